@@ -1,0 +1,219 @@
+"""A model package: a folder with model.yaml, model.onnx and golden.npz, checked before it is served.
+
+What is refused is refused with the file, the rule and the value. The graph itself is read in a child
+process (`edgeai.inspection`), because a model file is input from outside like any other.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from edgeai.config import Alarm, Strict
+from edgeai.errors import ModelError
+from edgeai.yamlfile import read_yaml, validate
+
+MANIFEST = "model.yaml"
+GRAPH = "model.onnx"
+GOLDEN = "golden.npz"
+MIN_GOLDEN_WINDOWS = 32
+ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+MAX_OPSET = 24
+CONTROL_FLOW = frozenset({"Loop", "Scan", "If"})
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Windows = npt.NDArray[np.float32]
+Outputs = dict[str, npt.NDArray[np.float32]]
+
+
+class SignalSpec(Strict):
+    """One input channel: its name, unit and valid range, in the order of the window's last axis."""
+
+    name: str = Field(min_length=1, max_length=128)
+    unit: str = Field(description="UCUM or plain text, `1` for a ratio or count.")
+    range: list[Number] | None = Field(None, min_length=2, max_length=2)
+    meaning: str = ""
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        if self.range is not None and not self.range[0] < self.range[1]:
+            msg = "`range` must be [low, high] with low < high"
+            raise ValueError(msg)
+        return self
+
+
+class WindowSpec(Strict):
+    """Samples in a window, and samples from one window to the next."""
+
+    length: int = Field(ge=1, le=1_000_000)
+    hop: int = Field(ge=1, le=1_000_000)
+
+
+class OutputSpec(Strict):
+    """One output of the graph. Role `score` (B,) and `contribution` (B, C) have a meaning to the judge."""
+
+    name: str = Field(min_length=1)
+    unit: str
+    meaning: str
+    role: Literal["score", "contribution", "value"] = "value"
+
+
+class ThresholdSpec(Strict):
+    """The score above which a window is abnormal, and how it was found."""
+
+    value: Number
+    method: str
+    data: str
+    false_alarms_per_day: float | None = Field(None, ge=0)
+
+
+class ToleranceSpec(Strict):
+    """How far an execution provider may be from the golden outputs: |a-b| <= atol + rtol |b|."""
+
+    rtol: float = Field(1e-4, gt=0, le=0.1)
+    atol: float = Field(1e-5, gt=0, le=10)
+
+
+class OnnxSpec(Strict):
+    """What the graph needs of a runtime."""
+
+    opset: int = Field(ge=7, le=MAX_OPSET)
+    ir_version: int = Field(ge=3)
+    domains: list[str]
+    control_flow: bool = Field(
+        False, description="Loop, Scan and If are refused unless this says so."
+    )
+
+
+class Manifest(Strict):
+    """The file model.yaml."""
+
+    format: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    task: Literal["anomaly", "pinn"]
+    description: str
+    signals: list[SignalSpec] = Field(min_length=1)
+    sample_rate_hz: float | None = Field(
+        gt=0, description="Null: one sample an event (a cycle, a part)."
+    )
+    window: WindowSpec
+    outputs: list[OutputSpec] = Field(min_length=1)
+    threshold: ThresholdSpec
+    alarm: Alarm = Alarm()
+    tolerance: ToleranceSpec = ToleranceSpec()
+    onnx: OnnxSpec
+    training: dict[str, Any] = Field(description="Provenance: data, recipe, seed, figures.")
+    files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
+        description="SHA-256 of every other file of the package that is loaded."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [signal.name for signal in self.signals]
+        if len(names) != len(set(names)):
+            msg = "`signals`: each name may occur once"
+            raise ValueError(msg)
+        roles = [output.role for output in self.outputs]
+        if roles.count("score") != 1:
+            msg = "`outputs`: exactly one must have the role `score`"
+            raise ValueError(msg)
+        if roles.count("contribution") > 1:
+            msg = "`outputs`: at most one may have the role `contribution`"
+            raise ValueError(msg)
+        missing = {GRAPH, GOLDEN} - set(self.files)
+        if missing:
+            msg = f"`files` must hold the hash of {', '.join(sorted(missing))}"
+            raise ValueError(msg)
+        if self.alarm.threshold is not None:
+            msg = "`alarm.threshold` belongs into `threshold.value`"
+            raise ValueError(msg)
+        return self
+
+    def output(self, role: str) -> str | None:
+        """Return the name of the output with a role, or None."""
+        return next((output.name for output in self.outputs if output.role == role), None)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A model package whose manifest is valid and whose files have the hashes it states."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.folder / GRAPH
+
+    @property
+    def graph_hash(self) -> str:
+        """SHA-256 of the ONNX file, hexadecimal."""
+        return self.manifest.files[GRAPH]
+
+    def golden(self) -> tuple[Windows, Outputs]:
+        """Return the golden windows (N, W, C) float32 and the outputs expected of them.
+
+        Raises:
+            ModelError: The file is not readable, or its arrays do not fit the manifest.
+        """
+        path = self.folder / GOLDEN
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                data = {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ModelError(str(path), f"is not an .npz file of plain arrays: {error}") from error
+        names = {output.name for output in self.manifest.outputs}
+        if set(data) != names | {"window"}:
+            rule = f"must hold `window` and {', '.join(sorted(names))}"
+            raise ModelError(str(path), rule, sorted(data))
+        windows = data.pop("window")
+        shape = (self.manifest.window.length, len(self.manifest.signals))
+        if windows.ndim != 3 or windows.shape[1:] != shape or windows.dtype != np.float32:
+            rule = f"`window` must be float32 of shape (N, {shape[0]}, {shape[1]})"
+            raise ModelError(str(path), rule, f"{windows.dtype} {windows.shape}")
+        if len(windows) < MIN_GOLDEN_WINDOWS:
+            rule = f"must hold at least {MIN_GOLDEN_WINDOWS} windows"
+            raise ModelError(str(path), rule, len(windows))
+        for name, values in data.items():
+            if values.shape[:1] != windows.shape[:1] or not np.isfinite(values).all():
+                rule = f"`{name}` must be finite and have one row a window"
+                raise ModelError(str(path), rule, f"{values.shape}")
+        return windows, data
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal; ModelError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise ModelError(str(path), "no such file") from error
+    except OSError as error:
+        raise ModelError(str(path), f"cannot be read: {error}") from error
+
+
+def load_package(folder: Path) -> Package:
+    """Read the manifest and verify the hash of every file it names.
+
+    Raises:
+        ConfigError: The manifest breaks a rule.
+        ModelError: A file is missing, is a link out of the package, or has another hash.
+    """
+    manifest_path = folder / MANIFEST
+    manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if Path(name).name != name or path.is_symlink():
+            rule = "files of a package are plain files in its folder"
+            raise ModelError(str(manifest_path), rule, name)
+        actual = sha256_of(path)
+        if actual != expected:
+            rule = f"must have the SHA-256 that {MANIFEST} states, {expected[:12]}..."
+            raise ModelError(str(path), rule, f"{actual[:12]}...")
+    return Package(folder, manifest)

@@ -1,0 +1,113 @@
+"""MQTT topic names, topic filters, and templates such as `factory/{asset}/sensors`.
+
+Source of the rules: OASIS MQTT 5.0, section 4.7 (topic names and filters) and 1.5.4 (UTF-8 strings).
+"""
+
+import re
+from functools import lru_cache
+
+MAX_TOPIC_BYTES = 65_535
+
+_FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
+
+
+def is_topic_name(topic: str) -> bool:
+    """Whether `topic` may be published: not empty, no wildcard, no control character, not too long."""
+    return (
+        bool(topic)
+        and "+" not in topic
+        and "#" not in topic
+        and not _CONTROL.search(topic)
+        and len(topic.encode("utf-8", "replace")) <= MAX_TOPIC_BYTES
+    )
+
+
+def filter_fault(topic_filter: str) -> str | None:
+    """Say what is wrong with a topic filter, or None when it is valid (MQTT 5.0, 4.7.1)."""
+    if not topic_filter:
+        return "a topic filter must not be empty"
+    if _CONTROL.search(topic_filter):
+        return "a topic filter must not hold control characters"
+    levels = topic_filter.split("/")
+    for index, level in enumerate(levels):
+        if "#" in level and (level != "#" or index != len(levels) - 1):
+            return "`#` must be a level of its own and the last"
+        if "+" in level and level != "+":
+            return "`+` must be a level of its own"
+    return None
+
+
+def template_fields(template: str) -> list[str]:
+    """Return the names in braces, in order."""
+    return _FIELD.findall(template)
+
+
+def template_fault(template: str) -> str | None:
+    """Say what is wrong with a source template, or None: fields are whole levels, each used once."""
+    for level in template.split("/"):
+        if ("{" in level or "}" in level) and not _FIELD.fullmatch(level):
+            return "`{field}` must be a topic level of its own, in lower case"
+    names = template_fields(template)
+    if len(names) != len(set(names)):
+        return "each `{field}` may occur once"
+    return filter_fault(template_filter(template))
+
+
+def template_filter(template: str) -> str:
+    """Return the topic filter to subscribe to: each `{field}` becomes `+`."""
+    return _FIELD.sub("+", template)
+
+
+class TopicTemplate:
+    """A source topic with captured levels, e.g. `factory/{asset}/sensors`."""
+
+    def __init__(self, template: str) -> None:
+        self.template = template
+        self.filter = template_filter(template)
+        self.fields = template_fields(template)
+        levels = []
+        for level in template.split("/"):
+            field = _FIELD.fullmatch(level)
+            if field:
+                levels.append(f"(?P<{field[1]}>[^/]+)")
+            elif level == "+":
+                levels.append("[^/]*")
+            elif level == "#":
+                levels.append(".*")
+            else:
+                levels.append(re.escape(level))
+        pattern = "/".join(levels)
+        if pattern.endswith("/.*"):  # `a/#` also matches `a`
+            pattern = pattern[: -len("/.*")] + "(?:/.*)?"
+        self._pattern = re.compile(pattern, re.DOTALL)
+
+    def match(self, topic: str) -> dict[str, str] | None:
+        """Return the captured levels, or None when the topic is another's."""
+        found = self._pattern.fullmatch(topic)
+        return found.groupdict() if found else None
+
+
+@lru_cache(maxsize=4096)
+def fill(template: str, fields: tuple[tuple[str, str], ...]) -> str:
+    """Replace each `{field}` by its value; unknown fields stay (the config check refuses them)."""
+    values = dict(fields)
+    return _FIELD.sub(lambda found: values.get(found[1], found[0]), template)
+
+
+def may_overlap(one: str, other: str) -> bool:
+    """Whether some topic name matches both topic filters. Both must be valid."""
+    return _overlap(one.split("/"), other.split("/"))
+
+
+def _overlap(one: list[str], other: list[str]) -> bool:
+    for index in range(max(len(one), len(other))):
+        left = one[index] if index < len(one) else None
+        right = other[index] if index < len(other) else None
+        if left == "#" or right == "#":
+            return True
+        if left is None or right is None:
+            return False
+        if left != right and "+" not in (left, right):
+            return False
+    return True
