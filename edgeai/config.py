@@ -267,7 +267,7 @@ class Stream(Strict):
 
     alignment: Literal["none", "hold", "linear"] = Field(
         "none",
-        description="`none`: samples as they come; `hold`, `linear`: resampled to the model's rate.",
+        description="`none`: samples as they come; `hold`, `linear`: on the model's grid.",
     )
     max_age_seconds: PositiveSeconds = Field(
         5.0, description="A held or interpolated value older than this is invalid."
@@ -280,7 +280,7 @@ class Stream(Strict):
     )
     invalid: Literal["hold", "drop"] = Field(
         "hold",
-        description="A missing, non-finite or bad-quality value: the last good one, or drop the sample.",
+        description="A missing, non-finite or bad-quality value: hold the last, drop the sample.",
     )
     out_of_range: Literal["keep", "hold", "drop"] = Field(
         "keep", description="A value outside the signal's valid range; `keep` marks the quality."

@@ -1,7 +1,7 @@
-"""A model package: a folder with model.yaml, model.onnx and golden.npz, checked before it is served.
+"""A model package: a folder with model.yaml, model.onnx and golden.npz, checked before use.
 
-What is refused is refused with the file, the rule and the value. The graph itself is read in a child
-process (`edgeai.inspection`), because a model file is input from outside like any other.
+What is refused is refused with the file, the rule and the value. The graph itself is read in a
+child process (`edgeai.inspection`), because a model file is input from outside like any other.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class WindowSpec(Strict):
 
 
 class OutputSpec(Strict):
-    """One output of the graph. Role `score` (B,) and `contribution` (B, C) have a meaning to the judge."""
+    """One output of the graph; the judge reads the roles `score` (B,) and `contribution` (B, C)."""
 
     name: str = Field(min_length=1)
     unit: str
@@ -134,9 +134,15 @@ class Manifest(Strict):
             raise ValueError(msg)
         return self
 
-    def output(self, role: str) -> str | None:
-        """Return the name of the output with a role, or None."""
-        return next((output.name for output in self.outputs if output.role == role), None)
+    @property
+    def score(self) -> str:
+        """Name of the output with the role `score`."""
+        return next(output.name for output in self.outputs if output.role == "score")
+
+    @property
+    def contribution(self) -> str | None:
+        """Name of the output with the role `contribution`, or None."""
+        return next((out.name for out in self.outputs if out.role == "contribution"), None)
 
 
 @dataclass(frozen=True)

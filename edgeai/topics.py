@@ -1,6 +1,6 @@
 """MQTT topic names, topic filters, and templates such as `factory/{asset}/sensors`.
 
-Source of the rules: OASIS MQTT 5.0, section 4.7 (topic names and filters) and 1.5.4 (UTF-8 strings).
+Source of the rules: OASIS MQTT 5.0, sections 4.7 (topic names and filters) and 1.5.4 (strings).
 """
 
 import re
@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
 
 
 def is_topic_name(topic: str) -> bool:
-    """Whether `topic` may be published: not empty, no wildcard, no control character, not too long."""
+    """Whether `topic` may be published: no wildcard or control character, not empty or too long."""
     return (
         bool(topic)
         and "+" not in topic
@@ -44,7 +44,7 @@ def template_fields(template: str) -> list[str]:
 
 
 def template_fault(template: str) -> str | None:
-    """Say what is wrong with a source template, or None: fields are whole levels, each used once."""
+    """Say what is wrong with a source template: fields are whole levels, each used once."""
     for level in template.split("/"):
         if ("{" in level or "}" in level) and not _FIELD.fullmatch(level):
             return "`{field}` must be a topic level of its own, in lower case"

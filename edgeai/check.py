@@ -1,0 +1,124 @@
+"""What `edgeai check` checks: config, device, model packages, and whether they fit together.
+
+Nothing here uses the network.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeai import paths
+from edgeai.config import Config, Device, Pipeline, load_config, load_device
+from edgeai.errors import ConfigError, ModelError, Problem
+from edgeai.inspection import inspect_package
+from edgeai.package import MANIFEST, Package, load_package
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration with all it refers to."""
+
+    path: Path
+    config: Config
+    device: Device
+    packages: dict[str, Package]
+    """By pipeline."""
+    state_folder: Path
+
+
+def find_config(name: str) -> Path:
+    """Return a config file: a path, or the name of a shipped one."""
+    path = Path(name)
+    if not path.exists() and path.suffix == "" and path.name == name:
+        shipped = paths.shipped("configs") / f"{name}.yaml"
+        if shipped.exists():
+            return shipped
+    return path
+
+
+def check(path: Path) -> Plan:
+    """Check a configuration and everything it refers to.
+
+    Raises:
+        ConfigError: With every problem found; each names file, field, rule and value.
+    """
+    config = load_config(path)
+    problems: list[Problem] = []
+    device = None
+    try:
+        device = load_device(_find_device(config.device, path))
+    except ConfigError as error:
+        problems += error.problems
+    state_folder = (
+        Path(config.state_folder) if config.state_folder else paths.default_state_folder()
+    )
+    packages: dict[str, Package] = {}
+    loaded: dict[Path, Package] = {}
+    for name, pipeline in config.pipelines.items():
+        try:
+            folder = _find_model(pipeline.model, path, f"pipelines.{name}.model")
+            if folder not in loaded:
+                package = load_package(folder)
+                inspect_package(package, state_folder)
+                loaded[folder] = package
+            packages[name] = loaded[folder]
+            problems += _misfits(str(path), name, pipeline, packages[name])
+        except ConfigError as error:
+            problems += error.problems
+        except ModelError as error:
+            problems.append(error.problem)
+    if problems or device is None:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return Plan(path, config, device, packages, state_folder)
+
+
+def _find_device(name: str, config: Path) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        return config.parent / name
+    path = paths.shipped("devices") / f"{name}.yaml"
+    if not path.exists():
+        known = sorted(file.stem for file in paths.shipped("devices").glob("*.yaml"))
+        rule = f"must be a YAML file or one of the shipped devices: {', '.join(known)}"
+        raise ConfigError([Problem(str(config), "device", rule, name, has_value=True)])
+    return path
+
+
+def _find_model(name: str, config: Path, field: str) -> Path:
+    """Return the folder of a model: a path from the config's folder, or a shipped model's name."""
+    beside = config.parent / name
+    if (beside / MANIFEST).is_file():
+        return beside
+    shipped = paths.shipped("models")
+    if "/" not in name and (shipped / name / MANIFEST).is_file():
+        return shipped / name
+    known = sorted(file.parent.name for file in shipped.glob(f"*/{MANIFEST}"))
+    rule = f"must be a folder with a {MANIFEST}, or one of the shipped models: {', '.join(known)}"
+    raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
+
+
+def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list[Problem]:
+    """Return what in a pipeline does not fit its model."""
+    manifest = package.manifest
+    problems = []
+
+    def add(field: str, rule: str, value: object) -> None:
+        problems.append(Problem(file, f"pipelines.{name}.{field}", rule, value, has_value=True))
+
+    signals = [signal.name for signal in manifest.signals]
+    for signal in pipeline.source.signals:
+        if signal not in signals:
+            shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
+            add(f"source.signals.{signal}", f"is no signal of {manifest.name}: {shown}", signal)
+    tags = [field.tag for field in pipeline.source.signals.values() if field.tag is not None]
+    taken = [tag for tag in tags if tags.count(tag) > 1]
+    if taken:
+        add("source.signals", "a tag may feed one signal", taken[0])
+    length = pipeline.window.length
+    if length is not None and length != manifest.window.length:
+        rule = f"must be the window of {manifest.name}, {manifest.window.length} samples"
+        add("window.length", rule, length)
+    if pipeline.stream.alignment != "none" and manifest.sample_rate_hz is None:
+        rule = f"must be `none`: {manifest.name} has no sample rate"
+        add("stream.alignment", rule, pipeline.stream.alignment)
+    if pipeline.source.layout == "tag" and pipeline.stream.alignment == "none":
+        add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
+    return problems

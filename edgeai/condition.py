@@ -1,0 +1,81 @@
+"""Raw values to engineering units, and which of them cannot be used."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+class Conditioned(NamedTuple):
+    """Samples in engineering units; a flag array is None where none of its flags is set."""
+
+    values: Floats
+    """(n, C), NaN where a value cannot be used."""
+    invalid: Flags | None
+    """(n, C) where a value cannot be used."""
+    doubtful: Flags | None
+    """(n,) whether a value of the sample is outside its valid range and was kept."""
+    dropped: Flags | None
+    """(n,) whether the policy drops the sample."""
+
+
+class Conditioner:
+    """Raw values to engineering units, and which of them cannot be used. One for a pipeline."""
+
+    def __init__(
+        self,
+        scale: Sequence[float],
+        offset: Sequence[float],
+        ranges: Sequence[tuple[float, float] | None],
+        out_of_range: Literal["keep", "hold", "drop"],
+    ) -> None:
+        """Take (C,) scale and offset (value = raw * scale + offset) and valid ranges or None."""
+        self._scale = np.array(scale, np.float64)
+        self._offset = np.array(offset, np.float64)
+        self._plain = bool((self._scale == 1).all() and (self._offset == 0).all())
+        self._low = np.array([-np.inf if r is None else r[0] for r in ranges], np.float32)
+        self._high = np.array([np.inf if r is None else r[1] for r in ranges], np.float32)
+        self._out_of_range = out_of_range
+        self.out_of_range_values = 0
+        """How many finite values were outside their valid range so far."""
+        self.not_finite_values = 0
+        """How many values became infinite in float32 so far."""
+
+    def rows(self, raw: npt.NDArray[np.float64]) -> Conditioned:
+        """Condition samples of all channels, (n, C), NaN where there is no value."""
+        return self._condition(raw, slice(None))
+
+    def tags(self, raw: npt.NDArray[np.float64], channels: npt.NDArray[np.intp]) -> Conditioned:
+        """Condition single values (n,) of the given channels (n,); the result has C = 1."""
+        return self._condition(raw[:, np.newaxis], channels[:, np.newaxis])
+
+    def _condition(
+        self, raw: npt.NDArray[np.float64], channels: slice | npt.NDArray[np.intp]
+    ) -> Conditioned:
+        if not self._plain:
+            raw = raw * self._scale[channels] + self._offset[channels]
+        with np.errstate(over="ignore"):  # 1e300 becomes infinite, found below
+            values = raw.astype(np.float32)
+        inside = (values >= self._low[channels]) & (values <= self._high[channels])
+        if inside.all():  # NaN is not inside, so this also says that all are numbers
+            return Conditioned(values, None, None, None)
+        invalid: Flags = ~np.isfinite(values)
+        self.not_finite_values += int(np.isinf(values).sum())
+        values[invalid] = np.nan
+        outside: Flags = ~inside & ~invalid
+        doubtful: Flags | None = None
+        dropped: Flags | None = None
+        if outside.any():
+            self.out_of_range_values += int(outside.sum())
+            if self._out_of_range == "hold":
+                values[outside] = np.nan
+                invalid |= outside
+            elif self._out_of_range == "keep":
+                doubtful = np.asarray(outside.any(axis=1))
+            else:
+                dropped = np.asarray(outside.any(axis=1))
+        return Conditioned(values, invalid if invalid.any() else None, doubtful, dropped)

@@ -1,0 +1,431 @@
+"""The turn: receive, decode, window, infer, judge, publish, commit. One loop, one thread.
+
+The batch is what has arrived since the last turn. Nothing waits for a timer: when idle a message is
+answered at once, and under load the batches grow, so that throughput rises. While a turn runs
+nothing more is read, and the socket holds the sender back.
+
+Live and replayed input go through this same code; only the source and the sink differ.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from edgeai import topics
+from edgeai.errors import DecodeError
+from edgeai.judge import quality_of
+from edgeai.metrics import AssetState, Metrics, pour
+from edgeai.pipeline import Pipeline, StreamState
+from edgeai.records import AlarmState, Message, Publication, Quality
+
+MAX_ROUTES = 200_000
+SECOND_NS = 1_000_000_000
+
+Route = tuple[Pipeline, StreamState | None, str | None]
+"""Who takes a topic: the pipeline, its stream, and the tag's name if the topic holds it. No stream:
+refused, and the third says why."""
+
+
+class Source(Protocol):
+    """Where messages come from: a broker or a file."""
+
+    def receive(self, timeout_seconds: float) -> list[Message]:
+        """Return what has arrived, waiting for the first at most so long."""
+
+    def commit(self) -> None:
+        """Acknowledge everything that `receive` has returned."""
+
+
+class Sink(Protocol):
+    """Where predictions go: a broker or a file."""
+
+    def publish(self, publications: list[Publication]) -> None:
+        """Hand over in this order."""
+
+
+class Prediction(msgspec.Struct):
+    """What is published for a window, as JSON."""
+
+    timestamp: int
+    """Of the window's last sample, nanoseconds since 1970, UTC."""
+    asset: str
+    model: str
+    version: str
+    score: float | None
+    """None when it is no number."""
+    threshold: float
+    alarm: AlarmState
+    quality: Quality
+    provider: str
+    id: str
+    """The same for a window whenever it is computed: a consumer can drop a redelivery."""
+    outputs: dict[str, dict[str, Any]]
+    top: list[tuple[str, float]]
+
+
+class Transition(msgspec.Struct):
+    """What is published, retained, when an alarm changes its state, as JSON."""
+
+    timestamp: int
+    asset: str
+    pipeline: str
+    model: str
+    version: str
+    state: AlarmState
+    previous: AlarmState
+    score: float | None
+    threshold: float
+    top: list[tuple[str, float]]
+    id: str
+
+
+class Engine:
+    """All pipelines of a node on one source and one sink."""
+
+    def __init__(
+        self,
+        pipelines: list[Pipeline],
+        source: Source,
+        sink: Sink,
+        metrics: Metrics,
+        *,
+        reset_prefix: str = "",
+        clock_ns: Callable[[], int] | None = time.time_ns,
+    ) -> None:
+        """Wire the parts.
+
+        Args:
+            pipelines: In the order in which they are served.
+            source: Where messages come from.
+            sink: Where publications go.
+            metrics: Counted once a turn.
+            reset_prefix: Topics `<prefix><pipeline>/<asset>` reset a latched alarm; empty: none.
+            clock_ns: Now, to measure end-to-end time; None in a replay, where it means nothing.
+        """
+        self.pipelines = pipelines
+        self._source = source
+        self._sink = sink
+        self._metrics = metrics
+        self._reset_prefix = reset_prefix
+        self._clock_ns = clock_ns
+        self._routes: dict[str, list[Route]] = {}
+        self._encode = msgspec.json.Encoder().encode
+        self._outgoing: list[Publication] = []
+        self.last_turn_monotonic = time.monotonic()
+        self.received = 0
+        self.predicted = 0
+        metrics.watch_assets(self.asset_states)
+
+    # ------------------------------------------------------------------------------------ the turn
+
+    def turn(self, timeout_seconds: float) -> int:
+        """Run one turn and return how many messages it took."""
+        messages = self._source.receive(timeout_seconds)
+        started = time.perf_counter()
+        for message in messages:
+            self._decode(message)
+        for pipeline in self.pipelines:
+            if pipeline.touched:
+                self._window(pipeline)
+                self._infer_and_judge(pipeline)
+        self._publish_and_commit()
+        self._count(messages, time.perf_counter() - started)
+        return len(messages)
+
+    def finish(self) -> None:
+        """Give out what still waits for late samples: the input ends here."""
+        for pipeline in self.pipelines:
+            for state in pipeline.streams.values():
+                state.stream.flush(partial(self._take_window, pipeline, state))
+            self._infer_and_judge(pipeline)
+        self._publish_and_commit()
+        self._count([], 0.0)
+
+    # -------------------------------------------------------------------------------------- decode
+
+    def _decode(self, message: Message) -> None:
+        """Bytes to samples, kept with their stream until the whole turn is decoded."""
+        routes = self._routes.get(message.topic)
+        if routes is None:
+            routes = self._find_routes(message.topic)
+        for pipeline, state, tag in routes:
+            pipeline.messages += 1
+            if state is None:
+                pipeline.drops[tag or "invalid_topic"] += 1
+                continue
+            try:
+                if pipeline.row_decoder is not None:
+                    time_ns, values = pipeline.row_decoder.decode(message.payload)
+                    state.times.append(message.received_ns if time_ns is None else time_ns)
+                    state.rows.append(values)
+                elif pipeline.tag_decoder is not None:
+                    time_ns, channel, value = pipeline.tag_decoder.decode(message.payload, tag)
+                    moment = message.received_ns if time_ns is None else time_ns
+                    state.tags.append((moment, channel, value))
+            except DecodeError as error:
+                pipeline.drops[error.code] += 1
+            else:
+                pipeline.touched[state] = None
+
+    def _find_routes(self, topic: str) -> list[Route]:
+        """Find who takes a topic; done once for each topic, then looked up."""
+        if self._reset_prefix and topic.startswith(self._reset_prefix):
+            self._reset_alarm(topic[len(self._reset_prefix) :])
+            return []
+        routes: list[Route] = []
+        for pipeline in self.pipelines:
+            captures = pipeline.template.match(topic)
+            if captures is None:
+                continue
+            try:
+                state = pipeline.stream_of(pipeline.key_of(captures))
+            except DecodeError as error:
+                routes.append((pipeline, None, error.code))
+            else:
+                routes.append((pipeline, state, captures.get("signal")))
+        if not routes:
+            valid = topics.is_topic_name(topic)
+            self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
+            return routes  # not remembered: it is counted each time
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        self._routes[topic] = routes
+        return routes
+
+    # -------------------------------------------------------------------------------------- window
+
+    def _window(self, pipeline: Pipeline) -> None:
+        """Samples to windows: one conversion for all streams of a pipeline, then each its part."""
+        touched = list(pipeline.touched)
+        pipeline.touched.clear()
+        if pipeline.row_decoder is not None:
+            self._window_rows(pipeline, touched)
+        else:
+            self._window_tags(pipeline, touched)
+
+    def _window_rows(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
+        channels = pipeline.settings.channels
+        total = sum(len(state.rows) for state in touched)
+        values = chain.from_iterable(chain.from_iterable(state.rows for state in touched))
+        raw = np.fromiter(values, np.float64, total * channels).reshape(total, channels)
+        if not (raw == raw).all():  # noqa: PLR0124  NaN
+            pipeline.invalid["missing"] += int(np.isnan(raw).sum())
+        done = pipeline.conditioner.rows(raw)
+        start = 0
+        for state in touched:
+            end = start + len(state.rows)
+            times, state.times = state.times, []
+            state.rows = []
+            part = slice(start, end)
+            start = end
+            rows = done.values[part]
+            invalid = None if done.invalid is None else done.invalid[part]
+            doubtful = None if done.doubtful is None else done.doubtful[part]
+            if done.dropped is not None and done.dropped[part].any():
+                keep = ~done.dropped[part]
+                pipeline.drops["invalid_value"] += int((~keep).sum())
+                times = [time_ns for time_ns, kept in zip(times, keep, strict=True) if kept]
+                rows = rows[keep]
+                invalid = None if invalid is None else invalid[keep]
+                if not times:
+                    continue
+            emit = partial(self._take_window, pipeline, state)
+            state.stream.push_rows(times, rows, invalid, doubtful, emit)
+
+    def _window_tags(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
+        tags = [tag for state in touched for tag in state.tags]
+        raw = np.array([value for _, _, value in tags])
+        done = pipeline.conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
+        if done.dropped is not None:
+            done.values[done.dropped] = np.nan
+        values = iter(done.values[:, 0].tolist())
+        for state in touched:
+            emit = partial(self._take_window, pipeline, state)
+            for time_ns, channel, _ in state.tags:
+                state.stream.push_tag(time_ns, channel, next(values), emit)
+            state.tags = []
+
+    def _take_window(  # noqa: PLR0917  called as `Emit`
+        self,
+        pipeline: Pipeline,
+        state: StreamState,
+        window: npt.NDArray[np.float32],
+        time_ns: int,
+        substituted: int,
+        doubtful: bool,
+    ) -> None:
+        """Copy a window that is due into the batch; a full batch is served at once."""
+        if pipeline.batch.add(state, window, time_ns, substituted, doubtful):
+            self._infer_and_judge(pipeline)
+
+    # --------------------------------------------------------------------------------------- infer
+
+    def _infer_and_judge(self, pipeline: Pipeline) -> None:
+        """Windows to outputs in one session call, then to publications."""
+        batch = pipeline.batch
+        count = len(batch.times)
+        if count == 0:
+            return
+        started = time.perf_counter()
+        outputs = pipeline.session.run(batch.windows, count)
+        pipeline.metrics.inference.observe(time.perf_counter() - started)
+        pipeline.metrics.batch.observe(count)
+        self._judge(pipeline, dict(zip(pipeline.outputs, outputs, strict=True)))
+        batch.clear()
+
+    # --------------------------------------------------------------------------------------- judge
+
+    def _judge(self, pipeline: Pipeline, outputs: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Outputs to alarm state, quality and explanation."""
+        manifest = pipeline.manifest
+        batch = pipeline.batch
+        scores = outputs.pop(manifest.score).tolist()
+        tops = _tops(pipeline, outputs)
+        extras = [(name, pipeline.units[name], values.tolist()) for name, values in outputs.items()]
+        threshold = pipeline.rule.threshold
+        max_ratio = pipeline.config.stream.max_invalid_ratio
+        now_ns = self._clock_ns() if self._clock_ns is not None else None
+        for index, (state, time_ns) in enumerate(zip(batch.states, batch.times, strict=True)):
+            score = scores[index]
+            quality = quality_of(
+                batch.substituted[index], batch.doubtful[index], pipeline.window_values, max_ratio
+            )
+            alarm = state.alarm
+            previous = alarm.state
+            changed = False
+            if not math.isfinite(score):
+                pipeline.metrics.not_finite.inc()
+                quality = "bad"
+            if quality != "bad":
+                changed = alarm.update(score, time_ns)
+            state.score, state.time_ns, state.quality = score, time_ns, quality
+            pipeline.predictions[quality] += 1
+            prediction = Prediction(
+                time_ns, state.key, manifest.name, manifest.version, score, threshold, alarm.state,
+                quality, pipeline.session.provider, f"{state.id_prefix}{time_ns}",
+                {name: {"value": values[index], "unit": unit} for name, unit, values in extras},
+                tops[index],
+            )  # fmt: skip
+            self._outgoing.append(
+                Publication(
+                    state.topic, self._encode(prediction), pipeline.config.publish.qos, False
+                )
+            )
+            if changed:
+                self._announce(pipeline, state, previous, prediction.top)
+            if now_ns is not None:
+                pipeline.metrics.end_to_end.observe(max(0, now_ns - time_ns) / SECOND_NS)
+
+    def _announce(
+        self,
+        pipeline: Pipeline,
+        state: StreamState,
+        previous: AlarmState,
+        top: list[tuple[str, float]],
+    ) -> None:
+        """Publish a change of alarm state, retained, so that a late listener sees it."""
+        pipeline.transitions[state.alarm.state] += 1
+        time_ns = state.alarm.since_ns or 0
+        transition = Transition(
+            time_ns, state.key, pipeline.name, pipeline.manifest.name, pipeline.manifest.version,
+            state.alarm.state, previous, state.score, pipeline.rule.threshold, top,
+            f"{state.id_prefix}{time_ns}",
+        )  # fmt: skip
+        self._outgoing.append(Publication(state.alarm_topic, self._encode(transition), 1, True))
+
+    def _reset_alarm(self, target: str) -> None:
+        """Reset a latched alarm: the target is `<pipeline>/<asset>`."""
+        for pipeline in self.pipelines:
+            state = pipeline.streams.get(target.removeprefix(f"{pipeline.name}/"))
+            if state is None or not target.startswith(f"{pipeline.name}/"):
+                continue
+            previous = state.alarm.state
+            if state.alarm.reset(state.time_ns or 0):
+                self._announce(pipeline, state, previous, [])
+
+    # ---------------------------------------------------------------------------- publish, commit
+
+    def _publish_and_commit(self) -> None:
+        """Hand over what the turn made, then acknowledge what it took."""
+        if self._outgoing:
+            outgoing, self._outgoing = self._outgoing, []
+            self._sink.publish(outgoing)
+        self._source.commit()
+
+    def _count(self, messages: list[Message], seconds: float) -> None:
+        """Pour what the turn counted into the metrics."""
+        self.last_turn_monotonic = time.monotonic()
+        metrics = self._metrics
+        if messages:
+            self.received += len(messages)
+            metrics.received.inc(len(messages))
+            metrics.received_bytes.inc(sum(len(message.payload) for message in messages))
+            metrics.turn_messages.observe(len(messages))
+            metrics.turn_seconds.observe(seconds)
+            metrics.last_message.set(messages[-1].received_ns / SECOND_NS)
+        for pipeline in self.pipelines:
+            mine = pipeline.metrics
+            mine.messages.inc(pipeline.messages)
+            pipeline.messages = 0
+            _count_invalid(pipeline)
+            made = pipeline.predictions.total()
+            if made:
+                self.predicted += made
+                metrics.last_prediction.set(time.time())
+            pour(pipeline.drops, mine.drops)
+            pour(pipeline.resets, mine.resets)
+            pour(pipeline.invalid, mine.invalid)
+            pour(pipeline.predictions, mine.predictions)
+            pour(pipeline.transitions, mine.alarms)
+
+    # -------------------------------------------------------------------------- seen from outside
+
+    def asset_states(self) -> Iterator[AssetState]:
+        """Give pipeline, asset, score and alarm state of every stream that was judged."""
+        for pipeline in self.pipelines:
+            for state in list(pipeline.streams.values()):
+                if state.time_ns is not None:
+                    yield pipeline.name, state.key, state.score, state.alarm.state
+
+
+def _tops(
+    pipeline: Pipeline, outputs: dict[str, npt.NDArray[np.float32]]
+) -> list[list[tuple[str, float]]]:
+    """Take the contributions out of the outputs: for each window its largest, with names."""
+    name = pipeline.manifest.contribution
+    top = pipeline.config.publish.top
+    if name is None:
+        return [[] for _ in pipeline.batch.times]
+    contributions = outputs.pop(name)
+    # Stable, so that equal contributions come in the model's order on every machine.
+    order = np.argsort(-contributions, axis=1, kind="stable")[:, :top]
+    values = np.take_along_axis(contributions, order, axis=1).tolist()
+    signals = pipeline.signals
+    return [
+        [(signals[channel], value) for channel, value in zip(row, parts, strict=True)]
+        for row, parts in zip(order.tolist(), values, strict=True)
+    ]
+
+
+def _count_invalid(pipeline: Pipeline) -> None:
+    """Collect what decoder and conditioner counted; what the decoder explained is not `missing`."""
+    decoder = pipeline.row_decoder or pipeline.tag_decoder
+    if decoder is not None and decoder.invalid:
+        if pipeline.row_decoder is not None:
+            pipeline.invalid["missing"] -= decoder.invalid.total()
+        pipeline.invalid.update(decoder.invalid)
+        decoder.invalid.clear()
+    conditioner = pipeline.conditioner
+    if conditioner.out_of_range_values:
+        pipeline.invalid["out_of_range"] += conditioner.out_of_range_values
+        conditioner.out_of_range_values = 0
+    if conditioner.not_finite_values:
+        pipeline.invalid["not_finite"] += conditioner.not_finite_values
+        conditioner.not_finite_values = 0

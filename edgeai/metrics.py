@@ -1,0 +1,202 @@
+"""Every Prometheus metric of edgeai, in one place.
+
+Base units, counters end in `_total`, labels come from closed sets (pipelines of the config, drop
+reasons, providers), except `asset`, which is bounded by MAX_ASSET_SERIES. What changes with every
+prediction (score, alarm state) is read from the engine when Prometheus asks, and costs a turn
+nothing.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from edgeai import __version__
+from edgeai.errors import DROP_REASONS
+
+LATENCY_BUCKETS = (
+    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+)  # fmt: skip
+TURN_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+MAX_ASSET_SERIES = 500
+ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
+INVALID_REASONS = ("missing", "not_a_number", "not_finite", "bad_quality", "out_of_range")
+RESET_REASONS = ("gap", "clock_back")
+
+AssetState = tuple[str, str, float, str]
+"""Pipeline, asset, last score, alarm state."""
+
+
+class Metrics:
+    """The metrics of one runtime, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        if hasattr(prometheus_client, "ProcessCollector"):
+            prometheus_client.ProcessCollector(registry=self.registry)
+        registry = self.registry
+        info = Gauge("edgeai_build_info", "Version of edgeai.", ["version"], registry=registry)
+        info.labels(__version__).set(1)
+        self.connected = Gauge("edgeai_broker_connected", "1 while connected.", registry=registry)
+        self.connects = Counter(
+            "edgeai_broker_connects", "Connections made to the broker.", registry=registry
+        )
+        self.connect_failures = Counter(
+            "edgeai_broker_connect_failures", "Attempts that failed.", registry=registry
+        )
+        self.broker_drops = Gauge(
+            "edgeai_broker_dropped_messages",
+            "Messages the broker says it dropped, of all clients ($SYS, mosquitto).",
+            registry=registry,
+        )
+        self.received = Counter(
+            "edgeai_messages_received", "Messages read from the broker.", registry=registry
+        )
+        self.received_bytes = Counter(
+            "edgeai_received_bytes", "Payload bytes read from the broker.", registry=registry
+        )
+        self.unrouted = Counter(
+            "edgeai_messages_unrouted", "Messages for no pipeline.", ["reason"], registry=registry
+        )
+        for reason in ("unexpected_topic", "invalid_topic", "too_large"):
+            self.unrouted.labels(reason)
+        self.unpublished = Counter(
+            "edgeai_publications_dropped",
+            "Publications the broker could not be given.",
+            registry=registry,
+        )
+        self.turn_messages = Histogram(
+            "edgeai_turn_messages", "Messages in a turn.", buckets=TURN_BUCKETS, registry=registry
+        )
+        self.turn_seconds = Histogram(
+            "edgeai_turn_seconds",
+            "Time from having read the messages to having acknowledged them.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.last_message = Gauge(
+            "edgeai_last_message_timestamp_seconds", "Arrival of the last.", registry=registry
+        )
+        self.last_prediction = Gauge(
+            "edgeai_last_prediction_timestamp_seconds", "When the last was made.", registry=registry
+        )
+        self._messages = Counter(
+            "edgeai_pipeline_messages", "Messages routed.", ["pipeline"], registry=registry
+        )
+        self._drops = Counter(
+            "edgeai_dropped",
+            "Messages and samples dropped.",
+            ["pipeline", "reason"],
+            registry=registry,
+        )
+        self._invalid = Counter(
+            "edgeai_invalid_values",
+            "Values that could not be used, or were outside their range.",
+            ["pipeline", "reason"],
+            registry=registry,
+        )
+        self._resets = Counter(
+            "edgeai_window_resets", "Windows emptied.", ["pipeline", "reason"], registry=registry
+        )
+        self._predictions = Counter(
+            "edgeai_predictions", "Predictions made.", ["pipeline", "quality"], registry=registry
+        )
+        self._not_finite = Counter(
+            "edgeai_scores_not_finite",
+            "Scores that are no number.",
+            ["pipeline"],
+            registry=registry,
+        )
+        self._alarms = Counter(
+            "edgeai_alarm_transitions", "Changes of alarm state.", ["pipeline", "state"],
+            registry=registry,
+        )  # fmt: skip
+        self._streams = Gauge("edgeai_streams", "Streams seen.", ["pipeline"], registry=registry)
+        self._inference = Histogram(
+            "edgeai_inference_seconds", "One session call.", ["model", "provider"],
+            buckets=LATENCY_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self._batch = Histogram(
+            "edgeai_batch_windows", "Windows in a session call.", ["model"],
+            buckets=TURN_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self._end_to_end = Histogram(
+            "edgeai_end_to_end_seconds",
+            "Time of a window's last sample, as its sender says, to publication.",
+            ["pipeline"], buckets=LATENCY_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self._session_info = Gauge(
+            "edgeai_session_info",
+            "1; which provider computes a pipeline, which was asked for, and why it differs.",
+            ["pipeline", "model", "version", "provider", "requested", "reason"],
+            registry=registry,
+        )
+
+    def of_pipeline(self, pipeline: str, model: str, provider: str) -> "PipelineMetrics":
+        """Return the metrics of one pipeline, with every series already there at zero."""
+        return PipelineMetrics(self, pipeline, model, provider)
+
+    def session_info(
+        self, pipeline: str, model: str, version: str, *, provider: str, requested: str, reason: str
+    ) -> None:
+        """State what computes a pipeline."""
+        self._session_info.labels(pipeline, model, version, provider, requested, reason).set(1)
+
+    def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
+        """Export score and alarm state of assets, read when Prometheus asks."""
+        self.registry.register(_AssetCollector(states))
+
+    def render(self) -> bytes:
+        """Return the text format."""
+        return prometheus_client.generate_latest(self.registry)
+
+
+class PipelineMetrics:
+    """The cached children of one pipeline: `labels()` costs more than `inc()`."""
+
+    def __init__(self, metrics: Metrics, pipeline: str, model: str, provider: str) -> None:
+
+        self.messages = metrics._messages.labels(pipeline)
+        self.inference = metrics._inference.labels(model, provider)
+        self.batch = metrics._batch.labels(model)
+        self.end_to_end = metrics._end_to_end.labels(pipeline)
+        self.not_finite = metrics._not_finite.labels(pipeline)
+        self.streams = metrics._streams.labels(pipeline)
+        self.drops = {name: metrics._drops.labels(pipeline, name) for name in DROP_REASONS}
+        self.invalid = {name: metrics._invalid.labels(pipeline, name) for name in INVALID_REASONS}
+        self.resets = {name: metrics._resets.labels(pipeline, name) for name in RESET_REASONS}
+        self.alarms = {name: metrics._alarms.labels(pipeline, name) for name in ALARM_VALUES}
+        self.predictions = {
+            name: metrics._predictions.labels(pipeline, name)
+            for name in ("good", "uncertain", "bad")
+        }
+
+
+def pour(tally: Tally[str], into: dict[str, Counter]) -> None:
+    """Add what a tally has counted to the metrics of the same names, and empty it."""
+    for name, count in tally.items():
+        into[name].inc(count)
+    tally.clear()
+
+
+class _AssetCollector:
+    """Score and alarm state, at most MAX_ASSET_SERIES of them."""
+
+    def __init__(self, states: Callable[[], Iterable[AssetState]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["pipeline", "asset"]
+        score = GaugeMetricFamily("edgeai_score", "Score of the last window.", labels=labels)
+        alarm = GaugeMetricFamily(
+            "edgeai_alarm_state", "0 normal, 1 active, 2 latched.", labels=labels
+        )
+        for count, (pipeline, asset, value, state) in enumerate(self._states()):
+            if count >= MAX_ASSET_SERIES:
+                break
+            score.add_metric([pipeline, asset], value)
+            alarm.add_metric([pipeline, asset], ALARM_VALUES[state])
+        yield score
+        yield alarm

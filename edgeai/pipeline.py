@@ -1,0 +1,212 @@
+"""The state of one pipeline: a model on a subscription, and the streams it has seen."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai import topics
+from edgeai.align import AlignSettings
+from edgeai.condition import Conditioner
+from edgeai.config import RESERVED_CAPTURE, Config, SignalField
+from edgeai.config import Pipeline as PipelineConfig
+from edgeai.errors import DecodeError
+from edgeai.judge import Alarm, alarm_rule
+from edgeai.metrics import Metrics
+from edgeai.package import Package
+from edgeai.payload import RowDecoder, TagDecoder
+from edgeai.records import Quality
+from edgeai.ring import StreamSettings
+from edgeai.session import Session, padded_capacity
+from edgeai.stream import Stream
+
+NS = 1_000_000_000
+GAP_PERIODS = 5
+MAX_BATCH_BYTES = 64 * 1024 * 1024
+
+
+class StreamState:
+    """One stream of a pipeline with its alarm, its topics, and the samples of this turn."""
+
+    __slots__ = (
+        "alarm", "alarm_topic", "id_prefix", "key", "quality", "rows", "score", "stream", "tags",
+        "time_ns", "times", "topic",
+    )  # fmt: skip
+
+    def __init__(
+        self, key: str, stream: Stream, alarm: Alarm, topic: str, alarm_topic: str
+    ) -> None:
+        self.key = key
+        self.stream = stream
+        self.alarm = alarm
+        self.topic = topic
+        self.alarm_topic = alarm_topic
+        self.id_prefix = ""
+        self.times: list[int] = []
+        self.rows: list[Sequence[float]] = []
+        self.tags: list[tuple[int, int, float]] = []
+        self.time_ns: int | None = None
+        """Time of the last judged window's last sample."""
+        self.score: float = float("nan")
+        self.quality: Quality = "good"
+
+
+class Batch:
+    """Windows waiting for one session call. (B, W, C) float32, allocated once."""
+
+    def __init__(self, capacity: int, length: int, channels: int) -> None:
+        self.capacity = capacity
+        self.windows = np.zeros((padded_capacity(capacity), length, channels), np.float32)
+        self.states: list[StreamState] = []
+        self.times: list[int] = []
+        self.substituted: list[int] = []
+        self.doubtful: list[bool] = []
+
+    def add(
+        self,
+        state: StreamState,
+        window: npt.NDArray[np.float32],
+        time_ns: int,
+        substituted: int,
+        doubtful: bool,
+    ) -> bool:
+        """Copy a window in; return whether the batch is now full."""
+        self.windows[len(self.times)] = window
+        self.states.append(state)
+        self.times.append(time_ns)
+        self.substituted.append(substituted)
+        self.doubtful.append(doubtful)
+        return len(self.times) == self.capacity
+
+    def clear(self) -> None:
+        """Empty the batch; the buffer stays."""
+        self.states.clear()
+        self.times.clear()
+        self.substituted.clear()
+        self.doubtful.clear()
+
+
+class Pipeline:
+    """One pipeline at run time. The stages themselves are in `engine.py`."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        package: Package,
+        session: Session,
+        metrics: Metrics,
+    ) -> None:
+        chosen = config.pipelines[name]
+        manifest = package.manifest
+        self.name = name
+        self.config = chosen
+        self.manifest = manifest
+        self.session = session
+        self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
+        self.template = topics.TopicTemplate(chosen.source.topic)
+        self.signals = [signal.name for signal in manifest.signals]
+        self.row_decoder: RowDecoder | None = None
+        self.tag_decoder: TagDecoder | None = None
+        if chosen.source.layout == "row":
+            self.row_decoder = RowDecoder(chosen.source, self.signals)
+        else:
+            self.tag_decoder = TagDecoder(chosen.source, self.signals)
+        self.conditioner = _conditioner(chosen, package)
+        self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
+        self.streams: dict[str, StreamState] = {}
+        self.touched: dict[StreamState, None] = {}
+        """The streams with samples in this turn, in the order of their first."""
+        self.drops: Counter[str] = Counter()
+        self.resets: Counter[str] = Counter()
+        self.invalid: Counter[str] = Counter()
+        self.messages = 0
+        self.predictions: Counter[str] = Counter()
+        self.transitions: Counter[str] = Counter()
+        self.settings = _stream_settings(chosen, package)
+        length, channels = self.settings.length, self.settings.channels
+        self.window_values = length * channels
+        window_bytes = self.window_values * 4
+        capacity = min(config.limits.batch_windows, max(1, MAX_BATCH_BYTES // window_bytes))
+        self.batch = Batch(capacity, length, channels)
+        self.outputs = [output.name for output in manifest.outputs]
+        self.units = {output.name: output.unit for output in manifest.outputs}
+        self._max_streams = config.limits.streams
+        self._node = config.node
+
+    def key_of(self, captures: dict[str, str]) -> str:
+        """Return the stream's key: the captured levels, or the pipeline's name without any."""
+        levels = [value for name, value in captures.items() if name != RESERVED_CAPTURE]
+        return "/".join(levels) or self.name
+
+    def stream_of(self, key: str) -> StreamState:
+        """Return a stream, made at its first message.
+
+        Raises:
+            DecodeError: "too_many_streams", or "invalid_topic" when its topics cannot be published.
+        """
+        state = self.streams.get(key)
+        if state is not None:
+            return state
+        if len(self.streams) >= self._max_streams:
+            raise DecodeError("too_many_streams")
+        fields = (
+            ("node", self._node),
+            ("pipeline", self.name),
+            ("model", self.manifest.name),
+            ("asset", key),
+        )
+        topic = topics.fill(self.config.publish.topic, fields)
+        alarm_topic = topics.fill(self.config.publish.alarm_topic, fields)
+        if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
+            raise DecodeError("invalid_topic")
+        stream = Stream(key, self.settings, self.drops, self.resets)
+        state = StreamState(key, stream, Alarm(self.rule), topic, alarm_topic)
+        state.id_prefix = f"{self.name}/{key}:"
+        self.streams[key] = state
+        self.metrics.streams.set(len(self.streams))
+        return state
+
+
+def _conditioner(config: PipelineConfig, package: Package) -> Conditioner:
+    default = SignalField.model_validate({})
+    signals = package.manifest.signals
+    fields = [config.source.signals.get(signal.name, default) for signal in signals]
+    ranges = [None if s.range is None else (s.range[0], s.range[1]) for s in signals]
+    return Conditioner(
+        [field.scale for field in fields],
+        [field.offset for field in fields],
+        ranges,
+        config.stream.out_of_range,
+    )
+
+
+def _stream_settings(config: PipelineConfig, package: Package) -> StreamSettings:
+    manifest = package.manifest
+    stream = config.stream
+    rate = manifest.sample_rate_hz
+    period_ns = round(NS / rate) if rate is not None else None
+    max_age_ns = round(stream.max_age_seconds * NS)
+    lateness_ns = round(stream.lateness_seconds * NS)
+    align = None
+    if stream.alignment != "none":
+        assert period_ns is not None  # `check` refuses it
+        align = AlignSettings(stream.alignment, period_ns, max_age_ns, lateness_ns)
+    if stream.max_gap_seconds is not None:
+        max_gap_ns: int | None = round(stream.max_gap_seconds * NS)
+    elif period_ns is None:
+        max_gap_ns = None
+    else:
+        # Aligned channels come at rates of their own: no gap before the values are too old.
+        max_gap_ns = max(GAP_PERIODS * period_ns, max_age_ns if align else 0)
+    return StreamSettings(
+        length=manifest.window.length,
+        hop=config.window.hop or manifest.window.hop,
+        channels=len(manifest.signals),
+        period_ns=period_ns,
+        max_gap_ns=max_gap_ns,
+        lateness_ns=lateness_ns,
+        invalid=stream.invalid,
+        align=align,
+    )

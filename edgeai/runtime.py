@@ -1,0 +1,220 @@
+"""Wire a checked configuration into source, engine and sink, and run it until told to stop."""
+
+import json
+import logging
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from edgeai import __version__
+from edgeai.check import Plan
+from edgeai.engine import Engine
+from edgeai.metrics import Metrics
+from edgeai.mqtt import Connection, Status
+from edgeai.pipeline import Pipeline
+from edgeai.session import CpuSession
+from edgeai.web import WebServer
+
+log = logging.getLogger("edgeai")
+
+TURN_SECONDS = 0.5
+ALIVE_SECONDS = 10.0
+MAX_SHOWN_ASSETS = 500
+CLOSE_SECONDS = 2.0
+
+
+def build_pipelines(plan: Plan, metrics: Metrics) -> list[Pipeline]:
+    """Load and prove the models of a plan.
+
+    Raises:
+        ModelError: A model does not reproduce its golden outputs on this machine.
+    """
+    sessions: dict[str, CpuSession] = {}
+    pipelines = []
+    for name, package in plan.packages.items():
+        manifest = package.manifest
+        session = sessions.get(package.graph_hash)
+        if session is None:
+            threads = plan.device.candidates[0].threads
+            outputs = [output.name for output in manifest.outputs]
+            session = CpuSession(package.graph, outputs, threads)
+            session.prove(package, plan.config.limits.batch_windows)
+            sessions[package.graph_hash] = session
+        pipelines.append(Pipeline(name, plan.config, package, session, metrics))
+        metrics.session_info(
+            name,
+            manifest.name,
+            manifest.version,
+            provider=session.provider,
+            requested=plan.device.candidates[0].provider,
+            reason="",
+        )
+    return pipelines
+
+
+class Runtime:
+    """One node: its engine, its connection, its web endpoint."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Load the models and open the web endpoint; the broker is connected to by `run`.
+
+        Raises:
+            ConfigError: The web port is taken, or a secret cannot be read.
+            ModelError: A model does not reproduce its golden outputs.
+        """
+        config = plan.config
+        self.config = config
+        self.metrics = Metrics()
+        self._started = time.time()
+        self._stop_signal = ""
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        pipelines = build_pipelines(plan, self.metrics)
+        reset_prefix = f"edgeai/{config.node}/reset/"
+        subscriptions: dict[str, int] = {}
+        for pipeline in pipelines:
+            source = pipeline.config.source
+            known = subscriptions.get(pipeline.template.filter, 0)
+            subscriptions[pipeline.template.filter] = max(known, source.qos)
+        if any(pipeline.rule.latch for pipeline in pipelines):
+            subscriptions[f"{reset_prefix}#"] = 1 if any(subscriptions.values()) else 0
+        self.connection = Connection(
+            config.broker,
+            config.broker.client_id or f"edgeai-{config.node}",
+            subscriptions,
+            config.limits,
+            self.metrics,
+            status=self._status(pipelines),
+            wake_fd=self._wake_read.fileno(),
+        )
+        self.engine = Engine(
+            pipelines, self.connection, self.connection, self.metrics, reset_prefix=reset_prefix
+        )
+        self.web: WebServer | None = None
+        if config.http.enabled:
+            self.web = WebServer(
+                config.http,
+                render_metrics=self.metrics.render,
+                alive=self._alive,
+                ready=self._ready,
+                state=self.state,
+            )
+            log.info("status page, metrics and health at %s", self.web.url)
+
+    def run(self) -> None:
+        """Turn until SIGTERM or SIGINT, then drain, say goodbye and return."""
+        log.info("edgeai %s, node %s", __version__, self.config.node)
+        with self._signals():
+            while not self._stop_signal:
+                self.engine.turn(TURN_SECONDS)
+            log.info("%s: draining", self._stop_signal)
+            self.engine.turn(0)
+            self.engine.finish()
+        if not self.connection.close(CLOSE_SECONDS):
+            log.warning("%d publications were not sent", self.connection.waiting_to_send)
+        if self.web is not None:
+            self.web.close()
+        log.info(
+            "stopped: %d messages, %d predictions", self.engine.received, self.engine.predicted
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return what the status page shows."""
+        pipelines = []
+        for pipeline in self.engine.pipelines:
+            states = list(pipeline.streams.values())
+            assets = [
+                {
+                    "asset": state.key,
+                    "score": state.score if state.score == state.score else None,
+                    "alarm": state.alarm.state,
+                    "quality": state.quality,
+                    "time": None if state.time_ns is None else state.time_ns / 1e9,
+                    "waiting_for": [pipeline.signals[i] for i in state.stream.waiting_for()][:10]
+                    if state.time_ns is None
+                    else [],
+                }
+                for state in states[:MAX_SHOWN_ASSETS]
+            ]
+            pipelines.append(
+                {
+                    "name": pipeline.name,
+                    "model": pipeline.manifest.name,
+                    "version": pipeline.manifest.version,
+                    "provider": pipeline.session.provider,
+                    "topic": pipeline.config.source.topic,
+                    "threshold": pipeline.rule.threshold,
+                    "streams": len(states),
+                    "assets": assets,
+                }
+            )
+        return {
+            "node": self.config.node,
+            "version": __version__,
+            "now": time.time(),
+            "started": self._started,
+            "received": self.engine.received,
+            "predicted": self.engine.predicted,
+            "broker": {
+                "address": f"{self.config.broker.host}:{self.config.broker.port}",
+                "connected": self.connection.connected,
+                "protocol": self.connection.protocol,
+                "fault": self.connection.fault,
+            },
+            "pipelines": pipelines,
+        }
+
+    def _alive(self) -> dict[str, Any]:
+        age = time.monotonic() - self.engine.last_turn_monotonic
+        return {"alive": age < ALIVE_SECONDS, "seconds_since_last_turn": round(age, 3)}
+
+    def _ready(self) -> dict[str, Any]:
+        # The models are proven before this endpoint opens.
+        fault = self.connection.fault
+        return {"ready": fault is None, "reasons": [fault] if fault else []}
+
+    def _status(self, pipelines: list[Pipeline]) -> Status:
+        def payload(state: str, reason: str) -> bytes:
+            return json.dumps(
+                {
+                    "state": state,
+                    "reason": reason,
+                    "node": self.config.node,
+                    "version": __version__,
+                    "started": round(self._started, 3),
+                    "pipelines": {
+                        pipeline.name: f"{pipeline.manifest.name} {pipeline.manifest.version}"
+                        for pipeline in pipelines
+                    },
+                }
+            ).encode()
+
+        return Status(
+            topic=f"edgeai/{self.config.node}/status",
+            online=payload("online", ""),
+            offline=payload("offline", "stopped"),
+            lost=payload("offline", "connection lost"),
+        )
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let SIGTERM and SIGINT end the loop, also while it waits for the socket."""
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            self._stop_signal = signal.Signals(number).name
+
+        previous = {
+            number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        wakeup = signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in previous.items():
+                signal.signal(number, handler)

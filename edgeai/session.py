@@ -1,0 +1,170 @@
+"""One ONNX session on the CPU, in the engine's process: proven on the golden windows at start.
+
+The only importer of onnxruntime in the engine's process.
+"""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai.errors import ModelError
+from edgeai.package import Package
+
+# Model metadata must not set session options.
+os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
+
+import onnxruntime
+
+Floats = npt.NDArray[np.float32]
+
+INPUT_NAME = "window"
+BATCH_MULTIPLES = (1, 2, 4, 8, 16)
+"""Batch sizes are padded to the smallest of these that gives every window the same bits."""
+
+
+class Session(Protocol):
+    """What the engine needs of a session."""
+
+    provider: str
+
+    def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
+        """Return the outputs of the first `count` windows of a batch buffer."""
+
+
+class CpuSession:
+    """A session on ONNX Runtime's CPU execution provider."""
+
+    provider = "cpu"
+
+    def __init__(self, graph: Path, outputs: list[str], threads: int = 1) -> None:
+        """Load a graph.
+
+        Args:
+            graph: The ONNX file, already checked (`edgeai.inspection`).
+            outputs: The outputs to compute, in this order.
+            threads: Intra-op threads.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the graph.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # A spinning pool burns a core while idle; the arena keeps its peak for ever.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph.read_bytes(),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,
+            )
+        except Exception as error:  # ORT's exceptions share no base of their own
+            rule = f"ONNX Runtime refuses it: {' '.join(str(error).split())[:200]}"
+            raise ModelError(str(graph), rule) from error
+        self._outputs = outputs
+        self._multiple: int | None = 1
+
+    @property
+    def batch_multiple(self) -> int | None:
+        """Batches are padded to a multiple of this; None: each window runs alone."""
+        return self._multiple
+
+    def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
+        """Return the outputs of the first `count` windows of a batch buffer.
+
+        Args:
+            batch: (>= count rounded up, W, C). Rows beyond count are computed and thrown away.
+            count: At least 1.
+        """
+        if self._multiple is None:
+            single = [self._call(batch[index : index + 1]) for index in range(count)]
+            return [np.concatenate(parts) for parts in zip(*single, strict=True)]
+        padded = -(-count // self._multiple) * self._multiple
+        return [output[:count] for output in self._call(batch[:padded])]
+
+    def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:
+        outputs: list[npt.NDArray[np.float32]] = self._session.run(
+            self._outputs, {INPUT_NAME: windows}
+        )
+        return outputs
+
+    def prove(self, package: Package, batch_windows: int) -> None:
+        """Reproduce the golden outputs, decisions included, and find the batch multiple.
+
+        Raises:
+            ModelError: An output is off by more than the manifest's tolerance, or a window is on
+                the other side of the threshold.
+        """
+        windows, expected = package.golden()
+        manifest = package.manifest
+        self._multiple = self._invariant_multiple(windows, batch_windows)
+        capacity = padded_capacity(len(windows))
+        buffer = np.zeros((capacity, *windows.shape[1:]), np.float32)
+        buffer[: len(windows)] = windows
+        actual = dict(zip(self._outputs, self.run(buffer, len(windows)), strict=True))
+        for name, values in actual.items():
+            wanted = expected[name].astype(np.float64)
+            limit = manifest.tolerance.atol + manifest.tolerance.rtol * np.abs(wanted)
+            if values.shape != wanted.shape:
+                rule = f"golden output `{name}` must have the shape {wanted.shape}"
+                raise ModelError(str(package.graph), rule, values.shape)
+            excess = np.abs(values - wanted) - limit
+            if not (excess <= 0).all():  # also refuses NaN
+                worst = int(np.argmax(np.nan_to_num(excess, nan=np.inf)))
+                rule = (
+                    f"golden output `{name}` must be {wanted.flat[worst]:.6g} within "
+                    f"rtol {manifest.tolerance.rtol:g}, atol {manifest.tolerance.atol:g}"
+                )
+                raise ModelError(str(package.graph), rule, float(values.flat[worst]))
+        score = manifest.score
+        decided = actual[score] > manifest.threshold.value
+        wanted_decisions = expected[score] > manifest.threshold.value
+        flipped = np.flatnonzero(decided != wanted_decisions)
+        if flipped.size:
+            rule = "golden windows must be on the same side of the threshold; flipped window"
+            raise ModelError(str(package.graph), rule, int(flipped[0]))
+
+    def _invariant_multiple(self, windows: Floats, batch_windows: int) -> int | None:
+        """Find the padding that makes a window's outputs independent of its batch.
+
+        Vectorised kernels take other paths for one row, or for the rows left over at the end of a
+        batch, and give other last bits. Live and replayed runs batch differently and must agree bit
+        for bit, so the sizes in use are those that agree here.
+        """
+        repeats = -(-padded_capacity(batch_windows) // len(windows))
+        tiled = np.ascontiguousarray(np.tile(windows, (repeats, 1, 1)))
+        largest = min(padded_capacity(batch_windows), len(tiled))
+        reference = [output[: len(windows)] for output in self._call(tiled[:largest])]
+        order = np.random.default_rng(0).permutation(len(windows))
+        for multiple in BATCH_MULTIPLES:
+            if all(
+                self._agrees(windows, order, size, reference)
+                for size in (multiple, 3 * multiple, 5 * multiple, 32)
+                if size <= len(windows)
+            ):
+                return multiple
+        return None
+
+    def _agrees(
+        self, windows: Floats, order: npt.NDArray[np.intp], size: int, reference: list[Floats]
+    ) -> bool:
+        """Whether batches of one size, in another order, give the reference bits."""
+        for start in range(0, len(windows) - size + 1, size):
+            rows = order[start : start + size]
+            outputs = self._call(np.ascontiguousarray(windows[rows]))
+            for output, wanted in zip(outputs, reference, strict=True):
+                if output.tobytes() != wanted[rows].tobytes():
+                    return False
+        return True
+
+
+def padded_capacity(windows: int) -> int:
+    """Return the rows a batch buffer needs for so many windows, whatever the multiple."""
+    return -(-windows // BATCH_MULTIPLES[-1]) * BATCH_MULTIPLES[-1]

@@ -1,0 +1,240 @@
+"""One stream: samples in their order, gaps, values that cannot be used, windows.
+
+A stream is one asset's signals in one pipeline. Samples come in blocks; the ring keeps the last
+W of them contiguous in memory, so that a window is one slice and is copied once, into the batch.
+"""
+
+import heapq
+from collections import Counter
+
+import numpy as np
+
+from edgeai.align import Aligner, align_rows
+from edgeai.condition import Flags
+from edgeai.ring import Emit, Floats, Ring, StreamSettings
+
+RESYNC_SAMPLES = 16
+"""So many late samples in a row mean that the sender's clock was set back."""
+
+
+class Stream:
+    """The state of one stream: order, last good values, alignment, ring.
+
+    Every sample that does not reach the ring is counted in `drops`, every emptied window in
+    `resets`; both are shared by the streams of a pipeline.
+    """
+
+    __slots__ = (
+        "_aligner", "_good", "_heap", "_late_in_a_row", "_newest_ns", "_released_ns",
+        "_ring", "_settings", "drops", "key", "resets",
+    )  # fmt: skip
+
+    def __init__(
+        self, key: str, settings: StreamSettings, drops: Counter[str], resets: Counter[str]
+    ) -> None:
+        self.key = key
+        self.drops = drops
+        self.resets = resets
+        self._settings = settings
+        self._ring = Ring(settings)
+        self._aligner = Aligner(settings.align, settings.channels) if settings.align else None
+        self._good = np.full(settings.channels, np.nan, np.float32)
+        """The last good value of each channel, NaN before the first."""
+        self._newest_ns: int | None = None
+        self._released_ns: int | None = None
+        self._late_in_a_row = 0
+        self._heap: list[tuple[int, int, Floats, bool]] = []
+
+    def waiting_for(self) -> list[int]:
+        """Return the channels without which no window can be made, because none had a value yet."""
+        if self._aligner is not None:
+            return self._aligner.waiting_for()
+        return [int(index) for index in np.flatnonzero(np.isnan(self._good))]
+
+    # ------------------------------------------------------------------------------ whole samples
+
+    def push_rows(
+        self,
+        times: list[int],
+        rows: Floats,
+        invalid: Flags | None,
+        doubtful: Flags | None,
+        emit: Emit,
+    ) -> None:
+        """Take samples of all channels in the order they arrived.
+
+        Args:
+            times: (n,) nanoseconds, in any order.
+            rows: (n, C) float32, NaN where a value cannot be used.
+            invalid: (n, C) where that is; None: nowhere.
+            doubtful: (n,) whether a value is outside its valid range; None: none is.
+            emit: Called for each window.
+        """
+        if self._aligner is not None:
+            for index, time_ns in enumerate(times):
+                self._align_row(time_ns, rows[index].tolist(), emit)
+            return
+        if self._settings.lateness_ns == 0 and self._in_order(times):
+            self._append(times, rows, invalid, doubtful, emit)
+            return
+        for index, time_ns in enumerate(times):
+            flag = doubtful is not None and bool(doubtful[index])
+            self._reorder(time_ns, rows[index], flag, emit)
+
+    def _in_order(self, times: list[int]) -> bool:
+        """Whether all times rise without a gap after what came before; then take note of them."""
+        previous = self._newest_ns
+        if previous is None:
+            previous = times[0] - 1
+        max_gap = self._settings.max_gap_ns or (1 << 62)
+        for time_ns in times:
+            if not 0 < time_ns - previous <= max_gap:
+                return False
+            previous = time_ns
+        self._newest_ns = self._released_ns = previous
+        self._late_in_a_row = 0
+        return True
+
+    def _reorder(self, time_ns: int, row: Floats, doubtful: bool, emit: Emit) -> None:
+        """Take one sample out of order, late, twice or after a gap."""
+        newest = self._newest_ns
+        if self._released_ns is not None and time_ns <= self._released_ns:
+            self._refuse("duplicate" if time_ns == self._released_ns else "late")
+            if self._late_in_a_row < RESYNC_SAMPLES:
+                return
+            self._restart("clock_back", emit)
+        elif any(time_ns == waiting[0] for waiting in self._heap):
+            self._refuse("duplicate")
+            return
+        elif newest is not None and self._is_gap(time_ns - newest):
+            self._restart("gap", emit)
+        self._late_in_a_row = 0
+        if self._newest_ns is None or time_ns > self._newest_ns:
+            self._newest_ns = time_ns
+        heapq.heappush(self._heap, (time_ns, len(self._heap), row.copy(), doubtful))
+        self._release(self._newest_ns - self._settings.lateness_ns, emit)
+
+    def _release(self, watermark_ns: int, emit: Emit) -> None:
+        """Append the waiting samples that the watermark has reached, oldest first."""
+        while self._heap and self._heap[0][0] <= watermark_ns:
+            time_ns, _, row, doubtful = heapq.heappop(self._heap)
+            self._released_ns = time_ns
+            block = row[np.newaxis]
+            invalid = np.isnan(block)
+            flags = np.array([True]) if doubtful else None
+            self._append([time_ns], block, invalid if invalid.any() else None, flags, emit)
+
+    def _append(
+        self,
+        times: list[int],
+        rows: Floats,
+        invalid: Flags | None,
+        doubtful: Flags | None,
+        emit: Emit,
+    ) -> None:
+        """Fill in what cannot be used and hand the samples to the ring."""
+        flags = None if doubtful is None else doubtful.tolist()
+        if invalid is None:
+            self._good[:] = rows[-1]
+            self._ring.push(times, rows, None, flags, emit)
+            return
+        for index, time_ns in enumerate(times):
+            row = rows[index].copy()
+            substituted = self._complete(row, invalid[index])
+            if substituted is None:
+                self.drops["invalid_value"] += 1
+                continue
+            flag = None if flags is None else flags[index : index + 1]
+            self._ring.push([time_ns], row[np.newaxis], [substituted], flag, emit)
+
+    def _complete(self, row: Floats, invalid: Flags) -> int | None:
+        """Put the last good value where one cannot be used.
+
+        Returns how many were put, or None when the sample is to be dropped: by policy, or because
+        a channel never had a good value.
+        """
+        np.copyto(self._good, row, where=~invalid)
+        count = int(invalid.sum())
+        if not count:
+            return 0
+        if self._settings.invalid == "drop" or np.isnan(self._good[invalid]).any():
+            return None
+        np.copyto(row, self._good, where=invalid)
+        return count
+
+    # ------------------------------------------------------------------------------- aligned values
+
+    def push_tag(self, time_ns: int, channel: int, value: float, emit: Emit) -> None:
+        """Take one value of one channel; NaN when it cannot be used. Needs an alignment."""
+        aligner = self._aligner
+        if aligner is None:
+            msg = "layout `tag` needs an alignment"
+            raise ValueError(msg)
+        self._before_aligned(time_ns, emit)
+        if self._count_refusal(aligner.add(time_ns, channel, value), emit):
+            aligner.add(time_ns, channel, value)
+        self._push_grid(emit)
+
+    def _align_row(self, time_ns: int, values: list[float], emit: Emit) -> None:
+        assert self._aligner is not None
+        self._before_aligned(time_ns, emit)
+        if self._count_refusal(align_rows(self._aligner, time_ns, values), emit):
+            align_rows(self._aligner, time_ns, values)
+        self._push_grid(emit)
+
+    def _before_aligned(self, time_ns: int, emit: Emit) -> None:
+        assert self._aligner is not None
+        newest = self._aligner.newest_ns
+        if newest is not None and self._is_gap(time_ns - newest):
+            self._restart("gap", emit)
+
+    def _count_refusal(self, refused: str | None, emit: Emit) -> bool:
+        """Count what the aligner refused; return whether to offer it again after a restart."""
+        if refused is None:
+            self._late_in_a_row = 0
+            return False
+        self._refuse(refused)
+        if self._late_in_a_row < RESYNC_SAMPLES * self._settings.channels:
+            return False
+        self._restart("clock_back", emit)
+        return True
+
+    def _push_grid(self, emit: Emit, *, everything: bool = False) -> None:
+        assert self._aligner is not None
+        for time_ns, values, substituted in self._aligner.rows(everything=everything):
+            if substituted and self._settings.invalid == "drop":
+                self.drops["invalid_value"] += 1
+                continue
+            row = np.array([values], np.float32)
+            self._ring.push([time_ns], row, [substituted] if substituted else None, None, emit)
+
+    # ---------------------------------------------------------------------------------- both
+
+    def flush(self, emit: Emit) -> None:
+        """Release what waits for late samples: the stream ends here."""
+        if self._aligner is not None:
+            self._push_grid(emit, everything=True)
+        elif self._newest_ns is not None:
+            self._release(self._newest_ns, emit)
+
+    def _is_gap(self, step_ns: int) -> bool:
+        return self._settings.max_gap_ns is not None and step_ns > self._settings.max_gap_ns
+
+    def _refuse(self, reason: str) -> None:
+        self.drops[reason] += 1
+        self._late_in_a_row = self._late_in_a_row + 1 if reason == "late" else 0
+
+    def _restart(self, reason: str, emit: Emit) -> None:
+        """Give out what is still whole, then empty the window."""
+        self.flush(emit)
+        self.resets[reason] += 1
+        self._ring.clear()
+        self._newest_ns = self._released_ns = None
+        self._late_in_a_row = 0
+        if self._aligner is None:
+            if reason == "clock_back":
+                self._good[:] = np.nan
+        elif reason == "clock_back":
+            self._aligner.forget()
+        else:
+            self._aligner.restart()

@@ -1,0 +1,113 @@
+"""The HTTP endpoint: /metrics /healthz /readyz /api/state and a status page. Read only.
+
+A thread of its own answers; it reads what the engine keeps and never waits for a turn.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from edgeai.config import Http
+from edgeai.errors import ConfigError, Problem
+
+log = logging.getLogger("edgeai.web")
+
+PAGE = Path(__file__).with_name("status.html")
+JSON_TYPE = "application/json"
+REQUEST_TIMEOUT_SECONDS = 10
+
+Answer = tuple[int, str, bytes]
+"""Status, content type, body."""
+
+
+class WebServer:
+    """Serves GET requests from a table of paths."""
+
+    def __init__(
+        self,
+        config: Http,
+        *,
+        render_metrics: Callable[[], bytes],
+        alive: Callable[[], dict[str, Any]],
+        ready: Callable[[], dict[str, Any]],
+        state: Callable[[], dict[str, Any]],
+    ) -> None:
+        """Listen at once, so that a port in use is told at start.
+
+        Args:
+            config: Address and port; port 0 takes a free one.
+            render_metrics: The Prometheus text format.
+            alive: `{"alive": bool, ...}`; false answers 503.
+            ready: `{"ready": bool, ...}`; false answers 503.
+            state: Everything the status page shows.
+
+        Raises:
+            ConfigError: The address cannot be listened on.
+        """
+
+        def as_json(content: Callable[[], dict[str, Any]], key: str | None) -> Answer:
+            found = content()
+            status = 200 if key is None or found[key] else 503
+            return status, JSON_TYPE, json.dumps(found).encode()
+
+        routes: dict[str, Callable[[], Answer]] = {
+            "/": lambda: (200, "text/html; charset=utf-8", PAGE.read_bytes()),
+            "/metrics": lambda: (200, "text/plain; version=0.0.4; charset=utf-8", render_metrics()),
+            "/healthz": lambda: as_json(alive, "alive"),
+            "/readyz": lambda: as_json(ready, "ready"),
+            "/api/state": lambda: as_json(state, None),
+        }
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = REQUEST_TIMEOUT_SECONDS
+            server_version = "edgeai"
+            sys_version = ""
+
+            def do_GET(self) -> None:
+                route = routes.get(self.path.split("?", 1)[0])
+                try:
+                    status, kind, body = (
+                        route() if route else (404, JSON_TYPE, b'{"error": "no such page"}')
+                    )
+                except Exception:
+                    log.exception("error answering %s", self.path)
+                    status, kind, body = 500, JSON_TYPE, b'{"error": "internal error"}'
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Cache-Control", "no-store")
+                self.send_header("X-Content-Type-Options", "nosniff")
+                self.send_header(
+                    "Content-Security-Policy",
+                    "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+                )
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                log.debug(format, *args)
+
+        try:
+            self._server = ThreadingHTTPServer((config.host, config.port), Handler)
+        except OSError as error:
+            where = f"{config.host}:{config.port}"
+            problem = Problem("http", "port", f"cannot listen: {error.strerror}", where, True)
+            raise ConfigError([problem]) from error
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="web", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()

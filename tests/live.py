@@ -1,0 +1,118 @@
+"""Run the real command against a real broker, and listen as a user's system would."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+PATIENCE_SECONDS = 20.0
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Return the condition's value as soon as it is true; fail when it never is."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"waited {seconds} s for: {what}")
+
+
+class Peer:
+    """A controller and a listener in one: publishes, and keeps what it hears."""
+
+    def __init__(self, port: int, *filters: str, protocol: Any = MQTTProtocolVersion.MQTTv311) -> None:
+        self.heard: list[paho.MQTTMessage] = []
+        self._ready = threading.Event()
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        self.client.max_queued_messages_set(0)
+        self.client.on_message = lambda _c, _u, message: self.heard.append(message)
+        self.client.on_subscribe = lambda *_: self._ready.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+        if filters:
+            self.client.subscribe([(topic_filter, 1) for topic_filter in filters])
+            assert self._ready.wait(PATIENCE_SECONDS)
+
+    def publish(self, topic: str, payload: Any, qos: int = 0, *, retain: bool = False) -> None:
+        body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
+        self.client.publish(topic, body, qos, retain).wait_for_publish(PATIENCE_SECONDS)
+
+    def topics(self, prefix: str) -> list[Any]:
+        """Return the JSON payloads heard on topics that start so."""
+        return [json.loads(m.payload) for m in list(self.heard) if m.topic.startswith(prefix)]
+
+    def raw(self, prefix: str) -> list[bytes]:
+        return [m.payload for m in list(self.heard) if m.topic.startswith(prefix)]
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@contextlib.contextmanager
+def peer(port: int, *filters: str, **options: Any) -> Iterator[Peer]:
+    """A peer for the time of a test."""
+    one = Peer(port, *filters, **options)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+class Running:
+    """An `edgeai run` process."""
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self.log_path = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "edgeai", "run", str(config)],
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def wait_online(self) -> None:
+        def online() -> bool:
+            assert self.process.poll() is None, self.log
+            return "connected to" in self.log
+
+        wait_for(online, "edgeai to connect")
+        time.sleep(0.1)  # the subscriptions' acknowledgement
+
+    def stop(self) -> int:
+        """Stop it as systemd would; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+
+@contextlib.contextmanager
+def running(config: Path, *, online: bool = True) -> Iterator[Running]:
+    """Run `edgeai run CONFIG` for the time of a test; no traceback may reach the user."""
+    one = Running(config, config.with_suffix(".log"))
+    try:
+        if online:
+            one.wait_online()
+        yield one
+    finally:
+        one.process.kill()
+        one.process.wait(10)
+    assert "Traceback" not in one.log, one.log
