@@ -79,6 +79,33 @@ def _top(
 
 
 @app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long.", min=1)] = None,
+) -> None:
+    """Show everything at work on a simulated line, with nothing to configure."""
+    from rich.console import Console
+
+    from edgeai.demo import run_demo
+
+    raise typer.Exit(run_demo(seconds, Console()))
+
+
+@app.command()
+def plant(
+    host: Annotated[str, typer.Option(help="The broker's host.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 1883,
+    seed: Annotated[int, typer.Option(help="Of noise, variation and faults.")] = 0,
+    faults: Annotated[bool, typer.Option(help="Let faults start on their own.")] = True,
+    log_level: LogLevel = "info",
+) -> None:
+    """Publish the simulated line on a broker, until SIGTERM or Ctrl-C."""
+    from edgeai.plantrunner import run_plant
+
+    _log_to_stderr(log_level)
+    run_plant(host, port, seed=seed, faults=faults)
+
+
+@app.command()
 def run(config: ConfigArgument, log_level: LogLevel = "info") -> None:
     """Serve a configuration until SIGTERM or Ctrl-C."""
     from edgeai.check import check, find_config

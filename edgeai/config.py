@@ -210,6 +210,9 @@ class Source(Strict):
         description="Topic filter with captured levels: factory/{asset}/sensors. The captures make "
         "the stream's key; {signal} names the signal in layout `tag`."
     )
+    assets: list[str] = Field(
+        [], description="Only streams whose key fits one of these patterns: press-*. Default: all."
+    )
     qos: Literal[0, 1] = 0
     layout: Literal["row", "tag"] = Field(
         "row", description="`row`: a message is one sample of all signals; `tag`: of one signal."

@@ -181,15 +181,14 @@ class Engine:
             return []
         routes: list[Route] = []
         for pipeline in self.pipelines:
-            captures = pipeline.template.match(topic)
-            if captures is None:
+            found = pipeline.key_of(topic)
+            if found is None:
                 continue
+            key, tag = found
             try:
-                state = pipeline.stream_of(pipeline.key_of(captures))
+                routes.append((pipeline, pipeline.stream_of(key), tag))
             except DecodeError as error:
                 routes.append((pipeline, None, error.code))
-            else:
-                routes.append((pipeline, state, captures.get("signal")))
         if not routes:
             valid = topics.is_topic_name(topic)
             self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()

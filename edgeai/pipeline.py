@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 import numpy.typing as npt
@@ -135,10 +136,20 @@ class Pipeline:
         self._max_streams = config.limits.streams
         self._node = config.node
 
-    def key_of(self, captures: dict[str, str]) -> str:
-        """Return the stream's key: the captured levels, or the pipeline's name without any."""
-        levels = [value for name, value in captures.items() if name != RESERVED_CAPTURE]
-        return "/".join(levels) or self.name
+    def key_of(self, topic: str) -> tuple[str, str | None] | None:
+        """Return a topic's stream key and, if the topic holds it, tag; None: not this pipeline's.
+
+        The key is the captured levels, or the pipeline's name where nothing is captured.
+        """
+        captures = self.template.match(topic)
+        if captures is None:
+            return None
+        tag = captures.pop(RESERVED_CAPTURE, None)
+        key = "/".join(captures.values()) or self.name
+        wanted = self.config.source.assets
+        if wanted and not any(fnmatchcase(key, pattern) for pattern in wanted):
+            return None
+        return key, tag
 
     def stream_of(self, key: str) -> StreamState:
         """Return a stream, made at its first message.

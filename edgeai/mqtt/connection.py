@@ -44,6 +44,9 @@ MAX_UNACKNOWLEDGED = 100
 """QoS 1 publications under way. paho's search at each PUBACK makes a larger window slower."""
 MAX_WAIT_SECONDS = 1.0
 CONNACK_SECONDS = 5.0
+PROBE_SECONDS = 2.0
+"""For the answer to a version after which there is another to try. A broker that knows only 3.1.1
+may wait for ever for what it thinks is missing of a version 5 CONNECT (amqtt 0.12 does)."""
 
 
 @dataclass(frozen=True)
@@ -189,13 +192,16 @@ class Connection:
             self._inbox.clear()  # not acknowledged: the broker keeps what it must
             self._acks.clear()
             self._wait(0.02)
-        client = self._client
-        if client is not None and self._connected:
+        sent = self.waiting_to_send == 0
+        client, connected = self._client, self._connected
+        self._connected = False  # what follows is no loss
+        if client is not None and connected:
+            client.on_disconnect = None
             client.disconnect()
             while client.want_write() and time.monotonic() < deadline:
                 client.loop_write()
-        self._lose("closed", reconnect=False)
-        return self.waiting_to_send == 0
+        self._drop_client()
+        return sent
 
     # --------------------------------------------------------------------------------- connecting
 
@@ -245,7 +251,8 @@ class Connection:
         except (OSError, ValueError) as error:
             self._fail(f"cannot connect to {self._where}: {error}", may_be_protocol=False)
             return
-        self._connack_due = time.monotonic() + CONNACK_SECONDS
+        last = self._protocol_index + 1 == len(PROTOCOLS[self._broker.protocol])
+        self._connack_due = time.monotonic() + (CONNACK_SECONDS if last else PROBE_SECONDS)
         self._next_misc = time.monotonic() + MAX_WAIT_SECONDS
         self._flush()
 
@@ -336,13 +343,11 @@ class Connection:
         self._protocol_index = 0
         self._back_off(why)
 
-    def _lose(self, why: str, *, reconnect: bool = True) -> None:
+    def _lose(self, why: str) -> None:
         """Note the end of a connection that stood."""
-        stood = self._connected
         self._drop_client()
         self._protocol_index = 0
-        if reconnect and stood:
-            self._back_off(why)
+        self._back_off(why)
 
     def _back_off(self, why: str) -> None:
         """Wait before the next attempt, doubling; jitter keeps a plant from returning at once."""

@@ -1,0 +1,56 @@
+# The commands of this project. `make demo` and `make test` install what they need into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SECONDS ?=
+ONLY ?=
+
+.PHONY: help demo test check format bench clean mosquitto
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table"
+	@echo "make test                every test, against a real broker"
+	@echo "make check               format, lint, types, import contract"
+	@echo "make format              format the code"
+	@echo "make bench [ONLY=A]      measure"
+
+# One stamp for each set of extras: installed again when pyproject.toml changes.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "edgeai needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv fails; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev,train]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS))
+
+# A real mosquitto from the system's packages; where we may not install, the tests say so and use
+# the embedded broker for what it can do.
+mosquitto:
+	@PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients >/dev/null; } \
+	|| echo "mosquitto is not installed and cannot be: tests that need it are skipped, the others use the embedded broker"
+
+test: $(VENV)/.dev mosquitto
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

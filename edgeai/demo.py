@@ -1,0 +1,288 @@
+"""`edgeai demo`: broker, simulated line, runtime and a live table, each as in a real plant.
+
+The line is a simulation (`edgeai.plant`); everything else is the real thing: the processes talk
+over MQTT, and the runtime is `edgeai run` on a config file that anyone can copy.
+"""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from edgeai import paths
+from edgeai.brokers import embedded_broker, free_port
+from edgeai.config import Broker, Limits
+from edgeai.errors import TransportError
+from edgeai.metrics import Metrics
+from edgeai.mqtt import Connection
+from edgeai.records import Publication
+
+NODE = "demo"
+START_SECONDS = 30.0
+REFRESH_SECONDS = 0.25
+INJECT_ASSET, INJECT_FAULT = "moulding-1", "coolant_blocked"
+INJECT_AFTER_SECONDS = 8.0
+CLEAR_AFTER_SECONDS = 30.0
+DETECT_SECONDS = 8.0
+"""A fault injected at least so long before the end must have been found."""
+ALARM_STYLES = {"normal": "green", "active": "bold red", "latched": "yellow"}
+LOGGED_LINES = 15
+
+
+class Watcher:
+    """What a listener on the broker knows of the demo."""
+
+    def __init__(self, port: int) -> None:
+        subscriptions = {f"edgeai/{NODE}/#": 0, "factory/+/state": 0}
+        broker = Broker(host="127.0.0.1", port=port)
+        self._connection = Connection(
+            broker, "edgeai-demo-watcher", subscriptions, Limits(), Metrics()
+        )
+        self.online = False
+        self.predictions = 0
+        self.last: dict[tuple[str, str], dict[str, Any]] = {}
+        """The last prediction by pipeline and asset."""
+        self.faults: dict[str, list[str]] = {}
+        """Active faults of the simulated machines, as they say themselves."""
+        self.alarms: list[tuple[float, str, str]] = []
+        """When (of this process), asset and state of each alarm transition."""
+
+    def listen(self, seconds: float) -> None:
+        """Take in what arrives within so long."""
+        for message in self._connection.receive(seconds):
+            with contextlib.suppress(ValueError, KeyError):
+                self._note(message.topic.split("/"), json.loads(message.payload))
+
+    def inject(self, asset: str, command: dict[str, Any]) -> None:
+        """Send a command to a simulated machine."""
+        payload = json.dumps(command).encode()
+        self._connection.publish([Publication(f"factory/{asset}/command", payload, 1, False)])
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._connection.close()
+
+    def _note(self, levels: list[str], content: dict[str, Any]) -> None:
+        if levels[0] == "factory":
+            self.faults[levels[1]] = sorted(content["active_faults"])
+        elif levels[2] == "status":
+            self.online = content["state"] == "online"
+        elif levels[2] == "predictions":
+            self.predictions += 1
+            self.last[levels[3], content["asset"]] = content
+        elif levels[2] == "alarms":
+            self.alarms.append((time.monotonic(), content["asset"], content["state"]))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The demo at work: its processes and the one who watches them."""
+
+    folder: Path
+    """Configuration and logs."""
+    parts: dict[str, subprocess.Popen[bytes]]
+    watcher: Watcher
+
+    def require_alive(self) -> None:
+        """Raise TransportError with the end of the logs when a part has died."""
+        for name, process in self.parts.items():
+            if process.poll() is not None:
+                logs = sorted(self.folder.glob("*.log"))
+                text = "\n".join(path.read_text(errors="replace") for path in logs)
+                tail = "\n".join(text.strip().splitlines()[-LOGGED_LINES:])
+                raise TransportError(f"{name} ended with {process.returncode}:\n{tail}")
+
+    def wait_online(self) -> None:
+        """Return when the runtime says that it is online; TransportError when it never does."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.watcher.online:
+            self.watcher.listen(REFRESH_SECONDS)
+            self.require_alive()
+            if time.monotonic() > deadline:
+                raise TransportError(f"the runtime is not ready after {START_SECONDS:.0f} s")
+
+
+def run_demo(seconds: float | None, console: Console) -> int:
+    """Run until Ctrl-C, or for so many seconds; return the exit code.
+
+    Args:
+        seconds: How long, counted from the first prediction's pipeline being ready; None: no end.
+        console: Where the table goes.
+
+    Returns:
+        0 when predictions were published and the injected fault, if there was time to find it, was
+        found; else 1.
+
+    Raises:
+        TransportError: There is no broker to start, or a part of the demo died.
+    """
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_stop_signal())
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-demo-")))
+        port = free_port(1883)
+        broker = stack.enter_context(embedded_broker(folder, port))
+        config, page = _write_config(folder, port, broker)
+        watcher = Watcher(port)
+        stack.callback(watcher.close)
+        parts = {
+            "the runtime": _start(stack, folder, "run", str(config)),
+            "the simulated line": _start(stack, folder, "plant", "--port", str(port)),
+        }
+        scene = Scene(folder, parts, watcher)
+        scene.wait_online()
+        console.print(f"[bold]edgeai demo[/bold]: a [bold]simulated[/bold] line on {broker}")
+        console.print(f"  status page   {page}/")
+        console.print(f"  metrics       {page}/metrics")
+        console.print(f"  broker        127.0.0.1:{port}   (mosquitto_sub -p {port} -t 'edgeai/#')")
+        console.print(
+            f"  inject        mosquitto_pub -p {port} -t factory/agitator-1/command "
+            """-m '{"fault": "impeller_imbalance"}'""",
+            highlight=False,
+        )
+        console.print(f"  config        {paths.shipped('configs') / 'demo.yaml'}\n", soft_wrap=True)
+        injected_at = _show(scene, seconds, console, stop)
+        return _summary(watcher, injected_at, console)
+
+
+def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]) -> float | None:
+    """Keep the table until the end; inject a fault on the way. Return when it was injected."""
+    watcher = scene.watcher
+    started = time.monotonic()
+    after = INJECT_AFTER_SECONDS if seconds is None else min(INJECT_AFTER_SECONDS, seconds * 0.4)
+    injected_at: float | None = None
+    cleared = False
+    drawn = 0.0
+    with contextlib.ExitStack() as stack:
+        live = None
+        if console.is_terminal:
+            live = stack.enter_context(Live(console=console, auto_refresh=False))
+        while not stop and (seconds is None or time.monotonic() - started < seconds):
+            watcher.listen(REFRESH_SECONDS)
+            scene.require_alive()
+            now = time.monotonic()
+            if injected_at is None and now - started >= after:
+                watcher.inject(INJECT_ASSET, {"fault": INJECT_FAULT, "severity": 1.0})
+                injected_at = now
+                if live is None:
+                    console.print(f"injected {INJECT_FAULT} into {INJECT_ASSET}")
+            elif (
+                injected_at is not None and not cleared and now > injected_at + CLEAR_AFTER_SECONDS
+            ):
+                watcher.inject(INJECT_ASSET, {"clear": "all"})
+                cleared = True
+            if live is not None:
+                live.update(_table(watcher), refresh=True)
+            elif now - drawn > 5:
+                drawn = now
+                console.print(_table(watcher))
+    return injected_at
+
+
+def _table(watcher: Watcher) -> Table:
+    table = Table(title=None, header_style="bold")
+    for name in ("pipeline", "asset", "alarm", "score / threshold", "quality", "provider"):
+        table.add_column(name)
+    table.add_column("because of")
+    table.add_column("really broken (simulated)")
+    for (pipeline, asset), last in sorted(watcher.last.items()):
+        score = last["score"]
+        share = "-" if score is None else f"{score:9.3g} / {last['threshold']:.3g}"
+        alarm = last["alarm"]
+        top = ", ".join(name for name, _ in last["top"][:2]) if alarm != "normal" else ""
+        table.add_row(
+            pipeline,
+            asset,
+            f"[{ALARM_STYLES[alarm]}]{alarm}[/]",
+            share,
+            last["quality"],
+            last["provider"],
+            top,
+            ", ".join(watcher.faults.get(asset, [])),
+        )
+    return table
+
+
+def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> int:
+    """Print what happened and return the exit code."""
+    console.print(_table(watcher))
+    activated = [(at, asset) for at, asset, state in watcher.alarms if state == "active"]
+    console.print(f"{watcher.predictions} predictions, {len(activated)} alarms")
+    if watcher.predictions == 0:
+        console.print("[bold red]no predictions were published[/]")
+        return 1
+    if injected_at is None:
+        return 0
+    found = [at for at, asset in activated if asset == INJECT_ASSET and at >= injected_at]
+    if found:
+        delay = found[0] - injected_at
+        console.print(f"{INJECT_FAULT} in {INJECT_ASSET}: alarm {delay:.1f} s after injection")
+        return 0
+    if time.monotonic() - injected_at < DETECT_SECONDS:
+        console.print(f"{INJECT_FAULT} in {INJECT_ASSET}: not enough time to find it")
+        return 0
+    console.print(f"[bold red]{INJECT_FAULT} in {INJECT_ASSET} was not found[/]")
+    return 1
+
+
+def _write_config(folder: Path, port: int, broker: str) -> tuple[Path, str]:
+    """Write the shipped demo config with the ports that are free here; return it and its page."""
+    config = yaml.safe_load((paths.shipped("configs") / "demo.yaml").read_text(encoding="utf-8"))
+    config["broker"]["port"] = port
+    if broker == "amqtt":
+        config["broker"]["protocol"] = "3.1.1"  # found by `auto` too, but two seconds later
+    config["http"] = {"port": free_port(config.get("http", {}).get("port", 9108))}
+    path = folder / "demo.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path, f"http://127.0.0.1:{config['http']['port']}"
+
+
+def _start(
+    stack: contextlib.ExitStack, folder: Path, command: str, *arguments: str
+) -> subprocess.Popen[bytes]:
+    """Start a part of the demo as a process of its own; it is stopped with the stack."""
+    with (folder / f"{command}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgeai", command, *arguments],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us: we stop the parts in order
+        )
+
+    def stop() -> None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        process.kill()
+
+    stack.callback(stop)
+    return process
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[list[str]]:
+    """Give a list that is no longer empty after SIGINT or SIGTERM."""
+    noted: list[str] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        noted.append(signal.Signals(number).name)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
