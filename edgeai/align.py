@@ -32,6 +32,8 @@ class GridRow(NamedTuple):
     """(C,) all finite."""
     substituted: int
     """How many of them are older than the maximum age."""
+    doubtful: bool
+    """Whether one of them comes of a value outside its valid range."""
 
 
 class Aligner:
@@ -41,7 +43,8 @@ class Aligner:
 
     def __init__(self, settings: AlignSettings, channels: int) -> None:
         self._settings = settings
-        self._channels: list[deque[tuple[int, float]]] = [deque() for _ in range(channels)]
+        self._channels: list[deque[tuple[int, float, bool]]] = [deque() for _ in range(channels)]
+        """Of each channel: time, value and whether it is doubtful, oldest first."""
         self._next_ns: int | None = None
         self.newest_ns: int | None = None
         """The newest time seen; None before the first sample."""
@@ -50,7 +53,9 @@ class Aligner:
         """Return the channels that have not had a value yet."""
         return [index for index, queue in enumerate(self._channels) if not queue]
 
-    def add(self, time_ns: int, channel: int, value: float) -> Literal["late", "duplicate"] | None:
+    def add(
+        self, time_ns: int, channel: int, value: float, *, doubtful: bool = False
+    ) -> Literal["late", "duplicate"] | None:
         """Take one value of one channel, or say why it was not placed. NaN only moves the clock."""
         if self._next_ns is not None and time_ns <= self._next_ns - self._settings.period_ns:
             return "late"
@@ -60,13 +65,11 @@ class Aligner:
             return None
         queue = self._channels[channel]
         if not queue or time_ns > queue[-1][0]:
-            queue.append((time_ns, value))
-        elif any(time_ns == at for at, _ in queue):
+            queue.append((time_ns, value, doubtful))
+        elif any(time_ns == at for at, _, _ in queue):
             return "duplicate"
-        elif time_ns < queue[0][0] and self._next_ns is not None:
-            return "late"
         else:
-            insort(queue, (time_ns, value))
+            insort(queue, (time_ns, value, doubtful))
         if self._next_ns is None and len(queue) > 1:
             queue.popleft()  # until every channel has a value, only the newest matters
         return None
@@ -114,30 +117,35 @@ class Aligner:
         settings = self._settings
         values = []
         substituted = 0
+        doubtful = False
         for queue in self._channels:
             while len(queue) > 1 and queue[1][0] <= at:
                 queue.popleft()
-            since, value = queue[0]
+            since, value, outside = queue[0]
             if settings.method == "hold" or since == at:
                 if at - since > settings.max_age_ns:
                     substituted += 1
-            elif len(queue) > 1:
-                until, following = queue[1]
+            elif len(queue) > 1 and queue[1][0] <= watermark:  # no nearer one can still come
+                until, following, also_outside = queue[1]
                 if until - since > settings.max_age_ns:
                     substituted += 1
                 else:
                     value += (following - value) * ((at - since) / (until - since))
+                    outside = outside or also_outside
             elif final or watermark - since > settings.max_age_ns:
                 substituted += 1
             else:
                 return None
             values.append(value)
-        return GridRow(at, values, substituted)
+            doubtful = doubtful or outside
+        return GridRow(at, values, substituted, doubtful)
 
 
-def align_rows(aligner: Aligner, time_ns: int, values: Sequence[float]) -> str | None:
+def align_row(
+    aligner: Aligner, time_ns: int, values: Sequence[float], *, doubtful: bool
+) -> str | None:
     """Take one sample of all channels; NaN channels keep their last value."""
     outcome = None
     for channel, value in enumerate(values):
-        outcome = aligner.add(time_ns, channel, value) or outcome
+        outcome = aligner.add(time_ns, channel, value, doubtful=doubtful) or outcome
     return outcome

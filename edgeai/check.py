@@ -3,13 +3,15 @@
 Nothing here uses the network.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgeai import paths
 from edgeai.config import Config, Device, Pipeline, load_config, load_device
 from edgeai.errors import ConfigError, ModelError, Problem
-from edgeai.inspection import inspect_package
+from edgeai.inspection import inspect_packages
 from edgeai.package import MANIFEST, Package, load_package
 
 
@@ -25,12 +27,37 @@ class Plan:
     state_folder: Path
 
 
+RUNTIMES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-migraphx",
+)
+"""Distributions of the one Python module `onnxruntime`, which overwrite each other."""
+
+
+def check_installation() -> None:
+    """Refuse an environment in which two builds of ONNX Runtime overwrote each other.
+
+    Raises:
+        ConfigError: None or several are installed.
+    """
+    found = []
+    for name in RUNTIMES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    if len(found) != 1:
+        rule = "exactly one build of onnxruntime must be installed (pip uninstall the others)"
+        raise ConfigError([Problem("Python environment", "onnxruntime", rule, found, True)])
+
+
 def find_config(name: str) -> Path:
     """Return a config file: a path, or the name of a shipped one."""
     path = Path(name)
-    if not path.exists() and path.suffix == "" and path.name == name:
+    if name and path.suffix == "" and path.name == name and not paths.is_file(path):
         shipped = paths.shipped("configs") / f"{name}.yaml"
-        if shipped.exists():
+        if paths.is_file(shipped):
             return shipped
     return path
 
@@ -41,6 +68,7 @@ def check(path: Path) -> Plan:
     Raises:
         ConfigError: With every problem found; each names file, field, rule and value.
     """
+    check_installation()
     config = load_config(path)
     problems: list[Problem] = []
     device = None
@@ -57,17 +85,17 @@ def check(path: Path) -> Plan:
         try:
             folder = _find_model(pipeline.model, path, f"pipelines.{name}.model")
             if folder not in loaded:
-                package = load_package(folder)
-                inspect_package(package, state_folder)
-                loaded[folder] = package
+                loaded[folder] = load_package(folder)
             packages[name] = loaded[folder]
             problems += _misfits(str(path), name, pipeline, packages[name])
         except ConfigError as error:
             problems += error.problems
         except ModelError as error:
             problems.append(error.problem)
+    broken = inspect_packages(list(loaded.values()), state_folder)
+    problems += [error.problem for error in broken]
     if problems or device is None:
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(list({str(problem): problem for problem in problems}.values()))
     return Plan(path, config, device, packages, state_folder)
 
 
@@ -75,7 +103,7 @@ def _find_device(name: str, config: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
         return config.parent / name
     path = paths.shipped("devices") / f"{name}.yaml"
-    if not path.exists():
+    if not paths.is_file(path):
         known = sorted(file.stem for file in paths.shipped("devices").glob("*.yaml"))
         rule = f"must be a YAML file or one of the shipped devices: {', '.join(known)}"
         raise ConfigError([Problem(str(config), "device", rule, name, has_value=True)])
@@ -85,10 +113,10 @@ def _find_device(name: str, config: Path) -> Path:
 def _find_model(name: str, config: Path, field: str) -> Path:
     """Return the folder of a model: a path from the config's folder, or a shipped model's name."""
     beside = config.parent / name
-    if (beside / MANIFEST).is_file():
+    if paths.is_file(beside / MANIFEST):
         return beside
     shipped = paths.shipped("models")
-    if "/" not in name and (shipped / name / MANIFEST).is_file():
+    if "/" not in name and paths.is_file(shipped / name / MANIFEST):
         return shipped / name
     known = sorted(file.parent.name for file in shipped.glob(f"*/{MANIFEST}"))
     rule = f"must be a folder with a {MANIFEST}, or one of the shipped models: {', '.join(known)}"
@@ -108,9 +136,10 @@ def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list
         if signal not in signals:
             shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
             add(f"source.signals.{signal}", f"is no signal of {manifest.name}: {shown}", signal)
-    tags = [field.tag for field in pipeline.source.signals.values() if field.tag is not None]
+    fields = pipeline.source.signals
+    tags = [(fields[name].tag if name in fields else None) or name for name in signals]
     taken = [tag for tag in tags if tags.count(tag) > 1]
-    if taken:
+    if taken and pipeline.source.layout == "tag":
         add("source.signals", "a tag may feed one signal", taken[0])
     length = pipeline.window.length
     if length is not None and length != manifest.window.length:

@@ -120,7 +120,7 @@ def check_command(config: ConfigArgument) -> None:
     """Validate config, device, models and how they fit; no network. Exit code 2 on a problem."""
     from edgeai.check import check, find_config
     from edgeai.metrics import Metrics
-    from edgeai.runtime import build_pipelines
+    from edgeai.runtime import ALONE, build_pipelines
 
     plan = check(find_config(config))
     for pipeline in build_pipelines(plan, Metrics()):
@@ -131,6 +131,8 @@ def check_command(config: ConfigArgument) -> None:
             f"{len(pipeline.signals)} signals, window {pipeline.settings.length}, "
             f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
         )
+        if pipeline.session.batch_multiple is None:
+            typer.echo(f"{pipeline.name}: note: {ALONE}")
     typer.echo(f"{plan.path}: ok")
 
 
@@ -199,6 +201,37 @@ def replay(
     typer.echo(f"{engine.received} messages, {engine.predicted} predictions in {output}", err=True)
     for line in _dropped(metrics):
         typer.echo(line, err=True)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="TRAIN.YAML", help="The recipe.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the package; default: the recipe's.")
+    ] = None,
+) -> None:
+    """Train a model package from its recipe (needs the extra `train`)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from edgeai.training import train as train_package
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total, note=note)
+            bar.update(tasks[stage], completed=done, total=total, note=note)
+
+        report = train_package(recipe, output, show)
+    manifest = report.package.manifest
+    typer.echo(
+        f"{manifest.name} {manifest.version}: threshold {manifest.threshold.value:g}, "
+        f"{report.seconds:.0f} s, in {report.package.folder}"
+    )
 
 
 def _open(stack: ExitStack, path: Path) -> Any:

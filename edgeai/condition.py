@@ -9,6 +9,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 class Conditioned(NamedTuple):
     """Samples in engineering units; a flag array is None where none of its flags is set."""
@@ -37,8 +39,10 @@ class Conditioner:
         self._scale = np.array(scale, np.float64)
         self._offset = np.array(offset, np.float64)
         self._plain = bool((self._scale == 1).all() and (self._offset == 0).all())
-        self._low = np.array([-np.inf if r is None else r[0] for r in ranges], np.float32)
-        self._high = np.array([np.inf if r is None else r[1] for r in ranges], np.float32)
+        # Without a range the bounds are the largest float32, so that infinity is never inside.
+        limits = np.array([(-LARGEST, LARGEST) if r is None else r for r in ranges], np.float64)
+        limits = np.clip(limits, -LARGEST, LARGEST).astype(np.float32)  # (C, 2)
+        self._low, self._high = limits[:, 0], limits[:, 1]
         self._out_of_range = out_of_range
         self.out_of_range_values = 0
         """How many finite values were outside their valid range so far."""
@@ -56,9 +60,9 @@ class Conditioner:
     def _condition(
         self, raw: npt.NDArray[np.float64], channels: slice | npt.NDArray[np.intp]
     ) -> Conditioned:
-        if not self._plain:
-            raw = raw * self._scale[channels] + self._offset[channels]
         with np.errstate(over="ignore"):  # 1e300 becomes infinite, found below
+            if not self._plain:
+                raw = raw * self._scale[channels] + self._offset[channels]
             values = raw.astype(np.float32)
         inside = (values >= self._low[channels]) & (values <= self._high[channels])
         if inside.all():  # NaN is not inside, so this also says that all are numbers

@@ -68,10 +68,11 @@ class Secret(Strict):
             return value
         try:
             return Path(str(self.file)).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                [Problem(str(self.file), field, f"cannot be read: {error}")]
-            ) from error
+        except UnicodeDecodeError as error:  # its text would show bytes of the secret
+            raise ConfigError([Problem(str(self.file), field, "is not UTF-8 text")]) from error
+        except OSError as error:
+            rule = f"cannot be read: {error.strerror}"
+            raise ConfigError([Problem(str(self.file), field, rule)]) from error
 
 
 class Tls(Strict):
@@ -133,7 +134,9 @@ class Http(Strict):
     """The endpoint of /metrics, /healthz, /readyz and the status page."""
 
     enabled: bool = True
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 opens it to the net.")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 opens it to the net."
+    )
     port: int = Field(9108, ge=0, le=65535, description="0 takes a free port and logs it.")
 
 
@@ -318,7 +321,7 @@ class Publish(Strict):
         if unknown:
             msg = f"unknown field {{{unknown[0]}}}; known: {', '.join(PUBLISH_FIELDS)}"
             raise ValueError(msg)
-        if not topics.is_topic_name(topics.fill(value, ())) or "asset" not in value:
+        if not topics.is_topic_name(topics.fill(value, ())) or "{asset}" not in value:
             msg = "must be a topic name without wildcards that holds {asset}"
             raise ValueError(msg)
         return value
@@ -361,10 +364,11 @@ class Config(Strict):
     def _no_feedback(self) -> Self:
         for name, pipeline in self.pipelines.items():
             for field in ("topic", "alarm_topic"):
-                # {asset} may be several levels: compare what stands before it.
+                # {asset} may be several levels: compare the whole levels that stand before it.
                 head = getattr(pipeline.publish, field).split("{asset}")[0]
                 head = topics.fill(head, (("node", self.node), ("pipeline", name)))
-                target = head.replace("{model}", "+") + "#" if head.endswith("/") else "#"
+                levels = head.split("/")[:-1]
+                target = "/".join([*("+" if "{" in level else level for level in levels), "#"])
                 for other, reader in self.pipelines.items():
                     if topics.may_overlap(target, topics.template_filter(reader.source.topic)):
                         msg = (

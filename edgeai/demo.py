@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import yaml
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -151,6 +152,7 @@ def run_demo(seconds: float | None, console: Console) -> int:
             f"  inject        mosquitto_pub -p {port} -t factory/agitator-1/command "
             """-m '{"fault": "impeller_imbalance"}'""",
             highlight=False,
+            soft_wrap=True,
         )
         console.print(f"  config        {paths.shipped('configs') / 'demo.yaml'}\n", soft_wrap=True)
         injected_at = _show(scene, seconds, console, stop)
@@ -192,24 +194,21 @@ def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]
 
 
 def _table(watcher: Watcher) -> Table:
-    table = Table(title=None, header_style="bold")
-    for name in ("pipeline", "asset", "alarm", "score / threshold", "quality", "provider"):
-        table.add_column(name)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for name in ("asset", "alarm", "score / limit", "quality", "on"):
+        table.add_column(name, no_wrap=True)
     table.add_column("because of")
-    table.add_column("really broken (simulated)")
-    for (pipeline, asset), last in sorted(watcher.last.items()):
+    table.add_column("simulated fault", style="dim")
+    for (_, asset), last in sorted(watcher.last.items()):
         score = last["score"]
-        share = "-" if score is None else f"{score:9.3g} / {last['threshold']:.3g}"
         alarm = last["alarm"]
-        top = ", ".join(name for name, _ in last["top"][:2]) if alarm != "normal" else ""
         table.add_row(
-            pipeline,
             asset,
             f"[{ALARM_STYLES[alarm]}]{alarm}[/]",
-            share,
+            "no number" if score is None else f"{score:5.3g} / {last['threshold']:.3g}",
             last["quality"],
             last["provider"],
-            top,
+            last["top"][0][0] if alarm != "normal" and last["top"] else "",
             ", ".join(watcher.faults.get(asset, [])),
         )
     return table

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 import msgspec
@@ -84,6 +84,7 @@ class Transition(msgspec.Struct):
     threshold: float
     top: list[tuple[str, float]]
     id: str
+    """With the state: a reset has the time of the last sample, as the transition before it may."""
 
 
 class Engine:
@@ -132,9 +133,7 @@ class Engine:
         for message in messages:
             self._decode(message)
         for pipeline in self.pipelines:
-            if pipeline.touched:
-                self._window(pipeline)
-                self._infer_and_judge(pipeline)
+            self._serve(pipeline)
         self._publish_and_commit()
         self._count(messages, time.perf_counter() - started)
         return len(messages)
@@ -200,6 +199,12 @@ class Engine:
 
     # -------------------------------------------------------------------------------------- window
 
+    def _serve(self, pipeline: Pipeline) -> None:
+        """Take the decoded samples of a pipeline to publications."""
+        if pipeline.touched:
+            self._window(pipeline)
+            self._infer_and_judge(pipeline)
+
     def _window(self, pipeline: Pipeline) -> None:
         """Samples to windows: one conversion for all streams of a pipeline, then each its part."""
         touched = list(pipeline.touched)
@@ -245,10 +250,11 @@ class Engine:
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
         values = iter(done.values[:, 0].tolist())
+        flags = repeat(False) if done.doubtful is None else iter(done.doubtful.tolist())
         for state in touched:
             emit = partial(self._take_window, pipeline, state)
             for time_ns, channel, _ in state.tags:
-                state.stream.push_tag(time_ns, channel, next(values), emit)
+                state.stream.push_tag(time_ns, channel, next(values), next(flags), emit)
             state.tags = []
 
     def _take_window(  # noqa: PLR0917  called as `Emit`
@@ -335,7 +341,7 @@ class Engine:
         transition = Transition(
             time_ns, state.key, pipeline.name, pipeline.manifest.name, pipeline.manifest.version,
             state.alarm.state, previous, state.score, pipeline.rule.threshold, top,
-            f"{state.id_prefix}{time_ns}",
+            f"{state.id_prefix}{time_ns}:{state.alarm.state}",
         )  # fmt: skip
         self._outgoing.append(Publication(state.alarm_topic, self._encode(transition), 1, True))
 
@@ -345,6 +351,7 @@ class Engine:
             state = pipeline.streams.get(target.removeprefix(f"{pipeline.name}/"))
             if state is None or not target.startswith(f"{pipeline.name}/"):
                 continue
+            self._serve(pipeline)  # samples that came before the reset, in the same turn
             previous = state.alarm.state
             if state.alarm.reset(state.time_ns or 0):
                 self._announce(pipeline, state, previous, [])

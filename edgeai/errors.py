@@ -26,7 +26,9 @@ class Problem:
     has_value: bool = False
 
     def __str__(self) -> str:
-        where = f"{self.file}: {self.field}" if self.field else self.file
+        # A key of the user's file may hold anything, and a problem is one line.
+        field = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in self.field)
+        where = f"{self.file}: {field}" if field else self.file
         if not self.has_value:
             return f"{where}: {self.rule}"
         shown = repr(self.value)
@@ -73,7 +75,7 @@ DROP_REASONS = (
     "unexpected_topic",  # no pipeline subscribes to it
     "invalid_topic",  # control characters, or a stream key that cannot be published
     "too_many_streams",  # limits.streams reached
-    "invalid_json",  # not JSON, not UTF-8, or a number no float can hold
+    "invalid_json",  # not JSON, or not UTF-8
     "too_deep",  # nested beyond what a parser follows
     "not_an_object",  # JSON, but not a map of fields
     "no_time",  # the declared time field is absent

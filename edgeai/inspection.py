@@ -1,10 +1,9 @@
 """Read a model's graph in a child process with limits on memory and time, and judge what it says.
 
 A model file is input from outside: a parser may crash on it, a graph may ask for all memory. What
-the child prints is facts only; the rules are applied here. The verdict is cached by the file's hash
-and the versions of onnx and ONNX Runtime, so that a restart does not pay again.
-
-    python -m edgeai.inspection MODEL.onnx SHAPE    the child: prints facts as JSON
+the child (`edgeai.graphfacts`) prints is facts only; the rules are applied here. The facts are
+cached by the file's hash and the versions of onnx and ONNX Runtime, so that a restart does not pay
+again.
 """
 
 import contextlib
@@ -14,28 +13,43 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from edgeai.errors import ModelError
-from edgeai.package import ALLOWED_DOMAINS, CONTROL_FLOW, MAX_OPSET, Manifest, Package
+from edgeai.graphfacts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
+from edgeai.package import MAX_OPSET, Manifest, Package
 
-MEMORY_LIMIT_BYTES = 6 * 1024**3
 TIME_LIMIT_SECONDS = 60
 MAX_GRAPH_BYTES = 1024**3
-FACTS_VERSION = 1
-INPUT_NAME = "window"
+FACTS_VERSION = 2
+FACTS = frozenset(
+    {
+        "domains", "operators", "functions", "external_data", "inputs", "outputs", "fault",
+        "run_shapes",
+    }
+)  # fmt: skip
+NUMBERS = frozenset({"float32", "double", "float16", "int32", "int64"})
 
 
-def inspect_package(package: Package, state_folder: Path) -> None:
-    """Refuse a package whose graph breaks a rule.
+def inspect_packages(packages: list[Package], state_folder: Path) -> list[ModelError]:
+    """Return, for each package whose graph breaks a rule, the file, the rule and the value.
 
-    Raises:
-        ModelError: Names the file, the rule and the value.
+    Graphs not seen before are read by children, as many at a time as there are cores.
     """
-    facts = _cached_facts(package, state_folder)
-    check_facts(facts, package.manifest, str(package.graph))
+
+    def inspect(package: Package) -> ModelError | None:
+        try:
+            facts = _cached_facts(package, state_folder)
+            check_facts(facts, package.manifest, str(package.graph))
+        except ModelError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [error for error in pool.map(inspect, packages) if error is not None]
 
 
 def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
@@ -67,11 +81,22 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
     if kind != "float32" or len(dims) != 3 or isinstance(dims[0], int) or dims[1:] != shape:
         rule = f"input `{INPUT_NAME}` must be float32 of shape (B, {shape[0]}, {shape[1]}), B free"
         refuse(rule, f"{kind} {tuple(dims)}")
-    names = {name for name, _, _ in facts["outputs"]}
-    missing = [output.name for output in manifest.outputs if output.name not in names]
-    if missing:
-        refuse(f"has no output `{missing[0]}`, which the manifest names; outputs", sorted(names))
+    _check_outputs(facts, manifest, refuse)
+    if facts["fault"]:
+        raise ModelError(file, facts["fault"])
     _check_run_shapes(facts, manifest, refuse)
+
+
+def _check_outputs(
+    facts: dict[str, Any], manifest: Manifest, refuse: Callable[[str, Any], None]
+) -> None:
+    kinds = {name: kind for name, kind, _ in facts["outputs"]}
+    for output in manifest.outputs:
+        if output.name not in kinds:
+            rule = f"has no output `{output.name}`, which the manifest names; outputs"
+            refuse(rule, sorted(kinds))
+        if kinds[output.name] not in NUMBERS:
+            refuse(f"output `{output.name}` must be of numbers", kinds[output.name])
 
 
 def _check_run_shapes(
@@ -92,12 +117,15 @@ def _cached_facts(package: Package, state_folder: Path) -> dict[str, Any]:
     manifest = package.manifest
     shape = f"{manifest.window.length}x{len(manifest.signals)}"
     versions = f"{version('onnx')}-{version('onnxruntime')}-{FACTS_VERSION}"
-    cache = state_folder / "inspection" / f"{package.graph_hash}-{shape}-{versions}.json"
+    allowed = "control-flow" if manifest.onnx.control_flow else "plain"
+    cache = state_folder / "inspection" / f"{package.graph_hash}-{shape}-{allowed}-{versions}.json"
     with contextlib.suppress(OSError, ValueError):
         facts = json.loads(cache.read_text(encoding="utf-8"))
-        if isinstance(facts, dict):
+        if isinstance(facts, dict) and (
+            isinstance(facts.get("error"), str) or facts.keys() >= FACTS
+        ):
             return facts
-    facts = _facts_from_child(package.graph, shape)
+    facts = _facts_from_child(package.graph, shape, allowed)
     # A cache that cannot be written (a read-only root) costs a second at the next start.
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -109,13 +137,14 @@ def _cached_facts(package: Package, state_folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _facts_from_child(graph: Path, shape: str) -> dict[str, Any]:
-    """Run this module as a child and return the facts it prints."""
+def _facts_from_child(graph: Path, shape: str, allowed: str) -> dict[str, Any]:
+    """Run the child and return the facts it prints."""
     if graph.stat().st_size > MAX_GRAPH_BYTES:
         rule = f"must not be larger than {MAX_GRAPH_BYTES} bytes"
         raise ModelError(str(graph), rule, graph.stat().st_size)
     environment = {k: v for k, v in os.environ.items() if k != "ORT_LOAD_CONFIG_FROM_MODEL"}
-    command = [sys.executable, "-m", "edgeai.inspection", str(graph), shape]
+    # -P: what lies in the working folder (a user's own onnx.py) is not imported.
+    command = [sys.executable, "-P", "-m", "edgeai.graphfacts", str(graph), shape, allowed]
     try:
         done = subprocess.run(
             command,
@@ -126,7 +155,8 @@ def _facts_from_child(graph: Path, shape: str) -> dict[str, Any]:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(str(graph), f"could not be read within {TIME_LIMIT_SECONDS} s") from error
+        rule = f"did not load and run within {TIME_LIMIT_SECONDS} s"
+        raise ModelError(str(graph), rule) from error
     try:
         facts: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:
@@ -134,99 +164,3 @@ def _facts_from_child(graph: Path, shape: str) -> dict[str, Any]:
         rule = f"could not be read: the reader ended with {done.returncode}"
         raise ModelError(str(graph), rule, last[0] if last else None) from error
     return facts
-
-
-# ------------------------------------------------------------------------------------ in the child
-
-
-def graph_facts(data: bytes) -> dict[str, Any]:
-    """Return what the rules need to know of a serialised ONNX model."""
-    import onnx
-
-    try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
-    except Exception as error:  # noqa: BLE001  protobuf and onnx raise many kinds; all mean refused
-        return {"error": f"is not a valid ONNX model: {' '.join(str(error).split())[:200]}"}
-    operators: set[str] = set()
-    external: list[str] = []
-    graphs = [model.graph]
-    while graphs:
-        graph = graphs.pop()
-        tensors = list(graph.initializer)
-        for sparse in graph.sparse_initializer:
-            tensors += [sparse.values, sparse.indices]
-        for node in graph.node:
-            operators.add(node.op_type)
-            for attribute in node.attribute:
-                tensors += [attribute.t, *attribute.tensors]
-                if attribute.HasField("g"):
-                    graphs.append(attribute.g)
-                graphs.extend(attribute.graphs)
-        external += [t.name for t in tensors if t.external_data or t.data_location == t.EXTERNAL]
-
-    def described(values: Any) -> list[Any]:
-        found = []
-        for value in values:
-            tensor = value.type.tensor_type
-            kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-            dims = [
-                dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-                for dim in tensor.shape.dim
-            ]
-            found.append([value.name, {"FLOAT": "float32"}.get(kind, kind.lower()), dims])
-        return found
-
-    constants = {tensor.name for tensor in model.graph.initializer}
-    return {
-        "domains": {item.domain: item.version for item in model.opset_import},
-        "ir_version": model.ir_version,
-        "operators": sorted(operators),
-        "functions": [function.name for function in model.functions],
-        "external_data": external,
-        "inputs": described(value for value in model.graph.input if value.name not in constants),
-        "outputs": described(model.graph.output),
-        "run_shapes": None,
-    }
-
-
-def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
-    """Create a session and run two windows of zeros, so that a bomb goes off here."""
-    import numpy as np
-    import onnxruntime
-
-    length, channels = (int(part) for part in shape.split("x"))
-    if [dims[1:] for _, _, dims in facts["inputs"]] != [[length, channels]]:
-        return  # the rules will refuse it
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"], enable_fallback=0
-        )
-        names = [output.name for output in session.get_outputs()]
-        arrays = session.run(names, {INPUT_NAME: np.zeros((2, length, channels), np.float32)})
-    except Exception as error:  # noqa: BLE001  every ORT error means the model does not run here
-        facts["error"] = f"does not run in ONNX Runtime: {' '.join(str(error).split())[:200]}"
-        return
-    facts["run_shapes"] = {
-        name: list(array.shape) for name, array in zip(names, arrays, strict=True)
-    }
-
-
-def _child(path: str, shape: str) -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    data = Path(path).read_bytes()
-    facts = graph_facts(data)
-    allowed = not facts.get("error") and not facts["external_data"] and not facts["functions"]
-    if allowed and set(facts["domains"]) <= ALLOWED_DOMAINS:
-        _run_once(data, facts, shape)
-    sys.stdout.write(json.dumps(facts))
-
-
-if __name__ == "__main__":
-    _child(sys.argv[1], sys.argv[2])

@@ -16,6 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
 
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of no use here
+
 LATENCY_BUCKETS = (
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 )  # fmt: skip
@@ -67,6 +69,10 @@ class Metrics:
             "Publications the broker could not be given.",
             registry=registry,
         )
+        self.waiting = Gauge(
+            "edgeai_publications_waiting", "Publications the broker does not have yet.",
+            registry=registry,
+        )  # fmt: skip
         self.turn_messages = Histogram(
             "edgeai_turn_messages", "Messages in a turn.", buckets=TURN_BUCKETS, registry=registry
         )

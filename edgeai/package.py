@@ -5,6 +5,8 @@ child process (`edgeai.inspection`), because a model file is input from outside 
 """
 
 import hashlib
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,10 +22,10 @@ from edgeai.yamlfile import read_yaml, validate
 MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
 GOLDEN = "golden.npz"
+INPUT_NAME = "window"
 MIN_GOLDEN_WINDOWS = 32
-ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+MAX_GOLDEN_BYTES = 1024**3
 MAX_OPSET = 24
-CONTROL_FLOW = frozenset({"Loop", "Scan", "If"})
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Windows = npt.NDArray[np.float32]
@@ -99,7 +101,7 @@ class Manifest(Strict):
     description: str
     signals: list[SignalSpec] = Field(min_length=1)
     sample_rate_hz: float | None = Field(
-        gt=0, description="Null: one sample an event (a cycle, a part)."
+        ge=1e-6, le=1e7, description="Null: one sample an event (a cycle, a part)."
     )
     window: WindowSpec
     outputs: list[OutputSpec] = Field(min_length=1)
@@ -117,6 +119,10 @@ class Manifest(Strict):
         names = [signal.name for signal in self.signals]
         if len(names) != len(set(names)):
             msg = "`signals`: each name may occur once"
+            raise ValueError(msg)
+        outputs = [output.name for output in self.outputs]
+        if len(outputs) != len(set(outputs)) or INPUT_NAME in outputs:
+            msg = f"`outputs`: each name may occur once, and none may be `{INPUT_NAME}`"
             raise ValueError(msg)
         roles = [output.role for output in self.outputs]
         if roles.count("score") != 1:
@@ -170,10 +176,10 @@ class Package:
         """
         path = self.folder / GOLDEN
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                data = {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ModelError(str(path), f"is not an .npz file of plain arrays: {error}") from error
+            data = _read_arrays(path)
+        except NOT_ARRAYS as error:
+            reason = " ".join(str(error).split())[:120]
+            raise ModelError(str(path), f"is not an .npz file of plain arrays: {reason}") from error
         names = {output.name for output in self.manifest.outputs}
         if set(data) != names | {"window"}:
             rule = f"must hold `window` and {', '.join(sorted(names))}"
@@ -183,25 +189,54 @@ class Package:
         if windows.ndim != 3 or windows.shape[1:] != shape or windows.dtype != np.float32:
             rule = f"`window` must be float32 of shape (N, {shape[0]}, {shape[1]})"
             raise ModelError(str(path), rule, f"{windows.dtype} {windows.shape}")
+        if not np.isfinite(windows).all():
+            raise ModelError(str(path), "`window` must be finite")
         if len(windows) < MIN_GOLDEN_WINDOWS:
             rule = f"must hold at least {MIN_GOLDEN_WINDOWS} windows"
             raise ModelError(str(path), rule, len(windows))
         for name, values in data.items():
-            if values.shape[:1] != windows.shape[:1] or not np.isfinite(values).all():
-                rule = f"`{name}` must be finite and have one row a window"
-                raise ModelError(str(path), rule, f"{values.shape}")
+            if (
+                values.dtype.kind not in "fiu"
+                or values.shape[:1] != windows.shape[:1]
+                or not np.isfinite(values).all()
+            ):
+                rule = f"`{name}` must be finite numbers, one row a window"
+                raise ModelError(str(path), rule, f"{values.dtype} {values.shape}")
         return windows, data
+
+
+NOT_ARRAYS = (
+    OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and zipfile raise on a file that is not what its name says."""
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an .npz file; one of NOT_ARRAYS when it is none."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MAX_GOLDEN_BYTES:
+            msg = f"larger than {MAX_GOLDEN_BYTES} bytes"
+            raise ValueError(msg)
+    with np.load(path, allow_pickle=False) as arrays:
+        data = {name: arrays[name] for name in arrays.files}
+    if not all(isinstance(values, np.ndarray) for values in data.values()):
+        msg = "a member is no array"
+        raise ValueError(msg)
+    return data
 
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal; ModelError when it cannot be read."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise ModelError(str(path), "must be a plain file")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise ModelError(str(path), "no such file") from error
     except OSError as error:
-        raise ModelError(str(path), f"cannot be read: {error}") from error
+        raise ModelError(str(path), f"cannot be read: {error.strerror}") from error
 
 
 def load_package(folder: Path) -> Package:
@@ -215,7 +250,7 @@ def load_package(folder: Path) -> Package:
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))
     for name, expected in manifest.files.items():
         path = folder / name
-        if Path(name).name != name or path.is_symlink():
+        if Path(name).name != name or name in {"", ".."} or path.is_symlink():
             rule = "files of a package are plain files in its folder"
             raise ModelError(str(manifest_path), rule, name)
         actual = sha256_of(path)

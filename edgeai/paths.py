@@ -15,6 +15,14 @@ def shipped(kind: str) -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there that may be looked at; a name no system takes is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def default_state_folder() -> Path:
     """Return the folder for caches of verdicts: $EDGEAI_STATE_DIR, or the user's state folder."""
     given = os.environ.get("EDGEAI_STATE_DIR")

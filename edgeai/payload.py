@@ -24,10 +24,12 @@ from edgeai.errors import DecodeError
 
 NAN = math.nan
 MAX_TIME_NS = 2**63 - 1
+MAX_INT_DIGITS = 4000
 UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 _ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,18}))?(Z|[+-]\d\d:?\d\d)?"
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,18}))?(Z|[+-]\d\d:?\d\d)?",
+    re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -66,7 +68,8 @@ def number_of(value: Any, *, numeric_text: bool) -> tuple[float, str | None]:
         return (number, None) if math.isfinite(number) else (NAN, "not_finite")
     if value is None:
         return NAN, "missing"
-    if numeric_text and isinstance(value, str) and len(value) <= 64:
+    # `1_000` is a number in Python only.
+    if numeric_text and isinstance(value, str) and len(value) <= 64 and "_" not in value:
         try:
             number = float(value)
         except ValueError:
@@ -143,6 +146,14 @@ def iso_ns(value: Any, zone: tzinfo | None) -> int:
 # -------------------------------------------------------------------------------- the careful way
 
 
+def _whole(text: str) -> float:
+    """Return an integer; one that Python refuses to convert is infinite, as 1e999 is."""
+    return int(text) if len(text) <= MAX_INT_DIGITS else float(text)
+
+
+_JSON = json.JSONDecoder(parse_int=_whole)
+
+
 def parse_json(payload: bytes) -> Any:
     """Parse JSON, taking also the literals NaN and Infinity that many publishers write.
 
@@ -150,10 +161,10 @@ def parse_json(payload: bytes) -> Any:
         DecodeError: "invalid_json" or "too_deep".
     """
     try:
-        return json.loads(payload.decode("utf-8"))
+        return _JSON.decode(payload.decode("utf-8"))
     except RecursionError as error:
         raise DecodeError("too_deep") from error
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, an integer of 5,000 digits
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
         raise DecodeError("invalid_json") from error
 
 
@@ -220,6 +231,8 @@ class RowDecoder:
         if self._fast is not None:
             decoder, values_of, time_of = self._fast
             try:
+                if not payload.isascii():
+                    payload.decode("utf-8")  # msgspec does not look into fields that it skips
                 document = decoder.decode(payload)
             except (msgspec.MsgspecError, RecursionError, ValueError):
                 return self._decode_carefully(payload)
@@ -341,10 +354,12 @@ def _typed(leaves: list[tuple[FieldPath, Any]]) -> tuple[Any, list[str]] | None:
     """Build nested msgspec structs that read only the given leaves.
 
     Returns the outermost struct and, for each leaf, its dotted attribute path; None when a path
-    goes through a list or through another leaf, which structs cannot say.
+    goes through a list or through another leaf, or a key needs an escape: structs cannot say that.
     """
     tree: dict[str, Any] = {}
     for path, kind in leaves:
+        if not path:
+            return None
         here = tree
         for part in path[:-1]:
             if not isinstance(part, str):
@@ -357,7 +372,10 @@ def _typed(leaves: list[tuple[FieldPath, Any]]) -> tuple[Any, list[str]] | None:
             return None
         here[last] = kind
     attributes: dict[tuple[str, ...], str] = {}
-    struct = _struct(tree, (), "", attributes)
+    try:
+        struct = _struct(tree, (), "", attributes)
+    except ValueError:  # a quote, a backslash or a control character in a key
+        return None
     return struct, [attributes[tuple(str(part) for part in path)] for path, _ in leaves]
 
 

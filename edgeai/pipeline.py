@@ -19,12 +19,11 @@ from edgeai.package import Package
 from edgeai.payload import RowDecoder, TagDecoder
 from edgeai.records import Quality
 from edgeai.ring import StreamSettings
-from edgeai.session import Session, padded_capacity
+from edgeai.session import Session, batch_capacity, padded_capacity
 from edgeai.stream import Stream
 
 NS = 1_000_000_000
 GAP_PERIODS = 5
-MAX_BATCH_BYTES = 64 * 1024 * 1024
 
 
 class StreamState:
@@ -128,8 +127,7 @@ class Pipeline:
         self.settings = _stream_settings(chosen, package)
         length, channels = self.settings.length, self.settings.channels
         self.window_values = length * channels
-        window_bytes = self.window_values * 4
-        capacity = min(config.limits.batch_windows, max(1, MAX_BATCH_BYTES // window_bytes))
+        capacity = batch_capacity(config.limits.batch_windows, length, channels)
         self.batch = Batch(capacity, length, channels)
         self.outputs = [output.name for output in manifest.outputs]
         self.units = {output.name: output.unit for output in manifest.outputs}

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import math
 import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -14,7 +16,7 @@ from edgeai import __version__
 from edgeai.check import Plan
 from edgeai.engine import Engine
 from edgeai.metrics import Metrics
-from edgeai.mqtt import Connection, Status
+from edgeai.mqtt import Link, Status
 from edgeai.pipeline import Pipeline
 from edgeai.session import CpuSession
 from edgeai.web import WebServer
@@ -24,7 +26,11 @@ log = logging.getLogger("edgeai")
 TURN_SECONDS = 0.5
 ALIVE_SECONDS = 10.0
 MAX_SHOWN_ASSETS = 500
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 3.0
+ALONE = (
+    "the outputs depend in their last bits on the other windows of a batch (a ReduceSum over "
+    "a short axis does that; a MatMul with ones does not), so each window is computed alone, slower"
+)
 
 
 def build_pipelines(plan: Plan, metrics: Metrics) -> list[Pipeline]:
@@ -33,17 +39,20 @@ def build_pipelines(plan: Plan, metrics: Metrics) -> list[Pipeline]:
     Raises:
         ModelError: A model does not reproduce its golden outputs on this machine.
     """
-    sessions: dict[str, CpuSession] = {}
+    # By package, not by graph: two manifests of one graph name and prove its outputs differently.
+    sessions: dict[Path, CpuSession] = {}
     pipelines = []
     for name, package in plan.packages.items():
         manifest = package.manifest
-        session = sessions.get(package.graph_hash)
+        session = sessions.get(package.folder)
         if session is None:
             threads = plan.device.candidates[0].threads
             outputs = [output.name for output in manifest.outputs]
             session = CpuSession(package.graph, outputs, threads)
             session.prove(package, plan.config.limits.batch_windows)
-            sessions[package.graph_hash] = session
+            if session.batch_multiple is None:
+                log.warning("%s: %s", manifest.name, ALONE)
+            sessions[package.folder] = session
         pipelines.append(Pipeline(name, plan.config, package, session, metrics))
         metrics.session_info(
             name,
@@ -74,7 +83,13 @@ class Runtime:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
-        pipelines = build_pipelines(plan, self.metrics)
+        with ExitStack() as undo:
+            undo.callback(self._close_wake)
+            self._wire(build_pipelines(plan, self.metrics))
+            undo.pop_all()
+
+    def _wire(self, pipelines: list[Pipeline]) -> None:
+        config = self.config
         reset_prefix = f"edgeai/{config.node}/reset/"
         subscriptions: dict[str, int] = {}
         for pipeline in pipelines:
@@ -83,7 +98,7 @@ class Runtime:
             subscriptions[pipeline.template.filter] = max(known, source.qos)
         if any(pipeline.rule.latch for pipeline in pipelines):
             subscriptions[f"{reset_prefix}#"] = 1 if any(subscriptions.values()) else 0
-        self.connection = Connection(
+        self.link = Link(
             config.broker,
             config.broker.client_id or f"edgeai-{config.node}",
             subscriptions,
@@ -91,9 +106,11 @@ class Runtime:
             self.metrics,
             status=self._status(pipelines),
             wake_fd=self._wake_read.fileno(),
+            stopping=lambda: bool(self._stop_signal),
         )
+        self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
         self.engine = Engine(
-            pipelines, self.connection, self.connection, self.metrics, reset_prefix=reset_prefix
+            pipelines, self.link, self.link, self.metrics, reset_prefix=reset_prefix
         )
         self.web: WebServer | None = None
         if config.http.enabled:
@@ -115,13 +132,18 @@ class Runtime:
             log.info("%s: draining", self._stop_signal)
             self.engine.turn(0)
             self.engine.finish()
-        if not self.connection.close(CLOSE_SECONDS):
-            log.warning("%d publications were not sent", self.connection.waiting_to_send)
+        if not self.link.close(CLOSE_SECONDS):
+            log.warning("%d publications were not sent", self.link.waiting_to_send)
         if self.web is not None:
             self.web.close()
+        self._close_wake()
         log.info(
             "stopped: %d messages, %d predictions", self.engine.received, self.engine.predicted
         )
+
+    def _close_wake(self) -> None:
+        self._wake_read.close()
+        self._wake_write.close()
 
     def state(self) -> dict[str, Any]:
         """Return what the status page shows."""
@@ -131,7 +153,7 @@ class Runtime:
             assets = [
                 {
                     "asset": state.key,
-                    "score": state.score if state.score == state.score else None,
+                    "score": state.score if math.isfinite(state.score) else None,
                     "alarm": state.alarm.state,
                     "quality": state.quality,
                     "time": None if state.time_ns is None else state.time_ns / 1e9,
@@ -162,9 +184,9 @@ class Runtime:
             "predicted": self.engine.predicted,
             "broker": {
                 "address": f"{self.config.broker.host}:{self.config.broker.port}",
-                "connected": self.connection.connected,
-                "protocol": self.connection.protocol,
-                "fault": self.connection.fault,
+                "connected": self.link.connected,
+                "protocol": self.link.protocol,
+                "fault": self.link.fault,
             },
             "pipelines": pipelines,
         }
@@ -175,7 +197,7 @@ class Runtime:
 
     def _ready(self) -> dict[str, Any]:
         # The models are proven before this endpoint opens.
-        fault = self.connection.fault
+        fault = self.link.fault
         return {"ready": fault is None, "reasons": [fault] if fault else []}
 
     def _status(self, pipelines: list[Pipeline]) -> Status:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.errors import ModelError
-from edgeai.package import Package
+from edgeai.package import INPUT_NAME, Package
 
 # Model metadata must not set session options.
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
@@ -20,7 +20,7 @@ import onnxruntime
 
 Floats = npt.NDArray[np.float32]
 
-INPUT_NAME = "window"
+MAX_BATCH_BYTES = 64 * 1024 * 1024
 BATCH_MULTIPLES = (1, 2, 4, 8, 16)
 """Batch sizes are padded to the smallest of these that gives every window the same bits."""
 
@@ -29,6 +29,8 @@ class Session(Protocol):
     """What the engine needs of a session."""
 
     provider: str
+    batch_multiple: int | None
+    """Batches are padded to a multiple of this; None: each window runs alone."""
 
     def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the first `count` windows of a batch buffer."""
@@ -68,13 +70,9 @@ class CpuSession:
         except Exception as error:  # ORT's exceptions share no base of their own
             rule = f"ONNX Runtime refuses it: {' '.join(str(error).split())[:200]}"
             raise ModelError(str(graph), rule) from error
+        self._graph = graph
         self._outputs = outputs
-        self._multiple: int | None = 1
-
-    @property
-    def batch_multiple(self) -> int | None:
-        """Batches are padded to a multiple of this; None: each window runs alone."""
-        return self._multiple
+        self.batch_multiple: int | None = 1
 
     def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the first `count` windows of a batch buffer.
@@ -83,16 +81,21 @@ class CpuSession:
             batch: (>= count rounded up, W, C). Rows beyond count are computed and thrown away.
             count: At least 1.
         """
-        if self._multiple is None:
+        if self.batch_multiple is None:
             single = [self._call(batch[index : index + 1]) for index in range(count)]
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]
-        padded = -(-count // self._multiple) * self._multiple
+        padded = -(-count // self.batch_multiple) * self.batch_multiple
         return [output[:count] for output in self._call(batch[:padded])]
 
     def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:
-        outputs: list[npt.NDArray[np.float32]] = self._session.run(
-            self._outputs, {INPUT_NAME: windows}
-        )
+        try:
+            outputs: list[npt.NDArray[np.float32]] = self._session.run(
+                self._outputs, {INPUT_NAME: windows}
+            )
+        except Exception as error:  # ORT's exceptions share no base of their own
+            reason = " ".join(str(error).split())[:200]
+            rule = f"does not run in ONNX Runtime with {len(windows)} windows: {reason}"
+            raise ModelError(str(self._graph), rule) from error
         return outputs
 
     def prove(self, package: Package, batch_windows: int) -> None:
@@ -104,7 +107,7 @@ class CpuSession:
         """
         windows, expected = package.golden()
         manifest = package.manifest
-        self._multiple = self._invariant_multiple(windows, batch_windows)
+        self.batch_multiple = self._invariant_multiple(windows, batch_windows)
         capacity = padded_capacity(len(windows))
         buffer = np.zeros((capacity, *windows.shape[1:]), np.float32)
         buffer[: len(windows)] = windows
@@ -138,10 +141,11 @@ class CpuSession:
         batch, and give other last bits. Live and replayed runs batch differently and must agree bit
         for bit, so the sizes in use are those that agree here.
         """
-        repeats = -(-padded_capacity(batch_windows) // len(windows))
-        tiled = np.ascontiguousarray(np.tile(windows, (repeats, 1, 1)))
-        largest = min(padded_capacity(batch_windows), len(tiled))
-        reference = [output[: len(windows)] for output in self._call(tiled[:largest])]
+        capacity = batch_capacity(batch_windows, *windows.shape[1:])
+        largest = max(padded_capacity(capacity), len(windows))
+        repeats = -(-largest // len(windows))
+        tiled = np.ascontiguousarray(np.tile(windows, (repeats, 1, 1))[:largest])
+        reference = [output[: len(windows)] for output in self._call(tiled)]
         order = np.random.default_rng(0).permutation(len(windows))
         for multiple in BATCH_MULTIPLES:
             if all(
@@ -163,6 +167,11 @@ class CpuSession:
                 if output.tobytes() != wanted[rows].tobytes():
                     return False
         return True
+
+
+def batch_capacity(batch_windows: int, length: int, channels: int) -> int:
+    """Return how many windows (W, C) a batch takes: the limit, or what its memory allows."""
+    return min(batch_windows, max(1, MAX_BATCH_BYTES // (length * channels * 4)))
 
 
 def padded_capacity(windows: int) -> int:

@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from edgeai.align import Aligner, align_rows
+from edgeai.align import Aligner, align_row
 from edgeai.condition import Flags
 from edgeai.ring import Emit, Floats, Ring, StreamSettings
 
@@ -72,7 +72,8 @@ class Stream:
         """
         if self._aligner is not None:
             for index, time_ns in enumerate(times):
-                self._align_row(time_ns, rows[index].tolist(), emit)
+                flag = doubtful is not None and bool(doubtful[index])
+                self._align_row(time_ns, rows[index].tolist(), flag, emit)
             return
         if self._settings.lateness_ns == 0 and self._in_order(times):
             self._append(times, rows, invalid, doubtful, emit)
@@ -97,18 +98,17 @@ class Stream:
 
     def _reorder(self, time_ns: int, row: Floats, doubtful: bool, emit: Emit) -> None:
         """Take one sample out of order, late, twice or after a gap."""
-        newest = self._newest_ns
+        refused = None
         if self._released_ns is not None and time_ns <= self._released_ns:
-            self._refuse("duplicate" if time_ns == self._released_ns else "late")
-            if self._late_in_a_row < RESYNC_SAMPLES:
-                return
-            self._restart("clock_back", emit)
+            refused = "duplicate" if time_ns == self._released_ns else "late"
         elif any(time_ns == waiting[0] for waiting in self._heap):
-            self._refuse("duplicate")
+            refused = "duplicate"
+        if refused is None:
+            self._late_in_a_row = 0
+        elif self._refuse(refused, RESYNC_SAMPLES):
             return
-        elif newest is not None and self._is_gap(time_ns - newest):
-            self._restart("gap", emit)
-        self._late_in_a_row = 0
+        else:
+            self._restart("clock_back", emit)
         if self._newest_ns is None or time_ns > self._newest_ns:
             self._newest_ns = time_ns
         heapq.heappush(self._heap, (time_ns, len(self._heap), row.copy(), doubtful))
@@ -118,6 +118,11 @@ class Stream:
         """Append the waiting samples that the watermark has reached, oldest first."""
         while self._heap and self._heap[0][0] <= watermark_ns:
             time_ns, _, row, doubtful = heapq.heappop(self._heap)
+            previous = self._released_ns
+            # A gap is between neighbours in time, not in arrival: the order is known only here.
+            if previous is not None and self._is_gap(time_ns - previous):
+                self.resets["gap"] += 1
+                self._ring.clear()
             self._released_ns = time_ns
             block = row[np.newaxis]
             invalid = np.isnan(block)
@@ -164,22 +169,26 @@ class Stream:
 
     # ------------------------------------------------------------------------------- aligned values
 
-    def push_tag(self, time_ns: int, channel: int, value: float, emit: Emit) -> None:
+    def push_tag(
+        self, time_ns: int, channel: int, value: float, doubtful: bool, emit: Emit
+    ) -> None:
         """Take one value of one channel; NaN when it cannot be used. Needs an alignment."""
         aligner = self._aligner
         if aligner is None:
             msg = "layout `tag` needs an alignment"
             raise ValueError(msg)
         self._before_aligned(time_ns, emit)
-        if self._count_refusal(aligner.add(time_ns, channel, value), emit):
-            aligner.add(time_ns, channel, value)
+        refused = aligner.add(time_ns, channel, value, doubtful=doubtful)
+        if self._was_set_back(refused, RESYNC_SAMPLES * self._settings.channels, emit):
+            aligner.add(time_ns, channel, value, doubtful=doubtful)
         self._push_grid(emit)
 
-    def _align_row(self, time_ns: int, values: list[float], emit: Emit) -> None:
+    def _align_row(self, time_ns: int, values: list[float], doubtful: bool, emit: Emit) -> None:
         assert self._aligner is not None
         self._before_aligned(time_ns, emit)
-        if self._count_refusal(align_rows(self._aligner, time_ns, values), emit):
-            align_rows(self._aligner, time_ns, values)
+        refused = align_row(self._aligner, time_ns, values, doubtful=doubtful)
+        if self._was_set_back(refused, RESYNC_SAMPLES, emit):
+            align_row(self._aligner, time_ns, values, doubtful=doubtful)
         self._push_grid(emit)
 
     def _before_aligned(self, time_ns: int, emit: Emit) -> None:
@@ -188,25 +197,25 @@ class Stream:
         if newest is not None and self._is_gap(time_ns - newest):
             self._restart("gap", emit)
 
-    def _count_refusal(self, refused: str | None, emit: Emit) -> bool:
+    def _was_set_back(self, refused: str | None, resync_after: int, emit: Emit) -> bool:
         """Count what the aligner refused; return whether to offer it again after a restart."""
         if refused is None:
             self._late_in_a_row = 0
             return False
-        self._refuse(refused)
-        if self._late_in_a_row < RESYNC_SAMPLES * self._settings.channels:
+        if self._refuse(refused, resync_after):
             return False
         self._restart("clock_back", emit)
         return True
 
     def _push_grid(self, emit: Emit, *, everything: bool = False) -> None:
         assert self._aligner is not None
-        for time_ns, values, substituted in self._aligner.rows(everything=everything):
+        for time_ns, values, substituted, doubtful in self._aligner.rows(everything=everything):
             if substituted and self._settings.invalid == "drop":
                 self.drops["invalid_value"] += 1
                 continue
             row = np.array([values], np.float32)
-            self._ring.push([time_ns], row, [substituted] if substituted else None, None, emit)
+            count = [substituted] if substituted else None
+            self._ring.push([time_ns], row, count, [True] if doubtful else None, emit)
 
     # ---------------------------------------------------------------------------------- both
 
@@ -220,9 +229,13 @@ class Stream:
     def _is_gap(self, step_ns: int) -> bool:
         return self._settings.max_gap_ns is not None and step_ns > self._settings.max_gap_ns
 
-    def _refuse(self, reason: str) -> None:
-        self.drops[reason] += 1
+    def _refuse(self, reason: str, resync_after: int) -> bool:
+        """Count a sample that cannot be placed; False: place it, the sender's clock went back."""
         self._late_in_a_row = self._late_in_a_row + 1 if reason == "late" else 0
+        if self._late_in_a_row >= resync_after:
+            return False
+        self.drops[reason] += 1
+        return True
 
     def _restart(self, reason: str, emit: Emit) -> None:
         """Give out what is still whole, then empty the window."""
@@ -232,8 +245,7 @@ class Stream:
         self._newest_ns = self._released_ns = None
         self._late_in_a_row = 0
         if self._aligner is None:
-            if reason == "clock_back":
-                self._good[:] = np.nan
+            self._good[:] = np.nan
         elif reason == "clock_back":
             self._aligner.forget()
         else:

@@ -29,6 +29,10 @@ def filter_fault(topic_filter: str) -> str | None:
         return "a topic filter must not be empty"
     if _CONTROL.search(topic_filter):
         return "a topic filter must not hold control characters"
+    if len(topic_filter.encode("utf-8", "replace")) > MAX_TOPIC_BYTES:
+        return f"a topic filter must not be longer than {MAX_TOPIC_BYTES} bytes"
+    if topic_filter.startswith("$share/"):
+        return "a shared subscription breaks the order of a stream's samples"
     levels = topic_filter.split("/")
     for index, level in enumerate(levels):
         if "#" in level and (level != "#" or index != len(levels) - 1):
@@ -80,6 +84,8 @@ class TopicTemplate:
         pattern = "/".join(levels)
         if pattern.endswith("/.*"):  # `a/#` also matches `a`
             pattern = pattern[: -len("/.*")] + "(?:/.*)?"
+        if self.filter[:1] in {"+", "#"}:  # 4.7.2: these do not match a leading `$`
+            pattern = r"(?!\$)" + pattern
         self._pattern = re.compile(pattern, re.DOTALL)
 
     def match(self, topic: str) -> dict[str, str] | None:

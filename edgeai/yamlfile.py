@@ -1,6 +1,7 @@
 """Read a YAML file and validate it, with errors a person can act on."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,27 @@ from pydantic import BaseModel, ValidationError
 from edgeai.errors import ConfigError, Problem
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
+MAX_NODES = 1_000_000
+"""Values in a file, each alias counted as what it stands for: ten lines can stand for 10^10."""
+SECRET_NAMES = re.compile("pass|pwd|secret|token|credential|key", re.IGNORECASE)
+"""What stands under such a name is never shown."""
+
+PLAIN = {
+    "string": "text",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "number": "a number",
+    "list": "a list",
+}
+KINDS: dict[type, str] = {list: "list", str: "text"}
+WORDS = (
+    (re.compile(r"^(Value error, |(Input|String|List|Dictionary) (?=should))"), ""),
+    (re.compile(r"^should\b"), "must"),
+    (re.compile(r"a valid dictionary( or instance of \w+)?"), "a map of keys"),
+    (re.compile(r"a valid (string|integer|boolean|number|list)"), lambda m: PLAIN[m[1]]),
+    (re.compile(r" after validation, not 0$"), ""),
+)
+"""From pydantic's words to those of the person who wrote the file."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -20,6 +42,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # `<<: *anchor`; what is written beside it takes precedence
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -34,29 +58,72 @@ def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file; ConfigError when it cannot be read or parsed."""
     name = str(path)
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            rule = f"must not be larger than {MAX_FILE_BYTES} bytes"
-            raise ConfigError([Problem(name, "", rule, path.stat().st_size, has_value=True)])
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        text = content.decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError([Problem(name, "", "no such file")]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([Problem(name, "", f"cannot be read: {error}")]) from error
+    except IsADirectoryError as error:
+        raise ConfigError([Problem(name, "", "is a folder, not a file")]) from error
+    except UnicodeDecodeError as error:
+        where = f"line {content.count(10, 0, error.start) + 1}"
+        raise ConfigError([Problem(name, where, "is not UTF-8 text")]) from error
+    except OSError as error:
+        raise ConfigError([Problem(name, "", f"cannot be read: {error.strerror}")]) from error
+    if len(content) > MAX_FILE_BYTES:
+        rule = f"must not be larger than {MAX_FILE_BYTES} bytes"
+        raise ConfigError([Problem(name, "", rule)])
+    return _parse(text, name)
+
+
+def _parse(text: str, name: str) -> Any:
+    loader = _Loader("")
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  a subclass of the safe loader
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _size(node, {}) > MAX_NODES:
+            rule = f"must not hold more than {MAX_NODES} values, aliases counted in full"
+            raise ConfigError([Problem(name, "", rule)])
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
+        mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError([Problem(name, where, f"is not YAML: {error.problem}")]) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, int(error.position)) + 1
+        rule = f"is not YAML: the character #x{int(error.character):04x} is not allowed"
+        raise ConfigError([Problem(name, f"line {line}", rule)]) from error
+    except RecursionError as error:
+        raise ConfigError([Problem(name, "", "is not YAML: nested too deep")]) from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([Problem(name, "", f"is not YAML: {error}")]) from error
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values under a node, each alias as often as it stands there."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = MAX_NODES + 1  # met again below itself: it holds itself, without end
+    parts = node.value
+    if isinstance(node, yaml.MappingNode):
+        parts = [part for pair in node.value for part in pair]
+    size = 1 + sum(_size(part, known) for part in parts)
+    known[id(node)] = size
+    return size
 
 
 def validate(model: type[Model], data: Any, file: str) -> Model:
     """Return `data` as `model`; ConfigError with one problem for each field that breaks a rule."""
     if not isinstance(data, dict):
-        rule = "must be a map of keys"
-        raise ConfigError([Problem(file, "", rule, data, has_value=True)])
+        # Not the content: it may be a file of secrets, given by mistake.
+        kind = "nothing" if data is None else f"a {KINDS.get(type(data), 'single value')}"
+        raise ConfigError([Problem(file, "", f"must be a map of keys, but holds {kind}")])
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -70,12 +137,17 @@ def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
         known = _known_keys(model, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
-        return Problem(file, field, f"unknown key{hint if known else ''}", item["input"], True)
+        shown = not any(SECRET_NAMES.search(part) for part in [*location, *close])
+        rule = f"unknown key{hint if known else ''}"
+        return Problem(file, field, rule, item["input"] if shown else None, shown)
     if item["type"] == "missing":
         return Problem(file, field, "is required")
-    rule = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    whole = isinstance(item["input"], BaseModel | dict)
-    return Problem(file, field, rule, None if whole else item["input"], not whole)
+    rule = item["msg"]
+    for pattern, word in WORDS:
+        rule = pattern.sub(word, rule)
+    shown = not isinstance(item["input"], BaseModel | dict)
+    shown = shown and not any(SECRET_NAMES.search(part) for part in location)
+    return Problem(file, field, rule, item["input"] if shown else None, shown)
 
 
 def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:

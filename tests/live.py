@@ -90,12 +90,12 @@ class Running:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def wait_online(self) -> None:
+    def wait_online(self, seconds: float = PATIENCE_SECONDS) -> None:
         def online() -> bool:
             assert self.process.poll() is None, self.log
             return "connected to" in self.log
 
-        wait_for(online, "edgeai to connect")
+        wait_for(online, "edgeai to connect", seconds)
         time.sleep(0.1)  # the subscriptions' acknowledgement
 
     def stop(self) -> int:
@@ -105,12 +105,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(config: Path, *, online: bool = True) -> Iterator[Running]:
+def running(
+    config: Path, *, online: bool = True, seconds: float = PATIENCE_SECONDS
+) -> Iterator[Running]:
     """Run `edgeai run CONFIG` for the time of a test; no traceback may reach the user."""
     one = Running(config, config.with_suffix(".log"))
     try:
         if online:
-            one.wait_online()
+            one.wait_online(seconds)
         yield one
     finally:
         one.process.kill()

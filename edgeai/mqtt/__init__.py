@@ -1,5 +1,6 @@
 """MQTT: the only room that imports paho."""
 
 from edgeai.mqtt.connection import Connection, Status
+from edgeai.mqtt.link import Link
 
-__all__ = ["Connection", "Status"]
+__all__ = ["Connection", "Link", "Status"]

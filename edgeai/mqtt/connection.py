@@ -72,7 +72,7 @@ class Connection:
         metrics: Metrics,
         *,
         status: Status | None = None,
-        wake_fd: int | None = None,
+        poll: "select.poll | None" = None,
     ) -> None:
         """Prepare; the first connection is made by `receive`.
 
@@ -83,7 +83,7 @@ class Connection:
             limits: Bounds of a turn, a payload, and what waits to be sent.
             metrics: Counts of the connection.
             status: Published retained when connected and on `close`, and set as last will.
-            wake_fd: `receive` returns early when this becomes readable.
+            poll: Where to register the socket, when others are to be waited for as well.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -108,15 +108,15 @@ class Connection:
         self._reported = ""
         self._refused_filters: list[str] = []
         self._subscribed: dict[int, list[str]] = {}
-        self._poll = select.poll()
+        self._poll = poll or select.poll()
         self._registered: int | None = None
-        self._wake_fd = wake_fd
-        if wake_fd is not None:
-            self._poll.register(wake_fd, select.POLLIN)
 
         self._inbox: list[Message] = []
         self._inbox_bytes = 0
         self._acks: list[int] = []
+        """Packet ids of what is in the inbox."""
+        self._owed: list[int] = []
+        """Packet ids of what `receive` has returned and `commit` will acknowledge."""
         self._outbox: deque[Publication] = deque()
         self._unacknowledged: dict[int, Publication] = {}
         self._window = MAX_UNACKNOWLEDGED
@@ -147,24 +147,44 @@ class Connection:
         """Publications that the broker does not have yet, as far as we know."""
         return len(self._outbox) + len(self._unacknowledged)
 
+    @property
+    def subscribed(self) -> bool:
+        """Whether the broker has accepted us and answered every subscription."""
+        return self._connected and not self._subscribed
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether `take` would return any."""
+        return bool(self._inbox)
+
     def receive(self, timeout_seconds: float) -> list[Message]:
         """Return what has arrived, waiting for the first message at most so long."""
         deadline = time.monotonic() + timeout_seconds
         while True:
-            self._tend()
-            self._read_available()
-            self._pump()
+            self.tend()
+            self.read()
+            self.pump()
             remaining = deadline - time.monotonic()
-            if self._inbox or remaining <= 0 or self._wait(remaining):
-                break
+            if self._inbox or remaining <= 0:
+                return self.take()
+            self._poll.poll(min(remaining, self.prepare_wait()) * 1000)
+
+    def take(self) -> list[Message]:
+        """Return what was read; `commit` will acknowledge it."""
         inbox, self._inbox = self._inbox, []
         self._inbox_bytes = 0
+        self._owed += self._acks
+        self._acks = []
         return inbox
 
-    def publish(self, publications: list[Publication]) -> None:
-        """Send in this order; what cannot be sent waits; beyond limits the oldest is dropped."""
+    def send(self, publications: list[Publication]) -> None:
+        """Send in this order; what cannot be sent now waits for `pump`, however much it is."""
         self._outbox.extend(publications)
-        self._pump()
+        self.pump()
+
+    def publish(self, publications: list[Publication]) -> None:
+        """Send in this order; beyond the limit the oldest of what waits is dropped and counted."""
+        self.send(publications)
         excess = len(self._outbox) - self._limits.outgoing_messages
         if excess > 0:
             for _ in range(excess):
@@ -173,10 +193,10 @@ class Connection:
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive` returned."""
-        if not self._acks:
+        if not self._owed:
             return
-        acks, self._acks = self._acks, []
-        for mid in acks:
+        owed, self._owed = self._owed, []
+        for mid in owed:
             if self._client is None:
                 return  # the broker will send them again
             self._client.ack(mid, 1)
@@ -187,11 +207,11 @@ class Connection:
         if self._connected and self._status is not None:
             self._outbox.append(Publication(self._status.topic, self._status.offline, 1, True))
         while self._connected and self.waiting_to_send and time.monotonic() < deadline:
-            self._pump()
-            self._read_available()
+            self.pump()
+            self.read()
             self._inbox.clear()  # not acknowledged: the broker keeps what it must
             self._acks.clear()
-            self._wait(0.02)
+            self._poll.poll(min(0.02, self.prepare_wait()) * 1000)
         sent = self.waiting_to_send == 0
         client, connected = self._client, self._connected
         self._connected = False  # what follows is no loss
@@ -213,7 +233,7 @@ class Connection:
     def _protocol(self) -> MQTTProtocolVersion:
         return PROTOCOLS[self._broker.protocol][self._protocol_index]
 
-    def _tend(self) -> None:
+    def tend(self) -> None:
         """Connect when it is time to, keep alive, give up on a broker that does not answer."""
         now = time.monotonic()
         client = self._client
@@ -303,9 +323,8 @@ class Connection:
         allowed = getattr(properties, "ReceiveMaximum", None)
         if allowed is not None:
             self._window = min(self._window, int(allowed))
-        self._metrics.connected.set(1)
         self._metrics.connects.inc()
-        log.info("connected to %s with MQTT %s", self._where, PROTOCOL_NAMES[self._protocol])
+        log.debug("%s connected with MQTT %s", self._client_id, PROTOCOL_NAMES[self._protocol])
         for topic_filter, qos in [*self._subscriptions.items(), (DROPS_TOPIC, 0)]:
             _, mid = client.subscribe(topic_filter, qos)
             if mid is not None:
@@ -358,18 +377,18 @@ class Connection:
         self._attempts += 1
         self._next_attempt = time.monotonic() + wait
         if why != self._reported:  # once for each cause, not for each attempt
-            log.warning("%s; trying again, at first in %.1f s", why, wait)
+            log.warning("%s: %s; trying again, at first in %.1f s", self._client_id, why, wait)
         self._reported = why
 
     def _drop_client(self) -> None:
         """Let go of the client; what it had not got acknowledged waits for the next."""
         client, self._client = self._client, None
         self._connected = False
-        self._metrics.connected.set(0)
         if self._registered is not None:
             self._poll.unregister(self._registered)
             self._registered = None
         self._acks.clear()  # a packet id means nothing on another connection
+        self._owed.clear()
         self._subscribed.clear()
         self._outbox.extendleft(reversed(self._unacknowledged.values()))
         self._unacknowledged.clear()
@@ -380,34 +399,31 @@ class Connection:
 
     # ------------------------------------------------------------------------------------ reading
 
-    def _wait(self, seconds: float) -> bool:
-        """Wait for the socket; return whether someone woke us."""
-        client = self._client
-        now = time.monotonic()
-        if client is None:
-            seconds = min(seconds, max(0.0, self._next_attempt - now))
-        elif self._has_decrypted(client):
-            return False
-        if client is not None and self._registered is not None:
-            events = select.POLLIN | (select.POLLOUT if client.want_write() else 0)
-            self._poll.modify(self._registered, events)
-        ready = self._poll.poll(min(seconds, MAX_WAIT_SECONDS) * 1000)
-        return any(fd == self._wake_fd for fd, _ in ready)
+    def prepare_wait(self, *, reading: bool = True) -> float:
+        """Say what to poll the socket for, and return the longest wait before `tend` is due.
 
-    def _read_available(self) -> None:
+        Args:
+            reading: False leaves what arrives in the socket: back-pressure.
+        """
+        client = self._client
+        if client is None:
+            return min(MAX_WAIT_SECONDS, max(0.0, self._next_attempt - time.monotonic()))
+        if self._registered is not None:
+            events = select.POLLIN if reading else 0
+            self._poll.modify(
+                self._registered, events | (select.POLLOUT if client.want_write() else 0)
+            )
+        return 0.0 if reading and self._has_decrypted(client) else MAX_WAIT_SECONDS
+
+    def read(self) -> None:
         """Read packets while there are any, up to the bounds of a turn."""
         client = self._client
         if client is None:
             return
-        limits = self._limits
         poll = select.poll()
         if self._registered is not None:
             poll.register(self._registered, select.POLLIN)
-        while (
-            client is self._client
-            and len(self._inbox) < limits.turn_messages
-            and self._inbox_bytes < limits.turn_bytes
-        ):
+        while client is self._client and not self._inbox_is_full():
             if client.socket() is None:
                 self._on_disconnect(client, None, None, ReasonCode(PacketTypes.DISCONNECT), None)
                 return
@@ -415,6 +431,10 @@ class Connection:
                 break
             client.loop_read()
         self._flush()
+
+    def _inbox_is_full(self) -> bool:
+        limits = self._limits
+        return len(self._inbox) >= limits.turn_messages or self._inbox_bytes >= limits.turn_bytes
 
     def _has_decrypted(self, client: paho.Client) -> bool:
         """Whether TLS holds bytes already taken from the socket, which poll does not see."""
@@ -442,7 +462,7 @@ class Connection:
 
     # ------------------------------------------------------------------------------------ sending
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Give paho what waits, as far as the broker and the socket take it."""
         client = self._client
         while self._outbox and client is not None and self._connected:
@@ -496,12 +516,15 @@ def _tls_context(broker: Broker) -> ssl.SSLContext | None:
     if broker.tls is None:
         return None
     tls = broker.tls
+    field, files = "ca_file", tls.ca_file
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-    except (OSError, ssl.SSLError) as error:
-        shown = f"ca_file={tls.ca_file} cert_file={tls.cert_file}"
-        problem = Problem("broker", "tls", f"cannot be loaded: {error}", shown, has_value=True)
-        raise ConfigError([problem]) from error
+            field, files = "cert_file, key_file", f"{tls.cert_file}, {tls.key_file}"
+            # A key that wants a passphrase is an error here; OpenSSL would ask on the terminal.
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        rule = f"cannot be loaded: {reason}"
+        raise ConfigError([Problem("config", f"broker.tls.{field}", rule, files, True)]) from error
     return context
