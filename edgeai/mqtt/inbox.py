@@ -1,0 +1,53 @@
+"""What was read from the broker and not yet taken by the engine."""
+
+import time
+
+from edgeai.config import Limits
+from edgeai.metrics import Metrics
+from edgeai.records import Message
+
+DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
+
+
+class Inbox:
+    """Messages in the order of their arrival, with the packet ids to acknowledge."""
+
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self.limits = limits
+        self._metrics = metrics
+        self.messages: list[Message] = []
+        self.size = 0
+        """Payload bytes in `messages`."""
+        self.acks: list[int] = []
+        """Packet ids of QoS 1 messages received, those that were dropped too."""
+
+    @property
+    def full(self) -> bool:
+        """Whether a turn's bounds are reached."""
+        limits = self.limits
+        return len(self.messages) >= limits.turn_messages or self.size >= limits.turn_bytes
+
+    def add(self, topic: str, payload: bytes) -> None:
+        """Take one message, unless it is too large or the broker's own."""
+        if topic == DROPS_TOPIC:
+            self.note_broker_drops(payload)
+        elif len(payload) > self.limits.payload_bytes:
+            self.refuse("too_large")
+        else:
+            self.messages.append(Message(topic, payload, time.time_ns()))
+            self.size += len(payload)
+
+    def refuse(self, reason: str) -> None:
+        """Count a message that no pipeline will see."""
+        self._metrics.unrouted.labels(reason).inc()
+
+    def note_broker_drops(self, payload: bytes) -> None:
+        """Take note of how many messages the broker says it dropped."""
+        if payload.isdigit():
+            self._metrics.broker_drops.set(int(payload[:18]))
+
+    def take(self) -> tuple[list[Message], list[int]]:
+        """Return messages and packet ids, and begin anew."""
+        taken = self.messages, self.acks
+        self.messages, self.acks, self.size = [], [], 0
+        return taken

@@ -1,0 +1,58 @@
+"""paho as it is: one callback a message, one system call a publication or acknowledgement."""
+
+import select
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import MQTTErrorCode
+
+from edgeai.mqtt.inbox import Inbox
+from edgeai.records import Publication
+
+
+class PlainClient(paho.Client):
+    """The three things a connection does with messages, by paho's own means."""
+
+    def attach(self, inbox: Inbox) -> None:
+        """Say where messages go."""
+        self.inbox = inbox
+        self.on_message = _keep
+
+    def read_packets(self) -> None:
+        """Read packets while there are any and the inbox has room."""
+        while (sock := self.socket()) is not None and not self.inbox.full:
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLIN)
+            if not poll.poll(0) and not self.has_unread():
+                return
+            self.loop_read()
+
+    def has_unread(self) -> bool:
+        """Whether bytes are here that a poll of the socket does not see: TLS keeps some."""
+        sock = self.socket()
+        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+
+    def send_publications(self, publications: Iterable[Publication]) -> Iterable[int]:
+        """Send; give the packet id of each, 0 at QoS 0."""
+        for publication in publications:
+            sent = self.publish(*publication)
+            yield sent.mid if publication.qos else 0
+
+    def send_acks(self, packet_ids: list[int]) -> None:
+        """Acknowledge QoS 1 messages."""
+        for packet_id in packet_ids:
+            if self.ack(packet_id, 1) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return  # the connection is gone; the broker will send them again
+
+
+def _keep(client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+    if message.qos > 0:
+        client.inbox.acks.append(message.mid)
+    try:
+        topic = message.topic
+    except UnicodeDecodeError:
+        client.inbox.refuse("invalid_topic")
+        return
+    client.inbox.add(topic, bytes(message.payload))

@@ -1,0 +1,371 @@
+"""paho with a fast path: whole PUBLISH and PUBACK packets straight out of a large receive buffer.
+
+paho reads each packet by three or more system calls and makes a dozen objects of it, about 15 us of
+CPU a message at version 3.1.1 and 27 us at version 5. Here the socket is read in large pieces, and
+the packets that make up the load (PUBLISH at QoS 0 and 1, PUBACK of what we sent) are taken out by
+index. Everything else, and everything that is not exactly as expected, is handed to paho byte for
+byte, so that its behaviour towards odd or hostile input stays the only one there is. Publications
+and acknowledgements are written in one piece a turn, through paho's own queue.
+
+Reaches into private parts of paho: `_sock_recv`, `_packet_queue`, `_mid_generate`,
+`_loop_rc_handle`, `_msgtime_mutex`, `_last_bytes_received`. TESTED_VERSIONS are those it was tested
+with; with any other, `edgeai.mqtt.connection` takes the plain path.
+
+Packet layout: OASIS MQTT 3.1.1 section 3.3 and 3.4; MQTT 5.0 sections 3.3, 3.4, 1.5.5.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
+from edgeai.mqtt.plain import PlainClient
+from edgeai.records import Message, Publication
+
+TESTED_VERSIONS = ("2.2.0",)
+
+RECEIVE_BYTES = 256 * 1024
+MAX_TOPICS = 100_000
+MAX_PROPERTY_TEXTS = 1_000
+HEADER_SLACK_BYTES = 128 * 1024
+"""Beyond the payload's limit: the longest topic and its properties."""
+
+PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
+TYPE_AND_QOS = 0xF6
+SUCCESS_LIMIT = 0x80
+"""Reason codes from here on are failures (MQTT 5.0, 2.4)."""
+
+_new_message = tuple.__new__
+
+
+class WireClient(PlainClient):
+    """A paho client whose messages take the fast path."""
+
+    def attach(self, inbox: Inbox) -> None:
+        """Say where messages go."""
+        super().attach(inbox)
+        self._unread: bytes | bytearray = b""
+        self._at = 0
+        self._discard = 0
+        """Bytes still to come of a packet that is too large and of which nothing is kept."""
+        self._discard_acks: list[int] = []
+        """Its packet id, at QoS 1."""
+        self._needed = 0
+        """Length of the packet at `_at`, when it is known and not all there."""
+        self._handed_over = b""
+        self._topics: dict[bytes, str] = {}
+        self._harmless: set[bytes] = set()
+        self._heads: dict[str, bytes] = {}
+        self._version5 = self.protocol == MQTTProtocolVersion.MQTTv5
+        self.on_puback: Callable[[int, int], None] = lambda _packet_id, _reason: None
+
+    # ------------------------------------------------------------------------------------- reading
+
+    def has_unread(self) -> bool:
+        """Whether a whole packet, or TLS bytes, are here that a poll of the socket does not see."""
+        waiting = len(self._unread) - self._at
+        return (waiting >= 2 and waiting >= self._needed) or super().has_unread()
+
+    def read_packets(self) -> None:
+        """Read packets while there are any and the inbox has room."""
+        self._parse()
+        while self.socket() is not None and not self.inbox.full:
+            try:
+                data = super()._sock_recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+                return
+            if not data:
+                self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+                return
+            with self._msgtime_mutex:
+                self._last_bytes_received = time.monotonic()
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        """Take bytes from the socket and every whole packet out of them."""
+        if self._discard:
+            cut = min(self._discard, len(data))
+            self._discard -= cut
+            data = data[cut:]
+            if self._discard:
+                return
+            self.inbox.refuse("too_large")
+            self.inbox.acks += self._discard_acks
+        rest = len(self._unread) - self._at
+        if rest:
+            if rest + len(data) < self._needed:
+                # Of a large packet the pieces are kept in place, not copied again and again.
+                if not isinstance(self._unread, bytearray):
+                    self._unread, self._at = bytearray(self._unread[self._at :]), 0
+                self._unread += data
+                return
+            data = bytes(self._unread[self._at :]) + data
+        self._unread, self._at = data, 0
+        self._parse()
+
+    def _parse(self) -> None:
+        """Take whole packets out of the buffer until it is empty or the inbox is full."""
+        inbox = self.inbox
+        limits = inbox.limits
+        while self.socket() is not None and not inbox.full:
+            data = self._unread
+            if isinstance(data, bytearray) or len(data) - self._at < max(2, self._needed):
+                return
+            taken = self._parse_publishes(
+                data, self._at, limits.turn_messages - len(inbox.messages), limits.payload_bytes
+            )
+            if not taken and not self._parse_other(data):
+                return
+
+    def _parse_publishes(  # noqa: C901, PLR0912, PLR0915  one loop, for speed
+        self, data: bytes, at: int, room: int, max_payload: int
+    ) -> bool:
+        """Take PUBLISH packets from `at` on; stop at the first byte that is anything else.
+
+        This is the hot loop of receiving: no call a message beyond those of the containers.
+
+        Returns:
+            Whether any was taken.
+        """
+        inbox = self.inbox
+        append = inbox.messages.append
+        topics = self._topics
+        version5 = self._version5
+        harmless = self._harmless
+        now = time.time_ns()
+        start = at
+        end = len(data)
+        size = 0
+        room_bytes = inbox.limits.turn_bytes - inbox.size
+        while room > 0 and size < room_bytes and end - at >= 2:
+            kind = data[at] & TYPE_AND_QOS
+            if kind not in (PUBLISH_QOS0, PUBLISH_QOS1):
+                break
+            length = data[at + 1]
+            body = at + 2
+            if length & 0x80:
+                if end - at < 5:
+                    break
+                second = data[at + 2]
+                length = (length & 0x7F) | (second & 0x7F) << 7
+                body = at + 3
+                if second & 0x80:
+                    third = data[at + 3]
+                    length |= (third & 0x7F) << 14
+                    body = at + 4
+                    if third & 0x80:
+                        break  # 2 MiB and more, or malformed
+            stop = body + length
+            if stop > end or length < 2:
+                break
+            place = body + 2 + (data[body] << 8 | data[body + 1])
+            if kind == PUBLISH_QOS1:
+                acked = place
+                place += 2
+            if version5:
+                if place >= stop:
+                    break
+                properties = data[place]
+                if properties:
+                    if data[place : place + 1 + properties] not in harmless:
+                        break
+                    place += properties
+                place += 1
+            topic = topics.get(data[body + 2 : body + 2 + (data[body] << 8 | data[body + 1])])
+            if place > stop or topic is None or stop - place > max_payload:
+                break
+            if kind == PUBLISH_QOS1:
+                inbox.acks.append(data[acked] << 8 | data[acked + 1])
+            # Consecutive nanoseconds: each arrival has a time of its own, and in order.
+            now += 1
+            append(_new_message(Message, (topic, data[place:stop], now)))
+            size += stop - place
+            room -= 1
+            at = stop
+        inbox.size += size
+        if at == start:
+            return False
+        self._at = at
+        self._needed = 0
+        return True
+
+    def _parse_other(self, data: bytes) -> bool:
+        """Take the one packet at `_at` that is not a plain PUBLISH; return whether it was whole."""
+        at = self._at
+        self._needed = 0
+        length, body = _remaining_length(data, at + 1)
+        if length < 0:  # five bytes of length: paho says what that means
+            self._hand_over(data[at:])
+            self._unread, self._at = b"", 0
+            return False
+        if body == 0:
+            self._needed = len(data) - at + 1  # at least one more byte
+            return False
+        stop = body + length
+        if stop > len(data):
+            is_publish = data[at] & 0xF0 == PUBLISH_QOS0
+            if is_publish and length > self.inbox.limits.payload_bytes + HEADER_SLACK_BYTES:
+                return self._begin_discarding(data, body, stop)
+            self._needed = stop - at
+            return False
+        packet = data[at:stop]
+        self._at = stop
+        if packet[0] == PUBACK and (length == 2 or (length > 2 and self._version5)):
+            head = body - at
+            reason = packet[head + 2] if length > 2 else 0
+            self.on_puback(packet[head] << 8 | packet[head + 1], reason)
+            if length == 2:
+                return True
+        if packet[0] & 0xF0 == PUBLISH_QOS0:
+            self._learn(packet, body - at)
+        self._hand_over(bytes(packet))
+        return self.socket() is not None
+
+    def _learn(self, packet: bytes, body: int) -> None:
+        """Remember a topic, or properties, so that the next such message takes the fast path."""
+        place = body + 2
+        if len(packet) < place:
+            return
+        end = place + (packet[body] << 8 | packet[body + 1])
+        raw = bytes(packet[place:end])
+        if not raw or end > len(packet):
+            return
+        try:
+            topic = raw.decode()
+        except UnicodeDecodeError:
+            return
+        if topic != DROPS_TOPIC:
+            if len(self._topics) >= MAX_TOPICS:
+                self._topics.clear()
+            self._topics[raw] = topic
+        if not self._version5:
+            return
+        at = end + 2 * (packet[0] >> 1 & 1)
+        if at >= len(packet) or not 0 < packet[at] < 0x80:
+            return
+        text = bytes(packet[at : at + 1 + packet[at]])
+        if text not in self._harmless and _are_properties(text):
+            if len(self._harmless) >= MAX_PROPERTY_TEXTS:
+                self._harmless.clear()
+            self._harmless.add(text)
+
+    def _begin_discarding(self, data: bytes, body: int, stop: int) -> bool:
+        """Keep nothing of a packet that is too large, but wait for its packet id first."""
+        if len(data) - body < 2:
+            self._needed = body + 2 - self._at
+            return False
+        acked = body + 2 + (data[body] << 8 | data[body + 1])
+        if data[self._at] & 0x06:
+            if len(data) < acked + 2:
+                self._needed = acked + 2 - self._at
+                return False
+            self._discard_acks = [data[acked] << 8 | data[acked + 1]]
+        else:
+            self._discard_acks = []
+        self._discard = stop - len(data)
+        self._unread, self._at = b"", 0
+        return False
+
+    def _hand_over(self, packet: bytes) -> None:
+        """Let paho read these bytes as if they came from the socket."""
+        self._handed_over = packet
+        while self._handed_over and self.socket() is not None:
+            self.loop_read()
+        self._handed_over = b""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """Give paho what was handed over; it never reads the socket itself."""
+        if not self._handed_over:
+            raise BlockingIOError
+        given, self._handed_over = self._handed_over[:bufsize], self._handed_over[bufsize:]
+        return given
+
+    # ------------------------------------------------------------------------------------- writing
+
+    def send_publications(self, publications: Iterable[Publication]) -> list[int]:
+        """Send in one piece; return the packet id of each, 0 at QoS 0."""
+        packet_ids = []
+        parts: list[bytes] = []
+        heads = self._heads
+        properties = b"\x00" if self._version5 else b""
+        for topic, payload, qos, retain in publications:
+            head = heads.get(topic)
+            if head is None:
+                raw = topic.encode()
+                head = len(raw).to_bytes(2) + raw
+                if len(heads) >= MAX_TOPICS:
+                    heads.clear()
+                heads[topic] = head
+            if qos:
+                packet_id = self._mid_generate()
+                packet_ids.append(packet_id)
+                head += packet_id.to_bytes(2)
+            else:
+                packet_ids.append(0)
+            length = len(head) + len(properties) + len(payload)
+            first = 0x30 | qos << 1 | retain
+            parts += (bytes((first,)), _encoded_length(length), head, properties, payload)
+        self._queue(b"".join(parts))
+        return packet_ids
+
+    def send_acks(self, packet_ids: list[int]) -> None:
+        """Acknowledge QoS 1 messages, in one piece."""
+        self._queue(b"".join(b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids))
+
+    def _queue(self, packets: bytes) -> None:
+        # Under the command of an acknowledgement: paho then does nothing but send it.
+        if packets:
+            self._packet_queue(PUBACK, packets, 0, 0)
+
+
+def _remaining_length(data: bytes, at: int) -> tuple[int, int]:
+    """Return a packet's remaining length and where its body begins.
+
+    (0, 0) when the length is not all there yet; (-1, 0) when it is longer than four bytes.
+    """
+    length = 0
+    for index in range(4):
+        if at + index >= len(data):
+            return 0, 0
+        byte = data[at + index]
+        length |= (byte & 0x7F) << (7 * index)
+        if not byte & 0x80:
+            return length, at + index + 1
+    return (-1, 0) if at + 4 < len(data) else (0, 0)
+
+
+def _encoded_length(length: int) -> bytes:
+    """Return a remaining length in its variable number of bytes."""
+    encoded = bytearray()
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded)
+
+
+def _are_properties(text: bytes) -> bool:
+    """Whether paho accepts these bytes as the properties of a PUBLISH."""
+    try:
+        _, used = Properties(PacketTypes.PUBLISH).unpack(text)  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001  paho raises many kinds; each means no
+        return False
+    return bool(used == len(text))
+
+
+def is_tested() -> bool:
+    """Whether the installed paho is one whose private parts this module knows."""
+    return paho_version() in TESTED_VERSIONS
+
+
+def paho_version() -> str:
+    """Return the version of the installed paho-mqtt."""
+    from importlib.metadata import version
+
+    return version("paho-mqtt")

@@ -1,0 +1,94 @@
+"""The model card, README.md: written from the recipe and the figures, so that it cannot age."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgeai.training.recipe import Recipe
+
+
+def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
+    """Markdown of a model card.
+
+    Args:
+        recipe: What was asked for.
+        draft: The manifest without hashes, with `training.figures`.
+    """
+    figures = draft["training"]["figures"]
+    window, rate = draft["window"], draft["sample_rate_hz"]
+    threshold, alarm = draft["threshold"], draft["alarm"]
+    test = figures["false_alarms"]
+    seconds, every = window["length"] / rate, window["hop"] / rate
+    versions = ", ".join(f"{name} {text}" for name, text in draft["training"]["versions"].items())
+    sampling = (
+        f"Sample rate {rate:g} Hz; a window holds {window['length']} samples ({seconds:g} s), one "
+        f"every {every:g} s."
+    )
+    calibration = (
+        f"Threshold {threshold['value']:g}, deadband {alarm['deadband']:g}, on delay "
+        f"{alarm['on_delay_seconds']:g} s, off delay {alarm['off_delay_seconds']:g} s. "
+        f"{_sentence(threshold['method'])}."
+    )
+    false_alarms = (
+        f"False alarms: {test['alarms']} in {test['hours']:g} h of healthy running that was used "
+        f"for nothing else ({test['alarms_per_day']:g} a day)."
+    )
+    again = (
+        "On the same machine with the same versions every file comes out byte for byte the same. "
+        "Elsewhere the scores of the golden windows agree with the shipped ones within "
+        f"{recipe.retrain_rtol:g} of the larger of score and threshold. Versions: {versions}."
+    )
+    lines = [
+        f"# {draft['name']} {draft['version']}",
+        draft["description"],
+        "## What it watches",
+        recipe.card.watches,
+        _signal_table(draft["signals"]),
+        sampling,
+        "## Data",
+        f"{draft['training']['data']}.",
+        "## Method",
+        f"{_sentence(draft['training']['method'])}.",
+        "The graph takes engineering units; all scaling is inside.",
+        calibration,
+        "## Measured",
+        false_alarms,
+        _detection_table(figures["detection"]),
+        "## Limits of use",
+        "\n".join(f"- {limit}" for limit in recipe.card.limits),
+        "## Train it again",
+        f"    edgeai train models/{draft['name']}/train.yaml",
+        again,
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _signal_table(signals: list[dict[str, Any]]) -> str:
+    lines = ["| signal | unit | valid range | meaning |", "|---|---|---|---|"]
+    for signal in signals:
+        low_high = signal.get("range")
+        span = f"{low_high[0]:g} to {low_high[1]:g}" if low_high else ""
+        meaning = signal.get("meaning", "")
+        lines.append(f"| {signal['name']} | {signal['unit']} | {span} | {meaning} |")
+    return "\n".join(lines)
+
+
+def _detection_table(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return "No faulty recordings were given, so detection is not measured."
+    lines = [
+        "| fault | severity | runs | detected | delay, median | delay, longest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        delays = [row.get(f"delay_{name}_seconds") for name in ("median", "worst")]
+        cells = ["-" if delay is None else f"{delay:g} s" for delay in delays]
+        lines.append(
+            f"| {row['fault']} | {row['severity']:g} | {row['runs']} | {row['detected']:.0%} "
+            f"| {cells[0]} | {cells[1]} |"
+        )
+    lines += ["", "Delay: from the start of the fault, which then grows, to the alarm."]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Recordings for training, simulated or from files: whole runs, split by run or block of time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeai.errors import ConfigError, Problem
+from edgeai.package import SignalSpec
+from edgeai.training import filedata, plantdata
+from edgeai.training.progress import Progress
+from edgeai.training.recipe import FileData, PlantData, Recipe
+from edgeai.training.runs import Run
+from edgeai.training.windows import Samples, finite, windows_of
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Runs by use, and what they hold.
+
+    Attributes:
+        signals: The C signals, in the order of the values.
+        sample_rate_hz: Of every run.
+        fit: Healthy, for the model's parameters.
+        calibrate: Healthy, for the threshold.
+        test: Healthy, for the false alarms that are reported.
+        faults: Healthy until a fault starts.
+        description: Where they are from, one sentence.
+    """
+
+    signals: tuple[SignalSpec, ...]
+    sample_rate_hz: float
+    fit: tuple[Run, ...]
+    calibrate: tuple[Run, ...]
+    test: tuple[Run, ...]
+    faults: tuple[Run, ...]
+    description: str
+
+
+def load_data(recipe: Recipe, recipe_path: Path, progress: Progress) -> Dataset:
+    """Return the recordings that a recipe asks for.
+
+    Raises:
+        ConfigError: A file, column, signal, machine or fault is not there or not usable.
+    """
+    data = recipe.data
+    if isinstance(data, PlantData):
+        signals, rate = plantdata.signals_of(data, str(recipe_path))
+        runs = plantdata.simulated_runs(data, recipe.seed, str(recipe_path), progress)
+        description = plantdata.describe(data, rate)
+    else:
+        signals, rate = _specs(data), data.sample_rate_hz
+        runs = filedata.read_runs(data, recipe_path, progress)
+        description = data.source
+    by_use = {
+        use: tuple(run for run in runs if run.use == use)
+        for use in ("fit", "calibrate", "test", "fault")
+    }
+    return Dataset(
+        signals=signals,
+        sample_rate_hz=rate,
+        fit=by_use["fit"],
+        calibrate=by_use["calibrate"],
+        test=by_use["test"],
+        faults=by_use["fault"],
+        description=description,
+    )
+
+
+def _specs(data: FileData) -> tuple[SignalSpec, ...]:
+    return tuple(
+        SignalSpec(name=item.name, unit=item.unit, range=item.range, meaning=item.meaning)
+        for item in data.signals
+    )
+
+
+def run_windows(runs: Sequence[Run], length: int, hop: int, recipe_path: Path, use: str) -> Samples:
+    """All windows of runs (N, length, C) that hold numbers only.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    parts = [windows_of(run.values, length, hop) for run in runs]
+    kept = [part[finite(part)] for part in parts if len(part)]
+    count = sum(len(part) for part in kept)
+    if not count:
+        rule = f"no run for `{use}` holds a whole window of {length} samples"
+        raise ConfigError([Problem(str(recipe_path), "data", rule)])
+    return np.concatenate(kept)

@@ -1,0 +1,87 @@
+"""What a calibrated monitor does: false alarms on healthy runs, detection of faults."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeai.judge import NS, Alarm, AlarmRule
+from edgeai.training.calibrate import SECONDS_PER_DAY
+from edgeai.training.windows import Floats
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one run, one every hop.
+
+    Attributes:
+        scores: (n,).
+        seconds: (n,), time of each window's last sample since the run's start.
+        fault: Name of the fault, or None for a healthy run.
+        severity: Of the fault.
+        fault_seconds: When it starts.
+    """
+
+    scores: Floats
+    seconds: Floats
+    fault: str | None = None
+    severity: float = 0.0
+    fault_seconds: float = 0.0
+
+
+def activations(run: Scored, rule: AlarmRule) -> list[float]:
+    """Times at which the runtime's own alarm becomes active, seconds since the run's start."""
+    alarm = Alarm(rule)
+    times = []
+    for score, at in zip(run.scores.tolist(), run.seconds.tolist(), strict=True):
+        if alarm.update(score, round(at * NS)) and alarm.state == "active":
+            times.append(at)
+    return times
+
+
+def false_alarms(runs: Sequence[Scored], rule: AlarmRule) -> dict[str, float]:
+    """Count activations on healthy runs.
+
+    Returns:
+        `hours` of running, `alarms`, and `alarms_per_day`.
+    """
+    alarms = sum(len(activations(run, rule)) for run in runs)
+    seconds = sum(float(run.seconds[-1] - run.seconds[0]) for run in runs if len(run.seconds))
+    per_day = alarms * SECONDS_PER_DAY / seconds if seconds else 0.0
+    return {
+        "hours": round(seconds / 3600, 2),
+        "alarms": alarms,
+        "alarms_per_day": round(per_day, 3),
+    }
+
+
+def detection(runs: Sequence[Scored], rule: AlarmRule) -> list[dict[str, object]]:
+    """Detection of each fault at each severity.
+
+    A run whose alarm is already active when the fault starts counts as missed: it told nothing.
+
+    Returns:
+        Per fault and severity: `runs`, `detected` (share), and over the detected
+        `delay_median_seconds` and `delay_worst_seconds`, from the fault's start to the alarm.
+    """
+    table: list[dict[str, object]] = []
+    for fault, severity in sorted({(str(run.fault), run.severity) for run in runs}):
+        chosen = [run for run in runs if (run.fault, run.severity) == (fault, severity)]
+        delays = [delay for delay in (_delay(run, rule) for run in chosen) if delay is not None]
+        row: dict[str, object] = {
+            "fault": fault,
+            "severity": severity,
+            "runs": len(chosen),
+            "detected": round(len(delays) / len(chosen), 3),
+        }
+        if delays:
+            row["delay_median_seconds"] = round(float(np.median(delays)), 2)
+            row["delay_worst_seconds"] = round(max(delays), 2)
+        table.append(row)
+    return table
+
+
+def _delay(run: Scored, rule: AlarmRule) -> float | None:
+    times = activations(run, rule)
+    after = [at - run.fault_seconds for at in times if at >= run.fault_seconds]
+    return min(after) if after else None

@@ -1,0 +1,230 @@
+"""From a recipe to a model package: data, fit, calibration, figures, files."""
+
+import importlib.metadata
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeai.config import Alarm
+from edgeai.errors import ConfigError, Problem
+from edgeai.judge import alarm_rule
+from edgeai.package import Package
+from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
+from edgeai.training.card import model_card
+from edgeai.training.data import Dataset, load_data, run_windows
+from edgeai.training.evaluate import Scored, detection, false_alarms
+from edgeai.training.methods import METHODS, Fitted
+from edgeai.training.progress import Progress, silent
+from edgeai.training.recipe import AutoencoderMethod, Recipe, load_recipe
+from edgeai.training.runs import Run
+from edgeai.training.scoring import Scorer
+from edgeai.training.windows import Samples, finite, windows_of
+from edgeai.training.write import write_package
+
+GOLDEN_WINDOWS = 48
+NEAR_THRESHOLD = 0.02
+"""Relative distance from the threshold that golden windows keep."""
+VERSIONS = ("numpy", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What training made.
+
+    Attributes:
+        package: The package, loaded again from disk.
+        figures: As in the manifest's `training.figures`.
+        seconds: Duration of the whole training.
+    """
+
+    package: Package
+    figures: dict[str, Any]
+    seconds: float
+
+
+def train(
+    recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
+) -> TrainingReport:
+    """Train the package of a recipe and write it.
+
+    Args:
+        recipe_path: The file train.yaml.
+        output_folder: Where the package goes; None: the recipe's folder.
+        progress: Told about every step.
+
+    Raises:
+        ConfigError: The recipe or its data breaks a rule, or the extra `train` is not installed.
+        ModelError: The graph is not valid or does not agree with float64.
+    """
+    started = time.perf_counter()
+    recipe = load_recipe(recipe_path)
+    folder = output_folder or recipe_path.resolve().parent
+    data = load_data(recipe, recipe_path, progress)
+    fit, held_out = _fit_windows(recipe, data, recipe_path)
+    try:
+        fitted = METHODS[recipe.method.type](recipe.method, fit, held_out, recipe.seed, progress)
+        scorer = Scorer(fitted.graph.SerializeToString())
+        progress("calibrate", 0, 2)
+        tail, threshold = _calibrate(recipe, data, scorer)
+    except ValueError as error:
+        raise ConfigError([Problem(str(recipe_path), "data", str(error))]) from error
+    progress("calibrate", 1, 2, f"threshold {threshold:g}")
+    draft = _draft(recipe, data, fitted, tail, threshold)
+    draft["training"]["figures"] = _figures(recipe, data, fitted, scorer, draft)
+    progress("calibrate", 2, 2)
+    golden = _golden(recipe, data, scorer, threshold)
+    package = write_package(
+        folder,
+        draft,
+        fitted.graph,
+        golden,
+        reference=fitted.reference(golden),
+        card=model_card(recipe, draft),
+    )
+    progress("write", 1, 1, str(folder))
+    return TrainingReport(package, draft["training"]["figures"], time.perf_counter() - started)
+
+
+def _fit_windows(recipe: Recipe, data: Dataset, path: Path) -> tuple[Samples, Samples]:
+    """Windows to fit and, of each run's end, windows to hold out; none shares a sample."""
+    length, hop = recipe.window.length, recipe.window.hop
+    share = recipe.method.held_out if isinstance(recipe.method, AutoencoderMethod) else 0.0
+    early, late = [], []
+    for run in data.fit:
+        cut = round(len(run.values) * (1.0 - share))
+        early.append(Run(run.name, "fit", run.values[:cut]))
+        late.append(Run(run.name, "fit", run.values[cut:]))
+    fit = run_windows(early, length, hop, path, "fit")
+    if not share:
+        return fit, fit[:0]
+    return fit, run_windows(late, length, hop, path, "fit (held out)")
+
+
+def scored(run: Run, recipe: Recipe, rate_hz: float, scorer: Scorer) -> Scored:
+    """Scores of all windows of a run that hold numbers only."""
+    length, hop = recipe.window.length, recipe.window.hop
+    windows = windows_of(run.values, length, hop)
+    good = finite(windows)
+    seconds = (length - 1 + hop * np.arange(len(windows))) / rate_hz
+    scores = (
+        scorer.outputs(windows[good])["score"].astype(np.float64) if good.any() else seconds[:0]
+    )
+    return Scored(scores, seconds[good], run.fault, run.severity, run.fault_seconds)
+
+
+def _all_scored(runs: Sequence[Run], recipe: Recipe, data: Dataset, scorer: Scorer) -> list[Scored]:
+    return [scored(run, recipe, data.sample_rate_hz, scorer) for run in runs]
+
+
+def _calibrate(recipe: Recipe, data: Dataset, scorer: Scorer) -> tuple[Tail, float]:
+    hop_seconds = recipe.window.hop / data.sample_rate_hz
+    window_hops = -(-recipe.window.length // recipe.window.hop)
+    off = windows_in(recipe.alarm.off_delay_seconds, hop_seconds)
+    tail = fit_tail(
+        [run.scores for run in _all_scored(data.calibrate, recipe, data, scorer)],
+        hop_seconds,
+        count=windows_in(recipe.alarm.on_delay_seconds, hop_seconds),
+        # Windows that share samples are not separate events.
+        separation=max(off, window_hops),
+        share=recipe.calibration.tail_share,
+    )
+    level = upper_return_level(tail, recipe.calibration.false_alarms_per_day)
+    # Three digits, rounded up: a threshold with sixteen would claim what no tail fit can give.
+    step = 10.0 ** (np.floor(np.log10(level)) - 2)
+    return tail, float(f"{np.ceil(level / step) * step:.6g}")
+
+
+def _draft(
+    recipe: Recipe, data: Dataset, fitted: Fitted, tail: Tail, threshold: float
+) -> dict[str, Any]:
+    """The manifest without `onnx`, `files` and `training.figures`."""
+    target = recipe.calibration.false_alarms_per_day
+    method = (
+        f"generalised Pareto tail of {len(tail.excess)} separate healthy excursions (level "
+        f"{tail.level:.4g}, scale {tail.scale:.4g}, shape {tail.shape:.3g}): the score that holds "
+        f"for the on delay {target:g} times a day, upper end of its {CONFIDENCE:.0%} interval"
+    )
+    versions = [*VERSIONS, "torch"] if recipe.method.type == "autoencoder" else VERSIONS
+    return {
+        "format": 1,
+        "name": recipe.name,
+        "version": recipe.version,
+        "task": "anomaly",
+        "description": recipe.description,
+        "signals": [signal.model_dump(exclude_none=True) for signal in data.signals],
+        "sample_rate_hz": float(data.sample_rate_hz),
+        "window": recipe.window.model_dump(),
+        "outputs": fitted.outputs,
+        "threshold": {
+            "value": threshold,
+            "method": method,
+            "data": "healthy runs kept from the fit",
+        },
+        "alarm": {
+            "deadband": float(f"{recipe.alarm.deadband_ratio * threshold:.4g}"),
+            "on_delay_seconds": float(recipe.alarm.on_delay_seconds),
+            "off_delay_seconds": float(recipe.alarm.off_delay_seconds),
+            "latch": recipe.alarm.latch,
+        },
+        "tolerance": recipe.tolerance.model_dump(),
+        "training": {
+            "data": data.description,
+            "method": fitted.summary,
+            "seed": recipe.seed,
+            "recipe": recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True),
+            "retrain_rtol": recipe.retrain_rtol,
+            "versions": {name: importlib.metadata.version(name) for name in versions},
+        },
+    }
+
+
+def _figures(
+    recipe: Recipe, data: Dataset, fitted: Fitted, scorer: Scorer, draft: dict[str, Any]
+) -> dict[str, Any]:
+    rule = alarm_rule(draft["threshold"]["value"], Alarm(**draft["alarm"]), Alarm())
+    healthy = _all_scored(data.test, recipe, data, scorer)
+    counted = false_alarms(healthy, rule)
+    draft["threshold"]["false_alarms_per_day"] = counted["alarms_per_day"]
+    scores = np.concatenate([run.scores for run in healthy])
+    quantiles = (
+        {
+            f"p{100 * share:g}": float(f"{np.quantile(scores, share):.4g}")
+            for share in (0.5, 0.99, 0.999)
+        }
+        if scores.size
+        else {}
+    )
+    return {
+        "fit": fitted.figures,
+        "false_alarms": counted,
+        "healthy_score": quantiles,
+        "detection": detection(_all_scored(data.faults, recipe, data, scorer), rule),
+    }
+
+
+def _golden(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float) -> Samples:
+    """Windows spread over the healthy test runs and, half of them, over the faults.
+
+    None scores near the threshold: there a provider's last digits would flip the decision, which
+    the parity test compares.
+    """
+    length, hop = recipe.window.length, recipe.window.hop
+    healthy = [windows_of(run.values, length, hop) for run in data.test]
+    faulty = []
+    for run in data.faults:
+        start = round(run.fault_seconds * data.sample_rate_hz)
+        faulty.append(windows_of(run.values[start:], length, hop))
+    half = GOLDEN_WINDOWS // 2 if any(map(len, faulty)) else 0
+    chosen = []
+    for parts, count in ((healthy, GOLDEN_WINDOWS - half), (faulty, half)):
+        if count:
+            windows = np.concatenate([part[finite(part)] for part in parts if len(part)])
+            scores = scorer.outputs(windows)["score"]
+            clear = np.flatnonzero(np.abs(scores - threshold) > NEAR_THRESHOLD * abs(threshold))
+            at = np.linspace(0, len(clear) - 1, count).astype(int)
+            chosen.append(windows[clear[at]])
+    return np.concatenate(chosen)

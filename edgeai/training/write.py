@@ -1,0 +1,137 @@
+"""Write a model package: graph, golden samples, manifest, model card; complete or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import yaml
+
+from edgeai.errors import ModelError
+from edgeai.package import (
+    GOLDEN,
+    GRAPH,
+    MANIFEST,
+    MIN_GOLDEN_WINDOWS,
+    Manifest,
+    Package,
+    load_package,
+    sha256_of,
+)
+from edgeai.training.scoring import Outputs, Scorer
+from edgeai.training.windows import Floats, Samples
+from edgeai.yamlfile import validate
+
+CARD = "README.md"
+MAX_GRAPH_BYTES = 512 * 1024 * 1024
+"""Far below protobuf's 2 GiB: a monitor of this size is a mistake."""
+
+
+def write_package(
+    folder: Path,
+    draft: Mapping[str, Any],
+    graph: onnx.ModelProto,
+    golden: Samples,
+    *,
+    reference: Mapping[str, Floats],
+    card: str | None = None,
+) -> Package:
+    """Write a package and load it again.
+
+    A new folder appears whole, by a rename. In a folder that stands, each file is replaced by a
+    rename, the manifest last: a reader in between finds a wrong hash, never a wrong model. Files of
+    others (train.yaml) stay.
+
+    Args:
+        folder: Where to; its parent must exist.
+        draft: The manifest without `onnx` and `files`, which are found here.
+        graph: The model.
+        golden: (N, W, C) float32, at least 32 windows, healthy and faulty.
+        reference: The outputs of `golden` in float64, computed without the graph.
+        card: Text of README.md; None writes none.
+
+    Raises:
+        ModelError: The graph is not valid, or does not give the reference within the tolerance.
+        ConfigError: The manifest breaks a rule.
+    """
+    data = _serialised(graph, folder)
+    expected = Scorer(data).outputs(golden)
+    manifest_data = {**draft, "onnx": _onnx_facts(graph)}
+    tolerance = manifest_data.setdefault("tolerance", {"rtol": 1e-4, "atol": 1e-5})
+    _compare(folder, expected, reference, tolerance["rtol"], tolerance["atol"])
+    if len(golden) < MIN_GOLDEN_WINDOWS:
+        raise ModelError(
+            str(folder / GOLDEN), f"needs at least {MIN_GOLDEN_WINDOWS} windows", len(golden)
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (staging / GRAPH).write_bytes(data)
+        np.savez(staging / GOLDEN, **{"window": np.ascontiguousarray(golden), **expected})  # type: ignore[arg-type]
+        manifest_data["files"] = {name: sha256_of(staging / name) for name in (GRAPH, GOLDEN)}
+        # Before it is written, so that a problem names the field and not a file that vanishes.
+        validate(Manifest, manifest_data, str(folder / MANIFEST))
+        text = yaml.safe_dump(manifest_data, sort_keys=False, width=100, allow_unicode=True)
+        (staging / MANIFEST).write_text(text, encoding="utf-8")
+        if card is not None:
+            (staging / CARD).write_text(card, encoding="utf-8")
+        load_package(staging).golden()
+        _publish(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return load_package(folder)
+
+
+def _serialised(graph: onnx.ModelProto, folder: Path) -> bytes:
+    """Bytes that are the same for the same graph, all weights inside."""
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(str(folder / GRAPH), f"is not a valid ONNX graph: {error}") from error
+    if any(tensor.external_data for tensor in graph.graph.initializer):
+        raise ModelError(str(folder / GRAPH), "must hold its weights itself")
+    data: bytes = graph.SerializeToString(deterministic=True)
+    if len(data) > MAX_GRAPH_BYTES:
+        raise ModelError(str(folder / GRAPH), f"must be under {MAX_GRAPH_BYTES} bytes", len(data))
+    return data
+
+
+def _onnx_facts(graph: onnx.ModelProto) -> dict[str, Any]:
+    versions = {item.domain: item.version for item in graph.opset_import}
+    return {
+        "opset": versions[""],
+        "ir_version": graph.ir_version,
+        "domains": sorted(domain or "ai.onnx" for domain in versions),
+    }
+
+
+def _compare(
+    folder: Path, actual: Outputs, reference: Mapping[str, Floats], rtol: float, atol: float
+) -> None:
+    if set(actual) != set(reference):
+        rule = f"must have the outputs {', '.join(sorted(reference))}"
+        raise ModelError(str(folder / GRAPH), rule, sorted(actual))
+    for name, values in actual.items():
+        if values.shape != reference[name].shape or not np.isfinite(values).all():
+            rule = f"output `{name}` must be finite, of shape {reference[name].shape}"
+            raise ModelError(str(folder / GRAPH), rule, values.shape)
+        excess = np.abs(values - reference[name]) - atol - rtol * np.abs(reference[name])
+        if (excess > 0.0).any():
+            worst = int(excess.argmax())
+            rule = f"output `{name}` must agree with float64 within {atol} + {rtol} |value|"
+            found = f"{values.flat[worst]!r} for {reference[name].flat[worst]!r}"
+            raise ModelError(str(folder / GRAPH), rule, found)
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    staging.chmod(0o755)  # mkdtemp made it private
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    names = sorted(path.name for path in staging.iterdir() if path.name != MANIFEST)
+    for name in [*names, MANIFEST]:
+        os.replace(staging / name, folder / name)  # noqa: PTH105  atomic, also over a file on Windows
