@@ -79,6 +79,7 @@ def check(path: Path) -> Plan:
     state_folder = (
         Path(config.state_folder) if config.state_folder else paths.default_state_folder()
     )
+    problems += _missing_files(config, str(path))
     packages: dict[str, Package] = {}
     loaded: dict[Path, Package] = {}
     for name, pipeline in config.pipelines.items():
@@ -121,6 +122,21 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     known = sorted(file.parent.name for file in shipped.glob(f"*/{MANIFEST}"))
     rule = f"must be a folder with a {MANIFEST}, or one of the shipped models: {', '.join(known)}"
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
+
+
+def _missing_files(config: Config, file: str) -> list[Problem]:
+    """Return the secrets and certificates that the broker needs and that are not there."""
+    problems = []
+    if config.broker.password is not None:
+        try:
+            config.broker.password.reveal("broker.password")
+        except ConfigError as error:
+            problems += error.problems
+    if config.broker.tls is not None:
+        for field, value in config.broker.tls.model_dump(exclude_none=True).items():
+            if not Path(value).is_file():
+                problems.append(Problem(file, f"broker.tls.{field}", "no such file", value, True))
+    return problems
 
 
 def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list[Problem]:

@@ -187,6 +187,7 @@ def replay(
     plan = check(find_config(config))
     metrics = Metrics()
     pipelines = build_pipelines(plan, metrics)
+    _keep_inputs(files, [output, alarms])
     options = TableOptions(pipeline, asset, asset_column, time_column, time_unit, delimiter)
     source = FileSource(files, pipelines, plan.config.limits, metrics, options)
     with ExitStack() as stack:
@@ -232,6 +233,23 @@ def train(
         f"{manifest.name} {manifest.version}: threshold {manifest.threshold.value:g}, "
         f"{report.seconds:.0f} s, in {report.package.folder}"
     )
+
+
+def _keep_inputs(inputs: list[Path], outputs: list[Path | None]) -> None:
+    """Refuse an output that is an input: opening it would empty a recording."""
+    from edgeai.errors import Problem
+
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise ConfigError([Problem(str(path), "", "the output must not be an input")])
+        if path.resolve() in written:
+            rule = "predictions and alarms must be two files"
+            raise ConfigError([Problem(str(path), "", rule)])
+        written.add(path.resolve())
 
 
 def _open(stack: ExitStack, path: Path) -> Any:

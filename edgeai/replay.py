@@ -11,6 +11,7 @@ writes one; the fields `topic`, `payload` and `tst` are read. `received_ns` may 
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,12 +24,13 @@ from edgeai import topics
 from edgeai.config import FieldPath, Limits, Source, TimeField
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.metrics import Metrics
-from edgeai.payload import UNIT_NS, signal_path, time_reader
+from edgeai.payload import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.pipeline import Pipeline
 from edgeai.records import Message, Publication
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
 MAX_LINE_BYTES = 16 * 1024 * 1024
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,9 @@ class FileSource:
             writer = _TableWriter(self._table_pipeline(), header, path, self._options)
             for row in rows:
                 if row:
-                    yield from writer.messages([_cell(text) for text in row])
+                    # An asset's name is text, also where it looks like a number: 007.
+                    asset = row[writer.asset] if writer.names_asset(len(row)) else None
+                    yield from writer.messages([_cell(text) for text in row], asset)
         except (csv.Error, UnicodeDecodeError) as error:
             where = f"line {rows.line_num}"
             raise ConfigError([Problem(str(path), where, f"is not CSV: {error}")]) from error
@@ -173,7 +177,8 @@ class FileSource:
             for batch in table.iter_batches(batch_size=self._limits.turn_messages):
                 columns = [_plain_column(column) for column in batch.columns]
                 for row in zip(*columns, strict=True):
-                    yield from writer.messages(list(row))
+                    asset = row[writer.asset] if writer.names_asset(len(row)) else None
+                    yield from writer.messages(list(row), asset)
         except (pyarrow.ArrowException, OSError) as error:
             raise ConfigError([Problem(str(path), "", f"is not Parquet: {error}")]) from error
 
@@ -228,6 +233,8 @@ _READ_TST = time_reader(TimeField(path=["tst"], unit="iso", zone="UTC"))
 
 def _arrival_ns(entry: _Line) -> int:
     if entry.received_ns is not None:
+        if not 0 <= entry.received_ns <= MAX_TIME_NS:
+            raise DecodeError("invalid_time")
         return entry.received_ns
     if entry.tst is None:
         raise DecodeError("no_time")
@@ -246,21 +253,24 @@ class _TableWriter:
         self._path = path
         self._row_number = 1
         self._width = len(header)
+        self._header = header
         self._columns: list[tuple[int, FieldPath, str]] = []
         for name in pipeline.signals:
             tag = (source.signals[name].tag if name in source.signals else None) or name
             place = signal_path(source, name) if source.layout == "row" else source.value_path
             for candidate in (name, str(place[-1]) if source.layout == "row" else tag):
                 if candidate in header:
-                    self._columns.append((header.index(candidate), place, tag))
+                    index = _column(candidate, header, path, "signal")
+                    self._columns.append((index, place, tag))
                     break
         if not self._columns:
             rule = f"has no column of a signal of {pipeline.manifest.name}; columns"
             raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
         self._time = _column(options.time_column or _time_name(source), header, path, "time")
-        self._asset = None
+        self.asset = -1
+        """Column that names the asset; -1: there is none."""
         if options.asset_column is not None:
-            self._asset = _column(options.asset_column, header, path, "asset")
+            self.asset = _column(options.asset_column, header, path, "asset")
         self._key = options.asset or path.stem
         declared = source.time
         unit = options.time_unit or (declared.unit if declared else "ns")
@@ -271,7 +281,12 @@ class _TableWriter:
         if declared is not None and unit != declared.unit:
             self._rewrite = declared.unit
 
-    def messages(self, row: list[Any]) -> Iterator[Message]:
+    def names_asset(self, width: int) -> bool:
+        """Whether a row of so many cells has one that names the asset."""
+        return 0 <= self.asset < width
+
+    def messages(self, row: list[Any], asset: object = None) -> Iterator[Message]:
+        """Give the messages of a row; `asset` is the cell that names it, if a column does."""
         self._row_number += 1
         if len(row) != self._width:
             rule = f"must have {self._width} columns, as the first line"
@@ -285,7 +300,7 @@ class _TableWriter:
             received_ns = 0  # the engine counts it, as it does live
         if self._rewrite is not None:
             moment = _express(received_ns, self._rewrite)
-        key = self._key if self._asset is None else str(row[self._asset])
+        key = self._key if self.asset < 0 else self._key_of(asset)
         source = self._source
         if source.layout == "row":
             document: dict[str, Any] = {}
@@ -308,6 +323,13 @@ class _TableWriter:
             self._add_quality(document)
             yield Message(_topic(source, key, tag), msgspec.json.encode(document), received_ns)
 
+    def _key_of(self, asset: object) -> str:
+        key = str("" if asset is None else asset).strip()
+        if not key:
+            rule = f"must name an asset in the column `{self._header[self.asset]}`"
+            raise self._problem(rule, asset)
+        return key
+
     def _add_quality(self, document: dict[str, Any]) -> None:
         """A table's values count as good; what is not a number is found as it is live."""
         if self._source.quality is not None:
@@ -329,6 +351,8 @@ def _column(name: str, header: list[str], path: Path, what: str) -> int:
     if name not in header:
         rule = f"has no {what} column `{name}` (see --{what}-column); columns"
         raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+    if header.count(name) > 1:
+        raise ConfigError([Problem(str(path), "", f"the column `{name}` stands twice")])
     return header.index(name)
 
 
@@ -360,13 +384,15 @@ def _cell(text: str) -> Any:
     """Return a CSV cell as a number where it is one, None where it is empty, else the text."""
     if text in NULLS:
         return None
+    stripped = text.strip()
+    if not _NUMBER.fullmatch(stripped):
+        return text
     with suppress(ValueError):
-        return int(text)
-    with suppress(ValueError):
-        number = float(text)
-        if math.isfinite(number):
+        number = int(stripped)
+        if abs(number) <= MAX_TIME_NS:  # a larger one has no room in what JSON parsers read
             return number
-    return text
+    real = float(stripped)
+    return real if math.isfinite(real) else text
 
 
 def _plain_column(column: Any) -> list[Any]:

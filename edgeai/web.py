@@ -5,6 +5,8 @@ A thread of its own answers; it reads what the engine keeps and never waits for 
 
 import json
 import logging
+import socketserver
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +24,19 @@ REQUEST_TIMEOUT_SECONDS = 10
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service for our own name, which may take long to fail."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """A browser that goes away in the middle of an answer is no event; the default prints."""
+        log.debug("%s from %s", sys.exc_info()[1], client_address)
 
 
 class WebServer:
@@ -92,12 +107,12 @@ class WebServer:
                 log.debug(format, *args)
 
         try:
-            self._server = ThreadingHTTPServer((config.host, config.port), Handler)
-        except OSError as error:
+            self._server = _Server((config.host, config.port), Handler)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host such as `a..b`
             where = f"{config.host}:{config.port}"
-            problem = Problem("http", "port", f"cannot listen: {error.strerror}", where, True)
+            rule = f"cannot listen: {getattr(error, 'strerror', None) or error}"
+            problem = Problem("config", "http.host, http.port", rule, where, True)
             raise ConfigError([problem]) from error
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="web", daemon=True)
         self._thread.start()
 

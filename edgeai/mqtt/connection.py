@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -42,6 +42,8 @@ PROTOCOL_NAMES = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311:
 UNSUPPORTED_PROTOCOL = 0x84
 MAX_UNACKNOWLEDGED = 100
 """QoS 1 publications under way. paho's search at each PUBACK makes a larger window slower."""
+PACKET_HEAD_BYTES = 10
+"""Of a PUBLISH, at most: fixed header 5, length of the topic 2, packet id 2, no properties 1."""
 MAX_WAIT_SECONDS = 1.0
 CONNACK_SECONDS = 5.0
 PROBE_SECONDS = 2.0
@@ -106,6 +108,9 @@ class Connection:
         self._connack_due = 0.0
         self._next_misc = 0.0
         self._reported = ""
+        """What was told of the last failure; `_cause` is the same without its detail."""
+        self._cause = ""
+        self._told_too_large = False
         self._refused_filters: list[str] = []
         self._subscribed: dict[int, list[str]] = {}
         self._poll = poll or select.poll()
@@ -120,6 +125,9 @@ class Connection:
         self._outbox: deque[Publication] = deque()
         self._unacknowledged: dict[int, Publication] = {}
         self._window = MAX_UNACKNOWLEDGED
+        self._max_packet_bytes: int | None = None
+        self._told_too_large = False
+        self._socket_error = ""
 
     # --------------------------------------------------------------------------- what others call
 
@@ -215,7 +223,8 @@ class Connection:
         sent = self.waiting_to_send == 0
         client, connected = self._client, self._connected
         self._connected = False  # what follows is no loss
-        if client is not None and connected:
+        # Without the offline status, no DISCONNECT: the last will is to tell that we are gone.
+        if client is not None and connected and sent:
             client.on_disconnect = None
             client.disconnect()
             while client.want_write() and time.monotonic() < deadline:
@@ -269,7 +278,9 @@ class Connection:
             else:
                 client.connect(self._broker.host, self._broker.port, self._broker.keepalive_seconds)
         except (OSError, ValueError) as error:
-            self._fail(f"cannot connect to {self._where}: {error}", may_be_protocol=False)
+            # Of certificates, `strerror` is the whole text; a time out has none.
+            why = (error.strerror if isinstance(error, OSError) else None) or error
+            self._fail(f"cannot connect to {self._where}: {why}", may_be_protocol=False)
             return
         last = self._protocol_index + 1 == len(PROTOCOLS[self._broker.protocol])
         self._connack_due = time.monotonic() + (CONNACK_SECONDS if last else PROBE_SECONDS)
@@ -299,6 +310,8 @@ class Connection:
         client.on_publish = _guarded(self._on_publish)
         client.on_subscribe = _guarded(self._on_subscribe)
         client.on_socket_open = _guarded(self._on_socket_open)
+        client.on_log = _guarded(self._on_log)
+        self._socket_error = ""
         return client
 
     def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
@@ -308,6 +321,11 @@ class Connection:
         self._registered = sock.fileno()
         self._poll.register(self._registered, select.POLLIN)
 
+    def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
+        """Keep why the socket failed: paho says it nowhere else (a TLS alert after CONNECT)."""
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._socket_error = f": {text.partition('socket: ')[2] or text}"
+
     def _on_connect(
         self, client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
@@ -315,6 +333,7 @@ class Connection:
             protocol = reason.value == UNSUPPORTED_PROTOCOL
             self._fail(f"{self._where} refuses us: {reason}", may_be_protocol=protocol)
             return
+        client.on_log = None  # it would be called for each packet
         self._connected = True
         self._attempts = 0
         self._reported = ""
@@ -323,6 +342,7 @@ class Connection:
         allowed = getattr(properties, "ReceiveMaximum", None)
         if allowed is not None:
             self._window = min(self._window, int(allowed))
+        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         self._metrics.connects.inc()
         log.debug("%s connected with MQTT %s", self._client_id, PROTOCOL_NAMES[self._protocol])
         for topic_filter, qos in [*self._subscriptions.items(), (DROPS_TOPIC, 0)]:
@@ -348,9 +368,14 @@ class Connection:
         if self._connected:
             self._lose(f"connection lost: {reason}")
         else:
-            self._fail(f"{self._where} closed the connection", may_be_protocol=True)
+            why = f"{self._where} closed the connection"
+            if self._broker.tls is None:
+                why += " (does it want TLS, broker.tls?)"
+            elif self._broker.tls.cert_file is None:
+                why += " (does it want a client certificate, broker.tls.cert_file?)"
+            self._fail(why, may_be_protocol=True, detail=self._socket_error)
 
-    def _fail(self, why: str, *, may_be_protocol: bool) -> None:
+    def _fail(self, why: str, *, may_be_protocol: bool, detail: str = "") -> None:
         """Give up this attempt; try the next MQTT version at once, or all again after a wait."""
         self._metrics.connect_failures.inc()
         self._drop_client()
@@ -360,7 +385,7 @@ class Connection:
             self._next_attempt = 0.0
             return
         self._protocol_index = 0
-        self._back_off(why)
+        self._back_off(why, detail)
 
     def _lose(self, why: str) -> None:
         """Note the end of a connection that stood."""
@@ -368,7 +393,7 @@ class Connection:
         self._protocol_index = 0
         self._back_off(why)
 
-    def _back_off(self, why: str) -> None:
+    def _back_off(self, why: str, detail: str = "") -> None:
         """Wait before the next attempt, doubling; jitter keeps a plant from returning at once."""
         wait = min(
             self._broker.reconnect_max_seconds,
@@ -376,9 +401,12 @@ class Connection:
         ) * random.uniform(0.8, 1.2)  # noqa: S311  not a secret
         self._attempts += 1
         self._next_attempt = time.monotonic() + wait
-        if why != self._reported:  # once for each cause, not for each attempt
-            log.warning("%s: %s; trying again, at first in %.1f s", self._client_id, why, wait)
-        self._reported = why
+        # Once for each cause, not for each attempt; the detail may differ from one to the next.
+        if not self._reported or why != self._cause:
+            self._cause, self._reported = why, why + detail
+            log.warning(
+                "%s: %s; trying again, at first in %.1f s", self._client_id, self._reported, wait
+            )
 
     def _drop_client(self) -> None:
         """Let go of the client; what it had not got acknowledged waits for the next."""
@@ -474,6 +502,8 @@ class Connection:
             if publication.qos and len(self._unacknowledged) >= self._window:
                 return
             self._outbox.popleft()
+            if self._is_too_large(publication):
+                continue
             try:
                 sent = client.publish(*publication)
             except ValueError as error:  # paho refuses the topic or size: it would never go out
@@ -485,6 +515,21 @@ class Connection:
             elif sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._outbox.appendleft(publication)
                 return
+
+    def _is_too_large(self, publication: Publication) -> bool:
+        """Drop and count what the broker would answer with a disconnect, again and again."""
+        limit = self._max_packet_bytes
+        size = len(publication.payload) + len(publication.topic.encode()) + PACKET_HEAD_BYTES
+        if limit is None or size <= limit:
+            return False
+        if not self._told_too_large:
+            self._told_too_large = True
+            log.error(
+                "the broker takes packets of at most %d bytes; dropped one of %d to %r, and so on",
+                limit, size, publication.topic[:200],
+            )  # fmt: skip
+        self._metrics.unpublished.inc()
+        return True
 
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _props: Any

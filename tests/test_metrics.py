@@ -1,0 +1,108 @@
+"""Metrics: one place, closed label sets, bounded series, names as Prometheus asks for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from edgeai import __version__
+from edgeai.errors import DROP_REASONS
+from edgeai.metrics import (
+    INVALID_REASONS,
+    MAX_ASSET_SERIES,
+    RESET_REASONS,
+    AssetState,
+    Metrics,
+    pour,
+)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    metrics = Metrics()
+    metrics.of_pipeline("p", "model", "cpu")
+    metrics.session_info("p", "model", "1.0.0", provider="cpu", requested="cpu", reason="")
+    return metrics
+
+
+def test_the_text_is_read_back(metrics: Metrics) -> None:
+    families = {one.name: one for one in text_string_to_metric_families(metrics.render().decode())}
+    assert families["edgeai_build_info"].samples[0].labels == {"version": __version__}
+    assert families["edgeai_session_info"].samples[0].labels["requested"] == "cpu"
+    ours = [name for name in families if not name.startswith(("process_", "python_"))]
+    assert all(re.fullmatch(r"edgeai_[a-z_]+", name) for name in ours)
+    assert all(families[name].documentation for name in ours)
+
+
+def test_every_series_of_a_pipeline_is_there_at_zero(metrics: Metrics) -> None:
+    """An alert on a rate needs the series before its first count."""
+    expected = {
+        "dropped": ("reason", DROP_REASONS),
+        "invalid_values": ("reason", INVALID_REASONS),
+        "window_resets": ("reason", RESET_REASONS),
+        "predictions": ("quality", ("good", "uncertain", "bad")),
+        "alarm_transitions": ("state", ("normal", "active", "latched")),
+    }
+    for name, (label, values) in expected.items():
+        for value in values:
+            labels = {"pipeline": "p", label: value}
+            assert metrics.registry.get_sample_value(f"edgeai_{name}_total", labels) == 0
+    for reason in ("unexpected_topic", "invalid_topic", "too_large"):
+        labels = {"reason": reason}
+        assert metrics.registry.get_sample_value("edgeai_messages_unrouted_total", labels) == 0
+
+
+def test_labels_are_bounded(metrics: Metrics) -> None:
+    known = {
+        "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
+        "asset",
+    }  # fmt: skip
+    metrics.watch_assets(lambda: [("p", "m", 1.0, "normal")])
+    used = {
+        label
+        for family in metrics.registry.collect()
+        if family.name.startswith("edgeai_")
+        for sample in family.samples
+        for label in sample.labels
+    }
+    assert used == known
+
+
+def test_pour_adds_and_empties(metrics: Metrics) -> None:
+    pipeline = metrics.of_pipeline("p", "model", "cpu")
+    labels = {"pipeline": "p", "reason": "late"}
+    for added, total in [(2, 2), (0, 2), (3, 5)]:
+        tally = Counter({"late": added, "duplicate": 0})
+        pour(tally, pipeline.drops)
+        assert not tally
+        assert metrics.registry.get_sample_value("edgeai_dropped_total", labels) == total
+
+
+def test_a_reason_outside_the_set_is_a_fault_not_a_series(metrics: Metrics) -> None:
+    with pytest.raises(KeyError):
+        pour(Counter({"something": 1}), metrics.of_pipeline("p", "model", "cpu").drops)
+
+
+def test_assets_are_read_when_asked_and_bounded() -> None:
+    metrics = Metrics()
+    states: list[AssetState] = []
+    metrics.watch_assets(lambda: states)
+    assert b"edgeai_score{" not in metrics.render()
+    states += [("p", 'a"\\\n°', float("nan"), "latched")]
+    states += [("p", f"m{number}", float(number), "normal") for number in range(MAX_ASSET_SERIES)]
+    families = {one.name: one for one in text_string_to_metric_families(metrics.render().decode())}
+    score, alarm = families["edgeai_score"].samples, families["edgeai_alarm_state"].samples
+    assert len(score) == len(alarm) == MAX_ASSET_SERIES
+    assert alarm[0].labels == {"pipeline": "p", "asset": 'a"\\\n°'}
+    assert alarm[0].value == 2
+    assert score[0].value != score[0].value
+    assert (score[-1].labels["asset"], score[-1].value) == ("m498", 498)
+
+
+def test_two_runtimes_do_not_share_counts() -> None:
+    one, other = Metrics(), Metrics()
+    one.received.inc(5)
+    assert other.registry.get_sample_value("edgeai_messages_received_total") == 0

@@ -1,0 +1,166 @@
+"""Topic names, filters and templates: MQTT 5.0, 4.7, and what a pipeline captures."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeai.topics import (
+    TopicTemplate,
+    fill,
+    filter_fault,
+    is_topic_name,
+    may_overlap,
+    template_fault,
+    template_fields,
+    template_filter,
+)
+
+
+@pytest.mark.parametrize(
+    "topic", ["a", "a/b", "/", "/a/", "Fabrik/Öfen/°C", " ", "a b", "..", "{x}", "😀", "x" * 65_535]
+)
+def test_names_that_may_be_published(topic: str) -> None:
+    assert is_topic_name(topic)
+
+
+FORBIDDEN = ["a\x00b", "a\nb", "a\x7f", "a\x9f", "\ud800", "\ufffe", "\uffff"]
+TOO_LONG = ["x" * 65_536, "ä" * 32_768]
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "+", "a/#", "a+b", "#", *FORBIDDEN, *TOO_LONG])
+def test_names_that_a_broker_would_answer_with_a_disconnect(topic: str) -> None:
+    assert not is_topic_name(topic)
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "+", "a/#", "+/+/#", "/", "a//b", "$SYS/#", "+/a"])
+def test_filters_that_are_valid(topic_filter: str) -> None:
+    assert filter_fault(topic_filter) is None
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "word"),
+    [
+        ("", "empty"),
+        ("a#", "`#`"),
+        ("#/a", "`#`"),
+        ("a/#/b", "`#`"),
+        ("a+/b", "`+`"),
+        ("a/b+", "`+`"),
+        ("a/\x00", "control"),
+        ("x" * 65_536, "65535"),
+        # Every stream's samples would be shared among the members of the group.
+        ("$share/group/factory/#", "shared"),
+    ],
+)
+def test_filters_that_are_not(topic_filter: str, word: str) -> None:
+    fault = filter_fault(topic_filter)
+    assert fault is not None
+    assert word in fault
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["factory/{asset}/sensors", "{asset}", "{area}/{line}/#", "a/b", "{a_1}/+/{b}", "+/{x}"],
+)
+def test_templates_that_are_valid(template: str) -> None:
+    assert template_fault(template) is None
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["a/x{a}", "a/{a}y", "a/{Asset}", "a/{}", "a/{a b}", "{a}/{a}", "a/{a", "a/b}", "", "{a}#"],
+)
+def test_templates_that_are_not(template: str) -> None:
+    assert template_fault(template) is not None
+
+
+def test_a_template_subscribes_with_one_level_wildcards() -> None:
+    assert template_filter("f/{area}/{line}/x/#") == "f/+/+/x/#"
+    assert template_fields("f/{area}/{line}/x/#") == ["area", "line"]
+
+
+@pytest.mark.parametrize(
+    ("template", "topic", "captured"),
+    [
+        ("f/{asset}/s", "f/press 1/s", {"asset": "press 1"}),
+        ("f/{asset}/s", "f/a/b/s", None),
+        ("f/{asset}/s", "f//s", None),  # an empty asset names no stream
+        ("f/{asset}/s", "f/a/s/", None),
+        ("f/{asset}/s", "g/a/s", None),
+        ("f/{asset}/s", "f/a/S", None),
+        ("f/{asset}/s", "f/a\n/s", {"asset": "a\n"}),  # refused later, as a topic to publish on
+        ("f/{asset}/+", "f/a/", {"asset": "a"}),
+        ("f/{asset}/+", "f/a/x", {"asset": "a"}),
+        ("f/{asset}/+", "f/a/x/y", None),
+        ("f/{asset}/#", "f/a", {"asset": "a"}),
+        ("f/{asset}/#", "f/a/x/y", {"asset": "a"}),
+        ("f/{asset}/#", "f", None),
+        ("f/{area}/{asset}", "f/x/y", {"area": "x", "asset": "y"}),
+        ("f/a.b", "f/a.b", {}),
+        ("f/a.b", "f/axb", None),
+        ("#", "any/thing", {}),
+        # 4.7.2: a wildcard at the start does not match a topic that starts with `$`.
+        ("#", "$SYS/broker/uptime", None),
+        ("{asset}/uptime", "$SYS/uptime", None),
+        ("+/uptime", "$SYS/uptime", None),
+        ("$SYS/{asset}", "$SYS/uptime", {"asset": "uptime"}),
+        ("f/{asset}", "f/$x", {"asset": "$x"}),
+    ],
+)
+def test_match(template: str, topic: str, captured: dict[str, str] | None) -> None:
+    assert TopicTemplate(template).match(topic) == captured
+
+
+def test_fill_puts_values_in_once() -> None:
+    fields = (("node", "n"), ("asset", "{node}/x"))
+    assert fill("e/{node}/{asset}/{other}", fields) == "e/n/{node}/x/{other}"
+
+
+LEVEL = st.sampled_from(["a", "b", "", "$x", "a.b", "é"])
+NAME = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(bool)
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> str:
+    levels = draw(st.lists(st.one_of(LEVEL, st.just("+")), min_size=1, max_size=4))
+    if draw(st.booleans()):
+        levels.append("#")
+    return "/".join(levels)
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """MQTT 5.0, 4.7, level by level."""
+    wanted, given_levels = topic_filter.split("/"), topic.split("/")
+    if wanted[0] in {"+", "#"} and topic.startswith("$"):
+        return False
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index >= len(given_levels) or level not in {"+", given_levels[index]}:
+            return False
+    return len(wanted) == len(given_levels)
+
+
+@settings(deadline=None, max_examples=300)
+@given(topic_filter=filters().filter(bool), topic=NAME)
+def test_match_is_the_standards(topic_filter: str, topic: str) -> None:
+    assert filter_fault(topic_filter) is None
+    assert (TopicTemplate(topic_filter).match(topic) is not None) == matches(topic_filter, topic)
+
+
+@settings(deadline=None, max_examples=300)
+@given(one=filters().filter(bool), other=filters().filter(bool), topic=NAME)
+def test_filters_with_a_topic_in_common_overlap(one: str, other: str, topic: str) -> None:
+    if matches(one, topic) and matches(other, topic):
+        assert may_overlap(one, other)
+        assert may_overlap(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "b"), ("a/+", "a"), ("a/+/c", "a/b/d"), ("a/#", "b/#"), ("+", "a/b")]
+)
+def test_filters_without_a_topic_in_common(one: str, other: str) -> None:
+    assert not may_overlap(one, other)
+    assert not may_overlap(other, one)
