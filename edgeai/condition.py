@@ -39,8 +39,8 @@ class Conditioner:
         self._scale = np.array(scale, np.float64)
         self._offset = np.array(offset, np.float64)
         self._plain = bool((self._scale == 1).all() and (self._offset == 0).all())
-        # Without a range the bounds are the largest float32, so that infinity is never inside.
-        limits = np.array([(-LARGEST, LARGEST) if r is None else r for r in ranges], np.float64)
+        limits = np.array([(-np.inf, np.inf) if r is None else r for r in ranges], np.float64)
+        # Bounds that float32 holds, so that infinity is never inside.
         limits = np.clip(limits, -LARGEST, LARGEST).astype(np.float32)  # (C, 2)
         self._low, self._high = limits[:, 0], limits[:, 1]
         self._out_of_range = out_of_range

@@ -112,6 +112,9 @@ class Broker(Strict):
     receive_maximum: int = Field(
         1000, ge=1, le=65535, description="MQTT 5: unacknowledged QoS 1 messages we accept."
     )
+    fast_path: bool = Field(
+        True, description="Read and write messages past paho; false: plain paho, slower."
+    )
     reconnect_min_seconds: PositiveSeconds = Field(0.5, description="First wait after a loss.")
     reconnect_max_seconds: PositiveSeconds = Field(
         30.0, description="Longest wait; doubles up to it."

@@ -47,7 +47,8 @@ class FakeBroker:
             CallbackAPIVersion.VERSION2, "c", clean, protocol=version, manual_ack=True,
             reconnect_on_failure=False,
         )  # fmt: skip
-        self.client.attach(self.inbox)
+        self.acknowledged: list[tuple[int, str | None]] = []
+        self.client.attach(self.inbox, lambda *told: self.acknowledged.append(told))
         self.client.connect(*listener.getsockname())
         self.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer, _ = listener.accept()
@@ -293,10 +294,8 @@ def test_publications_look_the_same_on_the_wire(version: MQTTProtocolVersion) ->
     assert len(sent["wire"]) > 20_000
 
 
-def test_acknowledgements_of_ours_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_acknowledgements_of_ours_are_told() -> None:
     broker = FakeBroker("wire", V5)
-    told: list[tuple[int, int]] = []
-    broker.client.on_puback = lambda packet_id, reason: told.append((packet_id, reason))
     broker.send(b"\x40\x02\x00\x05" + b"\x40\x03\x01\x00\x97" + b"\x40\x04\x00\x07\x10\x00")
-    assert told == [(5, 0), (256, 0x97), (7, 0x10)]
+    assert broker.acknowledged == [(5, None), (256, "reason code 0x97"), (7, None)]
     broker.end()

@@ -14,7 +14,6 @@ import select
 import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,11 +27,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgeai.config import Broker, Limits
 from edgeai.errors import ConfigError, Problem
 from edgeai.metrics import Metrics
+from edgeai.mqtt import wire
+from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
+from edgeai.mqtt.outbox import Outbox
+from edgeai.mqtt.plain import PlainClient
+from edgeai.mqtt.wire import WireClient
 from edgeai.records import Message, Publication
 
 log = logging.getLogger("edgeai.mqtt")
 
-DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
 PROTOCOLS = {
     "auto": (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311),
     "5": (MQTTProtocolVersion.MQTTv5,),
@@ -40,10 +43,6 @@ PROTOCOLS = {
 }
 PROTOCOL_NAMES = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 UNSUPPORTED_PROTOCOL = 0x84
-MAX_UNACKNOWLEDGED = 100
-"""QoS 1 publications under way. paho's search at each PUBACK makes a larger window slower."""
-PACKET_HEAD_BYTES = 10
-"""Of a PUBLISH, at most: fixed header 5, length of the topic 2, packet id 2, no properties 1."""
 MAX_WAIT_SECONDS = 1.0
 CONNACK_SECONDS = 5.0
 PROBE_SECONDS = 2.0
@@ -98,9 +97,10 @@ class Connection:
         self._status = status
         self._password = broker.password.reveal("broker.password") if broker.password else None
         self._tls = _tls_context(broker)
+        self._fast = broker.fast_path and wire.is_tested()
         self._keep_session = any(qos > 0 for qos in subscriptions.values())
 
-        self._client: paho.Client | None = None
+        self._client: PlainClient | None = None
         self._connected = False
         self._protocol_index = 0
         self._attempts = 0
@@ -110,23 +110,15 @@ class Connection:
         self._reported = ""
         """What was told of the last failure; `_cause` is the same without its detail."""
         self._cause = ""
-        self._told_too_large = False
         self._refused_filters: list[str] = []
         self._subscribed: dict[int, list[str]] = {}
         self._poll = poll or select.poll()
         self._registered: int | None = None
 
-        self._inbox: list[Message] = []
-        self._inbox_bytes = 0
-        self._acks: list[int] = []
-        """Packet ids of what is in the inbox."""
+        self._inbox = Inbox(limits, metrics)
         self._owed: list[int] = []
         """Packet ids of what `receive` has returned and `commit` will acknowledge."""
-        self._outbox: deque[Publication] = deque()
-        self._unacknowledged: dict[int, Publication] = {}
-        self._window = MAX_UNACKNOWLEDGED
-        self._max_packet_bytes: int | None = None
-        self._told_too_large = False
+        self._outbox = Outbox(metrics)
         self._socket_error = ""
 
     # --------------------------------------------------------------------------- what others call
@@ -153,7 +145,7 @@ class Connection:
     @property
     def waiting_to_send(self) -> int:
         """Publications that the broker does not have yet, as far as we know."""
-        return len(self._outbox) + len(self._unacknowledged)
+        return len(self._outbox)
 
     @property
     def subscribed(self) -> bool:
@@ -163,7 +155,7 @@ class Connection:
     @property
     def has_messages(self) -> bool:
         """Whether `take` would return any."""
-        return bool(self._inbox)
+        return bool(self._inbox.messages)
 
     def receive(self, timeout_seconds: float) -> list[Message]:
         """Return what has arrived, waiting for the first message at most so long."""
@@ -173,52 +165,41 @@ class Connection:
             self.read()
             self.pump()
             remaining = deadline - time.monotonic()
-            if self._inbox or remaining <= 0:
+            if self.has_messages or remaining <= 0:
                 return self.take()
             self._poll.poll(min(remaining, self.prepare_wait()) * 1000)
 
     def take(self) -> list[Message]:
         """Return what was read; `commit` will acknowledge it."""
-        inbox, self._inbox = self._inbox, []
-        self._inbox_bytes = 0
-        self._owed += self._acks
-        self._acks = []
-        return inbox
+        messages, acks = self._inbox.take()
+        self._owed += acks
+        return messages
 
     def send(self, publications: list[Publication]) -> None:
         """Send in this order; what cannot be sent now waits for `pump`, however much it is."""
-        self._outbox.extend(publications)
+        self._outbox.add(publications)
         self.pump()
 
     def publish(self, publications: list[Publication]) -> None:
         """Send in this order; beyond the limit the oldest of what waits is dropped and counted."""
         self.send(publications)
-        excess = len(self._outbox) - self._limits.outgoing_messages
-        if excess > 0:
-            for _ in range(excess):
-                self._outbox.popleft()
-            self._metrics.unpublished.inc(excess)
+        self._outbox.drop_oldest(self._limits.outgoing_messages)
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive` returned."""
-        if not self._owed:
-            return
         owed, self._owed = self._owed, []
-        for mid in owed:
-            if self._client is None:
-                return  # the broker will send them again
-            self._client.ack(mid, 1)
+        if owed and self._client is not None:
+            self._client.send_acks(owed)
 
     def close(self, timeout_seconds: float = 2.0) -> bool:
         """Send what waits, publish the offline status, disconnect; return whether all was sent."""
         deadline = time.monotonic() + timeout_seconds
         if self._connected and self._status is not None:
-            self._outbox.append(Publication(self._status.topic, self._status.offline, 1, True))
+            self._outbox.add([Publication(self._status.topic, self._status.offline, 1, True)])
         while self._connected and self.waiting_to_send and time.monotonic() < deadline:
             self.pump()
             self.read()
-            self._inbox.clear()  # not acknowledged: the broker keeps what it must
-            self._acks.clear()
+            self._inbox.take()  # not acknowledged: the broker keeps what it must
             self._poll.poll(min(0.02, self.prepare_wait()) * 1000)
         sent = self.waiting_to_send == 0
         client, connected = self._client, self._connected
@@ -287,9 +268,10 @@ class Connection:
         self._next_misc = time.monotonic() + MAX_WAIT_SECONDS
         self._flush()
 
-    def _new_client(self) -> paho.Client:
+    def _new_client(self) -> PlainClient:
         version5 = self._protocol == MQTTProtocolVersion.MQTTv5
-        client = paho.Client(
+        make = WireClient if self._fast else PlainClient
+        client = make(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             clean_session=None if version5 else not self._keep_session,
@@ -306,8 +288,7 @@ class Connection:
             client.will_set(self._status.topic, self._status.lost, 1, True)
         client.on_connect = _guarded(self._on_connect)
         client.on_disconnect = _guarded(self._on_disconnect)
-        client.on_message = _guarded(self._on_message)
-        client.on_publish = _guarded(self._on_publish)
+        client.attach(self._inbox, _guarded(self._outbox.acknowledged))
         client.on_subscribe = _guarded(self._on_subscribe)
         client.on_socket_open = _guarded(self._on_socket_open)
         client.on_log = _guarded(self._on_log)
@@ -338,19 +319,20 @@ class Connection:
         self._attempts = 0
         self._reported = ""
         self._refused_filters = []
-        self._window = MAX_UNACKNOWLEDGED
-        allowed = getattr(properties, "ReceiveMaximum", None)
-        if allowed is not None:
-            self._window = min(self._window, int(allowed))
-        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        self._outbox.allow(
+            getattr(properties, "ReceiveMaximum", None),
+            getattr(properties, "MaximumPacketSize", None),
+        )
         self._metrics.connects.inc()
         log.debug("%s connected with MQTT %s", self._client_id, PROTOCOL_NAMES[self._protocol])
-        for topic_filter, qos in [*self._subscriptions.items(), (DROPS_TOPIC, 0)]:
+        own = [(DROPS_TOPIC, 0)] if self._subscriptions else []
+        for topic_filter, qos in [*self._subscriptions.items(), *own]:
             _, mid = client.subscribe(topic_filter, qos)
             if mid is not None:
                 self._subscribed[mid] = [topic_filter]
         if self._status is not None:
-            self._outbox.appendleft(Publication(self._status.topic, self._status.online, 1, True))
+            online = Publication(self._status.topic, self._status.online, 1, True)
+            self._outbox.add_first([online])
 
     def _on_subscribe(
         self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _props: Any
@@ -415,11 +397,10 @@ class Connection:
         if self._registered is not None:
             self._poll.unregister(self._registered)
             self._registered = None
-        self._acks.clear()  # a packet id means nothing on another connection
+        self._inbox.acks.clear()  # a packet id means nothing on another connection
         self._owed.clear()
         self._subscribed.clear()
-        self._outbox.extendleft(reversed(self._unacknowledged.values()))
-        self._unacknowledged.clear()
+        self._outbox.send_again()
         if client is not None:
             sock = client.socket()
             if sock is not None:
@@ -441,103 +422,36 @@ class Connection:
             self._poll.modify(
                 self._registered, events | (select.POLLOUT if client.want_write() else 0)
             )
-        return 0.0 if reading and self._has_decrypted(client) else MAX_WAIT_SECONDS
+        return 0.0 if reading and client.has_unread() else MAX_WAIT_SECONDS
 
     def read(self) -> None:
         """Read packets while there are any, up to the bounds of a turn."""
         client = self._client
         if client is None:
             return
-        poll = select.poll()
-        if self._registered is not None:
-            poll.register(self._registered, select.POLLIN)
-        while client is self._client and not self._inbox_is_full():
-            if client.socket() is None:
-                self._on_disconnect(client, None, None, ReasonCode(PacketTypes.DISCONNECT), None)
-                return
-            if not poll.poll(0) and not self._has_decrypted(client):
-                break
-            client.loop_read()
+        client.read_packets()
+        if client is self._client and client.socket() is None:
+            self._on_disconnect(client, None, None, ReasonCode(PacketTypes.DISCONNECT), None)
         self._flush()
-
-    def _inbox_is_full(self) -> bool:
-        limits = self._limits
-        return len(self._inbox) >= limits.turn_messages or self._inbox_bytes >= limits.turn_bytes
-
-    def _has_decrypted(self, client: paho.Client) -> bool:
-        """Whether TLS holds bytes already taken from the socket, which poll does not see."""
-        sock = client.socket()
-        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-
-    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        if message.qos > 0:
-            self._acks.append(message.mid)
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            self._metrics.unrouted.labels("invalid_topic").inc()
-            return
-        if topic == DROPS_TOPIC:
-            if message.payload.isdigit():
-                self._metrics.broker_drops.set(int(message.payload[:18]))
-            return
-        payload = bytes(message.payload)  # no copy: paho gives bytes
-        if len(payload) > self._limits.payload_bytes:
-            self._metrics.unrouted.labels("too_large").inc()
-            return
-        self._inbox.append(Message(topic, payload, time.time_ns()))
-        self._inbox_bytes += len(payload)
 
     # ------------------------------------------------------------------------------------ sending
 
     def pump(self) -> None:
         """Give paho what waits, as far as the broker and the socket take it."""
         client = self._client
-        while self._outbox and client is not None and self._connected:
+        while client is not None and self._connected:
             if client.want_write():
                 self._flush()
-                if self._client is None or client.want_write():
+                if client is not self._client or client.want_write():
                     return  # the socket is full: the rest waits here, not inside paho
-            publication = self._outbox[0]
-            if publication.qos and len(self._unacknowledged) >= self._window:
+            batch = self._outbox.next_batch()
+            if not batch:
                 return
-            self._outbox.popleft()
-            if self._is_too_large(publication):
-                continue
-            try:
-                sent = client.publish(*publication)
-            except ValueError as error:  # paho refuses the topic or size: it would never go out
-                log.error("cannot publish to %r: %s", publication.topic[:200], error)  # noqa: TRY400
-                self._metrics.unpublished.inc()
-                continue
-            if publication.qos and self._client is client:
-                self._unacknowledged[sent.mid] = publication
-            elif sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._outbox.appendleft(publication)
+            packet_ids = list(client.send_publications(batch))
+            if client is not self._client:  # lost meanwhile; what was sent has the same id again
+                self._outbox.add_first(batch)
                 return
-
-    def _is_too_large(self, publication: Publication) -> bool:
-        """Drop and count what the broker would answer with a disconnect, again and again."""
-        limit = self._max_packet_bytes
-        size = len(publication.payload) + len(publication.topic.encode()) + PACKET_HEAD_BYTES
-        if limit is None or size <= limit:
-            return False
-        if not self._told_too_large:
-            self._told_too_large = True
-            log.error(
-                "the broker takes packets of at most %d bytes; dropped one of %d to %r, and so on",
-                limit, size, publication.topic[:200],
-            )  # fmt: skip
-        self._metrics.unpublished.inc()
-        return True
-
-    def _on_publish(
-        self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _props: Any
-    ) -> None:
-        publication = self._unacknowledged.pop(mid, None)
-        if publication is not None and reason.is_failure:
-            log.error("the broker refuses a publication to %r: %s", publication.topic, reason)
-            self._metrics.unpublished.inc()
+            self._outbox.sent(batch, packet_ids)
 
     def _flush(self) -> None:
         client = self._client

@@ -2,23 +2,29 @@
 
 import select
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.mqtt.inbox import Inbox
 from edgeai.records import Publication
+
+Acknowledged = Callable[[int, str | None], None]
+"""Takes a packet id, and why the broker refused the publication, or None."""
 
 
 class PlainClient(paho.Client):
     """The three things a connection does with messages, by paho's own means."""
 
-    def attach(self, inbox: Inbox) -> None:
-        """Say where messages go."""
+    def attach(self, inbox: Inbox, acknowledged: Acknowledged) -> None:
+        """Say where messages go, and who is told that the broker has a publication of ours."""
         self.inbox = inbox
+        self.acknowledged = acknowledged
         self.on_message = _keep
+        self.on_publish = _tell
 
     def read_packets(self) -> None:
         """Read packets while there are any and the inbox has room."""
@@ -56,3 +62,9 @@ def _keep(client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
         client.inbox.refuse("invalid_topic")
         return
     client.inbox.add(topic, bytes(message.payload))
+
+
+def _tell(
+    client: Any, _userdata: Any, packet_id: int, reason: ReasonCode, _properties: Any
+) -> None:
+    client.acknowledged(packet_id, str(reason) if reason.is_failure else None)

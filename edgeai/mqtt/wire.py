@@ -15,14 +15,14 @@ Packet layout: OASIS MQTT 3.1.1 section 3.3 and 3.4; MQTT 5.0 sections 3.3, 3.4,
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
-from edgeai.mqtt.plain import PlainClient
+from edgeai.mqtt.plain import Acknowledged, PlainClient
 from edgeai.records import Message, Publication
 
 TESTED_VERSIONS = ("2.2.0",)
@@ -35,7 +35,7 @@ HEADER_SLACK_BYTES = 128 * 1024
 
 PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
 TYPE_AND_QOS = 0xF6
-SUCCESS_LIMIT = 0x80
+FIRST_FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5.0, 2.4)."""
 
 _new_message = tuple.__new__
@@ -44,9 +44,9 @@ _new_message = tuple.__new__
 class WireClient(PlainClient):
     """A paho client whose messages take the fast path."""
 
-    def attach(self, inbox: Inbox) -> None:
-        """Say where messages go."""
-        super().attach(inbox)
+    def attach(self, inbox: Inbox, acknowledged: Acknowledged) -> None:
+        """Say where messages go, and who is told that the broker has a publication of ours."""
+        super().attach(inbox, acknowledged)
         self._unread: bytes | bytearray = b""
         self._at = 0
         self._discard = 0
@@ -60,7 +60,6 @@ class WireClient(PlainClient):
         self._harmless: set[bytes] = set()
         self._heads: dict[str, bytes] = {}
         self._version5 = self.protocol == MQTTProtocolVersion.MQTTv5
-        self.on_puback: Callable[[int, int], None] = lambda _packet_id, _reason: None
 
     # ------------------------------------------------------------------------------------- reading
 
@@ -219,7 +218,8 @@ class WireClient(PlainClient):
         if packet[0] == PUBACK and (length == 2 or (length > 2 and self._version5)):
             head = body - at
             reason = packet[head + 2] if length > 2 else 0
-            self.on_puback(packet[head] << 8 | packet[head + 1], reason)
+            failure = f"reason code 0x{reason:02x}" if reason >= FIRST_FAILURE else None
+            self.acknowledged(packet[head] << 8 | packet[head + 1], failure)
             if length == 2:
                 return True
         if packet[0] & 0xF0 == PUBLISH_QOS0:
