@@ -24,6 +24,10 @@ class AlignSettings:
     lateness_ns: int
 
 
+GOOD, DOUBTFUL, LOST = 0, 1, 2
+"""Of a value: measured; measured outside its valid range; not usable, the one before it stands."""
+
+
 class GridRow(NamedTuple):
     """One sample on the grid."""
 
@@ -31,7 +35,7 @@ class GridRow(NamedTuple):
     values: list[float]
     """(C,) all finite."""
     substituted: int
-    """How many of them are older than the maximum age."""
+    """How many of them were not measured: not usable since, or older than the maximum age."""
     doubtful: bool
     """Whether one of them comes of a value outside its valid range."""
 
@@ -43,8 +47,8 @@ class Aligner:
 
     def __init__(self, settings: AlignSettings, channels: int) -> None:
         self._settings = settings
-        self._channels: list[deque[tuple[int, float, bool]]] = [deque() for _ in range(channels)]
-        """Of each channel: time, value and whether it is doubtful, oldest first."""
+        self._channels: list[deque[tuple[int, float, int]]] = [deque() for _ in range(channels)]
+        """Of each channel: time, value and GOOD, DOUBTFUL or LOST, oldest first."""
         self._next_ns: int | None = None
         self.newest_ns: int | None = None
         """The newest time seen; None before the first sample."""
@@ -56,20 +60,24 @@ class Aligner:
     def add(
         self, time_ns: int, channel: int, value: float, *, doubtful: bool = False
     ) -> Literal["late", "duplicate"] | None:
-        """Take one value of one channel, or say why it was not placed. NaN only moves the clock."""
-        if self._next_ns is not None and time_ns <= self._next_ns - self._settings.period_ns:
+        """Take one value of one channel, or say why it was not placed.
+
+        NaN says that the channel has no usable value from then on: the last one stands, marked.
+        """
+        if self.has_passed(time_ns):
             return "late"
         if self.newest_ns is None or time_ns > self.newest_ns:
             self.newest_ns = time_ns
-        if math.isnan(value):
-            return None
         queue = self._channels[channel]
-        if not queue or time_ns > queue[-1][0]:
-            queue.append((time_ns, value, doubtful))
-        elif any(time_ns == at for at, _, _ in queue):
+        if any(time_ns == at for at, _, _ in queue):
             return "duplicate"
-        else:
-            insort(queue, (time_ns, value, doubtful))
+        mark = DOUBTFUL if doubtful else GOOD
+        if math.isnan(value):
+            before = [held for at, held, _ in queue if at < time_ns]
+            if not before:
+                return None  # nothing to hold: the channel still waits for its first value
+            value, mark = before[-1], LOST
+        insort(queue, (time_ns, value, mark))
         if self._next_ns is None and len(queue) > 1:
             queue.popleft()  # until every channel has a value, only the newest matters
         return None
@@ -98,6 +106,10 @@ class Aligner:
             self._next_ns += settings.period_ns
         return given
 
+    def has_passed(self, time_ns: int) -> bool:
+        """Whether the grid has been given out up to this time."""
+        return self._next_ns is not None and time_ns <= self._next_ns - self._settings.period_ns
+
     def restart(self) -> None:
         """Forget the grid and the clock after a gap; the last value of each channel stays."""
         self._next_ns = None
@@ -121,30 +133,30 @@ class Aligner:
         for queue in self._channels:
             while len(queue) > 1 and queue[1][0] <= at:
                 queue.popleft()
-            since, value, outside = queue[0]
+            since, value, mark = queue[0]
             if settings.method == "hold" or since == at:
-                if at - since > settings.max_age_ns:
+                if at - since > settings.max_age_ns or mark == LOST:
                     substituted += 1
             elif len(queue) > 1 and queue[1][0] <= watermark:  # no nearer one can still come
-                until, following, also_outside = queue[1]
-                if until - since > settings.max_age_ns:
+                until, following, next_mark = queue[1]
+                mark = max(mark, next_mark)
+                if until - since > settings.max_age_ns or mark == LOST:
                     substituted += 1
                 else:
                     value += (following - value) * ((at - since) / (until - since))
-                    outside = outside or also_outside
             elif final or watermark - since > settings.max_age_ns:
                 substituted += 1
             else:
                 return None
             values.append(value)
-            doubtful = doubtful or outside
+            doubtful = doubtful or mark == DOUBTFUL
         return GridRow(at, values, substituted, doubtful)
 
 
 def align_row(
     aligner: Aligner, time_ns: int, values: Sequence[float], *, doubtful: bool
 ) -> str | None:
-    """Take one sample of all channels; NaN channels keep their last value."""
+    """Take one sample of all channels; a NaN channel keeps its last value, marked."""
     outcome = None
     for channel, value in enumerate(values):
         outcome = aligner.add(time_ns, channel, value, doubtful=doubtful) or outcome

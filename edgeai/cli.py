@@ -177,7 +177,7 @@ def replay(
     from edgeai.engine import Engine
     from edgeai.metrics import Metrics
     from edgeai.replay import FileSink, FileSource, TableOptions
-    from edgeai.runtime import build_pipelines
+    from edgeai.runtime import build_pipelines, reset_prefix
 
     _log_to_stderr(log_level)
     if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:
@@ -193,7 +193,8 @@ def replay(
     with ExitStack() as stack:
         target = _open(stack, output)
         sink = FileSink(target, _open(stack, alarms) if alarms is not None else None)
-        engine = Engine(pipelines, source, sink, metrics, clock_ns=None)
+        prefix = reset_prefix(plan.config.node)
+        engine = Engine(pipelines, source, sink, metrics, reset_prefix=prefix, clock_ns=None)
         advance = _progress(stack, source.total_bytes)
         while not source.exhausted:
             engine.turn(0)

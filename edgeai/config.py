@@ -193,7 +193,9 @@ class QualityField(Strict):
 class SignalField(Strict):
     """Where one signal of the model lies in the message: value = raw * scale + offset."""
 
-    path: FieldPath | None = Field(None, description="`row`: where. Default: values_path + name.")
+    path: FieldPath | None = Field(
+        None, min_length=1, description="`row`: where. Default: values_path + name."
+    )
     tag: str | None = Field(None, description="`tag`: its name in the message. Default: the name.")
     scale: float = Field(1.0, allow_inf_nan=False)
     offset: float = Field(0.0, allow_inf_nan=False)
@@ -226,8 +228,12 @@ class Source(Strict):
     format: Literal["json"] = "json"
     time: TimeField | None = Field(None, description="Default: the time of arrival.")
     values_path: FieldPath = Field([], description="`row`: the map that holds the signals.")
-    value_path: FieldPath = Field(["value"], description="`tag`: where the value lies.")
-    name_path: FieldPath | None = Field(None, description="`tag`: the name, if not in the topic.")
+    value_path: FieldPath = Field(
+        ["value"], min_length=1, description="`tag`: where the value lies."
+    )
+    name_path: FieldPath | None = Field(
+        None, min_length=1, description="`tag`: the name, if not in the topic."
+    )
     quality: QualityField | None = Field(None, description="Quality flag of the whole message.")
     signals: dict[str, SignalField] = Field({}, description="Signals of the model that differ.")
     numeric_text: bool = Field(False, description='Accept numbers in quotes: "23.4".')

@@ -7,6 +7,7 @@ nothing more is read, and the socket holds the sender back.
 Live and replayed input go through this same code; only the source and the sink differ.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from edgeai.judge import quality_of
 from edgeai.metrics import AssetState, Metrics, pour
 from edgeai.pipeline import Pipeline, StreamState
 from edgeai.records import AlarmState, Message, Publication, Quality
+
+log = logging.getLogger("edgeai.engine")
 
 MAX_ROUTES = 200_000
 SECOND_NS = 1_000_000_000
@@ -162,11 +165,18 @@ class Engine:
             try:
                 if pipeline.row_decoder is not None:
                     time_ns, values = pipeline.row_decoder.decode(message.payload)
-                    state.times.append(message.received_ns if time_ns is None else time_ns)
+                    moment = message.received_ns if time_ns is None else time_ns
+                    if message.redelivered and state.has_seen(moment):
+                        pipeline.drops["duplicate"] += 1
+                        continue
+                    state.times.append(moment)
                     state.rows.append(values)
                 elif pipeline.tag_decoder is not None:
                     time_ns, channel, value = pipeline.tag_decoder.decode(message.payload, tag)
                     moment = message.received_ns if time_ns is None else time_ns
+                    if message.redelivered and state.stream.has_passed(moment):
+                        pipeline.drops["duplicate"] += 1
+                        continue
                     state.tags.append((moment, channel, value))
             except DecodeError as error:
                 pipeline.drops[error.code] += 1
@@ -308,6 +318,8 @@ class Engine:
             if not math.isfinite(score):
                 pipeline.metrics.not_finite.inc()
                 quality = "bad"
+            if batch.broken[index]:
+                alarm.interrupt()
             if quality != "bad":
                 changed = alarm.update(score, time_ns)
             state.score, state.time_ns, state.quality = score, time_ns, quality
@@ -355,6 +367,8 @@ class Engine:
             previous = state.alarm.state
             if state.alarm.reset(state.time_ns or 0):
                 self._announce(pipeline, state, previous, [])
+            return
+        log.warning("reset of %r: no such pipeline and asset", target[:200])
 
     # ---------------------------------------------------------------------------- publish, commit
 

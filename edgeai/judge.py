@@ -88,6 +88,10 @@ class Alarm:
             self._enter("active", time_ns)
         return True
 
+    def interrupt(self) -> None:
+        """Forget a condition that has not lasted its delay yet: the stream broke off in between."""
+        self._pending_since_ns = None
+
     def reset(self, time_ns: int) -> bool:
         """Acknowledge a latched alarm; return whether the state changed."""
         if self.state != "latched":

@@ -51,6 +51,10 @@ class StreamState:
         self.score: float = float("nan")
         self.quality: Quality = "good"
 
+    def has_seen(self, time_ns: int) -> bool:
+        """Whether a redelivered sample of this time was taken before: earlier, or in this turn."""
+        return self.stream.has_passed(time_ns) or bool(self.times and time_ns <= self.times[-1])
+
 
 class Batch:
     """Windows waiting for one session call. (B, W, C) float32, allocated once."""
@@ -62,6 +66,8 @@ class Batch:
         self.times: list[int] = []
         self.substituted: list[int] = []
         self.doubtful: list[bool] = []
+        self.broken: list[bool] = []
+        """Whether the stream was interrupted before the window."""
 
     def add(
         self,
@@ -77,6 +83,8 @@ class Batch:
         self.times.append(time_ns)
         self.substituted.append(substituted)
         self.doubtful.append(doubtful)
+        self.broken.append(state.stream.broken)
+        state.stream.broken = False
         return len(self.times) == self.capacity
 
     def clear(self) -> None:
@@ -85,6 +93,7 @@ class Batch:
         self.times.clear()
         self.substituted.clear()
         self.doubtful.clear()
+        self.broken.clear()
 
 
 class Pipeline:

@@ -13,6 +13,8 @@ class Message(NamedTuple):
     payload: bytes
     received_ns: int
     """Arrival, UTC, nanoseconds since 1970. For a recording, the time in the file."""
+    redelivered: bool = False
+    """Sent again by the broker after a lost connection (DUP): it may have been taken before."""
 
 
 class Publication(NamedTuple):

@@ -65,6 +65,11 @@ def build_pipelines(plan: Plan, metrics: Metrics) -> list[Pipeline]:
     return pipelines
 
 
+def reset_prefix(node: str) -> str:
+    """Return the topic before `<pipeline>/<asset>` on which a latched alarm is reset."""
+    return f"edgeai/{node}/reset/"
+
+
 class Runtime:
     """One node: its engine, its connection, its web endpoint."""
 
@@ -90,14 +95,14 @@ class Runtime:
 
     def _wire(self, pipelines: list[Pipeline]) -> None:
         config = self.config
-        reset_prefix = f"edgeai/{config.node}/reset/"
+        resets = reset_prefix(config.node)
         subscriptions: dict[str, int] = {}
         for pipeline in pipelines:
             source = pipeline.config.source
             known = subscriptions.get(pipeline.template.filter, 0)
             subscriptions[pipeline.template.filter] = max(known, source.qos)
         if any(pipeline.rule.latch for pipeline in pipelines):
-            subscriptions[f"{reset_prefix}#"] = 1 if any(subscriptions.values()) else 0
+            subscriptions[f"{resets}#"] = 1 if any(subscriptions.values()) else 0
         self.link = Link(
             config.broker,
             config.broker.client_id or f"edgeai-{config.node}",
@@ -109,9 +114,7 @@ class Runtime:
             stopping=lambda: bool(self._stop_signal),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
-        self.engine = Engine(
-            pipelines, self.link, self.link, self.metrics, reset_prefix=reset_prefix
-        )
+        self.engine = Engine(pipelines, self.link, self.link, self.metrics, reset_prefix=resets)
         self.web: WebServer | None = None
         if config.http.enabled:
             self.web = WebServer(

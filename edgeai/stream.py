@@ -26,7 +26,7 @@ class Stream:
 
     __slots__ = (
         "_aligner", "_good", "_heap", "_late_in_a_row", "_newest_ns", "_released_ns",
-        "_ring", "_settings", "drops", "key", "resets",
+        "_ring", "_settings", "broken", "drops", "key", "resets",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +43,15 @@ class Stream:
         self._newest_ns: int | None = None
         self._released_ns: int | None = None
         self._late_in_a_row = 0
+        self.broken = False
+        """Set when the window was emptied; the engine clears it with the next window."""
         self._heap: list[tuple[int, int, Floats, bool]] = []
+
+    def has_passed(self, time_ns: int) -> bool:
+        """Whether a sample of this time comes too late, or a second time."""
+        if self._aligner is not None:
+            return self._aligner.has_passed(time_ns)
+        return self._released_ns is not None and time_ns <= self._released_ns
 
     def waiting_for(self) -> list[int]:
         """Return the channels without which no window can be made, because none had a value yet."""
@@ -121,8 +129,7 @@ class Stream:
             previous = self._released_ns
             # A gap is between neighbours in time, not in arrival: the order is known only here.
             if previous is not None and self._is_gap(time_ns - previous):
-                self.resets["gap"] += 1
-                self._ring.clear()
+                self._empty_window("gap")
             self._released_ns = time_ns
             block = row[np.newaxis]
             invalid = np.isnan(block)
@@ -237,11 +244,15 @@ class Stream:
         self.drops[reason] += 1
         return True
 
+    def _empty_window(self, reason: str) -> None:
+        self.resets[reason] += 1
+        self._ring.clear()
+        self.broken = True
+
     def _restart(self, reason: str, emit: Emit) -> None:
         """Give out what is still whole, then empty the window."""
         self.flush(emit)
-        self.resets[reason] += 1
-        self._ring.clear()
+        self._empty_window(reason)
         self._newest_ns = self._released_ns = None
         self._late_in_a_row = 0
         if self._aligner is None:

@@ -34,7 +34,9 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_
 class Peer:
     """A controller and a listener in one: publishes, and keeps what it hears."""
 
-    def __init__(self, port: int, *filters: str, protocol: Any = MQTTProtocolVersion.MQTTv311) -> None:
+    def __init__(
+        self, port: int, *filters: str, protocol: Any = MQTTProtocolVersion.MQTTv311
+    ) -> None:
         self.heard: list[paho.MQTTMessage] = []
         self._ready = threading.Event()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)

@@ -132,10 +132,35 @@ def test_lateness_holds_the_grid_back() -> None:
     assert plain(one.rows(everything=True)) == [(3, [30], 0), (4, [30], 0)]
 
 
-def test_nan_moves_the_clock_only() -> None:
+@pytest.mark.parametrize("method", ["hold", "linear"])
+def test_from_a_bad_value_on_the_last_good_one_stands_marked(method: Method) -> None:
+    #   time   0     1     2     3     4     5
+    #   value  1    bad   bad    4     5     6
+    #   row    1    (1)   (1)    4     5
+    one = aligner(method, 1)
+    values = [1, NAN, NAN, 4, 5, 6]
+    rows, _ = feed(one, [(time, 0, value) for time, value in enumerate(values)])
+    assert plain(rows) == [(0, [1], 0), (1, [1], 1), (2, [1], 1), (3, [4], 0), (4, [5], 0)]
+
+
+def test_between_a_good_and_a_bad_value_a_line_is_not_drawn() -> None:
+    one = aligner("linear", 1)
+    rows, _ = feed(one, [(0, 0, 1), (1.5, 0, NAN), (3.5, 0, 9), (5.5, 0, 9)])
+    assert plain(rows) == [
+        (0, [1], 0),
+        (1, [1], 1),
+        (2, [1], 1),
+        (3, [1], 1),
+        (4, [9], 0),
+        (5, [9], 0),
+    ]
+
+
+def test_a_channel_that_begins_bad_still_waits_for_its_first_value() -> None:
     one = aligner(channels=1)
-    rows, _ = feed(one, [(0, 0, 1), (1, 0, NAN), (2, 0, NAN)])
-    assert plain(rows) == [(0, [1], 0), (1, [1], 0)]
+    rows, _ = feed(one, [(0, 0, NAN), (1, 0, NAN)])
+    assert rows == []
+    assert one.waiting_for() == [0]
 
 
 def test_doubt_travels_with_the_value() -> None:
@@ -169,7 +194,7 @@ def test_a_whole_row_at_once() -> None:
     assert align_row(one, NS, [NAN, 3], doubtful=True) is None
     (row,) = one.rows()
     assert row == GridRow(0, [1, 2], 0, False)
-    assert one.rows(everything=True) == [GridRow(NS, [1, 3], 0, True)]
+    assert one.rows(everything=True) == [GridRow(NS, [1, 3], 1, True)]
     assert align_row(one, 0, [1, 2], doubtful=False) == "late"
 
 

@@ -21,6 +21,7 @@ from edgeai.config import Broker, Limits
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Connection, Status
 from edgeai.mqtt import connection as module
+from edgeai.mqtt import inbox
 from edgeai.records import Publication
 from tests.brokers import free_port
 from tests.live import wait_for
@@ -371,14 +372,14 @@ def test_an_exception_in_a_callback_does_not_end_the_loop(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    original = module.Message
+    original = inbox.Message
 
     def message(topic: str, *rest: Any) -> Any:
         if topic == "bad":
             raise RuntimeError("broken")
         return original(topic, *rest)
 
-    monkeypatch.setattr(module, "Message", message)
+    monkeypatch.setattr(inbox, "Message", message)
     connection = connect({"#": 0})
     established(fake, connection)
     for topic in (b"good", b"bad", b"good"):

@@ -406,6 +406,28 @@ def test_a_score_that_is_no_number(plans: Plans) -> None:
 # ----------------------------------------------------------------------------------------- alarms
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_messages_the_broker_sends_again_are_duplicates(plans: Plans, together: bool) -> None:
+    """Not late, and no clock set back, however many: the window goes on."""
+    first = [row(t, t) for t in range(1, 101)]
+    again = [message._replace(redelivered=True) for message in first[40:]]
+    after = [row(t, t) for t in range(101, 104)]
+    node = Node(plans({"p": {}}))
+    node.turns(first + again + after) if together else node.turns(first, again, after)
+    assert [one["timestamp"] // NS for one in node.predictions()] == list(range(4, 104))
+    assert node.counts("dropped", "reason") == {"duplicate": 60}
+    assert node.counts("window_resets", "reason") == {}
+
+
+def test_the_on_delay_does_not_run_across_a_gap(plans: Plans) -> None:
+    #   score   high at 1..4 s, then an hour of nothing, then high again
+    #   on delay of 5 s: neither part lasts it, the second not before 3609 s
+    node = Node(plans({"p": {"alarm": {"on_delay_seconds": 5, "threshold": 5}}}))
+    node.turns([row(t, 100) for t in range(1, 7)])
+    node.turns([row(3600 + t, 100) for t in range(1, 12)])
+    assert node.transitions() == [(3609, "normal", "active")]
+
+
 def reset(target: str) -> Message:
     return Message(f"{RESET}{target}", b"", 0)
 

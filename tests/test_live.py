@@ -32,9 +32,7 @@ def setup_mean(tmp_path: Path, port: int, **pipeline: object) -> Path:
 def test_samples_in_predictions_out(
     tmp_path: Path, broker: RunningBroker, protocol: str, qos: int
 ) -> None:
-    config = setup_mean(
-        tmp_path, broker.port, source={**SOURCE, "qos": qos}, publish={"qos": qos}
-    )
+    config = setup_mean(tmp_path, broker.port, source={**SOURCE, "qos": qos}, publish={"qos": qos})
     config.write_text(config.read_text().replace("broker:", f"broker:\n  protocol: '{protocol}'"))
     with peer(broker.port, "edgeai/#") as other, running(config) as edgeai:
         for t in range(1, 51):
@@ -52,7 +50,9 @@ def test_samples_in_predictions_out(
         wanted = "3.1.1" if protocol == "3.1.1" else "5"
         assert f"with MQTT {wanted}" in edgeai.log
         assert edgeai.stop() == 0
-    status = [json.loads(m.payload)["state"] for m in other.heard if m.topic == "edgeai/test/status"]
+    status = [
+        json.loads(m.payload)["state"] for m in other.heard if m.topic == "edgeai/test/status"
+    ]
     assert status == ["online", "offline"]
 
 
@@ -87,7 +87,9 @@ def test_a_vanished_process_is_reported_by_its_will(tmp_path: Path, broker: Runn
     with peer(broker.port, "edgeai/test/status") as other, running(config) as edgeai:
         edgeai.process.kill()
         last = wait_for(
-            lambda: other.topics("edgeai/")[-1:][0]["state"] == "offline" and other.topics("edgeai/"),
+            lambda: (
+                other.topics("edgeai/")[-1:][0]["state"] == "offline" and other.topics("edgeai/")
+            ),
             "the will",
         )
         assert last[-1]["reason"] == "connection lost"

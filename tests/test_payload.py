@@ -189,10 +189,9 @@ def test_any_key_can_be_mapped(key: str) -> None:
     assert decoder.decode(json.dumps({key: 4}).encode()).values[0] == 4
 
 
-def test_an_empty_path_is_never_a_number() -> None:
-    """`path: ""` in a config means the whole message."""
-    decoder = row_decoder(["s"], signals={"s": {"path": []}})
-    assert answer(decoder, b'{"s": 1}') == (None, ["nan"], {"not_a_number": 1})
+def test_an_empty_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 item"):
+        row_decoder(["s"], signals={"s": {"path": ""}})
 
 
 # -------------------------------------------------------------------------------- what is refused

@@ -465,7 +465,7 @@ def test_aligned_rows_hold_what_is_missing() -> None:
     case = aligned(max_age=1)
     case.push([(second * NS, (second, NAN if second > 3 else 7), False) for second in range(1, 8)])
     assert case.ends == [3, 4, 5, 6]
-    assert [window.substituted for window in case.windows] == [0, 0, 1, 2]
+    assert [window.substituted for window in case.windows] == [0, 1, 2, 3]
 
 
 def test_aligned_late_and_duplicate_rows_are_counted_once_each() -> None:

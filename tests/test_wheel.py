@@ -34,7 +34,11 @@ def test_the_wheel_carries_what_it_needs_and_no_more(wheel: Path) -> None:
         here = {
             f"edgeai/shipped/{path}"
             for path in subprocess.run(
-                ["git", "ls-files", kind], cwd=REPOSITORY, capture_output=True, text=True, check=True
+                ["git", "ls-files", kind],
+                cwd=REPOSITORY,
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.split()
         }
         assert here <= carried
@@ -49,7 +53,15 @@ def test_installed_elsewhere_the_demo_runs(wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     python = environment / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    pip = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, str(wheel)], check=True)
     # The dependencies come from this environment; edgeai itself must not.
     site = sysconfig.get_path("purelib", vars={"base": str(environment)})
@@ -58,7 +70,9 @@ def test_installed_elsewhere_the_demo_runs(wheel: Path, tmp_path: Path) -> None:
     empty.mkdir()
     settings = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     where = [str(python), "-c", "import edgeai; print(edgeai.__file__)"]
-    found = subprocess.run(where, cwd=empty, env=settings, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        where, cwd=empty, env=settings, capture_output=True, text=True, check=True
+    )
     assert str(environment) in found.stdout
     edgeai = str(environment / "bin" / "edgeai")
     subprocess.run([edgeai, "check", "demo"], cwd=empty, env=settings, check=True)

@@ -30,7 +30,7 @@ from edgeai.metrics import Metrics
 from edgeai.mqtt import wire
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.outbox import Outbox
-from edgeai.mqtt.plain import PlainClient
+from edgeai.mqtt.plain import PlainClient, keep
 from edgeai.mqtt.wire import WireClient
 from edgeai.records import Message, Publication
 
@@ -289,6 +289,7 @@ class Connection:
         client.on_connect = _guarded(self._on_connect)
         client.on_disconnect = _guarded(self._on_disconnect)
         client.attach(self._inbox, _guarded(self._outbox.acknowledged))
+        client.on_message = _guarded(keep)
         client.on_subscribe = _guarded(self._on_subscribe)
         client.on_socket_open = _guarded(self._on_socket_open)
         client.on_log = _guarded(self._on_log)

@@ -27,14 +27,14 @@ class Inbox:
         limits = self.limits
         return len(self.messages) >= limits.turn_messages or self.size >= limits.turn_bytes
 
-    def add(self, topic: str, payload: bytes) -> None:
+    def add(self, topic: str, payload: bytes, *, redelivered: bool) -> None:
         """Take one message, unless it is too large or the broker's own."""
         if topic == DROPS_TOPIC:
             self.note_broker_drops(payload)
         elif len(payload) > self.limits.payload_bytes:
             self.refuse("too_large")
         else:
-            self.messages.append(Message(topic, payload, time.time_ns()))
+            self.messages.append(Message(topic, payload, time.time_ns(), redelivered))
             self.size += len(payload)
 
     def refuse(self, reason: str) -> None:

@@ -23,8 +23,8 @@ class PlainClient(paho.Client):
         """Say where messages go, and who is told that the broker has a publication of ours."""
         self.inbox = inbox
         self.acknowledged = acknowledged
-        self.on_message = _keep
-        self.on_publish = _tell
+        self.on_message = keep
+        self.on_publish = tell
 
     def read_packets(self) -> None:
         """Read packets while there are any and the inbox has room."""
@@ -53,7 +53,8 @@ class PlainClient(paho.Client):
                 return  # the connection is gone; the broker will send them again
 
 
-def _keep(client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+def keep(client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+    """Put a message into the client's inbox: paho's callback for messages."""
     if message.qos > 0:
         client.inbox.acks.append(message.mid)
     try:
@@ -61,10 +62,9 @@ def _keep(client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
     except UnicodeDecodeError:
         client.inbox.refuse("invalid_topic")
         return
-    client.inbox.add(topic, bytes(message.payload))
+    client.inbox.add(topic, bytes(message.payload), redelivered=message.dup)
 
 
-def _tell(
-    client: Any, _userdata: Any, packet_id: int, reason: ReasonCode, _properties: Any
-) -> None:
+def tell(client: Any, _userdata: Any, packet_id: int, reason: ReasonCode, _properties: Any) -> None:
+    """Tell of the broker's answer to a publication: paho's callback for it."""
     client.acknowledged(packet_id, str(reason) if reason.is_failure else None)

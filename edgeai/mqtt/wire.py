@@ -34,7 +34,7 @@ HEADER_SLACK_BYTES = 128 * 1024
 """Beyond the payload's limit: the longest topic and its properties."""
 
 PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
-TYPE_AND_QOS = 0xF6
+TYPE_AND_QOS, DUP = 0xF6, 0x08
 FIRST_FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5.0, 2.4)."""
 
@@ -183,7 +183,7 @@ class WireClient(PlainClient):
                 inbox.acks.append(data[acked] << 8 | data[acked + 1])
             # Consecutive nanoseconds: each arrival has a time of its own, and in order.
             now += 1
-            append(_new_message(Message, (topic, data[place:stop], now)))
+            append(_new_message(Message, (topic, data[place:stop], now, data[at] & DUP != 0)))
             size += stop - place
             room -= 1
             at = stop
