@@ -19,9 +19,8 @@ import pytest
 
 from edgeai.config import Broker, Limits
 from edgeai.metrics import Metrics
-from edgeai.mqtt import Connection, Status
+from edgeai.mqtt import Connection, Status, inbox
 from edgeai.mqtt import connection as module
-from edgeai.mqtt import inbox
 from edgeai.records import Publication
 from tests.brokers import free_port
 from tests.live import wait_for

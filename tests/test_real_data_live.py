@@ -156,7 +156,10 @@ def stream_all(
     step_ms = round(1000 / rate_hz)
     with peer(broker.port, PREDICTIONS + "#") as other, running(config) as edgeai:
         for index, row in enumerate(values.tolist()):
-            message = {"t": 1_700_000_000_000 + index * step_ms, "v": dict(zip(names, row))}
+            message = {
+                "t": 1_700_000_000_000 + index * step_ms,
+                "v": dict(zip(names, row, strict=True)),
+            }
             other.client.publish("line/m/row", json.dumps(message), 1)
         wanted = len(values) - 9
         wait_for(lambda: len(other.heard) >= wanted, f"{wanted} predictions", 60)
