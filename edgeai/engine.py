@@ -102,6 +102,7 @@ class Engine:
         *,
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
+        pour_seconds: float = 0.0,
     ) -> None:
         """Wire the parts.
 
@@ -109,9 +110,11 @@ class Engine:
             pipelines: In the order in which they are served.
             source: Where messages come from.
             sink: Where publications go.
-            metrics: Counted once a turn.
+            metrics: What is counted goes there.
             reset_prefix: Topics `<prefix><pipeline>/<asset>` reset a latched alarm; empty: none.
             clock_ns: Now, to measure end-to-end time; None in a replay, where it means nothing.
+            pour_seconds: How long counts may wait before the metrics show them, while there is
+                input; what is counted is poured at once when there is none.
         """
         self.pipelines = pipelines
         self._source = source
@@ -125,6 +128,11 @@ class Engine:
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
         self.predicted = 0
+        self._pour_seconds = pour_seconds
+        self._pour_due = 0.0
+        self._poured_messages = 0
+        self._received_bytes = 0
+        self._last_received_ns = 0
         metrics.watch_assets(self.asset_states)
 
     # ------------------------------------------------------------------------------------ the turn
@@ -229,9 +237,9 @@ class Engine:
         total = sum(len(state.rows) for state in touched)
         values = chain.from_iterable(chain.from_iterable(state.rows for state in touched))
         raw = np.fromiter(values, np.float64, total * channels).reshape(total, channels)
-        if not (raw == raw).all():  # noqa: PLR0124  NaN
-            pipeline.invalid["missing"] += int(np.isnan(raw).sum())
         done = pipeline.conditioner.rows(raw)
+        if done.invalid is not None:
+            pipeline.invalid["missing"] += int(np.isnan(raw).sum())
         start = 0
         for state in touched:
             end = start + len(state.rows)
@@ -292,6 +300,8 @@ class Engine:
         outputs = pipeline.session.run(batch.windows, count)
         pipeline.metrics.inference.observe(time.perf_counter() - started)
         pipeline.metrics.batch.observe(count)
+        self.predicted += count
+        pipeline.last_prediction = time.time()
         self._judge(pipeline, dict(zip(pipeline.outputs, outputs, strict=True)))
         batch.clear()
 
@@ -380,25 +390,34 @@ class Engine:
         self._source.commit()
 
     def _count(self, messages: list[Message], seconds: float) -> None:
-        """Pour what the turn counted into the metrics."""
-        self.last_turn_monotonic = time.monotonic()
-        metrics = self._metrics
+        """Note the turn; pour what was counted into the metrics, now or some turns later."""
+        now = self.last_turn_monotonic = time.monotonic()
         if messages:
-            self.received += len(messages)
-            metrics.received.inc(len(messages))
-            metrics.received_bytes.inc(sum(len(message.payload) for message in messages))
-            metrics.turn_messages.observe(len(messages))
-            metrics.turn_seconds.observe(seconds)
-            metrics.last_message.set(messages[-1].received_ns / SECOND_NS)
+            count = len(messages)
+            self.received += count
+            self._received_bytes += sum([len(message.payload) for message in messages])
+            self._last_received_ns = messages[-1].received_ns
+            self._metrics.turn_messages.observe(count)
+            self._metrics.turn_seconds.observe(seconds)
+        if not messages or now >= self._pour_due:
+            self._pour_due = now + self._pour_seconds
+            self._pour()
+
+    def _pour(self) -> None:
+        """Pour what was counted since the last time into the metrics."""
+        metrics = self._metrics
+        if self.received != self._poured_messages:
+            metrics.received.inc(self.received - self._poured_messages)
+            metrics.received_bytes.inc(self._received_bytes)
+            metrics.last_message.set(self._last_received_ns / SECOND_NS)
+            self._poured_messages, self._received_bytes = self.received, 0
         for pipeline in self.pipelines:
             mine = pipeline.metrics
             mine.messages.inc(pipeline.messages)
             pipeline.messages = 0
             _count_invalid(pipeline)
-            made = pipeline.predictions.total()
-            if made:
-                self.predicted += made
-                metrics.last_prediction.set(time.time())
+            if pipeline.predictions:
+                metrics.last_prediction.set(pipeline.last_prediction)
             pour(pipeline.drops, mine.drops)
             pour(pipeline.resets, mine.resets)
             pour(pipeline.invalid, mine.invalid)

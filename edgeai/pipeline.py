@@ -131,6 +131,8 @@ class Pipeline:
         self.resets: Counter[str] = Counter()
         self.invalid: Counter[str] = Counter()
         self.messages = 0
+        self.last_prediction = 0.0
+        """When the last was made, seconds since 1970."""
         self.predictions: Counter[str] = Counter()
         self.transitions: Counter[str] = Counter()
         self.settings = _stream_settings(chosen, package)

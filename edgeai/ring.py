@@ -40,12 +40,15 @@ class Ring:
     """The newest samples of a stream and the windows that are due. (W, C) float32."""
 
     __slots__ = (
-        "_doubtful", "_due_in", "_end", "_flagged", "_rows", "_settings", "_substituted", "_times",
+        "_doubtful", "_due_in", "_end", "_flagged", "_nominal_ns", "_rows", "_settings",
+        "_substituted", "_times",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings) -> None:
         capacity = max(2 * settings.length, MIN_RING_ROWS)
         self._settings = settings
+        self._nominal_ns = (settings.length - 1) * (settings.period_ns or 0)
+        """Time that a window spans at the model's rate; 0 where there is no rate to hold it to."""
         self._rows = np.zeros((capacity, settings.channels), np.float32)
         self._times = np.zeros(capacity, np.int64)
         self._substituted = np.zeros(capacity, np.int32)
@@ -78,6 +81,10 @@ class Ring:
         """
         length = self._settings.length
         hop = self._settings.hop
+        flagged = substituted is not None or doubtful is not None
+        if flagged and not self._flagged:  # what the arrays hold of before is out of date
+            self._substituted[:] = 0
+            self._doubtful[:] = False
         taken = 0
         total = len(times)
         while taken < total:
@@ -85,36 +92,36 @@ class Ring:
                 self._move_to_front(length - 1)
             count = min(total - taken, self._due_in, len(self._rows) - self._end)
             end = self._end + count
-            place = slice(self._end, end)
-            block = slice(taken, taken + count)
-            self._rows[place] = rows[block]
-            self._times[place] = times[block]
-            self._substituted[place] = 0 if substituted is None else substituted[block]
-            self._doubtful[place] = False if doubtful is None else doubtful[block]
-            if substituted is not None or doubtful is not None:
-                self._flagged = length + count
+            self._rows[self._end : end] = rows[taken : taken + count]
+            if self._nominal_ns:
+                self._times[self._end : end] = times[taken : taken + count]
+            if flagged or self._flagged:
+                place = slice(self._end, end)
+                block = slice(taken, taken + count)
+                self._substituted[place] = 0 if substituted is None else substituted[block]
+                self._doubtful[place] = False if doubtful is None else doubtful[block]
+                self._flagged = length + count if flagged else self._flagged
             self._end = end
             taken += count
             self._due_in -= count
             if self._due_in == 0:
                 self._due_in = hop
-                self._emit(end, emit)
+                self._emit(end, times[taken - 1], emit)
             self._flagged = max(0, self._flagged - count)
 
-    def _emit(self, end: int, emit: Emit) -> None:
+    def _emit(self, end: int, last_ns: int, emit: Emit) -> None:
         start = end - self._settings.length
         substituted = 0
         doubtful = False
         if self._flagged:
             substituted = int(self._substituted[start:end].sum())
             doubtful = bool(self._doubtful[start:end].any())
-        last = int(self._times[end - 1])
-        nominal = (self._settings.length - 1) * (self._settings.period_ns or 0)
+        nominal = self._nominal_ns
         if nominal:
-            span = last - int(self._times[start])
+            span = last_ns - int(self._times[start])
             if span > nominal * RATE_TOLERANCE or span * RATE_TOLERANCE < nominal:
                 doubtful = True
-        emit(self._rows[start:end], last, substituted, doubtful)
+        emit(self._rows[start:end], last_ns, substituted, doubtful)
 
     def _move_to_front(self, keep: int) -> None:
         kept = slice(self._end - keep, self._end)

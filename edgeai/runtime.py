@@ -27,6 +27,7 @@ TURN_SECONDS = 0.5
 ALIVE_SECONDS = 10.0
 MAX_SHOWN_ASSETS = 500
 CLOSE_SECONDS = 3.0
+POUR_SECONDS = 0.2
 ALONE = (
     "the outputs depend in their last bits on the other windows of a batch (a ReduceSum over "
     "a short axis does that; a MatMul with ones does not), so each window is computed alone, slower"
@@ -114,7 +115,14 @@ class Runtime:
             stopping=lambda: bool(self._stop_signal),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
-        self.engine = Engine(pipelines, self.link, self.link, self.metrics, reset_prefix=resets)
+        self.engine = Engine(
+            pipelines,
+            self.link,
+            self.link,
+            self.metrics,
+            reset_prefix=resets,
+            pour_seconds=POUR_SECONDS,
+        )
         self.web: WebServer | None = None
         if config.http.enabled:
             self.web = WebServer(

@@ -406,7 +406,7 @@ def test_bad_messages_between_good_ones(open_broker: RunningBroker, start: Start
         assert {p["quality"] for p in held} <= {"uncertain", "bad"}
         assert all(p["score"] is not None for p in held)
         wanted = {reason: sum(r == reason for _, r in DOUBTFUL) for _, reason in DOUBTFUL}
-        assert counts("edgeai_invalid_values_total", DOUBTFUL) == wanted
+        wait_for(lambda: counts("edgeai_invalid_values_total", DOUBTFUL) == wanted, f"{wanted}")
         last = 6 + len(DOUBTFUL)
         for t in range(last, last + 4):
             other.publish(topic, {"t": t, "a": 1, "b": 1})
@@ -441,8 +441,8 @@ def test_time_that_goes_back(open_broker: RunningBroker, start: Start) -> None:
             "the new time to be taken",
         )
         assert late
-        resets = edge.metric("edgeai_window_resets_total", pipeline="p", reason="clock_back")
-        assert resets == 1
+        name = "edgeai_window_resets_total"
+        wait_for(lambda: edge.metric(name, pipeline="p", reason="clock_back") == 1, "the reset")
     edge.stops_well()
 
 

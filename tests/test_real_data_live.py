@@ -121,6 +121,9 @@ def test_plant_data_with_bad_quality_texts(
             other.client.publish("plant/unit-1/tags", json.dumps(message), 1)
         wait_for(lambda: len(other.raw(PREDICTIONS)) >= len(rows) - first, "predictions", 60)
         predictions = other.topics(PREDICTIONS)
+        made = 'edgeai_predictions_total{pipeline="plant",quality="good"}'
+        good = sum(p["quality"] == "good" for p in predictions)
+        wait_for(lambda: metrics_of(edgeai.log)[made] == good, "the counts")
         metrics = metrics_of(edgeai.log)
         assert edgeai.stop() == 0
     assert len(predictions) == len(rows) - first

@@ -114,6 +114,7 @@ class Connection:
         self._subscribed: dict[int, list[str]] = {}
         self._poll = poll or select.poll()
         self._registered: int | None = None
+        self._events = 0
 
         self._inbox = Inbox(limits, metrics)
         self._owed: list[int] = []
@@ -164,10 +165,12 @@ class Connection:
             self.tend()
             self.read()
             self.pump()
-            remaining = deadline - time.monotonic()
-            if self.has_messages or remaining <= 0:
+            now = time.monotonic()
+            if self.has_messages or now >= deadline:
                 return self.take()
-            self._poll.poll(min(remaining, self.prepare_wait()) * 1000)
+            unread = self.watch()
+            wait = 0.0 if unread else min(deadline, self.tend_due) - now
+            self._poll.poll(max(0.0, wait) * 1000)
 
     def take(self) -> list[Message]:
         """Return what was read; `commit` will acknowledge it."""
@@ -200,7 +203,8 @@ class Connection:
             self.pump()
             self.read()
             self._inbox.take()  # not acknowledged: the broker keeps what it must
-            self._poll.poll(min(0.02, self.prepare_wait()) * 1000)
+            self.watch()
+            self._poll.poll(20)
         sent = self.waiting_to_send == 0
         client, connected = self._client, self._connected
         self._connected = False  # what follows is no loss
@@ -301,7 +305,8 @@ class Connection:
         # to 40 ms measured on loopback.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._registered = sock.fileno()
-        self._poll.register(self._registered, select.POLLIN)
+        self._events = select.POLLIN
+        self._poll.register(self._registered, self._events)
 
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
         """Keep why the socket failed: paho says it nowhere else (a TLS alert after CONNECT)."""
@@ -409,21 +414,32 @@ class Connection:
 
     # ------------------------------------------------------------------------------------ reading
 
-    def prepare_wait(self, *, reading: bool = True) -> float:
-        """Say what to poll the socket for, and return the longest wait before `tend` is due.
+    @property
+    def fileno(self) -> int | None:
+        """The socket, as it is registered to be polled; None while there is none."""
+        return self._registered
+
+    @property
+    def tend_due(self) -> float:
+        """When `tend` is to be called next, on the monotonic clock."""
+        if self._client is None:
+            return self._next_attempt
+        return self._next_misc if self._connected else min(self._next_misc, self._connack_due)
+
+    def watch(self, *, reading: bool = True) -> bool:
+        """Say what to poll the socket for; return whether `read` has something without it.
 
         Args:
             reading: False leaves what arrives in the socket: back-pressure.
         """
         client = self._client
-        if client is None:
-            return min(MAX_WAIT_SECONDS, max(0.0, self._next_attempt - time.monotonic()))
-        if self._registered is not None:
-            events = select.POLLIN if reading else 0
-            self._poll.modify(
-                self._registered, events | (select.POLLOUT if client.want_write() else 0)
-            )
-        return 0.0 if reading and client.has_unread() else MAX_WAIT_SECONDS
+        if client is None or self._registered is None:
+            return False
+        events = (select.POLLIN if reading else 0) | (select.POLLOUT if client.want_write() else 0)
+        if events != self._events:
+            self._events = events
+            self._poll.modify(self._registered, events)
+        return reading and client.has_unread()
 
     def read(self) -> None:
         """Read packets while there are any, up to the bounds of a turn."""

@@ -17,6 +17,8 @@ from edgeai.records import Message, Publication
 
 log = logging.getLogger("edgeai.mqtt")
 
+BROKEN = select.POLLHUP | select.POLLERR
+
 
 class Link:
     """What the engine reads from and writes to."""
@@ -53,6 +55,8 @@ class Link:
         self._wake_fd = wake_fd
         self._where = f"{broker.host}:{broker.port}"
         self._told_connected = False
+        self._stood = (False, False, False)
+        """Whether the inlet was subscribed and connected, and the outlet connected, when tended."""
         self._stopping = stopping
         self._limit = limits.outgoing_messages
         self._metrics = metrics
@@ -83,25 +87,20 @@ class Link:
 
     def receive(self, timeout_seconds: float) -> list[Message]:
         """Return what has arrived, waiting for the first message at most so long."""
-        deadline = time.monotonic() + timeout_seconds
+        now = time.monotonic()
+        deadline = now + timeout_seconds
         while True:
-            self._serve_outlet()
             reading = self._outlet.waiting_to_send <= self._limit
-            self._inlet.tend()
-            if reading:
-                self._inlet.read()
-            remaining = deadline - time.monotonic()
-            if self._inlet.has_messages or remaining <= 0 or self._stopping():
+            now = self._serve(now, deadline, reading=reading)
+            if self._inlet.has_messages or now >= deadline or self._stopping():
                 return self._inlet.take()
-            self._wait(remaining, reading=reading)
 
     def publish(self, publications: list[Publication]) -> None:
         """Send in this order, and wait for the broker while more waits than the limit allows."""
         self._outlet.send(publications)
         while self._outlet.waiting_to_send > self._limit and not self._stopping():
-            self._inlet.tend()
-            self._wait(1.0, reading=False)
-            self._serve_outlet()
+            now = time.monotonic()
+            self._serve(now, now + 1.0, reading=False)
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive` returned."""
@@ -113,20 +112,46 @@ class Link:
         self._inlet.close(0)
         return self._outlet.close(timeout_seconds)
 
-    def _serve_outlet(self) -> None:
-        if self._inlet.subscribed or self._outlet.connected:
-            self._outlet.tend()
-        self._outlet.read()
-        self._outlet.pump()
+    def _serve(self, now: float, deadline: float, *, reading: bool) -> float:
+        """Wait for either socket and serve it; return the time after. One system call a wait."""
+        inlet, outlet = self._inlet, self._outlet
+        if now >= self._due():
+            self._tend()
+        unread = inlet.watch(reading=reading)
+        outlet.watch()
+        wait = 0.0 if unread else min(deadline, self._due()) - now
+        ready = self._poll.poll(max(0.0, wait) * 1000)
+        if unread:
+            inlet.read()
+        for fileno, event in ready:
+            if fileno == outlet.fileno:
+                outlet.read()
+                outlet.pump()
+            elif fileno == inlet.fileno and (reading or event & BROKEN) and not unread:
+                inlet.read()
+        if (inlet.subscribed, inlet.connected, outlet.connected) != self._stood:
+            self._tend()
+        return time.monotonic()
+
+    def _due(self) -> float:
+        """When to tend next, on the monotonic clock."""
+        inlet, outlet = self._inlet, self._outlet
+        if inlet.subscribed or outlet.connected:
+            return min(inlet.tend_due, outlet.tend_due)
+        return inlet.tend_due
+
+    def _tend(self) -> None:
+        """Connect, keep alive, and tell when that changes. The outlet follows the inlet."""
+        inlet, outlet = self._inlet, self._outlet
+        inlet.tend()
+        wanted = inlet.subscribed or outlet.connected
+        if wanted:
+            outlet.tend()
+            outlet.pump()
+        self._stood = inlet.subscribed, inlet.connected, outlet.connected
         connected = self.connected
         if connected != self._told_connected:
             self._told_connected = connected
             self._metrics.connected.set(connected)
             if connected:
                 log.info("connected to %s with MQTT %s", self._where, self.protocol)
-
-    def _wait(self, seconds: float, *, reading: bool) -> None:
-        seconds = min(
-            seconds, self._inlet.prepare_wait(reading=reading), self._outlet.prepare_wait()
-        )
-        self._poll.poll(seconds * 1000)

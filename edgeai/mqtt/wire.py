@@ -85,6 +85,9 @@ class WireClient(PlainClient):
             with self._msgtime_mutex:
                 self._last_bytes_received = time.monotonic()
             self._feed(data)
+            # A short read has emptied the socket; what TLS keeps to itself is seen by no poll.
+            if len(data) < RECEIVE_BYTES and not super().has_unread():
+                return
 
     def _feed(self, data: bytes) -> None:
         """Take bytes from the socket and every whole packet out of them."""
