@@ -4,13 +4,14 @@ Nothing here uses the network.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgeai import paths
 from edgeai.config import Config, Device, Pipeline, load_config, load_device
 from edgeai.errors import ConfigError, ModelError, Problem
+from edgeai.frames import compile_frame
 from edgeai.inspection import inspect_packages
 from edgeai.package import MANIFEST, Package, load_package
 
@@ -124,6 +125,11 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
 
 
+def _frame_name(pipeline: Pipeline, signal: str) -> str:
+    field = pipeline.source.signals.get(signal)
+    return signal if field is None or field.tag is None else field.tag
+
+
 def _missing_files(config: Config, file: str) -> list[Problem]:
     """Return the secrets and certificates that the broker needs and that are not there."""
     problems = []
@@ -164,6 +170,18 @@ def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list
     if pipeline.stream.alignment != "none" and manifest.sample_rate_hz is None:
         rule = f"must be `none`: {manifest.name} has no sample rate"
         add("stream.alignment", rule, pipeline.stream.alignment)
+    if pipeline.source.frame is not None:
+        names = [_frame_name(pipeline, signal) for signal in signals]
+        try:
+            compile_frame(pipeline.source.frame, names)
+        except ConfigError as error:
+            problems += [
+                replace(problem, file=file, field=f"pipelines.{name}.source.{problem.field}")
+                for problem in error.problems
+            ]
+        if pipeline.stream.alignment != "none":
+            rule = "must be `none` for the layout `frame`"
+            add("stream.alignment", rule, pipeline.stream.alignment)
     if pipeline.source.layout == "tag" and pipeline.stream.alignment == "none":
         add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
     return problems

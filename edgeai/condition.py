@@ -1,7 +1,7 @@
 """Raw values to engineering units, and which of them cannot be used."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,10 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 LARGEST = float(np.finfo(np.float32).max)
+
+
+LARGE_BLOCK = 4096
+"""Values."""
 
 
 class Conditioned(NamedTuple):
@@ -49,8 +53,11 @@ class Conditioner:
         self.not_finite_values = 0
         """How many values became infinite in float32 so far."""
 
-    def rows(self, raw: npt.NDArray[np.float64]) -> Conditioned:
-        """Condition samples of all channels, (n, C), NaN where there is no value."""
+    def rows(self, raw: npt.NDArray[Any]) -> Conditioned:
+        """Condition samples of all channels, (n, C) of any real type, NaN where there is no value.
+
+        Values that are float32 already, and need nothing done to them, are not copied.
+        """
         return self._condition(raw, slice(None))
 
     def tags(self, raw: npt.NDArray[np.float64], channels: npt.NDArray[np.intp]) -> Conditioned:
@@ -58,15 +65,26 @@ class Conditioner:
         return self._condition(raw[:, np.newaxis], channels[:, np.newaxis])
 
     def _condition(
-        self, raw: npt.NDArray[np.float64], channels: slice | npt.NDArray[np.intp]
+        self, raw: npt.NDArray[Any], channels: slice | npt.NDArray[np.intp]
     ) -> Conditioned:
-        with np.errstate(over="ignore"):  # 1e300 becomes infinite, found below
+        given = raw
+        with np.errstate(over="ignore", invalid="ignore"):  # 1e300 becomes infinite, found below
             if not self._plain:
                 raw = raw * self._scale[channels] + self._offset[channels]
-            values = raw.astype(np.float32)
-        inside = (values >= self._low[channels]) & (values <= self._high[channels])
-        if inside.all():  # NaN is not inside, so this also says that all are numbers
-            return Conditioned(values, None, None, None)
+            values = raw.astype(np.float32, copy=False)
+        low, high = self._low[channels], self._high[channels]
+        # NaN is not inside, so this also says that all are numbers. Of a large block the extremes
+        # are cheaper to look at than every value.
+        if values.size >= LARGE_BLOCK and len(low) == values.shape[1]:
+            if (values.min(axis=0) >= low).all() and (values.max(axis=0) <= high).all():
+                return Conditioned(values, None, None, None)
+            inside = (values >= low) & (values <= high)
+        else:
+            inside = (values >= low) & (values <= high)
+            if inside.all():
+                return Conditioned(values, None, None, None)
+        if values is given:
+            values = values.copy()
         invalid: Flags = ~np.isfinite(values)
         self.not_finite_values += int(np.isinf(values).sum())
         values[invalid] = np.nan

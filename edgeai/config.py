@@ -8,10 +8,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeai import topics
+from edgeai.configbase import FieldPath, Strict, TimeField, as_path
 from edgeai.errors import ConfigError, Problem
+from edgeai.frameconfig import FrameFormat
 from edgeai.yamlfile import read_yaml, validate
 
 NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -20,20 +22,6 @@ RESERVED_CAPTURE = "signal"
 
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-FieldPath = list[str | int]
-
-
-class Strict(BaseModel):
-    """Base: unknown keys refused, values not coerced, instances immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _as_path(value: Any) -> Any:
-    """`a.b` means the field b of the field a; a list allows dots in a name and list positions."""
-    if isinstance(value, str):
-        return value.split(".") if value else []
-    return value
 
 
 class Secret(Strict):
@@ -154,40 +142,13 @@ class Limits(Strict):
     outgoing_messages: int = Field(10_000, ge=1, description="Publications waiting for the broker.")
 
 
-class TimeField(Strict):
-    """Where a message carries its time, and in which unit."""
-
-    path: FieldPath = Field(min_length=1)
-    unit: Literal["s", "ms", "us", "ns", "iso"]
-    zone: str | None = Field(
-        None, description="IANA zone of `iso` times that carry none, e.g. Asia/Seoul or UTC."
-    )
-
-    _path = field_validator("path", mode="before")(_as_path)
-
-    @model_validator(mode="after")
-    def _known_zone(self) -> Self:
-        if self.zone is not None:
-            import zoneinfo
-
-            if self.unit != "iso":
-                msg = "`zone` belongs to the unit `iso`"
-                raise ValueError(msg)
-            try:
-                zoneinfo.ZoneInfo(self.zone)
-            except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-                msg = f"unknown time zone {self.zone!r}"
-                raise ValueError(msg) from error
-        return self
-
-
 class QualityField(Strict):
     """Where a message carries a quality flag, and which values of it are good."""
 
     path: FieldPath = Field(min_length=1)
     good: list[str | int | bool] = Field(min_length=1, description="Every other value is bad.")
 
-    _path = field_validator("path", mode="before")(_as_path)
+    _path = field_validator("path", mode="before")(as_path)
 
 
 class SignalField(Strict):
@@ -196,12 +157,14 @@ class SignalField(Strict):
     path: FieldPath | None = Field(
         None, min_length=1, description="`row`: where. Default: values_path + name."
     )
-    tag: str | None = Field(None, description="`tag`: its name in the message. Default: the name.")
+    tag: str | None = Field(
+        None, description="`tag`, `frame`: its name in the message. Default: the name."
+    )
     scale: float = Field(1.0, allow_inf_nan=False)
     offset: float = Field(0.0, allow_inf_nan=False)
     quality: QualityField | None = Field(None, description="`row`: quality flag of this signal.")
 
-    _path = field_validator("path", mode="before")(_as_path)
+    _path = field_validator("path", mode="before")(as_path)
 
     @model_validator(mode="after")
     def _scale_not_zero(self) -> Self:
@@ -222,10 +185,13 @@ class Source(Strict):
         [], description="Only streams whose key fits one of these patterns: press-*. Default: all."
     )
     qos: Literal[0, 1] = 0
-    layout: Literal["row", "tag"] = Field(
-        "row", description="`row`: a message is one sample of all signals; `tag`: of one signal."
+    layout: Literal["row", "tag", "frame"] = Field(
+        "row",
+        description="`row`: a message is one sample of all signals; `tag`: of one signal; `frame`: "
+        "a block of samples of all signals.",
     )
     format: Literal["json"] = "json"
+    frame: FrameFormat | None = Field(None, description="`frame`: how the block is laid out.")
     time: TimeField | None = Field(None, description="Default: the time of arrival.")
     values_path: FieldPath = Field([], description="`row`: the map that holds the signals.")
     value_path: FieldPath = Field(
@@ -238,7 +204,7 @@ class Source(Strict):
     signals: dict[str, SignalField] = Field({}, description="Signals of the model that differ.")
     numeric_text: bool = Field(False, description='Accept numbers in quotes: "23.4".')
 
-    _paths = field_validator("values_path", "value_path", "name_path", mode="before")(_as_path)
+    _paths = field_validator("values_path", "value_path", "name_path", mode="before")(as_path)
 
     @field_validator("signals", mode="before")
     @classmethod
@@ -258,6 +224,12 @@ class Source(Strict):
     @model_validator(mode="after")
     def _layout_has_its_fields(self) -> Self:
         in_topic = RESERVED_CAPTURE in topics.template_fields(self.topic)
+        if (self.layout == "frame") != (self.frame is not None):
+            msg = "`frame` belongs to the layout `frame`, and says how the block is laid out"
+            raise ValueError(msg)
+        if self.layout == "frame" and (self.time is not None or self.quality is not None):
+            msg = "layout `frame`: time is declared in `frame`, and there is no quality flag"
+            raise ValueError(msg)
         if self.layout == "tag":
             if in_topic == (self.name_path is not None):
                 msg = "layout `tag` needs the name either as {signal} in `topic` or at `name_path`"
@@ -271,8 +243,9 @@ class Source(Strict):
             if in_topic or self.name_path is not None:
                 msg = "{signal} and `name_path` belong to the layout `tag`"
                 raise ValueError(msg)
-            if any(field.tag is not None for field in self.signals.values()):
-                msg = "layout `row`: signals take `path`, not `tag`"
+            wrong = "path" if self.layout == "frame" else "tag"
+            if any(getattr(field, wrong) is not None for field in self.signals.values()):
+                msg = f"layout `{self.layout}`: signals do not take `{wrong}`"
                 raise ValueError(msg)
         return self
 

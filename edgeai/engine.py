@@ -186,6 +186,9 @@ class Engine:
                         pipeline.drops["duplicate"] += 1
                         continue
                     state.tags.append((moment, channel, value))
+                elif pipeline.frame_decoder is not None:
+                    frame = pipeline.frame_decoder(message.payload)
+                    state.frames.append((message.received_ns, frame))
             except DecodeError as error:
                 pipeline.drops[error.code] += 1
             else:
@@ -229,8 +232,30 @@ class Engine:
         pipeline.touched.clear()
         if pipeline.row_decoder is not None:
             self._window_rows(pipeline, touched)
-        else:
+        elif pipeline.tag_decoder is not None:
             self._window_tags(pipeline, touched)
+        else:
+            self._window_frames(pipeline, touched)
+
+    def _window_frames(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
+        for state in touched:
+            emit = partial(self._take_window, pipeline, state)
+            frames, state.frames = state.frames, []
+            for received_ns, frame in frames:
+                pipeline.metrics.missed.inc(state.missed_before(frame.sequence))
+                period_ns = SECOND_NS / frame.rate_hz
+                t0_ns = frame.t0_ns
+                if t0_ns is None:  # its last sample was taken when it was sent
+                    t0_ns = received_ns - round((len(frame.values) - 1) * period_ns)
+                done = pipeline.conditioner.rows(frame.values)
+                if done.invalid is not None:
+                    pipeline.invalid["missing"] += int(np.isnan(frame.values).sum())
+                if done.dropped is not None:  # samples of a block cannot be left out one by one
+                    pipeline.drops["invalid_value"] += len(frame.values)
+                    continue
+                state.stream.push_block(
+                    t0_ns, period_ns, done.values, done.invalid, done.doubtful, emit
+                )
 
     def _window_rows(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
         channels = pipeline.settings.channels

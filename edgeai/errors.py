@@ -81,6 +81,14 @@ DROP_REASONS = (
     "no_time",  # the declared time field is absent
     "invalid_time",  # the time field is not a time in the declared unit
     "no_signal",  # none of the model's signals is in the message
+    "not_a_frame",  # not the declared format, or no array where the samples should lie
+    "bad_magic",  # frame: another magic than declared
+    "bad_version",  # frame: another version than declared
+    "bad_header",  # frame: too short for its header, or a count that is no such number
+    "bad_dtype",  # frame: an unknown code, or a type that cannot be read
+    "bad_rate",  # frame: no rate, or one that is not positive, not finite, or absurd
+    "wrong_channels",  # frame: not the declared channels
+    "wrong_size",  # frame: no sample, or not as many bytes as the samples need
     "unknown_tag",  # tag layout: the name maps to no signal
     "duplicate",  # a second sample with the same time
     "late",  # older than the stream's newest sample by more than lateness_seconds

@@ -106,6 +106,12 @@ class Metrics:
         self._resets = Counter(
             "edgeai_window_resets", "Windows emptied.", ["pipeline", "reason"], registry=registry
         )
+        self._missed = Counter(
+            "edgeai_frames_missed",
+            "Frames that never came, by the senders' sequence numbers.",
+            ["pipeline"],
+            registry=registry,
+        )
         self._predictions = Counter(
             "edgeai_predictions", "Predictions made.", ["pipeline", "quality"], registry=registry
         )
@@ -169,6 +175,7 @@ class PipelineMetrics:
         self.batch = metrics._batch.labels(model)
         self.end_to_end = metrics._end_to_end.labels(pipeline)
         self.not_finite = metrics._not_finite.labels(pipeline)
+        self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
         self.drops = {name: metrics._drops.labels(pipeline, name) for name in DROP_REASONS}
         self.invalid = {name: metrics._invalid.labels(pipeline, name) for name in INVALID_REASONS}

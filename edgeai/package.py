@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from edgeai.config import Alarm, Strict
+from edgeai.config import Alarm
+from edgeai.configbase import Strict
 from edgeai.errors import ModelError
 from edgeai.yamlfile import read_yaml, validate
 

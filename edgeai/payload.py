@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgeai.config import FieldPath, QualityField, SignalField, Source, TimeField
+from edgeai.config import QualityField, SignalField, Source
+from edgeai.configbase import FieldPath, TimeField
 from edgeai.errors import DecodeError
 
 NAN = math.nan

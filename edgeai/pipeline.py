@@ -13,6 +13,7 @@ from edgeai.condition import Conditioner
 from edgeai.config import RESERVED_CAPTURE, Config, SignalField
 from edgeai.config import Pipeline as PipelineConfig
 from edgeai.errors import DecodeError
+from edgeai.frames import Decode, Frame, compile_frame
 from edgeai.judge import Alarm, alarm_rule
 from edgeai.metrics import Metrics
 from edgeai.package import Package
@@ -24,14 +25,15 @@ from edgeai.stream import Stream
 
 NS = 1_000_000_000
 GAP_PERIODS = 5
+SEQUENCE_WRAP = 2**32
 
 
 class StreamState:
     """One stream of a pipeline with its alarm, its topics, and the samples of this turn."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "id_prefix", "key", "quality", "rows", "score", "stream", "tags",
-        "time_ns", "times", "topic",
+        "alarm", "alarm_topic", "frames", "id_prefix", "key", "quality", "rows", "score",
+        "sequence", "stream", "tags", "time_ns", "times", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -46,10 +48,23 @@ class StreamState:
         self.times: list[int] = []
         self.rows: list[Sequence[float]] = []
         self.tags: list[tuple[int, int, float]] = []
+        self.frames: list[tuple[int, Frame]] = []
+        """Arrival and content of each."""
+        self.sequence: int | None = None
+        """Of the last frame."""
         self.time_ns: int | None = None
         """Time of the last judged window's last sample."""
         self.score: float = float("nan")
         self.quality: Quality = "good"
+
+    def missed_before(self, sequence: int | None) -> int:
+        """Return how many frames the sender's count says were lost before this one."""
+        previous, self.sequence = self.sequence, sequence
+        if previous is None or sequence is None:
+            return 0
+        step = (sequence - previous) % SEQUENCE_WRAP
+        # A step back is a sender that started anew, or a frame sent twice.
+        return step - 1 if 1 <= step < SEQUENCE_WRAP // 2 else 0
 
     def has_seen(self, time_ns: int) -> bool:
         """Whether a redelivered sample of this time was taken before: earlier, or in this turn."""
@@ -118,10 +133,14 @@ class Pipeline:
         self.signals = [signal.name for signal in manifest.signals]
         self.row_decoder: RowDecoder | None = None
         self.tag_decoder: TagDecoder | None = None
+        self.frame_decoder: Decode | None = None
         if chosen.source.layout == "row":
             self.row_decoder = RowDecoder(chosen.source, self.signals)
-        else:
+        elif chosen.source.layout == "tag":
             self.tag_decoder = TagDecoder(chosen.source, self.signals)
+        elif chosen.source.frame is not None:
+            names = [_tag(chosen, name) for name in self.signals]
+            self.frame_decoder = compile_frame(chosen.source.frame, names)
         self.conditioner = _conditioner(chosen, package)
         self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
         self.streams: dict[str, StreamState] = {}
@@ -187,6 +206,12 @@ class Pipeline:
         self.streams[key] = state
         self.metrics.streams.set(len(self.streams))
         return state
+
+
+def _tag(config: PipelineConfig, name: str) -> str:
+    """Return the name that a signal has in the messages."""
+    field = config.source.signals.get(name)
+    return name if field is None or field.tag is None else field.tag
 
 
 def _conditioner(config: PipelineConfig, package: Package) -> Conditioner:

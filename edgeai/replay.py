@@ -21,7 +21,8 @@ from typing import IO, Any
 import msgspec
 
 from edgeai import topics
-from edgeai.config import FieldPath, Limits, Source, TimeField
+from edgeai.config import Limits, Source
+from edgeai.configbase import FieldPath, TimeField
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.metrics import Metrics
 from edgeai.payload import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
@@ -249,6 +250,9 @@ class _TableWriter:
         self, pipeline: Pipeline, header: list[str], path: Path, options: TableOptions
     ) -> None:
         source = pipeline.config.source
+        if source.layout == "frame":
+            rule = f"cannot be replayed into {pipeline.name}: a table has no frames, JSONL may have"
+            raise ConfigError([Problem(str(path), "", rule)])
         self._source = source
         self._path = path
         self._row_number = 1

@@ -15,6 +15,8 @@ Emit = Callable[[Floats, int, int, bool], None]
 """Takes a window (W, C), the time of its last sample, how many of its values were substituted, and
 whether a value is outside its range or the sample rate is not the model's."""
 
+Times = Sequence[int] | npt.NDArray[np.int64]
+
 MIN_RING_ROWS = 64
 
 RATE_TOLERANCE = 1.5
@@ -64,7 +66,7 @@ class Ring:
 
     def push(
         self,
-        times: Sequence[int],
+        times: Times,
         rows: Floats,
         substituted: Sequence[int] | None,
         doubtful: Sequence[bool] | None,
@@ -85,8 +87,15 @@ class Ring:
         if flagged and not self._flagged:  # what the arrays hold of before is out of date
             self._substituted[:] = 0
             self._doubtful[:] = False
-        taken = 0
         total = len(times)
+        taken = 0
+        if hop == length == self._due_in and not flagged:
+            # Windows that share no sample and lie whole in the block need no ring.
+            while total - taken >= length:
+                end = taken + length
+                self._give(rows[taken:end], int(times[taken]), int(times[end - 1]), 0, False, emit)
+                taken = end
+                self._flagged = 0
         while taken < total:
             if self._end == len(self._rows):
                 self._move_to_front(length - 1)
@@ -106,7 +115,7 @@ class Ring:
             self._due_in -= count
             if self._due_in == 0:
                 self._due_in = hop
-                self._emit(end, times[taken - 1], emit)
+                self._emit(end, int(times[taken - 1]), emit)
             self._flagged = max(0, self._flagged - count)
 
     def _emit(self, end: int, last_ns: int, emit: Emit) -> None:
@@ -116,12 +125,25 @@ class Ring:
         if self._flagged:
             substituted = int(self._substituted[start:end].sum())
             doubtful = bool(self._doubtful[start:end].any())
+        first_ns = int(self._times[start])
+        self._give(self._rows[start:end], first_ns, last_ns, substituted, doubtful, emit)
+
+    def _give(  # noqa: PLR0917  the hot path
+        self,
+        window: Floats,
+        first_ns: int,
+        last_ns: int,
+        substituted: int,
+        doubtful: bool,
+        emit: Emit,
+    ) -> None:
+        """Emit a window, marked when it does not span the time that the model was trained on."""
         nominal = self._nominal_ns
         if nominal:
-            span = last_ns - int(self._times[start])
+            span = last_ns - first_ns
             if span > nominal * RATE_TOLERANCE or span * RATE_TOLERANCE < nominal:
                 doubtful = True
-        emit(self._rows[start:end], last_ns, substituted, doubtful)
+        emit(window, last_ns, substituted, doubtful)
 
     def _move_to_front(self, keep: int) -> None:
         kept = slice(self._end - keep, self._end)

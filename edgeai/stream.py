@@ -90,6 +90,38 @@ class Stream:
             flag = doubtful is not None and bool(doubtful[index])
             self._reorder(time_ns, rows[index], flag, emit)
 
+    def push_block(  # noqa: PLR0917  the hot path
+        self,
+        t0_ns: int,
+        period_ns: float,
+        rows: Floats,
+        invalid: Flags | None,
+        doubtful: Flags | None,
+        emit: Emit,
+    ) -> None:
+        """Take a block of samples at one rate.
+
+        Args:
+            t0_ns: Time of the first sample.
+            period_ns: From one sample to the next; need not be whole.
+            rows: (n, C) float32, NaN where a value cannot be used.
+            invalid: (n, C) where that is; None: nowhere.
+            doubtful: (n,) whether a value is outside its valid range; None: none is.
+            emit: Called for each window.
+        """
+        times = t0_ns + np.rint(np.arange(len(rows)) * period_ns).astype(np.int64)
+        newest = self._newest_ns
+        follows = newest is None or (t0_ns > newest and not self._is_gap(t0_ns - newest))
+        simple = self._aligner is None and self._settings.lateness_ns == 0 and invalid is None
+        if follows and simple and period_ns >= 1 and not self._is_gap(round(period_ns)):
+            self._newest_ns = self._released_ns = int(times[-1])
+            self._late_in_a_row = 0
+            self._good[:] = rows[-1]
+            flags = None if doubtful is None else doubtful.tolist()
+            self._ring.push(times, rows, None, flags, emit)
+            return
+        self.push_rows(times.tolist(), rows, invalid, doubtful, emit)
+
     def _in_order(self, times: list[int]) -> bool:
         """Whether all times rise without a gap after what came before; then take note of them."""
         previous = self._newest_ns

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgeai.config import Source, TimeField
+from edgeai.config import Source
+from edgeai.configbase import TimeField
 from edgeai.errors import DROP_REASONS, DecodeError
 from edgeai.payload import RowDecoder, TagDecoder, find, iso_ns, number_of, time_reader
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.config import PositiveSeconds, Seconds, Strict
+from edgeai.config import PositiveSeconds, Seconds
+from edgeai.configbase import Strict
 from edgeai.package import SignalSpec, ToleranceSpec, WindowSpec
 from edgeai.yamlfile import read_yaml, validate
 

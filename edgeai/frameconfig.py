@@ -1,0 +1,319 @@
+"""How a waveform frame is laid out: one model for each format, chosen by `type`.
+
+A frame is a block (n, C) of one asset: n samples of C channels at one rate. Nothing in a frame is
+guessed: what its header does not say, its format here says.
+
+Sources: RFC 8949 (CBOR) and RFC 8746 (its typed arrays), the MessagePack specification (`bin`), the
+Apache Arrow columnar format (IPC stream), RFC 4648 section 4 (base64).
+"""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from edgeai.configbase import FieldPath, Strict, TimeField, as_path
+
+MIN_RATE_HZ = 1e-9
+MAX_RATE_HZ = 1e9
+MAX_HEADER_BYTES = 4096
+MAX_CHANNELS = 4096
+
+INTEGERS = ("u8", "u16", "u32", "u64", "i16", "i32", "i64")
+TIMES = ("t0_ns", "t0_us", "t0_ms", "t0_s")
+RATES = ("rate_hz", "period_ns")
+COUNTS = ("version", "dtype", "channels", "count", "sequence")
+"""Header fields that are whole numbers."""
+
+DType = Literal[
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "float16", "float32", "float64",
+]  # fmt: skip
+Endian = Literal["little", "big"]
+Order = Literal["sample_major", "channel_major"]
+Path = Annotated[FieldPath, BeforeValidator(as_path), Field(min_length=1)]
+RateHz = Annotated[float, Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ, allow_inf_nan=False)]
+
+
+class HeaderField(Strict):
+    """One field of a binary header."""
+
+    name: Literal[
+        "magic", "version", "dtype", "channels", "rate_hz", "period_ns",
+        "t0_ns", "t0_us", "t0_ms", "t0_s", "count", "sequence", "reserved",
+    ] = Field(
+        description="`count`: samples of each channel; `t0_*`: time of the first sample since "
+        "1970, UTC; `reserved`: skipped."
+    )  # fmt: skip
+    type: str = Field(
+        pattern=r"^([ui](16|32|64)|u8|f32|f64|bytes[1-9][0-9]{0,3})$",
+        description="u8, u16, u32, u64, i16, i32, i64, f32, f64, or bytesN: N bytes.",
+    )
+    value: int | str | dict[int, DType] | None = Field(
+        None,
+        description="What must stand here: `magic`: text, or hexadecimal as '0x45444731', or a "
+        "number; `version`: a number. `dtype`: the code of each type, {1: int16, 2: float32}.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        fault = _field_fault(self)
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @property
+    def size(self) -> int:
+        """Bytes of the field."""
+        if self.type.startswith("bytes"):
+            return int(self.type[5:])
+        return int(self.type[1:]) // 8
+
+    @property
+    def magic(self) -> bytes | int:
+        """What must stand in a `magic`, as the header holds it."""
+        if isinstance(self.value, str):
+            return _text_or_hex(self.value)
+        assert isinstance(self.value, int)
+        return self.value
+
+
+def _text_or_hex(value: str) -> bytes:
+    return bytes.fromhex(value[2:]) if value.startswith("0x") else value.encode()
+
+
+def _field_fault(field: HeaderField) -> str | None:
+    """Say what is wrong with a header field; None: nothing."""
+    name, kind, value = field.name, field.type, field.value
+    if name == "magic":
+        return _magic_fault(field)
+    if kind.startswith("bytes") and name != "reserved":
+        return f"`{name}` is a number, not bytes"
+    if name in COUNTS and kind not in INTEGERS:
+        return f"`{name}` must have an integer type"
+    if name in TIMES and kind == "f32":
+        return "a time needs more digits than f32 has"
+    if name == "version":
+        return None if isinstance(value, int) else "`version` needs the number it must be: `value`"
+    if name == "dtype":
+        good = isinstance(value, dict) and bool(value)
+        return None if good else "`dtype` needs its codes in `value`: {1: int16, 2: float32}"
+    return None if value is None else f"`{name}` takes no `value`"
+
+
+def _magic_fault(field: HeaderField) -> str | None:
+    if field.type in INTEGERS:
+        return None if isinstance(field.value, int) else "a `magic` of this type needs a number"
+    if not field.type.startswith("bytes"):
+        return "`magic` must be bytesN or have an integer type"
+    if not isinstance(field.value, str):
+        return "`magic` needs a text in `value`, or hexadecimal in quotes: '0x45444731'"
+    if field.value.startswith("0x") and not re.fullmatch("0x([0-9a-fA-F]{2})+", field.value):
+        return "`value` is not hexadecimal"
+    size = len(_text_or_hex(field.value))
+    return None if size == field.size else f"`value` has {size} bytes, the field {field.size}"
+
+
+class RateField(Strict):
+    """Where a message carries its sample rate, or the time from one sample to the next."""
+
+    path: Path
+    unit: Literal["hz", "s", "ms", "us", "ns"] = Field(
+        "hz", description="`hz`: a rate; the others: a sample period."
+    )
+
+
+class _Format(Strict):
+    """What all formats have."""
+
+    channels: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CHANNELS,
+        description="Names of the frame's channels, in its order. Default: the model's signals.",
+    )
+
+    @field_validator("channels")
+    @classmethod
+    def _once(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(set(value)) != len(value):
+            msg = "a name stands twice"
+            raise ValueError(msg)
+        return value
+
+
+class BinaryFormat(_Format):
+    """A header of packed fields, then nothing but samples up to the end of the message.
+
+    The header `edgeai1`, 40 bytes, made so that the samples start at a multiple of 8:
+
+    ======  ====  =======  =====================================================================
+    offset  type  field    content
+    ======  ====  =======  =====================================================================
+    0       4 B   magic    EDG1
+    4       u16   version  1
+    6       u16   dtype    1 int16, 2 int32, 3 uint16, 4 float32, 5 float64
+    8       u16   channels C
+    10      u16   reserved
+    12      u32   count    n, samples of each channel
+    16      u32   sequence rises by one from frame to frame, and from 2^32 - 1 to 0
+    20      u32   reserved
+    24      i64   t0_ns    time of the first sample, nanoseconds since 1970, UTC
+    32      f64   rate_hz  samples per second of each channel
+    40            samples  n * C values, interleaved unless `order` is channel_major
+    ======  ====  =======  =====================================================================
+    """
+
+    type: Literal["binary"]
+    header: Literal["edgeai1"] | list[HeaderField] = Field(
+        "edgeai1", description="`edgeai1`, or the header's fields in order, with no gap between."
+    )
+    endian: Endian = Field("little", description="Of header and samples.")
+    dtype: DType | None = Field(None, description="Type of a sample, if the header has none.")
+    rate_hz: RateHz | None = Field(None, description="If the header has no rate.")
+    order: Order = Field(
+        "sample_major",
+        description="`sample_major`: all channels of a sample together; `channel_major`: all "
+        "samples of a channel together.",
+    )
+
+    @property
+    def fields(self) -> list[HeaderField]:
+        """The header's fields."""
+        return EDGEAI1 if isinstance(self.header, str) else self.header
+
+    @model_validator(mode="after")
+    def _header_and_rest_say_all(self) -> Self:
+        names = [field.name for field in self.fields if field.name != "reserved"]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            msg = f"the header has `{twice[0]}` twice"
+            raise ValueError(msg)
+        if sum(field.size for field in self.fields) > MAX_HEADER_BYTES:
+            msg = f"the header must not be longer than {MAX_HEADER_BYTES} bytes"
+            raise ValueError(msg)
+        if ("dtype" in names) == (self.dtype is not None):
+            msg = "`dtype` must be either in the header or given"
+            raise ValueError(msg)
+        rates = [name for name in names if name in RATES]
+        if len(rates) + (self.rate_hz is not None) != 1:
+            msg = "the rate must be given once: `rate_hz`, or in the header rate_hz or period_ns"
+            raise ValueError(msg)
+        if sum(name in TIMES for name in names) > 1:
+            msg = "the header has more than one time"
+            raise ValueError(msg)
+        return self
+
+
+class MapFormat(_Format):
+    """What the formats have that are a map of named fields."""
+
+    time: TimeField | None = Field(
+        None, description="Time of the first sample. Default: the last arrives with the message."
+    )
+    rate: RateField = Field(
+        RateField(path=["rate_hz"], unit="hz"), description="Where the message carries its rate."
+    )
+    rate_hz: RateHz | None = Field(None, description="A fixed rate, instead of `rate`.")
+    sequence: Path | None = Field(None, description="A number that rises from frame to frame.")
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.rate_hz is not None and "rate" in self.model_fields_set:
+            msg = "exactly one of `rate` and `rate_hz` must be given"
+            raise ValueError(msg)
+        return self
+
+
+class _DataFormat(MapFormat):
+    data: Path = Field(["data"], description="Where the samples lie.")
+    endian: Endian = Field("little", description="Of samples of a declared `dtype`.")
+    order: Order = Field("sample_major", description="`shape: flat`: as in the format `binary`.")
+
+
+class _BufferFormat(_DataFormat):
+    shape: Literal["flat", "per_channel", "by_name"] = Field(
+        "flat",
+        description="`flat`: one array of n * C values; `per_channel`: a list of C arrays; "
+        "`by_name`: a map from the channel's name to its array.",
+    )
+
+
+class CborFormat(_BufferFormat):
+    """CBOR with typed arrays (RFC 8746), whose tag says type and byte order."""
+
+    type: Literal["cbor"]
+    dtype: DType | None = Field(
+        None, description="Type of a byte string without a tag. Default: refused."
+    )
+
+
+class MsgpackFormat(_BufferFormat):
+    """MessagePack with the samples as `bin`."""
+
+    type: Literal["msgpack"]
+    dtype: DType
+
+
+class JsonFormat(_DataFormat):
+    """JSON with the samples as base64 text, or as lists of numbers."""
+
+    type: Literal["json"]
+    encoding: Literal["base64", "list"] = Field(description="How an array is written.")
+    dtype: DType | None = Field(None, description="`base64`: type of a sample.")
+    shape: Literal["flat", "per_channel", "per_sample", "by_name"] = Field(
+        "flat",
+        description="`flat`: one array of n * C values; `per_channel`: a list of C arrays; "
+        "`per_sample`: n lists of C numbers; `by_name`: a map from the channel's name to its "
+        "array.",
+    )
+
+    @model_validator(mode="after")
+    def _encoding_has_its_fields(self) -> Self:
+        if (self.encoding == "base64") != (self.dtype is not None):
+            msg = "`dtype` belongs to the encoding `base64`, which needs it"
+            raise ValueError(msg)
+        if self.encoding == "base64" and self.shape == "per_sample":
+            msg = "the shape `per_sample` belongs to the encoding `list`"
+            raise ValueError(msg)
+        return self
+
+
+class ArrowFormat(MapFormat):
+    """Arrow IPC stream: one record batch, a column of numbers for each channel.
+
+    Rate, time and sequence are entries of the schema's metadata, as text.
+    """
+
+    type: Literal["arrow"]
+
+    @model_validator(mode="after")
+    def _metadata_is_flat(self) -> Self:
+        paths = [self.rate.path, self.sequence, self.time.path if self.time else None]
+        if any(path is not None and (len(path) > 1 or isinstance(path[0], int)) for path in paths):
+            msg = "the schema's metadata is flat: a path is one name (in a list if it holds a dot)"
+            raise ValueError(msg)
+        return self
+
+
+FrameFormat = Annotated[
+    BinaryFormat | CborFormat | MsgpackFormat | ArrowFormat | JsonFormat,
+    Field(discriminator="type"),
+]
+
+EDGEAI1 = [
+    HeaderField(name="magic", type="bytes4", value="EDG1"),
+    HeaderField(name="version", type="u16", value=1),
+    HeaderField(
+        name="dtype",
+        type="u16",
+        value={1: "int16", 2: "int32", 3: "uint16", 4: "float32", 5: "float64"},
+    ),
+    HeaderField(name="channels", type="u16"),
+    HeaderField(name="reserved", type="u16"),
+    HeaderField(name="count", type="u32"),
+    HeaderField(name="sequence", type="u32"),
+    HeaderField(name="reserved", type="u32"),
+    HeaderField(name="t0_ns", type="i64"),
+    HeaderField(name="rate_hz", type="f64"),
+]

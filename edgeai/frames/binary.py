@@ -1,0 +1,140 @@
+"""Frames of a binary header and samples: one `struct` call, one view."""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgeai.configbase import TimeField
+from edgeai.errors import DecodeError
+from edgeai.frameconfig import COUNTS, TIMES, BinaryFormat, HeaderField
+from edgeai.frames.block import Decode, Frame, chosen, finished, numpy_dtype
+from edgeai.payload import time_reader
+
+STRUCT_CODES = {
+    "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i16": "h", "i32": "i", "i64": "q",
+    "f32": "f", "f64": "d",
+}  # fmt: skip
+_NS = 1e9
+
+
+def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
+    """Return a decoder of binary frames.
+
+    Args:
+        form: The layout.
+        channels: The model's signals, by the names that the frame has for them.
+    """
+    names = form.channels or channels
+    pick = chosen(names, channels)
+    width = len(names)
+    by_sample = form.order == "sample_major"
+    header = _header_reader(form)
+
+    def decode(payload: bytes) -> Frame:
+        data, dtype, count, found_width, rate_hz, t0_ns, sequence = header(payload)
+        if found_width is not None and found_width != width:
+            raise DecodeError("wrong_channels")
+        size = len(payload) - data
+        if count is None:
+            count = size // (width * dtype.itemsize)
+        if count < 1 or count * width * dtype.itemsize != size:
+            raise DecodeError("wrong_size")
+        if by_sample:
+            values = np.ndarray((count, width), dtype, payload, data)
+        else:
+            values = np.ndarray((width, count), dtype, payload, data).T
+        if pick is not None:
+            values = values[:, pick]
+        return finished(t0_ns, rate_hz, values, sequence)
+
+    return decode
+
+
+Header = tuple[int, "np.dtype[Any]", int | None, int | None, float, int | None, int | None]
+"""Where the samples start, dtype, count, channels, rate, time, sequence; None: not in it."""
+
+
+def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
+    """Return a function from a payload to what its header says.
+
+    It raises DecodeError: "bad_header" (too short, or a negative number), "bad_magic",
+    "bad_version", "bad_dtype", "bad_rate", "invalid_time".
+    """
+    fields = [field for field in form.fields if field.name != "reserved"]
+    place = {field.name: index for index, field in enumerate(fields)}
+    layout = struct.Struct(("<" if form.endian == "little" else ">") + _struct_code(form.fields))
+    unpack, size = layout.unpack_from, layout.size
+    fixed = _fixed(fields)
+    signed = [place[f.name] for f in fields if f.name in COUNTS and f.type.startswith("i")]
+    dtype = numpy_dtype(form.dtype, form.endian) if form.dtype else None
+    codes = {
+        code: numpy_dtype(name, form.endian)
+        for field in fields
+        if field.name == "dtype" and isinstance(field.value, dict)
+        for code, name in field.value.items()
+    }
+    dtype_at, count_at, channels_at = place.get("dtype"), place.get("count"), place.get("channels")
+    sequence_at = place.get("sequence")
+    rate_at, period_at = place.get("rate_hz"), place.get("period_ns")
+    time_name = next((name for name in TIMES if name in place), None)
+    time_at = place[time_name] if time_name else None
+    time_ns = time_reader(
+        TimeField.model_validate({"path": ["t0"], "unit": time_name[3:] if time_name else "ns"})
+    )
+
+    def read(payload: bytes) -> Header:
+        if len(payload) < size:
+            raise DecodeError("bad_header")
+        found = unpack(payload)
+        for index, value, code in fixed:
+            if found[index] != value:
+                raise DecodeError(code)
+        for index in signed:
+            if found[index] < 0:
+                raise DecodeError("bad_header")
+        kind = dtype if dtype_at is None else codes.get(found[dtype_at])
+        if kind is None:
+            raise DecodeError("bad_dtype")
+        if rate_at is not None:
+            rate_hz = float(found[rate_at])
+        elif period_at is not None:
+            rate_hz = _NS / found[period_at] if found[period_at] > 0 else 0.0
+        else:
+            rate_hz = form.rate_hz or 0.0
+        return (
+            size,
+            kind,
+            None if count_at is None else found[count_at],
+            None if channels_at is None else found[channels_at],
+            rate_hz,
+            None if time_at is None else time_ns(found[time_at]),
+            None if sequence_at is None else found[sequence_at],
+        )
+
+    return read
+
+
+def _struct_code(fields: list[HeaderField]) -> str:
+    """Return the fields in the language of `struct`; reserved ones are skipped."""
+    codes = []
+    for field in fields:
+        if field.name == "reserved":
+            codes.append(f"{field.size}x")
+        elif field.type.startswith("bytes"):
+            codes.append(f"{field.size}s")
+        else:
+            codes.append(STRUCT_CODES[field.type])
+    return "".join(codes)
+
+
+def _fixed(fields: list[HeaderField]) -> list[tuple[int, bytes | int, str]]:
+    """Return the fields that must hold a known value: position, value, code of the error."""
+    fixed: list[tuple[int, bytes | int, str]] = []
+    for index, field in enumerate(fields):
+        if field.name == "magic":
+            fixed.append((index, field.magic, "bad_magic"))
+        elif field.name == "version" and isinstance(field.value, int):
+            fixed.append((index, field.value, "bad_version"))
+    return fixed

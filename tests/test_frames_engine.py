@@ -1,0 +1,131 @@
+"""Frames through the turn: the same samples as rows, in blocks, give the same predictions."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeai.check import Plan, check
+from edgeai.records import Message
+from tests.packages import write_config, write_package
+from tests.test_engine import NS, Node
+
+T0 = 1_700_000_000 * NS
+RATE_HZ = 1000.0
+FRAME = {
+    "type": "binary",
+    "header": [
+        {"name": "t0_ns", "type": "i64"},
+        {"name": "sequence", "type": "u32"},
+        {"name": "count", "type": "u32"},
+    ],
+    "dtype": "float32",
+    "rate_hz": RATE_HZ,
+}
+
+
+def plan_of(folder: Path, length: int, hop: int, **changes: Any) -> Plan:
+    write_package(folder / "mean", length=length, hop=hop, rate_hz=RATE_HZ, **changes)
+    rows = {
+        "topic": "rows/{asset}", "time": {"path": "t", "unit": "ns"}, "values_path": "v",
+    }  # fmt: skip
+    frames = {"topic": "frames/{asset}", "layout": "frame", "frame": FRAME}
+    pipelines = {
+        "rows": {"model": "mean", "source": rows},
+        "frames": {"model": "mean", "source": frames},
+    }
+    return check(write_config(folder / "config.yaml", 1, pipelines))
+
+
+def frame(start: int, values: np.ndarray, sequence: int = 0, topic: str = "frames/m") -> Message:
+    t0 = T0 + start * 1_000_000
+    head = struct.pack("<qII", t0, sequence, len(values))
+    return Message(topic, head + values.astype("<f4").tobytes(), t0)
+
+
+def row(index: int, values: np.ndarray) -> Message:
+    body = {"t": T0 + index * 1_000_000, "v": dict(zip("ab", values.tolist(), strict=True))}
+    return Message("rows/m", json.dumps(body).encode(), T0)
+
+
+def without_names(predictions: list[Any]) -> list[Any]:
+    return [{k: v for k, v in one.items() if k != "id"} for one in predictions]
+
+
+@pytest.mark.parametrize(("length", "hop"), [(8, 8), (8, 3), (8, 11), (1, 1)])
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), holes=st.booleans())
+def test_frames_and_rows_agree(
+    tmp_path_factory: pytest.TempPathFactory, length: int, hop: int, sizes: list[int], holes: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("frames")
+    plan = plan_of(folder, length, hop, ranges={"a": [-1.5, 1.5]})
+    values = np.random.default_rng(1).normal(size=(sum(sizes), 2)).astype(np.float32)
+    if holes:
+        values[5::17, 1] = np.nan
+    by_rows, by_frames = Node(plan), Node(plan)
+    start = 0
+    for number, size in enumerate(sizes):
+        by_frames.turns([frame(start, values[start : start + size], number)])
+        start += size
+    cells = [[None if np.isnan(v) else float(v) for v in one] for one in values]
+    by_rows.turns([row(i, np.array(one, object)) for i, one in enumerate(cells)])
+    expected = without_names(by_rows.predictions("rows"))
+    assert without_names(by_frames.predictions("frames")) == expected
+    for name, label in [("dropped", "reason"), ("invalid_values", "reason")]:
+        assert by_frames.counts(name, label, "frames") == by_rows.counts(name, label, "rows")
+
+
+def test_frames_that_never_came_are_counted(tmp_path: Path) -> None:
+    node = Node(plan_of(tmp_path, 4, 4))
+    block = np.ones((4, 2), np.float32)
+    for sequence, start in [(7, 0), (8, 4), (11, 16), (11, 16), (2, 20), (3, 24)]:
+        node.turns([frame(start, block, sequence)])
+    assert node.value("frames_missed_total", pipeline="frames") == 2
+    assert node.counts("window_resets", "reason", "frames") == {"gap": 1}
+
+
+def test_a_broken_frame_costs_itself_only(tmp_path: Path) -> None:
+    node = Node(plan_of(tmp_path, 4, 4))
+    block = np.ones((4, 2), np.float32)
+    good, later = frame(0, block, 1), frame(4, block, 2)
+    broken = good._replace(payload=good.payload[:-3])
+    node.turns([good, broken, Message("frames/m", b"", T0), later])
+    assert len(node.predictions("frames")) == 2
+    assert node.counts("dropped", "reason", "frames") == {"wrong_size": 1, "bad_header": 1}
+
+
+def test_a_late_frame_and_a_second_one_are_refused(tmp_path: Path) -> None:
+    node = Node(plan_of(tmp_path, 4, 4))
+    block = np.ones((4, 2), np.float32)
+    node.turns([frame(s, block) for s in (0, 4, 4, 0, 8)])
+    assert len(node.predictions("frames")) == 3
+    dropped = node.counts("dropped", "reason", "frames")
+    assert sum(dropped.values()) == 8
+    assert set(dropped) == {"late", "duplicate"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"frame": None}, "`frame` belongs to the layout `frame`"),
+        ({"time": {"path": "t", "unit": "s"}}, "time is declared in `frame`"),
+        ({"signals": {"a": {"path": "x"}}}, "signals do not take `path`"),
+        ({"frame": {**FRAME, "dtype": "float3"}}, "dtype"),
+    ],
+)
+def test_a_frame_source_that_cannot_work_is_refused(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    write_package(tmp_path / "mean")
+    source = {"topic": "frames/{asset}", "layout": "frame", "frame": FRAME, **change}
+    path = write_config(tmp_path / "c.yaml", 1, {"p": {"model": "mean", "source": source}})
+    with pytest.raises(Exception, match=said):
+        check(path)
