@@ -23,6 +23,7 @@ from edgeai import topics
 from edgeai.errors import DecodeError
 from edgeai.judge import quality_of
 from edgeai.metrics import AssetState, Metrics, pour
+from edgeai.payload import Row
 from edgeai.pipeline import Pipeline, StreamState
 from edgeai.records import AlarmState, Message, Publication, Quality
 
@@ -31,9 +32,9 @@ log = logging.getLogger("edgeai.engine")
 MAX_ROUTES = 200_000
 SECOND_NS = 1_000_000_000
 
-Route = tuple[Pipeline, StreamState | None, str | None]
-"""Who takes a topic: the pipeline, its stream, and the tag's name if the topic holds it. No stream:
-refused, and the third says why."""
+Route = tuple[Pipeline, StreamState | None, str | None, Callable[[bytes], Row] | None]
+"""Who takes a topic: the pipeline, its stream, the tag's name if the topic holds it, and the row
+decoder in the layout `row`. No stream: refused, and the third says why."""
 
 
 class Source(Protocol):
@@ -141,8 +142,7 @@ class Engine:
         """Run one turn and return how many messages it took."""
         messages = self._source.receive(timeout_seconds)
         started = time.perf_counter()
-        for message in messages:
-            self._decode(message)
+        self._decode(messages)
         for pipeline in self.pipelines:
             self._serve(pipeline)
         self._publish_and_commit()
@@ -160,39 +160,56 @@ class Engine:
 
     # -------------------------------------------------------------------------------------- decode
 
-    def _decode(self, message: Message) -> None:
+    def _decode(self, messages: list[Message]) -> None:
         """Bytes to samples, kept with their stream until the whole turn is decoded."""
-        routes = self._routes.get(message.topic)
-        if routes is None:
-            routes = self._find_routes(message.topic)
-        for pipeline, state, tag in routes:
-            pipeline.messages += 1
-            if state is None:
-                pipeline.drops[tag or "invalid_topic"] += 1
-                continue
-            try:
-                if pipeline.row_decoder is not None:
-                    time_ns, values = pipeline.row_decoder.decode(message.payload)
-                    moment = message.received_ns if time_ns is None else time_ns
-                    if message.redelivered and state.has_seen(moment):
-                        pipeline.drops["duplicate"] += 1
-                        continue
-                    state.times.append(moment)
-                    state.rows.append(values)
-                elif pipeline.tag_decoder is not None:
-                    time_ns, channel, value = pipeline.tag_decoder.decode(message.payload, tag)
-                    moment = message.received_ns if time_ns is None else time_ns
-                    if message.redelivered and state.stream.has_passed(moment):
-                        pipeline.drops["duplicate"] += 1
-                        continue
-                    state.tags.append((moment, channel, value))
-                elif pipeline.frame_decoder is not None:
-                    frame = pipeline.frame_decoder(message.payload)
-                    state.frames.append((message.received_ns, frame))
-            except DecodeError as error:
-                pipeline.drops[error.code] += 1
-            else:
-                pipeline.touched[state] = None
+        find = self._routes.get
+        for message in messages:
+            topic, payload, received_ns, redelivered = message
+            routes = find(topic)
+            if routes is None:
+                routes = self._find_routes(topic)
+            for pipeline, state, tag, decode_row in routes:
+                if decode_row is None or state is None:
+                    self._decode_other(pipeline, state, tag, message)
+                    continue
+                try:
+                    time_ns, values = decode_row(payload)
+                except DecodeError as error:
+                    pipeline.drop(error.code)
+                    continue
+                if time_ns is None:
+                    time_ns = received_ns
+                if redelivered and state.has_seen(time_ns):
+                    pipeline.drop("duplicate")
+                    continue
+                times = state.times
+                if not times:
+                    pipeline.touched[state] = None
+                times.append(time_ns)
+                state.rows.append(values)
+
+    def _decode_other(
+        self, pipeline: Pipeline, state: StreamState | None, tag: str | None, message: Message
+    ) -> None:
+        """Take a message that is not a row: a tag, a frame, or one of a stream that is refused."""
+        if state is None:
+            pipeline.drop(tag or "invalid_topic")
+            return
+        try:
+            if pipeline.tag_decoder is not None:
+                time_ns, channel, value = pipeline.tag_decoder.decode(message.payload, tag)
+                moment = message.received_ns if time_ns is None else time_ns
+                if message.redelivered and state.stream.has_passed(moment):
+                    pipeline.drop("duplicate")
+                    return
+                state.tags.append((moment, channel, value))
+            elif pipeline.frame_decoder is not None:
+                frame = pipeline.frame_decoder(message.payload)
+                state.frames.append((message.received_ns, frame))
+        except DecodeError as error:
+            pipeline.drop(error.code)
+        else:
+            pipeline.touched[state] = None
 
     def _find_routes(self, topic: str) -> list[Route]:
         """Find who takes a topic; done once for each topic, then looked up."""
@@ -206,9 +223,11 @@ class Engine:
                 continue
             key, tag = found
             try:
-                routes.append((pipeline, pipeline.stream_of(key), tag))
+                rows = pipeline.row_decoder
+                take = rows.decode if rows is not None else None
+                routes.append((pipeline, pipeline.stream_of(key), tag, take))
             except DecodeError as error:
-                routes.append((pipeline, None, error.code))
+                routes.append((pipeline, None, error.code, None))
         if not routes:
             valid = topics.is_topic_name(topic)
             self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
@@ -241,6 +260,7 @@ class Engine:
         for state in touched:
             emit = partial(self._take_window, pipeline, state)
             frames, state.frames = state.frames, []
+            pipeline.messages += len(frames)
             for received_ns, frame in frames:
                 pipeline.metrics.missed.inc(state.missed_before(frame.sequence))
                 period_ns = SECOND_NS / frame.rate_hz
@@ -259,7 +279,8 @@ class Engine:
 
     def _window_rows(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
         channels = pipeline.settings.channels
-        total = sum(len(state.rows) for state in touched)
+        total = sum([len(state.rows) for state in touched])
+        pipeline.messages += total
         values = chain.from_iterable(chain.from_iterable(state.rows for state in touched))
         raw = np.fromiter(values, np.float64, total * channels).reshape(total, channels)
         done = pipeline.conditioner.rows(raw)
@@ -288,6 +309,7 @@ class Engine:
 
     def _window_tags(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
         tags = [tag for state in touched for tag in state.tags]
+        pipeline.messages += len(tags)
         raw = np.array([value for _, _, value in tags])
         done = pipeline.conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
         if done.dropped is not None:

@@ -164,6 +164,11 @@ class Pipeline:
         self._max_streams = config.limits.streams
         self._node = config.node
 
+    def drop(self, reason: str) -> None:
+        """Count a message of this pipeline from which no sample was taken."""
+        self.messages += 1
+        self.drops[reason] += 1
+
     def key_of(self, topic: str) -> tuple[str, str | None] | None:
         """Return a topic's stream key and, if the topic holds it, tag; None: not this pipeline's.
 

@@ -1,0 +1,115 @@
+"""The load: prebuilt PUBLISH packets written to a bare socket, paced or flat out."""
+
+import contextlib
+import ctypes
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.wire import open_client
+from benchmarks.workload import Packets, Workload
+
+BLOCK_MESSAGES = 2_000
+MAX_SEND_MESSAGES = 512
+TICK_SECONDS = 0.0002
+"""Paced messages go out one by one up to 5,000 a second, then as many as are due every tick."""
+MAX_UNACKNOWLEDGED = 20_000
+PUBACK_BYTES = 4
+ACK_SECONDS = 10.0
+PR_SET_TIMERSLACK = 29
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was sent, by the monotonic clock."""
+
+    messages: int
+    first_ns: int
+    last_ns: int
+    late_seconds: float
+    """How far the last message was behind its schedule: the broker did not take it in time."""
+    times_ns: npt.NDArray[np.int64] | None
+    """(messages,) just before each was handed to the socket, if asked for."""
+
+
+class Generator:
+    """All machines on one connection."""
+
+    def __init__(self, port: int, load: Workload) -> None:
+        self._packets = Packets(load)
+        self._qos = load.qos
+        self._sock = open_client(port, "bench-generator")
+        self._unacknowledged = 0
+        self._ack_bytes = 0
+        with contextlib.suppress(OSError, AttributeError):  # Linux: sleep to the microsecond
+            ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+
+    def send(self, first: int, samples: int, rate: float | None, record: bool) -> Sent:
+        """Send samples of all machines.
+
+        Args:
+            first: The first sample.
+            samples: How many.
+            rate: Messages a second, evenly spread; None: flat out.
+            record: Note when each message was sent.
+        """
+        packets = self._packets
+        per_sample = len(packets.ends)
+        total = samples * per_sample
+        times = np.zeros(total, np.int64) if record else None
+        block_samples = max(1, BLOCK_MESSAGES // per_sample)
+        started = now = time.monotonic_ns()
+        done = 0
+        for start in range(0, samples, block_samples):
+            count = min(block_samples, samples - start)
+            data = packets.block(first + start, count)
+            base = start * per_sample
+            end = base + count * per_sample
+            while done < end:
+                now = time.monotonic_ns()
+                due = end
+                if rate is not None:
+                    due = min(end, int((now - started) * rate / 1e9) + 1)
+                    if due <= done:
+                        time.sleep(max(done / rate - (now - started) / 1e9, TICK_SECONDS))
+                        continue
+                due = min(due, done + MAX_SEND_MESSAGES)
+                if times is not None:
+                    times[done:due] = time.monotonic_ns()
+                self._sock.sendall(data[self._offset(done - base) : self._offset(due - base)])
+                if self._qos:
+                    self._unacknowledged += due - done
+                    self._take_acks(MAX_UNACKNOWLEDGED)
+                done = due
+        last = time.monotonic_ns()
+        if self._qos:
+            self._take_acks(0)
+        late = 0.0 if rate is None else (last - started) / 1e9 - (total - 1) / rate
+        return Sent(total, started, last, max(0.0, late), times)
+
+    def _offset(self, message: int) -> int:
+        """Return where a message of the block begins."""
+        sample, rest = divmod(message, len(self._packets.ends))
+        before = int(self._packets.ends[rest - 1]) if rest else 0
+        return sample * self._packets.sample_bytes + before
+
+    def _take_acks(self, allowed: int) -> None:
+        """Count PUBACKs; wait for them while more than `allowed` are owed."""
+        deadline = time.monotonic() + ACK_SECONDS
+        while self._unacknowledged:
+            self._sock.settimeout(0.01 if self._unacknowledged > allowed else 0)
+            try:
+                data = self._sock.recv(65_536)
+            except (BlockingIOError, TimeoutError):
+                if self._unacknowledged <= allowed:
+                    break
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the broker does not acknowledge") from None
+                continue
+            if not data:
+                raise ConnectionError("the broker closed the connection")
+            whole, self._ack_bytes = divmod(self._ack_bytes + len(data), PUBACK_BYTES)
+            self._unacknowledged -= whole
+        self._sock.settimeout(None)

@@ -1,0 +1,97 @@
+"""The models that are measured with: fixed weights, written as real packages."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks.workload import Workload
+from tests.packages import mean_graph, write_package
+
+NEVER = 1e9
+"""A threshold no score reaches: the alarm stays normal, as on a healthy line."""
+MEAN, SPREAD = 500.0, 50.0
+LAYERS = (128, 32, 128)
+
+
+def autoencoder(length: int, channels: int, seed: int = 3) -> onnx.ModelProto:
+    """An autoencoder L*C-128-32-128-L*C on engineering units; the score sums squared errors.
+
+    Sums are MatMul with ones: a reduction over a short axis depends on the batch in its last bits.
+    """
+    rng = np.random.default_rng(seed)
+    flat = length * channels
+    constants: dict[str, npt.NDArray[Any]] = {
+        "mean": np.full((1, 1, channels), MEAN, np.float32),
+        "scale": np.full((1, 1, channels), 1 / SPREAD, np.float32),
+        "flat": np.array([-1, flat], np.int64),
+        "shape": np.array([-1, length, channels], np.int64),
+        "by_channel": np.array([-1, channels], np.int64),
+        "line": np.array([-1], np.int64),
+        "over_time": np.full((1, 1, length), 1 / flat, np.float32),
+        "ones": np.ones((channels, 1), np.float32),
+    }
+    nodes = [
+        helper.make_node("Sub", ["window", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "scale"], ["scaled"]),
+        helper.make_node("Reshape", ["scaled", "flat"], ["layer0"]),
+    ]
+    sizes = (flat, *LAYERS, flat)
+    for index, (wide, narrow) in enumerate(pairwise(sizes)):
+        weights = rng.normal(0, wide**-0.5, (wide, narrow))
+        constants[f"weights{index}"] = weights.astype(np.float32)
+        constants[f"bias{index}"] = rng.normal(0, 0.1, narrow).astype(np.float32)
+        last = index == len(LAYERS)
+        result = "rebuilt" if last else f"sum{index}"
+        inputs = [f"layer{index}", f"weights{index}", f"bias{index}"]
+        nodes.append(helper.make_node("Gemm", inputs, [result]))
+        if not last:
+            nodes.append(helper.make_node("Tanh", [result], [f"layer{index + 1}"]))
+    nodes += [
+        helper.make_node("Sub", ["rebuilt", "layer0"], ["error"]),
+        helper.make_node("Mul", ["error", "error"], ["squared"]),
+        helper.make_node("Reshape", ["squared", "shape"], ["in_time"]),
+        helper.make_node("MatMul", ["over_time", "in_time"], ["row"]),
+        helper.make_node("Reshape", ["row", "by_channel"], ["contribution"]),
+        helper.make_node("MatMul", ["contribution", "ones"], ["column"]),
+        helper.make_node("Reshape", ["column", "line"], ["score"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "autoencoder",
+        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", length, channels])],
+        [
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["B"]),
+            helper.make_tensor_value_info("contribution", TensorProto.FLOAT, ["B", channels]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
+def write_model(folder: Path, load: Workload) -> Path:
+    """Write the package for a workload: the autoencoder, or for one-sample windows a weighted sum.
+
+    Returns the graph's path.
+    """
+    channels = len(load.signals)
+    if load.length == 1:
+        model = mean_graph(1, channels, [0.5 + 0.1 * index for index in range(channels)])
+    else:
+        model = autoencoder(load.length, channels)
+    write_package(
+        folder,
+        signals=list(load.signals),
+        length=load.length,
+        hop=load.hop,
+        threshold=NEVER,
+        rate_hz=load.rate_hz,
+        model=model,
+    )
+    return folder / "model.onnx"

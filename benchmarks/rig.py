@@ -1,0 +1,198 @@
+"""One system under test with its broker, load and witness; each run is checked."""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.broker import run_broker
+from benchmarks.check import Verdict
+from benchmarks.child import Child
+from benchmarks.collector import Collected, Collector, Sink
+from benchmarks.generator import Generator, Sent
+from benchmarks.models import write_model
+from benchmarks.processes import busy_seconds, cpu_seconds, resident_bytes
+from benchmarks.systems import Options, System, ask, run_system, setting_for
+from benchmarks.tls import write_certificate
+from benchmarks.workload import Packets, Workload
+
+STALL_SECONDS = 10.0
+WARM_UP_RATE = 10_000
+PROBE_MESSAGES = 50_000
+WARM_UP_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run showed."""
+
+    rate: float | None
+    """Messages a second asked for; None: flat out."""
+    messages: int
+    seconds: float
+    """From the first message sent to the last output."""
+    cpu_us_per_message: float
+    broker_cpu_us_per_message: float
+    late_seconds: float
+    lag_seconds: float
+    """From the last message sent to the last output."""
+    others_cores: float
+    """Cores that processes which are no part of the benchmark took meanwhile: trust it less."""
+    verdict: Verdict
+    latencies_us: npt.NDArray[np.float64]
+
+    @property
+    def messages_per_second(self) -> float:
+        """The rate at which they were served."""
+        return self.messages / self.seconds
+
+    def is_sustained(self) -> bool:
+        """Whether neither the broker's nor the system's backlog grew."""
+        allowed = 0.1 + 0.02 * self.seconds
+        return max(self.late_seconds, self.lag_seconds) <= allowed
+
+
+class OutputFaultError(RuntimeError):
+    """Outputs were lost, doubled, out of order or wrong: what follows would be no measurement."""
+
+    def __init__(self, run: Run) -> None:
+        pace = f"{run.rate:,.0f} messages/s" if run.rate else "full speed"
+        super().__init__(f"at {pace}: {run.verdict}")
+        self.run = run
+
+
+class Rig:
+    """Runs loads through a started system; samples go on from run to run."""
+
+    def __init__(
+        self, load: Workload, pid: int, broker_pid: int, generator: Child, collector: Child
+    ) -> None:
+        self.load = load
+        self.pid = pid
+        self.graph = Path()
+        self.http_port = 0
+        self._broker_pid = broker_pid
+        self._generator = generator
+        self._collector = collector
+        self._next_sample = 0
+
+    def warm_up(self) -> Run:
+        """Fill every window and give the first outputs."""
+        samples = self.load.length + self.load.lead + max(WARM_UP_SAMPLES, self.load.hop)
+        return self._run(samples, rate=WARM_UP_RATE, record=False)
+
+    def run(self, rate: float | None, messages: float, *, record: bool = False) -> Run:
+        """Send about so many messages and wait for all that they give."""
+        hop = self.load.hop
+        samples = max(1, round(messages / self.load.messages_per_sample / hop)) * hop
+        return self._run(samples, rate, record)
+
+    def _run(self, samples: int, rate: float | None, record: bool) -> Run:
+        first = self._next_sample
+        self._next_sample += samples
+        before = self._usage()
+        paced_seconds = samples * self.load.messages_per_sample / rate if rate else 0.0
+        self._collector.start("collect", first, samples, STALL_SECONDS + paced_seconds)
+        sent: Sent = self._generator.call("send", first, samples, rate, record)
+        collected: Collected = self._collector.wait()
+        used = [after - start for after, start in zip(self._usage(), before, strict=True)]
+        cpu, broker_cpu, ours, busy, elapsed = used
+        latencies = np.zeros(0)
+        if sent.times_ns is not None:
+            numbers, arrived = collected.arrivals.T
+            latencies = (arrived - sent.times_ns[numbers]) / 1000
+        last_ns = max(collected.last_ns, sent.last_ns)
+        run = Run(
+            rate=rate,
+            messages=sent.messages,
+            seconds=(last_ns - sent.first_ns) / 1e9,
+            cpu_us_per_message=cpu / sent.messages * 1e6,
+            broker_cpu_us_per_message=broker_cpu / sent.messages * 1e6,
+            late_seconds=sent.late_seconds,
+            lag_seconds=(last_ns - sent.last_ns) / 1e9,
+            others_cores=max(0.0, busy - ours) / elapsed,
+            verdict=collected.verdict,
+            latencies_us=latencies,
+        )
+        if not run.verdict.ok:
+            raise OutputFaultError(run)
+        return run
+
+    def _usage(self) -> tuple[float, float, float, float, float]:
+        """Return the CPU of the system, the broker, all of ours, all of the machine; and now."""
+        # The generator and the collector are our children.
+        system, broker, ours = map(cpu_seconds, (self.pid, self._broker_pid, os.getpid()))
+        return system, broker, ours, busy_seconds(), time.monotonic()
+
+    def cpu_ratio_idle(self, seconds: float) -> float:
+        """Return the share of a core that the system takes while nothing arrives."""
+        before = cpu_seconds(self.pid)
+        time.sleep(seconds)
+        return (cpu_seconds(self.pid) - before) / seconds
+
+    def resident_bytes(self) -> int:
+        """Return the system's resident memory."""
+        return resident_bytes(self.pid)
+
+    def metric(self, name: str) -> float:
+        """Return the sum of one of edgeai's metrics over its labels."""
+        total = 0.0
+        for line in ask(self.http_port, "/metrics")[1].splitlines():
+            if line.split("{")[0].split(" ")[0] == name:
+                total += float(line.rsplit(" ", 1)[1])
+        return total
+
+
+@contextlib.contextmanager
+def open_rig(system: System, load: Workload, options: Options | None = None) -> Iterator[Rig]:
+    """Start everything for one system on a workload, and stop it at the end."""
+    options = options or Options()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-bench-")))
+        graph = write_model(folder / "model", load)
+        certificate = write_certificate(folder) if options.tls else None
+        broker = stack.enter_context(run_broker(folder, certificate))
+        setting = setting_for(folder, broker, load, graph.parent, options, certificate)
+        process = stack.enter_context(run_system(system, setting))
+        generator = Child(Generator, broker.port, load)
+        stack.callback(generator.close)
+        top = options.top if system.is_edgeai else Options().top
+        is_echo = system.kind == "echo"
+        collector = Child(
+            Collector, broker.port, system.output_filter, load, system.kind,
+            None if is_echo else graph, top,
+        )  # fmt: skip
+        stack.callback(collector.close)
+        rig = Rig(load, process.pid, broker.pid, generator, collector)
+        rig.graph = graph
+        rig.http_port = setting.http_port
+        yield rig
+
+
+def broker_limit(load: Workload, seconds: float) -> float:
+    """Return how many messages a second the broker passes on to a socket that only reads."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-bench-")))
+        broker = stack.enter_context(run_broker(folder))
+        sink = Child(Sink, broker.port, load.topic_filter)
+        stack.callback(sink.close)
+        generator = Child(Generator, broker.port, load)
+        stack.callback(generator.close)
+        sample_bytes = Packets(load).sample_bytes
+        rate, messages = 0.0, float(PROBE_MESSAGES)
+        for _ in range(2):  # the first finds how many messages the second needs
+            samples = max(1, round(messages / load.messages_per_sample))
+            sink.start("drain", samples * sample_bytes, STALL_SECONDS)
+            sent: Sent = generator.call("send", 0, samples, None, False)
+            last_ns: int = sink.wait()
+            if not last_ns:
+                raise RuntimeError("the broker lost messages to a socket that only reads")
+            rate = sent.messages / (last_ns - sent.first_ns) * 1e9
+            messages = rate * seconds
+    return rate

@@ -1,0 +1,163 @@
+"""The messages of a benchmark and the predictions they must give.
+
+Machines publish in turn, sample by sample. The values repeat after CYCLE samples, so that packets
+are prebuilt and only times (and packet ids) are written in; the time of a prediction tells which
+window it is of, and so which score it must have.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.wire import publish_packet
+
+CYCLE = 256
+FIRST_TIME_MS = 1_763_719_200_000
+TIME_DIGITS = 13
+MS_NS = 1_000_000
+SIGNALS = (
+    "temperature", "pressure", "flow", "speed", "torque", "current", "voltage", "vibration",
+    "position", "humidity",
+)  # fmt: skip
+MARK = "1" * TIME_DIGITS
+"""Stands where the time goes; no value looks like it."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Which machines publish what, and how it is windowed."""
+
+    machines: int = 50
+    length: int = 64
+    hop: int = 16
+    layout: Literal["row", "tag"] = "row"
+    qos: int = 0
+    rate_hz: float = 100.0
+    """Nominal: the times in the messages advance at this rate, however fast they are sent."""
+    signals: tuple[str, ...] = SIGNALS
+    seed: int = 7
+
+    @property
+    def period_ms(self) -> int:
+        """Between two samples of a machine."""
+        return round(1000 / self.rate_hz)
+
+    @property
+    def messages_per_sample(self) -> int:
+        """Messages in which all machines publish one sample each."""
+        return self.machines * (len(self.signals) if self.layout == "tag" else 1)
+
+    @property
+    def lead(self) -> int:
+        """Samples before which a sample is not given out: a held one waits for the next."""
+        return 1 if self.layout == "tag" else 0
+
+    @property
+    def topic_filter(self) -> str:
+        """What a system subscribes to."""
+        return f"bench/+/{'+' if self.layout == 'tag' else 'row'}"
+
+    @cached_property
+    def assets(self) -> list[str]:
+        """The names of the machines, all equally long."""
+        digits = len(str(self.machines - 1))
+        return [f"machine-{index:0{digits}}" for index in range(self.machines)]
+
+    @cached_property
+    def values(self) -> npt.NDArray[np.float64]:
+        """(CYCLE, M, C) with three decimals and three digits before them."""
+        rng = np.random.default_rng(self.seed)
+        shape = (CYCLE, self.machines, len(self.signals))
+        values: npt.NDArray[np.float64] = np.round(rng.normal(500, 50, shape).clip(101, 899), 3)
+        return values
+
+    def time_ms(self, sample: int) -> int:
+        """Return the time that a sample carries."""
+        return FIRST_TIME_MS + sample * self.period_ms
+
+    def sample_of(self, time_ns: int) -> int | None:
+        """Return the sample that carries a time, or None when none does."""
+        index, rest = divmod(time_ns - FIRST_TIME_MS * MS_NS, self.period_ms * MS_NS)
+        return None if rest or index < 0 else index
+
+    def windows_due(self, first: int, count: int) -> list[int]:
+        """Return the last samples of the windows that come of sending `count` from `first` on."""
+        low, high = max(0, first - self.lead), first + count - self.lead
+        start = self.length - 1
+        missing = max(0, low - start)
+        start += -(-missing // self.hop) * self.hop
+        return list(range(start, high, self.hop))
+
+    def windows(self, last_samples: list[int]) -> npt.NDArray[np.float32]:
+        """Return the windows that end at these samples: (n * M, W, C), machine by machine."""
+        offsets = np.arange(-self.length + 1, 1)
+        rows = (np.array(last_samples)[:, None] + offsets) % CYCLE  # (n, W)
+        windows = self.values[rows].astype(np.float32)  # (n, W, M, C)
+        flat = (-1, self.length, len(self.signals))
+        return np.ascontiguousarray(windows.transpose(0, 2, 1, 3)).reshape(flat)
+
+    @cached_property
+    def last_samples(self) -> list[int]:
+        """The last samples of one cycle's windows, each with another content."""
+        return self.windows_due(self.length - 1, CYCLE)[: CYCLE // self.hop]
+
+
+def _packets(load: Workload, sample: int) -> list[bytes]:
+    """Encode the messages of one sample of the cycle, with marks in place of times."""
+    packets = []
+    for machine, asset in enumerate(load.assets):
+        values = load.values[sample, machine]
+        if load.layout == "tag":
+            for name, value in zip(load.signals, values, strict=True):
+                payload = f'{{"t":{MARK},"v":{value:.3f}}}'
+                packets.append(publish_packet(f"bench/{asset}/{name}", payload.encode(), load.qos))
+        else:
+            pairs = ",".join(
+                f'"{name}":{value:.3f}' for name, value in zip(load.signals, values, strict=True)
+            )
+            payload = f'{{"timestamp":{MARK},"values":{{{pairs}}}}}'
+            packets.append(publish_packet(f"bench/{asset}/row", payload.encode(), load.qos))
+    return packets
+
+
+class Packets:
+    """The prebuilt bytes of one cycle: every sample has the same length and places of times."""
+
+    def __init__(self, load: Workload) -> None:
+        self.load = load
+        first = _packets(load, 0)
+        self.ends = np.cumsum([len(packet) for packet in first])
+        """(m,) where each message of a sample ends."""
+        starts = self.ends - [len(packet) for packet in first]
+        self._times = starts + [packet.index(MARK.encode()) for packet in first]
+        self._cycle = np.frombuffer(
+            b"".join(b"".join(_packets(load, sample)) for sample in range(CYCLE)), np.uint8
+        ).reshape(CYCLE, -1)
+        self._ids: npt.NDArray[Any] | None = None
+        if load.qos:
+            payload = [packet.index(b"{") for packet in first]
+            self._ids = starts + payload - 2
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes in which all machines publish one sample each."""
+        return int(self.ends[-1])
+
+    def block(self, first: int, count: int) -> memoryview:
+        """Return the bytes of samples, with their times and packet ids."""
+        load = self.load
+        samples = np.arange(first, first + count)
+        block = self._cycle[samples % CYCLE]
+        times = FIRST_TIME_MS + samples * load.period_ms
+        for digit in range(TIME_DIGITS):
+            column = (times // 10 ** (TIME_DIGITS - 1 - digit) % 10 + ord("0")).astype(np.uint8)
+            block[:, self._times + digit] = column[:, None]
+        if self._ids is not None:
+            number = samples[:, None] * len(self._ids) + np.arange(len(self._ids))
+            packet_ids = number % 65_535 + 1
+            block[:, self._ids] = (packet_ids >> 8).astype(np.uint8)
+            block[:, self._ids + 1] = (packet_ids & 0xFF).astype(np.uint8)
+        return block.data.cast("B")
