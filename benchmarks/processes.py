@@ -51,16 +51,26 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return user and system time of a process and its children, those that ended included."""
-    ticks = 0
+    """Return the CPU time of a process and its living descendants, and of those that ended.
+
+    From the scheduler's own clock (schedstat, nanoseconds), thread by thread. The ticks of
+    /proc/<pid>/stat are samples every 10 ms: a process that a timer wakes for a short while is
+    caught too often or never, by a factor of four at 1,000 messages a second as measured here.
+    """
+    nanoseconds = ticks = 0
     for member in family(pid):
+        for thread in Path(f"/proc/{member}/task").glob("*/schedstat"):
+            try:
+                nanoseconds += int(thread.read_text().split()[0])
+            except OSError:
+                continue  # the thread has ended
         try:
             stat = Path(f"/proc/{member}/stat").read_text()
         except OSError:
             continue
         fields = stat.rpartition(")")[2].split()  # the name may hold spaces
-        ticks += sum(int(field) for field in fields[11:15])
-    return ticks / TICKS_PER_SECOND
+        ticks += sum(int(field) for field in fields[13:15])  # of children that ended
+    return nanoseconds / 1e9 + ticks / TICKS_PER_SECOND
 
 
 def busy_seconds() -> float:

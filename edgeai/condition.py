@@ -47,11 +47,28 @@ class Conditioner:
         # Bounds that float32 holds, so that infinity is never inside.
         limits = np.clip(limits, -LARGEST, LARGEST).astype(np.float32)  # (C, 2)
         self._low, self._high = limits[:, 0], limits[:, 1]
+        self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
+        self._factors = list(zip(self._scale.tolist(), self._offset.tolist(), strict=True))
         self._out_of_range = out_of_range
         self.out_of_range_values = 0
         """How many finite values were outside their valid range so far."""
         self.not_finite_values = 0
         """How many values became infinite in float32 so far."""
+
+    def one(self, raw: Sequence[float]) -> Sequence[float] | None:
+        """Return one sample (C,) in engineering units, if all its values are inside their ranges.
+
+        None otherwise, for `rows` to say what is the matter. The comparison is in float64: what is
+        inside here is inside after rounding to float32, because rounding keeps the order and the
+        limits are float32 numbers.
+        """
+        if not self._plain:
+            scaled = zip(raw, self._factors, strict=True)
+            raw = [value * scale + offset for value, (scale, offset) in scaled]
+        for value, (low, high) in zip(raw, self._limits, strict=True):
+            if not low <= value <= high:
+                return None
+        return raw
 
     def rows(self, raw: npt.NDArray[Any]) -> Conditioned:
         """Condition samples of all channels, (n, C) of any real type, NaN where there is no value.

@@ -18,6 +18,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from edgeai.config import QualityField, SignalField, Source
 from edgeai.configbase import FieldPath, TimeField
@@ -197,9 +198,12 @@ def is_good(document: Any, quality: QualityField | None) -> bool:
     """Whether the quality flag says good; an absent flag does not."""
     if quality is None:
         return True
-    flag = find(document, quality.path)
+    return _is_one_of(find(document, quality.path), quality.good)
+
+
+def _is_one_of(flag: Any, good_ones: Sequence[str | int | bool]) -> bool:
     # `1 == True` in Python: compare the type as well.
-    return any(type(flag) is type(good) and flag == good for good in quality.good)
+    return any(type(flag) is type(good) and flag == good for good in good_ones)
 
 
 def signal_path(source: Source, name: str) -> FieldPath:
@@ -298,10 +302,27 @@ class RowDecoder:
             return None
         struct, getters = compiled
         count = len(self._paths)
-        get: Callable[[Any], Any] = attrgetter(*getters[:count])
-        values_of = get if count > 1 else lambda document: (get(document),)
+        values_of = _getter_of_values(getters[:count])
         time_of = attrgetter(getters[count]) if self._time is not None else None
         return msgspec.json.Decoder(struct), values_of, time_of
+
+
+def _getter_of_values(getters: list[str]) -> Callable[[Any], tuple[float, ...]]:
+    """Return a function from a document to its values, in order.
+
+    Args:
+        getters: The dotted attribute path of each value.
+    """
+    count = len(getters)
+    parent = getters[0].rpartition(".")[0]
+    if getters != [f"{parent}.f{index}".lstrip(".") for index in range(count)]:
+        get: Callable[[Any], Any] = attrgetter(*getters)
+        return get if count > 1 else lambda document: (get(document),)
+    # The values are the first fields of one struct: taking them all at once is much faster.
+    if not parent:
+        return lambda document: astuple(document)[:count]
+    struct_of = attrgetter(parent)
+    return lambda document: astuple(struct_of(document))[:count]
 
 
 class TagDecoder:
@@ -322,7 +343,9 @@ class TagDecoder:
             for channel, name in enumerate(names)
         }
         self._source = source
+        self._good = source.quality.good if source.quality is not None else []
         self._time_ns = time_reader(source.time) if source.time else None
+        self._fast = self._compile()
 
     def decode(self, payload: bytes, tag: str | None) -> Tag:
         """Return the value in a payload; DecodeError says why there is none.
@@ -331,6 +354,52 @@ class TagDecoder:
             payload: The message.
             tag: The tag's name captured from the topic, or None when the payload holds it.
         """
+        if self._fast is None:
+            return self._decode_carefully(payload, tag)
+        decoder, value_of, time_of, name_of, quality_of = self._fast
+        try:
+            if not payload.isascii():
+                payload.decode("utf-8")
+            document = decoder.decode(payload)
+        except (msgspec.MsgspecError, RecursionError, ValueError):
+            return self._decode_carefully(payload, tag)
+        channel = self.channels.get(tag if name_of is None else name_of(document))
+        value = value_of(document)
+        if channel is None or value != value:  # noqa: PLR0124  NaN stands for an absent field
+            return self._decode_carefully(payload, tag)
+        if quality_of is not None and not _is_one_of(quality_of(document), self._good):
+            return self._decode_carefully(payload, tag)
+        time_ns = None
+        if time_of is not None and self._time_ns is not None:
+            time_ns = self._time_ns(time_of(document))
+        return _new_row(Tag, (time_ns, channel, value))
+
+    def _compile(self) -> tuple[Any, ...] | None:
+        """Return a typed decoder and getters, or None where the mapping needs the careful way."""
+        source = self._source
+        if source.numeric_text:
+            return None
+        leaves: list[tuple[FieldPath, Any]] = [(source.value_path, float)]
+        if source.time is not None:
+            leaves.append((source.time.path, str if source.time.unit == "iso" else int | float))
+        if source.name_path is not None:
+            leaves.append((source.name_path, str))
+        if source.quality is not None:
+            leaves.append((source.quality.path, Any))
+        compiled = _typed(leaves)
+        if compiled is None:
+            return None
+        struct, paths = compiled
+        getters = iter([attrgetter(path) for path in paths])
+        return (
+            msgspec.json.Decoder(struct),
+            next(getters),
+            next(getters) if source.time is not None else None,
+            next(getters) if source.name_path is not None else None,
+            next(getters) if source.quality is not None else None,
+        )
+
+    def _decode_carefully(self, payload: bytes, tag: str | None) -> Tag:
         source = self._source
         document = parse_json(payload)
         if not isinstance(document, dict):

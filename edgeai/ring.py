@@ -118,6 +118,26 @@ class Ring:
                 self._emit(end, int(times[taken - 1]), emit)
             self._flagged = max(0, self._flagged - count)
 
+    def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> Floats:
+        """Append one sample with nothing to mark, as `push` does; return it as stored, (C,)."""
+        if self._end == len(self._rows):
+            self._move_to_front(self._settings.length - 1)
+        end = self._end
+        self._rows[end] = row
+        stored: Floats = self._rows[end]
+        if self._nominal_ns:
+            self._times[end] = time_ns
+        if self._flagged:
+            self._substituted[end] = 0
+            self._doubtful[end] = False
+        self._end = end = end + 1
+        self._due_in -= 1
+        if self._due_in == 0:
+            self._due_in = self._settings.hop
+            self._emit(end, time_ns, emit)
+        self._flagged = max(0, self._flagged - 1)
+        return stored
+
     def _emit(self, end: int, last_ns: int, emit: Emit) -> None:
         start = end - self._settings.length
         substituted = 0

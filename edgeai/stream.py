@@ -6,6 +6,7 @@ W of them contiguous in memory, so that a window is one slice and is copied once
 
 import heapq
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +90,24 @@ class Stream:
         for index, time_ns in enumerate(times):
             flag = doubtful is not None and bool(doubtful[index])
             self._reorder(time_ns, rows[index], flag, emit)
+
+    def push_few(self, times: list[int], rows: list[Any], emit: Emit) -> bool:
+        """Take samples whose values are all usable and inside their ranges, if they are in order.
+
+        Args:
+            times: (n,) nanoseconds.
+            rows: n times (C,) float, engineering units.
+            emit: Called for each window.
+
+        Returns:
+            Whether they were taken: not where a sample is late or follows a gap, or where samples
+            are aligned or reordered.
+        """
+        if self._aligner is not None or self._settings.lateness_ns or not self._in_order(times):
+            return False
+        for time_ns, row in zip(times, rows, strict=True):
+            self._good[:] = self._ring.push_one(time_ns, row, emit)
+        return True
 
     def push_block(  # noqa: PLR0917  the hot path
         self,

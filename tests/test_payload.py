@@ -565,3 +565,52 @@ def test_a_tag_without_a_usable_value_is_a_counted_nan(text: str, reason: str) -
     decoder = tag_decoder(["a"])
     assert math.isnan(decoder.decode(f'{{"value": {text}}}'.encode(), "a").value)
     assert dict(decoder.invalid) == {reason: 1}
+
+
+# ------------------------------------------------------------- tags: the fast and the careful way
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    document=st.one_of(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "v": st.one_of(
+                    st.floats(),
+                    st.integers(-(2**70), 2**70),
+                    st.none(),
+                    st.text("a1"),
+                    st.booleans(),
+                ),
+                "t": st.one_of(st.integers(-1, 2**63), st.floats(0, 1e10), st.text("1"), st.none()),
+                "q": st.sampled_from(["good", "bad", 192, 192.0, True, 1, None, ["good"]]),
+                "n": st.sampled_from(["x", "y", "z", 3, None]),
+                "more": st.one_of(st.text(max_size=3), st.lists(st.integers(), max_size=2)),
+            },
+        ),
+        st.integers(),
+        st.lists(st.integers(), max_size=2),
+    ),
+    named=st.booleans(),
+    timed=st.booleans(),
+    judged=st.booleans(),
+)
+def test_fast_and_careful_tags_agree(document: Any, named: bool, timed: bool, judged: bool) -> None:
+    source: dict[str, Any] = {"topic": "f/{asset}", "layout": "tag", "value_path": "v"}
+    source |= {"name_path": "n"} if named else {"topic": "f/{asset}/{signal}"}
+    if timed:
+        source["time"] = {"path": "t", "unit": "s"}
+    if judged:
+        source["quality"] = {"path": "q", "good": ["good", 192, True]}
+    payload = json.dumps(document).encode()
+    found = []
+    for careful in (False, True):
+        decoder = TagDecoder(Source.model_validate(source), ["x", "y"])
+        assert decoder._fast is not None
+        decode = decoder._decode_carefully if careful else decoder.decode
+        try:
+            found.append((repr(decode(payload, None if named else "x")), dict(decoder.invalid)))
+        except DecodeError as error:
+            found.append((error.code, dict(decoder.invalid)))
+    assert found[0] == found[1]

@@ -48,6 +48,8 @@ class Inbox:
 
     def take(self) -> tuple[list[Message], list[int]]:
         """Return messages and packet ids, and begin anew."""
+        if self.size:
+            self._metrics.received_bytes.inc(self.size)
         taken = self.messages, self.acks
         self.messages, self.acks, self.size = [], [], 0
         return taken
