@@ -363,7 +363,8 @@ class TagDecoder:
             document = decoder.decode(payload)
         except (msgspec.MsgspecError, RecursionError, ValueError):
             return self._decode_carefully(payload, tag)
-        channel = self.channels.get(tag if name_of is None else name_of(document))
+        name = tag if name_of is None else name_of(document)
+        channel = None if name is None else self.channels.get(name)
         value = value_of(document)
         if channel is None or value != value:  # noqa: PLR0124  NaN stands for an absent field
             return self._decode_carefully(payload, tag)
