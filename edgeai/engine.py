@@ -31,6 +31,7 @@ log = logging.getLogger("edgeai.engine")
 
 MAX_ROUTES = 200_000
 FEW_ROWS = 4
+FEW_SIGNALS = 64
 SECOND_NS = 1_000_000_000
 
 Route = tuple[Pipeline, StreamState | None, str | None, Callable[[bytes], Row] | None]
@@ -508,10 +509,18 @@ def _tops(
     if name is None:
         return [[] for _ in pipeline.batch.times]
     contributions = outputs.pop(name)
+    signals = pipeline.signals
+    if len(signals) <= FEW_SIGNALS:
+        # Sorting a short list is several times cheaper than the array operations below. Which way
+        # is taken depends on the model only, so that it is the same live and replayed.
+        tops = []
+        for row in contributions.tolist():
+            largest = sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top]
+            tops.append([(signals[channel], row[channel]) for channel in largest])
+        return tops
     # Stable, so that equal contributions come in the model's order on every machine.
     order = np.argsort(-contributions, axis=1, kind="stable")[:, :top]
     values = np.take_along_axis(contributions, order, axis=1).tolist()
-    signals = pipeline.signals
     return [
         [(signals[channel], value) for channel, value in zip(row, parts, strict=True)]
         for row, parts in zip(order.tolist(), values, strict=True)
