@@ -53,16 +53,6 @@ def check_installation() -> None:
         raise ConfigError([Problem("Python environment", "onnxruntime", rule, found, True)])
 
 
-def find_config(name: str) -> Path:
-    """Return a config file: a path, or the name of a shipped one."""
-    path = Path(name)
-    if name and path.suffix == "" and path.name == name and not paths.is_file(path):
-        shipped = paths.shipped("configs") / f"{name}.yaml"
-        if paths.is_file(shipped):
-            return shipped
-    return path
-
-
 def check(path: Path) -> Plan:
     """Check a configuration and everything it refers to.
 

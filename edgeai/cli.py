@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,14 +55,14 @@ def _complain(text: str) -> None:
         typer.echo(f"edgeai: {line}", err=True)
 
 
-def _log_to_stderr(level: str) -> None:
+def _log_to_stderr(level: str, who: str = "") -> None:
     names = logging.getLevelNamesMapping()
     if level.upper() not in names:
         raise typer.BadParameter(f"must be one of {', '.join(sorted(names))}")
     logging.basicConfig(
         level=names[level.upper()],
         stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        format=f"%(asctime)s %(levelname)-7s {who}%(name)s: %(message)s",
     )
 
 
@@ -106,19 +106,57 @@ def plant(
 
 
 @app.command()
-def run(config: ConfigArgument, log_level: LogLevel = "info") -> None:
+def run(
+    config: ConfigArgument,
+    log_level: LogLevel = "info",
+    worker: Annotated[str | None, typer.Option(hidden=True)] = None,
+    worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Serve a configuration until SIGTERM or Ctrl-C."""
-    from edgeai.check import check, find_config
+    from edgeai.config import find_config, load_config
+
+    path = find_config(config)
+    if worker is not None:
+        if worker_socket is None:
+            raise typer.BadParameter("--worker is for the supervisor, with --worker-socket")
+        _run_worker(path, worker, worker_socket, log_level)
+        return
+    _log_to_stderr(log_level)
+    if (known := load_config(path)).workers > 1:
+        # Not imported here: the models' libraries, which the supervisor has no use for.
+        from edgeai.workers import Supervisor, check_in_child
+
+        if code := check_in_child(path):
+            raise typer.Exit(code)
+        Supervisor(path, known, log_level).run()
+        return
+    from edgeai.check import check
     from edgeai.runtime import Runtime
 
-    _log_to_stderr(log_level)
-    Runtime(check(find_config(config))).run()
+    Runtime(check(path)).run()
+
+
+def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
+    """Serve one worker's share; its supervisor is at the other end of standard input."""
+    from edgeai.check import check
+    from edgeai.runtime import Runtime
+    from edgeai.share import Place, Share
+
+    try:
+        share = Share.parse(worker)
+    except ValueError as error:
+        raise typer.BadParameter(f"--worker {error}") from error
+    _log_to_stderr(log_level, f"w{share.number} ")
+    Runtime(check(path), Place(share, socket)).run()
+    with suppress(OSError):  # without a supervisor the last one to go clears up
+        socket.parent.rmdir()
 
 
 @app.command("check")
 def check_command(config: ConfigArgument) -> None:
     """Validate config, device, models and how they fit; no network. Exit code 2 on a problem."""
-    from edgeai.check import check, find_config
+    from edgeai.check import check
+    from edgeai.config import find_config
     from edgeai.metrics import Metrics
     from edgeai.runtime import ALONE, build_pipelines
 
@@ -133,6 +171,9 @@ def check_command(config: ConfigArgument) -> None:
         )
         if pipeline.session.batch_multiple is None:
             typer.echo(f"{pipeline.name}: note: {ALONE}")
+        if plan.config.workers > 1 and not pipeline.template.fields:
+            rule = "captures nothing, so it is one stream, and one worker's"
+            typer.echo(f"{pipeline.name}: note: {pipeline.template.filter} {rule}")
     typer.echo(f"{plan.path}: ok")
 
 
@@ -173,7 +214,8 @@ def replay(
     log_level: LogLevel = "warning",
 ) -> None:
     """Run recorded data through the same turn as live, as fast as it can."""
-    from edgeai.check import check, find_config
+    from edgeai.check import check
+    from edgeai.config import find_config
     from edgeai.engine import Engine
     from edgeai.metrics import Metrics
     from edgeai.replay import FileSink, FileSource, TableOptions

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from edgeai import topics
+from edgeai import paths, topics
 from edgeai.configbase import FieldPath, Strict, TimeField, as_path
 from edgeai.errors import ConfigError, Problem
 from edgeai.frameconfig import FrameFormat
+from edgeai.share import MAX_WORKERS
 from edgeai.yamlfile import read_yaml, validate
 
 NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -335,12 +336,23 @@ class Config(Strict):
     device: str = Field(
         "cpu", min_length=1, description="Name of a shipped device, or a YAML file."
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=MAX_WORKERS,
+        description="Processes that share the streams by a hash of their keys; each reads all.",
+    )
     http: Http = Http()
     limits: Limits = Limits()
     state_folder: str | None = Field(
         None, description="Caches. Default: $EDGEAI_STATE_DIR or the user's state folder."
     )
     pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], Pipeline] = Field(min_length=1)
+
+    @property
+    def client_id(self) -> str:
+        """The node's MQTT client id; its other connections' begin with it."""
+        return self.broker.client_id or f"edgeai-{self.node}"
 
     @model_validator(mode="after")
     def _no_feedback(self) -> Self:
@@ -374,6 +386,16 @@ class Device(Strict):
     description: str
     policy: Literal["prefer"] = Field("prefer", description="`prefer`: the first that passes.")
     candidates: list[CpuProvider] = Field(min_length=1)
+
+
+def find_config(name: str) -> Path:
+    """Return a config file: a path, or the name of a shipped one."""
+    path = Path(name)
+    if name and path.suffix == "" and path.name == name and not paths.is_file(path):
+        shipped = paths.shipped("configs") / f"{name}.yaml"
+        if paths.is_file(shipped):
+            return shipped
+    return path
 
 
 def load_config(path: Path) -> Config:

@@ -56,6 +56,11 @@ class Metrics:
         self.received = Counter(
             "edgeai_messages_received", "Messages read from the broker.", registry=registry
         )
+        self.left = Counter(
+            "edgeai_messages_left",
+            "Messages read and left to the worker whose streams they are.",
+            registry=registry,
+        )
         self.received_bytes = Counter(
             "edgeai_received_bytes", "Payload bytes read from the broker.", registry=registry
         )
@@ -185,6 +190,20 @@ class PipelineMetrics:
             name: metrics._predictions.labels(pipeline, name)
             for name in ("good", "uncertain", "bad")
         }
+
+
+class WorkerMetrics:
+    """What the supervisor of several workers counts."""
+
+    def __init__(self, metrics: Metrics, workers: int) -> None:
+        registry = metrics.registry
+        count = Gauge("edgeai_workers", "Workers the configuration asks for.", registry=registry)
+        count.set(workers)
+        self.ready = Gauge("edgeai_workers_ready", "Workers that are ready.", registry=registry)
+        restarts = Counter(
+            "edgeai_worker_restarts", "Workers started anew.", ["worker"], registry=registry
+        )
+        self.restarts = [restarts.labels(str(number)) for number in range(1, workers + 1)]
 
 
 def pour(tally: Tally[str], into: dict[str, Counter]) -> None:

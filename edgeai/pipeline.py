@@ -21,6 +21,7 @@ from edgeai.payload import RowDecoder, TagDecoder
 from edgeai.records import Quality
 from edgeai.ring import StreamSettings
 from edgeai.session import Session, batch_capacity, padded_capacity
+from edgeai.share import Share
 from edgeai.stream import Stream
 
 NS = 1_000_000_000
@@ -121,6 +122,8 @@ class Pipeline:
         package: Package,
         session: Session,
         metrics: Metrics,
+        *,
+        share: Share | None = None,
     ) -> None:
         chosen = config.pipelines[name]
         manifest = package.manifest
@@ -163,6 +166,7 @@ class Pipeline:
         self.units = {output.name: output.unit for output in manifest.outputs}
         self._max_streams = config.limits.streams
         self._node = config.node
+        self._share = share or Share()
 
     def drop(self, reason: str) -> None:
         """Count a message of this pipeline from which no sample was taken."""
@@ -170,6 +174,11 @@ class Pipeline:
         self.drops[reason] += 1
 
     def key_of(self, topic: str) -> tuple[str, str | None] | None:
+        """Return what `find_key` does, but None as well for another worker's stream."""
+        found = self.find_key(topic)
+        return found if found is not None and self._share.takes(found[0]) else None
+
+    def find_key(self, topic: str) -> tuple[str, str | None] | None:
         """Return a topic's stream key and, if the topic holds it, tag; None: not this pipeline's.
 
         The key is the captured levels, or the pipeline's name where nothing is captured.

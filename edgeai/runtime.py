@@ -1,13 +1,12 @@
 """Wire a checked configuration into source, engine and sink, and run it until told to stop."""
 
 import gc
-import json
 import logging
 import math
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,18 +14,20 @@ from typing import Any
 
 from edgeai import __version__
 from edgeai.check import Plan
-from edgeai.engine import Engine
+from edgeai.engine import Engine, Source
+from edgeai.lifeline import Report, report_for_ever
 from edgeai.metrics import Metrics
-from edgeai.mqtt import Link, Status
+from edgeai.mqtt import Link
+from edgeai.nodestatus import node_status
 from edgeai.pipeline import Pipeline
 from edgeai.session import CpuSession
-from edgeai.web import WebServer
+from edgeai.share import OwnMessages, Place, Share
+from edgeai.web import MAX_SHOWN_ASSETS, WebServer
 
 log = logging.getLogger("edgeai")
 
 TURN_SECONDS = 0.5
 ALIVE_SECONDS = 10.0
-MAX_SHOWN_ASSETS = 500
 CLOSE_SECONDS = 3.0
 POUR_SECONDS = 0.2
 GC_THRESHOLD = 100_000
@@ -36,8 +37,8 @@ ALONE = (
 )
 
 
-def build_pipelines(plan: Plan, metrics: Metrics) -> list[Pipeline]:
-    """Load and prove the models of a plan.
+def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) -> list[Pipeline]:
+    """Load and prove the models of a plan, to serve a share of the streams, or all.
 
     Raises:
         ModelError: A model does not reproduce its golden outputs on this machine.
@@ -56,7 +57,7 @@ def build_pipelines(plan: Plan, metrics: Metrics) -> list[Pipeline]:
             if session.batch_multiple is None:
                 log.warning("%s: %s", manifest.name, ALONE)
             sessions[package.folder] = session
-        pipelines.append(Pipeline(name, plan.config, package, session, metrics))
+        pipelines.append(Pipeline(name, plan.config, package, session, metrics, share=share))
         metrics.session_info(
             name,
             manifest.name,
@@ -73,11 +74,21 @@ def reset_prefix(node: str) -> str:
     return f"edgeai/{node}/reset/"
 
 
+def _models(pipelines: list[Pipeline]) -> dict[str, str]:
+    """Return model and version by pipeline."""
+    return {one.name: f"{one.manifest.name} {one.manifest.version}" for one in pipelines}
+
+
 class Runtime:
     """One node: its engine, its connection, its web endpoint."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, place: Place | None = None) -> None:
         """Load the models and open the web endpoint; the broker is connected to by `run`.
+
+        Args:
+            plan: What to serve.
+            place: Given to one of several workers: it serves its share and answers its supervisor,
+                who speaks for all on the broker and the net.
 
         Raises:
             ConfigError: The web port is taken, or a secret cannot be read.
@@ -85,6 +96,7 @@ class Runtime:
         """
         config = plan.config
         self.config = config
+        self.place = place
         self.metrics = Metrics()
         self._started = time.time()
         self._stop_signal = ""
@@ -93,11 +105,11 @@ class Runtime:
         self._wake_write.setblocking(False)
         with ExitStack() as undo:
             undo.callback(self._close_wake)
-            self._wire(build_pipelines(plan, self.metrics))
+            self._wire(build_pipelines(plan, self.metrics, place.share if place else None))
             undo.pop_all()
 
     def _wire(self, pipelines: list[Pipeline]) -> None:
-        config = self.config
+        config, place = self.config, self.place
         resets = reset_prefix(config.node)
         subscriptions: dict[str, int] = {}
         for pipeline in pipelines:
@@ -108,33 +120,37 @@ class Runtime:
             subscriptions[f"{resets}#"] = 1 if any(subscriptions.values()) else 0
         self.link = Link(
             config.broker,
-            config.broker.client_id or f"edgeai-{config.node}",
+            config.client_id + (f"-w{place.share.number}" if place else ""),
             subscriptions,
             config.limits,
             self.metrics,
-            status=self._status(pipelines),
+            status=None if place else node_status(config.node, self._started, _models(pipelines)),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
+        messages: Source = self.link
+        if place:
+            messages = OwnMessages(self.link, place.share, self._keys_of, self.metrics.left.inc)
         self.engine = Engine(
             pipelines,
-            self.link,
+            messages,
             self.link,
             self.metrics,
             reset_prefix=resets,
             pour_seconds=POUR_SECONDS,
         )
         self.web: WebServer | None = None
-        if config.http.enabled:
+        if config.http.enabled or place:
             self.web = WebServer(
-                config.http,
+                place.socket if place else config.http,
                 render_metrics=self.metrics.render,
                 alive=self._alive,
                 ready=self._ready,
                 state=self.state,
             )
-            log.info("status page, metrics and health at %s", self.web.url)
+            if not place:
+                log.info("status page, metrics and health at %s", self.web.url)
 
     def run(self) -> None:
         """Turn until SIGTERM or SIGINT, then drain, say goodbye and return."""
@@ -145,6 +161,8 @@ class Runtime:
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 10, 100)
         with self._signals():
+            if self.place:
+                report_for_ever(self._report)
             while not self._stop_signal:
                 self.engine.turn(TURN_SECONDS)
             log.info("%s: draining", self._stop_signal)
@@ -209,37 +227,32 @@ class Runtime:
             "pipelines": pipelines,
         }
 
+    def _keys_of(self, topic: str) -> Iterable[str]:
+        """Return the stream keys of a topic; of a reset, that of the alarm's stream."""
+        resets = reset_prefix(self.config.node)
+        if topic.startswith(resets):
+            return [topic.removeprefix(resets).partition("/")[2]]
+        found = [pipeline.find_key(topic) for pipeline in self.engine.pipelines]
+        return [one[0] for one in found if one is not None]
+
+    def _report(self) -> Report:
+        ready = self._ready()
+        return {
+            "alive": self._alive()["alive"],
+            "ready": ready["ready"],
+            "reasons": ready["reasons"],
+            "pipelines": _models(self.engine.pipelines),
+        }
+
     def _alive(self) -> dict[str, Any]:
-        age = time.monotonic() - self.engine.last_turn_monotonic
+        last = max(self.engine.last_turn_monotonic, self.link.served_monotonic)
+        age = time.monotonic() - last
         return {"alive": age < ALIVE_SECONDS, "seconds_since_last_turn": round(age, 3)}
 
     def _ready(self) -> dict[str, Any]:
         # The models are proven before this endpoint opens.
         fault = self.link.fault
         return {"ready": fault is None, "reasons": [fault] if fault else []}
-
-    def _status(self, pipelines: list[Pipeline]) -> Status:
-        def payload(state: str, reason: str) -> bytes:
-            return json.dumps(
-                {
-                    "state": state,
-                    "reason": reason,
-                    "node": self.config.node,
-                    "version": __version__,
-                    "started": round(self._started, 3),
-                    "pipelines": {
-                        pipeline.name: f"{pipeline.manifest.name} {pipeline.manifest.version}"
-                        for pipeline in pipelines
-                    },
-                }
-            ).encode()
-
-        return Status(
-            topic=f"edgeai/{self.config.node}/status",
-            online=payload("online", ""),
-            offline=payload("offline", "stopped"),
-            lost=payload("offline", "connection lost"),
-        )
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -3,8 +3,10 @@
 A thread of its own answers; it reads what the engine keeps and never waits for a turn.
 """
 
+import http.client
 import json
 import logging
+import socket
 import socketserver
 import sys
 import threading
@@ -21,6 +23,8 @@ log = logging.getLogger("edgeai.web")
 PAGE = Path(__file__).with_name("status.html")
 JSON_TYPE = "application/json"
 REQUEST_TIMEOUT_SECONDS = 10
+MAX_SHOWN_ASSETS = 500
+"""Of a pipeline, on the status page."""
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
@@ -39,12 +43,47 @@ class _Server(ThreadingHTTPServer):
         log.debug("%s from %s", sys.exc_info()[1], client_address)
 
 
+class _UnixServer(_Server):
+    """On a Unix socket, for the supervisor alone: the folder's permissions keep others out."""
+
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "worker", 0
+
+
+class _UnixClient(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_seconds: float) -> None:
+        super().__init__("worker", timeout=timeout_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def get_unix(path: Path, route: str, timeout_seconds: float) -> bytes | None:
+    """Return what a `WebServer` on a Unix socket answers; None when it does not."""
+    client = _UnixClient(path, timeout_seconds)
+    try:
+        client.request("GET", route)
+        answer = client.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        client.close()
+    return body if answer.status == http.client.OK else None
+
+
 class WebServer:
     """Serves GET requests from a table of paths."""
 
     def __init__(
         self,
-        config: Http,
+        config: Http | Path,
         *,
         render_metrics: Callable[[], bytes],
         alive: Callable[[], dict[str, Any]],
@@ -54,7 +93,7 @@ class WebServer:
         """Listen at once, so that a port in use is told at start.
 
         Args:
-            config: Address and port; port 0 takes a free one.
+            config: Address and port, of which 0 takes a free one; or the path of a Unix socket.
             render_metrics: The Prometheus text format.
             alive: `{"alive": bool, ...}`; false answers 503.
             ready: `{"ready": bool, ...}`; false answers 503.
@@ -106,19 +145,16 @@ class WebServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 log.debug(format, *args)
 
-        try:
-            self._server = _Server((config.host, config.port), Handler)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host such as `a..b`
-            where = f"{config.host}:{config.port}"
-            rule = f"cannot listen: {getattr(error, 'strerror', None) or error}"
-            problem = Problem("config", "http.host, http.port", rule, where, True)
-            raise ConfigError([problem]) from error
+        self._socket = config if isinstance(config, Path) else None
+        self._server = _listen(config, Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, name="web", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """Where it listens."""
+        if self._socket is not None:
+            return f"unix:{self._socket}"
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
@@ -126,3 +162,17 @@ class WebServer:
         """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)
+
+
+def _listen(config: Http | Path, handler: type[BaseHTTPRequestHandler]) -> _Server:
+    if isinstance(config, Path):
+        return _UnixServer(str(config), handler)  # type: ignore[arg-type]
+    try:
+        return _Server((config.host, config.port), handler)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a host such as `a..b`
+        where = f"{config.host}:{config.port}"
+        rule = f"cannot listen: {getattr(error, 'strerror', None) or error}"
+        problem = Problem("config", "http.host, http.port", rule, where, True)
+        raise ConfigError([problem]) from error

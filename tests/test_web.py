@@ -215,6 +215,8 @@ def test_the_state(live: tuple[RunningBroker, Running, str]) -> None:
     assert second["waiting_for"] == ["b"]
     assert get(url, "/readyz")[0] == 200
     assert get(url, "/healthz")[0] == 200
+    made = 'edgeai_predictions_total{pipeline="p",quality="good"} 2.0'
+    wait_for(lambda: made in get(url, "/metrics")[2].decode(), "the counts")
     text = get(url, "/metrics")[2].decode()
     assert f'edgeai_alarm_state{{asset="{ASSET}",pipeline="p"}} 1.0' in text
     assert 'edgeai_predictions_total{pipeline="p",quality="good"} 2.0' in text

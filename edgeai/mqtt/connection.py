@@ -194,6 +194,13 @@ class Connection:
         if owed and self._client is not None:
             self._client.send_acks(owed)
 
+    def announce(self, status: Status) -> None:
+        """Replace the status, and publish it if connected; the last will stays what it was."""
+        self._status = status
+        if self._connected:
+            self._outbox.forget(status.topic)
+            self.send([Publication(status.topic, status.online, 1, True)])
+
     def close(self, timeout_seconds: float = 2.0) -> bool:
         """Send what waits, publish the offline status, disconnect; return whether all was sent."""
         deadline = time.monotonic() + timeout_seconds
@@ -337,6 +344,8 @@ class Connection:
             if mid is not None:
                 self._subscribed[mid] = [topic_filter]
         if self._status is not None:
+            # One that was under way when the last connection ended would be sent after this one.
+            self._outbox.forget(self._status.topic)
             online = Publication(self._status.topic, self._status.online, 1, True)
             self._outbox.add_first([online])
 

@@ -31,7 +31,7 @@ class Link:
         limits: Limits,
         metrics: Metrics,
         *,
-        status: Status,
+        status: Status | None,
         wake_fd: int,
         stopping: Callable[[], bool],
     ) -> None:
@@ -43,7 +43,7 @@ class Link:
             subscriptions: QoS by topic filter.
             limits: Bounds of a turn and of what waits to be sent.
             metrics: Counts of both connections.
-            status: Published once input and output stand.
+            status: Published once input and output stand; None: another process does.
             wake_fd: Readable when someone wants `receive` and `publish` to return.
             stopping: Whether that someone wants them to.
 
@@ -54,6 +54,8 @@ class Link:
         self._poll.register(wake_fd, select.POLLIN)
         self._wake_fd = wake_fd
         self._where = f"{broker.host}:{broker.port}"
+        self.served_monotonic = time.monotonic()
+        """When a socket was last waited for: whoever waits for the broker is no hanging loop."""
         self._told_connected = False
         self._stood = (False, False, False)
         """Whether the inlet was subscribed and connected, and the outlet connected, when tended."""
@@ -131,7 +133,8 @@ class Link:
                 inlet.read()
         if (inlet.subscribed, inlet.connected, outlet.connected) != self._stood:
             self._tend()
-        return time.monotonic()
+        self.served_monotonic = time.monotonic()
+        return self.served_monotonic
 
     def _due(self) -> float:
         """When to tend next, on the monotonic clock."""

@@ -47,6 +47,10 @@ class Outbox:
         """Queue before all others, in this order."""
         self._waiting.extendleft(reversed(list(publications)))
 
+    def forget(self, topic: str) -> None:
+        """Drop what waits for a topic: something newer is to be its retained message."""
+        self._waiting = deque(one for one in self._waiting if one.topic != topic)
+
     def drop_oldest(self, limit: int) -> None:
         """Drop, and count, the oldest of what waits beyond a limit."""
         excess = len(self._waiting) - limit
