@@ -10,11 +10,12 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
+from edgeai.histogram import Histogram
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of no use here
 
@@ -80,13 +81,13 @@ class Metrics:
         )  # fmt: skip
         self.turn_messages = Histogram(
             "edgeai_turn_messages", "Messages in a turn.", buckets=TURN_BUCKETS, registry=registry
-        )
+        ).labels()
         self.turn_seconds = Histogram(
             "edgeai_turn_seconds",
             "Time from having read the messages to having acknowledged them.",
             buckets=LATENCY_BUCKETS,
             registry=registry,
-        )
+        ).labels()
         self.last_message = Gauge(
             "edgeai_last_message_timestamp_seconds", "Arrival of the last.", registry=registry
         )
