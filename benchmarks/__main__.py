@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from benchmarks import features, idle, latency, startup, throughput
+from benchmarks import features, frames, idle, latency, startup, throughput
 from benchmarks.broker import BrokerMissingError
 from benchmarks.result import Result, Scale, target_table, write_result
 from benchmarks.rig import OutputFaultError
@@ -19,6 +19,7 @@ from benchmarks.systems import ROOT
 
 BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "A": ("JSON rows of 10 values, window 64, hop 16, autoencoder", throughput.rows),
+    "B": ("frames of 100 channels at 2 kHz, window 200, hop 200, spectral model", frames.frames),
     "C": ("one value a message, held on a grid; the model of A", throughput.tags),
     "D": ("latency of a prediction", latency.latency),
     "E": ("memory and CPU when idle", idle.idle),

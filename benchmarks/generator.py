@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.wire import open_client
-from benchmarks.workload import Packets, Workload
+from benchmarks.workload import Workload
 
-BLOCK_MESSAGES = 2_000
 MAX_SEND_MESSAGES = 512
 TICK_SECONDS = 0.0002
 """Paced messages go out one by one up to 5,000 a second, then as many as are due every tick."""
@@ -37,10 +36,10 @@ class Sent:
 class Generator:
     """All machines on one connection."""
 
-    def __init__(self, port: int, load: Workload) -> None:
-        self._packets = Packets(load)
+    def __init__(self, port: int, load: Workload, client_id: str = "bench-generator") -> None:
+        self._packets = load.packets()
         self._qos = load.qos
-        self._sock = open_client(port, "bench-generator")
+        self._sock = open_client(port, client_id)
         self._unacknowledged = 0
         self._ack_bytes = 0
         with contextlib.suppress(OSError, AttributeError):  # Linux: sleep to the microsecond
@@ -59,7 +58,7 @@ class Generator:
         per_sample = len(packets.ends)
         total = samples * per_sample
         times = np.zeros(total, np.int64) if record else None
-        block_samples = max(1, BLOCK_MESSAGES // per_sample)
+        block_samples = packets.samples_per_block
         started = now = time.monotonic_ns()
         done = 0
         for start in range(0, samples, block_samples):

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.frameload import Frames
+from benchmarks.spectral import rms_graph, spectral_autoencoder
 from benchmarks.workload import Workload
 from tests.packages import mean_graph, write_package
 
@@ -81,17 +83,23 @@ def write_model(folder: Path, load: Workload) -> Path:
     Returns the graph's path.
     """
     channels = len(load.signals)
-    if load.length == 1:
+    length, hop, rate_hz = load.length, load.hop, load.rate_hz
+    if isinstance(load, Frames):
+        length = hop = load.rows
+        rate_hz = load.sample_rate_hz
+        make = spectral_autoencoder if load.model == "spectral" else rms_graph
+        model = make(length, channels)
+    elif load.length == 1:
         model = mean_graph(1, channels, [0.5 + 0.1 * index for index in range(channels)])
     else:
         model = autoencoder(load.length, channels)
     write_package(
         folder,
         signals=list(load.signals),
-        length=load.length,
-        hop=load.hop,
+        length=length,
+        hop=hop,
         threshold=NEVER,
-        rate_hz=load.rate_hz,
+        rate_hz=rate_hz,
         model=model,
     )
     return folder / "model.onnx"

@@ -8,29 +8,35 @@ import onnxruntime
 
 from benchmarks.workload import Workload
 
+OUTPUTS = ["score", "contribution"]
 
-def cpu_us_per_window(graph: Path, load: Workload, batch: float, seconds: float) -> float:
-    """Return the CPU of `session.run` for each window, in batches of about the given size."""
+
+def open_session(graph: Path) -> onnxruntime.InferenceSession:
+    """Return a session with the options of edgeai's own."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         graph.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def cpu_us_per_window(graph: Path, load: Workload, batch: float, seconds: float) -> float:
+    """Return the CPU of `session.run` for each window, in batches of about the given size."""
+    session = open_session(graph)
     windows = load.windows(load.last_samples)
     size = max(1, min(round(batch), len(windows)))
     starts = range(0, len(windows) - size + 1, size)
     batches = [np.ascontiguousarray(windows[start : start + size]) for start in starts]
-    outputs = ["score", "contribution"]
     for part in batches:
-        session.run(outputs, {"window": part})
+        session.run(OUTPUTS, {"window": part})
     count = 0
     before = time.process_time()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for part in batches:
-            session.run(outputs, {"window": part})
+            session.run(OUTPUTS, {"window": part})
         count += size * len(batches)
     return (time.process_time() - before) / count * 1e6

@@ -20,12 +20,10 @@ from benchmarks.models import write_model
 from benchmarks.processes import busy_seconds, cpu_seconds, resident_bytes
 from benchmarks.systems import Options, System, ask, run_system, setting_for
 from benchmarks.tls import write_certificate
-from benchmarks.workload import Packets, Workload
+from benchmarks.workload import Workload
 
 STALL_SECONDS = 10.0
-WARM_UP_RATE = 10_000
 PROBE_MESSAGES = 50_000
-WARM_UP_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,7 @@ class Rig:
         self.pid = pid
         self.graph = Path()
         self.http_port = 0
+        self.broker_port = 0
         self._broker_pid = broker_pid
         self._generator = generator
         self._collector = collector
@@ -84,8 +83,8 @@ class Rig:
 
     def warm_up(self) -> Run:
         """Fill every window and give the first outputs."""
-        samples = self.load.length + self.load.lead + max(WARM_UP_SAMPLES, self.load.hop)
-        return self._run(samples, rate=WARM_UP_RATE, record=False)
+        samples = self.load.length + self.load.lead + max(self.load.warm_up_samples, self.load.hop)
+        return self._run(samples, rate=self.load.warm_up_rate, record=False)
 
     def run(self, rate: float | None, messages: float, *, record: bool = False) -> Run:
         """Send about so many messages and wait for all that they give."""
@@ -172,6 +171,7 @@ def open_rig(system: System, load: Workload, options: Options | None = None) -> 
         rig = Rig(load, process.pid, broker.pid, generator, collector)
         rig.graph = graph
         rig.http_port = setting.http_port
+        rig.broker_port = broker.port
         yield rig
 
 
@@ -184,7 +184,7 @@ def broker_limit(load: Workload, seconds: float) -> float:
         stack.callback(sink.close)
         generator = Child(Generator, broker.port, load)
         stack.callback(generator.close)
-        sample_bytes = Packets(load).sample_bytes
+        sample_bytes = load.packets().sample_bytes
         rate, messages = 0.0, float(PROBE_MESSAGES)
         for _ in range(2):  # the first finds how many messages the second needs
             samples = max(1, round(messages / load.messages_per_sample))

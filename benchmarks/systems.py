@@ -17,6 +17,7 @@ from typing import Any, Literal
 import yaml
 
 from benchmarks.broker import Broker
+from benchmarks.frameload import Frames
 from benchmarks.models import NEVER
 from benchmarks.processes import start_program
 from benchmarks.workload import Workload
@@ -80,6 +81,8 @@ def edgeai_config(setting: Setting) -> dict[str, Any]:
         source |= {"topic": "bench/{asset}/{signal}", "time": {"path": "t", "unit": "ms"}}
         source |= {"value_path": "v"}
         stream = {"alignment": "hold"}
+    elif load.layout == "frame":
+        source |= {"topic": "bench/{asset}/frame", "frame": {"type": "binary"}}
     else:
         source |= {"topic": "bench/{asset}/row", "time": {"path": "timestamp", "unit": "ms"}}
         source |= {"values_path": "values"}
@@ -123,6 +126,7 @@ def _peer_settings(setting: Setting) -> str:
             "signals": load.signals,
             "threshold": NEVER,
             "tags": load.layout == "tag",
+            "rms": isinstance(load, Frames) and load.model == "rms",
         }
     )
 
@@ -139,6 +143,7 @@ EDGEAI = System("edgeai", "edgeai", _edgeai_command, is_edgeai=True)
 SCRIPT = System("script", "paho + json script", functools.partial(_python_peer, "hand_written.py"))
 TUNED = System("tuned_script", "the same, tuned", functools.partial(_python_peer, "tuned.py"))
 NODE = System("node", "Node.js", _node_command)
+FRAME_SCRIPT = System("script", "paho + NumPy script", functools.partial(_python_peer, "frames.py"))
 ECHO = System("echo", "paho echo", functools.partial(_python_peer, "echo.py"), kind="echo")
 
 

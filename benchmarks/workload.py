@@ -7,7 +7,7 @@ window it is of, and so which score it must have.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from benchmarks.wire import publish_packet
 
 CYCLE = 256
+BLOCK_MESSAGES = 2_000
 FIRST_TIME_MS = 1_763_719_200_000
 TIME_DIGITS = 13
 MS_NS = 1_000_000
@@ -26,6 +27,24 @@ MARK = "1" * TIME_DIGITS
 """Stands where the time goes; no value looks like it."""
 
 
+class Prebuilt(Protocol):
+    """The prebuilt bytes of a workload."""
+
+    ends: npt.NDArray[Any]
+    """(m,) where each message of a sample ends."""
+
+    @property
+    def samples_per_block(self) -> int:
+        """How many samples to ask of `block` at once."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes in which all machines publish one sample each."""
+
+    def block(self, first: int, count: int) -> memoryview:
+        """Return the bytes of samples; valid until it is asked for again."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """Which machines publish what, and how it is windowed."""
@@ -33,12 +52,15 @@ class Workload:
     machines: int = 50
     length: int = 64
     hop: int = 16
-    layout: Literal["row", "tag"] = "row"
+    layout: Literal["row", "tag", "frame"] = "row"
     qos: int = 0
     rate_hz: float = 100.0
     """Nominal: the times in the messages advance at this rate, however fast they are sent."""
     signals: tuple[str, ...] = SIGNALS
     seed: int = 7
+    warm_up_rate: int = 10_000
+    """Messages a second."""
+    warm_up_samples: int = 64
 
     @property
     def period_ms(self) -> int:
@@ -104,6 +126,10 @@ class Workload:
         """The last samples of one cycle's windows, each with another content."""
         return self.windows_due(self.length - 1, CYCLE)[: CYCLE // self.hop]
 
+    def packets(self) -> "Prebuilt":
+        """Return the prebuilt bytes."""
+        return Packets(self)
+
 
 def _packets(load: Workload, sample: int) -> list[bytes]:
     """Encode the messages of one sample of the cycle, with marks in place of times."""
@@ -140,6 +166,11 @@ class Packets:
         if load.qos:
             payload = [packet.index(b"{") for packet in first]
             self._ids = starts + payload - 2
+
+    @property
+    def samples_per_block(self) -> int:
+        """How many samples to ask of `block` at once."""
+        return max(1, BLOCK_MESSAGES // len(self.ends))
 
     @property
     def sample_bytes(self) -> int:

@@ -12,10 +12,6 @@ Flags = npt.NDArray[np.bool_]
 LARGEST = float(np.finfo(np.float32).max)
 
 
-LARGE_BLOCK = 4096
-"""Values."""
-
-
 class Conditioned(NamedTuple):
     """Samples in engineering units; a flag array is None where none of its flags is set."""
 
@@ -47,6 +43,8 @@ class Conditioner:
         # Bounds that float32 holds, so that infinity is never inside.
         limits = np.clip(limits, -LARGEST, LARGEST).astype(np.float32)  # (C, 2)
         self._low, self._high = limits[:, 0], limits[:, 1]
+        self._lowest, self._highest = self._low.max(), self._high.min()
+        """What lies between these is inside the range of every channel."""
         self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
         self._factors = list(zip(self._scale.tolist(), self._offset.tolist(), strict=True))
         self._out_of_range = out_of_range
@@ -85,21 +83,20 @@ class Conditioner:
         self, raw: npt.NDArray[Any], channels: slice | npt.NDArray[np.intp]
     ) -> Conditioned:
         given = raw
-        with np.errstate(over="ignore", invalid="ignore"):  # 1e300 becomes infinite, found below
-            if not self._plain:
-                raw = raw * self._scale[channels] + self._offset[channels]
-            values = raw.astype(np.float32, copy=False)
-        low, high = self._low[channels], self._high[channels]
-        # NaN is not inside, so this also says that all are numbers. Of a large block the extremes
-        # are cheaper to look at than every value.
-        if values.size >= LARGE_BLOCK and len(low) == values.shape[1]:
-            if (values.min(axis=0) >= low).all() and (values.max(axis=0) <= high).all():
+        if self._plain and raw.dtype == np.float32:
+            values = raw
+            # The extremes of a block are cheaper to look at than every value, and usually enough.
+            if values.min() >= self._lowest and values.max() <= self._highest:
                 return Conditioned(values, None, None, None)
-            inside = (values >= low) & (values <= high)
         else:
-            inside = (values >= low) & (values <= high)
-            if inside.all():
-                return Conditioned(values, None, None, None)
+            with np.errstate(over="ignore", invalid="ignore"):  # 1e300 becomes infinite
+                if not self._plain:
+                    raw = raw * self._scale[channels] + self._offset[channels]
+                values = raw.astype(np.float32)
+        low, high = self._low[channels], self._high[channels]
+        inside = (values >= low) & (values <= high)
+        if inside.all():  # NaN is not inside, so this also says that all are numbers
+            return Conditioned(values, None, None, None)
         if values is given:
             values = values.copy()
         invalid: Flags = ~np.isfinite(values)

@@ -263,7 +263,9 @@ class Engine:
             frames, state.frames = state.frames, []
             pipeline.messages += len(frames)
             for received_ns, frame in frames:
-                pipeline.metrics.missed.inc(state.missed_before(frame.sequence))
+                missed = state.missed_before(frame.sequence)
+                if missed:
+                    pipeline.metrics.missed.inc(missed)
                 period_ns = SECOND_NS / frame.rate_hz
                 t0_ns = frame.t0_ns
                 if t0_ns is None:  # its last sample was taken when it was sent
@@ -513,18 +515,20 @@ def _tops(
     if len(signals) <= FEW_SIGNALS:
         # Sorting a short list is several times cheaper than the array operations below. Which way
         # is taken depends on the model only, so that it is the same live and replayed.
-        tops = []
-        for row in contributions.tolist():
-            largest = sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top]
-            tops.append([(signals[channel], row[channel]) for channel in largest])
-        return tops
+        return [
+            [
+                (signals[channel], row[channel])
+                for channel in sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top]
+            ]
+            for row in contributions.tolist()
+        ]
     # Stable, so that equal contributions come in the model's order on every machine.
-    order = np.argsort(-contributions, axis=1, kind="stable")[:, :top]
-    values = np.take_along_axis(contributions, order, axis=1).tolist()
-    return [
-        [(signals[channel], value) for channel, value in zip(row, parts, strict=True)]
-        for row, parts in zip(order.tolist(), values, strict=True)
-    ]
+    tops = []
+    for row in contributions:
+        order = (-row).argsort(kind="stable")[:top]
+        named = zip(order.tolist(), row[order].tolist(), strict=True)
+        tops.append([(signals[channel], value) for channel, value in named])
+    return tops
 
 
 def _count_invalid(pipeline: Pipeline) -> None:

@@ -6,9 +6,11 @@ W of them contiguous in memory, so that a window is one slice and is copied once
 
 import heapq
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeai.align import Aligner, align_row
 from edgeai.condition import Flags
@@ -16,6 +18,14 @@ from edgeai.ring import Emit, Floats, Ring, StreamSettings
 
 RESYNC_SAMPLES = 16
 """So many late samples in a row mean that the sender's clock was set back."""
+
+
+@lru_cache(maxsize=64)
+def _offsets(count: int, period_ns: float) -> npt.NDArray[np.int64]:
+    """Return the times of a block's samples after its first, (n,) nanoseconds; read-only."""
+    offsets: npt.NDArray[np.int64] = np.rint(np.arange(count) * period_ns).astype(np.int64)
+    offsets.flags.writeable = False
+    return offsets
 
 
 class Stream:
@@ -128,7 +138,7 @@ class Stream:
             doubtful: (n,) whether a value is outside its valid range; None: none is.
             emit: Called for each window.
         """
-        times = t0_ns + np.rint(np.arange(len(rows)) * period_ns).astype(np.int64)
+        times = t0_ns + _offsets(len(rows), period_ns)
         newest = self._newest_ns
         follows = newest is None or (t0_ns > newest and not self._is_gap(t0_ns - newest))
         simple = self._aligner is None and self._settings.lateness_ns == 0 and invalid is None

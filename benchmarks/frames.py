@@ -1,0 +1,237 @@
+"""B: CPU a frame, beside the floor: a bare socket that reads the frames, and ONNX Runtime alone."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.child import Child
+from benchmarks.framefloor import Floor
+from benchmarks.frameload import Frames
+from benchmarks.generator import Generator
+from benchmarks.processes import cpu_seconds
+from benchmarks.result import Result, Scale, Target, rounded, shown
+from benchmarks.rig import STALL_SECONDS, Rig, Run, open_rig
+from benchmarks.systems import EDGEAI, FRAME_SCRIPT
+
+MACHINES = (1, 10, 100)
+"""At 10 frames a second each."""
+HEADLINE = 10
+"""Whose figures have no suffix."""
+LIMIT = 1.3
+FLAT_OUT_FRAMES = 1000
+POUR_SECONDS = 0.3
+"""Until the metrics show what was counted."""
+FAULTS = ("lost", "doubled", "disordered", "wrong")
+
+
+@dataclass
+class Measured:
+    """What was found for one number of machines; microseconds of CPU a frame, round by round."""
+
+    load: Frames
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    paced: list[Run] = field(default_factory=list)
+    """Of edgeai, at the frames' own pace."""
+    socket: list[float] = field(default_factory=list)
+    ort: list[float] = field(default_factory=list)
+    ort_busy: list[float] = field(default_factory=list)
+    """ONNX Runtime without pauses: it finds its caches warm."""
+    mean_batch: float = 1.0
+    flat_out: Run | None = None
+    flat_out_socket: float = 0.0
+    flat_out_ort: float = 0.0
+    """At the batch of that run."""
+    flat_out_batch: float = 1.0
+    resident_megabytes: float = 0.0
+    script: float | None = None
+    rms_script: float | None = None
+
+    @property
+    def own(self) -> list[float]:
+        """Of edgeai."""
+        return [run.cpu_us_per_message for run in self.paced]
+
+    @property
+    def floor(self) -> list[float]:
+        """Of a frame that is read, and a window that is computed."""
+        return [read + run for read, run in zip(self.socket, self.ort, strict=True)]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Of edgeai over the floor; both of a round were measured one after the other."""
+        return [own / floor for own, floor in zip(self.own, self.floor, strict=True)]
+
+    def figures(self) -> dict[str, Any]:
+        """Return the keys of the JSON file."""
+        flat_out, last = self.flat_out, self.paced[-1]
+        assert flat_out is not None
+        flat_out_floor = self.flat_out_socket + self.flat_out_ort
+        return {
+            "machines": self.load.machines,
+            "frames_per_second": rounded(last.messages_per_second, 1),
+            "sustained": all(run.is_sustained() for run in self.paced),
+            "cpu_us_per_frame": rounded(median(self.own), 1),
+            "floor_cpu_us_per_frame": rounded(median(self.floor), 1),
+            "floor_socket_cpu_us_per_frame": rounded(median(self.socket), 1),
+            "floor_ort_cpu_us_per_frame": rounded(median(self.ort), 1),
+            "ort_without_pauses_cpu_us_per_frame": rounded(median(self.ort_busy), 1),
+            "beyond_floor_cpu_us_per_frame": rounded(median(self.own) - median(self.floor), 1),
+            "ratio_to_floor": rounded(median(self.ratios), 3),
+            "ratios": [rounded(value, 3) for value in self.ratios],
+            "script_cpu_us_per_frame": rounded(self.script, 1),
+            "rms_script_cpu_us_per_frame": rounded(self.rms_script, 1),
+            "mean_batch_windows": rounded(self.mean_batch),
+            "flat_out_frames_per_second": round(flat_out.messages_per_second),
+            "flat_out_cpu_us_per_frame": rounded(flat_out.cpu_us_per_message, 1),
+            "flat_out_floor_cpu_us_per_frame": rounded(flat_out_floor, 1),
+            "flat_out_ratio_to_floor": rounded(flat_out.cpu_us_per_message / flat_out_floor, 3),
+            "flat_out_mean_batch_windows": rounded(self.flat_out_batch),
+            "resident_megabytes": rounded(self.resident_megabytes, 1),
+        }
+
+
+def frames(scale: Scale) -> Result:
+    """Measure with one machine, ten, and a hundred."""
+    measured = [_measure(Frames(machines=machines), scale) for machines in MACHINES]
+    by_machines = {str(one.load.machines): one.figures() for one in measured}
+    figures = dict(by_machines[str(HEADLINE)])
+    runs = {
+        f"{name}, {one.load.machines} machines": found
+        for one in measured
+        for name, found in one.runs.items()
+    }
+    every = [run for found in runs.values() for run in found]
+    figures |= {fault: sum(getattr(run.verdict, fault) for run in every) for fault in FAULTS}
+    figures["by_machines"] = by_machines
+    targets = [
+        Target(f"B: CPU over the floor's, {one.load.machines} machines", median(one.ratios), LIMIT)
+        for one in measured
+    ]
+    return Result(figures, [_table(measured)], targets, runs)
+
+
+def _measure(load: Frames, scale: Scale) -> Measured:
+    """Measure edgeai and the floor in turns, then the scripts."""
+    found = Measured(load)
+    count = load.frames_per_second * scale.seconds
+    with ExitStack() as stack:
+        rig = stack.enter_context(open_rig(EDGEAI, load))
+        floor = stack.enter_context(_open_floor(rig, load))
+        mine = found.runs.setdefault(EDGEAI.name, [])
+        mine.append(rig.warm_up())
+        for _ in range(scale.rounds):
+            run, found.mean_batch = _run(rig, load.frames_per_second, count)
+            found.paced.append(run)
+            batch = max(1, round(found.mean_batch))
+            found.socket.append(floor.read(load.frames_per_second, run.messages))
+            found.ort.append(floor.infer(round(count), batch, load.frames_per_second))
+            found.ort_busy.append(floor.infer(FLAT_OUT_FRAMES, batch, None))
+        mine += found.paced
+        found.flat_out, found.flat_out_batch = _run(rig, None, FLAT_OUT_FRAMES)
+        found.flat_out_socket = floor.read(None, found.flat_out.messages)
+        batch = max(1, round(found.flat_out_batch))
+        found.flat_out_ort = floor.infer(FLAT_OUT_FRAMES, batch, None)
+        mine.append(found.flat_out)
+        found.resident_megabytes = rig.resident_bytes() / 1e6
+    found.script = _script(found, load, "script", scale)
+    found.rms_script = _script(found, replace(load, model="rms"), "rms_script", scale)
+    return found
+
+
+def _script(found: Measured, load: Frames, name: str, scale: Scale) -> float:
+    with open_rig(FRAME_SCRIPT, load) as rig:
+        warm_up = rig.warm_up()
+        run = rig.run(load.frames_per_second, load.frames_per_second * scale.seconds)
+    found.runs[name] = [warm_up, run]
+    return run.cpu_us_per_message
+
+
+class _Floor:
+    """The floor's process, fed by a generator of its own with the same frames."""
+
+    def __init__(self, load: Frames, child: Child, generator: Child) -> None:
+        self._load = load
+        self._child = child
+        self._generator = generator
+        self._next_sample = 0
+
+    def read(self, rate: float | None, packets: int) -> float:
+        """Return the microseconds of CPU that it takes to read a frame."""
+        samples = packets // self._load.machines
+        before = cpu_seconds(self._child.pid)
+        self._child.start("read", packets, STALL_SECONDS)
+        self._generator.call("send", self._next_sample, samples, rate, False)
+        arrived: int = self._child.wait()
+        used = cpu_seconds(self._child.pid) - before
+        self._next_sample += samples
+        if arrived != packets:
+            raise RuntimeError(f"the bare socket saw {arrived} of {packets} frames")
+        return used / packets * 1e6
+
+    def infer(self, windows: int, batch: int, rate: float | None) -> float:
+        """Return the microseconds of CPU of a window in ONNX Runtime."""
+        before = cpu_seconds(self._child.pid)
+        done: int = self._child.call("infer", windows, batch, rate)
+        return (cpu_seconds(self._child.pid) - before) / done * 1e6
+
+
+@contextmanager
+def _open_floor(rig: Rig, load: Frames) -> Iterator[_Floor]:
+    """Start the floor at the rig's broker, on topics that edgeai does not take."""
+    load = replace(load, prefix="floor")
+    child = Child(Floor, rig.broker_port, load, rig.graph)
+    try:
+        generator = Child(Generator, rig.broker_port, load, "floor-generator")
+        try:
+            floor = _Floor(load, child, generator)
+            floor.read(load.warm_up_rate, load.machines * load.warm_up_samples)
+            floor.infer(FLAT_OUT_FRAMES, 1, None)
+            yield floor
+        finally:
+            generator.close()
+    finally:
+        child.close()
+
+
+def _run(rig: Rig, rate: float | None, frames: float) -> tuple[Run, float]:
+    """Run edgeai; return with it how many windows it ran in a session call."""
+    names = ("edgeai_batch_windows_sum", "edgeai_batch_windows_count")
+    before = [rig.metric(name) for name in names]
+    run = rig.run(rate, frames)
+    time.sleep(POUR_SECONDS)
+    windows, calls = (rig.metric(name) - then for name, then in zip(names, before, strict=True))
+    return run, windows / calls if calls else 1.0
+
+
+def _table(measured: list[Measured]) -> Table:
+    """Return the numbers of machines side by side."""
+    figures = [one.figures() for one in measured]
+    table = Table("CPU us a frame of 80 kB", *(f"{one['machines']} machines" for one in figures))
+    for title, key, digits in (
+        ("frames/s", "frames_per_second", 0),
+        ("edgeai", "cpu_us_per_frame", 0),
+        ("floor", "floor_cpu_us_per_frame", 0),
+        ("  bare socket", "floor_socket_cpu_us_per_frame", 0),
+        ("  ONNX Runtime alone", "floor_ort_cpu_us_per_frame", 0),
+        ("  the same without pauses", "ort_without_pauses_cpu_us_per_frame", 0),
+        ("edgeai beyond the floor", "beyond_floor_cpu_us_per_frame", 0),
+        ("edgeai over the floor", "ratio_to_floor", 2),
+        ("paho + NumPy script", "script_cpu_us_per_frame", 0),
+        ("the same, RMS for the model", "rms_script_cpu_us_per_frame", 0),
+        ("edgeai flat out, frames/s", "flat_out_frames_per_second", 0),
+        ("  CPU us a frame", "flat_out_cpu_us_per_frame", 0),
+        ("  floor", "flat_out_floor_cpu_us_per_frame", 0),
+        ("  edgeai over the floor", "flat_out_ratio_to_floor", 2),
+        ("  windows a session call", "flat_out_mean_batch_windows", 1),
+        ("windows a session call", "mean_batch_windows", 2),
+        ("MB resident", "resident_megabytes", 0),
+    ):
+        table.add_row(title, *(shown(one[key], digits) for one in figures))
+    others = (max(run.others_cores for run in one.paced) for one in measured)
+    table.add_row("cores taken by others", *(shown(value, 2) for value in others))
+    return table
