@@ -18,6 +18,7 @@ from edgeai.share import MAX_WORKERS
 from edgeai.yamlfile import read_yaml, validate
 
 NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})
 PUBLISH_FIELDS = ("node", "pipeline", "model", "asset")
 RESERVED_CAPTURE = "signal"
 
@@ -399,8 +400,20 @@ def find_config(name: str) -> Path:
 
 
 def load_config(path: Path) -> Config:
-    """Read and validate a configuration file; ConfigError names every problem found."""
-    return validate(Config, read_yaml(path), str(path))
+    """Read and validate a configuration file; ConfigError names every problem found.
+
+    Files of secrets and certificates are taken from the configuration's folder, as models and
+    devices are, not from where the process happens to run.
+    """
+    data = read_yaml(path)
+    broker = data.get("broker") if isinstance(data, dict) else None
+    if isinstance(broker, dict):
+        for section in (broker.get("password"), broker.get("tls")):
+            if isinstance(section, dict):
+                for key, value in section.items():
+                    if key in FILE_KEYS and isinstance(value, str):
+                        section[key] = str(path.parent / value)
+    return validate(Config, data, str(path))
 
 
 def load_device(path: Path) -> Device:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, repeat
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -25,13 +25,13 @@ from edgeai.judge import quality_of
 from edgeai.metrics import AssetState, Metrics, pour
 from edgeai.payload import Row
 from edgeai.pipeline import Pipeline, StreamState
-from edgeai.records import AlarmState, Message, Publication, Quality
+from edgeai.prediction import Prediction, Transition, largest_contributions
+from edgeai.records import AlarmState, Message, Publication
 
 log = logging.getLogger("edgeai.engine")
 
 MAX_ROUTES = 200_000
 FEW_ROWS = 4
-FEW_SIGNALS = 64
 SECOND_NS = 1_000_000_000
 
 Route = tuple[Pipeline, StreamState | None, str | None, Callable[[bytes], Row] | None]
@@ -54,43 +54,6 @@ class Sink(Protocol):
 
     def publish(self, publications: list[Publication]) -> None:
         """Hand over in this order."""
-
-
-class Prediction(msgspec.Struct):
-    """What is published for a window, as JSON."""
-
-    timestamp: int
-    """Of the window's last sample, nanoseconds since 1970, UTC."""
-    asset: str
-    model: str
-    version: str
-    score: float | None
-    """None when it is no number."""
-    threshold: float
-    alarm: AlarmState
-    quality: Quality
-    provider: str
-    id: str
-    """The same for a window whenever it is computed: a consumer can drop a redelivery."""
-    outputs: dict[str, dict[str, Any]]
-    top: list[tuple[str, float]]
-
-
-class Transition(msgspec.Struct):
-    """What is published, retained, when an alarm changes its state, as JSON."""
-
-    timestamp: int
-    asset: str
-    pipeline: str
-    model: str
-    version: str
-    state: AlarmState
-    previous: AlarmState
-    score: float | None
-    threshold: float
-    top: list[tuple[str, float]]
-    id: str
-    """With the state: a reset has the time of the last sample, as the transition before it may."""
 
 
 class Engine:
@@ -382,7 +345,11 @@ class Engine:
         manifest = pipeline.manifest
         batch = pipeline.batch
         scores = outputs.pop(manifest.score).tolist()
-        tops = _tops(pipeline, outputs)
+        tops: list[list[tuple[str, float]]] = [[] for _ in batch.times]
+        if manifest.contribution is not None:
+            tops = largest_contributions(
+                outputs.pop(manifest.contribution), pipeline.signals, pipeline.config.publish.top
+            )
         extras = [(name, pipeline.units[name], values.tolist()) for name, values in outputs.items()]
         threshold = pipeline.rule.threshold
         max_ratio = pipeline.config.stream.max_invalid_ratio
@@ -500,35 +467,6 @@ class Engine:
             for state in list(pipeline.streams.values()):
                 if state.time_ns is not None:
                     yield pipeline.name, state.key, state.score, state.alarm.state
-
-
-def _tops(
-    pipeline: Pipeline, outputs: dict[str, npt.NDArray[np.float32]]
-) -> list[list[tuple[str, float]]]:
-    """Take the contributions out of the outputs: for each window its largest, with names."""
-    name = pipeline.manifest.contribution
-    top = pipeline.config.publish.top
-    if name is None:
-        return [[] for _ in pipeline.batch.times]
-    contributions = outputs.pop(name)
-    signals = pipeline.signals
-    if len(signals) <= FEW_SIGNALS:
-        # Sorting a short list is several times cheaper than the array operations below. Which way
-        # is taken depends on the model only, so that it is the same live and replayed.
-        return [
-            [
-                (signals[channel], row[channel])
-                for channel in sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top]
-            ]
-            for row in contributions.tolist()
-        ]
-    # Stable, so that equal contributions come in the model's order on every machine.
-    tops = []
-    for row in contributions:
-        order = (-row).argsort(kind="stable")[:top]
-        named = zip(order.tolist(), row[order].tolist(), strict=True)
-        tops.append([(signals[channel], value) for channel, value in named])
-    return tops
 
 
 def _count_invalid(pipeline: Pipeline) -> None:

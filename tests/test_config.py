@@ -390,3 +390,22 @@ def test_schema_is_printed_for_editors(
     assert outcome.code == 0
     assert '"candidates"' in outcome.out
     assert run_command(capsys, monkeypatch, "schema", "engine").code == 2
+
+
+def test_files_of_secrets_count_from_the_configs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "broker").write_text("word\n")
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "node: a\nbroker: {host: h, username: u, password: {file: secrets/broker},"
+        " tls: {ca_file: ca.pem}}\n"
+        "pipelines: {p: {model: m, source: {topic: 'f/{asset}'}}}\n"
+    )
+    config = load_config(path)
+    assert config.broker.password is not None
+    assert config.broker.password.reveal("broker.password") == "word"
+    assert config.broker.tls is not None
+    assert config.broker.tls.ca_file == str(tmp_path / "ca.pem")
