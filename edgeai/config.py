@@ -260,7 +260,7 @@ class Stream(Strict):
         description="`none`: samples as they come; `hold`, `linear`: on the model's grid.",
     )
     max_age_seconds: PositiveSeconds = Field(
-        5.0, description="A held or interpolated value older than this is invalid."
+        5.0, description="`hold`, `linear`: a value older than this counts as not measured."
     )
     max_gap_seconds: PositiveSeconds | None = Field(
         None, description="A longer gap empties the window. Default: 5 sample periods of the model."
@@ -386,7 +386,9 @@ class Device(Strict):
 
     description: str
     policy: Literal["prefer"] = Field("prefer", description="`prefer`: the first that passes.")
-    candidates: list[CpuProvider] = Field(min_length=1)
+    candidates: list[CpuProvider] = Field(
+        min_length=1, max_length=1, description="One so far: a second would never be tried."
+    )
 
 
 def find_config(name: str) -> Path:

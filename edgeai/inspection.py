@@ -70,9 +70,7 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
     control = sorted(CONTROL_FLOW & set(facts["operators"]))
     if control and not manifest.onnx.control_flow:
         refuse("control flow needs onnx.control_flow: true in the manifest; operator", control[0])
-    opset = facts["domains"].get("", facts["domains"].get("ai.onnx", 0))
-    if opset != manifest.onnx.opset or opset > MAX_OPSET:
-        refuse(f"opset must be {manifest.onnx.opset}, as the manifest says", opset)
+    _check_versions(facts, manifest, refuse)
     shape = [manifest.window.length, len(manifest.signals)]
     inputs = facts["inputs"]
     if [name for name, _, _ in inputs] != [INPUT_NAME]:
@@ -85,6 +83,23 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
     if facts["fault"]:
         raise ModelError(file, facts["fault"])
     _check_run_shapes(facts, manifest, refuse)
+
+
+def _check_versions(
+    facts: dict[str, Any], manifest: Manifest, refuse: Callable[[str, Any], None]
+) -> None:
+    """Hold what the graph needs of a runtime against what the manifest says of it."""
+    stated = manifest.onnx
+    domains = facts["domains"]
+    opset = domains.get("", domains.get("ai.onnx", 0))
+    if opset != stated.opset or opset > MAX_OPSET:
+        refuse(f"opset must be {stated.opset}, as the manifest says", opset)
+    if set(domains) != set(stated.domains):
+        rule = f"operator domains must be {sorted(stated.domains)}, as the manifest says"
+        refuse(rule, sorted(domains))
+    if facts["ir_version"] != stated.ir_version:
+        rule = f"IR version must be {stated.ir_version}, as the manifest says"
+        refuse(rule, facts["ir_version"])
 
 
 def _check_outputs(

@@ -364,6 +364,10 @@ def test_a_secret_from_a_file_loses_its_newline_only(tmp_path: Path) -> None:
         ("description: x", "candidates: is required"),
         ("description: x\ncandidates: []", "candidates: must have at least 1 item"),
         (
+            "description: x\ncandidates: [{provider: cpu}, {provider: cpu, threads: 2}]",
+            "candidates: must have at most 1 item",
+        ),
+        (
             "description: x\ncandidates: [{provider: gpu}]",
             "candidates.0.provider: must be 'cpu' (found 'gpu')",
         ),

@@ -393,3 +393,19 @@ def test_files_of_the_working_folder_are_not_imported(
 def test_the_rules_name_the_graph() -> None:
     with pytest.raises(ModelError, match=r"^the-file: is broken$"):
         inspection.check_facts({"error": "is broken"}, None, "the-file")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stated", "rule"),
+    [
+        ({"opset": 17, "ir_version": 9, "domains": [""]}, "IR version must be 9"),
+        ({"opset": 17, "ir_version": 8, "domains": ["", "ai.onnx.ml"]}, "operator domains must be"),
+        ({"opset": 16, "ir_version": 8, "domains": [""]}, "opset must be 16"),
+    ],
+)
+def test_the_manifest_must_say_what_the_graph_needs(
+    tmp_path: Path, stated: dict[str, Any], rule: str
+) -> None:
+    package = load_package(write_package(tmp_path / "p", manifest_changes={"onnx": stated}))
+    (error,) = inspect_packages([package], tmp_path / "state")
+    assert rule in str(error)
