@@ -94,7 +94,8 @@ def _check_versions(
     opset = domains.get("", domains.get("ai.onnx", 0))
     if opset != stated.opset or opset > MAX_OPSET:
         refuse(f"opset must be {stated.opset}, as the manifest says", opset)
-    if set(domains) != set(stated.domains):
+    # The empty name and `ai.onnx` are the same domain (ONNX IR specification, operator sets).
+    if {name or "ai.onnx" for name in domains} != {name or "ai.onnx" for name in stated.domains}:
         rule = f"operator domains must be {sorted(stated.domains)}, as the manifest says"
         refuse(rule, sorted(domains))
     if facts["ir_version"] != stated.ir_version:
