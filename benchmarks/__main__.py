@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from benchmarks import features, frames, idle, latency, startup, throughput
+from benchmarks import features, frames, idle, latency, serving, startup, throughput
 from benchmarks.broker import BrokerMissingError
 from benchmarks.result import Result, Scale, target_table, write_result
 from benchmarks.rig import OutputFaultError
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "E": ("memory and CPU when idle", idle.idle),
     "F": ("start to ready", startup.startup),
     "G": ("what each feature costs", features.features),
+    "H": ("an accelerator in a child process", serving.serving),
 }
 SECONDS = 5.0
 QUICK_SECONDS = 1.0

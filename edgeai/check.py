@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgeai import paths
-from edgeai.config import Config, Device, Pipeline, load_config, load_device
+from edgeai.config import Config, Pipeline, load_config
+from edgeai.deviceconfig import Device, load_device
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.frames import compile_frame
 from edgeai.inspection import inspect_packages
@@ -64,7 +65,7 @@ def check(path: Path) -> Plan:
     problems: list[Problem] = []
     device = None
     try:
-        device = load_device(_find_device(config.device, path))
+        device = load_profile(config.device, path)
     except ConfigError as error:
         problems += error.problems
     state_folder = (
@@ -89,6 +90,31 @@ def check(path: Path) -> Plan:
     if problems or device is None:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
     return Plan(path, config, device, packages, state_folder)
+
+
+def load_profile(name: str, config: Path) -> Device:
+    """Return a device: the name of a shipped one, or a file from the folder of `config`.
+
+    What `auto` stands for on this machine is put in its place.
+
+    Raises:
+        ConfigError: There is none, or it breaks a rule.
+    """
+    device = load_device(_find_device(name, config))
+    if device.is_auto:
+        from edgeai.providers.discover import resolve  # not needed where the file names all
+
+        device = resolve(device)
+    return device
+
+
+def load_shipped_packages(state_folder: Path) -> list[Package]:
+    """Return the shipped models, checked; ModelError: one is not what it says."""
+    folders = sorted(file.parent for file in paths.shipped("models").glob(f"*/{MANIFEST}"))
+    packages = [load_package(folder) for folder in folders]
+    for error in inspect_packages(packages, state_folder):
+        raise error
+    return packages
 
 
 def _find_device(name: str, config: Path) -> Path:

@@ -1,11 +1,12 @@
 """The command `edgeai`. Errors of the user's files go to stderr, one a line, with exit code 2."""
 
+import gc
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,8 @@ ConfigArgument = Annotated[
 
 def main() -> None:
     """Run the command; no error of the user's input ends in a traceback."""
+    # Imports make many objects and no garbage: looking for it took a tenth of the start.
+    gc.set_threshold(50_000, 20, 100)
     try:
         app()
     except (ConfigError, ModelError) as error:
@@ -158,17 +161,27 @@ def check_command(config: ConfigArgument) -> None:
     from edgeai.check import check
     from edgeai.config import find_config
     from edgeai.metrics import Metrics
-    from edgeai.runtime import ALONE, build_pipelines
+    from edgeai.runtime import ALONE, build_pipelines, close_sessions, settle
 
     plan = check(find_config(config))
-    for pipeline in build_pipelines(plan, Metrics()):
+    pipelines = build_pipelines(plan, Metrics())
+    try:
+        settle(pipelines)
+        providers = {one.name: one.session.provider for one in pipelines}
+        reasons = {one.name: one.session.reason for one in pipelines}
+    finally:
+        close_sessions(pipelines)
+    for pipeline in pipelines:
         manifest = pipeline.manifest
         typer.echo(
-            f"{pipeline.name}: {manifest.name} {manifest.version} on {pipeline.session.provider}, "
+            f"{pipeline.name}: {manifest.name} {manifest.version} on {providers[pipeline.name]}, "
             f"{pipeline.template.filter} (QoS {pipeline.config.source.qos}), "
             f"{len(pipeline.signals)} signals, window {pipeline.settings.length}, "
             f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
         )
+        if reasons[pipeline.name]:
+            why = f"{pipeline.session.requested} was asked for: {reasons[pipeline.name]}"
+            typer.echo(f"{pipeline.name}: note: {why}")
         if pipeline.session.batch_multiple is None:
             typer.echo(f"{pipeline.name}: note: {ALONE}")
         if plan.config.workers > 1 and not pipeline.template.fields:
@@ -178,13 +191,58 @@ def check_command(config: ConfigArgument) -> None:
 
 
 @app.command()
+def devices(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="[CONFIG]", help="Whose models and device; default: the shipped."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Another device: a name, or a YAML file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Prove again what has been proven.")] = False,
+) -> None:
+    """Prove and measure every execution provider for every model, and say which is chosen."""
+    from rich.console import Console
+
+    from edgeai.check import check, check_installation, load_profile, load_shipped_packages
+    from edgeai.config import find_config
+    from edgeai.paths import default_state_folder
+    from edgeai.providers import survey
+
+    if config is not None:
+        plan = check(find_config(config))
+        packages = list({one.folder: one for one in plan.packages.values()}.values())
+        profile, state_folder = plan.device, plan.state_folder
+    else:
+        check_installation()
+        state_folder = default_state_folder()
+        packages = load_shipped_packages(state_folder)
+        profile = load_profile(device or "auto", Path("--device"))
+    if device is not None:
+        profile = load_profile(device, Path("--device"))
+    console = Console(stderr=True)
+    with console.status("") as status:
+        result = survey.survey(packages, profile, state_folder, fresh=fresh, note=status.update)
+    if as_json:
+        typer.echo(json.dumps(survey.as_json(result), indent=2))
+        return
+    for line in survey.summary(result):
+        typer.echo(line)
+    out = Console()
+    for table in survey.as_tables(result):
+        out.print(table)
+
+
+@app.command()
 def schema(
     what: Annotated[str, typer.Argument(help="config, device or model.")] = "config",
 ) -> None:
     """Print the JSON Schema of a file, with which an editor completes and checks it."""
     from pydantic import BaseModel
 
-    from edgeai.config import Config, Device
+    from edgeai.config import Config
+    from edgeai.deviceconfig import Device
     from edgeai.package import Manifest
 
     models: dict[str, type[BaseModel]] = {
@@ -219,7 +277,8 @@ def replay(
     from edgeai.engine import Engine
     from edgeai.metrics import Metrics
     from edgeai.replay import FileSink, FileSource, TableOptions
-    from edgeai.runtime import build_pipelines, reset_prefix
+    from edgeai.runtime import build_pipelines, close_sessions, reset_prefix, settle
+    from edgeai.watch import Watch
 
     _log_to_stderr(log_level)
     if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:
@@ -233,10 +292,15 @@ def replay(
     options = TableOptions(pipeline, asset, asset_column, time_column, time_unit, delimiter)
     source = FileSource(files, pipelines, plan.config.limits, metrics, options)
     with ExitStack() as stack:
+        stack.callback(close_sessions, pipelines)
+        settle(pipelines)
         target = _open(stack, output)
         sink = FileSink(target, _open(stack, alarms) if alarms is not None else None)
         prefix = reset_prefix(plan.config.node)
-        engine = Engine(pipelines, source, sink, metrics, reset_prefix=prefix, clock_ns=None)
+        watch = Watch.over(pipelines, metrics, plan.config.node, topic="")
+        engine = Engine(
+            pipelines, source, sink, metrics, reset_prefix=prefix, clock_ns=None, watch=watch
+        )
         advance = _progress(stack, source.total_bytes)
         while not source.exhausted:
             engine.turn(0)
@@ -254,28 +318,156 @@ def train(
         Path | None, typer.Option(help="Folder of the package; default: the recipe's.")
     ] = None,
 ) -> None:
-    """Train a model package from its recipe (needs the extra `train`)."""
+    """Train what a recipe asks for: a package, or a reference problem (extra `train`)."""
     from rich.console import Console
+
+    from edgeai.training.kinds import train_recipe
+
+    with _stages(Console(stderr=True)) as show:
+        made = train_recipe(recipe, output, show)
+    typer.echo(made)
+
+
+@contextmanager
+def _stages(console: Any) -> Iterator[Callable[..., None]]:
+    """Show a progress bar for each stage; give the function that moves them."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from edgeai.training import train as train_package
-
-    console = Console(stderr=True)
     columns = TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bar:
-        tasks: dict[str, Any] = {}
+    bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=console)
+    tasks: dict[str, Any] = {}
 
-        def show(stage: str, done: int, total: int, note: str = "") -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, note=note)
-            bar.update(tasks[stage], completed=done, total=total, note=note)
+    def show(stage: str, done: int, total: int, note: str = "") -> None:
+        bar.start()  # not before there is something to show: a refusal is lines of its own
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total, note=note)
+        bar.update(tasks[stage], completed=done, total=total, note=note)
 
-        report = train_package(recipe, output, show)
-    manifest = report.package.manifest
-    typer.echo(
-        f"{manifest.name} {manifest.version}: threshold {manifest.threshold.value:g}, "
-        f"{report.seconds:.0f} s, in {report.package.folder}"
-    )
+    try:
+        yield show
+    finally:
+        if tasks:
+            bar.stop()
+
+
+@app.command("quantize")
+def quantize_command(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of a model package.")],
+    to: Annotated[str, typer.Option(help="fp16 or int8.")] = "int8",
+    windows: Annotated[
+        str, typer.Option(help="An .npz file with `window` (N, W, C), or golden.")
+    ] = "golden",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of a new package; default: into PACKAGE.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Relative; default 0.005 for fp16, 0.05 for int8.")
+    ] = None,
+    allow_int8_residual: Annotated[
+        bool, typer.Option("--allow-int8-residual", help="Make int8 of a physics-informed model.")
+    ] = False,
+) -> None:
+    """Add an fp16 or int8 variant to a model package, and say what it costs."""
+    from rich.console import Console
+
+    from edgeai.paths import default_state_folder
+    from edgeai.quantize import quantize
+
+    if to not in {"fp16", "int8"}:
+        raise typer.BadParameter("--to must be fp16 or int8")
+    with _stages(Console(stderr=True)) as show:
+        report = quantize(
+            package,
+            "fp16" if to == "fp16" else "int8",
+            state_folder=default_state_folder(),
+            windows=None if windows == "golden" else Path(windows),
+            output=output,
+            tolerance=tolerance,
+            allow_int8_residual=allow_int8_residual,
+            progress=show,
+        )
+    for line in report.lines():
+        typer.echo(line)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    what: Annotated[str, typer.Argument(help="pinn: the physics-informed reference problems.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the public data; default: beside the checkout.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Print what stored models reach, published beside measured; exit code 1 if short of it."""
+    from rich.console import Console
+
+    from edgeai.training.pinn.evaluate import evaluate_pinn, identifiability
+    from edgeai.training.pinn.show import figures_table
+
+    if what != "pinn":
+        raise typer.BadParameter("must be pinn")
+    with _stages(Console(stderr=True)) as show:
+        figures = evaluate_pinn(data, show)
+    missed = [figure for figure in figures if figure.judged and not figure.met]
+    notes = identifiability(data)
+    if as_json:
+        found = [figure.as_json() for figure in figures]
+        typer.echo(json.dumps({"figures": found, "notes": notes, "missed": len(missed)}, indent=2))
+    else:
+        Console(width=None if sys.stdout.isatty() else 160).print(figures_table(figures))
+        for line in [*notes, f"{len(missed)} targets missed"]:
+            typer.echo(line)
+    if missed:
+        raise typer.Exit(1)
+
+
+@app.command("export")
+def export_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE.PY", help="Your network and equation.")],
+    output: Annotated[Path, typer.Option(help="The ONNX file.")],
+    opset: Annotated[int, typer.Option(help="13 to 18.", min=13, max=18)] = 17,
+) -> None:
+    """Write your own torch network and equation as ONNX: field, parameters, residual (see docs)."""
+    from edgeai.training.extra import library
+
+    library("torch", "edgeai export")
+    from edgeai.training.pinn.own import export_own, load_own
+
+    _keep_inputs([file], [output])
+    model = load_own(file)
+    made = export_own(model, output.stem, opset)
+    with ExitStack() as stack:
+        _open(stack, output).write(made.model.SerializeToString(deterministic=True))
+    typer.echo(f"{output}: {made.nodes} operators, opset {opset}, batch symbolic")
+    for item in model.outputs():
+        agreement = f"agrees with float64 within {made.errors[item['name']]:.1e}"
+        typer.echo(f"  {item['name']} [{item['unit']}]: {item['meaning']}; {agreement}")
+
+
+@app.command("report")
+def report_command(
+    package: Annotated[
+        str, typer.Argument(metavar="PACKAGE", help="A model's folder, or a shipped model's name.")
+    ],
+    recording: Annotated[
+        Path, typer.Option("--input", help="CSV, Parquet or JSON lines with the model's signals.")
+    ],
+    output: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    time_column: Annotated[str, typer.Option(help="Of a table, ms.")] = "timestamp",
+) -> None:
+    """Write what a model says of a recording as one HTML page: field, estimates, alarms."""
+    from edgeai.paths import shipped
+    from edgeai.training.report import tell
+    from edgeai.training.reportpage import page
+
+    folder = Path(package)
+    if not folder.exists():
+        folder = shipped("models") / package
+    _keep_inputs([recording], [output])
+    told = tell(folder, recording, time_column)
+    with ExitStack() as stack:
+        _open(stack, output).write(page(told).encode())
+    typer.echo(f"{output}: {len(told.at)} windows, {len(told.alarms)} alarms")
 
 
 def _keep_inputs(inputs: list[Path], outputs: list[Path | None]) -> None:

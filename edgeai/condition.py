@@ -39,6 +39,8 @@ class Conditioner:
         self._scale = np.array(scale, np.float64)
         self._offset = np.array(offset, np.float64)
         self._plain = bool((self._scale == 1).all() and (self._offset == 0).all())
+        self.takes: type[np.floating[Any]] = np.float32 if self._plain else np.float64
+        """What raw values are best given as: what needs no arithmetic, rounded to float32."""
         limits = np.array([(-np.inf, np.inf) if r is None else r for r in ranges], np.float64)
         # Bounds that float32 holds, so that infinity is never inside.
         limits = np.clip(limits, -LARGEST, LARGEST).astype(np.float32)  # (C, 2)

@@ -1,4 +1,4 @@
-"""The configuration: one YAML file of a node, and one of each kind of device.
+"""The configuration: one YAML file of a node; a kind of device is in `deviceconfig`.
 
 Every model is strict (an unknown key is an error) and frozen, every number carries its unit in its
 name. `load_config` reads no network and no model; what needs the model package is in `check.py`.
@@ -142,6 +142,15 @@ class Limits(Strict):
     streams: int = Field(10_000, ge=1, description="Streams of one pipeline.")
     batch_windows: int = Field(1024, ge=1, le=65536, description="Windows in one session call.")
     outgoing_messages: int = Field(10_000, ge=1, description="Publications waiting for the broker.")
+    turn_interval_seconds: float = Field(
+        0.002, ge=0, le=1, description="Under load a turn waits up to so long for more messages."
+    )
+    defer_seconds: float = Field(
+        0.05,
+        ge=0,
+        le=10,
+        description="How long a QoS 0 message with which no window is due may wait to be read.",
+    )
 
 
 class QualityField(Strict):
@@ -374,23 +383,6 @@ class Config(Strict):
         return self
 
 
-class CpuProvider(Strict):
-    """ONNX Runtime's CPU execution provider."""
-
-    provider: Literal["cpu"]
-    threads: int = Field(1, ge=1, le=256, description="Intra-op threads.")
-
-
-class Device(Strict):
-    """A kind of machine: which execution providers, in which order."""
-
-    description: str
-    policy: Literal["prefer"] = Field("prefer", description="`prefer`: the first that passes.")
-    candidates: list[CpuProvider] = Field(
-        min_length=1, max_length=1, description="One so far: a second would never be tried."
-    )
-
-
 def find_config(name: str) -> Path:
     """Return a config file: a path, or the name of a shipped one."""
     path = Path(name)
@@ -416,8 +408,3 @@ def load_config(path: Path) -> Config:
                     if key in FILE_KEYS and isinstance(value, str):
                         section[key] = str(path.parent / value)
     return validate(Config, data, str(path))
-
-
-def load_device(path: Path) -> Device:
-    """Read and validate a device profile; ConfigError names every problem found."""
-    return validate(Device, read_yaml(path), str(path))

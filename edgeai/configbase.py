@@ -5,6 +5,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FieldPath = list[str | int]
+Precision = Literal["fp32", "fp16", "int8"]
+"""Of a graph, or of the arithmetic of a device; bfloat16 is none that edgeai serves."""
 
 
 class Strict(BaseModel):

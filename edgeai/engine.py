@@ -10,7 +10,7 @@ Live and replayed input go through this same code; only the source and the sink 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
 from typing import Protocol
@@ -18,20 +18,25 @@ from typing import Protocol
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET, UnsetType
 
 from edgeai import topics
+from edgeai.diagnosis import diagnose
 from edgeai.errors import DecodeError
 from edgeai.judge import quality_of
 from edgeai.metrics import AssetState, Metrics, pour
 from edgeai.payload import Row
 from edgeai.pipeline import Pipeline, StreamState
 from edgeai.prediction import Prediction, Transition, largest_contributions
-from edgeai.records import AlarmState, Message, Publication
+from edgeai.records import AT_ONCE, AlarmState, Diagnosis, Due, Message, Publication
+from edgeai.watch import Watch
 
 log = logging.getLogger("edgeai.engine")
 
 MAX_ROUTES = 200_000
 FEW_ROWS = 4
+STREAMS_PER_SURVEYED_MESSAGE = 8
+"""So seldom are all streams looked at that looking costs a message this many streams."""
 SECOND_NS = 1_000_000_000
 
 Route = tuple[Pipeline, StreamState | None, str | None, Callable[[bytes], Row] | None]
@@ -42,8 +47,11 @@ decoder in the layout `row`. No stream: refused, and the third says why."""
 class Source(Protocol):
     """Where messages come from: a broker or a file."""
 
-    def receive(self, timeout_seconds: float) -> list[Message]:
-        """Return what has arrived, waiting for the first at most so long."""
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
+        """Return what has arrived, waiting for the first at most so long.
+
+        Messages with which no window is due may be left for later.
+        """
 
     def commit(self) -> None:
         """Acknowledge everything that `receive` has returned."""
@@ -69,6 +77,7 @@ class Engine:
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
         pour_seconds: float = 0.0,
+        watch: Watch | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -81,11 +90,13 @@ class Engine:
             clock_ns: Now, to measure end-to-end time; None in a replay, where it means nothing.
             pour_seconds: How long counts may wait before the metrics show them, while there is
                 input; what is counted is poured at once when there is none.
+            watch: Looks after the accelerators; None: there are none.
         """
         self.pipelines = pipelines
         self._source = source
         self._sink = sink
         self._metrics = metrics
+        self._watch = watch
         self._reset_prefix = reset_prefix
         self._clock_ns = clock_ns
         self._routes: dict[str, list[Route]] = {}
@@ -94,21 +105,47 @@ class Engine:
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
         self.predicted = 0
+        self._due = AT_ONCE
+        """As of when the streams were last looked at: then, and after so many messages."""
+        self._due_since = 0.0
+        self._due_from = 0
+        self._next_survey = 0
         self._pour_seconds = pour_seconds
         self._pour_due = 0.0
         self._poured_messages = 0
         self._last_received_ns = 0
+        for pipeline in pipelines:
+            pipeline.take_window = partial(self._take_window, pipeline)
         metrics.watch_assets(self.asset_states)
 
     # ------------------------------------------------------------------------------------ the turn
 
+    def _when_due(self) -> Due:
+        """Return when, from here on, the next window can be due.
+
+        All streams are looked at now and then; in between the answer only comes nearer.
+        """
+        taken = self.received - self._due_from
+        if self._due.messages <= taken + 1 and self.received >= self._next_survey:
+            streams = sum([len(pipeline.streams) for pipeline in self.pipelines])
+            self._next_survey = self.received + 1 + streams // STREAMS_PER_SURVEYED_MESSAGE
+            self._due_from, self._due_since = self.received, self.last_turn_monotonic
+            found = [pipeline.due() for pipeline in self.pipelines]
+            self._due = Due(*map(min, zip(*found, strict=True))) if found else AT_ONCE
+            return self._due
+        passed = self.last_turn_monotonic - self._due_since
+        messages, usual_messages, seconds = self._due
+        return Due(max(1, messages - taken), max(1, usual_messages - taken), seconds - passed)
+
     def turn(self, timeout_seconds: float) -> int:
         """Run one turn and return how many messages it took."""
-        messages = self._source.receive(timeout_seconds)
+        messages = self._source.receive(timeout_seconds, self._when_due())
         started = time.perf_counter()
         self._decode(messages)
         for pipeline in self.pipelines:
             self._serve(pipeline)
+        if self._watch is not None:
+            self._outgoing += self._watch.tend()
         self._publish_and_commit()
         self._count(messages, time.perf_counter() - started)
         return len(messages)
@@ -117,7 +154,7 @@ class Engine:
         """Give out what still waits for late samples: the input ends here."""
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
-                state.stream.flush(partial(self._take_window, pipeline, state))
+                state.stream.flush(state.emit)
             self._infer_and_judge(pipeline)
         self._publish_and_commit()
         self._count([], 0.0)
@@ -222,7 +259,7 @@ class Engine:
 
     def _window_frames(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
         for state in touched:
-            emit = partial(self._take_window, pipeline, state)
+            emit = state.emit
             frames, state.frames = state.frames, []
             pipeline.messages += len(frames)
             for received_ns, frame in frames:
@@ -253,17 +290,22 @@ class Engine:
             if not touched:
                 return
         values = chain.from_iterable(chain.from_iterable(state.rows for state in touched))
-        raw = np.fromiter(values, np.float64, total * channels).reshape(total, channels)
+        kind = pipeline.conditioner.takes
+        with np.errstate(over="ignore"):  # 1e300 becomes infinite
+            raw = np.fromiter(values, kind, total * channels).reshape(total, channels)
         done = pipeline.conditioner.rows(raw)
+        plain = done.invalid is None and done.doubtful is None and done.dropped is None
+        flat = done.values.reshape(-1).data
         if done.invalid is not None:
             pipeline.invalid["missing"] += int(np.isnan(raw).sum())
         start = 0
         for state in touched:
-            end = start + len(state.rows)
+            begin, start = start, start + len(state.rows)
             times, state.times = state.times, []
             state.rows = []
-            part = slice(start, end)
-            start = end
+            if plain and state.stream.push_few(times, flat, begin, start, state.emit):
+                continue
+            part = slice(begin, start)
             rows = done.values[part]
             invalid = None if done.invalid is None else done.invalid[part]
             doubtful = None if done.doubtful is None else done.doubtful[part]
@@ -275,8 +317,7 @@ class Engine:
                 invalid = None if invalid is None else invalid[keep]
                 if not times:
                     continue
-            emit = partial(self._take_window, pipeline, state)
-            state.stream.push_rows(times, rows, invalid, doubtful, emit)
+            state.stream.push_rows(times, rows, invalid, doubtful, state.emit)
 
     def _push_few(self, pipeline: Pipeline, state: StreamState) -> bool:
         """Take a handful of samples one by one, if there is nothing special about any of them.
@@ -287,8 +328,7 @@ class Engine:
         rows = [pipeline.conditioner.one(values) for values in state.rows]
         if None in rows:
             return False
-        emit = partial(self._take_window, pipeline, state)
-        if not state.stream.push_few(state.times, rows, emit):
+        if not state.stream.push_singly(state.times, rows, state.emit):
             return False
         state.times, state.rows = [], []
         return True
@@ -303,9 +343,8 @@ class Engine:
         values = iter(done.values[:, 0].tolist())
         flags = repeat(False) if done.doubtful is None else iter(done.doubtful.tolist())
         for state in touched:
-            emit = partial(self._take_window, pipeline, state)
             for time_ns, channel, _ in state.tags:
-                state.stream.push_tag(time_ns, channel, next(values), next(flags), emit)
+                state.stream.push_tag(time_ns, channel, next(values), next(flags), state.emit)
             state.tags = []
 
     def _take_window(  # noqa: PLR0917  called as `Emit`
@@ -331,7 +370,8 @@ class Engine:
             return
         started = time.perf_counter()
         outputs = pipeline.session.run(batch.windows, count)
-        pipeline.metrics.inference.observe(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        pipeline.metrics.inference[pipeline.session.provider].observe(seconds)
         pipeline.metrics.batch.observe(count)
         self.predicted += count
         pipeline.last_prediction = time.time()
@@ -350,10 +390,15 @@ class Engine:
             tops = largest_contributions(
                 outputs.pop(manifest.contribution), pipeline.signals, pipeline.config.publish.top
             )
-        extras = [(name, pipeline.units[name], values.tolist()) for name, values in outputs.items()]
+        extras = [(name, unit, outputs[name].tolist()) for name, unit in pipeline.published]
         threshold = pipeline.rule.threshold
+        diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
+        if manifest.evidence is not None:
+            evidence = outputs[manifest.evidence]
+            diagnoses = diagnose(evidence, scores, threshold, manifest.diagnosis)
         max_ratio = pipeline.config.stream.max_invalid_ratio
         now_ns = self._clock_ns() if self._clock_ns is not None else None
+        session = pipeline.session
         for index, (state, time_ns) in enumerate(zip(batch.states, batch.times, strict=True)):
             score = scores[index]
             quality = quality_of(
@@ -373,9 +418,11 @@ class Engine:
             pipeline.predictions[quality] += 1
             prediction = Prediction(
                 time_ns, state.key, manifest.name, manifest.version, score, threshold, alarm.state,
-                quality, pipeline.session.provider, f"{state.id_prefix}{time_ns}",
+                quality, session.provider, session.requested, session.reason,
+                f"{state.id_prefix}{time_ns}",
                 {name: {"value": values[index], "unit": unit} for name, unit, values in extras},
                 tops[index],
+                diagnoses[index],
             )  # fmt: skip
             self._outgoing.append(
                 Publication(

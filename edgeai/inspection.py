@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from edgeai.configbase import Precision
 from edgeai.errors import ModelError
 from edgeai.graphfacts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
 from edgeai.package import MAX_OPSET, Manifest, Package
@@ -35,21 +36,24 @@ NUMBERS = frozenset({"float32", "double", "float16", "int32", "int64"})
 
 
 def inspect_packages(packages: list[Package], state_folder: Path) -> list[ModelError]:
-    """Return, for each package whose graph breaks a rule, the file, the rule and the value.
+    """Return, for each graph that breaks a rule, the file, the rule and the value.
 
-    Graphs not seen before are read by children, as many at a time as there are cores.
+    Every variant of a package is held to the same rules. Graphs not seen before are read by
+    children, as many at a time as there are cores.
     """
 
-    def inspect(package: Package) -> ModelError | None:
+    def inspect(graph: tuple[Package, Precision]) -> ModelError | None:
+        package, precision = graph
         try:
-            facts = _cached_facts(package, state_folder)
-            check_facts(facts, package.manifest, str(package.graph))
+            facts = _cached_facts(package, precision, state_folder)
+            check_facts(facts, package.manifest, str(package.variant(precision)))
         except ModelError as error:
             return error
         return None
 
+    graphs = [(package, precision) for package in packages for precision in package.variants]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [error for error in pool.map(inspect, packages) if error is not None]
+        return [error for error in pool.map(inspect, graphs) if error is not None]
 
 
 def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
@@ -121,7 +125,14 @@ def _check_run_shapes(
     """Hold the shapes that two windows gave against the roles of the outputs."""
     if facts["run_shapes"] is None:
         return
-    wanted = {"score": [2], "contribution": [2, len(manifest.signals)]}
+    wanted = {
+        "score": [2],
+        "contribution": [2, len(manifest.signals)],
+        "residual": [2],
+        "domain": [2],
+        "interval": [2, 2],
+        "evidence": [2, len(manifest.diagnosis)],
+    }
     for output in manifest.outputs:
         actual = facts["run_shapes"][output.name]
         if actual[:1] != [2] or actual != wanted.get(output.role, actual):
@@ -129,19 +140,21 @@ def _check_run_shapes(
             refuse(rule, tuple(actual))
 
 
-def _cached_facts(package: Package, state_folder: Path) -> dict[str, Any]:
+def _cached_facts(package: Package, precision: Precision, state_folder: Path) -> dict[str, Any]:
     manifest = package.manifest
+    graph = package.variant(precision)
+    graph_hash = manifest.files[graph.name]
     shape = f"{manifest.window.length}x{len(manifest.signals)}"
     versions = f"{version('onnx')}-{version('onnxruntime')}-{FACTS_VERSION}"
     allowed = "control-flow" if manifest.onnx.control_flow else "plain"
-    cache = state_folder / "inspection" / f"{package.graph_hash}-{shape}-{allowed}-{versions}.json"
+    cache = state_folder / "inspection" / f"{graph_hash}-{shape}-{allowed}-{versions}.json"
     with contextlib.suppress(OSError, ValueError):
         facts = json.loads(cache.read_text(encoding="utf-8"))
         if isinstance(facts, dict) and (
             isinstance(facts.get("error"), str) or facts.keys() >= FACTS
         ):
             return facts
-    facts = _facts_from_child(package.graph, shape, allowed)
+    facts = _facts_from_child(graph, shape, allowed)
     # A cache that cannot be written (a read-only root) costs a second at the next start.
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)

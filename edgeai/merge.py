@@ -152,6 +152,8 @@ def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             known["assets"] += pipeline["assets"]
             if pipeline["provider"] not in known["provider"].split(", "):
                 known["provider"] += f", {pipeline['provider']}"
+            if pipeline["reason"] not in known["reason"]:
+                known["reason"] += f"{', ' if known['reason'] else ''}{pipeline['reason']}"
     for pipeline in merged.values():
         pipeline["assets"] = sorted(pipeline["assets"], key=lambda asset: str(asset["asset"]))
         del pipeline["assets"][MAX_SHOWN_ASSETS:]

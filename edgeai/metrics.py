@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
-from edgeai.histogram import Histogram
+from edgeai.histogram import Buckets, Histogram
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of no use here
 
@@ -145,6 +145,31 @@ class Metrics:
             "Time of a window's last sample, as its sender says, to publication.",
             ["pipeline"], buckets=LATENCY_BUCKETS, registry=registry,
         )  # fmt: skip
+        self.failovers = Counter(
+            "edgeai_failovers",
+            "Outages of an accelerator, in which the CPU computes.",
+            ["pipeline", "cause"],
+            registry=registry,
+        )
+        self.readmissions = Counter(
+            "edgeai_readmissions",
+            "Outages that ended: restarted, tested, computing again.",
+            ["pipeline"],
+            registry=registry,
+        )
+        self.parity_failures = Counter(
+            "edgeai_parity_failures",
+            "Times an accelerator got the golden windows wrong.",
+            ["pipeline"],
+            registry=registry,
+        )
+        self.degraded = Gauge(
+            "edgeai_degraded",
+            "1 while the CPU computes for an accelerator that failed.",
+            ["pipeline"],
+            registry=registry,
+        )
+        self._session_labels: dict[str, tuple[str, ...]] = {}
         self._session_info = Gauge(
             "edgeai_session_info",
             "1; which provider computes a pipeline, which was asked for, and why it differs.",
@@ -159,8 +184,13 @@ class Metrics:
     def session_info(
         self, pipeline: str, model: str, version: str, *, provider: str, requested: str, reason: str
     ) -> None:
-        """State what computes a pipeline."""
-        self._session_info.labels(pipeline, model, version, provider, requested, reason).set(1)
+        """State what computes a pipeline, in place of what did before."""
+        labels = (pipeline, model, version, provider, requested, reason)
+        before = self._session_labels.get(pipeline, labels)
+        if before != labels:
+            self._session_info.remove(*before)
+        self._session_labels[pipeline] = labels
+        self._session_info.labels(*labels).set(1)
 
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
         """Export score and alarm state of assets, read when Prometheus asks."""
@@ -177,7 +207,9 @@ class PipelineMetrics:
     def __init__(self, metrics: Metrics, pipeline: str, model: str, provider: str) -> None:
 
         self.messages = metrics._messages.labels(pipeline)
-        self.inference = metrics._inference.labels(model, provider)
+        self.inference = _ByProvider(metrics._inference, model)
+        """By the provider that computed."""
+        self.inference[provider]
         self.batch = metrics._batch.labels(model)
         self.end_to_end = metrics._end_to_end.labels(pipeline)
         self.not_finite = metrics._not_finite.labels(pipeline)
@@ -191,6 +223,19 @@ class PipelineMetrics:
             name: metrics._predictions.labels(pipeline, name)
             for name in ("good", "uncertain", "bad")
         }
+
+
+class _ByProvider(dict[str, Buckets]):
+    """The calls of a model by provider, each made when it is first asked for."""
+
+    def __init__(self, histogram: Histogram, model: str) -> None:
+        super().__init__()
+        self._histogram = histogram
+        self._model = model
+
+    def __missing__(self, provider: str) -> Buckets:
+        found = self[provider] = self._histogram.labels(self._model, provider)
+        return found
 
 
 class WorkerMetrics:

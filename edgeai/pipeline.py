@@ -1,8 +1,9 @@
 """The state of one pipeline: a model on a subscription, and the streams it has seen."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,10 @@ from edgeai.errors import DecodeError
 from edgeai.frames import Decode, Frame, compile_frame
 from edgeai.judge import Alarm, alarm_rule
 from edgeai.metrics import Metrics
-from edgeai.package import Package
+from edgeai.package import UNPUBLISHED, Package
 from edgeai.payload import RowDecoder, TagDecoder
-from edgeai.records import Quality
-from edgeai.ring import StreamSettings
+from edgeai.records import AT_ONCE, Due, Quality
+from edgeai.ring import RATE_TOLERANCE, Emit, Floats, Ring, StreamSettings
 from edgeai.session import Session, batch_capacity, padded_capacity
 from edgeai.share import Share
 from edgeai.stream import Stream
@@ -29,19 +30,31 @@ GAP_PERIODS = 5
 SEQUENCE_WRAP = 2**32
 
 
+TakeWindow = Callable[["StreamState", Floats, int, int, bool], None]
+"""What takes the windows of any stream: `Emit` with the stream before it."""
+
+
 class StreamState:
     """One stream of a pipeline with its alarm, its topics, and the samples of this turn."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "frames", "id_prefix", "key", "quality", "rows", "score",
+        "alarm", "alarm_topic", "emit", "frames", "id_prefix", "key", "quality", "rows", "score",
         "sequence", "stream", "tags", "time_ns", "times", "topic",
     )  # fmt: skip
 
-    def __init__(
-        self, key: str, stream: Stream, alarm: Alarm, topic: str, alarm_topic: str
+    def __init__(  # noqa: PLR0917  what it is made of
+        self,
+        key: str,
+        stream: Stream,
+        alarm: Alarm,
+        topic: str,
+        alarm_topic: str,
+        take_window: TakeWindow,
     ) -> None:
         self.key = key
         self.stream = stream
+        self.emit: Emit = partial(take_window, self)
+        """Where its stream's windows go; made once, not once a turn."""
         self.alarm = alarm
         self.topic = topic
         self.alarm_topic = alarm_topic
@@ -147,6 +160,10 @@ class Pipeline:
         self.conditioner = _conditioner(chosen, package)
         self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
         self.streams: dict[str, StreamState] = {}
+        self._rings: list[Ring] = []
+        """Of all streams."""
+        self.take_window: TakeWindow = _nobody
+        """The engine's."""
         self.touched: dict[StreamState, None] = {}
         """The streams with samples in this turn, in the order of their first."""
         self.drops: Counter[str] = Counter()
@@ -160,13 +177,40 @@ class Pipeline:
         self.settings = _stream_settings(chosen, package)
         length, channels = self.settings.length, self.settings.channels
         self.window_values = length * channels
+        self._may_release_several = (
+            self.row_decoder is None
+            or chosen.source.time is None
+            or self.settings.align is not None
+            or self.settings.lateness_ns > 0
+        )
         capacity = batch_capacity(config.limits.batch_windows, length, channels)
         self.batch = Batch(capacity, length, channels)
         self.outputs = [output.name for output in manifest.outputs]
-        self.units = {output.name: output.unit for output in manifest.outputs}
+        judged = {manifest.score, manifest.contribution}
+        self.published = [
+            (output.name, output.unit)
+            for output in manifest.outputs
+            if output.name not in judged and output.role not in UNPUBLISHED
+        ]
         self._max_streams = config.limits.streams
         self._node = config.node
         self._share = share or Share()
+
+    def due(self) -> Due:
+        """Return when, from here on, the next window can be due.
+
+        One message brings each stream one sample at most. Samples that take their time from their
+        arrival must not wait, nor those of which one releases others (reordering, alignment), nor
+        blocks.
+        """
+        if self._may_release_several:
+            return AT_ONCE
+        # A stream that is new, or begins anew, needs a whole window.
+        samples = min([self.settings.length, *[ring.due_in for ring in self._rings]])
+        usual = (samples - 1) * max(1, len(self._rings)) + 1
+        # The first of them may come at any moment.
+        seconds = (samples - 1) * (self.settings.period_ns or 0) / NS / RATE_TOLERANCE
+        return Due(samples, usual, seconds)
 
     def drop(self, reason: str) -> None:
         """Count a message of this pipeline from which no sample was taken."""
@@ -215,11 +259,19 @@ class Pipeline:
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
         stream = Stream(key, self.settings, self.drops, self.resets)
-        state = StreamState(key, stream, Alarm(self.rule), topic, alarm_topic)
+        alarm = Alarm(self.rule)
+        state = StreamState(key, stream, alarm, topic, alarm_topic, self.take_window)
         state.id_prefix = f"{self.name}/{key}:"
         self.streams[key] = state
+        self._rings.append(stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
+
+
+def _nobody(*_window: object) -> None:
+    """Take the windows of a pipeline without an engine."""
+    msg = "the pipeline has no engine"
+    raise RuntimeError(msg)
 
 
 def _tag(config: PipelineConfig, name: str) -> str:

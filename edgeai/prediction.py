@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.records import AlarmState, Quality
+from edgeai.records import AlarmState, Diagnosis, Quality
 
 FEW_SIGNALS = 64
 
@@ -25,10 +25,16 @@ class Prediction(msgspec.Struct):
     alarm: AlarmState
     quality: Quality
     provider: str
+    """Who computed it."""
+    requested: str
+    reason: str
+    """Why it is not who was asked for; empty when it is."""
     id: str
     """The same for a window whenever it is computed: a consumer can drop a redelivery."""
     outputs: dict[str, dict[str, Any]]
     top: list[tuple[str, float]]
+    diagnosis: Diagnosis | None | msgspec.UnsetType = msgspec.UNSET
+    """None when the window is normal; left out for a model that gives no evidence."""
 
 
 class Transition(msgspec.Struct):
@@ -46,6 +52,24 @@ class Transition(msgspec.Struct):
     top: list[tuple[str, float]]
     id: str
     """With the state: a reset has the time of the last sample, as the transition before it may."""
+
+
+class ProviderEvent(msgspec.Struct):
+    """What is published when an accelerator fails, comes back, or is given up for a while."""
+
+    timestamp: int
+    """When it was noticed, nanoseconds since 1970, UTC."""
+    node: str
+    event: str
+    """`degraded`, `readmitted` or `breaker_open`."""
+    pipelines: list[str]
+    model: str
+    provider: str
+    """Who computes from here on."""
+    requested: str
+    cause: str
+    detail: str
+    id: str
 
 
 def largest_contributions(

@@ -1,6 +1,6 @@
 """The records that travel between the rooms."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
@@ -24,3 +24,26 @@ class Publication(NamedTuple):
     payload: bytes
     qos: int
     retain: bool
+
+
+class Diagnosis(TypedDict):
+    """What an abnormal window is due to: the kind with the largest evidence, as it is published."""
+
+    kind: str
+    cause: Literal["sensor", "physics", "domain"]
+    evidence: float
+
+
+class Due(NamedTuple):
+    """When the next window can be due: until then nothing is lost by reading later."""
+
+    messages: int
+    """Not before so many messages, whoever sends them."""
+    usual_messages: int
+    """Not before so many, when every sender keeps to its sample rate."""
+    seconds: float
+    """Nor before so much time, when every sender keeps to its sample rate."""
+
+
+AT_ONCE = Due(1, 1, 0.0)
+"""The next message may complete a window."""

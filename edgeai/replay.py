@@ -27,7 +27,7 @@ from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.metrics import Metrics
 from edgeai.payload import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.pipeline import Pipeline
-from edgeai.records import Message, Publication
+from edgeai.records import AT_ONCE, Due, Message, Publication
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -94,7 +94,7 @@ class FileSource:
                 here = self._file.tell()
         return self._done_bytes + here
 
-    def receive(self, timeout_seconds: float) -> list[Message]:  # noqa: ARG002  never waits
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:  # noqa: ARG002  never waits
         """Return the next messages, up to the bounds of a turn; empty at the end of the files."""
         taken: list[Message] = []
         size = 0

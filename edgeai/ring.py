@@ -1,5 +1,7 @@
 """The newest samples of one stream, contiguous in memory, and the windows that are due."""
 
+import struct
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -42,8 +44,8 @@ class Ring:
     """The newest samples of a stream and the windows that are due. (W, C) float32."""
 
     __slots__ = (
-        "_doubtful", "_due_in", "_end", "_flagged", "_nominal_ns", "_rows", "_settings",
-        "_substituted", "_times",
+        "_doubtful", "_end", "_flagged", "_flat", "_nominal_ns", "_pack_into", "_rows",
+        "_settings", "_starts", "_substituted", "_to_start", "due_in",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings) -> None:
@@ -52,17 +54,31 @@ class Ring:
         self._nominal_ns = (settings.length - 1) * (settings.period_ns or 0)
         """Time that a window spans at the model's rate; 0 where there is no rate to hold it to."""
         self._rows = np.zeros((capacity, settings.channels), np.float32)
-        self._times = np.zeros(capacity, np.int64)
+        self._flat = self._rows.reshape(-1).data
+        """The same memory: for a few values a quarter of the price of an array's assignment."""
+        self._pack_into = struct.Struct(f"{settings.channels}f").pack_into
         self._substituted = np.zeros(capacity, np.int32)
         self._doubtful = np.zeros(capacity, np.bool_)
+        self._starts: deque[int] = deque()
+        """Times of the first samples of windows that are not complete yet."""
         self.clear()
 
     def clear(self) -> None:
         """Empty the ring: the next window needs W new samples."""
         self._end = 0
-        self._due_in = self._settings.length
+        self.due_in = self._settings.length
+        """Samples until the next window is complete."""
+        self._to_start = 0
+        """Samples before the next one with which a window begins."""
+        self._starts.clear()
         self._flagged = 0
         """For how many more samples a window may still hold a flagged one."""
+
+    @property
+    def newest(self) -> Floats:
+        """The last sample that was kept, (C,), a view."""
+        newest: Floats = self._rows[self._end - 1]
+        return newest
 
     def push(
         self,
@@ -81,15 +97,15 @@ class Ring:
             doubtful: (n,) whether a value is outside its range; None: none is.
             emit: Called with a view that is valid during the call only.
         """
+        total = len(times)
+        flagged = substituted is not None or doubtful is not None
         length = self._settings.length
         hop = self._settings.hop
-        flagged = substituted is not None or doubtful is not None
         if flagged and not self._flagged:  # what the arrays hold of before is out of date
             self._substituted[:] = 0
             self._doubtful[:] = False
-        total = len(times)
         taken = 0
-        if hop == length == self._due_in and not flagged:
+        if hop == length == self.due_in and not flagged:
             # Windows that share no sample and lie whole in the block need no ring.
             while total - taken >= length:
                 end = taken + length
@@ -99,11 +115,9 @@ class Ring:
         while taken < total:
             if self._end == len(self._rows):
                 self._move_to_front(length - 1)
-            count = min(total - taken, self._due_in, len(self._rows) - self._end)
+            count = min(total - taken, self.due_in, len(self._rows) - self._end)
             end = self._end + count
             self._rows[self._end : end] = rows[taken : taken + count]
-            if self._nominal_ns:
-                self._times[self._end : end] = times[taken : taken + count]
             if flagged or self._flagged:
                 place = slice(self._end, end)
                 block = slice(taken, taken + count)
@@ -112,40 +126,80 @@ class Ring:
                 self._flagged = length + count if flagged else self._flagged
             self._end = end
             taken += count
-            self._due_in -= count
-            if self._due_in == 0:
-                self._due_in = hop
-                self._emit(end, int(times[taken - 1]), emit)
+            self.due_in -= count
+            self._to_start -= count
+            if self._to_start < 0:
+                self._note_starts(times, taken)
+            if self.due_in == 0:
+                self.due_in = hop
+                self._emit(int(times[taken - 1]), emit)
             self._flagged = max(0, self._flagged - count)
 
-    def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> Floats:
-        """Append one sample with nothing to mark, as `push` does; return it as stored, (C,)."""
+    def push_few(
+        self, times: list[int], values: memoryview, begin: int, stop: int, emit: Emit
+    ) -> bool:
+        """Append a few samples with nothing to mark, as `push` does, where they fit as they are.
+
+        Args:
+            times: (n,) nanoseconds, n = stop - begin.
+            values: float32, rows of C values one after the other.
+            begin: The first row to append.
+            stop: The row after the last.
+            emit: Called with a view that is valid during the call only.
+        """
+        old = self._end
+        end = old + stop - begin
+        if end > len(self._rows) or self._flagged:
+            return False
+        settings = self._settings
+        channels = settings.channels
+        self._flat[old * channels : end * channels] = values[begin * channels : stop * channels]
+        self._end = end
+        self._to_start -= end - old
+        if self._to_start < 0:
+            self._note_starts(times, end - old)
+        due = self.due_in - (end - old)
+        while due <= 0:  # a window ends so many samples before the last
+            last = end + due
+            window = self._rows[last - settings.length : last]
+            self._give(window, self._starts.popleft(), times[due - 1], 0, False, emit)
+            due += settings.hop
+        self.due_in = due
+        return True
+
+    def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> None:
+        """Append one sample (C,) with nothing to mark, as `push` does."""
         if self._end == len(self._rows):
             self._move_to_front(self._settings.length - 1)
-        end = self._end
-        self._rows[end] = row
-        stored: Floats = self._rows[end]
-        if self._nominal_ns:
-            self._times[end] = time_ns
+        self._pack_into(self._flat, self._end * 4 * self._settings.channels, *row)
         if self._flagged:
-            self._substituted[end] = 0
-            self._doubtful[end] = False
-        self._end = end = end + 1
-        self._due_in -= 1
-        if self._due_in == 0:
-            self._due_in = self._settings.hop
-            self._emit(end, time_ns, emit)
+            self._substituted[self._end] = 0
+            self._doubtful[self._end] = False
+        self._end += 1
+        self.due_in -= 1
+        self._to_start -= 1
+        if self._to_start < 0:
+            self._note_starts((time_ns,), 1)
+        if self.due_in == 0:
+            self.due_in = self._settings.hop
+            self._emit(time_ns, emit)
         self._flagged = max(0, self._flagged - 1)
-        return stored
 
-    def _emit(self, end: int, last_ns: int, emit: Emit) -> None:
+    def _note_starts(self, times: Times, taken: int) -> None:
+        """Note the times with which windows begin, up to the `taken`th of a block."""
+        while self._to_start < 0:
+            self._starts.append(int(times[taken + self._to_start]))
+            self._to_start += self._settings.hop
+
+    def _emit(self, last_ns: int, emit: Emit) -> None:
+        end = self._end
         start = end - self._settings.length
         substituted = 0
         doubtful = False
         if self._flagged:
             substituted = int(self._substituted[start:end].sum())
             doubtful = bool(self._doubtful[start:end].any())
-        first_ns = int(self._times[start])
+        first_ns = self._starts.popleft()
         self._give(self._rows[start:end], first_ns, last_ns, substituted, doubtful, emit)
 
     def _give(  # noqa: PLR0917  the hot path
@@ -167,6 +221,8 @@ class Ring:
 
     def _move_to_front(self, keep: int) -> None:
         kept = slice(self._end - keep, self._end)
-        for array in (self._rows, self._times, self._substituted, self._doubtful):
-            array[:keep] = array[kept].copy()
+        self._rows[:keep] = self._rows[kept].copy()
+        if self._flagged:
+            self._substituted[:keep] = self._substituted[kept].copy()
+            self._doubtful[:keep] = self._doubtful[kept].copy()
         self._end = keep

@@ -1,6 +1,5 @@
 """Wire a checked configuration into source, engine and sink, and run it until told to stop."""
 
-import gc
 import logging
 import math
 import signal
@@ -12,16 +11,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgeai import __version__
+from edgeai import __version__, heap
 from edgeai.check import Plan
+from edgeai.deviceconfig import Device
 from edgeai.engine import Engine, Source
 from edgeai.lifeline import Report, report_for_ever
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Link
 from edgeai.nodestatus import node_status
+from edgeai.package import Package
 from edgeai.pipeline import Pipeline
-from edgeai.session import CpuSession
+from edgeai.providers.guarded import GuardedSession
+from edgeai.session import CpuSession, Session
 from edgeai.share import OwnMessages, Place, Share
+from edgeai.watch import Watch
 from edgeai.web import MAX_SHOWN_ASSETS, WebServer
 
 log = logging.getLogger("edgeai")
@@ -30,7 +33,6 @@ TURN_SECONDS = 0.5
 ALIVE_SECONDS = 10.0
 CLOSE_SECONDS = 3.0
 POUR_SECONDS = 0.2
-GC_THRESHOLD = 100_000
 ALONE = (
     "the outputs depend in their last bits on the other windows of a batch (a ReduceSum over "
     "a short axis does that; a MatMul with ones does not), so each window is computed alone, slower"
@@ -40,33 +42,70 @@ ALONE = (
 def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) -> list[Pipeline]:
     """Load and prove the models of a plan, to serve a share of the streams, or all.
 
+    Accelerators that are chosen start to load; they are not waited for (`settle`).
+
     Raises:
         ModelError: A model does not reproduce its golden outputs on this machine.
+        ConfigError: A device's one candidate is not proven, and nothing else is allowed.
     """
     # By package, not by graph: two manifests of one graph name and prove its outputs differently.
-    sessions: dict[Path, CpuSession] = {}
+    sessions: dict[Path, Session] = {}
     pipelines = []
-    for name, package in plan.packages.items():
-        manifest = package.manifest
-        session = sessions.get(package.folder)
-        if session is None:
-            threads = plan.device.candidates[0].threads
-            outputs = [output.name for output in manifest.outputs]
-            session = CpuSession(package.graph, outputs, threads)
-            session.prove(package, plan.config.limits.batch_windows)
-            if session.batch_multiple is None:
-                log.warning("%s: %s", manifest.name, ALONE)
-            sessions[package.folder] = session
-        pipelines.append(Pipeline(name, plan.config, package, session, metrics, share=share))
-        metrics.session_info(
-            name,
-            manifest.name,
-            manifest.version,
-            provider=session.provider,
-            requested=plan.device.candidates[0].provider,
-            reason="",
-        )
+    device = plan.device
+    with ExitStack() as undo:
+        for name, package in plan.packages.items():
+            manifest = package.manifest
+            session = sessions.get(package.folder)
+            if session is None:
+                session = sessions[package.folder] = _open(plan, device, package)
+                undo.callback(session.close)
+            pipelines.append(Pipeline(name, plan.config, package, session, metrics, share=share))
+            metrics.session_info(
+                name,
+                manifest.name,
+                manifest.version,
+                provider=session.provider,
+                requested=session.requested,
+                reason=session.reason,
+            )
+        undo.pop_all()
     return pipelines
+
+
+def _open(plan: Plan, device: Device, package: Package) -> Session:
+    """Return the session of a package: the CPU's, or an accelerator with the CPU behind it."""
+    outputs = [output.name for output in package.manifest.outputs]
+    cpu = CpuSession(package.graph, outputs, device.cpu.threads)
+    cpu.prove(package, plan.config.limits.batch_windows)
+    if cpu.batch_multiple is None:
+        log.warning("%s: %s", package.manifest.name, ALONE)
+    if not device.accelerators:
+        return cpu
+    from edgeai.providers.choose import choose  # not where the CPU is all there is
+    from edgeai.providers.serve import open_session
+
+    choice = choose(device, package, cpu, plan.state_folder, profile=plan.config.device)
+    if choice.reason:
+        log.warning("%s: on %s: %s", package.manifest.name, choice.provider, choice.reason)
+    return open_session(choice, package, cpu, device)
+
+
+def settle(pipelines: list[Pipeline]) -> None:
+    """Wait until every accelerator computes or has failed, so that a replay begins on it."""
+    for pipeline in pipelines:
+        if isinstance(pipeline.session, GuardedSession):
+            pipeline.session.settle()
+
+
+def close_sessions(pipelines: list[Pipeline]) -> None:
+    """End the accelerators' processes."""
+    for session in {id(pipeline.session): pipeline.session for pipeline in pipelines}.values():
+        session.close()
+
+
+def events_topic(node: str) -> str:
+    """Return the topic on which failures of accelerators are told."""
+    return f"edgeai/{node}/events"
 
 
 def reset_prefix(node: str) -> str:
@@ -105,7 +144,9 @@ class Runtime:
         self._wake_write.setblocking(False)
         with ExitStack() as undo:
             undo.callback(self._close_wake)
-            self._wire(build_pipelines(plan, self.metrics, place.share if place else None))
+            pipelines = build_pipelines(plan, self.metrics, place.share if place else None)
+            undo.callback(close_sessions, pipelines)
+            self._wire(pipelines)
             undo.pop_all()
 
     def _wire(self, pipelines: list[Pipeline]) -> None:
@@ -139,6 +180,7 @@ class Runtime:
             self.metrics,
             reset_prefix=resets,
             pour_seconds=POUR_SECONDS,
+            watch=Watch.over(pipelines, self.metrics, config.node, events_topic(config.node)),
         )
         self.web: WebServer | None = None
         if config.http.enabled or place:
@@ -155,11 +197,7 @@ class Runtime:
     def run(self) -> None:
         """Turn until SIGTERM or SIGINT, then drain, say goodbye and return."""
         log.info("edgeai %s, node %s", __version__, self.config.node)
-        # What is here stays for the life of the process, and a turn makes no cycles: looking for
-        # them after every 700 objects was a tenth of all CPU at high rates.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD, 10, 100)
+        heap.settle()
         with self._signals():
             if self.place:
                 report_for_ever(self._report)
@@ -168,6 +206,7 @@ class Runtime:
             log.info("%s: draining", self._stop_signal)
             self.engine.turn(0)
             self.engine.finish()
+        close_sessions(self.engine.pipelines)
         if not self.link.close(CLOSE_SECONDS):
             log.warning("%d publications were not sent", self.link.waiting_to_send)
         if self.web is not None:
@@ -205,6 +244,8 @@ class Runtime:
                     "model": pipeline.manifest.name,
                     "version": pipeline.manifest.version,
                     "provider": pipeline.session.provider,
+                    "requested": pipeline.session.requested,
+                    "reason": pipeline.session.reason,
                     "topic": pipeline.config.source.topic,
                     "threshold": pipeline.rule.threshold,
                     "streams": len(states),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.errors import ModelError
+from edgeai.golden import Golden
 from edgeai.package import INPUT_NAME, Package
 
 # Model metadata must not set session options.
@@ -29,11 +30,20 @@ class Session(Protocol):
     """What the engine needs of a session."""
 
     provider: str
-    batch_multiple: int | None
-    """Batches are padded to a multiple of this; None: each window runs alone."""
+    """Who computed the last batch."""
+    requested: str
+    reason: str
+    """Why that is not the one requested; empty when it is."""
+
+    @property
+    def batch_multiple(self) -> int | None:
+        """Batches are padded to a multiple of this; None: each window runs alone."""
 
     def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the first `count` windows of a batch buffer."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
 
 
 class CpuSession:
@@ -72,6 +82,7 @@ class CpuSession:
             raise ModelError(str(graph), rule) from error
         self._graph = graph
         self._outputs = outputs
+        self.requested, self.reason = self.provider, ""
         self.batch_multiple: int | None = 1
 
     def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
@@ -98,6 +109,9 @@ class CpuSession:
             raise ModelError(str(self._graph), rule) from error
         return outputs
 
+    def close(self) -> None:
+        """Nothing: the process's memory is all it holds."""
+
     def prove(self, package: Package, batch_windows: int) -> None:
         """Reproduce the golden outputs, decisions included, and find the batch multiple.
 
@@ -105,34 +119,16 @@ class CpuSession:
             ModelError: An output is off by more than the manifest's tolerance, or a window is on
                 the other side of the threshold.
         """
-        windows, expected = package.golden()
-        manifest = package.manifest
+        golden = Golden.of(package)
+        windows = golden.windows
         self.batch_multiple = self._invariant_multiple(windows, batch_windows)
         capacity = padded_capacity(len(windows))
         buffer = np.zeros((capacity, *windows.shape[1:]), np.float32)
         buffer[: len(windows)] = windows
         actual = dict(zip(self._outputs, self.run(buffer, len(windows)), strict=True))
-        for name, values in actual.items():
-            wanted = expected[name].astype(np.float64)
-            limit = manifest.tolerance.atol + manifest.tolerance.rtol * np.abs(wanted)
-            if values.shape != wanted.shape:
-                rule = f"golden output `{name}` must have the shape {wanted.shape}"
-                raise ModelError(str(package.graph), rule, values.shape)
-            excess = np.abs(values - wanted) - limit
-            if not (excess <= 0).all():  # also refuses NaN
-                worst = int(np.argmax(np.nan_to_num(excess, nan=np.inf)))
-                rule = (
-                    f"golden output `{name}` must be {wanted.flat[worst]:.6g} within "
-                    f"rtol {manifest.tolerance.rtol:g}, atol {manifest.tolerance.atol:g}"
-                )
-                raise ModelError(str(package.graph), rule, float(values.flat[worst]))
-        score = manifest.score
-        decided = actual[score] > manifest.threshold.value
-        wanted_decisions = expected[score] > manifest.threshold.value
-        flipped = np.flatnonzero(decided != wanted_decisions)
-        if flipped.size:
-            rule = "golden windows must be on the same side of the threshold; flipped window"
-            raise ModelError(str(package.graph), rule, int(flipped[0]))
+        fault = golden.compare(actual).fault
+        if fault is not None:
+            raise ModelError(str(package.graph), fault.rule, fault.value)
 
     def _invariant_multiple(self, windows: Floats, batch_windows: int) -> int | None:
         """Find the padding that makes a window's outputs independent of its batch.

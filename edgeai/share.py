@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from edgeai.records import Message
+from edgeai.records import AT_ONCE, Due, Message
 
 MAX_WORKERS = 64
 MAX_TOPICS = 200_000
@@ -52,8 +52,11 @@ class Place(NamedTuple):
 class Source(Protocol):
     """Where all messages come from."""
 
-    def receive(self, timeout_seconds: float) -> list[Message]:
-        """Return what has arrived; nothing only when the time is over or the process stops."""
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
+        """Return what has arrived; nothing only when the time is over or the process stops.
+
+        Messages with which no window is due may be left for later.
+        """
 
     def commit(self) -> None:
         """Acknowledge everything that `receive` has returned."""
@@ -84,12 +87,12 @@ class OwnMessages:
         self._left = left
         self._mine: dict[str, bool] = {}
 
-    def receive(self, timeout_seconds: float) -> list[Message]:
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
         """Return what has arrived for this worker, waiting for the first at most so long."""
         deadline = time.monotonic() + timeout_seconds
         while True:
             wait = deadline - time.monotonic()
-            messages = self._source.receive(max(0.0, wait))
+            messages = self._source.receive(max(0.0, wait), due)
             mine = [message for message in messages if self._is_mine(message.topic)]
             if len(mine) != len(messages):
                 self._left(len(messages) - len(mine))

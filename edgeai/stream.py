@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgeai.align import Aligner, align_row
 from edgeai.condition import Flags
-from edgeai.ring import Emit, Floats, Ring, StreamSettings
+from edgeai.ring import Emit, Floats, Ring, StreamSettings, Times
 
 RESYNC_SAMPLES = 16
 """So many late samples in a row mean that the sender's clock was set back."""
@@ -36,8 +36,9 @@ class Stream:
     """
 
     __slots__ = (
-        "_aligner", "_good", "_heap", "_late_in_a_row", "_newest_ns", "_released_ns",
-        "_ring", "_settings", "broken", "drops", "key", "resets",
+        "_aligner", "_good", "_good_is_newest", "_heap", "_late_in_a_row", "_newest_ns",
+        "_released_ns", "_settings", "_takes_as_it_comes", "broken", "drops", "key",
+        "resets", "ring",
     )  # fmt: skip
 
     def __init__(
@@ -47,10 +48,13 @@ class Stream:
         self.drops = drops
         self.resets = resets
         self._settings = settings
-        self._ring = Ring(settings)
+        self._takes_as_it_comes = settings.align is None and settings.lateness_ns == 0
+        self.ring = Ring(settings)
         self._aligner = Aligner(settings.align, settings.channels) if settings.align else None
         self._good = np.full(settings.channels, np.nan, np.float32)
         """The last good value of each channel, NaN before the first."""
+        self._good_is_newest = False
+        """Whether the ring's newest sample is to be read in its place."""
         self._newest_ns: int | None = None
         self._released_ns: int | None = None
         self._late_in_a_row = 0
@@ -68,6 +72,7 @@ class Stream:
         """Return the channels without which no window can be made, because none had a value yet."""
         if self._aligner is not None:
             return self._aligner.waiting_for()
+        self._freshen()
         return [int(index) for index in np.flatnonzero(np.isnan(self._good))]
 
     # ------------------------------------------------------------------------------ whole samples
@@ -101,7 +106,7 @@ class Stream:
             flag = doubtful is not None and bool(doubtful[index])
             self._reorder(time_ns, rows[index], flag, emit)
 
-    def push_few(self, times: list[int], rows: list[Any], emit: Emit) -> bool:
+    def push_singly(self, times: list[int], rows: list[Any], emit: Emit) -> bool:
         """Take samples whose values are all usable and inside their ranges, if they are in order.
 
         Args:
@@ -113,11 +118,29 @@ class Stream:
             Whether they were taken: not where a sample is late or follows a gap, or where samples
             are aligned or reordered.
         """
-        if self._aligner is not None or self._settings.lateness_ns or not self._in_order(times):
+        if not self._takes_as_it_comes or not self._in_order(times):
             return False
         for time_ns, row in zip(times, rows, strict=True):
-            self._good[:] = self._ring.push_one(time_ns, row, emit)
+            self.ring.push_one(time_ns, row, emit)
+        self._good_is_newest = True
         return True
+
+    def push_few(
+        self, times: list[int], values: memoryview, begin: int, stop: int, emit: Emit
+    ) -> bool:
+        """Take rows `begin` to `stop` of a block (n, C), float32 one after the other, as above.
+
+        Returns:
+            Whether they were taken; if not, they are to be given to `push_rows`.
+        """
+        newest, released, late = self._newest_ns, self._released_ns, self._late_in_a_row
+        if not self._takes_as_it_comes or not self._in_order(times):
+            return False
+        if self.ring.push_few(times, values, begin, stop, emit):
+            self._good_is_newest = True
+            return True
+        self._newest_ns, self._released_ns, self._late_in_a_row = newest, released, late
+        return False
 
     def push_block(  # noqa: PLR0917  the hot path
         self,
@@ -145,9 +168,7 @@ class Stream:
         if follows and simple and period_ns >= 1 and not self._is_gap(round(period_ns)):
             self._newest_ns = self._released_ns = int(times[-1])
             self._late_in_a_row = 0
-            self._good[:] = rows[-1]
-            flags = None if doubtful is None else doubtful.tolist()
-            self._ring.push(times, rows, None, flags, emit)
+            self._push_good(times, rows, doubtful, emit)
             return
         self.push_rows(times.tolist(), rows, invalid, doubtful, emit)
 
@@ -206,11 +227,10 @@ class Stream:
         emit: Emit,
     ) -> None:
         """Fill in what cannot be used and hand the samples to the ring."""
-        flags = None if doubtful is None else doubtful.tolist()
         if invalid is None:
-            self._good[:] = rows[-1]
-            self._ring.push(times, rows, None, flags, emit)
+            self._push_good(times, rows, doubtful, emit)
             return
+        flags = None if doubtful is None else doubtful.tolist()
         for index, time_ns in enumerate(times):
             row = rows[index].copy()
             substituted = self._complete(row, invalid[index])
@@ -218,7 +238,22 @@ class Stream:
                 self.drops["invalid_value"] += 1
                 continue
             flag = None if flags is None else flags[index : index + 1]
-            self._ring.push([time_ns], row[np.newaxis], [substituted], flag, emit)
+            self.ring.push([time_ns], row[np.newaxis], [substituted], flag, emit)
+
+    def _push_good(self, times: Times, rows: Floats, doubtful: Flags | None, emit: Emit) -> None:
+        """Hand samples to the ring of which every value can be used."""
+        # Whole windows pass the ring by.
+        self._good_is_newest = len(times) < self._settings.length
+        if not self._good_is_newest:
+            self._good[:] = rows[-1]
+        flags = None if doubtful is None else doubtful.tolist()
+        self.ring.push(times, rows, None, flags, emit)
+
+    def _freshen(self) -> None:
+        """Bring the last good values up to date."""
+        if self._good_is_newest:
+            self._good[:] = self.ring.newest
+            self._good_is_newest = False
 
     def _complete(self, row: Floats, invalid: Flags) -> int | None:
         """Put the last good value where one cannot be used.
@@ -226,6 +261,7 @@ class Stream:
         Returns how many were put, or None when the sample is to be dropped: by policy, or because
         a channel never had a good value.
         """
+        self._freshen()
         np.copyto(self._good, row, where=~invalid)
         count = int(invalid.sum())
         if not count:
@@ -283,7 +319,7 @@ class Stream:
                 continue
             row = np.array([values], np.float32)
             count = [substituted] if substituted else None
-            self._ring.push([time_ns], row, count, [True] if doubtful else None, emit)
+            self.ring.push([time_ns], row, count, [True] if doubtful else None, emit)
 
     # ---------------------------------------------------------------------------------- both
 
@@ -307,7 +343,8 @@ class Stream:
 
     def _empty_window(self, reason: str) -> None:
         self.resets[reason] += 1
-        self._ring.clear()
+        self._freshen()
+        self.ring.clear()
         self.broken = True
 
     def _restart(self, reason: str, emit: Emit) -> None:

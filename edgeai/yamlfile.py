@@ -131,10 +131,10 @@ def validate(model: type[Model], data: Any, file: str) -> Model:
 
 
 def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
-    location = [str(part) for part in item["loc"]]
+    location, here = _walk(model, [str(part) for part in item["loc"]])
     field = ".".join(location)
     if item["type"] == "extra_forbidden":
-        known = _known_keys(model, location[:-1])
+        known = sorted(here.get("properties", {}))
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
         shown = not any(SECRET_NAMES.search(part) for part in [*location, *close])
@@ -142,6 +142,12 @@ def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
         return Problem(file, field, rule, item["input"] if shown else None, shown)
     if item["type"] == "missing":
         return Problem(file, field, "is required")
+    if item["type"].startswith("union_tag"):
+        field = ".".join([*location, item["ctx"]["discriminator"].strip("'")])
+        if item["type"] == "union_tag_not_found":
+            return Problem(file, field, "is required")
+        rule = f"must be one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
+        return Problem(file, field, rule, item["ctx"]["tag"], has_value=True)
     rule = item["msg"]
     for pattern, word in WORDS:
         rule = pattern.sub(word, rule)
@@ -150,25 +156,36 @@ def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
     return Problem(file, field, rule, item["input"] if shown else None, shown)
 
 
-def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Return the keys allowed at a place, found by walking the JSON schema."""
+def _walk(model: type[BaseModel], location: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return a place as the user wrote it, and the JSON schema around its last part.
+
+    pydantic puts the kind of a union into the place (`candidates.0.openvino.device`), where the
+    file has no such level.
+    """
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
-    here: dict[str, Any] = schema
+    here = around = _resolve(schema, definitions)
+    written = []
     for part in location:
-        here = _resolve(here, definitions)
-        properties = here.get("properties", {})
-        step = properties.get(part) or here.get("additionalProperties") or here.get("items")
+        kinds = here.get("discriminator", {}).get("mapping", {})
+        if part in kinds:
+            here = around = _resolve({"$ref": kinds[part]}, definitions)
+            continue
+        written.append(part)
+        around = here
+        step = here.get("properties", {}).get(part)
+        step = step or here.get("additionalProperties") or here.get("items")
         if step is None:
             step = next(iter((here.get("patternProperties") or {}).values()), None)
-        if not isinstance(step, dict):
-            return []
-        here = step
-    return sorted(_resolve(here, definitions).get("properties", {}))
+        here = _resolve(step, definitions) if isinstance(step, dict) else {}
+    return written, around
 
 
 def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     for option in [schema, *schema.get("anyOf", []), *schema.get("allOf", [])]:
+        if "discriminator" in option:
+            kinds: dict[str, Any] = option
+            return kinds
         if "$ref" in option:
             found: dict[str, Any] = definitions[option["$ref"].rsplit("/", 1)[-1]]
             return found

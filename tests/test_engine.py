@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeai.check import Plan, check
 from edgeai.engine import Engine
 from edgeai.metrics import Metrics
-from edgeai.records import Message, Publication
+from edgeai.records import AT_ONCE, Due, Message, Publication
 from edgeai.runtime import build_pipelines
 from tests.packages import write_config, write_package
 
@@ -34,8 +34,11 @@ class Turns:
     def __init__(self, log: list[str]) -> None:
         self.waiting: list[list[Message]] = []
         self.log = log
+        self.due: list[Due] = []
+        """What the engine said, turn by turn."""
 
-    def receive(self, timeout_seconds: float) -> list[Message]:
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
+        self.due.append(due)
         return self.waiting.pop(0) if self.waiting else []
 
     def commit(self) -> None:
@@ -175,7 +178,8 @@ def test_a_prediction_says_everything(plans: Plans) -> None:
     assert json.loads(one.payload) == {
         "timestamp": 4 * NS, "asset": "m", "model": "mean", "version": "1.0.0", "score": 12.5,
         "threshold": 10.0, "alarm": "active", "quality": "good", "provider": "cpu",
-        "id": "p/m:4000000000", "outputs": {}, "top": [["b", 10.0], ["a", 2.5]],
+        "requested": "cpu", "reason": "", "id": "p/m:4000000000", "outputs": {},
+        "top": [["b", 10.0], ["a", 2.5]],
     }  # fmt: skip
     assert node.value("predictions_total", pipeline="p", quality="good") == 1
     assert node.value("end_to_end_seconds_sum", pipeline="p") == 2
@@ -606,3 +610,36 @@ def test_every_message_is_accounted_for(plans: Plans, seed: int, stream: dict[st
     assert routed == predictions + dropped.total()
     published = [one for one in node.sink.all if not one.retain]
     assert predictions == node.engine.predicted == len(published)
+
+
+def test_the_engine_says_when_a_window_can_be_due(plans: Plans) -> None:
+    """Windows of 4 with hop 3 at 1 Hz, of two machines; asked before each message."""
+    node = Node(plans({"p": {"window": {"hop": 3}}}))
+    order = "mmnmmnnnmmmn"
+    for t, asset in enumerate(order):
+        node.turns([row(t + 1, asset=asset)])
+    for turn, said in enumerate(node.source.due):
+        # However the rest is mixed, no window is made before the message that was named.
+        seen = [order[:turn].count(machine) for machine in "mn"]
+        nearest = min(4 - n if n < 4 else 3 - (n - 4) % 3 for n in seen)
+        assert 1 <= said.messages <= nearest
+        assert said.messages <= said.usual_messages
+        assert said.seconds <= 2.0
+    assert node.source.due[0] == (4, 4, 2.0)
+    assert node.engine.predicted == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stream": {"lateness_seconds": 2.0}},
+        {"stream": {"alignment": "hold"}},
+        {"source": {"time": None}},  # taken from the arrival
+    ],
+)
+def test_where_a_message_may_release_others_or_has_no_time_none_is_left(
+    plans: Plans, change: dict[str, Any]
+) -> None:
+    node = Node(plans({"p": change}))
+    node.turns(*([row(t)] for t in range(1, 9)))
+    assert {due.messages for due in node.source.due} == {1}

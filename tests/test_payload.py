@@ -187,7 +187,7 @@ def test_no_bytes_make_another_error(payload: bytes) -> None:
 @pytest.mark.parametrize("key", ['q"uote', "back\\slash", "new\nline", "\x00", "ä", "a.b", ""])
 def test_any_key_can_be_mapped(key: str) -> None:
     decoder = row_decoder(["s"], signals={"s": {"path": [key]}})
-    assert decoder.decode(json.dumps({key: 4}).encode()).values[0] == 4
+    assert decoder.decode(json.dumps({key: 4}).encode())[1][0] == 4
 
 
 def test_an_empty_path_is_refused() -> None:
@@ -279,7 +279,7 @@ def test_an_absent_signal_is_nan_beside_one_that_is_there() -> None:
 
 def test_the_last_of_two_equal_keys_counts() -> None:
     for decoder in two_ways({}, ["a"]):
-        assert decoder.decode(b'{"a": 1, "a": 2}').values[0] == 2
+        assert decoder.decode(b'{"a": 1, "a": 2}')[1][0] == 2
 
 
 def test_paths_reach_into_lists_from_both_ends() -> None:
@@ -291,13 +291,13 @@ def test_paths_reach_into_lists_from_both_ends() -> None:
         assert find(document, path) is absent
     assert find(document, ["n"]) is None
     decoder = row_decoder(["s"], signals={"s": {"path": ["v", 1, "x"]}})
-    assert decoder.decode(json.dumps(document).encode()).values[0] == 2
+    assert decoder.decode(json.dumps(document).encode())[1][0] == 2
 
 
 def test_values_path_and_single_paths() -> None:
     decoder = row_decoder(["a", "b.c", "d"], values_path="data.values", signals={"d": "meta.d"})
     payload = b'{"data": {"values": {"a": 1, "b.c": 2, "d": 9}}, "meta": {"d": 3}}'
-    assert list(decoder.decode(payload).values) == [1, 2, 3]
+    assert list(decoder.decode(payload)[1]) == [1, 2, 3]
 
 
 # ----------------------------------------------------------------------------------------- quality
@@ -328,10 +328,10 @@ def test_only_the_declared_flags_are_good(good: list[Any], flag: str | None, is_
     payload = f'{{"a": 1, "b": 2{rest}}}'.encode()
     field = {"path": "q", "good": good}
     whole = row_decoder(["a", "b"], quality=field)
-    assert [value == value for value in whole.decode(payload).values] == [is_good, is_good]
+    assert [value == value for value in whole.decode(payload)[1]] == [is_good, is_good]
     assert whole.invalid["bad_quality"] == (0 if is_good else 2)
     single = row_decoder(["a", "b"], signals={"b": {"quality": field}})
-    assert [value == value for value in single.decode(payload).values] == [True, is_good]
+    assert [value == value for value in single.decode(payload)[1]] == [True, is_good]
     assert single.invalid["bad_quality"] == (0 if is_good else 1)
     tag = tag_decoder(["a"], quality=field, value_path="a")
     assert (tag.decode(payload, "a").value == 1) == is_good
@@ -366,7 +366,7 @@ def test_numeric_text(text: str, number: float | None) -> None:
 
 def test_numeric_text_in_a_message() -> None:
     decoder = row_decoder(["a", "b"], numeric_text=True)
-    assert list(decoder.decode(b'{"a": "23.4", "b": 1}').values) == [23.4, 1]
+    assert list(decoder.decode(b'{"a": "23.4", "b": 1}')[1]) == [23.4, 1]
 
 
 # ------------------------------------------------------------------------------------------- times

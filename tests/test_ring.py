@@ -158,3 +158,46 @@ def test_events_have_no_rate() -> None:
     one = ring(3, 1, period_ns=None)
     one.push([0, 1, 10**15], np.zeros((3, 1), np.float32), None, None, windows.emit)
     assert [window.doubtful for window in windows] == [False]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    length=st.integers(1, 9),
+    hop=st.integers(1, 12),
+    blocks=st.lists(st.tuples(st.integers(1, 7), st.booleans()), min_size=1, max_size=60),
+)
+def test_the_short_way_gives_the_same_windows(
+    length: int, hop: int, blocks: list[tuple[int, bool]]
+) -> None:
+    """Blocks by `push_few` where it takes them, some marked, against one block at a time."""
+    few, singly, together = Windows(), Windows(), Windows()
+    a, b, c = (ring(length, hop, 2, period_ns=NS) for _ in range(3))
+    now = 0
+    for size, doubtful in blocks:
+        times = [NS * (now + 1 + i) for i in range(size)]
+        rows = np.arange(2 * (now + 1), 2 * (now + 1 + size), dtype=np.float32).reshape(-1, 2)
+        around = np.vstack([np.full((3, 2), np.nan, np.float32), rows])
+        flat = memoryview(around.reshape(-1))
+        flags = [doubtful] * size if doubtful else None
+        if doubtful or not a.push_few(times, flat, 3, 3 + size, few.emit):
+            a.push(times, rows, None, flags, few.emit)
+        for i in range(size):
+            if doubtful:
+                b.push(times[i : i + 1], rows[i : i + 1], None, [True], singly.emit)
+            else:
+                b.push_one(times[i], rows[i].tolist(), singly.emit)
+        c.push(times, rows, None, flags, together.emit)
+        now += size
+        assert a.due_in == b.due_in == c.due_in
+    assert few == singly == together
+
+
+def test_it_says_how_many_samples_the_next_window_needs() -> None:
+    one, windows = ring(4, 3), Windows()
+    seen = []
+    for sample in range(1, 9):
+        seen.append(one.due_in)
+        one.push_one(sample, [0.0], windows.emit)
+    assert seen == [4, 3, 2, 1, 3, 2, 1, 3]
+    one.clear()
+    assert one.due_in == 4

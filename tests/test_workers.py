@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgeai.lifeline import Line
 from edgeai.merge import GAUGES, SEEN_BY_ALL, MergedMetrics, Text, merge_pipelines
 from edgeai.metrics import Metrics, WorkerMetrics
-from edgeai.records import Message
+from edgeai.records import AT_ONCE, Due, Message
 from edgeai.share import MAX_WORKERS, OwnMessages, Share
 from edgeai.web import get_unix
 from edgeai.worker import Worker
@@ -69,7 +69,7 @@ class Batches:
         self.batches = [[Message(topic, b"", 0) for topic in batch] for batch in batches]
         self.commits = 0
 
-    def receive(self, timeout_seconds: float) -> list[Message]:
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
         return self.batches.pop(0) if self.batches else []
 
     def commit(self) -> None:
@@ -137,7 +137,7 @@ def test_metrics_of_all_are_one() -> None:
         metrics.connected.set(1)
         metrics.last_message.set(100 + number)
         mine.streams.set(number)
-        mine.inference.observe(0.0001 * 4**number)
+        mine.inference["cpu"].observe(0.0001 * 4**number)
         asset = f'a"\\\n°{number}'
         metrics.watch_assets(lambda asset=asset: [("p", asset, float("nan"), "active")])
     own.connected.set(1)
@@ -200,10 +200,12 @@ def test_pipelines_of_all_are_one() -> None:
     def state(provider: str, *assets: str) -> dict[str, Any]:
         shown = [{"asset": asset} for asset in assets]
         pipeline = {"name": "p", "provider": provider, "streams": len(assets), "assets": shown}
+        pipeline |= {"requested": "npu", "reason": "" if provider == "npu" else "npu: crashed"}
         return {"pipelines": [pipeline, {**pipeline, "name": "q", "assets": [], "streams": 0}]}
 
     first, second = merge_pipelines([state("cpu", "b", "d"), state("npu", "a"), state("cpu", "c")])
     assert (first["name"], first["provider"], first["streams"]) == ("p", "cpu, npu", 4)
+    assert first["reason"] == "npu: crashed"
     assert [one["asset"] for one in first["assets"]] == ["a", "b", "c", "d"]
     assert (second["name"], second["streams"]) == ("q", 0)
     many = [state("cpu", *(f"m{number}" for number in range(400))) for _ in range(2)]

@@ -115,6 +115,10 @@ class Connection:
         self._poll = poll or select.poll()
         self._registered: int | None = None
         self._events = 0
+        self._left_bytes = 0
+        """Bytes that the socket may hold without waking us."""
+        self.changes = 0
+        """Goes up whenever what `tend_due`, `connected` or `subscribed` say may have changed."""
 
         self._inbox = Inbox(limits, metrics)
         self._owed: list[int] = []
@@ -152,6 +156,11 @@ class Connection:
     def subscribed(self) -> bool:
         """Whether the broker has accepted us and answered every subscription."""
         return self._connected and not self._subscribed
+
+    @property
+    def unread_payload(self) -> int:
+        """Payload bytes of what `take` would return."""
+        return self._inbox.size
 
     @property
     def has_messages(self) -> bool:
@@ -313,6 +322,7 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._registered = sock.fileno()
         self._events = select.POLLIN
+        self._left_bytes = 0
         self._poll.register(self._registered, self._events)
 
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
@@ -329,6 +339,7 @@ class Connection:
             return
         client.on_log = None  # it would be called for each packet
         self._connected = True
+        self.changes += 1
         self._attempts = 0
         self._reported = ""
         self._refused_filters = []
@@ -352,6 +363,7 @@ class Connection:
     def _on_subscribe(
         self, _client: paho.Client, _userdata: Any, mid: int, reasons: list[ReasonCode], _props: Any
     ) -> None:
+        self.changes += 1
         for topic_filter, reason in zip(self._subscribed.pop(mid, []), reasons, strict=False):
             if reason.is_failure and topic_filter != DROPS_TOPIC:
                 self._refused_filters.append(topic_filter)
@@ -409,6 +421,7 @@ class Connection:
         """Let go of the client; what it had not got acknowledged waits for the next."""
         client, self._client = self._client, None
         self._connected = False
+        self.changes += 1
         if self._registered is not None:
             self._poll.unregister(self._registered)
             self._registered = None
@@ -449,6 +462,18 @@ class Connection:
             self._events = events
             self._poll.modify(self._registered, events)
         return reading and client.has_unread()
+
+    def leave_in_socket(self, count: int) -> bool:
+        """Let the socket wake us only when more than so many bytes have come; whether it will."""
+        client = self._client
+        if client is None or self._registered is None or count == self._left_bytes == 0:
+            return False
+        sock: Any = client.socket()
+        count = max(0, count - client.unread_bytes)
+        if sock is not None and count != self._left_bytes:
+            self._left_bytes = count
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
+        return count > 0
 
     def read(self) -> None:
         """Read packets while there are any, up to the bounds of a turn."""

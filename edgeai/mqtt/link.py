@@ -13,7 +13,8 @@ from collections.abc import Callable
 from edgeai.config import Broker, Limits
 from edgeai.metrics import Metrics
 from edgeai.mqtt.connection import Connection, Status
-from edgeai.records import Message, Publication
+from edgeai.mqtt.patience import Patience
+from edgeai.records import AT_ONCE, Due, Message, Publication
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -57,10 +58,13 @@ class Link:
         self.served_monotonic = time.monotonic()
         """When a socket was last waited for: whoever waits for the broker is no hanging loop."""
         self._told_connected = False
-        self._stood = (False, False, False)
-        """Whether the inlet was subscribed and connected, and the outlet connected, when tended."""
+        self._tended_changes = -1
+        """How often the connections had changed when they were tended."""
+        self._tend_due = 0.0
+        self._version5 = False
         self._stopping = stopping
         self._limit = limits.outgoing_messages
+        self._patience = Patience(limits, acknowledging=any(subscriptions.values()))
         self._metrics = metrics
         self._inlet = Connection(broker, client_id, subscriptions, limits, metrics, poll=self._poll)
         self._outlet = Connection(
@@ -87,15 +91,36 @@ class Link:
         """Publications that the broker does not have yet, as far as we know."""
         return self._outlet.waiting_to_send
 
-    def receive(self, timeout_seconds: float) -> list[Message]:
-        """Return what has arrived, waiting for the first message at most so long."""
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
+        """Return what has arrived, waiting for the first message at most so long.
+
+        Args:
+            timeout_seconds: On the way to it the connections are kept alive. With 0 everything
+                is read that is there.
+            due: When the next window can be due: what comes before may be left where it is for a
+                while (`edgeai.mqtt.patience`).
+        """
         now = time.monotonic()
         deadline = now + timeout_seconds
+        left_bytes, read_by = self._patience.leave(due, now) if timeout_seconds else (0, 0.0)
+        left = self._inlet.leave_in_socket(left_bytes)
+        wait_until = min(deadline, read_by) if left else deadline
+        early = 0.0 if left else self._patience.pause(now)
+        if early > 0:
+            time.sleep(early)
+            now = time.monotonic()
         while True:
             reading = self._outlet.waiting_to_send <= self._limit
-            now = self._serve(now, deadline, reading=reading)
+            now = self._serve(now, wait_until, reading=reading)
             if self._inlet.has_messages or now >= deadline or self._stopping():
-                return self._inlet.take()
+                break
+            if left and now >= read_by:
+                left = self._inlet.leave_in_socket(0)
+                wait_until = deadline
+        size = self._inlet.unread_payload
+        messages = self._inlet.take()
+        self._patience.note(messages, size, now, version5=self._version5)
+        return messages
 
     def publish(self, publications: list[Publication]) -> None:
         """Send in this order, and wait for the broker while more waits than the limit allows."""
@@ -117,11 +142,11 @@ class Link:
     def _serve(self, now: float, deadline: float, *, reading: bool) -> float:
         """Wait for either socket and serve it; return the time after. One system call a wait."""
         inlet, outlet = self._inlet, self._outlet
-        if now >= self._due():
+        if now >= self._tend_due:
             self._tend()
         unread = inlet.watch(reading=reading)
         outlet.watch()
-        wait = 0.0 if unread else min(deadline, self._due()) - now
+        wait = 0.0 if unread else min(deadline, self._tend_due) - now
         ready = self._poll.poll(max(0.0, wait) * 1000)
         if unread:
             inlet.read()
@@ -131,7 +156,7 @@ class Link:
                 outlet.pump()
             elif fileno == inlet.fileno and (reading or event & BROKEN) and not unread:
                 inlet.read()
-        if (inlet.subscribed, inlet.connected, outlet.connected) != self._stood:
+        if inlet.changes + outlet.changes != self._tended_changes:
             self._tend()
         self.served_monotonic = time.monotonic()
         return self.served_monotonic
@@ -151,7 +176,9 @@ class Link:
         if wanted:
             outlet.tend()
             outlet.pump()
-        self._stood = inlet.subscribed, inlet.connected, outlet.connected
+        self._tended_changes = inlet.changes + outlet.changes
+        self._tend_due = self._due()
+        self._version5 = inlet.protocol == "5"
         connected = self.connected
         if connected != self._told_connected:
             self._told_connected = connected

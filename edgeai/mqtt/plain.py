@@ -35,6 +35,11 @@ class PlainClient(paho.Client):
                 return
             self.loop_read()
 
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that have been read and are not a whole packet yet; paho does not say."""
+        return 0
+
     def has_unread(self) -> bool:
         """Whether bytes are here that a poll of the socket does not see: TLS keeps some."""
         sock = self.socket()

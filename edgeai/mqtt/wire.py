@@ -7,13 +7,15 @@ index. Everything else, and everything that is not exactly as expected, is hande
 byte, so that its behaviour towards odd or hostile input stays the only one there is. Publications
 and acknowledgements are written in one piece a turn, through paho's own queue.
 
-Reaches into private parts of paho: `_sock_recv`, `_packet_queue`, `_mid_generate`,
-`_loop_rc_handle`, `_msgtime_mutex`, `_last_bytes_received`. TESTED_VERSIONS are those it was tested
-with; with any other, `edgeai.mqtt.connection` takes the plain path.
+Reaches into private parts of paho: `_sock`, `_ssl`, `_sock_recv`, `_sock_send`, `_out_packet`,
+`_packet_queue`, `_mid_generate`, `_loop_rc_handle`, `_last_bytes_received`, `_last_msg_out`.
+TESTED_VERSIONS are those it was tested with; with any other, `edgeai.mqtt.connection` takes the
+plain path.
 
 Packet layout: OASIS MQTT 3.1.1 section 3.3 and 3.4; MQTT 5.0 sections 3.3, 3.4, 1.5.5.
 """
 
+import contextlib
 import time
 from collections.abc import Iterable
 
@@ -27,16 +29,25 @@ from edgeai.records import Message, Publication
 
 TESTED_VERSIONS = ("2.2.0",)
 
-RECEIVE_BYTES = 256 * 1024
+RECEIVE_BYTES = 120 * 1024
+"""Under 128 KiB, from which on a C library may map memory for each read."""
+LAYOUT_BYTES = 5
+"""Type, a length of at most two bytes, and length of the topic: they say where all else lies."""
+MAX_LAYOUTS = 10_000
 MAX_TOPICS = 100_000
 MAX_PROPERTY_TEXTS = 1_000
 HEADER_SLACK_BYTES = 128 * 1024
 """Beyond the payload's limit: the longest topic and its properties."""
 
 PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
+PUBLISH_KINDS = (PUBLISH_QOS0, PUBLISH_QOS1)
 TYPE_AND_QOS, DUP = 0xF6, 0x08
 FIRST_FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5.0, 2.4)."""
+
+Layout = tuple[int, int, int, bool, bool]
+"""Of a PUBLISH packet: where its topic begins and ends, its length, whether it is to be
+acknowledged, whether it was sent before. Positions count from its first byte."""
 
 _new_message = tuple.__new__
 
@@ -57,21 +68,28 @@ class WireClient(PlainClient):
         """Length of the packet at `_at`, when it is known and not all there."""
         self._handed_over = b""
         self._topics: dict[bytes, str] = {}
+        self._layouts: dict[bytes, Layout] = {}
         self._harmless: set[bytes] = set()
         self._heads: dict[str, bytes] = {}
         self._version5 = self.protocol == MQTTProtocolVersion.MQTTv5
 
     # ------------------------------------------------------------------------------------- reading
 
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that have been read and are not a whole packet yet."""
+        return len(self._unread) - self._at
+
     def has_unread(self) -> bool:
         """Whether a whole packet, or TLS bytes, are here that a poll of the socket does not see."""
         waiting = len(self._unread) - self._at
-        return (waiting >= 2 and waiting >= self._needed) or super().has_unread()
+        return (waiting >= 2 and waiting >= self._needed) or (self._ssl and super().has_unread())
 
     def read_packets(self) -> None:
         """Read packets while there are any and the inbox has room."""
-        self._parse()
-        while self.socket() is not None and not self.inbox.full:
+        if self._at < len(self._unread):
+            self._parse()
+        while self._sock is not None and not self.inbox.full:
             try:
                 data = super()._sock_recv(RECEIVE_BYTES)
             except BlockingIOError:
@@ -82,11 +100,10 @@ class WireClient(PlainClient):
             if not data:
                 self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
                 return
-            with self._msgtime_mutex:
-                self._last_bytes_received = time.monotonic()
+            self._last_bytes_received = time.monotonic()  # of this thread's alone
             self._feed(data)
             # A short read has emptied the socket; what TLS keeps to itself is seen by no poll.
-            if len(data) < RECEIVE_BYTES and not super().has_unread():
+            if len(data) < RECEIVE_BYTES and not (self._ssl and super().has_unread()):
                 return
 
     def _feed(self, data: bytes) -> None:
@@ -115,7 +132,7 @@ class WireClient(PlainClient):
         """Take whole packets out of the buffer until it is empty or the inbox is full."""
         inbox = self.inbox
         limits = inbox.limits
-        while self.socket() is not None and not inbox.full:
+        while self._sock is not None and not inbox.full:
             data = self._unread
             if isinstance(data, bytearray) or len(data) - self._at < max(2, self._needed):
                 return
@@ -125,7 +142,7 @@ class WireClient(PlainClient):
             if not taken and not self._parse_other(data):
                 return
 
-    def _parse_publishes(  # noqa: C901, PLR0912, PLR0915  one loop, for speed
+    def _parse_publishes(  # noqa: C901  one loop, for speed
         self, data: bytes, at: int, room: int, max_payload: int
     ) -> bool:
         """Take PUBLISH packets from `at` on; stop at the first byte that is anything else.
@@ -137,7 +154,8 @@ class WireClient(PlainClient):
         """
         inbox = self.inbox
         append = inbox.messages.append
-        topics = self._topics
+        topic_of = self._topics.get
+        layout_of = self._layouts.get
         version5 = self._version5
         harmless = self._harmless
         now = time.time_ns()
@@ -145,30 +163,19 @@ class WireClient(PlainClient):
         end = len(data)
         size = 0
         room_bytes = inbox.limits.turn_bytes - inbox.size
-        while room > 0 and size < room_bytes and end - at >= 2:
-            kind = data[at] & TYPE_AND_QOS
-            if kind not in (PUBLISH_QOS0, PUBLISH_QOS1):
-                break
-            length = data[at + 1]
-            body = at + 2
-            if length & 0x80:
-                if end - at < 5:
+        while room > 0 and size < room_bytes:
+            layout = layout_of(data[at : at + LAYOUT_BYTES])
+            if layout is None:
+                layout = self._learn_layout(data, at)
+                if layout is None:
                     break
-                second = data[at + 2]
-                length = (length & 0x7F) | (second & 0x7F) << 7
-                body = at + 3
-                if second & 0x80:
-                    third = data[at + 3]
-                    length |= (third & 0x7F) << 14
-                    body = at + 4
-                    if third & 0x80:
-                        break  # 2 MiB and more, or malformed
-            stop = body + length
-            if stop > end or length < 2:
+            topic_at, topic_to, length, acked, redelivered = layout
+            stop = at + length
+            if stop > end:
                 break
-            place = body + 2 + (data[body] << 8 | data[body + 1])
-            if kind == PUBLISH_QOS1:
-                acked = place
+            place = at + topic_to
+            topic = topic_of(data[at + topic_at : place])
+            if acked:
                 place += 2
             if version5:
                 if place >= stop:
@@ -179,14 +186,13 @@ class WireClient(PlainClient):
                         break
                     place += properties
                 place += 1
-            topic = topics.get(data[body + 2 : body + 2 + (data[body] << 8 | data[body + 1])])
-            if place > stop or topic is None or stop - place > max_payload:
+            if topic is None or place > stop or stop - place > max_payload:
                 break
-            if kind == PUBLISH_QOS1:
-                inbox.acks.append(data[acked] << 8 | data[acked + 1])
+            if acked:
+                inbox.acks.append(data[at + topic_to] << 8 | data[at + topic_to + 1])
             # Consecutive nanoseconds: each arrival has a time of its own, and in order.
             now += 1
-            append(_new_message(Message, (topic, data[place:stop], now, data[at] & DUP != 0)))
+            append(_new_message(Message, (topic, data[place:stop], now, redelivered)))
             size += stop - place
             room -= 1
             at = stop
@@ -196,6 +202,27 @@ class WireClient(PlainClient):
         self._at = at
         self._needed = 0
         return True
+
+    def _learn_layout(self, data: bytes, at: int) -> Layout | None:
+        """Return where the parts of a PUBLISH packet lie; None: it is another, or too short to say.
+
+        The answer depends on its first LAYOUT_BYTES alone and is remembered for them. Lengths of
+        three bytes, 16 kB and more, would need more and are looked at each time.
+        """
+        if len(data) - at < LAYOUT_BYTES or data[at] & TYPE_AND_QOS not in PUBLISH_KINDS:
+            return None
+        length, body = _remaining_length(data, at + 1)
+        if body == 0 or length < 2 or len(data) < body + 2:
+            return None
+        topic_at = body + 2 - at
+        topic_to = topic_at + (data[body] << 8 | data[body + 1])
+        acked = data[at] & TYPE_AND_QOS == PUBLISH_QOS1
+        layout = topic_at, topic_to, body - at + length, acked, data[at] & DUP != 0
+        if topic_at <= LAYOUT_BYTES:
+            if len(self._layouts) >= MAX_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[bytes(data[at : at + LAYOUT_BYTES])] = layout
+        return layout
 
     def _parse_other(self, data: bytes) -> bool:
         """Take the one packet at `_at` that is not a plain PUBLISH; return whether it was whole."""
@@ -322,9 +349,19 @@ class WireClient(PlainClient):
         self._queue(b"".join(b"\x40\x02" + packet_id.to_bytes(2) for packet_id in packet_ids))
 
     def _queue(self, packets: bytes) -> None:
+        if not packets:
+            return
+        if not self._out_packet and self._sock is not None:
+            sent = 0
+            # What paho makes of an error it makes when it is given the rest.
+            with contextlib.suppress(OSError):
+                sent = self._sock_send(packets)
+            self._last_msg_out = time.monotonic()
+            if sent == len(packets):
+                return
+            packets = packets[sent:]
         # Under the command of an acknowledgement: paho then does nothing but send it.
-        if packets:
-            self._packet_queue(PUBACK, packets, 0, 0)
+        self._packet_queue(PUBACK, packets, 0, 0)
 
 
 def _remaining_length(data: bytes, at: int) -> tuple[int, int]:

@@ -17,14 +17,13 @@ Trade (1998).
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.training.extra import library
+from edgeai.training.determinism import deterministic
 from edgeai.training.progress import Progress
 from edgeai.training.windows import Floats, Samples, scaling
 
@@ -95,7 +94,7 @@ def fit_autoencoder(
         ValueError: A channel is constant.
     """
     mean, scale = scaling(windows)
-    with _deterministic(settings.seed):
+    with deterministic(settings.seed, purpose="method.type: autoencoder"):
         layers, facts = _descend(
             _standardised(windows, mean, scale),
             _standardised(held_out, mean, scale),
@@ -141,21 +140,6 @@ def _standardised(windows: Samples, mean: Floats, scale: Floats) -> npt.NDArray[
         ((windows - mean) * scale).reshape(len(windows), -1).astype(np.float32)
     )
     return flat
-
-
-@contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    torch = library("torch", "method.type: autoencoder")
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(strict)
-            torch.set_num_threads(threads)
 
 
 def _descend(

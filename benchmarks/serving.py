@@ -1,0 +1,88 @@
+"""H: what serving from a child process costs beside the same session in process.
+
+The child serves ONNX Runtime's CPU provider, so that both compute the same and the difference is
+the way there and back: copies, two messages, two wake-ups.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.models import write_model
+from benchmarks.result import Result, Scale, Target, shown
+from benchmarks.workload import Workload
+from edgeai.providers.channel import Accelerator
+from edgeai.providers.spec import ChildSpec
+from edgeai.session import CpuSession, padded_capacity
+
+OUTPUTS = ["score", "contribution"]
+BATCHES = (1, 32, 1024)
+PAUSES = {"back to back": 0.0, "every ms": 0.001}
+"""Between calls: a core that slept is slower, and so is the first call after it."""
+ROUND = 20
+DEADLINE_SECONDS = 10.0
+LIMIT_US = 60.0
+
+
+def serving(scale: Scale) -> Result:
+    """Time calls of both in turn, so that a busy moment of the machine hits both."""
+    load = Workload()
+    window = (load.length, len(load.signals))
+    figures = {}
+    table = Table("batch", "calls", "in process us", "p99", "child us", "p99", "overhead us")
+    with tempfile.TemporaryDirectory(prefix="edgeai-bench-") as name:
+        graph = write_model(Path(name) / "model", load)
+        spec = ChildSpec(
+            "ort", str(graph), "window", OUTPUTS, window, "CPUExecutionProvider",
+            batch_sizes=list(BATCHES), io_binding=True,
+        )  # fmt: skip
+        child = Accelerator(spec)
+        child.start()
+        cpu = CpuSession(graph, OUTPUTS)
+        rng = np.random.default_rng(0)
+        windows = rng.normal(500, 50, (padded_capacity(max(BATCHES)), *window)).astype(np.float32)
+        try:
+            for batch in BATCHES:
+                calls: list[Callable[[], object]] = [
+                    lambda batch=batch: cpu.run(windows, batch),
+                    lambda batch=batch: child.run(windows, batch, DEADLINE_SECONDS),
+                ]
+                for pace, pause in PAUSES.items():
+                    inside, outside = _in_turn(calls, pause, scale.seconds / 4)
+                    overhead = float(np.median(outside) - np.median(inside))
+                    key = f"batch_{batch}_{pace.replace(' ', '_')}"
+                    figures |= {
+                        f"{key}_in_process_us": round(float(np.median(inside)), 1),
+                        f"{key}_child_us": round(float(np.median(outside)), 1),
+                        f"{key}_child_p99_us": round(float(np.percentile(outside, 99)), 1),
+                        f"{key}_overhead_us": round(overhead, 1),
+                    }
+                    cells = [np.median(inside), np.percentile(inside, 99)]
+                    cells += [np.median(outside), np.percentile(outside, 99), overhead]
+                    table.add_row(str(batch), pace, *(shown(float(value)) for value in cells))
+        finally:
+            child.close()
+    found = figures["batch_1_back_to_back_overhead_us"]
+    target = Target("H: us of child serving, batch 1, back to back", found, LIMIT_US)
+    return Result(figures, [table], [target])
+
+
+def _in_turn(calls: list[Callable[[], object]], pause: float, seconds: float) -> list[list[float]]:
+    """Return the microseconds of each call, for each of the callables."""
+    taken: list[list[float]] = [[] for _ in calls]
+    for call in calls:
+        call()
+    due = time.monotonic() + seconds
+    while time.monotonic() < due:
+        for call, mine in zip(calls, taken, strict=True):
+            for _ in range(ROUND):
+                if pause:
+                    time.sleep(pause)
+                start = time.perf_counter()
+                call()
+                mine.append((time.perf_counter() - start) * 1e6)
+    return taken

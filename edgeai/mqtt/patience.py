@@ -1,0 +1,107 @@
+"""When to read: at once on a quiet line, in larger portions where nothing is gained by haste.
+
+A turn has a price of its own, some 30 to 100 us with cold caches, however few messages it takes.
+Two kinds of turns are saved, and neither delays a prediction on a quiet line:
+
+- A message with which no window can be due is left in the socket: the kernel wakes us when so many
+  bytes are there that they may hold the message that matters (SO_RCVLOWAT, socket(7)), or at the
+  time at which it can come. How many messages come before is certain for one stream and likely for
+  all of them, as long as senders keep to the model's sample rate. At most until `defer_seconds`
+  after the last reading, so that counts and clocks stay fresh, and a sender that is faster than
+  its rate is not kept waiting for longer.
+- While messages come faster than turns, a turn waits for more of them: until the last one's time
+  is a SHARE of what has passed since it began, but no longer than `turn_interval_seconds`.
+
+Why not a timer that collects a batch: it would delay the message that nothing else follows.
+"""
+
+from edgeai.config import Limits
+from edgeai.records import Due, Message
+
+BUSY_MESSAGES = 8
+"""A turn of so many says that messages come faster than turns."""
+BUSY_BYTES = 100_000
+"""So does one of so many bytes, in two messages or more: frames."""
+SHARE = 1 / 6
+"""Under load turns come as seldom as that they take about this share of the time, so that the price
+of a turn falls on many messages; where that is not to be reached, they come at their interval."""
+LEFT_MESSAGES = 8
+"""A sender may stop at ten packets that nobody has acknowledged (the initial window of RFC 6928),
+and the kernel acknowledges small ones when they are read, or 40 ms later."""
+FEW_MESSAGES = 64
+"""Turns of more are under load, where nothing is left in the socket: their sizes are not read."""
+GENERATION_MESSAGES = 1000
+"""The smallest message is looked for among so many, and as many before them."""
+PUBLISH_HEAD_BYTES = 4
+"""Of a PUBLISH packet, at least: type, length, length of the topic (MQTT 3.1.1, 3.3)."""
+LONG_BYTES = 128
+"""From here on a packet's length takes two bytes or more (MQTT 3.1.1, 2.2.3)."""
+NONE_SEEN = 1 << 30
+
+
+class Patience:
+    """How long, and for how many bytes, the next turn waits."""
+
+    def __init__(self, limits: Limits, *, acknowledging: bool) -> None:
+        """Begin without patience.
+
+        Args:
+            limits: Bounds of what may wait.
+            acknowledging: Whether messages come at QoS 1: then the broker sends the next only
+                after acknowledgements, and must not be kept waiting for them.
+        """
+        self._interval = limits.turn_interval_seconds
+        self._seconds = 0.0 if acknowledging else limits.defer_seconds
+        self._read_by = 0.0
+        """When what was left in the socket is to be read, on the monotonic clock."""
+        self._begun = 0.0
+        self._busy = False
+        self._smallest = self._smallest_before = NONE_SEEN
+        self._seen = 0
+
+    def pause(self, now: float) -> float:
+        """Return how many seconds too early it is for a turn; `now` on the monotonic clock."""
+        if not self._busy:
+            return 0.0
+        spent = now - self._begun
+        return min(self._interval, spent / SHARE) - spent
+
+    def leave(self, due: Due, now: float) -> tuple[int, float]:
+        """Return how many bytes to leave in the socket, and until when if no more come.
+
+        Args:
+            due: When the next window can be due. As many of the smallest messages seen are left as
+                come before, and not one byte more: the next may be of the message that matters.
+            now: On the monotonic clock, as is what is returned.
+        """
+        smallest = min(self._smallest, self._smallest_before)
+        if due.messages <= 1 or now >= self._read_by or smallest == NONE_SEEN:
+            return 0, now
+        certain = min(due.messages - 1, LEFT_MESSAGES)
+        usual = min(due.usual_messages - 1, LEFT_MESSAGES)
+        if usual > certain and due.seconds > 0:
+            return usual * smallest, min(self._read_by, now + due.seconds)
+        return certain * smallest, self._read_by
+
+    def note(self, messages: list[Message], size: int, now: float, *, version5: bool) -> None:
+        """Take note of a turn's messages, and that it begins.
+
+        Args:
+            messages: What the turn takes.
+            size: Payload bytes of all.
+            now: On the monotonic clock.
+            version5: Whether they came with properties, at least the byte that says none.
+        """
+        count = len(messages)
+        self._begun = now
+        self._busy = count >= BUSY_MESSAGES or (count > 1 and size > BUSY_BYTES)
+        if count:
+            self._read_by = now + self._seconds
+        if 0 < count <= FEW_MESSAGES and self._seconds:
+            sizes = [len(message.payload) + len(message.topic) for message in messages]
+            least = min(sizes) + PUBLISH_HEAD_BYTES + version5
+            self._smallest = min(self._smallest, least + (least - 2 >= LONG_BYTES))
+            self._seen += count
+            if self._seen >= GENERATION_MESSAGES:
+                self._smallest_before, self._smallest = self._smallest, NONE_SEEN
+                self._seen = 0

@@ -1,0 +1,159 @@
+"""NVIDIA's providers in a device profile: CUDA, TensorRT and TensorRT for RTX.
+
+Reduced precision (TF32, fp16) is off unless asked for, the arena on the GPU grows by what is
+needed, and engines are built once for all batch sizes and kept.
+"""
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from edgeai.acceleratorconfig import BOOL_TEXT, Accelerator, Options, Window
+from edgeai.configbase import Precision
+
+
+class _Nvidia(Accelerator):
+    device_id: int = Field(0, ge=0, le=63)
+    tf32: bool = Field(
+        False,
+        description="Round the factors of products to 10 bits of mantissa (Ampere and later).",
+    )
+    cuda_graph: bool = Field(
+        False,
+        description="Replay the kernels of each batch size as one graph; every node must fit.",
+    )
+
+    @model_validator(mode="after")
+    def _graph_needs_binding(self) -> Self:
+        if self.cuda_graph and (not self.io_binding or self.min_nodes_share < 1):
+            msg = "`cuda_graph` needs `io_binding`, and all nodes on the GPU"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def environment(self) -> Options:
+        """Variables for the child, which a vendor's library reads when it is loaded."""
+        # TensorRT rounds to TF32 by itself, and its provider has no option against it.
+        return {} if self.tf32 else {"NVIDIA_TF32_OVERRIDE": "0"}
+
+
+class Cuda(_Nvidia):
+    """NVIDIA GPUs with CUDA and cuDNN (the build onnxruntime-gpu)."""
+
+    provider: Literal["cuda"]
+    gpu_memory_limit_bytes: int | None = Field(
+        None, ge=16 * 1024**2, description="Of the arena on the GPU. Default: all of it."
+    )
+    arena: Literal["kSameAsRequested", "kNextPowerOfTwo"] = Field(
+        "kSameAsRequested", description="How the arena grows; the second takes up to twice as much."
+    )
+    conv_search: Literal["HEURISTIC", "EXHAUSTIVE", "DEFAULT"] = "HEURISTIC"
+    conv_max_workspace: bool = Field(True, description="Let cuDNN take memory for a faster way.")
+
+    label: ClassVar[str] = "cuda"
+    execution_provider: ClassVar[str] = "CUDAExecutionProvider"
+
+    def options(self, _cache: Path, _window: Window) -> Options:
+        """Return the provider's options."""
+        options = {
+            "device_id": str(self.device_id),
+            "arena_extend_strategy": self.arena,
+            "cudnn_conv_algo_search": self.conv_search,
+            "cudnn_conv_use_max_workspace": BOOL_TEXT[self.conv_max_workspace],
+            "do_copy_in_default_stream": "1",
+            "use_tf32": BOOL_TEXT[self.tf32],
+            "enable_cuda_graph": BOOL_TEXT[self.cuda_graph],
+        }
+        if self.gpu_memory_limit_bytes is not None:
+            options["gpu_mem_limit"] = str(self.gpu_memory_limit_bytes)
+        return options
+
+
+class _Engine(_Nvidia):
+    """An engine built for a range of batch sizes, so that none of them builds it anew."""
+
+    start_timeout_seconds: float = Field(
+        1800.0, gt=0, le=7200, description="The first time an engine is built, which takes minutes."
+    )
+    cache: bool = Field(True, description="Keep built engines in the state folder.")
+    workspace_bytes: int | None = Field(None, ge=0, description="While building.")
+
+    def _shapes(self, prefix: str, window: Window) -> Options:
+        length, channels = window
+        sizes = {"min": 1, "opt": max(self.batch_sizes), "max": max(self.batch_sizes)}
+        return {
+            f"{prefix}_profile_{name}_shapes": f"window:{size}x{length}x{channels}"
+            for name, size in sizes.items()
+        }
+
+
+class TensorRt(_Engine):
+    """NVIDIA TensorRT (the build onnxruntime-gpu, and TensorRT's libraries)."""
+
+    provider: Literal["tensorrt"]
+    fp16: bool = Field(False, description="Let TensorRT compute in half precision.")
+    dla_core: int | None = Field(
+        None, ge=0, le=7, description="Jetson's deep learning accelerator."
+    )
+
+    @model_validator(mode="after")
+    def _dla_has_no_fp32(self) -> Self:
+        if self.dla_core is not None and self.precision == "fp32":
+            msg = "the DLA has no fp32: write `fp16: true`, or `variant: int8`"
+            raise ValueError(msg)
+        return self
+
+    label: ClassVar[str] = "tensorrt"
+    execution_provider: ClassVar[str] = "TensorrtExecutionProvider"
+
+    @property
+    def arithmetic_of_fp32(self) -> Precision:
+        """In what the device computes a graph that is fp32."""
+        return "fp16" if self.fp16 else "fp32"
+
+    def options(self, cache: Path, window: Window) -> Options:
+        """Return the provider's options."""
+        options = {
+            "device_id": str(self.device_id),
+            "trt_fp16_enable": BOOL_TEXT[self.fp16],
+            "trt_bf16_enable": "0",
+            "trt_engine_cache_enable": BOOL_TEXT[self.cache],
+            "trt_timing_cache_enable": BOOL_TEXT[self.cache],
+            "trt_cuda_graph_enable": BOOL_TEXT[self.cuda_graph],
+            **self._shapes("trt", window),
+        }
+        if self.cache:
+            options |= {"trt_engine_cache_path": str(cache), "trt_timing_cache_path": str(cache)}
+        if self.workspace_bytes is not None:
+            options["trt_max_workspace_size"] = str(self.workspace_bytes)
+        if self.dla_core is not None:
+            options |= {"trt_dla_enable": "1", "trt_dla_core": str(self.dla_core)}
+        return options
+
+
+class TensorRtRtx(_Engine):
+    """NVIDIA TensorRT for RTX (30 series and later), a plugin: `pip install edgeai[cuda]`."""
+
+    provider: Literal["nv_tensorrt_rtx"]
+    library: str = Field("onnxruntime_ep_nv_tensorrt_rtx", min_length=1)
+
+    label: ClassVar[str] = "tensorrt-rtx"
+    execution_provider: ClassVar[str] = "NvTensorRTRTXExecutionProvider"
+
+    @property
+    def device(self) -> Options:
+        """Which of the plugin's devices."""
+        return {"type": "GPU", "index": str(self.device_id)}
+
+    def options(self, cache: Path, window: Window) -> Options:
+        """Return the provider's options."""
+        options = {
+            "enable_cuda_graph": BOOL_TEXT[self.cuda_graph],
+            **self._shapes("nv", window),
+        }
+        if self.cache:
+            options["nv_runtime_cache_path"] = str(cache)
+        if self.workspace_bytes is not None:
+            options["nv_max_workspace_size"] = str(self.workspace_bytes)
+        return options

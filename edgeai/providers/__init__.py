@@ -1,0 +1,1 @@
+"""Execution providers: proven and measured, chosen, served with failover."""

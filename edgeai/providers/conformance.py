@@ -1,0 +1,190 @@
+"""The check that an adapter for a compiled backend runs in its own tests.
+
+    from edgeai.providers.conformance import check_backend
+    check_backend(load, Path("my-package"), "model.enf")
+
+It raises one AssertionError with everything that is wrong, so it needs no test framework. Needs
+numpy and PyYAML, nothing else of edgeai's, so that it runs in the vendor's environment
+(`pip install --no-deps edgeai`).
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .backend import Backend, CompiledSession, LoadRequest, one_line, open_session
+from .spec import LoadError
+
+Array = npt.NDArray[Any]
+ODD_BATCHES = (1, 2, 3, 5, 7)
+"""Sizes that an artefact with static batches is not built for."""
+
+
+def check_backend(
+    backend: Backend,
+    package: Path,
+    artefact: str = "model.onnx",
+    *,
+    batch_sizes: Sequence[int] = (1, 8, 32),
+    device: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+) -> dict[str, float]:
+    """Hold an adapter against the interface and against a package's golden windows.
+
+    Args:
+        backend: The function that the entry point names.
+        package: Folder of a model package.
+        artefact: The file in it that the adapter loads.
+        batch_sizes: As a device profile would give them.
+        device: Which device, as a device profile would name it.
+        options: The adapter's options.
+        rtol: |a - b| <= atol + rtol |b| for every golden output.
+        atol: See rtol.
+
+    Returns:
+        The largest absolute error of each output.
+
+    Raises:
+        AssertionError: With every rule that is broken, one a line.
+    """
+    case = _Case.read(
+        package,
+        artefact,
+        batch_sizes=batch_sizes,
+        device=device or {},
+        options=options or {},
+        rtol=rtol,
+        atol=atol,
+    )
+    problems = _refusals(backend, case.request)
+    try:
+        session = open_session(backend, case.request, "tested")
+    except LoadError as error:
+        raise AssertionError("\n".join([*problems, str(error)])) from error
+    errors: dict[str, float] = {}
+    try:
+        errors = _golden(session, case, problems)
+        problems += _decisions(session, case)
+        problems += _batches(session, case)
+    except Exception as error:  # noqa: BLE001  whatever it raises, the author wants to see all
+        problems.append(f"`run` raised {one_line(error)}")
+    for time in ("first", "second"):
+        try:
+            session.close()
+        except Exception as error:  # noqa: BLE001  as above
+            problems.append(f"the {time} `close` raised {one_line(error)}")
+    if problems:
+        raise AssertionError("\n".join(problems))
+    return errors
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What an adapter is held against."""
+
+    request: LoadRequest
+    manifest: Mapping[str, Any]
+    windows: npt.NDArray[np.float32]
+    golden: Mapping[str, Array]
+    rtol: float
+    atol: float
+
+    @classmethod
+    def read(
+        cls,
+        package: Path,
+        artefact: str,
+        *,
+        batch_sizes: Sequence[int],
+        device: Mapping[str, str],
+        options: Mapping[str, str],
+        rtol: float,
+        atol: float,
+    ) -> "_Case":
+        import yaml
+
+        manifest = yaml.safe_load((package / "model.yaml").read_text(encoding="utf-8"))
+        with np.load(package / "golden.npz", allow_pickle=False) as arrays:
+            golden = {name: arrays[name] for name in arrays.files}
+        windows = np.ascontiguousarray(golden["window"], np.float32)
+        request = LoadRequest(
+            artefact=package / artefact,
+            outputs=tuple(output["name"] for output in manifest["outputs"]),
+            window=(windows.shape[1], windows.shape[2]),
+            batch_sizes=tuple(batch_sizes),
+            device=dict(device),
+            options=dict(options),
+        )
+        return cls(request, manifest, windows, golden, rtol, atol)
+
+    def within(self, values: Array, wanted: Array) -> bool:
+        """Whether values have the wanted shape and lie within the tolerance; NaN does not."""
+        if values.shape != wanted.shape:
+            return False
+        limit = self.atol + self.rtol * np.abs(wanted)
+        return bool((np.abs(values.astype(np.float64) - wanted) <= limit).all())
+
+
+def _refusals(backend: Backend, request: LoadRequest) -> list[str]:
+    """What is no artefact must be refused by an exception, not by the end of the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        broken = Path(folder) / f"broken{request.artefact.suffix}"
+        broken.write_bytes(b"this is no artefact")
+        try:
+            backend(LoadRequest(broken, request.outputs, request.window)).close()
+        except Exception:  # noqa: BLE001  any kind is right
+            return []
+    return ["a file that is no artefact must be refused by an exception"]
+
+
+def _golden(session: CompiledSession, case: _Case, problems: list[str]) -> dict[str, float]:
+    """Hold the golden outputs against the tolerance; the same bits again, the input untouched."""
+    errors: dict[str, float] = {}
+    given = case.windows.copy()
+    first = [output.copy() for output in session.run(given)]
+    second = session.run(given)
+    if given.tobytes() != case.windows.tobytes():
+        problems.append("`run` must not change the windows it is given")
+    for name, values, again in zip(case.request.outputs, first, second, strict=True):
+        wanted = case.golden[name]
+        if values.shape != wanted.shape:
+            problems.append(f"output `{name}` must have the shape {wanted.shape}: {values.shape}")
+            continue
+        errors[name] = float(np.max(np.abs(values.astype(np.float64) - wanted), initial=0.0))
+        if not case.within(values, wanted):
+            problems.append(
+                f"output `{name}` must be within rtol {case.rtol:g}, atol {case.atol:g} of the "
+                f"golden values: largest error {errors[name]:.3g}"
+            )
+        if values.tobytes() != again.tobytes():
+            problems.append(f"output `{name}` must be the same when the same windows run again")
+    return errors
+
+
+def _decisions(session: CompiledSession, case: _Case) -> list[str]:
+    """No golden window may change the side of the threshold."""
+    outputs = case.manifest["outputs"]
+    score = next(output["name"] for output in outputs if output.get("role") == "score")
+    threshold = case.manifest["threshold"]["value"]
+    values = session.run(case.windows)[case.request.outputs.index(score)]
+    flipped = np.flatnonzero((values > threshold) != (case.golden[score] > threshold))
+    return [f"golden window {flipped[0]} changes the side of the threshold"] if len(flipped) else []
+
+
+def _batches(session: CompiledSession, case: _Case) -> list[str]:
+    """A window's answer may not depend on the batch it comes in, nor on windows before it."""
+    problems = []
+    for size in sorted({*case.request.batch_sizes, *ODD_BATCHES}):
+        rows = np.arange(size)[::-1] % len(case.windows)
+        outputs = session.run(np.ascontiguousarray(case.windows[rows]))
+        for name, values in zip(case.request.outputs, outputs, strict=True):
+            if not case.within(values, case.golden[name][rows]):
+                problems.append(f"output `{name}` is wrong for a batch of {size} windows")
+    return problems

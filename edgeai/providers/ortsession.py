@@ -1,0 +1,305 @@
+"""An ONNX Runtime session on one execution provider, with every silent fallback closed.
+
+ORT falls back to the CPU in at least six ways without an exception, and `get_providers()` does not
+show it. Here the CPU provider is not listed, fallback to it is disabled, and what each node was
+assigned to is read back; anything else than what was asked is an error that says why.
+
+Self-contained: standard library, numpy, onnxruntime 1.20 or newer and `spec`; Python 3.10 or newer.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .bindings import Bindings
+from .ortlog import ON_CPU, LogCapture, joined, one_line
+from .spec import ChildSpec, Facts, LoadError, ShapeError
+
+CPU = "CPUExecutionProvider"
+NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+WARNING = 2
+COPIES = frozenset({"MemcpyFromHost", "MemcpyToHost"})
+"""Nodes that ORT adds between devices: they are no node of the graph."""
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+
+class OrtSession:
+    """A session whose nodes are all where they were asked to be, run once at every batch size."""
+
+    def __init__(self, session: Any, spec: ChildSpec, facts: Facts) -> None:
+        self._session = session
+        self._outputs = spec.outputs
+        self._input = spec.input_name
+        self._rows: list[tuple[int, ...]] | None = None
+        self._bound = Bindings(session, spec) if spec.io_binding else None
+        self.facts = facts
+        for size in sorted(set(spec.batch_sizes)):
+            windows = np.zeros((size, *spec.window), np.float32)
+            try:
+                outputs = self._call(windows)
+                rows = [output.shape[1:] for output in outputs]
+                whole = all(output.shape[:1] == (size,) for output in outputs)
+            except Exception as error:
+                raise LoadError(f"does not run {size} windows: {one_line(error)}") from error
+            if not whole or self._rows not in (None, rows):
+                shapes = [output.shape for output in outputs]
+                raise LoadError(f"gives outputs of the shapes {shapes} for {size} windows")
+            self._rows = rows
+        assert self._rows is not None
+        facts.outputs.update(
+            {name: list(row) for name, row in zip(spec.outputs, self._rows, strict=True)}
+        )
+
+    def run(self, windows: Floats) -> list[Array]:
+        """Return the outputs of windows (B, W, C) float32, each (B, ...), in the order of the spec.
+
+        With `io_binding` the arrays are overwritten by the next call with as many windows.
+
+        Raises:
+            ShapeError: The shape of an output is not the one it had when the session was built.
+            Exception: Of ORT; its kinds share no base of their own.
+        """
+        outputs = self._call(windows)
+        rows = self._rows
+        assert rows is not None
+        for output, row in zip(outputs, rows, strict=True):
+            if output.shape != (len(windows), *row):
+                wanted = (len(windows), *row)
+                raise ShapeError(f"gave an output of the shape {output.shape}, not {wanted}")
+        return outputs
+
+    def _call(self, windows: Floats) -> list[Array]:
+        if self._bound is not None:
+            return self._bound.run(windows)
+        outputs: list[Array] = self._session.run(self._outputs, {self._input: windows})
+        return outputs
+
+    def close(self) -> None:
+        """Let the session go."""
+        self._bound = None
+        self._session = None
+
+
+def build(spec: ChildSpec) -> OrtSession:
+    """Build the session of a spec whose kind is `ort`.
+
+    Raises:
+        LoadError: This runtime has no such provider or device, an option is not taken, a node is
+            on another provider than asked, or the session does not run. The text says which.
+    """
+    # Metadata of a model must not set session options.
+    os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
+    os.environ.update(spec.environment)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise LoadError(f"this Python cannot import onnxruntime: {one_line(error)}") from error
+    log = LogCapture()
+    try:
+        with log:
+            options = _session_options(onnxruntime, spec)
+            devices = _plugin_devices(onnxruntime, spec) if spec.library else []
+            session = _create(onnxruntime, spec, options, devices)
+            facts = _facts(onnxruntime, spec, session, devices)
+        _check_options(spec, session)
+        _check_assignment(spec, facts)
+        with log:
+            return OrtSession(session, spec, facts)
+    except LoadError as error:
+        raise LoadError(joined(log.reasons(), str(error))) from error
+    except Exception as error:  # ORT's exceptions share no base of their own
+        reasons = log.reasons()
+        if ON_CPU in str(error) and not reasons:
+            reasons = _nodes_elsewhere(onnxruntime, spec)
+        raise LoadError(joined(reasons, one_line(error))) from error
+
+
+def _nodes_elsewhere(onnxruntime: Any, spec: ChildSpec) -> list[str]:
+    """Say which nodes are not on the provider: with fallback disabled ORT does not name them."""
+    lenient = dataclasses.replace(spec, min_nodes_share=1e-9)
+    try:
+        devices = _plugin_devices(onnxruntime, spec) if spec.library else []
+        options = _session_options(onnxruntime, lenient)
+        session = _create(onnxruntime, lenient, options, devices)
+        _check_assignment(spec, _facts(onnxruntime, lenient, session, devices))
+    except LoadError as error:
+        return [str(error)]
+    except Exception:  # noqa: BLE001  the first error is the one to tell
+        return []
+    return []
+
+
+def _session_options(onnxruntime: Any, spec: ChildSpec) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = spec.threads
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = WARNING
+    entries = {
+        # A spinning pool burns a core while idle.
+        "session.intra_op.allow_spinning": "0",
+        "session.inter_op.allow_spinning": "0",
+        "session.record_ep_graph_assignment_info": "1",
+    }
+    if spec.provider != CPU and spec.min_nodes_share >= 1:
+        # Also stops OpenVINO from falling back to its own CPU when its NPU compiler fails.
+        entries["session.disable_cpu_ep_fallback"] = "1"
+    for key, value in (entries | spec.session_config).items():
+        options.add_session_config_entry(key, value)
+    return options
+
+
+def _create(onnxruntime: Any, spec: ChildSpec, options: Any, devices: list[Any]) -> Any:
+    graph = Path(spec.graph).read_bytes()
+    if devices:
+        options.add_provider_for_devices(devices, spec.provider_options)
+        return onnxruntime.InferenceSession(graph, options, enable_fallback=0)
+    known = onnxruntime.get_available_providers()
+    if spec.provider not in known:
+        raise LoadError(
+            f"onnxruntime {onnxruntime.__version__} has no {spec.provider}: "
+            f"this build has {', '.join(known)}"
+        )
+    if spec.provider in NVIDIA and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels
+    providers: list[Any] = [(spec.provider, spec.provider_options)]
+    if spec.provider != CPU and spec.min_nodes_share < 1:
+        providers.append(CPU)
+    return onnxruntime.InferenceSession(graph, options, providers=providers, enable_fallback=0)
+
+
+def _plugin_devices(onnxruntime: Any, spec: ChildSpec) -> list[Any]:
+    """Register a provider plugin and return the one device asked for, in a list."""
+    if not hasattr(onnxruntime, "register_execution_provider_library"):
+        raise LoadError(f"onnxruntime {onnxruntime.__version__} takes no provider plugins")
+    assert spec.library is not None
+    path, names = find_library(spec.library)
+    if names and spec.provider not in names:
+        raise LoadError(f"plugin {spec.library} provides {', '.join(names)}, not {spec.provider}")
+
+    def devices() -> list[Any]:
+        # A plugin's devices may bear the name of its registration, so that is the provider's.
+        return [one for one in onnxruntime.get_ep_devices() if one.ep_name == spec.provider]
+
+    if not devices():
+        onnxruntime.register_execution_provider_library(spec.provider, path)
+    found = devices()
+    if not found:
+        raise LoadError(f"plugin {spec.library} is loaded, but finds no device of its own here")
+    wanted = spec.device.get("type", "").upper()
+    fit = [one for one in found if wanted in {"", one.device.type.name}]
+    index = int(spec.device.get("index", "0"))
+    if index >= len(fit):
+        kinds = ", ".join(one.device.type.name for one in found)
+        raise LoadError(
+            f"plugin {spec.library} finds no {wanted or 'device'} {index}; it has {kinds}"
+        )
+    return [fit[index]]
+
+
+def find_library(name: str) -> tuple[str, list[str]]:
+    """Return the path of a plugin and the providers in it, if a Python module tells them.
+
+    Args:
+        name: Path of a shared library, or a module with `get_library_path()`.
+
+    Raises:
+        LoadError: Neither is there.
+    """
+    if "/" in name or "\\" in name:
+        if not Path(name).is_file():
+            raise LoadError(f"plugin {name}: no such file")
+        return name, []
+    try:
+        module = importlib.import_module(name)
+        path = str(module.get_library_path())
+    except Exception as error:
+        raise LoadError(f"plugin module {name} cannot be used: {one_line(error)}") from error
+    if hasattr(module, "get_ep_names"):
+        return path, [str(one) for one in module.get_ep_names()]
+    return path, [str(module.get_ep_name())]
+
+
+def _facts(onnxruntime: Any, spec: ChildSpec, session: Any, devices: list[Any]) -> Facts:
+    assignment: dict[str, list[str]] = {}
+    if hasattr(session, "get_provider_graph_assignment_info"):
+        for part in session.get_provider_graph_assignment_info():
+            operators = [node.op_type for node in part.get_nodes()]
+            assignment.setdefault(part.ep_name, []).extend(operators)
+    if devices:
+        device = devices[0].device
+        metadata = dict(device.metadata)
+        shown = metadata.get("Description") or f"{device.vendor} {device.device_id:#06x}"
+        kind = f"{device.type.name} {shown}"
+        driver = dict(devices[0].ep_metadata).get("version", "")
+    else:
+        kind = spec.provider_options.get("device_type") or spec.device.get("type") or ""
+        driver = ""
+    if spec.provider in NVIDIA:
+        kind = kind or f"GPU {spec.provider_options.get('device_id', '0')}"
+        driver = _first_line("/proc/driver/nvidia/version") or driver
+    return Facts(
+        providers=list(session.get_providers()),
+        assignment=assignment,
+        device=kind or "CPU",
+        driver=driver or f"{platform.system()} {platform.release()}",
+        runtime=f"onnxruntime {onnxruntime.__version__}",
+    )
+
+
+def _check_options(spec: ChildSpec, session: Any) -> None:
+    """Refuse when the session reads back another value of an option than was asked for."""
+    effective = session.get_provider_options().get(spec.provider, {})
+    for name, wanted in spec.provider_options.items():
+        actual = effective.get(name)
+        # Only numbers and switches: a text may be read back in other words.
+        if actual is None or not (_plain(actual).isdigit() and _plain(wanted).isdigit()):
+            continue
+        if _plain(actual) != _plain(wanted):
+            raise LoadError(f"option {name} must be {wanted}, but the provider took {actual}")
+
+
+def _plain(value: str) -> str:
+    lower = value.strip().lower()
+    return {"true": "1", "false": "0"}.get(lower, lower)
+
+
+def _check_assignment(spec: ChildSpec, facts: Facts) -> None:
+    """Refuse when too few of the graph's nodes are on the provider; name those that are not."""
+    if not facts.assignment:
+        # Before ORT 1.24 there is nothing to read; with fallback disabled ORT itself refuses.
+        if spec.provider == CPU or "session.disable_cpu_ep_fallback" in spec.session_config:
+            return
+        if spec.min_nodes_share < 1:
+            raise LoadError("this onnxruntime cannot tell which provider each node is on")
+        return
+    on = [one for one in facts.assignment.get(spec.provider, []) if one not in COPIES]
+    off = {
+        name: [one for one in operators if one not in COPIES]
+        for name, operators in facts.assignment.items()
+        if name != spec.provider
+    }
+    missing = sum(len(operators) for operators in off.values())
+    share = len(on) / (len(on) + missing) if on else 0.0
+    if share >= spec.min_nodes_share:
+        return
+    where = "; ".join(
+        f"{', '.join(sorted(set(operators)))} on {name}" for name, operators in off.items()
+    )
+    raise LoadError(f"only {len(on)} of {len(on) + missing} nodes are on {spec.provider}: {where}")
+
+
+def _first_line(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()[0].strip()
+    return ""

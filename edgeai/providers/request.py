@@ -1,0 +1,70 @@
+"""What a candidate of a device profile asks of a child, for one package."""
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from edgeai.configbase import Precision
+from edgeai.errors import ModelError
+from edgeai.package import INPUT_NAME, MANIFEST, Package
+from edgeai.providerconfig import AnyAccelerator, Compiled
+from edgeai.providers.spec import ChildSpec
+
+
+def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) -> ChildSpec:
+    """Return what to load; the provider's own cache lies in the state folder.
+
+    Raises:
+        ModelError: The package holds no such variant or artefact.
+    """
+    manifest = package.manifest
+    graph = graph_of(candidate, package)
+    window = (manifest.window.length, len(manifest.signals))
+    return ChildSpec(
+        kind=candidate.kind,
+        graph=str(graph.absolute()),
+        input_name=INPUT_NAME,
+        outputs=[output.name for output in manifest.outputs],
+        window=window,
+        provider=candidate.execution_provider,
+        provider_options=candidate.options(_cache(candidate, graph, package, state_folder), window),
+        library=candidate.plugin,
+        device=candidate.device,
+        threads=candidate.threads,
+        batch_sizes=sorted(set(candidate.batch_sizes)),
+        environment=candidate.environment,
+        io_binding=candidate.io_binding and candidate.kind == "ort",
+        min_nodes_share=candidate.min_nodes_share,
+    )
+
+
+def graph_of(candidate: AnyAccelerator, package: Package) -> Path:
+    """Return the file to load; ModelError when the package does not hold it."""
+    if not isinstance(candidate, Compiled) or candidate.source == "graph":
+        return package.variant(candidate.variant)
+    device = candidate.device_type or ""
+    artefact = package.compiled(candidate.backend, device)
+    if artefact is None:
+        known = [f"{one.backend} {one.device}".strip() for one in package.manifest.compiled]
+        rule = f"holds nothing compiled for {candidate.backend} {device}".rstrip()
+        raise ModelError(str(package.folder / MANIFEST), rule, known)
+    return package.folder / artefact.file
+
+
+def precision_of(candidate: AnyAccelerator, package: Package) -> Precision:
+    """Return the arithmetic, which decides the tolerance."""
+    if isinstance(candidate, Compiled) and candidate.source == "artefact":
+        artefact = package.compiled(candidate.backend, candidate.device_type or "")
+        if artefact is not None:
+            return artefact.precision
+    return candidate.precision
+
+
+def _cache(candidate: AnyAccelerator, graph: Path, package: Package, state_folder: Path) -> Path:
+    """Return the folder of compiled models: one for each graph, provider and environment."""
+    known = [package.manifest.files[graph.name], candidate.label, candidate.python or ""]
+    name = hashlib.sha256("\n".join(known).encode()).hexdigest()[:24]
+    folder = state_folder.absolute() / "providers" / "compiled" / name
+    with contextlib.suppress(OSError):  # a read-only root: it is compiled anew at each start
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,263 @@
+"""A graph at reduced precision: the chosen layers in fp16 or int8, everything else in float32.
+
+Inputs and outputs stay float32. The front of a graph (engineering units: 1450.3 degC has no
+tenths in fp16) and its end (sums of squares overflow fp16) are no layers, so they keep float32.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+LAYERS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
+"""Operators that may be reduced; one of their inputs must be a constant of floats."""
+ACTIVATIONS = frozenset({"Tanh", "Sigmoid", "Relu", "LeakyRelu", "Elu", "Selu", "Softplus"})
+"""Operators that follow their input into fp16, and save two casts."""
+CALIBRATION_BATCH = 16
+
+Windows = npt.NDArray[np.float32]
+Reduce = Callable[[onnx.ModelProto, Collection[str], Windows], onnx.ModelProto]
+
+
+def prepared(data: bytes) -> onnx.ModelProto:
+    """Parse a graph, give every node a name, and make initialisers of its Constant nodes."""
+    model = onnx.load_model_from_string(data)
+    graph = model.graph
+    kept = []
+    for node in graph.node:
+        value = next((item for item in node.attribute if item.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(value.t)
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+        else:
+            kept.append(node)
+    names = set[str]()
+    for index, node in enumerate(kept):
+        if not node.name or node.name in names:
+            node.name = f"{node.op_type}_{index}"
+        names.add(node.name)
+    _replace_nodes(graph, kept)
+    return model
+
+
+def layers(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the layers of a prepared graph that may be reduced, and how many weights each has."""
+    sizes = {
+        tensor.name: int(np.prod(tensor.dims, dtype=np.int64))
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    }
+    found = {}
+    for node in model.graph.node:
+        weights = sum(sizes.get(name, 0) for name in node.input)
+        if node.op_type in LAYERS and weights:
+            found[node.name] = weights
+    return found
+
+
+def to_fp16(model: onnx.ModelProto, chosen: Collection[str], _windows: Windows) -> onnx.ModelProto:
+    """Compute the chosen layers in half precision, and the activations between them.
+
+    Args:
+        model: A prepared graph; it is not changed.
+        chosen: Names of layers.
+    """
+    return _halved(model, chosen, is_emulated=False)
+
+
+def as_fp16(model: onnx.ModelProto, chosen: Collection[str], _windows: Windows) -> onnx.ModelProto:
+    """Round as `to_fp16` would on a device that has half precision, with float32 operators.
+
+    ONNX Runtime's CPU provider has none: it computes such layers in float32 and drops the casts
+    between (measured: a MatMul between two casts gives the float32 result to the last bit). So its
+    answer says nothing of a device's. Products are summed in float32, as tensor units do.
+    """
+    return _halved(model, chosen, is_emulated=True)
+
+
+def to_int8(model: onnx.ModelProto, chosen: Collection[str], windows: Windows) -> onnx.ModelProto:
+    """Quantise the chosen layers: QuantizeLinear and DequantizeLinear around them (QDQ).
+
+    Weights are int8 for each output channel, activations int8 over the range that the calibration
+    windows give (onnxruntime.quantization, MinMax).
+
+    Args:
+        model: A prepared graph; it is not changed.
+        chosen: Names of layers.
+        windows: (N, W, C), the calibration windows.
+    """
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+        def __init__(self) -> None:
+            self._starts = iter(range(0, len(windows), CALIBRATION_BATCH))
+
+        def get_next(self) -> dict[str, Windows] | None:
+            start = next(self._starts, None)
+            return None if start is None else {name: windows[start : start + CALIBRATION_BATCH]}
+
+    name = model.graph.input[0].name
+    source = onnx.ModelProto()  # the quantiser changes what it is given
+    source.CopyFrom(model)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "reduced.onnx"
+        quantize_static(
+            source,
+            path,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=sorted(chosen),
+        )
+        reduced = onnx.load(path)
+    return _cleaned(reduced)
+
+
+REDUCE: dict[str, Reduce] = {"fp16": to_fp16, "int8": to_int8}
+"""What makes the variant."""
+JUDGED: dict[str, Reduce] = {"fp16": as_fp16, "int8": to_int8}
+"""What gives on the CPU what a device would make of the variant."""
+
+
+def serialised(model: onnx.ModelProto) -> bytes:
+    """Return bytes that are the same for the same graph."""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _halved(
+    model: onnx.ModelProto, chosen: Collection[str], *, is_emulated: bool
+) -> onnx.ModelProto:
+    reduced = onnx.ModelProto()
+    reduced.CopyFrom(model)
+    graph = reduced.graph
+    members = _members(graph, chosen)
+    _replace_nodes(graph, list(_half_nodes(graph, members, is_emulated=is_emulated)))
+    return _cleaned(reduced)
+
+
+def _members(graph: onnx.GraphProto, chosen: Collection[str]) -> set[str]:
+    """Return the chosen layers and the activations whose input is one of them."""
+    members = set(chosen)
+    made_by = {output: node.name for node in graph.node for output in node.output}
+    for node in graph.node:  # in topological order, as ONNX demands
+        if node.op_type in ACTIVATIONS and made_by.get(node.input[0]) in members:
+            members.add(node.name)
+    return members
+
+
+def _half_nodes(
+    graph: onnx.GraphProto, members: set[str], *, is_emulated: bool
+) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes with the members in half precision and casts where precisions meet.
+
+    Emulated, every tensor in half precision is one of float32 that holds rounded values.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    inside = {out for node in graph.node if node.name in members for out in node.output}
+    outside = {name for node in graph.node if node.name not in members for name in node.input}
+    outside |= {output.name for output in graph.output}
+    halved: set[str] = set()
+    for node in graph.node:
+        if node.name not in members:
+            yield node
+            continue
+        for name in node.input:
+            if not name or name in inside or name in halved:
+                continue
+            halved.add(name)
+            if name in weights:
+                graph.initializer.append(_half(weights[name], is_emulated=is_emulated))
+            else:
+                yield from _to_half(name, _half_name(name), is_emulated=is_emulated)
+        half = onnx.NodeProto()
+        half.CopyFrom(node)
+        del half.input[:], half.output[:]
+        half.input.extend(_half_name(name) if name else "" for name in node.input)
+        ending = "_exact" if is_emulated else ""
+        half.output.extend(f"{_half_name(name)}{ending}" for name in node.output)
+        yield half
+        if is_emulated:
+            for name in node.output:
+                exact = f"{_half_name(name)}{ending}"
+                yield from _to_half(exact, _half_name(name), is_emulated=True)
+        for name in node.output:
+            if name in outside:
+                yield _cast(_half_name(name), name, TensorProto.FLOAT)
+
+
+def _half(tensor: onnx.TensorProto, *, is_emulated: bool) -> onnx.TensorProto:
+    with np.errstate(over="ignore"):  # an infinite weight fails the parity that follows
+        values = numpy_helper.to_array(tensor).astype(np.float16)
+    held = values.astype(np.float32) if is_emulated else values
+    return numpy_helper.from_array(held, _half_name(tensor.name))
+
+
+def _to_half(source: str, target: str, *, is_emulated: bool) -> Iterator[onnx.NodeProto]:
+    if is_emulated:
+        yield _cast(source, f"{target}_rounded", TensorProto.FLOAT16)
+        yield _cast(f"{target}_rounded", target, TensorProto.FLOAT)
+    else:
+        yield _cast(source, target, TensorProto.FLOAT16)
+
+
+def _half_name(name: str) -> str:
+    return f"{name}_fp16"
+
+
+def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [source], [target], name=f"cast_{target}", to=kind)
+
+
+def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    copies = []
+    for node in nodes:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copies.append(copy)
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _cleaned(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop what the reduced graph does not use: weights, shapes, domains, notes of tools."""
+    graph = model.graph
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    weights = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+    del graph.value_info[:], model.metadata_props[:]
+    domains = {node.domain for node in graph.node} | {""}
+    imports = [(item.domain, item.version) for item in model.opset_import if item.domain in domains]
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(*item) for item in imports)
+    model.producer_name, model.producer_version = "edgeai", ""
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the advice that onnxruntime.quantization gives the root logger off stderr."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -1,0 +1,17 @@
+"""The adapter against edgeai's interface and a package's golden windows ($EDGEAI_MODEL)."""
+
+import os
+from pathlib import Path
+
+import pytest
+from edgeai_backend_openvino import load
+
+from edgeai.providers.conformance import check_backend
+
+
+@pytest.mark.parametrize("static", ["no", "yes"])
+def test_the_adapter_conforms(static: str) -> None:
+    """Every rule of the interface, with one compiled model and with one a batch size."""
+    package = Path(os.environ["EDGEAI_MODEL"])
+    errors = check_backend(load, package, device={"type": "CPU"}, options={"static": static})
+    assert set(errors) >= {"score"}

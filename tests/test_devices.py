@@ -1,0 +1,247 @@
+"""`edgeai devices`, `edgeai check` with accelerators, and the hardware that `auto` looks for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeai import paths
+from edgeai.deviceconfig import load_device
+from edgeai.providers.discover import (
+    Hardware,
+    distributions,
+    environment_digest,
+    find_hardware,
+    fitting_profiles,
+    resolve,
+)
+from tests.commands import Outcome, run_command
+from tests.faulty import ENTRY_POINT, install
+from tests.packages import write_config, write_package
+
+SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
+
+
+class Place:
+    """A config with a device of its own, and the command."""
+
+    def __init__(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.folder = folder
+        self._capsys, self._monkeypatch = capsys, monkeypatch
+        write_package(folder / "mean")
+        self.control = folder / "control"
+        self.config = write_config(
+            folder / "config.yaml",
+            1883,
+            {"p": {"model": "mean", "source": SOURCE}},
+            device="device.yaml",
+            state_folder=str(folder / "state"),
+        )
+        self.device()
+
+    def device(self, **more: Any) -> Path:
+        path = self.folder / "device.yaml"
+        candidate = {
+            "provider": "compiled",
+            "backend": ENTRY_POINT,
+            "source": "graph",
+            "batch_sizes": [1, 8],
+            "backend_options": {"control": str(self.control)},
+        }
+        content = {"description": "x", "candidates": [candidate]} | more
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def run(self, *arguments: object) -> Outcome:
+        self._monkeypatch.setenv("COLUMNS", "200")
+        return run_command(self._capsys, self._monkeypatch, *arguments)
+
+    def json(self, *arguments: object) -> Any:
+        outcome = self.run("devices", *arguments, "--json")
+        assert outcome.code == 0, outcome.err
+        return json.loads(outcome.out)
+
+
+@pytest.fixture
+def place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Place:
+    monkeypatch.setenv("PYTHONPATH", str(install(tmp_path / "site")))
+    return Place(tmp_path, capsys, monkeypatch)
+
+
+# ----------------------------------------------------------------------------------- the command
+
+
+def test_the_table_says_what_is_chosen_and_why_not(place: Place) -> None:
+    place.control.write_text("nan")
+    outcome = place.run("devices", place.config)
+    assert outcome.code == 0
+    rows = [line for line in outcome.out.splitlines() if line.startswith("│")]
+    assert any("compiled:faulty" in row and "golden output `score` must be" in row for row in rows)
+    (cpu,) = [row for row in rows if row.startswith("│ cpu")]
+    assert [cell.strip() for cell in cpu.split("│")][1:4] == ["cpu", "yes", "yes"]
+
+
+def test_json_holds_every_figure(place: Place) -> None:
+    found = place.json(place.config)
+    assert found["policy"] == "prefer"
+    (package,) = found["packages"]
+    assert (package["model"], package["provider"]) == ("mean", "compiled:faulty")
+    accelerator, cpu = package["candidates"]
+    assert accelerator["chosen"]
+    assert not cpu["chosen"]
+    assert accelerator["parity_error"] < 1e-6
+    assert set(accelerator["latency"]) == set(cpu["latency"]) == {"1", "32"}
+    assert accelerator["latency"]["1"]["p50"] <= accelerator["latency"]["1"]["p99"]
+    assert accelerator["cpu_latency"]["1"]["p50"] > 0
+
+
+def test_a_fixed_candidate_that_fails_is_shown_not_raised(place: Place) -> None:
+    place.control.write_text("load raise")
+    place.device(policy="fixed")
+    (package,) = place.json(place.config)["packages"]
+    assert package["refused"]
+    assert package["provider"] is None
+    assert not any(one["chosen"] for one in package["candidates"])
+    assert "does not start" in place.run("devices", place.config).out
+
+
+def test_another_device_may_be_named(place: Place) -> None:
+    (package,) = place.json(place.config, "--device", "cpu")["packages"]
+    assert [one["provider"] for one in package["candidates"]] == ["cpu"]
+    outcome = place.run("devices", place.config, "--device", "no-such")
+    assert outcome.code == 2
+    (line,) = outcome.complaints
+    assert line.startswith("--device: device: must be a YAML file or one of the shipped devices: ")
+
+
+def test_without_a_config_the_shipped_models_are_shown(place: Place) -> None:
+    found = place.json("--device", "cpu")
+    shipped = sorted(file.parent.name for file in paths.shipped("models").glob("*/model.yaml"))
+    assert sorted(one["model"] for one in found["packages"]) == shipped
+
+
+def test_check_says_who_would_serve(place: Place) -> None:
+    assert "mean 1.0.0 on compiled:faulty, " in place.run("check", place.config).out
+    place.control.write_text("slightly wrong")
+    place.device(description="another key, another proof", measure_batches=[1])
+    outcome = place.run("check", place.config)
+    assert outcome.code == 0
+    assert "mean 1.0.0 on cpu, " in outcome.out
+    assert "p: note: compiled:faulty was asked for: compiled:faulty: golden output" in outcome.out
+
+
+def test_check_refuses_a_fixed_candidate_that_fails(place: Place) -> None:
+    place.control.write_text("load raise")
+    place.device(policy="fixed")
+    outcome = place.run("check", place.config)
+    assert outcome.code == 2
+    (line,) = outcome.complaints
+    assert "compiled:faulty does not serve mean: " in line
+    place.device(policy="fixed", on_failure="cpu")
+    assert place.run("check", place.config).code == 0
+
+
+def test_the_schema_knows_every_provider(place: Place) -> None:
+    schema = json.loads(place.run("schema", "device").out)
+    kinds = schema["properties"]["candidates"]["items"]["discriminator"]["mapping"]
+    assert set(kinds) == {
+        "auto", "compiled", "cpu", "cuda", "migraphx", "nv_tensorrt_rtx", "openvino", "plugin",
+        "qnn", "tensorrt", "vitisai",
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------- discovery
+
+
+def machine(folder: Path, **files: str) -> Hardware:
+    """A machine of which the named files are found below its root."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return find_hardware(folder)
+
+
+AMD_CPU = "vendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"proc/cpuinfo": AMD_CPU}, []),
+        ({"proc/cpuinfo": "vendor_id\t: GenuineIntel\nmodel name\t: Core\n"}, ["intel"]),
+        ({"proc/driver/nvidia/version": "NVRM version: 580.1\n"}, ["nvidia-gpu"]),
+        ({"dev/nvidia0": ""}, ["nvidia-gpu"]),
+        ({"etc/nv_tegra_release": "# R36", "dev/nvidia0": ""}, ["jetson"]),
+        ({"sys/class/drm/renderD128/device/vendor": "0x8086\n"}, ["intel"]),
+        ({"sys/class/drm/renderD128/device/vendor": "0x1002\n"}, []),
+        ({"proc/device-tree/compatible": "qcom,qcs6490"}, ["qualcomm"]),
+        (
+            {"dev/nvidia0": "", "sys/class/drm/renderD128/device/vendor": "0x8086\n"},
+            ["nvidia-gpu", "intel"],
+        ),
+    ],
+)
+def test_profiles_that_fit_the_hardware(
+    tmp_path: Path, files: dict[str, str], wanted: list[str]
+) -> None:
+    assert fitting_profiles(machine(tmp_path, **files)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("driver", "wanted"), [("intel_vpu", ["intel"]), ("amdxdna", ["amd-ryzen-ai"])]
+)
+def test_npus_are_known_by_their_driver(tmp_path: Path, driver: str, wanted: list[str]) -> None:
+    target = tmp_path / "sys/bus/pci/drivers" / driver
+    target.mkdir(parents=True)
+    place = tmp_path / "sys/class/accel/accel0/device"
+    place.mkdir(parents=True)
+    (place / "driver").symlink_to(target)
+    found = find_hardware(tmp_path)
+    assert found.npus == (driver,)
+    assert fitting_profiles(found) == wanted
+
+
+def test_auto_takes_the_candidates_of_what_fits_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "device.yaml"
+    path.write_text(
+        "description: x\npolicy: fastest\n"
+        "candidates: [{provider: compiled, backend: mine}, {provider: auto}]\n"
+    )
+    device = resolve(load_device(path), machine(tmp_path, **{"dev/nvidia0": ""}))
+    labels = [one.label for one in device.accelerators]
+    assert labels == ["compiled:mine", "tensorrt-rtx", "tensorrt", "cuda"]
+    assert not device.is_auto
+    assert device.candidates[-1] == device.cpu
+
+
+def test_another_driver_is_another_machine(tmp_path: Path) -> None:
+    before = machine(tmp_path, **{"proc/driver/nvidia/version": "NVRM version: 580.1\n"})
+    after = machine(tmp_path, **{"proc/driver/nvidia/version": "NVRM version: 580.2\n"})
+    assert before.digest != after.digest
+    assert find_hardware(tmp_path).digest == after.digest
+
+
+def test_distributions_of_an_environment_are_read_without_starting_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "lib/python3.11/site-packages"
+    for name in ("onnxruntime_openvino-1.24.1", "numpy-2.4.6"):
+        (site / f"{name}.dist-info").mkdir(parents=True)
+    python = str(tmp_path / "bin/python")
+    assert distributions(python) == {"onnxruntime-openvino": "1.24.1", "numpy": "2.4.6"}
+    before = environment_digest(python)
+    assert before == environment_digest(python)
+    with monkeypatch.context() as changed:
+        changed.setenv("LD_LIBRARY_PATH", "/opt/cuda/lib64")
+        assert environment_digest(python) != before
+    (site / "numpy-2.4.6.dist-info").rename(site / "numpy-2.4.7.dist-info")
+    assert environment_digest(python) != before

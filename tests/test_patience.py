@@ -1,0 +1,162 @@
+"""What is read at once, what may wait, and that no prediction waits for it."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgeai.brokers import free_port
+from edgeai.config import Limits
+from edgeai.mqtt.patience import (
+    BUSY_MESSAGES,
+    GENERATION_MESSAGES,
+    LEFT_MESSAGES,
+    SHARE,
+    Patience,
+)
+from edgeai.records import Due, Message
+from tests.live import peer, running, wait_for
+from tests.packages import write_config, write_package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.brokers import RunningBroker
+
+
+def messages(count: int, size: int = 100, topic: str = "a/b") -> list[Message]:
+    return [Message(topic, b"x" * size, 0)] * count
+
+
+def note(patience: Patience, taken: list[Message], now: float, *, version5: bool) -> None:
+    patience.note(taken, sum(len(one.payload) for one in taken), now, version5=version5)
+
+
+def left(patience: Patience, due: int, now: float = 0.01) -> int:
+    return patience.leave(Due(due, due, 0.0), now)[0]
+
+
+def test_a_quiet_line_is_read_at_once() -> None:
+    patience = Patience(Limits(), acknowledging=False)
+    assert patience.pause(100.0) == 0
+    note(patience, messages(BUSY_MESSAGES - 1), 100.0, version5=False)
+    assert patience.pause(100.0) == 0
+
+
+def test_under_load_a_turn_waits_for_more_in_proportion_to_its_price() -> None:
+    patience = Patience(Limits(turn_interval_seconds=1.0), acknowledging=False)
+    note(patience, messages(BUSY_MESSAGES), 100.0, version5=False)
+    assert patience.pause(100.125) == 0.125 / SHARE - 0.125
+    assert patience.pause(100.5) == 1.0 - 0.5  # the interval is shorter
+    assert patience.pause(103.0) < 0  # there was no time to lose
+    note(patience, messages(BUSY_MESSAGES - 1), 104.0, version5=False)
+    assert patience.pause(104.25) == 0
+    note(patience, messages(2, 80_000), 105.0, version5=False)
+    assert patience.pause(105.125) == 0.125 / SHARE - 0.125
+    note(patience, messages(1, 200_000), 106.0, version5=False)
+    assert patience.pause(106.25) == 0
+
+
+def test_without_an_interval_no_turn_waits() -> None:
+    patience = Patience(Limits(turn_interval_seconds=0), acknowledging=False)
+    note(patience, messages(100), 100.0, version5=False)
+    assert patience.pause(100.25) <= 0
+
+
+@pytest.mark.parametrize(
+    ("size", "version5", "packet"),
+    [
+        (100, False, 2 + 2 + 3 + 100),
+        (100, True, 2 + 2 + 3 + 1 + 100),
+        (122, False, 2 + 2 + 3 + 122),  # a remaining length of 127
+        (123, False, 3 + 2 + 3 + 123),  # of 128
+        (122, True, 3 + 2 + 3 + 1 + 122),
+    ],
+)
+def test_what_is_left_in_the_socket_is_one_packet_short(
+    size: int, version5: bool, packet: int
+) -> None:
+    patience = Patience(Limits(), acknowledging=False)
+    assert left(patience, 5) == 0  # no size is known
+    note(patience, messages(3, size + 40) + messages(1, size), 0.0, version5=version5)
+    assert left(patience, 5) == 4 * packet
+    assert left(patience, 1) == 0
+    assert left(patience, 5, now=Limits().defer_seconds) == 0
+
+
+def test_a_smallest_message_is_forgotten_when_none_like_it_comes() -> None:
+    patience = Patience(Limits(), acknowledging=False)
+    note(patience, messages(1, 10), 0.0, version5=False)
+    small = left(patience, 2)
+    for _ in range(2 * GENERATION_MESSAGES // 10 + 1):
+        note(patience, messages(10, 100), 0.0, version5=False)
+    assert left(patience, 2) == small + 90
+
+
+def test_as_many_are_left_as_the_senders_usually_send_before_a_window_is_due() -> None:
+    patience = Patience(Limits(defer_seconds=0.5), acknowledging=False)
+    note(patience, messages(3, 100, "a/b"), 10.0, version5=False)
+    packet = 2 + 2 + 3 + 100
+    assert patience.leave(Due(3, 7, 0.2), 10.1) == (6 * packet, 10.1 + 0.2)
+    assert patience.leave(Due(3, 7, 2.0), 10.1) == (6 * packet, 10.5)
+    assert patience.leave(Due(3, 7, 0.0), 10.1) == (2 * packet, 10.5)  # no sample rate
+    assert patience.leave(Due(1, 7, 0.2), 10.1)[0] == 0  # the next may be the one
+    assert patience.leave(Due(3, 7, 0.2), 10.5)[0] == 0  # waited long enough
+    assert patience.leave(Due(3, 10**6, 0.2), 10.1)[0] == LEFT_MESSAGES * packet
+    assert patience.leave(Due(10**6, 10**6, 0.2), 10.1)[0] == LEFT_MESSAGES * packet
+
+
+@pytest.mark.parametrize(
+    ("limits", "acknowledging"), [(Limits(), True), (Limits(defer_seconds=0), False)]
+)
+def test_nothing_is_left_where_the_broker_waits_for_us_or_it_is_not_wanted(
+    limits: Limits, acknowledging: bool
+) -> None:
+    patience = Patience(limits, acknowledging=acknowledging)
+    note(patience, messages(3), 0.0, version5=False)
+    assert left(patience, 10) == 0
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_a_message_that_can_wait_does_and_the_one_with_which_a_window_is_due_does_not(
+    tmp_path: Path, broker: RunningBroker, fast_path: bool
+) -> None:
+    write_package(tmp_path / "mean", length=8, hop=8)
+    source = {"topic": "f/{asset}", "time": {"path": "t", "unit": "s"}}
+    http = free_port(0)
+    config = write_config(
+        tmp_path / "config.yaml", broker.port,
+        {"p": {"model": "mean", "source": source}},
+        broker={"fast_path": fast_path}, http={"enabled": True, "port": http},
+        limits={"defer_seconds": 3.0},
+    )  # fmt: skip
+
+    def received() -> float:
+        text = urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics").read().decode()
+        found = re.search(r"^edgeai_messages_received_total (\S+)", text, re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    with peer(broker.port, "edgeai/#") as line, running(config):
+
+        def send(*samples: int) -> float:
+            for sample in samples:
+                line.publish("f/m", {"t": 10 + sample, "a": 1.5, "b": 2.5})
+            return time.monotonic()
+
+        def predictions() -> int:
+            return len(line.topics("edgeai/test/predictions"))
+
+        send(*range(8))
+        wait_for(lambda: predictions() == 1, "the first window")
+        sent = send(8)
+        wait_for(lambda: received() == 9, "a message before the next window")
+        assert time.monotonic() - sent > 1.0
+        sent = send(*range(9, 16))
+        wait_for(lambda: predictions() == 2, "the second window")
+        assert time.monotonic() - sent < 2.0
