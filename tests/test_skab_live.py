@@ -70,8 +70,10 @@ def by_pipeline(lines: list[bytes]) -> dict[str, list[bytes]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=[True, False], ids=["fast-path", "plain-paho"])
+def run(
+    request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
     folder = tmp_path_factory.mktemp("skab")
     files = skab.files()
     assert len(files) == 34
@@ -82,7 +84,10 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         for time, values in zip(table.times, table.values.tolist(), strict=True)
     ]
     with start_mosquitto(folder / "broker") as broker:
-        config = write_config(folder / "skab.yaml", broker.port, pipelines(folder, files))
+        config = write_config(
+            folder / "skab.yaml", broker.port, pipelines(folder, files),
+            broker={"fast_path": request.param},
+        )  # fmt: skip
         with peer(broker.port, PREDICTIONS + "#") as other, running(config, seconds=90) as edgeai:
             for topic, row in messages:
                 other.client.publish(topic, json.dumps(row), 1)
