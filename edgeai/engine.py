@@ -1,8 +1,9 @@
 """The turn: receive, decode, window, infer, judge, publish, commit. One loop, one thread.
 
-The batch is what has arrived since the last turn. Nothing waits for a timer: when idle a message is
+The batch is what has arrived since the last turn. When idle a message that completes a window is
 answered at once, and under load the batches grow, so that throughput rises. While a turn runs
-nothing more is read, and the socket holds the sender back.
+nothing more is read, and the socket holds the sender back. The engine says when a window can be
+due; what the source makes of it is in `mqtt/patience.py`.
 
 Live and replayed input go through this same code; only the source and the sink differ.
 """

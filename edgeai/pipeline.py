@@ -183,7 +183,8 @@ class Pipeline:
             or self.settings.align is not None
             or self.settings.lateness_ns > 0
         )
-        capacity = batch_capacity(config.limits.batch_windows, length, channels)
+        limit = config.limits.batch_windows
+        capacity = batch_capacity(limit, length, channels, session.batch_bytes)
         self.batch = Batch(capacity, length, channels)
         self.outputs = [output.name for output in manifest.outputs]
         judged = {manifest.score, manifest.contribution}

@@ -158,11 +158,6 @@ class Connection:
         return self._connected and not self._subscribed
 
     @property
-    def unread_payload(self) -> int:
-        """Payload bytes of what `take` would return."""
-        return self._inbox.size
-
-    @property
     def has_messages(self) -> bool:
         """Whether `take` would return any."""
         return bool(self._inbox.messages)

@@ -117,9 +117,8 @@ class Link:
             if left and now >= read_by:
                 left = self._inlet.leave_in_socket(0)
                 wait_until = deadline
-        size = self._inlet.unread_payload
         messages = self._inlet.take()
-        self._patience.note(messages, size, now, version5=self._version5)
+        self._patience.note(messages, now, version5=self._version5)
         return messages
 
     def publish(self, publications: list[Publication]) -> None:

@@ -20,8 +20,6 @@ from edgeai.records import Due, Message
 
 BUSY_MESSAGES = 8
 """A turn of so many says that messages come faster than turns."""
-BUSY_BYTES = 100_000
-"""So does one of so many bytes, in two messages or more: frames."""
 SHARE = 1 / 6
 """Under load turns come as seldom as that they take about this share of the time, so that the price
 of a turn falls on many messages; where that is not to be reached, they come at their interval."""
@@ -83,18 +81,17 @@ class Patience:
             return usual * smallest, min(self._read_by, now + due.seconds)
         return certain * smallest, self._read_by
 
-    def note(self, messages: list[Message], size: int, now: float, *, version5: bool) -> None:
+    def note(self, messages: list[Message], now: float, *, version5: bool) -> None:
         """Take note of a turn's messages, and that it begins.
 
         Args:
             messages: What the turn takes.
-            size: Payload bytes of all.
             now: On the monotonic clock.
             version5: Whether they came with properties, at least the byte that says none.
         """
         count = len(messages)
         self._begun = now
-        self._busy = count >= BUSY_MESSAGES or (count > 1 and size > BUSY_BYTES)
+        self._busy = count >= BUSY_MESSAGES
         if count:
             self._read_by = now + self._seconds
         if 0 < count <= FEW_MESSAGES and self._seconds:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from edgeai.golden import Golden
 from edgeai.providers.channel import AcceleratorError
 from edgeai.providers.knownanswer import KnownAnswer, Served
-from edgeai.session import CpuSession
+from edgeai.session import MAX_BATCH_BYTES, CpuSession
 
 log = logging.getLogger("edgeai.providers")
 
@@ -95,6 +95,7 @@ class GuardedSession:
             clock: Seconds, monotonic.
         """
         self.name = name
+        self.batch_bytes = MAX_BATCH_BYTES
         self.requested = requested or name
         self.provider = cpu.provider
         """Who computed the last batch."""
