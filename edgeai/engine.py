@@ -9,27 +9,22 @@ Live and replayed input go through this same code; only the source and the sink 
 """
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, repeat
 from typing import Protocol
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import UNSET, UnsetType
 
 from edgeai import topics
-from edgeai.diagnosis import diagnose
 from edgeai.errors import DecodeError
-from edgeai.judge import quality_of
+from edgeai.judging import Judging
 from edgeai.metrics import AssetState, Metrics, pour
 from edgeai.payload import Row
 from edgeai.pipeline import Pipeline, StreamState
-from edgeai.prediction import Prediction, Transition, largest_contributions
-from edgeai.records import AT_ONCE, AlarmState, Diagnosis, Due, Message, Publication
+from edgeai.records import AT_ONCE, Due, Message, Publication
 from edgeai.watch import Watch
 
 log = logging.getLogger("edgeai.engine")
@@ -99,9 +94,8 @@ class Engine:
         self._metrics = metrics
         self._watch = watch
         self._reset_prefix = reset_prefix
-        self._clock_ns = clock_ns
+        self._judging = {pipeline: Judging(pipeline, clock_ns) for pipeline in pipelines}
         self._routes: dict[str, list[Route]] = {}
-        self._encode = msgspec.json.Encoder().encode
         self._outgoing: list[Publication] = []
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
@@ -361,7 +355,7 @@ class Engine:
         if pipeline.batch.add(state, window, time_ns, substituted, doubtful):
             self._infer_and_judge(pipeline)
 
-    # --------------------------------------------------------------------------------------- infer
+    # ------------------------------------------------------------------------------ infer and judge
 
     def _infer_and_judge(self, pipeline: Pipeline) -> None:
         """Windows to outputs in one session call, then to publications."""
@@ -376,81 +370,8 @@ class Engine:
         pipeline.metrics.batch.observe(count)
         self.predicted += count
         pipeline.last_prediction = time.time()
-        self._judge(pipeline, dict(zip(pipeline.outputs, outputs, strict=True)))
+        self._outgoing += self._judging[pipeline].judge(outputs)
         batch.clear()
-
-    # --------------------------------------------------------------------------------------- judge
-
-    def _judge(self, pipeline: Pipeline, outputs: dict[str, npt.NDArray[np.float32]]) -> None:
-        """Outputs to alarm state, quality and explanation."""
-        manifest = pipeline.manifest
-        batch = pipeline.batch
-        scores = outputs.pop(manifest.score).tolist()
-        tops: list[list[tuple[str, float]]] = [[] for _ in batch.times]
-        if manifest.contribution is not None:
-            tops = largest_contributions(
-                outputs.pop(manifest.contribution), pipeline.signals, pipeline.config.publish.top
-            )
-        extras = [(name, unit, outputs[name].tolist()) for name, unit in pipeline.published]
-        threshold = pipeline.rule.threshold
-        diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
-        if manifest.evidence is not None:
-            evidence = outputs[manifest.evidence]
-            diagnoses = diagnose(evidence, scores, threshold, manifest.diagnosis)
-        max_ratio = pipeline.config.stream.max_invalid_ratio
-        now_ns = self._clock_ns() if self._clock_ns is not None else None
-        session = pipeline.session
-        for index, (state, time_ns) in enumerate(zip(batch.states, batch.times, strict=True)):
-            score = scores[index]
-            quality = quality_of(
-                batch.substituted[index], batch.doubtful[index], pipeline.window_values, max_ratio
-            )
-            alarm = state.alarm
-            previous = alarm.state
-            changed = False
-            if not math.isfinite(score):
-                pipeline.metrics.not_finite.inc()
-                quality = "bad"
-            if batch.broken[index]:
-                alarm.interrupt()
-            if quality != "bad":
-                changed = alarm.update(score, time_ns)
-            state.score, state.time_ns, state.quality = score, time_ns, quality
-            pipeline.predictions[quality] += 1
-            prediction = Prediction(
-                time_ns, state.key, manifest.name, manifest.version, score, threshold, alarm.state,
-                quality, session.provider, session.requested, session.reason,
-                f"{state.id_prefix}{time_ns}",
-                {name: {"value": values[index], "unit": unit} for name, unit, values in extras},
-                tops[index],
-                diagnoses[index],
-            )  # fmt: skip
-            self._outgoing.append(
-                Publication(
-                    state.topic, self._encode(prediction), pipeline.config.publish.qos, False
-                )
-            )
-            if changed:
-                self._announce(pipeline, state, previous, prediction.top)
-            if now_ns is not None:
-                pipeline.metrics.end_to_end.observe(max(0, now_ns - time_ns) / SECOND_NS)
-
-    def _announce(
-        self,
-        pipeline: Pipeline,
-        state: StreamState,
-        previous: AlarmState,
-        top: list[tuple[str, float]],
-    ) -> None:
-        """Publish a change of alarm state, retained, so that a late listener sees it."""
-        pipeline.transitions[state.alarm.state] += 1
-        time_ns = state.alarm.since_ns or 0
-        transition = Transition(
-            time_ns, state.key, pipeline.name, pipeline.manifest.name, pipeline.manifest.version,
-            state.alarm.state, previous, state.score, pipeline.rule.threshold, top,
-            f"{state.id_prefix}{time_ns}:{state.alarm.state}",
-        )  # fmt: skip
-        self._outgoing.append(Publication(state.alarm_topic, self._encode(transition), 1, True))
 
     def _reset_alarm(self, target: str) -> None:
         """Reset a latched alarm: the target is `<pipeline>/<asset>`."""
@@ -461,7 +382,8 @@ class Engine:
             self._serve(pipeline)  # samples that came before the reset, in the same turn
             previous = state.alarm.state
             if state.alarm.reset(state.time_ns or 0):
-                self._announce(pipeline, state, previous, [])
+                judging = self._judging[pipeline]
+                self._outgoing.append(judging.transition(state, previous, []))
             return
         log.warning("reset of %r: no such pipeline and asset", target[:200])
 

@@ -76,7 +76,7 @@ class CpuSession:
         options.enable_mem_pattern = False
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
+            session = onnxruntime.InferenceSession(
                 graph.read_bytes(),
                 options,
                 providers=["CPUExecutionProvider"],
@@ -85,6 +85,9 @@ class CpuSession:
         except Exception as error:  # ORT's exceptions share no base of their own
             rule = f"ONNX Runtime refuses it: {' '.join(str(error).split())[:200]}"
             raise ModelError(str(graph), rule) from error
+        # Without the four functions of Python around it, which look into each input anew and cost
+        # as much as a small inference with cold caches. It has the same arguments.
+        self._run = getattr(session, "_sess", session).run
         self._graph = graph
         self._outputs = outputs
         self.requested, self.reason = self.provider, ""
@@ -106,8 +109,8 @@ class CpuSession:
 
     def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:
         try:
-            outputs: list[npt.NDArray[np.float32]] = self._session.run(
-                self._outputs, {INPUT_NAME: windows}
+            outputs: list[npt.NDArray[np.float32]] = self._run(
+                self._outputs, {INPUT_NAME: windows}, None
             )
         except Exception as error:  # ORT's exceptions share no base of their own
             reason = " ".join(str(error).split())[:200]

@@ -15,7 +15,6 @@ plain path.
 Packet layout: OASIS MQTT 3.1.1 section 3.3 and 3.4; MQTT 5.0 sections 3.3, 3.4, 1.5.5.
 """
 
-import contextlib
 import time
 from collections.abc import Iterable
 
@@ -163,7 +162,7 @@ class WireClient(PlainClient):
         end = len(data)
         size = 0
         room_bytes = inbox.limits.turn_bytes - inbox.size
-        while room > 0 and size < room_bytes:
+        while room > 0 and size < room_bytes and at < end:
             layout = layout_of(data[at : at + LAYOUT_BYTES])
             if layout is None:
                 layout = self._learn_layout(data, at)
@@ -352,10 +351,10 @@ class WireClient(PlainClient):
         if not packets:
             return
         if not self._out_packet and self._sock is not None:
-            sent = 0
-            # What paho makes of an error it makes when it is given the rest.
-            with contextlib.suppress(OSError):
+            try:
                 sent = self._sock_send(packets)
+            except OSError:  # what paho makes of it, it makes when it is given the rest
+                sent = 0
             self._last_msg_out = time.monotonic()
             if sent == len(packets):
                 return

@@ -1,0 +1,112 @@
+"""Outputs to publications: alarm state, quality, explanation, diagnosis. One for each pipeline."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET, UnsetType
+
+from edgeai.diagnosis import diagnose
+from edgeai.judge import quality_of
+from edgeai.pipeline import Pipeline, StreamState
+from edgeai.prediction import Prediction, Transition, largest_contributions
+from edgeai.records import AlarmState, Diagnosis, Publication
+
+SECOND_NS = 1_000_000_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Judging:
+    """What is made of a pipeline's outputs. Its rules are looked up once, not each time."""
+
+    def __init__(self, pipeline: Pipeline, clock_ns: Callable[[], int] | None) -> None:
+        """Look up the rules.
+
+        Args:
+            pipeline: Whose outputs, streams and counts.
+            clock_ns: Now, to measure end-to-end time; None in a replay, where it means nothing.
+        """
+        manifest, publish = pipeline.manifest, pipeline.config.publish
+        position = {name: index for index, name in enumerate(pipeline.outputs)}
+        self._pipeline = pipeline
+        self._clock_ns = clock_ns
+        self._model, self._version = manifest.name, manifest.version
+        self._score = position[manifest.score]
+        self._contribution = position.get(manifest.contribution or "")
+        self._evidence = position.get(manifest.evidence or "")
+        self._kinds = manifest.diagnosis
+        self._published = [(name, unit, position[name]) for name, unit in pipeline.published]
+        self._threshold = pipeline.rule.threshold
+        self._max_ratio = pipeline.config.stream.max_invalid_ratio
+        self._top, self._qos = publish.top, publish.qos
+
+    def judge(self, outputs: list[npt.NDArray[np.float32]]) -> list[Publication]:
+        """Return the predictions of the pipeline's batch, and the alarms that change with them.
+
+        Args:
+            outputs: (B, ...) each, in the order of the manifest; B windows are in the batch.
+        """
+        pipeline, threshold = self._pipeline, self._threshold
+        batch, session = pipeline.batch, pipeline.session
+        publications: list[Publication] = []
+        scores = outputs[self._score].tolist()
+        tops: list[list[tuple[str, float]]] = [[] for _ in scores]
+        if self._contribution is not None:
+            contributions = outputs[self._contribution]
+            tops = largest_contributions(contributions, pipeline.signals, self._top)
+        diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
+        if self._evidence is not None:
+            diagnoses = diagnose(outputs[self._evidence], scores, threshold, self._kinds)
+        extras = [(name, unit, outputs[index].tolist()) for name, unit, index in self._published]
+        now_ns = self._clock_ns() if self._clock_ns is not None else None
+        for index, (state, time_ns) in enumerate(zip(batch.states, batch.times, strict=True)):
+            score = scores[index]
+            quality = quality_of(
+                batch.substituted[index],
+                batch.doubtful[index],
+                pipeline.window_values,
+                self._max_ratio,
+            )
+            alarm = state.alarm
+            previous = alarm.state
+            changed = False
+            if not math.isfinite(score):
+                pipeline.metrics.not_finite.inc()
+                quality = "bad"
+            if batch.broken[index]:
+                alarm.interrupt()
+            if quality != "bad":
+                changed = alarm.update(score, time_ns)
+            state.score, state.time_ns, state.quality = score, time_ns, quality
+            pipeline.predictions[quality] += 1
+            prediction = Prediction(
+                time_ns, state.key, self._model, self._version, score, threshold, alarm.state,
+                quality, session.provider, session.requested, session.reason,
+                f"{state.id_prefix}{time_ns}",
+                {name: {"value": values[index], "unit": unit} for name, unit, values in extras},
+                tops[index],
+                diagnoses[index],
+            )  # fmt: skip
+            publications.append(Publication(state.topic, _encode(prediction), self._qos, False))
+            if changed:
+                publications.append(self.transition(state, previous, prediction.top))
+            if now_ns is not None:
+                pipeline.metrics.end_to_end.observe(max(0, now_ns - time_ns) / SECOND_NS)
+        return publications
+
+    def transition(
+        self, state: StreamState, previous: AlarmState, top: list[tuple[str, float]]
+    ) -> Publication:
+        """Return a change of alarm state, retained, so that a late listener sees it."""
+        alarm = state.alarm
+        self._pipeline.transitions[alarm.state] += 1
+        time_ns = alarm.since_ns or 0
+        transition = Transition(
+            time_ns, state.key, self._pipeline.name, self._model, self._version, alarm.state,
+            previous, state.score, self._threshold, top,
+            f"{state.id_prefix}{time_ns}:{alarm.state}",
+        )  # fmt: skip
+        return Publication(state.alarm_topic, _encode(transition), 1, True)
