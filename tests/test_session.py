@@ -119,7 +119,7 @@ class FourAtATime:
     def __init__(self, *args: Any, **options: Any) -> None:
         self.calls: list[int] = []
 
-    def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+    def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
         windows = inputs["window"]
         self.calls.append(len(windows))
         contribution = windows.mean(axis=1)
@@ -133,7 +133,7 @@ class FourAtATime:
 class NoTwoAlike(FourAtATime):
     """The last bit depends on the size of the batch."""
 
-    def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+    def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
         score, contribution = super().run(["score", "contribution"], inputs)
         size = np.float32(len(inputs["window"]))
         score = score + size * np.float32(1e-6)
@@ -176,7 +176,7 @@ def test_proving_takes_no_more_memory_than_serving(
         def __init__(self, *args: Any, **options: Any) -> None:
             self.session = original(*args, **options)
 
-        def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+        def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
             sizes.append(inputs["window"].nbytes)
             return self.session.run(names, inputs)
 
@@ -240,7 +240,7 @@ def test_outputs_that_are_no_numbers_are_refused(
     package: Package, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     class Broken(FourAtATime):
-        def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+        def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
             outputs = super().run(names, inputs)
             outputs[0][:] = value
             return outputs
@@ -254,7 +254,7 @@ def test_outputs_of_another_shape_are_refused(
     package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Column(FourAtATime):
-        def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+        def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
             outputs = super().run(names, inputs)
             return [outputs[0][:, np.newaxis], outputs[1]]
 
