@@ -33,7 +33,7 @@ class Prediction(msgspec.Struct):
     """The same for a window whenever it is computed: a consumer can drop a redelivery."""
     outputs: dict[str, dict[str, Any]]
     top: list[tuple[str, float]]
-    diagnosis: Diagnosis | None | msgspec.UnsetType = msgspec.UNSET
+    diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
     """None when the window is normal; left out for a model that gives no evidence."""
 
 
@@ -93,9 +93,8 @@ def largest_contributions(
             for row in contributions.tolist()
         ]
     # Stable, so that equal contributions come in the model's order on every machine.
-    tops = []
-    for row in contributions:
-        order = (-row).argsort(kind="stable")[:top]
-        named = zip(order.tolist(), row[order].tolist(), strict=True)
-        tops.append([(signals[channel], value) for channel, value in named])
-    return tops
+    order = (-contributions).argsort(axis=1, kind="stable")[:, :top].tolist()
+    return [
+        [(signals[channel], float(row[channel])) for channel in channels]
+        for row, channels in zip(contributions, order, strict=True)
+    ]

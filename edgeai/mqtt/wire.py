@@ -28,8 +28,8 @@ from edgeai.records import Message, Publication
 
 TESTED_VERSIONS = ("2.2.0",)
 
-RECEIVE_BYTES = 120 * 1024
-"""Under 128 KiB, from which on a C library may map memory for each read."""
+RECEIVE_BYTES = 256 * 1024
+"""As much as a socket usually holds; `edgeai.heap` keeps it from being mapped for each read."""
 LAYOUT_BYTES = 5
 """Type, a length of at most two bytes, and length of the topic: they say where all else lies."""
 MAX_LAYOUTS = 10_000
