@@ -29,11 +29,13 @@ def setup_mean(tmp_path: Path, port: int, **pipeline: object) -> Path:
 
 @pytest.mark.parametrize("protocol", ["auto", "5", "3.1.1"])
 @pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("fast_path", [True, False], ids=["fast-path", "plain-paho"])
 def test_samples_in_predictions_out(
-    tmp_path: Path, broker: RunningBroker, protocol: str, qos: int
+    tmp_path: Path, broker: RunningBroker, protocol: str, qos: int, fast_path: bool
 ) -> None:
     config = setup_mean(tmp_path, broker.port, source={**SOURCE, "qos": qos}, publish={"qos": qos})
-    config.write_text(config.read_text().replace("broker:", f"broker:\n  protocol: '{protocol}'"))
+    settings = f"broker:\n  protocol: '{protocol}'\n  fast_path: {str(fast_path).lower()}"
+    config.write_text(config.read_text().replace("broker:", settings))
     with peer(broker.port, "edgeai/#") as other, running(config) as edgeai:
         for t in range(1, 51):
             other.publish("factory/press-1/sensors", {"t": t, "a": t, "b": 1}, qos)

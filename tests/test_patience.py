@@ -32,6 +32,11 @@ def messages(count: int, size: int = 100, topic: str = "a/b") -> list[Message]:
     return [Message(topic, b"x" * size, 0)] * count
 
 
+def note(patience: Patience, taken: list[Message], now: float, *, version5: bool) -> None:
+    patience.begin(len(taken), now)
+    patience.look_at(taken, version5=version5)
+
+
 def left(patience: Patience, due: int, now: float = 0.01) -> int:
     return patience.leave(Due(due, due, 0.0), now)[0]
 
@@ -39,23 +44,23 @@ def left(patience: Patience, due: int, now: float = 0.01) -> int:
 def test_a_quiet_line_is_read_at_once() -> None:
     patience = Patience(Limits(), acknowledging=False)
     assert patience.pause(100.0) == 0
-    patience.note(messages(BUSY_MESSAGES - 1), 100.0, version5=False)
+    note(patience, messages(BUSY_MESSAGES - 1), 100.0, version5=False)
     assert patience.pause(100.0) == 0
 
 
 def test_under_load_a_turn_waits_for_more_in_proportion_to_its_price() -> None:
     patience = Patience(Limits(turn_interval_seconds=1.0), acknowledging=False)
-    patience.note(messages(BUSY_MESSAGES), 100.0, version5=False)
+    note(patience, messages(BUSY_MESSAGES), 100.0, version5=False)
     assert patience.pause(100.125) == 0.125 / SHARE - 0.125
     assert patience.pause(100.5) == 1.0 - 0.5  # the interval is shorter
     assert patience.pause(103.0) < 0  # there was no time to lose
-    patience.note(messages(BUSY_MESSAGES - 1), 104.0, version5=False)
+    note(patience, messages(BUSY_MESSAGES - 1), 104.0, version5=False)
     assert patience.pause(104.25) == 0
 
 
 def test_without_an_interval_no_turn_waits() -> None:
     patience = Patience(Limits(turn_interval_seconds=0), acknowledging=False)
-    patience.note(messages(100), 100.0, version5=False)
+    note(patience, messages(100), 100.0, version5=False)
     assert patience.pause(100.25) <= 0
 
 
@@ -74,7 +79,7 @@ def test_what_is_left_in_the_socket_is_one_packet_short(
 ) -> None:
     patience = Patience(Limits(), acknowledging=False)
     assert left(patience, 5) == 0  # no size is known
-    patience.note(messages(3, size + 40) + messages(1, size), 0.0, version5=version5)
+    note(patience, messages(3, size + 40) + messages(1, size), 0.0, version5=version5)
     assert left(patience, 5) == 4 * packet
     assert left(patience, 1) == 0
     assert left(patience, 5, now=Limits().defer_seconds) == 0
@@ -82,16 +87,16 @@ def test_what_is_left_in_the_socket_is_one_packet_short(
 
 def test_a_smallest_message_is_forgotten_when_none_like_it_comes() -> None:
     patience = Patience(Limits(), acknowledging=False)
-    patience.note(messages(1, 10), 0.0, version5=False)
+    note(patience, messages(1, 10), 0.0, version5=False)
     small = left(patience, 2)
     for _ in range(2 * GENERATION_MESSAGES // 10 + 1):
-        patience.note(messages(10, 100), 0.0, version5=False)
+        note(patience, messages(10, 100), 0.0, version5=False)
     assert left(patience, 2) == small + 90
 
 
 def test_as_many_are_left_as_the_senders_usually_send_before_a_window_is_due() -> None:
     patience = Patience(Limits(defer_seconds=0.5), acknowledging=False)
-    patience.note(messages(3, 100, "a/b"), 10.0, version5=False)
+    note(patience, messages(3, 100, "a/b"), 10.0, version5=False)
     packet = 2 + 2 + 3 + 100
     assert patience.leave(Due(3, 7, 0.2), 10.1) == (6 * packet, 10.1 + 0.2)
     assert patience.leave(Due(3, 7, 2.0), 10.1) == (6 * packet, 10.5)
@@ -109,7 +114,7 @@ def test_nothing_is_left_where_the_broker_waits_for_us_or_it_is_not_wanted(
     limits: Limits, acknowledging: bool
 ) -> None:
     patience = Patience(limits, acknowledging=acknowledging)
-    patience.note(messages(3), 0.0, version5=False)
+    note(patience, messages(3), 0.0, version5=False)
     assert left(patience, 10) == 0
 
 

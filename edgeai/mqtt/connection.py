@@ -184,6 +184,17 @@ class Connection:
 
     def send(self, publications: list[Publication]) -> None:
         """Send in this order; what cannot be sent now waits for `pump`, however much it is."""
+        client = self._client
+        if (
+            client is not None
+            and self._connected
+            and not client.want_write()
+            and self._outbox.needs_no_queue(publications)
+        ):
+            list(client.send_publications(publications))
+            if client is not self._client:  # lost meanwhile
+                self._outbox.add(publications)
+            return
         self._outbox.add(publications)
         self.pump()
 

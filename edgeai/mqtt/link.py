@@ -62,6 +62,8 @@ class Link:
         """How often the connections had changed when they were tended."""
         self._tend_due = 0.0
         self._version5 = False
+        self._taken: list[Message] = []
+        """The messages of the last turn."""
         self._stopping = stopping
         self._limit = limits.outgoing_messages
         self._patience = Patience(limits, acknowledging=any(subscriptions.values()))
@@ -100,6 +102,8 @@ class Link:
             due: When the next window can be due: what comes before may be left where it is for a
                 while (`edgeai.mqtt.patience`).
         """
+        self._patience.look_at(self._taken, version5=self._version5)
+        self._taken = []
         now = time.monotonic()
         deadline = now + timeout_seconds
         left_bytes, read_by = self._patience.leave(due, now) if timeout_seconds else (0, 0.0)
@@ -117,8 +121,8 @@ class Link:
             if left and now >= read_by:
                 left = self._inlet.leave_in_socket(0)
                 wait_until = deadline
-        messages = self._inlet.take()
-        self._patience.note(messages, now, version5=self._version5)
+        messages = self._taken = self._inlet.take()
+        self._patience.begin(len(messages), now)
         return messages
 
     def publish(self, publications: list[Publication]) -> None:

@@ -39,6 +39,21 @@ class Outbox:
         self._window = min(MAX_UNACKNOWLEDGED, receive_maximum or MAX_UNACKNOWLEDGED)
         self._max_packet_bytes = max_packet_bytes
 
+    def needs_no_queue(self, publications: list[Publication]) -> bool:
+        """Whether these may be sent at once, and nobody will ask for them afterwards.
+
+        The usual turn: nothing waits, and all of it is at QoS 0, of topics known to be sound.
+        """
+        if self._waiting or self._max_packet_bytes is not None:
+            return False
+        sound = self._sound_topics
+        size = 0
+        for publication in publications:
+            if publication.qos or publication.topic not in sound:
+                return False
+            size += len(publication.payload)
+        return size < BATCH_BYTES
+
     def add(self, publications: Iterable[Publication]) -> None:
         """Queue in this order."""
         self._waiting.extend(publications)

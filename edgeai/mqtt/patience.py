@@ -81,19 +81,21 @@ class Patience:
             return usual * smallest, min(self._read_by, now + due.seconds)
         return certain * smallest, self._read_by
 
-    def note(self, messages: list[Message], now: float, *, version5: bool) -> None:
-        """Take note of a turn's messages, and that it begins.
+    def begin(self, messages: int, now: float) -> None:
+        """Take note of a turn that begins with so many messages; `now` on the monotonic clock."""
+        self._begun = now
+        self._busy = messages >= BUSY_MESSAGES
+        if messages:
+            self._read_by = now + self._seconds
+
+    def look_at(self, messages: list[Message], *, version5: bool) -> None:
+        """Look for the smallest message of a turn; there is time for it when the turn is over.
 
         Args:
-            messages: What the turn takes.
-            now: On the monotonic clock.
+            messages: What the turn took.
             version5: Whether they came with properties, at least the byte that says none.
         """
         count = len(messages)
-        self._begun = now
-        self._busy = count >= BUSY_MESSAGES
-        if count:
-            self._read_by = now + self._seconds
         if 0 < count <= FEW_MESSAGES and self._seconds:
             sizes = [len(message.payload) + len(message.topic) for message in messages]
             least = min(sizes) + PUBLISH_HEAD_BYTES + version5

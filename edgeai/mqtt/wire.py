@@ -339,7 +339,11 @@ class WireClient(PlainClient):
                 packet_ids.append(0)
             length = len(head) + len(properties) + len(payload)
             first = 0x30 | qos << 1 | retain
-            parts += (bytes((first,)), _encoded_length(length), head, properties, payload)
+            if 0x7F < length < 1 << 14:  # the usual length takes two bytes
+                fixed = bytes((first, length & 0x7F | 0x80, length >> 7))
+            else:
+                fixed = bytes((first,)) + _encoded_length(length)
+            parts += (fixed, head, properties, payload)
         self._queue(b"".join(parts))
         return packet_ids
 
