@@ -163,6 +163,7 @@ def check_command(config: ConfigArgument) -> None:
     from edgeai.metrics import Metrics
     from edgeai.runtime import ALONE, build_pipelines, close_sessions, settle
 
+    _log_to_stderr("error")  # what is less is printed below
     plan = check(find_config(config))
     pipelines = build_pipelines(plan, Metrics())
     try:
@@ -180,7 +181,7 @@ def check_command(config: ConfigArgument) -> None:
             f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
         )
         if reasons[pipeline.name]:
-            why = f"{pipeline.session.requested} was asked for: {reasons[pipeline.name]}"
+            why = f"{pipeline.session.requested} was asked for; {reasons[pipeline.name]}"
             typer.echo(f"{pipeline.name}: note: {why}")
         if pipeline.session.batch_multiple is None:
             typer.echo(f"{pipeline.name}: note: {ALONE}")
@@ -229,6 +230,7 @@ def devices(
         return
     for line in survey.summary(result):
         typer.echo(line)
+    typer.echo("p50/p99 of a call in µs, with the way to its process")
     out = Console()
     for table in survey.as_tables(result):
         out.print(table)
@@ -243,7 +245,7 @@ def schema(
 
     from edgeai.config import Config
     from edgeai.deviceconfig import Device
-    from edgeai.package import Manifest
+    from edgeai.manifest import Manifest
 
     models: dict[str, type[BaseModel]] = {
         "config": Config,
@@ -277,8 +279,7 @@ def replay(
     from edgeai.engine import Engine
     from edgeai.metrics import Metrics
     from edgeai.replay import FileSink, FileSource, TableOptions
-    from edgeai.runtime import build_pipelines, close_sessions, reset_prefix, settle
-    from edgeai.watch import Watch
+    from edgeai.runtime import build_pipelines, close_sessions, reset_prefix, settle, watch_over
 
     _log_to_stderr(log_level)
     if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:
@@ -297,7 +298,7 @@ def replay(
         target = _open(stack, output)
         sink = FileSink(target, _open(stack, alarms) if alarms is not None else None)
         prefix = reset_prefix(plan.config.node)
-        watch = Watch.over(pipelines, metrics, plan.config.node, topic="")
+        watch = watch_over(pipelines, metrics, plan.config.node, topic="")
         engine = Engine(
             pipelines, source, sink, metrics, reset_prefix=prefix, clock_ns=None, watch=watch
         )

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from edgeai.config import PositiveSeconds, Seconds
 from edgeai.configbase import Strict
-from edgeai.package import SignalSpec, ToleranceSpec, WindowSpec
+from edgeai.manifest import SignalSpec, ToleranceSpec, WindowSpec
 from edgeai.yamlfile import read_yaml, validate
 
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -170,7 +170,7 @@ def _draft(
             "off_delay_seconds": float(recipe.alarm.off_delay_seconds),
             "latch": recipe.alarm.latch,
         },
-        "tolerance": recipe.tolerance.model_dump(),
+        "tolerance": recipe.tolerance.model_dump(exclude_none=True),
         "training": {
             "data": data.description,
             "method": fitted.summary,

@@ -12,16 +12,8 @@ import onnx
 import yaml
 
 from edgeai.errors import ModelError
-from edgeai.package import (
-    GOLDEN,
-    GRAPH,
-    MANIFEST,
-    MIN_GOLDEN_WINDOWS,
-    Manifest,
-    Package,
-    load_package,
-    sha256_of,
-)
+from edgeai.manifest import GOLDEN, GRAPH, MANIFEST, Manifest
+from edgeai.package import MIN_GOLDEN_WINDOWS, Package, load_package, sha256_of
 from edgeai.training.scoring import Outputs, Scorer
 from edgeai.training.windows import Floats, Samples
 from edgeai.yamlfile import validate

@@ -1,0 +1,1 @@
+"""Physics-informed networks (extra `train`): exact derivatives, losses, fitting, export."""

@@ -1,0 +1,26 @@
+"""Arrays of the reference data, from .npz and .csv files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai.errors import ConfigError, Problem
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read all arrays of a .npz file, or the columns of a .csv file with a header.
+
+    Raises:
+        ConfigError: The file is not there or not readable.
+    """
+    try:
+        if path.suffix == ".csv":
+            table = np.genfromtxt(path, delimiter=",", names=True, dtype=float)
+            return {str(name): table[name] for name in table.dtype.names or ()}
+        with np.load(path, allow_pickle=False) as file:
+            return {name: np.asarray(file[name]) for name in file.files}
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {reason}")]) from error

@@ -1,0 +1,95 @@
+"""`edgeai evaluate pinn`: every stored network against the public data, in under a minute."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgeai.errors import ConfigError, Problem
+from edgeai.paths import shipped
+from edgeai.training.pinn.figures import Figure
+from edgeai.training.pinn.identify import IDENTIFIABLE
+from edgeai.training.pinn.measures import MEASURES, TCLAB_RUNS, tclab_identified
+from edgeai.training.pinn.moulding_figures import PROBLEM as MOULDING
+from edgeai.training.pinn.moulding_figures import moulding_figures
+from edgeai.training.progress import Progress, silent
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+DATA_FOLDERS = ("pinn_reference", "tclab_thermal")
+
+
+def data_folder(given: Path | None) -> Path:
+    """Return the folder of the public data: the one given, or `shared/data` beside the checkout.
+
+    Raises:
+        ConfigError: It is not there, or does not hold the data.
+    """
+    folder = given or CHECKOUT.parent / "shared" / "data"
+    missing = [name for name in DATA_FOLDERS if not (folder / name).is_dir()]
+    if missing:
+        rule = f"must hold the folders {', '.join(DATA_FOLDERS)}; give it with --data"
+        raise ConfigError([Problem(str(folder), "", rule, missing, has_value=True)])
+    return folder
+
+
+def stored_folder() -> Path:
+    """Return the folder of the stored networks, which is in the repository and in no wheel.
+
+    Raises:
+        ConfigError: edgeai runs from an installed wheel.
+    """
+    folder = CHECKOUT / "references" / "pinn"
+    if not folder.is_dir():
+        raise ConfigError([Problem(str(folder), "", "is only in a checkout of the repository")])
+    return folder
+
+
+def evaluate_references(data: Path, stored: Path, progress: Progress = silent) -> list[Figure]:
+    """Return the figures of every reference problem.
+
+    Args:
+        data: The folder of the public data.
+        stored: The folder of the stored networks.
+        progress: Told after every problem.
+
+    Raises:
+        ConfigError: A file is missing or not readable.
+    """
+    figures: list[Figure] = []
+    for number, (name, measure) in enumerate(MEASURES.items(), 1):
+        figures += measure(data, stored)
+        progress("evaluate", number, len(MEASURES), name)
+    return figures
+
+
+def evaluate_packages(_data: Path, _stored: Path, progress: Progress = silent) -> list[Figure]:
+    """Return the figures of the shipped package, on simulated runs that nothing was fitted on."""
+    progress("packages", 0, 1, MOULDING)
+    figures = moulding_figures(shipped("models") / MOULDING)
+    progress("packages", 1, 1, MOULDING)
+    return figures
+
+
+Source = Callable[[Path, Path, Progress], list[Figure]]
+SOURCES: Sequence[Source] = (evaluate_references, evaluate_packages)
+"""What `edgeai evaluate pinn` prints the figures of: (data, stored networks, progress)."""
+
+
+def evaluate_pinn(data: Path | None = None, progress: Progress = silent) -> list[Figure]:
+    """Return all figures; see `data_folder` for `data`."""
+    folder, stored = data_folder(data), stored_folder()
+    return [figure for source in SOURCES for figure in source(folder, stored, progress)]
+
+
+def identifiability(data: Path | None = None) -> list[str]:
+    """Say in sentences which parameters of TCLab the readings cannot tell."""
+    folder, stored = data_folder(data), stored_folder()
+    lines = []
+    for run in TCLAB_RUNS:
+        known = tclab_identified(folder, stored, run)
+        least, most = known.eigenvalues[0], known.eigenvalues[-1]
+        blind = ", ".join(f"{name} {part:+.2f}" for name, part in known.blind.items())
+        unknown = [name for name, part in known.spread.items() if part > IDENTIFIABLE]
+        lines.append(
+            f"tclab-{run}: T1 alone cannot tell {', '.join(unknown)}. Information in the blind "
+            f"direction ({blind}, of the logarithms) is {least / most:.0e} of that in the best."
+        )
+    return lines

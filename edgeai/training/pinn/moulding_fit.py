@@ -1,0 +1,212 @@
+"""Fit the moulding network on its equations: first the operator, then the encoder; no labels.
+
+The operator learns the minimisers of the physics loss (`moulding_physics`). The encoder learns,
+from windows that these solutions make (`moulding_windows`), the conditions, the steel's profile and
+the drift that explain the readings. Both stages keep a checkpoint and go on from it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgeai.training.pinn import moulding_network as net
+from edgeai.training.pinn import moulding_windows as w
+from edgeai.training.progress import Progress
+
+CHECK_EVERY = 500
+CONDITION_SCALE = (0.05, 0.05, 0.3)
+"""Errors of ln coolant, ln contact and ln lost that weigh 1."""
+DRIFT_SCALE_K, MELT_SCALE_K, WATER_SCALE_K = 0.5, 0.3, 0.03
+PROFILE_WEIGHT = (10.0, 5.0, 2.0, 0.5, 0.5, 0.3)
+FIELD_WEIGHT, FIELD_LIMIT = 2.0e3, 0.01
+HELD_OUT = 200
+"""Conditions that the operator is not fitted on."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How long and how large."""
+
+    conditions: int
+    operator_steps: int
+    encoder_steps: int
+    batch: int
+    window: int
+    seed: int
+
+
+def fit_operator(table: w.Table, settings: FitSettings, progress: Progress) -> net.Operator:
+    """Fit the solution operator on the solved conditions."""
+    torch.manual_seed(settings.seed)
+    count = len(table.conditions)
+    kept = max(count - HELD_OUT, count // 2)
+    profiles = table.profiles.float()
+    target = torch.cat([table.maps[:, :, :2], table.maps[:, :, 2:] @ profiles], 2)
+    forced = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    usual = ((table.settled @ forced) @ table.profiles).float()
+    operator = net.Operator()
+    flat = target.reshape(count, -1)
+    operator.base.copy_(flat.mean(0))
+    operator.spread.copy_(flat.std(0) + 1e-6)
+    optimiser = torch.optim.Adam(operator.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 4e-3, total_steps=settings.operator_steps
+    )
+    conditions = table.conditions.float()
+    size = 256
+    for step in range(settings.operator_steps):
+        pick, other = torch.randint(kept, (size,)), torch.randint(count, (size,))
+        cold = usual[other] * (torch.rand(size, 1) * 1.1)
+        profile = torch.where(torch.rand(size, 1) < 0.5, usual[pick], cold)
+        inputs = torch.cat([torch.ones(size, 1), torch.rand(size, 1) * 0.11 - 0.06, profile], 1)
+        wanted = torch.matmul(target[pick], inputs.unsqueeze(-1)).squeeze(-1)
+        wrong = operator(conditions[pick], inputs) - wanted
+        loss = wrong.square().sum(1).mean() / wanted.square().sum(1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if step % CHECK_EVERY == 0 or step == settings.operator_steps - 1:
+            note = f"relative error {math.sqrt(loss.item()):.5f}"
+            progress("operator", step + 1, settings.operator_steps, note)
+    return operator.requires_grad_(False)
+
+
+def prepare_encoder(windows: w.Windows, aligner: net.Aligner, batch: int) -> net.Encoder:
+    """An encoder with the scaling of its features and profiles set from windows."""
+    made = [windows.make(batch) for _ in range(8)]
+    features = torch.cat([aligner(part.window)["features"] for part in made])
+    encoder = net.Encoder()
+    encoder.mean.copy_(features.mean(0))
+    encoder.scale.copy_(1.0 / (features.std(0) + 1e-3))
+    profiles = torch.cat([part.profile for part in made])
+    encoder.profile_mean.copy_(profiles.mean(0))
+    encoder.profile_scale.copy_(profiles.std(0))
+    return encoder
+
+
+def encoder_loss(
+    latent: dict[str, Tensor], made: w.Made, encoder: net.Encoder, operator: net.Operator
+) -> Tensor:
+    """How far the explanation of the windows is from what made them."""
+    huber = nn.functional.huber_loss
+    zero = torch.zeros_like
+    free = (latent["conditions"] - made.conditions)[:, : net.FREE] / torch.tensor(CONDITION_SCALE)
+    drift = (latent["offsets"] - made.offsets) / DRIFT_SCALE_K
+    profile = (latent["profile"] - made.profile) / encoder.profile_scale
+    profile = profile * torch.tensor(PROFILE_WEIGHT)
+    levels = torch.stack(
+        [
+            (latent["melt"] - made.melt_degc) / MELT_SCALE_K,
+            (latent["water"] - made.water_degc) / WATER_SCALE_K,
+        ],
+        1,
+    )
+    inputs = net.linear_inputs(latent["melt"], latent["water"], latent["profile"])
+    amplitude = operator(latent["conditions"], inputs)
+    excess = (made.melt_degc - made.water_degc)[:, None]
+    field = amplitude * (latent["melt"] - latent["water"])[:, None] / excess - made.amplitudes
+    missed = field.square().sum(1)
+    spreads = torch.clamp(latent["spreads"], -8.0, 3.0)
+    found = torch.stack([missed.sqrt() * 100.0, free[:, 0], free[:, 1]], 1).detach()
+    likelihood = (spreads + 0.5 * found.square() * torch.exp(-2.0 * spreads)).mean()
+    loss: Tensor = (
+        huber(free, zero(free), delta=3.0)
+        + huber(drift, zero(drift), delta=3.0)
+        + 0.3 * huber(profile, zero(profile), delta=3.0)
+        + 0.1 * levels.square().clamp(max=25.0).mean()
+        + FIELD_WEIGHT * missed.clamp(max=FIELD_LIMIT).mean()
+        + 0.1 * likelihood
+    )
+    return loss
+
+
+def fit_encoder(
+    table: w.Table,
+    operator: net.Operator,
+    settings: FitSettings,
+    checkpoint: Path | None,
+    progress: Progress,
+) -> net.Encoder:
+    """Fit the encoder on windows that the equations make."""
+    windows = w.Windows(table, settings.window, settings.seed + 1)
+    aligner = net.Aligner(settings.window)
+    torch.manual_seed(settings.seed + 2)
+    encoder = prepare_encoder(windows, aligner, settings.batch)
+    optimiser = torch.optim.Adam(encoder.parameters(), 1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 2.5e-3, total_steps=settings.encoder_steps, pct_start=0.1
+    )
+    parts: dict[str, Any] = {"encoder": encoder, "optimiser": optimiser, "schedule": schedule}
+    first = resume(checkpoint, parts, windows.generator)
+    total = 0.0
+    for step in range(first, settings.encoder_steps):
+        with torch.no_grad():
+            made = windows.make(settings.batch)
+            aligned = aligner(made.window)
+        loss = encoder_loss(encoder(aligned), made, encoder, operator)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(encoder.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        total += loss.item()
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == settings.encoder_steps:
+            count = (step % CHECK_EVERY) + 1
+            progress("encoder", step + 1, settings.encoder_steps, f"loss {total / count:.3f}")
+            total = 0.0
+            save(checkpoint, parts, windows.generator, step + 1)
+    return encoder.requires_grad_(False)
+
+
+def save(path: Path | None, parts: dict[str, Any], generator: torch.Generator, step: int) -> None:
+    """Write a checkpoint, whole or not at all."""
+    if path is None:
+        return
+    state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"step": step, "generator": generator.get_state()}
+    beside = path.with_suffix(".part")
+    torch.save(state, beside)
+    beside.replace(path)
+
+
+def resume(path: Path | None, parts: dict[str, Any], generator: torch.Generator) -> int:
+    """Load a checkpoint, if there is one, and return the steps done."""
+    if path is None or not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    generator.set_state(state["generator"])
+    return int(state["step"])
+
+
+Keep = Callable[[], w.Table]
+
+
+def cached_table(path: Path | None, solve: Keep) -> w.Table:
+    """The solved conditions, from the checkpoint if it is there."""
+    if path is not None and path.is_file():
+        return w.Table(**torch.load(path, weights_only=True))
+    table = solve()
+    if path is not None:
+        names = ("conditions", "maps", "modes", "profiles", "settled")
+        torch.save({name: getattr(table, name) for name in names}, path)
+    return table
+
+
+def cached_operator(path: Path | None, fit: Callable[[], net.Operator]) -> net.Operator:
+    """The fitted operator, from the checkpoint if it is there."""
+    if path is not None and path.is_file():
+        operator = net.Operator()
+        operator.load_state_dict(torch.load(path, weights_only=True))
+        return operator.requires_grad_(False)
+    operator = fit()
+    if path is not None:
+        torch.save(operator.state_dict(), path)
+    return operator

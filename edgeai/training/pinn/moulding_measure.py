@@ -1,0 +1,253 @@
+"""What the moulding package says of simulated runs, held against what is true; no torch."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai.judge import NS, Alarm, AlarmRule
+from edgeai.training.pinn import moulding_signals as io
+from edgeai.training.pinn.moulding_runs import FINE, SETTLE_SECONDS, Runs
+from edgeai.training.windows import Floats, Samples
+
+Outputs = Mapping[str, npt.NDArray[Any]]
+Infer = Callable[[Samples], Outputs]
+KIND_SECONDS = 15.0
+"""So long after an alarm its diagnoses are counted; the commonest is the answer."""
+EXPECTED = {
+    "coolant_blocked": ("coolant_blocked",),
+    "melt_too_hot": ("melt_too_hot",),
+    "contact_lost": ("contact_lost",),
+    "thermocouple_drift": ("near_thermocouple_drift", "deep_thermocouple_drift"),
+}
+"""Diagnoses that are right for each fault; of a drift, the one of the thermocouple that drifts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """Windows of runs, and what the package gives for them.
+
+    Attributes:
+        run: (M,) number of each window's run.
+        end: (M,) its last sample.
+        outputs: By name, (M, ...).
+    """
+
+    run: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    outputs: dict[str, npt.NDArray[Any]]
+
+
+def look(
+    runs: Runs, infer: Infer, window: int, hop: int, names: Sequence[str], *,
+    first_seconds: float = SETTLE_SECONDS, chosen: npt.NDArray[np.int64] | None = None,
+) -> Looked:  # fmt: skip
+    """Run the package over the windows of all runs, or over one window a run.
+
+    Args:
+        runs: Simulated runs.
+        infer: Windows (N, W, 9) to outputs.
+        window: Samples in a window.
+        hop: Samples from one window to the next.
+        names: Outputs to keep.
+        first_seconds: Time of the first window's last sample.
+        chosen: (R,) last sample of each run's window; None: all, every `hop`.
+    """
+    count, length = runs.values.shape[:2]
+    if chosen is None:
+        first = max(window, round(first_seconds * io.RATE_HZ)) - 1
+        ends = np.arange(first, length, hop)
+        run = np.repeat(np.arange(count), len(ends))
+        end = np.tile(ends, count)
+    else:
+        run, end = np.arange(count), chosen
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in names}
+    for start in range(0, len(run), 1024):
+        batch = np.stack(
+            [
+                runs.values[r, e - window + 1 : e + 1]
+                for r, e in zip(run[start : start + 1024], end[start : start + 1024], strict=True)
+            ]
+        )
+        found = infer(batch)
+        for name in names:
+            parts[name].append(np.asarray(found[name]))
+    return Looked(run, end, {name: np.concatenate(values) for name, values in parts.items()})
+
+
+def shot_of(runs: Runs, run: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """The cycle running at each window's last sample.
+
+    Returns:
+        `cycle` (M,), `start` (M,) fine sample at which its filling started, `whole` (M,) bool
+        whether the run reaches its ejection, and `eject_seconds` (M,).
+    """
+    dt = 1.0 / (io.RATE_HZ * FINE)
+    lengths = np.rint(runs.cycles.cycle_seconds / dt).astype(np.int64)
+    starts = np.concatenate([np.zeros((len(lengths), 1), np.int64), lengths.cumsum(1)], axis=1)
+    cycle = runs.truth.cycle[run, end * FINE]
+    start = starts[run, cycle]
+    eject = runs.cycles.eject_seconds[run, cycle]
+    whole = start + np.ceil(eject / dt) < runs.truth.cycle.shape[1]
+    return {"cycle": cycle, "start": start, "eject_seconds": eject, "whole": whole}
+
+
+def true_field(
+    runs: Runs, run: npt.NDArray[np.int64], start: npt.NDArray[np.int64], times: Floats
+) -> Floats:
+    """(M, T, P) temperature at `times` (M, T) since each shot's start of filling."""
+    at = times * io.RATE_HZ * FINE
+    low = np.minimum(np.floor(at).astype(np.int64), runs.truth.cycle.shape[1] - start[:, None] - 2)
+    share = (at - low)[..., None]
+    index = start[:, None] + low
+    field = runs.truth.field_degc
+    before, after = field[run[:, None], index], field[run[:, None], index + 1]
+    return np.asarray(before * (1.0 - share) + after * share, np.float64)
+
+
+def mean_contact(runs: Runs, run: npt.NDArray[np.int64], cycle: npt.NDArray[np.int64]) -> Floats:
+    """(M,) mean contact coefficient from the end of filling to ejection, W/(m2 K)."""
+    plan = runs.cycles
+    fill, lost, eject = (
+        getattr(plan, name)[run, cycle]
+        for name in ("fill_seconds", "lost_seconds", "eject_seconds")
+    )
+    held, gone = plan.contact_pack_w_m2_k[run, cycle], plan.contact_lost_w_m2_k[run, cycle]
+    return np.asarray((held * (lost - fill) + gone * (eject - lost)) / (eject - fill))
+
+
+def accuracy(runs: Runs, looked: Looked) -> dict[str, Floats]:
+    """Errors of each window whose shot the run holds.
+
+    Returns:
+        `field`: relative L2 of the hidden field, in degC; `part` and `steel` the same of each;
+        `error_square`, `true_square`: what they are made of; `coolant`, `contact`: relative error;
+        `ejection`, `core`, `wall`: errors in K of ejection, and of the field's mid-plane and wall;
+        `*_inside`: whether the interval holds the truth.
+    """
+    shot = shot_of(runs, looked.run, looked.end)
+    keep = shot["whole"]
+    run, cycle = looked.run[keep], shot["cycle"][keep]
+    out = {name: values[keep].astype(np.float64) for name, values in looked.outputs.items()}
+    true = true_field(runs, run, shot["start"][keep], out["field_time"])
+    wrong = out["field"] - true
+    parts = len(io.PART_DEPTHS)
+    ejected = true_field(
+        runs, run, shot["start"][keep], shot["eject_seconds"][keep][:, None] - 1e-6
+    )[:, 0, 0]
+    coolant = runs.cycles.coolant_w_m2_k[run, cycle]
+    contact = mean_contact(runs, run, cycle)
+
+    def relative(columns: slice) -> Floats:
+        top = np.square(wrong[..., columns]).sum((1, 2))
+        return np.asarray(np.sqrt(top / np.square(true[..., columns]).sum((1, 2))))
+
+    def inside(name: str, truth: Floats) -> Floats:
+        interval = out[f"{name}_interval"]
+        return np.asarray((interval[:, 0] <= truth) & (truth <= interval[:, 1]), np.float64)
+
+    return {
+        "run": run.astype(np.float64),
+        "field": relative(slice(None)),
+        "part": relative(slice(0, parts)),
+        "steel": relative(slice(parts, None)),
+        "error_square": np.square(wrong).sum((1, 2)),
+        "true_square": np.square(true).sum((1, 2)),
+        "coolant": out["coolant_coefficient"] / coolant - 1.0,
+        "contact": out["contact_coefficient"] / contact - 1.0,
+        "ejection": out["ejection_temperature"] - ejected,
+        "core": np.sqrt(np.square(wrong[..., 0]).mean(1)),
+        "wall": np.sqrt(np.square(wrong[..., parts]).mean(1)),
+        "ejection_inside": inside("ejection_temperature", ejected),
+        "coolant_inside": inside("coolant_coefficient", coolant),
+        "contact_inside": inside("contact_coefficient", contact),
+    }
+
+
+ACCURACY_OUTPUTS = (
+    "field", "field_time", "coolant_coefficient", "contact_coefficient", "ejection_temperature",
+    "ejection_temperature_interval", "coolant_coefficient_interval",
+    "contact_coefficient_interval",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one run.
+
+    Attributes:
+        fault: Name, "" when healthy.
+        alarms: Times at which the alarm became active, s.
+        fault_seconds: When the fault started.
+        kind: Commonest diagnosis after the alarm, "" without one.
+        right: Whether it is the fault's.
+    """
+
+    fault: str
+    alarms: tuple[float, ...]
+    fault_seconds: float
+    kind: str
+    right: bool
+
+    @property
+    def detected(self) -> bool:
+        """Whether the first alarm came after the fault."""
+        return bool(self.alarms) and self.alarms[0] >= self.fault_seconds
+
+    @property
+    def delay_seconds(self) -> float:
+        """From the fault's start to the alarm."""
+        return self.alarms[0] - self.fault_seconds if self.detected else np.inf
+
+
+def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]) -> list[Found]:
+    """The runtime's own alarm and diagnosis over every run."""
+    found = []
+    for number, fault in enumerate(runs.faults):
+        mine = looked.run == number
+        seconds = (looked.end[mine] + 1) / io.RATE_HZ
+        scores = looked.outputs["score"][mine]
+        evidence = looked.outputs["evidence"][mine]
+        alarm, alarms = Alarm(rule), []
+        for at, score in zip(seconds.tolist(), scores.tolist(), strict=True):
+            if alarm.update(score, round(at * NS)) and alarm.state == "active":
+                alarms.append(at)
+        kind = ""
+        if alarms:
+            near = (seconds >= alarms[0]) & (seconds <= alarms[0] + KIND_SECONDS)
+            told = [
+                kinds[column] for column in evidence[near & (scores > rule.threshold)].argmax(1)
+            ]
+            kind = Counter(told).most_common(1)[0][0]
+        right = kind in EXPECTED.get(fault, ())
+        if fault == "thermocouple_drift":
+            right = kind == EXPECTED[fault][runs.sensor[number]]
+        found.append(Found(fault, tuple(alarms), float(runs.fault_seconds[number]), kind, right))
+    return found
+
+
+def interval_ratios(runs: Runs, looked: Looked) -> dict[str, Floats]:
+    """Errors of `ejection`, `coolant` and `contact` over half their interval's width, (M,) each.
+
+    Coefficients in logarithms, as their intervals are made.
+    """
+    shot = shot_of(runs, looked.run, looked.end)
+    keep = shot["whole"]
+    run, cycle = looked.run[keep], shot["cycle"][keep]
+    out = {name: values[keep].astype(np.float64) for name, values in looked.outputs.items()}
+    ejected = true_field(
+        runs, run, shot["start"][keep], shot["eject_seconds"][keep][:, None] - 1e-6
+    )[:, 0, 0]
+
+    def ratio(name: str, truth: Floats, scale: Callable[[Floats], Floats]) -> Floats:
+        low, high = scale(out[f"{name}_interval"]).T
+        return np.asarray(np.abs(scale(out[name]) - scale(truth)) / ((high - low) / 2.0))
+
+    return {
+        "ejection": ratio("ejection_temperature", ejected, np.asarray),
+        "coolant": ratio("coolant_coefficient", runs.cycles.coolant_w_m2_k[run, cycle], np.log),
+        "contact": ratio("contact_coefficient", mean_contact(runs, run, cycle), np.log),
+    }

@@ -1,0 +1,74 @@
+"""The recipe of the moulding package, `kind: pinn-moulding`: strict, frozen, no torch."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgeai.configbase import Strict
+from edgeai.manifest import ToleranceSpec, WindowSpec
+from edgeai.training.recipe import AlarmDefaults, Card
+from edgeai.yamlfile import read_yaml, validate
+
+KIND = "pinn-moulding"
+Steps = Annotated[int, Field(ge=1, le=1_000_000)]
+Runs = Annotated[int, Field(ge=8, le=100_000)]
+
+
+class Limits(Strict):
+    """Where each evidence reaches 1; `normal` is where it is 0."""
+
+    drift_k: float = Field(1.6, gt=0)
+    coolant_w_m2_k: float = Field(5500.0, gt=0)
+    coolant_normal_w_m2_k: float = Field(9200.0, gt=0)
+    contact_w_m2_k: float = Field(1600.0, gt=0)
+    contact_normal_w_m2_k: float = Field(2300.0, gt=0)
+    melt_degc: float = 243.0
+    melt_normal_degc: float = 230.0
+    domain: float = Field(1.25, gt=0)
+    mismatch_k: float = Field(2.0, gt=0)
+    residual: float = Field(0.1, gt=0)
+    target_degc: float = Field(60.0, description="Of the part's mid-plane at ejection.")
+
+
+class Fit(Strict):
+    """How long and how large; nothing here needs a label."""
+
+    conditions: Steps = Field(description="For which the equations are solved by their residuals.")
+    operator_steps: Steps
+    encoder_steps: Steps
+    batch: Steps
+
+
+class Curve(Strict):
+    """The learning curve over labelled runs, against a network without physics."""
+
+    labels: list[Annotated[int, Field(ge=4, le=100_000)]] = Field(min_length=1)
+    steps: Steps
+
+
+class MouldingRecipe(Strict):
+    """The file train.yaml of the moulding package."""
+
+    kind: Literal["pinn-moulding"]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    description: str
+    seed: int = Field(ge=0, le=2**31 - 1)
+    window: WindowSpec
+    fit: Fit
+    limits: Limits
+    interval_level: float = Field(0.9, gt=0, lt=1)
+    calibrate_runs: Runs = Field(description="Labelled, for the intervals only.")
+    healthy_runs: Runs = Field(description="For the threshold, and as many to measure it.")
+    test_runs: Runs = Field(description="Healthy, with what is hidden, to measure on.")
+    fault_runs: Runs = Field(description="To measure on, so many of each fault.")
+    curve: Curve
+    alarm: AlarmDefaults
+    tolerance: ToleranceSpec = ToleranceSpec()
+    card: Card
+
+
+def load_moulding_recipe(path: Path) -> MouldingRecipe:
+    """Read and validate a recipe; ConfigError names every problem found."""
+    return validate(MouldingRecipe, read_yaml(path), str(path))

@@ -1,0 +1,318 @@
+"""From the recipe to the moulding package: equations, fit, intervals, threshold, figures, files."""
+
+import importlib.metadata
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeai.config import Alarm
+from edgeai.judge import AlarmRule, alarm_rule
+from edgeai.training.calibrate import sustained, windows_in
+from edgeai.training.determinism import deterministic
+from edgeai.training.pinn import moulding_figures as figures
+from edgeai.training.pinn import moulding_fit as fit
+from edgeai.training.pinn import moulding_manifest as manifest
+from edgeai.training.pinn import moulding_measure as measure
+from edgeai.training.pinn import moulding_runs as plant
+from edgeai.training.pinn import moulding_signals as io
+from edgeai.training.pinn import moulding_windows as w
+from edgeai.training.pinn.export import Exported, export
+from edgeai.training.pinn.moulding_card import moulding_card
+from edgeai.training.pinn.moulding_curve import labelled, learning_curve
+from edgeai.training.pinn.moulding_monitor import Monitor
+from edgeai.training.pinn.moulding_recipe import MouldingRecipe, load_moulding_recipe
+from edgeai.training.progress import Progress, silent
+from edgeai.training.scoring import Scorer
+from edgeai.training.windows import Floats, Samples
+from edgeai.training.write import write_package
+
+CYCLES = 14
+"""Of a run without a fault: some 80 s, of which the last half is looked at."""
+PROBE, AT_ONCE = 96, 200
+SCALES = {
+    "near_drift": 3.0, "deep_drift": 3.0, "sensor_mismatch": 1.0, "cooling_time_correction": 10.0,
+}  # fmt: skip
+"""K, K, K, s: sizes against which float32 is held where a value may be near zero."""
+INTERVALS = ("ejection", "coolant", "contact")
+GOLDEN_WINDOWS = 32
+
+
+def train_moulding(
+    recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
+) -> str:
+    """Train the moulding package and write it; an interrupted training goes on where it was.
+
+    Args:
+        recipe_path: The file train.yaml.
+        output_folder: Where the package goes; None: the recipe's folder.
+        progress: Told about every step.
+
+    Returns:
+        One line that says what was made.
+
+    Raises:
+        ConfigError: The recipe breaks a rule.
+        ModelError: The graph is not valid or does not agree with float64.
+    """
+    started = time.perf_counter()
+    recipe = load_moulding_recipe(recipe_path)
+    folder = output_folder or recipe_path.resolve().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with deterministic(recipe.seed, purpose="a moulding package"):
+        kept = folder / ".training"
+        kept.mkdir(exist_ok=True)
+        parts = fitted(recipe, kept, progress)
+        probe = _probe(recipe)
+        unscaled = _scorer(_exported(recipe, parts, None, probe))
+        quantiles = calibrated_intervals(recipe, unscaled, progress)
+        exported = _exported(recipe, parts, quantiles, probe)
+        scorer = _scorer(exported)
+        threshold, method = calibrated_threshold(recipe, scorer, progress)
+        draft = _draft(recipe, threshold, method, quantiles)
+        rule = alarm_rule(threshold, Alarm(**draft["alarm"]), Alarm())
+        served = figures.Served(scorer.outputs, recipe.window.length, recipe.window.hop, rule)
+        draft["training"]["figures"] = _figures(recipe, served, parts, progress)
+        draft["training"]["figures"]["agreement_with_float64"] = {
+            name: float(f"{error:.2g}") for name, error in exported.errors.items()
+        }
+        healthy = draft["training"]["figures"]["healthy"]
+        draft["threshold"]["false_alarms_per_day"] = healthy["alarms_per_day"]
+        golden = _golden(recipe, scorer, threshold)
+        final = _exported(recipe, parts, quantiles, golden)
+        package = write_package(
+            folder, draft, final.model, golden, reference=final.reference,
+            card=moulding_card(recipe, draft),
+        )  # fmt: skip
+    for path in kept.iterdir():
+        path.unlink()
+    kept.rmdir()
+    seconds = time.perf_counter() - started
+    return f"{recipe.name} {recipe.version}: {seconds:.0f} s, in {package.folder}"
+
+
+class _Parts:
+    """What was fitted: modes of the trunk, operator and encoder."""
+
+    def __init__(self, table: w.Table, operator: Any, encoder: Any) -> None:
+        self.modes, self.operator, self.encoder = table.modes, operator, encoder
+
+    def monitor(
+        self, recipe: MouldingRecipe, quantiles: tuple[float, float, float] | None
+    ) -> Monitor:
+        """The network of the package."""
+        given = quantiles or (1.0, 1.0, 1.0)
+        length = recipe.window.length
+        return Monitor(
+            self.encoder,
+            self.operator,
+            self.modes,
+            length,
+            limits=recipe.limits,
+            quantiles=given,
+        )
+
+
+def fitted(recipe: MouldingRecipe, kept: Path | None, progress: Progress) -> _Parts:
+    """Solve the equations for sampled conditions and fit operator and encoder on them.
+
+    Args:
+        recipe: What is asked for.
+        kept: Folder of the checkpoints; None keeps none.
+        progress: Told about every step.
+    """
+    settings = fit.FitSettings(
+        conditions=recipe.fit.conditions,
+        operator_steps=recipe.fit.operator_steps,
+        encoder_steps=recipe.fit.encoder_steps,
+        batch=recipe.fit.batch,
+        window=recipe.window.length,
+        seed=recipe.seed,
+    )
+
+    def place(name: str) -> Path | None:
+        return None if kept is None else kept / name
+
+    table = fit.cached_table(
+        place("table.pt"), lambda: w.solve_table(settings.conditions, settings.seed, progress)
+    )
+    operator = fit.cached_operator(
+        place("operator.pt"), lambda: fit.fit_operator(table, settings, progress)
+    )
+    encoder = fit.fit_encoder(table, operator, settings, place("encoder.pt"), progress)
+    return _Parts(table, operator, encoder)
+
+
+def _exported(
+    recipe: MouldingRecipe,
+    parts: _Parts,
+    quantiles: tuple[float, float, float] | None,
+    probe: Samples,
+) -> Exported:
+    """The graph, proven on the windows of a probe."""
+    return export(
+        parts.monitor(recipe, quantiles), {"window": probe}, name=recipe.name, scales=SCALES
+    )
+
+
+def _probe(recipe: MouldingRecipe) -> Samples:
+    """Windows of simulated runs, healthy and faulty."""
+    runs = plant.simulate_runs(
+        PROBE,
+        CYCLES,
+        recipe.seed + 1,
+        faults=("", *plant.FAULTS),
+        fault_cycle=9,
+        with_field=False,
+    )
+    return runs.values[:, -recipe.window.length :]
+
+
+def _scorer(exported: Exported) -> Scorer:
+    return Scorer(exported.model.SerializeToString(deterministic=True))
+
+
+def calibrated_intervals(
+    recipe: MouldingRecipe, scorer: Scorer, progress: Progress
+) -> tuple[float, float, float]:
+    """Split conformal: the factors at which the intervals hold `interval_level` of the truths.
+
+    Each error is divided by half the width that the network gives with factor 1; the quantile is
+    taken over all windows of runs that serve for nothing else. Source: J. Lei et al.,
+    "Distribution-free predictive inference for regression", Journal of the American Statistical
+    Association 113 (2018) 1094, section 5.2 (locally weighted).
+    """
+    window = recipe.window
+    ratios: dict[str, list[Floats]] = {name: [] for name in INTERVALS}
+    for start in range(0, recipe.calibrate_runs, AT_ONCE):
+        count = min(AT_ONCE, recipe.calibrate_runs - start)
+        runs = plant.simulate_runs(count, CYCLES, (recipe.seed + 2) * 1000 + start)
+        looked = measure.look(
+            runs, scorer.outputs, window.length, window.hop, measure.ACCURACY_OUTPUTS
+        )
+        for name, values in measure.interval_ratios(runs, looked).items():
+            ratios[name].append(values)
+    progress("calibrate", 1, 3, "intervals")
+    found = [
+        float(np.quantile(np.concatenate(ratios[name]), recipe.interval_level))
+        for name in INTERVALS
+    ]
+    return found[0], found[1], found[2]
+
+
+def calibrated_threshold(
+    recipe: MouldingRecipe, scorer: Scorer, progress: Progress
+) -> tuple[float, str]:
+    """Threshold of the score: 1, where the first evidence reaches its limit, or above.
+
+    It is raised over the largest score that healthy runs hold for the on delay. No tail is fitted:
+    healthy scores differ from run to run, with the conditions, far more than within one.
+    """
+    hop_seconds = recipe.window.hop / io.RATE_HZ
+    count = windows_in(recipe.alarm.on_delay_seconds, hop_seconds)
+    never = AlarmRule(np.inf, 0.0, 0, 0, latch=False)
+    served = figures.Served(scorer.outputs, recipe.window.length, recipe.window.hop, never)
+    largest, windows = 0.0, 0
+    for _, looked in figures.healthy_runs(recipe.healthy_runs, recipe.seed + 3, served):
+        score = looked.outputs["score"].astype(np.float64)
+        for run in np.unique(looked.run):
+            largest = max(largest, float(sustained(score[looked.run == run], count).max()))
+        windows += len(score)
+    progress("calibrate", 2, 3, "threshold")
+    method = (
+        "1, where the first evidence reaches its limit, or 1.05 times the largest score that "
+        f"healthy runs hold for the on delay: {largest:.3g} in "
+        f"{windows * hop_seconds / 3600:.0f} h with 1 % noise"
+    )
+    return max(1.0, round(1.05 * largest, 2)), method
+
+
+def _draft(
+    recipe: MouldingRecipe, threshold: float, method: str, quantiles: Sequence[float]
+) -> dict[str, Any]:
+    """The manifest without `onnx`, `files` and `training.figures`."""
+    versions = ("numpy", "onnx", "onnxruntime", "torch")
+    return {
+        "format": 1,
+        "name": recipe.name,
+        "version": recipe.version,
+        "task": "pinn",
+        "description": recipe.description,
+        "signals": manifest.signals(),
+        "sample_rate_hz": io.RATE_HZ,
+        "window": recipe.window.model_dump(),
+        "outputs": manifest.outputs(recipe.limits, recipe.interval_level),
+        "threshold": {
+            "value": threshold,
+            "method": method,
+            "data": "healthy simulated runs kept from everything else",
+        },
+        "diagnosis": manifest.diagnosis(),
+        "alarm": {
+            "deadband": float(f"{recipe.alarm.deadband_ratio * threshold:.4g}"),
+            "on_delay_seconds": float(recipe.alarm.on_delay_seconds),
+            "off_delay_seconds": float(recipe.alarm.off_delay_seconds),
+            "latch": recipe.alarm.latch,
+        },
+        "tolerance": recipe.tolerance.model_dump(exclude_none=True),
+        "training": {
+            "data": "the equations alone: no measured and no simulated temperature; SIMULATED runs "
+            "of edgeai.plant.mouldcycles for intervals, threshold and figures; no real machine was "
+            "measured",
+            "method": "physics-informed operator: the residuals of heat equation, contact, water "
+            "and sensor lag are minimised over a space-time trunk for sampled conditions; an "
+            "operator network learns the minimisers, an encoder which of them explains a window",
+            "seed": recipe.seed,
+            "recipe": recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True),
+            "versions": {name: importlib.metadata.version(name) for name in versions},
+            "physics": manifest.physics(),
+            "interval_factors": [float(f"{value:.4g}") for value in quantiles],
+        },
+    }
+
+
+def _figures(
+    recipe: MouldingRecipe, served: figures.Served, parts: _Parts, progress: Progress
+) -> dict[str, Any]:
+    window = served.window
+    measured = figures.accuracy_figures(recipe.test_runs, recipe.seed + 4, served)
+    healthy = figures.false_alarms(recipe.healthy_runs, recipe.seed + 5, served)
+    faults = figures.fault_figures(recipe.fault_runs, recipe.seed + 6, served)
+    progress("calibrate", 3, 3, "figures")
+    most = max(recipe.curve.labels)
+    labels, test = (
+        labelled(plant.simulate_runs(count, CYCLES, recipe.seed + offset), window,
+                 np.random.default_rng(offset))
+        for count, offset in ((most, 7), (recipe.test_runs, 8))
+    )  # fmt: skip
+    curve = learning_curve(
+        parts.monitor(recipe, None), labels, test, recipe.curve, seed=recipe.seed, progress=progress
+    )
+    return {
+        "accuracy": measured,
+        "healthy": healthy,
+        "faults": faults,
+        "learning_curve": curve,
+        "parameters": sum(
+            p.numel() for m in (parts.encoder, parts.operator) for p in m.parameters()
+        ),
+    }
+
+
+def _golden(recipe: MouldingRecipe, scorer: Scorer, threshold: float) -> Samples:
+    """Windows of healthy and faulty runs, none with a score near the threshold."""
+    runs = plant.simulate_runs(
+        4 * GOLDEN_WINDOWS,
+        CYCLES,
+        recipe.seed + 9,
+        faults=("", *plant.FAULTS),
+        fault_cycle=8,
+        with_field=False,
+    )
+    windows = runs.values[:, -recipe.window.length :]
+    scores = scorer.outputs(windows)["score"]
+    clear = np.flatnonzero(np.abs(scores - threshold) > 0.03)
+    chosen = clear[np.linspace(0, len(clear) - 1, GOLDEN_WINDOWS).astype(int)]
+    return np.ascontiguousarray(windows[chosen])

@@ -1,0 +1,26 @@
+"""Reference problems of the literature through the kit (torch; see `figures` for what is asked)."""
+
+from collections.abc import Callable, Mapping
+
+from edgeai.training.pinn.problems import (
+    burgers,
+    diffusion_reaction,
+    heat_multiscale,
+    inverse_field,
+    lorenz,
+    tclab,
+)
+from edgeai.training.pinn.problems.reference import Arrays, Reference, Settings
+
+PROBLEMS: Mapping[str, Callable[[Arrays, Settings], Reference]] = {
+    "burgers": burgers.forward_problem,
+    "burgers-inverse": burgers.inverse_problem,
+    "heat-multiscale": heat_multiscale.problem,
+    "poisson-inverse": inverse_field.poisson_problem,
+    "heat-inverse": inverse_field.heat_problem,
+    "lorenz": lorenz.problem,
+    "diffusion-reaction": diffusion_reaction.problem,
+    "tclab": tclab.whole_run,
+    "tclab-predict": tclab.first_300_seconds,
+}
+"""By name in a recipe."""

@@ -1,0 +1,38 @@
+"""The recipe of a reference problem, `kind: pinn-reference`: strict, frozen, no torch."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgeai.configbase import Strict
+from edgeai.training.pinn.stages import Stage
+from edgeai.yamlfile import read_yaml, validate
+
+KIND = "pinn-reference"
+Width = Annotated[int, Field(ge=1, le=1024)]
+
+
+class ReferenceRecipe(Strict):
+    """The file train.yaml of a folder in references/pinn."""
+
+    kind: Literal["pinn-reference"]
+    problem: str = Field(description="A key of `edgeai.training.pinn.problems.PROBLEMS`.")
+    data: str | None = Field(
+        None, description="Its file, from the recipe's place. Default: the problem needs none."
+    )
+    seed: int = Field(ge=0, le=2**31 - 1)
+    hidden: list[Width] = Field(min_length=1, description="Sizes of the hidden layers.")
+    points: int = Field(ge=1, le=1_000_000, description="Collocation points.")
+    known: dict[str, float] = Field(
+        default_factory=dict, description="Parameters that are known from elsewhere."
+    )
+    largest_loss: float = Field(
+        gt=0, description="A fit that ends above this got stuck and is not written."
+    )
+    stages: list[Stage] = Field(min_length=1)
+
+
+def load_reference_recipe(path: Path) -> ReferenceRecipe:
+    """Read and validate a recipe; ConfigError names every problem found."""
+    return validate(ReferenceRecipe, read_yaml(path), str(path))

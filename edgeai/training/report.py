@@ -1,0 +1,175 @@
+"""`edgeai report`: what a package says of a recording, as one HTML page that needs nothing else.
+
+Everything is taken from the manifest: outputs by their role, units, normal ranges, axes, diagnosis.
+Nothing of any process is known here.
+"""
+
+import csv
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai.config import Alarm as AlarmConfig
+from edgeai.diagnosis import diagnose
+from edgeai.errors import ConfigError, Problem
+from edgeai.judge import NS, Alarm, alarm_rule
+from edgeai.manifest import Manifest
+from edgeai.package import Package, load_package
+from edgeai.records import Diagnosis
+from edgeai.training.extra import library
+from edgeai.training.scoring import Scorer
+from edgeai.training.windows import Floats, Samples, finite, windows_of
+
+MAX_WINDOWS = 1500
+MS_PER_SECOND = 1000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a package says of a recording.
+
+    Attributes:
+        manifest: Of the package.
+        recording: Name of the file.
+        values: (n, C) readings on the package's grid.
+        seconds: (n,) time of each, from the first.
+        at: (M,) time of each window's last sample.
+        outputs: By name, (M, ...).
+        alarms: (start, end) of each alarm, s.
+        diagnoses: (M,) or None where the window is normal.
+    """
+
+    manifest: Manifest
+    recording: str
+    values: Samples
+    seconds: Floats
+    at: Floats
+    outputs: dict[str, npt.NDArray[Any]]
+    alarms: list[tuple[float, float]]
+    diagnoses: list[Diagnosis | None] = field(default_factory=list)
+
+
+def tell(folder: Path, recording: Path, time_column: str = "timestamp") -> Told:
+    """Run a package over a recording.
+
+    Args:
+        folder: Of the package.
+        recording: CSV or Parquet with a column for each signal, or JSON lines of messages
+            {"payload": {"timestamp": ..., "values": {...}}}; time in ms.
+        time_column: Its column; the package's rate counts where there is none.
+
+    Raises:
+        ConfigError: The recording or the manifest breaks a rule.
+        ModelError: A file of the package is missing or is not the one that the manifest names.
+    """
+    package = load_package(folder)
+    manifest = package.manifest
+    values, seconds = read_recording(recording, package, time_column)
+    length = manifest.window.length
+    if len(values) < length:
+        rule = f"must hold at least one window, {length} samples"
+        raise ConfigError([Problem(str(recording), "", rule, len(values), has_value=True)])
+    hop = max(1, -(-(len(values) - length + 1) // MAX_WINDOWS))
+    windows = windows_of(values, length, hop)
+    good = finite(windows)
+    at = seconds[length - 1 :: hop][: len(windows)][good]
+    outputs = Scorer(package.graph.read_bytes()).outputs(windows[good])
+    told: dict[str, npt.NDArray[Any]] = dict(outputs)
+    rule_of = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
+    scores = told[manifest.score].tolist()
+    alarms = _alarms(Alarm(rule_of), at, scores)
+    diagnoses: list[Diagnosis | None] = []
+    if manifest.evidence is not None:
+        found = told[manifest.evidence]
+        diagnoses = diagnose(found, scores, rule_of.threshold, manifest.diagnosis)
+    return Told(manifest, recording.name, values, seconds, at, told, alarms, diagnoses)
+
+
+def _alarms(alarm: Alarm, at: Floats, scores: list[float]) -> list[tuple[float, float]]:
+    spans: list[tuple[float, float]] = []
+    since: float | None = None
+    for seconds, score in zip(at.tolist(), scores, strict=True):
+        if not alarm.update(score, round(seconds * NS)):
+            continue
+        if alarm.state == "active":
+            since = seconds
+        elif since is not None:
+            spans.append((since, seconds))
+            since = None
+    if since is not None:
+        spans.append((since, float(at[-1])))
+    return spans
+
+
+def read_recording(path: Path, package: Package, time_column: str) -> tuple[Samples, Floats]:
+    """Readings (n, C) in the package's order, and times (n,) in s from the first.
+
+    Raises:
+        ConfigError: The file cannot be read, lacks a signal, or is of an unknown kind.
+    """
+    names = [signal.name for signal in package.manifest.signals]
+    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        rule = f"must be one of {', '.join(sorted(readers))}"
+        raise ConfigError([Problem(str(path), "", rule, path.suffix, has_value=True)])
+    try:
+        columns = reader(path, [*names, time_column])
+    except (OSError, ValueError, UnicodeError) as error:
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
+    missing = [name for name in names if name not in columns]
+    if missing:
+        rule = "must hold a column for each signal of the package; missing"
+        raise ConfigError([Problem(str(path), "", rule, missing, has_value=True)])
+    values = np.stack([np.asarray(columns[name], np.float32) for name in names], axis=1)
+    if time_column in columns:
+        stamps = np.asarray(columns[time_column], np.float64)
+        return values, (stamps - stamps[0]) / MS_PER_SECOND
+    rate = package.manifest.sample_rate_hz or 1.0
+    return values, np.arange(len(values)) / rate
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _read_csv(path: Path, wanted: list[str]) -> dict[str, list[float]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        present = [name for name in wanted if name in (rows.fieldnames or ())]
+        columns: dict[str, list[float]] = {name: [] for name in present}
+        for row in rows:
+            for name in present:
+                columns[name].append(_number(row[name] or ""))
+    return columns
+
+
+def _read_parquet(path: Path, wanted: list[str]) -> dict[str, list[float]]:
+    parquet = library("pyarrow.parquet", "a Parquet recording")
+    table = parquet.read_table(path)
+    present = [name for name in wanted if name in table.column_names]
+    return {name: table.column(name).to_pylist() for name in present}
+
+
+def _read_jsonl(path: Path, wanted: list[str]) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = {name: [] for name in wanted}
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            message = json.loads(line)
+            payload = message.get("payload", message) if isinstance(message, dict) else {}
+            if not isinstance(payload, dict) or not isinstance(payload.get("values"), dict):
+                continue
+            row = {**payload["values"], wanted[-1]: payload.get(wanted[-1])}
+            for name in wanted:
+                value = row.get(name)
+                columns[name].append(value if isinstance(value, int | float) else float("nan"))
+    return {
+        name: values for name, values in columns.items() if not np.isnan(np.array(values)).all()
+    }
