@@ -41,6 +41,8 @@ DETECT_SECONDS = 8.0
 """A fault injected at least so long before the end must have been found."""
 ALARM_STYLES = {"normal": "green", "active": "bold red", "latched": "yellow"}
 LOGGED_LINES = 15
+IDENTIFIED = "coolant_coefficient"
+"""Parameter of the mould's model that the table shows."""
 
 
 class Watcher:
@@ -195,23 +197,35 @@ def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]
 
 def _table(watcher: Watcher) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("asset", "alarm", "score / limit", "quality", "on"):
+    for name in ("asset, pipeline", "alarm", "score / limit", "on"):
         table.add_column(name, no_wrap=True)
     table.add_column("because of")
     table.add_column("simulated fault", style="dim")
-    for (_, asset), last in sorted(watcher.last.items()):
+    for (pipeline, asset), last in sorted(watcher.last.items(), key=lambda item: item[0][::-1]):
         score = last["score"]
         alarm = last["alarm"]
         table.add_row(
-            asset,
+            f"{asset} {pipeline}",
             f"[{ALARM_STYLES[alarm]}]{alarm}[/]",
             "no number" if score is None else f"{score:5.3g} / {last['threshold']:.3g}",
-            last["quality"],
             last["provider"],
-            last["top"][0][0] if alarm != "normal" and last["top"] else "",
+            _reason(last) if alarm != "normal" else _identified(last["outputs"]),
             ", ".join(watcher.faults.get(asset, [])),
         )
     return table
+
+
+def _identified(outputs: dict[str, Any]) -> str:
+    """What a physics-informed model says of the mould's cooling, in short."""
+    found = outputs.get(IDENTIFIED)
+    return f"h {found['value']:,.0f} {found['unit']}" if found else ""
+
+
+def _reason(last: dict[str, Any]) -> str:
+    """What a prediction says its alarm is due to."""
+    if diagnosis := last.get("diagnosis"):
+        return f"{diagnosis['kind']}, {_identified(last['outputs'])}"
+    return str(last["top"][0][0]) if last["top"] else _identified(last["outputs"])
 
 
 def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> int:

@@ -144,8 +144,8 @@ def test_text_where_a_number_belongs_is_refused(tmp_path):
         ({"signals": ["levell"]}, "data.signals: unknown signal"),
         ({"faults": {**PLANT["faults"], "names": ["leak"]}}, "data.faults.names: unknown fault"),
         ({"sample_rate_hz": 3.0}, "must divide the machine's rate"),
-        ({"machine": "lathe"}, "data.plant.machine"),
-        ({"fit": {"runs": 2}}, "data.plant.fit.seconds: is required"),
+        ({"machine": "lathe"}, "data.machine"),
+        ({"fit": {"runs": 2}}, "data.fit.seconds: is required"),
     ],
 )
 def test_bad_plant_data_is_refused(tmp_path, change, text):

@@ -129,6 +129,7 @@ class Injection:
         cavity_bar: Melt pressure near the gate.
         screw_mm: Screw tip before the barrel's end.
         clamp_kn: Force of the tie bars.
+        cycle_seconds: Time since filling began, at the end of the step.
     """
 
     def __init__(self, dt_seconds: float, rng: np.random.Generator) -> None:
@@ -136,6 +137,7 @@ class Injection:
         self._rng = rng
         self._lag = dt_seconds / PRESSURE_LAG_SECONDS
         self._elapsed_seconds = 0.0
+        self.cycle_seconds = 0.0
         self._duration_seconds = 0.0
         self._gate_seconds = 0.0
         self._frozen_at: tuple[float, float] | None = None
@@ -149,6 +151,7 @@ class Injection:
     def advance(self, mould: Mould, now: Conditions) -> None:
         """Advance by one time step; fresh melt is put into the mould when filling starts."""
         self._elapsed_seconds += self._dt_seconds
+        self.cycle_seconds += self._dt_seconds
         # Half a step of slack: a sum of steps does not meet a duration exactly.
         if self._elapsed_seconds > self._duration_seconds - 0.5 * self._dt_seconds:
             self._next_phase(mould, now)
@@ -170,6 +173,11 @@ class Injection:
         self._clamp()
 
     @property
+    def phase_seconds(self) -> float:
+        """Time in the present phase at the end of the step."""
+        return self._elapsed_seconds + self._dt_seconds
+
+    @property
     def contact_w_m2_k(self) -> float | None:
         """Contact coefficient of part and wall; None while the mould is open."""
         if self.phase == OPEN:
@@ -182,6 +190,7 @@ class Injection:
         self.phase = (self.phase + 1) % 4
         self._elapsed_seconds = 0.0
         if self.phase == FILL:
+            self.cycle_seconds = self._dt_seconds
             self._frozen_at = None
             speed = now.speed * self._rng.normal(1.0, SPEED_SCATTER)
             self._duration_seconds = FILL_SECONDS / speed

@@ -49,7 +49,11 @@ SIGNALS = (
     Signal("coolant_outlet_temperature", "degC", 5, 60, "water out of one half", 0.05, 0.02),
     Signal("coolant_flow", "L/min", -0.2, 15, "water through one half", 0.05, 0.01),
     Signal("clamp_force", "kN", -50, 3200, "sum of the tie bars", 4.0, 1.0),
+    Signal("cycle_seconds", "s", 0, 60, "since the start of filling", 0.0, 0.01),
+    Signal("phase_seconds", "s", 0, 60, "since the start of the phase", 0.0, 0.01),
 )
+CLOCKS = 2
+"""Of the signals, the last: counters of the controller, not sensors."""
 
 FAULTS: Mapping[str, Fault] = {
     fault.name: fault
@@ -96,7 +100,7 @@ class Moulding:
 
     def __init__(self, seed: int = 0) -> None:
         noise, wander, operator, shots = np.random.default_rng(seed).spawn(4)
-        self._sensors = Sensors(SIGNALS, noise)
+        self._sensors = Sensors(SIGNALS[:-CLOCKS], noise)
         # Inlet K, flow L/min, melt K, consistency relative, air K: (deviation, seconds).
         self._wander = Wander(
             [(0.4, 300.0), (0.12, 60.0), (1.0, 120.0), (0.03, 400.0), (1.0, 600.0)],
@@ -147,14 +151,15 @@ class Moulding:
         }
 
     def step(self) -> FloatArray:
-        """Advance one sample period and return the readings, (11,) float64."""
+        """Advance one sample period and return the readings, (13,) float64."""
         self._set.step(PERIOD_SECONDS)
         self._faults.advance(PERIOD_SECONDS)
         self._apply(self._wander.step())
         for _ in range(SUBSTEPS):
             self._advance()
         unit = self._injection
-        return self._sensors.measure(
+        clocks = np.round((unit.cycle_seconds, unit.phase_seconds), 2)
+        measured = self._sensors.measure(
             (
                 unit.phase,
                 unit.nozzle_bar,
@@ -169,6 +174,7 @@ class Moulding:
                 unit.clamp_kn,
             )
         )
+        return np.concatenate((measured, clocks))
 
     def _apply(self, slow: list[float]) -> None:
         """Take over the slow variation, the set-points and the faults for the next period."""

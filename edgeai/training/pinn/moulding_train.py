@@ -34,8 +34,10 @@ CYCLES = 14
 PROBE, AT_ONCE = 96, 200
 SCALES = {
     "near_drift": 3.0, "deep_drift": 3.0, "sensor_mismatch": 1.0, "cooling_time_correction": 10.0,
+    "domain": 3.0,
 }  # fmt: skip
-"""K, K, K, s: sizes against which float32 is held where a value may be near zero."""
+"""K, K, K, s, 1: sizes against which float32 is held where a value may be near zero, or is a
+difference of larger terms."""
 INTERVALS = ("ejection", "coolant", "contact")
 GOLDEN_WINDOWS = 32
 
