@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS ?=
 ONLY ?=
 
-.PHONY: help demo test check format bench clean mosquitto
+.PHONY: help demo test check format bench bench-plots clean mosquitto
 .DEFAULT_GOAL := help
 
 help:
@@ -13,7 +13,8 @@ help:
 	@echo "make test                every test, against a real broker"
 	@echo "make check               format, lint, types, import contract"
 	@echo "make format              format the code"
-	@echo "make bench [ONLY=A]      measure"
+	@echo "make bench [ONLY=A]      measure; ONLY=growth, ONLY=workers: by name alone"
+	@echo "make bench-plots         plots of the last ONLY=growth, into docs/images"
 
 # One stamp for each set of extras: installed again when pyproject.toml changes.
 $(BIN)/python:
@@ -54,6 +55,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev mosquitto
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-plots: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.plots
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .environments

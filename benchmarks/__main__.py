@@ -1,6 +1,6 @@
 """Run benchmarks, print tables, and write benchmarks/out/<letter>.json.
 
-python -m benchmarks [--only AD] [--seconds 5] [--quick]
+python -m benchmarks [--only AD | --only growth,workers] [--seconds 5] [--quick] [--plots DIR]
 """
 
 import argparse
@@ -8,14 +8,26 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import features, frames, idle, latency, serving, startup, throughput
+from benchmarks import (
+    features,
+    frames,
+    growth,
+    idle,
+    latency,
+    plots,
+    serving,
+    startup,
+    throughput,
+    workers,
+)
 from benchmarks.broker import BrokerMissingError
 from benchmarks.result import Result, Scale, target_table, write_result
 from benchmarks.rig import OutputFaultError
-from benchmarks.systems import ROOT
+from benchmarks.systems import OUT, ROOT
 
 BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "A": ("JSON rows of 10 values, window 64, hop 16, autoencoder", throughput.rows),
@@ -26,7 +38,10 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "F": ("start to ready", startup.startup),
     "G": ("what each feature costs", features.features),
     "H": ("an accelerator in a child process", serving.serving),
+    "growth": ("by streams, models, window, channels and rate", growth.growth),
+    "workers": ("one and two workers at saturation", workers.workers),
 }
+LETTERS = "".join(name for name in BENCHMARKS if len(name) == 1)
 SECONDS = 5.0
 QUICK_SECONDS = 1.0
 
@@ -34,7 +49,6 @@ QUICK_SECONDS = 1.0
 def main() -> int:
     """Measure; 1: an output was lost, doubled, out of order or wrong, or a system did not run."""
     arguments = _parse()
-    letters = [letter for letter in arguments.only.upper() if letter not in ", "]
     console = Console()
     seconds = arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS)
     scale = Scale(seconds, arguments.quick)
@@ -42,7 +56,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed = []
     targets = []
-    for letter in letters:
+    for letter in chosen(arguments.only):
         title, measure = BENCHMARKS[letter]
         started = time.monotonic()
         console.print(f"[bold]{letter}[/]  {title}, runs of {seconds:g} s")
@@ -63,6 +77,9 @@ def main() -> int:
             failed.append(letter)
         for fault in result.faults:
             console.print(f"[red]{fault}[/]")
+        if letter == "growth" and arguments.plots:
+            for path in plots.draw_all(OUT / "growth.json", arguments.plots):
+                console.print(str(path))
     if targets:
         console.print(target_table(targets))
     if failed:
@@ -70,16 +87,34 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def chosen(only: str) -> list[str]:
+    """Return the benchmarks that a text names: letters, together or apart, and words.
+
+    Raises:
+        ValueError: It names one that there is not.
+    """
+    found = []
+    for word in only.replace(",", " ").split():
+        parts = [word.lower()] if word.lower() in BENCHMARKS else list(word.upper())
+        unknown = [part for part in parts if part not in BENCHMARKS]
+        if unknown:
+            raise ValueError(f"unknown benchmark {word}; known: {', '.join(BENCHMARKS)}")
+        found += parts
+    return found
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    known = "".join(BENCHMARKS)
-    parser.add_argument("--only", default=known, help=f"letters of {known}; default: all")
+    known = ", ".join(BENCHMARKS)
+    parser.add_argument("--only", default=LETTERS, help=f"of {known}; default: {LETTERS}")
     parser.add_argument("--seconds", type=float, help=f"of one run; default: {SECONDS:g}")
     parser.add_argument("--quick", action="store_true", help="only see that it works")
+    parser.add_argument("--plots", type=Path, help="folder for the plots of `growth`")
     arguments = parser.parse_args()
-    unknown = set(arguments.only.upper()) - set(known) - set(", ")
-    if unknown:
-        parser.error(f"--only: unknown benchmark {', '.join(sorted(unknown))}; known: {known}")
+    try:
+        chosen(arguments.only)
+    except ValueError as error:
+        parser.error(f"--only: {error}")
     if arguments.seconds is not None and not 0.2 <= arguments.seconds <= 600:
         parser.error("--seconds: from 0.2 to 600")
     return arguments

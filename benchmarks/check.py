@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from benchmarks.workload import CYCLE, Workload
+from benchmarks.workload import Workload
 
 RELATIVE_TOLERANCE = 1e-5
 MAX_FAULTS_SHOWN = 3
@@ -73,6 +73,7 @@ class Checker:
         self.load = load
         self._kind = kind
         self._machines = {asset: index for index, asset in enumerate(load.assets)}
+        self._phases: list[int] = load.phases.tolist()
         self._top = top
         if graph is not None:
             scores, contributions = _run_directly(graph, load)
@@ -82,11 +83,18 @@ class Checker:
         self._prediction = msgspec.json.Decoder(Seen)
         self._row = msgspec.json.Decoder(Row)
 
-    def expected_samples(self, first: int, count: int) -> list[int]:
-        """Return the samples of each machine that must give an output."""
+    def expected(self, first: int, count: int) -> int:
+        """Return how many outputs must come of sending `count` samples from `first` on."""
+        wanted = self._expected_samples(first, count)
+        of_machines = sum(len(wanted[phase]) for phase in self._phases)
+        return of_machines * self.load.models
+
+    def _expected_samples(self, first: int, count: int) -> dict[int, set[int]]:
+        """Return the samples of a machine that must give an output, by its phase."""
         if self._kind == "echo":
-            return list(range(first, first + count))
-        return self.load.windows_due(first, count)
+            return {0: set(range(first, first + count))}
+        due = self.load.windows_due
+        return {phase: set(due(first, count, phase)) for phase in sorted(set(self._phases))}
 
     def check(
         self, arrivals: list[Arrival], first: int, count: int
@@ -95,11 +103,11 @@ class Checker:
 
         Returns the verdict and (n, 2) a message's number within the run, its output's arrival.
         """
-        wanted = self.expected_samples(first, count)
-        allowed = set(wanted)
-        verdict = Verdict(expected=len(wanted) * self.load.machines)
-        newest: dict[int, int] = {}
-        seen: set[tuple[int, int]] = set()
+        allowed = self._expected_samples(first, count)
+        verdict = Verdict(expected=self.expected(first, count))
+        pipelines = set(self.load.pipelines)
+        newest: dict[tuple[str, int], int] = {}
+        seen: set[tuple[str, int, int]] = set()
         ids: set[str] = set()
         faults: list[str] = []
         pairs = []
@@ -111,19 +119,24 @@ class Checker:
                 verdict.wrong += 1
                 faults.append(f"{topic}: {type(problem).__name__}: {problem}")
                 continue
-            key = (machine, sample)
+            pipeline = name.rpartition("/")[0]
+            if self.load.models > 1 and pipeline not in pipelines:
+                verdict.wrong += 1
+                faults.append(f"{name}: no such pipeline")
+                continue
+            key = (pipeline, machine, sample)
             if key in seen or name in ids:
                 verdict.doubled += 1
                 continue
-            if sample not in allowed:
+            if sample not in allowed[self._phases[machine]]:
                 verdict.wrong += 1
                 faults.append(f"{name}: no such output is due (sample {sample})")
                 continue
             seen.add(key)
             ids.add(name)
-            if sample <= newest.get(machine, -1):
+            if sample <= newest.get(key[:2], -1):
                 verdict.disordered += 1
-            newest[machine] = sample
+            newest[key[:2]] = sample
             verdict.worst_relative_error = max(verdict.worst_relative_error, error)
             if error > RELATIVE_TOLERANCE:
                 verdict.wrong += 1
@@ -140,7 +153,7 @@ class Checker:
         seen = self._prediction.decode(payload)
         machine = self._machines[seen.asset]
         sample = _known(self.load.sample_of(seen.timestamp), "time", seen.timestamp)
-        due = sample - (self.load.length - 1)
+        due = sample - (self.load.length - 1) + self._phases[machine]
         place = due // self.load.hop % len(self.load.last_samples)
         if due < 0 or due % self.load.hop:
             raise ValueError(f"no window ends at sample {sample}")
@@ -162,7 +175,7 @@ class Checker:
         machine = self._machines[asset]
         nanoseconds = row.timestamp * 1_000_000
         sample = _known(self.load.sample_of(nanoseconds), "time", row.timestamp)
-        wanted = self.load.values[sample % CYCLE, machine].tolist()
+        wanted = self.load.values[sample % self.load.distinct_samples, machine].tolist()
         if row.values != dict(zip(self.load.signals, wanted, strict=True)):
             raise ValueError("not the values that were sent")
         return machine, sample, f"{asset}:{nanoseconds}", 0.0

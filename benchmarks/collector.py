@@ -67,8 +67,7 @@ class Collector:
 
     def collect(self, first: int, samples: int, stall_seconds: float) -> Collected:
         """Take outputs until all that are due are there, or none comes for so long."""
-        machines = self._checker.load.machines
-        expected = len(self._checker.expected_samples(first, samples)) * machines
+        expected = self._checker.expected(first, samples)
         arrivals: list[Arrival] = []
         while True:
             missing = len(arrivals) < expected

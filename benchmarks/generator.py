@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.wire import open_client
-from benchmarks.workload import Workload
+from benchmarks.workload import Packets, Workload
 
 MAX_SEND_MESSAGES = 512
 TICK_SECONDS = 0.0002
@@ -87,6 +87,11 @@ class Generator:
             self._take_acks(0)
         late = 0.0 if rate is None else (last - started) / 1e9 - (total - 1) / rate
         return Sent(total, started, last, max(0.0, late), times)
+
+    def send_ahead(self) -> None:
+        """Send what comes before the first common sample; row layout, QoS 0."""
+        assert isinstance(self._packets, Packets)
+        self._sock.sendall(self._packets.ahead())
 
     def _offset(self, message: int) -> int:
         """Return where a message of the block begins."""

@@ -20,7 +20,9 @@ MEAN, SPREAD = 500.0, 50.0
 LAYERS = (128, 32, 128)
 
 
-def autoencoder(length: int, channels: int, seed: int = 3) -> onnx.ModelProto:
+def autoencoder(
+    length: int, channels: int, seed: int = 3, layers: tuple[int, ...] = LAYERS
+) -> onnx.ModelProto:
     """An autoencoder L*C-128-32-128-L*C on engineering units; the score sums squared errors.
 
     Sums are MatMul with ones: a reduction over a short axis depends on the batch in its last bits.
@@ -42,12 +44,12 @@ def autoencoder(length: int, channels: int, seed: int = 3) -> onnx.ModelProto:
         helper.make_node("Mul", ["centred", "scale"], ["scaled"]),
         helper.make_node("Reshape", ["scaled", "flat"], ["layer0"]),
     ]
-    sizes = (flat, *LAYERS, flat)
+    sizes = (flat, *layers, flat)
     for index, (wide, narrow) in enumerate(pairwise(sizes)):
         weights = rng.normal(0, wide**-0.5, (wide, narrow))
         constants[f"weights{index}"] = weights.astype(np.float32)
         constants[f"bias{index}"] = rng.normal(0, 0.1, narrow).astype(np.float32)
-        last = index == len(LAYERS)
+        last = index == len(layers)
         result = "rebuilt" if last else f"sum{index}"
         inputs = [f"layer{index}", f"weights{index}", f"bias{index}"]
         nodes.append(helper.make_node("Gemm", inputs, [result]))
@@ -62,23 +64,59 @@ def autoencoder(length: int, channels: int, seed: int = 3) -> onnx.ModelProto:
         helper.make_node("MatMul", ["contribution", "ones"], ["column"]),
         helper.make_node("Reshape", ["column", "line"], ["score"]),
     ]
+    return _model("autoencoder", nodes, length, channels, constants)
+
+
+def _model(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    length: int,
+    channels: int,
+    constants: dict[str, npt.NDArray[Any]],
+) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
-        "autoencoder",
+        name,
         [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", length, channels])],
         [
             helper.make_tensor_value_info("score", TensorProto.FLOAT, ["B"]),
             helper.make_tensor_value_info("contribution", TensorProto.FLOAT, ["B", channels]),
         ],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+        [numpy_helper.from_array(array, key) for key, array in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model
 
 
+def distance(length: int, channels: int) -> onnx.ModelProto:
+    """The squared distance from the mean, weighted by age: the least that looks at every value.
+
+    Its cost grows as the window's size does, so that what grows otherwise is edgeai's.
+    """
+    age = np.linspace(0.5, 1.5, length, dtype=np.float32) / (length * channels)
+    constants: dict[str, npt.NDArray[Any]] = {
+        "mean": np.full((1, 1, channels), MEAN, np.float32),
+        "scale": np.full((1, 1, channels), 1 / SPREAD, np.float32),
+        "by_channel": np.array([-1, channels], np.int64),
+        "line": np.array([-1], np.int64),
+        "over_time": age.reshape(1, 1, length),
+        "ones": np.ones((channels, 1), np.float32),
+    }
+    nodes = [
+        helper.make_node("Sub", ["window", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "scale"], ["scaled"]),
+        helper.make_node("Mul", ["scaled", "scaled"], ["squared"]),
+        helper.make_node("MatMul", ["over_time", "squared"], ["row"]),
+        helper.make_node("Reshape", ["row", "by_channel"], ["contribution"]),
+        helper.make_node("MatMul", ["contribution", "ones"], ["column"]),
+        helper.make_node("Reshape", ["column", "line"], ["score"]),
+    ]
+    return _model("distance", nodes, length, channels, constants)
+
+
 def write_model(folder: Path, load: Workload) -> Path:
-    """Write the package for a workload: the autoencoder, or for one-sample windows a weighted sum.
+    """Write the package for a workload: its network, or for one-sample windows a weighted sum.
 
     Returns the graph's path.
     """
@@ -91,8 +129,10 @@ def write_model(folder: Path, load: Workload) -> Path:
         model = make(length, channels)
     elif load.length == 1:
         model = mean_graph(1, channels, [0.5 + 0.1 * index for index in range(channels)])
+    elif load.network == "distance":
+        model = distance(load.length, channels)
     else:
-        model = autoencoder(load.length, channels)
+        model = autoencoder(load.length, channels, layers=load.hidden)
     write_package(
         folder,
         signals=list(load.signals),

@@ -83,6 +83,8 @@ class Rig:
 
     def warm_up(self) -> Run:
         """Fill every window and give the first outputs."""
+        if self.load.staggered:
+            self._generator.call("send_ahead")
         samples = self.load.length + self.load.lead + max(self.load.warm_up_samples, self.load.hop)
         return self._run(samples, rate=self.load.warm_up_rate, record=False)
 
@@ -154,7 +156,7 @@ def open_rig(system: System, load: Workload, options: Options | None = None) -> 
     options = options or Options()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-bench-")))
-        graph = write_model(folder / "model", load)
+        graph, *_others = [write_model(folder / name, load) for name in load.pipelines]
         certificate = write_certificate(folder) if options.tls else None
         broker = stack.enter_context(run_broker(folder, certificate))
         setting = setting_for(folder, broker, load, graph.parent, options, certificate)

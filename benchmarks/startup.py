@@ -28,7 +28,7 @@ def startup(scale: Scale) -> Result:
     load = Workload()
     with tempfile.TemporaryDirectory(prefix="edgeai-bench-") as name:
         folder = Path(name)
-        package = write_model(folder / "model", load).parent
+        package = write_model(folder / load.pipelines[0], load).parent
         with run_broker(folder) as broker:
             setting = setting_for(folder, broker, load, package, Options())
             command = EDGEAI.command(setting)

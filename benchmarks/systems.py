@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
+from benchmarks import childdevice
 from benchmarks.broker import Broker
 from benchmarks.frameload import Frames
 from benchmarks.models import NEVER
@@ -39,6 +40,8 @@ class Options:
     top: int = 3
     http: bool = True
     tls: bool = False
+    child: bool = False
+    """Serve from a child process (`benchmarks.childdevice`)."""
     more: dict[str, Any] = field(default_factory=dict)
     """Further top-level keys of the configuration."""
 
@@ -96,12 +99,13 @@ def edgeai_config(setting: Setting) -> dict[str, Any]:
         "http": {"enabled": options.http, "port": setting.http_port},
         "state_folder": str(setting.folder / "state"),
         "pipelines": {
-            "bench": {
-                "model": str(setting.package),
+            name: {
+                "model": str(setting.package.with_name(name)),
                 "source": source,
                 "stream": stream,
                 "publish": {"qos": options.qos_out, "top": options.top},
             }
+            for name in load.pipelines
         },
         **options.more,
     }
@@ -109,8 +113,15 @@ def edgeai_config(setting: Setting) -> dict[str, Any]:
 
 def _edgeai_command(setting: Setting) -> list[str]:
     config = setting.folder / "edgeai.yaml"
-    config.write_text(yaml.safe_dump(edgeai_config(setting), sort_keys=False))
-    return [sys.executable, "-m", "edgeai", "run", str(config), "--log-level", "warning"]
+    document = edgeai_config(setting)
+    environment = []
+    if setting.options.child:
+        site, profile = childdevice.install(setting.folder)
+        document["device"] = str(profile)
+        environment = ["env", f"PYTHONPATH={site}"]
+    config.write_text(yaml.safe_dump(document, sort_keys=False))
+    run = [sys.executable, "-m", "edgeai", "run", str(config), "--log-level", "warning"]
+    return [*environment, *run]
 
 
 def _peer_settings(setting: Setting) -> str:

@@ -1,6 +1,6 @@
 """The messages of a benchmark and the predictions they must give.
 
-Machines publish in turn, sample by sample. The values repeat after CYCLE samples, so that packets
+Machines publish in turn, sample by sample. The values repeat after some samples, so that packets
 are prebuilt and only times (and packet ids) are written in; the time of a prediction tells which
 window it is of, and so which score it must have.
 """
@@ -61,6 +61,21 @@ class Workload:
     warm_up_rate: int = 10_000
     """Messages a second."""
     warm_up_samples: int = 64
+    models: int = 1
+    """Pipelines that each take every message."""
+    network: Literal["autoencoder", "distance"] = "autoencoder"
+    hidden: tuple[int, ...] = (128, 32, 128)
+    """Layers of the autoencoder."""
+    staggered: bool = False
+    """Windows of the machines come due one after the other, not all with one sample: machine m is
+    m % hop samples ahead, which it sends before the first common one."""
+    distinct_samples: int = CYCLE
+    """Samples of a machine until their values repeat; a multiple of the hop."""
+
+    @property
+    def pipelines(self) -> list[str]:
+        """The names of the pipelines."""
+        return ["bench", *(f"bench-{number}" for number in range(2, self.models + 1))]
 
     @property
     def period_ms(self) -> int:
@@ -90,9 +105,9 @@ class Workload:
 
     @cached_property
     def values(self) -> npt.NDArray[np.float64]:
-        """(CYCLE, M, C) with three decimals and three digits before them."""
+        """(samples, M, C) with three decimals and three digits before them."""
         rng = np.random.default_rng(self.seed)
-        shape = (CYCLE, self.machines, len(self.signals))
+        shape = (self.distinct_samples, self.machines, len(self.signals))
         values: npt.NDArray[np.float64] = np.round(rng.normal(500, 50, shape).clip(101, 899), 3)
         return values
 
@@ -105,26 +120,42 @@ class Workload:
         index, rest = divmod(time_ns - FIRST_TIME_MS * MS_NS, self.period_ms * MS_NS)
         return None if rest or index < 0 else index
 
-    def windows_due(self, first: int, count: int) -> list[int]:
-        """Return the last samples of the windows that come of sending `count` from `first` on."""
+    @cached_property
+    def phases(self) -> npt.NDArray[np.int64]:
+        """(M,) how many samples each machine is ahead."""
+        return np.arange(self.machines) % (self.hop if self.staggered else 1)
+
+    def windows_due(self, first: int, count: int, phase: int = 0) -> list[int]:
+        """Return the last samples of the windows that come of sending `count` from `first` on.
+
+        Args:
+            first: The first sample.
+            count: How many.
+            phase: How many samples the machine is ahead.
+        """
         low, high = max(0, first - self.lead), first + count - self.lead
-        start = self.length - 1
+        start = self.length - 1 - phase
         missing = max(0, low - start)
         start += -(-missing // self.hop) * self.hop
         return list(range(start, high, self.hop))
 
     def windows(self, last_samples: list[int]) -> npt.NDArray[np.float32]:
-        """Return the windows that end at these samples: (n * M, W, C), machine by machine."""
+        """Return the windows that end at these samples: (n * M, W, C), machine by machine.
+
+        Those of a machine that is ahead end so many samples earlier.
+        """
         offsets = np.arange(-self.length + 1, 1)
-        rows = (np.array(last_samples)[:, None] + offsets) % CYCLE  # (n, W)
-        windows = self.values[rows].astype(np.float32)  # (n, W, M, C)
-        flat = (-1, self.length, len(self.signals))
-        return np.ascontiguousarray(windows.transpose(0, 2, 1, 3)).reshape(flat)
+        ends = np.array(last_samples)[:, None] - self.phases  # (n, M)
+        rows = (ends[:, :, None] + offsets) % self.distinct_samples  # (n, M, W)
+        values = self.values.astype(np.float32)
+        windows = values[rows, np.arange(self.machines)[:, None]]  # (n, M, W, C)
+        return windows.reshape(-1, self.length, len(self.signals))
 
     @cached_property
     def last_samples(self) -> list[int]:
         """The last samples of one cycle's windows, each with another content."""
-        return self.windows_due(self.length - 1, CYCLE)[: CYCLE // self.hop]
+        cycle = self.distinct_samples
+        return self.windows_due(self.length - 1, cycle)[: cycle // self.hop]
 
     def packets(self) -> "Prebuilt":
         """Return the prebuilt bytes."""
@@ -160,8 +191,9 @@ class Packets:
         starts = self.ends - [len(packet) for packet in first]
         self._times = starts + [packet.index(MARK.encode()) for packet in first]
         self._cycle = np.frombuffer(
-            b"".join(b"".join(_packets(load, sample)) for sample in range(CYCLE)), np.uint8
-        ).reshape(CYCLE, -1)
+            b"".join(b"".join(_packets(load, sample)) for sample in range(load.distinct_samples)),
+            np.uint8,
+        ).reshape(load.distinct_samples, -1)
         self._ids: npt.NDArray[Any] | None = None
         if load.qos:
             payload = [packet.index(b"{") for packet in first]
@@ -177,11 +209,22 @@ class Packets:
         """Bytes in which all machines publish one sample each."""
         return int(self.ends[-1])
 
+    def ahead(self) -> bytes:
+        """Return the bytes of what machines send before the first common sample."""
+        load = self.load
+        starts = [0, *self.ends[:-1].tolist()]
+        parts = []
+        for sample in range(-int(load.phases.max()), 0):
+            block = self.block(sample, 1)
+            machines = np.flatnonzero(load.phases >= -sample).tolist()
+            parts += [bytes(block[starts[one] : self.ends[one]]) for one in machines]
+        return b"".join(parts)
+
     def block(self, first: int, count: int) -> memoryview:
         """Return the bytes of samples, with their times and packet ids."""
         load = self.load
         samples = np.arange(first, first + count)
-        block = self._cycle[samples % CYCLE]
+        block = self._cycle[samples % load.distinct_samples]
         times = FIRST_TIME_MS + samples * load.period_ms
         for digit in range(TIME_DIGITS):
             column = (times // 10 ** (TIME_DIGITS - 1 - digit) % 10 + ord("0")).astype(np.uint8)

@@ -14,7 +14,8 @@ from edgeai.deviceconfig import Device, load_device
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.frames import compile_frame
 from edgeai.inspection import inspect_packages
-from edgeai.package import MANIFEST, Package, load_package
+from edgeai.manifest import MANIFEST
+from edgeai.package import Package, load_package
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.package import KindSpec
+from edgeai.manifest import KindSpec
 from edgeai.records import Diagnosis
 
 

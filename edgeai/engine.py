@@ -25,7 +25,6 @@ from edgeai.metrics import AssetState, Metrics, pour
 from edgeai.payload import Row
 from edgeai.pipeline import Pipeline, StreamState
 from edgeai.records import AT_ONCE, Due, Message, Publication
-from edgeai.watch import Watch
 
 log = logging.getLogger("edgeai.engine")
 
@@ -60,6 +59,13 @@ class Sink(Protocol):
         """Hand over in this order."""
 
 
+class Watcher(Protocol):
+    """Who looks after the accelerators: `watch.Watch`, imported only where there is one."""
+
+    def tend(self) -> list[Publication]:
+        """Do what is due, and return what is to be published. Never waits."""
+
+
 class Engine:
     """All pipelines of a node on one source and one sink."""
 
@@ -73,7 +79,7 @@ class Engine:
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
         pour_seconds: float = 0.0,
-        watch: Watch | None = None,
+        watch: Watcher | None = None,
     ) -> None:
         """Wire the parts.
 

@@ -21,7 +21,8 @@ from typing import Any
 from edgeai.configbase import Precision
 from edgeai.errors import ModelError
 from edgeai.graphfacts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
-from edgeai.package import MAX_OPSET, Manifest, Package
+from edgeai.manifest import MAX_OPSET, Manifest
+from edgeai.package import Package
 
 TIME_LIMIT_SECONDS = 60
 MAX_GRAPH_BYTES = 1024**3

@@ -54,7 +54,7 @@ class Cuda(_Nvidia):
     label: ClassVar[str] = "cuda"
     execution_provider: ClassVar[str] = "CUDAExecutionProvider"
 
-    def options(self, _cache: Path, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: Window) -> Options:
         """Return the provider's options."""
         options = {
             "device_id": str(self.device_id),
@@ -112,18 +112,19 @@ class TensorRt(_Engine):
         """In what the device computes a graph that is fp32."""
         return "fp16" if self.fp16 else "fp32"
 
-    def options(self, cache: Path, window: Window) -> Options:
+    def options(self, cache: Path | None, window: Window) -> Options:
         """Return the provider's options."""
+        is_kept = self.cache and cache is not None
         options = {
             "device_id": str(self.device_id),
             "trt_fp16_enable": BOOL_TEXT[self.fp16],
             "trt_bf16_enable": "0",
-            "trt_engine_cache_enable": BOOL_TEXT[self.cache],
-            "trt_timing_cache_enable": BOOL_TEXT[self.cache],
+            "trt_engine_cache_enable": BOOL_TEXT[is_kept],
+            "trt_timing_cache_enable": BOOL_TEXT[is_kept],
             "trt_cuda_graph_enable": BOOL_TEXT[self.cuda_graph],
             **self._shapes("trt", window),
         }
-        if self.cache:
+        if is_kept:
             options |= {"trt_engine_cache_path": str(cache), "trt_timing_cache_path": str(cache)}
         if self.workspace_bytes is not None:
             options["trt_max_workspace_size"] = str(self.workspace_bytes)
@@ -146,13 +147,13 @@ class TensorRtRtx(_Engine):
         """Which of the plugin's devices."""
         return {"type": "GPU", "index": str(self.device_id)}
 
-    def options(self, cache: Path, window: Window) -> Options:
+    def options(self, cache: Path | None, window: Window) -> Options:
         """Return the provider's options."""
         options = {
             "enable_cuda_graph": BOOL_TEXT[self.cuda_graph],
             **self._shapes("nv", window),
         }
-        if self.cache:
+        if self.cache and cache is not None:
             options["nv_runtime_cache_path"] = str(cache)
         if self.workspace_bytes is not None:
             options["nv_max_workspace_size"] = str(self.workspace_bytes)

@@ -66,6 +66,12 @@ class OpenVino(Accelerator):
         if device == "CPU" and hint == "FP16":
             msg = "OpenVINO's CPU takes `precision` FP32, ACCURACY or DEFAULT"
             raise ValueError(msg)
+        if device == "NPU" and self.min_nodes_share < 1:
+            msg = (
+                "an NPU takes all nodes: with `min_nodes_share` below 1 OpenVINO goes to its own "
+                "CPU when its NPU compiler fails, and nobody can tell"
+            )
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -101,7 +107,7 @@ class OpenVino(Accelerator):
         name, _, index = self.device_type.rpartition(":")[2].partition(".")
         return {"type": name, "index": index or "0"} if self.library else {}
 
-    def options(self, cache: Path, _window: Window) -> Options:
+    def options(self, cache: Path | None, _window: Window) -> Options:
         """Return the provider's options."""
         name = self.device_type.rpartition(":")[2]
         properties = {device: dict(values) for device, values in self.properties.items()}
@@ -122,7 +128,7 @@ class OpenVino(Accelerator):
             },
             sort_keys=True,
         )
-        if self.cache:
+        if self.cache and cache is not None:
             options["cache_dir"] = str(cache)
         return options
 

@@ -1,5 +1,7 @@
 """The state of one pipeline: a model on a subscription, and the streams it has seen."""
 
+import math
+import mmap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -16,8 +18,9 @@ from edgeai.config import Pipeline as PipelineConfig
 from edgeai.errors import DecodeError
 from edgeai.frames import Decode, Frame, compile_frame
 from edgeai.judge import Alarm, alarm_rule
+from edgeai.manifest import UNPUBLISHED
 from edgeai.metrics import Metrics
-from edgeai.package import UNPUBLISHED, Package
+from edgeai.package import Package
 from edgeai.payload import RowDecoder, TagDecoder
 from edgeai.records import AT_ONCE, Due, Quality
 from edgeai.ring import RATE_TOLERANCE, Emit, Floats, Ring, StreamSettings
@@ -86,11 +89,17 @@ class StreamState:
 
 
 class Batch:
-    """Windows waiting for one session call. (B, W, C) float32, allocated once."""
+    """Windows waiting for one session call. (B, W, C) float32, allocated once.
+
+    A mapping of its own: its pages become memory when windows first reach so far, which on a quiet
+    line is never. Memory from the heap is zeroed, and so taken, at once where it was used before.
+    """
 
     def __init__(self, capacity: int, length: int, channels: int) -> None:
         self.capacity = capacity
-        self.windows = np.zeros((padded_capacity(capacity), length, channels), np.float32)
+        shape = (padded_capacity(capacity), length, channels)
+        memory = mmap.mmap(-1, math.prod(shape) * np.dtype(np.float32).itemsize)
+        self.windows = np.frombuffer(memory, np.float32).reshape(shape)
         self.states: list[StreamState] = []
         self.times: list[int] = []
         self.substituted: list[int] = []

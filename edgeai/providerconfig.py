@@ -74,7 +74,7 @@ class Qnn(Accelerator):
         """Which of the plugin's devices."""
         return {"type": "NPU" if self.backend == "htp" else self.backend.upper()}
 
-    def options(self, _cache: Path, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: Window) -> Options:
         """Return the provider's options."""
         options: Options = {"backend_type": self.backend}
         if self.backend == "htp":
@@ -122,10 +122,10 @@ class VitisAi(Accelerator):
         """In what the device computes a graph that is fp32."""
         return "fp16"
 
-    def options(self, cache: Path, _window: Window) -> Options:
+    def options(self, cache: Path | None, _window: Window) -> Options:
         """Return the provider's options."""
         options: Options = {}
-        if self.cache:
+        if self.cache and cache is not None:
             # The folder is one model's own, so its key may be the same for all.
             options |= {"cache_dir": str(cache), "cache_key": "model"}
         given = {"config_file": self.config_file, "xclbin": self.xclbin, "target": self.target}
@@ -149,7 +149,7 @@ class MiGraphX(Accelerator):
         """In what the device computes a graph that is fp32."""
         return "fp16" if self.fp16 else "fp32"
 
-    def options(self, _cache: Path, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: Window) -> Options:
         """Return the provider's options."""
         return {
             "device_id": str(self.device_id),
@@ -192,7 +192,7 @@ class Plugin(Accelerator):
         index = {"index": str(self.device_index)}
         return index if self.device_type is None else {"type": self.device_type, **index}
 
-    def options(self, _cache: Path, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: Window) -> Options:
         """Return the provider's options."""
         return dict(self.provider_options)
 
@@ -254,7 +254,7 @@ class Compiled(Accelerator):
         index = {"index": str(self.device_index)}
         return index if self.device_type is None else {"type": self.device_type, **index}
 
-    def options(self, _cache: Path, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: Window) -> Options:
         """Return the adapter's options."""
         return dict(self.backend_options)
 

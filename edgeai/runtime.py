@@ -14,17 +14,15 @@ from typing import Any
 from edgeai import __version__, heap
 from edgeai.check import Plan
 from edgeai.deviceconfig import Device
-from edgeai.engine import Engine, Source
+from edgeai.engine import Engine, Source, Watcher
 from edgeai.lifeline import Report, report_for_ever
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Link
 from edgeai.nodestatus import node_status
 from edgeai.package import Package
 from edgeai.pipeline import Pipeline
-from edgeai.providers.guarded import GuardedSession
 from edgeai.session import CpuSession, Session
 from edgeai.share import OwnMessages, Place, Share
-from edgeai.watch import Watch
 from edgeai.web import MAX_SHOWN_ASSETS, WebServer
 
 log = logging.getLogger("edgeai")
@@ -59,6 +57,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) ->
             if session is None:
                 session = sessions[package.folder] = _open(plan, device, package)
                 undo.callback(session.close)
+                heap.trim()
             pipelines.append(Pipeline(name, plan.config, package, session, metrics, share=share))
             metrics.session_info(
                 name,
@@ -92,9 +91,35 @@ def _open(plan: Plan, device: Device, package: Package) -> Session:
 
 def settle(pipelines: list[Pipeline]) -> None:
     """Wait until every accelerator computes or has failed, so that a replay begins on it."""
-    for pipeline in pipelines:
-        if isinstance(pipeline.session, GuardedSession):
-            pipeline.session.settle()
+    if _has_accelerator(pipelines):
+        from edgeai.providers.guarded import GuardedSession
+
+        for pipeline in pipelines:
+            if isinstance(pipeline.session, GuardedSession):
+                pipeline.session.settle()
+
+
+def watch_over(
+    pipelines: list[Pipeline], metrics: Metrics, node: str, topic: str
+) -> Watcher | None:
+    """Return who looks after the accelerators; None where there is none: then turns need none.
+
+    Args:
+        pipelines: Those of the node.
+        metrics: What happens is counted there.
+        node: The node's name.
+        topic: Where failures are told; empty: nowhere, as in a replay.
+    """
+    if not _has_accelerator(pipelines):
+        return None
+    from edgeai.watch import Watch
+
+    return Watch(pipelines, metrics, node, topic)
+
+
+def _has_accelerator(pipelines: list[Pipeline]) -> bool:
+    """Say whether what serves accelerators is needed: a start on the CPU does not import it."""
+    return not all(isinstance(pipeline.session, CpuSession) for pipeline in pipelines)
 
 
 def close_sessions(pipelines: list[Pipeline]) -> None:
@@ -180,7 +205,7 @@ class Runtime:
             self.metrics,
             reset_prefix=resets,
             pour_seconds=POUR_SECONDS,
-            watch=Watch.over(pipelines, self.metrics, config.node, events_topic(config.node)),
+            watch=watch_over(pipelines, self.metrics, config.node, events_topic(config.node)),
         )
         self.web: WebServer | None = None
         if config.http.enabled or place:

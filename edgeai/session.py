@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edgeai.errors import ModelError
 from edgeai.golden import Golden
-from edgeai.package import INPUT_NAME, Package
+from edgeai.manifest import INPUT_NAME
+from edgeai.package import Package
 
 # Model metadata must not set session options.
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)

@@ -5,7 +5,6 @@ The session fails over by itself (`providers.guarded`); here is what others see 
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Self
 
 import msgspec
 
@@ -50,14 +49,6 @@ class Watch:
         self._encode = msgspec.json.Encoder().encode
         for watched in self._watched:
             self._show(watched)
-
-    @classmethod
-    def over(
-        cls, pipelines: Sequence[Pipeline], metrics: Metrics, node: str, topic: str
-    ) -> Self | None:
-        """Return a watch; None where no session has an accelerator: then turns need none."""
-        watch = cls(pipelines, metrics, node, topic)
-        return watch if watch._watched else None
 
     def tend(self) -> list[Publication]:
         """Let every session do what is due; return what is to be published. Never waits."""

@@ -45,6 +45,12 @@ def environment(name: str, requirements: list[str], local: Path | None = None) -
     return python
 
 
+def openvino_python() -> str:
+    """Return the interpreter of an environment with the build onnxruntime-openvino."""
+    names = ["onnxruntime-openvino==1.24.1", "numpy"]
+    return str(environment("onnxruntime-openvino", names))
+
+
 def clean_variables() -> dict[str, str]:
     """Return this process's variables but for those that lead Python to other packages."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

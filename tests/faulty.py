@@ -64,7 +64,7 @@ class Model:
             outputs[0] = outputs[0][:, None]
         elif fault == "one row":
             outputs = [output[:1] for output in outputs]
-        elif fault == "raise":
+        elif fault in {"raise", "run and close raise"}:
             raise RuntimeError("ZE_RESULT_ERROR_DEVICE_LOST")
         elif fault == "memory error":
             raise MemoryError
@@ -91,7 +91,8 @@ class Model:
         return {"device": "CPU", "driver": "none", "runtime": runtime, "precision": "fp32"}
 
     def close(self):
-        pass
+        if self.fault() in {"close raise", "run and close raise"}:
+            raise RuntimeError("the device is not there any more")
 '''
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -237,6 +238,69 @@ def test_a_graph_that_is_none(place: Place) -> None:
         accelerator.start()
     assert error.value.cause == "start_failed"
     assert accelerator.close()
+
+
+def test_a_script_that_only_starts_an_interpreter_is_told_so(place: Place, tmp_path: Path) -> None:
+    """The kernel would not end what it starts with us."""
+    script = tmp_path / "python with a blank"
+    for command, works in ((sys.executable, False), (f"exec {sys.executable}", True)):
+        script.write_text(f'#!/bin/sh\nexport PYTHONPATH={place.path}\n{command} "$@"\nexit $?\n')
+        script.chmod(0o755)
+        accelerator = Accelerator(place.spec(), script)
+        if works:
+            assert accelerator.start().outputs
+        else:
+            with pytest.raises(AcceleratorError, match="a script that ends with `exec`"):
+                accelerator.start()
+        assert accelerator.close()
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_where_descriptors_run_out_none_is_lost(place: Place) -> None:
+    before = open_descriptors()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)  # the lowest that is free, as long as no other is closed
+    os.close(free)
+    try:
+        for more in range(9):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, limits[1]))
+            accelerator = Accelerator(place.spec())
+            accelerator.start_nonblocking()
+            with pytest.raises(AcceleratorError, match="cannot be started: Too many open files"):
+                accelerator.poll_ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert open_descriptors() == before
+
+
+def test_no_shared_memory_is_a_failed_start(place: Place) -> None:
+    accelerator = Accelerator(place.spec())
+    accelerator.start_nonblocking()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
+    try:
+        with pytest.raises(AcceleratorError, match="no shared memory") as error:
+            wait_for(accelerator.poll_ready, "the end of the load")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.cause == "start_failed"
+    assert accelerator.close()
+
+
+def test_many_starts_leave_nothing_behind(place: Place) -> None:
+    before = open_descriptors()
+    for number in range(12):
+        accelerator = Accelerator(place.spec())
+        accelerator.start_nonblocking()
+        if number % 2:
+            wait_for(accelerator.poll_ready, "it to load")
+            accelerator.run(place.windows, 3, DEADLINE)
+        accelerator.kill()
+        wait_for(accelerator.is_gone, "it to end")
+    assert open_descriptors() == before
 
 
 def test_arrays_too_large_to_share(place: Place) -> None:

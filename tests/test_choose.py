@@ -174,9 +174,9 @@ def test_fixed_refuses_to_start_when_its_candidate_fails(place: Place) -> None:
     with pytest.raises(ConfigError) as caught:
         place.choose(place.device("a", policy="fixed"), profile="line.yaml")
     (line,) = str(caught.value).splitlines()
-    assert line.startswith("line.yaml: candidates.0: compiled:faulty does not serve mean: ")
+    assert line.startswith("line.yaml: candidates.0: does not serve mean, and the policy `fixed` ")
+    assert "compiled:faulty: " in line
     assert "the device is taken" in line
-    assert line.endswith("and the policy is (found 'fixed')")
 
 
 def test_fixed_serves_on_the_cpu_when_told_so(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,17 @@ def test_what_a_profile_may_not_say(tmp_path: Path, content: dict[str, Any], wan
     assert complaint(tmp_path, **content).startswith(wanted)
 
 
+DOCUMENTED = re.findall(
+    r"```yaml\n(.*?)```", (REPOSITORY / "docs/providers.md").read_text(), re.DOTALL
+)
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_what_the_documentation_shows_is_valid(tmp_path: Path, text: str) -> None:
+    content = {"description": "x"} | yaml.safe_load(text)
+    assert load(tmp_path, **content).accelerators
+
+
 def test_the_cpu_needs_no_naming(tmp_path: Path) -> None:
     device = load(tmp_path, candidates=[{"provider": "cuda"}])
     assert device.cpu.threads == 1
@@ -165,6 +177,10 @@ def test_openvino_as_a_plugin_is_told_in_its_properties(tmp_path: Path) -> None:
     ("content", "wanted"),
     [
         ({"device_type": "NPU"}, "candidates.0: an NPU has no FP32: write `precision: FP16`"),
+        (
+            {"device_type": "NPU", "precision": "FP16", "min_nodes_share": 0.5},
+            "candidates.0: an NPU takes all nodes: with `min_nodes_share` below 1 ",
+        ),
         ({"precision": "FP16"}, "candidates.0: OpenVINO's CPU takes `precision` FP32, ACCURACY"),
         ({"device_type": "AUTO:NPU,CPU"}, "candidates.0.device_type: must match pattern"),
         ({"device_type": "HETERO:GPU,CPU"}, "candidates.0.device_type: must match pattern"),

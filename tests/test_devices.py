@@ -58,14 +58,14 @@ class Place:
         path.write_text(yaml.safe_dump(content))
         return path
 
-    def run(self, *arguments: object) -> Outcome:
-        self._monkeypatch.setenv("COLUMNS", "200")
+    def run(self, *arguments: object, columns: int = 200) -> Outcome:
+        self._monkeypatch.setenv("COLUMNS", str(columns))
         return run_command(self._capsys, self._monkeypatch, *arguments)
 
     def json(self, *arguments: object) -> Any:
         outcome = self.run("devices", *arguments, "--json")
         assert outcome.code == 0, outcome.err
-        return json.loads(outcome.out)
+        return json.loads(outcome.out, parse_constant=pytest.fail)
 
 
 @pytest.fixture
@@ -83,10 +83,24 @@ def test_the_table_says_what_is_chosen_and_why_not(place: Place) -> None:
     place.control.write_text("nan")
     outcome = place.run("devices", place.config)
     assert outcome.code == 0
-    rows = [line for line in outcome.out.splitlines() if line.startswith("│")]
-    assert any("compiled:faulty" in row and "golden output `score` must be" in row for row in rows)
-    (cpu,) = [row for row in rows if row.startswith("│ cpu")]
-    assert [cell.strip() for cell in cpu.split("│")][1:4] == ["cpu", "yes", "yes"]
+    rows = [line.split() for line in outcome.out.splitlines()]
+    assert ["compiled:faulty", "yes", "no"] in [row[:3] for row in rows]
+    (cpu,) = [row for row in rows if row[:1] == ["cpu"]]
+    assert (cpu[1:3], cpu[-1]) == (["yes", "yes"], "yes")
+    assert "  compiled:faulty: golden output `score` must be" in outcome.out
+
+
+def test_the_table_is_whole_on_a_narrow_terminal(place: Place) -> None:
+    place.control.write_text("slightly wrong")
+    outcome = place.run("devices", place.config, columns=80)
+    assert max(len(line) for line in outcome.out.splitlines()) <= 80
+    assert "…" not in outcome.out
+    (row,) = [
+        line.split() for line in outcome.out.splitlines() if line[:1] == "c" and " no " in line
+    ]
+    assert row[:3] == ["compiled:faulty", "yes", "no"]
+    assert float(row[3]) == pytest.approx(1e-3, rel=0.1), "the parity error"
+    assert row[4:] == ["1", "faulty"], "the nodes"
 
 
 def test_json_holds_every_figure(place: Place) -> None:
@@ -101,6 +115,13 @@ def test_json_holds_every_figure(place: Place) -> None:
     assert set(accelerator["latency"]) == set(cpu["latency"]) == {"1", "32"}
     assert accelerator["latency"]["1"]["p50"] <= accelerator["latency"]["1"]["p99"]
     assert accelerator["cpu_latency"]["1"]["p50"] > 0
+
+
+def test_json_has_no_word_for_what_is_no_number(place: Place) -> None:
+    place.control.write_text("nan")
+    (package,) = place.json(place.config)["packages"]
+    assert package["candidates"][0]["parity_error"] is None
+    assert "found nan" in package["candidates"][0]["reason"]
 
 
 def test_a_fixed_candidate_that_fails_is_shown_not_raised(place: Place) -> None:
@@ -135,7 +156,7 @@ def test_check_says_who_would_serve(place: Place) -> None:
     outcome = place.run("check", place.config)
     assert outcome.code == 0
     assert "mean 1.0.0 on cpu, " in outcome.out
-    assert "p: note: compiled:faulty was asked for: compiled:faulty: golden output" in outcome.out
+    assert "p: note: compiled:faulty was asked for; compiled:faulty: golden output" in outcome.out
 
 
 def test_check_refuses_a_fixed_candidate_that_fails(place: Place) -> None:
@@ -144,7 +165,7 @@ def test_check_refuses_a_fixed_candidate_that_fails(place: Place) -> None:
     outcome = place.run("check", place.config)
     assert outcome.code == 2
     (line,) = outcome.complaints
-    assert "compiled:faulty does not serve mean: " in line
+    assert "candidates.0: does not serve mean, and the policy `fixed` " in line
     place.device(policy="fixed", on_failure="cpu")
     assert place.run("check", place.config).code == 0
 
@@ -228,6 +249,36 @@ def test_another_driver_is_another_machine(tmp_path: Path) -> None:
     after = machine(tmp_path, **{"proc/driver/nvidia/version": "NVRM version: 580.2\n"})
     assert before.digest != after.digest
     assert find_hardware(tmp_path).digest == after.digest
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["usr/lib/x86_64-linux-gnu/libze_intel_npu.so.1.13.0", "usr/lib/aarch64-linux-gnu/libcuda.so.1",
+     "etc/nv_tegra_release"],
+)  # fmt: skip
+def test_another_driver_outside_the_kernel_is_another_machine(tmp_path: Path, file: str) -> None:
+    none = machine(tmp_path)
+    first = machine(tmp_path, **{file: "release 1"})
+    again = find_hardware(tmp_path)
+    second = machine(tmp_path, **{file: "release 1.1"})
+    assert first == again
+    assert len({none.digest, first.digest, second.digest}) == 3
+    other = machine(tmp_path, **{"usr/lib/x86_64-linux-gnu/libpng.so": "1"})
+    assert other.digest == second.digest
+
+
+@pytest.mark.parametrize(("shares", "wanted"), [("true", {"a", "b", "c"}), ("false", {"a"})])
+def test_an_environment_may_share_the_systems_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: str, wanted: set[str]
+) -> None:
+    """As on a Jetson, where NVIDIA's build is installed for the system's Python or by its user."""
+    for name, place in (("a", "venv/lib"), ("b", "usr/lib"), ("c", "home/.local/lib")):
+        (tmp_path / place / f"python3.11/site-packages/{name}-1.0.dist-info").mkdir(parents=True)
+    settings = f"home = {tmp_path}/usr/bin\ninclude-system-site-packages = {shares}\n"
+    (tmp_path / "venv/pyvenv.cfg").write_text(settings)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert set(distributions(str(tmp_path / "venv/bin/python"))) == wanted
+    assert set(distributions(str(tmp_path / "usr/bin/python3"))) == {"b", "c"}
 
 
 def test_distributions_of_an_environment_are_read_without_starting_it(

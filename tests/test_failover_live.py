@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.brokers import RunningBroker, start_mosquitto
+from tests.environments import openvino_python
 from tests.faulty import install
 from tests.live import PATIENCE_SECONDS, Peer, peer, running, wait_for
 from tests.packages import write_config, write_package
@@ -210,20 +211,20 @@ def begin(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
 
     @contextlib.contextmanager
-    def start(**device: Any) -> Iterator[Line]:
+    def start(name: str = ACCELERATOR, **device: Any) -> Iterator[Line]:
         config = write_all(tmp_path, open_broker.port, device)
         topics = ("edgeai/test/predictions/#", "edgeai/test/events")
         with peer(open_broker.port, *topics) as listener, running(config, seconds=60) as process:
             line = Line(Edge(process), listener, tmp_path / "control")
             load = Load(open_broker.port)
             try:
-                line.until_computed_by(ACCELERATOR)
+                line.until_computed_by(name)
                 yield line
             finally:
                 load.stop()
             expected = load.expected()
             wait_for(lambda: len(line.predictions()) >= len(expected), "the last predictions")
-            accounted_for(listener, expected)
+            accounted_for(listener, expected, name)
             children = line.children
             line.edge.stops_well()
             assert not any(alive(child) for child in children)
@@ -231,7 +232,7 @@ def begin(
     return start
 
 
-def accounted_for(listener: Peer, expected: dict[str, float]) -> None:
+def accounted_for(listener: Peer, expected: dict[str, float], accelerator: str) -> None:
     """Every window once, right, and none later than the deadline and a turn on the CPU."""
     found: Counter[str] = Counter()
     for message in listener.heard:
@@ -242,8 +243,9 @@ def accounted_for(listener: Peer, expected: dict[str, float]) -> None:
         assert prediction["score"] == pytest.approx(expected[prediction["id"]], rel=2e-3)
         late = message.timestamp - prediction["timestamp"] / NS
         assert late < DEADLINE_SECONDS + TURN_SECONDS
-        assert (prediction["provider"] == ACCELERATOR) == (prediction["reason"] == "")
-        assert prediction["requested"] == ACCELERATOR
+        assert prediction["provider"] in {"cpu", accelerator}
+        assert (prediction["provider"] == accelerator) == (prediction["reason"] == "")
+        assert prediction["requested"] == accelerator
     assert found == Counter(expected.keys())
 
 
@@ -297,6 +299,30 @@ def test_a_failure_costs_no_prediction(
             ACCELERATOR, ACCELERATOR, "",
         )  # fmt: skip
         assert f"{ACCELERATOR}: {cause}" in line.edge.log
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # the first run installs
+def test_openvino_fails_and_comes_back_under_load(begin: Begin) -> None:
+    """A vendor's runtime in an environment of its own, and no stand-in."""
+    name = "openvino-cpu"
+    candidate = {
+        "provider": "openvino",
+        "python": openvino_python(),
+        "device_type": "CPU",
+        "deadline_seconds": DEADLINE_SECONDS,
+    }
+    with begin(name, candidates=[candidate]) as line:
+        kinds: list[str] = []
+        for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV):
+            line.signal_child(number)
+            kinds += ["degraded", "readmitted"]
+            line.until_event(*kinds)
+            line.until_computed_by(name)
+        causes = ["crashed", "deadline", "crashed"]
+        assert [cause for kind, cause in line.kinds() if kind == "degraded"] == causes
+        assert line.info()["provider"] == f'"{name}"'
+        assert line.metric("readmissions_total", pipeline="p") == 3
 
 
 def test_slightly_wrong_values_are_found_out(begin: Begin) -> None:
@@ -399,6 +425,21 @@ def test_each_worker_has_a_child_and_stopping_ends_all(
         assert len(children) == 2
         assert process.stop() == 0
         assert not any(alive(child) for child in children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_runtime_that_is_ended_while_it_proves_leaves_no_child_behind(
+    open_broker: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    config = write_all(tmp_path, open_broker.port, {})
+    (tmp_path / "control").write_text("load hang")
+    with running(config, online=False) as process:
+        (child,) = wait_for(lambda: children_of(process.process.pid), "the child")
+        process.process.send_signal(number)
+        wait_for(lambda: not alive(child), "the child to end")
+        wait_for(lambda: process.process.poll() is not None, "edgeai to end")
+        assert "Traceback" not in Edge(process).log
 
 
 def test_a_killed_runtime_leaves_no_child_behind(

@@ -11,7 +11,8 @@ import pytest
 
 from edgeai.configbase import Precision
 from edgeai.golden import Golden
-from edgeai.package import ToleranceSpec, load_package
+from edgeai.manifest import ToleranceSpec
+from edgeai.package import load_package
 from tests.packages import write_package
 
 REDUCED = {"rtol": 1e-4, "atol": 1e-5, "fp16": {"rtol": 1e-2, "atol": 1e-3}}

@@ -18,7 +18,8 @@ from onnx import TensorProto, helper
 from edgeai.golden import Golden
 from edgeai.package import load_package
 from edgeai.providers.channel import Accelerator
-from edgeai.providers.guarded import Event, GuardedSession, GuardSettings
+from edgeai.providers.guarded import Event, GuardedSession
+from edgeai.providers.restarts import GuardSettings, Restarts
 from edgeai.session import CpuSession
 from tests.faulty import faulty_spec, install
 from tests.live import wait_for
@@ -223,8 +224,12 @@ def test_slightly_wrong_values_are_caught_by_the_known_answer_test(guard: Guard)
     node = guard(settings)
     node.until("serving")
     node.clock.ahead += 61
-    for _ in range(200):
-        assert node.session.tend() == []
+    assert node.session.tend() == []
+    assert node.session._test.is_running
+    wait_for(
+        lambda: node.session.tend() == [] and not node.session._test.is_running,
+        "the end of the test",
+    )
     node.run(by="compiled:faulty")
     node.break_by("slightly wrong")
     node.clock.ahead += 61
@@ -376,9 +381,61 @@ def test_the_wait_for_a_restart_doubles(guard: Guard) -> None:
         node.clock.ahead += wait - 5
         node.session.tend()
         assert (node.session.state, len(node.made)) == ("down", number)
+        wait_for(node.made[-1].is_gone, "the end of the last one")
         node.clock.ahead += 5
         node.session.tend()
         assert len(node.made) == number + 1
+
+
+def test_waits_and_breaker_in_figures() -> None:
+    settings = GuardSettings(
+        first_seconds=1, max_seconds=3, failures=4, within_seconds=100, open_seconds=600
+    )
+    restarts = Restarts(settings)
+    assert [restarts.wait_after(now, None) for now in (0, 1, 3)] == [1, 2, 3]
+    assert restarts.wait_after(101.5, 50) == 2, "two are older than the breaker's period"
+    assert restarts.wait_after(102, None) == 3, "the most"
+    assert restarts.wait_after(102.5, None) is None
+    assert restarts.wait_after(702, None) is None, "on probation"
+    assert restarts.wait_after(1400, 1302) is None, "not served for long enough"
+    assert restarts.wait_after(2200, 2099) == 1, "it has served well since"
+
+
+def test_a_failure_in_the_first_of_several_calls_sends_all_to_the_cpu(guard: Guard) -> None:
+    """One deadline for a batch, not one for each of its parts."""
+    node = guard(GuardSettings(deadline_seconds=1, known_answer_seconds=0, first_seconds=60))
+    node.until("serving")
+    node.signal(signal.SIGSTOP)
+    calls: list[int] = []
+    begin = node.made[0].begin
+    node.made[0].begin = lambda *a: (calls.append(1), begin(*a))[1]  # type: ignore[method-assign]
+    largest = node.made[0].largest
+    node.windows = np.tile(node.windows, (4, 1, 1))
+    node.run(3 * largest, by="cpu")
+    assert calls == [1]
+    assert node.kinds() == [("degraded", "deadline")]
+
+
+def test_none_is_started_while_the_last_does_not_die(
+    guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process in a driver's hands, which cannot be had on demand, is only claimed here."""
+    node = guard()
+    node.until("serving")
+    monkeypatch.setattr(node.made[0], "is_gone", lambda: False)
+    node.signal(signal.SIGKILL)
+    node.run(by="cpu")
+    node.clock.ahead += 1000
+    for _ in range(20):
+        node.events += node.session.tend()
+        node.clock.ahead += 10
+    assert len(node.made) == 1
+    assert node.session.reason == "compiled:faulty: its last process does not end"
+    assert node.kinds() == [("degraded", "crashed")]
+    monkeypatch.undo()
+    monkeypatch.setenv("PYTHONPATH", str(node.control.with_name("site")))
+    node.until("serving")
+    assert node.kinds() == [("degraded", "crashed"), ("readmitted", "crashed")]
 
 
 def test_closing_ends_the_child_and_the_cpu_still_computes(guard: Guard) -> None:

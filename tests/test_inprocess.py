@@ -11,8 +11,9 @@ import pytest
 from edgeai.golden import Golden
 from edgeai.package import Package, load_package
 from edgeai.providers.channel import AcceleratorError
-from edgeai.providers.guarded import GuardedSession, GuardSettings
+from edgeai.providers.guarded import GuardedSession
 from edgeai.providers.inprocess import InProcess
+from edgeai.providers.restarts import GuardSettings
 from edgeai.session import CpuSession
 from tests.faulty import faulty_spec, install
 from tests.live import wait_for
@@ -82,6 +83,21 @@ def test_a_load_that_fails(open_one: Callable[[], InProcess], control: Path) -> 
     with pytest.raises(AcceleratorError, match="the device is taken"):
         one.poll_ready()
     assert one.is_gone()
+
+
+def test_a_vendor_that_cannot_let_go_costs_nothing_else(
+    open_one: Callable[[], InProcess], control: Path
+) -> None:
+    one = open_one()
+    control.write_text("close raise")
+    assert one.close()
+    assert one.is_gone()
+    control.write_text("run and close raise")
+    other = open_one()
+    with pytest.raises(AcceleratorError) as error:
+        other.poll_ready()
+    assert error.value.cause == "start_failed"
+    assert "DEVICE_LOST" in error.value.text
 
 
 def test_it_fails_over_and_comes_back(package: Package, control: Path) -> None:

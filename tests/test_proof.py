@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import stat
 import sys
@@ -16,12 +15,12 @@ import pytest
 
 from edgeai.deviceconfig import load_device
 from edgeai.package import Package, load_package
-from edgeai.providerconfig import AnyAccelerator, Compiled, Cuda, OpenVino
+from edgeai.providerconfig import AnyAccelerator, Compiled, Cuda, OpenVino, TensorRt
 from edgeai.providers import ortsession
 from edgeai.providers.ortlog import LogCapture
 from edgeai.providers.proof import prove
 from edgeai.providers.request import child_spec
-from edgeai.providers.spec import ChildSpec, LoadError
+from edgeai.providers.spec import ChildSpec, Facts, LoadError
 from edgeai.providers.verdicts import Latency, Verdict, VerdictStore, verdict_key
 from edgeai.session import CpuSession
 from tests.faulty import ENTRY_POINT, faulty_spec, install
@@ -182,9 +181,13 @@ def test_a_provider_that_this_build_lacks_says_so(bench: Bench) -> None:
     assert "has no CUDAExecutionProvider" in verdict.reason
 
 
-def test_a_verdict_passes_through_json(bench: Bench) -> None:
+@pytest.mark.parametrize("fault", ["", "nan", "load raise"])
+def test_a_verdict_passes_through_the_store(bench: Bench, fault: str) -> None:
+    bench.control.write_text(fault)
     verdict = bench.prove()
-    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+    store = VerdictStore(bench.folder)
+    store.save("k", verdict)
+    assert store.load("k") == verdict
 
 
 # ------------------------------------------------------------------------------------- ort session
@@ -251,11 +254,22 @@ def test_nodes_left_on_another_provider_are_named(bench: Bench) -> None:
     )
     spec = bench.ort_spec(provider="NpuExecutionProvider")
     with pytest.raises(LoadError) as caught:
-        ortsession._check_assignment(spec, facts)
+        ortsession._check_assignment(spec, facts, can_tell=True)
     assert str(caught.value) == (
         "only 3 of 5 nodes are on NpuExecutionProvider: Reshape, TopK on CPUExecutionProvider"
     )
-    ortsession._check_assignment(dataclasses.replace(spec, min_nodes_share=0.6), facts)
+    shared = dataclasses.replace(spec, min_nodes_share=0.6)
+    ortsession._check_assignment(shared, facts, can_tell=True)
+
+
+def test_a_runtime_that_tells_of_no_node_is_not_believed(bench: Bench) -> None:
+    spec = bench.ort_spec(provider="OpenVINOExecutionProvider")
+    with pytest.raises(LoadError, match="does not tell which provider each node is on"):
+        ortsession._check_assignment(spec, Facts(), can_tell=True)
+    ortsession._check_assignment(spec, Facts(), can_tell=False)
+    shared = dataclasses.replace(spec, min_nodes_share=0.6)
+    with pytest.raises(LoadError, match="does not tell which provider each node is on"):
+        ortsession._check_assignment(shared, Facts(), can_tell=False)
 
 
 def test_the_log_of_native_code_is_kept_for_the_reason() -> None:
@@ -293,6 +307,7 @@ def proven(**changes: Any) -> Verdict:
         "found": True,
         "proven": True,
         "latency": {1: Latency(1e-5, 2e-5)},
+        "cpu_latency": {1: Latency(2e-5, 3e-5)},
         "time": time.time(),
     }
     return Verdict(**fields | changes)
@@ -311,7 +326,11 @@ def test_a_verdict_is_kept(tmp_path: Path) -> None:
     "content",
     [b"", b"{", b"[]", b"null", b"{}", b'{"provider": 1}', b"\xff\xfe", b'{"a": 1}' * 1000,
      b'{"provider": "x", "found": true, "proven": "yes", "reason": ""}',
-     b'{"provider": "x", "found": true, "proven": true, "latency": {"one": {}}}'],
+     b'{"provider": "x", "found": true, "proven": true, "latency": {"one": {}}}',
+     b'{"provider": "x", "found": true, "proven": true}',
+     b'{"provider": "x", "found": true, "proven": true, "latency": {"1": {"p50": 1, "p99": 1}}}',
+     b'{"provider": "x", "found": true, "proven": false, "time": "today"}',
+     b'{"provider": "x", "found": true, "proven": true, "latency": {"1": {"p50": "1", "p99": 1}}}'],
 )  # fmt: skip
 def test_a_spoilt_cache_is_as_none_and_made_anew(tmp_path: Path, content: bytes) -> None:
     store = VerdictStore(tmp_path)
@@ -379,6 +398,27 @@ def test_the_cache_of_compiled_models_lies_in_the_state_folder(bench: Bench) -> 
     cache = Path(spec.provider_options["cache_dir"])
     assert cache.is_relative_to(bench.folder / "state" / "providers")
     assert cache.is_dir()
+
+
+def test_where_nothing_can_be_kept_there_is_no_cache(bench: Bench) -> None:
+    """OpenVINO does not load at all when it cannot make its folder."""
+    blocked = bench.folder / "file"
+    blocked.write_text("")
+    spec = child_spec(OpenVino(provider="openvino"), bench.package, blocked)
+    assert "cache_dir" not in spec.provider_options
+    engine = child_spec(TensorRt(provider="tensorrt"), bench.package, blocked).provider_options
+    assert engine["trt_engine_cache_enable"] == "0"
+    assert not any(name.endswith("_path") for name in engine)
+
+
+@pytest.mark.parametrize(("length", "sizes"), [(4, [1, 8, 32, 128, 512]), (100_000, [1, 8, 32])])
+def test_large_windows_are_not_padded_to_batches_that_never_come(
+    bench: Bench, length: int, sizes: list[int]
+) -> None:
+    package = load_package(write_package(bench.folder / "long", length=length))
+    assert child_spec(OpenVino(provider="openvino"), package, bench.folder).batch_sizes == sizes
+    static = OpenVino(provider="openvino", batch_sizes=[512])
+    assert child_spec(static, package, bench.folder).batch_sizes == [512]
 
 
 def test_profiles_are_read_from_files(bench: Bench) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,7 @@ from edgeai.engine import Engine
 from edgeai.metrics import Metrics
 from edgeai.pipeline import Pipeline
 from edgeai.records import AT_ONCE, Due, Message, Publication
-from edgeai.runtime import build_pipelines, close_sessions, settle
-from edgeai.watch import Watch
+from edgeai.runtime import build_pipelines, close_sessions, settle, watch_over
 from tests.commands import run_command
 from tests.faulty import install
 from tests.live import wait_for
@@ -85,7 +86,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
         pipelines = build_pipelines(check(config), metrics)
         built.extend(pipelines)
         settle(pipelines)
-        watch = Watch.over(pipelines, metrics, "test", topic)
+        watch = watch_over(pipelines, metrics, "test", topic)
         return Engine(pipelines, lists, lists, metrics, watch=watch), lists, metrics, pipelines
 
     yield make
@@ -144,8 +145,19 @@ def test_nothing_is_watched_where_there_is_no_accelerator(tmp_path: Path) -> Non
     config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
     metrics = Metrics()
     pipelines = build_pipelines(check(config), metrics)
-    assert Watch.over(pipelines, metrics, "test", TOPIC) is None
+    assert watch_over(pipelines, metrics, "test", TOPIC) is None
     assert [pipeline.session.requested for pipeline in pipelines] == ["cpu"]
+
+
+def test_a_check_on_the_cpu_imports_nothing_that_serves_accelerators(tmp_path: Path) -> None:
+    config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
+    program = (
+        "import sys; from edgeai.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "print([name for name in sys.modules if name.startswith('edgeai.providers')])"
+    )
+    command = [sys.executable, "-c", program, "check", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 def test_a_device_that_must_serve_and_is_not_proven_is_refused(

@@ -101,8 +101,8 @@ class WireClient(PlainClient):
                 return
             self._last_bytes_received = time.monotonic()  # of this thread's alone
             self._feed(data)
-            # A short read has emptied the socket; what TLS keeps to itself is seen by no poll.
-            if len(data) < RECEIVE_BYTES and not (self._ssl and super().has_unread()):
+            # A short read has emptied the socket; of TLS it is one record, of which there may be more.
+            if len(data) < RECEIVE_BYTES and not self._ssl:
                 return
 
     def _feed(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ is used, each answer's shape is checked, and the golden windows decide (docs/bac
 Self-contained: standard library, numpy and `spec`; runs under Python 3.10 and newer.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -215,7 +216,8 @@ def open_session(backend: Backend, request: LoadRequest, name: str) -> CompiledS
     try:
         return CompiledSession(model, request, f"compiled:{name}")
     except Exception as error:
-        model.close()
+        with contextlib.suppress(Exception):  # the first error is the one to tell
+            model.close()
         if isinstance(error, LoadError):
             raise LoadError(f"backend `{name}` {error}") from error
         raise LoadError(f"backend `{name}` is not as docs/backends.md says: {error!r}") from error

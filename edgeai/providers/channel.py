@@ -179,7 +179,11 @@ class Accelerator:
             limit = f"{MAX_SHARED_BYTES} bytes; take smaller batch_sizes"
             raise AcceleratorError("start_failed", f"its arrays take {size} of {limit}")
         assert self._child is not None
-        mapped = self._child.share(size)
+        try:
+            mapped = self._child.share(size)
+        except OSError as error:
+            text = f"no shared memory of {size} bytes: {error.strerror}"
+            raise AcceleratorError("start_failed", text) from error
         self._arrays = arrays_in(mapped, spec.window, self._largest, facts.outputs, spec.outputs)
         self.facts = facts
 

@@ -86,8 +86,11 @@ def _end_with(parent: int) -> None:
     """Have the kernel end us with our parent, even while a vendor's library hangs."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before
-        sys.exit(1)
+    if os.getppid() != parent:
+        sys.exit(
+            "edgeai has ended, or did not start this interpreter itself: `python:` names an "
+            "interpreter, or a script that ends with `exec`"
+        )
 
 
 def _load(spec: ChildSpec) -> Loaded:

@@ -32,37 +32,41 @@ class ChildProcess:
         Raises:
             OSError: No such interpreter, no more processes or descriptors.
         """
-        self._told = Told()
-        self._memory = os.memfd_create("edgeai-windows", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        # Pipes wake the other side up in half the time that a socket takes.
-        theirs_in, self._requests = os.pipe()
-        self._answers, theirs_out = os.pipe()
-        self._is_open = True
+        with contextlib.ExitStack() as undo:  # where descriptors run out, none may be lost
+            self._told = Told()
+            undo.callback(self._told.close)
+            self._memory = os.memfd_create("edgeai-windows", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            undo.callback(os.close, self._memory)
+            with contextlib.ExitStack() as theirs:
+                # Pipes wake the other side up in half the time that a socket takes.
+                requests, self._requests = os.pipe()
+                theirs.callback(os.close, requests)
+                undo.callback(os.close, self._requests)
+                self._answers, answers = os.pipe()
+                theirs.callback(os.close, answers)
+                undo.callback(os.close, self._answers)
+                self._process = self._start(python, (requests, answers, self._memory))
+            undo.pop_all()
         os.set_blocking(self._answers, False)
         self._poll = select.poll()
         self._poll.register(self._answers, select.POLLIN)
-        theirs = (theirs_in, theirs_out, self._memory)
+        self._is_open = True
+
+    def _start(self, python: str, theirs: tuple[int, ...]) -> subprocess.Popen[bytes]:
         environment = dict(os.environ)
         if python != sys.executable:
             for name in FOREIGN:
                 environment.pop(name, None)
-        try:
-            self._process = subprocess.Popen(
-                [python, "-u", str(PROGRAM), *map(str, (*theirs, os.getpid()))],
-                stdin=subprocess.DEVNULL,
-                stdout=self._told.descriptor,
-                stderr=self._told.descriptor,
-                pass_fds=theirs,
-                env=environment,
-                # Of its own, so that a vendor's helpers end with it.
-                process_group=0,
-            )
-        except OSError:
-            self.release()
-            raise
-        finally:
-            os.close(theirs_in)
-            os.close(theirs_out)
+        return subprocess.Popen(
+            [python, "-u", str(PROGRAM), *map(str, (*theirs, os.getpid()))],
+            stdin=subprocess.DEVNULL,
+            stdout=self._told.descriptor,
+            stderr=self._told.descriptor,
+            pass_fds=theirs,
+            env=environment,
+            # Of its own, so that a vendor's helpers end with it.
+            process_group=0,
+        )
 
     @property
     def pid(self) -> int:

@@ -13,6 +13,7 @@ from edgeai.providerconfig import AnyAccelerator
 from edgeai.providers.discover import environment_digest, find_hardware, missing_runtime
 from edgeai.providers.request import child_spec
 from edgeai.providers.spec import ChildSpec
+from edgeai.providers.upkeep import forget_old
 from edgeai.providers.verdicts import Verdict, VerdictStore, verdict_key
 from edgeai.session import CpuSession
 
@@ -89,9 +90,10 @@ def choose(
     if chosen is None:
         if device.policy == "fixed" and device.on_failure == "refuse" and accelerators:
             rule = (
-                f"{requested} does not serve {package.manifest.name}: {reason}; and the policy is"
+                f"does not serve {package.manifest.name}, and the policy `fixed` without "
+                f"`on_failure: cpu` allows no other: {reason}"
             )
-            raise ConfigError([Problem(profile, "candidates.0", rule, "fixed", has_value=True)])
+            raise ConfigError([Problem(profile, "candidates.0", rule)])
         return Choice(None, None, None, CPU, requested, reason, verdicts)
     candidate = accelerators[chosen]
     spec = child_spec(candidate, package, state_folder)
@@ -131,6 +133,8 @@ class Prover:
         except ModelError as error:
             rule = str(error.problem.rule)
             return Verdict(label, found=False, proven=False, reason=rule, cause="no_variant")
+        import onnxruntime  # session has it already
+
         key = verdict_key(
             self._package,
             spec,
@@ -139,6 +143,7 @@ class Prover:
             {
                 "batches": self._device.measure_batches,
                 "cpu_threads": self._device.cpu.threads,
+                "cpu_runtime": onnxruntime.__version__,
                 "label": label,
                 "precision": candidate.precision,
                 "serving": candidate.serving,
@@ -162,6 +167,7 @@ class Prover:
                 self._note(text)
             verdict = prove(candidate, self._package, spec, self._cpu, self._device.measure_batches)
             self._store.save(key, verdict)
+            forget_old(self._state_folder)
         result = "proven" if verdict.proven else f"not proven: {verdict.reason}"
         log.info("%s for %s: %s", label, name, result)
         return verdict

@@ -10,9 +10,10 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,16 @@ log = logging.getLogger("edgeai.providers")
 INTEL = "0x8086"
 SEARCHED = ("LD_LIBRARY_PATH", "CUDA_PATH", "INTEL_OPENVINO_DIR")
 """Variables that decide which libraries a runtime finds."""
+
+
+LIBRARIES = re.compile(
+    r"lib(ze_|igdrcl|openvino_intel_npu_compiler|cuda\.|nvinfer|cudnn|cdsprpc|xrt_core|amdhip64)"
+)
+"""Drivers and compilers outside the kernel: Level Zero, OpenCL, CUDA, TensorRT, QNN, XRT, ROCm."""
+LIBRARY_FOLDERS = (
+    "usr/lib", "usr/lib64", "usr/lib/*-linux-gnu", "usr/lib/*-linux-gnu/intel-opencl",
+    "usr/local/lib", "usr/local/cuda/lib64", "opt/xilinx/xrt/lib", "opt/rocm/lib",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Hardware:
     npus: tuple[str, ...]
     """Kernel drivers of /dev/accel, such as intel_vpu and amdxdna."""
     qualcomm: bool
+    libraries: tuple[str, ...]
+    """Drivers outside the kernel: name, bytes and time of each file."""
 
     @property
     def digest(self) -> str:
@@ -72,7 +85,22 @@ def find_hardware(root: Path = Path("/")) -> Hardware:
             for driver in sorted(root.glob("sys/class/accel/accel*/device/driver"))
         ),
         qualcomm="qcom" in model.lower() or (root / "dev/fastrpc-cdsp").exists(),
+        libraries=tuple(sorted(_libraries(root))),
     )
+
+
+def _libraries(root: Path) -> Iterator[str]:
+    """Give the parts of drivers that come as libraries: they change without the kernel."""
+    release = _text(root / "etc/nv_tegra_release").partition("\n")[0]
+    if release:
+        yield release
+    for pattern in LIBRARY_FOLDERS:
+        for folder in root.glob(pattern):
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if LIBRARIES.match(entry.name):
+                        status = entry.stat()
+                        yield f"{entry.name} {status.st_size} {status.st_mtime_ns}"
 
 
 def _cpu(root: Path) -> str:
@@ -106,9 +134,23 @@ def distributions(python: str | None) -> dict[str, str]:
 
 
 def _site_folders(python: str | None) -> list[Path]:
-    if python is None:
-        return [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")]
-    prefix = Path(python).absolute().parent.parent  # not resolved: a venv's python is a link
+    """Return where an interpreter finds packages, as far as files tell."""
+    # Not resolved: a venv's python is a link.
+    prefix = Path(sys.prefix if python is None else Path(python).absolute().parent.parent)
+    folders = [] if python else [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")]
+    folders += _below(prefix)
+    lines = _text(prefix / "pyvenv.cfg").splitlines()
+    settings = {key.strip(): value.strip() for key, _, value in (x.partition("=") for x in lines)}
+    shares = settings.get("include-system-site-packages", "").lower() == "true"
+    if shares and "home" in settings:
+        folders += _below(Path(settings["home"]).parent)
+    if shares or not settings:
+        with contextlib.suppress(RuntimeError):  # a user without a home
+            folders += _below(Path.home() / ".local")
+    return list(dict.fromkeys(folders))
+
+
+def _below(prefix: Path) -> list[Path]:
     return [
         *prefix.glob("lib/python3*/site-packages"),
         *prefix.glob("lib64/python3*/site-packages"),

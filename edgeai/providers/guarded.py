@@ -11,9 +11,7 @@ Nothing here waits, but for an answer until its deadline: `tend`, called once a 
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +20,7 @@ import numpy.typing as npt
 from edgeai.golden import Golden
 from edgeai.providers.channel import AcceleratorError
 from edgeai.providers.knownanswer import KnownAnswer, Served
+from edgeai.providers.restarts import GuardSettings, Restarts
 from edgeai.session import MAX_BATCH_BYTES, CpuSession
 
 log = logging.getLogger("edgeai.providers")
@@ -33,25 +32,9 @@ Kind = Literal["degraded", "readmitted", "breaker_open"]
 CHECK_SECONDS = 0.5
 """How often the process is looked at: whether it lives, and its memory."""
 START_POLL_SECONDS = 0.01
+DYING_SECONDS = 5.0
+"""A killed process that is still there then is worth a word."""
 NEVER = math.inf
-
-
-@dataclass(frozen=True)
-class GuardSettings:
-    """When an accelerator has failed, and when it may try again."""
-
-    deadline_seconds: float = 0.25
-    """A call of at most the largest batch size that takes longer is a failure."""
-    known_answer_seconds: float = 60.0
-    """The golden windows are computed again after so long; 0: never."""
-    first_seconds: float = 1.0
-    """Until the first restart; doubles with each failure within the breaker's period."""
-    max_seconds: float = 60.0
-    failures: int = 5
-    """So many within `within_seconds` open the breaker."""
-    within_seconds: float = 300.0
-    open_seconds: float = 600.0
-    """How long the breaker stays open: the CPU serves, nothing is tried."""
 
 
 class Event(NamedTuple):
@@ -112,13 +95,11 @@ class GuardedSession:
         self._accelerator: Served | None = None
         self._dying: list[Served] = []
         self._events: list[Event] = []
-        self._failures: deque[float] = deque(maxlen=settings.failures)
+        self._restarts = Restarts(settings)
         self._outage = ""
         """What it is due to, from the `degraded` event until the `readmitted` one."""
-        self._on_probation = False
-        """Whether the breaker was open: then one more failure opens it again."""
         self._due = self._known_answer_due = NEVER
-        self._test_due = self._check_due = self._admitted = 0.0
+        self._test_due = self._check_due = self._admitted = self._failed = 0.0
         self._start(clock())
 
     @property
@@ -192,7 +173,12 @@ class GuardedSession:
     def _advance(self, now: float) -> None:
         accelerator = self._accelerator
         if accelerator is None:  # down, or the breaker's time is over
-            self._start(now)
+            if self._dying:  # in the driver's hands, where another would hang as well
+                if now - self._failed > DYING_SECONDS:
+                    self.reason = f"{self.name}: its last process does not end"
+                self._due = now + START_POLL_SECONDS
+            else:
+                self._start(now)
             return
         if self.state == "starting":
             if accelerator.poll_ready() is None:
@@ -276,8 +262,6 @@ class GuardedSession:
         self.provider, self.reason = self._cpu.provider, f"{self.name}: closed"
 
     def _start(self, now: float) -> None:
-        if self.state == "open":
-            self._on_probation = True
         self.state, self._due = "starting", now
         self._accelerator = self._make()
         self._accelerator.start_nonblocking()
@@ -285,9 +269,8 @@ class GuardedSession:
     def _fail(self, cause: str, text: str) -> None:
         """Note a failure: the CPU computes, the accelerator is ended, and tried again later."""
         now = self._clock()
-        settings = self._settings
-        if self.state == "serving" and now - self._admitted > settings.within_seconds:
-            self._on_probation = False
+        self._failed = now
+        wait = self._restarts.wait_after(now, self._admitted if self.state == "serving" else None)
         if self._accelerator is not None:
             self._accelerator.kill()
             self._dying.append(self._accelerator)
@@ -302,20 +285,16 @@ class GuardedSession:
             self._events.append(Event("degraded", cause, text, self.provider))
             said = text or "no more is known"
             log.error("%s: %s: %s; the CPU computes", self.name, cause, said)
-        self._failures.append(now)
-        recent = sum(now - one <= settings.within_seconds for one in self._failures)
-        if self._on_probation or recent >= settings.failures:
+        if wait is None:
             self._open(now, cause)
         else:
-            delay = settings.first_seconds * 2.0 ** (recent - 1)
-            self.state, self._due = "down", now + min(delay, settings.max_seconds)
+            self.state, self._due = "down", now + wait
 
     def _open(self, now: float, cause: str) -> None:
         """Open the breaker: an accelerator that comes and goes is worse than the CPU alone."""
         seconds = self._settings.open_seconds
         self.state, self._due = "open", now + seconds
         self.reason = f"{self.name}: breaker_open"
-        self._failures.clear()
         detail = f"failed too often; nothing is tried for {seconds:g} s"
         self._events.append(Event("breaker_open", cause, detail, self.provider))
         log.error("%s: %s", self.name, detail)

@@ -4,6 +4,7 @@ Errors and wrong answers fail over as those of a child do. A crash ends edgeai, 
 what is late is noticed only when it is there; loading it again stops the turn while it lasts.
 """
 
+import contextlib
 import time
 from typing import Any
 
@@ -46,6 +47,8 @@ class InProcess:
             self._session = build(self._spec)
         except LoadError as error:
             self._refused = str(error)
+        except Exception as error:  # noqa: BLE001  a vendor's, of any kind
+            self._refused = _one_line(error)
         else:
             self.facts = self._session.facts
 
@@ -84,8 +87,7 @@ class InProcess:
         except MemoryError as error:
             raise AcceleratorError("out_of_memory", str(error)) from error
         except Exception as error:  # a vendor's, of any kind
-            text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise AcceleratorError("exception", text) from error
+            raise AcceleratorError("exception", _one_line(error)) from error
         # Copied: bound buffers are overwritten by the next call.
         return [np.array(output[:count], np.float32) for output in outputs]
 
@@ -110,9 +112,10 @@ class InProcess:
     def kill(self) -> None:
         """Let it go."""
         self._answer = None
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            with contextlib.suppress(Exception):  # a vendor's, of any kind: it is let go anyway
+                session.close()
 
     def is_gone(self) -> bool:
         """Whether nothing is left of it."""
@@ -122,3 +125,7 @@ class InProcess:
         """Let it go."""
         self.kill()
         return True
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -111,7 +111,7 @@ def build(spec: ChildSpec) -> OrtSession:
             session = _create(onnxruntime, spec, options, devices)
             facts = _facts(onnxruntime, spec, session, devices)
         _check_options(spec, session)
-        _check_assignment(spec, facts)
+        _check_assignment(spec, facts, can_tell=_can_tell(session))
         with log:
             return OrtSession(session, spec, facts)
     except LoadError as error:
@@ -130,7 +130,8 @@ def _nodes_elsewhere(onnxruntime: Any, spec: ChildSpec) -> list[str]:
         devices = _plugin_devices(onnxruntime, spec) if spec.library else []
         options = _session_options(onnxruntime, lenient)
         session = _create(onnxruntime, lenient, options, devices)
-        _check_assignment(spec, _facts(onnxruntime, lenient, session, devices))
+        facts = _facts(onnxruntime, lenient, session, devices)
+        _check_assignment(spec, facts, can_tell=_can_tell(session))
     except LoadError as error:
         return [str(error)]
     except Exception:  # noqa: BLE001  the first error is the one to tell
@@ -232,7 +233,7 @@ def find_library(name: str) -> tuple[str, list[str]]:
 
 def _facts(onnxruntime: Any, spec: ChildSpec, session: Any, devices: list[Any]) -> Facts:
     assignment: dict[str, list[str]] = {}
-    if hasattr(session, "get_provider_graph_assignment_info"):
+    if _can_tell(session):
         for part in session.get_provider_graph_assignment_info():
             operators = [node.op_type for node in part.get_nodes()]
             assignment.setdefault(part.ep_name, []).extend(operators)
@@ -257,6 +258,11 @@ def _facts(onnxruntime: Any, spec: ChildSpec, session: Any, devices: list[Any]) 
     )
 
 
+def _can_tell(session: Any) -> bool:
+    """Say whether this runtime tells which provider each node is on."""
+    return hasattr(session, "get_provider_graph_assignment_info")
+
+
 def _check_options(spec: ChildSpec, session: Any) -> None:
     """Refuse when the session reads back another value of an option than was asked for."""
     effective = session.get_provider_options().get(spec.provider, {})
@@ -274,14 +280,12 @@ def _plain(value: str) -> str:
     return {"true": "1", "false": "0"}.get(lower, lower)
 
 
-def _check_assignment(spec: ChildSpec, facts: Facts) -> None:
+def _check_assignment(spec: ChildSpec, facts: Facts, *, can_tell: bool) -> None:
     """Refuse when too few of the graph's nodes are on the provider; name those that are not."""
     if not facts.assignment:
         # Before ORT 1.24 there is nothing to read; with fallback disabled ORT itself refuses.
-        if spec.provider == CPU or "session.disable_cpu_ep_fallback" in spec.session_config:
-            return
-        if spec.min_nodes_share < 1:
-            raise LoadError("this onnxruntime cannot tell which provider each node is on")
+        if can_tell or (spec.provider != CPU and spec.min_nodes_share < 1):
+            raise LoadError("onnxruntime does not tell which provider each node is on")
         return
     on = [one for one in facts.assignment.get(spec.provider, []) if one not in COPIES]
     off = {

@@ -5,6 +5,7 @@ or an abort there is a verdict.
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -93,8 +94,8 @@ def prove(
         reason=reason,
         cause=cause,
         precision=precision_of(candidate, package),
-        parity_error=None if parity is None else parity.error,
-        tolerance_used=None if parity is None else parity.tolerance_used,
+        parity_error=None if parity is None else _number(parity.error),
+        tolerance_used=None if parity is None else _number(parity.tolerance_used),
         flips=None if parity is None else parity.flips,
         nodes={name: len(operators) for name, operators in facts.assignment.items()},
         device=facts.device,
@@ -143,6 +144,11 @@ def prove_cpu(
         cpu_latency=latency,
         time=time.time(),
     )
+
+
+def _number(value: float) -> float | None:
+    """Return what JSON has a word for."""
+    return value if math.isfinite(value) else None
 
 
 def _child_call(child: Accelerator) -> Call:

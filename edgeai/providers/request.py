@@ -1,14 +1,17 @@
 """What a candidate of a device profile asks of a child, for one package."""
 
-import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 from edgeai.configbase import Precision
 from edgeai.errors import ModelError
-from edgeai.package import INPUT_NAME, MANIFEST, Package
+from edgeai.manifest import INPUT_NAME, MANIFEST
+from edgeai.package import Package
 from edgeai.providerconfig import AnyAccelerator, Compiled
 from edgeai.providers.spec import ChildSpec
+from edgeai.providers.upkeep import note_use
+from edgeai.session import batch_capacity
 
 
 def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) -> ChildSpec:
@@ -31,7 +34,7 @@ def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) 
         library=candidate.plugin,
         device=candidate.device,
         threads=candidate.threads,
-        batch_sizes=sorted(set(candidate.batch_sizes)),
+        batch_sizes=_batch_sizes(candidate, window),
         environment=candidate.environment,
         io_binding=candidate.io_binding and candidate.kind == "ort",
         min_nodes_share=candidate.min_nodes_share,
@@ -60,11 +63,28 @@ def precision_of(candidate: AnyAccelerator, package: Package) -> Precision:
     return candidate.precision
 
 
-def _cache(candidate: AnyAccelerator, graph: Path, package: Package, state_folder: Path) -> Path:
-    """Return the folder of compiled models: one for each graph, provider and environment."""
+def _batch_sizes(candidate: AnyAccelerator, window: tuple[int, int]) -> list[int]:
+    """Return the sizes that a batch of the engine can fill: windows may be large."""
+    sizes = sorted(set(candidate.batch_sizes))
+    capacity = batch_capacity(sizes[-1], *window)
+    return [size for size in sizes if size <= capacity] or sizes[:1]
+
+
+def _cache(
+    candidate: AnyAccelerator, graph: Path, package: Package, state_folder: Path
+) -> Path | None:
+    """Return the folder of compiled models: one for each graph, provider and environment.
+
+    None where nothing can be written: then each start compiles anew.
+    """
     known = [package.manifest.files[graph.name], candidate.label, candidate.python or ""]
     name = hashlib.sha256("\n".join(known).encode()).hexdigest()[:24]
     folder = state_folder.absolute() / "providers" / "compiled" / name
-    with contextlib.suppress(OSError):  # a read-only root: it is compiled anew at each start
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    note_use(folder)
     return folder

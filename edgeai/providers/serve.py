@@ -5,10 +5,11 @@ from edgeai.golden import Golden
 from edgeai.package import Package
 from edgeai.providers.channel import Accelerator
 from edgeai.providers.choose import Choice
-from edgeai.providers.guarded import GuardedSession, GuardSettings
+from edgeai.providers.guarded import GuardedSession
 from edgeai.providers.inprocess import InProcess
 from edgeai.providers.knownanswer import Served
 from edgeai.providers.request import precision_of
+from edgeai.providers.restarts import GuardSettings
 from edgeai.session import CpuSession, Session
 
 MAX_REASON = 160

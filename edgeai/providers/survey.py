@@ -4,11 +4,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from edgeai.deviceconfig import Device
 from edgeai.package import Package
-from edgeai.providers.choose import Choice, Note, choose, slowness
+from edgeai.providers.choose import CPU, TIE, Choice, Note, choose, slowness
 from edgeai.providers.discover import Hardware, distributions, find_hardware, fitting_profiles
 from edgeai.providers.verdicts import Verdict
 from edgeai.session import CpuSession
@@ -75,7 +79,7 @@ def as_json(result: Survey) -> dict[str, Any]:
         chosen = _chosen_index(one.choice)
         candidates = [
             {
-                **verdict.to_json(),
+                **asdict(verdict),
                 "slowness": slowness(verdict) if verdict.latency else None,
                 "chosen": index == chosen and not one.refused,
             }
@@ -102,8 +106,8 @@ def as_json(result: Survey) -> dict[str, Any]:
     }
 
 
-def as_tables(result: Survey) -> list[Table]:
-    """Return a table for each package."""
+def as_tables(result: Survey) -> list[RenderableType]:
+    """Return a table for each package, and below it why what was not chosen was not."""
     return [_table(result.device, one) for one in result.packages]
 
 
@@ -139,48 +143,72 @@ def _chosen_index(choice: Choice) -> int:
     return len(choice.verdicts) - 1 if choice.index is None else choice.index
 
 
-def _table(device: Device, one: Surveyed) -> Table:
+def _table(device: Device, one: Surveyed) -> RenderableType:
     manifest = one.package.manifest
     title = f"{manifest.name} {manifest.version}, policy {device.policy}"
     if one.refused:
         title += ": does not start"
-    table = Table(title=title, title_justify="left")
-    for heading in ("provider", "found", "proven", "parity error", "nodes"):
-        table.add_column(heading)
+    # Narrow: it is read on terminals of 80 columns, over SSH.
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+        pad_edge=False,
+    )
+    table.add_column(
+        "provider", min_width=max(len(verdict.provider) for verdict in one.choice.verdicts)
+    )
+    for heading in ("found", "proven", "parity\nerror", "nodes"):
+        table.add_column(heading, overflow="fold")
     for batch in device.measure_batches:
-        table.add_column(f"p50 / p99 µs\nbatch {batch}", justify="right")
-    table.add_column("to CPU", justify="right")
+        table.add_column(f"batch {batch}\np50/p99", justify="right", no_wrap=True)
+    table.add_column("to\nCPU", justify="right")
     table.add_column("chosen")
-    table.add_column("why not", overflow="fold", ratio=1)
     chosen = _chosen_index(one.choice)
+    below = []
     for index, verdict in enumerate(one.choice.verdicts):
-        table.add_row(*_cells(device, verdict, is_chosen=index == chosen and not one.refused))
-    return table
+        is_chosen = index == chosen and not one.refused
+        table.add_row(*_cells(device, verdict, is_chosen=is_chosen))
+        why = "" if is_chosen else _why_not(device, verdict)
+        if why:
+            below.append(Padding(Text(f"{_name(verdict)}: {why}", overflow="fold"), (0, 0, 0, 2)))
+    return Group(table, *below, "")
+
+
+def _name(verdict: Verdict) -> str:
+    name = verdict.provider
+    return name if verdict.precision == "fp32" else f"{name} {verdict.precision}"
 
 
 def _cells(device: Device, verdict: Verdict, *, is_chosen: bool) -> list[str]:
-    name = verdict.provider
-    if verdict.precision != "fp32":
-        name += f" {verdict.precision}"
     error = "" if verdict.parity_error is None else f"{verdict.parity_error:.1e}"
     latency = [verdict.latency.get(batch) for batch in device.measure_batches]
-    why = verdict.reason
-    if verdict.proven and not is_chosen and device.policy == "fastest":
-        why = "not faster than what is chosen"
-    elif verdict.proven and not is_chosen:
-        why = "another comes first"
     return [
-        name,
+        _name(verdict),
         "yes" if verdict.found else "no",
         "yes" if verdict.proven else "no",
         error,
         ", ".join(f"{count} {_short(ep)}" for ep, count in verdict.nodes.items()),
-        *("" if one is None else f"{one.p50 * 1e6:.0f} / {one.p99 * 1e6:.0f}" for one in latency),
+        *("" if one is None else f"{one.p50 * 1e6:.0f}/{one.p99 * 1e6:.0f}" for one in latency),
         f"{slowness(verdict):.2f}" if verdict.latency else "",
         "yes" if is_chosen else "",
-        why,
     ]
 
 
+def _why_not(device: Device, verdict: Verdict) -> str:
+    """Say why a candidate was not chosen; nothing for the CPU, which stands behind all."""
+    if not verdict.proven:
+        return verdict.reason
+    if verdict.provider == CPU:
+        return ""
+    if device.policy != "fastest":
+        return "another comes first"
+    if slowness(verdict) * TIE > 1:
+        return f"not faster than the CPU by more than {TIE - 1:.0%}"
+    return "another is faster"
+
+
 def _short(execution_provider: str) -> str:
-    return execution_provider.removesuffix("ExecutionProvider")
+    return execution_provider.removesuffix("ExecutionProvider").removeprefix("compiled:")

@@ -13,13 +13,16 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+import msgspec
 
 from edgeai import paths
 from edgeai.package import Package
 from edgeai.providers.spec import ChildSpec
+from edgeai.providers.upkeep import note_use
 
 PROOF_VERSION = 1
 """Raised when a proof checks more than before."""
@@ -50,7 +53,10 @@ class Verdict:
     """In one word: missing, start_failed, start_timeout, crashed, deadline, parity, ..."""
     precision: str = "fp32"
     parity_error: float | None = None
-    """Largest error of an output, relative to that output's largest golden value."""
+    """Largest error of an output, relative to that output's largest golden value.
+
+    None: not compared, or an output was no number.
+    """
     tolerance_used: float | None = None
     """1: the largest error that is still accepted."""
     flips: int | None = None
@@ -68,20 +74,15 @@ class Verdict:
     time: float = 0.0
     """When it was proven, seconds since 1970."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Self:
-        """Read what `to_json` gave; TypeError, ValueError or AttributeError on anything else."""
-        known = dict(content)
-        for name in ("latency", "cpu_latency"):
-            known[name] = {int(k): Latency(**v) for k, v in known.get(name, {}).items()}
-        verdict = cls(**known)
-        if not isinstance(verdict.proven, bool) or not isinstance(verdict.reason, str):
-            raise TypeError("not a verdict")
-        return verdict
+    @property
+    def is_whole(self) -> bool:
+        """Whether a choice can be made by it: what is proven has been measured."""
+        measured = [*self.latency.values(), *self.cpu_latency.values()]
+        return not self.proven or (
+            bool(measured)
+            and self.latency.keys() == self.cpu_latency.keys()
+            and all(one.p50 > 0 for one in measured)
+        )
 
 
 def verdict_key(
@@ -128,24 +129,26 @@ class VerdictStore:
 
     def load(self, key: str) -> Verdict | None:
         """Return a verdict that still holds, or None."""
+        path = self._folder / f"{key}.json"
         try:
-            text = (self._folder / f"{key}.json").read_text(encoding="utf-8")
-            verdict = Verdict.from_json(json.loads(text))
-        except (OSError, ValueError, TypeError, AttributeError, KeyError):
+            text = path.read_bytes()
+            verdict = msgspec.json.decode(text, type=Verdict)
+        except (OSError, ValueError):
+            return None
+        if not verdict.is_whole:
             return None
         # Also not one from the future: the clock was wrong then or is now.
         if not verdict.proven and not 0 <= time.time() - verdict.time < RETRY_SECONDS:
             return None
+        note_use(path)
         return verdict
 
     def save(self, key: str, verdict: Verdict) -> None:
         """Keep a verdict, if the folder can be written."""
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self._folder, delete=False, encoding="utf-8"
-            ) as file:
-                json.dump(verdict.to_json(), file, indent=1)
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+                file.write(msgspec.json.format(msgspec.json.encode(verdict), indent=1))
             Path(file.name).replace(self._folder / f"{key}.json")
 
     @contextlib.contextmanager

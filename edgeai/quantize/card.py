@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgeai.package import GRAPHS
+from edgeai.manifest import GRAPHS
 
 TITLE = "## Variants"
 

@@ -21,16 +21,8 @@ import yaml
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.golden import Golden
 from edgeai.inspection import inspect_packages
-from edgeai.package import (
-    GRAPHS,
-    MANIFEST,
-    NOT_ARRAYS,
-    Manifest,
-    Package,
-    load_package,
-    read_arrays,
-    sha256_of,
-)
+from edgeai.manifest import GRAPHS, MANIFEST, Manifest
+from edgeai.package import NOT_ARRAYS, Package, load_package, read_arrays, sha256_of
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
 from edgeai.session import CpuSession, padded_capacity

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from edgeai.errors import ModelError
 from edgeai.golden import Golden
-from edgeai.package import GRAPHS, Manifest, Package
+from edgeai.manifest import GRAPHS, Manifest
+from edgeai.package import Package
 from edgeai.quantize.reduce import JUDGED, REDUCE, layers, prepared, serialised
 from edgeai.training.progress import Progress
 from edgeai.training.scoring import Outputs, Scorer
