@@ -4,20 +4,28 @@ acknowledgements and errors for the same bytes, however they are cut."""
 from __future__ import annotations
 
 import itertools
+import select
 import socket
+import ssl
+import threading
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from benchmarks.tls import write_certificate
 from edgeai.config import Limits
 from edgeai.metrics import Metrics
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.plain import PlainClient
 from edgeai.mqtt.wire import WireClient, is_tested
 from edgeai.records import Publication
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 CLIENTS = {"plain": PlainClient, "wire": WireClient}
@@ -302,3 +310,34 @@ def test_acknowledgements_of_ours_are_told() -> None:
     broker.send(b"\x40\x02\x00\x05" + b"\x40\x03\x01\x00\x97" + b"\x40\x04\x00\x07\x10\x00")
     assert broker.acknowledged == [(5, None), (256, "reason code 0x97"), (7, None)]
     broker.end()
+
+
+def test_records_of_tls_that_are_there_are_read_in_one_turn(tmp_path: Path) -> None:
+    """mosquitto sends one message a record, and one `recv` gives one record."""
+    certificate = write_certificate(tmp_path)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    broker = FakeBroker("wire", V311)
+    broker.send(publish(V311, b"a", b"0"))  # the topic is known from here on
+    near = broker.client.socket()
+    near.setblocking(True)
+    wrapped = []
+    serving = threading.Thread(
+        target=lambda: wrapped.append(server.wrap_socket(broker.peer, server_side=True))
+    )
+    serving.start()
+    trusting = ssl.create_default_context(cafile=certificate)
+    broker.client._sock = trusting.wrap_socket(near, server_hostname="127.0.0.1")
+    serving.join(10)
+    broker.client._ssl = True
+    broker.client._sock.setblocking(False)
+    for number in range(1, 21):
+        wrapped[0].sendall(publish(V311, b"a", b"%d" % number))
+    poll = select.poll()
+    poll.register(broker.client._sock.fileno(), select.POLLIN)
+    assert poll.poll(10_000)
+    broker.client.read_packets()
+    messages, _ = broker.inbox.take()
+    assert [int(m.payload) for m in messages] == list(range(1, 21))
+    broker.client._sock.close()
+    wrapped[0].close()

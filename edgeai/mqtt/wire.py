@@ -101,7 +101,7 @@ class WireClient(PlainClient):
                 return
             self._last_bytes_received = time.monotonic()  # of this thread's alone
             self._feed(data)
-            # A short read has emptied the socket; of TLS it is one record, of which there may be more.
+            # A short read has emptied the socket; of TLS it is one record, and more may follow.
             if len(data) < RECEIVE_BYTES and not self._ssl:
                 return
 
