@@ -18,8 +18,8 @@ Why not a timer that collects a batch: it would delay the message that nothing e
 from edgeai.config import Limits
 from edgeai.records import Due, Message
 
-BUSY_MESSAGES = 8
-"""A turn of so many says that messages come faster than turns."""
+BUSY_MESSAGES = 12
+"""A turn of so many says that messages come faster than turns; more than are left in the socket."""
 SHARE = 1 / 6
 """Under load turns come as seldom as that they take about this share of the time, so that the price
 of a turn falls on many messages; where that is not to be reached, they come at their interval."""
