@@ -20,7 +20,7 @@ from edgeai.records import Due, Message
 
 BUSY_MESSAGES = 12
 """A turn of so many says that messages come faster than turns; more than are left in the socket."""
-SHARE = 1 / 6
+SHARE = 1 / 3
 """Under load turns come as seldom as that they take about this share of the time, so that the price
 of a turn falls on many messages; where that is not to be reached, they come at their interval."""
 LEFT_MESSAGES = 8
