@@ -65,9 +65,9 @@ class Watcher:
 
     def listen(self, seconds: float) -> None:
         """Take in what arrives within so long."""
-        for message in self._connection.receive(seconds):
+        for topic, payload, _, _ in self._connection.receive(seconds):
             with contextlib.suppress(ValueError, KeyError):
-                self._note(message.topic.split("/"), json.loads(message.payload))
+                self._note(topic.split("/"), json.loads(payload))
 
     def inject(self, asset: str, command: dict[str, Any]) -> None:
         """Send a command to a simulated machine."""

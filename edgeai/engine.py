@@ -9,11 +9,13 @@ Live and replayed input go through this same code; only the source and the sink 
 """
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, repeat
-from typing import Protocol
+from operator import itemgetter
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,6 @@ from edgeai import topics
 from edgeai.errors import DecodeError
 from edgeai.judging import Judging
 from edgeai.metrics import AssetState, Metrics, pour
-from edgeai.payload import Row
 from edgeai.pipeline import Pipeline, StreamState
 from edgeai.records import AT_ONCE, Due, Message, Publication
 
@@ -34,9 +35,14 @@ STREAMS_PER_SURVEYED_MESSAGE = 8
 """So seldom are all streams looked at that looking costs a message this many streams."""
 SECOND_NS = 1_000_000_000
 
-Route = tuple[Pipeline, StreamState | None, str | None, Callable[[bytes], Row] | None]
-"""Who takes a topic: the pipeline, its stream, the tag's name if the topic holds it, and the row
-decoder in the layout `row`. No stream: refused, and the third says why."""
+_redelivered = itemgetter(3)
+
+Route = tuple[Pipeline, StreamState | None, str | None, bool]
+"""Who takes a topic: the pipeline, its stream, the tag's name if the topic holds it, and whether
+the layout is `row`. No stream: refused, and the third says why."""
+
+Times = tuple[StreamState, list[int]]
+"""A stream and the times of some samples of it, nanoseconds."""
 
 
 class Source(Protocol):
@@ -142,7 +148,7 @@ class Engine:
         """Run one turn and return how many messages it took."""
         messages = self._source.receive(timeout_seconds, self._when_due())
         started = time.perf_counter()
-        self._decode(messages)
+        self._sort(messages)
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
@@ -162,33 +168,21 @@ class Engine:
 
     # -------------------------------------------------------------------------------------- decode
 
-    def _decode(self, messages: list[Message]) -> None:
-        """Bytes to samples, kept with their stream until the whole turn is decoded."""
+    def _sort(self, messages: list[Message]) -> None:
+        """Messages to their streams. Rows are decoded when all are there, many at once."""
         find = self._routes.get
         for message in messages:
-            topic, payload, received_ns, redelivered = message
-            routes = find(topic)
+            routes = find(message[0])
             if routes is None:
-                routes = self._find_routes(topic)
-            for pipeline, state, tag, decode_row in routes:
-                if decode_row is None or state is None:
+                routes = self._find_routes(message[0])
+            for pipeline, state, tag, is_row in routes:
+                if not is_row or state is None:
                     self._decode_other(pipeline, state, tag, message)
                     continue
-                try:
-                    time_ns, values = decode_row(payload)
-                except DecodeError as error:
-                    pipeline.drop(error.code)
-                    continue
-                if time_ns is None:
-                    time_ns = received_ns
-                if redelivered and state.has_seen(time_ns):
-                    pipeline.drop("duplicate")
-                    continue
-                times = state.times
-                if not times:
+                waiting = state.messages
+                if not waiting:
                     pipeline.touched[state] = None
-                times.append(time_ns)
-                state.rows.append(values)
+                waiting.append(message)
 
     def _decode_other(
         self, pipeline: Pipeline, state: StreamState | None, tag: str | None, message: Message
@@ -197,17 +191,17 @@ class Engine:
         if state is None:
             pipeline.drop(tag or "invalid_topic")
             return
+        _, payload, received_ns, redelivered = message
         try:
             if pipeline.tag_decoder is not None:
-                time_ns, channel, value = pipeline.tag_decoder.decode(message.payload, tag)
-                moment = message.received_ns if time_ns is None else time_ns
-                if message.redelivered and state.stream.has_passed(moment):
+                time_ns, channel, value = pipeline.tag_decoder.decode(payload, tag)
+                moment = received_ns if time_ns is None else time_ns
+                if redelivered and state.stream.has_passed(moment):
                     pipeline.drop("duplicate")
                     return
                 state.tags.append((moment, channel, value))
             elif pipeline.frame_decoder is not None:
-                frame = pipeline.frame_decoder(message.payload)
-                state.frames.append((message.received_ns, frame))
+                state.frames.append((received_ns, pipeline.frame_decoder(payload)))
         except DecodeError as error:
             pipeline.drop(error.code)
         else:
@@ -225,11 +219,10 @@ class Engine:
                 continue
             key, tag = found
             try:
-                rows = pipeline.row_decoder
-                take = rows.decode if rows is not None else None
-                routes.append((pipeline, pipeline.stream_of(key), tag, take))
+                is_row = pipeline.row_decoder is not None
+                routes.append((pipeline, pipeline.stream_of(key), tag, is_row))
             except DecodeError as error:
-                routes.append((pipeline, None, error.code, None))
+                routes.append((pipeline, None, error.code, False))
         if not routes:
             valid = topics.is_topic_name(topic)
             self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
@@ -282,57 +275,135 @@ class Engine:
                 )
 
     def _window_rows(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
-        channels = pipeline.settings.channels
-        total = sum([len(state.rows) for state in touched])
+        """Decode and window: many messages at once where nothing is special, else one by one."""
+        total = sum([len(state.messages) for state in touched])
         pipeline.messages += total
-        if total <= FEW_ROWS:
-            touched = [state for state in touched if not self._push_few(pipeline, state)]
-            total = sum([len(state.rows) for state in touched])
-            if not touched:
-                return
-        values = chain.from_iterable(chain.from_iterable(state.rows for state in touched))
-        kind = pipeline.conditioner.takes
-        with np.errstate(over="ignore"):  # 1e300 becomes infinite
-            raw = np.fromiter(values, kind, total * channels).reshape(total, channels)
+        if total > FEW_ROWS:
+            touched = self._push_together(pipeline, touched)
+        slow: list[Times] = []
+        rows: list[Sequence[float]] = []
+        for state in touched:
+            times, mine = self._decode_singly(pipeline, state)
+            if times and not (total <= FEW_ROWS and self._push_few(pipeline, state, times, mine)):
+                slow.append((state, times))
+                rows += mine
+        if rows:
+            values = chain.from_iterable(rows)
+            shape = len(rows), pipeline.settings.channels
+            with np.errstate(over="ignore"):  # 1e300 becomes infinite
+                raw = np.fromiter(values, pipeline.conditioner.takes, math.prod(shape))
+            self._push_block(pipeline, slow, raw.reshape(shape))
+
+    def _push_together(self, pipeline: Pipeline, touched: list[StreamState]) -> list[StreamState]:
+        """Take the streams whose messages are all as usual; return the others."""
+        usual = [state for state in touched if not state.unusual]
+        others = [state for state in touched if state.unusual]
+        if usual and not self._push_usual(pipeline, usual):
+            others = touched  # at least one is not, and will be known by then
+        left = []
+        for state in others:
+            state.unusual = not self._push_usual(pipeline, [state])
+            if state.unusual:
+                left.append(state)
+        return left
+
+    def _push_usual(self, pipeline: Pipeline, states: list[StreamState]) -> bool:
+        """Decode the messages of streams at once and push them, if all are as usual."""
+        assert pipeline.row_decoder is not None
+        messages = [message for state in states for message in state.messages]
+        if any(map(_redelivered, messages)):
+            return False
+        found = pipeline.row_decoder.decode_many(messages)
+        if found is None:
+            return False
+        times, rows = found
+        parts = []
+        start = 0
+        for state in states:
+            begin, start = start, start + len(state.messages)
+            parts.append((state, times[begin:start]))
+            state.messages.clear()
+        raw = np.frombuffer(b"".join(rows), pipeline.conditioner.takes)
+        self._push_block(pipeline, parts, raw.reshape(len(rows), -1))
+        return True
+
+    def _decode_singly(
+        self, pipeline: Pipeline, state: StreamState
+    ) -> tuple[list[int], list[Sequence[float]]]:
+        """Decode the messages of a stream; count and leave out what is none, or was there before.
+
+        Returns:
+            (n,) times in nanoseconds and n times (C,) raw values.
+        """
+        assert pipeline.row_decoder is not None
+        decode = pipeline.row_decoder.decode
+        times: list[int] = []
+        rows: list[Sequence[float]] = []
+        for _, payload, received_ns, redelivered in state.messages:
+            try:
+                time_ns, values = decode(payload)
+            except DecodeError as error:
+                pipeline.drops[error.code] += 1
+                continue
+            if time_ns is None:
+                time_ns = received_ns
+            if redelivered and (
+                state.stream.has_passed(time_ns) or (times and time_ns <= times[-1])
+            ):
+                pipeline.drops["duplicate"] += 1
+                continue
+            times.append(time_ns)
+            rows.append(values)
+        state.messages.clear()
+        return times, rows
+
+    def _push_block(self, pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -> None:
+        """Condition the samples of several streams, then give each its own.
+
+        Args:
+            pipeline: Theirs.
+            parts: Each stream with the times of its samples.
+            raw: (n, C) raw values, one stream's after the other's.
+        """
         done = pipeline.conditioner.rows(raw)
         plain = done.invalid is None and done.doubtful is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
             pipeline.invalid["missing"] += int(np.isnan(raw).sum())
         start = 0
-        for state in touched:
-            begin, start = start, start + len(state.rows)
-            times, state.times = state.times, []
-            state.rows = []
+        for state, times in parts:
+            begin, start = start, start + len(times)
             if plain and state.stream.push_few(times, flat, begin, start, state.emit):
                 continue
             part = slice(begin, start)
             rows = done.values[part]
             invalid = None if done.invalid is None else done.invalid[part]
             doubtful = None if done.doubtful is None else done.doubtful[part]
+            kept = times
             if done.dropped is not None and done.dropped[part].any():
                 keep = ~done.dropped[part]
                 pipeline.drops["invalid_value"] += int((~keep).sum())
-                times = [time_ns for time_ns, kept in zip(times, keep, strict=True) if kept]
+                kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
                 rows = rows[keep]
                 invalid = None if invalid is None else invalid[keep]
-                if not times:
+                if not kept:
                     continue
-            state.stream.push_rows(times, rows, invalid, doubtful, state.emit)
+            state.stream.push_rows(kept, rows, invalid, doubtful, state.emit)
 
-    def _push_few(self, pipeline: Pipeline, state: StreamState) -> bool:
+    def _push_few(
+        self,
+        pipeline: Pipeline,
+        state: StreamState,
+        times: list[int],
+        rows: list[Sequence[float]],
+    ) -> bool:
         """Take a handful of samples one by one, if there is nothing special about any of them.
 
         The same arithmetic as for a block, without the dozen array operations that a block of one
         row costs as much as a block of a thousand: an idle line sends one message a turn.
         """
-        rows = [pipeline.conditioner.one(values) for values in state.rows]
-        if None in rows:
-            return False
-        if not state.stream.push_singly(state.times, rows, state.emit):
-            return False
-        state.times, state.rows = [], []
-        return True
+        conditioned = [pipeline.conditioner.one(values) for values in rows]
+        return None not in conditioned and state.stream.push_singly(times, conditioned, state.emit)
 
     def _window_tags(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
         tags = [tag for state in touched for tag in state.tags]
@@ -408,7 +479,7 @@ class Engine:
         if messages:
             count = len(messages)
             self.received += count
-            self._last_received_ns = messages[-1].received_ns
+            self._last_received_ns = messages[-1][2]
             self._metrics.turn_messages.observe(count)
             self._metrics.turn_seconds.observe(seconds)
         if not messages or now >= self._pour_due:

@@ -3,9 +3,10 @@
 import math
 import mmap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,13 @@ from edgeai.judge import Alarm, alarm_rule
 from edgeai.manifest import UNPUBLISHED
 from edgeai.metrics import Metrics
 from edgeai.package import Package
-from edgeai.payload import RowDecoder, TagDecoder
-from edgeai.records import AT_ONCE, Due, Quality
+from edgeai.records import AT_ONCE, Due, Message, Quality
 from edgeai.ring import RATE_TOLERANCE, Emit, Floats, Ring, StreamSettings
+from edgeai.rows import RowDecoder
 from edgeai.session import Session, batch_capacity, padded_capacity
 from edgeai.share import Share
 from edgeai.stream import Stream
+from edgeai.tags import TagDecoder
 
 NS = 1_000_000_000
 GAP_PERIODS = 5
@@ -41,8 +43,8 @@ class StreamState:
     """One stream of a pipeline with its alarm, its topics, and the samples of this turn."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "emit", "frames", "id_prefix", "key", "quality", "rows", "score",
-        "sequence", "stream", "tags", "time_ns", "times", "topic",
+        "alarm", "alarm_topic", "emit", "frames", "id_prefix", "key", "messages", "quality",
+        "score", "sequence", "stream", "tags", "time_ns", "topic", "unusual",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917  what it is made of
@@ -62,8 +64,10 @@ class StreamState:
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = ""
-        self.times: list[int] = []
-        self.rows: list[Sequence[float]] = []
+        self.messages: list[Message] = []
+        """Of this turn, in the layout `row`: they are decoded together."""
+        self.unusual = False
+        """Whether they had to be decoded one by one, when there last were any."""
         self.tags: list[tuple[int, int, float]] = []
         self.frames: list[tuple[int, Frame]] = []
         """Arrival and content of each."""
@@ -82,10 +86,6 @@ class StreamState:
         step = (sequence - previous) % SEQUENCE_WRAP
         # A step back is a sender that started anew, or a frame sent twice.
         return step - 1 if 1 <= step < SEQUENCE_WRAP // 2 else 0
-
-    def has_seen(self, time_ns: int) -> bool:
-        """Whether a redelivered sample of this time was taken before: earlier, or in this turn."""
-        return self.stream.has_passed(time_ns) or bool(self.times and time_ns <= self.times[-1])
 
 
 class Batch:
@@ -159,14 +159,15 @@ class Pipeline:
         self.row_decoder: RowDecoder | None = None
         self.tag_decoder: TagDecoder | None = None
         self.frame_decoder: Decode | None = None
+        self.conditioner = _conditioner(chosen, package)
         if chosen.source.layout == "row":
-            self.row_decoder = RowDecoder(chosen.source, self.signals)
+            code: Literal["f", "d"] = "f" if self.conditioner.takes is np.float32 else "d"
+            self.row_decoder = RowDecoder(chosen.source, self.signals, code)
         elif chosen.source.layout == "tag":
             self.tag_decoder = TagDecoder(chosen.source, self.signals)
         elif chosen.source.frame is not None:
             names = [_tag(chosen, name) for name in self.signals]
             self.frame_decoder = compile_frame(chosen.source.frame, names)
-        self.conditioner = _conditioner(chosen, package)
         self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
         self.streams: dict[str, StreamState] = {}
         self._rings: list[Ring] = []

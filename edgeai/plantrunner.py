@@ -38,8 +38,8 @@ def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
     log.info("a simulated line: %s", ", ".join(line.active_faults))
     while not stopped:
         answers = []
-        for message in connection.receive(STEP_SECONDS):
-            answers += line.handle(message.topic, message.payload)
+        for topic, payload, _, _ in connection.receive(STEP_SECONDS):
+            answers += line.handle(topic, payload)
         connection.commit()
         # A line whose broker is away loses its samples, as a real controller's.
         due = [*answers, *line.step(time.time_ns())]

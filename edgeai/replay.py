@@ -103,11 +103,11 @@ class FileSource:
             if message is None:
                 self.exhausted = True
                 break
-            if len(message.payload) > self._limits.payload_bytes:
+            if len(message[1]) > self._limits.payload_bytes:
                 self._metrics.unrouted.labels("too_large").inc()
                 continue
             taken.append(message)
-            size += len(message.payload)
+            size += len(message[1])
         return taken
 
     def commit(self) -> None:
@@ -136,7 +136,7 @@ class FileSource:
                 payload = bytes(entry.payload)
                 if payload[:1] == b'"':  # a text payload stands as a JSON string
                     payload = msgspec.json.decode(payload, type=str).encode()
-                yield Message(entry.topic, payload, _arrival_ns(entry))
+                yield entry.topic, payload, _arrival_ns(entry), False
             except (msgspec.MsgspecError, ValueError, DecodeError) as error:
                 where = f"line {number}"
                 rule = f"must be a message with topic, payload and tst: {error}"
@@ -313,7 +313,7 @@ class _TableWriter:
             for index, place, _ in self._columns:
                 _put(document, place, row[index])
             self._add_quality(document)
-            yield Message(_topic(source, key, ""), msgspec.json.encode(document), received_ns)
+            yield _topic(source, key, ""), msgspec.json.encode(document), received_ns, False
             return
         for index, place, tag in self._columns:
             if row[index] is None:
@@ -325,7 +325,7 @@ class _TableWriter:
             if source.name_path is not None:
                 _put(document, source.name_path, tag)
             self._add_quality(document)
-            yield Message(_topic(source, key, tag), msgspec.json.encode(document), received_ns)
+            yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, False
 
     def _key_of(self, asset: object) -> str:
         key = str("" if asset is None else asset).strip()

@@ -93,7 +93,7 @@ class OwnMessages:
         while True:
             wait = deadline - time.monotonic()
             messages = self._source.receive(max(0.0, wait), due)
-            mine = [message for message in messages if self._is_mine(message.topic)]
+            mine = [message for message in messages if self._is_mine(message[0])]
             if len(mine) != len(messages):
                 self._left(len(messages) - len(mine))
             if mine or not messages or wait <= 0:

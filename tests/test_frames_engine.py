@@ -47,12 +47,12 @@ def plan_of(folder: Path, length: int, hop: int, **changes: Any) -> Plan:
 def frame(start: int, values: np.ndarray, sequence: int = 0, topic: str = "frames/m") -> Message:
     t0 = T0 + start * 1_000_000
     head = struct.pack("<qII", t0, sequence, len(values))
-    return Message(topic, head + values.astype("<f4").tobytes(), t0)
+    return (topic, head + values.astype("<f4").tobytes(), t0, False)
 
 
 def row(index: int, values: np.ndarray) -> Message:
     body = {"t": T0 + index * 1_000_000, "v": dict(zip("ab", values.tolist(), strict=True))}
-    return Message("rows/m", json.dumps(body).encode(), T0)
+    return ("rows/m", json.dumps(body).encode(), T0, False)
 
 
 def without_names(predictions: list[Any]) -> list[Any]:
@@ -96,8 +96,8 @@ def test_a_broken_frame_costs_itself_only(tmp_path: Path) -> None:
     node = Node(plan_of(tmp_path, 4, 4))
     block = np.ones((4, 2), np.float32)
     good, later = frame(0, block, 1), frame(4, block, 2)
-    broken = good._replace(payload=good.payload[:-3])
-    node.turns([good, broken, Message("frames/m", b"", T0), later])
+    broken = (good[0], good[1][:-3], *good[2:])
+    node.turns([good, broken, ("frames/m", b"", T0, False), later])
     assert len(node.predictions("frames")) == 2
     assert node.counts("dropped", "reason", "frames") == {"wrong_size": 1, "bad_header": 1}
 

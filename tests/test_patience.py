@@ -15,7 +15,7 @@ from edgeai.mqtt.patience import (
     BUSY_MESSAGES,
     GENERATION_MESSAGES,
     LEFT_MESSAGES,
-    SHARE,
+    SURVEY_INTERVALS,
     Patience,
 )
 from edgeai.records import Due, Message
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def messages(count: int, size: int = 100, topic: str = "a/b") -> list[Message]:
-    return [Message(topic, b"x" * size, 0)] * count
+    return [(topic, b"x" * size, 0, False)] * count
 
 
 def note(patience: Patience, taken: list[Message], now: float, *, version5: bool) -> None:
@@ -41,27 +41,49 @@ def left(patience: Patience, due: int, now: float = 0.01) -> int:
     return patience.leave(Due(due, due, 0.0), now)[0]
 
 
+def under_load(interval: float) -> Patience:
+    """A patience that has seen load until the second 101, and took a turn then."""
+    patience = Patience(Limits(turn_interval_seconds=interval), acknowledging=False)
+    patience.begin(1, 100.0)
+    patience.begin(round(BUSY_MESSAGES / max(interval, 0.001)), 101.0)
+    return patience
+
+
 def test_a_quiet_line_is_read_at_once() -> None:
     patience = Patience(Limits(), acknowledging=False)
     assert patience.pause(100.0) == 0
-    note(patience, messages(BUSY_MESSAGES - 1), 100.0, version5=False)
-    assert patience.pause(100.0) == 0
+    patience.begin(1, 100.0)
+    interval = Limits().turn_interval_seconds
+    for number in range(1, 1000):
+        patience.begin(BUSY_MESSAGES - 1, 100.0 + number * interval)
+        assert patience.pause(100.0 + number * interval) == 0
 
 
-def test_under_load_a_turn_waits_for_more_in_proportion_to_its_price() -> None:
-    patience = Patience(Limits(turn_interval_seconds=1.0), acknowledging=False)
-    note(patience, messages(BUSY_MESSAGES), 100.0, version5=False)
-    assert patience.pause(100.125) == 0.125 / SHARE - 0.125
-    assert patience.pause(100.5) == 1.0 - 0.5  # the interval is shorter
-    assert patience.pause(103.0) < 0  # there was no time to lose
-    note(patience, messages(BUSY_MESSAGES - 1), 104.0, version5=False)
-    assert patience.pause(104.25) == 0
+def test_under_load_turns_come_at_their_interval() -> None:
+    patience = under_load(0.25)
+    assert patience.pause(101.125) == 0.125
+    assert patience.pause(101.5) < 0  # there was no time to lose
+
+
+def test_load_is_over_when_few_messages_came_for_some_intervals() -> None:
+    patience = under_load(0.25)
+    patience.begin(0, 101.25)  # a sender's pause does not end it
+    assert patience.pause(101.25) == 0.25
+    patience.begin(1, 101.0 + SURVEY_INTERVALS * 0.25 + 0.25)
+    assert patience.pause(102.25) == 0
+
+
+def test_under_load_nothing_is_left_in_the_socket() -> None:
+    patience = Patience(Limits(turn_interval_seconds=0.25), acknowledging=False)
+    note(patience, messages(1), 100.0, version5=False)
+    assert left(patience, 5, now=100.0) > 0
+    patience.begin(BUSY_MESSAGES * 4, 101.0)
+    assert left(patience, 5, now=101.0) == 0
 
 
 def test_without_an_interval_no_turn_waits() -> None:
-    patience = Patience(Limits(turn_interval_seconds=0), acknowledging=False)
-    note(patience, messages(100), 100.0, version5=False)
-    assert patience.pause(100.25) <= 0
+    patience = under_load(0.0)
+    assert patience.pause(101.0) <= 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import struct
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from typing import Any
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 from edgeai.config import Source
 from edgeai.configbase import TimeField
 from edgeai.errors import DROP_REASONS, DecodeError
-from edgeai.payload import RowDecoder, TagDecoder, find, iso_ns, number_of, time_reader
+from edgeai.payload import find, iso_ns, number_of, time_reader
+from edgeai.rows import RowDecoder
+from edgeai.tags import TagDecoder
 
 BIG = 2**63 - 1
 NS = 10**9
@@ -172,6 +175,67 @@ def test_both_ways_give_the_same_answer(case: tuple[dict[str, Any], list[str], b
     source, names, payload = case
     fast, careful = two_ways(source, names)
     assert answer(fast, payload) == answer(careful, payload, len(names))
+
+
+@settings(deadline=None, max_examples=400)
+@given(case=cases(), count=st.integers(1, 4), data=st.data())
+@example(({}, ["s0"], b'{"s0": 1e39}'), 2, None)
+@example(({}, ["s0"], b'{"s0": NaN}'), 1, None)
+@example(({}, ["s0"], b"{}"), 1, None)
+@example(({"time": {"path": "t", "unit": "s"}}, ["s0"], b'{"s0": 1, "t": 1.5}'), 2, None)
+@example(({"time": {"path": "t", "unit": "s"}}, ["s0"], b'{"s0": 1, "t": 9223372037}'), 2, None)
+@example(({"time": {"path": "t", "unit": "s"}}, ["s0"], b'{"s0": 1, "t": -1}'), 2, None)
+def test_many_at_once_are_what_they_are_one_by_one(
+    case: tuple[dict[str, Any], list[str], bytes], count: int, data: st.DataObject | None
+) -> None:
+    source, names, payload = case
+    decoder = row_decoder(names, **source)
+    payloads = [payload] * count
+    if data is not None and data.draw(st.booleans()):
+        payloads.insert(data.draw(st.integers(0, count)), data.draw(cases())[2])
+    found = decoder.decode_many([("f/m", one, 1000 + i, False) for i, one in enumerate(payloads)])
+    if found is None:  # there is a reason: one is refused, or needs the careful way
+        return
+    singles = [decoder.decode(one) for one in payloads]
+    assert not decoder.invalid
+    packing = struct.Struct(f"{len(names)}f")
+    assert found[0] == [1000 + i if t is None else t for i, (t, _) in enumerate(singles)]
+    assert found[1] == [packing.pack(*values) for _, values in singles]
+
+
+TIMED = '{"t": %s, "v": {"a": 1, "b": -2.5, "more": null}}'
+
+
+@pytest.mark.parametrize(
+    ("source", "texts", "times"),
+    [
+        ({}, ["1", "2"], [7, 7]),
+        ({"time": {"path": "t", "unit": "ms"}}, ["1", "2"], [10**6, 2 * 10**6]),
+        ({"time": {"path": "t", "unit": "ns"}}, ["1", "2"], [1, 2]),
+        ({"time": {"path": "t", "unit": "s"}}, ["1", "2.5"], [NS, 5 * NS // 2]),
+        ({"time": {"path": "t", "unit": "iso"}}, ['"1970-01-01T00:00:01Z"'], [NS]),
+    ],
+)
+def test_usual_messages_are_decoded_many_at_once(
+    source: dict[str, Any], texts: list[str], times: list[int]
+) -> None:
+    decoder = row_decoder(["a", "b"], values_path="v", **source)
+    found = decoder.decode_many([("f/m", (TIMED % text).encode(), 7, False) for text in texts])
+    assert found == (times, [struct.pack("2f", 1, -2.5)] * len(texts))
+
+
+@pytest.mark.parametrize(
+    ("path", "names"), [({"values_path": "v"}, ["b", "a"]), ({}, ["v.b", "v.a"]), ({}, ["k"])]
+)
+def test_fields_in_any_place_are_decoded_many_at_once(
+    path: dict[str, Any], names: list[str]
+) -> None:
+    signals = {name: {"path": name.split(".")} for name in names if "." in name}
+    decoder = row_decoder(names, **path, signals=signals)
+    payload = b'{"k": 3, "v": {"a": 1, "b": 2}}'
+    values = {"a": 1, "b": 2, "v.a": 1, "v.b": 2, "k": 3}
+    packed = struct.pack(f"{len(names)}f", *[values[name] for name in names])
+    assert decoder.decode_many([("f/m", payload, 7, False)] * 3) == ([7] * 3, [packed] * 3)
 
 
 @settings(deadline=None, max_examples=200)

@@ -94,7 +94,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
 
 
 def message(t: int) -> Message:
-    return Message("f/m", json.dumps({"t": t, "a": t, "b": 1}).encode(), t * NS)
+    return ("f/m", json.dumps({"t": t, "a": t, "b": 1}).encode(), t * NS, False)
 
 
 def test_pipelines_of_one_package_share_a_child_and_its_events(

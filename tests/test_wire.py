@@ -79,7 +79,7 @@ class FakeBroker:
         for _ in range(1000):
             self.client.read_packets()
             messages, acks = self.inbox.take()
-            self.seen.messages += [(m.topic, bytes(m.payload)) for m in messages]
+            self.seen.messages += [(topic, bytes(payload)) for topic, payload, *_ in messages]
             self.seen.acks += acks
             if not messages:
                 return
@@ -268,7 +268,7 @@ def test_the_inbox_bounds_what_is_read_and_nothing_is_lost(kind: str) -> None:
         broker.client.read_packets()
         messages, _ = broker.inbox.take()
         assert 0 < len(messages) <= 10
-        got += [int(m.payload) for m in messages]
+        got += [int(payload) for _, payload, *_ in messages]
     assert got == list(range(95))
     assert broker.inbox.take() == ([], [])  # the turn without input in which the rest is counted
     counted = broker.metrics.registry.get_sample_value("edgeai_received_bytes_total")
@@ -282,7 +282,7 @@ def test_arrival_times_rise() -> None:
     broker.client.read_packets()
     broker.peer.sendall(b"".join(publish(V311, b"a", b"%d" % i) for i in range(40)))
     broker.client.read_packets()
-    times = [m.received_ns for m in broker.inbox.messages]
+    times = [received_ns for _, _, received_ns, _ in broker.inbox.messages]
     assert len(times) == 40
     assert times == sorted(set(times))
     broker.end()
@@ -338,6 +338,6 @@ def test_records_of_tls_that_are_there_are_read_in_one_turn(tmp_path: Path) -> N
     assert poll.poll(10_000)
     broker.client.read_packets()
     messages, _ = broker.inbox.take()
-    assert [int(m.payload) for m in messages] == list(range(1, 21))
+    assert [int(payload) for _, payload, *_ in messages] == list(range(1, 21))
     broker.client._sock.close()
     wrapped[0].close()

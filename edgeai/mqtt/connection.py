@@ -469,6 +469,11 @@ class Connection:
             self._poll.modify(self._registered, events)
         return reading and client.has_unread()
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether `read` would find a packet without waiting for the socket."""
+        return self._client is not None and self._client.has_unread()
+
     def leave_in_socket(self, count: int) -> bool:
         """Let the socket wake us only when more than so many bytes have come; whether it will."""
         client = self._client

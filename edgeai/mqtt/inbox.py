@@ -37,7 +37,7 @@ class Inbox:
         elif len(payload) > self.limits.payload_bytes:
             self.refuse("too_large")
         else:
-            self.messages.append(Message(topic, payload, time.time_ns(), redelivered))
+            self.messages.append((topic, payload, time.time_ns(), redelivered))
             self.size += len(payload)
 
     def refuse(self, reason: str) -> None:

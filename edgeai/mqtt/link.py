@@ -109,7 +109,7 @@ class Link:
         left_bytes, read_by = self._patience.leave(due, now) if timeout_seconds else (0, 0.0)
         left = self._inlet.leave_in_socket(left_bytes)
         wait_until = min(deadline, read_by) if left else deadline
-        early = 0.0 if left else self._patience.pause(now)
+        early = 0.0 if left or self._inlet.has_unread else self._patience.pause(now)
         if early > 0:
             time.sleep(early)
             now = time.monotonic()

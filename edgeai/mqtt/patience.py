@@ -9,8 +9,8 @@ Two kinds of turns are saved, and neither delays a prediction on a quiet line:
   all of them, as long as senders keep to the model's sample rate. At most until `defer_seconds`
   after the last reading, so that counts and clocks stay fresh, and a sender that is faster than
   its rate is not kept waiting for longer.
-- While messages come faster than turns, a turn waits for more of them: until the last one's time
-  is a SHARE of what has passed since it began, but no longer than `turn_interval_seconds`.
+- Under load, BUSY_MESSAGES in `turn_interval_seconds`, turns come at that interval, so that the
+  price of a turn falls on many messages.
 
 Why not a timer that collects a batch: it would delay the message that nothing else follows.
 """
@@ -18,16 +18,15 @@ Why not a timer that collects a batch: it would delay the message that nothing e
 from edgeai.config import Limits
 from edgeai.records import Due, Message
 
-BUSY_MESSAGES = 12
-"""A turn of so many says that messages come faster than turns; more than are left in the socket."""
-SHARE = 1 / 3
-"""Under load turns come as seldom as that they take about this share of the time, so that the price
-of a turn falls on many messages; where that is not to be reached, they come at their interval."""
+BUSY_MESSAGES = 64
+"""So many in the time of `turn_interval_seconds` are load: waiting for more pays."""
+SURVEY_INTERVALS = 3
+"""Their rate is looked at over so many intervals: a sender's pause does not end the load."""
 LEFT_MESSAGES = 8
 """A sender may stop at ten packets that nobody has acknowledged (the initial window of RFC 6928),
 and the kernel acknowledges small ones when they are read, or 40 ms later."""
 FEW_MESSAGES = 64
-"""Turns of more are under load, where nothing is left in the socket: their sizes are not read."""
+"""Turns of more are of a burst, where nothing is left in the socket: their sizes are not read."""
 GENERATION_MESSAGES = 1000
 """The smallest message is looked for among so many, and as many before them."""
 PUBLISH_HEAD_BYTES = 4
@@ -54,6 +53,9 @@ class Patience:
         """When what was left in the socket is to be read, on the monotonic clock."""
         self._begun = 0.0
         self._busy = False
+        self._surveyed = 0.0
+        """Since when messages are counted, on the monotonic clock."""
+        self._counted = 0
         self._smallest = self._smallest_before = NONE_SEEN
         self._seen = 0
 
@@ -61,8 +63,7 @@ class Patience:
         """Return how many seconds too early it is for a turn; `now` on the monotonic clock."""
         if not self._busy:
             return 0.0
-        spent = now - self._begun
-        return min(self._interval, spent / SHARE) - spent
+        return self._interval - (now - self._begun)
 
     def leave(self, due: Due, now: float) -> tuple[int, float]:
         """Return how many bytes to leave in the socket, and until when if no more come.
@@ -73,7 +74,7 @@ class Patience:
             now: On the monotonic clock, as is what is returned.
         """
         smallest = min(self._smallest, self._smallest_before)
-        if due.messages <= 1 or now >= self._read_by or smallest == NONE_SEEN:
+        if due.messages <= 1 or self._busy or now >= self._read_by or smallest == NONE_SEEN:
             return 0, now
         certain = min(due.messages - 1, LEFT_MESSAGES)
         usual = min(due.usual_messages - 1, LEFT_MESSAGES)
@@ -84,7 +85,11 @@ class Patience:
     def begin(self, messages: int, now: float) -> None:
         """Take note of a turn that begins with so many messages; `now` on the monotonic clock."""
         self._begun = now
-        self._busy = messages >= BUSY_MESSAGES
+        self._counted += messages
+        passed = now - self._surveyed
+        if passed > SURVEY_INTERVALS * self._interval:
+            self._busy = self._counted * self._interval >= BUSY_MESSAGES * passed
+            self._surveyed, self._counted = now, 0
         if messages:
             self._read_by = now + self._seconds
 
@@ -97,7 +102,7 @@ class Patience:
         """
         count = len(messages)
         if 0 < count <= FEW_MESSAGES and self._seconds:
-            sizes = [len(message.payload) + len(message.topic) for message in messages]
+            sizes = [len(payload) + len(topic) for topic, payload, _, _ in messages]
             least = min(sizes) + PUBLISH_HEAD_BYTES + version5
             self._smallest = min(self._smallest, least + (least - 2 >= LONG_BYTES))
             self._seen += count

@@ -24,15 +24,15 @@ from paho.mqtt.properties import Properties
 
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.plain import Acknowledged, PlainClient
-from edgeai.records import Message, Publication
+from edgeai.records import Publication
 
 TESTED_VERSIONS = ("2.2.0",)
 
 RECEIVE_BYTES = 256 * 1024
 """As much as a socket usually holds; `edgeai.heap` keeps it from being mapped for each read."""
-LAYOUT_BYTES = 5
-"""Type, a length of at most two bytes, and length of the topic: they say where all else lies."""
-MAX_LAYOUTS = 10_000
+MAX_HEADS = 20_000
+"""Of received packets: one for each topic and length of its messages. Further ones cost two
+look-ups more."""
 MAX_TOPICS = 100_000
 MAX_PROPERTY_TEXTS = 1_000
 HEADER_SLACK_BYTES = 128 * 1024
@@ -44,11 +44,11 @@ TYPE_AND_QOS, DUP = 0xF6, 0x08
 FIRST_FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5.0, 2.4)."""
 
-Layout = tuple[int, int, int, bool, bool]
-"""Of a PUBLISH packet: where its topic begins and ends, its length, whether it is to be
-acknowledged, whether it was sent before. Positions count from its first byte."""
-
-_new_message = tuple.__new__
+Head = tuple[str, int, int, bool, bool, int]
+"""What the first bytes of a PUBLISH packet say: its topic, where the payload begins if it has no
+properties, the packet's length, whether it is to be acknowledged (QoS 1), whether it was sent
+before, and how many bytes say so. At QoS 1 these end before the packet id, else before the payload.
+Positions count from the packet's first byte."""
 
 
 class WireClient(PlainClient):
@@ -67,7 +67,9 @@ class WireClient(PlainClient):
         """Length of the packet at `_at`, when it is known and not all there."""
         self._handed_over = b""
         self._topics: dict[bytes, str] = {}
-        self._layouts: dict[bytes, Layout] = {}
+        self._heads_seen: dict[bytes, Head] = {}
+        self._head_bytes = 0
+        """Of the last packet: most topics are of one length."""
         self._harmless: set[bytes] = set()
         self._heads: dict[str, bytes] = {}
         self._version5 = self.protocol == MQTTProtocolVersion.MQTTv5
@@ -141,9 +143,7 @@ class WireClient(PlainClient):
             if not taken and not self._parse_other(data):
                 return
 
-    def _parse_publishes(  # noqa: C901  one loop, for speed
-        self, data: bytes, at: int, room: int, max_payload: int
-    ) -> bool:
+    def _parse_publishes(self, data: bytes, at: int, room: int, max_payload: int) -> bool:
         """Take PUBLISH packets from `at` on; stop at the first byte that is anything else.
 
         This is the hot loop of receiving: no call a message beyond those of the containers.
@@ -153,75 +153,87 @@ class WireClient(PlainClient):
         """
         inbox = self.inbox
         append = inbox.messages.append
-        topic_of = self._topics.get
-        layout_of = self._layouts.get
+        acks = inbox.acks
+        head_of = self._heads_seen.get
         version5 = self._version5
-        harmless = self._harmless
-        now = time.time_ns()
+        size = self._head_bytes
         start = at
+        taken = 0
         end = len(data)
-        size = 0
-        room_bytes = inbox.limits.turn_bytes - inbox.size
-        while room > 0 and size < room_bytes and at < end:
-            layout = layout_of(data[at : at + LAYOUT_BYTES])
-            if layout is None:
-                layout = self._learn_layout(data, at)
-                if layout is None:
+        last = min(end, start + inbox.limits.turn_bytes - inbox.size)
+        begun = time.time_ns() + 1
+        # Consecutive nanoseconds: each arrival has a time of its own, and in order.
+        for now in range(begun, begun + room):
+            if at >= last:
+                break
+            head = head_of(data[at : at + size])
+            if head is None:
+                head = self._find_head(data, at, max_payload)
+                if head is None:
                     break
-            topic_at, topic_to, length, acked, redelivered = layout
+                size = head[5]
+            topic, begin, length, qos1, redelivered, _ = head
             stop = at + length
             if stop > end:
                 break
-            place = at + topic_to
-            topic = topic_of(data[at + topic_at : place])
-            if acked:
-                place += 2
-            if version5:
-                if place >= stop:
-                    break
-                properties = data[place]
-                if properties:
-                    if data[place : place + 1 + properties] not in harmless:
+            place = at + begin
+            if qos1:
+                head_to = at + size
+                if version5 and data[head_to + 2]:
+                    place = head_to + 3 + data[head_to + 2]
+                    if place > stop or data[head_to + 2 : place] not in self._harmless:
                         break
-                    place += properties
-                place += 1
-            if topic is None or place > stop or stop - place > max_payload:
-                break
-            if acked:
-                inbox.acks.append(data[at + topic_to] << 8 | data[at + topic_to + 1])
-            # Consecutive nanoseconds: each arrival has a time of its own, and in order.
-            now += 1
-            append(_new_message(Message, (topic, data[place:stop], now, redelivered)))
-            size += stop - place
-            room -= 1
+                acks.append(data[head_to] << 8 | data[head_to + 1])
+            append((topic, data[place:stop], now, redelivered))
+            taken += stop - place
             at = stop
-        inbox.size += size
+        self._head_bytes = size
         if at == start:
             return False
+        inbox.size += taken
         self._at = at
         self._needed = 0
         return True
 
-    def _learn_layout(self, data: bytes, at: int) -> Layout | None:
-        """Return where the parts of a PUBLISH packet lie; None: it is another, or too short to say.
+    def _find_head(self, data: bytes, at: int, max_payload: int) -> Head | None:
+        """Return where the parts of a PUBLISH packet lie.
 
-        The answer depends on its first LAYOUT_BYTES alone and is remembered for them. Lengths of
-        three bytes, 16 kB and more, would need more and are looked at each time.
+        None: it is another packet, its head is not all there, its topic or its properties are not
+        known yet, or its payload is too large.
+
+        The head of a packet (type, length, topic) is remembered with what it says, so that the next
+        such packet costs one look-up.
         """
-        if len(data) - at < LAYOUT_BYTES or data[at] & TYPE_AND_QOS not in PUBLISH_KINDS:
+        if data[at] & TYPE_AND_QOS not in PUBLISH_KINDS:
             return None
         length, body = _remaining_length(data, at + 1)
-        if body == 0 or length < 2 or len(data) < body + 2:
+        if body == 0 or len(data) < body + 2:
             return None
-        topic_at = body + 2 - at
-        topic_to = topic_at + (data[body] << 8 | data[body + 1])
-        acked = data[at] & TYPE_AND_QOS == PUBLISH_QOS1
-        layout = topic_at, topic_to, body - at + length, acked, data[at] & DUP != 0
-        if topic_at <= LAYOUT_BYTES:
-            if len(self._layouts) >= MAX_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[bytes(data[at : at + LAYOUT_BYTES])] = layout
-        return layout
+        length += body - at
+        head_to = body + 2 + (data[body] << 8 | data[body + 1])
+        topic = self._topics.get(data[body + 2 : head_to])
+        place = head_to
+        qos1 = data[at] & TYPE_AND_QOS == PUBLISH_QOS1
+        if qos1:
+            place += 2
+        plain = True
+        if self._version5:
+            if place >= min(len(data), at + length):
+                return None
+            properties = data[place]
+            plain = not properties
+            if properties and data[place : place + 1 + properties] not in self._harmless:
+                return None
+            place += 1 + properties
+        begin = place - at
+        if topic is None or not 0 <= length - begin <= max_payload:
+            return None
+        if self._version5 and not qos1:
+            head_to += 1  # without properties, that byte is always the same
+        head = topic, begin, length, qos1, data[at] & DUP != 0, head_to - at
+        if plain and len(self._heads_seen) < MAX_HEADS:
+            self._heads_seen[data[at:head_to]] = head
+        return head
 
     def _parse_other(self, data: bytes) -> bool:
         """Take the one packet at `_at` that is not a plain PUBLISH; return whether it was whole."""

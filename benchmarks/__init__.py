@@ -1,1 +1,0 @@
-"""Measurements of edgeai beside what a user would otherwise write: `python -m benchmarks`."""
