@@ -1,6 +1,5 @@
 """B: CPU a frame, beside the floor: a bare socket that reads the frames, and ONNX Runtime alone."""
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,8 +23,6 @@ HEADLINE = 10
 """Whose figures have no suffix."""
 LIMIT = 1.3
 FLAT_OUT_FRAMES = 1000
-POUR_SECONDS = 0.3
-"""Until the metrics show what was counted."""
 FAULTS = ("lost", "doubled", "disordered", "wrong")
 
 
@@ -203,7 +200,6 @@ def _run(rig: Rig, rate: float | None, frames: float) -> tuple[Run, float]:
     names = ("edgeai_batch_windows_sum", "edgeai_batch_windows_count")
     before = [rig.metric(name) for name in names]
     run = rig.run(rate, frames)
-    time.sleep(POUR_SECONDS)
     windows, calls = (rig.metric(name) - then for name, then in zip(names, before, strict=True))
     return run, windows / calls if calls else 1.0
 

@@ -1,5 +1,6 @@
 """Raw values to engineering units, and which of them cannot be used."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -50,10 +51,8 @@ class Conditioner:
         self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
         self._factors = list(zip(self._scale.tolist(), self._offset.tolist(), strict=True))
         self._out_of_range = out_of_range
-        self.out_of_range_values = 0
-        """How many finite values were outside their valid range so far."""
-        self.not_finite_values = 0
-        """How many values became infinite in float32 so far."""
+        self.counts: Counter[str] = Counter()
+        """Finite values `out_of_range` so far, and values `not_finite` in float32."""
 
     def one(self, raw: Sequence[float]) -> Sequence[float] | None:
         """Return one sample (C,) in engineering units, if all its values are inside their ranges.
@@ -102,13 +101,13 @@ class Conditioner:
         if values is given:
             values = values.copy()
         invalid: Flags = ~np.isfinite(values)
-        self.not_finite_values += int(np.isinf(values).sum())
+        self.counts["not_finite"] += int(np.isinf(values).sum())
         values[invalid] = np.nan
         outside: Flags = ~inside & ~invalid
         doubtful: Flags | None = None
         dropped: Flags | None = None
         if outside.any():
-            self.out_of_range_values += int(outside.sum())
+            self.counts["out_of_range"] += int(outside.sum())
             if self._out_of_range == "hold":
                 values[outside] = np.nan
                 invalid |= outside

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from edgeai import topics
 from edgeai.errors import DecodeError
 from edgeai.judging import Judging
-from edgeai.metrics import AssetState, Metrics, pour
+from edgeai.metrics import AssetState, Metrics
 from edgeai.pipeline import Pipeline, StreamState
 from edgeai.records import AT_ONCE, Due, Message, Publication
 
@@ -84,7 +84,6 @@ class Engine:
         *,
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
-        pour_seconds: float = 0.0,
         watch: Watcher | None = None,
     ) -> None:
         """Wire the parts.
@@ -96,8 +95,6 @@ class Engine:
             metrics: What is counted goes there.
             reset_prefix: Topics `<prefix><pipeline>/<asset>` reset a latched alarm; empty: none.
             clock_ns: Now, to measure end-to-end time; None in a replay, where it means nothing.
-            pour_seconds: How long counts may wait before the metrics show them, while there is
-                input; what is counted is poured at once when there is none.
             watch: Looks after the accelerators; None: there are none.
         """
         self.pipelines = pipelines
@@ -117,10 +114,11 @@ class Engine:
         self._due_since = 0.0
         self._due_from = 0
         self._next_survey = 0
-        self._pour_seconds = pour_seconds
-        self._pour_due = 0.0
-        self._poured_messages = 0
         self._last_received_ns = 0
+        self._last_prediction = 0.0
+        """When the last was made, seconds since 1970."""
+        metrics.last_message.set_function(lambda: self._last_received_ns / SECOND_NS)
+        metrics.last_prediction.set_function(lambda: self._last_prediction)
         for pipeline in pipelines:
             pipeline.take_window = partial(self._take_window, pipeline)
         metrics.watch_assets(self.asset_states)
@@ -255,7 +253,7 @@ class Engine:
         for state in touched:
             emit = state.emit
             frames, state.frames = state.frames, []
-            pipeline.messages += len(frames)
+            pipeline.metrics.messages.inc(len(frames))
             for received_ns, frame in frames:
                 missed = state.missed_before(frame.sequence)
                 if missed:
@@ -266,9 +264,9 @@ class Engine:
                     t0_ns = received_ns - round((len(frame.values) - 1) * period_ns)
                 done = pipeline.conditioner.rows(frame.values)
                 if done.invalid is not None:
-                    pipeline.invalid["missing"] += int(np.isnan(frame.values).sum())
+                    pipeline.metrics.invalid["missing"] += int(np.isnan(frame.values).sum())
                 if done.dropped is not None:  # samples of a block cannot be left out one by one
-                    pipeline.drops["invalid_value"] += len(frame.values)
+                    pipeline.metrics.drops["invalid_value"] += len(frame.values)
                     continue
                 state.stream.push_block(
                     t0_ns, period_ns, done.values, done.invalid, done.doubtful, emit
@@ -277,7 +275,7 @@ class Engine:
     def _window_rows(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
         """Decode and window: many messages at once where nothing is special, else one by one."""
         total = sum([len(state.messages) for state in touched])
-        pipeline.messages += total
+        pipeline.metrics.messages.inc(total)
         if total > FEW_ROWS:
             touched = self._push_together(pipeline, touched)
         slow: list[Times] = []
@@ -343,14 +341,14 @@ class Engine:
             try:
                 time_ns, values = decode(payload)
             except DecodeError as error:
-                pipeline.drops[error.code] += 1
+                pipeline.metrics.drops[error.code] += 1
                 continue
             if time_ns is None:
                 time_ns = received_ns
             if redelivered and (
                 state.stream.has_passed(time_ns) or (times and time_ns <= times[-1])
             ):
-                pipeline.drops["duplicate"] += 1
+                pipeline.metrics.drops["duplicate"] += 1
                 continue
             times.append(time_ns)
             rows.append(values)
@@ -369,7 +367,7 @@ class Engine:
         plain = done.invalid is None and done.doubtful is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
-            pipeline.invalid["missing"] += int(np.isnan(raw).sum())
+            pipeline.count_missing(int(np.isnan(raw).sum()))
         start = 0
         for state, times in parts:
             begin, start = start, start + len(times)
@@ -382,7 +380,7 @@ class Engine:
             kept = times
             if done.dropped is not None and done.dropped[part].any():
                 keep = ~done.dropped[part]
-                pipeline.drops["invalid_value"] += int((~keep).sum())
+                pipeline.metrics.drops["invalid_value"] += int((~keep).sum())
                 kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
                 rows = rows[keep]
                 invalid = None if invalid is None else invalid[keep]
@@ -407,7 +405,7 @@ class Engine:
 
     def _window_tags(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
         tags = [tag for state in touched for tag in state.tags]
-        pipeline.messages += len(tags)
+        pipeline.metrics.messages.inc(len(tags))
         raw = np.array([value for _, _, value in tags])
         done = pipeline.conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
         if done.dropped is not None:
@@ -446,7 +444,7 @@ class Engine:
         pipeline.metrics.inference[pipeline.session.provider].observe(seconds)
         pipeline.metrics.batch.observe(count)
         self.predicted += count
-        pipeline.last_prediction = time.time()
+        self._last_prediction = time.time()
         self._outgoing += self._judging[pipeline].judge(outputs)
         batch.clear()
 
@@ -474,37 +472,15 @@ class Engine:
         self._source.commit()
 
     def _count(self, messages: list[Message], seconds: float) -> None:
-        """Note the turn; pour what was counted into the metrics, now or some turns later."""
-        now = self.last_turn_monotonic = time.monotonic()
+        """Note the turn."""
+        self.last_turn_monotonic = time.monotonic()
         if messages:
             count = len(messages)
             self.received += count
             self._last_received_ns = messages[-1][2]
+            self._metrics.received.inc(count)
             self._metrics.turn_messages.observe(count)
             self._metrics.turn_seconds.observe(seconds)
-        if not messages or now >= self._pour_due:
-            self._pour_due = now + self._pour_seconds
-            self._pour()
-
-    def _pour(self) -> None:
-        """Pour what was counted since the last time into the metrics."""
-        metrics = self._metrics
-        if self.received != self._poured_messages:
-            metrics.received.inc(self.received - self._poured_messages)
-            metrics.last_message.set(self._last_received_ns / SECOND_NS)
-            self._poured_messages = self.received
-        for pipeline in self.pipelines:
-            mine = pipeline.metrics
-            mine.messages.inc(pipeline.messages)
-            pipeline.messages = 0
-            _count_invalid(pipeline)
-            if pipeline.predictions:
-                metrics.last_prediction.set(pipeline.last_prediction)
-            pour(pipeline.drops, mine.drops)
-            pour(pipeline.resets, mine.resets)
-            pour(pipeline.invalid, mine.invalid)
-            pour(pipeline.predictions, mine.predictions)
-            pour(pipeline.transitions, mine.alarms)
 
     # -------------------------------------------------------------------------- seen from outside
 
@@ -514,20 +490,3 @@ class Engine:
             for state in list(pipeline.streams.values()):
                 if state.time_ns is not None:
                     yield pipeline.name, state.key, state.score, state.alarm.state
-
-
-def _count_invalid(pipeline: Pipeline) -> None:
-    """Collect what decoder and conditioner counted; what the decoder explained is not `missing`."""
-    decoder = pipeline.row_decoder or pipeline.tag_decoder
-    if decoder is not None and decoder.invalid:
-        if pipeline.row_decoder is not None:
-            pipeline.invalid["missing"] -= decoder.invalid.total()
-        pipeline.invalid.update(decoder.invalid)
-        decoder.invalid.clear()
-    conditioner = pipeline.conditioner
-    if conditioner.out_of_range_values:
-        pipeline.invalid["out_of_range"] += conditioner.out_of_range_values
-        conditioner.out_of_range_values = 0
-    if conditioner.not_finite_values:
-        pipeline.invalid["not_finite"] += conditioner.not_finite_values
-        conditioner.not_finite_values = 0

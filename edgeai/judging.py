@@ -50,6 +50,7 @@ class Judging:
             outputs: (B, ...) each, in the order of the manifest; B windows are in the batch.
         """
         pipeline, threshold = self._pipeline, self._threshold
+        counted = pipeline.metrics.predictions
         batch, session = pipeline.batch, pipeline.session
         publications: list[Publication] = []
         scores = outputs[self._score].tolist()
@@ -81,7 +82,7 @@ class Judging:
             if quality != "bad":
                 changed = alarm.update(score, time_ns)
             state.score, state.time_ns, state.quality = score, time_ns, quality
-            pipeline.predictions[quality] += 1
+            counted[quality] += 1
             prediction = Prediction(
                 time_ns, state.key, self._model, self._version, score, threshold, alarm.state,
                 quality, session.provider, session.requested, session.reason,
@@ -102,7 +103,7 @@ class Judging:
     ) -> Publication:
         """Return a change of alarm state, retained, so that a late listener sees it."""
         alarm = state.alarm
-        self._pipeline.transitions[alarm.state] += 1
+        self._pipeline.metrics.alarms[alarm.state] += 1
         time_ns = alarm.since_ns or 0
         transition = Transition(
             time_ns, state.key, self._pipeline.name, self._model, self._version, alarm.state,

@@ -7,7 +7,8 @@ nothing.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -16,6 +17,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
 from edgeai.histogram import Buckets, Histogram
+from edgeai.tally import Counts
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of no use here
 
@@ -54,17 +56,17 @@ class Metrics:
             "Messages the broker says it dropped, of all clients ($SYS, mosquitto).",
             registry=registry,
         )
-        self.received = Counter(
+        self.received = Counts(
             "edgeai_messages_received", "Messages read from the broker.", registry=registry
-        )
-        self.left = Counter(
+        ).labels()
+        self.left = Counts(
             "edgeai_messages_left",
             "Messages read and left to the worker whose streams they are.",
             registry=registry,
-        )
-        self.received_bytes = Counter(
+        ).labels()
+        self.received_bytes = Counts(
             "edgeai_received_bytes", "Payload bytes read from the broker.", registry=registry
-        )
+        ).labels()
         self.unrouted = Counter(
             "edgeai_messages_unrouted", "Messages for no pipeline.", ["reason"], registry=registry
         )
@@ -94,40 +96,40 @@ class Metrics:
         self.last_prediction = Gauge(
             "edgeai_last_prediction_timestamp_seconds", "When the last was made.", registry=registry
         )
-        self._messages = Counter(
+        self._messages = Counts(
             "edgeai_pipeline_messages", "Messages routed.", ["pipeline"], registry=registry
         )
-        self._drops = Counter(
+        self._drops = Counts(
             "edgeai_dropped",
             "Messages and samples dropped.",
             ["pipeline", "reason"],
             registry=registry,
         )
-        self._invalid = Counter(
+        self._invalid = Counts(
             "edgeai_invalid_values",
             "Values that could not be used, or were outside their range.",
             ["pipeline", "reason"],
             registry=registry,
         )
-        self._resets = Counter(
+        self._resets = Counts(
             "edgeai_window_resets", "Windows emptied.", ["pipeline", "reason"], registry=registry
         )
-        self._missed = Counter(
+        self._missed = Counts(
             "edgeai_frames_missed",
             "Frames that never came, by the senders' sequence numbers.",
             ["pipeline"],
             registry=registry,
         )
-        self._predictions = Counter(
+        self._predictions = Counts(
             "edgeai_predictions", "Predictions made.", ["pipeline", "quality"], registry=registry
         )
-        self._not_finite = Counter(
+        self._not_finite = Counts(
             "edgeai_scores_not_finite",
             "Scores that are no number.",
             ["pipeline"],
             registry=registry,
         )
-        self._alarms = Counter(
+        self._alarms = Counts(
             "edgeai_alarm_transitions", "Changes of alarm state.", ["pipeline", "state"],
             registry=registry,
         )  # fmt: skip
@@ -202,10 +204,9 @@ class Metrics:
 
 
 class PipelineMetrics:
-    """The cached children of one pipeline: `labels()` costs more than `inc()`."""
+    """The series of one pipeline: `labels()` costs more than counting."""
 
     def __init__(self, metrics: Metrics, pipeline: str, model: str, provider: str) -> None:
-
         self.messages = metrics._messages.labels(pipeline)
         self.inference = _ByProvider(metrics._inference, model)
         """By the provider that computed."""
@@ -215,14 +216,32 @@ class PipelineMetrics:
         self.not_finite = metrics._not_finite.labels(pipeline)
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
-        self.drops = {name: metrics._drops.labels(pipeline, name) for name in DROP_REASONS}
-        self.invalid = {name: metrics._invalid.labels(pipeline, name) for name in INVALID_REASONS}
-        self.resets = {name: metrics._resets.labels(pipeline, name) for name in RESET_REASONS}
-        self.alarms = {name: metrics._alarms.labels(pipeline, name) for name in ALARM_VALUES}
-        self.predictions = {
-            name: metrics._predictions.labels(pipeline, name)
-            for name in ("good", "uncertain", "bad")
-        }
+        self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
+        """By reason, as are those that follow; all are there from the start."""
+        self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
+        self.invalid = dict.fromkeys(INVALID_REASONS, 0)
+        self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
+        self.predictions = _tally(metrics._predictions, pipeline, ("good", "uncertain", "bad"))
+        self._watch_invalid = partial(metrics._invalid.watch, pipeline)
+        self.count_invalid([self.invalid])
+
+    def count_invalid(self, tallies: Sequence[Mapping[str, int]]) -> None:
+        """Say which tallies together hold the values that could not be used."""
+
+        def total() -> Tally[str]:
+            found: Tally[str] = Tally()
+            for tally in tallies:
+                found.update(tally)
+            return found
+
+        self._watch_invalid(read=total)
+
+
+def _tally(counts: Counts, pipeline: str, names: Iterable[str]) -> dict[str, int]:
+    """Return what a pipeline counts of a metric by its last label: these, and no other."""
+    tally = dict.fromkeys(names, 0)
+    counts.watch(pipeline, read=lambda: tally)
+    return tally
 
 
 class _ByProvider(dict[str, Buckets]):
@@ -250,13 +269,6 @@ class WorkerMetrics:
             "edgeai_worker_restarts", "Workers started anew.", ["worker"], registry=registry
         )
         self.restarts = [restarts.labels(str(number)) for number in range(1, workers + 1)]
-
-
-def pour(tally: Tally[str], into: dict[str, Counter]) -> None:
-    """Add what a tally has counted to the metrics of the same names, and empty it."""
-    for name, count in tally.items():
-        into[name].inc(count)
-    tally.clear()
 
 
 class _AssetCollector:

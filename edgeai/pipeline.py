@@ -2,7 +2,6 @@
 
 import math
 import mmap
-from collections import Counter
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -176,14 +175,11 @@ class Pipeline:
         """The engine's."""
         self.touched: dict[StreamState, None] = {}
         """The streams with samples in this turn, in the order of their first."""
-        self.drops: Counter[str] = Counter()
-        self.resets: Counter[str] = Counter()
-        self.invalid: Counter[str] = Counter()
-        self.messages = 0
-        self.last_prediction = 0.0
-        """When the last was made, seconds since 1970."""
-        self.predictions: Counter[str] = Counter()
-        self.transitions: Counter[str] = Counter()
+        self._explained = 0
+        """Values without a number that the row decoder had counted itself, when last looked at."""
+        decoder = self.row_decoder or self.tag_decoder
+        counted = [self.metrics.invalid, self.conditioner.counts]
+        self.metrics.count_invalid([*counted, decoder.invalid] if decoder else counted)
         self.settings = _stream_settings(chosen, package)
         length, channels = self.settings.length, self.settings.channels
         self.window_values = length * channels
@@ -223,10 +219,18 @@ class Pipeline:
         seconds = (samples - 1) * (self.settings.period_ns or 0) / NS / RATE_TOLERANCE
         return Due(samples, usual, seconds)
 
+    def count_missing(self, not_numbers: int) -> None:
+        """Count as missing what is no number in rows, unless the decoder has counted it itself."""
+        decoder = self.row_decoder
+        explained = decoder.invalid.total() if decoder is not None else 0
+        missing = not_numbers - (explained - self._explained)
+        self._explained = explained
+        self.metrics.invalid["missing"] += max(0, missing)
+
     def drop(self, reason: str) -> None:
         """Count a message of this pipeline from which no sample was taken."""
-        self.messages += 1
-        self.drops[reason] += 1
+        self.metrics.messages.inc()
+        self.metrics.drops[reason] += 1
 
     def key_of(self, topic: str) -> tuple[str, str | None] | None:
         """Return what `find_key` does, but None as well for another worker's stream."""
@@ -269,7 +273,7 @@ class Pipeline:
         alarm_topic = topics.fill(self.config.publish.alarm_topic, fields)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
-        stream = Stream(key, self.settings, self.drops, self.resets)
+        stream = Stream(key, self.settings, self.metrics.drops, self.metrics.resets)
         alarm = Alarm(self.rule)
         state = StreamState(key, stream, alarm, topic, alarm_topic, self.take_window)
         state.id_prefix = f"{self.name}/{key}:"

@@ -30,7 +30,6 @@ log = logging.getLogger("edgeai")
 TURN_SECONDS = 0.5
 ALIVE_SECONDS = 10.0
 CLOSE_SECONDS = 3.0
-POUR_SECONDS = 0.2
 ALONE = (
     "the outputs depend in their last bits on the other windows of a batch (a ReduceSum over "
     "a short axis does that; a MatMul with ones does not), so each window is computed alone, slower"
@@ -204,7 +203,6 @@ class Runtime:
             self.link,
             self.metrics,
             reset_prefix=resets,
-            pour_seconds=POUR_SECONDS,
             watch=watch_over(pipelines, self.metrics, config.node, events_topic(config.node)),
         )
         self.web: WebServer | None = None

@@ -5,7 +5,6 @@ W of them contiguous in memory, so that a window is one slice and is copied once
 """
 
 import heapq
-from collections import Counter
 from functools import lru_cache
 from typing import Any
 
@@ -42,7 +41,7 @@ class Stream:
     )  # fmt: skip
 
     def __init__(
-        self, key: str, settings: StreamSettings, drops: Counter[str], resets: Counter[str]
+        self, key: str, settings: StreamSettings, drops: dict[str, int], resets: dict[str, int]
     ) -> None:
         self.key = key
         self.drops = drops

@@ -58,15 +58,15 @@ def test_what_float32_cannot_hold_never_reaches_a_window(
     assert done.invalid is not None
     assert done.invalid.all()
     assert done.dropped is None
-    assert conditioner.not_finite_values == 1
-    assert conditioner.out_of_range_values == 0
+    assert conditioner.counts["not_finite"] == 1
+    assert conditioner.counts["out_of_range"] == 0
 
 
 def test_a_scale_that_overflows_is_no_warning() -> None:
     conditioner = Conditioner([1e10, 1.0], [0.0, 0.0], [None, None], "keep")
     done = conditioner.rows(np.array([[1e305, 1.0]]))
     np.testing.assert_array_equal(done.values, [[NAN, 1.0]])
-    assert conditioner.not_finite_values == 1
+    assert conditioner.counts["not_finite"] == 1
 
 
 def test_the_largest_float32_is_a_value() -> None:
@@ -104,7 +104,7 @@ def test_tags_take_the_settings_of_their_channel() -> None:
     np.testing.assert_array_equal(done.values, [[9.0], [91.0], [4.0], [NAN]])
     assert done.doubtful is not None
     assert done.doubtful.tolist() == [True, False, False, False]
-    assert conditioner.out_of_range_values == 1
+    assert conditioner.counts["out_of_range"] == 1
 
 
 VALUES = st.sampled_from([0.0, 1.0, -1.0, 2.5, 9.0, -9.0, NAN, 1e300, -1e300, LARGEST, 1e-300])
@@ -138,7 +138,7 @@ def test_a_block_is_conditioned_as_its_samples_are(
         invalid[place] = not np.isfinite(value)
         if limits is not None and place[1] == 0 and not invalid[place]:
             outside[place] = not limits[0] <= value <= limits[1]
-    assert whole.out_of_range_values == outside.sum()
+    assert whole.counts["out_of_range"] == outside.sum()
     wanted[invalid] = NAN
     if policy == "hold":
         wanted[outside] = NAN
@@ -153,5 +153,5 @@ def test_a_block_is_conditioned_as_its_samples_are(
     parts = Conditioner([scale, 1.0], [0.5, 0.0], [limits, None], policy)
     pieces = [parts.rows(part) for part in (array[:cut], array[cut:]) if len(part)]
     np.testing.assert_array_equal(np.concatenate([piece.values for piece in pieces]), done.values)
-    assert parts.not_finite_values == whole.not_finite_values
-    assert parts.out_of_range_values == whole.out_of_range_values
+    assert parts.counts["not_finite"] == whole.counts["not_finite"]
+    assert parts.counts["out_of_range"] == whole.counts["out_of_range"]

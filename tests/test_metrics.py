@@ -16,8 +16,8 @@ from edgeai.metrics import (
     RESET_REASONS,
     AssetState,
     Metrics,
-    pour,
 )
+from edgeai.tally import Counts
 
 
 @pytest.fixture
@@ -71,19 +71,40 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     assert used == known
 
 
-def test_pour_adds_and_empties(metrics: Metrics) -> None:
+def test_what_is_counted_is_read_when_asked(metrics: Metrics) -> None:
     pipeline = metrics.of_pipeline("p", "model", "cpu")
+    decoder, conditioner = Counter({"not_a_number": 2}), Counter[str]()
+    pipeline.count_invalid([pipeline.invalid, decoder, conditioner])
     labels = {"pipeline": "p", "reason": "late"}
-    for added, total in [(2, 2), (0, 2), (3, 5)]:
-        tally = Counter({"late": added, "duplicate": 0})
-        pour(tally, pipeline.drops)
-        assert not tally
-        assert metrics.registry.get_sample_value("edgeai_dropped_total", labels) == total
+    value = metrics.registry.get_sample_value
+    for total in (2, 4, 6):
+        pipeline.drops["late"] += 2
+        pipeline.messages.inc(3)
+        pipeline.invalid["missing"] += 1
+        decoder["not_finite"] += 1
+        conditioner["not_finite"] += 1
+        assert value("edgeai_dropped_total", labels) == total
+        assert value("edgeai_pipeline_messages_total", {"pipeline": "p"}) == 3 * total / 2
+        invalid = [
+            value("edgeai_invalid_values_total", {"pipeline": "p", "reason": reason})
+            for reason in ("missing", "not_a_number", "not_finite", "out_of_range")
+        ]
+        assert invalid == [total / 2, 2, total, 0]
 
 
 def test_a_reason_outside_the_set_is_a_fault_not_a_series(metrics: Metrics) -> None:
-    with pytest.raises(KeyError):
-        pour(Counter({"something": 1}), metrics.of_pipeline("p", "model", "cpu").drops)
+    pipeline = metrics.of_pipeline("p", "model", "cpu")
+    for tally in (pipeline.drops, pipeline.resets, pipeline.alarms, pipeline.predictions):
+        with pytest.raises(KeyError):
+            tally["something"] += 1
+
+
+def test_a_series_has_all_its_labels(metrics: Metrics) -> None:
+    counts = Counts("edgeai_x", "X.", ["pipeline", "reason"], registry=metrics.registry)
+    with pytest.raises(ValueError, match="edgeai_x"):
+        counts.labels("p")
+    with pytest.raises(ValueError, match="edgeai_x"):
+        counts.watch("p", "late", read=dict)
 
 
 def test_assets_are_read_when_asked_and_bounded() -> None:

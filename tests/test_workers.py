@@ -517,7 +517,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]
         for each in (one, two):
             path = f"edgeai/{each.name}/predictions"
             wait_for(lambda path=path, o=each.other: len(o.topics(path)) >= wanted, "predictions")
-        time.sleep(0.5)  # one that comes twice would come now, and counts are poured
+        time.sleep(0.5)  # one that comes twice would come now
         yield two, one
 
 

@@ -6,8 +6,6 @@ from edgeai.config import Limits
 from edgeai.metrics import Metrics
 from edgeai.records import Message
 
-COUNT_BYTES = 64 * 1024
-"""So much is counted at once; less, in the first turn without input."""
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
 
 
@@ -18,7 +16,6 @@ class Inbox:
         self.limits = limits
         self._max_messages, self._max_bytes = limits.turn_messages, limits.turn_bytes
         self._metrics = metrics
-        self._uncounted_bytes = 0
         self.messages: list[Message] = []
         self.size = 0
         """Payload bytes in `messages`."""
@@ -51,11 +48,7 @@ class Inbox:
 
     def take(self) -> tuple[list[Message], list[int]]:
         """Return messages and packet ids, and begin anew."""
-        self._uncounted_bytes += self.size
-        # A counter has a lock and half a dozen calls: not in each small turn.
-        if self._uncounted_bytes and (not self.messages or self._uncounted_bytes > COUNT_BYTES):
-            self._metrics.received_bytes.inc(self._uncounted_bytes)
-            self._uncounted_bytes = 0
+        self._metrics.received_bytes.inc(self.size)
         taken = self.messages, self.acks
         self.messages, self.acks, self.size = [], [], 0
         return taken
