@@ -10,6 +10,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
+_least, _greatest = np.minimum.reduce, np.maximum.reduce
+"""Without the functions in Python that an array's `min` and `max` go through."""
+
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -46,7 +49,7 @@ class Conditioner:
         # Bounds that float32 holds, so that infinity is never inside.
         limits = np.clip(limits, -LARGEST, LARGEST).astype(np.float32)  # (C, 2)
         self._low, self._high = limits[:, 0], limits[:, 1]
-        self._lowest, self._highest = self._low.max(), self._high.min()
+        self._lowest, self._highest = float(self._low.max()), float(self._high.min())
         """What lies between these is inside the range of every channel."""
         self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
         self._factors = list(zip(self._scale.tolist(), self._offset.tolist(), strict=True))
@@ -87,7 +90,9 @@ class Conditioner:
         if self._plain and raw.dtype == np.float32:
             values = raw
             # The extremes of a block are cheaper to look at than every value, and usually enough.
-            if values.min() >= self._lowest and values.max() <= self._highest:
+            # NaN is the least and the greatest of all, and no comparison with it is true.
+            least, greatest = _least(values, axis=None), _greatest(values, axis=None)
+            if self._lowest <= least.item() and greatest.item() <= self._highest:
                 return Conditioned(values, None, None, None)
         else:
             with np.errstate(over="ignore", invalid="ignore"):  # 1e300 becomes infinite

@@ -27,6 +27,14 @@ def _offsets(count: int, period_ns: float) -> npt.NDArray[np.int64]:
     return offsets
 
 
+def _block_times(t0_ns: int, period_ns: float, count: int) -> Times:
+    """Return the times of a block's samples, (n,) nanoseconds."""
+    whole = int(period_ns)
+    if whole == period_ns:  # the usual case: nothing to compute but what is asked for
+        return range(t0_ns, t0_ns + count * whole, whole)
+    return t0_ns + _offsets(count, period_ns)
+
+
 class Stream:
     """The state of one stream: order, last good values, alignment, ring.
 
@@ -160,7 +168,7 @@ class Stream:
             doubtful: (n,) whether a value is outside its valid range; None: none is.
             emit: Called for each window.
         """
-        times = t0_ns + _offsets(len(rows), period_ns)
+        times = _block_times(t0_ns, period_ns, len(rows))
         newest = self._newest_ns
         follows = newest is None or (t0_ns > newest and not self._is_gap(t0_ns - newest))
         simple = self._aligner is None and self._settings.lateness_ns == 0 and invalid is None
@@ -169,7 +177,7 @@ class Stream:
             self._late_in_a_row = 0
             self._push_good(times, rows, doubtful, emit)
             return
-        self.push_rows(times.tolist(), rows, invalid, doubtful, emit)
+        self.push_rows([int(time_ns) for time_ns in times], rows, invalid, doubtful, emit)
 
     def _in_order(self, times: list[int]) -> bool:
         """Whether all times rise without a gap after what came before; then take note of them."""
