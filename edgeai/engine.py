@@ -109,6 +109,7 @@ class Engine:
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
         self.predicted = 0
+        self._always_due = not pipelines or any(one.is_always_due for one in pipelines)
         self._due = AT_ONCE
         """As of when the streams were last looked at: then, and after so many messages."""
         self._due_since = 0.0
@@ -130,13 +131,15 @@ class Engine:
 
         All streams are looked at now and then; in between the answer only comes nearer.
         """
+        if self._always_due:
+            return AT_ONCE
         taken = self.received - self._due_from
         if self._due.messages <= taken + 1 and self.received >= self._next_survey:
             streams = sum([len(pipeline.streams) for pipeline in self.pipelines])
             self._next_survey = self.received + 1 + streams // STREAMS_PER_SURVEYED_MESSAGE
             self._due_from, self._due_since = self.received, self.last_turn_monotonic
             found = [pipeline.due() for pipeline in self.pipelines]
-            self._due = Due(*map(min, zip(*found, strict=True))) if found else AT_ONCE
+            self._due = Due(*map(min, zip(*found, strict=True)))
             return self._due
         passed = self.last_turn_monotonic - self._due_since
         messages, usual_messages, seconds = self._due

@@ -183,12 +183,13 @@ class Pipeline:
         self.settings = _stream_settings(chosen, package)
         length, channels = self.settings.length, self.settings.channels
         self.window_values = length * channels
-        self._may_release_several = (
+        self.is_always_due = (
             self.row_decoder is None
             or chosen.source.time is None
             or self.settings.align is not None
             or self.settings.lateness_ns > 0
         )
+        """Whether any message may bring a window: `due` would always say so."""
         limit = config.limits.batch_windows
         capacity = batch_capacity(limit, length, channels, session.batch_bytes)
         self.batch = Batch(capacity, length, channels)
@@ -208,9 +209,9 @@ class Pipeline:
 
         One message brings each stream one sample at most. Samples that take their time from their
         arrival must not wait, nor those of which one releases others (reordering, alignment), nor
-        blocks.
+        blocks: there a window is always due.
         """
-        if self._may_release_several:
+        if self.is_always_due:
             return AT_ONCE
         # A stream that is new, or begins anew, needs a whole window.
         samples = min([self.settings.length, *[ring.due_in for ring in self._rings]])

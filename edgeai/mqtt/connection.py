@@ -470,6 +470,11 @@ class Connection:
         return reading and client.has_unread()
 
     @property
+    def leaves_bytes(self) -> bool:
+        """Whether the socket may hold some without waking us."""
+        return self._left_bytes > 0
+
+    @property
     def has_unread(self) -> bool:
         """Whether `read` would find a packet without waiting for the socket."""
         return self._client is not None and self._client.has_unread()

@@ -102,27 +102,29 @@ class Link:
             due: When the next window can be due: what comes before may be left where it is for a
                 while (`edgeai.mqtt.patience`).
         """
-        self._patience.look_at(self._taken, version5=self._version5)
-        self._taken = []
+        inlet, outlet, patience = self._inlet, self._outlet, self._patience
         now = time.monotonic()
-        deadline = now + timeout_seconds
-        left_bytes, read_by = self._patience.leave(due, now) if timeout_seconds else (0, 0.0)
-        left = self._inlet.leave_in_socket(left_bytes)
-        wait_until = min(deadline, read_by) if left else deadline
-        early = 0.0 if left or self._inlet.has_unread else self._patience.pause(now)
-        if early > 0:
+        deadline = wait_until = now + timeout_seconds
+        left, read_by = False, now
+        if due is not AT_ONCE or inlet.leaves_bytes:
+            patience.look_at(self._taken, version5=self._version5)
+            left_bytes, read_by = patience.leave(due, now) if timeout_seconds else (0, now)
+            left = inlet.leave_in_socket(left_bytes)
+            wait_until = min(deadline, read_by) if left else deadline
+        early = patience.pause(now)
+        if early > 0 and not inlet.has_unread:
             time.sleep(early)
             now = time.monotonic()
         while True:
-            reading = self._outlet.waiting_to_send <= self._limit
-            now = self._serve(now, wait_until, reading=reading)
-            if self._inlet.has_messages or now >= deadline or self._stopping():
+            now = self._serve(now, wait_until, reading=outlet.waiting_to_send <= self._limit)
+            messages = inlet.take()
+            if messages or now >= deadline or self._stopping():
                 break
             if left and now >= read_by:
-                left = self._inlet.leave_in_socket(0)
+                left = inlet.leave_in_socket(0)
                 wait_until = deadline
-        messages = self._taken = self._inlet.take()
-        self._patience.begin(len(messages), now)
+        self._taken = messages
+        patience.begin(len(messages), now)
         return messages
 
     def publish(self, publications: list[Publication]) -> None:

@@ -7,14 +7,15 @@ index. Everything else, and everything that is not exactly as expected, is hande
 byte, so that its behaviour towards odd or hostile input stays the only one there is. Publications
 and acknowledgements are written in one piece a turn, through paho's own queue.
 
-Reaches into private parts of paho: `_sock`, `_ssl`, `_sock_recv`, `_sock_send`, `_out_packet`,
-`_packet_queue`, `_mid_generate`, `_loop_rc_handle`, `_last_bytes_received`, `_last_msg_out`.
+Reaches into private parts of paho: `_sock`, `_ssl`, `_sock_recv`, `_out_packet`, `_packet_queue`,
+`_mid_generate`, `_loop_rc_handle`, `_last_bytes_received`, `_last_msg_out`.
 TESTED_VERSIONS are those it was tested with; with any other, `edgeai.mqtt.connection` takes the
 plain path.
 
 Packet layout: OASIS MQTT 3.1.1 section 3.3 and 3.4; MQTT 5.0 sections 3.3, 3.4, 1.5.5.
 """
 
+import ssl
 import time
 from collections.abc import Iterable
 
@@ -30,6 +31,7 @@ TESTED_VERSIONS = ("2.2.0",)
 
 RECEIVE_BYTES = 256 * 1024
 """As much as a socket usually holds; `edgeai.heap` keeps it from being mapped for each read."""
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 MAX_HEADS = 20_000
 """Of received packets: one for each topic and length of its messages. Further ones cost two
 look-ups more."""
@@ -90,10 +92,10 @@ class WireClient(PlainClient):
         """Read packets while there are any and the inbox has room."""
         if self._at < len(self._unread):
             self._parse()
-        while self._sock is not None and not self.inbox.full:
+        while (sock := self._sock) is not None and not self.inbox.full:
             try:
-                data = super()._sock_recv(RECEIVE_BYTES)
-            except BlockingIOError:
+                data = sock.recv(RECEIVE_BYTES)
+            except NOT_NOW:
                 return
             except OSError:
                 self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
@@ -102,7 +104,11 @@ class WireClient(PlainClient):
                 self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
                 return
             self._last_bytes_received = time.monotonic()  # of this thread's alone
-            self._feed(data)
+            if self._discard or self._at < len(self._unread):
+                self._feed(data)
+            else:
+                self._unread, self._at = data, 0
+                self._parse()
             # A short read has emptied the socket; of TLS it is one record, and more may follow.
             if len(data) < RECEIVE_BYTES and not self._ssl:
                 return
@@ -140,7 +146,7 @@ class WireClient(PlainClient):
             taken = self._parse_publishes(
                 data, self._at, limits.turn_messages - len(inbox.messages), limits.payload_bytes
             )
-            if not taken and not self._parse_other(data):
+            if self._at == len(data) or (not taken and not self._parse_other(data)):
                 return
 
     def _parse_publishes(self, data: bytes, at: int, room: int, max_payload: int) -> bool:
@@ -368,7 +374,7 @@ class WireClient(PlainClient):
             return
         if not self._out_packet and self._sock is not None:
             try:
-                sent = self._sock_send(packets)
+                sent = self._sock.send(packets)
             except OSError:  # what paho makes of it, it makes when it is given the rest
                 sent = 0
             self._last_msg_out = time.monotonic()

@@ -1,0 +1,1 @@
+"""Measurements of edgeai beside what a user would otherwise write: `python -m benchmarks`."""
