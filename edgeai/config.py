@@ -143,7 +143,7 @@ class Limits(Strict):
     batch_windows: int = Field(1024, ge=1, le=65536, description="Windows in one session call.")
     outgoing_messages: int = Field(10_000, ge=1, description="Publications waiting for the broker.")
     turn_interval_seconds: float = Field(
-        0.005, ge=0, le=1, description="Under load a turn waits up to so long for more messages."
+        0.01, ge=0, le=1, description="Under load a turn waits up to so long for more messages."
     )
     defer_seconds: float = Field(
         0.05,

@@ -18,7 +18,7 @@ Why not a timer that collects a batch: it would delay the message that nothing e
 from edgeai.config import Limits
 from edgeai.records import Due, Message
 
-BUSY_MESSAGES = 64
+BUSY_MESSAGES = 128
 """So many in the time of `turn_interval_seconds` are load: waiting for more pays."""
 SURVEY_INTERVALS = 3
 """Their rate is looked at over so many intervals: a sender's pause does not end the load."""
