@@ -9,13 +9,10 @@ Live and replayed input go through this same code; only the source and the sink 
 """
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, repeat
-from operator import itemgetter
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,23 +23,22 @@ from edgeai.judging import Judging
 from edgeai.metrics import AssetState, Metrics
 from edgeai.pipeline import Pipeline, StreamState
 from edgeai.records import AT_ONCE, Due, Message, Publication
+from edgeai.windowing import window
 
 log = logging.getLogger("edgeai.engine")
 
 MAX_ROUTES = 200_000
-FEW_ROWS = 4
 STREAMS_PER_SURVEYED_MESSAGE = 8
 """So seldom are all streams looked at that looking costs a message this many streams."""
 SECOND_NS = 1_000_000_000
 
-_redelivered = itemgetter(3)
 
 Route = tuple[Pipeline, StreamState | None, str | None, bool]
 """Who takes a topic: the pipeline, its stream, the tag's name if the topic holds it, and whether
 the layout is `row`. No stream: refused, and the third says why."""
 
-Times = tuple[StreamState, list[int]]
-"""A stream and the times of some samples of it, nanoseconds."""
+Call = tuple[Pipeline, str, float, list[int]]
+"""A session call: its pipeline, who computed, how many seconds it took, and the windows' times."""
 
 
 class Source(Protocol):
@@ -103,9 +99,12 @@ class Engine:
         self._metrics = metrics
         self._watch = watch
         self._reset_prefix = reset_prefix
-        self._judging = {pipeline: Judging(pipeline, clock_ns) for pipeline in pipelines}
+        self._judging = {pipeline: Judging(pipeline) for pipeline in pipelines}
+        self._clock_ns = clock_ns
         self._routes: dict[str, list[Route]] = {}
         self._outgoing: list[Publication] = []
+        self._calls: list[Call] = []
+        """The session calls of this turn."""
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
         self.predicted = 0
@@ -156,6 +155,7 @@ class Engine:
             self._outgoing += self._watch.tend()
         self._publish_and_commit()
         self._count(messages, time.perf_counter() - started)
+        self._count_calls()
         return len(messages)
 
     def finish(self) -> None:
@@ -166,6 +166,7 @@ class Engine:
             self._infer_and_judge(pipeline)
         self._publish_and_commit()
         self._count([], 0.0)
+        self._count_calls()
 
     # -------------------------------------------------------------------------------------- decode
 
@@ -238,187 +239,10 @@ class Engine:
     def _serve(self, pipeline: Pipeline) -> None:
         """Take the decoded samples of a pipeline to publications."""
         if pipeline.touched:
-            self._window(pipeline)
+            touched = list(pipeline.touched)
+            pipeline.touched.clear()
+            window(pipeline, touched)
             self._infer_and_judge(pipeline)
-
-    def _window(self, pipeline: Pipeline) -> None:
-        """Samples to windows: one conversion for all streams of a pipeline, then each its part."""
-        touched = list(pipeline.touched)
-        pipeline.touched.clear()
-        if pipeline.row_decoder is not None:
-            self._window_rows(pipeline, touched)
-        elif pipeline.tag_decoder is not None:
-            self._window_tags(pipeline, touched)
-        else:
-            self._window_frames(pipeline, touched)
-
-    def _window_frames(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
-        for state in touched:
-            emit = state.emit
-            frames, state.frames = state.frames, []
-            pipeline.metrics.messages.inc(len(frames))
-            for received_ns, frame in frames:
-                missed = state.missed_before(frame.sequence)
-                if missed:
-                    pipeline.metrics.missed.inc(missed)
-                period_ns = SECOND_NS / frame.rate_hz
-                t0_ns = frame.t0_ns
-                if t0_ns is None:  # its last sample was taken when it was sent
-                    t0_ns = received_ns - round((len(frame.values) - 1) * period_ns)
-                done = pipeline.conditioner.rows(frame.values)
-                if done.invalid is not None:
-                    pipeline.metrics.invalid["missing"] += int(np.isnan(frame.values).sum())
-                if done.dropped is not None:  # samples of a block cannot be left out one by one
-                    pipeline.metrics.drops["invalid_value"] += len(frame.values)
-                    continue
-                state.stream.push_block(
-                    t0_ns, period_ns, done.values, done.invalid, done.doubtful, emit
-                )
-
-    def _window_rows(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
-        """Decode and window: many messages at once where nothing is special, else one by one."""
-        total = sum([len(state.messages) for state in touched])
-        pipeline.metrics.messages.inc(total)
-        if total > FEW_ROWS:
-            touched = self._push_together(pipeline, touched)
-        slow: list[Times] = []
-        rows: list[Sequence[float]] = []
-        for state in touched:
-            times, mine = self._decode_singly(pipeline, state)
-            if times and not (total <= FEW_ROWS and self._push_few(pipeline, state, times, mine)):
-                slow.append((state, times))
-                rows += mine
-        if rows:
-            values = chain.from_iterable(rows)
-            shape = len(rows), pipeline.settings.channels
-            with np.errstate(over="ignore"):  # 1e300 becomes infinite
-                raw = np.fromiter(values, pipeline.conditioner.takes, math.prod(shape))
-            self._push_block(pipeline, slow, raw.reshape(shape))
-
-    def _push_together(self, pipeline: Pipeline, touched: list[StreamState]) -> list[StreamState]:
-        """Take the streams whose messages are all as usual; return the others."""
-        usual = [state for state in touched if not state.unusual]
-        others = [state for state in touched if state.unusual]
-        if usual and not self._push_usual(pipeline, usual):
-            others = touched  # at least one is not, and will be known by then
-        left = []
-        for state in others:
-            state.unusual = not self._push_usual(pipeline, [state])
-            if state.unusual:
-                left.append(state)
-        return left
-
-    def _push_usual(self, pipeline: Pipeline, states: list[StreamState]) -> bool:
-        """Decode the messages of streams at once and push them, if all are as usual."""
-        assert pipeline.row_decoder is not None
-        messages = [message for state in states for message in state.messages]
-        if any(map(_redelivered, messages)):
-            return False
-        found = pipeline.row_decoder.decode_many(messages)
-        if found is None:
-            return False
-        times, rows = found
-        parts = []
-        start = 0
-        for state in states:
-            begin, start = start, start + len(state.messages)
-            parts.append((state, times[begin:start]))
-            state.messages.clear()
-        raw = np.frombuffer(b"".join(rows), pipeline.conditioner.takes)
-        self._push_block(pipeline, parts, raw.reshape(len(rows), -1))
-        return True
-
-    def _decode_singly(
-        self, pipeline: Pipeline, state: StreamState
-    ) -> tuple[list[int], list[Sequence[float]]]:
-        """Decode the messages of a stream; count and leave out what is none, or was there before.
-
-        Returns:
-            (n,) times in nanoseconds and n times (C,) raw values.
-        """
-        assert pipeline.row_decoder is not None
-        decode = pipeline.row_decoder.decode
-        times: list[int] = []
-        rows: list[Sequence[float]] = []
-        for _, payload, received_ns, redelivered in state.messages:
-            try:
-                time_ns, values = decode(payload)
-            except DecodeError as error:
-                pipeline.metrics.drops[error.code] += 1
-                continue
-            if time_ns is None:
-                time_ns = received_ns
-            if redelivered and (
-                state.stream.has_passed(time_ns) or (times and time_ns <= times[-1])
-            ):
-                pipeline.metrics.drops["duplicate"] += 1
-                continue
-            times.append(time_ns)
-            rows.append(values)
-        state.messages.clear()
-        return times, rows
-
-    def _push_block(self, pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -> None:
-        """Condition the samples of several streams, then give each its own.
-
-        Args:
-            pipeline: Theirs.
-            parts: Each stream with the times of its samples.
-            raw: (n, C) raw values, one stream's after the other's.
-        """
-        done = pipeline.conditioner.rows(raw)
-        plain = done.invalid is None and done.doubtful is None and done.dropped is None
-        flat = done.values.reshape(-1).data
-        if done.invalid is not None:
-            pipeline.count_missing(int(np.isnan(raw).sum()))
-        start = 0
-        for state, times in parts:
-            begin, start = start, start + len(times)
-            if plain and state.stream.push_few(times, flat, begin, start, state.emit):
-                continue
-            part = slice(begin, start)
-            rows = done.values[part]
-            invalid = None if done.invalid is None else done.invalid[part]
-            doubtful = None if done.doubtful is None else done.doubtful[part]
-            kept = times
-            if done.dropped is not None and done.dropped[part].any():
-                keep = ~done.dropped[part]
-                pipeline.metrics.drops["invalid_value"] += int((~keep).sum())
-                kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
-                rows = rows[keep]
-                invalid = None if invalid is None else invalid[keep]
-                if not kept:
-                    continue
-            state.stream.push_rows(kept, rows, invalid, doubtful, state.emit)
-
-    def _push_few(
-        self,
-        pipeline: Pipeline,
-        state: StreamState,
-        times: list[int],
-        rows: list[Sequence[float]],
-    ) -> bool:
-        """Take a handful of samples one by one, if there is nothing special about any of them.
-
-        The same arithmetic as for a block, without the dozen array operations that a block of one
-        row costs as much as a block of a thousand: an idle line sends one message a turn.
-        """
-        conditioned = [pipeline.conditioner.one(values) for values in rows]
-        return None not in conditioned and state.stream.push_singly(times, conditioned, state.emit)
-
-    def _window_tags(self, pipeline: Pipeline, touched: list[StreamState]) -> None:
-        tags = [tag for state in touched for tag in state.tags]
-        pipeline.metrics.messages.inc(len(tags))
-        raw = np.array([value for _, _, value in tags])
-        done = pipeline.conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
-        if done.dropped is not None:
-            done.values[done.dropped] = np.nan
-        values = iter(done.values[:, 0].tolist())
-        flags = repeat(False) if done.doubtful is None else iter(done.doubtful.tolist())
-        for state in touched:
-            for time_ns, channel, _ in state.tags:
-                state.stream.push_tag(time_ns, channel, next(values), next(flags), state.emit)
-            state.tags = []
 
     def _take_window(  # noqa: PLR0917  called as `Emit`
         self,
@@ -444,11 +268,8 @@ class Engine:
         started = time.perf_counter()
         outputs = pipeline.session.run(batch.windows, count)
         seconds = time.perf_counter() - started
-        pipeline.metrics.inference[pipeline.session.provider].observe(seconds)
-        pipeline.metrics.batch.observe(count)
-        self.predicted += count
-        self._last_prediction = time.time()
         self._outgoing += self._judging[pipeline].judge(outputs)
+        self._calls.append((pipeline, pipeline.session.provider, seconds, batch.times.copy()))
         batch.clear()
 
     def _reset_alarm(self, target: str) -> None:
@@ -484,6 +305,22 @@ class Engine:
             self._metrics.received.inc(count)
             self._metrics.turn_messages.observe(count)
             self._metrics.turn_seconds.observe(seconds)
+
+    def _count_calls(self) -> None:
+        """Note the session calls and their predictions, when these are on their way."""
+        if not self._calls:
+            return
+        now_ns = self._clock_ns() if self._clock_ns is not None else None
+        self._last_prediction = time.time()
+        for pipeline, provider, seconds, times in self._calls:
+            metrics = pipeline.metrics
+            self.predicted += len(times)
+            metrics.inference[provider].observe(seconds)
+            metrics.batch.observe(len(times))
+            if now_ns is not None:
+                for time_ns in times:
+                    metrics.end_to_end.observe(max(0, now_ns - time_ns) / SECOND_NS)
+        self._calls.clear()
 
     # -------------------------------------------------------------------------- seen from outside
 

@@ -1,6 +1,6 @@
 """Outputs to publications: alarm state, quality, explanation, diagnosis. One for each pipeline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -15,8 +15,6 @@ from edgeai.pipeline import Pipeline, StreamState
 from edgeai.prediction import Prediction, Transition, largest_contributions
 from edgeai.records import AlarmState, Diagnosis, Publication, Quality
 
-SECOND_NS = 1_000_000_000
-
 _encode = msgspec.json.Encoder().encode
 _new_publication = tuple.__new__
 """A third of the time of `Publication(...)`, which goes through a function written in Python."""
@@ -25,17 +23,11 @@ _new_publication = tuple.__new__
 class Judging:
     """What is made of a pipeline's outputs. Its rules are looked up once, not each time."""
 
-    def __init__(self, pipeline: Pipeline, clock_ns: Callable[[], int] | None) -> None:
-        """Look up the rules.
-
-        Args:
-            pipeline: Whose outputs, streams and counts.
-            clock_ns: Now, to measure end-to-end time; None in a replay, where it means nothing.
-        """
+    def __init__(self, pipeline: Pipeline) -> None:
+        """Look up the rules for a pipeline's outputs and streams."""
         manifest, publish = pipeline.manifest, pipeline.config.publish
         position = {name: index for index, name in enumerate(pipeline.outputs)}
         self._pipeline = pipeline
-        self._clock_ns = clock_ns
         self._model, self._version = manifest.name, manifest.version
         self._score = position[manifest.score]
         self._contribution = position.get(manifest.contribution or "")
@@ -66,7 +58,6 @@ class Judging:
         extras: list[dict[str, Any]] = [{}] * len(scores)
         if self._published:
             extras = self._extras(outputs)
-        now_ns = self._clock_ns() if self._clock_ns is not None else None
         for state, time_ns, substituted, doubtful, broken, score, top, diagnosis, extra in zip(
             batch.states, batch.times, batch.substituted, batch.doubtful, batch.broken,
             scores, tops, diagnoses, extras, strict=True,
@@ -95,8 +86,6 @@ class Judging:
             publications.append(_new_publication(Publication, published))
             if changed:
                 publications.append(self.transition(state, previous, top))
-            if now_ns is not None:
-                pipeline.metrics.end_to_end.observe(max(0, now_ns - time_ns) / SECOND_NS)
         return publications
 
     def _extras(self, outputs: list[npt.NDArray[np.float32]]) -> list[dict[str, Any]]:

@@ -1,0 +1,211 @@
+"""The messages of a turn to windows, by layout: decode, condition, and give each stream its own.
+
+Many messages cost little more than a few when they are taken together: one call of a library for
+all, not one for each. So the rows of all streams of a pipeline are decoded and conditioned in one
+block, as long as nothing is the matter with them.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import chain, repeat
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai.errors import DecodeError
+from edgeai.pipeline import Pipeline, StreamState
+
+FEW_ROWS = 4
+SECOND_NS = 1_000_000_000
+
+Times = tuple[StreamState, list[int]]
+"""A stream and the times of some samples of it, nanoseconds."""
+
+_redelivered = itemgetter(3)
+
+
+def window(pipeline: Pipeline, touched: list[StreamState]) -> None:
+    """Take what waits at these streams of a pipeline to its windows."""
+    if pipeline.row_decoder is not None:
+        _window_rows(pipeline, touched)
+    elif pipeline.tag_decoder is not None:
+        _window_tags(pipeline, touched)
+    else:
+        _window_frames(pipeline, touched)
+
+
+def _window_rows(pipeline: Pipeline, touched: list[StreamState]) -> None:
+    """Decode and window: many messages at once where nothing is special, else one by one."""
+    total = sum([len(state.messages) for state in touched])
+    pipeline.metrics.messages.inc(total)
+    if total > FEW_ROWS:
+        touched = _push_together(pipeline, touched)
+    slow: list[Times] = []
+    rows: list[Sequence[float]] = []
+    for state in touched:
+        times, mine = _decode_singly(pipeline, state)
+        if times and not (total <= FEW_ROWS and _push_few(pipeline, state, times, mine)):
+            slow.append((state, times))
+            rows += mine
+    if rows:
+        values = chain.from_iterable(rows)
+        shape = len(rows), pipeline.settings.channels
+        with np.errstate(over="ignore"):  # 1e300 becomes infinite
+            raw = np.fromiter(values, pipeline.conditioner.takes, math.prod(shape))
+        _push_block(pipeline, slow, raw.reshape(shape))
+
+
+def _push_together(pipeline: Pipeline, touched: list[StreamState]) -> list[StreamState]:
+    """Take the streams whose messages are all as usual; return the others."""
+    usual = [state for state in touched if not state.unusual]
+    others = [state for state in touched if state.unusual]
+    if usual and not _push_usual(pipeline, usual):
+        others = touched  # at least one is not, and will be known by then
+    left = []
+    for state in others:
+        state.unusual = not _push_usual(pipeline, [state])
+        if state.unusual:
+            left.append(state)
+    return left
+
+
+def _push_usual(pipeline: Pipeline, states: list[StreamState]) -> bool:
+    """Decode the messages of streams at once and push them, if all are as usual."""
+    assert pipeline.row_decoder is not None
+    messages = [message for state in states for message in state.messages]
+    if any(map(_redelivered, messages)):
+        return False
+    found = pipeline.row_decoder.decode_many(messages)
+    if found is None:
+        return False
+    times, rows = found
+    parts = []
+    start = 0
+    for state in states:
+        begin, start = start, start + len(state.messages)
+        parts.append((state, times[begin:start]))
+        state.messages.clear()
+    raw = np.frombuffer(b"".join(rows), pipeline.conditioner.takes)
+    _push_block(pipeline, parts, raw.reshape(len(rows), -1))
+    return True
+
+
+def _decode_singly(
+    pipeline: Pipeline, state: StreamState
+) -> tuple[list[int], list[Sequence[float]]]:
+    """Decode the messages of a stream; count and leave out what is none, or was there before.
+
+    Returns:
+        (n,) times in nanoseconds and n times (C,) raw values.
+    """
+    assert pipeline.row_decoder is not None
+    decode = pipeline.row_decoder.decode
+    times: list[int] = []
+    rows: list[Sequence[float]] = []
+    for _, payload, received_ns, redelivered in state.messages:
+        try:
+            time_ns, values = decode(payload)
+        except DecodeError as error:
+            pipeline.metrics.drops[error.code] += 1
+            continue
+        if time_ns is None:
+            time_ns = received_ns
+        if redelivered and (state.stream.has_passed(time_ns) or (times and time_ns <= times[-1])):
+            pipeline.metrics.drops["duplicate"] += 1
+            continue
+        times.append(time_ns)
+        rows.append(values)
+    state.messages.clear()
+    return times, rows
+
+
+def _push_block(pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -> None:
+    """Condition the samples of several streams, then give each its own.
+
+    Args:
+        pipeline: Theirs.
+        parts: Each stream with the times of its samples.
+        raw: (n, C) raw values, one stream's after the other's.
+    """
+    done = pipeline.conditioner.rows(raw)
+    plain = done.invalid is None and done.doubtful is None and done.dropped is None
+    flat = done.values.reshape(-1).data
+    if done.invalid is not None:
+        pipeline.count_missing(int(np.isnan(raw).sum()))
+    start = 0
+    for state, times in parts:
+        begin, start = start, start + len(times)
+        if plain and state.stream.push_few(times, flat, begin, start, state.emit):
+            continue
+        part = slice(begin, start)
+        rows = done.values[part]
+        invalid = None if done.invalid is None else done.invalid[part]
+        doubtful = None if done.doubtful is None else done.doubtful[part]
+        kept = times
+        if done.dropped is not None and done.dropped[part].any():
+            keep = ~done.dropped[part]
+            pipeline.metrics.drops["invalid_value"] += int((~keep).sum())
+            kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
+            rows = rows[keep]
+            invalid = None if invalid is None else invalid[keep]
+            if not kept:
+                continue
+        state.stream.push_rows(kept, rows, invalid, doubtful, state.emit)
+
+
+def _push_few(
+    pipeline: Pipeline,
+    state: StreamState,
+    times: list[int],
+    rows: list[Sequence[float]],
+) -> bool:
+    """Take a handful of samples one by one, if there is nothing special about any of them.
+
+    The same arithmetic as for a block, without the dozen array operations that a block of one
+    row costs as much as a block of a thousand: an idle line sends one message a turn.
+    """
+    conditioned = [pipeline.conditioner.one(values) for values in rows]
+    return None not in conditioned and state.stream.push_singly(times, conditioned, state.emit)
+
+
+def _window_tags(pipeline: Pipeline, touched: list[StreamState]) -> None:
+    """Condition the values of all streams at once; they were decoded as they came."""
+    tags = [tag for state in touched for tag in state.tags]
+    pipeline.metrics.messages.inc(len(tags))
+    raw = np.array([value for _, _, value in tags])
+    done = pipeline.conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
+    if done.dropped is not None:
+        done.values[done.dropped] = np.nan
+    values = iter(done.values[:, 0].tolist())
+    flags = repeat(False) if done.doubtful is None else iter(done.doubtful.tolist())
+    for state in touched:
+        for time_ns, channel, _ in state.tags:
+            state.stream.push_tag(time_ns, channel, next(values), next(flags), state.emit)
+        state.tags = []
+
+
+def _window_frames(pipeline: Pipeline, touched: list[StreamState]) -> None:
+    """Take each frame as a block."""
+    for state in touched:
+        emit = state.emit
+        frames, state.frames = state.frames, []
+        pipeline.metrics.messages.inc(len(frames))
+        for received_ns, frame in frames:
+            missed = state.missed_before(frame.sequence)
+            if missed:
+                pipeline.metrics.missed.inc(missed)
+            period_ns = SECOND_NS / frame.rate_hz
+            t0_ns = frame.t0_ns
+            if t0_ns is None:  # its last sample was taken when it was sent
+                t0_ns = received_ns - round((len(frame.values) - 1) * period_ns)
+            done = pipeline.conditioner.rows(frame.values)
+            if done.invalid is not None:
+                pipeline.metrics.invalid["missing"] += int(np.isnan(frame.values).sum())
+            if done.dropped is not None:  # samples of a block cannot be left out one by one
+                pipeline.metrics.drops["invalid_value"] += len(frame.values)
+                continue
+            state.stream.push_block(
+                t0_ns, period_ns, done.values, done.invalid, done.doubtful, emit
+            )
