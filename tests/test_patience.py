@@ -86,6 +86,13 @@ def test_without_an_interval_no_turn_waits() -> None:
     assert patience.pause(101.0) <= 0
 
 
+def test_a_broker_that_waits_for_acknowledgements_is_not_kept_waiting() -> None:
+    patience = Patience(Limits(), acknowledging=True)
+    for number in range(100):
+        patience.begin(1000, 100.0 + number * Limits().turn_interval_seconds)
+        assert patience.pause(100.0 + number * Limits().turn_interval_seconds) <= 0
+
+
 @pytest.mark.parametrize(
     ("size", "version5", "packet"),
     [

@@ -1,7 +1,8 @@
 """When to read: at once on a quiet line, in larger portions where nothing is gained by haste.
 
 A turn has a price of its own, some 30 to 100 us with cold caches, however few messages it takes.
-Two kinds of turns are saved, and neither delays a prediction on a quiet line:
+Two kinds of turns are saved, where all input is at QoS 0, and neither delays a prediction on a
+quiet line:
 
 - A message with which no window can be due is left in the socket: the kernel wakes us when so many
   bytes are there that they may hold the message that matters (SO_RCVLOWAT, socket(7)), or at the
@@ -44,10 +45,11 @@ class Patience:
 
         Args:
             limits: Bounds of what may wait.
-            acknowledging: Whether messages come at QoS 1: then the broker sends the next only
-                after acknowledgements, and must not be kept waiting for them.
+            acknowledging: Whether messages come at QoS 1: then the broker sends only so many (20
+                of mosquitto's own accord) before acknowledgements, and must not be kept waiting
+                for them.
         """
-        self._interval = limits.turn_interval_seconds
+        self._interval = 0.0 if acknowledging else limits.turn_interval_seconds
         self._seconds = 0.0 if acknowledging else limits.defer_seconds
         self._read_by = 0.0
         """When what was left in the socket is to be read, on the monotonic clock."""
