@@ -231,7 +231,7 @@ class PipelineMetrics:
         def total() -> Tally[str]:
             found: Tally[str] = Tally()
             for tally in tallies:
-                found.update(tally)
+                found.update(dict(tally))  # a copy: the engine's thread goes on counting
             return found
 
         self._watch_invalid(read=total)

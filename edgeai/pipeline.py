@@ -228,6 +228,10 @@ class Pipeline:
         self._explained = explained
         self.metrics.invalid["missing"] += max(0, missing)
 
+    def leave_out(self, values: int) -> None:
+        """Take note of values that the row decoder has counted, of a sample that is in no row."""
+        self._explained += values
+
     def drop(self, reason: str) -> None:
         """Count a message of this pipeline from which no sample was taken."""
         self.metrics.messages.inc()

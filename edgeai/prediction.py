@@ -91,7 +91,7 @@ def largest_contributions(
         return [_largest(row, signals, top) for row in contributions.tolist()]
     order = (-contributions).argsort(axis=1, kind="stable")[:, :top].tolist()
     return [
-        [(signals[channel], float(row[channel])) for channel in channels]
+        [(signals[channel], float(row[channel])) for channel in channels if row[channel] > LEAST]
         for row, channels in zip(contributions, order, strict=True)
     ]
 

@@ -18,6 +18,7 @@ from edgeai.errors import DecodeError
 from edgeai.pipeline import Pipeline, StreamState
 
 FEW_ROWS = 4
+GROUP_STREAMS = 16
 SECOND_NS = 1_000_000_000
 
 Times = tuple[StreamState, list[int]]
@@ -59,16 +60,17 @@ def _window_rows(pipeline: Pipeline, touched: list[StreamState]) -> None:
 
 def _push_together(pipeline: Pipeline, touched: list[StreamState]) -> list[StreamState]:
     """Take the streams whose messages are all as usual; return the others."""
-    usual = [state for state in touched if not state.unusual]
+    states = [state for state in touched if not state.unusual]
     others = [state for state in touched if state.unusual]
-    if usual and not _push_usual(pipeline, usual):
-        others = touched  # at least one is not, and will be known by then
-    left = []
+    # What is unusual is looked for in ever smaller groups, so that it costs few of the others.
+    for size in (len(states), GROUP_STREAMS, 1):
+        groups = [states[begin : begin + size] for begin in range(0, len(states), size or 1)]
+        states = [state for one in groups if not _push_usual(pipeline, one) for state in one]
     for state in others:
         state.unusual = not _push_usual(pipeline, [state])
-        if state.unusual:
-            left.append(state)
-    return left
+    for state in states:
+        state.unusual = True
+    return [state for state in (*states, *others) if state.unusual]
 
 
 def _push_usual(pipeline: Pipeline, states: list[StreamState]) -> bool:
@@ -101,10 +103,11 @@ def _decode_singly(
         (n,) times in nanoseconds and n times (C,) raw values.
     """
     assert pipeline.row_decoder is not None
-    decode = pipeline.row_decoder.decode
+    decode, invalid = pipeline.row_decoder.decode, pipeline.row_decoder.invalid
     times: list[int] = []
     rows: list[Sequence[float]] = []
     for _, payload, received_ns, redelivered in state.messages:
+        counted = invalid.total() if redelivered else 0
         try:
             time_ns, values = decode(payload)
         except DecodeError as error:
@@ -114,6 +117,7 @@ def _decode_singly(
             time_ns = received_ns
         if redelivered and (state.stream.has_passed(time_ns) or (times and time_ns <= times[-1])):
             pipeline.metrics.drops["duplicate"] += 1
+            pipeline.leave_out(invalid.total() - counted)
             continue
         times.append(time_ns)
         rows.append(values)

@@ -539,6 +539,32 @@ def test_a_strange_message_among_many_costs_itself_only(plans: Plans, kind: str)
     assert sum(taken) >= 2 * 20 + 10
 
 
+def test_a_few_strange_messages_cost_few_of_the_others(plans: Plans) -> None:
+    node = Node(plans({"p": {}}))
+    decoder = node.engine.pipelines[0].row_decoder
+    assert decoder is not None
+    one_by_one: list[bytes] = []
+    single = decoder.decode
+    decoder.decode = lambda payload: one_by_one.append(payload) or single(payload)
+    assets = [f"m{number}" for number in range(200)]
+    strange = {"m7", "m8", "m150"}
+    turn = [row(1, None if asset in strange else 1, asset=asset) for asset in assets]
+    node.turns(turn)
+    assert len(one_by_one) == 3
+    node.turns([row(2, 1, asset=asset) for asset in assets])  # all are well again
+    assert len(one_by_one) == 3
+    assert node.counts("invalid_values", "reason") == {"missing": 3}
+
+
+def test_what_is_missing_is_counted_beside_what_was_sent_again(plans: Plans) -> None:
+    again = (*row(1, "Bad", "Bad")[:3], True)
+    messages = [row(1), again, row(2, None), row(3, None)]
+    for turns in ([messages], [[message] for message in messages]):
+        node = Node(plans({"p": {}})).turns(*turns)
+        assert node.counts("invalid_values", "reason") == {"not_a_number": 2, "missing": 2}
+        assert node.counts("dropped", "reason") == {"duplicate": 1}
+
+
 def bad_payload(rng: random.Random) -> bytes:
     shapes = [b'{"t": 1}', b'{"a": 1, "b": 1}', b'{"t": "x", "a": 1}', b'{"t": -1, "a": 1}']
     return rng.choice([b"", b"[]", b"{", b"\xff", b"[" * 5000, *shapes])

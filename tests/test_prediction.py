@@ -40,11 +40,13 @@ def test_few_and_many_signals_give_the_same(count: int) -> None:
     assert largest_contributions(rows, names, 5) == [wanted(row, 5) for row in rows.tolist()]
 
 
+@pytest.mark.parametrize("top", [3, FEW + 1])
+@pytest.mark.parametrize("strange", [math.nan, -math.inf])
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_what_is_no_number_is_no_contribution(place: int) -> None:
+def test_what_is_no_number_is_no_contribution(place: int, strange: float, top: int) -> None:
     row = [3.0, 2.0]
-    row.insert(place, math.nan)
-    ((first, second),) = largest_contributions(np.array([row], np.float32), ["a", "b", "c"], 3)
+    row.insert(place, strange)
+    ((first, second),) = largest_contributions(np.array([row], np.float32), ["a", "b", "c"], top)
     assert (first[1], second[1]) == (3.0, 2.0)
     names = [name for index, name in enumerate("abc") if index != place]
     assert [first[0], second[0]] == names

@@ -21,7 +21,7 @@ from edgeai.config import Limits
 from edgeai.metrics import Metrics
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.plain import PlainClient
-from edgeai.mqtt.wire import WireClient, is_tested
+from edgeai.mqtt.wire import MAX_HEAD_BYTES, MAX_HEADS, WireClient, is_tested
 from edgeai.records import Publication
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ def test_cut_at_every_byte(version: MQTTProtocolVersion) -> None:
 
 def packets(version: MQTTProtocolVersion) -> st.SearchStrategy[bytes]:
     topics = st.sampled_from(
-        [b"a", b"factory/m/sensors", "ü/❄".encode(), b"", b"\xff\xfe", b"a\x00b", b"#", b"t" * 300,
-         b"$SYS/broker/publish/messages/dropped"]
+        [b"a", b"a", b"ab", b"abc", b"factory/m/sensors", "ü/❄".encode(), b"", b"\xff\xfe",
+         b"a\x00b", b"#", b"t" * 300, b"$SYS/broker/publish/messages/dropped"]
     )  # fmt: skip
     payloads = st.one_of(
         st.binary(max_size=20),
@@ -226,10 +226,60 @@ def packets(version: MQTTProtocolVersion) -> st.SearchStrategy[bytes]:
 @given(choice=st.data())
 def test_any_bytes_in_any_pieces(version: MQTTProtocolVersion, choice: st.DataObject) -> None:
     stream = b"".join(choice.draw(st.lists(packets(version), max_size=12)))
+    stream *= choice.draw(st.sampled_from([1, 1, 2, 3]))  # then the heads of packets are known
     cuts = choice.draw(st.lists(st.integers(0, len(stream)), max_size=6).map(sorted))
     pieces = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
     # Against plain paho on the uncut bytes: cut after a first byte of 0, paho 2.2 forgets it.
     assert through("wire", version, pieces) == through("plain", version, [stream])
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_part_of_a_head_is_not_another_head(version: MQTTProtocolVersion, qos: int) -> None:
+    """Topics that begin alike, of every few lengths, cut everywhere, once their heads are known."""
+    sorts = [
+        (topic, b"x" * size, flags)
+        for topic in (b"a", b"a/1", b"a/10")
+        for size in (0, 1, 3)
+        for flags in (0, 1)
+    ]
+    numbers = itertools.cycle(range(1, 65536))
+    for one, other in itertools.product(sorts, sorts):
+        broker = FakeBroker("wire", version)
+        order = [one, other, other, one] * 11
+        mids = [next(numbers) for _ in order]
+        sent = [
+            publish(version, topic, payload, qos, mid, flags)
+            for (topic, payload, flags), mid in zip(order, mids, strict=True)
+        ]
+        for cut in range(1, 12):
+            first, second, third, fourth = sent[4 * cut - 4 : 4 * cut]
+            for piece in (first, second[:cut], second[cut:], third + fourth):
+                broker.send(piece)
+        seen = broker.end()
+        assert seen.messages == [(topic.decode(), payload) for topic, payload, _ in order]
+        assert (seen.acks, seen.open) == (mids * qos, True)
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+def test_heads_are_remembered_only_while_they_are_few_and_short(
+    version: MQTTProtocolVersion,
+) -> None:
+    broker = FakeBroker("wire", version, Limits())
+    long_topic = b"t" * (MAX_HEAD_BYTES + 1)
+    for _ in range(3):
+        broker.send(publish(version, long_topic, b"1"))
+        broker.send(publish(version, b"a", b"1"))
+    assert {head[0] for head in broker.client._heads_seen.values()} == {"a"}
+    wanted = [(long_topic.decode(), b"1"), ("a", b"1")] * 3
+    for _ in range(2):
+        for size in range(MAX_HEADS // 10 + 10):
+            payloads = [(b"%d" % number, b"x" * size) for number in range(10)]
+            broker.send(b"".join(publish(version, *one) for one in payloads))
+            wanted += [(topic.decode(), payload) for topic, payload in payloads]
+            assert len(broker.client._heads_seen) < MAX_HEADS
+    assert not broker.client._heads_seen
+    assert broker.end().messages == wanted
 
 
 @pytest.mark.parametrize("version", [V311, V5])
@@ -270,7 +320,7 @@ def test_the_inbox_bounds_what_is_read_and_nothing_is_lost(kind: str) -> None:
         assert 0 < len(messages) <= 10
         got += [int(payload) for _, payload, *_ in messages]
     assert got == list(range(95))
-    assert broker.inbox.take() == ([], [])  # the turn without input in which the rest is counted
+    assert broker.inbox.take() == ([], [])
     counted = broker.metrics.registry.get_sample_value("edgeai_received_bytes_total")
     assert counted == sum(len(b"%d" % i) for i in range(95))
     assert not broker.client.has_unread()

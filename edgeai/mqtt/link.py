@@ -113,8 +113,9 @@ class Link:
             wait_until = min(deadline, read_by) if left else deadline
         early = patience.pause(now)
         if early > 0 and not inlet.has_unread:
-            time.sleep(early)
-            now = time.monotonic()
+            until = now + early
+            while now < until and not self._stopping():  # acknowledgements must not wait
+                now = self._serve(now, until, reading=False)
         while True:
             now = self._serve(now, wait_until, reading=outlet.waiting_to_send <= self._limit)
             messages = inlet.take()

@@ -22,7 +22,8 @@ from edgeai.records import Due, Message
 BUSY_MESSAGES = 128
 """So many in the time of `turn_interval_seconds` are load: waiting for more pays."""
 SURVEY_INTERVALS = 3
-"""Their rate is looked at over so many intervals: a sender's pause does not end the load."""
+"""Their rate is looked at over so many intervals: a sender's pause does not end the load. It begins
+with the second in a row: one burst is none."""
 LEFT_MESSAGES = 8
 """A sender may stop at ten packets that nobody has acknowledged (the initial window of RFC 6928),
 and the kernel acknowledges small ones when they are read, or 40 ms later."""
@@ -54,7 +55,7 @@ class Patience:
         self._read_by = 0.0
         """When what was left in the socket is to be read, on the monotonic clock."""
         self._begun = 0.0
-        self._busy = False
+        self._busy = self._loaded = False
         self._surveyed = 0.0
         """Since when messages are counted, on the monotonic clock."""
         self._counted = 0
@@ -90,7 +91,8 @@ class Patience:
         self._counted += messages
         passed = now - self._surveyed
         if passed > SURVEY_INTERVALS * self._interval:
-            self._busy = self._counted * self._interval >= BUSY_MESSAGES * passed
+            loaded = self._counted * self._interval >= BUSY_MESSAGES * passed
+            self._busy, self._loaded = loaded and self._loaded, loaded
             self._surveyed, self._counted = now, 0
         if messages:
             self._read_by = now + self._seconds

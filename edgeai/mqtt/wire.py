@@ -32,9 +32,12 @@ TESTED_VERSIONS = ("2.2.0",)
 RECEIVE_BYTES = 256 * 1024
 """As much as a socket usually holds; `edgeai.heap` keeps it from being mapped for each read."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-MAX_HEADS = 20_000
-"""Of received packets: one for each topic and length of its messages. Further ones cost two
-look-ups more."""
+LAYOUT_BYTES = 5
+"""Type, a length of at most two bytes, and length of the topic: they say where all else lies."""
+MAX_LAYOUTS = 10_000
+MAX_HEADS, MAX_HEAD_BYTES = 2_000, 256
+"""Of received packets: one for each topic and length of its messages, where these are few. More
+would not stay in a core's cache, and then layout and topic are looked up one after the other."""
 MAX_TOPICS = 100_000
 MAX_PROPERTY_TEXTS = 1_000
 HEADER_SLACK_BYTES = 128 * 1024
@@ -46,11 +49,13 @@ TYPE_AND_QOS, DUP = 0xF6, 0x08
 FIRST_FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5.0, 2.4)."""
 
-Head = tuple[str, int, int, bool, bool, int]
-"""What the first bytes of a PUBLISH packet say: its topic, where the payload begins if it has no
-properties, the packet's length, whether it is to be acknowledged (QoS 1), whether it was sent
-before, and how many bytes say so. At QoS 1 these end before the packet id, else before the payload.
-Positions count from the packet's first byte."""
+Layout = tuple[int, int, int, bool, bool]
+"""Of a PUBLISH packet: where its topic begins and ends, its length, whether it is to be
+acknowledged (QoS 1), whether it was sent before. Positions count from its first byte."""
+
+Head = tuple[str, int, int, bool, bool]
+"""What a PUBLISH packet says up to the end of its topic: the topic, how many bytes these are, the
+packet's length, whether it is to be acknowledged, whether it was sent before."""
 
 
 class WireClient(PlainClient):
@@ -69,7 +74,10 @@ class WireClient(PlainClient):
         """Length of the packet at `_at`, when it is known and not all there."""
         self._handed_over = b""
         self._topics: dict[bytes, str] = {}
+        self._layouts: dict[bytes, Layout] = {}
         self._heads_seen: dict[bytes, Head] = {}
+        self._learns_heads = True
+        """Whether there are few enough."""
         self._head_bytes = 0
         """Of the last packet: most topics are of one length."""
         self._harmless: set[bytes] = set()
@@ -149,7 +157,9 @@ class WireClient(PlainClient):
             if self._at == len(data) or (not taken and not self._parse_other(data)):
                 return
 
-    def _parse_publishes(self, data: bytes, at: int, room: int, max_payload: int) -> bool:
+    def _parse_publishes(  # noqa: C901, PLR0912, PLR0915  one loop, for speed
+        self, data: bytes, at: int, room: int, max_payload: int
+    ) -> bool:
         """Take PUBLISH packets from `at` on; stop at the first byte that is anything else.
 
         This is the hot loop of receiving: no call a message beyond those of the containers.
@@ -160,7 +170,9 @@ class WireClient(PlainClient):
         inbox = self.inbox
         append = inbox.messages.append
         acks = inbox.acks
-        head_of = self._heads_seen.get
+        head_of, topic_of, layout_of = self._heads_seen.get, self._topics.get, self._layouts.get
+        learns = self._learns_heads
+        harmless = self._harmless
         version5 = self._version5
         size = self._head_bytes
         start = at
@@ -172,24 +184,40 @@ class WireClient(PlainClient):
         for now in range(begun, begun + room):
             if at >= last:
                 break
-            head = head_of(data[at : at + size])
+            head = head_of(data[at : at + size]) if learns else None
             if head is None:
-                head = self._find_head(data, at, max_payload)
-                if head is None:
+                layout = layout_of(data[at : at + LAYOUT_BYTES]) or self._learn_layout(data, at)
+                if layout is None:
                     break
-                size = head[5]
-            topic, begin, length, qos1, redelivered, _ = head
+                topic_at, size, length, qos1, redelivered = layout
+                if at + size > end:  # a part of a topic may be another topic
+                    break
+                topic = topic_of(data[at + topic_at : at + size])
+                payload = length - size - 2 * qos1 - version5
+                if topic is None or not 0 <= payload <= max_payload:
+                    break
+                if learns:
+                    head = topic, size, length, qos1, redelivered
+                    learns = self._learn_head(data[at : at + size], head)
+            else:
+                # Its own size: at the end of the data a shorter head may have been found.
+                topic, size, length, qos1, redelivered = head
             stop = at + length
             if stop > end:
                 break
-            place = at + begin
+            place = ack = at + size
             if qos1:
-                head_to = at + size
-                if version5 and data[head_to + 2]:
-                    place = head_to + 3 + data[head_to + 2]
-                    if place > stop or data[head_to + 2 : place] not in self._harmless:
+                place += 2
+            if version5:
+                properties = data[place]
+                if properties:
+                    after = place + 1 + properties
+                    if after > stop or data[place:after] not in harmless:
                         break
-                acks.append(data[head_to] << 8 | data[head_to + 1])
+                    place += properties
+                place += 1
+            if qos1:
+                acks.append(data[ack] << 8 | data[ack + 1])
             append((topic, data[place:stop], now, redelivered))
             taken += stop - place
             at = stop
@@ -201,45 +229,35 @@ class WireClient(PlainClient):
         self._needed = 0
         return True
 
-    def _find_head(self, data: bytes, at: int, max_payload: int) -> Head | None:
-        """Return where the parts of a PUBLISH packet lie.
+    def _learn_head(self, raw: bytes, head: Head) -> bool:
+        """Remember what the first bytes of a packet say; return whether to learn on."""
+        if len(raw) <= MAX_HEAD_BYTES:
+            self._heads_seen[raw] = head
+        if len(self._heads_seen) >= MAX_HEADS:
+            self._heads_seen.clear()
+            self._learns_heads = False
+        return self._learns_heads
 
-        None: it is another packet, its head is not all there, its topic or its properties are not
-        known yet, or its payload is too large.
+    def _learn_layout(self, data: bytes, at: int) -> Layout | None:
+        """Return where the parts of a PUBLISH packet lie; None: it is another, or too short to say.
 
-        The head of a packet (type, length, topic) is remembered with what it says, so that the next
-        such packet costs one look-up.
+        The answer depends on its first LAYOUT_BYTES alone and is remembered for them. Lengths of
+        three bytes, 16 kB and more, would need more and are looked at each time.
         """
-        if data[at] & TYPE_AND_QOS not in PUBLISH_KINDS:
+        if len(data) - at < LAYOUT_BYTES or data[at] & TYPE_AND_QOS not in PUBLISH_KINDS:
             return None
         length, body = _remaining_length(data, at + 1)
         if body == 0 or len(data) < body + 2:
             return None
-        length += body - at
-        head_to = body + 2 + (data[body] << 8 | data[body + 1])
-        topic = self._topics.get(data[body + 2 : head_to])
-        place = head_to
+        topic_at = body + 2 - at
+        size = topic_at + (data[body] << 8 | data[body + 1])
         qos1 = data[at] & TYPE_AND_QOS == PUBLISH_QOS1
-        if qos1:
-            place += 2
-        plain = True
-        if self._version5:
-            if place >= min(len(data), at + length):
-                return None
-            properties = data[place]
-            plain = not properties
-            if properties and data[place : place + 1 + properties] not in self._harmless:
-                return None
-            place += 1 + properties
-        begin = place - at
-        if topic is None or not 0 <= length - begin <= max_payload:
-            return None
-        if self._version5 and not qos1:
-            head_to += 1  # without properties, that byte is always the same
-        head = topic, begin, length, qos1, data[at] & DUP != 0, head_to - at
-        if plain and len(self._heads_seen) < MAX_HEADS:
-            self._heads_seen[data[at:head_to]] = head
-        return head
+        layout = topic_at, size, body - at + length, qos1, data[at] & DUP != 0
+        if topic_at <= LAYOUT_BYTES:
+            if len(self._layouts) >= MAX_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[data[at : at + LAYOUT_BYTES]] = layout
+        return layout
 
     def _parse_other(self, data: bytes) -> bool:
         """Take the one packet at `_at` that is not a plain PUBLISH; return whether it was whole."""
