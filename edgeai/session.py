@@ -106,7 +106,8 @@ class CpuSession:
             single = [self._call(batch[index : index + 1]) for index in range(count)]
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]
         padded = -(-count // self.batch_multiple) * self.batch_multiple
-        return [output[:count] for output in self._call(batch[:padded])]
+        outputs = self._call(batch[:padded])
+        return outputs if padded == count else [output[:count] for output in outputs]
 
     def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:
         try:

@@ -14,6 +14,7 @@ from edgeai.brokers import free_port
 from edgeai.config import Broker, Limits
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Link
+from edgeai.mqtt.link import PAUSE_BYTES
 from edgeai.mqtt.patience import (
     BUSY_MESSAGES,
     GENERATION_MESSAGES,
@@ -211,9 +212,21 @@ def test_what_waits_to_be_sent_does_not_wait_for_the_next_turn(
         link.publish([Publication("out", b"%d" % number, 1, False) for number in range(200)])
         line.publish("in", {})
         monkeypatch.setattr(link._patience, "pause", lambda _now: 0.5)
+        # What gathers meanwhile is acknowledged by the kernel only below this mark.
+        marks: list[int] = []
+        serve = link._serve
+
+        def noted(now: float, deadline: float, *, reading: bool) -> float:
+            inlet = link._inlet._client.socket()
+            marks.append(inlet.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
+            return serve(now, deadline, reading=reading)
+
+        monkeypatch.setattr(link, "_serve", noted)
         begun = time.monotonic()
         (message,) = link.receive(5)
         assert message[0] == "in"
+        assert marks[0] > PAUSE_BYTES // 4
+        assert marks[-1] == 1
         assert 0.4 < time.monotonic() - begun < 4
         assert link.waiting_to_send == 0
         wait_for(lambda: len(line.topics("out")) == 200, "all publications")

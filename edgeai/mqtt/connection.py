@@ -113,7 +113,8 @@ class Connection:
         self._refused_filters: list[str] = []
         self._subscribed: dict[int, list[str]] = {}
         self._poll = poll or select.poll()
-        self._registered: int | None = None
+        self.fileno: int | None = None
+        """The socket, as it is registered to be polled; None while there is none."""
         self._events = 0
         self._left_bytes = 0
         """Bytes that the socket may hold without waking us."""
@@ -326,10 +327,10 @@ class Connection:
         # With Nagle's algorithm a small packet waits for the acknowledgement of the one before: 20
         # to 40 ms measured on loopback.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._registered = sock.fileno()
+        self.fileno = sock.fileno()
         self._events = select.POLLIN
         self._left_bytes = 0
-        self._poll.register(self._registered, self._events)
+        self._poll.register(self.fileno, self._events)
 
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
         """Keep why the socket failed: paho says it nowhere else (a TLS alert after CONNECT)."""
@@ -428,9 +429,9 @@ class Connection:
         client, self._client = self._client, None
         self._connected = False
         self.changes += 1
-        if self._registered is not None:
-            self._poll.unregister(self._registered)
-            self._registered = None
+        if self.fileno is not None:
+            self._poll.unregister(self.fileno)
+            self.fileno = None
         self._inbox.acks.clear()  # a packet id means nothing on another connection
         self._owed.clear()
         self._subscribed.clear()
@@ -441,11 +442,6 @@ class Connection:
                 sock.close()
 
     # ------------------------------------------------------------------------------------ reading
-
-    @property
-    def fileno(self) -> int | None:
-        """The socket, as it is registered to be polled; None while there is none."""
-        return self._registered
 
     @property
     def tend_due(self) -> float:
@@ -461,12 +457,12 @@ class Connection:
             reading: False leaves what arrives in the socket: back-pressure.
         """
         client = self._client
-        if client is None or self._registered is None:
+        if client is None or self.fileno is None:
             return False
         events = (select.POLLIN if reading else 0) | (select.POLLOUT if client.want_write() else 0)
         if events != self._events:
             self._events = events
-            self._poll.modify(self._registered, events)
+            self._poll.modify(self.fileno, events)
         return reading and client.has_unread()
 
     @property
@@ -482,7 +478,7 @@ class Connection:
     def leave_in_socket(self, count: int) -> bool:
         """Let the socket wake us only when more than so many bytes have come; whether it will."""
         client = self._client
-        if client is None or self._registered is None or count == self._left_bytes == 0:
+        if client is None or self.fileno is None or count == self._left_bytes == 0:
             return False
         sock: Any = client.socket()
         count = max(0, count - client.unread_bytes)

@@ -19,6 +19,8 @@ from edgeai.records import AT_ONCE, Due, Message, Publication
 log = logging.getLogger("edgeai.mqtt")
 
 BROKEN = select.POLLHUP | select.POLLERR
+PAUSE_BYTES = 1024 * 1024
+"""More than gathers in one socket while a turn waits."""
 
 
 class Link:
@@ -113,9 +115,7 @@ class Link:
             wait_until = min(deadline, read_by) if left else deadline
         early = patience.pause(now)
         if early > 0 and not inlet.has_unread:
-            until = now + early
-            while now < until and not self._stopping():  # acknowledgements must not wait
-                now = self._serve(now, until, reading=False)
+            now = self._pause(now, now + early)
         while True:
             now = self._serve(now, wait_until, reading=outlet.waiting_to_send <= self._limit)
             messages = inlet.take()
@@ -127,6 +127,19 @@ class Link:
         self._taken = messages
         patience.begin(len(messages), now)
         return messages
+
+    def _pause(self, now: float, until: float) -> float:
+        """Let messages gather in the socket; what is being sent does not wait. Return the time.
+
+        The kernel acknowledges what lies unread only as long as nobody could be woken by it
+        (SO_RCVLOWAT, tcp_input.c); without that the broker's kernel stops sending after some
+        packets, and half of what comes meanwhile comes a turn later.
+        """
+        self._inlet.leave_in_socket(PAUSE_BYTES)
+        while now < until and not self._stopping():
+            now = self._serve(now, until, reading=False)
+        self._inlet.leave_in_socket(0)
+        return now
 
     def publish(self, publications: list[Publication]) -> None:
         """Send in this order, and wait for the broker while more waits than the limit allows."""
@@ -157,11 +170,12 @@ class Link:
         if unread:
             inlet.read()
         for fileno, event in ready:
-            if fileno == outlet.fileno:
+            if fileno == inlet.fileno:
+                if (reading or event & BROKEN) and not unread:
+                    inlet.read()
+            elif fileno == outlet.fileno:
                 outlet.read()
                 outlet.pump()
-            elif fileno == inlet.fileno and (reading or event & BROKEN) and not unread:
-                inlet.read()
         if inlet.changes + outlet.changes != self._tended_changes:
             self._tend()
         self.served_monotonic = time.monotonic()
