@@ -37,7 +37,7 @@ def messages(count: int, size: int = 100, topic: str = "a/b") -> list[Message]:
 
 
 def note(patience: Patience, taken: list[Message], now: float, *, version5: bool) -> None:
-    patience.begin(len(taken), now)
+    patience.begin(len(taken), 0, now)
     patience.look_at(taken, version5=version5)
 
 
@@ -49,17 +49,17 @@ def under_load(interval: float) -> Patience:
     """A patience that has seen load until the second 101, and took a turn then."""
     patience = Patience(Limits(turn_interval_seconds=interval), acknowledging=False)
     for second in (99.0, 100.0, 101.0):
-        patience.begin(round(BUSY_MESSAGES / max(interval, 0.001)), second)
+        patience.begin(round(BUSY_MESSAGES / max(interval, 0.001)), 0, second)
     return patience
 
 
 def test_a_quiet_line_is_read_at_once() -> None:
     patience = Patience(Limits(), acknowledging=False)
     assert patience.pause(100.0) == 0
-    patience.begin(1, 100.0)
+    patience.begin(1, 0, 100.0)
     interval = Limits().turn_interval_seconds
     for number in range(1, 1000):
-        patience.begin(BUSY_MESSAGES - 1, 100.0 + number * interval)
+        patience.begin(BUSY_MESSAGES - 1, 0, 100.0 + number * interval)
         assert patience.pause(100.0 + number * interval) == 0
 
 
@@ -69,11 +69,21 @@ def test_under_load_turns_come_at_their_interval() -> None:
     assert patience.pause(101.5) < 0  # there was no time to lose
 
 
+def test_large_messages_are_load_where_they_are_fewer() -> None:
+    """A thousand frames of 80 kB a second, and a hundred."""
+    for rate, busy in ((1000, True), (100, False)):
+        patience = Patience(Limits(), acknowledging=False)
+        for number in range(rate):
+            now = 100.0 + number / rate
+            patience.begin(1, 80_040, now)
+        assert (patience.pause(now) > 0) == busy
+
+
 def test_load_is_over_when_few_messages_came_for_some_intervals() -> None:
     patience = under_load(0.25)
-    patience.begin(0, 101.25)  # a sender's pause does not end it
+    patience.begin(0, 0, 101.25)  # a sender's pause does not end it
     assert patience.pause(101.25) == 0.25
-    patience.begin(1, 101.0 + SURVEY_INTERVALS * 0.25 + 0.25)
+    patience.begin(1, 0, 101.0 + SURVEY_INTERVALS * 0.25 + 0.25)
     assert patience.pause(102.25) == 0
 
 
@@ -81,9 +91,9 @@ def test_under_load_nothing_is_left_in_the_socket() -> None:
     patience = Patience(Limits(turn_interval_seconds=0.25), acknowledging=False)
     note(patience, messages(1), 100.0, version5=False)
     assert left(patience, 5, now=100.0) > 0
-    patience.begin(BUSY_MESSAGES * 4, 101.0)
+    patience.begin(BUSY_MESSAGES * 4, 0, 101.0)
     assert left(patience, 5, now=101.0) > 0  # one burst is no load
-    patience.begin(BUSY_MESSAGES * 4, 102.0)
+    patience.begin(BUSY_MESSAGES * 4, 0, 102.0)
     assert left(patience, 5, now=102.0) == 0
 
 
@@ -95,7 +105,7 @@ def test_without_an_interval_no_turn_waits() -> None:
 def test_a_broker_that_waits_for_acknowledgements_is_not_kept_waiting() -> None:
     patience = Patience(Limits(), acknowledging=True)
     for number in range(100):
-        patience.begin(1000, 100.0 + number * Limits().turn_interval_seconds)
+        patience.begin(1000, 0, 100.0 + number * Limits().turn_interval_seconds)
         assert patience.pause(100.0 + number * Limits().turn_interval_seconds) <= 0
 
 

@@ -163,6 +163,11 @@ class Connection:
         """Whether `take` would return any."""
         return bool(self._inbox.messages)
 
+    @property
+    def taken_bytes(self) -> int:
+        """Payload bytes of what `take` returned last."""
+        return self._inbox.taken_bytes
+
     def receive(self, timeout_seconds: float) -> list[Message]:
         """Return what has arrived, waiting for the first message at most so long."""
         deadline = time.monotonic() + timeout_seconds

@@ -19,6 +19,8 @@ class Inbox:
         self.messages: list[Message] = []
         self.size = 0
         """Payload bytes in `messages`."""
+        self.taken_bytes = 0
+        """Payload bytes of what `take` returned last."""
         self.acks: list[int] = []
         """Packet ids of QoS 1 messages received, those that were dropped too."""
 
@@ -49,6 +51,7 @@ class Inbox:
     def take(self) -> tuple[list[Message], list[int]]:
         """Return messages and packet ids, and begin anew."""
         self._metrics.received_bytes.inc(self.size)
+        self.taken_bytes = self.size
         taken = self.messages, self.acks
         self.messages, self.acks, self.size = [], [], 0
         return taken

@@ -19,7 +19,7 @@ from edgeai.records import AT_ONCE, Due, Message, Publication
 log = logging.getLogger("edgeai.mqtt")
 
 BROKEN = select.POLLHUP | select.POLLERR
-PAUSE_BYTES = 1024 * 1024
+PAUSE_BYTES = 4 * 1024 * 1024
 """More than gathers in one socket while a turn waits."""
 
 
@@ -125,7 +125,7 @@ class Link:
                 left = inlet.leave_in_socket(0)
                 wait_until = deadline
         self._taken = messages
-        patience.begin(len(messages), now)
+        patience.begin(len(messages), inlet.taken_bytes, now)
         return messages
 
     def _pause(self, now: float, until: float) -> float:

@@ -21,6 +21,8 @@ from edgeai.records import Due, Message
 
 BUSY_MESSAGES = 128
 """So many in the time of `turn_interval_seconds` are load: waiting for more pays."""
+MESSAGE_BYTES = 4096
+"""So many count as a further message: a frame of a waveform is worth waiting for as well."""
 SURVEY_INTERVALS = 3
 """Their rate is looked at over so many intervals: a sender's pause does not end the load. It begins
 with the second in a row: one burst is none."""
@@ -85,10 +87,16 @@ class Patience:
             return usual * smallest, min(self._read_by, now + due.seconds)
         return certain * smallest, self._read_by
 
-    def begin(self, messages: int, now: float) -> None:
-        """Take note of a turn that begins with so many messages; `now` on the monotonic clock."""
+    def begin(self, messages: int, size: int, now: float) -> None:
+        """Take note of a turn that begins with so many messages.
+
+        Args:
+            messages: How many.
+            size: Bytes of their payloads.
+            now: On the monotonic clock.
+        """
         self._begun = now
-        self._counted += messages
+        self._counted += messages + size // MESSAGE_BYTES
         passed = now - self._surveyed
         if passed > SURVEY_INTERVALS * self._interval:
             loaded = self._counted * self._interval >= BUSY_MESSAGES * passed
