@@ -156,6 +156,18 @@ def parse_json(payload: bytes) -> Any:
         raise DecodeError("invalid_json") from error
 
 
+def parse_object(payload: bytes) -> dict[str, Any]:
+    """Parse a JSON object as `parse_json` does.
+
+    Raises:
+        DecodeError: "invalid_json", "too_deep" or "not_an_object".
+    """
+    document = parse_json(payload)
+    if not isinstance(document, dict):
+        raise DecodeError("not_an_object")
+    return document
+
+
 ABSENT = object()
 
 
@@ -170,6 +182,22 @@ def find(document: Any, path: FieldPath) -> Any:
         else:
             return ABSENT
     return here
+
+
+def time_in(
+    document: Any, field: TimeField | None, read: Callable[[Any], int] | None
+) -> int | None:
+    """Return the time in a message, nanoseconds; None where the mapping names none.
+
+    Raises:
+        DecodeError: "no_time" or "invalid_time".
+    """
+    if field is None or read is None:
+        return None
+    moment = find(document, field.path)
+    if moment is ABSENT:
+        raise DecodeError("no_time")
+    return read(moment)
 
 
 def is_good(document: Any, quality: QualityField | None) -> bool:

@@ -134,7 +134,7 @@ class Batch:
 
 
 class Pipeline:
-    """One pipeline at run time. The stages themselves are in `engine.py`."""
+    """One pipeline at run time. What is done with it is in `windowing`, `judging` and `engine`."""
 
     def __init__(
         self,

@@ -21,8 +21,9 @@ from edgeai.payload import (
     find,
     is_good,
     number_of,
-    parse_json,
+    parse_object,
     signal_path,
+    time_in,
     time_reader,
     typed_reader,
 )
@@ -68,15 +69,8 @@ class RowDecoder:
         self._compile()
 
     def _decode_carefully(self, payload: bytes) -> Row:
-        document = parse_json(payload)
-        if not isinstance(document, dict):
-            raise DecodeError("not_an_object")
-        time_ns = None
-        if self._time is not None and self._time_ns is not None:
-            moment = find(document, self._time.path)
-            if moment is ABSENT:
-                raise DecodeError("no_time")
-            time_ns = self._time_ns(moment)
+        document = parse_object(payload)
+        time_ns = time_in(document, self._time, self._time_ns)
         raw = [find(document, path) for path in self._paths]
         if all(value is ABSENT for value in raw):
             raise DecodeError("no_signal")

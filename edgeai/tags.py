@@ -17,7 +17,8 @@ from edgeai.payload import (
     is_good,
     is_one_of,
     number_of,
-    parse_json,
+    parse_object,
+    time_in,
     time_reader,
     typed_reader,
 )
@@ -112,21 +113,14 @@ class TagDecoder:
 
     def _decode_carefully(self, payload: bytes, tag: str | None) -> Tag:
         source = self._source
-        document = parse_json(payload)
-        if not isinstance(document, dict):
-            raise DecodeError("not_an_object")
+        document = parse_object(payload)
         if tag is None:
             name = find(document, source.name_path or [])
             tag = name if isinstance(name, str) else None
         channel = self.channels.get(tag) if tag is not None else None
         if channel is None:
             raise DecodeError("unknown_tag")
-        time_ns = None
-        if source.time is not None and self._time_ns is not None:
-            moment = find(document, source.time.path)
-            if moment is ABSENT:
-                raise DecodeError("no_time")
-            time_ns = self._time_ns(moment)
+        time_ns = time_in(document, source.time, self._time_ns)
         value = find(document, source.value_path)
         if value is ABSENT:
             raise DecodeError("no_signal")

@@ -18,7 +18,9 @@ from edgeai.errors import DecodeError
 from edgeai.pipeline import Pipeline, StreamState
 
 FEW_ROWS = 4
+"""So few are taken one by one: a block costs more."""
 GROUP_STREAMS = 16
+"""What is the matter with a turn is looked for among so many streams, then in each of these."""
 SECOND_NS = 1_000_000_000
 
 Times = tuple[StreamState, list[int]]
@@ -60,17 +62,25 @@ def _window_rows(pipeline: Pipeline, touched: list[StreamState]) -> None:
 
 def _push_together(pipeline: Pipeline, touched: list[StreamState]) -> list[StreamState]:
     """Take the streams whose messages are all as usual; return the others."""
-    states = [state for state in touched if not state.unusual]
-    others = [state for state in touched if state.unusual]
-    # What is unusual is looked for in ever smaller groups, so that it costs few of the others.
-    for size in (len(states), GROUP_STREAMS, 1):
-        groups = [states[begin : begin + size] for begin in range(0, len(states), size or 1)]
-        states = [state for one in groups if not _push_usual(pipeline, one) for state in one]
-    for state in others:
-        state.unusual = not _push_usual(pipeline, [state])
-    for state in states:
+    known = [state for state in touched if state.unusual]
+    left = _push_or_find(pipeline, [state for state in touched if not state.unusual])
+    left += [state for state in known if not _push_usual(pipeline, [state])]
+    for state in known:
+        state.unusual = False
+    for state in left:
         state.unusual = True
-    return [state for state in (*states, *others) if state.unusual]
+    return left
+
+
+def _push_or_find(pipeline: Pipeline, states: list[StreamState]) -> list[StreamState]:
+    """Take streams together; where that fails, in smaller groups. Return those left over."""
+    if not states or _push_usual(pipeline, states):
+        return []
+    if len(states) == 1:
+        return states
+    size = GROUP_STREAMS if len(states) > GROUP_STREAMS else 1
+    groups = [states[begin : begin + size] for begin in range(0, len(states), size)]
+    return [state for group in groups for state in _push_or_find(pipeline, group)]
 
 
 def _push_usual(pipeline: Pipeline, states: list[StreamState]) -> bool:

@@ -1,6 +1,6 @@
 """A cooling rod: a network of your own, its equation, and `edgeai export`.
 
-    edgeai export examples/pinn/rod.py --output /tmp/rod.onnx
+    edgeai export examples/pinn/rod.py --output rod.onnx
 
 A rod of 100 mm, both ends held at 20 degC, starts as 20 + 80 sin(pi x / L) degC. The network is
 plain torch and knows nothing of edgeai; here it is trained in a few seconds on the equation
