@@ -3,11 +3,15 @@ acknowledgements and errors for the same bytes, however they are cut."""
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import select
 import socket
 import ssl
+import sys
+import termios
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 CLIENTS = {"plain": PlainClient, "wire": WireClient}
+BYTES_RECEIVED_AT = 128
+"""`tcpi_bytes_received` in Linux's `struct tcp_info`."""
 LIMITS = Limits(payload_bytes=1000, turn_messages=50)
 
 
@@ -64,6 +70,7 @@ class FakeBroker:
         self.peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         assert self.peer.recv(1000)[0] == 0x10
         self.seen = Seen()
+        self.sent = 0
         self.send(b"\x20\x03\x00\x00\x00" if version == V5 else b"\x20\x02\x00\x00")
         assert self.client.is_connected()
 
@@ -73,17 +80,29 @@ class FakeBroker:
             self.peer.sendall(piece)
         except OSError:
             return
+        self.sent += len(piece)
         self.read()
 
     def read(self) -> None:
-        for _ in range(1000):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
             self.client.read_packets()
             messages, acks = self.inbox.take()
             self.seen.messages += [(topic, bytes(payload)) for topic, payload, *_ in messages]
             self.seen.acks += acks
-            if not messages:
+            if not messages and not self._on_the_way():
                 return
         raise AssertionError("the client never comes to rest")
+
+    def _on_the_way(self) -> bool:
+        """Whether the kernel holds bytes for the client: a read may bring refused ones only."""
+        sock = self.client.socket()
+        if sock is None:
+            return False
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_RECEIVED_AT + 8)
+        received = int.from_bytes(info[BYTES_RECEIVED_AT:], sys.byteorder)
+        unread = int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, bytes(4)), sys.byteorder)
+        return received < self.sent or unread > 0
 
     def end(self) -> Seen:
         """Read what is left, acknowledge, and return all that was seen."""
@@ -294,6 +313,15 @@ def test_a_packet_far_too_large_is_not_kept(version: MQTTProtocolVersion) -> Non
     seen = broker.end()
     assert [payload for _, payload in seen.messages] == [b"before", b"after"]
     assert (seen.acks, seen.refused["too_large"]) == ([5], 1.0)
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+def test_refused_packets_are_read_on_over(kind: str) -> None:
+    """More than one read holds, and none of it a message: all is counted all the same."""
+    seen = through(kind, V5, [publish(V5, b"a", b"w" * 70_000, 1, mid) for mid in range(1, 9)])
+    assert (seen.refused["too_large"], seen.acks) == (8.0, list(range(1, 9)))
+    seen = through(kind, V5, [publish(V5, b"a", b"w" * 70_000) * 8 + publish(V5, b"a", b"1")])
+    assert (seen.refused["too_large"], seen.messages) == (8.0, [("a", b"1")])
 
 
 def test_large_packets_within_the_limit_arrive_in_many_pieces() -> None:
