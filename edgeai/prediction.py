@@ -10,8 +10,10 @@ import numpy.typing as npt
 from edgeai.records import AlarmState, Diagnosis, Quality
 
 LEAST = -math.inf
-MANY_SIGNALS, FEW = 256, 8
-"""Up to so many signals, so few of them are looked for one after the other."""
+FEW = 8
+"""So few of the largest are looked for one after the other; more are sorted for."""
+SMALL = 256
+"""So few contributions are looked through in Python; for more, numpy's calls pay."""
 
 
 class Prediction(msgspec.Struct):
@@ -85,15 +87,35 @@ def largest_contributions(
         signals: (C,) names.
         top: How many, at most.
     """
-    # Which way is taken depends on the settings only, so that it is the same live and replayed; all
-    # take equal contributions in the model's order.
-    if len(signals) <= MANY_SIGNALS and top <= FEW:
+    # Whichever way is taken, the answer is the same: equal contributions in the model's order, and
+    # none that is no number.
+    if top <= FEW and contributions.size <= SMALL:
         return [_largest(row, signals, top) for row in contributions.tolist()]
+    if top <= FEW:
+        return _largest_of_many(contributions, signals, top)
     order = (-contributions).argsort(axis=1, kind="stable")[:, :top].tolist()
     return [
         [(signals[channel], float(row[channel])) for channel in channels if row[channel] > LEAST]
         for row, channels in zip(contributions, order, strict=True)
     ]
+
+
+def _largest_of_many(
+    contributions: npt.NDArray[np.float32], signals: list[str], top: int
+) -> list[list[tuple[str, float]]]:
+    """Look for the largest of every window, then for the next."""
+    left = np.where(np.isnan(contributions), LEAST, contributions)
+    windows = np.arange(len(left))
+    rounds = []
+    for _ in range(min(top, len(signals))):
+        places = left.argmax(axis=1)
+        rounds.append((places.tolist(), left[windows, places].tolist()))
+        left[windows, places] = LEAST
+    return [
+        [(signals[places[window]], values[window]) for places, values in rounds
+         if values[window] > LEAST]
+        for window in range(len(left))
+    ]  # fmt: skip
 
 
 def _largest(row: list[float], signals: list[str], top: int) -> list[tuple[str, float]]:

@@ -132,15 +132,25 @@ class WireClient(PlainClient):
             self.inbox.refuse("too_large")
             self.inbox.acks += self._discard_acks
         rest = len(self._unread) - self._at
-        if rest:
-            if rest + len(data) < self._needed:
-                # Of a large packet the pieces are kept in place, not copied again and again.
-                if not isinstance(self._unread, bytearray):
-                    self._unread, self._at = bytearray(self._unread[self._at :]), 0
-                self._unread += data
+        missing = self._needed - rest
+        if rest and missing > len(data):
+            # Of a large packet the pieces are kept in place, not copied again and again.
+            if not isinstance(self._unread, bytearray):
+                self._unread, self._at = bytearray(self._unread[self._at :]), 0
+            self._unread += data
+            return
+        if rest and missing > 0:
+            # That packet alone is put together; what came with its end stays where it is.
+            self._unread, self._at = bytes(self._unread[self._at :]) + data[:missing], 0
+            self._parse()
+            if self._discard or self._at < len(self._unread):
+                self._feed(data[missing:])
                 return
-            data = bytes(self._unread[self._at :]) + data
-        self._unread, self._at = data, 0
+            self._unread, self._at = data, missing
+        elif rest:
+            self._unread, self._at = bytes(self._unread[self._at :]) + data, 0
+        else:
+            self._unread, self._at = data, 0
         self._parse()
 
     def _parse(self) -> None:
