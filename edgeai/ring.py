@@ -167,6 +167,16 @@ class Ring:
         self.due_in = due
         return True
 
+    @property
+    def awaits_whole_window(self) -> bool:
+        """Whether the next W samples make a window that shares none with others."""
+        length = self._settings.length
+        return self.due_in == length == self._settings.hop and not self._flagged
+
+    def pass_by(self, window: Floats, first_ns: int, last_ns: int, emit: Emit) -> None:
+        """Emit such a window (W, C) with nothing to mark, as `push` does; nothing is kept of it."""
+        self._give(window, first_ns, last_ns, 0, False, emit)
+
     def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> None:
         """Append one sample (C,) with nothing to mark, as `push` does."""
         if self._end == len(self._rows):

@@ -43,8 +43,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_aligner", "_good", "_good_is_newest", "_heap", "_late_in_a_row", "_newest_ns",
-        "_released_ns", "_settings", "_takes_as_it_comes", "broken", "drops", "key",
+        "_aligner", "_good", "_good_bytes", "_good_is_newest", "_heap", "_late_in_a_row",
+        "_newest_ns", "_released_ns", "_settings", "_takes_as_it_comes", "broken", "drops", "key",
         "resets", "ring",
     )  # fmt: skip
 
@@ -60,6 +60,8 @@ class Stream:
         self._aligner = Aligner(settings.align, settings.channels) if settings.align else None
         self._good = np.full(settings.channels, np.nan, np.float32)
         """The last good value of each channel, NaN before the first."""
+        self._good_bytes = self._good.data.cast("B")
+        """The same memory."""
         self._good_is_newest = False
         """Whether the ring's newest sample is to be read in its place."""
         self._newest_ns: int | None = None
@@ -178,6 +180,40 @@ class Stream:
             self._push_good(times, rows, doubtful, emit)
             return
         self.push_rows([int(time_ns) for time_ns in times], rows, invalid, doubtful, emit)
+
+    @property
+    def awaits_whole_window(self) -> bool:
+        """Whether the next W samples, when they come in order, are a window of their own."""
+        return self._takes_as_it_comes and self.ring.awaits_whole_window
+
+    def push_window(
+        self, t0_ns: int, period_ns: float, window: Floats, block: memoryview, emit: Emit
+    ) -> bool:
+        """Take a usable block that is one whole window, as `push_block` does, without a copy.
+
+        Args:
+            t0_ns: Time of the first sample.
+            period_ns: From one sample to the next; need not be whole.
+            window: (W, C) float32.
+            block: Its bytes.
+            emit: Called with the window itself.
+
+        Returns:
+            Whether it was taken: not where it is late or follows a gap. Asked only when
+            `awaits_whole_window`.
+        """
+        newest, max_gap = self._newest_ns, self._settings.max_gap_ns or (1 << 62)
+        if newest is not None and not 0 < t0_ns - newest <= max_gap:
+            return False
+        if not 1 <= period_ns <= max_gap:
+            return False
+        last_ns = t0_ns + round((self._settings.length - 1) * period_ns)
+        self._newest_ns = self._released_ns = last_ns
+        self._late_in_a_row = 0
+        self._good_is_newest = False
+        self._good_bytes[:] = block[-len(self._good_bytes) :]
+        self.ring.pass_by(window, t0_ns, last_ns, emit)
+        return True
 
     def _in_order(self, times: list[int]) -> bool:
         """Whether all times rise without a gap after what came before; then take note of them."""

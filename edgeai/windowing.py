@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.errors import DecodeError
+from edgeai.frames import Frame
 from edgeai.pipeline import Pipeline, StreamState
 
 FEW_ROWS = 4
@@ -213,13 +214,37 @@ def _window_frames(pipeline: Pipeline, touched: list[StreamState]) -> None:
             period_ns = SECOND_NS / frame.rate_hz
             t0_ns = frame.t0_ns
             if t0_ns is None:  # its last sample was taken when it was sent
-                t0_ns = received_ns - round((len(frame.values) - 1) * period_ns)
-            done = pipeline.conditioner.rows(frame.values)
+                t0_ns = received_ns - round((frame.count - 1) * period_ns)
+            if push_window(pipeline, state, frame, t0_ns, period_ns):
+                continue
+            values = frame.values
+            done = pipeline.conditioner.rows(values)
             if done.invalid is not None:
-                pipeline.metrics.invalid["missing"] += int(np.isnan(frame.values).sum())
+                pipeline.metrics.invalid["missing"] += int(np.isnan(values).sum())
             if done.dropped is not None:  # samples of a block cannot be left out one by one
-                pipeline.metrics.drops["invalid_value"] += len(frame.values)
+                pipeline.metrics.drops["invalid_value"] += frame.count
                 continue
             state.stream.push_block(
                 t0_ns, period_ns, done.values, done.invalid, done.doubtful, emit
             )
+
+
+def push_window(
+    pipeline: Pipeline, state: StreamState, frame: Frame, t0_ns: int, period_ns: float
+) -> bool:
+    """Take a frame that is one window and as usual from the payload straight into the batch.
+
+    The same as the general way, in one copy of bytes: with cold caches each operation on an array
+    costs 10 to 40 us, however small.
+    """
+    block = frame.block
+    if (
+        not isinstance(block, memoryview)
+        or frame.count != pipeline.settings.length
+        or not state.stream.awaits_whole_window
+    ):
+        return False
+    window = pipeline.batch.place(block)
+    return pipeline.conditioner.takes_as_it_is(window) and state.stream.push_window(
+        t0_ns, period_ns, window, block, state.emit
+    )

@@ -6,16 +6,18 @@ import json
 import struct
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgeai import windowing
 from edgeai.check import Plan, check
 from edgeai.records import Message
 from tests.packages import write_config, write_package
-from tests.test_engine import NS, Node
+from tests.test_engine import NS, Node, totals
 
 T0 = 1_700_000_000 * NS
 RATE_HZ = 1000.0
@@ -31,7 +33,9 @@ FRAME = {
 }
 
 
-def plan_of(folder: Path, length: int, hop: int, **changes: Any) -> Plan:
+def plan_of(
+    folder: Path, length: int, hop: int, limits: dict[str, Any] | None = None, **changes: Any
+) -> Plan:
     write_package(folder / "mean", length=length, hop=hop, rate_hz=RATE_HZ, **changes)
     rows = {
         "topic": "rows/{asset}", "time": {"path": "t", "unit": "ns"}, "values_path": "v",
@@ -41,7 +45,7 @@ def plan_of(folder: Path, length: int, hop: int, **changes: Any) -> Plan:
         "rows": {"model": "mean", "source": rows},
         "frames": {"model": "mean", "source": frames},
     }
-    return check(write_config(folder / "config.yaml", 1, pipelines))
+    return check(write_config(folder / "config.yaml", 1, pipelines, limits=limits or {}))
 
 
 def frame(start: int, values: np.ndarray, sequence: int = 0, topic: str = "frames/m") -> Message:
@@ -81,6 +85,51 @@ def test_frames_and_rows_agree(
     assert without_names(by_frames.predictions("frames")) == expected
     for name, label in [("dropped", "reason"), ("invalid_values", "reason")]:
         assert by_frames.counts(name, label, "frames") == by_rows.counts(name, label, "rows")
+
+
+def strange_frames(seed: int, length: int) -> list[Message]:
+    """Mostly whole windows in order; some of other sizes, late, twice, after a gap, with a hole."""
+    rng = np.random.default_rng(seed)
+    messages: list[Message] = []
+    at = {"m": 0, "n": 0}
+    for number in range(60):
+        asset = str(rng.choice(["m", "n"]))
+        kind = rng.choice(["usual"] * 8 + ["short", "long", "gap", "late", "hole", "beyond"])
+        sizes = {"short": rng.integers(1, length), "long": rng.integers(length + 1, 3 * length)}
+        size = int(sizes.get(kind, length))
+        at[asset] += 100 if kind == "gap" else 0
+        start = max(0, at[asset] - 2 * length) if kind == "late" else at[asset]
+        values = rng.normal(size=(size, 2)).astype(np.float32).clip(-2, 2)
+        values[rng.integers(size)] = {"hole": np.nan, "beyond": 9.0}.get(kind, 0.5)
+        messages.append(frame(start, values, number, f"frames/{asset}"))
+        at[asset] += 0 if kind == "late" else size
+    return messages
+
+
+@pytest.mark.parametrize(("length", "hop"), [(8, 8), (8, 3), (1, 1)])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), turn=st.sampled_from([1, 3, 60]))
+def test_the_short_way_of_a_whole_window_is_no_other(
+    tmp_path_factory: pytest.TempPathFactory, length: int, hop: int, seed: int, turn: int
+) -> None:
+    folder = tmp_path_factory.mktemp("frames")
+    plan = plan_of(folder, length, hop, ranges={"a": [-3, 3]}, limits={"batch_windows": 5})
+    messages = strange_frames(seed, max(2, length))
+    turns = [messages[begin : begin + turn] for begin in range(0, len(messages), turn)]
+    taken: list[bool] = []
+    short_way = windowing.push_window
+
+    def noted(*given: Any) -> bool:
+        taken.append(short_way(*given))
+        return taken[-1]
+
+    with mock.patch.object(windowing, "push_window", noted):
+        shorter = Node(plan).turns(*turns)
+    with mock.patch.object(windowing, "push_window", return_value=False):
+        longer = Node(plan).turns(*turns)
+    assert shorter.sink.all == longer.sink.all
+    assert totals(shorter) == totals(longer)
+    assert any(taken) == (length == hop)
 
 
 def test_frames_that_never_came_are_counted(tmp_path: Path) -> None:

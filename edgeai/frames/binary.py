@@ -30,30 +30,38 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
     pick = chosen(names, channels)
     width = len(names)
     by_sample = form.order == "sample_major"
+    as_it_lies = by_sample and pick is None
     header = _header_reader(form)
 
     def decode(payload: bytes) -> Frame:
-        data, dtype, count, found_width, rate_hz, t0_ns, sequence = header(payload)
+        data, (dtype, item_size, is_ours), count, found_width, rate_hz, t0_ns, sequence = header(
+            payload
+        )
         if found_width is not None and found_width != width:
             raise DecodeError("wrong_channels")
         size = len(payload) - data
         if count is None:
-            count = size // (width * dtype.itemsize)
-        if count < 1 or count * width * dtype.itemsize != size:
+            count = size // (width * item_size)
+        if count < 1 or count * width * item_size != size:
             raise DecodeError("wrong_size")
+        if as_it_lies and is_ours:
+            return finished(t0_ns, rate_hz, count, memoryview(payload)[data:], sequence)
         if by_sample:
             values = np.ndarray((count, width), dtype, payload, data)
         else:
             values = np.ndarray((width, count), dtype, payload, data).T
         if pick is not None:
             values = values[:, pick]
-        return finished(t0_ns, rate_hz, values, sequence)
+        return finished(t0_ns, rate_hz, count, values, sequence)
 
     return decode
 
 
-Header = tuple[int, "np.dtype[Any]", int | None, int | None, float, int | None, int | None]
-"""Where the samples start, dtype, count, channels, rate, time, sequence; None: not in it."""
+Kind = tuple["np.dtype[Any]", int, bool]
+"""Of the values: dtype, bytes of one, whether they are float32 in this machine's order."""
+
+Header = tuple[int, Kind, int | None, int | None, float, int | None, int | None]
+"""Where the samples start, their kind, count, channels, rate, time, sequence; None: not in it."""
 
 
 def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
@@ -68,9 +76,9 @@ def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
     unpack, size = layout.unpack_from, layout.size
     fixed = _fixed(fields)
     signed = [place[f.name] for f in fields if f.name in COUNTS and f.type.startswith("i")]
-    dtype = numpy_dtype(form.dtype, form.endian) if form.dtype else None
+    declared = _kind(numpy_dtype(form.dtype, form.endian)) if form.dtype else None
     codes = {
-        code: numpy_dtype(name, form.endian)
+        code: _kind(numpy_dtype(name, form.endian))
         for field in fields
         if field.name == "dtype" and isinstance(field.value, dict)
         for code, name in field.value.items()
@@ -94,7 +102,7 @@ def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
         for index in signed:
             if found[index] < 0:
                 raise DecodeError("bad_header")
-        kind = dtype if dtype_at is None else codes.get(found[dtype_at])
+        kind = declared if dtype_at is None else codes.get(found[dtype_at])
         if kind is None:
             raise DecodeError("bad_dtype")
         if rate_at is not None:
@@ -114,6 +122,10 @@ def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
         )
 
     return read
+
+
+def _kind(dtype: np.dtype[Any]) -> Kind:
+    return dtype, dtype.itemsize, dtype == np.dtype(np.float32)
 
 
 def _struct_code(fields: list[HeaderField]) -> str:

@@ -26,16 +26,31 @@ class Frame(NamedTuple):
     """Time of the first sample, nanoseconds since 1970, UTC; None when the message carries none."""
     rate_hz: float
     """Samples per second of each channel, 1e-9 to 1e9."""
-    values: Values
-    """(n, C) raw values, n >= 1, in the sender's dtype and byte order. Read-only where it is a view
-    of the payload; not necessarily contiguous or aligned."""
+    count: int
+    """Samples of each channel, n >= 1."""
+    block: Values | memoryview
+    """(n, C) raw values; or their bytes in the payload, where they lie there sample by sample as
+    float32 in this machine's order: no array is made of what is only copied on."""
     sequence: int | None
+
+    @property
+    def values(self) -> Values:
+        """The raw values, (n, C), in the sender's dtype and byte order.
+
+        Read-only where it is a view of the payload; not necessarily contiguous or aligned.
+        """
+        block = self.block
+        if isinstance(block, memoryview):
+            return np.frombuffer(block, np.float32).reshape(self.count, -1)
+        return block
 
 
 Decode = Callable[[bytes], Frame]
 
 
-def finished(t0_ns: int | None, rate_hz: float, values: Values, sequence: int | None) -> Frame:
+def finished(
+    t0_ns: int | None, rate_hz: float, count: int, block: Values | memoryview, sequence: int | None
+) -> Frame:
     """Return the frame once its rate and the time of its last sample are found sane.
 
     Raises:
@@ -43,12 +58,12 @@ def finished(t0_ns: int | None, rate_hz: float, values: Values, sequence: int | 
     """
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # NaN neither
         raise DecodeError("bad_rate")
-    span = (len(values) - 1) / rate_hz
+    span = (count - 1) / rate_hz
     if span > MAX_SPAN_SECONDS:
         raise DecodeError("bad_rate")
     if t0_ns is not None and t0_ns + int(span * _NS) > MAX_TIME_NS:
         raise DecodeError("invalid_time")
-    return Frame(t0_ns, rate_hz, values, sequence)
+    return Frame(t0_ns, rate_hz, count, block, sequence)
 
 
 def numpy_dtype(name: str, endian: Endian) -> np.dtype[Any]:

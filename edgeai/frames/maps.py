@@ -58,7 +58,8 @@ def _compile(form: MapFormat, open_: Open, block: Callable[[bytes, Any], Values]
         number = None if sequence is None else _sequence(opened.find(sequence))
         if opened.data is ABSENT:
             raise DecodeError("not_a_frame")
-        return finished(t0_ns, rate_hz, block(payload, opened.data), number)
+        values = block(payload, opened.data)
+        return finished(t0_ns, rate_hz, len(values), values, number)
 
     return decode
 
