@@ -214,7 +214,7 @@ def _window_frames(pipeline: Pipeline, touched: list[StreamState]) -> None:
             period_ns = SECOND_NS / frame.rate_hz
             t0_ns = frame.t0_ns
             if t0_ns is None:  # its last sample was taken when it was sent
-                t0_ns = received_ns - round((frame.count - 1) * period_ns)
+                t0_ns = received_ns - round((frame.samples - 1) * period_ns)
             if push_window(pipeline, state, frame, t0_ns, period_ns):
                 continue
             values = frame.values
@@ -222,7 +222,7 @@ def _window_frames(pipeline: Pipeline, touched: list[StreamState]) -> None:
             if done.invalid is not None:
                 pipeline.metrics.invalid["missing"] += int(np.isnan(values).sum())
             if done.dropped is not None:  # samples of a block cannot be left out one by one
-                pipeline.metrics.drops["invalid_value"] += frame.count
+                pipeline.metrics.drops["invalid_value"] += frame.samples
                 continue
             state.stream.push_block(
                 t0_ns, period_ns, done.values, done.invalid, done.doubtful, emit
@@ -240,7 +240,7 @@ def push_window(
     block = frame.block
     if (
         not isinstance(block, memoryview)
-        or frame.count != pipeline.settings.length
+        or frame.samples != pipeline.settings.length
         or not state.stream.awaits_whole_window
     ):
         return False

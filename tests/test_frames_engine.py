@@ -95,7 +95,10 @@ def strange_frames(seed: int, length: int) -> list[Message]:
     for number in range(60):
         asset = str(rng.choice(["m", "n"]))
         kind = rng.choice(["usual"] * 8 + ["short", "long", "gap", "late", "hole", "beyond"])
-        sizes = {"short": rng.integers(1, length), "long": rng.integers(length + 1, 3 * length)}
+        sizes = {
+            "short": rng.integers(1, max(2, length)),
+            "long": rng.integers(length + 1, 3 * length),
+        }
         size = int(sizes.get(kind, length))
         at[asset] += 100 if kind == "gap" else 0
         start = max(0, at[asset] - 2 * length) if kind == "late" else at[asset]
@@ -114,7 +117,7 @@ def test_the_short_way_of_a_whole_window_is_no_other(
 ) -> None:
     folder = tmp_path_factory.mktemp("frames")
     plan = plan_of(folder, length, hop, ranges={"a": [-3, 3]}, limits={"batch_windows": 5})
-    messages = strange_frames(seed, max(2, length))
+    messages = strange_frames(seed, length)
     turns = [messages[begin : begin + turn] for begin in range(0, len(messages), turn)]
     taken: list[bool] = []
     short_way = windowing.push_window

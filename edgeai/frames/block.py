@@ -26,8 +26,8 @@ class Frame(NamedTuple):
     """Time of the first sample, nanoseconds since 1970, UTC; None when the message carries none."""
     rate_hz: float
     """Samples per second of each channel, 1e-9 to 1e9."""
-    count: int
-    """Samples of each channel, n >= 1."""
+    samples: int
+    """Of each channel, n >= 1."""
     block: Values | memoryview
     """(n, C) raw values; or their bytes in the payload, where they lie there sample by sample as
     float32 in this machine's order: no array is made of what is only copied on."""
@@ -41,7 +41,7 @@ class Frame(NamedTuple):
         """
         block = self.block
         if isinstance(block, memoryview):
-            return np.frombuffer(block, np.float32).reshape(self.count, -1)
+            return np.frombuffer(block, np.float32).reshape(self.samples, -1)
         return block
 
 
