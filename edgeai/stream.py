@@ -5,8 +5,8 @@ W of them contiguous in memory, so that a window is one slice and is copied once
 """
 
 import heapq
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from edgeai.align import Aligner, align_row
 from edgeai.condition import Flags
 from edgeai.ring import Emit, Floats, Ring, StreamSettings, Times
 
+FOREVER_NS = 1 << 62
 RESYNC_SAMPLES = 16
 """So many late samples in a row mean that the sender's clock was set back."""
 
@@ -44,8 +45,8 @@ class Stream:
 
     __slots__ = (
         "_aligner", "_good", "_good_bytes", "_good_is_newest", "_heap", "_late_in_a_row",
-        "_newest_ns", "_released_ns", "_settings", "_takes_as_it_comes", "broken", "drops", "key",
-        "resets", "ring",
+        "_max_step_ns", "_newest_ns", "_released_ns", "_settings", "broken", "drops", "key",
+        "resets", "ring", "takes_as_it_comes",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +56,9 @@ class Stream:
         self.drops = drops
         self.resets = resets
         self._settings = settings
-        self._takes_as_it_comes = settings.align is None and settings.lateness_ns == 0
+        self.takes_as_it_comes = settings.align is None and settings.lateness_ns == 0
+        """Whether no sample waits for others."""
+        self._max_step_ns = settings.max_gap_ns or FOREVER_NS
         self.ring = Ring(settings)
         self._aligner = Aligner(settings.align, settings.channels) if settings.align else None
         self._good = np.full(settings.channels, np.nan, np.float32)
@@ -115,23 +118,27 @@ class Stream:
             flag = doubtful is not None and bool(doubtful[index])
             self._reorder(time_ns, rows[index], flag, emit)
 
-    def push_singly(self, times: list[int], rows: list[Any], emit: Emit) -> bool:
-        """Take samples whose values are all usable and inside their ranges, if they are in order.
+    def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> bool:
+        """Take one sample whose values are all usable and inside their ranges, if it is in order.
 
         Args:
-            times: (n,) nanoseconds.
-            rows: n times (C,) float, engineering units.
+            time_ns: Its time.
+            row: (C,) engineering units.
             emit: Called for each window.
 
         Returns:
-            Whether they were taken: not where a sample is late or follows a gap, or where samples
-            are aligned or reordered.
+            Whether it was taken: not where it is late or follows a gap, or where samples are
+            aligned or reordered.
         """
-        if not self._takes_as_it_comes or not self._in_order(times):
+        newest = self._newest_ns
+        if not self.takes_as_it_comes or (
+            newest is not None and not 0 < time_ns - newest <= self._max_step_ns
+        ):
             return False
-        for time_ns, row in zip(times, rows, strict=True):
-            self.ring.push_one(time_ns, row, emit)
+        self._newest_ns = self._released_ns = time_ns
+        self._late_in_a_row = 0
         self._good_is_newest = True
+        self.ring.push_one(time_ns, row, emit)
         return True
 
     def push_few(
@@ -143,7 +150,7 @@ class Stream:
             Whether they were taken; if not, they are to be given to `push_rows`.
         """
         newest, released, late = self._newest_ns, self._released_ns, self._late_in_a_row
-        if not self._takes_as_it_comes or not self._in_order(times):
+        if not self.takes_as_it_comes or not self._in_order(times):
             return False
         if self.ring.push_few(times, values, begin, stop, emit):
             self._good_is_newest = True
@@ -184,7 +191,7 @@ class Stream:
     @property
     def awaits_whole_window(self) -> bool:
         """Whether the next W samples, when they come in order, are a window of their own."""
-        return self._takes_as_it_comes and self.ring.awaits_whole_window
+        return self.takes_as_it_comes and self.ring.awaits_whole_window
 
     def push_window(
         self, t0_ns: int, period_ns: float, window: Floats, block: memoryview, emit: Emit
@@ -202,10 +209,10 @@ class Stream:
             Whether it was taken: not where it is late or follows a gap. Asked only when
             `awaits_whole_window`.
         """
-        newest, max_gap = self._newest_ns, self._settings.max_gap_ns or (1 << 62)
-        if newest is not None and not 0 < t0_ns - newest <= max_gap:
+        newest, max_step = self._newest_ns, self._max_step_ns
+        if newest is not None and not 0 < t0_ns - newest <= max_step:
             return False
-        if not 1 <= period_ns <= max_gap:
+        if not 1 <= period_ns <= max_step:
             return False
         last_ns = t0_ns + round((self._settings.length - 1) * period_ns)
         self._newest_ns = self._released_ns = last_ns
@@ -220,9 +227,9 @@ class Stream:
         previous = self._newest_ns
         if previous is None:
             previous = times[0] - 1
-        max_gap = self._settings.max_gap_ns or (1 << 62)
+        max_step = self._max_step_ns
         for time_ns in times:
-            if not 0 < time_ns - previous <= max_gap:
+            if not 0 < time_ns - previous <= max_step:
                 return False
             previous = time_ns
         self._newest_ns = self._released_ns = previous

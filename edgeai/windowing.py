@@ -17,6 +17,7 @@ import numpy.typing as npt
 from edgeai.errors import DecodeError
 from edgeai.frames import Frame
 from edgeai.pipeline import Pipeline, StreamState
+from edgeai.records import Message
 
 FEW_ROWS = 4
 """So few are taken one by one: a block costs more."""
@@ -44,21 +45,37 @@ def _window_rows(pipeline: Pipeline, touched: list[StreamState]) -> None:
     """Decode and window: many messages at once where nothing is special, else one by one."""
     total = sum([len(state.messages) for state in touched])
     pipeline.metrics.messages.inc(total)
-    if total > FEW_ROWS:
-        touched = _push_together(pipeline, touched)
+    if total <= FEW_ROWS:
+        for state in touched:
+            _push_singly(pipeline, state)
+        return
     slow: list[Times] = []
     rows: list[Sequence[float]] = []
-    for state in touched:
+    for state in _push_together(pipeline, touched):
         times, mine = _decode_singly(pipeline, state)
-        if times and not (total <= FEW_ROWS and _push_few(pipeline, state, times, mine)):
+        if times:
             slow.append((state, times))
             rows += mine
     if rows:
-        values = chain.from_iterable(rows)
-        shape = len(rows), pipeline.settings.channels
-        with np.errstate(over="ignore"):  # 1e300 becomes infinite
-            raw = np.fromiter(values, pipeline.conditioner.takes, math.prod(shape))
-        _push_block(pipeline, slow, raw.reshape(shape))
+        _push_block(pipeline, slow, _block_of(pipeline, rows))
+
+
+def _push_singly(pipeline: Pipeline, state: StreamState) -> None:
+    """Take the messages of a stream one by one: an idle line sends one a turn.
+
+    The same arithmetic as for a block, without the dozen array operations that a block of one
+    row costs as much as a block of a thousand.
+    """
+    stream = state.stream
+    for message in state.messages:
+        decoded = _decode(pipeline, state, message)
+        if decoded is None:
+            continue
+        time_ns, values = decoded
+        row = pipeline.conditioner.one(values)
+        if row is None or not stream.push_one(time_ns, row, state.emit):
+            _push_block(pipeline, [(state, [time_ns])], _block_of(pipeline, [values]))
+    state.messages.clear()
 
 
 def _push_together(pipeline: Pipeline, touched: list[StreamState]) -> list[StreamState]:
@@ -113,27 +130,53 @@ def _decode_singly(
     Returns:
         (n,) times in nanoseconds and n times (C,) raw values.
     """
-    assert pipeline.row_decoder is not None
-    decode, invalid = pipeline.row_decoder.decode, pipeline.row_decoder.invalid
     times: list[int] = []
     rows: list[Sequence[float]] = []
-    for _, payload, received_ns, redelivered in state.messages:
-        counted = invalid.total() if redelivered else 0
-        try:
-            time_ns, values = decode(payload)
-        except DecodeError as error:
-            pipeline.metrics.drops[error.code] += 1
-            continue
-        if time_ns is None:
-            time_ns = received_ns
-        if redelivered and (state.stream.has_passed(time_ns) or (times and time_ns <= times[-1])):
-            pipeline.metrics.drops["duplicate"] += 1
-            pipeline.leave_out(invalid.total() - counted)
-            continue
-        times.append(time_ns)
-        rows.append(values)
+    # Where order is kept, what was sent again is compared with what is not pushed yet as well.
+    passes_on = state.stream.takes_as_it_comes
+    for message in state.messages:
+        decoded = _decode(pipeline, state, message, times[-1] if times and passes_on else None)
+        if decoded is not None:
+            times.append(decoded[0])
+            rows.append(decoded[1])
     state.messages.clear()
     return times, rows
+
+
+def _decode(
+    pipeline: Pipeline, state: StreamState, message: Message, newest_ns: int | None = None
+) -> tuple[int, Sequence[float]] | None:
+    """Decode a message to its time and raw values (C,).
+
+    None for what is no sample, or one that the broker sent again and that was there before, by the
+    stream or by the newest that is to be pushed; it is counted.
+    """
+    assert pipeline.row_decoder is not None
+    _, payload, received_ns, redelivered = message
+    invalid = pipeline.row_decoder.invalid
+    counted = invalid.total() if redelivered else 0
+    try:
+        time_ns, values = pipeline.row_decoder.decode(payload)
+    except DecodeError as error:
+        pipeline.metrics.drops[error.code] += 1
+        return None
+    if time_ns is None:
+        time_ns = received_ns
+    if redelivered and (
+        state.stream.has_passed(time_ns) or (newest_ns is not None and time_ns <= newest_ns)
+    ):
+        pipeline.metrics.drops["duplicate"] += 1
+        pipeline.leave_out(invalid.total() - counted)
+        return None
+    return time_ns, values
+
+
+def _block_of(pipeline: Pipeline, rows: list[Sequence[float]]) -> npt.NDArray[Any]:
+    """Return raw values (n, C) as the conditioner takes them."""
+    shape = len(rows), pipeline.settings.channels
+    with np.errstate(over="ignore"):  # 1e300 becomes infinite
+        raw = np.fromiter(chain.from_iterable(rows), pipeline.conditioner.takes, math.prod(shape))
+    return raw.reshape(shape)
 
 
 def _push_block(pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -> None:
@@ -168,21 +211,6 @@ def _push_block(pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -
             if not kept:
                 continue
         state.stream.push_rows(kept, rows, invalid, doubtful, state.emit)
-
-
-def _push_few(
-    pipeline: Pipeline,
-    state: StreamState,
-    times: list[int],
-    rows: list[Sequence[float]],
-) -> bool:
-    """Take a handful of samples one by one, if there is nothing special about any of them.
-
-    The same arithmetic as for a block, without the dozen array operations that a block of one
-    row costs as much as a block of a thousand: an idle line sends one message a turn.
-    """
-    conditioned = [pipeline.conditioner.one(values) for values in rows]
-    return None not in conditioned and state.stream.push_singly(times, conditioned, state.emit)
 
 
 def _window_tags(pipeline: Pipeline, touched: list[StreamState]) -> None:

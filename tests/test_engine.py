@@ -423,6 +423,18 @@ def test_messages_the_broker_sends_again_are_duplicates(plans: Plans, together: 
     assert node.counts("window_resets", "reason") == {}
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_what_is_sent_again_may_be_out_of_order(plans: Plans, together: bool) -> None:
+    """After a connection was lost much comes marked as sent again that was never taken."""
+    node = Node(plans({"p": {"stream": {"lateness_seconds": 3}}}))
+    times = [1, 2, 4, 3, 6, 5, 5, 8, 7, 9, 10, 11, 12, 13]
+    again = [(*row(t, t)[:3], True) for t in times]
+    node.turns(again) if together else node.turns(*[[message] for message in again])
+    node.finish()
+    assert [one["timestamp"] // NS for one in node.predictions()] == list(range(4, 14))
+    assert node.counts("dropped", "reason") == {"duplicate": 1}
+
+
 def test_the_on_delay_does_not_run_across_a_gap(plans: Plans) -> None:
     #   score   high at 1..4 s, then an hour of nothing, then high again
     #   on delay of 5 s: neither part lasts it, the second not before 3609 s
