@@ -497,7 +497,8 @@ class Connection:
         client = self._client
         if client is None:
             return
-        client.read_packets()
+        if client.read_packets():
+            return
         if client is self._client and client.socket() is None:
             self._on_disconnect(client, None, None, ReasonCode(PacketTypes.DISCONNECT), None)
         self._flush()

@@ -66,6 +66,8 @@ class Link:
         self._version5 = False
         self._taken: list[Message] = []
         """The messages of the last turn."""
+        self._taken_monotonic = 0.0
+        """When they were taken; 0: never yet."""
         self._stopping = stopping
         self._limit = limits.outgoing_messages
         self._patience = Patience(limits, acknowledging=any(subscriptions.values()))
@@ -105,6 +107,8 @@ class Link:
                 while (`edgeai.mqtt.patience`).
         """
         inlet, outlet, patience = self._inlet, self._outlet, self._patience
+        if self._taken_monotonic:  # not when they came: a prediction was waiting to be made
+            patience.begin(len(self._taken), inlet.taken_bytes, self._taken_monotonic)
         now = time.monotonic()
         deadline = wait_until = now + timeout_seconds
         left, read_by = False, now
@@ -124,8 +128,7 @@ class Link:
             if left and now >= read_by:
                 left = inlet.leave_in_socket(0)
                 wait_until = deadline
-        self._taken = messages
-        patience.begin(len(messages), inlet.taken_bytes, now)
+        self._taken, self._taken_monotonic = messages, now
         return messages
 
     def _pause(self, now: float, until: float) -> float:

@@ -26,14 +26,19 @@ class PlainClient(paho.Client):
         self.on_message = keep
         self.on_publish = tell
 
-    def read_packets(self) -> None:
-        """Read packets while there are any and the inbox has room."""
+    def read_packets(self) -> bool:
+        """Read packets while there are any and the inbox has room.
+
+        Returns:
+            Whether all is as it was: the connection stands, and nothing is to be written.
+        """
         while (sock := self.socket()) is not None and not self.inbox.full:
             poll = select.poll()
             poll.register(sock.fileno(), select.POLLIN)
             if not poll.poll(0) and not self.has_unread():
-                return
+                break
             self.loop_read()
+        return sock is not None and not self.want_write()
 
     @property
     def unread_bytes(self) -> int:

@@ -96,21 +96,24 @@ class WireClient(PlainClient):
         waiting = len(self._unread) - self._at
         return (waiting >= 2 and waiting >= self._needed) or (self._ssl and super().has_unread())
 
-    def read_packets(self) -> None:
-        """Read packets while there are any and the inbox has room."""
+    def read_packets(self) -> bool:
+        """Read packets while there are any and the inbox has room.
+
+        Returns:
+            Whether all is as it was: the connection stands, and nothing is to be written.
+        """
         if self._at < len(self._unread):
             self._parse()
         while (sock := self._sock) is not None and not self.inbox.full:
             try:
                 data = sock.recv(RECEIVE_BYTES)
             except NOT_NOW:
-                return
+                break
             except OSError:
-                self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-                return
+                data = b""
             if not data:
                 self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-                return
+                break
             self._last_bytes_received = time.monotonic()  # of this thread's alone
             if self._discard or self._at < len(self._unread):
                 self._feed(data)
@@ -119,7 +122,8 @@ class WireClient(PlainClient):
                 self._parse()
             # A short read has emptied the socket; of TLS it is one record, and more may follow.
             if len(data) < RECEIVE_BYTES and not self._ssl:
-                return
+                break
+        return self._sock is not None and not self._out_packet
 
     def _feed(self, data: bytes) -> None:
         """Take bytes from the socket and every whole packet out of them."""
