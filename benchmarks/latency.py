@@ -14,6 +14,8 @@ from benchmarks.workload import Workload
 
 RATES = (1_000, 5_000)
 QUANTILES = (50, 99)
+PARTS = 3
+"""Of a run's length: many short ones, next to each other, say more than a few long ones."""
 
 
 def latency(scale: Scale) -> Result:
@@ -26,10 +28,11 @@ def latency(scale: Scale) -> Result:
         }
         for name, rig in rigs.items():
             runs[name].append(rig.warm_up())
-        for _ in range(scale.rounds):
+        for number in range(scale.pairs):
             for rate in RATES:
-                for name, rig in rigs.items():
-                    runs[name].append(rig.run(rate, rate * scale.seconds, record=True))
+                for name in (list(rigs), list(reversed(rigs)))[number % 2]:
+                    seconds = scale.seconds / PARTS
+                    runs[name].append(rigs[name].run(rate, rate * seconds, record=True))
     figures: dict[str, Any] = {}
     table = Table("", *(f"p{q} us at {rate:,}/s" for rate in RATES for q in QUANTILES), "CPU us")
     for name in (EDGEAI.name, ECHO.name):
@@ -37,7 +40,7 @@ def latency(scale: Scale) -> Result:
         for rate in RATES:
             mine = [run for run in runs[name] if run.rate == rate]
             for q in QUANTILES:
-                figures[f"{prefix}p{q}_us_at_{rate}"] = rounded(_quantile(mine, q), 1)
+                figures[f"{prefix}p{q}_us_at_{rate}"] = rounded(median(_quantiles(mine, q)), 1)
             cpu = median(run.cpu_us_per_message for run in mine)
             figures[f"{prefix}cpu_us_per_message_at_{rate}"] = rounded(cpu)
         table.add_row(
@@ -45,14 +48,18 @@ def latency(scale: Scale) -> Result:
             *(shown(figures[f"{prefix}p{q}_us_at_{rate}"], 0) for rate in RATES for q in QUANTILES),
             " ".join(shown(figures[f"{prefix}cpu_us_per_message_at_{rate}"]) for rate in RATES),
         )
-    ratios = {
-        f"p{q}_ratio_at_{rate}": rounded(
-            ratio(figures[f"p{q}_us_at_{rate}"], figures[f"echo_p{q}_us_at_{rate}"])
-        )
-        for rate in RATES
-        for q in QUANTILES
-    }
-    table.add_row("ratio", *(shown(value, 2) for value in ratios.values()), "")
+    ratios = {}
+    for rate in RATES:
+        pairs = [[run for run in found if run.rate == rate] for found in runs.values()]
+        for q in QUANTILES:
+            own, echo = (_quantiles(found, q) for found in pairs)
+            found = sorted(ratio(a, b) or 0.0 for a, b in zip(own, echo, strict=True))
+            ratios[f"p{q}_ratio_at_{rate}"] = rounded(median(found))
+            quarters = found[len(found) // 4], found[-1 - len(found) // 4]
+            figures[f"p{q}_ratio_quartiles_at_{rate}"] = [rounded(value) for value in quarters]
+    table.add_row("ratio, the median of pairs", *(shown(one, 2) for one in ratios.values()), "")
+    spread = (figures[f"p{q}_ratio_quartiles_at_{rate}"] for rate in RATES for q in QUANTILES)
+    table.add_row("its quartiles", *(f"{low:.2f} {high:.2f}" for low, high in spread), "")
     figures |= ratios
     figures["lost"] = sum(run.verdict.lost for run in runs[EDGEAI.name])
     targets = [
@@ -62,6 +69,6 @@ def latency(scale: Scale) -> Result:
     return Result(figures, [table], targets, runs)
 
 
-def _quantile(runs: list[Run], q: float) -> float:
-    """Return the median over the rounds, so that one disturbed round does not decide."""
-    return median(float(np.percentile(run.latencies_us, q)) for run in runs)
+def _quantiles(runs: list[Run], q: float) -> list[float]:
+    """Return a quantile of each run's latencies."""
+    return [float(np.percentile(run.latencies_us, q)) for run in runs]

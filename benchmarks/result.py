@@ -34,6 +34,15 @@ class Scale:
         """How often to repeat what is taken the median of."""
         return 1 if self.quick else 3
 
+    @property
+    def pairs(self) -> int:
+        """How often to measure two things one after the other, where their ratio is asked for.
+
+        On a virtual machine the same work takes twice as long from one second to the next, and
+        single ratios lie a third around their median.
+        """
+        return 1 if self.quick else 15
+
 
 @dataclass(frozen=True)
 class Target:
