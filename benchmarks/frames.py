@@ -13,7 +13,7 @@ from benchmarks.framefloor import Floor
 from benchmarks.frameload import Frames
 from benchmarks.generator import Generator
 from benchmarks.processes import cpu_seconds
-from benchmarks.result import Result, Scale, Target, rounded, shown
+from benchmarks.result import PARTS, Result, Scale, Target, rounded, shown
 from benchmarks.rig import STALL_SECONDS, Rig, Run, open_rig
 from benchmarks.systems import EDGEAI, FRAME_SCRIPT
 
@@ -23,6 +23,8 @@ HEADLINE = 10
 """Whose figures have no suffix."""
 LIMIT = 1.3
 FLAT_OUT_FRAMES = 1000
+FEW_FRAMES = 30
+"""At least so many in one of the pairs of runs."""
 FAULTS = ("lost", "doubled", "disordered", "wrong")
 
 
@@ -38,12 +40,12 @@ class Measured:
     ort: list[float] = field(default_factory=list)
     ort_busy: list[float] = field(default_factory=list)
     """ONNX Runtime without pauses: it finds its caches warm."""
-    mean_batch: float = 1.0
-    flat_out: Run | None = None
-    flat_out_socket: float = 0.0
-    flat_out_ort: float = 0.0
+    batches: list[float] = field(default_factory=list)
+    """Windows in a session call."""
+    flat_out: list[Run] = field(default_factory=list)
+    flat_out_floor: list[float] = field(default_factory=list)
     """At the batch of that run."""
-    flat_out_batch: float = 1.0
+    flat_out_batches: list[float] = field(default_factory=list)
     resident_megabytes: float = 0.0
     script: float | None = None
     rms_script: float | None = None
@@ -63,11 +65,15 @@ class Measured:
         """Of edgeai over the floor; both of a round were measured one after the other."""
         return [own / floor for own, floor in zip(self.own, self.floor, strict=True)]
 
+    @property
+    def flat_out_ratios(self) -> list[float]:
+        """The same without pauses."""
+        runs = zip(self.flat_out, self.flat_out_floor, strict=True)
+        return [run.cpu_us_per_message / floor for run, floor in runs]
+
     def figures(self) -> dict[str, Any]:
         """Return the keys of the JSON file."""
-        flat_out, last = self.flat_out, self.paced[-1]
-        assert flat_out is not None
-        flat_out_floor = self.flat_out_socket + self.flat_out_ort
+        last = self.paced[-1]
         return {
             "machines": self.load.machines,
             "frames_per_second": rounded(last.messages_per_second, 1),
@@ -79,15 +85,21 @@ class Measured:
             "ort_without_pauses_cpu_us_per_frame": rounded(median(self.ort_busy), 1),
             "beyond_floor_cpu_us_per_frame": rounded(median(self.own) - median(self.floor), 1),
             "ratio_to_floor": rounded(median(self.ratios), 3),
+            "ratio_quartiles": _quartiles(self.ratios),
             "ratios": [rounded(value, 3) for value in self.ratios],
             "script_cpu_us_per_frame": rounded(self.script, 1),
             "rms_script_cpu_us_per_frame": rounded(self.rms_script, 1),
-            "mean_batch_windows": rounded(self.mean_batch),
-            "flat_out_frames_per_second": round(flat_out.messages_per_second),
-            "flat_out_cpu_us_per_frame": rounded(flat_out.cpu_us_per_message, 1),
-            "flat_out_floor_cpu_us_per_frame": rounded(flat_out_floor, 1),
-            "flat_out_ratio_to_floor": rounded(flat_out.cpu_us_per_message / flat_out_floor, 3),
-            "flat_out_mean_batch_windows": rounded(self.flat_out_batch),
+            "mean_batch_windows": rounded(median(self.batches)),
+            "flat_out_frames_per_second": round(
+                median(run.messages_per_second for run in self.flat_out)
+            ),
+            "flat_out_cpu_us_per_frame": rounded(
+                median(run.cpu_us_per_message for run in self.flat_out), 1
+            ),
+            "flat_out_floor_cpu_us_per_frame": rounded(median(self.flat_out_floor), 1),
+            "flat_out_ratio_to_floor": rounded(median(self.flat_out_ratios), 3),
+            "flat_out_ratio_quartiles": _quartiles(self.flat_out_ratios),
+            "flat_out_mean_batch_windows": rounded(median(self.flat_out_batches)),
             "resident_megabytes": rounded(self.resident_megabytes, 1),
         }
 
@@ -115,29 +127,38 @@ def frames(scale: Scale) -> Result:
 def _measure(load: Frames, scale: Scale) -> Measured:
     """Measure edgeai and the floor in turns, then the scripts."""
     found = Measured(load)
-    count = load.frames_per_second * scale.seconds
+    count = max(FEW_FRAMES, load.frames_per_second * scale.seconds / PARTS)
     with ExitStack() as stack:
         rig = stack.enter_context(open_rig(EDGEAI, load))
         floor = stack.enter_context(_open_floor(rig, load))
         mine = found.runs.setdefault(EDGEAI.name, [])
         mine.append(rig.warm_up())
-        for _ in range(scale.rounds):
-            run, found.mean_batch = _run(rig, load.frames_per_second, count)
+        for _ in range(scale.pairs):
+            run, size = _run(rig, load.frames_per_second, count)
+            batch = max(1, round(size))
             found.paced.append(run)
-            batch = max(1, round(found.mean_batch))
+            found.batches.append(size)
             found.socket.append(floor.read(load.frames_per_second, run.messages))
             found.ort.append(floor.infer(round(count), batch, load.frames_per_second))
             found.ort_busy.append(floor.infer(FLAT_OUT_FRAMES, batch, None))
-        mine += found.paced
-        found.flat_out, found.flat_out_batch = _run(rig, None, FLAT_OUT_FRAMES)
-        found.flat_out_socket = floor.read(None, found.flat_out.messages)
-        batch = max(1, round(found.flat_out_batch))
-        found.flat_out_ort = floor.infer(FLAT_OUT_FRAMES, batch, None)
-        mine.append(found.flat_out)
+            run, size = _run(rig, None, FLAT_OUT_FRAMES)
+            found.flat_out.append(run)
+            found.flat_out_batches.append(size)
+            read = floor.read(None, run.messages)
+            own = floor.infer(FLAT_OUT_FRAMES, max(1, round(size)), None)
+            found.flat_out_floor.append(read + own)
+        mine += found.paced + found.flat_out
         found.resident_megabytes = rig.resident_bytes() / 1e6
     found.script = _script(found, load, "script", scale)
     found.rms_script = _script(found, replace(load, model="rms"), "rms_script", scale)
     return found
+
+
+def _quartiles(values: list[float]) -> list[float | None]:
+    """Return the first and the third."""
+    ordered = sorted(values)
+    quarter = len(ordered) // 4
+    return [rounded(ordered[quarter], 3), rounded(ordered[-1 - quarter], 3)]
 
 
 def _script(found: Measured, load: Frames, name: str, scale: Scale) -> float:
@@ -228,6 +249,9 @@ def _table(measured: list[Measured]) -> Table:
         ("MB resident", "resident_megabytes", 0),
     ):
         table.add_row(title, *(shown(one[key], digits) for one in figures))
+    for title, key in (("over the floor", "ratio"), ("flat out", "flat_out_ratio")):
+        quartiles = (one[f"{key}_quartiles"] for one in figures)
+        table.add_row(f"{title}, quartiles", *(f"{low:.2f} {high:.2f}" for low, high in quartiles))
     others = (max(run.others_cores for run in one.paced) for one in measured)
     table.add_row("cores taken by others", *(shown(value, 2) for value in others))
     return table

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks.result import Result, Scale, Target, ratio, rounded, shown
+from benchmarks.result import PARTS, Result, Scale, Target, ratio, rounded, shown
 from benchmarks.rig import Run, open_rig
 from benchmarks.systems import ECHO, EDGEAI
 from benchmarks.workload import Workload
 
 RATES = (1_000, 5_000)
 QUANTILES = (50, 99)
-PARTS = 3
-"""Of a run's length: many short ones, next to each other, say more than a few long ones."""
 
 
 def latency(scale: Scale) -> Result:

@@ -19,6 +19,9 @@ from benchmarks.systems import OUT
 
 PACKAGES = ("edgeai", "onnxruntime", "numpy", "msgspec", "paho-mqtt", "orjson")
 
+PARTS = 3
+"""Of a run's length: many short runs, next to each other, say more than a few long ones."""
+
 
 @dataclass(frozen=True)
 class Scale:

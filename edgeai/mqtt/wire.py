@@ -163,7 +163,8 @@ class WireClient(PlainClient):
         limits = inbox.limits
         while self._sock is not None and not inbox.full:
             data = self._unread
-            if isinstance(data, bytearray) or len(data) - self._at < max(2, self._needed):
+            waiting = len(data) - self._at
+            if waiting < 2 or waiting < self._needed or isinstance(data, bytearray):
                 return
             taken = self._parse_publishes(
                 data, self._at, limits.turn_messages - len(inbox.messages), limits.payload_bytes
