@@ -12,7 +12,7 @@ from edgeai.records import AlarmState, Diagnosis, Quality
 LEAST = -math.inf
 FEW = 8
 """So few of the largest are looked for one after the other; more are sorted for."""
-SMALL = 256
+SMALL = 1024
 """So few contributions are looked through in Python; for more, numpy's calls pay."""
 
 
