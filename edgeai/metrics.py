@@ -81,15 +81,16 @@ class Metrics:
             "edgeai_publications_waiting", "Publications the broker does not have yet.",
             registry=registry,
         )  # fmt: skip
-        self.turn_messages = Histogram(
+        turn_messages = Histogram(
             "edgeai_turn_messages", "Messages in a turn.", buckets=TURN_BUCKETS, registry=registry
-        ).labels()
-        self.turn_seconds = Histogram(
+        )
+        turn_seconds = Histogram(
             "edgeai_turn_seconds",
             "Time from having read the messages to having acknowledged them.",
             buckets=LATENCY_BUCKETS,
             registry=registry,
-        ).labels()
+        )
+        self.turn_messages, self.turn_seconds = turn_messages.labels(), turn_seconds.labels()
         self.last_message = Gauge(
             "edgeai_last_message_timestamp_seconds", "Arrival of the last.", registry=registry
         )
@@ -147,6 +148,9 @@ class Metrics:
             "Time of a window's last sample, as its sender says, to publication.",
             ["pipeline"], buckets=LATENCY_BUCKETS, registry=registry,
         )  # fmt: skip
+        self._histograms = [
+            turn_messages, turn_seconds, self._inference, self._batch, self._end_to_end
+        ]  # fmt: skip
         self.failovers = Counter(
             "edgeai_failovers",
             "Outages of an accelerator, in which the CPU computes.",
@@ -197,6 +201,11 @@ class Metrics:
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
         """Export score and alarm state of assets, read when Prometheus asks."""
         self.registry.register(_AssetCollector(states))
+
+    def settle(self) -> None:
+        """Count what histograms have noted; to be called now and then by whoever observes."""
+        for histogram in self._histograms:
+            histogram.settle()
 
     def render(self) -> bytes:
         """Return the text format."""

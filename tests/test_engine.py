@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.check import Plan, check
-from edgeai.engine import Engine
+from edgeai.engine import SETTLED_TURNS, Engine
 from edgeai.metrics import Metrics
 from edgeai.records import AT_ONCE, Due, Message, Publication
 from edgeai.runtime import build_pipelines
@@ -260,6 +260,15 @@ def test_asset_patterns_choose_the_pipeline(plans: Plans) -> None:
     topics = sorted(one.topic.removeprefix("edgeai/test/predictions/") for one in node.sink.all)
     assert topics == ["p/old", "p/press-", "p/press-1", "q/oven-1"]
     assert node.counts("messages_unrouted", "reason", None) == {"unexpected_topic": 3}
+
+
+def test_observations_do_not_gather_where_nobody_asks_for_them(plans: Plans) -> None:
+    node = Node(plans({"p": {}}))
+    for t in range(1, 3 * SETTLED_TURNS):
+        node.turns([row(t)])
+        assert len(node.metrics.turn_seconds._noted) < SETTLED_TURNS
+    assert node.value("turn_messages_count") == 3 * SETTLED_TURNS - 1
+    assert node.metrics.turn_seconds._noted == []
 
 
 def test_topics_of_nobody(plans: Plans) -> None:
