@@ -19,8 +19,7 @@ import pytest
 
 from edgeai.config import Broker, Limits
 from edgeai.metrics import Metrics
-from edgeai.mqtt import Connection, Status, inbox
-from edgeai.mqtt import connection as module
+from edgeai.mqtt import Connection, Status, attempts, inbox
 from edgeai.records import Publication
 from tests.brokers import free_port
 from tests.live import wait_for
@@ -227,7 +226,7 @@ def test_a_host_that_is_none(metrics: Metrics, host: str) -> None:
 
 def test_waits_grow_up_to_the_longest(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     broker = Broker(
         host="127.0.0.1", port=free_port(), reconnect_min_seconds=1.0, reconnect_max_seconds=8.0
     )
@@ -235,8 +234,8 @@ def test_waits_grow_up_to_the_longest(metrics: Metrics, monkeypatch: pytest.Monk
     waits = []
     for _ in range(7):
         connection.receive(0)
-        waits.append(connection._next_attempt - now)
-        now = connection._next_attempt
+        waits.append(connection._attempts.due - now)
+        now = connection._attempts.due
     assert all(
         0.8 * wanted <= wait <= 1.2 * wanted
         for wait, wanted in zip(waits, [1, 2, 4, 8, 8, 8, 8], strict=True)
@@ -257,7 +256,7 @@ def test_closed_before_connack(
 
 
 def test_never_answers(fake: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CONNACK_SECONDS", 0.1)
+    monkeypatch.setattr(attempts, "ANSWER_SECONDS", 0.1)
     connection = connect()
     connection.receive(0)
     started = time.monotonic()
@@ -283,7 +282,7 @@ def test_a_broker_without_version_5(fake: FakeBroker, connect: Any, answer: byte
     fake.listener.settimeout(5)
     assert fake.sock is not None
     fake.sock.shutdown(socket.SHUT_WR)
-    until(connection, lambda: connection._protocol_index == 1 and connection._client, "version 4")
+    until(connection, lambda: connection._attempts.version == 4 and connection._client, "version 4")
     fake.accept()
     assert fake.version == 4
     fake.connack()

@@ -1,6 +1,7 @@
 """MQTT: the only room that imports paho."""
 
-from edgeai.mqtt.connection import Connection, Status
+from edgeai.mqtt.clients import Status
+from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.link import Link
 
 __all__ = ["Connection", "Link", "Status"]

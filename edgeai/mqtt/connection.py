@@ -9,56 +9,30 @@ callbacks that cannot raise into paho's loop.
 """
 
 import logging
-import random
 import select
 import socket
-import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.config import Broker, Limits
-from edgeai.errors import ConfigError, Problem
 from edgeai.metrics import Metrics
-from edgeai.mqtt import wire
+from edgeai.mqtt.attempts import VERSION_NAMES, Attempts
+from edgeai.mqtt.clients import Clients, Status
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.plain import PlainClient, keep
-from edgeai.mqtt.wire import WireClient
 from edgeai.records import Message, Publication
 
 log = logging.getLogger("edgeai.mqtt")
 
-PROTOCOLS = {
-    "auto": (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311),
-    "5": (MQTTProtocolVersion.MQTTv5,),
-    "3.1.1": (MQTTProtocolVersion.MQTTv311,),
-}
-PROTOCOL_NAMES = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 UNSUPPORTED_PROTOCOL = 0x84
 MAX_WAIT_SECONDS = 1.0
-CONNACK_SECONDS = 5.0
-PROBE_SECONDS = 2.0
-"""For the answer to a version after which there is another to try. A broker that knows only 3.1.1
-may wait for ever for what it thinks is missing of a version 5 CONNECT (amqtt 0.12 does)."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """The retained message that tells whether this node lives: its topic and the two payloads."""
-
-    topic: str
-    online: bytes
-    offline: bytes
-    lost: bytes
-    """The last will: what the broker publishes when we vanish."""
 
 
 class Connection:
@@ -89,27 +63,28 @@ class Connection:
         Raises:
             ConfigError: A secret or a certificate cannot be read.
         """
-        self._broker = broker
         self._client_id = client_id
         self._subscriptions = subscriptions
         self._limits = limits
         self._metrics = metrics
         self._status = status
-        self._password = broker.password.reveal("broker.password") if broker.password else None
-        self._tls = _tls_context(broker)
-        self._fast = broker.fast_path and wire.is_tested()
-        self._keep_session = any(qos > 0 for qos in subscriptions.values())
+        self._clients = Clients(
+            broker, client_id, keep_session=any(qos > 0 for qos in subscriptions.values())
+        )
+        self._attempts = Attempts(broker, client_id)
+        self._where = f"{broker.host}:{broker.port}"
+        self._guess = ""
+        """What a broker may want that closes the connection without a word."""
+        if broker.tls is None:
+            self._guess = " (does it want TLS, broker.tls?)"
+        elif broker.tls.cert_file is None:
+            self._guess = " (does it want a client certificate, broker.tls.cert_file?)"
 
         self._client: PlainClient | None = None
         self._connected = False
-        self._protocol_index = 0
-        self._attempts = 0
-        self._next_attempt = 0.0
-        self._connack_due = 0.0
+        self._answer_due = 0.0
+        """To CONNECT, on the monotonic clock."""
         self._next_misc = 0.0
-        self._reported = ""
-        """What was told of the last failure; `_cause` is the same without its detail."""
-        self._cause = ""
         self._refused_filters: list[str] = []
         self._subscribed: dict[int, list[str]] = {}
         self._poll = poll or select.poll()
@@ -138,7 +113,7 @@ class Connection:
     def fault(self) -> str | None:
         """Why messages cannot flow, in words for a person; None when all is well."""
         if not self._connected:
-            return self._reported or f"not connected to {self._where}"
+            return self._attempts.told or f"not connected to {self._where}"
         if self._refused_filters:
             return f"the broker refuses the subscription {self._refused_filters[0]}"
         return None
@@ -146,7 +121,7 @@ class Connection:
     @property
     def protocol(self) -> str | None:
         """The MQTT version in use, `5` or `3.1.1`; None while not connected."""
-        return PROTOCOL_NAMES[self._protocol] if self._connected else None
+        return VERSION_NAMES[self._attempts.version] if self._connected else None
 
     @property
     def waiting_to_send(self) -> int:
@@ -247,24 +222,16 @@ class Connection:
 
     # --------------------------------------------------------------------------------- connecting
 
-    @property
-    def _where(self) -> str:
-        return f"{self._broker.host}:{self._broker.port}"
-
-    @property
-    def _protocol(self) -> MQTTProtocolVersion:
-        return PROTOCOLS[self._broker.protocol][self._protocol_index]
-
     def tend(self) -> None:
         """Connect when it is time to, keep alive, give up on a broker that does not answer."""
         now = time.monotonic()
         client = self._client
         if client is None:
-            if now >= self._next_attempt:
+            if now >= self._attempts.due:
                 self._connect()
             return
-        if not self._connected and now > self._connack_due:
-            self._fail(f"{self._where} does not answer as an MQTT broker", may_be_protocol=True)
+        if not self._connected and now > self._answer_due:
+            self._fail(f"{self._where} does not answer as an MQTT broker", may_be_version=True)
         elif now >= self._next_misc:
             self._next_misc = now + MAX_WAIT_SECONDS
             if client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -272,52 +239,22 @@ class Connection:
 
     def _connect(self) -> None:
         """Open the socket and send CONNECT; the answer comes through `receive`."""
-        client = self._new_client()
+        client = self._clients.new(self._attempts.version, self._status)
+        self._hear_from(client)
         self._client = client
         try:
-            if self._protocol == MQTTProtocolVersion.MQTTv5:
-                properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-                properties.ReceiveMaximum = self._broker.receive_maximum
-                if self._keep_session:
-                    # Without an expiry a version 5 session ends with its connection.
-                    properties.SessionExpiryInterval = self._broker.session_expiry_seconds
-                client.connect(
-                    self._broker.host,
-                    self._broker.port,
-                    self._broker.keepalive_seconds,
-                    clean_start=not self._keep_session,
-                    properties=properties,
-                )
-            else:
-                client.connect(self._broker.host, self._broker.port, self._broker.keepalive_seconds)
+            self._clients.connect(client)
         except (OSError, ValueError) as error:
             # Of certificates, `strerror` is the whole text; a time out has none.
             why = (error.strerror if isinstance(error, OSError) else None) or error
-            self._fail(f"cannot connect to {self._where}: {why}", may_be_protocol=False)
+            self._fail(f"cannot connect to {self._where}: {why}", may_be_version=False)
             return
-        last = self._protocol_index + 1 == len(PROTOCOLS[self._broker.protocol])
-        self._connack_due = time.monotonic() + (CONNACK_SECONDS if last else PROBE_SECONDS)
+        self._answer_due = time.monotonic() + self._attempts.answer_seconds
         self._next_misc = time.monotonic() + MAX_WAIT_SECONDS
         self._flush()
 
-    def _new_client(self) -> PlainClient:
-        version5 = self._protocol == MQTTProtocolVersion.MQTTv5
-        make = WireClient if self._fast else PlainClient
-        client = make(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            clean_session=None if version5 else not self._keep_session,
-            protocol=self._protocol,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        client.connect_timeout = self._broker.connect_timeout_seconds
-        if self._broker.username is not None:
-            client.username_pw_set(self._broker.username, self._password)
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
-        if self._status is not None:
-            client.will_set(self._status.topic, self._status.lost, 1, True)
+    def _hear_from(self, client: PlainClient) -> None:
+        """Be told what happens to a client."""
         client.on_connect = _guarded(self._on_connect)
         client.on_disconnect = _guarded(self._on_disconnect)
         client.attach(self._inbox, _guarded(self._outbox.acknowledged))
@@ -326,7 +263,6 @@ class Connection:
         client.on_socket_open = _guarded(self._on_socket_open)
         client.on_log = _guarded(self._on_log)
         self._socket_error = ""
-        return client
 
     def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
         # With Nagle's algorithm a small packet waits for the acknowledgement of the one before: 20
@@ -346,21 +282,20 @@ class Connection:
         self, client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure:
-            protocol = reason.value == UNSUPPORTED_PROTOCOL
-            self._fail(f"{self._where} refuses us: {reason}", may_be_protocol=protocol)
+            is_version = reason.value == UNSUPPORTED_PROTOCOL
+            self._fail(f"{self._where} refuses us: {reason}", may_be_version=is_version)
             return
         client.on_log = None  # it would be called for each packet
         self._connected = True
         self.changes += 1
-        self._attempts = 0
-        self._reported = ""
+        self._attempts.stands()
         self._refused_filters = []
         self._outbox.allow(
             getattr(properties, "ReceiveMaximum", None),
             getattr(properties, "MaximumPacketSize", None),
         )
         self._metrics.connects.inc()
-        log.debug("%s connected with MQTT %s", self._client_id, PROTOCOL_NAMES[self._protocol])
+        log.debug("%s connected with MQTT %s", self._client_id, self.protocol)
         own = [(DROPS_TOPIC, 0)] if self._subscriptions else []
         for topic_filter, qos in [*self._subscriptions.items(), *own]:
             _, mid = client.subscribe(topic_filter, qos)
@@ -389,45 +324,19 @@ class Connection:
         if self._connected:
             self._lose(f"connection lost: {reason}")
         else:
-            why = f"{self._where} closed the connection"
-            if self._broker.tls is None:
-                why += " (does it want TLS, broker.tls?)"
-            elif self._broker.tls.cert_file is None:
-                why += " (does it want a client certificate, broker.tls.cert_file?)"
-            self._fail(why, may_be_protocol=True, detail=self._socket_error)
+            why = f"{self._where} closed the connection{self._guess}"
+            self._fail(why, may_be_version=True, detail=self._socket_error)
 
-    def _fail(self, why: str, *, may_be_protocol: bool, detail: str = "") -> None:
-        """Give up this attempt; try the next MQTT version at once, or all again after a wait."""
+    def _fail(self, why: str, *, may_be_version: bool, detail: str = "") -> None:
+        """Give up this attempt."""
         self._metrics.connect_failures.inc()
         self._drop_client()
-        versions = PROTOCOLS[self._broker.protocol]
-        if may_be_protocol and self._protocol_index + 1 < len(versions):
-            self._protocol_index += 1
-            self._next_attempt = 0.0
-            return
-        self._protocol_index = 0
-        self._back_off(why, detail)
+        self._attempts.failed(why, may_be_version=may_be_version, detail=detail)
 
     def _lose(self, why: str) -> None:
         """Note the end of a connection that stood."""
         self._drop_client()
-        self._protocol_index = 0
-        self._back_off(why)
-
-    def _back_off(self, why: str, detail: str = "") -> None:
-        """Wait before the next attempt, doubling; jitter keeps a plant from returning at once."""
-        wait = min(
-            self._broker.reconnect_max_seconds,
-            self._broker.reconnect_min_seconds * 2 ** min(self._attempts, 30),
-        ) * random.uniform(0.8, 1.2)  # noqa: S311  not a secret
-        self._attempts += 1
-        self._next_attempt = time.monotonic() + wait
-        # Once for each cause, not for each attempt; the detail may differ from one to the next.
-        if not self._reported or why != self._cause:
-            self._cause, self._reported = why, why + detail
-            log.warning(
-                "%s: %s; trying again, at first in %.1f s", self._client_id, self._reported, wait
-            )
+        self._attempts.lost(why)
 
     def _drop_client(self) -> None:
         """Let go of the client; what it had not got acknowledged waits for the next."""
@@ -452,8 +361,8 @@ class Connection:
     def tend_due(self) -> float:
         """When `tend` is to be called next, on the monotonic clock."""
         if self._client is None:
-            return self._next_attempt
-        return self._next_misc if self._connected else min(self._next_misc, self._connack_due)
+            return self._attempts.due
+        return self._next_misc if self._connected else min(self._next_misc, self._answer_due)
 
     def watch(self, *, reading: bool = True) -> bool:
         """Say what to poll the socket for; return whether `read` has something without it.
@@ -538,21 +447,3 @@ def _guarded(callback: Callable[..., None]) -> Callable[..., None]:
             log.exception("error in %s; the message is skipped", callback.__name__)
 
     return call
-
-
-def _tls_context(broker: Broker) -> ssl.SSLContext | None:
-    if broker.tls is None:
-        return None
-    tls = broker.tls
-    field, files = "ca_file", tls.ca_file
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.cert_file is not None:
-            field, files = "cert_file, key_file", f"{tls.cert_file}, {tls.key_file}"
-            # A key that wants a passphrase is an error here; OpenSSL would ask on the terminal.
-            context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: b"")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        rule = f"cannot be loaded: {reason}"
-        raise ConfigError([Problem("config", f"broker.tls.{field}", rule, files, True)]) from error
-    return context

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from edgeai.config import Broker, Limits
 from edgeai.metrics import Metrics
-from edgeai.mqtt.connection import Connection, Status
+from edgeai.mqtt.clients import Status
+from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.patience import Patience
 from edgeai.records import AT_ONCE, Due, Message, Publication
 

@@ -9,8 +9,8 @@ and acknowledgements are written in one piece a turn, through paho's own queue.
 
 Reaches into private parts of paho: `_sock`, `_ssl`, `_sock_recv`, `_out_packet`, `_packet_queue`,
 `_mid_generate`, `_loop_rc_handle`, `_last_bytes_received`, `_last_msg_out`.
-TESTED_VERSIONS are those it was tested with; with any other, `edgeai.mqtt.connection` takes the
-plain path.
+TESTED_VERSIONS are those it was tested with; with any other, `edgeai.mqtt.clients` makes plain
+ones.
 
 Packet layout: OASIS MQTT 3.1.1 section 3.3 and 3.4; MQTT 5.0 sections 3.3, 3.4, 1.5.5.
 """
