@@ -134,8 +134,6 @@ class Engine:
 
         All streams are looked at now and then; in between the answer only comes nearer.
         """
-        if self._always_due:
-            return AT_ONCE
         taken = self.received - self._due_from
         if self._due.messages <= taken + 1 and self.received >= self._next_survey:
             streams = sum([len(pipeline.streams) for pipeline in self.pipelines])
@@ -150,7 +148,8 @@ class Engine:
 
     def turn(self, timeout_seconds: float) -> int:
         """Run one turn and return how many messages it took."""
-        messages = self._source.receive(timeout_seconds, self._when_due())
+        due = AT_ONCE if self._always_due else self._when_due()
+        messages = self._source.receive(timeout_seconds, due)
         started = time.perf_counter()
         self._sort(messages)
         for pipeline in self.pipelines:
@@ -306,7 +305,7 @@ class Engine:
             count = len(messages)
             self.received += count
             self._last_received_ns = messages[-1][2]
-            self._metrics.received.inc(count)
+            self._metrics.received.value += count
             self._metrics.turn_messages.observe(count)
             self._metrics.turn_seconds.observe(seconds)
             self._unsettled += 1

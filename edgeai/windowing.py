@@ -44,7 +44,7 @@ def window(pipeline: Pipeline, touched: list[StreamState]) -> None:
 def _window_rows(pipeline: Pipeline, touched: list[StreamState]) -> None:
     """Decode and window: many messages at once where nothing is special, else one by one."""
     total = sum([len(state.messages) for state in touched])
-    pipeline.metrics.messages.inc(total)
+    pipeline.metrics.messages.value += total
     if total <= FEW_ROWS:
         for state in touched:
             _push_singly(pipeline, state)
@@ -216,7 +216,7 @@ def _push_block(pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -
 def _window_tags(pipeline: Pipeline, touched: list[StreamState]) -> None:
     """Condition the values of all streams at once; they were decoded as they came."""
     tags = [tag for state in touched for tag in state.tags]
-    pipeline.metrics.messages.inc(len(tags))
+    pipeline.metrics.messages.value += len(tags)
     raw = np.array([value for _, _, value in tags])
     done = pipeline.conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
     if done.dropped is not None:
@@ -234,7 +234,7 @@ def _window_frames(pipeline: Pipeline, touched: list[StreamState]) -> None:
     for state in touched:
         emit = state.emit
         frames, state.frames = state.frames, []
-        pipeline.metrics.messages.inc(len(frames))
+        pipeline.metrics.messages.value += len(frames)
         for received_ns, frame in frames:
             missed = state.missed_before(frame.sequence)
             if missed:

@@ -90,7 +90,8 @@ class Connection:
         self._poll = poll or select.poll()
         self.fileno: int | None = None
         """The socket, as it is registered to be polled; None while there is none."""
-        self._events = 0
+        self.events = 0
+        """What it is polled for."""
         self._left_bytes = 0
         """Bytes that the socket may hold without waking us."""
         self.changes = 0
@@ -163,8 +164,12 @@ class Connection:
         self._owed += acks
         return messages
 
-    def send(self, publications: list[Publication]) -> None:
-        """Send in this order; what cannot be sent now waits for `pump`, however much it is."""
+    def send(self, publications: list[Publication]) -> bool:
+        """Send in this order; what cannot be sent now waits for `pump`, however much it is.
+
+        Returns:
+            Whether it is certain that the socket has it all and nobody is asked for it any more.
+        """
         client = self._client
         if (
             client is not None
@@ -173,22 +178,25 @@ class Connection:
             and self._outbox.needs_no_queue(publications)
         ):
             list(client.send_publications(publications))
-            if client is not self._client:  # lost meanwhile
-                self._outbox.add(publications)
-            return
+            if client is self._client:
+                return not client.want_write()
+            self._outbox.add(publications)  # lost meanwhile
+            return False
         self._outbox.add(publications)
         self.pump()
+        return False
 
     def publish(self, publications: list[Publication]) -> None:
         """Send in this order; beyond the limit the oldest of what waits is dropped and counted."""
         self.send(publications)
         self._outbox.drop_oldest(self._limits.outgoing_messages)
 
-    def commit(self) -> None:
-        """Acknowledge the QoS 1 messages that `receive` returned."""
+    def commit(self) -> bool:
+        """Acknowledge the QoS 1 messages that `receive` returned; return whether there were any."""
         owed, self._owed = self._owed, []
         if owed and self._client is not None:
             self._client.send_acks(owed)
+        return bool(owed)
 
     def announce(self, status: Status) -> None:
         """Replace the status, and publish it if connected; the last will stays what it was."""
@@ -269,9 +277,9 @@ class Connection:
         # to 40 ms measured on loopback.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fileno = sock.fileno()
-        self._events = select.POLLIN
+        self.events = select.POLLIN
         self._left_bytes = 0
-        self._poll.register(self.fileno, self._events)
+        self._poll.register(self.fileno, self.events)
 
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
         """Keep why the socket failed: paho says it nowhere else (a TLS alert after CONNECT)."""
@@ -374,8 +382,8 @@ class Connection:
         if client is None or self.fileno is None:
             return False
         events = (select.POLLIN if reading else 0) | (select.POLLOUT if client.want_write() else 0)
-        if events != self._events:
-            self._events = events
+        if events != self.events:
+            self.events = events
             self._poll.modify(self.fileno, events)
         return reading and client.has_unread()
 
@@ -401,16 +409,21 @@ class Connection:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
         return count > 0
 
-    def read(self) -> None:
-        """Read packets while there are any, up to the bounds of a turn."""
+    def read(self) -> bool:
+        """Read packets while there are any, up to the bounds of a turn.
+
+        Returns:
+            Whether it is certain that nothing is left to write, or of what was read.
+        """
         client = self._client
         if client is None:
-            return
+            return False
         if client.read_packets():
-            return
+            return True
         if client is self._client and client.socket() is None:
             self._on_disconnect(client, None, None, ReasonCode(PacketTypes.DISCONNECT), None)
         self._flush()
+        return False
 
     # ------------------------------------------------------------------------------------ sending
 

@@ -64,6 +64,9 @@ class Link:
         self._tended_changes = -1
         """How often the connections had changed when they were tended."""
         self._tend_due = 0.0
+        self._steady = False
+        """Whether nothing waits to be sent on either connection, nor unread bytes outside the
+        socket, and both are polled for what comes: as it mostly is, so that nobody need ask."""
         self._version5 = False
         self._taken: list[Message] = []
         """The messages of the last turn."""
@@ -122,7 +125,8 @@ class Link:
         if early > 0 and not inlet.has_unread:
             now = self._pause(now, now + early)
         while True:
-            now = self._serve(now, wait_until, reading=outlet.waiting_to_send <= self._limit)
+            reading = self._steady or outlet.waiting_to_send <= self._limit
+            now = self._serve(now, wait_until, reading=reading)
             messages = inlet.take()
             if messages or now >= deadline or self._stopping():
                 break
@@ -147,14 +151,17 @@ class Link:
 
     def publish(self, publications: list[Publication]) -> None:
         """Send in this order, and wait for the broker while more waits than the limit allows."""
-        self._outlet.send(publications)
+        if self._outlet.send(publications):
+            return
+        self._steady = False
         while self._outlet.waiting_to_send > self._limit and not self._stopping():
             now = time.monotonic()
             self._serve(now, now + 1.0, reading=False)
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive` returned."""
-        self._inlet.commit()
+        if self._inlet.commit():
+            self._steady = False
 
     def close(self, timeout_seconds: float) -> bool:
         """Send what waits, publish the offline status, disconnect; return whether all was sent."""
@@ -167,17 +174,21 @@ class Link:
         inlet, outlet = self._inlet, self._outlet
         if now >= self._tend_due:
             self._tend()
-        unread = inlet.watch(reading=reading)
-        outlet.watch()
+        unread = False
+        if not (self._steady and reading):
+            unread = inlet.watch(reading=reading)
+            outlet.watch()
         wait = 0.0 if unread else min(deadline, self._tend_due) - now
         ready = self._poll.poll(max(0.0, wait) * 1000)
+        self._steady = reading and not unread and inlet.events == outlet.events == select.POLLIN
         if unread:
             inlet.read()
         for fileno, event in ready:
             if fileno == inlet.fileno:
                 if (reading or event & BROKEN) and not unread:
-                    inlet.read()
+                    self._steady = inlet.read() and self._steady
             elif fileno == outlet.fileno:
+                self._steady = False
                 outlet.read()
                 outlet.pump()
         if inlet.changes + outlet.changes != self._tended_changes:
@@ -195,6 +206,7 @@ class Link:
     def _tend(self) -> None:
         """Connect, keep alive, and tell when that changes. The outlet follows the inlet."""
         inlet, outlet = self._inlet, self._outlet
+        self._steady = False
         inlet.tend()
         wanted = inlet.subscribed or outlet.connected
         if wanted:

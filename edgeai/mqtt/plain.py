@@ -30,7 +30,8 @@ class PlainClient(paho.Client):
         """Read packets while there are any and the inbox has room.
 
         Returns:
-            Whether all is as it was: the connection stands, and nothing is to be written.
+            Whether it is certain that all is well: the connection stands, nothing is to be written,
+            and what was read is taken. paho does not say.
         """
         while (sock := self.socket()) is not None and not self.inbox.full:
             poll = select.poll()
@@ -38,7 +39,7 @@ class PlainClient(paho.Client):
             if not poll.poll(0) and not self.has_unread():
                 break
             self.loop_read()
-        return sock is not None and not self.want_write()
+        return False
 
     @property
     def unread_bytes(self) -> int:

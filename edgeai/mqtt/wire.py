@@ -100,7 +100,8 @@ class WireClient(PlainClient):
         """Read packets while there are any and the inbox has room.
 
         Returns:
-            Whether all is as it was: the connection stands, and nothing is to be written.
+            Whether it is certain that all is well: the connection stands, nothing is to be written,
+            and what was read is taken.
         """
         if self._at < len(self._unread):
             self._parse()
@@ -123,7 +124,9 @@ class WireClient(PlainClient):
             # A short read has emptied the socket; of TLS it is one record, and more may follow.
             if len(data) < RECEIVE_BYTES and not self._ssl:
                 break
-        return self._sock is not None and not self._out_packet
+        if self._sock is None or self._ssl or self._out_packet:
+            return False
+        return self._at == len(self._unread)
 
     def _feed(self, data: bytes) -> None:
         """Take bytes from the socket and every whole packet out of them."""
