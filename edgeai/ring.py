@@ -44,8 +44,8 @@ class Ring:
     """The newest samples of a stream and the windows that are due. (W, C) float32."""
 
     __slots__ = (
-        "_doubtful", "_end", "_flagged", "_flat", "_nominal_ns", "_pack_into", "_rows",
-        "_settings", "_starts", "_substituted", "_to_start", "due_in",
+        "_doubtful", "_end", "_flat", "_nominal_ns", "_pack_into", "_rows",
+        "_settings", "_starts", "_substituted", "_to_start", "due_in", "flagged",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings) -> None:
@@ -71,7 +71,7 @@ class Ring:
         self._to_start = 0
         """Samples before the next one with which a window begins."""
         self._starts.clear()
-        self._flagged = 0
+        self.flagged = 0
         """For how many more samples a window may still hold a flagged one."""
 
     @property
@@ -101,7 +101,7 @@ class Ring:
         flagged = substituted is not None or doubtful is not None
         length = self._settings.length
         hop = self._settings.hop
-        if flagged and not self._flagged:  # what the arrays hold of before is out of date
+        if flagged and not self.flagged:  # what the arrays hold of before is out of date
             self._substituted[:] = 0
             self._doubtful[:] = False
         taken = 0
@@ -109,21 +109,21 @@ class Ring:
             # Windows that share no sample and lie whole in the block need no ring.
             while total - taken >= length:
                 end = taken + length
-                self._give(rows[taken:end], int(times[taken]), int(times[end - 1]), 0, False, emit)
+                self.give(rows[taken:end], int(times[taken]), int(times[end - 1]), 0, False, emit)
                 taken = end
-                self._flagged = 0
+                self.flagged = 0
         while taken < total:
             if self._end == len(self._rows):
                 self._move_to_front(length - 1)
             count = min(total - taken, self.due_in, len(self._rows) - self._end)
             end = self._end + count
             self._rows[self._end : end] = rows[taken : taken + count]
-            if flagged or self._flagged:
+            if flagged or self.flagged:
                 place = slice(self._end, end)
                 block = slice(taken, taken + count)
                 self._substituted[place] = 0 if substituted is None else substituted[block]
                 self._doubtful[place] = False if doubtful is None else doubtful[block]
-                self._flagged = length + count if flagged else self._flagged
+                self.flagged = length + count if flagged else self.flagged
             self._end = end
             taken += count
             self.due_in -= count
@@ -133,7 +133,7 @@ class Ring:
             if self.due_in == 0:
                 self.due_in = hop
                 self._emit(int(times[taken - 1]), emit)
-            self._flagged = max(0, self._flagged - count)
+            self.flagged = max(0, self.flagged - count)
 
     def push_few(
         self, times: list[int], values: memoryview, begin: int, stop: int, emit: Emit
@@ -149,7 +149,7 @@ class Ring:
         """
         old = self._end
         end = old + stop - begin
-        if end > len(self._rows) or self._flagged:
+        if end > len(self._rows) or self.flagged:
             return False
         settings = self._settings
         channels = settings.channels
@@ -162,27 +162,17 @@ class Ring:
         while due <= 0:  # a window ends so many samples before the last
             last = end + due
             window = self._rows[last - settings.length : last]
-            self._give(window, self._starts.popleft(), times[due - 1], 0, False, emit)
+            self.give(window, self._starts.popleft(), times[due - 1], 0, False, emit)
             due += settings.hop
         self.due_in = due
         return True
-
-    @property
-    def awaits_whole_window(self) -> bool:
-        """Whether the next W samples make a window that shares none with others."""
-        length = self._settings.length
-        return self.due_in == length == self._settings.hop and not self._flagged
-
-    def pass_by(self, window: Floats, first_ns: int, last_ns: int, emit: Emit) -> None:
-        """Emit such a window (W, C) with nothing to mark, as `push` does; nothing is kept of it."""
-        self._give(window, first_ns, last_ns, 0, False, emit)
 
     def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> None:
         """Append one sample (C,) with nothing to mark, as `push` does."""
         if self._end == len(self._rows):
             self._move_to_front(self._settings.length - 1)
         self._pack_into(self._flat, self._end * 4 * self._settings.channels, *row)
-        if self._flagged:
+        if self.flagged:
             self._substituted[self._end] = 0
             self._doubtful[self._end] = False
         self._end += 1
@@ -193,7 +183,7 @@ class Ring:
         if self.due_in == 0:
             self.due_in = self._settings.hop
             self._emit(time_ns, emit)
-        self._flagged = max(0, self._flagged - 1)
+        self.flagged = max(0, self.flagged - 1)
 
     def _note_starts(self, times: Times, taken: int) -> None:
         """Note the times with which windows begin, up to the `taken`th of a block."""
@@ -206,13 +196,13 @@ class Ring:
         start = end - self._settings.length
         substituted = 0
         doubtful = False
-        if self._flagged:
+        if self.flagged:
             substituted = int(self._substituted[start:end].sum())
             doubtful = bool(self._doubtful[start:end].any())
         first_ns = self._starts.popleft()
-        self._give(self._rows[start:end], first_ns, last_ns, substituted, doubtful, emit)
+        self.give(self._rows[start:end], first_ns, last_ns, substituted, doubtful, emit)
 
-    def _give(  # noqa: PLR0917  the hot path
+    def give(  # noqa: PLR0917  the hot path
         self,
         window: Floats,
         first_ns: int,
@@ -221,7 +211,11 @@ class Ring:
         doubtful: bool,
         emit: Emit,
     ) -> None:
-        """Emit a window, marked when it does not span the time that the model was trained on."""
+        """Emit a window, marked when it does not span the time that the model was trained on.
+
+        It may be one that passes the ring by: its W samples are the next, shared with no other
+        window, and none is flagged.
+        """
         nominal = self._nominal_ns
         if nominal:
             span = last_ns - first_ns
@@ -232,7 +226,7 @@ class Ring:
     def _move_to_front(self, keep: int) -> None:
         kept = slice(self._end - keep, self._end)
         self._rows[:keep] = self._rows[kept].copy()
-        if self._flagged:
+        if self.flagged:
             self._substituted[:keep] = self._substituted[kept].copy()
             self._doubtful[:keep] = self._doubtful[kept].copy()
         self._end = keep

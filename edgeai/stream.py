@@ -191,7 +191,12 @@ class Stream:
     @property
     def awaits_whole_window(self) -> bool:
         """Whether the next W samples, when they come in order, are a window of their own."""
-        return self.takes_as_it_comes and self.ring.awaits_whole_window
+        settings, ring = self._settings, self.ring
+        return (
+            self.takes_as_it_comes
+            and ring.due_in == settings.length == settings.hop
+            and not ring.flagged
+        )
 
     def push_window(
         self, t0_ns: int, period_ns: float, window: Floats, block: memoryview, emit: Emit
@@ -219,7 +224,7 @@ class Stream:
         self._late_in_a_row = 0
         self._good_is_newest = False
         self._good_bytes[:] = block[-len(self._good_bytes) :]
-        self.ring.pass_by(window, t0_ns, last_ns, emit)
+        self.ring.give(window, t0_ns, last_ns, 0, False, emit)
         return True
 
     def _in_order(self, times: list[int]) -> bool:

@@ -1,14 +1,13 @@
 """Frames of a binary header and samples: one `struct` call, one view."""
 
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from edgeai.configbase import TimeField
 from edgeai.errors import DecodeError
-from edgeai.frameconfig import COUNTS, TIMES, BinaryFormat, HeaderField
+from edgeai.frameconfig import COUNTS, TIMES, BinaryFormat, Endian, HeaderField
 from edgeai.frames.block import Decode, Frame, chosen, finished, numpy_dtype
 from edgeai.payload import time_reader
 
@@ -18,67 +17,37 @@ STRUCT_CODES = {
 }  # fmt: skip
 _NS = 1e9
 
+Kind = tuple["np.dtype[Any]", int, bool]
+"""Of the values: dtype, bytes of one, whether they are float32 in this machine's order."""
 
-def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
+
+def compile_binary(  # noqa: C901, PLR0915  the decoder with all it needs
+    form: BinaryFormat, channels: list[str]
+) -> Decode:
     """Return a decoder of binary frames.
 
     Args:
         form: The layout.
         channels: The model's signals, by the names that the frame has for them.
+
+    The decoder raises DecodeError: "bad_header" (too short, or a negative number), "bad_magic",
+    "bad_version", "bad_dtype", "bad_rate", "wrong_channels", "wrong_size", "invalid_time".
     """
     names = form.channels or channels
     pick = chosen(names, channels)
     width = len(names)
     by_sample = form.order == "sample_major"
     as_it_lies = by_sample and pick is None
-    header = _header_reader(form)
 
-    def decode(payload: bytes) -> Frame:
-        data, (dtype, item_size, is_ours), count, found_width, rate_hz, t0_ns, sequence = header(
-            payload
-        )
-        if found_width is not None and found_width != width:
-            raise DecodeError("wrong_channels")
-        size = len(payload) - data
-        if count is None:
-            count = size // (width * item_size)
-        if count < 1 or count * width * item_size != size:
-            raise DecodeError("wrong_size")
-        if as_it_lies and is_ours:
-            return finished(t0_ns, rate_hz, count, memoryview(payload)[data:], sequence)
-        if by_sample:
-            values = np.ndarray((count, width), dtype, payload, data)
-        else:
-            values = np.ndarray((width, count), dtype, payload, data).T
-        if pick is not None:
-            values = values[:, pick]
-        return finished(t0_ns, rate_hz, count, values, sequence)
-
-    return decode
-
-
-Kind = tuple["np.dtype[Any]", int, bool]
-"""Of the values: dtype, bytes of one, whether they are float32 in this machine's order."""
-
-Header = tuple[int, Kind, int | None, int | None, float, int | None, int | None]
-"""Where the samples start, their kind, count, channels, rate, time, sequence; None: not in it."""
-
-
-def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
-    """Return a function from a payload to what its header says.
-
-    It raises DecodeError: "bad_header" (too short, or a negative number), "bad_magic",
-    "bad_version", "bad_dtype", "bad_rate", "invalid_time".
-    """
     fields = [field for field in form.fields if field.name != "reserved"]
     place = {field.name: index for index, field in enumerate(fields)}
     layout = struct.Struct(("<" if form.endian == "little" else ">") + _struct_code(form.fields))
-    unpack, size = layout.unpack_from, layout.size
+    unpack, head = layout.unpack_from, layout.size
     fixed = _fixed(fields)
     signed = [place[f.name] for f in fields if f.name in COUNTS and f.type.startswith("i")]
-    declared = _kind(numpy_dtype(form.dtype, form.endian)) if form.dtype else None
+    declared = _kind(form.dtype, form.endian) if form.dtype else None
     codes = {
-        code: _kind(numpy_dtype(name, form.endian))
+        code: _kind(name, form.endian)
         for field in fields
         if field.name == "dtype" and isinstance(field.value, dict)
         for code, name in field.value.items()
@@ -92,8 +61,9 @@ def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
         TimeField.model_validate({"path": ["t0"], "unit": time_name[3:] if time_name else "ns"})
     )
 
-    def read(payload: bytes) -> Header:
-        if len(payload) < size:
+    def decode(payload: bytes) -> Frame:  # noqa: C901, PLR0912  one function, for speed
+        size = len(payload) - head
+        if size < 0:
             raise DecodeError("bad_header")
         found = unpack(payload)
         for index, value, code in fixed:
@@ -105,26 +75,35 @@ def _header_reader(form: BinaryFormat) -> Callable[[bytes], Header]:
         kind = declared if dtype_at is None else codes.get(found[dtype_at])
         if kind is None:
             raise DecodeError("bad_dtype")
+        dtype, item_size, is_ours = kind
         if rate_at is not None:
             rate_hz = float(found[rate_at])
         elif period_at is not None:
             rate_hz = _NS / found[period_at] if found[period_at] > 0 else 0.0
         else:
             rate_hz = form.rate_hz or 0.0
-        return (
-            size,
-            kind,
-            None if count_at is None else found[count_at],
-            None if channels_at is None else found[channels_at],
-            rate_hz,
-            None if time_at is None else time_ns(found[time_at]),
-            None if sequence_at is None else found[sequence_at],
-        )
+        t0_ns = None if time_at is None else time_ns(found[time_at])
+        if channels_at is not None and found[channels_at] != width:
+            raise DecodeError("wrong_channels")
+        count = size // (width * item_size) if count_at is None else found[count_at]
+        if count < 1 or count * width * item_size != size:
+            raise DecodeError("wrong_size")
+        sequence = None if sequence_at is None else found[sequence_at]
+        if as_it_lies and is_ours:
+            return finished(t0_ns, rate_hz, count, memoryview(payload)[head:], sequence)
+        if by_sample:
+            values = np.ndarray((count, width), dtype, payload, head)
+        else:
+            values = np.ndarray((width, count), dtype, payload, head).T
+        if pick is not None:
+            values = values[:, pick]
+        return finished(t0_ns, rate_hz, count, values, sequence)
 
-    return read
+    return decode
 
 
-def _kind(dtype: np.dtype[Any]) -> Kind:
+def _kind(name: str, endian: Endian) -> Kind:
+    dtype = numpy_dtype(name, endian)
     return dtype, dtype.itemsize, dtype == np.dtype(np.float32)
 
 

@@ -17,6 +17,8 @@ MAX_SPAN_SECONDS = 1e9
 """A longer frame is no waveform; the bound keeps the times of its samples within 64 bits."""
 MAX_SEQUENCE = 2**64 - 1
 _NS = 1e9
+_new_frame = tuple.__new__
+"""Without the function in Python that `Frame(...)` goes through."""
 
 
 class Frame(NamedTuple):
@@ -63,7 +65,7 @@ def finished(
         raise DecodeError("bad_rate")
     if t0_ns is not None and t0_ns + int(span * _NS) > MAX_TIME_NS:
         raise DecodeError("invalid_time")
-    return Frame(t0_ns, rate_hz, count, block, sequence)
+    return _new_frame(Frame, (t0_ns, rate_hz, count, block, sequence))
 
 
 def numpy_dtype(name: str, endian: Endian) -> np.dtype[Any]:
