@@ -30,8 +30,8 @@ log = logging.getLogger("edgeai.engine")
 MAX_ROUTES = 200_000
 STREAMS_PER_SURVEYED_MESSAGE = 8
 """So seldom are all streams looked at that looking costs a message this many streams."""
-SETTLED_TURNS = 256
-"""So often is what histograms have noted counted: together, with warm caches."""
+NOTED_VALUES = 1024
+"""When histograms have noted so many, they are counted: together, with warm caches."""
 SECOND_NS = 1_000_000_000
 
 
@@ -117,7 +117,7 @@ class Engine:
         self._due_from = 0
         self._next_survey = 0
         self._unsettled = 0
-        """Turns whose observations may be noted only."""
+        """Observations that may be noted only."""
         self._last_received_ns = 0
         self._last_prediction = 0.0
         """When the last was made, seconds since 1970."""
@@ -158,7 +158,6 @@ class Engine:
             self._outgoing += self._watch.tend()
         self._publish_and_commit()
         self._count(messages, time.perf_counter() - started)
-        self._count_calls()
         return len(messages)
 
     def finish(self) -> None:
@@ -169,7 +168,6 @@ class Engine:
             self._infer_and_judge(pipeline)
         self._publish_and_commit()
         self._count([], 0.0)
-        self._count_calls()
 
     # -------------------------------------------------------------------------------------- decode
 
@@ -299,7 +297,7 @@ class Engine:
         self._source.commit()
 
     def _count(self, messages: list[Message], seconds: float) -> None:
-        """Note the turn."""
+        """Note the turn and its session calls, when their predictions are on their way."""
         self.last_turn_monotonic = time.monotonic()
         if messages:
             count = len(messages)
@@ -308,15 +306,14 @@ class Engine:
             self._metrics.received.value += count
             self._metrics.turn_messages.observe(count)
             self._metrics.turn_seconds.observe(seconds)
-            self._unsettled += 1
-            if self._unsettled >= SETTLED_TURNS:
-                self._unsettled = 0
-                self._metrics.settle()
+            self._unsettled += 2
+        if self._calls:
+            self._count_calls()
+        if self._unsettled >= NOTED_VALUES:
+            self._unsettled = 0
+            self._metrics.settle()
 
     def _count_calls(self) -> None:
-        """Note the session calls and their predictions, when these are on their way."""
-        if not self._calls:
-            return
         now_ns = self._clock_ns() if self._clock_ns is not None else None
         self._last_prediction = time.time()
         for pipeline, provider, seconds, times in self._calls:
@@ -328,6 +325,7 @@ class Engine:
                 metrics.end_to_end.observe_all(
                     [max(0, now_ns - time_ns) / SECOND_NS for time_ns in times]
                 )
+            self._unsettled += 2 + len(times)
         self._calls.clear()
 
     # -------------------------------------------------------------------------- seen from outside

@@ -113,8 +113,9 @@ class Batch:
     def place(self, block: memoryview) -> Floats:
         """Copy the bytes of a window to where the next one goes; return it there, (W, C).
 
-        To be given to `add`, or to nobody: then the next window takes its place. The bytes are
-        copied without an array of them, which costs a third with cold caches.
+        To be given to `add`, or to nobody: then the next window takes its place, and it is to be
+        zeroed before. The bytes are copied without an array of them, which costs a third with cold
+        caches.
         """
         index = len(self.times)
         while len(self._slots) <= index:

@@ -92,9 +92,6 @@ class CpuSession:
         self._run = getattr(session, "_sess", session).run
         self._graph = graph
         self._outputs = outputs
-        self._buffer: Floats | None = None
-        self._parts: dict[int, Floats] = {}
-        """The buffer's first windows, by their number: its views are made once."""
         self.requested, self.reason = self.provider, ""
         self.batch_multiple: int | None = 1
         self.batch_bytes = CPU_BATCH_BYTES
@@ -110,12 +107,7 @@ class CpuSession:
             single = [self._call(batch[index : index + 1]) for index in range(count)]
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]
         padded = -(-count // self.batch_multiple) * self.batch_multiple
-        if batch is not self._buffer:
-            self._buffer, self._parts = batch, {}
-        part = self._parts.get(padded)
-        if part is None:
-            part = self._parts[padded] = batch[:padded]
-        outputs = self._call(part)
+        outputs = self._call(batch[:padded])
         return outputs if padded == count else [output[:count] for output in outputs]
 
     def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:

@@ -45,8 +45,8 @@ class Stream:
 
     __slots__ = (
         "_aligner", "_good", "_good_bytes", "_good_is_newest", "_heap", "_late_in_a_row",
-        "_max_step_ns", "_newest_ns", "_released_ns", "_settings", "broken", "drops", "key",
-        "resets", "ring", "takes_as_it_comes",
+        "_max_step_ns", "_newest_ns", "_released_ns", "_settings", "_takes_as_it_comes", "broken",
+        "drops", "key", "resets", "ring",
     )  # fmt: skip
 
     def __init__(
@@ -56,7 +56,7 @@ class Stream:
         self.drops = drops
         self.resets = resets
         self._settings = settings
-        self.takes_as_it_comes = settings.align is None and settings.lateness_ns == 0
+        self._takes_as_it_comes = settings.align is None and settings.lateness_ns == 0
         """Whether no sample waits for others."""
         self._max_step_ns = settings.max_gap_ns or FOREVER_NS
         self.ring = Ring(settings)
@@ -131,7 +131,7 @@ class Stream:
             aligned or reordered.
         """
         newest = self._newest_ns
-        if not self.takes_as_it_comes or (
+        if not self._takes_as_it_comes or (
             newest is not None and not 0 < time_ns - newest <= self._max_step_ns
         ):
             return False
@@ -150,7 +150,7 @@ class Stream:
             Whether they were taken; if not, they are to be given to `push_rows`.
         """
         newest, released, late = self._newest_ns, self._released_ns, self._late_in_a_row
-        if not self.takes_as_it_comes or not self._in_order(times):
+        if not self._takes_as_it_comes or not self._in_order(times):
             return False
         if self.ring.push_few(times, values, begin, stop, emit):
             self._good_is_newest = True
@@ -193,7 +193,7 @@ class Stream:
         """Whether the next W samples, when they come in order, are a window of their own."""
         settings, ring = self._settings, self.ring
         return (
-            self.takes_as_it_comes
+            self._takes_as_it_comes
             and ring.due_in == settings.length == settings.hop
             and not ring.flagged
         )
@@ -219,7 +219,8 @@ class Stream:
             return False
         if not 1 <= period_ns <= max_step:
             return False
-        last_ns = t0_ns + round((self._settings.length - 1) * period_ns)
+        steps, whole = self._settings.length - 1, int(period_ns)
+        last_ns = t0_ns + (steps * whole if whole == period_ns else round(steps * period_ns))
         self._newest_ns = self._released_ns = last_ns
         self._late_in_a_row = 0
         self._good_is_newest = False

@@ -49,9 +49,15 @@ def _window_rows(pipeline: Pipeline, touched: list[StreamState]) -> None:
         for state in touched:
             _push_singly(pipeline, state)
         return
+    left = _push_together(pipeline, touched)
+    # What was sent again is compared with all that came before it, in this turn too. Before the
+    # others: what the decoder counts of a stream is taken note of when its block is pushed.
+    for state in left:
+        if any(map(_redelivered, state.messages)):
+            _push_singly(pipeline, state)
     slow: list[Times] = []
     rows: list[Sequence[float]] = []
-    for state in _push_together(pipeline, touched):
+    for state in left:
         times, mine = _decode_singly(pipeline, state)
         if times:
             slow.append((state, times))
@@ -125,17 +131,15 @@ def _push_usual(pipeline: Pipeline, states: list[StreamState]) -> bool:
 def _decode_singly(
     pipeline: Pipeline, state: StreamState
 ) -> tuple[list[int], list[Sequence[float]]]:
-    """Decode the messages of a stream; count and leave out what is none, or was there before.
+    """Decode the messages of a stream; count and leave out what is none.
 
     Returns:
         (n,) times in nanoseconds and n times (C,) raw values.
     """
     times: list[int] = []
     rows: list[Sequence[float]] = []
-    # Where order is kept, what was sent again is compared with what is not pushed yet as well.
-    passes_on = state.stream.takes_as_it_comes
     for message in state.messages:
-        decoded = _decode(pipeline, state, message, times[-1] if times and passes_on else None)
+        decoded = _decode(pipeline, state, message)
         if decoded is not None:
             times.append(decoded[0])
             rows.append(decoded[1])
@@ -144,12 +148,12 @@ def _decode_singly(
 
 
 def _decode(
-    pipeline: Pipeline, state: StreamState, message: Message, newest_ns: int | None = None
+    pipeline: Pipeline, state: StreamState, message: Message
 ) -> tuple[int, Sequence[float]] | None:
     """Decode a message to its time and raw values (C,).
 
-    None for what is no sample, or one that the broker sent again and that was there before, by the
-    stream or by the newest that is to be pushed; it is counted.
+    None for what is no sample, or one that the broker sent again and that the stream has passed;
+    it is counted.
     """
     assert pipeline.row_decoder is not None
     _, payload, received_ns, redelivered = message
@@ -162,9 +166,7 @@ def _decode(
         return None
     if time_ns is None:
         time_ns = received_ns
-    if redelivered and (
-        state.stream.has_passed(time_ns) or (newest_ns is not None and time_ns <= newest_ns)
-    ):
+    if redelivered and state.stream.has_passed(time_ns):
         pipeline.metrics.drops["duplicate"] += 1
         pipeline.leave_out(invalid.total() - counted)
         return None
@@ -273,6 +275,9 @@ def push_window(
     ):
         return False
     window = pipeline.batch.place(block)
-    return pipeline.conditioner.takes_as_it_is(window) and state.stream.push_window(
+    if pipeline.conditioner.takes_as_it_is(window) and state.stream.push_window(
         t0_ns, period_ns, window, block, state.emit
-    )
+    ):
+        return True
+    window.fill(0.0)  # batches are padded with what lies there, and this the model must not see
+    return False

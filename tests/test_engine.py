@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.check import Plan, check
-from edgeai.engine import SETTLED_TURNS, Engine
+from edgeai.engine import NOTED_VALUES, Engine
 from edgeai.metrics import Metrics
 from edgeai.records import AT_ONCE, Due, Message, Publication
 from edgeai.runtime import build_pipelines
@@ -264,10 +264,14 @@ def test_asset_patterns_choose_the_pipeline(plans: Plans) -> None:
 
 def test_observations_do_not_gather_where_nobody_asks_for_them(plans: Plans) -> None:
     node = Node(plans({"p": {}}))
-    for t in range(1, 3 * SETTLED_TURNS):
-        node.turns([row(t)])
-        assert len(node.metrics.turn_seconds._noted) < SETTLED_TURNS
-    assert node.value("turn_seconds_count") == 3 * SETTLED_TURNS - 1
+    (pipeline,) = node.engine.pipelines
+    t = 0
+    for messages in [1] * NOTED_VALUES + [NOTED_VALUES // 3] * 10:
+        node.turns([row(t := t + 1) for _ in range(messages)])
+        noted = node.metrics.turn_seconds._noted, pipeline.metrics.end_to_end._noted
+        assert sum(map(len, noted)) < NOTED_VALUES
+    assert node.value("turn_seconds_count") == NOTED_VALUES + 10
+    assert node.value("end_to_end_seconds_count", pipeline="p") == t - 3
 
 
 def test_topics_of_nobody(plans: Plans) -> None:
@@ -441,6 +445,43 @@ def test_what_is_sent_again_may_be_out_of_order(plans: Plans, together: bool) ->
     node.finish()
     assert [one["timestamp"] // NS for one in node.predictions()] == list(range(4, 14))
     assert node.counts("dropped", "reason") == {"duplicate": 1}
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(
+    "changes", [{"stream": {"lateness_seconds": 3}}, {"stream": {"alignment": "hold"}}, {}]
+)
+def test_what_is_sent_again_in_the_turn_of_the_first_time(
+    plans: Plans, together: bool, changes: dict[str, Any]
+) -> None:
+    """Not late, however many: otherwise the clock would seem to have been set back."""
+    fresh = [row(t, t) for t in range(1, 41)]
+    again = [(*message[:3], True) for message in fresh]
+    after = [row(t, t) for t in range(41, 51)]
+    node = Node(plans({"p": changes}))
+    node.turns(fresh + again, after) if together else node.turns(
+        *[[m] for m in fresh + again + after]
+    )
+    node.finish()
+    moments = [one["timestamp"] // NS for one in node.predictions()]
+    assert moments == sorted(set(moments))
+    assert len(moments) >= 46
+    assert node.counts("dropped", "reason") == {"duplicate": 40}
+    assert node.counts("window_resets", "reason") == {}
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_was_dropped_does_not_make_duplicates(plans: Plans, together: bool) -> None:
+    """Nor does what was late: with what is sent again only the stream's own past counts."""
+    node = Node(plans({"p": {"stream": {"out_of_range": "drop"}}}))
+    fresh = [*[row(t, t) for t in range(1, 31)], row(5, 5), row(32, 99)]
+    again = [(*row(t, t)[:3], True) for t in range(6, 32)]
+    messages = [*fresh, *again, row(33, 33)]
+    node.turns(messages) if together else node.turns(*[[message] for message in messages])
+    moments = [one["timestamp"] // NS for one in node.predictions()]
+    assert moments == [*range(4, 32), 33]
+    dropped = node.counts("dropped", "reason")
+    assert dropped == {"duplicate": 25, "late": 1, "invalid_value": 1}
 
 
 def test_the_on_delay_does_not_run_across_a_gap(plans: Plans) -> None:

@@ -34,7 +34,13 @@ FRAME = {
 
 
 def plan_of(
-    folder: Path, length: int, hop: int, limits: dict[str, Any] | None = None, **changes: Any
+    folder: Path,
+    length: int,
+    hop: int,
+    *,
+    limits: dict[str, Any] | None = None,
+    stream: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> Plan:
     write_package(folder / "mean", length=length, hop=hop, rate_hz=RATE_HZ, **changes)
     rows = {
@@ -42,8 +48,8 @@ def plan_of(
     }  # fmt: skip
     frames = {"topic": "frames/{asset}", "layout": "frame", "frame": FRAME}
     pipelines = {
-        "rows": {"model": "mean", "source": rows},
-        "frames": {"model": "mean", "source": frames},
+        "rows": {"model": "mean", "source": rows, "stream": stream or {}},
+        "frames": {"model": "mean", "source": frames, "stream": stream or {}},
     }
     return check(write_config(folder / "config.yaml", 1, pipelines, limits=limits or {}))
 
@@ -133,6 +139,20 @@ def test_the_short_way_of_a_whole_window_is_no_other(
     assert shorter.sink.all == longer.sink.all
     assert totals(shorter) == totals(longer)
     assert any(taken) == (length == hop)
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, 1000.0])
+def test_what_is_refused_is_not_computed(tmp_path: Path, strange: float) -> None:
+    """Batches are padded with what lies behind them: not with what no model may see."""
+    ranges = {"a": [-3, 3], "b": [-3, 3]}
+    node = Node(plan_of(tmp_path, 4, 4, stream={"out_of_range": "hold"}, ranges=ranges))
+    pipeline = next(one for one in node.engine.pipelines if one.name == "frames")
+    good = np.ones((4, 2), np.float32)
+    bad = good.copy()
+    bad[0, 1] = strange
+    node.turns([frame(0, good, topic="frames/m"), frame(0, bad, topic="frames/n")])
+    assert len(node.predictions("frames")) == 1
+    assert np.abs(pipeline.batch.windows).max() <= 3
 
 
 def test_frames_that_never_came_are_counted(tmp_path: Path) -> None:
