@@ -94,13 +94,17 @@ def test_frames_and_rows_agree(
 
 
 def strange_frames(seed: int, length: int) -> list[Message]:
-    """Mostly whole windows in order; some of other sizes, late, twice, after a gap, with a hole."""
+    """Whole windows in order, but some of other sizes, late, twice, after a gap, with a hole.
+
+    After one of another size the windows of its stream lie across the frames until a gap.
+    """
     rng = np.random.default_rng(seed)
     messages: list[Message] = []
     at = {"m": 0, "n": 0}
     for number in range(60):
         asset = str(rng.choice(["m", "n"]))
-        kind = rng.choice(["usual"] * 8 + ["short", "long", "gap", "late", "hole", "beyond"])
+        others = ["short", "long", "gap", "late", "hole", "beyond"]
+        kind = rng.choice(["usual"] * 8 + others) if messages else "usual"
         sizes = {
             "short": rng.integers(1, max(2, length)),
             "long": rng.integers(length + 1, 3 * length),
