@@ -270,8 +270,7 @@ class Engine:
         outputs = pipeline.session.run(batch.windows, count)
         seconds = time.perf_counter() - started
         self._outgoing += self._judging[pipeline].judge(outputs)
-        self._calls.append((pipeline, pipeline.session.provider, seconds, batch.times.copy()))
-        batch.clear()
+        self._calls.append((pipeline, pipeline.session.provider, seconds, batch.clear()))
 
     def _reset_alarm(self, target: str) -> None:
         """Reset a latched alarm: the target is `<pipeline>/<asset>`."""

@@ -146,13 +146,14 @@ class Batch:
         state.stream.broken = False
         return len(self.times) == self.capacity
 
-    def clear(self) -> None:
-        """Empty the batch; the buffer stays."""
+    def clear(self) -> list[int]:
+        """Empty the batch, but for the buffer; return the times of its windows."""
+        times, self.times = self.times, []
         self.states.clear()
-        self.times.clear()
         self.substituted.clear()
         self.doubtful.clear()
         self.broken.clear()
+        return times
 
 
 class Pipeline:

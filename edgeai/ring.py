@@ -175,15 +175,22 @@ class Ring:
         if self.flagged:
             self._substituted[self._end] = 0
             self._doubtful[self._end] = False
-        self._end += 1
+        end = self._end = self._end + 1
+        settings = self._settings
         self.due_in -= 1
         self._to_start -= 1
         if self._to_start < 0:
-            self._note_starts((time_ns,), 1)
+            self._starts.append(time_ns)
+            self._to_start += settings.hop
         if self.due_in == 0:
-            self.due_in = self._settings.hop
-            self._emit(time_ns, emit)
-        self.flagged = max(0, self.flagged - 1)
+            self.due_in = settings.hop
+            if self.flagged:
+                self._emit(time_ns, emit)
+            else:
+                window = self._rows[end - settings.length : end]
+                self.give(window, self._starts.popleft(), time_ns, 0, False, emit)
+        if self.flagged:
+            self.flagged -= 1
 
     def _note_starts(self, times: Times, taken: int) -> None:
         """Note the times with which windows begin, up to the `taken`th of a block."""

@@ -43,7 +43,9 @@ def window(pipeline: Pipeline, touched: list[StreamState]) -> None:
 
 def _window_rows(pipeline: Pipeline, touched: list[StreamState]) -> None:
     """Decode and window: many messages at once where nothing is special, else one by one."""
-    total = sum([len(state.messages) for state in touched])
+    total = len(touched[0].messages)
+    if len(touched) > 1:
+        total = sum([len(state.messages) for state in touched])
     pipeline.metrics.messages.value += total
     if total <= FEW_ROWS:
         for state in touched:
