@@ -135,6 +135,11 @@ class Connection:
         return self._connected and not self._subscribed
 
     @property
+    def has_room(self) -> bool:
+        """Whether `read` would read: the bounds of a turn are not reached."""
+        return not self._inbox.full
+
+    @property
     def has_messages(self) -> bool:
         """Whether `take` would return any."""
         return bool(self._inbox.messages)

@@ -154,6 +154,8 @@ class Link:
         if self._outlet.send(publications):
             return
         self._steady = False
+        if self._outlet.waiting_to_send > self._limit:
+            self._tend_due = 0.0  # the outlet may need to be connected first
         while self._outlet.waiting_to_send > self._limit and not self._stopping():
             now = time.monotonic()
             self._serve(now, now + 1.0, reading=False)
@@ -170,10 +172,16 @@ class Link:
         return self._outlet.close(timeout_seconds)
 
     def _serve(self, now: float, deadline: float, *, reading: bool) -> float:
-        """Wait for either socket and serve it; return the time after. One system call a wait."""
+        """Wait for either socket and serve it; return the time after. One system call a wait.
+
+        An inlet that is about to connect is read in any case, as far as a turn holds: what holds
+        back the broker's messages must not hold back its answers.
+        """
         inlet, outlet = self._inlet, self._outlet
         if now >= self._tend_due:
             self._tend()
+        if not reading and not inlet.subscribed:
+            reading = inlet.has_room
         unread = False
         if not (self._steady and reading):
             unread = inlet.watch(reading=reading)
@@ -199,17 +207,22 @@ class Link:
     def _due(self) -> float:
         """When to tend next, on the monotonic clock."""
         inlet, outlet = self._inlet, self._outlet
-        if inlet.subscribed or outlet.connected:
-            return min(inlet.tend_due, outlet.tend_due)
-        return inlet.tend_due
+        return min(inlet.tend_due, outlet.tend_due) if self._needs_outlet() else inlet.tend_due
+
+    def _needs_outlet(self) -> bool:
+        """Whether the outlet is to be tended: it follows the inlet, but if it has what to send.
+
+        Then nothing is read before that is gone, and so the inlet may wait for the outlet.
+        """
+        outlet = self._outlet
+        return self._inlet.subscribed or outlet.connected or outlet.waiting_to_send > 0
 
     def _tend(self) -> None:
-        """Connect, keep alive, and tell when that changes. The outlet follows the inlet."""
+        """Connect, keep alive, and tell when that changes."""
         inlet, outlet = self._inlet, self._outlet
         self._steady = False
         inlet.tend()
-        wanted = inlet.subscribed or outlet.connected
-        if wanted:
+        if self._needs_outlet():
             outlet.tend()
             outlet.pump()
         self._tended_changes = inlet.changes + outlet.changes
