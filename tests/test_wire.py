@@ -247,7 +247,7 @@ def test_any_bytes_in_any_pieces(version: MQTTProtocolVersion, choice: st.DataOb
     pieces = choice.draw(st.lists(packets(version), max_size=12))
     pieces *= choice.draw(st.sampled_from([1, 1, 2, 3]))  # then the heads of packets are known
     stream = b"".join(pieces)
-    if choice.draw(st.booleans()):  # or each packet comes alone
+    if choice.draw(st.booleans()):  # otherwise each packet comes alone
         cuts = choice.draw(st.lists(st.integers(0, len(stream)), max_size=6).map(sorted))
         pieces = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
     # Against plain paho on the uncut bytes: cut after a first byte of 0, paho 2.2 forgets it.
