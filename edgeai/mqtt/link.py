@@ -65,8 +65,8 @@ class Link:
         """How often the connections had changed when they were tended."""
         self._tend_due = 0.0
         self._steady = False
-        """Whether neither connection has anything to write, nor unread bytes outside its socket, and
-        both are polled for what comes: as it mostly is, so that nobody need ask."""
+        """Whether neither connection has anything to write, nor unread bytes outside its socket,
+        and both are polled for what comes: as it mostly is, so that nobody need ask."""
         self._version5 = False
         self._taken: list[Message] = []
         """The messages of the last turn."""
