@@ -14,16 +14,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from edgeai import topics
+from edgeai.batch import StreamState, Window
 from edgeai.errors import DecodeError
 from edgeai.judging import Judging
 from edgeai.metrics import AssetState, Metrics
-from edgeai.pipeline import Pipeline, StreamState
+from edgeai.pipeline import Pipeline
 from edgeai.records import AT_ONCE, Due, Message, Publication
-from edgeai.windowing import window
+from edgeai.windowing import take_frame, take_tag, window
 
 log = logging.getLogger("edgeai.engine")
 
@@ -35,12 +33,13 @@ NOTED_VALUES = 1024
 SECOND_NS = 1_000_000_000
 
 
-Route = tuple[Pipeline, StreamState | None, str | None, bool]
-"""Who takes a topic: the pipeline, its stream, the tag's name if the topic holds it, and whether
-the layout is `row`. No stream: refused, and the third says why."""
+Take = Callable[[Message], None]
+Route = tuple[Pipeline, StreamState | None, Take]
+"""Who takes a topic: a pipeline, and its stream, where messages wait to be decoded together
+(`row`); without a stream, what takes each message at once."""
 
-Call = tuple[Pipeline, str, float, list[int]]
-"""A session call: its pipeline, who computed, how many seconds it took, and the windows' times."""
+Call = tuple[Pipeline, str, float, list[Window]]
+"""A session call: its pipeline, who computed, how many seconds it took, and the windows."""
 
 
 class Source(Protocol):
@@ -124,7 +123,7 @@ class Engine:
         metrics.last_message.set_function(lambda: self._last_received_ns / SECOND_NS)
         metrics.last_prediction.set_function(lambda: self._last_prediction)
         for pipeline in pipelines:
-            pipeline.take_window = partial(self._take_window, pipeline)
+            pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
         metrics.watch_assets(self.asset_states)
 
     # ------------------------------------------------------------------------------------ the turn
@@ -150,14 +149,14 @@ class Engine:
         """Run one turn and return how many messages it took."""
         due = AT_ONCE if self._always_due else self._when_due()
         messages = self._source.receive(timeout_seconds, due)
-        started = time.perf_counter()
+        started = time.monotonic()
         self._sort(messages)
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
             self._outgoing += self._watch.tend()
         self._publish_and_commit()
-        self._count(messages, time.perf_counter() - started)
+        self._count(messages, started)
         return len(messages)
 
     def finish(self) -> None:
@@ -165,50 +164,27 @@ class Engine:
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
                 state.stream.flush(state.emit)
-            self._infer_and_judge(pipeline)
+            self._serve(pipeline)
         self._publish_and_commit()
         self._count([], 0.0)
 
     # -------------------------------------------------------------------------------------- decode
 
     def _sort(self, messages: list[Message]) -> None:
-        """Messages to their streams. Rows are decoded when all are there, many at once."""
+        """Messages to their streams. Rows wait to be decoded together; a frame goes on at once."""
         find = self._routes.get
         for message in messages:
             routes = find(message[0])
             if routes is None:
                 routes = self._find_routes(message[0])
-            for pipeline, state, tag, is_row in routes:
-                if not is_row or state is None:
-                    self._decode_other(pipeline, state, tag, message)
+            for pipeline, state, take in routes:
+                if state is None:
+                    take(message)
                     continue
                 waiting = state.messages
                 if not waiting:
                     pipeline.touched[state] = None
                 waiting.append(message)
-
-    def _decode_other(
-        self, pipeline: Pipeline, state: StreamState | None, tag: str | None, message: Message
-    ) -> None:
-        """Take a message that is not a row: a tag, a frame, or one of a stream that is refused."""
-        if state is None:
-            pipeline.drop(tag or "invalid_topic")
-            return
-        _, payload, received_ns, redelivered = message
-        try:
-            if pipeline.tag_decoder is not None:
-                time_ns, channel, value = pipeline.tag_decoder.decode(payload, tag)
-                moment = received_ns if time_ns is None else time_ns
-                if redelivered and state.stream.has_passed(moment):
-                    pipeline.drop("duplicate")
-                    return
-                state.tags.append((moment, channel, value))
-            elif pipeline.frame_decoder is not None:
-                state.frames.append((received_ns, pipeline.frame_decoder(payload)))
-        except DecodeError as error:
-            pipeline.drop(error.code)
-        else:
-            pipeline.touched[state] = None
 
     def _find_routes(self, topic: str) -> list[Route]:
         """Find who takes a topic; done once for each topic, then looked up."""
@@ -222,10 +198,16 @@ class Engine:
                 continue
             key, tag = found
             try:
-                is_row = pipeline.row_decoder is not None
-                routes.append((pipeline, pipeline.stream_of(key), tag, is_row))
+                state = pipeline.stream_of(key)
             except DecodeError as error:
-                routes.append((pipeline, None, error.code, False))
+                routes.append((pipeline, None, partial(_refuse, pipeline, error.code)))
+                continue
+            if pipeline.row_decoder is not None:
+                routes.append((pipeline, state, _wait))
+            elif pipeline.tag_decoder is not None:
+                routes.append((pipeline, None, partial(take_tag, pipeline, state, tag)))
+            else:
+                routes.append((pipeline, None, partial(take_frame, pipeline, state)))
         if not routes:
             valid = topics.is_topic_name(topic)
             self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
@@ -238,39 +220,25 @@ class Engine:
     # -------------------------------------------------------------------------------------- window
 
     def _serve(self, pipeline: Pipeline) -> None:
-        """Take the decoded samples of a pipeline to publications."""
+        """Take what a pipeline got in this turn to publications."""
         if pipeline.touched:
             touched = list(pipeline.touched)
             pipeline.touched.clear()
             window(pipeline, touched)
-            self._infer_and_judge(pipeline)
-
-    def _take_window(  # noqa: PLR0917  called as `Emit`
-        self,
-        pipeline: Pipeline,
-        state: StreamState,
-        window: npt.NDArray[np.float32],
-        time_ns: int,
-        substituted: int,
-        doubtful: bool,
-    ) -> None:
-        """Copy a window that is due into the batch; a full batch is served at once."""
-        if pipeline.batch.add(state, window, time_ns, substituted, doubtful):
+        if pipeline.batch.windows:
             self._infer_and_judge(pipeline)
 
     # ------------------------------------------------------------------------------ infer and judge
 
     def _infer_and_judge(self, pipeline: Pipeline) -> None:
         """Windows to outputs in one session call, then to publications."""
-        batch = pipeline.batch
-        count = len(batch.times)
-        if count == 0:
-            return
-        started = time.perf_counter()
-        outputs = pipeline.session.run(batch.windows, count)
-        seconds = time.perf_counter() - started
-        self._outgoing += self._judging[pipeline].judge(outputs)
-        self._calls.append((pipeline, pipeline.session.provider, seconds, batch.clear()))
+        session = pipeline.session
+        windows = pipeline.batch.take()
+        started = time.monotonic()
+        outputs = session.run(pipeline.batch.values, len(windows))
+        seconds = time.monotonic() - started
+        self._outgoing += self._judging[pipeline].judge(windows, outputs)
+        self._calls.append((pipeline, session.provider, seconds, windows))
 
     def _reset_alarm(self, target: str) -> None:
         """Reset a latched alarm: the target is `<pipeline>/<asset>`."""
@@ -295,7 +263,7 @@ class Engine:
             self._sink.publish(outgoing)
         self._source.commit()
 
-    def _count(self, messages: list[Message], seconds: float) -> None:
+    def _count(self, messages: list[Message], started: float) -> None:
         """Note the turn and its session calls, when their predictions are on their way."""
         self.last_turn_monotonic = time.monotonic()
         if messages:
@@ -304,7 +272,7 @@ class Engine:
             self._last_received_ns = messages[-1][2]
             self._metrics.received.value += count
             self._metrics.turn_messages.observe(count)
-            self._metrics.turn_seconds.observe(seconds)
+            self._metrics.turn_seconds.observe(self.last_turn_monotonic - started)
             self._unsettled += 2
         if self._calls:
             self._count_calls()
@@ -315,16 +283,16 @@ class Engine:
     def _count_calls(self) -> None:
         now_ns = self._clock_ns() if self._clock_ns is not None else None
         self._last_prediction = time.time()
-        for pipeline, provider, seconds, times in self._calls:
+        for pipeline, provider, seconds, windows in self._calls:
             metrics = pipeline.metrics
-            self.predicted += len(times)
+            count = len(windows)
+            self.predicted += count
             metrics.inference[provider].observe(seconds)
-            metrics.batch.observe(len(times))
+            metrics.batch.observe(count)
             if now_ns is not None:
-                metrics.end_to_end.observe_all(
-                    [max(0, now_ns - time_ns) / SECOND_NS for time_ns in times]
-                )
-            self._unsettled += 2 + len(times)
+                for one in windows:
+                    metrics.end_to_end.observe(max(0, now_ns - one[1]) / SECOND_NS)
+            self._unsettled += 2 + count
         self._calls.clear()
 
     # -------------------------------------------------------------------------- seen from outside
@@ -335,3 +303,12 @@ class Engine:
             for state in list(pipeline.streams.values()):
                 if state.time_ns is not None:
                     yield pipeline.name, state.key, state.score, state.alarm.state
+
+
+def _refuse(pipeline: Pipeline, reason: str, _message: Message) -> None:
+    """Count a message of a stream that the pipeline does not take."""
+    pipeline.drop(reason)
+
+
+def _wait(_message: Message) -> None:
+    """Nothing: the messages of this stream are taken together."""

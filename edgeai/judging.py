@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
+from edgeai.batch import StreamState, Window
 from edgeai.diagnosis import diagnose
 from edgeai.judge import quality_of
-from edgeai.pipeline import Pipeline, StreamState
+from edgeai.pipeline import Pipeline
 from edgeai.prediction import Prediction, Transition, largest_contributions
 from edgeai.records import AlarmState, Diagnosis, Publication, Quality
 
 _encode = msgspec.json.Encoder().encode
-_new_publication = tuple.__new__
-"""A third of the time of `Publication(...)`, which goes through a function written in Python."""
 
 
 class Judging:
@@ -38,30 +37,32 @@ class Judging:
         self._max_ratio = pipeline.config.stream.max_invalid_ratio
         self._top, self._qos = publish.top, publish.qos
 
-    def judge(self, outputs: list[npt.NDArray[np.float32]]) -> list[Publication]:
-        """Return the predictions of the pipeline's batch, and the alarms that change with them.
+    def judge(
+        self, windows: list[Window], outputs: list[npt.NDArray[np.float32]]
+    ) -> list[Publication]:
+        """Return the predictions of a batch, and the alarms that change with them.
 
         Args:
-            outputs: (B, ...) each, in the order of the manifest; B windows are in the batch.
+            windows: (B,).
+            outputs: (B, ...) each, in the order of the manifest. Overwritten.
         """
         pipeline, threshold = self._pipeline, self._threshold
-        batch, session, counted = pipeline.batch, pipeline.session, pipeline.metrics.predictions
+        session, counted = pipeline.session, pipeline.metrics.predictions
         publications: list[Publication] = []
         scores = outputs[self._score].tolist()
-        tops: list[list[tuple[str, float]]] = [[]] * len(scores)
-        if self._contribution is not None:
-            contributions = outputs[self._contribution]
-            tops = largest_contributions(contributions, pipeline.signals, self._top)
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._evidence is not None:
             diagnoses = diagnose(outputs[self._evidence], scores, threshold, self._kinds)
         extras: list[dict[str, Any]] = [{}] * len(scores)
         if self._published:
             extras = self._extras(outputs)
-        for state, time_ns, substituted, doubtful, broken, score, top, diagnosis, extra in zip(
-            batch.states, batch.times, batch.substituted, batch.doubtful, batch.broken,
-            scores, tops, diagnoses, extras, strict=True,
-        ):  # fmt: skip
+        tops: list[list[tuple[str, float]]] = [[]] * len(scores)
+        if self._contribution is not None:  # last, because it overwrites them
+            contributions = outputs[self._contribution]
+            tops = largest_contributions(contributions, pipeline.signals, self._top)
+        for (state, time_ns, substituted, doubtful, broken), score, top, diagnosis, extra in zip(
+            windows, scores, tops, diagnoses, extras, strict=True
+        ):
             quality: Quality = "good"
             if substituted or doubtful:
                 quality = quality_of(substituted, doubtful, pipeline.window_values, self._max_ratio)
@@ -82,8 +83,8 @@ class Judging:
                 quality, session.provider, session.requested, session.reason,
                 f"{state.id_prefix}{time_ns}", extra, top, diagnosis,
             )  # fmt: skip
-            published = state.topic, _encode(prediction), self._qos, False
-            publications.append(_new_publication(Publication, published))
+            published = Publication(state.topic, _encode(prediction), self._qos, False)
+            publications.append(published)
             if changed:
                 publications.append(self.transition(state, previous, top))
         return publications

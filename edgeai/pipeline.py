@@ -1,159 +1,32 @@
 """The state of one pipeline: a model on a subscription, and the streams it has seen."""
 
-import math
-import mmap
-from collections.abc import Callable
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeai import topics
 from edgeai.align import AlignSettings
+from edgeai.batch import Batch, StreamState
 from edgeai.condition import Conditioner
 from edgeai.config import RESERVED_CAPTURE, Config, SignalField
 from edgeai.config import Pipeline as PipelineConfig
 from edgeai.errors import DecodeError
-from edgeai.frames import Decode, Frame, compile_frame
+from edgeai.frames import Decode, compile_frame
 from edgeai.judge import Alarm, alarm_rule
 from edgeai.manifest import UNPUBLISHED
 from edgeai.metrics import Metrics
 from edgeai.package import Package
-from edgeai.records import AT_ONCE, Due, Message, Quality
-from edgeai.ring import RATE_TOLERANCE, Emit, Floats, Ring, StreamSettings
+from edgeai.records import AT_ONCE, Due
+from edgeai.ring import RATE_TOLERANCE, Ring, StreamSettings
 from edgeai.rows import RowDecoder
-from edgeai.session import Session, batch_capacity, padded_capacity
+from edgeai.session import Session, batch_capacity
 from edgeai.share import Share
 from edgeai.stream import Stream
 from edgeai.tags import TagDecoder
 
 NS = 1_000_000_000
 GAP_PERIODS = 5
-SEQUENCE_WRAP = 2**32
-
-
-TakeWindow = Callable[["StreamState", Floats, int, int, bool], None]
-"""What takes the windows of any stream: `Emit` with the stream before it."""
-
-
-class StreamState:
-    """One stream of a pipeline with its alarm, its topics, and the samples of this turn."""
-
-    __slots__ = (
-        "alarm", "alarm_topic", "emit", "frames", "id_prefix", "key", "messages", "quality",
-        "score", "sequence", "stream", "tags", "time_ns", "topic", "unusual",
-    )  # fmt: skip
-
-    def __init__(  # noqa: PLR0917  what it is made of
-        self,
-        key: str,
-        stream: Stream,
-        alarm: Alarm,
-        topic: str,
-        alarm_topic: str,
-        take_window: TakeWindow,
-    ) -> None:
-        self.key = key
-        self.stream = stream
-        self.emit: Emit = partial(take_window, self)
-        """Where its stream's windows go; made once, not once a turn."""
-        self.alarm = alarm
-        self.topic = topic
-        self.alarm_topic = alarm_topic
-        self.id_prefix = ""
-        self.messages: list[Message] = []
-        """Of this turn, in the layout `row`: they are decoded together."""
-        self.unusual = False
-        """Whether they had to be decoded one by one, when there last were any."""
-        self.tags: list[tuple[int, int, float]] = []
-        self.frames: list[tuple[int, Frame]] = []
-        """Arrival and content of each."""
-        self.sequence: int | None = None
-        """Of the last frame."""
-        self.time_ns: int | None = None
-        """Time of the last judged window's last sample."""
-        self.score: float = float("nan")
-        self.quality: Quality = "good"
-
-    def missed_before(self, sequence: int | None) -> int:
-        """Return how many frames the sender's count says were lost before this one."""
-        previous, self.sequence = self.sequence, sequence
-        if previous is None or sequence is None:
-            return 0
-        step = (sequence - previous) % SEQUENCE_WRAP
-        # A step back is a sender that started anew, or a frame sent twice.
-        return step - 1 if 1 <= step < SEQUENCE_WRAP // 2 else 0
-
-
-class Batch:
-    """Windows waiting for one session call. (B, W, C) float32, allocated once.
-
-    A mapping of its own: its pages become memory when windows first reach so far, which on a quiet
-    line is never. Memory from the heap is zeroed, and so taken, at once where it was used before.
-    """
-
-    def __init__(self, capacity: int, length: int, channels: int) -> None:
-        self.capacity = capacity
-        shape = (padded_capacity(capacity), length, channels)
-        memory = mmap.mmap(-1, math.prod(shape) * np.dtype(np.float32).itemsize)
-        self.windows = np.frombuffer(memory, np.float32).reshape(shape)
-        self._memory = memoryview(memory)
-        self._slots: list[tuple[Floats, memoryview]] = []
-        """Places for windows that are copied in as bytes, made as they are needed: (W, C) each, and
-        its bytes."""
-        self.states: list[StreamState] = []
-        self.times: list[int] = []
-        self.substituted: list[int] = []
-        self.doubtful: list[bool] = []
-        self.broken: list[bool] = []
-        """Whether the stream was interrupted before the window."""
-
-    def place(self, block: memoryview) -> Floats:
-        """Copy the bytes of a window to where the next one goes; return it there, (W, C).
-
-        To be given to `add`, or to nobody: then the next window takes its place, and it is to be
-        zeroed before. The bytes are copied without an array of them, which costs a third with cold
-        caches.
-        """
-        index = len(self.times)
-        while len(self._slots) <= index:
-            window = self.windows[len(self._slots)]
-            begin = len(self._slots) * window.nbytes
-            self._slots.append((window, self._memory[begin : begin + window.nbytes]))
-        window, place = self._slots[index]
-        place[:] = block
-        return window
-
-    def add(
-        self,
-        state: StreamState,
-        window: npt.NDArray[np.float32],
-        time_ns: int,
-        substituted: int,
-        doubtful: bool,
-    ) -> bool:
-        """Copy a window in, unless `place` did; return whether the batch is now full."""
-        index = len(self.times)
-        if index >= len(self._slots) or window is not self._slots[index][0]:
-            self.windows[index] = window
-        self.states.append(state)
-        self.times.append(time_ns)
-        self.substituted.append(substituted)
-        self.doubtful.append(doubtful)
-        self.broken.append(state.stream.broken)
-        state.stream.broken = False
-        return len(self.times) == self.capacity
-
-    def clear(self) -> list[int]:
-        """Empty the batch, but for the buffer; return the times of its windows."""
-        times, self.times = self.times, []
-        self.states.clear()
-        self.substituted.clear()
-        self.doubtful.clear()
-        self.broken.clear()
-        return times
 
 
 class Pipeline:
@@ -194,8 +67,6 @@ class Pipeline:
         self.streams: dict[str, StreamState] = {}
         self._rings: list[Ring] = []
         """Of all streams."""
-        self.take_window: TakeWindow = _nobody
-        """The engine's."""
         self.touched: dict[StreamState, None] = {}
         """The streams with samples in this turn, in the order of their first."""
         self._explained = 0
@@ -303,18 +174,12 @@ class Pipeline:
             raise DecodeError("invalid_topic")
         stream = Stream(key, self.settings, self.metrics.drops, self.metrics.resets)
         alarm = Alarm(self.rule)
-        state = StreamState(key, stream, alarm, topic, alarm_topic, self.take_window)
+        state = StreamState(key, stream, alarm, topic, alarm_topic, self.batch)
         state.id_prefix = f"{self.name}/{key}:"
         self.streams[key] = state
         self._rings.append(stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
-
-
-def _nobody(*_window: object) -> None:
-    """Take the windows of a pipeline without an engine."""
-    msg = "the pipeline has no engine"
-    raise RuntimeError(msg)
 
 
 def _tag(config: PipelineConfig, name: str) -> str:

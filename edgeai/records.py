@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple, TypedDict
 
+import msgspec
+
 AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
 
@@ -13,7 +15,7 @@ connection (DUP), so that it may have been taken before. A plain tuple: a named 
 more, of the 1.8 that all there is to do for a message takes with warm caches."""
 
 
-class Publication(NamedTuple):
+class Publication(msgspec.Struct, frozen=True, gc=False):
     """One message to be published."""
 
     topic: str

@@ -45,8 +45,8 @@ class Stream:
 
     __slots__ = (
         "_aligner", "_good", "_good_bytes", "_good_is_newest", "_heap", "_late_in_a_row",
-        "_max_step_ns", "_newest_ns", "_released_ns", "_settings", "_takes_as_it_comes", "broken",
-        "drops", "key", "resets", "ring",
+        "_max_step_ns", "_newest_ns", "_released_ns", "_settings", "_takes_as_it_comes",
+        "_whole_windows", "broken", "drops", "key", "resets", "ring",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,9 @@ class Stream:
         self._settings = settings
         self._takes_as_it_comes = settings.align is None and settings.lateness_ns == 0
         """Whether no sample waits for others."""
+        whole = self._takes_as_it_comes and settings.hop == settings.length
+        self._whole_windows = settings.length if whole else 0
+        """W, where windows share no sample and none waits for others."""
         self._max_step_ns = settings.max_gap_ns or FOREVER_NS
         self.ring = Ring(settings)
         self._aligner = Aligner(settings.align, settings.channels) if settings.align else None
@@ -188,15 +191,10 @@ class Stream:
             return
         self.push_rows([int(time_ns) for time_ns in times], rows, invalid, doubtful, emit)
 
-    @property
-    def awaits_whole_window(self) -> bool:
-        """Whether the next W samples, when they come in order, are a window of their own."""
-        settings, ring = self._settings, self.ring
-        return (
-            self._takes_as_it_comes
-            and ring.due_in == settings.length == settings.hop
-            and not ring.flagged
-        )
+    def awaits_window_of(self, samples: int) -> bool:
+        """Whether the next so many samples, when they come in order, are a window of their own."""
+        ring = self.ring
+        return ring.due_in == samples == self._whole_windows and not ring.flagged
 
     def push_window(
         self, t0_ns: int, period_ns: float, window: Floats, block: memoryview, emit: Emit
@@ -211,8 +209,8 @@ class Stream:
             emit: Called with the window itself.
 
         Returns:
-            Whether it was taken: not where it is late or follows a gap. Asked only when
-            `awaits_whole_window`.
+            Whether it was taken: not where it is late or follows a gap. To be asked only where
+            `awaits_window_of` W samples is true.
         """
         newest, max_step = self._newest_ns, self._max_step_ns
         if newest is not None and not 0 < t0_ns - newest <= max_step:

@@ -156,7 +156,7 @@ def test_what_is_refused_is_not_computed(tmp_path: Path, strange: float) -> None
     bad[0, 1] = strange
     node.turns([frame(0, good, topic="frames/m"), frame(0, bad, topic="frames/n")])
     assert len(node.predictions("frames")) == 1
-    assert np.abs(pipeline.batch.windows).max() <= 3
+    assert np.abs(pipeline.batch.values).max() <= 3
 
 
 def test_frames_that_never_came_are_counted(tmp_path: Path) -> None:

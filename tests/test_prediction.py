@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeai.prediction import FEW, SMALL, largest_contributions
+from edgeai.prediction import FEW, FEW_WINDOWS, NARROW, largest_contributions
 
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-2, 2)
 
@@ -33,11 +33,12 @@ def test_they_are_the_largest_in_the_models_order(rows: list[list[float]], top: 
     assert found == [wanted(row, top) for row in array.tolist()]
 
 
-@pytest.mark.parametrize("count", [SMALL // 4, SMALL // 4 + 1])
+@pytest.mark.parametrize("windows", [4, FEW_WINDOWS - 1, FEW_WINDOWS])
+@pytest.mark.parametrize("count", [NARROW, NARROW + 1, 300])
 @pytest.mark.parametrize("top", [1, 5, FEW, FEW + 1])
-def test_few_and_many_contributions_give_the_same(count: int, top: int) -> None:
+def test_few_and_many_contributions_give_the_same(windows: int, count: int, top: int) -> None:
     rng = np.random.default_rng(1)
-    rows = rng.integers(0, 9, (4, count)).astype(np.float32)
+    rows = rng.integers(0, 9, (windows, count)).astype(np.float32)
     rows[1:, ::3] = rng.choice([math.nan, -math.inf, math.inf, -1.0, 5.5], rows[1:, ::3].shape)
     rows[2, 5:] = math.nan  # fewer are left than are looked for
     names = [f"s{index}" for index in range(count)]
@@ -49,14 +50,17 @@ def test_few_and_many_contributions_give_the_same(count: int, top: int) -> None:
 @pytest.mark.parametrize("top", [3, FEW + 1])
 @pytest.mark.parametrize("strange", [math.nan, -math.inf])
 @pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize("windows", [1, SMALL])
+@pytest.mark.parametrize("windows", [1, FEW_WINDOWS])
+@pytest.mark.parametrize("others", [0, NARROW])
 def test_what_is_no_number_is_no_contribution(
-    place: int, strange: float, top: int, windows: int
+    place: int, strange: float, top: int, windows: int, others: int
 ) -> None:
     row = [3.0, 2.0]
     row.insert(place, strange)
+    row += [strange] * others
     rows = np.array([row] * windows, np.float32)
-    first, second = largest_contributions(rows, ["a", "b", "c"], top)[-1]
+    names = [f"s{index}" for index in range(len(row))]
+    first, second = largest_contributions(rows, names, top)[-1]
     assert (first[1], second[1]) == (3.0, 2.0)
-    names = [name for index, name in enumerate("abc") if index != place]
-    assert [first[0], second[0]] == names
+    kept = [name for index, name in enumerate(names[:3]) if index != place]
+    assert [first[0], second[0]] == kept

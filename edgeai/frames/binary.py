@@ -1,6 +1,8 @@
-"""Frames of a binary header and samples: one `struct` call, one view."""
+"""Frames of a binary header and samples: two `struct` calls, one view."""
 
 import struct
+from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,15 @@ import numpy as np
 from edgeai.configbase import TimeField
 from edgeai.errors import DecodeError
 from edgeai.frameconfig import COUNTS, TIMES, BinaryFormat, Endian, HeaderField
-from edgeai.frames.block import Decode, Frame, chosen, finished, numpy_dtype
-from edgeai.payload import time_reader
+from edgeai.frames.block import (
+    Decode,
+    Frame,
+    Values,
+    chosen,
+    numpy_dtype,
+    span_ns_of,
+)
+from edgeai.payload import MAX_TIME_NS, time_reader
 
 STRUCT_CODES = {
     "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i16": "h", "i32": "i", "i64": "q",
@@ -20,10 +29,14 @@ _NS = 1e9
 Kind = tuple["np.dtype[Any]", int, bool]
 """Of the values: dtype, bytes of one, whether they are float32 in this machine's order."""
 
+Shape = tuple[int, "np.dtype[Any]", bool, float, int, int]
+"""What a header says but for time and sequence: bytes of the frame, dtype, whether that is float32
+in this machine's order, rate, samples of each channel, nanoseconds from the first to the last."""
 
-def compile_binary(  # noqa: C901, PLR0915  the decoder with all it needs
-    form: BinaryFormat, channels: list[str]
-) -> Decode:
+MAX_SHAPES = 100
+
+
+def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
     """Return a decoder of binary frames.
 
     Args:
@@ -39,10 +52,85 @@ def compile_binary(  # noqa: C901, PLR0915  the decoder with all it needs
     by_sample = form.order == "sample_major"
     as_it_lies = by_sample and pick is None
 
+    names_of_fields = {field.name for field in form.fields}
+    time_name: str = next((name for name in TIMES if name in names_of_fields), "")
+    varying = {time_name, "sequence"}
+    of_all, of_each = _parts(form, varying)
+    fields = [field for field in form.fields if field.name in varying]
+    place: dict[str, int] = {field.name: index for index, field in enumerate(fields)}
+    sequence_at, time_at = place.get("sequence"), place.get(time_name)
+    time_ns = time_reader(
+        TimeField.model_validate({"path": ["t0"], "unit": time_name[3:] if time_name else "ns"})
+    )
+    shape_of = _shape_reader(form, width)
+    head = of_all.size
+    constants, variables = of_all.unpack_from, of_each.unpack_from
+    shapes: dict[tuple[bytes, ...], Shape] = {}
+    """By what stands in the header but for time and sequence, which of a sender is always the
+    same: it is looked at once, not with each frame."""
+
+    def decode(payload: bytes) -> Frame:
+        if len(payload) < head:
+            raise DecodeError("bad_header")
+        constant = constants(payload)
+        shape = shapes.get(constant)
+        if shape is None or shape[0] != len(payload):
+            shape = shape_of(payload)
+            if len(shapes) >= MAX_SHAPES:
+                shapes.clear()
+            shapes[constant] = shape
+        _, dtype, is_ours, rate_hz, count, span_ns = shape
+        found = variables(payload)
+        sequence = None if sequence_at is None else found[sequence_at]
+        if sequence is not None and sequence < 0:
+            raise DecodeError("bad_header")
+        t0_ns = None if time_at is None else time_ns(found[time_at])
+        if t0_ns is not None and t0_ns + span_ns > MAX_TIME_NS:
+            raise DecodeError("invalid_time")
+        block: Values | memoryview
+        if as_it_lies and is_ours:
+            block = memoryview(payload)[head:]
+        else:
+            lies = (count, width) if by_sample else (width, count)
+            block = np.ndarray(lies, dtype, payload, head)
+            block = block if by_sample else block.T
+            block = block if pick is None else block[:, pick]
+        return Frame(t0_ns, rate_hz, count, block, sequence)
+
+    return decode
+
+
+def _parts(form: BinaryFormat, varying: set[str]) -> tuple[struct.Struct, struct.Struct]:
+    """Return what reads a header's constant fields, as bytes, and what reads the varying ones."""
+    order = "<" if form.endian == "little" else ">"
+    constant, each = order, order
+    for kind, together in groupby(form.fields, lambda field: _kind_of_part(field, varying)):
+        part = list(together)
+        size = sum(field.size for field in part)
+        constant += f"{size}{'s' if kind == 'constant' else 'x'}"
+        varies = kind == "varying"
+        each += "".join(STRUCT_CODES[one.type] for one in part) if varies else f"{size}x"
+    return struct.Struct(constant), struct.Struct(each)
+
+
+def _kind_of_part(field: HeaderField, varying: set[str]) -> str:
+    if field.name in varying:
+        return "varying"
+    return "reserved" if field.name == "reserved" else "constant"
+
+
+def _shape_reader(form: BinaryFormat, width: int) -> Callable[[bytes], Shape]:
+    """Return a function from a payload, long enough for its header, to what that says.
+
+    Args:
+        form: The layout.
+        width: Channels in a frame.
+
+    The function raises DecodeError as the decoder does.
+    """
     fields = [field for field in form.fields if field.name != "reserved"]
     place = {field.name: index for index, field in enumerate(fields)}
     layout = struct.Struct(("<" if form.endian == "little" else ">") + _struct_code(form.fields))
-    unpack, head = layout.unpack_from, layout.size
     fixed = _fixed(fields)
     signed = [place[f.name] for f in fields if f.name in COUNTS and f.type.startswith("i")]
     declared = _kind(form.dtype, form.endian) if form.dtype else None
@@ -53,25 +141,15 @@ def compile_binary(  # noqa: C901, PLR0915  the decoder with all it needs
         for code, name in field.value.items()
     }
     dtype_at, count_at, channels_at = place.get("dtype"), place.get("count"), place.get("channels")
-    sequence_at = place.get("sequence")
     rate_at, period_at = place.get("rate_hz"), place.get("period_ns")
-    time_name = next((name for name in TIMES if name in place), None)
-    time_at = place[time_name] if time_name else None
-    time_ns = time_reader(
-        TimeField.model_validate({"path": ["t0"], "unit": time_name[3:] if time_name else "ns"})
-    )
 
-    def decode(payload: bytes) -> Frame:  # noqa: C901, PLR0912  one function, for speed
-        size = len(payload) - head
-        if size < 0:
-            raise DecodeError("bad_header")
-        found = unpack(payload)
+    def shape_of(payload: bytes) -> Shape:
+        found = layout.unpack_from(payload)
         for index, value, code in fixed:
             if found[index] != value:
                 raise DecodeError(code)
-        for index in signed:
-            if found[index] < 0:
-                raise DecodeError("bad_header")
+        if any(found[index] < 0 for index in signed):
+            raise DecodeError("bad_header")
         kind = declared if dtype_at is None else codes.get(found[dtype_at])
         if kind is None:
             raise DecodeError("bad_dtype")
@@ -82,24 +160,15 @@ def compile_binary(  # noqa: C901, PLR0915  the decoder with all it needs
             rate_hz = _NS / found[period_at] if found[period_at] > 0 else 0.0
         else:
             rate_hz = form.rate_hz or 0.0
-        t0_ns = None if time_at is None else time_ns(found[time_at])
         if channels_at is not None and found[channels_at] != width:
             raise DecodeError("wrong_channels")
+        size = len(payload) - layout.size
         count = size // (width * item_size) if count_at is None else found[count_at]
         if count < 1 or count * width * item_size != size:
             raise DecodeError("wrong_size")
-        sequence = None if sequence_at is None else found[sequence_at]
-        if as_it_lies and is_ours:
-            return finished(t0_ns, rate_hz, count, memoryview(payload)[head:], sequence)
-        if by_sample:
-            values = np.ndarray((count, width), dtype, payload, head)
-        else:
-            values = np.ndarray((width, count), dtype, payload, head).T
-        if pick is not None:
-            values = values[:, pick]
-        return finished(t0_ns, rate_hz, count, values, sequence)
+        return len(payload), dtype, is_ours, rate_hz, count, span_ns_of(rate_hz, count)
 
-    return decode
+    return shape_of
 
 
 def _kind(name: str, endian: Endian) -> Kind:

@@ -1,8 +1,9 @@
 """What all frame formats share: the frame, its checks, and channels put side by side."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,11 +18,9 @@ MAX_SPAN_SECONDS = 1e9
 """A longer frame is no waveform; the bound keeps the times of its samples within 64 bits."""
 MAX_SEQUENCE = 2**64 - 1
 _NS = 1e9
-_new_frame = tuple.__new__
-"""Without the function in Python that `Frame(...)` goes through."""
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A block of a waveform."""
 
     t0_ns: int | None
@@ -58,14 +57,24 @@ def finished(
     Raises:
         DecodeError: "bad_rate" or "invalid_time".
     """
+    span_ns = span_ns_of(rate_hz, count)
+    if t0_ns is not None and t0_ns + span_ns > MAX_TIME_NS:
+        raise DecodeError("invalid_time")
+    return Frame(t0_ns, rate_hz, count, block, sequence)
+
+
+def span_ns_of(rate_hz: float, count: int) -> int:
+    """Return the nanoseconds from the first to the last of so many samples.
+
+    Raises:
+        DecodeError: "bad_rate": no sane one, or an absurd span.
+    """
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # NaN neither
         raise DecodeError("bad_rate")
     span = (count - 1) / rate_hz
     if span > MAX_SPAN_SECONDS:
         raise DecodeError("bad_rate")
-    if t0_ns is not None and t0_ns + int(span * _NS) > MAX_TIME_NS:
-        raise DecodeError("invalid_time")
-    return _new_frame(Frame, (t0_ns, rate_hz, count, block, sequence))
+    return int(span * _NS)
 
 
 def numpy_dtype(name: str, endian: Endian) -> np.dtype[Any]:

@@ -92,13 +92,13 @@ class Connection:
         """The socket, as it is registered to be polled; None while there is none."""
         self.events = 0
         """What it is polled for."""
-        self._left_bytes = 0
+        self.left_bytes = 0
         """Bytes that the socket may hold without waking us."""
         self.changes = 0
         """Goes up whenever what `tend_due`, `connected` or `subscribed` say may have changed."""
 
         self._inbox = Inbox(limits, metrics)
-        self._owed: list[int] = []
+        self.owed: list[int] = []
         """Packet ids of what `receive` has returned and `commit` will acknowledge."""
         self._outbox = Outbox(metrics)
         self._socket_error = ""
@@ -166,7 +166,7 @@ class Connection:
     def take(self) -> list[Message]:
         """Return what was read; `commit` will acknowledge it."""
         messages, acks = self._inbox.take()
-        self._owed += acks
+        self.owed += acks
         return messages
 
     def send(self, publications: list[Publication]) -> bool:
@@ -176,17 +176,13 @@ class Connection:
             Whether it is certain that the socket has it all and nobody is asked for it any more.
         """
         client = self._client
-        if (
-            client is not None
-            and self._connected
-            and not client.want_write()
-            and self._outbox.needs_no_queue(publications)
-        ):
-            list(client.send_publications(publications))
-            if client is self._client:
-                return not client.want_write()
-            self._outbox.add(publications)  # lost meanwhile
-            return False
+        if client is not None and self._connected and self._outbox.may_be_passed_by:
+            taken = client.send_at_once(publications)
+            if taken is not None and client is self._client:
+                return taken
+            if taken is not None:  # lost meanwhile
+                self._outbox.add(publications)
+                return False
         self._outbox.add(publications)
         self.pump()
         return False
@@ -196,12 +192,11 @@ class Connection:
         self.send(publications)
         self._outbox.drop_oldest(self._limits.outgoing_messages)
 
-    def commit(self) -> bool:
-        """Acknowledge the QoS 1 messages that `receive` returned; return whether there were any."""
-        owed, self._owed = self._owed, []
+    def commit(self) -> None:
+        """Acknowledge the QoS 1 messages that `receive` returned."""
+        owed, self.owed = self.owed, []
         if owed and self._client is not None:
             self._client.send_acks(owed)
-        return bool(owed)
 
     def announce(self, status: Status) -> None:
         """Replace the status, and publish it if connected; the last will stays what it was."""
@@ -283,7 +278,7 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.fileno = sock.fileno()
         self.events = select.POLLIN
-        self._left_bytes = 0
+        self.left_bytes = 0
         self._poll.register(self.fileno, self.events)
 
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
@@ -360,7 +355,7 @@ class Connection:
             self._poll.unregister(self.fileno)
             self.fileno = None
         self._inbox.acks.clear()  # a packet id means nothing on another connection
-        self._owed.clear()
+        self.owed.clear()
         self._subscribed.clear()
         self._outbox.send_again()
         if client is not None:
@@ -393,11 +388,6 @@ class Connection:
         return reading and client.has_unread()
 
     @property
-    def leaves_bytes(self) -> bool:
-        """Whether the socket may hold some without waking us."""
-        return self._left_bytes > 0
-
-    @property
     def has_unread(self) -> bool:
         """Whether `read` would find a packet without waiting for the socket."""
         return self._client is not None and self._client.has_unread()
@@ -405,12 +395,12 @@ class Connection:
     def leave_in_socket(self, count: int) -> bool:
         """Let the socket wake us only when more than so many bytes have come; whether it will."""
         client = self._client
-        if client is None or self.fileno is None or count == self._left_bytes == 0:
+        if client is None or self.fileno is None or count == self.left_bytes == 0:
             return False
         sock: Any = client.socket()
         count = max(0, count - client.unread_bytes)
-        if sock is not None and count != self._left_bytes:
-            self._left_bytes = count
+        if sock is not None and count != self.left_bytes:
+            self.left_bytes = count
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
         return count > 0
 

@@ -116,12 +116,12 @@ class Link:
         now = time.monotonic()
         deadline = wait_until = now + timeout_seconds
         left, read_by = False, now
-        if due is not AT_ONCE or inlet.leaves_bytes:
+        if due is not AT_ONCE or inlet.left_bytes:
             patience.look_at(self._taken, version5=self._version5)
             left_bytes, read_by = patience.leave(due, now) if timeout_seconds else (0, now)
             left = inlet.leave_in_socket(left_bytes)
             wait_until = min(deadline, read_by) if left else deadline
-        early = patience.pause(now)
+        early = patience.pause(now) if patience.busy else 0.0
         if early > 0 and not inlet.has_unread:
             now = self._pause(now, now + early)
         while True:
@@ -162,8 +162,9 @@ class Link:
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive` returned."""
-        if self._inlet.commit():
+        if self._inlet.owed:
             self._steady = False
+            self._inlet.commit()
 
     def close(self, timeout_seconds: float) -> bool:
         """Send what waits, publish the offline status, disconnect; return whether all was sent."""

@@ -39,20 +39,13 @@ class Outbox:
         self._window = min(MAX_UNACKNOWLEDGED, receive_maximum or MAX_UNACKNOWLEDGED)
         self._max_packet_bytes = max_packet_bytes
 
-    def needs_no_queue(self, publications: list[Publication]) -> bool:
-        """Whether these may be sent at once, and nobody will ask for them afterwards.
+    @property
+    def may_be_passed_by(self) -> bool:
+        """Whether publications of topics that were sent before may be sent at once.
 
-        The usual turn: nothing waits, and all of it is at QoS 0, of topics known to be sound.
+        As mostly: nothing waits, and the broker takes packets of any size.
         """
-        if self._waiting or self._max_packet_bytes is not None:
-            return False
-        sound = self._sound_topics
-        size = 0
-        for publication in publications:
-            if publication.qos or publication.topic not in sound:
-                return False
-            size += len(publication.payload)
-        return size < BATCH_BYTES
+        return not self._waiting and self._max_packet_bytes is None
 
     def add(self, publications: Iterable[Publication]) -> None:
         """Queue in this order."""

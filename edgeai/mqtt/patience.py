@@ -57,7 +57,8 @@ class Patience:
         self._read_by = 0.0
         """When what was left in the socket is to be read, on the monotonic clock."""
         self._begun = 0.0
-        self._busy = self._loaded = False
+        self.busy = self._loaded = False
+        """Whether turns come at their interval: under load."""
         self._surveyed = 0.0
         """Since when messages are counted, on the monotonic clock."""
         self._counted = 0
@@ -66,7 +67,7 @@ class Patience:
 
     def pause(self, now: float) -> float:
         """Return how many seconds too early it is for a turn; `now` on the monotonic clock."""
-        if not self._busy:
+        if not self.busy:
             return 0.0
         return self._interval - (now - self._begun)
 
@@ -79,7 +80,7 @@ class Patience:
             now: On the monotonic clock, as is what is returned.
         """
         smallest = min(self._smallest, self._smallest_before)
-        if due.messages <= 1 or self._busy or now >= self._read_by or smallest == NONE_SEEN:
+        if due.messages <= 1 or self.busy or now >= self._read_by or smallest == NONE_SEEN:
             return 0, now
         certain = min(due.messages - 1, LEFT_MESSAGES)
         usual = min(due.usual_messages - 1, LEFT_MESSAGES)
@@ -100,7 +101,7 @@ class Patience:
         passed = now - self._surveyed
         if passed > SURVEY_INTERVALS * self._interval:
             loaded = self._counted * self._interval >= BUSY_MESSAGES * passed
-            self._busy, self._loaded = loaded and self._loaded, loaded
+            self.busy, self._loaded = loaded and self._loaded, loaded
             self._surveyed, self._counted = now, 0
         if messages:
             self._read_by = now + self._seconds
