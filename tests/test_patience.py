@@ -221,6 +221,8 @@ def test_what_waits_to_be_sent_does_not_wait_for_the_next_turn(
         wait_for(lambda: link.receive(0.05) or link.connected, "the connections")
         link.publish([Publication("out", b"%d" % number, 1, False) for number in range(200)])
         line.publish("in", {})
+        monkeypatch.setattr(link._patience, "begin", lambda *_turn: None)
+        monkeypatch.setattr(link._patience, "busy", True)
         monkeypatch.setattr(link._patience, "pause", lambda _now: 0.5)
         # What gathers meanwhile is acknowledged by the kernel only below this mark.
         marks: list[int] = []
