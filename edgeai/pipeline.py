@@ -87,6 +87,7 @@ class Pipeline:
         limit = config.limits.batch_windows
         capacity = batch_capacity(limit, length, channels, session.batch_bytes)
         self.batch = Batch(capacity, length, channels)
+        session.bind(self.batch.values)
         self.outputs = [output.name for output in manifest.outputs]
         judged = {manifest.score, manifest.contribution}
         self.published = [

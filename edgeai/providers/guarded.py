@@ -114,6 +114,10 @@ class GuardedSession:
 
     # ----------------------------------------------------------------------------------------- call
 
+    def bind(self, batch: Floats) -> None:
+        """Prepare the CPU's calls; an accelerator's process has buffers of its own."""
+        self._cpu.bind(batch)
+
     def run(self, batch: Floats, count: int) -> list[Floats]:
         """Return the outputs of the first `count` windows: the accelerator's, or else the CPU's.
 
