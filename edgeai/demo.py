@@ -67,7 +67,7 @@ class Watcher:
         """Take in what arrives within so long."""
         for topic, payload, _, _ in self._connection.receive(seconds):
             with contextlib.suppress(ValueError, KeyError):
-                self._note(topic.split("/"), json.loads(payload))
+                self._note(topic.split("/"), json.loads(bytes(payload)))
 
     def inject(self, asset: str, command: dict[str, Any]) -> None:
         """Send a command to a simulated machine."""

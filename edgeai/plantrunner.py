@@ -39,7 +39,7 @@ def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
     while not stopped:
         answers = []
         for topic, payload, _, _ in connection.receive(STEP_SECONDS):
-            answers += line.handle(topic, payload)
+            answers += line.handle(topic, bytes(payload))
         connection.commit()
         # A line whose broker is away loses its samples, as a real controller's.
         due = [*answers, *line.step(time.time_ns())]

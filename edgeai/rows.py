@@ -160,8 +160,11 @@ def _compile_many(
     absent = pack(*[NAN] * (packing.size // struct.calcsize(packing.format[-1:])))
 
     def decode_many(messages: list[Message]) -> Rows | None:
-        payloads = [message[1] for message in messages]
-        if not all(map(bytes.isascii, payloads)):
+        payloads: list[Any] = [message[1] for message in messages]
+        try:
+            if not all(map(bytes.isascii, payloads)):
+                return None
+        except TypeError:  # a long one, which is a view
             return None
         try:
             documents = list(map(parse, payloads))

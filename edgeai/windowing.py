@@ -162,6 +162,7 @@ def _decode(
     invalid = pipeline.row_decoder.invalid
     counted = invalid.total() if redelivered else 0
     try:
+        payload = payload if isinstance(payload, bytes) else bytes(payload)
         time_ns, values = pipeline.row_decoder.decode(payload)
     except DecodeError as error:
         pipeline.metrics.drops[error.code] += 1
@@ -229,6 +230,7 @@ def take_tag(pipeline: Pipeline, state: StreamState, name: str | None, message: 
     assert pipeline.tag_decoder is not None
     _, payload, received_ns, redelivered = message
     try:
+        payload = payload if isinstance(payload, bytes) else bytes(payload)
         time_ns, channel, value = pipeline.tag_decoder.decode(payload, name)
     except DecodeError as error:
         pipeline.drop(error.code)

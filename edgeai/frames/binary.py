@@ -69,7 +69,7 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
     """By what stands in the header but for time and sequence, which of a sender is always the
     same: it is looked at once, not with each frame."""
 
-    def decode(payload: bytes) -> Frame:
+    def decode(payload: bytes | memoryview) -> Frame:
         if len(payload) < head:
             raise DecodeError("bad_header")
         constant = constants(payload)
@@ -119,7 +119,7 @@ def _kind_of_part(field: HeaderField, varying: set[str]) -> str:
     return "reserved" if field.name == "reserved" else "constant"
 
 
-def _shape_reader(form: BinaryFormat, width: int) -> Callable[[bytes], Shape]:
+def _shape_reader(form: BinaryFormat, width: int) -> Callable[[bytes | memoryview], Shape]:
     """Return a function from a payload, long enough for its header, to what that says.
 
     Args:
@@ -143,7 +143,7 @@ def _shape_reader(form: BinaryFormat, width: int) -> Callable[[bytes], Shape]:
     dtype_at, count_at, channels_at = place.get("dtype"), place.get("count"), place.get("channels")
     rate_at, period_at = place.get("rate_hz"), place.get("period_ns")
 
-    def shape_of(payload: bytes) -> Shape:
+    def shape_of(payload: bytes | memoryview) -> Shape:
         found = layout.unpack_from(payload)
         for index, value, code in fixed:
             if found[index] != value:

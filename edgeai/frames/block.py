@@ -46,7 +46,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         return block
 
 
-Decode = Callable[[bytes], Frame]
+Decode = Callable[[bytes | memoryview], Frame]
 
 
 def finished(

@@ -51,7 +51,8 @@ def _compile(form: MapFormat, open_: Open, block: Callable[[bytes, Any], Values]
     rate_of = _rate_of(form)
     sequence = form.sequence
 
-    def decode(payload: bytes) -> Frame:
+    def decode(payload: bytes | memoryview) -> Frame:
+        payload = bytes(payload)  # which is itself, unless it is a view
         opened = open_(payload)
         t0_ns = time_of(opened)
         rate_hz = rate_of(opened)

@@ -33,6 +33,8 @@ TESTED_VERSIONS = ("2.2.0",)
 RECEIVE_BYTES = 256 * 1024
 """As much as a socket usually holds; `edgeai.heap` keeps it from being mapped for each read."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+VIEW_BYTES = 16 * 1024
+"""Payloads of packets from here on are views of what was read, shorter ones copies."""
 LAYOUT_BYTES = 5
 """Type, a length of at most two bytes, and length of the topic: they say where all else lies."""
 MAX_LAYOUTS = 10_000
@@ -127,7 +129,9 @@ class WireClient(PlainClient):
                     # One message alone, of a kind that is known: as it mostly is on a quiet line.
                     topic, size, length, qos1, redelivered = head
                     if not (qos1 or (version5 and data[size])):
-                        payload = data[size + version5 :]
+                        place = size + version5
+                        cut = data if length < VIEW_BYTES else memoryview(data)
+                        payload = cut[place:]
                         inbox.messages.append((topic, payload, time.time_ns(), redelivered))
                         inbox.size += len(payload)
                         self._at, self._needed = length, 0
@@ -248,7 +252,8 @@ class WireClient(PlainClient):
                 place += 1
             if qos1:
                 acks.append(data[ack] << 8 | data[ack + 1])
-            append((topic, data[place:stop], now, redelivered))
+            cut = data if length < VIEW_BYTES else memoryview(data)
+            append((topic, cut[place:stop], now, redelivered))
             taken += stop - place
             at = stop
         self._head_bytes = size
