@@ -15,12 +15,13 @@ from functools import partial
 from typing import Protocol
 
 from edgeai import topics
-from edgeai.batch import StreamState, Window
+from edgeai.batch import StreamState
 from edgeai.errors import DecodeError
 from edgeai.judging import Judging
 from edgeai.metrics import AssetState, Metrics
 from edgeai.pipeline import Pipeline
 from edgeai.records import AT_ONCE, Due, Message, Publication
+from edgeai.turnlog import Call, TurnLog
 from edgeai.windowing import take_frame, take_tag, window
 
 log = logging.getLogger("edgeai.engine")
@@ -28,18 +29,13 @@ log = logging.getLogger("edgeai.engine")
 MAX_ROUTES = 200_000
 STREAMS_PER_SURVEYED_MESSAGE = 8
 """So seldom are all streams looked at that looking costs a message this many streams."""
-NOTED_VALUES = 1024
-"""When histograms have noted so many, they are counted: together, with warm caches."""
-SECOND_NS = 1_000_000_000
-
+NOTED = 512
+"""After so many turns and windows they are counted: together, with warm caches."""
 
 Take = Callable[[Message], None]
 Route = tuple[Pipeline, StreamState | None, Take]
 """Who takes a topic: a pipeline, and its stream, where messages wait to be decoded together
 (`row`); without a stream, what takes each message at once."""
-
-Call = tuple[Pipeline, str, float, list[Window]]
-"""A session call: its pipeline, who computed, how many seconds it took, and the windows."""
 
 
 class Source(Protocol):
@@ -105,23 +101,18 @@ class Engine:
         self._routes: dict[str, list[Route]] = {}
         self._outgoing: list[Publication] = []
         self._calls: list[Call] = []
-        """The session calls of this turn."""
+        """The session calls since the last turn was noted."""
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
-        self.predicted = 0
         self._always_due = not pipelines or any(one.is_always_due for one in pipelines)
         self._due = AT_ONCE
         """As of when the streams were last looked at: then, and after so many messages."""
         self._due_since = 0.0
         self._due_from = 0
         self._next_survey = 0
+        self._log = TurnLog(metrics)
         self._unsettled = 0
-        """Observations that may be noted only."""
-        self._last_received_ns = 0
-        self._last_prediction = 0.0
-        """When the last was made, seconds since 1970."""
-        metrics.last_message.set_function(lambda: self._last_received_ns / SECOND_NS)
-        metrics.last_prediction.set_function(lambda: self._last_prediction)
+        """Turns and windows that are noted only."""
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
         metrics.watch_assets(self.asset_states)
@@ -156,7 +147,7 @@ class Engine:
         if self._watch is not None:
             self._outgoing += self._watch.tend()
         self._publish_and_commit()
-        self._count(messages, started)
+        self._note(messages, started)
         return len(messages)
 
     def finish(self) -> None:
@@ -166,7 +157,7 @@ class Engine:
                 state.stream.flush(state.emit)
             self._serve(pipeline)
         self._publish_and_commit()
-        self._count([], 0.0)
+        self._note([], 0.0)
 
     # -------------------------------------------------------------------------------------- decode
 
@@ -239,6 +230,7 @@ class Engine:
         seconds = time.monotonic() - started
         self._outgoing += self._judging[pipeline].judge(windows, outputs)
         self._calls.append((pipeline, session.provider, seconds, windows))
+        self._unsettled += len(windows)
 
     def _reset_alarm(self, target: str) -> None:
         """Reset a latched alarm: the target is `<pipeline>/<asset>`."""
@@ -263,39 +255,30 @@ class Engine:
             self._sink.publish(outgoing)
         self._source.commit()
 
-    def _count(self, messages: list[Message], started: float) -> None:
+    def _note(self, messages: list[Message], started: float) -> None:
         """Note the turn and its session calls, when their predictions are on their way."""
-        self.last_turn_monotonic = time.monotonic()
-        if messages:
-            count = len(messages)
-            self.received += count
-            self._last_received_ns = messages[-1][2]
-            self._metrics.received.value += count
-            self._metrics.turn_messages.observe(count)
-            self._metrics.turn_seconds.observe(self.last_turn_monotonic - started)
-            self._unsettled += 2
-        if self._calls:
-            self._count_calls()
-        if self._unsettled >= NOTED_VALUES:
-            self._unsettled = 0
-            self._metrics.settle()
-
-    def _count_calls(self) -> None:
+        now = self.last_turn_monotonic = time.monotonic()
+        count = len(messages)
+        self.received += count
+        if not count and not self._calls:
+            return
+        ended_ns = time.time_ns()
         now_ns = self._clock_ns() if self._clock_ns is not None else None
-        self._last_prediction = time.time()
-        for pipeline, provider, seconds, windows in self._calls:
-            metrics = pipeline.metrics
-            count = len(windows)
-            self.predicted += count
-            metrics.inference[provider].observe(seconds)
-            metrics.batch.observe(count)
-            if now_ns is not None:
-                for one in windows:
-                    metrics.end_to_end.observe(max(0, now_ns - one[1]) / SECOND_NS)
-            self._unsettled += 2 + count
-        self._calls.clear()
+        arrived_ns = messages[-1][2] if count else 0
+        self._log.note((count, arrived_ns, now - started, self._calls, ended_ns, now_ns))
+        self._calls = []
+        self._unsettled += 1
+        if self._unsettled >= NOTED:
+            self._unsettled = 0
+            self._log.settle()
 
     # -------------------------------------------------------------------------- seen from outside
+
+    @property
+    def predicted(self) -> int:
+        """How many predictions were made."""
+        self._log.settle()
+        return self._log.predicted
 
     def asset_states(self) -> Iterator[AssetState]:
         """Give pipeline, asset, score and alarm state of every stream that was judged."""

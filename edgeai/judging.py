@@ -1,7 +1,7 @@
 """Outputs to publications: alarm state, quality, explanation, diagnosis. One for each pipeline."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from edgeai.prediction import Prediction, Transition, largest_contributions
 from edgeai.records import AlarmState, Diagnosis, Publication, Quality
 
 _encode = msgspec.json.Encoder().encode
+LEAST, GREATEST = -inf, inf
 
 
 class Judging:
@@ -69,7 +70,7 @@ class Judging:
             alarm = state.alarm
             previous = alarm.state
             changed = False
-            if not isfinite(score):
+            if not LEAST < score < GREATEST:  # NaN neither
                 pipeline.metrics.not_finite.inc()
                 quality = "bad"
             if broken:

@@ -39,6 +39,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._first: list[Callable[[], None]] = []
+        self.registry.register(_Before(self._first))  # collectors are asked in this order
         if hasattr(prometheus_client, "ProcessCollector"):
             prometheus_client.ProcessCollector(registry=self.registry)
         registry = self.registry
@@ -148,9 +150,6 @@ class Metrics:
             "Time of a window's last sample, as its sender says, to publication.",
             ["pipeline"], buckets=LATENCY_BUCKETS, registry=registry,
         )  # fmt: skip
-        self._histograms = [
-            turn_messages, turn_seconds, self._inference, self._batch, self._end_to_end
-        ]  # fmt: skip
         self.failovers = Counter(
             "edgeai_failovers",
             "Outages of an accelerator, in which the CPU computes.",
@@ -202,10 +201,9 @@ class Metrics:
         """Export score and alarm state of assets, read when Prometheus asks."""
         self.registry.register(_AssetCollector(states))
 
-    def settle(self) -> None:
-        """Count what histograms have noted; to be called now and then by whoever observes."""
-        for histogram in self._histograms:
-            histogram.settle()
+    def settle_first(self, settle: Callable[[], None]) -> None:
+        """Call this whenever Prometheus asks, before anything is read."""
+        self._first.append(settle)
 
     def render(self) -> bytes:
         """Return the text format."""
@@ -278,6 +276,18 @@ class WorkerMetrics:
             "edgeai_worker_restarts", "Workers started anew.", ["worker"], registry=registry
         )
         self.restarts = [restarts.labels(str(number)) for number in range(1, workers + 1)]
+
+
+class _Before:
+    """Gives no metric, but does what is to be done before others give theirs."""
+
+    def __init__(self, steps: list[Callable[[], None]]) -> None:
+        self._steps = steps
+
+    def collect(self) -> Iterable[Metric]:
+        for step in self._steps:
+            step()
+        return ()
 
 
 class _AssetCollector:

@@ -132,12 +132,12 @@ def _largest(row: npt.NDArray[np.float32], signals: list[str], top: int) -> list
     for _ in range(min(top, len(signals))):
         channel = row.argmax()
         value = row.item(channel)
-        if value != value:  # noqa: PLR0124  NaN, which is the greatest of all here
-            row[np.isnan(row)] = LEAST
+        if not value > LEAST:
+            row[np.isnan(row)] = LEAST  # NaN is the greatest of all here
             channel = row.argmax()
             value = row.item(channel)
-        if value == LEAST:  # nothing is left but what was taken, and what is no number
-            break
+            if value == LEAST:  # nothing is left but what was taken, and what is no number
+                break
         largest.append((signals[channel], value))
         row[channel] = LEAST
     return largest

@@ -1,5 +1,6 @@
 """The newest samples of one stream, contiguous in memory, and the windows that are due."""
 
+import math
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -44,15 +45,18 @@ class Ring:
     """The newest samples of a stream and the windows that are due. (W, C) float32."""
 
     __slots__ = (
-        "_doubtful", "_end", "_flat", "_nominal_ns", "_pack_into", "_rows",
-        "_settings", "_starts", "_substituted", "_to_start", "due_in", "flagged",
+        "_doubtful", "_end", "_flat", "_least_ns", "_most_ns", "_pack_into", "_rows", "_settings",
+        "_starts", "_substituted", "_to_start", "due_in", "flagged",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings) -> None:
         capacity = max(2 * settings.length, MIN_RING_ROWS)
         self._settings = settings
-        self._nominal_ns = (settings.length - 1) * (settings.period_ns or 0)
-        """Time that a window spans at the model's rate; 0 where there is no rate to hold it to."""
+        nominal_ns = (settings.length - 1) * (settings.period_ns or 0)
+        self._least_ns = nominal_ns / RATE_TOLERANCE
+        """Time that a window spans at least, at about the model's rate."""
+        self._most_ns = nominal_ns * RATE_TOLERANCE if nominal_ns else math.inf
+        """At most; endless where there is no rate to hold it to."""
         self._rows = np.zeros((capacity, settings.channels), np.float32)
         self._flat = self._rows.reshape(-1).data
         """The same memory: for a few values a quarter of the price of an array's assignment."""
@@ -223,12 +227,13 @@ class Ring:
         It may be one that passes the ring by: its W samples are the next, shared with no other
         window, and none is flagged.
         """
-        nominal = self._nominal_ns
-        if nominal:
-            span = last_ns - first_ns
-            if span > nominal * RATE_TOLERANCE or span * RATE_TOLERANCE < nominal:
-                doubtful = True
+        if not self._least_ns <= last_ns - first_ns <= self._most_ns:
+            doubtful = True
         emit(window, last_ns, substituted, doubtful)
+
+    def is_off_rate(self, span_ns: int) -> bool:
+        """Whether a window of so much time, from first to last sample, is none of the model's."""
+        return not self._least_ns <= span_ns <= self._most_ns
 
     def _move_to_front(self, keep: int) -> None:
         kept = slice(self._end - keep, self._end)

@@ -44,9 +44,10 @@ class Stream:
     """
 
     __slots__ = (
-        "_aligner", "_good", "_good_bytes", "_good_is_newest", "_heap", "_late_in_a_row",
-        "_max_step_ns", "_newest_ns", "_released_ns", "_settings", "_takes_as_it_comes",
-        "_whole_windows", "broken", "drops", "key", "resets", "ring",
+        "_aligner", "_good", "_good_bytes", "_good_is_newest", "_heap", "_is_off_rate",
+        "_late_in_a_row", "_max_step_ns", "_newest_ns", "_period_ns", "_released_ns", "_settings",
+        "_span_ns", "_takes_as_it_comes", "_whole_windows", "broken", "drops", "key", "resets",
+        "ring",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,12 @@ class Stream:
         """W, where windows share no sample and none waits for others."""
         self._max_step_ns = settings.max_gap_ns or FOREVER_NS
         self.ring = Ring(settings)
+        self._period_ns = 0.0
+        """Of the last block that was a whole window."""
+        self._span_ns = 0
+        """From its first to its last sample."""
+        self._is_off_rate = False
+        """Whether that is none of the model's rate."""
         self._aligner = Aligner(settings.align, settings.channels) if settings.align else None
         self._good = np.full(settings.channels, np.nan, np.float32)
         """The last good value of each channel, NaN before the first."""
@@ -212,18 +219,26 @@ class Stream:
             Whether it was taken: not where it is late or follows a gap. To be asked only where
             `awaits_window_of` W samples is true.
         """
-        newest, max_step = self._newest_ns, self._max_step_ns
-        if newest is not None and not 0 < t0_ns - newest <= max_step:
+        newest = self._newest_ns
+        if newest is not None and not 0 < t0_ns - newest <= self._max_step_ns:
             return False
-        if not 1 <= period_ns <= max_step:
+        if period_ns != self._period_ns and not self._learn_period(period_ns):
             return False
-        steps, whole = self._settings.length - 1, int(period_ns)
-        last_ns = t0_ns + (steps * whole if whole == period_ns else round(steps * period_ns))
-        self._newest_ns = self._released_ns = last_ns
+        self._newest_ns = self._released_ns = last_ns = t0_ns + self._span_ns
         self._late_in_a_row = 0
         self._good_is_newest = False
         self._good_bytes[:] = block[-len(self._good_bytes) :]
-        self.ring.give(window, t0_ns, last_ns, 0, False, emit)
+        emit(window, last_ns, 0, self._is_off_rate)
+        return True
+
+    def _learn_period(self, period_ns: float) -> bool:
+        """Take note of what whole windows of this period span; return whether it is no gap."""
+        if not 1 <= period_ns <= self._max_step_ns:
+            return False
+        steps, whole = self._settings.length - 1, int(period_ns)
+        self._span_ns = steps * whole if whole == period_ns else round(steps * period_ns)
+        self._is_off_rate = self.ring.is_off_rate(self._span_ns)
+        self._period_ns = period_ns
         return True
 
     def _in_order(self, times: list[int]) -> bool:

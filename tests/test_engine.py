@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.check import Plan, check
-from edgeai.engine import NOTED_VALUES, Engine
+from edgeai.engine import NOTED, Engine
 from edgeai.metrics import Metrics
 from edgeai.records import AT_ONCE, Due, Message, Publication
 from edgeai.runtime import build_pipelines
@@ -262,15 +262,15 @@ def test_asset_patterns_choose_the_pipeline(plans: Plans) -> None:
     assert node.counts("messages_unrouted", "reason", None) == {"unexpected_topic": 3}
 
 
-def test_observations_do_not_gather_where_nobody_asks_for_them(plans: Plans) -> None:
+def test_turns_do_not_gather_where_nobody_asks_for_them(plans: Plans) -> None:
     node = Node(plans({"p": {}}))
-    (pipeline,) = node.engine.pipelines
     t = 0
-    for messages in [1] * NOTED_VALUES + [NOTED_VALUES // 3] * 10:
+    for messages in [1] * NOTED + [NOTED // 3] * 10:
         node.turns([row(t := t + 1) for _ in range(messages)])
-        noted = node.metrics.turn_seconds._noted, pipeline.metrics.end_to_end._noted
-        assert sum(map(len, noted)) < NOTED_VALUES
-    assert node.value("turn_seconds_count") == NOTED_VALUES + 10
+        noted = node.engine._log._noted
+        windows = sum(len(call[3]) for turn in noted for call in turn[3])
+        assert len(noted) + windows < NOTED
+    assert node.value("turn_seconds_count") == NOTED + 10
     assert node.value("end_to_end_seconds_count", pipeline="p") == t - 3
 
 

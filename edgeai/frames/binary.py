@@ -13,12 +13,13 @@ from edgeai.frameconfig import COUNTS, TIMES, BinaryFormat, Endian, HeaderField
 from edgeai.frames.block import (
     Decode,
     Frame,
+    Pick,
     Values,
     chosen,
     numpy_dtype,
     span_ns_of,
 )
-from edgeai.payload import MAX_TIME_NS, time_reader
+from edgeai.payload import MAX_TIME_NS, UNIT_NS, time_reader
 
 STRUCT_CODES = {
     "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i16": "h", "i32": "i", "i64": "q",
@@ -31,7 +32,7 @@ Kind = tuple["np.dtype[Any]", int, bool]
 
 Shape = tuple[int, "np.dtype[Any]", bool, float, int, int]
 """What a header says but for time and sequence: bytes of the frame, dtype, whether that is float32
-in this machine's order, rate, samples of each channel, nanoseconds from the first to the last."""
+in this machine's order, rate, samples of each channel, and the latest time of the first of them."""
 
 MAX_SHAPES = 100
 
@@ -49,8 +50,7 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
     names = form.channels or channels
     pick = chosen(names, channels)
     width = len(names)
-    by_sample = form.order == "sample_major"
-    as_it_lies = by_sample and pick is None
+    as_it_lies = form.order == "sample_major" and pick is None
 
     names_of_fields = {field.name for field in form.fields}
     time_name: str = next((name for name in TIMES if name in names_of_fields), "")
@@ -59,11 +59,14 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
     fields = [field for field in form.fields if field.name in varying]
     place: dict[str, int] = {field.name: index for index, field in enumerate(fields)}
     sequence_at, time_at = place.get("sequence"), place.get(time_name)
-    time_ns = time_reader(
-        TimeField.model_validate({"path": ["t0"], "unit": time_name[3:] if time_name else "ns"})
-    )
+    unit = time_name[3:] or "ns"
+    time_ns = time_reader(TimeField.model_validate({"path": ["t0"], "unit": unit}))
+    is_whole = time_at is not None and not fields[time_at].type.startswith("f")
+    factor = UNIT_NS[unit] if is_whole else 0
+    """Of a time in whole numbers, which needs no call."""
     shape_of = _shape_reader(form, width)
     head = of_all.size
+    values_of = _values_reader(form, width, pick, head)
     constants, variables = of_all.unpack_from, of_each.unpack_from
     shapes: dict[tuple[bytes, ...], Shape] = {}
     """By what stands in the header but for time and sequence, which of a sender is always the
@@ -79,25 +82,36 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
             if len(shapes) >= MAX_SHAPES:
                 shapes.clear()
             shapes[constant] = shape
-        _, dtype, is_ours, rate_hz, count, span_ns = shape
+        _, dtype, is_ours, rate_hz, count, latest_ns = shape
         found = variables(payload)
         sequence = None if sequence_at is None else found[sequence_at]
         if sequence is not None and sequence < 0:
             raise DecodeError("bad_header")
-        t0_ns = None if time_at is None else time_ns(found[time_at])
-        if t0_ns is not None and t0_ns + span_ns > MAX_TIME_NS:
-            raise DecodeError("invalid_time")
-        block: Values | memoryview
+        t0_ns = None
+        if time_at is not None:
+            t0_ns = found[time_at] * factor if factor else time_ns(found[time_at])
+            if not 0 <= t0_ns <= latest_ns:
+                raise DecodeError("invalid_time")
         if as_it_lies and is_ours:
-            block = memoryview(payload)[head:]
-        else:
-            lies = (count, width) if by_sample else (width, count)
-            block = np.ndarray(lies, dtype, payload, head)
-            block = block if by_sample else block.T
-            block = block if pick is None else block[:, pick]
-        return Frame(t0_ns, rate_hz, count, block, sequence)
+            return Frame(t0_ns, rate_hz, count, memoryview(payload)[head:], sequence)
+        return Frame(t0_ns, rate_hz, count, values_of(payload, dtype, count), sequence)
 
     return decode
+
+
+def _values_reader(
+    form: BinaryFormat, width: int, pick: Pick, head: int
+) -> Callable[[bytes | memoryview, "np.dtype[Any]", int], Values]:
+    """Return a function from a payload, its dtype and its samples of each channel to (n, C)."""
+    by_sample = form.order == "sample_major"
+
+    def values_of(payload: bytes | memoryview, dtype: "np.dtype[Any]", count: int) -> Values:
+        lies = (count, width) if by_sample else (width, count)
+        values: Values = np.ndarray(lies, dtype, payload, head)
+        values = values if by_sample else values.T
+        return values if pick is None else values[:, pick]
+
+    return values_of
 
 
 def _parts(form: BinaryFormat, varying: set[str]) -> tuple[struct.Struct, struct.Struct]:
@@ -166,7 +180,8 @@ def _shape_reader(form: BinaryFormat, width: int) -> Callable[[bytes | memoryvie
         count = size // (width * item_size) if count_at is None else found[count_at]
         if count < 1 or count * width * item_size != size:
             raise DecodeError("wrong_size")
-        return len(payload), dtype, is_ours, rate_hz, count, span_ns_of(rate_hz, count)
+        latest_ns = MAX_TIME_NS - span_ns_of(rate_hz, count)
+        return len(payload), dtype, is_ours, rate_hz, count, latest_ns
 
     return shape_of
 

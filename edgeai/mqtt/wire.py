@@ -123,20 +123,20 @@ class WireClient(PlainClient):
             if self._discard or self._at < len(self._unread):
                 self._feed(data)
             else:
-                self._unread, self._at = data, 0
                 head = self._heads_seen.get(data[: self._head_bytes])
-                if head is not None and head[2] == len(data):
+                if head is not None and head[2] == len(data) and not head[3]:
                     # One message alone, of a kind that is known: as it mostly is on a quiet line.
-                    topic, size, length, qos1, redelivered = head
-                    if not (qos1 or (version5 and data[size])):
+                    topic, size, length, _, redelivered = head
+                    if not (version5 and data[size]):
                         place = size + version5
                         cut = data if length < VIEW_BYTES else memoryview(data)
-                        payload = cut[place:]
-                        inbox.messages.append((topic, payload, time.time_ns(), redelivered))
-                        inbox.size += len(payload)
-                        self._at, self._needed = length, 0
-                if self._at == 0:
-                    self._parse()
+                        inbox.messages.append((topic, cut[place:], time.time_ns(), redelivered))
+                        inbox.size += length - place
+                        if self._ssl or length == RECEIVE_BYTES:
+                            continue
+                        return not self._out_packet
+                self._unread, self._at = data, 0
+                self._parse()
             # A short read has emptied the socket; of TLS it is one record, and more may follow.
             if len(data) < RECEIVE_BYTES and not self._ssl:
                 break
