@@ -324,6 +324,23 @@ def test_tags_named_by_the_topic(plans: Plans) -> None:
     assert [one["timestamp"] // NS for one in node.finish().predictions()] == [4, 5, 6]
 
 
+def test_payloads_may_be_views_of_what_was_read(plans: Plans) -> None:
+    """Long ones come so; rows alone, several together, and tags."""
+    stream = {"alignment": "hold"}
+    pipelines = {"p": {}, "q": {"source": TAGS, "stream": stream}}
+    rows = [row(t, a=t, asset=asset) for t in range(1, 9) for asset in "mno"]
+    tags = [tag(t, name, t) for t in range(1, 9) for name in "ab"]
+    found = []
+    for view in (bytes, memoryview):
+        node = Node(plans(pipelines))
+        sent = [(topic, view(payload), *rest) for topic, payload, *rest in rows + tags]
+        node.turns(sent[:1], sent[1:20], sent[20:], [("factory/m/sensors", view(b"{"), 0, False)])
+        found.append((node.finish().sink.all, node.counts("dropped", "reason")))
+    assert found[0] == found[1]
+    assert len(found[0][0]) > 15
+    assert found[0][1] == {"invalid_json": 1}
+
+
 def test_tags_named_by_the_payload(plans: Plans) -> None:
     source = {"topic": "f/{asset}/#", "layout": "tag", "name_path": "id", "value_path": "v.x"}
     stream = {"alignment": "linear"}

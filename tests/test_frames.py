@@ -114,6 +114,31 @@ def test_edgeai1_round_trip(code: int, dtype: str, endian: str, order: str) -> N
     assert not frame.values.flags.writeable
 
 
+def test_what_a_header_said_is_not_remembered_for_another() -> None:
+    """A decoder looks at the constant part of a header once: each frame must get its own."""
+    decode = decoder(type="binary")
+    rng = np.random.default_rng(8)
+    for number in range(500):
+        code = int(rng.integers(len(DTYPES)))
+        values = block(DTYPES[code], n=int(rng.integers(1, 40)))
+        rate_hz = float(rng.choice([100.0, 250.0]))
+        header = {"dtype": code + 1, "count": len(values), "rate_hz": rate_hz, "t0_ns": T0 + number}
+        frame = decode(edgeai1(values.tobytes(), **header))
+        assert frame.values.dtype == values.dtype
+        np.testing.assert_array_equal(frame.values, values)
+        assert (frame.t0_ns, frame.rate_hz) == (T0 + number, rate_hz)
+        more = values.tobytes() + b"\x00" * 3 * values.itemsize
+        assert code_of(decode, edgeai1(more, **header)) == "wrong_size"
+        assert (
+            code_of(decode, edgeai1(values.tobytes(), **header | {"version": 2})) == "bad_version"
+        )
+        late = 2**63 - 1 - int((len(values) - 1) / rate_hz * 1e9)
+        assert decode(edgeai1(values.tobytes(), **header | {"t0_ns": late})).t0_ns == late
+        for t0_ns in (-1, min(late + 1, 2**63 - 1)) if len(values) > 1 else (-1,):
+            payload = edgeai1(values.tobytes(), **header | {"t0_ns": t0_ns})
+            assert code_of(decode, payload) == "invalid_time"
+
+
 def test_edgeai1_is_aligned() -> None:
     """The samples start at a multiple of 8, and so do the fields of 8 bytes."""
     sizes = [field.size for field in EDGEAI1]
@@ -894,6 +919,16 @@ def test_samples_are_good(index: int) -> None:
     decode, payload = SAMPLES[index]
     values = decode(payload).values
     np.testing.assert_array_equal(values, block("float32", n=4))
+
+
+@pytest.mark.parametrize("index", range(len(SAMPLES)))
+def test_a_payload_may_be_a_view_of_what_was_read(index: int) -> None:
+    decode, payload = SAMPLES[index]
+    frame, wanted = decode(memoryview(b"head" + payload)[4:]), decode(payload)
+    assert (frame.t0_ns, frame.rate_hz, frame.sequence) == (
+        wanted.t0_ns, wanted.rate_hz, wanted.sequence,
+    )  # fmt: skip
+    np.testing.assert_array_equal(frame.values, wanted.values)
 
 
 @pytest.mark.parametrize("index", range(len(SAMPLES)))

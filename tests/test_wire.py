@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ from edgeai.config import Limits
 from edgeai.metrics import Metrics
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.plain import PlainClient
-from edgeai.mqtt.wire import MAX_HEAD_BYTES, MAX_HEADS, WireClient, is_tested
+from edgeai.mqtt.wire import MAX_HEAD_BYTES, MAX_HEADS, VIEW_BYTES, WireClient, is_tested
 from edgeai.records import Publication
 
 if TYPE_CHECKING:
@@ -301,6 +302,72 @@ def test_heads_are_remembered_only_while_they_are_few_and_short(
             assert len(broker.client._heads_seen) < MAX_HEADS
     assert not broker.client._heads_seen
     assert broker.end().messages == wanted
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+@pytest.mark.parametrize("piece_bytes", [5_000, VIEW_BYTES, 50_000, 3_000_000])
+def test_long_payloads_arrive_whole(version: MQTTProtocolVersion, piece_bytes: int) -> None:
+    limits = Limits(payload_bytes=1_000_000, turn_messages=50)
+    around = [VIEW_BYTES + off for off in range(-40, 41, 4)]
+    sizes = [*around, 0, 80_040, 80_040, 262_000, 262_144, 700_000, 5, *reversed(around)]
+    rng = np.random.default_rng(1)
+    sent = [(b"a/b", rng.bytes(size)) for size in sizes]
+    stream = b"".join(publish(version, topic, payload) for topic, payload in sent)
+    seen = {}
+    for kind in CLIENTS:
+        broker = FakeBroker(kind, version, limits)
+        for start in range(0, len(stream), piece_bytes):
+            broker.send(stream[start : start + piece_bytes])
+        seen[kind] = broker.end()
+    assert seen["wire"] == seen["plain"]
+    assert seen["wire"].messages == [("a/b", payload) for _, payload in sent]
+
+
+@pytest.mark.parametrize("version", [V311, V5])
+def test_publications_at_once_are_those_of_the_queue(version: MQTTProtocolVersion) -> None:
+    known = [Publication("a/b", b"x" * 200, 0, False), Publication("ä", b"y" * 9000, 0, True)]
+    sent = {}
+    for at_once in (False, True):
+        broker = FakeBroker("wire", version)
+        assert broker.client.send_at_once(known) is None  # their topics were never sent
+        broker.client.send_publications(known)
+        if at_once:
+            assert broker.client.send_at_once(known) is True
+        else:
+            broker.client.send_publications(known)
+        for other in (
+            Publication("a/b", b"x" * 200, 1, False),  # to be remembered
+            Publication("other", b"x" * 200, 0, False),
+            Publication("a/b", b"short", 0, False),
+            Publication("a/b", b"z" * 20_000, 0, False),
+        ):
+            assert broker.client.send_at_once([*known, other]) is None
+        assert broker.client.send_at_once(known * 40) is None  # too much to lie in paho's queue
+        sent[at_once] = broker.end().sent
+    assert sent[True] == sent[False]
+    assert len(sent[True]) > 2 * 9200
+
+
+def test_what_the_socket_does_not_take_waits_in_order() -> None:
+    broker = FakeBroker("wire", V311)
+    one = Publication("a", bytes(range(200)), 0, False)
+    broker.client.send_publications([one])
+    broker.client.socket().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    results = []
+    while True not in results or False not in results:
+        results.append(broker.client.send_at_once([one] * 100))
+    assert results[-1] is False
+    assert broker.client.send_at_once([one]) is None  # it would overtake
+    wanted = 1 + 100 * len(results)
+    size = len(publish(V311, b"a", one.payload))
+    data = b""
+    while len(data) < wanted * size:
+        data += broker.peer.recv(1_000_000)
+        while broker.client.want_write():
+            broker.client.loop_write()
+    assert data == publish(V311, b"a", one.payload) * wanted
+    assert broker.client.send_at_once([one]) is True
+    broker.end()
 
 
 @pytest.mark.parametrize("version", [V311, V5])

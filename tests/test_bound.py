@@ -1,0 +1,140 @@
+"""Calls bound to the batch once give the bits of plain ones, or are not made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeai.bound import BOUND_WINDOWS, BoundCalls
+from edgeai.package import Package, load_package
+from edgeai.session import CpuSession, padded_capacity
+from tests.packages import write_package
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OUTPUTS = ["score", "contribution", "count"]
+LENGTH, CHANNELS = 4, 2
+
+
+def graph() -> onnx.ModelProto:
+    """The largest value as score, its column's sums as contribution, and a whole number."""
+    constants = [
+        numpy_helper.from_array(np.array([1, 2], np.int64), "both"),
+        numpy_helper.from_array(np.array([1], np.int64), "first"),
+    ]
+    nodes = [
+        helper.make_node("ReduceMax", ["window"], ["score"], axes=[1, 2], keepdims=0),
+        helper.make_node("ReduceSum", ["window", "first"], ["contribution"], keepdims=0),
+        helper.make_node("ReduceSum", ["window", "both"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["count"], to=TensorProto.INT64),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("score", TensorProto.FLOAT, ["B"]),
+        helper.make_tensor_value_info("contribution", TensorProto.FLOAT, ["B", CHANNELS]),
+        helper.make_tensor_value_info("count", TensorProto.INT64, ["B"]),
+    ]
+    window = helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", LENGTH, CHANNELS])
+    made = helper.make_graph(nodes, "bound", [window], outputs, constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> CpuSession:
+    path = tmp_path / "graph.onnx"
+    onnx.save(graph(), path)
+    return CpuSession(path, OUTPUTS)
+
+
+def buffer() -> np.ndarray:
+    return np.zeros((padded_capacity(40), LENGTH, CHANNELS), np.float32)
+
+
+def bits(outputs: list[Any]) -> list[tuple[Any, ...]]:
+    return [(one.dtype, one.shape, one.tobytes()) for one in outputs]
+
+
+def test_they_give_the_same_bits(session: CpuSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, other = buffer(), buffer()
+    session.bind(batch)
+    rng = np.random.default_rng(3)
+    plain: list[int] = []
+    call = session._call
+    monkeypatch.setattr(session, "_call", lambda part: plain.append(len(part)) or call(part))
+    for count in rng.integers(1, 41, 500).tolist():
+        batch[:] = other[:] = rng.normal(0, 1e3, batch.shape)
+        batch[rng.integers(40), 0, 0] = other[rng.integers(40), 0, 0] = np.nan
+        other[:] = batch
+        assert bits(session.run(batch, count)) == bits(session.run(other, count))
+    ours = [size for size in plain if size <= BOUND_WINDOWS]
+    # One plain call for each size of the bound buffer, and one for each of the other's.
+    of_other = len(ours) - BOUND_WINDOWS
+    assert 150 < of_other < 250
+
+
+def test_the_next_call_overwrites_what_was_returned(session: CpuSession) -> None:
+    batch = buffer()
+    session.bind(batch)
+    session.run(batch, 2)
+    batch[:2] = 7
+    kept = session.run(batch, 2)[0]
+    assert kept.tolist() == [7, 7]
+    batch[:2] = 8
+    session.run(batch, 2)
+    assert kept.tolist() == [8, 8]
+
+
+def test_padded_batches_are_bound_as_well(session: CpuSession) -> None:
+    batch = buffer()
+    session.bind(batch)
+    session.batch_multiple = 4
+    for value in (1.0, 2.0, 3.0):
+        batch[:3] = value
+        score, contribution, count = session.run(batch, 3)
+        assert score.tolist() == [value] * 3
+        assert contribution.shape == (3, CHANNELS)
+        assert count.tolist() == [8 * value] * 3
+
+
+def test_a_call_that_gives_other_bits_is_not_made(session: CpuSession) -> None:
+    batch = buffer()
+    calls = BoundCalls(session._session, OUTPUTS, batch)
+    wanted = session.run(batch, 1)
+    calls.learn(1, wanted)
+    assert calls.find(1) is not None
+    off = [one + 1 for one in session.run(batch, 2)]
+    calls.learn(2, off)
+    assert calls.find(2) is None
+    calls.learn(2, session.run(batch, 2))  # and is not tried again
+    assert calls.find(2) is None
+    calls.learn(BOUND_WINDOWS + 1, session.run(batch, BOUND_WINDOWS + 1))
+    assert calls.find(BOUND_WINDOWS + 1) is None
+
+
+class Unbindable:
+    """Stands in for a session of ONNX Runtime that knows no binding."""
+
+    def __init__(self, session: Any) -> None:
+        self.run = session.run
+
+
+def test_a_session_that_knows_no_binding_is_called_plainly(session: CpuSession) -> None:
+    batch = buffer()
+    session._session = Unbindable(session._session)
+    session.bind(batch)
+    for value in (1.0, 2.0, 3.0):
+        batch[:2] = value
+        assert session.run(batch, 2)[0].tolist() == [value] * 2
+
+
+def test_serving_and_proving_do_not_meet(tmp_path: Path) -> None:
+    """A proof keeps its outputs while it computes others: it has buffers of its own."""
+    package: Package = load_package(write_package(tmp_path / "mean"))
+    session = CpuSession(package.graph, ["score", "contribution"])
+    session.bind(np.zeros((16, 4, 2), np.float32))
+    session.prove(package, 64)
+    assert session.batch_multiple == 1
