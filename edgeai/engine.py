@@ -82,7 +82,7 @@ class Engine:
         """Wire the parts.
 
         Args:
-            pipelines: In the order in which they are served.
+            pipelines: In the order in which they are served in a turn, but where a batch fills.
             source: Where messages come from.
             sink: Where publications go.
             metrics: What is counted goes there.

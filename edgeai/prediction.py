@@ -80,7 +80,7 @@ class ProviderEvent(msgspec.Struct):
 
 
 def largest_contributions(
-    contributions: npt.NDArray[np.float32], signals: list[str], top: int
+    contributions: npt.NDArray[Any], signals: list[str], top: int
 ) -> list[list[tuple[str, float]]]:
     """Return, for each window, its largest contributions with their signals.
 
@@ -91,6 +91,8 @@ def largest_contributions(
     """
     # Whichever way is taken, the answer is the same: equal contributions in the model's order, and
     # none that is no number.
+    if contributions.dtype.kind != "f":  # a model may give whole numbers, and -inf is none
+        contributions = contributions.astype(np.float64)
     if top <= FEW and len(contributions) < FEW_WINDOWS:
         if len(signals) <= NARROW:
             return [_largest_of_few(row, signals, top) for row in contributions.tolist()]

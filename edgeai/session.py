@@ -3,6 +3,7 @@
 The only importer of onnxruntime in the engine's process.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.bound import BoundCalls, Call
+from edgeai.bound import BoundCalls
 from edgeai.errors import ModelError
 from edgeai.golden import Golden
 from edgeai.manifest import INPUT_NAME
@@ -20,6 +21,8 @@ from edgeai.package import Package
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
 
 import onnxruntime
+
+log = logging.getLogger("edgeai.session")
 
 Floats = npt.NDArray[np.float32]
 
@@ -113,27 +116,32 @@ class CpuSession:
             single = [self._call(batch[index : index + 1]) for index in range(count)]
             return [np.concatenate(parts) for parts in zip(*single, strict=True)]
         padded = -(-count // self.batch_multiple) * self.batch_multiple
-        calls = self._bound if self._bound is not None and batch is self._bound.batch else None
-        call = calls.find(padded) if calls is not None else None
-        if call is not None:
-            outputs = self._call_bound(call, padded)
-        else:
+        bound = self._bound
+        if bound is None or batch is not bound.batch:
             outputs = self._call(batch[:padded])
-            if calls is not None:
-                calls.learn(padded, outputs)
+        else:
+            outputs = self._call_bound(bound, padded)
         return outputs if padded == count else [output[:count] for output in outputs]
 
     def bind(self, batch: Floats) -> None:
         """Prepare for calls with this buffer: their outputs are overwritten by the next call."""
         self._bound = BoundCalls(self._session, self._outputs, batch)
 
-    def _call_bound(self, call: Call, windows: int) -> list[npt.NDArray[np.float32]]:
-        run, outputs = call
-        try:
-            run()
-        except Exception as error:  # ORT's exceptions share no base of their own
-            raise self._fault(windows, error) from error
-        return outputs
+    def _call_bound(self, bound: BoundCalls, windows: int) -> list[npt.NDArray[np.float32]]:
+        """Compute the first windows of the bound buffer."""
+        call = bound.find(windows)
+        if call is not None:
+            run, outputs = call
+            try:
+                run()
+            except Exception as error:  # noqa: BLE001  ORT's exceptions share no base of their own
+                log.debug("%s: %d windows are bound no more: %s", self._graph, windows, error)
+                bound.forget(windows)
+            else:
+                return outputs
+        plain = self._call(bound.batch[:windows])
+        bound.learn(windows, plain)
+        return plain
 
     def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:
         try:

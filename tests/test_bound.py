@@ -115,6 +115,59 @@ def test_a_call_that_gives_other_bits_is_not_made(session: CpuSession) -> None:
     assert calls.find(BOUND_WINDOWS + 1) is None
 
 
+def graph_of(*nodes: onnx.NodeProto, shape: list[Any]) -> onnx.ModelProto:
+    """A graph whose one output is `out`."""
+    constants = [
+        numpy_helper.from_array(np.array([0], np.int64), "begin"),
+        numpy_helper.from_array(np.array([1], np.int64), "axis"),
+        numpy_helper.from_array(np.array([0, 0, 0], np.int64), "corner"),
+        numpy_helper.from_array(np.array([1, 1, 1], np.int64), "one"),
+    ]
+    window = helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", LENGTH, CHANNELS])
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, shape)
+    made = helper.make_graph(list(nodes), "bound", [window], [out], constants)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_output_that_changes_its_shape_ends_the_binding(tmp_path: Path) -> None:
+    """It has as many rows of a window as the first value of the first window says."""
+    model = graph_of(
+        helper.make_node("Slice", ["window", "corner", "one"], ["cell"]),
+        helper.make_node("Cast", ["cell"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["whole", "axis"], ["rows"]),
+        helper.make_node("Slice", ["window", "begin", "rows", "axis"], ["out"]),
+        shape=["B", "N", CHANNELS],
+    )
+    path = tmp_path / "graph.onnx"
+    onnx.save(model, path)
+    session = CpuSession(path, ["out"])
+    batch = buffer()
+    session.bind(batch)
+    for rows in (2, 2, 2, 3, 1, 2, 2):
+        batch[:3] = rows
+        (out,) = session.run(batch, 3)
+        assert out.tolist() == [[[rows] * CHANNELS] * rows] * 3
+
+
+def test_what_a_bound_call_does_not_write_is_not_right_by_chance(
+    session: CpuSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime does not write a graph's input that is an output as well."""
+    batch = buffer()
+    calls = BoundCalls(session._session, OUTPUTS, batch)
+    bind = calls._bind
+
+    def idle(count: int, like: list[Any]) -> Any:
+        _, outputs = bind(count, like)
+        for output, right in zip(outputs, like, strict=True):
+            output[...] = right  # what lies there by chance
+        return (lambda: None), outputs
+
+    monkeypatch.setattr(calls, "_bind", idle)
+    calls.learn(1, session.run(batch, 1))
+    assert calls.find(1) is None
+
+
 class Unbindable:
     """Stands in for a session of ONNX Runtime that knows no binding."""
 

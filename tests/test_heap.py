@@ -27,7 +27,7 @@ BATCH = """
 import os
 import numpy as np
 from edgeai import heap
-from edgeai.pipeline import Batch
+from edgeai.batch import Batch
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -40,7 +40,7 @@ del hole
 heap.trim()
 before = resident()
 batch = Batch(1024, 64, 30)
-print(resident() - before, batch.windows.nbytes, batch.windows.any(), behind.sum())
+print(resident() - before, batch.values.nbytes, batch.values.any(), behind.sum())
 """
 
 needs_glibc = pytest.mark.skipif(

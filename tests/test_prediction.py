@@ -47,6 +47,20 @@ def test_few_and_many_contributions_give_the_same(windows: int, count: int, top:
     assert largest_contributions(rows, names, top) == kept
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.float16, np.float64])
+@pytest.mark.parametrize("windows", [1, FEW_WINDOWS])
+@pytest.mark.parametrize("count", [3, NARROW + 1])
+@pytest.mark.parametrize("top", [3, FEW + 1])
+def test_contributions_may_be_of_any_number(
+    dtype: type, windows: int, count: int, top: int
+) -> None:
+    row = np.arange(count)[::-1].astype(dtype)
+    rows = np.stack([row] * windows)
+    found = largest_contributions(rows, [f"s{index}" for index in range(count)], top)
+    assert found == [[(f"s{n}", float(row[n])) for n in range(min(top, count))]] * windows
+    assert all(type(value) is float for one in found for _, value in one)
+
+
 @pytest.mark.parametrize("top", [3, FEW + 1])
 @pytest.mark.parametrize("strange", [math.nan, -math.inf])
 @pytest.mark.parametrize("place", [0, 1, 2])

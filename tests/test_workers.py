@@ -137,7 +137,7 @@ def test_metrics_of_all_are_one() -> None:
         metrics.connected.set(1)
         metrics.last_message.set(100 + number)
         mine.streams.set(number)
-        mine.inference["cpu"].observe(0.0001 * 4**number)
+        mine.inference["cpu"].observe([0.0001 * 4**number])
         asset = f'a"\\\n°{number}'
         metrics.watch_assets(lambda asset=asset: [("p", asset, float("nan"), "active")])
     own.connected.set(1)
