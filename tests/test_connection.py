@@ -499,6 +499,26 @@ def test_what_was_not_acknowledged_is_sent_again(fake: FakeBroker, connect: Any)
     assert again == [b"%d" % n for n in range(1, 51)], "in order, each once, none lost"
 
 
+@pytest.mark.parametrize("topic", ["out", "new"])
+def test_what_was_being_sent_comes_after_what_was_not_acknowledged(
+    fake: FakeBroker, connect: Any, topic: str
+) -> None:
+    connection = connect()
+    established(fake, connection)
+    connection.publish([Publication("out", b"0", 0, False), *predictions(3)])
+    assert len(fake.publications()) == 4
+    assert fake.sock is not None
+    # Closed with a reset, of which the connection hears when it sends.
+    fake.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    fake.drop()
+    connection.publish([Publication(topic, b"last" * 100, 0, False)])
+    assert connection._client is None
+    assert connection.waiting_to_send == 4
+    established(fake, connection)
+    again = [payload for _, payload, _ in fake.publications()]
+    assert again == [b"0", b"1", b"2", b"last" * 100]
+
+
 @pytest.mark.parametrize("qos", [0, 1])
 def test_what_waits_is_bounded_and_the_loss_is_counted(
     connect: Any, metrics: Metrics, fake: FakeBroker, qos: int

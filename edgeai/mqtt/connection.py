@@ -434,8 +434,7 @@ class Connection:
             if not batch:
                 return
             packet_ids = list(client.send_publications(batch))
-            if client is not self._client:  # lost meanwhile; what was sent has the same id again
-                self._outbox.add_first(batch)
+            if client is not self._client:  # lost meanwhile; it is queued again
                 return
             self._outbox.sent(batch, packet_ids)
 

@@ -25,6 +25,8 @@ class Outbox:
         self._metrics = metrics
         self._waiting: deque[Publication] = deque()
         self._unacknowledged: dict[int, Publication] = {}
+        self._in_hand: list[Publication] = []
+        """Taken, and not yet said to be sent."""
         self._sound_topics: set[str] = set()
         self._told_too_large = False
         self._window = MAX_UNACKNOWLEDGED
@@ -68,7 +70,7 @@ class Outbox:
             self._metrics.unpublished.inc(excess)
 
     def next_batch(self) -> list[Publication]:
-        """Take what may be sent now, about BATCH_BYTES of it."""
+        """Take what may be sent now, about BATCH_BYTES of it; `sent` says that it was."""
         batch: list[Publication] = []
         size = 0
         room = self._window - len(self._unacknowledged)
@@ -82,6 +84,7 @@ class Outbox:
             if self._is_sound(publication):
                 batch.append(publication)
                 size += len(publication.payload)
+        self._in_hand = batch
         return batch
 
     def sent(self, batch: list[Publication], packet_ids: Iterable[int]) -> None:
@@ -89,6 +92,7 @@ class Outbox:
         for publication, packet_id in zip(batch, packet_ids, strict=True):
             if packet_id:
                 self._unacknowledged[packet_id] = publication
+        self._in_hand = []
 
     def acknowledged(self, packet_id: int, failure: str | None) -> None:
         """Forget what the broker has taken, or has refused for a reason."""
@@ -98,9 +102,13 @@ class Outbox:
             self._metrics.unpublished.inc()
 
     def send_again(self) -> None:
-        """Queue again, before all others, what was not acknowledged on a connection now lost."""
-        self.add_first(self._unacknowledged.values())
+        """Queue again, before all others, what was not acknowledged on a connection now lost.
+
+        Then what was being sent: of both, what had arrived has the same id again.
+        """
+        self.add_first([*self._unacknowledged.values(), *self._in_hand])
         self._unacknowledged.clear()
+        self._in_hand = []
 
     def _is_sound(self, publication: Publication) -> bool:
         """Refuse, and count, what a broker would answer with a disconnect, again and again."""

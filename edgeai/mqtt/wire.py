@@ -433,11 +433,12 @@ class WireClient(PlainClient):
             if head is None or publication.qos:
                 return None
             length = len(head) + len(properties) + len(payload)
-            if not 0x7F < length < 1 << 14:
-                return None
-            # Type and flags, and a length of two bytes.
-            start = 0x30 | publication.retain, length & 0x7F | 0x80, length >> 7
-            parts += (bytes(start), head, properties, payload)
+            first = 0x30 | publication.retain
+            if 0x7F < length < 1 << 14:  # the usual length takes two bytes
+                start = bytes((first, length & 0x7F | 0x80, length >> 7))
+            else:
+                start = bytes((first,)) + _encoded_length(length)
+            parts += (start, head, properties, payload)
         packets = b"".join(parts)
         # What the socket does not take would wait where nobody counts it, and go with the client.
         return self._queue(packets) if len(packets) <= BATCH_BYTES else None
