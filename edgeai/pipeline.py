@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeai import topics
 from edgeai.align import AlignSettings
-from edgeai.batch import Batch, StreamState
+from edgeai.batch import Batch
 from edgeai.condition import Conditioner
 from edgeai.config import RESERVED_CAPTURE, Config, SignalField
 from edgeai.config import Pipeline as PipelineConfig
@@ -23,6 +23,7 @@ from edgeai.rows import RowDecoder
 from edgeai.session import Session, batch_capacity
 from edgeai.share import Share
 from edgeai.stream import Stream
+from edgeai.streamstate import StreamState
 from edgeai.tags import TagDecoder
 
 NS = 1_000_000_000
@@ -175,7 +176,7 @@ class Pipeline:
             raise DecodeError("invalid_topic")
         stream = Stream(key, self.settings, self.metrics.drops, self.metrics.resets)
         alarm = Alarm(self.rule)
-        state = StreamState(key, stream, alarm, topic, alarm_topic, self.batch)
+        state = StreamState(key, stream, alarm, topic, alarm_topic, self.batch.add)
         state.id_prefix = f"{self.name}/{key}:"
         self.streams[key] = state
         self._rings.append(stream.ring)

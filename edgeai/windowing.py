@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.batch import StreamState
 from edgeai.errors import DecodeError
 from edgeai.frames import Frame
 from edgeai.pipeline import Pipeline
 from edgeai.records import Message
+from edgeai.streamstate import StreamState
 
 FEW_ROWS = 4
 """So few are taken one by one: a block costs more."""

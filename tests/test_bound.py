@@ -10,9 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.bound import BOUND_WINDOWS, BoundCalls
-from edgeai.package import Package, load_package
 from edgeai.session import CpuSession, padded_capacity
-from tests.packages import write_package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,12 +180,3 @@ def test_a_session_that_knows_no_binding_is_called_plainly(session: CpuSession) 
     for value in (1.0, 2.0, 3.0):
         batch[:2] = value
         assert session.run(batch, 2)[0].tolist() == [value] * 2
-
-
-def test_serving_and_proving_do_not_meet(tmp_path: Path) -> None:
-    """A proof keeps its outputs while it computes others: it has buffers of its own."""
-    package: Package = load_package(write_package(tmp_path / "mean"))
-    session = CpuSession(package.graph, ["score", "contribution"])
-    session.bind(np.zeros((16, 4, 2), np.float32))
-    session.prove(package, 64)
-    assert session.batch_multiple == 1
