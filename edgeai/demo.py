@@ -27,9 +27,9 @@ from edgeai import paths
 from edgeai.brokers import embedded_broker, free_port
 from edgeai.config import Broker, Limits
 from edgeai.errors import TransportError
+from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Connection
-from edgeai.records import Publication
 
 NODE = "demo"
 START_SECONDS = 30.0

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.manifest import KindSpec
-from edgeai.records import Diagnosis
+from edgeai.messages import Diagnosis
 
 
 def diagnose(

@@ -17,9 +17,9 @@ from typing import Protocol
 from edgeai import topics
 from edgeai.errors import DecodeError
 from edgeai.judging import Judging
+from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics import AssetState, Metrics
 from edgeai.pipeline import Pipeline
-from edgeai.records import AT_ONCE, Due, Message, Publication
 from edgeai.streamstate import StreamState
 from edgeai.turnlog import Call, TurnLog
 from edgeai.windowing import take_frame, take_tag, window

@@ -9,7 +9,7 @@ wall clock, so a replay gives the same alarms as the live run did.
 from dataclasses import dataclass
 
 from edgeai.config import Alarm as AlarmConfig
-from edgeai.records import AlarmState, Quality
+from edgeai.messages import AlarmState, Quality
 
 NS = 1_000_000_000
 

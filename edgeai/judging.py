@@ -12,9 +12,9 @@ from msgspec import UNSET, UnsetType
 from edgeai.batch import Window
 from edgeai.diagnosis import diagnose
 from edgeai.judge import quality_of
+from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
 from edgeai.pipeline import Pipeline
 from edgeai.prediction import Prediction, Transition, largest_contributions
-from edgeai.records import AlarmState, Diagnosis, Publication, Quality
 from edgeai.streamstate import StreamState
 
 _encode = msgspec.json.Encoder().encode

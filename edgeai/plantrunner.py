@@ -5,10 +5,10 @@ import signal
 import time
 
 from edgeai.config import Broker, Limits
+from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Connection
 from edgeai.plant.line import Line
-from edgeai.records import Publication
 
 log = logging.getLogger("edgeai.plant")
 

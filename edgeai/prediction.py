@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.records import AlarmState, Diagnosis, Quality
+from edgeai.messages import AlarmState, Diagnosis, Quality
 
 LEAST = -math.inf
 FEW = 8

@@ -24,10 +24,10 @@ from edgeai import topics
 from edgeai.config import Limits, Source
 from edgeai.configbase import FieldPath, TimeField
 from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.payload import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.pipeline import Pipeline
-from edgeai.records import AT_ONCE, Due, Message, Publication
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
 MAX_LINE_BYTES = 16 * 1024 * 1024

@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from edgeai.config import SignalField, Source
 from edgeai.configbase import FieldPath
 from edgeai.errors import DecodeError
+from edgeai.messages import Message
 from edgeai.payload import (
     ABSENT,
     MAX_TIME_NS,
@@ -27,7 +28,6 @@ from edgeai.payload import (
     time_reader,
     typed_reader,
 )
-from edgeai.records import Message
 
 Row = tuple[int | None, Sequence[float]]
 """One sample of all signals: its time in nanoseconds, None when the message carries none, and (C,)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from edgeai.records import AT_ONCE, Due, Message
+from edgeai.messages import AT_ONCE, Due, Message
 
 MAX_WORKERS = 64
 MAX_TOPICS = 200_000

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from edgeai.judge import Alarm
-from edgeai.records import Message, Quality
+from edgeai.messages import Message, Quality
 from edgeai.ring import Emit, Floats
 from edgeai.stream import Stream
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from edgeai.errors import DecodeError
 from edgeai.frames import Frame
+from edgeai.messages import Message
 from edgeai.pipeline import Pipeline
-from edgeai.records import Message
 from edgeai.streamstate import StreamState
 
 FEW_ROWS = 4

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from edgeai.config import Broker, Limits
+from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Connection, Status, attempts, inbox
-from edgeai.records import Publication
 from tests.brokers import free_port
 from tests.live import wait_for
 

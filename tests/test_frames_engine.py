@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edgeai import windowing
 from edgeai.check import Plan, check
-from edgeai.records import Message
+from edgeai.messages import Message
 from tests.packages import write_config, write_package
 from tests.test_engine import NS, Node, totals
 

@@ -13,9 +13,9 @@ from functools import partial
 import pytest
 
 from edgeai.config import Broker, Limits
+from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.link import Link
-from edgeai.records import Publication
 from tests.brokers import RunningBroker
 from tests.live import PATIENCE_SECONDS, peer, wait_for
 

@@ -12,6 +12,7 @@ import pytest
 
 from edgeai.brokers import free_port
 from edgeai.config import Broker, Limits
+from edgeai.messages import Due, Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Link
 from edgeai.mqtt.link import PAUSE_BYTES
@@ -22,7 +23,6 @@ from edgeai.mqtt.patience import (
     SURVEY_INTERVALS,
     Patience,
 )
-from edgeai.records import Due, Message, Publication
 from tests.live import peer, running, wait_for
 from tests.packages import write_config, write_package
 

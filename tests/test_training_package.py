@@ -284,9 +284,9 @@ def test_the_shipped_models_are_small():
 def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(name):
     """Seeds that no recipe used, through the same path as the recipe's own data."""
     from edgeai.judge import alarm_rule
+    from edgeai.progress import silent
     from edgeai.training.data import load_data
     from edgeai.training.evaluate import detection, false_alarms
-    from edgeai.training.progress import silent
     from edgeai.training.train import scored
 
     folder = shipped("models") / name

@@ -13,10 +13,10 @@ from edgeai.errors import ConfigError
 from edgeai.paths import shipped
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import simulate
+from edgeai.progress import silent
 from edgeai.training import extra, train
 from edgeai.training.data import load_data
 from edgeai.training.plantdata import as_published
-from edgeai.training.progress import silent
 from edgeai.training.recipe import load_recipe
 
 pytestmark = pytest.mark.train

@@ -14,9 +14,9 @@ import yaml
 
 from edgeai.check import check
 from edgeai.engine import Engine
+from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.pipeline import Pipeline
-from edgeai.records import AT_ONCE, Due, Message, Publication
 from edgeai.runtime import build_pipelines, close_sessions, settle, watch_over
 from tests.commands import run_command
 from tests.faulty import install

@@ -23,11 +23,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks.tls import write_certificate
 from edgeai.config import Limits
+from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.plain import PlainClient
 from edgeai.mqtt.wire import MAX_HEAD_BYTES, MAX_HEADS, VIEW_BYTES, WireClient, is_tested
-from edgeai.records import Publication
 
 if TYPE_CHECKING:
     from pathlib import Path

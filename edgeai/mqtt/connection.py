@@ -21,13 +21,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.config import Broker, Limits
+from edgeai.messages import Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.attempts import VERSION_NAMES, Attempts
 from edgeai.mqtt.clients import Clients, Status
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.plain import PlainClient, keep
-from edgeai.records import Message, Publication
 
 log = logging.getLogger("edgeai.mqtt")
 

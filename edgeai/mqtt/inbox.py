@@ -3,8 +3,8 @@
 import time
 
 from edgeai.config import Limits
+from edgeai.messages import Message
 from edgeai.metrics import Metrics
-from edgeai.records import Message
 
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 
 from edgeai.config import Broker, Limits
+from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.clients import Status
 from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.patience import Patience
-from edgeai.records import AT_ONCE, Due, Message, Publication
 
 log = logging.getLogger("edgeai.mqtt")
 

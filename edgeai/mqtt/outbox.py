@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from edgeai import topics
+from edgeai.messages import Publication
 from edgeai.metrics import Metrics
-from edgeai.records import Publication
 
 log = logging.getLogger("edgeai.mqtt")
 

@@ -17,7 +17,7 @@ Why not a timer that collects a batch: it would delay the message that nothing e
 """
 
 from edgeai.config import Limits
-from edgeai.records import Due, Message
+from edgeai.messages import Due, Message
 
 BUSY_MESSAGES = 128
 """So many in the time of `turn_interval_seconds` are load: waiting for more pays."""

@@ -9,8 +9,8 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgeai.messages import Publication
 from edgeai.mqtt.inbox import Inbox
-from edgeai.records import Publication
 
 Acknowledged = Callable[[int, str | None], None]
 """Takes a packet id, and why the broker refused the publication, or None."""

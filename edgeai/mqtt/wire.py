@@ -23,10 +23,10 @@ from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edgeai.messages import Publication
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.outbox import BATCH_BYTES
 from edgeai.mqtt.plain import Acknowledged, PlainClient
-from edgeai.records import Publication
 
 TESTED_VERSIONS = ("2.2.0",)
 

@@ -23,10 +23,10 @@ from edgeai.golden import Golden
 from edgeai.inspection import inspect_packages
 from edgeai.manifest import GRAPHS, MANIFEST, Manifest
 from edgeai.package import NOT_ARRAYS, Package, load_package, read_arrays, sha256_of
+from edgeai.progress import Progress, silent
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
 from edgeai.session import CpuSession, padded_capacity
-from edgeai.training.progress import Progress, silent
 from edgeai.yamlfile import read_yaml, validate
 
 SHARES: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}

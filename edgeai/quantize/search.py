@@ -11,8 +11,8 @@ from edgeai.errors import ModelError
 from edgeai.golden import Golden
 from edgeai.manifest import GRAPHS, Manifest
 from edgeai.package import Package
+from edgeai.progress import Progress
 from edgeai.quantize.reduce import JUDGED, REDUCE, layers, prepared, serialised
-from edgeai.training.progress import Progress
 from edgeai.training.scoring import Outputs, Scorer
 
 Reduced = Literal["fp16", "int8"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from edgeai.errors import ConfigError, Problem
 from edgeai.manifest import SignalSpec
+from edgeai.progress import Progress
 from edgeai.training import filedata, plantdata
-from edgeai.training.progress import Progress
 from edgeai.training.recipe import FileData, PlantData, Recipe
 from edgeai.training.runs import Run
 from edgeai.training.windows import Samples, finite, windows_of

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from edgeai.errors import ConfigError, Problem
+from edgeai.progress import Progress
 from edgeai.training.extra import library
-from edgeai.training.progress import Progress
 from edgeai.training.recipe import Blocks, FileData, FileRun
 from edgeai.training.runs import Run
 from edgeai.training.windows import Samples

@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx
 
+from edgeai.progress import Progress
 from edgeai.training.anomaly.autoencoder import (
     FitSettings,
     autoencoder_outputs,
@@ -14,7 +15,6 @@ from edgeai.training.anomaly.autoencoder import (
 from edgeai.training.anomaly.autoencoder_graph import autoencoder_graph
 from edgeai.training.anomaly.pca import fit_pca, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
-from edgeai.training.progress import Progress
 from edgeai.training.recipe import AutoencoderMethod, PcaMethod
 from edgeai.training.windows import Floats, Samples
 

@@ -11,7 +11,7 @@ from edgeai.manifest import SignalSpec
 from edgeai.plant.faults import ScheduledFault
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import Recording, simulate
-from edgeai.training.progress import Progress
+from edgeai.progress import Progress
 from edgeai.training.recipe import PlantData
 from edgeai.training.runs import Run
 from edgeai.training.windows import Samples

@@ -13,12 +13,12 @@ from edgeai.config import Alarm
 from edgeai.errors import ConfigError, Problem
 from edgeai.judge import alarm_rule
 from edgeai.package import Package
+from edgeai.progress import Progress, silent
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.card import model_card
 from edgeai.training.data import Dataset, load_data, run_windows
 from edgeai.training.evaluate import Scored, detection, false_alarms
 from edgeai.training.methods import METHODS, Fitted
-from edgeai.training.progress import Progress, silent
 from edgeai.training.recipe import AutoencoderMethod, Recipe, load_recipe
 from edgeai.training.runs import Run
 from edgeai.training.scoring import Scorer

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.progress import Progress
 from edgeai.training.determinism import deterministic
-from edgeai.training.progress import Progress
 from edgeai.training.windows import Floats, Samples, scaling
 
 WEIGHT_SPREAD = 1.0

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from edgeai.errors import ConfigError, Problem
 from edgeai.paths import shipped
+from edgeai.progress import Progress, silent
 from edgeai.training.pinn.figures import Figure
 from edgeai.training.pinn.identify import IDENTIFIABLE
 from edgeai.training.pinn.measures import MEASURES, TCLAB_RUNS, tclab_identified
 from edgeai.training.pinn.moulding_figures import PROBLEM as MOULDING
 from edgeai.training.pinn.moulding_figures import moulding_figures
-from edgeai.training.progress import Progress, silent
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DATA_FOLDERS = ("pinn_reference", "tclab_thermal")

@@ -15,12 +15,12 @@ import torch
 from torch import Generator, nn
 
 from edgeai.errors import ConfigError, Problem
+from edgeai.progress import Progress, silent
 from edgeai.training.determinism import deterministic
 from edgeai.training.pinn.descents import DESCENTS, Descent, NewtonDescent
 from edgeai.training.pinn.evidence import prior_factor
 from edgeai.training.pinn.loss import Points, Term, balanced, mean_squares
 from edgeai.training.pinn.stages import Adam, Lbfgs, Newton
-from edgeai.training.progress import Progress, silent
 
 CHECKPOINT_SECONDS = 20.0
 Stage = Adam | Lbfgs | Newton

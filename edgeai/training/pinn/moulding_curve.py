@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgeai.progress import Progress
 from edgeai.training.pinn import moulding_measure as measure
 from edgeai.training.pinn import moulding_network as net
 from edgeai.training.pinn import moulding_signals as io
@@ -20,7 +21,6 @@ from edgeai.training.pinn import moulding_windows as w
 from edgeai.training.pinn.moulding_monitor import Monitor
 from edgeai.training.pinn.moulding_recipe import Curve
 from edgeai.training.pinn.moulding_runs import Runs
-from edgeai.training.progress import Progress
 from edgeai.training.windows import Floats
 
 HELD_SHARE = 0.25

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgeai.progress import Progress
 from edgeai.training.pinn import moulding_network as net
 from edgeai.training.pinn import moulding_windows as w
-from edgeai.training.progress import Progress
 
 CHECK_EVERY = 500
 CONDITION_SCALE = (0.05, 0.05, 0.3)

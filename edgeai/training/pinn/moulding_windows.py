@@ -14,6 +14,7 @@ from torch import Tensor
 
 from edgeai.plant import mould
 from edgeai.plant.mouldcycles import AIR_DEGC
+from edgeai.progress import Progress
 from edgeai.training.pinn import moulding_physics as physics
 from edgeai.training.pinn.moulding_signals import (
     CYCLE,
@@ -35,7 +36,6 @@ from edgeai.training.pinn.moulding_signals import (
     SIGNALS,
     WATER_RANGE,
 )
-from edgeai.training.progress import Progress
 
 PRESSURE_ON_BAR, PRESSURE_FALL_BAR, PRESSURE_SUDDEN_BAR = 7.5, 5.0, 60.0
 """Above which there is contact; least fall in a sample that is believed; a last reading so high

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeai.errors import ConfigError, ModelError, Problem
+from edgeai.progress import Progress, silent
 from edgeai.training.determinism import deterministic
 from edgeai.training.extra import library
 from edgeai.training.pinn.arrays import read_arrays
 from edgeai.training.pinn.recipe import load_reference_recipe
-from edgeai.training.progress import Progress, silent
 
 NETWORK, FACTS, CHECKPOINT = "network.onnx", "facts.json", ".checkpoint.pt"
 VERSIONS = ("numpy", "onnx", "onnxruntime", "torch")
