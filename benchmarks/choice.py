@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from edgeai import paths
-from edgeai.deviceconfig import load_device
+from edgeai.config.device import load_device
 from edgeai.package import Package, load_package
 from edgeai.providers.choose import slowness
 from edgeai.providers.discover import resolve

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgeai import paths
-from edgeai.config import Config, Pipeline, load_config
-from edgeai.deviceconfig import Device, load_device
+from edgeai.config.device import Device, load_device
+from edgeai.config.node import Config, Pipeline, load_config
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.frames import compile_frame
 from edgeai.inspection import inspect_packages

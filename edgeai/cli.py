@@ -116,7 +116,7 @@ def run(
     worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve a configuration until SIGTERM or Ctrl-C."""
-    from edgeai.config import find_config, load_config
+    from edgeai.config.node import find_config, load_config
 
     path = find_config(config)
     if worker is not None:
@@ -159,7 +159,7 @@ def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
 def check_command(config: ConfigArgument) -> None:
     """Validate config, device, models and how they fit; no network. Exit code 2 on a problem."""
     from edgeai.check import check
-    from edgeai.config import find_config
+    from edgeai.config.node import find_config
     from edgeai.metrics import Metrics
     from edgeai.runtime import ALONE, build_pipelines, close_sessions, settle
 
@@ -207,7 +207,7 @@ def devices(
     from rich.console import Console
 
     from edgeai.check import check, check_installation, load_profile, load_shipped_packages
-    from edgeai.config import find_config
+    from edgeai.config.node import find_config
     from edgeai.paths import default_state_folder
     from edgeai.providers import survey
 
@@ -243,8 +243,8 @@ def schema(
     """Print the JSON Schema of a file, with which an editor completes and checks it."""
     from pydantic import BaseModel
 
-    from edgeai.config import Config
-    from edgeai.deviceconfig import Device
+    from edgeai.config.device import Device
+    from edgeai.config.node import Config
     from edgeai.manifest import Manifest
 
     models: dict[str, type[BaseModel]] = {
@@ -275,7 +275,7 @@ def replay(
 ) -> None:
     """Run recorded data through the same turn as live, as fast as it can."""
     from edgeai.check import check
-    from edgeai.config import find_config
+    from edgeai.config.node import find_config
     from edgeai.engine import Engine
     from edgeai.metrics import Metrics
     from edgeai.replay import FileSink, FileSource, TableOptions

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from edgeai import paths
 from edgeai.brokers import embedded_broker, free_port
-from edgeai.config import Broker, Limits
+from edgeai.config.node import Broker, Limits
 from edgeai.errors import TransportError
 from edgeai.messages import Publication
 from edgeai.metrics import Metrics

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.configbase import Precision
+from edgeai.config.base import Precision
 from edgeai.package import Package
 
 

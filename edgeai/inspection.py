@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgeai.configbase import Precision
+from edgeai.config.base import Precision
 from edgeai.errors import ModelError
 from edgeai.graphfacts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
 from edgeai.manifest import MAX_OPSET, Manifest

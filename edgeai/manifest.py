@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.config import Alarm
-from edgeai.configbase import Precision, Strict
+from edgeai.config.base import Precision, Strict
+from edgeai.config.node import Alarm
 
 MANIFEST = "model.yaml"
 GRAPH = "model.onnx"

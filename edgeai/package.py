@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.configbase import Precision
+from edgeai.config.base import Precision
+from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ModelError
 from edgeai.manifest import GOLDEN, GRAPH, GRAPHS, MANIFEST, CompiledSpec, Manifest
-from edgeai.yamlfile import read_yaml, validate
 
 MIN_GOLDEN_WINDOWS = 32
 MAX_GOLDEN_BYTES = 1024**3

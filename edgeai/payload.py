@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from edgeai.config import QualityField, Source
-from edgeai.configbase import FieldPath, TimeField
+from edgeai.config.base import FieldPath, TimeField
+from edgeai.config.node import QualityField, Source
 from edgeai.errors import DecodeError
 
 NAN = math.nan

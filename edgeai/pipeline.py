@@ -9,8 +9,8 @@ from edgeai import topics
 from edgeai.align import AlignSettings
 from edgeai.batch import Batch
 from edgeai.condition import Conditioner
-from edgeai.config import RESERVED_CAPTURE, Config, SignalField
-from edgeai.config import Pipeline as PipelineConfig
+from edgeai.config.node import RESERVED_CAPTURE, Config, SignalField
+from edgeai.config.node import Pipeline as PipelineConfig
 from edgeai.errors import DecodeError
 from edgeai.frames import Decode, compile_frame
 from edgeai.judge import Alarm, alarm_rule

@@ -4,7 +4,7 @@ import logging
 import signal
 import time
 
-from edgeai.config import Broker, Limits
+from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Connection

@@ -21,8 +21,8 @@ from typing import IO, Any
 import msgspec
 
 from edgeai import topics
-from edgeai.config import Limits, Source
-from edgeai.configbase import FieldPath, TimeField
+from edgeai.config.base import FieldPath, TimeField
+from edgeai.config.node import Limits, Source
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics import Metrics

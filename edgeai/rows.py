@@ -10,8 +10,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import astuple
 
-from edgeai.config import SignalField, Source
-from edgeai.configbase import FieldPath
+from edgeai.config.base import FieldPath
+from edgeai.config.node import SignalField, Source
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 from edgeai.payload import (

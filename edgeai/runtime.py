@@ -13,7 +13,7 @@ from typing import Any
 
 from edgeai import __version__, heap
 from edgeai.check import Plan
-from edgeai.deviceconfig import Device
+from edgeai.config.device import Device
 from edgeai.engine import Engine, Source, Watcher
 from edgeai.lifeline import Report, report_for_ever
 from edgeai.metrics import Metrics

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgeai.config import SignalField, Source
-from edgeai.configbase import FieldPath
+from edgeai.config.base import FieldPath
+from edgeai.config.node import SignalField, Source
 from edgeai.errors import DecodeError
 from edgeai.payload import (
     ABSENT,

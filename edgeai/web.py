@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from edgeai.config import Http
+from edgeai.config.node import Http
 from edgeai.errors import ConfigError, Problem
 
 log = logging.getLogger("edgeai.web")

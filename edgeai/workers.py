@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from edgeai import __version__
-from edgeai.config import Config
+from edgeai.config.node import Config
 from edgeai.errors import ConfigError, Problem
 from edgeai.merge import MergedMetrics, Text, merge_pipelines
 from edgeai.metrics import Metrics, WorkerMetrics

@@ -387,7 +387,7 @@ def test_the_child_sees_its_own_environment_only(place: Place, tmp_path: Path) -
     adapter = tmp_path / "site" / "edgeai_backend_faulty.py"
     probe = """
 import sys
-for name in ("edgeai.engine", "edgeai.config", "channel", "spec"):
+for name in ("edgeai.engine", "edgeai.config.node", "channel", "spec"):
     try:
         __import__(name)
     except ImportError:

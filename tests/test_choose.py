@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeai.deviceconfig import Device, load_device
+from edgeai.config.device import Device, load_device
 from edgeai.errors import ConfigError
 from edgeai.package import load_package
 from edgeai.providers.choose import POLICIES, Choice, choose, slowness

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeai.config import Config, Secret, load_config
-from edgeai.deviceconfig import load_device
+from edgeai.config.device import load_device
+from edgeai.config.node import Config, Secret, load_config
 from edgeai.errors import ConfigError
 from tests.commands import run_command
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from edgeai.config import Broker, Limits
+from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Connection, Status, attempts, inbox

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from edgeai import paths
-from edgeai.deviceconfig import Device, load_device
+from edgeai.config.candidates import AnyAccelerator
+from edgeai.config.device import Device, load_device
 from edgeai.errors import ConfigError
-from edgeai.providerconfig import AnyAccelerator
 from tests.conftest import REPOSITORY
 
 WINDOW = (64, 10)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from edgeai import paths
-from edgeai.deviceconfig import load_device
+from edgeai.config.device import load_device
 from edgeai.providers.discover import (
     Hardware,
     distributions,

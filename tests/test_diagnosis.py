@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import yaml
 
+from edgeai.config.yaml_file import validate
 from edgeai.diagnosis import diagnose
 from edgeai.errors import ConfigError
 from edgeai.manifest import KindSpec, Manifest
 from edgeai.paths import shipped
-from edgeai.yamlfile import validate
 
 KINDS = [
     KindSpec(kind="stuck", cause="sensor", meaning="a"),

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from edgeai.config.frames import EDGEAI1, BinaryFormat, FrameFormat
 from edgeai.errors import ConfigError, DecodeError
-from edgeai.frameconfig import EDGEAI1, BinaryFormat, FrameFormat
 from edgeai.frames import FRAME_CODES, Decode, Frame, compile_frame
 from edgeai.frames.cbor import MAX_ITEMS, TYPED_ARRAYS, read_cbor
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeai.configbase import Precision
+from edgeai.config.base import Precision
 from edgeai.golden import Golden
 from edgeai.manifest import ToleranceSpec
 from edgeai.package import load_package

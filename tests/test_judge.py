@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edgeai.config import Alarm as AlarmConfig
+from edgeai.config.node import Alarm as AlarmConfig
 from edgeai.judge import Alarm, AlarmRule, alarm_rule, quality_of
 
 NS = 10**9

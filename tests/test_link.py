@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from edgeai.config import Broker, Limits
+from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.link import Link

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from edgeai import paths
-from edgeai.deviceconfig import load_device
+from edgeai.config.device import load_device
 from edgeai.package import load_package
 from edgeai.providers.choose import Choice, choose, slowness
 from edgeai.providers.discover import find_hardware

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeai.brokers import free_port
-from edgeai.config import Broker, Limits
+from edgeai.config.node import Broker, Limits
 from edgeai.messages import Due, Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt import Link

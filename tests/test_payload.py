@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgeai.config import Source
-from edgeai.configbase import TimeField
+from edgeai.config.base import TimeField
+from edgeai.config.node import Source
 from edgeai.errors import DROP_REASONS, DecodeError
 from edgeai.payload import find, iso_ns, number_of, time_reader
 from edgeai.rows import RowDecoder

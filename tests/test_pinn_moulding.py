@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from edgeai.config import Alarm
+from edgeai.config.node import Alarm
 from edgeai.judge import alarm_rule
 from edgeai.package import load_package
 from edgeai.paths import shipped

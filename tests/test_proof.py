@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeai.deviceconfig import load_device
+from edgeai.config.candidates import AnyAccelerator, Compiled, Cuda, OpenVino, TensorRt
+from edgeai.config.device import load_device
 from edgeai.package import Package, load_package
-from edgeai.providerconfig import AnyAccelerator, Compiled, Cuda, OpenVino, TensorRt
 from edgeai.providers import ortsession
 from edgeai.providers.ortlog import LogCapture
 from edgeai.providers.proof import prove

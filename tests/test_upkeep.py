@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from edgeai.openvinoconfig import OpenVino
+from edgeai.config.openvino import OpenVino
 from edgeai.package import load_package
 from edgeai.providers.request import child_spec
 from edgeai.providers.upkeep import KEPT_SECONDS, forget_old

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edgeai.config import Http
+from edgeai.config.node import Http
 from edgeai.errors import ConfigError
 from edgeai.web import WebServer
 from tests.brokers import RunningBroker, free_port, start_mosquitto

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from benchmarks.tls import write_certificate
-from edgeai.config import Limits
+from edgeai.config.node import Limits
 from edgeai.messages import Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.inbox import Inbox

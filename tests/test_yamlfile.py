@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeai.config import Config, load_config
+from edgeai.config.node import Config, load_config
+from edgeai.config.yaml_file import MAX_FILE_BYTES, read_yaml, validate
 from edgeai.errors import ConfigError
-from edgeai.yamlfile import MAX_FILE_BYTES, read_yaml, validate
 
 GROWTH_MB = 200
 SECONDS = 5

@@ -6,7 +6,7 @@ of channels picked in another order than the frame's, and of separate arrays tha
 distances.
 """
 
-from edgeai.frameconfig import ArrowFormat, BinaryFormat, CborFormat, FrameFormat, JsonFormat
+from edgeai.config.frames import ArrowFormat, BinaryFormat, CborFormat, FrameFormat, JsonFormat
 from edgeai.frames.binary import compile_binary
 from edgeai.frames.block import Decode, Frame
 from edgeai.frames.maps import compile_arrow, compile_cbor, compile_json, compile_msgpack

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeai.configbase import TimeField
+from edgeai.config.base import TimeField
+from edgeai.config.frames import COUNTS, TIMES, BinaryFormat, Endian, HeaderField
 from edgeai.errors import DecodeError
-from edgeai.frameconfig import COUNTS, TIMES, BinaryFormat, Endian, HeaderField
 from edgeai.frames.block import (
     Decode,
     Frame,

@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.config.frames import MAX_RATE_HZ, MIN_RATE_HZ, Endian, Order
 from edgeai.errors import ConfigError, DecodeError, Problem
-from edgeai.frameconfig import MAX_RATE_HZ, MIN_RATE_HZ, Endian, Order
 from edgeai.payload import MAX_TIME_NS
 
 Values = npt.NDArray[Any]

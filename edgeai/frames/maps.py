@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from edgeai.configbase import FieldPath, TimeField
+from edgeai.config.base import FieldPath, TimeField
+from edgeai.config.frames import ArrowFormat, CborFormat, JsonFormat, MapFormat, MsgpackFormat
 from edgeai.errors import DecodeError
-from edgeai.frameconfig import ArrowFormat, CborFormat, JsonFormat, MapFormat, MsgpackFormat
 from edgeai.frames.arrow import arrow_reader
 from edgeai.frames.block import (
     MAX_SEQUENCE,

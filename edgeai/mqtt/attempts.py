@@ -6,7 +6,7 @@ import time
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edgeai.config import Broker
+from edgeai.config.node import Broker
 
 log = logging.getLogger("edgeai.mqtt")
 

@@ -7,7 +7,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edgeai.config import Broker
+from edgeai.config.node import Broker
 from edgeai.errors import ConfigError, Problem
 from edgeai.mqtt import wire
 from edgeai.mqtt.plain import PlainClient

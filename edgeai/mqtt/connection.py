@@ -20,7 +20,7 @@ from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeai.config import Broker, Limits
+from edgeai.config.node import Broker, Limits
 from edgeai.messages import Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.attempts import VERSION_NAMES, Attempts

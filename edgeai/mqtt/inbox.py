@@ -2,7 +2,7 @@
 
 import time
 
-from edgeai.config import Limits
+from edgeai.config.node import Limits
 from edgeai.messages import Message
 from edgeai.metrics import Metrics
 

@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Callable
 
-from edgeai.config import Broker, Limits
+from edgeai.config.node import Broker, Limits
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics import Metrics
 from edgeai.mqtt.clients import Status

@@ -16,7 +16,7 @@ quiet line:
 Why not a timer that collects a batch: it would delay the message that nothing else follows.
 """
 
-from edgeai.config import Limits
+from edgeai.config.node import Limits
 from edgeai.messages import Due, Message
 
 BUSY_MESSAGES = 128

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeai.deviceconfig import Device
+from edgeai.config.candidates import AnyAccelerator
+from edgeai.config.device import Device
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.package import Package
-from edgeai.providerconfig import AnyAccelerator
 from edgeai.providers.discover import environment_digest, find_hardware, missing_runtime
 from edgeai.providers.request import child_spec
 from edgeai.providers.spec import ChildSpec

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgeai import paths
-from edgeai.deviceconfig import Device, load_device
-from edgeai.providerconfig import AnyAccelerator, Auto, CpuProvider
+from edgeai.config.candidates import AnyAccelerator, Auto, CpuProvider
+from edgeai.config.device import Device, load_device
 
 log = logging.getLogger("edgeai.providers")
 

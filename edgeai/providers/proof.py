@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.config.candidates import AnyAccelerator
 from edgeai.golden import Golden, Parity
 from edgeai.package import Package
-from edgeai.providerconfig import AnyAccelerator
 from edgeai.providers.channel import Accelerator, AcceleratorError
 from edgeai.providers.inprocess import InProcess
 from edgeai.providers.request import precision_of

@@ -4,11 +4,11 @@ import hashlib
 import os
 from pathlib import Path
 
-from edgeai.configbase import Precision
+from edgeai.config.base import Precision
+from edgeai.config.candidates import AnyAccelerator, Compiled
 from edgeai.errors import ModelError
 from edgeai.manifest import INPUT_NAME, MANIFEST
 from edgeai.package import Package
-from edgeai.providerconfig import AnyAccelerator, Compiled
 from edgeai.providers.spec import ChildSpec
 from edgeai.providers.upkeep import note_use
 from edgeai.session import batch_capacity

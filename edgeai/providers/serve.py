@@ -1,6 +1,6 @@
 """From what was chosen to the session that serves it."""
 
-from edgeai.deviceconfig import Device
+from edgeai.config.device import Device
 from edgeai.golden import Golden
 from edgeai.package import Package
 from edgeai.providers.channel import Accelerator

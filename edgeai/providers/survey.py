@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from edgeai.deviceconfig import Device
+from edgeai.config.device import Device
 from edgeai.package import Package
 from edgeai.providers.choose import CPU, TIE, Choice, Note, choose, slowness
 from edgeai.providers.discover import Hardware, distributions, find_hardware, fitting_profiles

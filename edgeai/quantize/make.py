@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.golden import Golden
 from edgeai.inspection import inspect_packages
@@ -27,7 +28,6 @@ from edgeai.progress import Progress, silent
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
 from edgeai.session import CpuSession, padded_capacity
-from edgeai.yamlfile import read_yaml, validate
 
 SHARES: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}
 """Tolerance unless stated: of each value, and of the threshold's size near zero."""

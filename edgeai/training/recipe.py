@@ -5,10 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.config import PositiveSeconds, Seconds
-from edgeai.configbase import Strict
+from edgeai.config.base import Strict
+from edgeai.config.node import PositiveSeconds, Seconds
+from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.manifest import SignalSpec, ToleranceSpec, WindowSpec
-from edgeai.yamlfile import read_yaml, validate
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]

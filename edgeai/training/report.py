@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.config import Alarm as AlarmConfig
+from edgeai.config.node import Alarm as AlarmConfig
 from edgeai.diagnosis import diagnose
 from edgeai.errors import ConfigError, Problem
 from edgeai.judge import NS, Alarm, alarm_rule

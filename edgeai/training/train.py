@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeai.config import Alarm
+from edgeai.config.node import Alarm
 from edgeai.errors import ConfigError, Problem
 from edgeai.judge import alarm_rule
 from edgeai.package import Package

@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 import yaml
 
+from edgeai.config.yaml_file import validate
 from edgeai.errors import ModelError
 from edgeai.manifest import GOLDEN, GRAPH, MANIFEST, Manifest
 from edgeai.package import MIN_GOLDEN_WINDOWS, Package, load_package, sha256_of
 from edgeai.training.scoring import Outputs, Scorer
 from edgeai.training.windows import Floats, Samples
-from edgeai.yamlfile import validate
 
 CARD = "README.md"
 MAX_GRAPH_BYTES = 512 * 1024 * 1024

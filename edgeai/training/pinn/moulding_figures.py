@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from edgeai.config import Alarm
+from edgeai.config.node import Alarm
 from edgeai.judge import AlarmRule, alarm_rule
 from edgeai.package import load_package
 from edgeai.training.calibrate import SECONDS_PER_DAY

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgeai.configbase import Strict
+from edgeai.config.base import Strict
+from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.manifest import ToleranceSpec, WindowSpec
 from edgeai.training.recipe import AlarmDefaults, Card
-from edgeai.yamlfile import read_yaml, validate
 
 KIND = "pinn-moulding"
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]

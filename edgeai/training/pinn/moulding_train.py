@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeai.config import Alarm
+from edgeai.config.node import Alarm
 from edgeai.judge import AlarmRule, alarm_rule
 from edgeai.progress import Progress, silent
 from edgeai.training.calibrate import sustained, windows_in

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgeai.configbase import Strict
+from edgeai.config.base import Strict
+from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.training.pinn.stages import Stage
-from edgeai.yamlfile import read_yaml, validate
 
 KIND = "pinn-reference"
 Width = Annotated[int, Field(ge=1, le=1024)]

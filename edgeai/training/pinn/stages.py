@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgeai.configbase import Strict
+from edgeai.config.base import Strict
 
 Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 

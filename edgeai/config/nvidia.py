@@ -9,8 +9,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.acceleratorconfig import BOOL_TEXT, Accelerator, Options, Window
-from edgeai.configbase import Precision
+from edgeai.config.accelerator import BOOL_TEXT, Accelerator, Options, Window
+from edgeai.config.base import Precision
 
 
 class _Nvidia(Accelerator):

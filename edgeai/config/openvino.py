@@ -11,8 +11,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from edgeai.acceleratorconfig import Accelerator, Options, Window
-from edgeai.configbase import Precision
+from edgeai.config.accelerator import Accelerator, Options, Window
+from edgeai.config.base import Precision
 
 
 class OpenVino(Accelerator):

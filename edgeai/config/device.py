@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.configbase import Strict
-from edgeai.providerconfig import AnyAccelerator, Auto, Candidate, CpuProvider
-from edgeai.yamlfile import read_yaml, validate
+from edgeai.config.base import Strict
+from edgeai.config.candidates import AnyAccelerator, Auto, Candidate, CpuProvider
+from edgeai.config.yaml_file import read_yaml, validate
 
 FILE_KEYS = ("python", "config_file", "xclbin")
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]

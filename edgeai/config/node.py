@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from edgeai import paths, topics
-from edgeai.configbase import FieldPath, Strict, TimeField, as_path
+from edgeai.config.base import FieldPath, Strict, TimeField, as_path
+from edgeai.config.frames import FrameFormat
+from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
-from edgeai.frameconfig import FrameFormat
 from edgeai.share import MAX_WORKERS
-from edgeai.yamlfile import read_yaml, validate
 
 NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})

@@ -9,10 +9,10 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.acceleratorconfig import BOOL_TEXT, Accelerator, Options, Window
-from edgeai.configbase import Precision, Strict
-from edgeai.nvidiaconfig import Cuda, TensorRt, TensorRtRtx
-from edgeai.openvinoconfig import OpenVino
+from edgeai.config.accelerator import BOOL_TEXT, Accelerator, Options, Window
+from edgeai.config.base import Precision, Strict
+from edgeai.config.nvidia import Cuda, TensorRt, TensorRtRtx
+from edgeai.config.openvino import OpenVino
 
 
 class CpuProvider(Strict):

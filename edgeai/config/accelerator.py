@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from edgeai.configbase import Precision, Strict
+from edgeai.config.base import Precision, Strict
 
 MAX_BATCH_SIZES = 16
 Options = dict[str, str]

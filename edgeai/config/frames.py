@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from edgeai.configbase import FieldPath, Strict, TimeField, as_path
+from edgeai.config.base import FieldPath, Strict, TimeField, as_path
 
 MIN_RATE_HZ = 1e-9
 MAX_RATE_HZ = 1e9

@@ -1,0 +1,1 @@
+"""Configuration: the node's file, devices, and how YAML is read."""
