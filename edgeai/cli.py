@@ -160,7 +160,7 @@ def check_command(config: ConfigArgument) -> None:
     """Validate config, device, models and how they fit; no network. Exit code 2 on a problem."""
     from edgeai.check import check
     from edgeai.config.node import find_config
-    from edgeai.metrics import Metrics
+    from edgeai.metrics.definitions import Metrics
     from edgeai.runtime import ALONE, build_pipelines, close_sessions, settle
 
     _log_to_stderr("error")  # what is less is printed below
@@ -277,7 +277,7 @@ def replay(
     from edgeai.check import check
     from edgeai.config.node import find_config
     from edgeai.engine import Engine
-    from edgeai.metrics import Metrics
+    from edgeai.metrics.definitions import Metrics
     from edgeai.replay import FileSink, FileSource, TableOptions
     from edgeai.runtime import build_pipelines, close_sessions, reset_prefix, settle, watch_over
 

@@ -28,7 +28,7 @@ from edgeai.brokers import embedded_broker, free_port
 from edgeai.config.node import Broker, Limits
 from edgeai.errors import TransportError
 from edgeai.messages import Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection
 
 NODE = "demo"

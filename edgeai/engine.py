@@ -18,7 +18,7 @@ from edgeai import topics
 from edgeai.errors import DecodeError
 from edgeai.judging import Judging
 from edgeai.messages import AT_ONCE, Due, Message, Publication
-from edgeai.metrics import AssetState, Metrics
+from edgeai.metrics.definitions import AssetState, Metrics
 from edgeai.pipeline import Pipeline
 from edgeai.streamstate import StreamState
 from edgeai.turnlog import Call, TurnLog

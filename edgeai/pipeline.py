@@ -16,7 +16,7 @@ from edgeai.frames import Decode, compile_frame
 from edgeai.judge import Alarm, alarm_rule
 from edgeai.manifest import UNPUBLISHED
 from edgeai.messages import AT_ONCE, Due
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.package import Package
 from edgeai.ring import RATE_TOLERANCE, Ring, StreamSettings
 from edgeai.rows import RowDecoder

@@ -6,7 +6,7 @@ import time
 
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection
 from edgeai.plant.line import Line
 

@@ -25,7 +25,7 @@ from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.node import Limits, Source
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import AT_ONCE, Due, Message, Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.payload import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.pipeline import Pipeline
 

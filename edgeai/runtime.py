@@ -16,7 +16,7 @@ from edgeai.check import Plan
 from edgeai.config.device import Device
 from edgeai.engine import Engine, Source, Watcher
 from edgeai.lifeline import Report, report_for_ever
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
 from edgeai.nodestatus import node_status
 from edgeai.package import Package

@@ -9,8 +9,8 @@ from collections import defaultdict
 from threading import Lock
 
 from edgeai.batch import Window
-from edgeai.histogram import Buckets
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
+from edgeai.metrics.histogram import Buckets
 from edgeai.pipeline import Pipeline
 
 SECOND_NS = 1_000_000_000

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from edgeai.messages import Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.pipeline import Pipeline
 from edgeai.prediction import ProviderEvent
 from edgeai.providers.guarded import Event, GuardedSession

@@ -20,7 +20,7 @@ from edgeai import __version__
 from edgeai.config.node import Config
 from edgeai.errors import ConfigError, Problem
 from edgeai.merge import MergedMetrics, Text, merge_pipelines
-from edgeai.metrics import Metrics, WorkerMetrics
+from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
 from edgeai.nodestatus import node_status
 from edgeai.share import Share

@@ -19,7 +19,7 @@ import pytest
 
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection, Status, attempts, inbox
 from tests.brokers import free_port
 from tests.live import wait_for

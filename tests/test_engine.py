@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeai.check import Plan, check
 from edgeai.engine import NOTED, Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.runtime import build_pipelines
 from tests.packages import write_config, write_package
 

@@ -14,7 +14,7 @@ import pytest
 
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.link import Link
 from tests.brokers import RunningBroker
 from tests.live import PATIENCE_SECONDS, peer, wait_for

@@ -11,15 +11,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
-from edgeai.histogram import Histogram
-from edgeai.metrics import (
+from edgeai.metrics.counters import Counts
+from edgeai.metrics.definitions import (
     INVALID_REASONS,
     MAX_ASSET_SERIES,
     RESET_REASONS,
     AssetState,
     Metrics,
 )
-from edgeai.tally import Counts
+from edgeai.metrics.histogram import Histogram
 
 
 @pytest.fixture

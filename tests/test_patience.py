@@ -13,7 +13,7 @@ import pytest
 from edgeai.brokers import free_port
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Due, Message, Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
 from edgeai.mqtt.link import PAUSE_BYTES
 from edgeai.mqtt.patience import (

@@ -6,7 +6,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.turnlog import SECOND_NS, TurnLog
 
 

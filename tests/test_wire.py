@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from benchmarks.tls import write_certificate
 from edgeai.config.node import Limits
 from edgeai.messages import Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.plain import PlainClient
 from edgeai.mqtt.wire import MAX_HEAD_BYTES, MAX_HEADS, VIEW_BYTES, WireClient, is_tested

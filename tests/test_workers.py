@@ -26,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgeai.lifeline import Line
 from edgeai.merge import GAUGES, SEEN_BY_ALL, MergedMetrics, Text, merge_pipelines
 from edgeai.messages import AT_ONCE, Due, Message
-from edgeai.metrics import Metrics, WorkerMetrics
+from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.share import MAX_WORKERS, OwnMessages, Share
 from edgeai.web import get_unix
 from edgeai.worker import Worker

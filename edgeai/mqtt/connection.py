@@ -22,7 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Message, Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.attempts import VERSION_NAMES, Attempts
 from edgeai.mqtt.clients import Clients, Status
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox

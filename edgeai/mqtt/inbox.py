@@ -4,7 +4,7 @@ import time
 
 from edgeai.config.node import Limits
 from edgeai.messages import Message
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import AT_ONCE, Due, Message, Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.clients import Status
 from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.patience import Patience

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from edgeai import topics
 from edgeai.messages import Publication
-from edgeai.metrics import Metrics
+from edgeai.metrics.definitions import Metrics
 
 log = logging.getLogger("edgeai.mqtt")
 

@@ -16,8 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
-from edgeai.histogram import Buckets, Histogram
-from edgeai.tally import Counts
+from edgeai.metrics.counters import Counts
+from edgeai.metrics.histogram import Buckets, Histogram
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of no use here
 

@@ -1,0 +1,1 @@
+"""Prometheus metrics, and the counters and histograms behind them."""
