@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.config.device import load_device
-from edgeai.package import Package, load_package
+from edgeai.model.package import Package, load_package
 from edgeai.providers.choose import slowness
 from edgeai.providers.discover import resolve
 from edgeai.providers.survey import Survey, survey

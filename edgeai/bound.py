@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.manifest import INPUT_NAME
+from edgeai.model.manifest import INPUT_NAME
 
 log = logging.getLogger("edgeai.session")
 

@@ -13,9 +13,9 @@ from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, Pipeline, load_config
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.frames import compile_frame
-from edgeai.inspection import inspect_packages
-from edgeai.manifest import MANIFEST
-from edgeai.package import Package, load_package
+from edgeai.model.inspection import inspect_packages
+from edgeai.model.manifest import MANIFEST
+from edgeai.model.package import Package, load_package
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ def schema(
 
     from edgeai.config.device import Device
     from edgeai.config.node import Config
-    from edgeai.manifest import Manifest
+    from edgeai.model.manifest import Manifest
 
     models: dict[str, type[BaseModel]] = {
         "config": Config,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.manifest import KindSpec
 from edgeai.messages import Diagnosis
+from edgeai.model.manifest import KindSpec
 
 
 def diagnose(

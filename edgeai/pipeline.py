@@ -14,10 +14,10 @@ from edgeai.config.node import Pipeline as PipelineConfig
 from edgeai.errors import DecodeError
 from edgeai.frames import Decode, compile_frame
 from edgeai.judge import Alarm, alarm_rule
-from edgeai.manifest import UNPUBLISHED
 from edgeai.messages import AT_ONCE, Due
 from edgeai.metrics.definitions import Metrics
-from edgeai.package import Package
+from edgeai.model.manifest import UNPUBLISHED
+from edgeai.model.package import Package
 from edgeai.ring import RATE_TOLERANCE, Ring, StreamSettings
 from edgeai.rows import RowDecoder
 from edgeai.session import Session, batch_capacity

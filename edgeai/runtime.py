@@ -17,9 +17,9 @@ from edgeai.config.device import Device
 from edgeai.engine import Engine, Source, Watcher
 from edgeai.lifeline import Report, report_for_ever
 from edgeai.metrics.definitions import Metrics
+from edgeai.model.package import Package
 from edgeai.mqtt import Link
 from edgeai.nodestatus import node_status
-from edgeai.package import Package
 from edgeai.pipeline import Pipeline
 from edgeai.session import CpuSession, Session
 from edgeai.share import OwnMessages, Place, Share

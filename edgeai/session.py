@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from edgeai.bound import BoundCalls
 from edgeai.errors import ModelError
-from edgeai.golden import Golden
-from edgeai.manifest import INPUT_NAME
-from edgeai.package import Package
+from edgeai.model.golden import Golden
+from edgeai.model.manifest import INPUT_NAME
+from edgeai.model.package import Package
 
 # Model metadata must not set session options.
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
@@ -69,7 +69,7 @@ class CpuSession:
         """Load a graph.
 
         Args:
-            graph: The ONNX file, already checked (`edgeai.inspection`).
+            graph: The ONNX file, already checked (`edgeai.model.inspection`).
             outputs: The outputs to compute, in this order.
             threads: Intra-op threads.
 

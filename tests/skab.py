@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from edgeai.package import Package
+from edgeai.model.package import Package
 from edgeai.training.anomaly.pca import PcaModel, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
 from edgeai.training.windows import windows_of

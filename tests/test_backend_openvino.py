@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from edgeai.config.candidates import Compiled
-from edgeai.golden import Golden, Parity
-from edgeai.package import Package, load_package, sha256_of
+from edgeai.model.golden import Golden, Parity
+from edgeai.model.package import Package, load_package, sha256_of
 from edgeai.providers.channel import Accelerator, AcceleratorError
 from edgeai.providers.proof import prove
 from edgeai.providers.request import child_spec

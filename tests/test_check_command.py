@@ -222,7 +222,7 @@ def test_golden_windows_are_reproduced(tmp_path: Path, check: Check) -> None:
 def test_a_graph_that_never_ends(
     tmp_path: Path, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgeai import inspection
+    from edgeai.model import inspection
     from tests.packages import mean_graph
 
     monkeypatch.setattr(inspection, "TIME_LIMIT_SECONDS", 1.5)

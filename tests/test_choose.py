@@ -11,7 +11,7 @@ import yaml
 
 from edgeai.config.device import Device, load_device
 from edgeai.errors import ConfigError
-from edgeai.package import load_package
+from edgeai.model.package import load_package
 from edgeai.providers.choose import POLICIES, Choice, choose, slowness
 from edgeai.providers.verdicts import Latency, Verdict
 from edgeai.session import CpuSession

@@ -11,7 +11,7 @@ import yaml
 from edgeai.config.yaml_file import validate
 from edgeai.diagnosis import diagnose
 from edgeai.errors import ConfigError
-from edgeai.manifest import KindSpec, Manifest
+from edgeai.model.manifest import KindSpec, Manifest
 from edgeai.paths import shipped
 
 KINDS = [

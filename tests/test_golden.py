@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edgeai.config.base import Precision
-from edgeai.golden import Golden
-from edgeai.manifest import ToleranceSpec
-from edgeai.package import load_package
+from edgeai.model.golden import Golden
+from edgeai.model.manifest import ToleranceSpec
+from edgeai.model.package import load_package
 from tests.packages import write_package
 
 REDUCED = {"rtol": 1e-4, "atol": 1e-5, "fp16": {"rtol": 1e-2, "atol": 1e-3}}

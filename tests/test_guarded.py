@@ -15,8 +15,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgeai.golden import Golden
-from edgeai.package import load_package
+from edgeai.model.golden import Golden
+from edgeai.model.package import load_package
 from edgeai.providers.channel import Accelerator
 from edgeai.providers.guarded import Event, GuardedSession
 from edgeai.providers.restarts import GuardSettings, Restarts

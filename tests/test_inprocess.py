@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeai.golden import Golden
-from edgeai.package import Package, load_package
+from edgeai.model.golden import Golden
+from edgeai.model.package import Package, load_package
 from edgeai.providers.channel import AcceleratorError
 from edgeai.providers.guarded import GuardedSession
 from edgeai.providers.inprocess import InProcess

@@ -14,10 +14,10 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeai import inspection
 from edgeai.errors import ModelError
-from edgeai.inspection import inspect_packages
-from edgeai.package import load_package
+from edgeai.model import inspection
+from edgeai.model.inspection import inspect_packages
+from edgeai.model.package import load_package
 from tests.packages import mean_graph, write_package
 
 Change = Callable[[onnx.ModelProto], "onnx.ModelProto | bytes | None"]

@@ -18,7 +18,7 @@ import yaml
 
 from edgeai import paths
 from edgeai.config.device import load_device
-from edgeai.package import load_package
+from edgeai.model.package import load_package
 from edgeai.providers.choose import Choice, choose, slowness
 from edgeai.providers.discover import find_hardware
 from edgeai.session import CpuSession

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from edgeai.errors import ConfigError, ModelError
-from edgeai.package import load_package
+from edgeai.model.package import load_package
 from edgeai.session import CpuSession
 from tests.packages import write_package
 

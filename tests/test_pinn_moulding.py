@@ -11,7 +11,7 @@ import yaml
 
 from edgeai.config.node import Alarm
 from edgeai.judge import alarm_rule
-from edgeai.package import load_package
+from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.plant import mouldcycles
 from edgeai.plant.faults import ScheduledFault

@@ -15,7 +15,7 @@ import pytest
 
 from edgeai.config.candidates import AnyAccelerator, Compiled, Cuda, OpenVino, TensorRt
 from edgeai.config.device import load_device
-from edgeai.package import Package, load_package
+from edgeai.model.package import Package, load_package
 from edgeai.providers import ortsession
 from edgeai.providers.ortlog import LogCapture
 from edgeai.providers.proof import prove

@@ -14,10 +14,10 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.errors import ConfigError, ModelError
-from edgeai.golden import Golden, Parity
-from edgeai.inspection import inspect_packages
-from edgeai.manifest import GRAPHS
-from edgeai.package import Package, load_package
+from edgeai.model.golden import Golden, Parity
+from edgeai.model.inspection import inspect_packages
+from edgeai.model.manifest import GRAPHS
+from edgeai.model.package import Package, load_package
 from edgeai.quantize import quantize
 from edgeai.quantize.reduce import as_fp16, layers, prepared, serialised, to_fp16, to_int8
 from edgeai.quantize.search import Trial

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.errors import ModelError
-from edgeai.package import Package, load_package
+from edgeai.model.package import Package, load_package
 from edgeai.session import MAX_BATCH_BYTES, CpuSession, batch_capacity, padded_capacity
 from tests.packages import write_package
 

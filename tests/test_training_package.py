@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="needs the extra train")
 import torch
 
 from edgeai.errors import ConfigError, ModelError
-from edgeai.package import load_package
+from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.training import train
 from edgeai.training.anomaly.pca import fit_pca, pca_outputs

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from edgeai.config.openvino import OpenVino
-from edgeai.package import load_package
+from edgeai.model.package import load_package
 from edgeai.providers.request import child_spec
 from edgeai.providers.upkeep import KEPT_SECONDS, forget_old
 from edgeai.providers.verdicts import Latency, Verdict, VerdictStore

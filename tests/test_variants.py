@@ -11,8 +11,8 @@ import yaml
 from onnx import helper
 
 from edgeai.errors import ConfigError, ModelError
-from edgeai.inspection import inspect_packages
-from edgeai.package import load_package, sha256_of
+from edgeai.model.inspection import inspect_packages
+from edgeai.model.package import load_package, sha256_of
 from tests.packages import mean_graph, write_package
 
 LOOSE = {"rtol": 0.01, "atol": 0.1}

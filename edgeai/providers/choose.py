@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeai.config.candidates import AnyAccelerator
 from edgeai.config.device import Device
 from edgeai.errors import ConfigError, ModelError, Problem
-from edgeai.package import Package
+from edgeai.model.package import Package
 from edgeai.providers.discover import environment_digest, find_hardware, missing_runtime
 from edgeai.providers.request import child_spec
 from edgeai.providers.spec import ChildSpec

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.golden import Golden
+from edgeai.model.golden import Golden
 from edgeai.providers.channel import AcceleratorError
 from edgeai.providers.knownanswer import KnownAnswer, Served
 from edgeai.providers.restarts import GuardSettings, Restarts

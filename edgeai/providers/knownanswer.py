@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.golden import Golden
+from edgeai.model.golden import Golden
 from edgeai.providers.spec import Facts
 
 Floats = npt.NDArray[np.float32]

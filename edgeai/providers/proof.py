@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.config.candidates import AnyAccelerator
-from edgeai.golden import Golden, Parity
-from edgeai.package import Package
+from edgeai.model.golden import Golden, Parity
+from edgeai.model.package import Package
 from edgeai.providers.channel import Accelerator, AcceleratorError
 from edgeai.providers.inprocess import InProcess
 from edgeai.providers.request import precision_of

@@ -7,8 +7,8 @@ from pathlib import Path
 from edgeai.config.base import Precision
 from edgeai.config.candidates import AnyAccelerator, Compiled
 from edgeai.errors import ModelError
-from edgeai.manifest import INPUT_NAME, MANIFEST
-from edgeai.package import Package
+from edgeai.model.manifest import INPUT_NAME, MANIFEST
+from edgeai.model.package import Package
 from edgeai.providers.spec import ChildSpec
 from edgeai.providers.upkeep import note_use
 from edgeai.session import batch_capacity

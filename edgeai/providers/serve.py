@@ -1,8 +1,8 @@
 """From what was chosen to the session that serves it."""
 
 from edgeai.config.device import Device
-from edgeai.golden import Golden
-from edgeai.package import Package
+from edgeai.model.golden import Golden
+from edgeai.model.package import Package
 from edgeai.providers.channel import Accelerator
 from edgeai.providers.choose import Choice
 from edgeai.providers.guarded import GuardedSession

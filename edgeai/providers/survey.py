@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeai.config.device import Device
-from edgeai.package import Package
+from edgeai.model.package import Package
 from edgeai.providers.choose import CPU, TIE, Choice, Note, choose, slowness
 from edgeai.providers.discover import Hardware, distributions, find_hardware, fitting_profiles
 from edgeai.providers.verdicts import Verdict

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from edgeai import paths
-from edgeai.package import Package
+from edgeai.model.package import Package
 from edgeai.providers.spec import ChildSpec
 from edgeai.providers.upkeep import note_use
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgeai.manifest import GRAPHS
+from edgeai.model.manifest import GRAPHS
 
 TITLE = "## Variants"
 

@@ -20,10 +20,10 @@ import yaml
 
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, ModelError, Problem
-from edgeai.golden import Golden
-from edgeai.inspection import inspect_packages
-from edgeai.manifest import GRAPHS, MANIFEST, Manifest
-from edgeai.package import NOT_ARRAYS, Package, load_package, read_arrays, sha256_of
+from edgeai.model.golden import Golden
+from edgeai.model.inspection import inspect_packages
+from edgeai.model.manifest import GRAPHS, MANIFEST, Manifest
+from edgeai.model.package import NOT_ARRAYS, Package, load_package, read_arrays, sha256_of
 from edgeai.progress import Progress, silent
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.errors import ModelError
-from edgeai.golden import Golden
-from edgeai.manifest import GRAPHS, Manifest
-from edgeai.package import Package
+from edgeai.model.golden import Golden
+from edgeai.model.manifest import GRAPHS, Manifest
+from edgeai.model.package import Package
 from edgeai.progress import Progress
 from edgeai.quantize.reduce import JUDGED, REDUCE, layers, prepared, serialised
 from edgeai.training.scoring import Outputs, Scorer

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edgeai.errors import ConfigError, Problem
-from edgeai.manifest import SignalSpec
+from edgeai.model.manifest import SignalSpec
 from edgeai.progress import Progress
 from edgeai.training import filedata, plantdata
 from edgeai.training.recipe import FileData, PlantData, Recipe

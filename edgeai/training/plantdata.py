@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeai.errors import ConfigError, Problem
-from edgeai.manifest import SignalSpec
+from edgeai.model.manifest import SignalSpec
 from edgeai.plant.faults import ScheduledFault
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import Recording, simulate

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from edgeai.config.base import Strict
 from edgeai.config.node import PositiveSeconds, Seconds
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.manifest import SignalSpec, ToleranceSpec, WindowSpec
+from edgeai.model.manifest import SignalSpec, ToleranceSpec, WindowSpec
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]

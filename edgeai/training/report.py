@@ -17,9 +17,9 @@ from edgeai.config.node import Alarm as AlarmConfig
 from edgeai.diagnosis import diagnose
 from edgeai.errors import ConfigError, Problem
 from edgeai.judge import NS, Alarm, alarm_rule
-from edgeai.manifest import Manifest
 from edgeai.messages import Diagnosis
-from edgeai.package import Package, load_package
+from edgeai.model.manifest import Manifest
+from edgeai.model.package import Package, load_package
 from edgeai.training.extra import library
 from edgeai.training.scoring import Scorer
 from edgeai.training.windows import Floats, Samples, finite, windows_of

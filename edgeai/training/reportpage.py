@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.manifest import OutputSpec
+from edgeai.model.manifest import OutputSpec
 from edgeai.training.report import Told
 from edgeai.training.windows import Floats
 

@@ -12,7 +12,7 @@ import numpy as np
 from edgeai.config.node import Alarm
 from edgeai.errors import ConfigError, Problem
 from edgeai.judge import alarm_rule
-from edgeai.package import Package
+from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.card import model_card

@@ -18,7 +18,7 @@ import onnxruntime
 
 from edgeai.config.node import Alarm
 from edgeai.judge import AlarmRule, alarm_rule
-from edgeai.package import load_package
+from edgeai.model.package import load_package
 from edgeai.training.calibrate import SECONDS_PER_DAY
 from edgeai.training.pinn import moulding_measure as measure
 from edgeai.training.pinn import moulding_runs as plant

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from edgeai.config.base import Strict
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.manifest import ToleranceSpec, WindowSpec
+from edgeai.model.manifest import ToleranceSpec, WindowSpec
 from edgeai.training.recipe import AlarmDefaults, Card
 
 KIND = "pinn-moulding"

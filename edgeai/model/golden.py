@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.config.base import Precision
-from edgeai.package import Package
+from edgeai.model.package import Package
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A model package: a folder with model.yaml, model.onnx and golden.npz, checked before use.
 
 What is refused is refused with the file, the rule and the value. The graph itself is read in a
-child process (`edgeai.inspection`), because a model file is input from outside like any other.
+child process (`edgeai.model.inspection`), because a model file is input from outside like any other.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgeai.config.base import Precision
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ModelError
-from edgeai.manifest import GOLDEN, GRAPH, GRAPHS, MANIFEST, CompiledSpec, Manifest
+from edgeai.model.manifest import GOLDEN, GRAPH, GRAPHS, MANIFEST, CompiledSpec, Manifest
 
 MIN_GOLDEN_WINDOWS = 32
 MAX_GOLDEN_BYTES = 1024**3

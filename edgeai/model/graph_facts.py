@@ -1,6 +1,6 @@
 """The child that reads a model's graph: prints facts as JSON, judges nothing.
 
-    python -P -m edgeai.graphfacts MODEL.onnx LENGTHxCHANNELS [control-flow]
+    python -P -m edgeai.model.graph_facts MODEL.onnx LENGTHxCHANNELS [control-flow]
 
 It imports little, because it is started for each model, and it may crash: that is what it is for.
 """

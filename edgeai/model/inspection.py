@@ -1,7 +1,7 @@
 """Read a model's graph in a child process with limits on memory and time, and judge what it says.
 
 A model file is input from outside: a parser may crash on it, a graph may ask for all memory. What
-the child (`edgeai.graphfacts`) prints is facts only; the rules are applied here. The facts are
+the child (`edgeai.model.graph_facts`) prints is facts only; the rules are applied here. The facts are
 cached by the file's hash and the versions of onnx and ONNX Runtime, so that a restart does not pay
 again.
 """
@@ -20,9 +20,9 @@ from typing import Any
 
 from edgeai.config.base import Precision
 from edgeai.errors import ModelError
-from edgeai.graphfacts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
-from edgeai.manifest import MAX_OPSET, Manifest
-from edgeai.package import Package
+from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
+from edgeai.model.manifest import MAX_OPSET, Manifest
+from edgeai.model.package import Package
 
 TIME_LIMIT_SECONDS = 60
 MAX_GRAPH_BYTES = 1024**3
@@ -174,7 +174,7 @@ def _facts_from_child(graph: Path, shape: str, allowed: str) -> dict[str, Any]:
         raise ModelError(str(graph), rule, graph.stat().st_size)
     environment = {k: v for k, v in os.environ.items() if k != "ORT_LOAD_CONFIG_FROM_MODEL"}
     # -P: what lies in the working folder (a user's own onnx.py) is not imported.
-    command = [sys.executable, "-P", "-m", "edgeai.graphfacts", str(graph), shape, allowed]
+    command = [sys.executable, "-P", "-m", "edgeai.model.graph_facts", str(graph), shape, allowed]
     try:
         done = subprocess.run(
             command,

@@ -1,0 +1,1 @@
+"""Model packages: manifest, graph, golden windows."""
