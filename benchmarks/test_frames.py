@@ -14,7 +14,7 @@ from benchmarks.models import write_model
 from benchmarks.ortalone import OUTPUTS, open_session
 from benchmarks.wire import publish_packet, split_publish, take_packets
 from edgeai.config.frames import BinaryFormat
-from edgeai.frames import compile_frame
+from edgeai.decoding.frames import compile_frame
 
 SMALL = Frames(machines=3, rows=40)
 

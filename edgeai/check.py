@@ -11,8 +11,8 @@ from pathlib import Path
 from edgeai import paths
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, Pipeline, load_config
+from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError, ModelError, Problem
-from edgeai.frames import compile_frame
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import MANIFEST
 from edgeai.model.package import Package, load_package

@@ -11,20 +11,20 @@ from edgeai.batch import Batch
 from edgeai.condition import Conditioner
 from edgeai.config.node import RESERVED_CAPTURE, Config, SignalField
 from edgeai.config.node import Pipeline as PipelineConfig
+from edgeai.decoding.frames import Decode, compile_frame
+from edgeai.decoding.rows import RowDecoder
+from edgeai.decoding.tags import TagDecoder
 from edgeai.errors import DecodeError
-from edgeai.frames import Decode, compile_frame
 from edgeai.judge import Alarm, alarm_rule
 from edgeai.messages import AT_ONCE, Due
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import UNPUBLISHED
 from edgeai.model.package import Package
 from edgeai.ring import RATE_TOLERANCE, Ring, StreamSettings
-from edgeai.rows import RowDecoder
 from edgeai.session import Session, batch_capacity
 from edgeai.share import Share
 from edgeai.stream import Stream
 from edgeai.streamstate import StreamState
-from edgeai.tags import TagDecoder
 
 NS = 1_000_000_000
 GAP_PERIODS = 5

@@ -23,10 +23,10 @@ import msgspec
 from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.node import Limits, Source
+from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.payload import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.pipeline import Pipeline
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})

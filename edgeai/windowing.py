@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.decoding.frames import Frame
 from edgeai.errors import DecodeError
-from edgeai.frames import Frame
 from edgeai.messages import Message
 from edgeai.pipeline import Pipeline
 from edgeai.streamstate import StreamState

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from edgeai.config.frames import EDGEAI1, BinaryFormat, FrameFormat
+from edgeai.decoding.frames import FRAME_CODES, Decode, Frame, compile_frame
+from edgeai.decoding.frames.cbor import MAX_ITEMS, TYPED_ARRAYS, read_cbor
 from edgeai.errors import ConfigError, DecodeError
-from edgeai.frames import FRAME_CODES, Decode, Frame, compile_frame
-from edgeai.frames.cbor import MAX_ITEMS, TYPED_ARRAYS, read_cbor
 
 T0 = 1_700_000_000_123_456_789
 RATE = 2000.0

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from edgeai.config.base import TimeField
 from edgeai.config.node import Source
+from edgeai.decoding.fields import find, iso_ns, number_of, time_reader
+from edgeai.decoding.rows import RowDecoder
+from edgeai.decoding.tags import TagDecoder
 from edgeai.errors import DROP_REASONS, DecodeError
-from edgeai.payload import find, iso_ns, number_of, time_reader
-from edgeai.rows import RowDecoder
-from edgeai.tags import TagDecoder
 
 BIG = 2**63 - 1
 NS = 10**9

@@ -9,8 +9,8 @@ import numpy as np
 
 from edgeai.config.base import TimeField
 from edgeai.config.frames import COUNTS, TIMES, BinaryFormat, Endian, HeaderField
-from edgeai.errors import DecodeError
-from edgeai.frames.block import (
+from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, time_reader
+from edgeai.decoding.frames.block import (
     Decode,
     Frame,
     Pick,
@@ -19,7 +19,7 @@ from edgeai.frames.block import (
     numpy_dtype,
     span_ns_of,
 )
-from edgeai.payload import MAX_TIME_NS, UNIT_NS, time_reader
+from edgeai.errors import DecodeError
 
 STRUCT_CODES = {
     "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i16": "h", "i32": "i", "i64": "q",

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.frames import ArrowFormat, CborFormat, JsonFormat, MapFormat, MsgpackFormat
-from edgeai.errors import DecodeError
-from edgeai.frames.arrow import arrow_reader
-from edgeai.frames.block import (
+from edgeai.decoding.fields import UNIT_NS, find, parse_json, time_reader
+from edgeai.decoding.frames.arrow import arrow_reader
+from edgeai.decoding.frames.block import (
     MAX_SEQUENCE,
     Decode,
     Frame,
@@ -26,8 +26,8 @@ from edgeai.frames.block import (
     numpy_dtype,
     side_by_side,
 )
-from edgeai.frames.cbor import read_cbor
-from edgeai.payload import UNIT_NS, find, parse_json, time_reader
+from edgeai.decoding.frames.cbor import read_cbor
+from edgeai.errors import DecodeError
 
 ABSENT = find(None, ["absent"])
 """What `find` returns for a field that is not there."""

@@ -7,9 +7,9 @@ distances.
 """
 
 from edgeai.config.frames import ArrowFormat, BinaryFormat, CborFormat, FrameFormat, JsonFormat
-from edgeai.frames.binary import compile_binary
-from edgeai.frames.block import Decode, Frame
-from edgeai.frames.maps import compile_arrow, compile_cbor, compile_json, compile_msgpack
+from edgeai.decoding.frames.binary import compile_binary
+from edgeai.decoding.frames.block import Decode, Frame
+from edgeai.decoding.frames.maps import compile_arrow, compile_cbor, compile_json, compile_msgpack
 
 __all__ = ["FRAME_CODES", "Decode", "Frame", "compile_frame"]
 

@@ -12,9 +12,7 @@ from msgspec.structs import astuple
 
 from edgeai.config.base import FieldPath
 from edgeai.config.node import SignalField, Source
-from edgeai.errors import DecodeError
-from edgeai.messages import Message
-from edgeai.payload import (
+from edgeai.decoding.fields import (
     ABSENT,
     MAX_TIME_NS,
     NAN,
@@ -28,6 +26,8 @@ from edgeai.payload import (
     time_reader,
     typed_reader,
 )
+from edgeai.errors import DecodeError
+from edgeai.messages import Message
 
 Row = tuple[int | None, Sequence[float]]
 """One sample of all signals: its time in nanoseconds, None when the message carries none, and (C,)

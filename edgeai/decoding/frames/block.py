@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.config.frames import MAX_RATE_HZ, MIN_RATE_HZ, Endian, Order
+from edgeai.decoding.fields import MAX_TIME_NS
 from edgeai.errors import ConfigError, DecodeError, Problem
-from edgeai.payload import MAX_TIME_NS
 
 Values = npt.NDArray[Any]
 Pick = slice | npt.NDArray[np.intp] | None

@@ -9,8 +9,7 @@ import msgspec
 
 from edgeai.config.base import FieldPath
 from edgeai.config.node import SignalField, Source
-from edgeai.errors import DecodeError
-from edgeai.payload import (
+from edgeai.decoding.fields import (
     ABSENT,
     NAN,
     find,
@@ -22,6 +21,7 @@ from edgeai.payload import (
     time_reader,
     typed_reader,
 )
+from edgeai.errors import DecodeError
 
 
 class Tag(NamedTuple):

@@ -1,0 +1,1 @@
+"""Payload bytes to samples, as the configuration declares."""
