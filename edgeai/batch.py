@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeai.ring import Floats
 from edgeai.session import padded_capacity
+from edgeai.streams.ring import Floats
 from edgeai.streamstate import StreamState
 
 Window = tuple[StreamState, int, int, bool, bool]

@@ -6,9 +6,7 @@ from typing import Literal
 import numpy as np
 
 from edgeai import topics
-from edgeai.align import AlignSettings
 from edgeai.batch import Batch
-from edgeai.condition import Conditioner
 from edgeai.config.node import RESERVED_CAPTURE, Config, SignalField
 from edgeai.config.node import Pipeline as PipelineConfig
 from edgeai.decoding.frames import Decode, compile_frame
@@ -20,10 +18,12 @@ from edgeai.messages import AT_ONCE, Due
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import UNPUBLISHED
 from edgeai.model.package import Package
-from edgeai.ring import RATE_TOLERANCE, Ring, StreamSettings
 from edgeai.session import Session, batch_capacity
 from edgeai.share import Share
-from edgeai.stream import Stream
+from edgeai.streams.align import AlignSettings
+from edgeai.streams.conditioning import Conditioner
+from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
+from edgeai.streams.stream import Stream
 from edgeai.streamstate import StreamState
 
 NS = 1_000_000_000

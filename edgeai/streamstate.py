@@ -5,8 +5,8 @@ from functools import partial
 
 from edgeai.judge import Alarm
 from edgeai.messages import Message, Quality
-from edgeai.ring import Emit, Floats
-from edgeai.stream import Stream
+from edgeai.streams.ring import Emit, Floats
+from edgeai.streams.stream import Stream
 
 TakeWindow = Callable[["StreamState", Floats, int, int, bool], None]
 """What takes the windows of any stream: `Emit` with the stream before it."""

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.align import Aligner, AlignSettings, GridRow, align_row
+from edgeai.streams.align import Aligner, AlignSettings, GridRow, align_row
 
 NS = 10**9
 NAN = math.nan

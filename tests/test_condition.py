@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.condition import Conditioned, Conditioner
+from edgeai.streams.conditioning import Conditioned, Conditioner
 
 NAN = np.nan
 LARGEST = float(np.finfo(np.float32).max)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.ring import Ring, StreamSettings
+from edgeai.streams.ring import Ring, StreamSettings
 
 NS = 10**9
 

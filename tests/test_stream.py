@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.align import AlignSettings
-from edgeai.ring import StreamSettings
-from edgeai.stream import RESYNC_SAMPLES, Stream
+from edgeai.streams.align import AlignSettings
+from edgeai.streams.ring import StreamSettings
+from edgeai.streams.stream import RESYNC_SAMPLES, Stream
 from tests.test_ring import Windows
 
 NS = 10**9

@@ -190,7 +190,7 @@ def test_held_values_are_what_the_runtime_aligns():
     """The controller's own messages through the runtime's aligner give the same rows."""
     import json
 
-    from edgeai.align import Aligner, AlignSettings
+    from edgeai.streams.align import Aligner, AlignSettings
 
     recording = simulate("tank", 30, 3)
     names = [signal.name for signal in recording.signals]

@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.align import Aligner, align_row
-from edgeai.condition import Flags
-from edgeai.ring import Emit, Floats, Ring, StreamSettings, Times
+from edgeai.streams.align import Aligner, align_row
+from edgeai.streams.conditioning import Flags
+from edgeai.streams.ring import Emit, Floats, Ring, StreamSettings, Times
 
 FOREVER_NS = 1 << 62
 RESYNC_SAMPLES = 16

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.align import AlignSettings
+from edgeai.streams.align import AlignSettings
 
 Floats = npt.NDArray[np.float32]
 

@@ -1,0 +1,1 @@
+"""One stream's samples: conditioning, alignment, the ring of the last window."""
