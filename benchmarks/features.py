@@ -21,7 +21,7 @@ from benchmarks.result import Result, Scale, rounded, shown
 from benchmarks.rig import Rig, Run, open_rig
 from benchmarks.systems import EDGEAI, Options, ask
 from benchmarks.workload import Workload
-from edgeai.judge import Alarm, AlarmRule, quality_of
+from edgeai.alarms.alarm import Alarm, AlarmRule, quality_of
 
 RATES = (2_000, 20_000)
 STARTS = 2

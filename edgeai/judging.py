@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
+from edgeai.alarms.alarm import quality_of
+from edgeai.alarms.diagnosis import diagnose
 from edgeai.batch import Window
-from edgeai.diagnosis import diagnose
-from edgeai.judge import quality_of
 from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
 from edgeai.pipeline import Pipeline
 from edgeai.prediction import Prediction, Transition, largest_contributions

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from edgeai import topics
+from edgeai.alarms.alarm import Alarm, alarm_rule
 from edgeai.batch import Batch
 from edgeai.config.node import RESERVED_CAPTURE, Config, SignalField
 from edgeai.config.node import Pipeline as PipelineConfig
@@ -13,7 +14,6 @@ from edgeai.decoding.frames import Decode, compile_frame
 from edgeai.decoding.rows import RowDecoder
 from edgeai.decoding.tags import TagDecoder
 from edgeai.errors import DecodeError
-from edgeai.judge import Alarm, alarm_rule
 from edgeai.messages import AT_ONCE, Due
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import UNPUBLISHED

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from edgeai.judge import Alarm
+from edgeai.alarms.alarm import Alarm
 from edgeai.messages import Message, Quality
 from edgeai.streams.ring import Emit, Floats
 from edgeai.streams.stream import Stream

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
+from edgeai.alarms.diagnosis import diagnose
 from edgeai.config.yaml_file import validate
-from edgeai.diagnosis import diagnose
 from edgeai.errors import ConfigError
 from edgeai.model.manifest import KindSpec, Manifest
 from edgeai.paths import shipped

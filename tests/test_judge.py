@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule, quality_of
 from edgeai.config.node import Alarm as AlarmConfig
-from edgeai.judge import Alarm, AlarmRule, alarm_rule, quality_of
 
 NS = 10**9
 SIGNS = {"normal": ".", "active": "#", "latched": "L"}

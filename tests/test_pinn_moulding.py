@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.node import Alarm
-from edgeai.judge import alarm_rule
 from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.plant import mouldcycles

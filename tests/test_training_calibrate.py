@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.judge import AlarmRule
+from edgeai.alarms.alarm import AlarmRule
 from edgeai.training.calibrate import (
     SECONDS_PER_DAY,
     Tail,

@@ -283,7 +283,7 @@ def test_the_shipped_models_are_small():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(name):
     """Seeds that no recipe used, through the same path as the recipe's own data."""
-    from edgeai.judge import alarm_rule
+    from edgeai.alarms.alarm import alarm_rule
     from edgeai.progress import silent
     from edgeai.training.data import load_data
     from edgeai.training.evaluate import detection, false_alarms

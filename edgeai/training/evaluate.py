@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeai.judge import NS, Alarm, AlarmRule
+from edgeai.alarms.alarm import NS, Alarm, AlarmRule
 from edgeai.training.calibrate import SECONDS_PER_DAY
 from edgeai.training.windows import Floats
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.alarms.alarm import NS, Alarm, alarm_rule
+from edgeai.alarms.diagnosis import diagnose
 from edgeai.config.node import Alarm as AlarmConfig
-from edgeai.diagnosis import diagnose
 from edgeai.errors import ConfigError, Problem
-from edgeai.judge import NS, Alarm, alarm_rule
 from edgeai.messages import Diagnosis
 from edgeai.model.manifest import Manifest
 from edgeai.model.package import Package, load_package

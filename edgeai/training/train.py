@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.node import Alarm
 from edgeai.errors import ConfigError, Problem
-from edgeai.judge import alarm_rule
 from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in

@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.node import Alarm
-from edgeai.judge import AlarmRule, alarm_rule
 from edgeai.model.package import load_package
 from edgeai.training.calibrate import SECONDS_PER_DAY
 from edgeai.training.pinn import moulding_measure as measure

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.judge import NS, Alarm, AlarmRule
+from edgeai.alarms.alarm import NS, Alarm, AlarmRule
 from edgeai.training.pinn import moulding_signals as io
 from edgeai.training.pinn.moulding_runs import FINE, SETTLE_SECONDS, Runs
 from edgeai.training.windows import Floats, Samples

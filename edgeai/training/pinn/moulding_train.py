@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.node import Alarm
-from edgeai.judge import AlarmRule, alarm_rule
 from edgeai.progress import Progress, silent
 from edgeai.training.calibrate import sustained, windows_in
 from edgeai.training.determinism import deterministic

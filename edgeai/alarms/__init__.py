@@ -1,0 +1,1 @@
+"""Alarm state and diagnosis."""
