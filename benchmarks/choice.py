@@ -13,9 +13,9 @@ from pathlib import Path
 from edgeai import paths
 from edgeai.config.device import load_device
 from edgeai.model.package import Package, load_package
-from edgeai.providers.choose import slowness
-from edgeai.providers.discover import resolve
-from edgeai.providers.survey import Survey, survey
+from edgeai.providers.selection.choose import slowness
+from edgeai.providers.selection.hardware import resolve
+from edgeai.providers.selection.survey import Survey, survey
 from tests.networks import chain_graph, conv_graph, dense_graph
 from tests.packages import write_package
 

@@ -15,9 +15,10 @@ from rich.table import Table
 from benchmarks.models import write_model
 from benchmarks.result import Result, Scale, Target, shown
 from benchmarks.workload import Workload
-from edgeai.providers.channel import Accelerator
-from edgeai.providers.spec import ChildSpec
-from edgeai.session import CpuSession, padded_capacity
+from edgeai.providers.child.spec import ChildSpec
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.serving.accelerator import Accelerator
+from edgeai.providers.session import padded_capacity
 
 OUTPUTS = ["score", "contribution"]
 BATCHES = (1, 32, 1024)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeai.session import padded_capacity
+from edgeai.providers.session import padded_capacity
 from edgeai.streams.ring import Floats
 from edgeai.streamstate import StreamState
 

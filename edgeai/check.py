@@ -103,7 +103,9 @@ def load_profile(name: str, config: Path) -> Device:
     """
     device = load_device(_find_device(name, config))
     if device.is_auto:
-        from edgeai.providers.discover import resolve  # not needed where the file names all
+        from edgeai.providers.selection.hardware import (
+            resolve,  # not needed where the file names all
+        )
 
         device = resolve(device)
     return device

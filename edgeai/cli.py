@@ -209,7 +209,7 @@ def devices(
     from edgeai.check import check, check_installation, load_profile, load_shipped_packages
     from edgeai.config.node import find_config
     from edgeai.paths import default_state_folder
-    from edgeai.providers import survey
+    from edgeai.providers.selection import survey
 
     if config is not None:
         plan = check(find_config(config))

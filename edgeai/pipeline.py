@@ -18,7 +18,7 @@ from edgeai.messages import AT_ONCE, Due
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import UNPUBLISHED
 from edgeai.model.package import Package
-from edgeai.session import Session, batch_capacity
+from edgeai.providers.session import Session, batch_capacity
 from edgeai.share import Share
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner

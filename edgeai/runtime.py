@@ -21,7 +21,8 @@ from edgeai.model.package import Package
 from edgeai.mqtt import Link
 from edgeai.nodestatus import node_status
 from edgeai.pipeline import Pipeline
-from edgeai.session import CpuSession, Session
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.session import Session
 from edgeai.share import OwnMessages, Place, Share
 from edgeai.web import MAX_SHOWN_ASSETS, WebServer
 
@@ -79,8 +80,8 @@ def _open(plan: Plan, device: Device, package: Package) -> Session:
         log.warning("%s: %s", package.manifest.name, ALONE)
     if not device.accelerators:
         return cpu
-    from edgeai.providers.choose import choose  # not where the CPU is all there is
-    from edgeai.providers.serve import open_session
+    from edgeai.providers.selection.choose import choose  # not where the CPU is all there is
+    from edgeai.providers.selection.open import open_session
 
     choice = choose(device, package, cpu, plan.state_folder, profile=plan.config.device)
     if choice.reason:
@@ -91,7 +92,7 @@ def _open(plan: Plan, device: Device, package: Package) -> Session:
 def settle(pipelines: list[Pipeline]) -> None:
     """Wait until every accelerator computes or has failed, so that a replay begins on it."""
     if _has_accelerator(pipelines):
-        from edgeai.providers.guarded import GuardedSession
+        from edgeai.providers.serving.failover import GuardedSession
 
         for pipeline in pipelines:
             if isinstance(pipeline.session, GuardedSession):

@@ -12,7 +12,7 @@ from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.pipeline import Pipeline
 from edgeai.prediction import ProviderEvent
-from edgeai.providers.guarded import Event, GuardedSession
+from edgeai.providers.serving.failover import Event, GuardedSession
 
 
 class Watch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgeai.providers.spec import ChildSpec
+from edgeai.providers.child.spec import ChildSpec
 
 ENTRY_POINT = "faulty"
 MODULE = '''

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeai.providers.backend import (
+from edgeai.providers.child.compiled import (
     LoadRequest,
     build,
     find_backend,
     open_session,
     pieces,
 )
+from edgeai.providers.child.spec import ChildSpec, LoadError, ShapeError
 from edgeai.providers.conformance import check_backend
-from edgeai.providers.spec import ChildSpec, LoadError, ShapeError
 from tests.faulty import ENTRY_POINT, faulty_spec, install
 from tests.packages import write_package
 

@@ -14,12 +14,12 @@ import yaml
 from edgeai.config.candidates import Compiled
 from edgeai.model.golden import Golden, Parity
 from edgeai.model.package import Package, load_package, sha256_of
-from edgeai.providers.channel import Accelerator, AcceleratorError
-from edgeai.providers.proof import prove
-from edgeai.providers.request import child_spec
-from edgeai.providers.spec import ChildSpec
-from edgeai.providers.verdicts import Verdict
-from edgeai.session import CpuSession
+from edgeai.providers.child.spec import ChildSpec
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.proof import prove
+from edgeai.providers.selection.request import child_spec
+from edgeai.providers.selection.verdicts import Verdict
+from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
 from tests.conftest import REPOSITORY
 from tests.environments import clean_variables, environment
 

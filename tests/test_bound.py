@@ -9,8 +9,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeai.bound import BOUND_WINDOWS, BoundCalls
-from edgeai.session import CpuSession, padded_capacity
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.cpu_binding import BOUND_WINDOWS, BoundCalls
+from edgeai.providers.session import padded_capacity
 
 if TYPE_CHECKING:
     from pathlib import Path

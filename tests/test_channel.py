@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeai.providers.channel import Accelerator, AcceleratorError
-from edgeai.providers.spec import ChildSpec
-from edgeai.session import CpuSession
+from edgeai.providers.child.spec import ChildSpec
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
 from tests.faulty import faulty_spec, install
 from tests.live import wait_for
 from tests.packages import write_package
@@ -356,8 +356,8 @@ def test_a_parent_that_is_killed_leaves_nothing_behind(place: Place, fault: str)
         import sys, time
         import numpy as np
         from pathlib import Path
-        from edgeai.providers.channel import Accelerator
-        from edgeai.providers.spec import ChildSpec
+        from edgeai.providers.serving.accelerator import Accelerator
+        from edgeai.providers.child.spec import ChildSpec
         accelerator = Accelerator(ChildSpec.from_json(sys.argv[1]))
         accelerator.start_nonblocking()
         print(accelerator.pid, flush=True)
@@ -387,7 +387,7 @@ def test_the_child_sees_its_own_environment_only(place: Place, tmp_path: Path) -
     adapter = tmp_path / "site" / "edgeai_backend_faulty.py"
     probe = """
 import sys
-for name in ("edgeai.engine", "edgeai.config.node", "channel", "spec"):
+for name in ("edgeai.engine", "edgeai.config.node", "edgeai.providers.session", "serve", "spec"):
     try:
         __import__(name)
     except ImportError:

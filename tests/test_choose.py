@@ -12,9 +12,9 @@ import yaml
 from edgeai.config.device import Device, load_device
 from edgeai.errors import ConfigError
 from edgeai.model.package import load_package
-from edgeai.providers.choose import POLICIES, Choice, choose, slowness
-from edgeai.providers.verdicts import Latency, Verdict
-from edgeai.session import CpuSession
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.choose import POLICIES, Choice, choose, slowness
+from edgeai.providers.selection.verdicts import Latency, Verdict
 from tests.faulty import ENTRY_POINT, install
 from tests.packages import write_package
 

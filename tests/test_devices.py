@@ -11,7 +11,7 @@ import yaml
 
 from edgeai import paths
 from edgeai.config.device import load_device
-from edgeai.providers.discover import (
+from edgeai.providers.selection.hardware import (
     Hardware,
     distributions,
     environment_digest,

@@ -147,7 +147,7 @@ def children_of(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             command = Path(f"/proc/{child}/cmdline").read_text()
-            if "childprogram.py" in command:
+            if "providers/child/program.py" in command:
                 found.append(int(child))
     return found
 

@@ -17,10 +17,10 @@ from onnx import TensorProto, helper
 
 from edgeai.model.golden import Golden
 from edgeai.model.package import load_package
-from edgeai.providers.channel import Accelerator
-from edgeai.providers.guarded import Event, GuardedSession
-from edgeai.providers.restarts import GuardSettings, Restarts
-from edgeai.session import CpuSession
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.serving.accelerator import Accelerator
+from edgeai.providers.serving.circuit_breaker import GuardSettings, Restarts
+from edgeai.providers.serving.failover import Event, GuardedSession
 from tests.faulty import faulty_spec, install
 from tests.live import wait_for
 from tests.packages import write_package

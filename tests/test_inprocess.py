@@ -10,11 +10,11 @@ import pytest
 
 from edgeai.model.golden import Golden
 from edgeai.model.package import Package, load_package
-from edgeai.providers.channel import AcceleratorError
-from edgeai.providers.guarded import GuardedSession
-from edgeai.providers.inprocess import InProcess
-from edgeai.providers.restarts import GuardSettings
-from edgeai.session import CpuSession
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.serving.accelerator import AcceleratorError
+from edgeai.providers.serving.circuit_breaker import GuardSettings
+from edgeai.providers.serving.failover import GuardedSession
+from edgeai.providers.serving.in_process import InProcess
 from tests.faulty import faulty_spec, install
 from tests.live import wait_for
 from tests.packages import write_package

@@ -19,9 +19,9 @@ import yaml
 from edgeai import paths
 from edgeai.config.device import load_device
 from edgeai.model.package import load_package
-from edgeai.providers.choose import Choice, choose, slowness
-from edgeai.providers.discover import find_hardware
-from edgeai.session import CpuSession
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.choose import Choice, choose, slowness
+from edgeai.providers.selection.hardware import find_hardware
 from tests.commands import run_command
 from tests.environments import environment, openvino_python
 from tests.networks import chain_graph, dense_graph, scaler_graph

@@ -17,7 +17,7 @@ import yaml
 
 from edgeai.errors import ConfigError, ModelError
 from edgeai.model.package import load_package
-from edgeai.session import CpuSession
+from edgeai.providers.cpu import CpuSession
 from tests.packages import write_package
 
 

@@ -17,6 +17,7 @@ from edgeai.plant import mouldcycles
 from edgeai.plant.faults import ScheduledFault
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import simulate, write_csv
+from edgeai.providers.scorer import Scorer
 from edgeai.training.pinn import moulding_measure as measure
 from edgeai.training.pinn import moulding_runs as plant
 from edgeai.training.pinn import moulding_signals as io
@@ -25,7 +26,6 @@ from edgeai.training.pinn.moulding_manifest import KINDS, diagnosis, outputs, ph
 from edgeai.training.pinn.moulding_recipe import load_moulding_recipe
 from edgeai.training.report import tell
 from edgeai.training.reportpage import page
-from edgeai.training.scoring import Scorer
 from tests.brokers import RunningBroker
 from tests.live import peer, running, wait_for
 from tests.packages import write_config

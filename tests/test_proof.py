@@ -16,13 +16,13 @@ import pytest
 from edgeai.config.candidates import AnyAccelerator, Compiled, Cuda, OpenVino, TensorRt
 from edgeai.config.device import load_device
 from edgeai.model.package import Package, load_package
-from edgeai.providers import ortsession
-from edgeai.providers.ortlog import LogCapture
-from edgeai.providers.proof import prove
-from edgeai.providers.request import child_spec
-from edgeai.providers.spec import ChildSpec, Facts, LoadError
-from edgeai.providers.verdicts import Latency, Verdict, VerdictStore, verdict_key
-from edgeai.session import CpuSession
+from edgeai.providers.child import ort_session
+from edgeai.providers.child.ort_log import LogCapture
+from edgeai.providers.child.spec import ChildSpec, Facts, LoadError
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.proof import prove
+from edgeai.providers.selection.request import child_spec
+from edgeai.providers.selection.verdicts import Latency, Verdict, VerdictStore, verdict_key
 from tests.faulty import ENTRY_POINT, faulty_spec, install
 from tests.packages import write_package
 
@@ -165,7 +165,7 @@ def test_variables_for_a_vendors_library_are_set_before_it_is_loaded(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_VENDOR_SWITCH", "1")
-    ortsession.build(bench.ort_spec(environment={"SOME_VENDOR_SWITCH": "0"}))
+    ort_session.build(bench.ort_spec(environment={"SOME_VENDOR_SWITCH": "0"}))
     assert os.environ["SOME_VENDOR_SWITCH"] == "0"
 
 
@@ -194,7 +194,7 @@ def test_a_verdict_passes_through_the_store(bench: Bench, fault: str) -> None:
 
 
 def test_a_session_says_where_each_node_is(bench: Bench) -> None:
-    session = ortsession.build(bench.ort_spec())
+    session = ort_session.build(bench.ort_spec())
     assert sorted(session.facts.assignment) == [CPU]
     assert "MatMul" in session.facts.assignment[CPU]
     assert session.facts.outputs == {"score": [], "contribution": [2]}
@@ -203,7 +203,7 @@ def test_a_session_says_where_each_node_is(bench: Bench) -> None:
 @pytest.mark.parametrize("io_binding", [False, True])
 def test_a_session_gives_the_golden_outputs(bench: Bench, io_binding: bool) -> None:
     windows, expected = bench.package.golden()
-    session = ortsession.build(bench.ort_spec(io_binding=io_binding))
+    session = ort_session.build(bench.ort_spec(io_binding=io_binding))
     for _ in range(4):  # bound at the second sight of a buffer
         score, contribution = session.run(windows[:8])
         np.testing.assert_array_equal(score, expected["score"][:8])
@@ -213,7 +213,7 @@ def test_a_session_gives_the_golden_outputs(bench: Bench, io_binding: bool) -> N
 
 def test_bound_buffers_are_read_anew_at_each_call(bench: Bench) -> None:
     windows, expected = bench.package.golden()
-    session = ortsession.build(bench.ort_spec(io_binding=True))
+    session = ort_session.build(bench.ort_spec(io_binding=True))
     buffer = np.empty((8, 4, 2), np.float32)
     for start in (0, 8, 16, 24):
         buffer[:] = windows[start : start + 8]
@@ -234,7 +234,7 @@ def test_bound_buffers_are_read_anew_at_each_call(bench: Bench) -> None:
 )
 def test_what_cannot_be_built_says_why(bench: Bench, changes: dict[str, Any], wanted: str) -> None:
     with pytest.raises(LoadError) as caught:
-        ortsession.build(bench.ort_spec(**changes))
+        ort_session.build(bench.ort_spec(**changes))
     assert wanted in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -244,32 +244,32 @@ def test_a_library_that_is_no_plugin_is_refused(bench: Bench) -> None:
 
     spec = bench.ort_spec(library=_ctypes.__file__, provider="X")
     with pytest.raises(LoadError, match=r"(?i)plugin|symbol|CreateEpFactories"):
-        ortsession.build(spec)
+        ort_session.build(spec)
 
 
 def test_nodes_left_on_another_provider_are_named(bench: Bench) -> None:
     facts = dataclasses.replace(
-        ortsession.build(bench.ort_spec()).facts,
+        ort_session.build(bench.ort_spec()).facts,
         assignment={"NpuExecutionProvider": ["MatMul"] * 3, CPU: ["Reshape", "TopK"]},
     )
     spec = bench.ort_spec(provider="NpuExecutionProvider")
     with pytest.raises(LoadError) as caught:
-        ortsession._check_assignment(spec, facts, can_tell=True)
+        ort_session._check_assignment(spec, facts, can_tell=True)
     assert str(caught.value) == (
         "only 3 of 5 nodes are on NpuExecutionProvider: Reshape, TopK on CPUExecutionProvider"
     )
     shared = dataclasses.replace(spec, min_nodes_share=0.6)
-    ortsession._check_assignment(shared, facts, can_tell=True)
+    ort_session._check_assignment(shared, facts, can_tell=True)
 
 
 def test_a_runtime_that_tells_of_no_node_is_not_believed(bench: Bench) -> None:
     spec = bench.ort_spec(provider="OpenVINOExecutionProvider")
     with pytest.raises(LoadError, match="does not tell which provider each node is on"):
-        ortsession._check_assignment(spec, Facts(), can_tell=True)
-    ortsession._check_assignment(spec, Facts(), can_tell=False)
+        ort_session._check_assignment(spec, Facts(), can_tell=True)
+    ort_session._check_assignment(spec, Facts(), can_tell=False)
     shared = dataclasses.replace(spec, min_nodes_share=0.6)
     with pytest.raises(LoadError, match="does not tell which provider each node is on"):
-        ortsession._check_assignment(shared, Facts(), can_tell=False)
+        ort_session._check_assignment(shared, Facts(), can_tell=False)
 
 
 def test_the_log_of_native_code_is_kept_for_the_reason() -> None:

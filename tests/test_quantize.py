@@ -18,10 +18,11 @@ from edgeai.model.golden import Golden, Parity
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import GRAPHS
 from edgeai.model.package import Package, load_package
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.session import padded_capacity
 from edgeai.quantize import quantize
 from edgeai.quantize.reduce import as_fp16, layers, prepared, serialised, to_fp16, to_int8
 from edgeai.quantize.search import Trial
-from edgeai.session import CpuSession, padded_capacity
 from tests.commands import run_command
 from tests.conftest import REPOSITORY
 from tests.packages import write_package

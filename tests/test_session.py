@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.errors import ModelError
 from edgeai.model.package import Package, load_package
-from edgeai.session import MAX_BATCH_BYTES, CpuSession, batch_capacity, padded_capacity
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.session import MAX_BATCH_BYTES, batch_capacity, padded_capacity
 from tests.packages import write_package
 
 OUTPUTS = ["score", "contribution"]

@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("scipy", reason="needs the extra train")
 
 from edgeai.paths import shipped
+from edgeai.providers.scorer import Scorer
 from edgeai.training.anomaly.autoencoder import AutoencoderModel, autoencoder_outputs
 from edgeai.training.anomaly.autoencoder_graph import autoencoder_graph
 from edgeai.training.anomaly.pca import fit_pca
 from edgeai.training.anomaly.pca_graph import pca_graph
 from edgeai.training.graph import channel_sums
-from edgeai.training.scoring import Scorer
 
 pytestmark = pytest.mark.train
 

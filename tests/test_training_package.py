@@ -16,13 +16,13 @@ import torch
 from edgeai.errors import ConfigError, ModelError
 from edgeai.model.package import load_package
 from edgeai.paths import shipped
+from edgeai.providers.scorer import Scorer
 from edgeai.training import train
 from edgeai.training.anomaly.pca import fit_pca, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
 from edgeai.training.card import model_card
 from edgeai.training.plantdata import signals_of
 from edgeai.training.recipe import load_recipe
-from edgeai.training.scoring import Scorer
 from edgeai.training.write import write_package
 from tests.test_training_recipe import BASE, FILES, recipe_file
 

@@ -7,6 +7,7 @@ pytest.importorskip("scipy", reason="needs the extra train")
 
 from scipy import stats
 
+from edgeai.providers.scorer import Scorer
 from edgeai.training.anomaly.pca import (
     PcaModel,
     fit_pca,
@@ -17,7 +18,6 @@ from edgeai.training.anomaly.pca import (
     trend_features,
 )
 from edgeai.training.anomaly.pca_graph import pca_graph
-from edgeai.training.scoring import Scorer
 from edgeai.training.windows import scaling, windows_of
 
 pytestmark = pytest.mark.train

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("scipy", reason="needs the extra train: pip install 'edgeai[train]'")
 
-from edgeai.training.scoring import Scorer
+from edgeai.providers.scorer import Scorer
 from edgeai.training.windows import windows_of
 from tests import skab
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgeai.config.openvino import OpenVino
 from edgeai.model.package import load_package
-from edgeai.providers.request import child_spec
-from edgeai.providers.upkeep import KEPT_SECONDS, forget_old
-from edgeai.providers.verdicts import Latency, Verdict, VerdictStore
+from edgeai.providers.selection.cache import KEPT_SECONDS, forget_old
+from edgeai.providers.selection.request import child_spec
+from edgeai.providers.selection.verdicts import Latency, Verdict, VerdictStore
 from tests.packages import write_package
 
 OLD = time.time() - KEPT_SECONDS - 60

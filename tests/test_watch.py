@@ -153,7 +153,8 @@ def test_a_check_on_the_cpu_imports_nothing_that_serves_accelerators(tmp_path: P
     config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
     program = (
         "import sys; from edgeai.cli import app; app(sys.argv[1:], standalone_mode=False); "
-        "print([name for name in sys.modules if name.startswith('edgeai.providers')])"
+        "rooms = tuple(f'edgeai.providers.{room}' for room in ('child', 'serving', 'selection')); "
+        "print([name for name in sys.modules if name.startswith(rooms)])"
     )
     command = [sys.executable, "-c", program, "check", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -1,6 +1,6 @@
 """What the decoders of JSON messages share: numbers, times, paths, and the two ways to read.
 
-Each decoder (`edgeai.decoding.rows`, `edgeai.decoding.tags`) has two ways to the same answer. The fast one hands the
+Each decoder (`rows`, `tags`) has two ways to the same answer. The fast one hands the
 payload to a msgspec decoder typed from the field mapping, which reads only the mapped fields. What
 that refuses (a text where a number belongs, a NaN literal, a null) goes the careful way: parse
 everything, look at each field on its own, and keep what is usable. A test holds the two to the same

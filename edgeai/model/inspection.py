@@ -1,7 +1,7 @@
 """Read a model's graph in a child process with limits on memory and time, and judge what it says.
 
 A model file is input from outside: a parser may crash on it, a graph may ask for all memory. What
-the child (`edgeai.model.graph_facts`) prints is facts only; the rules are applied here. The facts are
+the child (`graph_facts`) prints is facts only; the rules are applied here. The facts are
 cached by the file's hash and the versions of onnx and ONNX Runtime, so that a restart does not pay
 again.
 """

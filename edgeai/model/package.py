@@ -1,7 +1,7 @@
 """A model package: a folder with model.yaml, model.onnx and golden.npz, checked before use.
 
 What is refused is refused with the file, the rule and the value. The graph itself is read in a
-child process (`edgeai.model.inspection`), because a model file is input from outside like any other.
+child process (`inspection`), because a model file is input from outside like any other.
 """
 
 import hashlib

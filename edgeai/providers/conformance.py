@@ -17,8 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import Backend, CompiledSession, LoadRequest, one_line, open_session
-from .spec import LoadError
+from edgeai.providers.child.compiled import (
+    Backend,
+    CompiledSession,
+    LoadRequest,
+    one_line,
+    open_session,
+)
+from edgeai.providers.child.spec import LoadError
 
 Array = npt.NDArray[Any]
 ODD_BATCHES = (1, 2, 3, 5, 7)

@@ -25,9 +25,10 @@ from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import GRAPHS, MANIFEST, Manifest
 from edgeai.model.package import NOT_ARRAYS, Package, load_package, read_arrays, sha256_of
 from edgeai.progress import Progress, silent
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.session import padded_capacity
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
-from edgeai.session import CpuSession, padded_capacity
 
 SHARES: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}
 """Tolerance unless stated: of each value, and of the threshold's size near zero."""

@@ -12,8 +12,8 @@ from edgeai.model.golden import Golden
 from edgeai.model.manifest import GRAPHS, Manifest
 from edgeai.model.package import Package
 from edgeai.progress import Progress
+from edgeai.providers.scorer import Outputs, Scorer
 from edgeai.quantize.reduce import JUDGED, REDUCE, layers, prepared, serialised
-from edgeai.training.scoring import Outputs, Scorer
 
 Reduced = Literal["fp16", "int8"]
 Windows = npt.NDArray[np.float32]

@@ -20,8 +20,8 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.messages import Diagnosis
 from edgeai.model.manifest import Manifest
 from edgeai.model.package import Package, load_package
+from edgeai.providers.scorer import Scorer
 from edgeai.training.extra import library
-from edgeai.training.scoring import Scorer
 from edgeai.training.windows import Floats, Samples, finite, windows_of
 
 MAX_WINDOWS = 1500

@@ -15,7 +15,7 @@ from edgeai.config.yaml_file import validate
 from edgeai.errors import ModelError
 from edgeai.model.manifest import GOLDEN, GRAPH, MANIFEST, Manifest
 from edgeai.model.package import MIN_GOLDEN_WINDOWS, Package, load_package, sha256_of
-from edgeai.training.scoring import Outputs, Scorer
+from edgeai.providers.scorer import Outputs, Scorer
 from edgeai.training.windows import Floats, Samples
 
 CARD = "README.md"

@@ -19,13 +19,13 @@ import onnxruntime
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.node import Alarm
 from edgeai.model.package import load_package
+from edgeai.providers.scorer import Scorer
 from edgeai.training.calibrate import SECONDS_PER_DAY
 from edgeai.training.pinn import moulding_measure as measure
 from edgeai.training.pinn import moulding_runs as plant
 from edgeai.training.pinn import moulding_signals as io
 from edgeai.training.pinn.figures import Figure
 from edgeai.training.pinn.moulding_manifest import KINDS
-from edgeai.training.scoring import Scorer
 
 PROBLEM = "moulding-pinn"
 CYCLES, FAULT_CYCLES = 14, 18

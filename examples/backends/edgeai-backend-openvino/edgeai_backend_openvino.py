@@ -27,7 +27,7 @@ def load(request: Any) -> "OpenVinoModel":
     """Load an artefact; the entry point.
 
     Args:
-        request: A LoadRequest of edgeai.providers.backend.
+        request: A LoadRequest of edgeai.providers.child.compiled.
 
     Raises:
         ValueError: An option is unknown, or the artefact does not fit the request.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.providers import backend, ortsession
-from edgeai.providers.channel import AcceleratorError
-from edgeai.providers.spec import ChildSpec, Facts, LoadError, ShapeError
+from edgeai.providers.child import compiled, ort_session
+from edgeai.providers.child.spec import ChildSpec, Facts, LoadError, ShapeError
+from edgeai.providers.serving.accelerator import AcceleratorError
 
 Floats = npt.NDArray[np.float32]
 
@@ -42,7 +42,7 @@ class InProcess:
 
     def start_nonblocking(self) -> None:
         """Load it: here this waits. `poll_ready` says whether it could be."""
-        build = backend.build if self._spec.kind == "compiled" else ortsession.build
+        build = compiled.build if self._spec.kind == "compiled" else ort_session.build
         try:
             self._session = build(self._spec)
         except LoadError as error:

@@ -1,4 +1,4 @@
-"""Entry of the child process: `python childprogram.py` and the arguments of `child.main`.
+"""Entry of the child process: `python program.py` and the arguments of `serve.main`.
 
 The interpreter may be another environment's, which has no edgeai. The files beside this one are
 made importable under their usual names and nothing else of edgeai is: an environment is never mixed
@@ -16,7 +16,11 @@ def _find_siblings() -> None:
     sys.path[:] = [
         place for place in sys.path if place not in {folder, str(Path(sys.argv[0]).parent)}
     ]
-    for name, places in (("edgeai", []), ("edgeai.providers", [folder])):
+    for name, places in (
+        ("edgeai", []),
+        ("edgeai.providers", []),
+        ("edgeai.providers.child", [folder]),
+    ):
         module = types.ModuleType(name)
         module.__path__ = places
         sys.modules[name] = module
@@ -24,6 +28,6 @@ def _find_siblings() -> None:
 
 if __name__ == "__main__":
     _find_siblings()
-    from edgeai.providers.child import main
+    from edgeai.providers.child.serve import main
 
     main(*(int(argument) for argument in sys.argv[1:5]))

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from edgeai.config.candidates import AnyAccelerator
 from edgeai.model.golden import Golden, Parity
 from edgeai.model.package import Package
-from edgeai.providers.channel import Accelerator, AcceleratorError
-from edgeai.providers.inprocess import InProcess
-from edgeai.providers.request import precision_of
-from edgeai.providers.spec import ChildSpec, Facts
-from edgeai.providers.verdicts import Latency, Verdict
-from edgeai.session import CpuSession, padded_capacity
+from edgeai.providers.child.spec import ChildSpec, Facts
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.request import precision_of
+from edgeai.providers.selection.verdicts import Latency, Verdict
+from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
+from edgeai.providers.serving.in_process import InProcess
+from edgeai.providers.session import padded_capacity
 
 Floats = npt.NDArray[np.float32]
 Call = Callable[[Floats, int], list[npt.NDArray[np.float32]]]

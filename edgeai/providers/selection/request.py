@@ -9,9 +9,9 @@ from edgeai.config.candidates import AnyAccelerator, Compiled
 from edgeai.errors import ModelError
 from edgeai.model.manifest import INPUT_NAME, MANIFEST
 from edgeai.model.package import Package
-from edgeai.providers.spec import ChildSpec
-from edgeai.providers.upkeep import note_use
-from edgeai.session import batch_capacity
+from edgeai.providers.child.spec import ChildSpec
+from edgeai.providers.selection.cache import note_use
+from edgeai.providers.session import batch_capacity
 
 
 def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) -> ChildSpec:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.model.golden import Golden
-from edgeai.providers.spec import Facts
+from edgeai.providers.child.spec import Facts
 
 Floats = npt.NDArray[np.float32]
 

@@ -13,9 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgeai.providers.told import Told
+from edgeai.providers.serving.output_capture import Told
 
-PROGRAM = Path(__file__).with_name("childprogram.py")
+PROGRAM = Path(__file__).parents[1] / "child" / "program.py"
 SIGNALS = {one.value: one.name for one in signal.Signals}
 EXIT_CODE_SECONDS = 0.05
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -24,7 +24,7 @@ FOREIGN = ("PYTHONPATH", "PYTHONHOME")
 
 
 class ChildProcess:
-    """One run of `childprogram.py`. The kernel ends it with the *thread* that started it."""
+    """One run of `child/program.py`. The kernel ends it with the *thread* that started it."""
 
     def __init__(self, python: str) -> None:
         """Start it.

@@ -12,10 +12,15 @@ from rich.text import Text
 
 from edgeai.config.device import Device
 from edgeai.model.package import Package
-from edgeai.providers.choose import CPU, TIE, Choice, Note, choose, slowness
-from edgeai.providers.discover import Hardware, distributions, find_hardware, fitting_profiles
-from edgeai.providers.verdicts import Verdict
-from edgeai.session import CpuSession
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.choose import CPU, TIE, Choice, Note, choose, slowness
+from edgeai.providers.selection.hardware import (
+    Hardware,
+    distributions,
+    find_hardware,
+    fitting_profiles,
+)
+from edgeai.providers.selection.verdicts import Verdict
 
 BATCH_WINDOWS = 1024
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "qnn")

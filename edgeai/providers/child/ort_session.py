@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .bindings import Bindings
-from .ortlog import ON_CPU, LogCapture, joined, one_line
+from .io_binding import Bindings
+from .ort_log import ON_CPU, LogCapture, joined, one_line
 from .spec import ChildSpec, Facts, LoadError, ShapeError
 
 CPU = "CPUExecutionProvider"

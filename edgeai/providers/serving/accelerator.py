@@ -13,8 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.providers.childprocess import ChildProcess
-from edgeai.providers.protocol import (
+from edgeai.providers.child.protocol import (
     ANSWER,
     DONE,
     EXCEPTION,
@@ -29,7 +28,8 @@ from edgeai.providers.protocol import (
     arrays_in,
     shared_bytes,
 )  # fmt: skip
-from edgeai.providers.spec import ChildSpec, Facts
+from edgeai.providers.child.spec import ChildSpec, Facts
+from edgeai.providers.serving.process import ChildProcess
 
 Floats = npt.NDArray[np.float32]
 Cause = Literal[

@@ -21,8 +21,8 @@ import msgspec
 
 from edgeai import paths
 from edgeai.model.package import Package
-from edgeai.providers.spec import ChildSpec
-from edgeai.providers.upkeep import note_use
+from edgeai.providers.child.spec import ChildSpec
+from edgeai.providers.selection.cache import note_use
 
 PROOF_VERSION = 1
 """Raised when a proof checks more than before."""

@@ -10,12 +10,12 @@ from edgeai.config.candidates import AnyAccelerator
 from edgeai.config.device import Device
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.package import Package
-from edgeai.providers.discover import environment_digest, find_hardware, missing_runtime
-from edgeai.providers.request import child_spec
-from edgeai.providers.spec import ChildSpec
-from edgeai.providers.upkeep import forget_old
-from edgeai.providers.verdicts import Verdict, VerdictStore, verdict_key
-from edgeai.session import CpuSession
+from edgeai.providers.child.spec import ChildSpec
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.cache import forget_old
+from edgeai.providers.selection.hardware import environment_digest, find_hardware, missing_runtime
+from edgeai.providers.selection.request import child_spec
+from edgeai.providers.selection.verdicts import Verdict, VerdictStore, verdict_key
 
 log = logging.getLogger("edgeai.providers")
 
@@ -159,7 +159,7 @@ class Prover:
             kept = None if self._fresh else self._store.load(key)
             if kept is not None:
                 return kept
-            from edgeai.providers.proof import prove  # rarely needed: verdicts are kept
+            from edgeai.providers.selection.proof import prove  # rarely needed: verdicts are kept
 
             text = f"proving {label} for {name}"
             log.info("%s: this may take a while, once", text)
@@ -177,7 +177,7 @@ class Prover:
 
         Its latency is that measured in turn with the fastest of the others, which decided.
         """
-        from edgeai.providers.proof import prove_cpu
+        from edgeai.providers.selection.proof import prove_cpu
 
         proven = [one for one in others if one.proven]
         known = min(proven, key=slowness).cpu_latency if proven else {}

@@ -1,15 +1,14 @@
 """Windows through a graph on ONNX Runtime's CPU provider, as the runtime does it."""
 
 import numpy as np
-import numpy.typing as npt
-import onnxruntime
 
-from edgeai.training.windows import Samples
+from edgeai.providers.cpu import open_cpu
+from edgeai.providers.session import Floats
 
 BATCH = 256
 """Even, and every batch is filled up to it: an odd or single row would be computed another way."""
 
-Outputs = dict[str, npt.NDArray[np.float32]]
+Outputs = dict[str, Floats]
 
 
 class Scorer:
@@ -20,19 +19,12 @@ class Scorer:
     """
 
     def __init__(self, graph: bytes) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_cpu(graph)
         self._names = [output.name for output in self._session.get_outputs()]
 
-    def outputs(self, windows: Samples) -> Outputs:
+    def outputs(self, windows: Floats) -> Outputs:
         """Outputs of windows (N, W, C) float32, each with N rows."""
-        parts: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in self._names}
+        parts: dict[str, list[Floats]] = {name: [] for name in self._names}
         for start in range(0, len(windows), BATCH):
             batch = np.ascontiguousarray(windows[start : start + BATCH], np.float32)
             rows = len(batch)

@@ -1,6 +1,6 @@
 """The child process of an accelerator: loads one session, answers calls until its parent is gone.
 
-Self-contained: standard library, numpy, and what the session needs. Started by `childprogram.py`.
+Self-contained: standard library, numpy, and what the session needs. Started by `program.py`.
 """
 
 import contextlib
@@ -95,10 +95,10 @@ def _end_with(parent: int) -> None:
 
 def _load(spec: ChildSpec) -> Loaded:
     if spec.kind == "compiled":
-        from .backend import build as build_compiled
+        from .compiled import build as build_compiled
 
         return build_compiled(spec)
-    from .ortsession import build
+    from .ort_session import build
 
     session: Loaded = build(spec)
     return session

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.model.golden import Golden
-from edgeai.providers.channel import AcceleratorError
-from edgeai.providers.knownanswer import KnownAnswer, Served
-from edgeai.providers.restarts import GuardSettings, Restarts
-from edgeai.session import MAX_BATCH_BYTES, CpuSession
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.serving.accelerator import AcceleratorError
+from edgeai.providers.serving.circuit_breaker import GuardSettings, Restarts
+from edgeai.providers.serving.known_answer import KnownAnswer, Served
+from edgeai.providers.session import MAX_BATCH_BYTES
 
 log = logging.getLogger("edgeai.providers")
 

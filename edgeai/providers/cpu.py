@@ -6,16 +6,16 @@ The only importer of onnxruntime in the engine's process.
 import logging
 import os
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.bound import BoundCalls
 from edgeai.errors import ModelError
 from edgeai.model.golden import Golden
 from edgeai.model.manifest import INPUT_NAME
 from edgeai.model.package import Package
+from edgeai.providers.cpu_binding import BoundCalls
+from edgeai.providers.session import BATCH_MULTIPLES, Floats, batch_capacity, padded_capacity
 
 # Model metadata must not set session options.
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
@@ -24,40 +24,30 @@ import onnxruntime
 
 log = logging.getLogger("edgeai.session")
 
-Floats = npt.NDArray[np.float32]
-
-MAX_BATCH_BYTES = 64 * 1024 * 1024
 CPU_BATCH_BYTES = 1280 * 1024
 """What a core's cache holds: a larger batch is written to memory and read back, and costs the CPU a
 third more for each window (frames of 80 kB, 142 against 18 at a time; 26 a twentieth more than
 16)."""
-BATCH_MULTIPLES = (1, 2, 4, 8, 16)
-"""Batch sizes are padded to the smallest of these that gives every window the same bits."""
 
 
-class Session(Protocol):
-    """What the engine needs of a session."""
+def open_cpu(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Open a session on the CPU execution provider, and on no other.
 
-    provider: str
-    """Who computed the last batch."""
-    requested: str
-    reason: str
-    """Why that is not the one requested; empty when it is."""
-    batch_bytes: int
-    """The largest batch worth waiting for."""
-
-    @property
-    def batch_multiple(self) -> int | None:
-        """Batches are padded to a multiple of this; None: each window runs alone."""
-
-    def bind(self, batch: Floats) -> None:
-        """Prepare for calls with this buffer: their outputs are overwritten by the next call."""
-
-    def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
-        """Return the outputs of the first `count` windows of a batch buffer."""
-
-    def close(self) -> None:
-        """Give back what it holds."""
+    Args:
+        graph: The serialised ONNX model.
+        threads: Intra-op threads.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # A spinning pool burns a core while idle; the arena keeps its peak for ever.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        graph, options, providers=["CPUExecutionProvider"], enable_fallback=0
+    )
 
 
 class CpuSession:
@@ -76,21 +66,8 @@ class CpuSession:
         Raises:
             ModelError: ONNX Runtime refuses the graph.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # A spinning pool burns a core while idle; the arena keeps its peak for ever.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3
         try:
-            session = onnxruntime.InferenceSession(
-                graph.read_bytes(),
-                options,
-                providers=["CPUExecutionProvider"],
-                enable_fallback=0,
-            )
+            session = open_cpu(graph.read_bytes(), threads)
         except Exception as error:  # ORT's exceptions share no base of their own
             rule = f"ONNX Runtime refuses it: {' '.join(str(error).split())[:200]}"
             raise ModelError(str(graph), rule) from error
@@ -211,15 +188,3 @@ class CpuSession:
                 if output.tobytes() != wanted[rows].tobytes():
                     return False
         return True
-
-
-def batch_capacity(
-    batch_windows: int, length: int, channels: int, batch_bytes: int = MAX_BATCH_BYTES
-) -> int:
-    """Return how many windows (W, C) a batch takes: the limit, or what its memory allows."""
-    return min(batch_windows, max(1, batch_bytes // (length * channels * 4)))
-
-
-def padded_capacity(windows: int) -> int:
-    """Return the rows a batch buffer needs for so many windows, whatever the multiple."""
-    return -(-windows // BATCH_MULTIPLES[-1]) * BATCH_MULTIPLES[-1]

@@ -3,14 +3,15 @@
 from edgeai.config.device import Device
 from edgeai.model.golden import Golden
 from edgeai.model.package import Package
-from edgeai.providers.channel import Accelerator
-from edgeai.providers.choose import Choice
-from edgeai.providers.guarded import GuardedSession
-from edgeai.providers.inprocess import InProcess
-from edgeai.providers.knownanswer import Served
-from edgeai.providers.request import precision_of
-from edgeai.providers.restarts import GuardSettings
-from edgeai.session import CpuSession, Session
+from edgeai.providers.cpu import CpuSession
+from edgeai.providers.selection.choose import Choice
+from edgeai.providers.selection.request import precision_of
+from edgeai.providers.serving.accelerator import Accelerator
+from edgeai.providers.serving.circuit_breaker import GuardSettings
+from edgeai.providers.serving.failover import GuardedSession
+from edgeai.providers.serving.in_process import InProcess
+from edgeai.providers.serving.known_answer import Served
+from edgeai.providers.session import Session
 
 MAX_REASON = 160
 """Characters of it in every prediction; the log and `edgeai devices` have the whole."""

@@ -1,0 +1,1 @@
+"""The program that runs an accelerator's session in a process of its own."""

@@ -1,0 +1,1 @@
+"""Which execution provider serves a model: hardware, proof, measurement."""

@@ -1,0 +1,1 @@
+"""Sessions on an accelerator, with the CPU behind them."""
