@@ -16,7 +16,7 @@ from edgeai.messages import Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
 from edgeai.mqtt.link import PAUSE_BYTES
-from edgeai.mqtt.patience import (
+from edgeai.mqtt.read_pacing import (
     BUSY_MESSAGES,
     GENERATION_MESSAGES,
     LEFT_MESSAGES,

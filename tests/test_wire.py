@@ -25,9 +25,9 @@ from benchmarks.tls import write_certificate
 from edgeai.config.node import Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.mqtt.fast_client import MAX_HEAD_BYTES, MAX_HEADS, VIEW_BYTES, WireClient, is_tested
 from edgeai.mqtt.inbox import Inbox
-from edgeai.mqtt.plain import PlainClient
-from edgeai.mqtt.wire import MAX_HEAD_BYTES, MAX_HEADS, VIEW_BYTES, WireClient, is_tested
+from edgeai.mqtt.paho_client import PlainClient
 
 if TYPE_CHECKING:
     from pathlib import Path

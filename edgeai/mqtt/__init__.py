@@ -1,6 +1,6 @@
 """MQTT: the only room that imports paho."""
 
-from edgeai.mqtt.clients import Status
+from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.link import Link
 

@@ -23,11 +23,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt.attempts import VERSION_NAMES, Attempts
-from edgeai.mqtt.clients import Clients, Status
+from edgeai.mqtt.client_factory import Clients, Status
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.outbox import Outbox
-from edgeai.mqtt.plain import PlainClient, keep
+from edgeai.mqtt.paho_client import PlainClient, keep
+from edgeai.mqtt.reconnect import VERSION_NAMES, Attempts
 
 log = logging.getLogger("edgeai.mqtt")
 

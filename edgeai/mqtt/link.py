@@ -13,9 +13,9 @@ from collections.abc import Callable
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt.clients import Status
+from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.connection import Connection
-from edgeai.mqtt.patience import Patience
+from edgeai.mqtt.read_pacing import Patience
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -108,7 +108,7 @@ class Link:
             timeout_seconds: On the way to it the connections are kept alive. With 0 everything
                 is read that is there.
             due: When the next window can be due: what comes before may be left where it is for a
-                while (`edgeai.mqtt.patience`).
+                while (`edgeai.mqtt.read_pacing`).
         """
         inlet, outlet, patience = self._inlet, self._outlet, self._patience
         if self._taken_monotonic:  # not when they came: a prediction was waiting to be made

@@ -9,7 +9,7 @@ and acknowledgements are written in one piece a turn, through paho's own queue.
 
 Reaches into private parts of paho: `_sock`, `_ssl`, `_sock_recv`, `_out_packet`, `_packet_queue`,
 `_mid_generate`, `_loop_rc_handle`, `_last_bytes_received`, `_last_msg_out`.
-TESTED_VERSIONS are those it was tested with; with any other, `edgeai.mqtt.clients` makes plain
+TESTED_VERSIONS are those it was tested with; with any other, `client_factory` makes plain
 ones.
 
 Packet layout: OASIS MQTT 3.1.1 section 3.3 and 3.4; MQTT 5.0 sections 3.3, 3.4, 1.5.5.
@@ -26,7 +26,7 @@ from paho.mqtt.properties import Properties
 from edgeai.messages import Publication
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.outbox import BATCH_BYTES
-from edgeai.mqtt.plain import Acknowledged, PlainClient
+from edgeai.mqtt.paho_client import Acknowledged, PlainClient
 
 TESTED_VERSIONS = ("2.2.0",)
 

@@ -9,9 +9,9 @@ from paho.mqtt.properties import Properties
 
 from edgeai.config.node import Broker
 from edgeai.errors import ConfigError, Problem
-from edgeai.mqtt import wire
-from edgeai.mqtt.plain import PlainClient
-from edgeai.mqtt.wire import WireClient
+from edgeai.mqtt import fast_client
+from edgeai.mqtt.fast_client import WireClient
+from edgeai.mqtt.paho_client import PlainClient
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Clients:
         self._keep_session = keep_session
         self._password = broker.password.reveal("broker.password") if broker.password else None
         self._tls = _tls_context(broker)
-        self._make = WireClient if broker.fast_path and wire.is_tested() else PlainClient
+        self._make = WireClient if broker.fast_path and fast_client.is_tested() else PlainClient
 
     def new(self, version: MQTTProtocolVersion, status: Status | None) -> PlainClient:
         """Return a client that has not connected, with the status as its last will."""
