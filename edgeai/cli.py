@@ -142,8 +142,8 @@ def run(
 def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
     """Serve one worker's share; its supervisor is at the other end of standard input."""
     from edgeai.check import check
+    from edgeai.engine.sharding import Place, Share
     from edgeai.runtime import Runtime
-    from edgeai.share import Place, Share
 
     try:
         share = Share.parse(worker)
@@ -276,7 +276,7 @@ def replay(
     """Run recorded data through the same turn as live, as fast as it can."""
     from edgeai.check import check
     from edgeai.config.node import find_config
-    from edgeai.engine import Engine
+    from edgeai.engine.engine import Engine
     from edgeai.metrics.definitions import Metrics
     from edgeai.replay import FileSink, FileSource, TableOptions
     from edgeai.runtime import build_pipelines, close_sessions, reset_prefix, settle, watch_over

@@ -24,10 +24,10 @@ from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.node import Limits, Source
 from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
+from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.pipeline import Pipeline
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
 MAX_LINE_BYTES = 16 * 1024 * 1024

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.publications import ProviderEvent
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.pipeline import Pipeline
-from edgeai.prediction import ProviderEvent
 from edgeai.providers.serving.failover import Event, GuardedSession
 
 

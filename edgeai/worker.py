@@ -10,8 +10,8 @@ from typing import Any
 
 from prometheus_client import Counter
 
+from edgeai.engine.sharding import Share
 from edgeai.lifeline import Line, Report
-from edgeai.share import Share
 from edgeai.web import get_unix
 
 log = logging.getLogger("edgeai.workers")

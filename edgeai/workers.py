@@ -18,12 +18,12 @@ from typing import Any
 
 from edgeai import __version__
 from edgeai.config.node import Config
+from edgeai.engine.sharding import Share
 from edgeai.errors import ConfigError, Problem
 from edgeai.merge import MergedMetrics, Text, merge_pipelines
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
 from edgeai.nodestatus import node_status
-from edgeai.share import Share
 from edgeai.web import WebServer
 from edgeai.worker import Worker, edgeai_command
 

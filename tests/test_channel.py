@@ -387,7 +387,7 @@ def test_the_child_sees_its_own_environment_only(place: Place, tmp_path: Path) -
     adapter = tmp_path / "site" / "edgeai_backend_faulty.py"
     probe = """
 import sys
-for name in ("edgeai.engine", "edgeai.config.node", "edgeai.providers.session", "serve", "spec"):
+for name in ("edgeai.engine", "edgeai.config", "edgeai.providers.session", "serve", "spec"):
     try:
         __import__(name)
     except ImportError:

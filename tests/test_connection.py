@@ -20,7 +20,7 @@ import pytest
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt import Connection, Status, inbox, reconnect
+from edgeai.mqtt import Connection, Status, inbox
 from tests.brokers import free_port
 from tests.live import wait_for
 
@@ -256,7 +256,7 @@ def test_closed_before_connack(
 
 
 def test_never_answers(fake: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(reconnect, "ANSWER_SECONDS", 0.1)
     connection = connect()
     connection.receive(0)
     started = time.monotonic()

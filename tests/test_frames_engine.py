@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai import windowing
 from edgeai.check import Plan, check
+from edgeai.engine import windowing
 from edgeai.messages import Message
 from tests.packages import write_config, write_package
 from tests.test_engine import NS, Node, totals

@@ -27,7 +27,7 @@ BATCH = """
 import os
 import numpy as np
 from edgeai import heap
-from edgeai.batch import Batch
+from edgeai.engine.batch import Batch
 
 def resident():
     with open("/proc/self/statm") as file:

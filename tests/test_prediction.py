@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeai.prediction import FEW, FEW_WINDOWS, NARROW, largest_contributions
+from edgeai.engine.publications import FEW, FEW_WINDOWS, NARROW, largest_contributions
 
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-2, 2)
 

@@ -6,8 +6,8 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+from edgeai.engine.turn_log import SECOND_NS, TurnLog
 from edgeai.metrics.definitions import Metrics
-from edgeai.turnlog import SECOND_NS, TurnLog
 
 
 def noted(metrics: Metrics) -> tuple[TurnLog, Any]:

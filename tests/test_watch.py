@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from edgeai.check import check
-from edgeai.engine import Engine
+from edgeai.engine.engine import Engine
+from edgeai.engine.pipeline import Pipeline
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.pipeline import Pipeline
 from edgeai.runtime import build_pipelines, close_sessions, settle, watch_over
 from tests.commands import run_command
 from tests.faulty import install

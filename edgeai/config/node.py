@@ -15,11 +15,11 @@ from edgeai.config.base import FieldPath, Strict, TimeField, as_path
 from edgeai.config.frames import FrameFormat
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
-from edgeai.share import MAX_WORKERS
 
 NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})
 PUBLISH_FIELDS = ("node", "pipeline", "model", "asset")
+MAX_WORKERS = 64
 RESERVED_CAPTURE = "signal"
 
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]

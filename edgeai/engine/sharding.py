@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from edgeai.config.node import MAX_WORKERS
 from edgeai.messages import AT_ONCE, Due, Message
 
-MAX_WORKERS = 64
 MAX_TOPICS = 200_000
 
 

@@ -8,10 +8,10 @@ the thread that answers Prometheus before it answers.
 from collections import defaultdict
 from threading import Lock
 
-from edgeai.batch import Window
+from edgeai.engine.batch import Window
+from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
 from edgeai.metrics.histogram import Buckets
-from edgeai.pipeline import Pipeline
 
 SECOND_NS = 1_000_000_000
 

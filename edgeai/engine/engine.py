@@ -15,14 +15,14 @@ from functools import partial
 from typing import Protocol
 
 from edgeai import topics
+from edgeai.engine.judging import Judging
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.stream_state import StreamState
+from edgeai.engine.turn_log import Call, TurnLog
+from edgeai.engine.windowing import take_frame, take_tag, window
 from edgeai.errors import DecodeError
-from edgeai.judging import Judging
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import AssetState, Metrics
-from edgeai.pipeline import Pipeline
-from edgeai.streamstate import StreamState
-from edgeai.turnlog import Call, TurnLog
-from edgeai.windowing import take_frame, take_tag, window
 
 log = logging.getLogger("edgeai.engine")
 

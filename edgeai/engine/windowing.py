@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.decoding.frames import Frame
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
-from edgeai.pipeline import Pipeline
-from edgeai.streamstate import StreamState
 
 FEW_ROWS = 4
 """So few are taken one by one: a block costs more."""

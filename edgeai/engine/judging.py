@@ -11,11 +11,11 @@ from msgspec import UNSET, UnsetType
 
 from edgeai.alarms.alarm import quality_of
 from edgeai.alarms.diagnosis import diagnose
-from edgeai.batch import Window
+from edgeai.engine.batch import Window
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.publications import Prediction, Transition, largest_contributions
+from edgeai.engine.stream_state import StreamState
 from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
-from edgeai.pipeline import Pipeline
-from edgeai.prediction import Prediction, Transition, largest_contributions
-from edgeai.streamstate import StreamState
 
 _encode = msgspec.json.Encoder().encode
 LEAST, GREATEST = -inf, inf

@@ -7,24 +7,24 @@ import numpy as np
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule
-from edgeai.batch import Batch
 from edgeai.config.node import RESERVED_CAPTURE, Config, SignalField
 from edgeai.config.node import Pipeline as PipelineConfig
 from edgeai.decoding.frames import Decode, compile_frame
 from edgeai.decoding.rows import RowDecoder
 from edgeai.decoding.tags import TagDecoder
+from edgeai.engine.batch import Batch
+from edgeai.engine.sharding import Share
+from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import AT_ONCE, Due
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import UNPUBLISHED
 from edgeai.model.package import Package
 from edgeai.providers.session import Session, batch_capacity
-from edgeai.share import Share
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
 from edgeai.streams.stream import Stream
-from edgeai.streamstate import StreamState
 
 NS = 1_000_000_000
 GAP_PERIODS = 5
