@@ -133,7 +133,7 @@ def run(
             raise typer.Exit(code)
         Supervisor(path, known, log_level).run()
         return
-    from edgeai.check import check
+    from edgeai.assembly.plan import check
     from edgeai.runtime import Runtime
 
     Runtime(check(path)).run()
@@ -141,7 +141,7 @@ def run(
 
 def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
     """Serve one worker's share; its supervisor is at the other end of standard input."""
-    from edgeai.check import check
+    from edgeai.assembly.plan import check
     from edgeai.engine.sharding import Place, Share
     from edgeai.runtime import Runtime
 
@@ -158,7 +158,7 @@ def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
 @app.command("check")
 def check_command(config: ConfigArgument) -> None:
     """Validate config, device, models and how they fit; no network. Exit code 2 on a problem."""
-    from edgeai.check import check
+    from edgeai.assembly.plan import check
     from edgeai.config.node import find_config
     from edgeai.metrics.definitions import Metrics
     from edgeai.runtime import ALONE, build_pipelines, close_sessions, settle
@@ -206,7 +206,7 @@ def devices(
     """Prove and measure every execution provider for every model, and say which is chosen."""
     from rich.console import Console
 
-    from edgeai.check import check, check_installation, load_profile, load_shipped_packages
+    from edgeai.assembly.plan import check, check_installation, load_profile, load_shipped_packages
     from edgeai.config.node import find_config
     from edgeai.paths import default_state_folder
     from edgeai.providers.selection import survey
@@ -274,7 +274,7 @@ def replay(
     log_level: LogLevel = "warning",
 ) -> None:
     """Run recorded data through the same turn as live, as fast as it can."""
-    from edgeai.check import check
+    from edgeai.assembly.plan import check
     from edgeai.config.node import find_config
     from edgeai.engine.engine import Engine
     from edgeai.metrics.definitions import Metrics

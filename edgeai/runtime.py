@@ -11,8 +11,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgeai import __version__, heap
-from edgeai.check import Plan
+from edgeai import __version__
+from edgeai.assembly import memory
+from edgeai.assembly.plan import Plan
 from edgeai.config.device import Device
 from edgeai.engine.engine import Engine, Source, Watcher
 from edgeai.engine.pipeline import Pipeline
@@ -57,7 +58,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) ->
             if session is None:
                 session = sessions[package.folder] = _open(plan, device, package)
                 undo.callback(session.close)
-                heap.trim()
+                memory.trim()
             pipelines.append(Pipeline(name, plan.config, package, session, metrics, share=share))
             metrics.session_info(
                 name,
@@ -112,7 +113,7 @@ def watch_over(
     """
     if not _has_accelerator(pipelines):
         return None
-    from edgeai.watch import Watch
+    from edgeai.assembly.provider_watch import Watch
 
     return Watch(pipelines, metrics, node, topic)
 
@@ -221,7 +222,7 @@ class Runtime:
     def run(self) -> None:
         """Turn until SIGTERM or SIGINT, then drain, say goodbye and return."""
         log.info("edgeai %s, node %s", __version__, self.config.node)
-        heap.settle()
+        memory.settle()
         with self._signals():
             if self.place:
                 report_for_ever(self._report)

@@ -20,7 +20,7 @@ import pytest
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt import Connection, Status, inbox
+from edgeai.mqtt import Connection, Status, inbox, reconnect
 from tests.brokers import free_port
 from tests.live import wait_for
 

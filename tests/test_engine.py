@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeai.check import Plan, check
+from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import NOTED, Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics

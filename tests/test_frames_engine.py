@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.check import Plan, check
+from edgeai.assembly.plan import Plan, check
 from edgeai.engine import windowing
 from edgeai.messages import Message
 from tests.packages import write_config, write_package

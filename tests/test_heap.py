@@ -9,7 +9,7 @@ import pytest
 HOLES = """
 import os
 import numpy as np
-from edgeai import heap
+from edgeai.assembly import memory
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -19,14 +19,14 @@ blocks = [np.ones(12_000) for _ in range(500)]  # 96 kB each: from the heap, not
 before = resident()
 blocks = blocks[-1:]  # what is left lies behind all that is free
 kept = resident()
-heap.trim()
+memory.trim()
 print(before - kept, before - resident(), blocks[0].sum())
 """
 
 BATCH = """
 import os
 import numpy as np
-from edgeai import heap
+from edgeai.assembly import memory
 from edgeai.engine.batch import Batch
 
 def resident():
@@ -37,7 +37,7 @@ np.ones(1_000_000)  # mapped; what is freed makes glibc take the next of its siz
 hole = np.ones(999_000)
 behind = np.ones(50_000)
 del hole
-heap.trim()
+memory.trim()
 before = resident()
 batch = Batch(1024, 64, 30)
 print(resident() - before, batch.values.nbytes, batch.values.any(), behind.sum())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeai.check import check
+from edgeai.assembly.plan import check
 from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
 from edgeai.messages import AT_ONCE, Due, Message, Publication

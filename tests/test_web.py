@@ -255,7 +255,7 @@ def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_pat
 
 def test_a_score_that_is_infinite_keeps_the_page_alive(tmp_path: Path) -> None:
     """JSON has no infinity: a browser would refuse the whole state."""
-    from edgeai.check import check
+    from edgeai.assembly.plan import check
     from edgeai.runtime import Runtime
 
     write_package(tmp_path / "mean")

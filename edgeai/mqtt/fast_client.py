@@ -31,7 +31,7 @@ from edgeai.mqtt.paho_client import Acknowledged, PlainClient
 TESTED_VERSIONS = ("2.2.0",)
 
 RECEIVE_BYTES = 256 * 1024
-"""As much as a socket usually holds; `edgeai.heap` keeps it from being mapped for each read."""
+"""As much as a socket usually holds; `assembly.memory` keeps it from being mapped for each read."""
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 VIEW_BYTES = 16 * 1024
 """Payloads of packets from here on are views of what was read, shorter ones copies."""
