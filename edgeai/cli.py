@@ -134,7 +134,7 @@ def run(
         Supervisor(path, known, log_level).run()
         return
     from edgeai.assembly.plan import check
-    from edgeai.runtime import Runtime
+    from edgeai.node.runtime import Runtime
 
     Runtime(check(path)).run()
 
@@ -143,7 +143,7 @@ def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
     """Serve one worker's share; its supervisor is at the other end of standard input."""
     from edgeai.assembly.plan import check
     from edgeai.engine.sharding import Place, Share
-    from edgeai.runtime import Runtime
+    from edgeai.node.runtime import Runtime
 
     try:
         share = Share.parse(worker)
@@ -161,7 +161,7 @@ def check_command(config: ConfigArgument) -> None:
     from edgeai.assembly.plan import check
     from edgeai.config.node import find_config
     from edgeai.metrics.definitions import Metrics
-    from edgeai.runtime import ALONE, build_pipelines, close_sessions, settle
+    from edgeai.node.runtime import ALONE, build_pipelines, close_sessions, settle
 
     _log_to_stderr("error")  # what is less is printed below
     plan = check(find_config(config))
@@ -278,8 +278,14 @@ def replay(
     from edgeai.config.node import find_config
     from edgeai.engine.engine import Engine
     from edgeai.metrics.definitions import Metrics
+    from edgeai.node.runtime import (
+        build_pipelines,
+        close_sessions,
+        reset_prefix,
+        settle,
+        watch_over,
+    )
     from edgeai.replay import FileSink, FileSource, TableOptions
-    from edgeai.runtime import build_pipelines, close_sessions, reset_prefix, settle, watch_over
 
     _log_to_stderr(log_level)
     if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:

@@ -15,7 +15,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from edgeai.web import MAX_SHOWN_ASSETS
+from edgeai.node.http_server import MAX_SHOWN_ASSETS
 
 SEEN_BY_ALL = {"edgeai_messages_unrouted", "edgeai_received_bytes"}
 """Counters of what every worker reads alike: the sum would count each message once a worker."""

@@ -11,8 +11,8 @@ from typing import Any
 from prometheus_client import Counter
 
 from edgeai.engine.sharding import Share
-from edgeai.lifeline import Line, Report
-from edgeai.web import get_unix
+from edgeai.node.heartbeat import Line, Report
+from edgeai.node.http_server import get_unix
 
 log = logging.getLogger("edgeai.workers")
 

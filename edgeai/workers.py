@@ -23,8 +23,8 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.merge import MergedMetrics, Text, merge_pipelines
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
-from edgeai.nodestatus import node_status
-from edgeai.web import WebServer
+from edgeai.node.http_server import WebServer
+from edgeai.node.status import node_status
 from edgeai.worker import Worker, edgeai_command
 
 log = logging.getLogger("edgeai.workers")

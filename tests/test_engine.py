@@ -20,7 +20,7 @@ from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import NOTED, Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.runtime import build_pipelines
+from edgeai.node.runtime import build_pipelines
 from tests.packages import write_config, write_package
 
 NS = 10**9

@@ -17,7 +17,7 @@ import pytest
 
 from edgeai.config.node import Http
 from edgeai.errors import ConfigError
-from edgeai.web import WebServer
+from edgeai.node.http_server import WebServer
 from tests.brokers import RunningBroker, free_port, start_mosquitto
 from tests.live import Running, peer, running, wait_for
 from tests.packages import write_config, write_package
@@ -256,7 +256,7 @@ def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_pat
 def test_a_score_that_is_infinite_keeps_the_page_alive(tmp_path: Path) -> None:
     """JSON has no infinity: a browser would refuse the whole state."""
     from edgeai.assembly.plan import check
-    from edgeai.runtime import Runtime
+    from edgeai.node.runtime import Runtime
 
     write_package(tmp_path / "mean")
     pipelines = {"p": {"model": "mean", "source": SOURCE}}

@@ -18,14 +18,14 @@ from edgeai.config.device import Device
 from edgeai.engine.engine import Engine, Source, Watcher
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import OwnMessages, Place, Share
-from edgeai.lifeline import Report, report_for_ever
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.mqtt import Link
-from edgeai.nodestatus import node_status
+from edgeai.node.heartbeat import Report, report_for_ever
+from edgeai.node.http_server import MAX_SHOWN_ASSETS, WebServer
+from edgeai.node.status import node_status
 from edgeai.providers.cpu import CpuSession
 from edgeai.providers.session import Session
-from edgeai.web import MAX_SHOWN_ASSETS, WebServer
 
 log = logging.getLogger("edgeai")
 

@@ -1,0 +1,1 @@
+"""One node: engine, broker connection, HTTP server."""
