@@ -127,7 +127,7 @@ def run(
     _log_to_stderr(log_level)
     if (known := load_config(path)).workers > 1:
         # Not imported here: the models' libraries, which the supervisor has no use for.
-        from edgeai.workers import Supervisor, check_in_child
+        from edgeai.workers.supervisor import Supervisor, check_in_child
 
         if code := check_in_child(path):
             raise typer.Exit(code)
