@@ -285,7 +285,7 @@ def replay(
         settle,
         watch_over,
     )
-    from edgeai.replay import FileSink, FileSource, TableOptions
+    from edgeai.replay.source import FileSink, FileSource, TableOptions
 
     _log_to_stderr(log_level)
     if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:
