@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import start_program
-from edgeai.brokers import find_mosquitto, free_port
+from edgeai.demo.broker import find_mosquitto, free_port
 
 START_SECONDS = 10.0
 SETTINGS = (

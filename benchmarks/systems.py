@@ -22,7 +22,7 @@ from benchmarks.frameload import Frames
 from benchmarks.models import NEVER
 from benchmarks.processes import start_program
 from benchmarks.workload import Workload
-from edgeai.brokers import free_port
+from edgeai.demo.broker import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

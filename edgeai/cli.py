@@ -88,7 +88,7 @@ def demo(
     """Show everything at work on a simulated line, with nothing to configure."""
     from rich.console import Console
 
-    from edgeai.demo import run_demo
+    from edgeai.demo.demo import run_demo
 
     raise typer.Exit(run_demo(seconds, Console()))
 
@@ -102,7 +102,7 @@ def plant(
     log_level: LogLevel = "info",
 ) -> None:
     """Publish the simulated line on a broker, until SIGTERM or Ctrl-C."""
-    from edgeai.plantrunner import run_plant
+    from edgeai.demo.plant_publisher import run_plant
 
     _log_to_stderr(log_level)
     run_plant(host, port, seed=seed, faults=faults)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeai.brokers import find_mosquitto
+from edgeai.demo.broker import find_mosquitto
 
 START_SECONDS = 10
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeai.brokers import free_port
 from edgeai.config.node import Broker, Limits
+from edgeai.demo.broker import free_port
 from edgeai.messages import Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeai.brokers import find_mosquitto
+from edgeai.demo.broker import find_mosquitto
 from tests.conftest import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

@@ -1,6 +1,6 @@
 """A broker to try things with: mosquitto where it is installed, else the Python broker amqtt.
 
-    python -m edgeai.brokers PORT    the child that runs amqtt
+    python -m edgeai.demo.broker PORT    the child that runs amqtt
 
 amqtt speaks MQTT 3.1.1 only and is slow; it comes with the extra `demo` and is not for production.
 """
@@ -56,7 +56,7 @@ def embedded_broker(folder: Path, port: int) -> Iterator[str]:
         )
         name, command = "mosquitto", [program, "-c", str(config)]
     elif importlib.util.find_spec("amqtt") is not None:
-        name, command = "amqtt", [sys.executable, "-m", "edgeai.brokers", str(port)]
+        name, command = "amqtt", [sys.executable, "-m", "edgeai.demo.broker", str(port)]
     else:
         raise TransportError(
             "the demo needs a broker: install mosquitto from your system's packages, "

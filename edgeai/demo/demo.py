@@ -24,8 +24,8 @@ from rich.live import Live
 from rich.table import Table
 
 from edgeai import paths
-from edgeai.brokers import embedded_broker, free_port
 from edgeai.config.node import Broker, Limits
+from edgeai.demo.broker import embedded_broker, free_port
 from edgeai.errors import TransportError
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
