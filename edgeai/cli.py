@@ -328,7 +328,7 @@ def train(
     """Train what a recipe asks for: a package, or a reference problem (extra `train`)."""
     from rich.console import Console
 
-    from edgeai.training.kinds import train_recipe
+    from edgeai.training.dispatch import train_recipe
 
     with _stages(Console(stderr=True)) as show:
         made = train_recipe(recipe, output, show)
@@ -464,8 +464,8 @@ def report_command(
 ) -> None:
     """Write what a model says of a recording as one HTML page: field, estimates, alarms."""
     from edgeai.paths import shipped
-    from edgeai.training.report import tell
-    from edgeai.training.reportpage import page
+    from edgeai.training.report.html import page
+    from edgeai.training.report.report import tell
 
     folder = Path(package)
     if not folder.exists():

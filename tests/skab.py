@@ -14,7 +14,7 @@ from scipy import stats
 from edgeai.model.package import Package
 from edgeai.training.anomaly.pca import PcaModel, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
-from edgeai.training.windows import windows_of
+from edgeai.training.data.windows import windows_of
 from edgeai.training.write import write_package
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "skab"

@@ -24,8 +24,8 @@ from edgeai.training.pinn import moulding_signals as io
 from edgeai.training.pinn.moulding_card import moulding_card
 from edgeai.training.pinn.moulding_manifest import KINDS, diagnosis, outputs, physics, signals
 from edgeai.training.pinn.moulding_recipe import load_moulding_recipe
-from edgeai.training.report import tell
-from edgeai.training.reportpage import page
+from edgeai.training.report.html import page
+from edgeai.training.report.report import tell
 from tests.brokers import RunningBroker
 from tests.live import peer, running, wait_for
 from tests.packages import write_config
@@ -323,7 +323,7 @@ def test_a_report_of_a_recording_without_a_signal_says_which(tmp_path: Path):
 @pytest.mark.timeout(300)
 def test_a_small_training_goes_on_from_its_checkpoint_and_writes_a_package(tmp_path: Path):
     pytest.importorskip("torch")
-    from edgeai.training.kinds import train_recipe
+    from edgeai.training.dispatch import train_recipe
 
     recipe = yaml.safe_load((PACKAGE / "train.yaml").read_text())
     recipe["name"] = "mine"

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.alarms.alarm import AlarmRule
+from edgeai.training.anomaly.evaluate import Scored, activations, detection, false_alarms
 from edgeai.training.calibrate import (
     SECONDS_PER_DAY,
     Tail,
@@ -16,7 +17,6 @@ from edgeai.training.calibrate import (
     upper_return_level,
     windows_in,
 )
-from edgeai.training.evaluate import Scored, activations, detection, false_alarms
 
 NS = 1_000_000_000
 

@@ -15,7 +15,7 @@ from edgeai.training.anomaly.autoencoder import AutoencoderModel, autoencoder_ou
 from edgeai.training.anomaly.autoencoder_graph import autoencoder_graph
 from edgeai.training.anomaly.pca import fit_pca
 from edgeai.training.anomaly.pca_graph import pca_graph
-from edgeai.training.graph import channel_sums
+from edgeai.training.graph_builder import channel_sums
 
 pytestmark = pytest.mark.train
 

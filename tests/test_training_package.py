@@ -18,10 +18,10 @@ from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.providers.scorer import Scorer
 from edgeai.training import train
+from edgeai.training.anomaly.card import model_card
 from edgeai.training.anomaly.pca import fit_pca, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
-from edgeai.training.card import model_card
-from edgeai.training.plantdata import signals_of
+from edgeai.training.data.plant import signals_of
 from edgeai.training.recipe import load_recipe
 from edgeai.training.write import write_package
 from tests.test_training_recipe import BASE, FILES, recipe_file
@@ -285,9 +285,9 @@ def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(nam
     """Seeds that no recipe used, through the same path as the recipe's own data."""
     from edgeai.alarms.alarm import alarm_rule
     from edgeai.progress import silent
-    from edgeai.training.data import load_data
-    from edgeai.training.evaluate import detection, false_alarms
-    from edgeai.training.train import scored
+    from edgeai.training.anomaly.evaluate import detection, false_alarms
+    from edgeai.training.anomaly.train import scored
+    from edgeai.training.data.dataset import load_data
 
     folder = shipped("models") / name
     recipe, manifest = load_recipe(folder / "train.yaml"), load_package(folder).manifest

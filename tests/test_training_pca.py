@@ -18,7 +18,7 @@ from edgeai.training.anomaly.pca import (
     trend_features,
 )
 from edgeai.training.anomaly.pca_graph import pca_graph
-from edgeai.training.windows import scaling, windows_of
+from edgeai.training.data.windows import scaling, windows_of
 
 pytestmark = pytest.mark.train
 

@@ -15,8 +15,8 @@ from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import simulate
 from edgeai.progress import silent
 from edgeai.training import extra, train
-from edgeai.training.data import load_data
-from edgeai.training.plantdata import as_published
+from edgeai.training.data.dataset import load_data
+from edgeai.training.data.plant import as_published
 from edgeai.training.recipe import load_recipe
 
 pytestmark = pytest.mark.train

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("scipy", reason="needs the extra train: pip install 'edgeai[train]'")
 
 from edgeai.providers.scorer import Scorer
-from edgeai.training.windows import windows_of
+from edgeai.training.data.windows import windows_of
 from tests import skab
 
 pytestmark = [

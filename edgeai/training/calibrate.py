@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeai.training.windows import Floats
+from edgeai.training.data.windows import Floats
 
 MIN_CLUSTERS = 20
 SECONDS_PER_DAY = 86_400.0

@@ -16,7 +16,7 @@ from edgeai.errors import ModelError
 from edgeai.model.manifest import GOLDEN, GRAPH, MANIFEST, Manifest
 from edgeai.model.package import MIN_GOLDEN_WINDOWS, Package, load_package, sha256_of
 from edgeai.providers.scorer import Outputs, Scorer
-from edgeai.training.windows import Floats, Samples
+from edgeai.training.data.windows import Floats, Samples
 
 CARD = "README.md"
 MAX_GRAPH_BYTES = 512 * 1024 * 1024

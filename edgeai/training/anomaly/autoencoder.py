@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.progress import Progress
+from edgeai.training.data.windows import Floats, Samples, scaling
 from edgeai.training.determinism import deterministic
-from edgeai.training.windows import Floats, Samples, scaling
 
 WEIGHT_SPREAD = 1.0
 """Xavier's gain for the nearly linear start of tanh."""

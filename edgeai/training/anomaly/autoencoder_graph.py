@@ -3,7 +3,7 @@
 import onnx
 
 from edgeai.training.anomaly.autoencoder import AutoencoderModel
-from edgeai.training.graph import GraphBuilder, channel_sums
+from edgeai.training.graph_builder import GraphBuilder, channel_sums
 
 
 def autoencoder_graph(model: AutoencoderModel) -> onnx.ModelProto:

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.training.windows import Floats, scaling
+from edgeai.training.data.windows import Floats, scaling
 
 Statistic = Literal["t2", "q", "max", "combined"]
 Span = Literal["window", "trend", "median"]

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 
 from edgeai.training.anomaly.pca import PcaModel
-from edgeai.training.graph import GraphBuilder, channel_sums
+from edgeai.training.graph_builder import GraphBuilder, channel_sums
 
 
 def pca_graph(model: PcaModel) -> onnx.ModelProto:

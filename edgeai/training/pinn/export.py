@@ -29,7 +29,7 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 
 from edgeai.errors import ModelError
-from edgeai.training.graph import OPSET
+from edgeai.training.graph_builder import OPSET
 from edgeai.training.pinn.lowering import BATCH, Lowering
 from edgeai.training.pinn.operators import TABLE
 

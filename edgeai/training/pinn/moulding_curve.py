@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeai.progress import Progress
+from edgeai.training.data.windows import Floats
 from edgeai.training.pinn import moulding_measure as measure
 from edgeai.training.pinn import moulding_network as net
 from edgeai.training.pinn import moulding_signals as io
@@ -21,7 +22,6 @@ from edgeai.training.pinn import moulding_windows as w
 from edgeai.training.pinn.moulding_monitor import Monitor
 from edgeai.training.pinn.moulding_recipe import Curve
 from edgeai.training.pinn.moulding_runs import Runs
-from edgeai.training.windows import Floats
 
 HELD_SHARE = 0.25
 """Of the labels, by which the rival's fit is stopped."""

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.alarms.alarm import NS, Alarm, AlarmRule
+from edgeai.training.data.windows import Floats, Samples
 from edgeai.training.pinn import moulding_signals as io
 from edgeai.training.pinn.moulding_runs import FINE, SETTLE_SECONDS, Runs
-from edgeai.training.windows import Floats, Samples
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 Infer = Callable[[Samples], Outputs]

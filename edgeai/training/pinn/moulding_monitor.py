@@ -341,7 +341,7 @@ def _largest(values: Tensor) -> Tensor:
 
 
 def _total(values: Tensor) -> Tensor:
-    """Sum over the last axis as a product with ones: see `edgeai.training.graph`."""
+    """Sum over the last axis as a product with ones: see `edgeai.training.graph_builder`."""
     return torch.matmul(values, torch.ones(values.shape[-1], dtype=values.dtype))
 
 

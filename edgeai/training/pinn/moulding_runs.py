@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from edgeai.plant import mould
 from edgeai.plant import mouldcycles as plant
+from edgeai.training.data.windows import Floats, Samples
 from edgeai.training.pinn import moulding_signals as io
 from edgeai.training.pinn.moulding_signals import PART_DEPTHS, STEEL_DEPTHS
-from edgeai.training.windows import Floats, Samples
 
 FAULTS = ("coolant_blocked", "thermocouple_drift", "melt_too_hot", "contact_lost")
 MELT_DEGC = (224.0, 236.0)

@@ -13,6 +13,7 @@ from edgeai.config.node import Alarm
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.training.calibrate import sustained, windows_in
+from edgeai.training.data.windows import Floats, Samples
 from edgeai.training.determinism import deterministic
 from edgeai.training.pinn import moulding_figures as figures
 from edgeai.training.pinn import moulding_fit as fit
@@ -26,7 +27,6 @@ from edgeai.training.pinn.moulding_card import moulding_card
 from edgeai.training.pinn.moulding_curve import labelled, learning_curve
 from edgeai.training.pinn.moulding_monitor import Monitor
 from edgeai.training.pinn.moulding_recipe import MouldingRecipe, load_moulding_recipe
-from edgeai.training.windows import Floats, Samples
 from edgeai.training.write import write_package
 
 CYCLES = 14

@@ -2,7 +2,7 @@
 
 Every entry takes the lowering, the traced node, and the operator's own arguments, tensors as
 `Value`. Sums over the last axis are a MatMul with ones: ReduceSum gives the last row of an odd
-batch other last bits (`edgeai.training.graph`).
+batch other last bits (`edgeai.training.graph_builder`).
 """
 # ruff: noqa: ARG001, FBT002, PLR0917  the signatures are ATen's
 

@@ -15,8 +15,8 @@ from edgeai.training.anomaly.autoencoder import (
 from edgeai.training.anomaly.autoencoder_graph import autoencoder_graph
 from edgeai.training.anomaly.pca import fit_pca, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
+from edgeai.training.data.windows import Floats, Samples
 from edgeai.training.recipe import AutoencoderMethod, PcaMethod
-from edgeai.training.windows import Floats, Samples
 
 
 @dataclass(frozen=True, eq=False)

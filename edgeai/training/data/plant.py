@@ -12,9 +12,9 @@ from edgeai.plant.faults import ScheduledFault
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import Recording, simulate
 from edgeai.progress import Progress
+from edgeai.training.data.runs import Run
+from edgeai.training.data.windows import Samples
 from edgeai.training.recipe import PlantData
-from edgeai.training.runs import Run
-from edgeai.training.windows import Samples
 
 START_SPREAD_SECONDS = 10.0
 WARM_UP_SECONDS = 2.0

@@ -8,10 +8,10 @@ import numpy as np
 
 from edgeai.errors import ConfigError, Problem
 from edgeai.progress import Progress
+from edgeai.training.data.runs import Run
+from edgeai.training.data.windows import Samples
 from edgeai.training.extra import library
 from edgeai.training.recipe import Blocks, FileData, FileRun
-from edgeai.training.runs import Run
-from edgeai.training.windows import Samples
 
 
 def read_runs(data: FileData, recipe_path: Path, progress: Progress) -> list[Run]:

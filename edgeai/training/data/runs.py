@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgeai.training.windows import Samples
+from edgeai.training.data.windows import Samples
 
 
 @dataclass(frozen=True, eq=False)

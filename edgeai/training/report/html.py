@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.model.manifest import OutputSpec
-from edgeai.training.report import Told
-from edgeai.training.windows import Floats
+from edgeai.training.data.windows import Floats
+from edgeai.training.report.report import Told
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 900, 190, 70, 90, 12, 26
 POINTS = 1200

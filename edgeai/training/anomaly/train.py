@@ -15,14 +15,14 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
+from edgeai.training.anomaly.card import model_card
+from edgeai.training.anomaly.evaluate import Scored, detection, false_alarms
+from edgeai.training.anomaly.methods import METHODS, Fitted
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
-from edgeai.training.card import model_card
-from edgeai.training.data import Dataset, load_data, run_windows
-from edgeai.training.evaluate import Scored, detection, false_alarms
-from edgeai.training.methods import METHODS, Fitted
+from edgeai.training.data.dataset import Dataset, load_data, run_windows
+from edgeai.training.data.runs import Run
+from edgeai.training.data.windows import Samples, finite, windows_of
 from edgeai.training.recipe import AutoencoderMethod, Recipe, load_recipe
-from edgeai.training.runs import Run
-from edgeai.training.windows import Samples, finite, windows_of
 from edgeai.training.write import write_package
 
 GOLDEN_WINDOWS = 48

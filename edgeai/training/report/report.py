@@ -21,8 +21,8 @@ from edgeai.messages import Diagnosis
 from edgeai.model.manifest import Manifest
 from edgeai.model.package import Package, load_package
 from edgeai.providers.scorer import Scorer
+from edgeai.training.data.windows import Floats, Samples, finite, windows_of
 from edgeai.training.extra import library
-from edgeai.training.windows import Floats, Samples, finite, windows_of
 
 MAX_WINDOWS = 1500
 MS_PER_SECOND = 1000.0

@@ -5,11 +5,11 @@ from typing import Any
 
 from edgeai.config.yaml_file import read_yaml
 from edgeai.progress import Progress, silent
+from edgeai.training.anomaly.train import train
 from edgeai.training.extra import library
 from edgeai.training.pinn.moulding_recipe import KIND as MOULDING
 from edgeai.training.pinn.recipe import KIND as REFERENCE
 from edgeai.training.pinn.reference import train_reference
-from edgeai.training.train import train
 
 
 def train_recipe(

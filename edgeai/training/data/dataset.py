@@ -9,10 +9,10 @@ import numpy as np
 from edgeai.errors import ConfigError, Problem
 from edgeai.model.manifest import SignalSpec
 from edgeai.progress import Progress
-from edgeai.training import filedata, plantdata
+from edgeai.training.data import files, plant
+from edgeai.training.data.runs import Run
+from edgeai.training.data.windows import Samples, finite, windows_of
 from edgeai.training.recipe import FileData, PlantData, Recipe
-from edgeai.training.runs import Run
-from edgeai.training.windows import Samples, finite, windows_of
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def load_data(recipe: Recipe, recipe_path: Path, progress: Progress) -> Dataset:
     """
     data = recipe.data
     if isinstance(data, PlantData):
-        signals, rate = plantdata.signals_of(data, str(recipe_path))
-        runs = plantdata.simulated_runs(data, recipe.seed, str(recipe_path), progress)
-        description = plantdata.describe(data, rate)
+        signals, rate = plant.signals_of(data, str(recipe_path))
+        runs = plant.simulated_runs(data, recipe.seed, str(recipe_path), progress)
+        description = plant.describe(data, rate)
     else:
         signals, rate = _specs(data), data.sample_rate_hz
-        runs = filedata.read_runs(data, recipe_path, progress)
+        runs = files.read_runs(data, recipe_path, progress)
         description = data.source
     by_use = {
         use: tuple(run for run in runs if run.use == use)

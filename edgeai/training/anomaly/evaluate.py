@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeai.alarms.alarm import NS, Alarm, AlarmRule
 from edgeai.training.calibrate import SECONDS_PER_DAY
-from edgeai.training.windows import Floats
+from edgeai.training.data.windows import Floats
 
 
 @dataclass(frozen=True)

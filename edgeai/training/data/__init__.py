@@ -1,0 +1,1 @@
+"""Training data: files, the simulated plant, windows."""
