@@ -1,7 +1,11 @@
-"""Where the shipped models, devices and configs lie, and where edgeai keeps its state."""
+"""Where the shipped models, devices and configs lie, where state is kept, how output is opened."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
+
+from edgeai.errors import ConfigError, Problem
 
 _PACKAGE = Path(__file__).parent
 
@@ -30,3 +34,35 @@ def default_state_folder() -> Path:
         return Path(given)
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "edgeai"
+
+
+def refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
+    """Refuse an output that is an input (opening it would empty a recording), or named twice.
+
+    Raises:
+        ConfigError: One is.
+    """
+    read = {path.resolve() for path in inputs}
+    written: set[Path] = set()
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise ConfigError([Problem(str(path), "", "the output must not be an input")])
+        if path.resolve() in written:
+            rule = "predictions and alarms must be two files"
+            raise ConfigError([Problem(str(path), "", rule)])
+        written.add(path.resolve())
+
+
+def open_output(path: Path) -> IO[bytes]:
+    """Open a file for writing.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    try:
+        return path.open("wb")
+    except OSError as error:
+        rule = f"cannot be written: {error.strerror}"
+        raise ConfigError([Problem(str(path), "", rule)]) from error

@@ -265,9 +265,9 @@ def test_two_manifests_of_one_graph_are_two_models(tmp_path: Path, check: Check)
 
 
 def test_outputs_keep_their_names_when_a_graph_is_shared(tmp_path: Path) -> None:
+    from edgeai.assembly.pipelines import build_pipelines
     from edgeai.assembly.plan import check as make_plan
     from edgeai.metrics.definitions import Metrics
-    from edgeai.node.runtime import build_pipelines
 
     first = write_package(tmp_path / "first")
     second = tmp_path / "second"

@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from edgeai.demo.demo import broker as brokers
-from edgeai.demo.demo import demo
+from edgeai.demo import broker as brokers
+from edgeai.demo import demo
 from edgeai.errors import TransportError
 
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeai.assembly.pipelines import build_pipelines
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import NOTED, Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.node.runtime import build_pipelines
 from tests.packages import write_config, write_package
 
 NS = 10**9

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
+from edgeai.assembly.pipelines import build_pipelines, close_sessions, settle, watch_over
 from edgeai.assembly.plan import check
 from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.node.runtime import build_pipelines, close_sessions, settle, watch_over
 from tests.commands import run_command
 from tests.faulty import install
 from tests.live import wait_for

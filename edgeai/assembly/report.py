@@ -1,0 +1,41 @@
+"""What `edgeai check` prints: each pipeline with its model, provider, stream and threshold."""
+
+from edgeai.assembly.pipelines import ALONE, build_pipelines, close_sessions, settle
+from edgeai.assembly.plan import Plan
+from edgeai.engine.pipeline import Pipeline
+from edgeai.metrics.definitions import Metrics
+
+
+def describe_plan(plan: Plan) -> list[str]:
+    """Load every model of a plan as `run` would, and return a line for each pipeline.
+
+    Raises:
+        ConfigError: As `build_pipelines`.
+        ModelError: As `build_pipelines`.
+    """
+    pipelines = build_pipelines(plan, Metrics())
+    try:
+        settle(pipelines)
+        found = [line for pipeline in pipelines for line in _describe(pipeline, plan)]
+    finally:
+        close_sessions(pipelines)
+    return [*found, f"{plan.path}: ok"]
+
+
+def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
+    manifest, session, name = pipeline.manifest, pipeline.session, pipeline.name
+    what = (
+        f"{name}: {manifest.name} {manifest.version} on {session.provider}, "
+        f"{pipeline.template.filter} (QoS {pipeline.config.source.qos}), "
+        f"{len(pipeline.signals)} signals, window {pipeline.settings.length}, "
+        f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
+    )
+    lines = [what]
+    if session.reason:
+        lines.append(f"{name}: note: {session.requested} was asked for; {session.reason}")
+    if session.batch_multiple is None:
+        lines.append(f"{name}: note: {ALONE}")
+    if plan.config.workers > 1 and not pipeline.template.fields:
+        rule = "captures nothing, so it is one stream, and one worker's"
+        lines.append(f"{name}: note: {pipeline.template.filter} {rule}")
+    return lines

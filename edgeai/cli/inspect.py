@@ -1,0 +1,71 @@
+"""Commands that print facts: the execution providers of this machine, the schemas of the files."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def devices(
+    config: Annotated[
+        str | None,
+        typer.Argument(metavar="[CONFIG]", help="Whose models and device; default: the shipped."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Another device: a name, or a YAML file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
+    fresh: Annotated[bool, typer.Option(help="Prove again what has been proven.")] = False,
+) -> None:
+    """Prove and measure every execution provider for every model, and say which is chosen."""
+    from rich.console import Console
+
+    from edgeai.assembly.plan import check, check_installation, load_profile, load_shipped_packages
+    from edgeai.config.node import find_config
+    from edgeai.paths import default_state_folder
+    from edgeai.providers.selection import survey
+
+    if config is not None:
+        plan = check(find_config(config))
+        packages = list({one.folder: one for one in plan.packages.values()}.values())
+        profile, state_folder = plan.device, plan.state_folder
+    else:
+        check_installation()
+        state_folder = default_state_folder()
+        packages = load_shipped_packages(state_folder)
+        profile = load_profile(device or "auto", Path("--device"))
+    if device is not None:
+        profile = load_profile(device, Path("--device"))
+    console = Console(stderr=True)
+    with console.status("") as status:
+        result = survey.survey(packages, profile, state_folder, fresh=fresh, note=status.update)
+    if as_json:
+        typer.echo(json.dumps(survey.as_json(result), indent=2))
+        return
+    for line in survey.summary(result):
+        typer.echo(line)
+    typer.echo("p50/p99 of a call in µs, with the way to its process")
+    out = Console()
+    for table in survey.as_tables(result):
+        out.print(table)
+
+
+def schema(
+    what: Annotated[str, typer.Argument(help="config, device or model.")] = "config",
+) -> None:
+    """Print the JSON Schema of a file, with which an editor completes and checks it."""
+    from pydantic import BaseModel
+
+    from edgeai.config.device import Device
+    from edgeai.config.node import Config
+    from edgeai.model.manifest import Manifest
+
+    models: dict[str, type[BaseModel]] = {
+        "config": Config,
+        "device": Device,
+        "model": Manifest,
+    }
+    if what not in models:
+        raise typer.BadParameter(f"must be one of {', '.join(models)}")
+    typer.echo(json.dumps(models[what].model_json_schema(), indent=2))

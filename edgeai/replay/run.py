@@ -1,0 +1,101 @@
+"""Recordings through the same turn as live data, as fast as it can: `edgeai replay`."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeai.assembly.pipelines import (
+    build_pipelines,
+    close_sessions,
+    reset_prefix,
+    settle,
+    watch_over,
+)
+from edgeai.assembly.plan import Plan
+from edgeai.engine.engine import Engine
+from edgeai.metrics.definitions import Metrics
+from edgeai.paths import open_output, refuse_overwriting
+from edgeai.replay.source import FileSink, FileSource
+from edgeai.replay.tables import TableOptions
+
+SHOWN_COUNTERS = {
+    "edgeai_dropped": "dropped",
+    "edgeai_messages_unrouted": "dropped",
+    "edgeai_invalid_values": "invalid values",
+    "edgeai_window_resets": "windows emptied",
+}
+"""Counters that a summary lists, and what it calls them."""
+
+
+@dataclass(frozen=True)
+class ReplaySummary:
+    """What a replay read and wrote."""
+
+    messages: int
+    predictions: int
+    dropped: list[str]
+    """A line for each reason for which something was dropped or could not be used."""
+
+
+def replay_files(
+    plan: Plan,
+    files: Sequence[Path],
+    output: Path,
+    alarms: Path | None = None,
+    *,
+    options: TableOptions | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> ReplaySummary:
+    """Run recordings through the pipelines of a plan.
+
+    Args:
+        plan: A checked configuration, from `edgeai.assembly.plan.check`.
+        files: CSV, JSONL or Parquet, in this order.
+        output: Predictions, as JSON lines.
+        alarms: Alarm transitions, as JSON lines; None: they are not written.
+        options: How tables are read.
+        advance: Called after each turn with the bytes read so far.
+
+    Raises:
+        ConfigError: A file cannot be read or written, or is not what its name says.
+        ModelError: A model does not reproduce its golden outputs.
+    """
+    metrics = Metrics()
+    with ExitStack() as stack:
+        pipelines = build_pipelines(plan, metrics)
+        stack.callback(close_sessions, pipelines)
+        refuse_overwriting(files, [output, alarms])
+        limits = plan.config.limits
+        source = FileSource(list(files), pipelines, limits, metrics, options or TableOptions())
+        settle(pipelines)
+        target = stack.enter_context(open_output(output))
+        transitions = stack.enter_context(open_output(alarms)) if alarms is not None else None
+        engine = Engine(
+            pipelines,
+            source,
+            FileSink(target, transitions),
+            metrics,
+            reset_prefix=reset_prefix(plan.config.node),
+            clock_ns=None,
+            watch=watch_over(pipelines, metrics, plan.config.node, topic=""),
+        )
+        while not source.exhausted:
+            engine.turn(0)
+            if advance is not None:
+                advance(source.read_bytes)
+        engine.finish()
+    return ReplaySummary(engine.received, engine.predicted, _dropped(metrics))
+
+
+def _dropped(metrics: Metrics) -> list[str]:
+    lines = []
+    for family in metrics.registry.collect():
+        if family.name not in SHOWN_COUNTERS:
+            continue
+        for sample in family.samples:
+            if sample.name.endswith("_total") and sample.value:
+                who = sample.labels.get("pipeline", "no pipeline")
+                what = SHOWN_COUNTERS[family.name]
+                lines.append(f"{who}: {sample.value:.0f} {what}, {sample.labels['reason']}")
+    return lines

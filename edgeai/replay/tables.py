@@ -1,0 +1,221 @@
+"""Rows of a table as the messages that a pipeline's source describes.
+
+The pipeline's field mapping is read backwards, so every rule that holds live holds here too.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgeai import topics
+from edgeai.config.base import FieldPath, TimeField
+from edgeai.config.node import Source
+from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
+from edgeai.engine.pipeline import Pipeline
+from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.messages import Message
+
+NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How the columns of a table are to be read."""
+
+    pipeline: str | None = None
+    """Which pipeline's mapping; needed when there are several."""
+    asset: str | None = None
+    """The stream's key; default: the file's name without its ending."""
+    asset_column: str | None = None
+    time_column: str | None = None
+    """Default: the last part of the source's time path."""
+    time_unit: str | None = None
+    """`s`, `ms`, `us`, `ns` or `iso`; default: the unit of the source's time."""
+    delimiter: str = ","
+
+
+class TableWriter:
+    """Rows of a table to the messages that the pipeline's source describes."""
+
+    def __init__(
+        self, pipeline: Pipeline, header: list[str], path: Path, options: TableOptions
+    ) -> None:
+        source = pipeline.config.source
+        if source.layout == "frame":
+            rule = f"cannot be replayed into {pipeline.name}: a table has no frames, JSONL may have"
+            raise ConfigError([Problem(str(path), "", rule)])
+        self._source = source
+        self._path = path
+        self._row_number = 1
+        self._width = len(header)
+        self._header = header
+        self._columns: list[tuple[int, FieldPath, str]] = []
+        for name in pipeline.signals:
+            tag = (source.signals[name].tag if name in source.signals else None) or name
+            place = signal_path(source, name) if source.layout == "row" else source.value_path
+            for candidate in (name, str(place[-1]) if source.layout == "row" else tag):
+                if candidate in header:
+                    index = _column(candidate, header, path, "signal")
+                    self._columns.append((index, place, tag))
+                    break
+        if not self._columns:
+            rule = f"has no column of a signal of {pipeline.manifest.name}; columns"
+            raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+        self._time = _column(options.time_column or _time_name(source), header, path, "time")
+        self.asset = -1
+        """Column that names the asset; -1: there is none."""
+        if options.asset_column is not None:
+            self.asset = _column(options.asset_column, header, path, "asset")
+        self._key = options.asset or path.stem
+        declared = source.time
+        unit = options.time_unit or (declared.unit if declared else "ns")
+        zone = (declared.zone if declared and declared.unit == "iso" else None) or "UTC"
+        field = TimeField(path=["t"], unit=unit, zone=zone if unit == "iso" else None)  # type: ignore[arg-type]
+        self._read_time = time_reader(field)
+        self._rewrite = None
+        if declared is not None and unit != declared.unit:
+            self._rewrite = declared.unit
+
+    def names_asset(self, width: int) -> bool:
+        """Whether a row of so many cells has one that names the asset."""
+        return 0 <= self.asset < width
+
+    def messages(self, row: list[Any], asset: object = None) -> Iterator[Message]:
+        """Give the messages of a row; `asset` is the cell that names it, if a column does."""
+        self._row_number += 1
+        if len(row) != self._width:
+            rule = f"must have {self._width} columns, as the first line"
+            raise self._problem(rule, len(row))
+        moment = row[self._time]
+        try:
+            received_ns = self._read_time(moment)
+        except DecodeError as error:
+            if self._source.time is None or self._rewrite is not None:
+                raise self._problem("must hold a time in the declared unit", moment) from error
+            received_ns = 0  # the engine counts it, as it does live
+        if self._rewrite is not None:
+            moment = _express(received_ns, self._rewrite)
+        key = self._key if self.asset < 0 else self._key_of(asset)
+        source = self._source
+        if source.layout == "row":
+            document: dict[str, Any] = {}
+            if source.time is not None:
+                _put(document, source.time.path, moment)
+            for index, place, _ in self._columns:
+                _put(document, place, row[index])
+            self._add_quality(document)
+            yield _topic(source, key, ""), msgspec.json.encode(document), received_ns, False
+            return
+        for index, place, tag in self._columns:
+            if row[index] is None:
+                continue
+            document = {}
+            _put(document, place, row[index])
+            if source.time is not None:
+                _put(document, source.time.path, moment)
+            if source.name_path is not None:
+                _put(document, source.name_path, tag)
+            self._add_quality(document)
+            yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, False
+
+    def _key_of(self, asset: object) -> str:
+        key = str("" if asset is None else asset).strip()
+        if not key:
+            rule = f"must name an asset in the column `{self._header[self.asset]}`"
+            raise self._problem(rule, asset)
+        return key
+
+    def _add_quality(self, document: dict[str, Any]) -> None:
+        """A table's values count as good; what is not a number is found as it is live."""
+        if self._source.quality is not None:
+            _put(document, self._source.quality.path, self._source.quality.good[0])
+        for field in self._source.signals.values():
+            if field.quality is not None:
+                _put(document, field.quality.path, field.quality.good[0])
+
+    def _problem(self, rule: str, value: Any) -> ConfigError:
+        where = f"row {self._row_number}"
+        return ConfigError([Problem(str(self._path), where, rule, value, has_value=True)])
+
+
+def _time_name(source: Source) -> str:
+    return str(source.time.path[-1]) if source.time is not None else "timestamp"
+
+
+def _column(name: str, header: list[str], path: Path, what: str) -> int:
+    if name not in header:
+        rule = f"has no {what} column `{name}` (see --{what}-column); columns"
+        raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+    if header.count(name) > 1:
+        raise ConfigError([Problem(str(path), "", f"the column `{name}` stands twice")])
+    return header.index(name)
+
+
+def _topic(source: Source, key: str, tag: str) -> str:
+    """Return a topic that the source's template reads back as this key and tag."""
+    names = [name for name in topics.template_fields(source.topic) if name != "signal"]
+    parts = key.split("/", len(names) - 1) if names else []
+    parts += [key] * (len(names) - len(parts))
+    fields = (*zip(names, parts, strict=True), ("signal", tag))
+    return topics.fill(source.topic, fields).replace("+", "-").replace("#", "-")
+
+
+def _put(document: dict[str, Any], path: FieldPath, value: Any) -> None:
+    """Set a value at a path; positions in a list become that list."""
+    here: Any = document
+    for part, following in zip(path, [*path[1:], None], strict=True):
+        fresh: Any = value if following is None else ([] if isinstance(following, int) else {})
+        if isinstance(here, list):
+            assert isinstance(part, int)
+            here.extend([None] * (part + 1 - len(here)))
+            if following is None or here[part] is None:
+                here[part] = fresh
+        elif following is None or part not in here:
+            here[part] = fresh
+        here = here[part]
+
+
+def cell_value(text: str) -> Any:
+    """Return a CSV cell as a number where it is one, None where it is empty, else the text."""
+    if text in NULLS:
+        return None
+    stripped = text.strip()
+    if not _NUMBER.fullmatch(stripped):
+        return text
+    with suppress(ValueError):
+        number = int(stripped)
+        if abs(number) <= MAX_TIME_NS:  # a larger one has no room in what JSON parsers read
+            return number
+    real = float(stripped)
+    return real if math.isfinite(real) else text
+
+
+def plain_column(column: Any) -> list[Any]:
+    """Return the values of a pyarrow column; times as nanoseconds, None where none is finite."""
+    import pyarrow
+
+    if pyarrow.types.is_timestamp(column.type):
+        column = column.cast(pyarrow.timestamp("ns", column.type.tz)).cast(pyarrow.int64())
+    return [
+        None if isinstance(value, float) and not math.isfinite(value) else value
+        for value in column.to_pylist()
+    ]
+
+
+def _express(time_ns: int, unit: str) -> Any:
+    """Return a time in a unit, as a number that reads back as the same time, or as ISO text."""
+    if unit == "iso":
+        from datetime import UTC, datetime
+
+        seconds, fraction = divmod(time_ns, UNIT_NS["s"])
+        moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{moment}.{fraction:09d}Z"
+    whole, rest = divmod(time_ns, UNIT_NS[unit])
+    return whole if rest == 0 else whole + rest / UNIT_NS[unit]
