@@ -4,6 +4,9 @@ from typing import Literal, NamedTuple, TypedDict
 
 import msgspec
 
+SECOND_NS = 1_000_000_000
+"""Nanoseconds in a second."""
+
 AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
 

@@ -9,9 +9,7 @@ wall clock, so a replay gives the same alarms as the live run did.
 from dataclasses import dataclass
 
 from edgeai.config.node import Alarm as AlarmConfig
-from edgeai.messages import AlarmState, Quality
-
-NS = 1_000_000_000
+from edgeai.messages import SECOND_NS, AlarmState, Quality
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ def alarm_rule(threshold: float, defaults: AlarmConfig, chosen: AlarmConfig) -> 
     return AlarmRule(
         threshold=pick("threshold", threshold),
         deadband=pick("deadband", 0.0),
-        on_delay_ns=round(pick("on_delay_seconds", 0.0) * NS),
-        off_delay_ns=round(pick("off_delay_seconds", 0.0) * NS),
+        on_delay_ns=round(pick("on_delay_seconds", 0.0) * SECOND_NS),
+        off_delay_ns=round(pick("off_delay_seconds", 0.0) * SECOND_NS),
         latch=bool(pick("latch", 0.0)),
     )
 

@@ -16,7 +16,7 @@ from edgeai.engine.batch import Batch
 from edgeai.engine.sharding import Share
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import AT_ONCE, Due
+from edgeai.messages import AT_ONCE, SECOND_NS, Due
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import UNPUBLISHED
 from edgeai.model.package import Package
@@ -26,7 +26,6 @@ from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
 from edgeai.streams.stream import Stream
 
-NS = 1_000_000_000
 GAP_PERIODS = 5
 
 
@@ -113,7 +112,7 @@ class Pipeline:
         samples = min([self.settings.length, *[ring.due_in for ring in self._rings]])
         usual = (samples - 1) * max(1, len(self._rings)) + 1
         # The first of them may come at any moment.
-        seconds = (samples - 1) * (self.settings.period_ns or 0) / NS / RATE_TOLERANCE
+        seconds = (samples - 1) * (self.settings.period_ns or 0) / SECOND_NS / RATE_TOLERANCE
         return Due(samples, usual, seconds)
 
     def count_missing(self, not_numbers: int) -> None:
@@ -207,15 +206,15 @@ def _stream_settings(config: PipelineConfig, package: Package) -> StreamSettings
     manifest = package.manifest
     stream = config.stream
     rate = manifest.sample_rate_hz
-    period_ns = round(NS / rate) if rate is not None else None
-    max_age_ns = round(stream.max_age_seconds * NS)
-    lateness_ns = round(stream.lateness_seconds * NS)
+    period_ns = round(SECOND_NS / rate) if rate is not None else None
+    max_age_ns = round(stream.max_age_seconds * SECOND_NS)
+    lateness_ns = round(stream.lateness_seconds * SECOND_NS)
     align = None
     if stream.alignment != "none":
         assert period_ns is not None  # `check` refuses it
         align = AlignSettings(stream.alignment, period_ns, max_age_ns, lateness_ns)
     if stream.max_gap_seconds is not None:
-        max_gap_ns: int | None = round(stream.max_gap_seconds * NS)
+        max_gap_ns: int | None = round(stream.max_gap_seconds * SECOND_NS)
     elif period_ns is None:
         max_gap_ns = None
     else:

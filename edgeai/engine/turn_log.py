@@ -10,10 +10,9 @@ from threading import Lock
 
 from edgeai.engine.batch import Window
 from edgeai.engine.pipeline import Pipeline
+from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 from edgeai.metrics.histogram import Buckets
-
-SECOND_NS = 1_000_000_000
 
 Call = tuple[Pipeline, str, float, list[Window]]
 """A session call: its pipeline, who computed, how many seconds it took, and the windows."""

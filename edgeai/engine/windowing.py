@@ -18,13 +18,12 @@ from edgeai.decoding.frames import Frame
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import SECOND_NS, Message
 
 FEW_ROWS = 4
 """So few are taken one by one: a block costs more."""
 GROUP_STREAMS = 16
 """What is the matter with a turn is looked for among so many streams, then in each of these."""
-SECOND_NS = 1_000_000_000
 SEQUENCE_WRAP = 2**32
 
 Times = tuple[StreamState, list[int]]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeai.alarms.alarm import NS, Alarm, AlarmRule
+from edgeai.alarms.alarm import Alarm, AlarmRule
+from edgeai.messages import SECOND_NS
 from edgeai.training.calibrate import SECONDS_PER_DAY
 from edgeai.training.data.windows import Floats
 
@@ -34,7 +35,7 @@ def activations(run: Scored, rule: AlarmRule) -> list[float]:
     alarm = Alarm(rule)
     times = []
     for score, at in zip(run.scores.tolist(), run.seconds.tolist(), strict=True):
-        if alarm.update(score, round(at * NS)) and alarm.state == "active":
+        if alarm.update(score, round(at * SECOND_NS)) and alarm.state == "active":
             times.append(at)
     return times
 

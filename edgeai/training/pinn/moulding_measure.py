@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.alarms.alarm import NS, Alarm, AlarmRule
+from edgeai.alarms.alarm import Alarm, AlarmRule
+from edgeai.messages import SECOND_NS
 from edgeai.training.data.windows import Floats, Samples
 from edgeai.training.pinn import moulding_signals as io
 from edgeai.training.pinn.moulding_runs import FINE, SETTLE_SECONDS, Runs
@@ -213,7 +214,7 @@ def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]
         evidence = looked.outputs["evidence"][mine]
         alarm, alarms = Alarm(rule), []
         for at, score in zip(seconds.tolist(), scores.tolist(), strict=True):
-            if alarm.update(score, round(at * NS)) and alarm.state == "active":
+            if alarm.update(score, round(at * SECOND_NS)) and alarm.state == "active":
                 alarms.append(at)
         kind = ""
         if alarms:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.alarms.alarm import NS, Alarm, alarm_rule
+from edgeai.alarms.alarm import Alarm, alarm_rule
 from edgeai.alarms.diagnosis import diagnose
 from edgeai.config.node import Alarm as AlarmConfig
 from edgeai.errors import ConfigError, Problem
-from edgeai.messages import Diagnosis
+from edgeai.messages import SECOND_NS, Diagnosis
 from edgeai.model.manifest import Manifest
 from edgeai.model.package import Package, load_package
 from edgeai.providers.scorer import Scorer
@@ -93,7 +93,7 @@ def _alarms(alarm: Alarm, at: Floats, scores: list[float]) -> list[tuple[float, 
     spans: list[tuple[float, float]] = []
     since: float | None = None
     for seconds, score in zip(at.tolist(), scores, strict=True):
-        if not alarm.update(score, round(seconds * NS)):
+        if not alarm.update(score, round(seconds * SECOND_NS)):
             continue
         if alarm.state == "active":
             since = seconds
