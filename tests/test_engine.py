@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.assembly.pipelines import build_pipelines
 from edgeai.assembly.plan import Plan, check
-from edgeai.engine.engine import NOTED, Engine
+from edgeai.engine.engine import COUNT_AFTER_ENTRIES, Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from tests.packages import write_config, write_package
@@ -265,12 +265,12 @@ def test_asset_patterns_choose_the_pipeline(plans: Plans) -> None:
 def test_turns_do_not_gather_where_nobody_asks_for_them(plans: Plans) -> None:
     node = Node(plans({"p": {}}))
     t = 0
-    for messages in [1] * NOTED + [NOTED // 3] * 10:
+    for messages in [1] * COUNT_AFTER_ENTRIES + [COUNT_AFTER_ENTRIES // 3] * 10:
         node.turns([row(t := t + 1) for _ in range(messages)])
-        noted = node.engine._log._noted
+        noted = node.engine._log._turns
         windows = sum(len(call[3]) for turn in noted for call in turn[3])
-        assert len(noted) + windows < NOTED
-    assert node.value("turn_seconds_count") == NOTED + 10
+        assert len(noted) + windows < COUNT_AFTER_ENTRIES
+    assert node.value("turn_seconds_count") == COUNT_AFTER_ENTRIES + 10
     assert node.value("end_to_end_seconds_count", pipeline="p") == t - 3
 
 
@@ -602,7 +602,7 @@ def test_a_strange_message_among_many_costs_itself_only(plans: Plans, kind: str)
     messages = [*usual[:24], strange, *usual[24:], *(row(t, 1) for t in range(21, 31))]
     singly = Node(plan).turns(*[[message] for message in messages])
     together = Node(plan)
-    decoder = together.engine.pipelines[0].row_decoder
+    decoder = together.engine.pipelines[0].intake.decoder
     assert decoder is not None
     calls: list[Any] = []
     many = decoder.decode_many
@@ -619,7 +619,7 @@ def test_a_strange_message_among_many_costs_itself_only(plans: Plans, kind: str)
 
 def test_a_few_strange_messages_cost_few_of_the_others(plans: Plans) -> None:
     node = Node(plans({"p": {}}))
-    decoder = node.engine.pipelines[0].row_decoder
+    decoder = node.engine.pipelines[0].intake.decoder
     assert decoder is not None
     one_by_one: list[bytes] = []
     single = decoder.decode

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.assembly.plan import Plan, check
-from edgeai.engine import windowing
+from edgeai.engine.intake.frames import FrameIntake
 from edgeai.messages import Message
 from tests.packages import write_config, write_package
 from tests.test_engine import NS, Node, totals
@@ -130,15 +130,15 @@ def test_the_short_way_of_a_whole_window_is_no_other(
     messages = strange_frames(seed, length)
     turns = [messages[begin : begin + turn] for begin in range(0, len(messages), turn)]
     taken: list[bool] = []
-    short_way = windowing.push_window
+    short_way = FrameIntake.push_whole_window
 
     def noted(*given: Any) -> bool:
         taken.append(short_way(*given))
         return taken[-1]
 
-    with mock.patch.object(windowing, "push_window", noted):
+    with mock.patch.object(FrameIntake, "push_whole_window", noted):
         shorter = Node(plan).turns(*turns)
-    with mock.patch.object(windowing, "push_window", return_value=False):
+    with mock.patch.object(FrameIntake, "push_whole_window", return_value=False):
         longer = Node(plan).turns(*turns)
     assert shorter.sink.all == longer.sink.all
     assert totals(shorter) == totals(longer)

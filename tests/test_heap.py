@@ -39,7 +39,7 @@ behind = np.ones(50_000)
 del hole
 memory.trim()
 before = resident()
-batch = Batch(1024, 64, 30)
+batch = Batch(1024, (64, 30))
 print(resident() - before, batch.values.nbytes, batch.values.any(), behind.sum())
 """
 

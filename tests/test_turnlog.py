@@ -6,7 +6,8 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from edgeai.engine.turn_log import SECOND_NS, TurnLog
+from edgeai.engine.turn_log import TurnLog
+from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 
 
@@ -26,8 +27,8 @@ def test_a_turn_is_counted_when_prometheus_asks() -> None:
         (pipeline, "cpu", 0.003, windows(SECOND_NS, 3 * SECOND_NS)),
         (pipeline, "gpu", 0.01, windows(9 * SECOND_NS)),
     ]
-    log.note((7, 4 * SECOND_NS, 0.05, calls, 6 * SECOND_NS, 5 * SECOND_NS))
-    log.note((0, 0, 0.001, [(pipeline, "cpu", 0.5, windows(0))], 8 * SECOND_NS, None))
+    log.append((7, 4 * SECOND_NS, 0.05, calls, 6 * SECOND_NS, 5 * SECOND_NS))
+    log.append((0, 0, 0.001, [(pipeline, "cpu", 0.5, windows(0))], 8 * SECOND_NS, None))
     value = metrics.registry.get_sample_value
     of_model = {"model": "model"}
     assert value("edgeai_messages_received_total") == 7
@@ -53,9 +54,9 @@ def test_no_turn_is_lost_or_counted_twice_while_prometheus_asks() -> None:
 
     def work() -> None:
         for number in range(repeats):
-            log.note((2, 1, 0.5, [(pipeline, "cpu", 1.0, windows(0, 0, 0))], 1, SECOND_NS))
+            log.append((2, 1, 0.5, [(pipeline, "cpu", 1.0, windows(0, 0, 0))], 1, SECOND_NS))
             if number % 100 == 0:
-                log.settle()
+                log.count()
 
     value = metrics.registry.get_sample_value
     worker = threading.Thread(target=work)

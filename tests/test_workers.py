@@ -23,7 +23,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgeai.engine.sharding import MAX_WORKERS, OwnMessages, Share
+from edgeai.engine.sharding import MAX_WORKERS, Shard, ShardedSource
 from edgeai.messages import AT_ONCE, Due, Message
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.node.heartbeat import Line
@@ -47,19 +47,19 @@ def test_each_key_has_one_worker_for_ever() -> None:
     keys = [*ASSETS, "ligne-é/四", "\ud800", ""]
     for of in (1, 2, 3, 8, MAX_WORKERS):
         for key in keys:
-            assert sum(Share(number, of).takes(key) for number in range(1, of + 1)) == 1
+            assert sum(Shard(number, of).takes(key) for number in range(1, of + 1)) == 1
     # Written down: a change of the hash would move streams under a running plant's update.
-    assert [1 + Share(2, 2).takes(f"press-{n}") for n in range(1, 9)] == [1, 1, 1, 2, 2, 2, 2, 1]
+    assert [1 + Shard(2, 2).takes(f"press-{n}") for n in range(1, 9)] == [1, 1, 1, 2, 2, 2, 2, 1]
     for of in (2, 4):
         for number in range(1, of + 1):
-            assert sum(map(Share(number, of).takes, ASSETS)) >= 0.7 * len(ASSETS) / of
+            assert sum(map(Shard(number, of).takes, ASSETS)) >= 0.7 * len(ASSETS) / of
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/65", "-1/2", "1/2/3", "a/b", "1/ 2"])
 def test_what_is_no_share(text: str) -> None:
     with pytest.raises(ValueError, match="must be NUMBER/OF, such as 2/4"):
-        Share.parse(text)
-    assert Share.parse("2/4") == Share(2, 4)
+        Shard.parse(text)
+    assert Shard.parse("2/4") == Shard(2, 4)
 
 
 class Batches:
@@ -77,7 +77,7 @@ class Batches:
 
 
 def test_messages_of_others_are_left_acknowledged_and_counted() -> None:
-    mine = [asset for asset in ASSETS if Share(2, 2).takes(asset)]
+    mine = [asset for asset in ASSETS if Shard(2, 2).takes(asset)]
     others = [asset for asset in ASSETS if asset not in mine]
     left: list[int] = []
     asked: list[str] = []
@@ -87,7 +87,7 @@ def test_messages_of_others_are_left_acknowledged_and_counted() -> None:
         return [] if topic == "nobody's" else [topic]
 
     source = Batches(others, others[:3], ["nobody's", *ASSETS], others)
-    own = OwnMessages(source, Share(2, 2), keys_of, left.append)
+    own = ShardedSource(source, Shard(2, 2), keys_of, left.append)
     assert [topic for topic, *_ in own.receive(5)] == mine
     assert left == [len(others), 3, len(others) + 1]
     assert source.commits == 2, "what holds nothing of ours must not hold the broker back"
@@ -95,14 +95,14 @@ def test_messages_of_others_are_left_acknowledged_and_counted() -> None:
     assert source.commits == 3
     assert len(asked) == len(ASSETS) + 1, "each topic is decided once"
     assert own.receive(0) == []
-    first = OwnMessages(Batches(["nobody's"]), Share(1, 2), keys_of, left.append)
+    first = ShardedSource(Batches(["nobody's"]), Shard(1, 2), keys_of, left.append)
     assert len(first.receive(0)) == 1, "what nobody wants, the first worker counts"
 
 
 def test_a_topic_of_two_pipelines_goes_to_both_their_workers() -> None:
     keys = ["press-1", "press-4"]  # of workers 1 and 2
     for number in (1, 2):
-        own = OwnMessages(Batches(["t"]), Share(number, 2), lambda _: keys, lambda _: None)
+        own = ShardedSource(Batches(["t"]), Shard(number, 2), lambda _: keys, lambda _: None)
         assert len(own.receive(0)) == 1
 
 
@@ -235,7 +235,7 @@ class Stage:
         registry = CollectorRegistry()
         self.restarts = Counter("restarts", "", registry=registry)
         command = [sys.executable, "-c", script]
-        self.worker = Worker(Share(1, 2), command, folder, self.restarts)
+        self.worker = Worker(Shard(1, 2), command, folder, self.restarts)
         self.now = time.monotonic()
 
     def tend(self, seconds: float = 0.0) -> None:
@@ -541,7 +541,7 @@ def test_streams_are_split_and_whole(pair: tuple[Node, Node]) -> None:
         state = json.loads(two.ask(number, "/api/state"))
         for pipeline in state["pipelines"]:
             assets = [asset["asset"] for asset in pipeline["assets"]]
-            assert all(map(Share(number, 2).takes, assets))
+            assert all(map(Shard(number, 2).takes, assets))
             seen[number, pipeline["name"]] = len(assets)
     for name in ("q0", "q1"):
         assert seen[1, name] + seen[2, name] == 50
@@ -673,7 +673,7 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
         for asset in ASSETS[:20]:
             got = times(asset)
             assert got == sorted(got)
-            if Share(2, 2).takes(asset):
+            if Shard(2, 2).takes(asset):
                 assert got == list(range(4, t + 1)), "the other worker's streams do not notice"
             else:
                 lost[asset] = sorted(set(range(4, t + 1)) - set(got))

@@ -10,9 +10,9 @@ from pathlib import Path
 from edgeai.assembly import memory
 from edgeai.assembly.plan import Plan
 from edgeai.config.device import Device
-from edgeai.engine.engine import Watcher
+from edgeai.engine.engine import ProviderWatch
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.sharding import Share
+from edgeai.engine.sharding import Shard
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.providers.cpu import CpuSession
@@ -26,8 +26,8 @@ ALONE = (
 )
 
 
-def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) -> list[Pipeline]:
-    """Load and prove the models of a plan, to serve a share of the streams, or all.
+def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) -> list[Pipeline]:
+    """Load and prove the models of a plan, for a shard of the streams, or for all.
 
     Accelerators that are chosen start to load; they are not waited for (`settle`).
 
@@ -47,7 +47,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) ->
                 session = sessions[package.folder] = _open(plan, device, package)
                 undo.callback(session.close)
                 memory.trim()
-            pipelines.append(Pipeline(name, plan.config, package, session, metrics, share=share))
+            pipelines.append(Pipeline(name, plan.config, package, session, metrics, shard=shard))
             metrics.session_info(
                 name,
                 manifest.name,
@@ -90,7 +90,7 @@ def settle(pipelines: list[Pipeline]) -> None:
 
 def watch_over(
     pipelines: list[Pipeline], metrics: Metrics, node: str, topic: str
-) -> Watcher | None:
+) -> ProviderWatch | None:
     """Return who looks after the accelerators; None where there is none: then turns need none.
 
     Args:
