@@ -7,8 +7,7 @@ import numpy as np
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule
-from edgeai.config.node import RESERVED_CAPTURE, Config, SignalField
-from edgeai.config.node import Pipeline as PipelineConfig
+from edgeai.config.node import RESERVED_CAPTURE, Config, PipelineConfig, SignalField
 from edgeai.decoding.frames import Decode, compile_frame
 from edgeai.decoding.rows import RowDecoder
 from edgeai.decoding.tags import TagDecoder
