@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.config.base import TimeField
-from edgeai.config.node import Source
+from edgeai.config.node import SourceConfig
 from edgeai.decoding.fields import find, iso_ns, number_of, time_reader
 from edgeai.decoding.rows import RowDecoder
 from edgeai.decoding.tags import TagDecoder
@@ -27,12 +27,12 @@ NS = 10**9
 
 
 def row_decoder(names: list[str], **source: Any) -> RowDecoder:
-    return RowDecoder(Source.model_validate({"topic": "f/{asset}", **source}), names)
+    return RowDecoder(SourceConfig.model_validate({"topic": "f/{asset}", **source}), names)
 
 
 def tag_decoder(names: list[str], **source: Any) -> TagDecoder:
     base = {"topic": "f/{asset}/{signal}", "layout": "tag"}
-    return TagDecoder(Source.model_validate({**base, **source}), names)
+    return TagDecoder(SourceConfig.model_validate({**base, **source}), names)
 
 
 def answer(decoder: RowDecoder, payload: bytes, count: int | None = None) -> Any:
@@ -670,7 +670,7 @@ def test_fast_and_careful_tags_agree(document: Any, named: bool, timed: bool, ju
     payload = json.dumps(document).encode()
     found = []
     for careful in (False, True):
-        decoder = TagDecoder(Source.model_validate(source), ["x", "y"])
+        decoder = TagDecoder(SourceConfig.model_validate(source), ["x", "y"])
         assert decoder._fast is not None
         decode = decoder._decode_carefully if careful else decoder.decode
         try:

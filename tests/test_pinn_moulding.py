@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from edgeai.alarms.alarm import alarm_rule
-from edgeai.config.node import Alarm
+from edgeai.config.node import AlarmConfig
 from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.plant import mouldcycles
@@ -177,7 +177,7 @@ def test_hidden_state_parameter_and_intervals_hold_on_runs_that_nobody_saw(
 def test_every_fault_is_found_and_told_apart(scorer: Scorer, manifest):
     runs = plant.simulate_runs(24, 17, 993, faults=plant.FAULTS, with_field=False)
     looked = measure.look(runs, scorer.outputs, manifest.window.length, 10, ("score", "evidence"))
-    rule = alarm_rule(manifest.threshold.value, manifest.alarm, Alarm())
+    rule = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
     for run in measure.judge_runs(runs, looked, rule, NAMES):
         assert run.detected, run
         assert run.right, run
@@ -188,7 +188,7 @@ def test_healthy_runs_raise_no_alarm(scorer: Scorer, manifest, healthy: plant.Ru
     looked = measure.look(
         healthy, scorer.outputs, manifest.window.length, 10, ("score", "evidence")
     )
-    rule = alarm_rule(manifest.threshold.value, manifest.alarm, Alarm())
+    rule = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
     assert not any(run.alarms for run in measure.judge_runs(healthy, looked, rule, NAMES))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.config.device import Device, load_device
-from edgeai.config.node import Config, Pipeline, load_config
+from edgeai.config.node import Config, PipelineConfig, load_config
 from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
@@ -144,7 +144,7 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
 
 
-def _frame_name(pipeline: Pipeline, signal: str) -> str:
+def _frame_name(pipeline: PipelineConfig, signal: str) -> str:
     field = pipeline.source.signals.get(signal)
     return signal if field is None or field.tag is None else field.tag
 
@@ -164,7 +164,7 @@ def _missing_files(config: Config, file: str) -> list[Problem]:
     return problems
 
 
-def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list[Problem]:
+def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -> list[Problem]:
     """Return what in a pipeline does not fit its model."""
     manifest = package.manifest
     problems = []

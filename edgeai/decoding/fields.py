@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.node import QualityField, Source
+from edgeai.config.node import QualityField, SourceConfig
 from edgeai.errors import DecodeError
 
 NAN = math.nan
@@ -212,7 +212,7 @@ def is_one_of(flag: Any, good_ones: Sequence[str | int | bool]) -> bool:
     return any(type(flag) is type(good) and flag == good for good in good_ones)
 
 
-def signal_path(source: Source, name: str) -> FieldPath:
+def signal_path(source: SourceConfig, name: str) -> FieldPath:
     """Return where a signal lies in a `row` message."""
     field = source.signals.get(name)
     if field is not None and field.path is not None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from edgeai.config.base import FieldPath
-from edgeai.config.node import SignalField, Source
+from edgeai.config.node import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     MAX_TIME_NS,
@@ -41,7 +41,9 @@ Rows = tuple[list[int], list[bytes]]
 class RowDecoder:
     """JSON messages that each carry one sample of all signals."""
 
-    def __init__(self, source: Source, names: Sequence[str], code: Literal["f", "d"] = "f") -> None:
+    def __init__(
+        self, source: SourceConfig, names: Sequence[str], code: Literal["f", "d"] = "f"
+    ) -> None:
         """Compile the field mapping.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edgeai.config.base import FieldPath
-from edgeai.config.node import SignalField, Source
+from edgeai.config.node import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     NAN,
@@ -39,7 +39,7 @@ _new_tag = tuple.__new__
 class TagDecoder:
     """JSON messages that each carry one value of one signal."""
 
-    def __init__(self, source: Source, names: Sequence[str]) -> None:
+    def __init__(self, source: SourceConfig, names: Sequence[str]) -> None:
         """Compile the field mapping.
 
         Args:

@@ -4,8 +4,7 @@ from fnmatch import fnmatchcase
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule
-from edgeai.config.node import RESERVED_CAPTURE, Config, SignalField
-from edgeai.config.node import Pipeline as PipelineConfig
+from edgeai.config.node import RESERVED_CAPTURE, Config, PipelineConfig, SignalField
 from edgeai.engine.batch import Batch
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.sharding import Shard

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgeai.config.node import Source
+from edgeai.config.node import SourceConfig
 from edgeai.decoding.frames import Frame, compile_frame
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
@@ -91,7 +91,7 @@ def _missed_between(previous: int, sequence: int) -> int:
     return step - 1 if 1 <= step < SEQUENCE_WRAP // 2 else 0
 
 
-def _tag_of(source: Source, signal: str) -> str:
+def _tag_of(source: SourceConfig, signal: str) -> str:
     """Return the name that a signal has in the frames."""
     field = source.signals.get(signal)
     return signal if field is None or field.tag is None else field.tag

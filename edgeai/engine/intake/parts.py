@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgeai.config.node import Source
+from edgeai.config.node import SourceConfig
 from edgeai.engine.batch import Batch
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
@@ -12,7 +12,7 @@ from edgeai.streams.conditioning import Conditioner
 class IntakeParts:
     """What the intakes of all layouts need of a pipeline."""
 
-    source: Source
+    source: SourceConfig
     signals: list[str]
     """The model's signals, in order."""
     conditioner: Conditioner
