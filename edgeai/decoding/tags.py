@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edgeai.config.base import FieldPath
-from edgeai.config.node import SignalField, Source
+from edgeai.config.node import Source
 from edgeai.decoding.fields import (
     ABSENT,
     NAN,
@@ -46,13 +46,9 @@ class TagDecoder:
             source: The pipeline's source, layout `tag`.
             names: The model's signals, in order.
         """
-        default = SignalField.model_validate({})
         self.invalid: Counter[str] = Counter()
         """Unusable values by reason."""
-        self.channels = {
-            source.signals.get(name, default).tag or name: channel
-            for channel, name in enumerate(names)
-        }
+        self.channels = {source.tag_of(name): channel for channel, name in enumerate(names)}
         self._source = source
         self._good = source.quality.good if source.quality is not None else []
         self._time_ns = time_reader(source.time) if source.time else None

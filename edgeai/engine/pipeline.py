@@ -61,7 +61,7 @@ class Pipeline:
         elif chosen.source.layout == "tag":
             self.tag_decoder = TagDecoder(chosen.source, self.signals)
         elif chosen.source.frame is not None:
-            names = [_tag(chosen, name) for name in self.signals]
+            names = [chosen.source.tag_of(name) for name in self.signals]
             self.frame_decoder = compile_frame(chosen.source.frame, names)
         self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
         self.streams: dict[str, StreamState] = {}
@@ -181,12 +181,6 @@ class Pipeline:
         self._rings.append(stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
-
-
-def _tag(config: PipelineConfig, name: str) -> str:
-    """Return the name that a signal has in the messages."""
-    field = config.source.signals.get(name)
-    return name if field is None or field.tag is None else field.tag
 
 
 def _conditioner(config: PipelineConfig, package: Package) -> Conditioner:
