@@ -8,7 +8,7 @@ import json
 import math
 import struct
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from edgeai.config.frames import EDGEAI1, BinaryFormat, FrameFormat
-from edgeai.decoding.frames import FRAME_CODES, Decode, Frame, compile_frame
+from edgeai.decoding.frames import FORMATS, Decode, Frame, compile_frame
 from edgeai.decoding.frames.cbor import MAX_ITEMS, TYPED_ARRAYS, read_cbor
-from edgeai.errors import ConfigError, DecodeError
+from edgeai.errors import DROP_REASONS, ConfigError, DecodeError
 
 T0 = 1_700_000_000_123_456_789
 RATE = 2000.0
@@ -30,6 +30,12 @@ DTYPES = ["int16", "int32", "uint16", "float32", "float64"]
 ALL_DTYPES = [*DTYPES, "int8", "uint8", "uint32", "int64", "uint64", "float16"]
 FIELDS = {"time": {"path": "t0", "unit": "ns"}, "sequence": "seq"}
 HEAD = {"t0": T0, "rate_hz": RATE, "seq": 7}
+FRAME_CODES = (
+    "not_a_frame", "bad_magic", "bad_version", "bad_header", "bad_dtype", "bad_rate",
+    "wrong_channels", "wrong_size", "no_time", "invalid_time", "invalid_json", "too_deep",
+    "not_an_object",
+)  # fmt: skip
+"""The drop reasons that a frame can have."""
 
 Array = npt.NDArray[Any]
 
@@ -40,6 +46,13 @@ def form_of(**keys: Any) -> Any:
 
 def decoder(*, names: list[str] | None = None, **keys: Any) -> Decode:
     return compile_frame(form_of(**keys), AXES if names is None else names)
+
+
+def test_every_declared_format_has_a_decoder() -> None:
+    models = get_args(get_args(FrameFormat)[0])
+    types = [get_args(model.model_fields["type"].annotation)[0] for model in models]
+    assert sorted(types) == sorted(FORMATS)
+    assert set(FRAME_CODES) < set(DROP_REASONS)
 
 
 def code_of(decode: Decode, payload: bytes) -> str:
@@ -333,7 +346,7 @@ def test_channels_are_taken_by_name(wanted: list[str], view: bool, order: str) -
     ],
 )
 def test_a_signal_that_the_frame_has_not(keys: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="not there: z"):
+    with pytest.raises(ConfigError, match="missing: z"):
         decoder(**keys, channels=["x", "y"])
 
 

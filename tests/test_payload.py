@@ -631,7 +631,7 @@ def test_a_tag_without_a_usable_value_is_a_counted_nan(text: str, reason: str) -
     assert dict(decoder.invalid) == {reason: 1}
 
 
-# ------------------------------------------------------------- tags: the fast and the careful way
+# -------------------------------------------------------------- tags: the fast and the slow path
 
 
 @settings(max_examples=300, deadline=None)
@@ -660,7 +660,7 @@ def test_a_tag_without_a_usable_value_is_a_counted_nan(text: str, reason: str) -
     timed=st.booleans(),
     judged=st.booleans(),
 )
-def test_fast_and_careful_tags_agree(document: Any, named: bool, timed: bool, judged: bool) -> None:
+def test_both_paths_of_tags_agree(document: Any, named: bool, timed: bool, judged: bool) -> None:
     source: dict[str, Any] = {"topic": "f/{asset}", "layout": "tag", "value_path": "v"}
     source |= {"name_path": "n"} if named else {"topic": "f/{asset}/{signal}"}
     if timed:
@@ -669,10 +669,10 @@ def test_fast_and_careful_tags_agree(document: Any, named: bool, timed: bool, ju
         source["quality"] = {"path": "q", "good": ["good", 192, True]}
     payload = json.dumps(document).encode()
     found = []
-    for careful in (False, True):
+    for slow in (False, True):
         decoder = TagDecoder(SourceConfig.model_validate(source), ["x", "y"])
-        assert decoder._fast is not None
-        decode = decoder._decode_carefully if careful else decoder.decode
+        assert decoder._fast_path is not None
+        decode = decoder._decode_slowly if slow else decoder.decode
         try:
             found.append((repr(decode(payload, None if named else "x")), dict(decoder.invalid)))
         except DecodeError as error:

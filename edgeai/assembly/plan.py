@@ -144,11 +144,6 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
 
 
-def _frame_name(pipeline: PipelineConfig, signal: str) -> str:
-    field = pipeline.source.signals.get(signal)
-    return signal if field is None or field.tag is None else field.tag
-
-
 def _missing_files(config: Config, file: str) -> list[Problem]:
     """Return the secrets and certificates that the broker needs and that are not there."""
     problems = []
@@ -177,8 +172,7 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
         if signal not in signals:
             shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
             add(f"source.signals.{signal}", f"is no signal of {manifest.name}: {shown}", signal)
-    fields = pipeline.source.signals
-    tags = [(fields[name].tag if name in fields else None) or name for name in signals]
+    tags = [pipeline.source.tag_of(signal) for signal in signals]
     taken = [tag for tag in tags if tags.count(tag) > 1]
     if taken and pipeline.source.layout == "tag":
         add("source.signals", "a tag may feed one signal", taken[0])
@@ -190,9 +184,8 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
         rule = f"must be `none`: {manifest.name} has no sample rate"
         add("stream.alignment", rule, pipeline.stream.alignment)
     if pipeline.source.frame is not None:
-        names = [_frame_name(pipeline, signal) for signal in signals]
         try:
-            compile_frame(pipeline.source.frame, names)
+            compile_frame(pipeline.source.frame, tags)
         except ConfigError as error:
             problems += [
                 replace(problem, file=file, field=f"pipelines.{name}.source.{problem.field}")

@@ -224,6 +224,11 @@ class SourceConfig(Strict):
             return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
         return value
 
+    def tag_of(self, signal: str) -> str:
+        """Return the name that a signal has in the messages (layouts `tag` and `frame`)."""
+        field = self.signals.get(signal)
+        return (field.tag if field is not None else None) or signal
+
     @field_validator("topic")
     @classmethod
     def _valid_topic(cls, value: str) -> str:

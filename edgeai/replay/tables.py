@@ -58,7 +58,7 @@ class TableWriter:
         self._header = header
         self._columns: list[tuple[int, FieldPath, str]] = []
         for name in pipeline.signals:
-            tag = (source.signals[name].tag if name in source.signals else None) or name
+            tag = source.tag_of(name)
             place = signal_path(source, name) if source.layout == "row" else source.value_path
             for candidate in (name, str(place[-1]) if source.layout == "row" else tag):
                 if candidate in header:

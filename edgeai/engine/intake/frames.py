@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from edgeai.config.node import SourceConfig
 from edgeai.decoding.frames import Frame, compile_frame
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
@@ -26,7 +25,7 @@ class FrameIntake:
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
         self._batch = parts.batch
-        names = [_tag_of(parts.source, signal) for signal in parts.signals]
+        names = [parts.source.tag_of(signal) for signal in parts.signals]
         self._decode = compile_frame(parts.source.frame, names)
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:  # noqa: ARG002
@@ -89,9 +88,3 @@ def _missed_between(previous: int, sequence: int) -> int:
     step = (sequence - previous) % SEQUENCE_WRAP
     # A large step is one back: a sender that restarted, or a frame sent twice.
     return step - 1 if 1 <= step < SEQUENCE_WRAP // 2 else 0
-
-
-def _tag_of(source: SourceConfig, signal: str) -> str:
-    """Return the name that a signal has in the frames."""
-    field = source.signals.get(signal)
-    return signal if field is None or field.tag is None else field.tag
