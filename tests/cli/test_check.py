@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.model.test_inspection import loop, put
-from tests.model.test_package import golden, rehash, saved
 from tests.support.commands import Outcome, run_command
-from tests.support.packages import write_config, write_package
+from tests.support.networks import add_endless_loop
+from tests.support.packages import golden, rehash, saved, write_config, write_graph, write_package
 
 Check = Callable[[object], Outcome]
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
@@ -153,7 +152,7 @@ def test_all_files_are_judged_at_once(tmp_path: Path, check: Check) -> None:
     rehash(first, signals=[{"name": "a", "unit": "1", "range": [1.0]}])
     second = write_package(tmp_path / "second")
     (second / "golden.npz").write_bytes(b"other")
-    third = put(tmp_path / "third", b"")
+    third = write_graph(tmp_path / "third", b"")
     config = write_config(
         tmp_path / "config.yaml",
         1883,
@@ -176,7 +175,7 @@ def test_all_files_are_judged_at_once(tmp_path: Path, check: Check) -> None:
 
 
 def test_one_model_in_two_pipelines_is_told_once(tmp_path: Path, check: Check) -> None:
-    folder = put(tmp_path / "bad", b"garbage")
+    folder = write_graph(tmp_path / "bad", b"garbage")
     config = write_config(
         tmp_path / "config.yaml",
         1883,
@@ -227,9 +226,9 @@ def test_a_graph_that_never_ends(
 
     monkeypatch.setattr(inspection, "TIME_LIMIT_SECONDS", 1.5)
     model = mean_graph(4, 2)
-    loop(model)
+    add_endless_loop(model)
     spec = {"opset": 17, "ir_version": 8, "domains": [""], "control_flow": True}
-    put(tmp_path / "endless", model.SerializeToString(), onnx=spec)
+    write_graph(tmp_path / "endless", model.SerializeToString(), onnx=spec)
     config = write_config(
         tmp_path / "config.yaml", 1883, {"p": {"model": "endless", "source": SOURCE}}
     )

@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.end_to_end.test_bad_input import Edge
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.environments import openvino_python
 from tests.support.faulty import install
-from tests.support.live import PATIENCE_SECONDS, Peer, peer, running, wait_for
+from tests.support.live import PATIENCE_SECONDS, Edge, Peer, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
 pytestmark = pytest.mark.broker

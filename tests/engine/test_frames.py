@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine import windowing
 from edgeai.messages import Message
-from tests.engine.test_engine import NS, Node, totals
+from tests.support.engine import NS, Node, totals
 from tests.support.packages import write_config, write_package
 
 T0 = 1_700_000_000 * NS

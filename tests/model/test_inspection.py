@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,29 +10,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.errors import ModelError
 from edgeai.model import inspection
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.package import load_package
-from tests.support.packages import mean_graph, write_package
+from tests.support.networks import add_endless_loop
+from tests.support.packages import mean_graph, write_graph, write_package
 
 Change = Callable[[onnx.ModelProto], "onnx.ModelProto | bytes | None"]
 FLOAT = TensorProto.FLOAT
-
-
-def put(folder: Path, data: bytes, **manifest_changes: Any) -> Path:
-    """Make a package of these bytes, with the right hash."""
-    write_package(folder)
-    (folder / "model.onnx").write_bytes(data)
-    manifest = yaml.safe_load((folder / "model.yaml").read_text())
-    manifest["files"]["model.onnx"] = hashlib.sha256(data).hexdigest()
-    for key, value in manifest_changes.items():
-        manifest[key] = value
-    (folder / "model.yaml").write_text(yaml.safe_dump(manifest))
-    return folder
 
 
 def external(location: str) -> Change:
@@ -79,37 +66,6 @@ def if_node(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
     model.graph.node.append(
         helper.make_node("If", ["yes"], ["chosen"], then_branch=branch, else_branch=branch)
-    )
-
-
-def loop(model: onnx.ModelProto) -> None:
-    """Count to 2^60 before the score is given."""
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Mul", ["value", "one"], ["next"]),
-        ],
-        "body",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("value", FLOAT, ["B"]),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("next", FLOAT, ["B"]),
-        ],
-        [numpy_helper.from_array(np.array(1.0, np.float32), "one")],
-    )
-    model.graph.initializer.extend(
-        [
-            numpy_helper.from_array(np.array(2**60, np.int64), "times"),
-            numpy_helper.from_array(np.array(True), "true"),
-        ]
-    )
-    model.graph.node[-1].output[0] = "raw_score"
-    model.graph.node.append(
-        helper.make_node("Loop", ["times", "true", "raw_score"], ["score"], body=body)
     )
 
 
@@ -242,7 +198,7 @@ GRAPHS: dict[str, tuple[Change, dict[str, Any], str]] = {
         "control flow needs onnx.control_flow: true in the manifest; operator (found 'If')",
     ),
     "loop": (
-        loop, {},
+        add_endless_loop, {},
         "control flow needs onnx.control_flow: true in the manifest; operator (found 'Loop')",
     ),
     "foreign in a branch": (
@@ -299,7 +255,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         data = model if data is None else data
         data = data if isinstance(data, bytes) else data.SerializeToString()
         spec = {"opset": 17, "ir_version": 8, "domains": [""], **onnx_changes}
-        packages.append(load_package(put(root / name.replace(" ", "-"), data, onnx=spec)))
+        packages.append(load_package(write_graph(root / name.replace(" ", "-"), data, onnx=spec)))
     started = time.monotonic()
     problems = inspect_packages(packages, root / "state")
     assert time.monotonic() - started < 50
@@ -328,9 +284,9 @@ def test_a_graph_that_runs_for_ever_ends_at_the_limit(
 ) -> None:
     monkeypatch.setattr(inspection, "TIME_LIMIT_SECONDS", 2)
     model = mean_graph(4, 2)
-    loop(model)
+    add_endless_loop(model)
     spec = {"opset": 17, "ir_version": 8, "domains": [""], "control_flow": True}
-    folder = put(tmp_path / "loop", model.SerializeToString(), onnx=spec)
+    folder = write_graph(tmp_path / "loop", model.SerializeToString(), onnx=spec)
     started = time.monotonic()
     (error,) = inspect_packages([load_package(folder)], tmp_path / "state")
     assert time.monotonic() - started < 5
@@ -352,11 +308,11 @@ def test_a_verdict_is_kept_by_content(tmp_path: Path, monkeypatch: pytest.Monkey
         assert inspect_packages([load_package(other)], state) == []
     # Allowing control flow is another question, whose answer is not known.
     model = mean_graph(4, 2)
-    loop(model)
-    refused = load_package(put(tmp_path / "refused", model.SerializeToString()))
+    add_endless_loop(model)
+    refused = load_package(write_graph(tmp_path / "refused", model.SerializeToString()))
     assert len(inspect_packages([refused], state)) == 1
     spec = {"opset": 17, "ir_version": 8, "domains": [""], "control_flow": True}
-    allowed = load_package(put(tmp_path / "allowed", model.SerializeToString(), onnx=spec))
+    allowed = load_package(write_graph(tmp_path / "allowed", model.SerializeToString(), onnx=spec))
     monkeypatch.setattr(inspection, "TIME_LIMIT_SECONDS", 2)
     (error,) = inspect_packages([allowed], state)
     assert "within 2 s" in str(error)

@@ -18,22 +18,7 @@ import yaml
 from edgeai.errors import ConfigError, ModelError
 from edgeai.model.package import load_package
 from edgeai.providers.cpu import CpuSession
-from tests.support.packages import write_package
-
-
-def manifest_of(folder: Path) -> Any:
-    return yaml.safe_load((folder / "model.yaml").read_text())
-
-
-def rehash(folder: Path, **changes: Any) -> Path:
-    """Write the manifest again with changes and with the hashes of the files as they are now."""
-    manifest = manifest_of(folder) | changes
-    for name in ("model.onnx", "golden.npz"):
-        if (folder / name).is_file():
-            digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            manifest["files"][name] = digest
-    (folder / "model.yaml").write_text(yaml.safe_dump(manifest))
-    return folder
+from tests.support.packages import Arrays, golden, manifest_of, rehash, saved, write_package
 
 
 def prove(folder: Path) -> None:
@@ -160,19 +145,6 @@ def test_no_manifest(tmp_path: Path) -> None:
 
 
 # --------------------------------------------------------------------------------- golden windows
-
-Arrays = dict[str, npt.NDArray[Any]]
-
-
-def golden(folder: Path) -> Arrays:
-    with np.load(folder / "golden.npz") as arrays:
-        return dict(arrays)
-
-
-def saved(**arrays: Any) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
 
 
 def few(arrays: Arrays) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,28 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.streams.ring import Ring, StreamSettings
+from tests.support.windows import Windows
 
 NS = 10**9
-
-
-class Window(NamedTuple):
-    """One emitted window, copied."""
-
-    values: bytes
-    time_ns: int
-    substituted: int
-    doubtful: bool
-
-
-class Windows(list[Window]):
-    """Takes windows as `Emit` does."""
-
-    def emit(self, values: Any, time_ns: int, substituted: int, doubtful: bool) -> None:
-        assert values.dtype == np.float32
-        assert type(time_ns) is int
-        assert type(substituted) is int
-        assert type(doubtful) is bool
-        self.append(Window(values.tobytes(), time_ns, substituted, doubtful))
 
 
 def ring(length: int, hop: int, channels: int = 1, period_ns: int | None = None) -> Ring:

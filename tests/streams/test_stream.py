@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.ring import StreamSettings
 from edgeai.streams.stream import RESYNC_SAMPLES, Stream
-from tests.streams.test_ring import Windows
+from tests.support.windows import Windows
 
 NS = 10**9
 NAN = float("nan")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,3 +122,59 @@ def running(
         one.process.kill()
         one.process.wait(10)
     assert "Traceback" not in one.log, one.log
+
+
+SECRET = "correct horse battery"
+
+
+class Edge:
+    """A running edgeai with its endpoint."""
+
+    def __init__(self, process: Running) -> None:
+        self.process = process
+        self.url = ""
+
+    @property
+    def log(self) -> str:
+        return self.process.log
+
+    def get(self, path: str) -> tuple[int, str]:
+        if not self.url:
+            found = wait_for(lambda: re.search(r"at http://(\S+)", self.log), "the endpoint")
+            self.url = found[1]
+        connection = http.client.HTTPConnection(self.url, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of one series."""
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        for line in self.get("/metrics")[1].splitlines():
+            found = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)", line)
+            if found and wanted == set((found[1] or "").split(",")) - {""}:
+                return float(found[2])
+        raise AssertionError(f"no {name} {labels}")
+
+    def not_ready_because(self, reason: str, seconds: float = 15) -> None:
+        """Wait until /readyz says so."""
+
+        def said() -> bool:
+            status, body = self.get("/readyz")
+            return status == 503 and reason in json.loads(body)["reasons"][0]
+
+        wait_for(said, f"/readyz to say {reason!r}, log: {self.log}", seconds)
+
+    def complaints(self) -> list[str]:
+        return [line for line in self.log.splitlines() if " WARNING " in line or " ERROR " in line]
+
+    def stops_well(self) -> None:
+        """SIGTERM ends it with exit 0 within 5 s."""
+        assert self.process.process.poll() is None, self.log
+        started = time.monotonic()
+        assert self.process.stop() == 0
+        assert time.monotonic() - started < 5
+        assert SECRET not in self.log

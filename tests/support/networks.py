@@ -118,3 +118,34 @@ class _Builder:
         model = helper.make_model(graph, opset_imports=self._opsets(), ir_version=8)
         onnx.checker.check_model(model)
         return model
+
+
+def add_endless_loop(model: onnx.ModelProto) -> None:
+    """Count to 2^60 before the score is given."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Mul", ["value", "one"], ["next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("value", TensorProto.FLOAT, ["B"]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, ["B"]),
+        ],
+        [numpy_helper.from_array(np.array(1.0, np.float32), "one")],
+    )
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array(2**60, np.int64), "times"),
+            numpy_helper.from_array(np.array(True), "true"),
+        ]
+    )
+    model.graph.node[-1].output[0] = "raw_score"
+    model.graph.node.append(
+        helper.make_node("Loop", ["times", "true", "raw_score"], ["score"], body=body)
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import yaml
@@ -130,3 +132,44 @@ def write_config(path: Path, port: int, pipelines: dict[str, Any], **more: Any) 
             config[key] = value
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
+
+
+def write_graph(folder: Path, data: bytes, **manifest_changes: Any) -> Path:
+    """Make a package of these bytes, with the right hash."""
+    write_package(folder)
+    (folder / "model.onnx").write_bytes(data)
+    manifest = yaml.safe_load((folder / "model.yaml").read_text())
+    manifest["files"]["model.onnx"] = hashlib.sha256(data).hexdigest()
+    for key, value in manifest_changes.items():
+        manifest[key] = value
+    (folder / "model.yaml").write_text(yaml.safe_dump(manifest))
+    return folder
+
+
+def manifest_of(folder: Path) -> Any:
+    return yaml.safe_load((folder / "model.yaml").read_text())
+
+
+def rehash(folder: Path, **changes: Any) -> Path:
+    """Write the manifest again with changes and with the hashes of the files as they are now."""
+    manifest = manifest_of(folder) | changes
+    for name in ("model.onnx", "golden.npz"):
+        if (folder / name).is_file():
+            digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            manifest["files"][name] = digest
+    (folder / "model.yaml").write_text(yaml.safe_dump(manifest))
+    return folder
+
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def golden(folder: Path) -> Arrays:
+    with np.load(folder / "golden.npz") as arrays:
+        return dict(arrays)
+
+
+def saved(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()

@@ -24,7 +24,7 @@ from edgeai.training.anomaly.pca_graph import pca_graph
 from edgeai.training.data.plant import signals_of
 from edgeai.training.recipe import load_recipe
 from edgeai.training.write import write_package
-from tests.training.test_recipe import BASE, FILES, recipe_file
+from tests.support.recipes import BASE, FILES, recipe_file
 
 pytestmark = pytest.mark.train
 

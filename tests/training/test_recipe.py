@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 pytest.importorskip("scipy", reason="needs the extra train")
 pytest.importorskip("pyarrow", reason="needs the extra train")
@@ -18,21 +17,10 @@ from edgeai.training import extra, train
 from edgeai.training.data.dataset import load_data
 from edgeai.training.data.plant import as_published
 from edgeai.training.recipe import load_recipe
+from tests.support.recipes import BASE, FILES, recipe_file
 
 pytestmark = pytest.mark.train
 
-CARD = {"watches": "a test", "limits": ["none"]}
-BASE = {
-    "name": "test-model",
-    "version": "1.0.0",
-    "description": "a test",
-    "seed": 1,
-    "window": {"length": 4, "hop": 2},
-    "method": {"type": "pca", "variance_share": 0.9},
-    "calibration": {"false_alarms_per_day": 24.0},
-    "alarm": {"on_delay_seconds": 1.0, "off_delay_seconds": 2.0},
-    "card": CARD,
-}
 PLANT = {
     "type": "plant",
     "machine": "tank",
@@ -41,21 +29,6 @@ PLANT = {
     "test": {"runs": 1, "seconds": 10},
     "faults": {"runs": 2, "start_seconds": 5, "seconds": 5, "names": ["level_leak"]},
 }
-FILES = {
-    "type": "files",
-    "sample_rate_hz": 1.0,
-    "source": "a test",
-    "signals": [{"name": "a", "unit": "1", "column": "A"}, {"name": "b", "unit": "1"}],
-    "runs": [{"file": "data.csv"}],
-    "blocks": {"fit": 0.5, "calibrate": 0.3, "test": 0.2},
-    "delimiter": ";",
-}
-
-
-def recipe_file(folder: Path, data: dict, **changes) -> Path:
-    path = folder / "train.yaml"
-    path.write_text(yaml.safe_dump({**BASE, "data": data, **changes}))
-    return path
 
 
 def write_csv(folder: Path, rows: int = 100) -> np.ndarray:
