@@ -519,6 +519,19 @@ def test_what_was_being_sent_comes_after_what_was_not_acknowledged(
     assert again == [b"0", b"1", b"2", b"last" * 100]
 
 
+def test_what_a_full_socket_holds_is_not_sent_twice(fake: FakeBroker, connect: Any) -> None:
+    """The connection is lost while the socket is full: nothing may be queued a second time."""
+    connection = connect()
+    established(fake, connection)
+    body = b"x" * 200_000  # 100 of them fill the buffers of both sockets on loopback
+    connection.publish([Publication("out", body, 1, False) for _ in range(100)])
+    assert connection._client.want_write(), "the socket took it all: the test needs more"
+    assert connection.waiting_to_send == 100
+    fake.drop()
+    until(connection, lambda: connection._client is None, "the loss")
+    assert connection.waiting_to_send == 100
+
+
 @pytest.mark.parametrize("qos", [0, 1])
 def test_what_waits_is_bounded_and_the_loss_is_counted(
     connect: Any, metrics: Metrics, fake: FakeBroker, qos: int
@@ -588,9 +601,18 @@ def test_close_says_goodbye(fake: FakeBroker, connect: Any) -> None:
     fake.puback(mid)
     until(connection, lambda: connection.waiting_to_send == 0, "the acknowledgement")
     fake.puback(mid + 1)  # of the offline status, which lies ready before it is sent
-    connection.close(0.3)
-    kinds = [first >> 4 for first, _ in fake.packets()]
-    assert kinds[0] == PUBLISH
+    assert connection.close(0.3)
+    assert [first >> 4 for first, _ in fake.packets()] == [PUBLISH, DISCONNECT]
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_close_disconnects_without_a_status(fake: FakeBroker, connect: Any, protocol: str) -> None:
+    """Otherwise the broker keeps the session's socket until keep-alive, and logs an error."""
+    connection = connect({"a": 1}, protocol=protocol)
+    established(fake, connection)
+    fake.packets()
+    assert connection.close(0.3)
+    assert [first >> 4 for first, _ in fake.packets()] == [DISCONNECT]
 
 
 def test_close_leaves_the_will_when_the_goodbye_was_not_taken(

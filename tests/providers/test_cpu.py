@@ -159,6 +159,53 @@ def test_without_such_a_multiple_each_window_runs_alone(
     assert_batches_agree(session, 4, 2)
 
 
+@pytest.mark.parametrize(
+    ("odd_sizes", "multiple"),
+    [
+        ({1}, 2), ({3}, 2), ({5}, 2),
+        ({1, 2}, 4), ({3, 6}, 4), ({5, 10}, 4),
+        ({1, 2, 4}, 8), ({3, 6, 12}, 8), ({5, 10, 20}, 8),
+        ({1, 2, 4, 8}, 16), ({3, 6, 12, 24}, 16), ({5, 10, 20, 40}, 16),
+        ({32}, None),
+    ],
+)  # fmt: skip
+def test_each_tried_batch_size_can_refuse_a_multiple(
+    package: Package, monkeypatch: pytest.MonkeyPatch, odd_sizes: set[int], multiple: int | None
+) -> None:
+    """Tried are 1, 3 and 5 times the multiple, and 32 windows."""
+
+    class OddSizes(FourAtATime):
+        def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
+            windows = inputs["window"]
+            contribution = windows.mean(axis=1)
+            score = contribution[:, 0] + contribution[:, 1]
+            if len(windows) in odd_sizes:
+                score = np.nextafter(score, np.float32(np.inf))
+            return [{"score": score, "contribution": contribution}[name] for name in names]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", OddSizes)
+    assert proven(package, 100).batch_multiple == multiple
+
+
+@pytest.mark.parametrize("index", [0, 17, 39])
+def test_one_window_with_other_bits_refuses_a_multiple(
+    package: Package, monkeypatch: pytest.MonkeyPatch, index: int
+) -> None:
+    special = package.golden()[0][index]
+
+    class OddWindow(FourAtATime):
+        def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
+            windows = inputs["window"]
+            contribution = windows.mean(axis=1)
+            score = contribution[:, 0] + contribution[:, 1]
+            if len(windows) == 1 and np.array_equal(windows[0], special):
+                score = np.nextafter(score, np.float32(np.inf))
+            return [{"score": score, "contribution": contribution}[name] for name in names]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", OddWindow)
+    assert proven(package, 100).batch_multiple == 2
+
+
 @pytest.mark.parametrize("batch_windows", [1, 2, 15, 16, 17, 39, 40, 41, 1024])
 def test_any_batch_limit_can_be_proven(package: Package, batch_windows: int) -> None:
     assert proven(package, batch_windows).batch_multiple == 1
