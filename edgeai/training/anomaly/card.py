@@ -55,7 +55,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         _detection_table(figures["detection"]),
         "## Limits of use",
         "\n".join(f"- {limit}" for limit in recipe.card.limits),
-        "## Train it again",
+        "## Training",
         f"    edgeai train models/{draft['name']}/train.yaml",
         reproduction,
     ]
