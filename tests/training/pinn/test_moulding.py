@@ -20,7 +20,7 @@ from edgeai.plant.faults import ScheduledFault
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import simulate, write_csv
 from edgeai.providers.scorer import Scorer
-from edgeai.training.report.html import page
+from edgeai.training.report.html import render_page
 from edgeai.training.report.report import make_report
 from edgeai.training.trainer import load_trainer
 from tests.support.brokers import RunningBroker
@@ -302,14 +302,14 @@ def test_a_blocked_coolant_and_a_drifting_thermocouple_are_told_apart_live(
 def test_a_report_shows_field_parameters_and_the_alarm_with_its_diagnosis(tmp_path: Path):
     made = simulate("moulding", 90, 33, faults=[ScheduledFault(40, 100, "coolant_blocked")])
     write_csv(made, tmp_path / "blocked.csv")
-    told = make_report(PACKAGE, tmp_path / "blocked.csv")
-    assert len(told.alarms) == 1
-    assert told.alarms[0][0] > 40.0
-    text = page(told)
+    report = make_report(PACKAGE, tmp_path / "blocked.csv")
+    assert len(report.alarms) == 1
+    assert report.alarms[0][0] > 40.0
+    text = render_page(report)
     assert "coolant_blocked" in text
     assert text.count("data:image/png;base64,") >= 2
     assert "http" not in text.replace("http-equiv", ""), "the page needs nothing else"
-    for output in told.manifest.outputs:
+    for output in report.manifest.outputs:
         if output.role in {"parameter", "residual", "advice"}:
             assert output.name in text
 
