@@ -42,7 +42,7 @@ def feed(one: Aligner, events: list[Event]) -> tuple[list[GridRow], list[str | N
     rows, outcomes = [], []
     for seconds, channel, value in events:
         outcomes.append(one.add(round(seconds * NS), channel, value))
-        rows += one.rows()
+        rows += one.take_rows()
     return rows, outcomes
 
 
@@ -63,7 +63,7 @@ def test_a_value_at_a_grid_point_counts_for_it() -> None:
     one = aligner(channels=3)
     rows, _ = feed(one, [(1, 0, 1), (1, 1, 2), (1, 2, 3), (2, 2, 30), (2, 0, 10), (2, 1, 20)])
     assert plain(rows) == [(1, [1, 2, 3], 0)]
-    assert plain(one.rows(everything=True)) == [(2, [10, 20, 30], 0)]
+    assert plain(one.take_rows(everything=True)) == [(2, [10, 20, 30], 0)]
 
 
 def test_linear_draws_a_line_between_neighbours() -> None:
@@ -108,7 +108,7 @@ def test_nothing_before_every_channel_had_a_value() -> None:
     rows, _ = feed(one, [(0, 0, 1), (1, 2, 1), (2, 0, 2), (3, 2, 3), (3, 1, NAN)])
     assert rows == []
     assert one.waiting_for() == [1]
-    assert one.rows(everything=True) == []
+    assert one.take_rows(everything=True) == []
     rows, _ = feed(one, [(3.5, 1, 7), (5, 0, 5)])
     assert plain(rows) == [(4, [2, 7, 3], 0)]
     assert one.waiting_for() == []
@@ -129,7 +129,7 @@ def test_lateness_holds_the_grid_back() -> None:
     rows, outcomes = feed(one, [(0, 0, 0), (3, 0, 30), (1, 0, 10), (2, 0, 20), (4.5, 0, 45)])
     assert set(outcomes) == {None}
     assert plain(rows) == [(0, [0], 0), (1, [10], 0), (2, [20], 0)]
-    assert plain(one.rows(everything=True)) == [(3, [30], 0), (4, [30], 0)]
+    assert plain(one.take_rows(everything=True)) == [(3, [30], 0), (4, [30], 0)]
 
 
 @pytest.mark.parametrize("method", ["hold", "linear"])
@@ -166,11 +166,11 @@ def test_a_channel_that_begins_bad_still_waits_for_its_first_value() -> None:
 def test_doubt_travels_with_the_value() -> None:
     one = aligner("linear", 1)
     given_ = []
-    for seconds, doubtful in [(0, False), (1, False), (2.5, True), (4, False), (5, False)]:
-        assert one.add(round(seconds * NS), 0, 1.0, doubtful=doubtful) is None
-        given_ += one.rows()
-    #       0 and 1 lie on samples, 2 and 3 on lines from and to the doubtful one at 2.5
-    assert [row.doubtful for row in given_] == [False, False, True, True, False]
+    for seconds, uncertain in [(0, False), (1, False), (2.5, True), (4, False), (5, False)]:
+        assert one.add(round(seconds * NS), 0, 1.0, uncertain=uncertain) is None
+        given_ += one.take_rows()
+    #       0 and 1 lie on samples, 2 and 3 on lines from and to the uncertain one at 2.5
+    assert [row.uncertain for row in given_] == [False, False, True, True, False]
 
 
 def test_restart_keeps_the_last_values_and_forget_does_not() -> None:
@@ -179,7 +179,7 @@ def test_restart_keeps_the_last_values_and_forget_does_not() -> None:
     one.restart()
     rows, _ = feed(one, [(100, 0, 5), (101, 0, 6)])
     assert plain(rows) == [(100, [5, 2], 1)]
-    one.forget()
+    one.clear()
     assert one.waiting_for() == [0, 1]
     rows, outcomes = feed(one, [(50, 0, 5), (50, 1, 5), (51, 0, 6)])  # earlier than all before
     assert set(outcomes) == {None}
@@ -188,14 +188,14 @@ def test_restart_keeps_the_last_values_and_forget_does_not() -> None:
 
 def test_a_whole_row_at_once() -> None:
     one = aligner()
-    assert align_row(one, 0, [1, 2], doubtful=False) is None
-    assert one.rows() == []
-    assert align_row(one, 0, [1, 2], doubtful=False) == "duplicate"
-    assert align_row(one, NS, [NAN, 3], doubtful=True) is None
-    (row,) = one.rows()
+    assert align_row(one, 0, [1, 2], uncertain=False) is None
+    assert one.take_rows() == []
+    assert align_row(one, 0, [1, 2], uncertain=False) == "duplicate"
+    assert align_row(one, NS, [NAN, 3], uncertain=True) is None
+    (row,) = one.take_rows()
     assert row == GridRow(0, [1, 2], 0, False)
-    assert one.rows(everything=True) == [GridRow(NS, [1, 3], 1, True)]
-    assert align_row(one, 0, [1, 2], doubtful=False) == "late"
+    assert one.take_rows(everything=True) == [GridRow(NS, [1, 3], 1, True)]
+    assert align_row(one, 0, [1, 2], uncertain=False) == "late"
 
 
 # ------------------------------------------------------------------------------------- brute force
@@ -257,10 +257,10 @@ def test_as_brute_force(method: Method, jitter: int, data: Any) -> None:
     for time_ns, channel, value in events:
         newest = max(newest, time_ns)
         assert one.add(time_ns, channel, value) != "late"  # nothing is later than was allowed
-        rows = one.rows()
+        rows = one.take_rows()
         assert all(row.time_ns < newest - jitter for row in rows)
         given_ += rows
-    given_ += one.rows(everything=True)
+    given_ += one.take_rows(everything=True)
     # The grid starts when every channel has a value, at the newest of their times.
     first = -(-events[0][0] // PERIOD) * PERIOD
     found = [(row.time_ns, row.values, row.substituted) for row in given_]

@@ -119,7 +119,7 @@ def test_the_config_wins_over_the_package_and_the_package_over_the_defaults() ->
 
 
 @pytest.mark.parametrize(
-    ("substituted", "doubtful", "ratio", "quality"),
+    ("substituted", "uncertain", "ratio", "quality"),
     [
         (0, False, 0.2, "good"),
         (0, False, 0.0, "good"),
@@ -132,8 +132,8 @@ def test_the_config_wins_over_the_package_and_the_package_over_the_defaults() ->
         (100, False, 1.0, "uncertain"),
     ],
 )
-def test_quality(substituted: int, doubtful: bool, ratio: float, quality: str) -> None:
-    assert quality_of(substituted, doubtful, 100, ratio) == quality
+def test_quality(substituted: int, uncertain: bool, ratio: float, quality: str) -> None:
+    assert quality_of(substituted, uncertain, 100, ratio) == quality
 
 
 class AlarmMachine(RuleBasedStateMachine):

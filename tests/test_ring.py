@@ -20,18 +20,18 @@ class Window(NamedTuple):
     values: bytes
     time_ns: int
     substituted: int
-    doubtful: bool
+    uncertain: bool
 
 
 class Windows(list[Window]):
     """Takes windows as `Emit` does."""
 
-    def emit(self, values: Any, time_ns: int, substituted: int, doubtful: bool) -> None:
+    def emit(self, values: Any, time_ns: int, substituted: int, uncertain: bool) -> None:
         assert values.dtype == np.float32
         assert type(time_ns) is int
         assert type(substituted) is int
-        assert type(doubtful) is bool
-        self.append(Window(values.tobytes(), time_ns, substituted, doubtful))
+        assert type(uncertain) is bool
+        self.append(Window(values.tobytes(), time_ns, substituted, uncertain))
 
 
 def ring(length: int, hop: int, channels: int = 1, period_ns: int | None = None) -> Ring:
@@ -96,15 +96,15 @@ def test_windows_are_slices_of_the_history(
         now += size
         rows = rng.normal(size=(size, channels)).astype(np.float32)
         substituted = rng.integers(1, 4, size) * (rng.random(size) < flag_share)
-        doubtful = rng.random(size) < flag_share
+        uncertain = rng.random(size) < flag_share
         one.push(
             times,
             rows,
             substituted.tolist() if substituted.any() else None,
-            doubtful.tolist() if doubtful.any() else None,
+            uncertain.tolist() if uncertain.any() else None,
             windows.emit,
         )
-        for sample in zip(times, rows, substituted.tolist(), doubtful.tolist(), strict=True):
+        for sample in zip(times, rows, substituted.tolist(), uncertain.tolist(), strict=True):
             history.append(sample)
             if len(history) >= length and (len(history) - length) % hop == 0:
                 part = history[-length:]
@@ -130,11 +130,11 @@ def test_a_flag_is_in_every_window_that_holds_its_sample(length: int) -> None:
         one.push([now], np.zeros((1, 1), np.float32), None, None, windows.emit)
     flags = [1] * length + [0] * (length + 1)
     assert [window.substituted for window in windows] == flags
-    assert [window.doubtful for window in windows] == [bool(flag) for flag in flags]
+    assert [window.uncertain for window in windows] == [bool(flag) for flag in flags]
 
 
 @pytest.mark.parametrize(
-    ("times", "doubtful"),
+    ("times", "uncertain"),
     [
         # seconds, a window of 5 samples at 1 Hz: nominally 4 s from the first to the last
         ([0, 1, 2, 3, 4], False),
@@ -145,19 +145,19 @@ def test_a_flag_is_in_every_window_that_holds_its_sample(length: int) -> None:
         ([0, 0.6, 1.2, 1.8, 2.6], True),  # less than 4 s / 1.5
     ],
 )
-def test_a_window_at_another_rate_is_doubtful(times: list[float], doubtful: bool) -> None:
+def test_a_window_at_another_rate_is_uncertain(times: list[float], uncertain: bool) -> None:
     windows = Windows()
     rows = np.zeros((5, 1), np.float32)
     moments = [round(moment * NS) for moment in times]
     ring(5, 1, period_ns=NS).push(moments, rows, None, None, windows.emit)
-    assert [window.doubtful for window in windows] == [doubtful]
+    assert [window.uncertain for window in windows] == [uncertain]
 
 
 def test_events_have_no_rate() -> None:
     windows = Windows()
     one = ring(3, 1, period_ns=None)
     one.push([0, 1, 10**15], np.zeros((3, 1), np.float32), None, None, windows.emit)
-    assert [window.doubtful for window in windows] == [False]
+    assert [window.uncertain for window in windows] == [False]
 
 
 @settings(deadline=None, max_examples=300)
@@ -173,16 +173,16 @@ def test_the_short_way_gives_the_same_windows(
     few, singly, together = Windows(), Windows(), Windows()
     a, b, c = (ring(length, hop, 2, period_ns=NS) for _ in range(3))
     now = 0
-    for size, doubtful in blocks:
+    for size, uncertain in blocks:
         times = [NS * (now + 1 + i) for i in range(size)]
         rows = np.arange(2 * (now + 1), 2 * (now + 1 + size), dtype=np.float32).reshape(-1, 2)
         around = np.vstack([np.full((3, 2), np.nan, np.float32), rows])
         flat = memoryview(around.reshape(-1))
-        flags = [doubtful] * size if doubtful else None
-        if doubtful or not a.push_few(times, flat, 3, 3 + size, few.emit):
+        flags = [uncertain] * size if uncertain else None
+        if uncertain or not a.push_few(times, flat, 3, 3 + size, few.emit):
             a.push(times, rows, None, flags, few.emit)
         for i in range(size):
-            if doubtful:
+            if uncertain:
                 b.push(times[i : i + 1], rows[i : i + 1], None, [True], singly.emit)
             else:
                 b.push_one(times[i], rows[i].tolist(), singly.emit)

@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.streams.align import AlignSettings
+from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import StreamSettings
-from edgeai.streams.stream import RESYNC_SAMPLES, Stream
+from edgeai.streams.stream import RESYNC_SAMPLES
 from tests.test_ring import Windows
 
 NS = 10**9
@@ -40,7 +41,7 @@ class Case:
         self.resets: Counter[str] = Counter()
         self.windows = Windows()
         self.channels = channels
-        self.stream = Stream(
+        self.stream = open_stream(
             "s", StreamSettings(channels=channels, **fields), self.drops, self.resets
         )
 
@@ -49,12 +50,12 @@ class Case:
         rows = np.array([values for _, values, _ in samples], np.float32)
         rows = rows.reshape(len(samples), self.channels)
         invalid = np.isnan(rows)
-        doubtful = np.array([flag for _, _, flag in samples])
+        uncertain = np.array([flag for _, _, flag in samples])
         self.stream.push_rows(
             [time_ns for time_ns, _, _ in samples],
             rows,
             invalid if invalid.any() else None,
-            doubtful if doubtful.any() else None,
+            uncertain if uncertain.any() else None,
             self.windows.emit,
         )
         rows[:] = -7  # the block is the caller's: what waits must have been copied
@@ -245,7 +246,7 @@ class Naive:
             self.take(self.waiting.pop(0))
 
     def take(self, sample: Sample) -> None:
-        time_ns, values, doubtful = sample
+        time_ns, values, uncertain = sample
         gap = self.rule["max_gap_ns"]
         if gap is not None and self.last >= 0 and time_ns - self.last > gap:
             self.resets["gap"] += 1
@@ -260,7 +261,7 @@ class Naive:
         if any(bad) and (self.rule["invalid"] == "drop" or never):
             self.drops["invalid_value"] += 1
             return
-        self.history.append((time_ns, list(self.good), sum(bad), doubtful))
+        self.history.append((time_ns, list(self.good), sum(bad), uncertain))
         length, hop = self.rule["length"], self.rule["hop"]
         if len(self.history) >= length and (len(self.history) - length) % hop == 0:
             part = self.history[-length:]
@@ -397,8 +398,8 @@ def aligned(
     return Case(**{"channels": 2, **fields, **changes})
 
 
-def tag(case: Case, seconds: float, channel: int, value: float, *, doubtful: bool = False) -> None:
-    case.stream.push_tag(round(seconds * NS), channel, value, doubtful, case.windows.emit)
+def tag(case: Case, seconds: float, channel: int, value: float, *, uncertain: bool = False) -> None:
+    case.stream.push_tag(round(seconds * NS), channel, value, uncertain, case.windows.emit)
 
 
 def test_tags_become_windows_on_the_grid() -> None:
@@ -448,17 +449,17 @@ def test_doubt_reaches_the_window_through_the_grid() -> None:
     for method in ("hold", "linear"):
         case = aligned(method)
         for second in range(1, 10):
-            tag(case, second, 0, 1, doubtful=second == 4)
+            tag(case, second, 0, 1, uncertain=second == 4)
             tag(case, second, 1, 1)
         assert case.ends == [3, 4, 5, 6, 7, 8]
-        doubt = [window.doubtful for window in case.windows]
+        doubt = [window.uncertain for window in case.windows]
         assert doubt == [False, True, True, True, False, False]
 
 
 def test_doubt_of_aligned_rows() -> None:
     case = aligned()
     case.push([(second * NS, (1, 1), second == 4) for second in range(1, 10)])
-    assert [window.doubtful for window in case.windows] == [False, True, True, True, False, False]
+    assert [window.uncertain for window in case.windows] == [False, True, True, True, False, False]
 
 
 def test_aligned_rows_hold_what_is_missing() -> None:

@@ -105,7 +105,7 @@ class Alarm:
 
 def quality_of(
     substituted: int,
-    doubtful: bool,
+    uncertain: bool,
     values: int,
     max_invalid_ratio: float,
 ) -> Quality:
@@ -113,10 +113,10 @@ def quality_of(
 
     Args:
         substituted: Values of the window that were not measured but held.
-        doubtful: Whether a value is outside its valid range or the rate is not the model's.
+        uncertain: Whether a value is outside its valid range or the rate is not the model's.
         values: Values in the window, W * C.
         max_invalid_ratio: Share of substituted values above which the window is `bad`.
     """
     if substituted > max_invalid_ratio * values:
         return "bad"
-    return "uncertain" if substituted or doubtful else "good"
+    return "uncertain" if substituted or uncertain else "good"

@@ -23,8 +23,8 @@ from edgeai.model.package import Package
 from edgeai.providers.session import Session, batch_capacity
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
+from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
-from edgeai.streams.stream import Stream
 
 GAP_PERIODS = 5
 
@@ -56,7 +56,7 @@ class Pipeline:
         self.frame_decoder: Decode | None = None
         self.conditioner = _conditioner(chosen, package)
         if chosen.source.layout == "row":
-            code: Literal["f", "d"] = "f" if self.conditioner.takes is np.float32 else "d"
+            code: Literal["f", "d"] = "f" if self.conditioner.input_dtype is np.float32 else "d"
             self.row_decoder = RowDecoder(chosen.source, self.signals, code)
         elif chosen.source.layout == "tag":
             self.tag_decoder = TagDecoder(chosen.source, self.signals)
@@ -173,7 +173,7 @@ class Pipeline:
         alarm_topic = topics.fill(self.config.publish.alarm_topic, fields)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
-        stream = Stream(key, self.settings, self.metrics.drops, self.metrics.resets)
+        stream = open_stream(key, self.settings, self.metrics.drops, self.metrics.resets)
         alarm = Alarm(self.rule)
         state = StreamState(key, stream, alarm, topic, alarm_topic, self.batch.add)
         state.id_prefix = f"{self.name}/{key}:"

@@ -124,7 +124,7 @@ def _push_usual(pipeline: Pipeline, states: list[StreamState]) -> bool:
         begin, start = start, start + len(state.messages)
         parts.append((state, times[begin:start]))
         state.messages.clear()
-    raw = np.frombuffer(b"".join(rows), pipeline.conditioner.takes)
+    raw = np.frombuffer(b"".join(rows), pipeline.conditioner.input_dtype)
     _push_block(pipeline, parts, raw.reshape(len(rows), -1))
     return True
 
@@ -179,7 +179,9 @@ def _block_of(pipeline: Pipeline, rows: list[Sequence[float]]) -> npt.NDArray[An
     """Return raw values (n, C) as the conditioner takes them."""
     shape = len(rows), pipeline.settings.channels
     with np.errstate(over="ignore"):  # 1e300 becomes infinite
-        raw = np.fromiter(chain.from_iterable(rows), pipeline.conditioner.takes, math.prod(shape))
+        raw = np.fromiter(
+            chain.from_iterable(rows), pipeline.conditioner.input_dtype, math.prod(shape)
+        )
     return raw.reshape(shape)
 
 
@@ -192,7 +194,7 @@ def _push_block(pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -
         raw: (n, C) raw values, one stream's after the other's.
     """
     done = pipeline.conditioner.rows(raw)
-    plain = done.invalid is None and done.doubtful is None and done.dropped is None
+    plain = done.invalid is None and done.uncertain is None and done.dropped is None
     flat = done.values.reshape(-1).data
     if done.invalid is not None:
         pipeline.count_missing(int(np.isnan(raw).sum()))
@@ -204,7 +206,7 @@ def _push_block(pipeline: Pipeline, parts: list[Times], raw: npt.NDArray[Any]) -
         part = slice(begin, start)
         rows = done.values[part]
         invalid = None if done.invalid is None else done.invalid[part]
-        doubtful = None if done.doubtful is None else done.doubtful[part]
+        doubtful = None if done.uncertain is None else done.uncertain[part]
         kept = times
         if done.dropped is not None and done.dropped[part].any():
             keep = ~done.dropped[part]
@@ -251,7 +253,7 @@ def _window_tags(pipeline: Pipeline, touched: list[StreamState]) -> None:
     if done.dropped is not None:
         done.values[done.dropped] = np.nan
     values = iter(done.values[:, 0].tolist())
-    flags = repeat(False) if done.doubtful is None else iter(done.doubtful.tolist())
+    flags = repeat(False) if done.uncertain is None else iter(done.uncertain.tolist())
     for state in touched:
         for time_ns, channel, _ in state.tags:
             state.stream.push_tag(time_ns, channel, next(values), next(flags), state.emit)
@@ -284,7 +286,7 @@ def take_frame(pipeline: Pipeline, state: StreamState, message: Message) -> None
     if done.dropped is not None:  # samples of a block cannot be left out one by one
         pipeline.metrics.drops["invalid_value"] += frame.samples
         return
-    state.stream.push_block(t0_ns, period_ns, done.values, done.invalid, done.doubtful, state.emit)
+    state.stream.push_block(t0_ns, period_ns, done.values, done.invalid, done.uncertain, state.emit)
 
 
 def push_window(
@@ -302,7 +304,7 @@ def push_window(
     if not (stream.awaits_window_of(frame.samples) and isinstance(block, memoryview)):
         return False
     window = pipeline.batch.place(block)
-    if pipeline.conditioner.takes_as_it_is(window) and stream.push_window(
+    if pipeline.conditioner.is_usable_as_is(window) and stream.push_window(
         t0_ns, period_ns, window, block, state.emit
     ):
         return True
