@@ -1,6 +1,6 @@
-"""Samples on the model's grid, against brute force over the whole history.
+"""Alignment to the model's grid, compared with brute force over the whole history.
 
-A grid point is given once a newer time was seen:
+A grid point is returned once a newer time was seen:
 
     time    0    1    2    3    4 s
     A       a0        a2   a3
@@ -38,7 +38,7 @@ def aligner(
 
 
 def feed(one: Aligner, events: list[Event]) -> tuple[list[GridRow], list[str | None]]:
-    """Offer values at seconds; return the grid rows given on the way, and what was refused."""
+    """Add values at seconds; return the grid rows and, for each value, why it was refused."""
     rows, outcomes = [], []
     for seconds, channel, value in events:
         outcomes.append(one.add(round(seconds * NS), channel, value))
@@ -59,34 +59,34 @@ def test_hold_keeps_the_last_value() -> None:
 
 
 def test_a_value_at_a_grid_point_counts_for_it() -> None:
-    """A grid point waits until a newer time was seen: all tags of one instant are in it."""
+    """A grid point waits for a newer time, so it has all tags of its own time."""
     one = aligner(channels=3)
     rows, _ = feed(one, [(1, 0, 1), (1, 1, 2), (1, 2, 3), (2, 2, 30), (2, 0, 10), (2, 1, 20)])
     assert plain(rows) == [(1, [1, 2, 3], 0)]
     assert plain(one.take_rows(everything=True)) == [(2, [10, 20, 30], 0)]
 
 
-def test_linear_draws_a_line_between_neighbours() -> None:
+def test_linear_interpolates_between_neighbours() -> None:
     one = aligner("linear", 1)
     rows, _ = feed(one, [(0.5, 0, 5), (2.5, 0, 25), (4, 0, 10), (4.5, 0, 0)])
     assert plain(rows) == [(1, [10], 0), (2, [20], 0), (3, [20], 0), (4, [10], 0)]
 
 
-def test_linear_waits_for_the_next_value_but_not_for_ever() -> None:
+def test_linear_waits_for_the_next_value_up_to_the_maximum_age() -> None:
     one = aligner("linear", 2, max_age=3)
     assert plain(feed(one, [(0, 0, 0), (0, 1, 0), (1, 0, 1)])[0]) == [(0, [0, 0], 0)]
-    assert plain(feed(one, [(2, 0, 2), (3, 0, 3)])[0]) == []  # B may still come
-    # ... B's last is now older than 3 s: it is held and marked, A is known up to 3.
+    assert plain(feed(one, [(2, 0, 2), (3, 0, 3)])[0]) == []  # B may still arrive
+    # ... B's last value is now older than 3 s: it is held and counted; A is known up to 3.
     assert plain(feed(one, [(4, 0, 4)])[0]) == [(1, [1, 0], 1), (2, [2, 0], 1), (3, [3, 0], 1)]
 
 
-def test_linear_does_not_draw_over_a_long_hole() -> None:
+def test_linear_does_not_interpolate_over_a_long_step() -> None:
     one = aligner("linear", 1, max_age=2)
     rows, _ = feed(one, [(0, 0, 0), (4, 0, 40), (5, 0, 50)])
     assert plain(rows) == [(0, [0], 0), (1, [0], 1), (2, [0], 1), (3, [0], 1), (4, [40], 0)]
 
 
-def test_hold_marks_what_is_too_old() -> None:
+def test_hold_counts_values_that_are_too_old() -> None:
     one = aligner(max_age=2)
     rows, _ = feed(one, [(0, 1, 7), (0, 0, 0), (1, 0, 1), (2, 0, 2), (3, 0, 3), (4, 0, 4)])
     assert [row.substituted for row in rows] == [0, 0, 0, 1]
@@ -102,7 +102,7 @@ def test_the_grid_does_not_depend_on_the_start(start: float) -> None:
     assert all(row.time_ns % (NS // 4) == 0 for row in rows)
 
 
-def test_nothing_before_every_channel_had_a_value() -> None:
+def test_no_rows_before_every_channel_had_a_value() -> None:
     one = aligner(channels=3)
     assert one.waiting_for() == [0, 1, 2]
     rows, _ = feed(one, [(0, 0, 1), (1, 2, 1), (2, 0, 2), (3, 2, 3), (3, 1, NAN)])
@@ -118,7 +118,7 @@ def test_late_and_duplicate() -> None:
     one = aligner(channels=1)
     _, outcomes = feed(one, [(0, 0, 0), (2.5, 0, 2), (2, 0, 99), (1, 0, 99), (2.5, 0, 99)])
     assert outcomes == [None, None, "late", "late", "duplicate"]
-    # Grid points up to 2 were given at 2.5: 2 is late; 2.2 is older than what is held, no more.
+    # Grid points up to 2 were returned at 2.5: 2 is late; 2.2 is only older than the held value.
     rows, outcomes = feed(one, [(2.2, 0, 99), (3.5, 0, 3)])
     assert outcomes == [None, None]
     assert plain(rows) == [(3, [2], 0)]
@@ -133,7 +133,7 @@ def test_lateness_holds_the_grid_back() -> None:
 
 
 @pytest.mark.parametrize("method", ["hold", "linear"])
-def test_from_a_bad_value_on_the_last_good_one_stands_marked(method: Method) -> None:
+def test_a_bad_value_is_substituted_by_the_last_good_one(method: Method) -> None:
     #   time   0     1     2     3     4     5
     #   value  1    bad   bad    4     5     6
     #   row    1    (1)   (1)    4     5
@@ -143,7 +143,7 @@ def test_from_a_bad_value_on_the_last_good_one_stands_marked(method: Method) -> 
     assert plain(rows) == [(0, [1], 0), (1, [1], 1), (2, [1], 1), (3, [4], 0), (4, [5], 0)]
 
 
-def test_between_a_good_and_a_bad_value_a_line_is_not_drawn() -> None:
+def test_linear_does_not_interpolate_towards_a_bad_value() -> None:
     one = aligner("linear", 1)
     rows, _ = feed(one, [(0, 0, 1), (1.5, 0, NAN), (3.5, 0, 9), (5.5, 0, 9)])
     assert plain(rows) == [
@@ -163,17 +163,17 @@ def test_a_channel_that_begins_bad_still_waits_for_its_first_value() -> None:
     assert one.waiting_for() == [0]
 
 
-def test_doubt_travels_with_the_value() -> None:
+def test_uncertain_values_make_uncertain_rows() -> None:
     one = aligner("linear", 1)
     given_ = []
     for seconds, uncertain in [(0, False), (1, False), (2.5, True), (4, False), (5, False)]:
         assert one.add(round(seconds * NS), 0, 1.0, uncertain=uncertain) is None
         given_ += one.take_rows()
-    #       0 and 1 lie on samples, 2 and 3 on lines from and to the uncertain one at 2.5
+    #       0 and 1 are samples, 2 and 3 are interpolated to and from the uncertain one at 2.5
     assert [row.uncertain for row in given_] == [False, False, True, True, False]
 
 
-def test_restart_keeps_the_last_values_and_forget_does_not() -> None:
+def test_restart_keeps_the_last_values_and_clear_does_not() -> None:
     one = aligner()
     feed(one, [(0, 0, 1), (0, 1, 2), (1, 0, 3)])
     one.restart()
@@ -207,7 +207,7 @@ MAX_AGE = 25
 def brute_force(
     method: Method, events: list[tuple[int, int, float]], first: int, last: int
 ) -> list[tuple[int, list[float], int]]:
-    """Look at all events for each grid point."""
+    """Compute each grid point from all events."""
     channels = sorted({channel for _, channel, _ in events})
     rows = []
     for at in range(first, last + 1, PERIOD):
@@ -216,7 +216,7 @@ def brute_force(
             mine: dict[int, float] = {}
             for time_ns, other, value in events:
                 if other == channel:
-                    mine.setdefault(time_ns, value)  # the first of two at one time counts
+                    mine.setdefault(time_ns, value)  # of two values at one time the first counts
             since = max(moment for moment in mine if moment <= at)
             following = min((moment for moment in mine if moment > at), default=None)
             value = mine[since]
@@ -233,7 +233,7 @@ def brute_force(
 
 @st.composite
 def histories(draw: st.DrawFn, jitter: int) -> list[tuple[int, int, float]]:
-    """Values of two channels; they arrive in the order of their time plus at most the jitter."""
+    """Values of two channels; each arrives at most the jitter after its time."""
     steps = st.integers(0, 12) | st.sampled_from([0, 10, 10, 10, 20, 30, 40])
     now = 1000 + draw(st.integers(0, 20))
     sent: list[tuple[int, int, float]] = [(now, 0, 1.0), (now, 1, 2.0)]
@@ -256,7 +256,7 @@ def test_as_brute_force(method: Method, jitter: int, data: Any) -> None:
     newest = 0
     for time_ns, channel, value in events:
         newest = max(newest, time_ns)
-        assert one.add(time_ns, channel, value) != "late"  # nothing is later than was allowed
+        assert one.add(time_ns, channel, value) != "late"  # no value exceeds the allowed lateness
         rows = one.take_rows()
         assert all(row.time_ns < newest - jitter for row in rows)
         given_ += rows

@@ -1,4 +1,4 @@
-"""Raw values to engineering units, and which of them cannot be used."""
+"""Conversion of raw values to engineering units, and the values that cannot be used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def one(raw: list[list[float]], policy: Policy = "keep", **given_: object) -> Co
     return Conditioner(**options, out_of_range=policy).rows(np.array(raw, np.float64))
 
 
-def test_clean_values_pass_as_they_are() -> None:
+def test_usable_values_are_not_changed() -> None:
     done = one([[1.5, 2.0], [3.0, -4.0]])
     assert done.values.dtype == np.float32
     np.testing.assert_array_equal(done.values, [[1.5, 2.0], [3.0, -4.0]])
@@ -49,7 +49,7 @@ def test_nan_is_invalid_whatever_the_policy_on_ranges(policy: Policy) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("value", [1e300, -1e300, 3.5e38])
 @pytest.mark.parametrize("limits", [None, (0.0, 5.0), (-1e308, 1e308)])
-def test_what_float32_cannot_hold_never_reaches_a_window(
+def test_values_beyond_float32_never_reach_a_window(
     policy: Policy, value: float, limits: tuple[float, float] | None
 ) -> None:
     conditioner = Conditioner([1.0], [0.0], [limits], policy)
@@ -62,7 +62,7 @@ def test_what_float32_cannot_hold_never_reaches_a_window(
     assert conditioner.counts["out_of_range"] == 0
 
 
-def test_a_scale_that_overflows_is_no_warning() -> None:
+def test_a_scale_that_overflows_gives_no_warning() -> None:
     conditioner = Conditioner([1e10, 1.0], [0.0, 0.0], [None, None], "keep")
     done = conditioner.rows(np.array([[1e305, 1.0]]))
     np.testing.assert_array_equal(done.values, [[NAN, 1.0]])
@@ -118,14 +118,14 @@ VALUES = st.sampled_from([0.0, 1.0, -1.0, 2.5, 9.0, -9.0, NAN, 1e300, -1e300, LA
     scale=st.sampled_from([1.0, -2.0, 1e10]),
     cut=st.integers(0, 12),
 )
-def test_a_block_is_conditioned_as_its_samples_are(
+def test_a_block_is_conditioned_like_its_samples(
     raw: list[tuple[float, float]],
     policy: Policy,
     limits: tuple[float, float] | None,
     scale: float,
     cut: int,
 ) -> None:
-    """Value by value, with plain Python: invalid if no float32, else outside, else good."""
+    """Reference in plain Python: invalid if not a float32, else out of range, else good."""
     array = np.array(raw, np.float64)
     whole = Conditioner([scale, 1.0], [0.5, 0.0], [limits, None], policy)
     done = whole.rows(array)

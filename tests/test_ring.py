@@ -1,4 +1,4 @@
-"""Windows are slices of the whole history, however the samples are cut into blocks."""
+"""Windows are slices of the whole history, for any division of the samples into blocks."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_windows_are_slices_of_the_history(
 
 
 @pytest.mark.parametrize("length", [1, 5, 64, 100])
-def test_a_flag_is_in_every_window_that_holds_its_sample(length: int) -> None:
+def test_a_flag_marks_every_window_with_its_sample(length: int) -> None:
     windows = Windows()
     one = ring(length, 1)
     clean = [False] * (length - 1)
@@ -138,7 +138,7 @@ def test_a_flag_is_in_every_window_that_holds_its_sample(length: int) -> None:
     [
         # seconds, a window of 5 samples at 1 Hz: nominally 4 s from the first to the last
         ([0, 1, 2, 3, 4], False),
-        ([0, 1.4, 2, 3.1, 4], False),  # jitter within
+        ([0, 1.4, 2, 3.1, 4], False),  # jitter inside the window
         ([0, 1, 2, 3, 6], False),  # 1.5 times nominal
         ([0, 1, 2, 3, 6.1], True),
         ([0, 0.7, 1.4, 2.1, 2.7], False),
@@ -166,10 +166,10 @@ def test_events_have_no_rate() -> None:
     hop=st.integers(1, 12),
     blocks=st.lists(st.tuples(st.integers(1, 7), st.booleans()), min_size=1, max_size=60),
 )
-def test_the_short_way_gives_the_same_windows(
+def test_push_few_gives_the_same_windows(
     length: int, hop: int, blocks: list[tuple[int, bool]]
 ) -> None:
-    """Blocks by `push_few` where it takes them, some marked, against one block at a time."""
+    """Compare `push_few`, where it takes the block, with `push`; some samples are flagged."""
     few, singly, together = Windows(), Windows(), Windows()
     a, b, c = (ring(length, hop, 2, period_ns=NS) for _ in range(3))
     now = 0
@@ -192,7 +192,7 @@ def test_the_short_way_gives_the_same_windows(
     assert few == singly == together
 
 
-def test_it_says_how_many_samples_the_next_window_needs() -> None:
+def test_due_in_counts_the_samples_to_the_next_window() -> None:
     one, windows = ring(4, 3), Windows()
     seen = []
     for sample in range(1, 9):
