@@ -11,13 +11,13 @@ A grid point is returned once a newer time was seen:
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.streams.align import Aligner, AlignSettings, GridRow, align_row
+from edgeai.streams.align import METHODS, Aligner, AlignSettings, GridRow, align_row
 
 NS = 10**9
 NAN = math.nan
@@ -48,6 +48,10 @@ def feed(one: Aligner, events: list[Event]) -> tuple[list[GridRow], list[str | N
 
 def plain(rows: list[GridRow]) -> list[tuple[float, list[float], int]]:
     return [(row.time_ns / NS, row.values, row.substituted) for row in rows]
+
+
+def test_every_declared_method_exists() -> None:
+    assert get_args(get_type_hints(AlignSettings)["method"]) == tuple(METHODS)
 
 
 def test_hold_keeps_the_last_value() -> None:

@@ -587,6 +587,14 @@ def test_messages_without_a_time(payload: bytes, code: str) -> None:
 # -------------------------------------------------------------------------------------- tag layout
 
 
+def test_the_name_of_a_signal_in_the_messages() -> None:
+    signals = {"b": {"tag": "DB1.b"}, "c": {"scale": 2.0}, "d": {"tag": ""}}
+    source = Source.model_validate(
+        {"topic": "f/{asset}/{signal}", "layout": "tag", "signals": signals}
+    )
+    assert [source.tag_of(name) for name in "abcd"] == ["a", "DB1.b", "c", "d"]
+
+
 def test_tag_named_by_the_topic() -> None:
     decoder = tag_decoder(
         ["a", "b"], signals={"b": {"tag": "DB1.Temp"}}, time={"path": "t", "unit": "s"}

@@ -20,13 +20,16 @@ one of GOOD, UNCERTAIN, LOST."""
 
 @dataclass(frozen=True)
 class AlignSettings:
-    """How to align. Times in nanoseconds."""
+    """How to align samples to the grid. Times in nanoseconds."""
 
     method: Literal["hold", "linear"]
     """A key of `METHODS`."""
     period_ns: int
+    """From one grid point to the next: the model's sample period."""
     max_age_ns: int
+    """A value that is held or interpolated for longer counts as substituted."""
     lateness_ns: int
+    """How long a grid point waits for values that arrive out of order."""
 
 
 GOOD = 0  # measured, inside its valid range

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from edgeai.streams.ring import Floats
+
 Flags = npt.NDArray[np.bool_]
 
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
@@ -83,8 +84,8 @@ class Conditioner:
     def is_usable_as_is(self, raw: Floats) -> bool:
         """Return True only if minimum and maximum prove that all values (n, C) can be used as is.
 
-        May return False for valid data. With a NaN in the data, minimum and maximum are NaN, and
-        the comparison is False.
+        May return False for valid data. If a value is NaN, minimum and maximum are NaN and every
+        comparison with them is False.
         """
         if not self._is_identity:
             return False
@@ -96,7 +97,7 @@ class Conditioner:
     def rows(self, raw: npt.NDArray[Any]) -> Conditioned:
         """Condition samples of all channels, (n, C) of any real dtype, NaN for each absent value.
 
-        float32 values that can be used as they are are not copied.
+        Values that are float32 and need no change are not copied.
         """
         return self._condition(raw, slice(None))
 

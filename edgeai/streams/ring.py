@@ -23,7 +23,7 @@ the call only. `Ring` emits (W, C) float32; other sources of windows may emit an
 Times = Sequence[int] | npt.NDArray[np.int64]
 """(n,) nanoseconds since 1970, UTC."""
 
-MIN_RING_ROWS = 64
+MIN_RING_ROWS = 64  # samples
 
 RATE_TOLERANCE = 1.5
 """Largest ratio of a window's time span to its nominal span, and of nominal span to time span.
@@ -56,19 +56,8 @@ class Ring:
     """The newest samples of a stream, (n, C) float32; emits each window (W, C) when it is due."""
 
     __slots__ = (
-        "_end",
-        "_flat",
-        "_max_span_ns",
-        "_min_span_ns",
-        "_pack_into",
-        "_rows",
-        "_settings",
-        "_starts",
-        "_substituted",
-        "_to_start",
-        "_uncertain",
-        "due_in",
-        "flagged",
+        "_end", "_flat", "_max_span_ns", "_min_span_ns", "_pack_into", "_rows", "_settings",
+        "_starts", "_substituted", "_to_start", "_uncertain", "due_in", "flagged",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings) -> None:
@@ -98,7 +87,7 @@ class Ring:
         """Samples until the next sample that starts a window."""
         self._starts.clear()
         self.flagged = 0
-        """Number of following samples whose windows may still contain a flagged sample."""
+        """Number of coming samples whose windows may still contain a flagged sample."""
 
     @property
     def newest(self) -> Floats:
@@ -159,7 +148,7 @@ class Ring:
                 self._add_starts(times, taken)
             if self.due_in == 0:
                 self.due_in = hop
-                self._emit_flagged(int(times[taken - 1]), emit)
+                self._emit_newest(int(times[taken - 1]), emit)
             self.flagged = max(0, self.flagged - count)
 
     def push_few(
@@ -214,7 +203,7 @@ class Ring:
         if self.due_in == 0:
             self.due_in = settings.hop
             if self.flagged:
-                self._emit_flagged(time_ns, emit)
+                self._emit_newest(time_ns, emit)
             else:
                 window = self._rows[end - settings.length : end]
                 self._emit_window(window, self._starts.popleft(), time_ns, 0, False, emit)
@@ -227,8 +216,8 @@ class Ring:
             self._starts.append(int(times[taken + self._to_start]))
             self._to_start += self._settings.hop
 
-    def _emit_flagged(self, last_ns: int, emit: Emit) -> None:
-        """Emit the newest window with its flags."""
+    def _emit_newest(self, last_ns: int, emit: Emit) -> None:
+        """Emit the window that ends with the newest sample, with its flags."""
         end = self._end
         start = end - self._settings.length
         substituted = 0
@@ -258,6 +247,7 @@ class Ring:
         return not self._min_span_ns <= span_ns <= self._max_span_ns
 
     def _move_to_front(self, keep: int) -> None:
+        """Move the newest `keep` samples to the start of the memory."""
         kept = slice(self._end - keep, self._end)
         self._rows[:keep] = self._rows[kept].copy()
         if self.flagged:
