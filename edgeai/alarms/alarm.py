@@ -1,9 +1,10 @@
-"""Scores to alarms: threshold with deadband, on and off delay, latch; and the window's quality.
+"""Alarm state from scores: threshold with deadband, on-delay, off-delay, latch; window quality.
 
-The words are those of IEC 62682 and ISA-18.2 (alarm management) and OPC UA Part 9: an alarm becomes
-active when its condition has lasted the on delay, returns to normal when it has been gone for the
-off delay, and, when it latches, waits for a person's reset. Time is the samples' time, never the
-wall clock, so a replay gives the same alarms as the live run did.
+The terms are those of IEC 62682 and ISA-18.2 (alarm management) and OPC UA Part 9. An alarm becomes
+active when its condition has lasted for the on-delay, and returns to normal when the condition has
+been absent for the off-delay. A latching alarm becomes latched instead and stays so until it is
+reset. Time is the time of the samples, never the wall clock, so a replay gives the same alarms as
+the live run.
 """
 
 from dataclasses import dataclass
@@ -14,21 +15,30 @@ from edgeai.messages import SECOND_NS, AlarmState, Quality
 
 @dataclass(frozen=True)
 class AlarmRule:
-    """When a score is an alarm. Delays in nanoseconds of sample time."""
+    """When a score makes an alarm. Delays in nanoseconds of sample time."""
 
     threshold: float
+    """The alarm condition: a score above it."""
     deadband: float
+    """An active alarm's condition is absent only below threshold - deadband."""
     on_delay_ns: int
     off_delay_ns: int
     latch: bool
+    """Whether an alarm stays until it is reset."""
 
 
 def alarm_rule(threshold: float, defaults: AlarmConfig, chosen: AlarmConfig) -> AlarmRule:
-    """Return the rule of a pipeline: what the config says, else what the model package says."""
+    """Return the alarm rule of a pipeline.
+
+    Args:
+        threshold: Used if neither of the others has a threshold.
+        defaults: The alarm settings of the model package.
+        chosen: The alarm settings of the configuration; each that is given takes precedence.
+    """
 
     def pick(name: str, fallback: float) -> float:
-        for source in (chosen, defaults):
-            value = getattr(source, name)
+        for settings in (chosen, defaults):
+            value = getattr(settings, name)
             if value is not None:
                 return float(value)
         return fallback
@@ -45,9 +55,10 @@ def alarm_rule(threshold: float, defaults: AlarmConfig, chosen: AlarmConfig) -> 
 class Alarm:
     """The alarm of one stream of one pipeline.
 
-    normal --(score > threshold for on delay)--> active
-    active --(score < threshold - deadband for off delay)--> normal, or latched when it latches
-    latched --(reset)--> normal;  latched --(score > threshold for on delay)--> active
+    normal --(score > threshold for the on-delay)--> active
+    active --(score < threshold - deadband for the off-delay)--> normal, or latched if it latches
+    latched --(reset)--> normal
+    latched --(score > threshold for the on-delay)--> active
     """
 
     __slots__ = ("_pending_since_ns", "_rule", "since_ns", "state")
@@ -58,27 +69,28 @@ class Alarm:
         self.since_ns: int | None = None
         """Sample time of the last transition; None before the first."""
         self._pending_since_ns: int | None = None
+        """Start of the condition whose delay is running; None if no delay is running."""
 
     def update(self, score: float, time_ns: int) -> bool:
-        """Judge one score and return whether the state changed.
+        """Update the state with one score; return whether the state changed.
 
         Args:
-            score: Finite; windows of bad quality are not to be judged.
-            time_ns: Time of the window's last sample; does not go back within a stream.
+            score: Finite, and of a window whose quality is not bad.
+            time_ns: Time of the window's last sample; does not decrease within a stream.
         """
         rule = self._rule
         if self.state == "active":
-            wanted = score < rule.threshold - rule.deadband
-            delay = rule.off_delay_ns
+            should_change = score < rule.threshold - rule.deadband
+            delay_ns = rule.off_delay_ns
         else:
-            wanted = score > rule.threshold
-            delay = rule.on_delay_ns
-        if not wanted:
+            should_change = score > rule.threshold
+            delay_ns = rule.on_delay_ns
+        if not should_change:
             self._pending_since_ns = None
             return False
         if self._pending_since_ns is None or time_ns < self._pending_since_ns:
             self._pending_since_ns = time_ns
-        if time_ns - self._pending_since_ns < delay:
+        if time_ns - self._pending_since_ns < delay_ns:
             return False
         if self.state == "active":
             self._enter("latched" if rule.latch else "normal", time_ns)
@@ -87,11 +99,15 @@ class Alarm:
         return True
 
     def interrupt(self) -> None:
-        """Forget a condition that has not lasted its delay yet: the stream broke off in between."""
+        """Restart a running delay: the window was emptied, so the condition was not continuous."""
         self._pending_since_ns = None
 
     def reset(self, time_ns: int) -> bool:
-        """Acknowledge a latched alarm; return whether the state changed."""
+        """Reset a latched alarm; return whether the state changed.
+
+        Args:
+            time_ns: Sample time of the reset.
+        """
         if self.state != "latched":
             return False
         self._enter("normal", time_ns)
@@ -105,18 +121,18 @@ class Alarm:
 
 def quality_of(
     substituted: int,
-    doubtful: bool,
+    uncertain: bool,
     values: int,
     max_invalid_ratio: float,
 ) -> Quality:
     """Return the quality of a window.
 
     Args:
-        substituted: Values of the window that were not measured but held.
-        doubtful: Whether a value is outside its valid range or the rate is not the model's.
-        values: Values in the window, W * C.
+        substituted: Number of substituted values in the window.
+        uncertain: Whether a value is outside its valid range, or the rate is not the model's.
+        values: Number of values in the window, W * C.
         max_invalid_ratio: Share of substituted values above which the window is `bad`.
     """
     if substituted > max_invalid_ratio * values:
         return "bad"
-    return "uncertain" if substituted or doubtful else "good"
+    return "uncertain" if substituted or uncertain else "good"

@@ -1,7 +1,7 @@
-"""What an abnormal window is due to: a sensor, the process, or conditions outside the training.
+"""Diagnose an abnormal window: a sensor fault, a process fault, or conditions never trained on.
 
-The graph gives evidence (B, K), 1 where a kind of trouble is as strong as its limit; the manifest
-says what each column speaks for. Nothing of any process is known here.
+The model outputs evidence (B, K), scaled so that 1 is the limit of a kind of fault. The manifest
+declares the kind and the cause of each column; this module knows no process.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,19 @@ def diagnose(
     threshold: float,
     kinds: Sequence[KindSpec],
 ) -> list[Diagnosis | None]:
-    """Return each window's diagnosis, None where its score is not above the threshold.
+    """Return (B,) diagnoses, each of the kind with the largest evidence.
+
+    None for a window whose score is not above the threshold.
 
     Args:
         evidence: (B, K).
         scores: (B,).
-        threshold: Of the score.
-        kinds: (K,) what the columns speak for.
+        threshold: Alarm threshold of the score.
+        kinds: (K,) kind and cause of each column.
     """
     found: list[Diagnosis | None] = []
     for row, score in zip(evidence.tolist(), scores, strict=True):
-        if not score > threshold:  # also a score that is no number
+        if not score > threshold:  # also a NaN score
             found.append(None)
             continue
         largest = max(range(len(row)), key=row.__getitem__)

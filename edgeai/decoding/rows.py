@@ -68,7 +68,7 @@ class RowDecoder:
         self._qualities = [field.quality for field in fields]
         self._numeric_text = source.numeric_text
         self._time = source.time
-        self._time_ns = time_reader(source.time) if source.time else None
+        self._to_ns = time_reader(source.time) if source.time else None
         self._packing = struct.Struct(f"{len(names)}{code}")
         self.decode: Callable[[bytes], Row]
         """Returns the sample in a payload; raises DecodeError if there is none."""
@@ -83,7 +83,7 @@ class RowDecoder:
 
     def _decode_slowly(self, payload: bytes) -> Row:
         document = parse_object(payload)
-        time_ns = read_time(document, self._time, self._time_ns)
+        time_ns = read_time(document, self._time, self._to_ns)
         raw = [find(document, path) for path in self._paths]
         if all(value is ABSENT for value in raw):
             raise DecodeError("no_signal")
@@ -124,8 +124,8 @@ class RowDecoder:
         parse = msgspec.json.Decoder(document_type).decode
         decode_slowly = self._decode_slowly
         time_of = attrgetter(getters[count]) if self._time is not None else None
-        time_ns = self._time_ns
-        # An integer time, the most frequent type, is converted here without a call of `time_ns`.
+        to_ns = self._to_ns
+        # An integer time, the most frequent type, is converted here without a call of `to_ns`.
         factor = UNIT_NS.get(self._time.unit, 0) if self._time is not None else 0
         largest = MAX_TIME_NS // factor if factor else -1
 
@@ -140,18 +140,18 @@ class RowDecoder:
             # All values absent? The test of the first value is enough for most messages.
             if values[0] != values[0] and all(value != value for value in values):  # noqa: PLR0124
                 return decode_slowly(payload)
-            if time_of is None or time_ns is None:
+            if time_of is None or to_ns is None:
                 return None, values
             moment = time_of(document)
             if type(moment) is int and 0 <= moment <= largest:
                 return moment * factor, values
-            return time_ns(moment), values
+            return to_ns(moment), values
 
         decode_many = _compile_decode_many(
             parse,
             _all_values_getter(document_type, getters[:count]),
             self._packing,
-            None if time_of is None or time_ns is None else (time_of, time_ns, factor, largest),
+            None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
         )
         return decode, decode_many
 
@@ -191,11 +191,11 @@ def _compile_decode_many(
             return None
         if clock is None:
             return [message[2] for message in messages], rows
-        time_of, time_ns, factor, largest = clock
+        time_of, to_ns, factor, largest = clock
         times = list(map(time_of, documents))
         if not factor or type(sum(times)) is not int:  # the sum is an int only if all are ints
             try:
-                return list(map(time_ns, times)), rows
+                return list(map(to_ns, times)), rows
             except DecodeError:
                 return None
         if min(times) < 0 or max(times) > largest:

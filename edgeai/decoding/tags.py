@@ -54,7 +54,7 @@ class TagDecoder:
         self._channels = {source.tag_of(name): channel for channel, name in enumerate(names)}
         self._source = source
         self._good = source.quality.good if source.quality is not None else []
-        self._time_ns = time_reader(source.time) if source.time else None
+        self._to_ns = time_reader(source.time) if source.time else None
         self._fast_path = self._compile_fast_path()
 
     def decode(self, payload: bytes, tag: str | None) -> Tag:
@@ -72,7 +72,7 @@ class TagDecoder:
         decoder, value_of, time_of, name_of, quality_of = self._fast_path
         try:
             if not payload.isascii():
-                payload.decode("utf-8")
+                payload.decode("utf-8")  # msgspec does not check the fields that it skips
             document = decoder.decode(payload)
         except (msgspec.MsgspecError, RecursionError, ValueError):
             return self._decode_slowly(payload, tag)
@@ -84,8 +84,8 @@ class TagDecoder:
         if quality_of is not None and not is_one_of(quality_of(document), self._good):
             return self._decode_slowly(payload, tag)
         time_ns = None
-        if time_of is not None and self._time_ns is not None:
-            time_ns = self._time_ns(time_of(document))
+        if time_of is not None and self._to_ns is not None:
+            time_ns = self._to_ns(time_of(document))
         return _new_tag(Tag, (time_ns, channel, value))
 
     def _compile_fast_path(self) -> tuple[Any, ...] | None:
@@ -125,7 +125,7 @@ class TagDecoder:
         channel = self._channels.get(tag) if tag is not None else None
         if channel is None:
             raise DecodeError("unknown_tag")
-        time_ns = read_time(document, source.time, self._time_ns)
+        time_ns = read_time(document, source.time, self._to_ns)
         value = find(document, source.value_path)
         if value is ABSENT:
             raise DecodeError("no_signal")

@@ -12,7 +12,7 @@ from edgeai.streams.ring import Floats
 
 DueWindow = tuple[StreamState, int, int, bool, bool]
 """A window in a batch: its stream, the time of its last sample (nanoseconds since 1970, UTC), how
-many of its values were substituted, whether it is doubtful, and whether its stream was interrupted
+many of its values were substituted, whether it is uncertain, and whether its stream was interrupted
 before it."""
 
 
@@ -59,7 +59,7 @@ class Batch:
         return window
 
     def add(
-        self, state: StreamState, window: Floats, time_ns: int, substituted: int, doubtful: bool
+        self, state: StreamState, window: Floats, time_ns: int, substituted: int, uncertain: bool
     ) -> None:
         """Copy a window in, unless `place` has done so. A full batch is emptied at once."""
         windows = self.windows
@@ -67,7 +67,7 @@ class Batch:
         if index >= len(self._slots) or window is not self._slots[index][0]:
             self.values[index] = window
         stream = state.stream
-        windows.append((state, time_ns, substituted, doubtful, stream.broken))
+        windows.append((state, time_ns, substituted, uncertain, stream.broken))
         stream.broken = False
         if index + 1 == self.capacity:
             self.when_full()

@@ -66,14 +66,16 @@ class Judge:
             state,
             time_ns,
             substituted,
-            doubtful,
+            uncertain,
             interrupted,
         ), score, top, diagnosis, extra in zip(
             windows, scores, tops, diagnoses, extras, strict=True
         ):
             quality: Quality = "good"
-            if substituted or doubtful:
-                quality = quality_of(substituted, doubtful, pipeline.window_values, self._max_ratio)
+            if substituted or uncertain:
+                quality = quality_of(
+                    substituted, uncertain, pipeline.window_values, self._max_ratio
+                )
             alarm = state.alarm
             previous = alarm.state
             changed = False

@@ -17,8 +17,8 @@ from edgeai.model.package import Package
 from edgeai.providers.session import Session, batch_capacity
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
+from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
-from edgeai.streams.stream import Stream
 
 GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
 
@@ -140,7 +140,7 @@ class Pipeline:
         alarm_topic = topics.fill(self.config.publish.alarm_topic, fields)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
-        stream = Stream(key, self.settings, self.metrics.drops, self.metrics.resets)
+        stream = open_stream(key, self.settings, self.metrics.drops, self.metrics.resets)
         state = StreamState(
             key,
             stream,

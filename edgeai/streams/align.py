@@ -1,31 +1,40 @@
-"""Samples at any time to samples on the model's grid, by holding or by linear interpolation.
+"""Align samples at any time to the model's grid, by holding values or by linear interpolation.
 
-The grid is whole multiples of the model's sample period since 1970, so that it does not depend on
-when edgeai was started, and a replay lands on the same points as the live run. A grid point is
-given out once the watermark (the newest time seen, less the allowed lateness) has passed it: from
-then on what is older is late.
+The grid points are whole multiples of the model's sample period since 1970. So they do not depend
+on when edgeai was started, and a replay produces the same grid rows as the live run. A grid point
+is complete once the watermark has passed it. The watermark is the newest time seen minus the
+allowed lateness; a value at or before a grid point that was already returned is late.
 """
 
 import math
 from bisect import insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+Queue = deque[tuple[int, float, int]]
+"""The values of one channel that are still needed, oldest first: time in nanoseconds, value, and
+one of GOOD, UNCERTAIN, LOST."""
 
 
 @dataclass(frozen=True)
 class AlignSettings:
-    """How to align. Times in nanoseconds."""
+    """How to align samples to the grid. Times in nanoseconds."""
 
     method: Literal["hold", "linear"]
+    """A key of `METHODS`."""
     period_ns: int
+    """From one grid point to the next: the model's sample period."""
     max_age_ns: int
+    """A value that is held or interpolated for longer counts as substituted."""
     lateness_ns: int
+    """How long a grid point waits for values that arrive out of order."""
 
 
-GOOD, DOUBTFUL, LOST = 0, 1, 2
-"""Of a value: measured; measured outside its valid range; not usable, the one before it stands."""
+GOOD = 0  # measured, inside its valid range
+UNCERTAIN = 1  # measured, outside its valid range
+LOST = 2  # not usable: the value before it is held
 
 
 class GridRow(NamedTuple):
@@ -35,58 +44,125 @@ class GridRow(NamedTuple):
     values: list[float]
     """(C,) all finite."""
     substituted: int
-    """How many of them were not measured: not usable since, or older than the maximum age."""
-    doubtful: bool
-    """Whether one of them comes of a value outside its valid range."""
+    """Number of values that were not measured, or are older than the maximum age."""
+    uncertain: bool
+    """Whether a value comes from one outside its valid range."""
+
+
+def hold(
+    queues: Sequence[Queue], at_ns: int, _watermark_ns: int, max_age_ns: int, _final: bool
+) -> GridRow:
+    """Return the last value of each channel at or before a grid point."""
+    values = []
+    substituted = 0
+    uncertain = False
+    for queue in queues:
+        while len(queue) > 1 and queue[1][0] <= at_ns:
+            queue.popleft()
+        since_ns, value, mark = queue[0]
+        if at_ns - since_ns > max_age_ns or mark == LOST:
+            substituted += 1
+        values.append(value)
+        uncertain = uncertain or mark == UNCERTAIN
+    return GridRow(at_ns, values, substituted, uncertain)
+
+
+def interpolate(
+    queues: Sequence[Queue], at_ns: int, watermark_ns: int, max_age_ns: int, final: bool
+) -> GridRow | None:
+    """Return each channel's value on the line between its neighbours of a grid point.
+
+    A value is held and counted as substituted if its neighbours are more than `max_age_ns` apart.
+    None if a channel must wait for its next value.
+    """
+    values = []
+    substituted = 0
+    uncertain = False
+    for queue in queues:
+        while len(queue) > 1 and queue[1][0] <= at_ns:
+            queue.popleft()
+        since_ns, value, mark = queue[0]
+        if since_ns == at_ns:
+            if mark == LOST:
+                substituted += 1
+        elif len(queue) > 1 and queue[1][0] <= watermark_ns:  # no closer value can still arrive
+            until_ns, next_value, next_mark = queue[1]
+            mark = max(mark, next_mark)
+            if until_ns - since_ns > max_age_ns or mark == LOST:
+                substituted += 1
+            else:
+                value += (next_value - value) * ((at_ns - since_ns) / (until_ns - since_ns))
+        elif final or watermark_ns - since_ns > max_age_ns:
+            substituted += 1
+        else:
+            return None
+        values.append(value)
+        uncertain = uncertain or mark == UNCERTAIN
+    return GridRow(at_ns, values, substituted, uncertain)
+
+
+Method = Callable[[Sequence[Queue], int, int, int, bool], GridRow | None]
+"""Computes one grid row, or returns None to wait for more values.
+
+Arguments: the queues of all channels, each with a value at or before the grid point; the grid
+point, the watermark and the maximum age in nanoseconds; whether no more values will come."""
+
+METHODS: dict[str, Method] = {
+    "hold": hold,
+    "linear": interpolate,
+}
+"""Alignment methods, by the name in the configuration."""
 
 
 class Aligner:
-    """The alignment of one stream of C channels."""
+    """Aligns one stream of C channels."""
 
-    __slots__ = ("_channels", "_next_ns", "_settings", "newest_ns")
+    __slots__ = ("_compute_row", "_next_ns", "_queues", "_settings", "newest_ns")
 
     def __init__(self, settings: AlignSettings, channels: int) -> None:
         self._settings = settings
-        self._channels: list[deque[tuple[int, float, int]]] = [deque() for _ in range(channels)]
-        """Of each channel: time, value and GOOD, DOUBTFUL or LOST, oldest first."""
+        self._compute_row = METHODS[settings.method]
+        self._queues: list[Queue] = [deque() for _ in range(channels)]
         self._next_ns: int | None = None
+        """The next grid point; None until every channel has a value."""
         self.newest_ns: int | None = None
         """The newest time seen; None before the first sample."""
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet."""
-        return [index for index, queue in enumerate(self._channels) if not queue]
+        return [index for index, queue in enumerate(self._queues) if not queue]
 
     def add(
-        self, time_ns: int, channel: int, value: float, *, doubtful: bool = False
+        self, time_ns: int, channel: int, value: float, *, uncertain: bool = False
     ) -> Literal["late", "duplicate"] | None:
-        """Take one value of one channel, or say why it was not placed.
+        """Add one value of one channel; return the reason if it was refused.
 
-        NaN says that the channel has no usable value from then on: the last one stands, marked.
+        NaN means that the channel has no usable value from this time on: its last value is held
+        and counted as substituted.
         """
         if self.has_passed(time_ns):
             return "late"
         if self.newest_ns is None or time_ns > self.newest_ns:
             self.newest_ns = time_ns
-        queue = self._channels[channel]
-        if any(time_ns == at for at, _, _ in queue):
+        queue = self._queues[channel]
+        if any(time_ns == at_ns for at_ns, _, _ in queue):
             return "duplicate"
-        mark = DOUBTFUL if doubtful else GOOD
+        mark = UNCERTAIN if uncertain else GOOD
         if math.isnan(value):
-            before = [held for at, held, _ in queue if at < time_ns]
-            if not before:
-                return None  # nothing to hold: the channel still waits for its first value
-            value, mark = before[-1], LOST
+            earlier = [held for at_ns, held, _ in queue if at_ns < time_ns]
+            if not earlier:
+                return None  # no value to hold: the channel still waits for its first value
+            value, mark = earlier[-1], LOST
         insort(queue, (time_ns, value, mark))
         if self._next_ns is None and len(queue) > 1:
-            queue.popleft()  # until every channel has a value, only the newest matters
+            queue.popleft()  # until every channel has a value, only the newest is needed
         return None
 
-    def rows(self, *, everything: bool = False) -> list[GridRow]:
-        """Return the grid points that the watermark has passed, oldest first.
+    def take_rows(self, *, everything: bool = False) -> list[GridRow]:
+        """Return the grid points that the watermark has passed since the last call, oldest first.
 
         Args:
-            everything: The stream ends or breaks here: also those up to the newest time.
+            everything: Also return the grid points up to the newest time: no more values will come.
         """
         if self.newest_ns is None:
             return []
@@ -94,70 +170,44 @@ class Aligner:
         if self._next_ns is None:
             if self.waiting_for():
                 return []
-            started = max(queue[0][0] for queue in self._channels)
-            self._next_ns = -(-started // settings.period_ns) * settings.period_ns
-        watermark = self.newest_ns + 1 if everything else self.newest_ns - settings.lateness_ns
-        given = []
-        while self._next_ns < watermark:
-            row = self._row(self._next_ns, watermark, final=everything)
+            started_ns = max(queue[0][0] for queue in self._queues)
+            self._next_ns = -(-started_ns // settings.period_ns) * settings.period_ns
+        watermark_ns = self.newest_ns + 1 if everything else self.newest_ns - settings.lateness_ns
+        rows = []
+        while self._next_ns < watermark_ns:
+            row = self._compute_row(
+                self._queues, self._next_ns, watermark_ns, settings.max_age_ns, everything
+            )
             if row is None:
                 break
-            given.append(row)
+            rows.append(row)
             self._next_ns += settings.period_ns
-        return given
+        return rows
 
     def has_passed(self, time_ns: int) -> bool:
-        """Whether the grid has been given out up to this time."""
+        """Return whether a grid point at or after this time was already returned."""
         return self._next_ns is not None and time_ns <= self._next_ns - self._settings.period_ns
 
     def restart(self) -> None:
-        """Forget the grid and the clock after a gap; the last value of each channel stays."""
+        """Restart the grid and the clock after a gap; each channel keeps its last value."""
         self._next_ns = None
         self.newest_ns = None
-        for queue in self._channels:
+        for queue in self._queues:
             while len(queue) > 1:
                 queue.popleft()
 
-    def forget(self) -> None:
-        """Forget everything: the clock went back, so that old values would look new."""
+    def clear(self) -> None:
+        """Remove everything: after the clock went back, old values would look new."""
         self.restart()
-        for queue in self._channels:
+        for queue in self._queues:
             queue.clear()
-
-    def _row(self, at: int, watermark: int, *, final: bool) -> GridRow | None:
-        """Return the values at a grid point, or None while an interpolation must wait."""
-        settings = self._settings
-        values = []
-        substituted = 0
-        doubtful = False
-        for queue in self._channels:
-            while len(queue) > 1 and queue[1][0] <= at:
-                queue.popleft()
-            since, value, mark = queue[0]
-            if settings.method == "hold" or since == at:
-                if at - since > settings.max_age_ns or mark == LOST:
-                    substituted += 1
-            elif len(queue) > 1 and queue[1][0] <= watermark:  # no nearer one can still come
-                until, following, next_mark = queue[1]
-                mark = max(mark, next_mark)
-                if until - since > settings.max_age_ns or mark == LOST:
-                    substituted += 1
-                else:
-                    value += (following - value) * ((at - since) / (until - since))
-            elif final or watermark - since > settings.max_age_ns:
-                substituted += 1
-            else:
-                return None
-            values.append(value)
-            doubtful = doubtful or mark == DOUBTFUL
-        return GridRow(at, values, substituted, doubtful)
 
 
 def align_row(
-    aligner: Aligner, time_ns: int, values: Sequence[float], *, doubtful: bool
-) -> str | None:
-    """Take one sample of all channels; a NaN channel keeps its last value, marked."""
-    outcome = None
+    aligner: Aligner, time_ns: int, values: Sequence[float], *, uncertain: bool
+) -> Literal["late", "duplicate"] | None:
+    """Add one sample of all channels; return the reason if a value was refused."""
+    refused = None
     for channel, value in enumerate(values):
-        outcome = aligner.add(time_ns, channel, value, doubtful=doubtful) or outcome
-    return outcome
+        refused = aligner.add(time_ns, channel, value, uncertain=uncertain) or refused
+    return refused

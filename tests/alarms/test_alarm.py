@@ -1,6 +1,6 @@
-"""Scores to alarms, as timelines.
+"""Alarm state from scores, as timelines.
 
-One column a second, threshold 5, `#` while the alarm is active, `L` while it is latched:
+One column per second, threshold 5, `#` while the alarm is active, `L` while it is latched:
 
     score    4 6 6 4 4
     state    . # # . .
@@ -27,7 +27,7 @@ def rule_of(
 
 
 def timeline(alarm: Alarm, scores: str) -> str:
-    """Judge one digit a second; `r` resets, `-` is a window that is not judged."""
+    """Update with one digit per second; `r` resets, `-` is a window of bad quality, not used."""
     states = ""
     for second, sign in enumerate(scores):
         before = alarm.state
@@ -46,18 +46,18 @@ def timeline(alarm: Alarm, scores: str) -> str:
 @pytest.mark.parametrize(
     ("rule", "scores", "states"),
     [
-        # --------------------------- threshold: above it, not at it; back at once
+        # --------------------------- threshold: active above it, not at it; normal again at once
         (rule_of(), "4566545", "..###.."),
         (rule_of(), "69999", "#####"),
         (rule_of(), "65554", "####."),  # at the threshold neither starts nor ends
-        # --------------------------- deadband 2: ends below 3, not at 3
+        # --------------------------- deadband 2: normal below 3, not at 3
         (rule_of(deadband=2), "4643233", ".###..."),
         (rule_of(deadband=2), "6353536", "#######"),
-        # --------------------------- on delay 2 s: the condition has lasted 2 s
+        # --------------------------- on-delay 2 s: active when the condition has lasted 2 s
         (rule_of(on=2), "66666", "..###"),
         (rule_of(on=2), "66466466", "........"),
         (rule_of(on=2), "466646666", "...#...##"),
-        # --------------------------- off delay 2 s
+        # --------------------------- off-delay 2 s
         (rule_of(off=2), "644444", "###..."),
         (rule_of(off=2), "6446444", "######."),
         (rule_of(off=2), "6445444", "######."),  # 5 is not below the threshold
@@ -69,7 +69,7 @@ def timeline(alarm: Alarm, scores: str) -> str:
         (rule_of(latch=True), "4r64r6", "..#L.#"),
         (rule_of(on=2, latch=True), "6664466466644", "..#LLLLLLL#LL"),
         (rule_of(off=1, latch=True), "6444r", "##LL."),
-        # --------------------------- windows of bad quality are not judged, time goes on
+        # --------------------------- windows of bad quality are not used, but time goes on
         (rule_of(on=2), "6-6", "..#"),
         (rule_of(off=2), "64--4", "####."),
     ],
@@ -86,7 +86,7 @@ def test_a_delay_is_sample_time_not_a_number_of_samples() -> None:
     assert alarm.since_ns == 60 * NS
 
 
-def test_a_reset_begins_the_on_delay_anew() -> None:
+def test_a_reset_restarts_the_on_delay() -> None:
     assert timeline(Alarm(rule_of(on=2, latch=True)), "66646r666") == "..#LL...#"
 
 
@@ -98,7 +98,7 @@ def test_a_clock_set_back_does_not_shorten_a_delay() -> None:
     assert alarm.update(9, 15 * NS)
 
 
-def test_a_reset_of_what_is_not_latched_changes_nothing() -> None:
+def test_a_reset_of_an_alarm_that_is_not_latched_changes_nothing() -> None:
     alarm = Alarm(rule_of())
     assert not alarm.reset(0)
     assert alarm.since_ns is None
@@ -107,7 +107,7 @@ def test_a_reset_of_what_is_not_latched_changes_nothing() -> None:
     assert (alarm.state, alarm.since_ns) == ("active", NS)
 
 
-def test_the_config_wins_over_the_package_and_the_package_over_the_defaults() -> None:
+def test_the_config_overrides_the_package_and_the_package_overrides_the_defaults() -> None:
     empty = AlarmConfig()
     assert alarm_rule(3.0, empty, empty) == AlarmRule(3.0, 0.0, 0, 0, False)
     package = AlarmConfig(deadband=1.0, on_delay_seconds=2.5, latch=True)
@@ -119,7 +119,7 @@ def test_the_config_wins_over_the_package_and_the_package_over_the_defaults() ->
 
 
 @pytest.mark.parametrize(
-    ("substituted", "doubtful", "ratio", "quality"),
+    ("substituted", "uncertain", "ratio", "quality"),
     [
         (0, False, 0.2, "good"),
         (0, False, 0.0, "good"),
@@ -132,12 +132,12 @@ def test_the_config_wins_over_the_package_and_the_package_over_the_defaults() ->
         (100, False, 1.0, "uncertain"),
     ],
 )
-def test_quality(substituted: int, doubtful: bool, ratio: float, quality: str) -> None:
-    assert quality_of(substituted, doubtful, 100, ratio) == quality
+def test_quality(substituted: int, uncertain: bool, ratio: float, quality: str) -> None:
+    assert quality_of(substituted, uncertain, 100, ratio) == quality
 
 
 class AlarmMachine(RuleBasedStateMachine):
-    """The alarm against a reference that looks at the scores since the last transition."""
+    """A reference that derives the state from the scores since the last transition."""
 
     @initialize(
         deadband=st.sampled_from([0.0, 2.0]),
@@ -162,7 +162,7 @@ class AlarmMachine(RuleBasedStateMachine):
         self.now += step
         self.scores.append((self.now, score))
         active = self.state == "active"
-        run_began = None  # when the unbroken run of scores that ask for a change began
+        run_began = None  # start of the unbroken run of scores that require a change
         for time_ns, value in reversed(self.scores):
             if not (value < 5.0 - self.rule_.deadband if active else value > 5.0):
                 break

@@ -1,4 +1,4 @@
-"""What an abnormal window is due to, and the manifest's rules about it; nothing of any process."""
+"""Diagnosis of abnormal windows, and the manifest's rules about it; independent of any process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_evidence_and_diagnosis_belong_together():
     assert "belong together" in refused(changed_output("evidence", role="value"))
 
 
-def test_an_interval_says_of_what_and_how_sure():
+def test_an_interval_declares_its_output_and_confidence():
     assert "interval" in refused(changed_output("coolant_coefficient_interval", level=None))
     text = refused(changed_output("coolant_coefficient_interval", of="nothing"))
     assert "refers to nothing" in text

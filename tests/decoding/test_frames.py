@@ -1,4 +1,4 @@
-"""Frames: what independent encoders write is read back as a view, and nothing hostile escapes."""
+"""Frames: payloads of independent encoders are read as views; bad payloads are refused."""
 
 from __future__ import annotations
 
@@ -127,8 +127,8 @@ def test_edgeai1_round_trip(code: int, dtype: str, endian: str, order: str) -> N
     assert not frame.values.flags.writeable
 
 
-def test_what_a_header_said_is_not_remembered_for_another() -> None:
-    """A decoder looks at the constant part of a header once: each frame must get its own."""
+def test_each_frame_is_read_by_its_own_header() -> None:
+    """A decoder caches the constant part of a header: it must not use the part of another frame."""
     decode = decoder(type="binary")
     rng = np.random.default_rng(8)
     for number in range(500):
@@ -199,7 +199,7 @@ def header(*fields: tuple[Any, ...]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("dtype", ALL_DTYPES)
 def test_no_header_at_all(dtype: str) -> None:
-    """A bare block: what no header says, the configuration does."""
+    """A block without a header: the configuration declares all."""
     values = block(dtype)
     payload = values.tobytes()
     frame = decoder(type="binary", header=[], dtype=dtype, rate_hz=50.0)(payload)
@@ -265,7 +265,7 @@ def test_period(kind: str, code: str, value: Any, rate_hz: float | None) -> None
 
 
 def test_a_header_of_a_controller() -> None:
-    """Big-endian and packed, as the blocks of line controllers are; a magic in hexadecimal."""
+    """Big-endian and packed, as in the data blocks of line controllers; a magic in hexadecimal."""
     decode = decoder(
         type="binary",
         endian="big",
@@ -310,7 +310,7 @@ def test_any_block_comes_back_bit_for_bit(data: st.DataObject) -> None:
     assert (values if order == "sample_major" else values.T).tobytes() == raw
 
 
-# ---------------------------------------------------------------------------------- which channels
+# ---------------------------------------------------------------------------------------- channels
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_channels_are_taken_by_name(wanted: list[str], view: bool, order: str) -
         {"type": "arrow"},
     ],
 )
-def test_a_signal_that_the_frame_has_not(keys: dict[str, Any]) -> None:
+def test_a_signal_that_the_frame_lacks(keys: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="missing: z"):
         decoder(**keys, channels=["x", "y"])
 
@@ -423,7 +423,7 @@ def test_cbor_round_trip(dtype: str, endian: str) -> None:
 
 @pytest.mark.parametrize("shape", ["per_channel", "by_name"])
 def test_cbor_one_array_per_channel(shape: str) -> None:
-    """Arrays of one type and length lie at equal distances: a strided view."""
+    """Arrays of one dtype and length lie at equal distances: the result is a strided view."""
     values = block("int32")
     parts = [typed(np.ascontiguousarray(values[:, index]), "big") for index in range(3)]
     data = parts if shape == "per_channel" else dict(zip(AXES, parts, strict=True))
@@ -550,7 +550,7 @@ def test_cbor_data_that_does_not_fit(data: Any, keys: dict[str, Any], code: str)
     assert code_of(decoder(type="cbor", rate_hz=1.0, **keys), cbor({"data": data})) == code
 
 
-# ------------------------------------------------------------------------ fields of all the maps
+# ------------------------------------------------------------------- fields of all map formats
 
 
 ENCODERS: dict[str, tuple[dict[str, Any], Any, Any]] = {
@@ -712,7 +712,7 @@ def test_json_lists(shape: str) -> None:
 
 
 def test_json_waveform_of_industrial_mqtt() -> None:
-    """The form of reference/industrial-mqtt.md, 1.3, number 12; whole numbers are numbers."""
+    """A waveform as industrial gateways publish it; integers are numbers too."""
     decode = decoder(
         type="json",
         encoding="list",
@@ -731,7 +731,7 @@ def test_json_waveform_of_industrial_mqtt() -> None:
 
 @pytest.mark.parametrize("shape", ["flat", "per_sample"])
 def test_json_without_a_number(shape: str) -> None:
-    """A null is no value, and what Python writes for NaN and infinity is read."""
+    """A null becomes NaN; the literals NaN and Infinity, which Python writes, are read."""
     decode = decoder(type="json", encoding="list", rate_hz=1.0, shape=shape, names=["x"])
     data = b"[null,NaN,1e999,-Infinity,5]" if shape == "flat" else b"[[null],[NaN],[1e999]]"
     values = decode(b'{"data":' + data + b"}").values
@@ -815,7 +815,7 @@ def test_arrow_nulls_are_nan() -> None:
 
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
 def test_arrow_compressed_is_refused(codec: str) -> None:
-    """A few bytes of it could stand for gigabytes."""
+    """A small compressed message could expand to gigabytes."""
     payload = arrow(dict.fromkeys(AXES, np.zeros(1_000_000)), META, codec)
     assert len(payload) < 200_000
     assert code_of(decoder(**ARROW), payload) == "not_a_frame"
@@ -865,11 +865,11 @@ def test_arrow_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
         decoder(**ARROW)
 
 
-# ------------------------------------------------------------------------------- anything may come
+# ------------------------------------------------------------------------------- arbitrary payloads
 
 
 def samples() -> list[tuple[Decode, bytes]]:
-    """One good message of each format, with its decoder."""
+    """Return one valid message of each format, with its decoder."""
     values = block("float32", n=4)
     data = values.tobytes()
     parts = [typed(np.ascontiguousarray(values[:, i]), "little") for i in range(3)]
@@ -909,7 +909,7 @@ SAMPLES = samples()
 
 
 def check_any(decode: Decode, payload: bytes) -> None:
-    """A frame that keeps its promises, or a DecodeError with a known code."""
+    """Check that a payload gives a valid frame, or a DecodeError with a known code."""
     try:
         frame = decode(payload)
     except DecodeError as error:
@@ -948,7 +948,7 @@ def test_a_payload_may_be_a_view_of_what_was_read(index: int) -> None:
 def test_every_truncation_is_refused(index: int) -> None:
     decode, payload = SAMPLES[index]
     for size in range(len(payload)):
-        if index < len(SAMPLES) - 1 or size < len(payload) - 8:  # Arrow: the end mark may lack
+        if index < len(SAMPLES) - 1 or size < len(payload) - 8:  # Arrow: may lack the end marker
             code_of(decode, payload[:size])
 
 
@@ -990,7 +990,7 @@ DOCUMENTS = st.dictionaries(st.sampled_from([*HEAD, "data"]), JSON_LIKE, max_siz
 @given(DOCUMENTS, st.booleans(), st.sampled_from(["flat", "per_channel", "by_name"]))
 @settings(max_examples=300, deadline=None)
 def test_any_document(document: dict[str, Any], whole: bool, shape: str) -> None:
-    """Well-formed, but with anything at the places that are read."""
+    """Well-formed, with arbitrary values in the fields that are read."""
     if whole:
         document = {**HEAD, **document}
     fields: dict[str, Any] = {**FIELDS, "shape": shape}
@@ -1003,12 +1003,12 @@ def test_any_document(document: dict[str, Any], whole: bool, shape: str) -> None
         document["data"] = document["data"].encode()
     try:
         payload = msgspec.msgpack.encode(document)
-    except (OverflowError, msgspec.MsgspecError):  # integers of MessagePack have 64 bits
+    except (OverflowError, msgspec.MsgspecError):  # MessagePack integers have at most 64 bits
         return
     check_any(packed, payload)
 
 
-# --------------------------------------------------------------------------------- what is written
+# ------------------------------------------------------------------------------ declared formats
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Bytes to samples: the fast and the careful way agree, and nothing a sender writes escapes."""
+"""Decoding of JSON messages: both paths agree, and no payload raises an unexpected error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tag_decoder(names: list[str], **source: Any) -> TagDecoder:
 
 
 def answer(decoder: RowDecoder, payload: bytes, count: int | None = None) -> Any:
-    """What a decoder says of a payload, comparable: NaN equals NaN, and -0.0 is not 0.0."""
+    """Return a decoder's answer in comparable form: NaN equals NaN, and -0.0 is not 0.0."""
     decoder.invalid.clear()
     try:
         time_ns, values = decoder.decode(payload)
@@ -53,7 +53,7 @@ def code_of(decoder: RowDecoder | TagDecoder, payload: bytes, *args: Any) -> str
     return caught.value.code
 
 
-# ------------------------------------------------------------------- the fast and the careful way
+# ------------------------------------------------------------------- the fast and the slow path
 
 KEYS = st.sampled_from(
     ["a", "b", "a.b", "", " ", "t", "temp °C", "ключ", "😀", 'q"', "back\\slash", "new\nline", "0"]
@@ -87,13 +87,13 @@ TIMES = {"iso": st.sampled_from(ISO_WORDS.split())} | dict.fromkeys(
 
 
 class Raw(str):
-    """JSON text that stands for itself."""
+    """JSON text that is written into the document unchanged."""
 
     __slots__ = ()
 
 
 def put(document: Any, path: list[str | int], value: Any) -> None:
-    """Set a value at a path as far as what lies there already allows."""
+    """Set a value at a path if the values already there allow it."""
     here = document
     for part, following in zip(path, [*path[1:], None], strict=True):
         fresh: Any = [Raw("7"), Raw("7")] if isinstance(following, int) else {}
@@ -117,7 +117,7 @@ def text_of(node: Any, draw: st.DrawFn) -> str:
     parts = []
     for key, value in node.items():
         name = json.dumps(key, ensure_ascii=draw(st.booleans()))
-        if draw(st.integers(0, 15)) == 0:  # the key twice; the last one counts
+        if draw(st.integers(0, 15)) == 0:  # the same key twice: the last one counts
             parts.append(f"{name}:{draw(TOKENS)}")
         parts.append(f"{name} : {text_of(value, draw)}")
     return "{" + ",".join(parts) + "}"
@@ -125,7 +125,7 @@ def text_of(node: Any, draw: st.DrawFn) -> str:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[str], bytes]:
-    """A source, its signals, and a payload that more or less fits."""
+    """A source, its signals, and a payload that fits the source wholly or partly."""
     names = [f"s{index}" for index in range(draw(st.integers(1, 3)))]
     paths = {name: draw(PATH) for name in names}
     source: dict[str, Any] = {"signals": {name: {"path": path} for name, path in paths.items()}}
@@ -150,14 +150,14 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[str], bytes]:
     return source, names, payload
 
 
-def two_ways(source: dict[str, Any], names: list[str]) -> tuple[RowDecoder, RowDecoder]:
-    """A decoder, and one of the same mapping that must take the careful way.
+def both_paths(source: dict[str, Any], names: list[str]) -> tuple[RowDecoder, RowDecoder]:
+    """Return a decoder, and one of the same mapping that must take the slow path.
 
-    No struct can say a path through a list, and nothing lies at that path.
+    The second has one more signal, at a path through a list, which structs cannot express.
     """
     extra = {"path": ["nothing is here", 0]}
-    careful = {**source, "signals": {**source.get("signals", {}), "extra": extra}}
-    return row_decoder(names, **source), row_decoder([*names, "extra"], **careful)
+    slow = {**source, "signals": {**source.get("signals", {}), "extra": extra}}
+    return row_decoder(names, **source), row_decoder([*names, "extra"], **slow)
 
 
 @settings(deadline=None, max_examples=400)
@@ -171,10 +171,10 @@ def two_ways(source: dict[str, Any], names: list[str]) -> tuple[RowDecoder, RowD
 @example(({}, ["a"], b'{"a": 2, "a": "1"}'))
 @example(({"values_path": "v"}, ["a"], b'{"v": {"a": 1}, "v": {}}'))
 @example(({"time": {"path": "t", "unit": "ns"}}, ["a"], b'{"t": 1, "t": null, "a": 1}'))
-def test_both_ways_give_the_same_answer(case: tuple[dict[str, Any], list[str], bytes]) -> None:
+def test_both_paths_give_the_same_answer(case: tuple[dict[str, Any], list[str], bytes]) -> None:
     source, names, payload = case
-    fast, careful = two_ways(source, names)
-    assert answer(fast, payload) == answer(careful, payload, len(names))
+    fast, slow = both_paths(source, names)
+    assert answer(fast, payload) == answer(slow, payload, len(names))
 
 
 @settings(deadline=None, max_examples=400)
@@ -185,7 +185,7 @@ def test_both_ways_give_the_same_answer(case: tuple[dict[str, Any], list[str], b
 @example(({"time": {"path": "t", "unit": "s"}}, ["s0"], b'{"s0": 1, "t": 1.5}'), 2, None)
 @example(({"time": {"path": "t", "unit": "s"}}, ["s0"], b'{"s0": 1, "t": 9223372037}'), 2, None)
 @example(({"time": {"path": "t", "unit": "s"}}, ["s0"], b'{"s0": 1, "t": -1}'), 2, None)
-def test_many_at_once_are_what_they_are_one_by_one(
+def test_decode_many_agrees_with_decode(
     case: tuple[dict[str, Any], list[str], bytes], count: int, data: st.DataObject | None
 ) -> None:
     source, names, payload = case
@@ -194,7 +194,7 @@ def test_many_at_once_are_what_they_are_one_by_one(
     if data is not None and data.draw(st.booleans()):
         payloads.insert(data.draw(st.integers(0, count)), data.draw(cases())[2])
     found = decoder.decode_many([("f/m", one, 1000 + i, False) for i, one in enumerate(payloads)])
-    if found is None:  # there is a reason: one is refused, or needs the careful way
+    if found is None:  # only if one is refused or needs the slow path
         return
     singles = [decoder.decode(one) for one in payloads]
     assert not decoder.invalid
@@ -216,7 +216,7 @@ TIMED = '{"t": %s, "v": {"a": 1, "b": -2.5, "more": null}}'
         ({"time": {"path": "t", "unit": "iso"}}, ['"1970-01-01T00:00:01Z"'], [NS]),
     ],
 )
-def test_usual_messages_are_decoded_many_at_once(
+def test_simple_messages_are_decoded_many_at_once(
     source: dict[str, Any], texts: list[str], times: list[int]
 ) -> None:
     decoder = row_decoder(["a", "b"], values_path="v", **source)
@@ -227,7 +227,7 @@ def test_usual_messages_are_decoded_many_at_once(
 @pytest.mark.parametrize(
     ("path", "names"), [({"values_path": "v"}, ["b", "a"]), ({}, ["v.b", "v.a"]), ({}, ["k"])]
 )
-def test_fields_in_any_place_are_decoded_many_at_once(
+def test_fields_at_any_path_are_decoded_many_at_once(
     path: dict[str, Any], names: list[str]
 ) -> None:
     signals = {name: {"path": name.split(".")} for name in names if "." in name}
@@ -240,10 +240,10 @@ def test_fields_in_any_place_are_decoded_many_at_once(
 
 @settings(deadline=None, max_examples=200)
 @given(payload=st.binary(max_size=40))
-def test_no_bytes_make_another_error(payload: bytes) -> None:
+def test_any_bytes_raise_only_decode_errors(payload: bytes) -> None:
     source = {"time": {"path": "t", "unit": "s"}}
-    fast, careful = two_ways(source, ["a"])
-    assert answer(fast, payload) == answer(careful, payload, 1)
+    fast, slow = both_paths(source, ["a"])
+    assert answer(fast, payload) == answer(slow, payload, 1)
     with contextlib.suppress(DecodeError):
         tag_decoder(["a"]).decode(payload, "a")
 
@@ -259,7 +259,7 @@ def test_an_empty_path_is_refused() -> None:
         row_decoder(["s"], signals={"s": {"path": ""}})
 
 
-# -------------------------------------------------------------------------------- what is refused
+# ------------------------------------------------------------------------------- refused payloads
 
 
 @pytest.mark.parametrize(
@@ -294,9 +294,9 @@ def test_an_empty_path_is_refused() -> None:
     ],
 )
 def test_payloads_that_are_refused(payload: bytes, code: str) -> None:
-    fast, careful = two_ways({}, ["a"])
+    fast, slow = both_paths({}, ["a"])
     assert code_of(fast, payload) == code
-    assert code_of(careful, payload) == code
+    assert code_of(slow, payload) == code
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_payloads_that_are_refused(payload: bytes, code: str) -> None:
         ("1", 1.0, None),
         ("-0.5e1", -5.0, None),
         ("18446744073709551616", 2.0**64, None),
-        ("9007199254740993", 9007199254740992.0, None),  # 2^53 + 1 is no float
+        ("9007199254740993", 9007199254740992.0, None),  # float64 cannot hold 2^53 + 1
         ("null", None, None),  # counted as missing, with absent fields, by the engine
         ("NaN", None, "not_finite"),
         ("Infinity", None, "not_finite"),
@@ -332,7 +332,7 @@ def test_a_value_is_a_number_or_a_counted_nan(
     assert dict(decoder.invalid) == ({} if reason is None else {reason: 1})
 
 
-def test_an_absent_signal_is_nan_beside_one_that_is_there() -> None:
+def test_an_absent_signal_is_nan_if_another_is_present() -> None:
     decoder = row_decoder(["a", "b"])
     for payload in (b'{"b": 7}', b'{"b": 7, "a": null}'):
         _, (a, b) = decoder.decode(payload)
@@ -342,7 +342,7 @@ def test_an_absent_signal_is_nan_beside_one_that_is_there() -> None:
 
 
 def test_the_last_of_two_equal_keys_counts() -> None:
-    for decoder in two_ways({}, ["a"]):
+    for decoder in both_paths({}, ["a"]):
         assert decoder.decode(b'{"a": 1, "a": 2}')[1][0] == 2
 
 
@@ -463,14 +463,14 @@ NO_TIMES = [-1, -1.5, BIG + 1, 2**64, 10**400, 1e300, math.inf, -math.inf, math.
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("value", [True, False, None, "1", "", [], {}, [1], *NO_TIMES])
-def test_what_is_not_a_time(unit: str, value: Any) -> None:
+def test_values_that_are_not_times(unit: str, value: Any) -> None:
     with pytest.raises(DecodeError, match="invalid_time"):
         read(unit, value)
 
 
 @settings(deadline=None, max_examples=200)
 @given(value=st.floats(0, 9.2e9))
-def test_float_seconds_keep_what_the_float_holds(value: float) -> None:
+def test_float_seconds_keep_the_digits_of_the_float(value: float) -> None:
     assert abs(Fraction(value) * NS - read("s", value)) <= Fraction(501, 1000)
 
 
@@ -524,7 +524,7 @@ def test_iso_text_is_read_back(
         ("9999-12-31T23:59:59-14:00", None, None),
         ("0001-01-01T00:00:00", "Asia/Seoul", None),
         ("9999-12-31T23:59:59", "America/New_York", None),
-        ("2024-02-24T22:20:38", None, None),  # Tasmota: local, and no zone declared
+        ("2024-02-24T22:20:38", None, None),  # Tasmota: local time, no zone declared
         ("2023-02-29T00:00:00Z", None, None),
         ("2024-13-01T00:00:00Z", None, None),
         ("2024-01-01T24:00:01Z", None, None),
@@ -578,13 +578,21 @@ def test_a_repeated_hour_is_read_as_its_first() -> None:
 )
 def test_messages_without_a_time(payload: bytes, code: str) -> None:
     source = {"time": {"path": "m.t", "unit": "s"}}
-    fast, careful = two_ways(source, ["a"])
-    assert code_of(fast, payload) == code_of(careful, payload) == code
+    fast, slow = both_paths(source, ["a"])
+    assert code_of(fast, payload) == code_of(slow, payload) == code
     tag = tag_decoder(["a"], value_path="a", **source)
     assert code_of(tag, payload, "a") == code
 
 
 # -------------------------------------------------------------------------------------- tag layout
+
+
+def test_the_name_of_a_signal_in_the_messages() -> None:
+    signals = {"b": {"tag": "DB1.b"}, "c": {"scale": 2.0}, "d": {"tag": ""}}
+    source = SourceConfig.model_validate(
+        {"topic": "f/{asset}/{signal}", "layout": "tag", "signals": signals}
+    )
+    assert [source.tag_of(name) for name in "abcd"] == ["a", "DB1.b", "c", "d"]
 
 
 def test_tag_named_by_the_topic() -> None:

@@ -1,4 +1,4 @@
-"""Frames through the turn: the same samples as rows, in blocks, give the same predictions."""
+"""Frames in the engine: the same samples as rows and as frames give the same predictions."""
 
 from __future__ import annotations
 
@@ -94,9 +94,10 @@ def test_frames_and_rows_agree(
 
 
 def strange_frames(seed: int, length: int) -> list[Message]:
-    """Whole windows in order, but some of other sizes, late, twice, after a gap, with a hole.
+    """Return mostly whole windows in order.
 
-    After one of another size the windows of its stream lie across the frames until a gap.
+    Some frames are late, follow a gap, have another size, or hold NaN or a value out of range.
+    After a frame of another size the windows span two frames until the next gap.
     """
     rng = np.random.default_rng(seed)
     messages: list[Message] = []
@@ -122,7 +123,7 @@ def strange_frames(seed: int, length: int) -> list[Message]:
 @pytest.mark.parametrize(("length", "hop"), [(8, 8), (8, 3), (1, 1)])
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), turn=st.sampled_from([1, 3, 60]))
-def test_the_short_way_of_a_whole_window_is_no_other(
+def test_whole_windows_without_a_copy_give_the_same_predictions(
     tmp_path_factory: pytest.TempPathFactory, length: int, hop: int, seed: int, turn: int
 ) -> None:
     folder = tmp_path_factory.mktemp("frames")
@@ -146,8 +147,8 @@ def test_the_short_way_of_a_whole_window_is_no_other(
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf, 1000.0])
-def test_what_is_refused_is_not_computed(tmp_path: Path, strange: float) -> None:
-    """Batches are padded with what lies behind them: not with what no model may see."""
+def test_a_refused_frame_is_not_computed(tmp_path: Path, strange: float) -> None:
+    """A batch is padded with the memory behind it, which must not hold refused values."""
     ranges = {"a": [-3, 3], "b": [-3, 3]}
     node = Node(plan_of(tmp_path, 4, 4, stream={"out_of_range": "hold"}, ranges=ranges))
     pipeline = next(one for one in node.engine.pipelines if one.name == "frames")
@@ -159,7 +160,7 @@ def test_what_is_refused_is_not_computed(tmp_path: Path, strange: float) -> None
     assert np.abs(pipeline.batch.values).max() <= 3
 
 
-def test_frames_that_never_came_are_counted(tmp_path: Path) -> None:
+def test_missing_frames_are_counted(tmp_path: Path) -> None:
     node = Node(plan_of(tmp_path, 4, 4))
     block = np.ones((4, 2), np.float32)
     for sequence, start in [(7, 0), (8, 4), (11, 16), (11, 16), (2, 20), (3, 24)]:
@@ -168,7 +169,7 @@ def test_frames_that_never_came_are_counted(tmp_path: Path) -> None:
     assert node.counts("window_resets", "reason", "frames") == {"gap": 1}
 
 
-def test_a_broken_frame_costs_itself_only(tmp_path: Path) -> None:
+def test_an_invalid_frame_affects_no_other(tmp_path: Path) -> None:
     node = Node(plan_of(tmp_path, 4, 4))
     block = np.ones((4, 2), np.float32)
     good, later = frame(0, block, 1), frame(4, block, 2)
@@ -178,7 +179,7 @@ def test_a_broken_frame_costs_itself_only(tmp_path: Path) -> None:
     assert node.counts("dropped", "reason", "frames") == {"wrong_size": 1, "bad_header": 1}
 
 
-def test_a_late_frame_and_a_second_one_are_refused(tmp_path: Path) -> None:
+def test_late_and_duplicate_frames_are_refused(tmp_path: Path) -> None:
     node = Node(plan_of(tmp_path, 4, 4))
     block = np.ones((4, 2), np.float32)
     node.turns([frame(s, block) for s in (0, 4, 4, 0, 8)])

@@ -1,6 +1,6 @@
-"""Samples on the model's grid, against brute force over the whole history.
+"""Alignment to the model's grid, compared with brute force over the whole history.
 
-A grid point is given once a newer time was seen:
+A grid point is returned once a newer time was seen:
 
     time    0    1    2    3    4 s
     A       a0        a2   a3
@@ -11,13 +11,13 @@ A grid point is given once a newer time was seen:
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.streams.align import Aligner, AlignSettings, GridRow, align_row
+from edgeai.streams.align import METHODS, Aligner, AlignSettings, GridRow, align_row
 
 NS = 10**9
 NAN = math.nan
@@ -38,16 +38,20 @@ def aligner(
 
 
 def feed(one: Aligner, events: list[Event]) -> tuple[list[GridRow], list[str | None]]:
-    """Offer values at seconds; return the grid rows given on the way, and what was refused."""
+    """Add values at seconds; return the grid rows and, for each value, why it was refused."""
     rows, outcomes = [], []
     for seconds, channel, value in events:
         outcomes.append(one.add(round(seconds * NS), channel, value))
-        rows += one.rows()
+        rows += one.take_rows()
     return rows, outcomes
 
 
 def plain(rows: list[GridRow]) -> list[tuple[float, list[float], int]]:
     return [(row.time_ns / NS, row.values, row.substituted) for row in rows]
+
+
+def test_every_declared_method_exists() -> None:
+    assert get_args(get_type_hints(AlignSettings)["method"]) == tuple(METHODS)
 
 
 def test_hold_keeps_the_last_value() -> None:
@@ -59,34 +63,34 @@ def test_hold_keeps_the_last_value() -> None:
 
 
 def test_a_value_at_a_grid_point_counts_for_it() -> None:
-    """A grid point waits until a newer time was seen: all tags of one instant are in it."""
+    """A grid point waits for a newer time, so it has all tags of its own time."""
     one = aligner(channels=3)
     rows, _ = feed(one, [(1, 0, 1), (1, 1, 2), (1, 2, 3), (2, 2, 30), (2, 0, 10), (2, 1, 20)])
     assert plain(rows) == [(1, [1, 2, 3], 0)]
-    assert plain(one.rows(everything=True)) == [(2, [10, 20, 30], 0)]
+    assert plain(one.take_rows(everything=True)) == [(2, [10, 20, 30], 0)]
 
 
-def test_linear_draws_a_line_between_neighbours() -> None:
+def test_linear_interpolates_between_neighbours() -> None:
     one = aligner("linear", 1)
     rows, _ = feed(one, [(0.5, 0, 5), (2.5, 0, 25), (4, 0, 10), (4.5, 0, 0)])
     assert plain(rows) == [(1, [10], 0), (2, [20], 0), (3, [20], 0), (4, [10], 0)]
 
 
-def test_linear_waits_for_the_next_value_but_not_for_ever() -> None:
+def test_linear_waits_for_the_next_value_up_to_the_maximum_age() -> None:
     one = aligner("linear", 2, max_age=3)
     assert plain(feed(one, [(0, 0, 0), (0, 1, 0), (1, 0, 1)])[0]) == [(0, [0, 0], 0)]
-    assert plain(feed(one, [(2, 0, 2), (3, 0, 3)])[0]) == []  # B may still come
-    # ... B's last is now older than 3 s: it is held and marked, A is known up to 3.
+    assert plain(feed(one, [(2, 0, 2), (3, 0, 3)])[0]) == []  # B may still arrive
+    # ... B's last value is now older than 3 s: it is held and counted; A is known up to 3.
     assert plain(feed(one, [(4, 0, 4)])[0]) == [(1, [1, 0], 1), (2, [2, 0], 1), (3, [3, 0], 1)]
 
 
-def test_linear_does_not_draw_over_a_long_hole() -> None:
+def test_linear_does_not_interpolate_over_a_long_step() -> None:
     one = aligner("linear", 1, max_age=2)
     rows, _ = feed(one, [(0, 0, 0), (4, 0, 40), (5, 0, 50)])
     assert plain(rows) == [(0, [0], 0), (1, [0], 1), (2, [0], 1), (3, [0], 1), (4, [40], 0)]
 
 
-def test_hold_marks_what_is_too_old() -> None:
+def test_hold_counts_values_that_are_too_old() -> None:
     one = aligner(max_age=2)
     rows, _ = feed(one, [(0, 1, 7), (0, 0, 0), (1, 0, 1), (2, 0, 2), (3, 0, 3), (4, 0, 4)])
     assert [row.substituted for row in rows] == [0, 0, 0, 1]
@@ -102,13 +106,13 @@ def test_the_grid_does_not_depend_on_the_start(start: float) -> None:
     assert all(row.time_ns % (NS // 4) == 0 for row in rows)
 
 
-def test_nothing_before_every_channel_had_a_value() -> None:
+def test_no_rows_before_every_channel_had_a_value() -> None:
     one = aligner(channels=3)
     assert one.waiting_for() == [0, 1, 2]
     rows, _ = feed(one, [(0, 0, 1), (1, 2, 1), (2, 0, 2), (3, 2, 3), (3, 1, NAN)])
     assert rows == []
     assert one.waiting_for() == [1]
-    assert one.rows(everything=True) == []
+    assert one.take_rows(everything=True) == []
     rows, _ = feed(one, [(3.5, 1, 7), (5, 0, 5)])
     assert plain(rows) == [(4, [2, 7, 3], 0)]
     assert one.waiting_for() == []
@@ -118,7 +122,7 @@ def test_late_and_duplicate() -> None:
     one = aligner(channels=1)
     _, outcomes = feed(one, [(0, 0, 0), (2.5, 0, 2), (2, 0, 99), (1, 0, 99), (2.5, 0, 99)])
     assert outcomes == [None, None, "late", "late", "duplicate"]
-    # Grid points up to 2 were given at 2.5: 2 is late; 2.2 is older than what is held, no more.
+    # Grid points up to 2 were returned at 2.5: 2 is late; 2.2 is only older than the held value.
     rows, outcomes = feed(one, [(2.2, 0, 99), (3.5, 0, 3)])
     assert outcomes == [None, None]
     assert plain(rows) == [(3, [2], 0)]
@@ -129,11 +133,11 @@ def test_lateness_holds_the_grid_back() -> None:
     rows, outcomes = feed(one, [(0, 0, 0), (3, 0, 30), (1, 0, 10), (2, 0, 20), (4.5, 0, 45)])
     assert set(outcomes) == {None}
     assert plain(rows) == [(0, [0], 0), (1, [10], 0), (2, [20], 0)]
-    assert plain(one.rows(everything=True)) == [(3, [30], 0), (4, [30], 0)]
+    assert plain(one.take_rows(everything=True)) == [(3, [30], 0), (4, [30], 0)]
 
 
 @pytest.mark.parametrize("method", ["hold", "linear"])
-def test_from_a_bad_value_on_the_last_good_one_stands_marked(method: Method) -> None:
+def test_a_bad_value_is_substituted_by_the_last_good_one(method: Method) -> None:
     #   time   0     1     2     3     4     5
     #   value  1    bad   bad    4     5     6
     #   row    1    (1)   (1)    4     5
@@ -143,7 +147,7 @@ def test_from_a_bad_value_on_the_last_good_one_stands_marked(method: Method) -> 
     assert plain(rows) == [(0, [1], 0), (1, [1], 1), (2, [1], 1), (3, [4], 0), (4, [5], 0)]
 
 
-def test_between_a_good_and_a_bad_value_a_line_is_not_drawn() -> None:
+def test_linear_does_not_interpolate_towards_a_bad_value() -> None:
     one = aligner("linear", 1)
     rows, _ = feed(one, [(0, 0, 1), (1.5, 0, NAN), (3.5, 0, 9), (5.5, 0, 9)])
     assert plain(rows) == [
@@ -163,23 +167,23 @@ def test_a_channel_that_begins_bad_still_waits_for_its_first_value() -> None:
     assert one.waiting_for() == [0]
 
 
-def test_doubt_travels_with_the_value() -> None:
+def test_uncertain_values_make_uncertain_rows() -> None:
     one = aligner("linear", 1)
     given_ = []
-    for seconds, doubtful in [(0, False), (1, False), (2.5, True), (4, False), (5, False)]:
-        assert one.add(round(seconds * NS), 0, 1.0, doubtful=doubtful) is None
-        given_ += one.rows()
-    #       0 and 1 lie on samples, 2 and 3 on lines from and to the doubtful one at 2.5
-    assert [row.doubtful for row in given_] == [False, False, True, True, False]
+    for seconds, uncertain in [(0, False), (1, False), (2.5, True), (4, False), (5, False)]:
+        assert one.add(round(seconds * NS), 0, 1.0, uncertain=uncertain) is None
+        given_ += one.take_rows()
+    #       0 and 1 are samples, 2 and 3 are interpolated to and from the uncertain one at 2.5
+    assert [row.uncertain for row in given_] == [False, False, True, True, False]
 
 
-def test_restart_keeps_the_last_values_and_forget_does_not() -> None:
+def test_restart_keeps_the_last_values_and_clear_does_not() -> None:
     one = aligner()
     feed(one, [(0, 0, 1), (0, 1, 2), (1, 0, 3)])
     one.restart()
     rows, _ = feed(one, [(100, 0, 5), (101, 0, 6)])
     assert plain(rows) == [(100, [5, 2], 1)]
-    one.forget()
+    one.clear()
     assert one.waiting_for() == [0, 1]
     rows, outcomes = feed(one, [(50, 0, 5), (50, 1, 5), (51, 0, 6)])  # earlier than all before
     assert set(outcomes) == {None}
@@ -188,14 +192,14 @@ def test_restart_keeps_the_last_values_and_forget_does_not() -> None:
 
 def test_a_whole_row_at_once() -> None:
     one = aligner()
-    assert align_row(one, 0, [1, 2], doubtful=False) is None
-    assert one.rows() == []
-    assert align_row(one, 0, [1, 2], doubtful=False) == "duplicate"
-    assert align_row(one, NS, [NAN, 3], doubtful=True) is None
-    (row,) = one.rows()
+    assert align_row(one, 0, [1, 2], uncertain=False) is None
+    assert one.take_rows() == []
+    assert align_row(one, 0, [1, 2], uncertain=False) == "duplicate"
+    assert align_row(one, NS, [NAN, 3], uncertain=True) is None
+    (row,) = one.take_rows()
     assert row == GridRow(0, [1, 2], 0, False)
-    assert one.rows(everything=True) == [GridRow(NS, [1, 3], 1, True)]
-    assert align_row(one, 0, [1, 2], doubtful=False) == "late"
+    assert one.take_rows(everything=True) == [GridRow(NS, [1, 3], 1, True)]
+    assert align_row(one, 0, [1, 2], uncertain=False) == "late"
 
 
 # ------------------------------------------------------------------------------------- brute force
@@ -207,7 +211,7 @@ MAX_AGE = 25
 def brute_force(
     method: Method, events: list[tuple[int, int, float]], first: int, last: int
 ) -> list[tuple[int, list[float], int]]:
-    """Look at all events for each grid point."""
+    """Compute each grid point from all events."""
     channels = sorted({channel for _, channel, _ in events})
     rows = []
     for at in range(first, last + 1, PERIOD):
@@ -216,7 +220,7 @@ def brute_force(
             mine: dict[int, float] = {}
             for time_ns, other, value in events:
                 if other == channel:
-                    mine.setdefault(time_ns, value)  # the first of two at one time counts
+                    mine.setdefault(time_ns, value)  # of two values at one time the first counts
             since = max(moment for moment in mine if moment <= at)
             following = min((moment for moment in mine if moment > at), default=None)
             value = mine[since]
@@ -233,7 +237,7 @@ def brute_force(
 
 @st.composite
 def histories(draw: st.DrawFn, jitter: int) -> list[tuple[int, int, float]]:
-    """Values of two channels; they arrive in the order of their time plus at most the jitter."""
+    """Values of two channels; each arrives at most the jitter after its time."""
     steps = st.integers(0, 12) | st.sampled_from([0, 10, 10, 10, 20, 30, 40])
     now = 1000 + draw(st.integers(0, 20))
     sent: list[tuple[int, int, float]] = [(now, 0, 1.0), (now, 1, 2.0)]
@@ -256,11 +260,11 @@ def test_as_brute_force(method: Method, jitter: int, data: Any) -> None:
     newest = 0
     for time_ns, channel, value in events:
         newest = max(newest, time_ns)
-        assert one.add(time_ns, channel, value) != "late"  # nothing is later than was allowed
-        rows = one.rows()
+        assert one.add(time_ns, channel, value) != "late"  # no value exceeds the allowed lateness
+        rows = one.take_rows()
         assert all(row.time_ns < newest - jitter for row in rows)
         given_ += rows
-    given_ += one.rows(everything=True)
+    given_ += one.take_rows(everything=True)
     # The grid starts when every channel has a value, at the newest of their times.
     first = -(-events[0][0] // PERIOD) * PERIOD
     found = [(row.time_ns, row.values, row.substituted) for row in given_]

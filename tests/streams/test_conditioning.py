@@ -1,4 +1,4 @@
-"""Raw values to engineering units, and which of them cannot be used."""
+"""Conversion of raw values to engineering units, and the values that cannot be used."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def one(raw: list[list[float]], policy: Policy = "keep", **given_: object) -> Co
     return Conditioner(**options, out_of_range=policy).rows(np.array(raw, np.float64))
 
 
-def test_clean_values_pass_as_they_are() -> None:
+def test_usable_values_are_not_changed() -> None:
     done = one([[1.5, 2.0], [3.0, -4.0]])
     assert done.values.dtype == np.float32
     np.testing.assert_array_equal(done.values, [[1.5, 2.0], [3.0, -4.0]])
-    assert (done.invalid, done.doubtful, done.dropped) == (None, None, None)
+    assert (done.invalid, done.uncertain, done.dropped) == (None, None, None)
 
 
 def test_scale_and_offset() -> None:
@@ -42,14 +42,14 @@ def test_nan_is_invalid_whatever_the_policy_on_ranges(policy: Policy) -> None:
     np.testing.assert_array_equal(done.values, [[1.0, NAN], [1.0, 2.0]])
     assert done.invalid is not None
     np.testing.assert_array_equal(done.invalid, [[False, True], [False, False]])
-    assert done.doubtful is None
+    assert done.uncertain is None
     assert done.dropped is None
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("value", [1e300, -1e300, 3.5e38])
 @pytest.mark.parametrize("limits", [None, (0.0, 5.0), (-1e308, 1e308)])
-def test_what_float32_cannot_hold_never_reaches_a_window(
+def test_values_beyond_float32_never_reach_a_window(
     policy: Policy, value: float, limits: tuple[float, float] | None
 ) -> None:
     conditioner = Conditioner([1.0], [0.0], [limits], policy)
@@ -62,7 +62,7 @@ def test_what_float32_cannot_hold_never_reaches_a_window(
     assert conditioner.counts["out_of_range"] == 0
 
 
-def test_a_scale_that_overflows_is_no_warning() -> None:
+def test_a_scale_that_overflows_gives_no_warning() -> None:
     conditioner = Conditioner([1e10, 1.0], [0.0, 0.0], [None, None], "keep")
     done = conditioner.rows(np.array([[1e305, 1.0]]))
     np.testing.assert_array_equal(done.values, [[NAN, 1.0]])
@@ -75,8 +75,8 @@ def test_the_largest_float32_is_a_value() -> None:
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 16_777_217.0])
 def test_the_ends_of_a_range_are_inside(value: float) -> None:
-    assert one([[value]], ranges=[(value, value + 1)]).doubtful is None
-    assert one([[value]], ranges=[(value - 1, value)]).doubtful is None
+    assert one([[value]], ranges=[(value, value + 1)]).uncertain is None
+    assert one([[value]], ranges=[(value - 1, value)]).uncertain is None
 
 
 def test_out_of_range_policies() -> None:
@@ -84,26 +84,26 @@ def test_out_of_range_policies() -> None:
     ranges = [(0.0, 5.0), (0.0, 5.0)]
     keep = one(raw, "keep", ranges=ranges)
     np.testing.assert_array_equal(keep.values, raw)
-    assert keep.doubtful is not None
-    assert keep.doubtful.tolist() == [False, True, False, True]
+    assert keep.uncertain is not None
+    assert keep.uncertain.tolist() == [False, True, False, True]
     assert keep.dropped is None
     hold = one(raw, "hold", ranges=ranges)
     np.testing.assert_array_equal(hold.values, [[1, 1], [NAN, 1], [1, NAN], [NAN, NAN]])
     assert hold.invalid is not None
     np.testing.assert_array_equal(hold.invalid, np.isnan(hold.values))
-    assert (hold.doubtful, hold.dropped) == (None, None)
+    assert (hold.uncertain, hold.dropped) == (None, None)
     drop = one(raw, "drop", ranges=ranges)
     assert drop.dropped is not None
     assert drop.dropped.tolist() == [False, True, False, True]
-    assert drop.doubtful is None
+    assert drop.uncertain is None
 
 
 def test_tags_take_the_settings_of_their_channel() -> None:
     conditioner = Conditioner([1.0, 10.0], [0.0, 1.0], [(0.0, 5.0), None], "keep")
     done = conditioner.tags(np.array([9.0, 9.0, 4.0, NAN]), np.array([0, 1, 0, 1]))
     np.testing.assert_array_equal(done.values, [[9.0], [91.0], [4.0], [NAN]])
-    assert done.doubtful is not None
-    assert done.doubtful.tolist() == [True, False, False, False]
+    assert done.uncertain is not None
+    assert done.uncertain.tolist() == [True, False, False, False]
     assert conditioner.counts["out_of_range"] == 1
 
 
@@ -118,14 +118,14 @@ VALUES = st.sampled_from([0.0, 1.0, -1.0, 2.5, 9.0, -9.0, NAN, 1e300, -1e300, LA
     scale=st.sampled_from([1.0, -2.0, 1e10]),
     cut=st.integers(0, 12),
 )
-def test_a_block_is_conditioned_as_its_samples_are(
+def test_a_block_is_conditioned_like_its_samples(
     raw: list[tuple[float, float]],
     policy: Policy,
     limits: tuple[float, float] | None,
     scale: float,
     cut: int,
 ) -> None:
-    """Value by value, with plain Python: invalid if no float32, else outside, else good."""
+    """Reference in plain Python: invalid if not a float32, else out of range, else good."""
     array = np.array(raw, np.float64)
     whole = Conditioner([scale, 1.0], [0.5, 0.0], [limits, None], policy)
     done = whole.rows(array)
@@ -148,7 +148,7 @@ def test_a_block_is_conditioned_as_its_samples_are(
     none = np.zeros(rows, bool)
     flags = outside.any(axis=1)
     expected = [invalid, flags if policy == "keep" else none, flags if policy == "drop" else none]
-    for found, want in zip([done.invalid, done.doubtful, done.dropped], expected, strict=True):
+    for found, want in zip([done.invalid, done.uncertain, done.dropped], expected, strict=True):
         np.testing.assert_array_equal(np.zeros_like(want) if found is None else found, want)
     parts = Conditioner([scale, 1.0], [0.5, 0.0], [limits, None], policy)
     pieces = [parts.rows(part) for part in (array[:cut], array[cut:]) if len(part)]

@@ -1,4 +1,4 @@
-"""Windows are slices of the whole history, however the samples are cut into blocks."""
+"""Windows are slices of the whole history, for any division of the samples into blocks."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ def test_windows_are_slices_of_the_history(
         now += size
         rows = rng.normal(size=(size, channels)).astype(np.float32)
         substituted = rng.integers(1, 4, size) * (rng.random(size) < flag_share)
-        doubtful = rng.random(size) < flag_share
+        uncertain = rng.random(size) < flag_share
         one.push(
             times,
             rows,
             substituted.tolist() if substituted.any() else None,
-            doubtful.tolist() if doubtful.any() else None,
+            uncertain.tolist() if uncertain.any() else None,
             windows.emit,
         )
-        for sample in zip(times, rows, substituted.tolist(), doubtful.tolist(), strict=True):
+        for sample in zip(times, rows, substituted.tolist(), uncertain.tolist(), strict=True):
             history.append(sample)
             if len(history) >= length and (len(history) - length) % hop == 0:
                 part = history[-length:]
@@ -99,7 +99,7 @@ def test_windows_are_slices_of_the_history(
 
 
 @pytest.mark.parametrize("length", [1, 5, 64, 100])
-def test_a_flag_is_in_every_window_that_holds_its_sample(length: int) -> None:
+def test_a_flag_marks_every_window_with_its_sample(length: int) -> None:
     windows = Windows()
     one = ring(length, 1)
     clean = [False] * (length - 1)
@@ -111,34 +111,34 @@ def test_a_flag_is_in_every_window_that_holds_its_sample(length: int) -> None:
         one.push([now], np.zeros((1, 1), np.float32), None, None, windows.emit)
     flags = [1] * length + [0] * (length + 1)
     assert [window.substituted for window in windows] == flags
-    assert [window.doubtful for window in windows] == [bool(flag) for flag in flags]
+    assert [window.uncertain for window in windows] == [bool(flag) for flag in flags]
 
 
 @pytest.mark.parametrize(
-    ("times", "doubtful"),
+    ("times", "uncertain"),
     [
         # seconds, a window of 5 samples at 1 Hz: nominally 4 s from the first to the last
         ([0, 1, 2, 3, 4], False),
-        ([0, 1.4, 2, 3.1, 4], False),  # jitter within
+        ([0, 1.4, 2, 3.1, 4], False),  # jitter inside the window
         ([0, 1, 2, 3, 6], False),  # 1.5 times nominal
         ([0, 1, 2, 3, 6.1], True),
         ([0, 0.7, 1.4, 2.1, 2.7], False),
         ([0, 0.6, 1.2, 1.8, 2.6], True),  # less than 4 s / 1.5
     ],
 )
-def test_a_window_at_another_rate_is_doubtful(times: list[float], doubtful: bool) -> None:
+def test_a_window_at_another_rate_is_uncertain(times: list[float], uncertain: bool) -> None:
     windows = Windows()
     rows = np.zeros((5, 1), np.float32)
     moments = [round(moment * NS) for moment in times]
     ring(5, 1, period_ns=NS).push(moments, rows, None, None, windows.emit)
-    assert [window.doubtful for window in windows] == [doubtful]
+    assert [window.uncertain for window in windows] == [uncertain]
 
 
 def test_events_have_no_rate() -> None:
     windows = Windows()
     one = ring(3, 1, period_ns=None)
     one.push([0, 1, 10**15], np.zeros((3, 1), np.float32), None, None, windows.emit)
-    assert [window.doubtful for window in windows] == [False]
+    assert [window.uncertain for window in windows] == [False]
 
 
 @settings(deadline=None, max_examples=300)
@@ -147,23 +147,23 @@ def test_events_have_no_rate() -> None:
     hop=st.integers(1, 12),
     blocks=st.lists(st.tuples(st.integers(1, 7), st.booleans()), min_size=1, max_size=60),
 )
-def test_the_short_way_gives_the_same_windows(
+def test_push_few_gives_the_same_windows(
     length: int, hop: int, blocks: list[tuple[int, bool]]
 ) -> None:
-    """Blocks by `push_few` where it takes them, some marked, against one block at a time."""
+    """Compare `push_few`, where it takes the block, with `push`; some samples are flagged."""
     few, singly, together = Windows(), Windows(), Windows()
     a, b, c = (ring(length, hop, 2, period_ns=NS) for _ in range(3))
     now = 0
-    for size, doubtful in blocks:
+    for size, uncertain in blocks:
         times = [NS * (now + 1 + i) for i in range(size)]
         rows = np.arange(2 * (now + 1), 2 * (now + 1 + size), dtype=np.float32).reshape(-1, 2)
         around = np.vstack([np.full((3, 2), np.nan, np.float32), rows])
         flat = memoryview(around.reshape(-1))
-        flags = [doubtful] * size if doubtful else None
-        if doubtful or not a.push_few(times, flat, 3, 3 + size, few.emit):
+        flags = [uncertain] * size if uncertain else None
+        if uncertain or not a.push_few(times, flat, 3, 3 + size, few.emit):
             a.push(times, rows, None, flags, few.emit)
         for i in range(size):
-            if doubtful:
+            if uncertain:
                 b.push(times[i : i + 1], rows[i : i + 1], None, [True], singly.emit)
             else:
                 b.push_one(times[i], rows[i].tolist(), singly.emit)
@@ -173,7 +173,7 @@ def test_the_short_way_gives_the_same_windows(
     assert few == singly == together
 
 
-def test_it_says_how_many_samples_the_next_window_needs() -> None:
+def test_due_in_counts_the_samples_to_the_next_window() -> None:
     one, windows = ring(4, 3), Windows()
     seen = []
     for sample in range(1, 9):

@@ -1,4 +1,4 @@
-"""Samples to windows: order, gaps, values that cannot be used; against a naive reference.
+"""Streams: order, gaps and unusable values, compared with a naive reference.
 
 Timelines in seconds; `|` empties the window:
 
@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.streams.align import AlignSettings
+from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import StreamSettings
-from edgeai.streams.stream import RESYNC_SAMPLES, Stream
+from edgeai.streams.stream import RESYNC_SAMPLES
 from tests.support.windows import Windows
 
 NS = 10**9
@@ -29,7 +30,7 @@ Policy = Literal["hold", "drop"]
 
 
 class Case:
-    """A stream and all that comes out of it."""
+    """A stream and all its output."""
 
     def __init__(self, *, channels: int = 1, **changes: Any) -> None:
         fields: dict[str, Any] = {
@@ -40,27 +41,27 @@ class Case:
         self.resets: Counter[str] = Counter()
         self.windows = Windows()
         self.channels = channels
-        self.stream = Stream(
+        self.stream = open_stream(
             "s", StreamSettings(channels=channels, **fields), self.drops, self.resets
         )
 
     def push(self, samples: list[Sample]) -> None:
-        """One block, as the engine hands it over."""
+        """Push one block as the engine does."""
         rows = np.array([values for _, values, _ in samples], np.float32)
         rows = rows.reshape(len(samples), self.channels)
         invalid = np.isnan(rows)
-        doubtful = np.array([flag for _, _, flag in samples])
+        uncertain = np.array([flag for _, _, flag in samples])
         self.stream.push_rows(
             [time_ns for time_ns, _, _ in samples],
             rows,
             invalid if invalid.any() else None,
-            doubtful if doubtful.any() else None,
+            uncertain if uncertain.any() else None,
             self.windows.emit,
         )
-        rows[:] = -7  # the block is the caller's: what waits must have been copied
+        rows[:] = -7  # the caller may reuse the block: waiting samples must be copies
 
     def seconds(self, *times: float, value: float = 0.0) -> Case:
-        """Samples one by one, at seconds."""
+        """Push samples one by one, at seconds."""
         for moment in times:
             self.push([(round(moment * NS), (value,) * self.channels, False)])
         return self
@@ -90,7 +91,7 @@ def test_a_gap_empties_the_window() -> None:
     assert not case.drops
 
 
-def test_without_a_limit_nothing_is_a_gap() -> None:
+def test_without_a_limit_there_are_no_gaps() -> None:
     assert Case().seconds(1, 2, 1000, 1_000_000).ends == [1000, 1_000_000]
 
 
@@ -103,27 +104,27 @@ def test_late_and_duplicate_samples_are_dropped_and_counted() -> None:
 
 def test_lateness_puts_samples_in_order() -> None:
     case = Case(lateness_ns=2 * NS).seconds(1, 3, 2, 2, 5, 4)
-    assert case.ends == [3]  # 4 and 5 wait for what may still come
+    assert case.ends == [3]  # 4 and 5 wait for late samples
     assert case.flush().ends == [3, 4, 5]
     assert case.drops == {"duplicate": 1}
 
 
-def test_what_is_later_than_allowed_is_late() -> None:
+def test_a_sample_later_than_allowed_is_late() -> None:
     case = Case(lateness_ns=2 * NS).seconds(1, 2, 3, 6, 3.5, 4.5, 3.2).flush()
-    # 6 released all up to 4; 3.5 is still in order, 3.2 is not any more
+    # 6 released all samples up to 4; 3.5 is in order, 3.2 is late
     assert case.ends == [3, 3.5, 4.5, 6]
     assert case.drops == {"late": 1}
 
 
-def test_a_late_sample_does_not_slip_in_behind_a_gap() -> None:
+def test_a_late_sample_does_not_enter_the_window_after_a_gap() -> None:
     case = Case(lateness_ns=2 * NS, max_gap_ns=5 * NS).seconds(1, 2, 3, 100, 4, 1, 101, 102).flush()
-    #   1 2 3 4 | 100 101 102      4 is in order, 1 was already there
+    #   1 2 3 4 | 100 101 102      4 is in order, 1 is late
     assert case.ends == [3, 4, 102]
     assert case.drops == {"late": 1}
     assert case.resets == {"gap": 1}
 
 
-def test_a_gap_that_is_filled_in_time_is_none() -> None:
+def test_a_gap_filled_within_the_lateness_is_no_gap() -> None:
     case = Case(lateness_ns=10 * NS, max_gap_ns=2 * NS).seconds(1, 5, 3, 7, 9).flush()
     assert case.ends == [5, 7, 9]
     assert not case.resets
@@ -145,7 +146,7 @@ def test_a_clock_set_back_is_followed_after_some_samples() -> None:
     assert case.drops == {"late": RESYNC_SAMPLES - 1}
 
 
-def test_some_late_samples_are_no_clock_set_back() -> None:
+def test_a_few_late_samples_do_not_restart_the_stream() -> None:
     case = Case().seconds(100)
     for start in (101, 102, 103):
         case.seconds(*range(1, RESYNC_SAMPLES)).seconds(start)
@@ -153,7 +154,7 @@ def test_some_late_samples_are_no_clock_set_back() -> None:
     assert case.ends == [102, 103]
 
 
-def test_a_single_time_in_the_far_future_costs_a_resync_not_the_stream() -> None:
+def test_a_single_time_in_the_far_future_restarts_the_stream() -> None:
     case = Case(max_gap_ns=5 * NS).seconds(1, 2, 3, 10**9).seconds(*range(4, 40))
     assert case.resets == {"gap": 1, "clock_back": 1}
     assert case.drops == {"late": RESYNC_SAMPLES - 1}
@@ -178,7 +179,7 @@ def test_hold_repeats_the_last_good_value_and_counts_it() -> None:
     assert not case.drops
 
 
-def test_drop_leaves_the_sample_out() -> None:
+def test_drop_drops_the_sample() -> None:
     case = Case(channels=2, invalid="drop")
     case.push([(1, (1, 1), False), (2, (NAN, 2), False), (3, (3, 3), False), (4, (4, 4), False)])
     assert case.windows[0].values == np.array([1, 1, 3, 3, 4, 4], np.float32).tobytes()
@@ -206,7 +207,7 @@ def test_waiting_for_before_the_first_sample() -> None:
 
 
 class Naive:
-    """The rules in the plainest words: one sample at a time, the whole history kept."""
+    """The rules in their simplest form: one sample at a time, with the whole history."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         self.rule = case
@@ -245,7 +246,7 @@ class Naive:
             self.take(self.waiting.pop(0))
 
     def take(self, sample: Sample) -> None:
-        time_ns, values, doubtful = sample
+        time_ns, values, uncertain = sample
         gap = self.rule["max_gap_ns"]
         if gap is not None and self.last >= 0 and time_ns - self.last > gap:
             self.resets["gap"] += 1
@@ -260,7 +261,7 @@ class Naive:
         if any(bad) and (self.rule["invalid"] == "drop" or never):
             self.drops["invalid_value"] += 1
             return
-        self.history.append((time_ns, list(self.good), sum(bad), doubtful))
+        self.history.append((time_ns, list(self.good), sum(bad), uncertain))
         length, hop = self.rule["length"], self.rule["hop"]
         if len(self.history) >= length and (len(self.history) - length) % hop == 0:
             part = self.history[-length:]
@@ -275,7 +276,7 @@ class Naive:
 
 
 def arrivals(seed: int, count: int, channels: int, trouble: float) -> list[Sample]:
-    """Samples with jitter, gaps, duplicates, late ones, a clock set back, NaN, doubt."""
+    """Samples with jitter, gaps, duplicates, late ones, a clock set back, NaN, uncertain values."""
     rng = np.random.default_rng(seed)
     now = 10_000
     samples: list[Sample] = []
@@ -284,7 +285,7 @@ def arrivals(seed: int, count: int, channels: int, trouble: float) -> list[Sampl
         if rng.random() < trouble:
             kind = rng.integers(6)
             if kind == 0:
-                time_ns = now - int(rng.integers(0, 60))  # late or twice
+                time_ns = now - int(rng.integers(0, 60))  # late or duplicate
             elif kind == 1:
                 time_ns = samples[-1][0] if samples else now
             elif kind == 2:
@@ -302,7 +303,7 @@ def arrivals(seed: int, count: int, channels: int, trouble: float) -> list[Sampl
 
 
 def cut(samples: list[Sample], seed: int, mean: int) -> list[list[Sample]]:
-    """Cut into blocks of random sizes."""
+    """Divide into blocks of random sizes."""
     rng = np.random.default_rng(seed)
     blocks = []
     while samples:
@@ -332,7 +333,7 @@ CASES = st.fixed_dictionaries(
     trouble=st.sampled_from([0.0, 0.02, 0.2, 0.7]),
     mean=st.sampled_from([1, 3, 30, 1000]),
 )
-def test_as_the_naive_reference_however_cut(
+def test_any_blocks_agree_with_the_naive_reference(
     case: dict[str, Any], seed: int, count: int, trouble: float, mean: int
 ) -> None:
     samples = arrivals(seed, count, case["channels"], trouble)
@@ -353,7 +354,7 @@ def test_as_the_naive_reference_however_cut(
     lateness=st.integers(1, 300),
     mean=st.sampled_from([1, 20]),
 )
-def test_lateness_gives_what_the_sorted_input_gives(
+def test_lateness_gives_the_same_as_sorted_input(
     case: dict[str, Any], seed: int, lateness: int, mean: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -378,7 +379,7 @@ def test_lateness_gives_what_the_sorted_input_gives(
 def test_every_sample_is_in_the_history_or_counted(
     case: dict[str, Any], seed: int, trouble: float
 ) -> None:
-    """With windows of one sample, windows and drops add up to what was sent."""
+    """With windows of one sample, windows and drops add up to the samples sent."""
     samples = arrivals(seed, 150, case["channels"], trouble)
     stream = Case(**case | {"length": 1, "hop": 1})
     stream.push(samples)
@@ -397,8 +398,8 @@ def aligned(
     return Case(**{"channels": 2, **fields, **changes})
 
 
-def tag(case: Case, seconds: float, channel: int, value: float, *, doubtful: bool = False) -> None:
-    case.stream.push_tag(round(seconds * NS), channel, value, doubtful, case.windows.emit)
+def tag(case: Case, seconds: float, channel: int, value: float, *, uncertain: bool = False) -> None:
+    case.stream.push_tag(round(seconds * NS), channel, value, uncertain, case.windows.emit)
 
 
 def test_tags_become_windows_on_the_grid() -> None:
@@ -413,7 +414,7 @@ def test_tags_become_windows_on_the_grid() -> None:
     assert not case.drops
 
 
-def test_a_tag_that_stays_away_is_counted_as_substituted() -> None:
+def test_a_silent_tag_is_counted_as_substituted() -> None:
     case = aligned(max_age=2)
     for second in range(1, 9):
         tag(case, second, 0, second)
@@ -424,7 +425,7 @@ def test_a_tag_that_stays_away_is_counted_as_substituted() -> None:
     assert [window.substituted for window in case.windows] == [0, 0, 0, 1, 2]
 
 
-def test_drop_leaves_grid_points_with_too_old_values_out() -> None:
+def test_drop_drops_grid_points_with_values_that_are_too_old() -> None:
     case = aligned(max_age=2, invalid="drop", length=1)
     for second in range(1, 9):
         tag(case, second, 0, second)
@@ -439,29 +440,29 @@ def test_a_gap_in_all_tags_empties_the_window() -> None:
     for second in [1, 2, 3, 20, 21, 22]:
         tag(case, second, 0, second)
         tag(case, second, 1, second)
-    # what waited before the gap was given out
+    # the grid points before the gap were released
     assert case.flush().ends == [3, 22]
     assert case.resets == {"gap": 1}
 
 
-def test_doubt_reaches_the_window_through_the_grid() -> None:
+def test_uncertain_tags_make_uncertain_windows() -> None:
     for method in ("hold", "linear"):
         case = aligned(method)
         for second in range(1, 10):
-            tag(case, second, 0, 1, doubtful=second == 4)
+            tag(case, second, 0, 1, uncertain=second == 4)
             tag(case, second, 1, 1)
         assert case.ends == [3, 4, 5, 6, 7, 8]
-        doubt = [window.doubtful for window in case.windows]
-        assert doubt == [False, True, True, True, False, False]
+        flags = [window.uncertain for window in case.windows]
+        assert flags == [False, True, True, True, False, False]
 
 
-def test_doubt_of_aligned_rows() -> None:
+def test_uncertain_aligned_rows() -> None:
     case = aligned()
     case.push([(second * NS, (1, 1), second == 4) for second in range(1, 10)])
-    assert [window.doubtful for window in case.windows] == [False, True, True, True, False, False]
+    assert [window.uncertain for window in case.windows] == [False, True, True, True, False, False]
 
 
-def test_aligned_rows_hold_what_is_missing() -> None:
+def test_aligned_rows_hold_missing_values() -> None:
     case = aligned(max_age=1)
     case.push([(second * NS, (second, NAN if second > 3 else 7), False) for second in range(1, 8)])
     assert case.ends == [3, 4, 5, 6]
@@ -491,7 +492,7 @@ def test_a_clock_set_back_under_alignment() -> None:
         tag(tags, second, 1, 2)
     assert tags.resets == {"clock_back": 1}
     assert tags.drops == {"late": 2 * 16 - 1}
-    # The value of B at 16 is the first that is followed, so A is first seen at 17.
+    # B's value at 16 is the first that is accepted, so A is first seen at 17.
     assert tags.ends == [102, 103, 104, 19, 20]
     new = np.full((3, 2), 2, np.float32).tobytes()
     assert [window.values == new for window in tags.windows] == [False] * 3 + [True] * 2
@@ -506,7 +507,7 @@ def test_a_clock_set_back_under_alignment() -> None:
     trouble=st.sampled_from([0.0, 0.1, 0.6]),
     mean=st.sampled_from([3, 40]),
 )
-def test_aligned_rows_give_the_same_however_cut(
+def test_aligned_rows_give_the_same_in_any_blocks(
     method: str, policy: str, lateness: float, seed: int, trouble: float, mean: int
 ) -> None:
     samples = [

@@ -13,15 +13,15 @@ class Window(NamedTuple):
     values: bytes
     time_ns: int
     substituted: int
-    doubtful: bool
+    uncertain: bool
 
 
 class Windows(list[Window]):
     """Takes windows as `Emit` does."""
 
-    def emit(self, values: Any, time_ns: int, substituted: int, doubtful: bool) -> None:
+    def emit(self, values: Any, time_ns: int, substituted: int, uncertain: bool) -> None:
         assert values.dtype == np.float32
         assert type(time_ns) is int
         assert type(substituted) is int
-        assert type(doubtful) is bool
-        self.append(Window(values.tobytes(), time_ns, substituted, doubtful))
+        assert type(uncertain) is bool
+        self.append(Window(values.tobytes(), time_ns, substituted, uncertain))

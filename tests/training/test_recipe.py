@@ -177,7 +177,7 @@ def test_held_values_are_what_the_runtime_aligns():
             payload = json.loads(item.payload)
             at = round(payload["t"] * 1e9)
             aligner.add(at, names.index(item.topic.rsplit("/", 1)[1]), payload["v"])
-        rows += aligner.rows()
+        rows += aligner.take_rows()
     held = as_published(recording)
     assert len(rows) > 50
     for row in rows:

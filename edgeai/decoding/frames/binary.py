@@ -60,9 +60,9 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
     position: dict[str, int] = {field.name: index for index, field in enumerate(fields)}
     sequence_at, time_at = position.get("sequence"), position.get(time_name)
     unit = time_name[3:] or "ns"
-    time_ns = time_reader(TimeField.model_validate({"path": ["t0"], "unit": unit}))
+    to_ns = time_reader(TimeField.model_validate({"path": ["t0"], "unit": unit}))
     is_whole = time_at is not None and not fields[time_at].type.startswith("f")
-    factor = UNIT_NS[unit] if is_whole else 0  # an integer time needs no call of `time_ns`
+    factor = UNIT_NS[unit] if is_whole else 0  # an integer time needs no call of `to_ns`
     read_shape = _shape_reader(form, width)
     header_bytes = constant_part.size
     view_values = _value_viewer(form, width, columns, header_bytes)
@@ -87,7 +87,7 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
             raise DecodeError("bad_header")
         t0_ns = None
         if time_at is not None:
-            t0_ns = found[time_at] * factor if factor else time_ns(found[time_at])
+            t0_ns = found[time_at] * factor if factor else to_ns(found[time_at])
             if not 0 <= t0_ns <= latest_ns:
                 raise DecodeError("invalid_time")
         if is_model_order and is_native:

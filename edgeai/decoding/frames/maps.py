@@ -73,13 +73,13 @@ def _time_reader(field: TimeField | None) -> Callable[[Opened], int | None]:
     if field is None:
         return lambda _: None
     path = field.path
-    time_ns = time_reader(field)
+    to_ns = time_reader(field)
 
     def read(opened: Opened) -> int:
         moment = opened.find(path)
         if moment is ABSENT:
             raise DecodeError("no_time")
-        return time_ns(moment)
+        return to_ns(moment)
 
     return read
 

@@ -55,7 +55,7 @@ class FrameIntake:
             metrics.drops["invalid_value"] += frame.samples
             return
         stream = state.stream
-        stream.push_block(t0_ns, period_ns, done.values, done.invalid, done.doubtful, state.emit)
+        stream.push_block(t0_ns, period_ns, done.values, done.invalid, done.uncertain, state.emit)
 
     def window(self) -> None:
         """Do nothing: `take` has pushed every frame."""
@@ -75,7 +75,7 @@ class FrameIntake:
         if not (stream.awaits_window_of(frame.samples) and isinstance(block, memoryview)):
             return False
         window = self._batch.place(block)
-        if self._conditioner.takes_as_it_is(window) and stream.push_window(
+        if self._conditioner.is_usable_as_is(window) and stream.push_window(
             t0_ns, period_ns, window, block, state.emit
         ):
             return True

@@ -42,7 +42,7 @@ class RowIntake:
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
         self._channels = len(parts.signals)
-        code: Literal["f", "d"] = "f" if parts.conditioner.takes is np.float32 else "d"
+        code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
         self.invalid = self.decoder.invalid
         self._counted_by_decoder = 0
@@ -175,7 +175,7 @@ class RowIntake:
             begin, start = start, start + len(state.messages)
             parts.append((state, times[begin:start]))
             state.messages.clear()
-        raw = np.frombuffer(b"".join(rows), self._conditioner.takes)
+        raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype)
         self._push_block(parts, raw.reshape(len(rows), -1))
         return True
 
@@ -183,7 +183,9 @@ class RowIntake:
         """Return raw values (n, C) in the type that the conditioner takes."""
         shape = len(rows), self._channels
         with np.errstate(over="ignore"):  # 1e300 becomes infinite
-            raw = np.fromiter(chain.from_iterable(rows), self._conditioner.takes, math.prod(shape))
+            raw = np.fromiter(
+                chain.from_iterable(rows), self._conditioner.input_dtype, math.prod(shape)
+            )
         return raw.reshape(shape)
 
     def _push_block(self, parts: list[StreamTimes], raw: npt.NDArray[Any]) -> None:
@@ -194,7 +196,7 @@ class RowIntake:
             raw: (n, C) raw values, stream after stream.
         """
         done = self._conditioner.rows(raw)
-        is_clean = done.invalid is None and done.doubtful is None and done.dropped is None
+        is_clean = done.invalid is None and done.uncertain is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
             self._count_missing(int(np.isnan(raw).sum()))
@@ -206,7 +208,7 @@ class RowIntake:
             part = slice(begin, start)
             rows = done.values[part]
             invalid = None if done.invalid is None else done.invalid[part]
-            doubtful = None if done.doubtful is None else done.doubtful[part]
+            uncertain = None if done.uncertain is None else done.uncertain[part]
             kept = times
             if done.dropped is not None and done.dropped[part].any():
                 keep = ~done.dropped[part]
@@ -216,7 +218,7 @@ class RowIntake:
                 invalid = None if invalid is None else invalid[keep]
                 if not kept:
                     continue
-            state.stream.push_rows(kept, rows, invalid, doubtful, state.emit)
+            state.stream.push_rows(kept, rows, invalid, uncertain, state.emit)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""

@@ -58,7 +58,7 @@ class TagIntake:
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
         values = iter(done.values[:, 0].tolist())
-        flags = repeat(False) if done.doubtful is None else iter(done.doubtful.tolist())
+        flags = repeat(False) if done.uncertain is None else iter(done.uncertain.tolist())
         for state in touched:
             for time_ns, channel, _ in state.tags:
                 state.stream.push_tag(time_ns, channel, next(values), next(flags), state.emit)
