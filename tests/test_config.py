@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from edgeai.config.device import load_device
+from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, Secret, load_config
 from edgeai.errors import ConfigError
+from edgeai.model.manifest import Manifest
+from edgeai.paths import shipped
 from tests.commands import run_command
 
 BASE: dict[str, Any] = {
@@ -77,6 +81,22 @@ WRONG = [
     (
         {"broker__tls": {"ca": "x"}},
         "broker.tls.ca: unknown key; known: ca_file, cert_file, key_file (found 'x')",
+    ),
+    # keys that were removed
+    (
+        {"pipelines__p__source__format": "json"},
+        (
+            "pipelines.p.source.format: was removed because it had no effect: messages of the "
+            "layouts `row` and `tag` are always JSON, and `frame.type` names the format of a "
+            "frame. Delete this key (found 'json')"
+        ),
+    ),
+    (
+        {"pipelines__p__window": {"length": 4, "hop": 2}},
+        (
+            "pipelines.p.window.length: was removed because it could only repeat the model's: the "
+            "manifest of the model package sets the length of the window. Delete this key (found 4)"
+        ),
     ),
     # types: nothing is coerced
     ({"broker__port": "1883"}, "broker.port: must be a whole number (found '1883')"),
@@ -326,7 +346,10 @@ def test_a_secret_in_the_file_is_refused_and_never_shown(
 def test_a_plain_text_password_is_told_how_to_give_it(tmp_path: Path) -> None:
     config = changed(broker={"host": "h", "username": "u", "password": SECRET})
     assert complaints(tmp_path, config) == [
-        "broker.password: a secret must not stand in the file: write {env: NAME} or {file: PATH}"
+        (
+            "broker.password: a secret must not be written in the file: "
+            "write {env: NAME} or {file: PATH}"
+        )
     ]
 
 
@@ -395,6 +418,28 @@ def test_schema_is_printed_for_editors(
     assert outcome.code == 0
     assert '"candidates"' in outcome.out
     assert run_command(capsys, monkeypatch, "schema", "engine").code == 2
+
+
+@pytest.mark.parametrize("model", [Config, Device, Manifest])
+def test_every_key_is_described_by_sentences(model: type[BaseModel]) -> None:
+    schema = model.model_json_schema()
+    described = 0
+    for kind in (schema, *schema["$defs"].values()):
+        for name, key in kind["properties"].items():
+            described_by = schema["$defs"].get(key.get("$ref", "").rpartition("/")[2], {})
+            text = key.get("description") or described_by.get("description", "")
+            assert re.match("[A-Z`]", text), f"{kind['title']}.{name}: {text!r}"
+            assert text.endswith("."), f"{kind['title']}.{name}: {text!r}"
+            described += 1
+    assert described > 20
+
+
+SHIPPED = sorted(shipped("configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_a_shipped_config_is_valid(path: Path) -> None:
+    assert load_config(path).pipelines
 
 
 def test_files_of_secrets_count_from_the_configs_folder(

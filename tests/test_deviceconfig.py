@@ -85,11 +85,11 @@ def test_a_shipped_device_is_valid_and_asks_for_nothing_reduced(path: Path) -> N
         ),
         (
             {"policy": "fixed", "candidates": [{"provider": "cuda"}, {"provider": "cpu"}]},
-            "the policy `fixed` names one candidate; the CPU needs no naming",
+            "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`",
         ),
         (
             {"policy": "fixed", "candidates": [{"provider": "auto"}]},
-            "the policy `fixed` names one candidate; the CPU needs no naming",
+            "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`",
         ),
         (
             {"on_failure": "cpu", "candidates": [{"provider": "cuda"}]},
@@ -179,14 +179,14 @@ def test_openvino_as_a_plugin_is_told_in_its_properties(tmp_path: Path) -> None:
         ({"device_type": "NPU"}, "candidates.0: an NPU has no FP32: write `precision: FP16`"),
         (
             {"device_type": "NPU", "precision": "FP16", "min_nodes_share": 0.5},
-            "candidates.0: an NPU takes all nodes: with `min_nodes_share` below 1 ",
+            "candidates.0: an NPU must take all nodes: with `min_nodes_share` below 1 ",
         ),
         ({"precision": "FP16"}, "candidates.0: OpenVINO's CPU takes `precision` FP32, ACCURACY"),
         ({"device_type": "AUTO:NPU,CPU"}, "candidates.0.device_type: must match pattern"),
         ({"device_type": "HETERO:GPU,CPU"}, "candidates.0.device_type: must match pattern"),
         (
             {"library": "p", "static_shapes": True},
-            "candidates.0: `static_shapes` is of the build onnxruntime-openvino; ",
+            "candidates.0: `static_shapes` is of the build onnxruntime-openvino; leave it out ",
         ),
         ({"library": "p", "device_type": "AUTO:CPU"}, "candidates.0: a plugin takes one device"),
         ({"reshape_input": "x"}, "candidates.0.reshape_input: unknown key"),
@@ -295,7 +295,10 @@ def test_any_plugin_gets_its_options_as_they_stand(tmp_path: Path) -> None:
     ("content", "wanted"),
     [
         ({"arithmetic": "fp16"}, "candidates.0: `arithmetic` belongs to `source: graph`"),
-        ({"io_binding": True}, "candidates.0: `io_binding` is ONNX Runtime's, not a compiled"),
+        (
+            {"io_binding": True},
+            "candidates.0: `io_binding` is ONNX Runtime's, not a compiled backend's",
+        ),
     ],
 )
 def test_nothing_that_a_compiled_backend_ignores_may_be_said(

@@ -95,7 +95,10 @@ MANIFESTS: list[tuple[dict[str, Any], str]] = [
         "threshold.value: must be a finite number (found nan)",
     ),
     ({"tolerance": {"rtol": 0.5}}, "tolerance.rtol: must be less than or equal to 0.1 (found 0.5)"),
-    ({"alarm": {"threshold": 1.0}}, "`alarm.threshold` belongs into `threshold.value`"),
+    (
+        {"alarm": {"threshold": 1.0}},
+        "the threshold belongs in `threshold.value`, not in `alarm.threshold`",
+    ),
     ({"files": {"model.onnx": HASH}}, "`files` must hold the hash of golden.npz"),
     ({"files": {"model.onnx": "abc"}}, "files.model.onnx: must match pattern "),
     (

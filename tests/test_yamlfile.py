@@ -46,10 +46,10 @@ def complaint(path: Path) -> str:
         (b"a: [1, 2\nb: 3\n", "line 2, column 2: is not YAML: "),
         (b"a: 1\n\tb: 2\n", "line 2, column 1: is not YAML: "),
         (b"a: {b: 1}}\n", "line 1, column 10: is not YAML: "),
-        (b"node: x\nnode: y\n", "line 2, column 1: is not YAML: the key `node` stands twice"),
+        (b"node: x\nnode: y\n", "line 2, column 1: is not YAML: the key `node` occurs twice"),
         (
             b"broker:\n  host: a\n  port: 1\n  host: b\n",
-            "line 4, column 3: is not YAML: the key `host` stands twice",
+            "line 4, column 3: is not YAML: the key `host` occurs twice",
         ),
         (b"a: !!python/object/apply:os.system ['true']\n", "line 1, column 4: is not YAML: "),
         (b"? [a, b]\n: c\n", "line 1, column 3: is not YAML: "),

@@ -1,1 +1,1 @@
-"""Model packages: manifest, graph, golden windows."""
+"""Model packages: the manifest, the graph and the golden windows."""
