@@ -86,16 +86,16 @@ WRONG = [
     (
         {"pipelines__p__source__format": "json"},
         (
-            "pipelines.p.source.format: was removed because it had no effect: messages of the "
-            "layouts `row` and `tag` are always JSON, and `frame.type` names the format of a "
-            "frame. Delete this key (found 'json')"
+            "pipelines.p.source.format: was removed: messages of the layouts `row` and `tag` are "
+            "always JSON, and `frame.type` names the format of a frame. Delete this key "
+            "(found 'json')"
         ),
     ),
     (
         {"pipelines__p__window": {"length": 4, "hop": 2}},
         (
-            "pipelines.p.window.length: was removed because it could only repeat the model's: the "
-            "manifest of the model package sets the length of the window. Delete this key (found 4)"
+            "pipelines.p.window.length: was removed: the manifest of the model package sets the "
+            "length of the window. Delete this key (found 4)"
         ),
     ),
     # types: nothing is coerced

@@ -309,8 +309,8 @@ class SourceConfig(Strict):
 
     model_config = ConfigDict(
         json_schema_extra=removed_keys(
-            format="was removed because it had no effect: messages of the layouts `row` and `tag` "
-            "are always JSON, and `frame.type` names the format of a frame. Delete this key"
+            format="was removed: messages of the layouts `row` and `tag` are always JSON, and "
+            "`frame.type` names the format of a frame. Delete this key"
         )
     )
 
@@ -532,8 +532,8 @@ class WindowConfig(Strict):
 
     model_config = ConfigDict(
         json_schema_extra=removed_keys(
-            length="was removed because it could only repeat the model's: the manifest of the "
-            "model package sets the length of the window. Delete this key"
+            length="was removed: the manifest of the model package sets the length of the window. "
+            "Delete this key"
         )
     )
 

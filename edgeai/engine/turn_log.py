@@ -39,7 +39,7 @@ class TurnLog:
         """Note a turn."""
         metrics.last_message.set_function(lambda: self._last_received_ns / SECOND_NS)
         metrics.last_prediction.set_function(lambda: self._last_prediction_ns / SECOND_NS)
-        metrics.settle_first(self.settle)
+        metrics.call_before_scrape(self.settle)
 
     def settle(self) -> None:
         """Count what was noted."""

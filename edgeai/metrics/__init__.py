@@ -1,1 +1,1 @@
-"""Prometheus metrics, and the counters and histograms behind them."""
+"""Prometheus metrics: the table of all, cheap counters and histograms."""
