@@ -17,19 +17,19 @@ MAX_NODES = 1_000_000
 SECRET_NAMES = re.compile("pass|pwd|secret|token|credential|key", re.IGNORECASE)
 """The value of a key with such a name is never shown."""
 
-PLAIN = {
+PLAIN_TYPES = {
     "string": "text",
     "integer": "a whole number",
     "boolean": "true or false",
     "number": "a number",
     "list": "a list",
 }
-KINDS: dict[type, str] = {list: "list", str: "text"}
-WORDS = (
+PLAIN_KINDS: dict[type, str] = {list: "list", str: "text"}
+REWORDINGS = (
     (re.compile(r"^(Value error, |(Input|String|List|Dictionary) (?=should))"), ""),
     (re.compile(r"^should\b"), "must"),
     (re.compile(r"a valid dictionary( or instance of \w+)?"), "a map of keys"),
-    (re.compile(r"a valid (string|integer|boolean|number|list)"), lambda m: PLAIN[m[1]]),
+    (re.compile(r"a valid (string|integer|boolean|number|list)"), lambda m: PLAIN_TYPES[m[1]]),
     (re.compile(r" after validation, not 0$"), ""),
 )
 """Replacements that turn pydantic's messages into words for the person who wrote the file."""
@@ -141,7 +141,7 @@ def validate(model: type[Model], data: Any, file: str) -> Model:
     """
     if not isinstance(data, dict):
         # The content is not shown: the user may have given a file of secrets by mistake.
-        kind = "nothing" if data is None else f"a {KINDS.get(type(data), 'single value')}"
+        kind = "nothing" if data is None else f"a {PLAIN_KINDS.get(type(data), 'single value')}"
         raise ConfigError([Problem(file, "", f"must be a map of keys, but holds {kind}")])
     try:
         return model.model_validate(data)
@@ -171,8 +171,8 @@ def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
         rule = f"must be one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
         return Problem(file, field, rule, item["ctx"]["tag"], has_value=True)
     rule = item["msg"]
-    for pattern, word in WORDS:
-        rule = pattern.sub(word, rule)
+    for pattern, replacement in REWORDINGS:
+        rule = pattern.sub(replacement, rule)
     shown = not isinstance(item["input"], BaseModel | dict)
     shown = shown and not any(SECRET_NAMES.search(part) for part in location)
     return Problem(file, field, rule, item["input"] if shown else None, shown)

@@ -1,7 +1,7 @@
 """Read the graph of a model in a child process with limits on memory and time, and check it.
 
 A model file is untrusted input: a parser may crash on it, and a graph may need all memory. The
-child (`edgeai.model.graph_facts`) prints facts, and this module applies the rules to them. The facts
+child (`edgeai.model.graph_facts`) prints facts, and this module applies the rules to them. Facts
 are cached by the hash of the file and the versions of onnx and ONNX Runtime, so that a restart does
 not need the child.
 """
