@@ -74,7 +74,7 @@ class TransportError(EdgeError):
 DROP_REASONS = (
     "too_large",  # the payload is larger than limits.payload_bytes
     "unexpected_topic",  # no pipeline reads this topic
-    "invalid_topic",  # control characters, or a stream key that must not stand in a topic
+    "invalid_topic",  # control characters, or a stream key that is not allowed in a topic
     "too_many_streams",  # the pipeline already has limits.streams streams
     "invalid_json",  # the payload is not JSON, or not UTF-8
     "too_deep",  # the JSON is nested more deeply than the parser allows

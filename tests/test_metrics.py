@@ -1,4 +1,4 @@
-"""Metrics: one place, closed label sets, bounded series, names as Prometheus asks for."""
+"""Metrics: the table, closed sets of labels, bounded series, valid names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_series_of_a_pipeline_is_there_at_zero(metrics: Metrics) -> None:
         assert metrics.registry.get_sample_value("edgeai_messages_unrouted_total", labels) == 0
 
 
-def test_what_is_exported_is_what_the_table_says(metrics: Metrics) -> None:
+def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     WorkerMetrics(metrics, 2)
     metrics.failovers.labels("p", "crashed")
     for one in (metrics.readmissions, metrics.parity_failures, metrics.degraded):
@@ -101,7 +101,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     assert used == known
 
 
-def test_what_is_counted_is_read_when_asked(metrics: Metrics) -> None:
+def test_counts_are_read_at_the_scrape(metrics: Metrics) -> None:
     pipeline = metrics.of_pipeline("p", "model", "cpu")
     decoder, conditioner = Counter({"not_a_number": 2}), Counter[str]()
     pipeline.count_invalid([pipeline.invalid, decoder, conditioner])
@@ -122,7 +122,7 @@ def test_what_is_counted_is_read_when_asked(metrics: Metrics) -> None:
         assert invalid == [total / 2, 2, total, 0]
 
 
-def test_a_reason_outside_the_set_is_a_fault_not_a_series(metrics: Metrics) -> None:
+def test_an_unknown_reason_raises_instead_of_making_a_series(metrics: Metrics) -> None:
     pipeline = metrics.of_pipeline("p", "model", "cpu")
     for tally in (pipeline.drops, pipeline.resets, pipeline.alarms, pipeline.predictions):
         with pytest.raises(KeyError):
@@ -137,7 +137,7 @@ def test_a_series_has_all_its_labels(metrics: Metrics) -> None:
         counts.watch("p", "late", read=dict)
 
 
-def test_assets_are_read_when_asked_and_bounded() -> None:
+def test_assets_are_read_at_the_scrape_and_bounded() -> None:
     metrics = Metrics()
     states: list[AssetState] = []
     metrics.watch_assets(lambda: states)

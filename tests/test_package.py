@@ -1,4 +1,4 @@
-"""Model packages whose manifest, files or golden windows are not what they should be."""
+"""Model packages with a wrong manifest, wrong files or wrong golden windows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def prove(folder: Path) -> None:
 
 
 def refusal(folder: Path) -> str:
-    """What is said of a package up to its golden test, without the folder."""
+    """Return the error of a package up to its golden test, without the folder."""
     with pytest.raises((ModelError, ConfigError)) as caught:
         prove(folder)
     text = str(caught.value)

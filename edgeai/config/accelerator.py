@@ -14,7 +14,7 @@ BOOL_TEXT = {True: "1", False: "0"}  # how ONNX Runtime's provider options write
 
 
 class AcceleratorConfig(Strict):
-    """An execution provider that serves in place of the CPU."""
+    """An execution provider that serves instead of the CPU."""
 
     # pydantic builds the validator with that of the device profile, and not a second time on its
     # own. This halves the import time.
@@ -67,7 +67,7 @@ class AcceleratorConfig(Strict):
     io_binding: bool = Field(
         True,
         description="Whether input and output buffers are bound once (ONNX Runtime's IO binding) "
-        "in place of being passed in each call.",
+        "instead of being passed in each call.",
     )
     min_nodes_share: float = Field(
         1.0,

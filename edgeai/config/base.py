@@ -21,7 +21,7 @@ class Strict(BaseModel):
 def removed_keys(**advice: str) -> dict[str, Any]:
     """Return the entry of a model's JSON schema for keys that an earlier version accepted.
 
-    `edgeai.config.yaml_file.validate` shows the advice in place of "unknown key".
+    `edgeai.config.yaml_file.validate` shows the advice instead of "unknown key".
 
     Args:
         advice: For each removed key the end of the sentence "`key` ...", without a full stop.

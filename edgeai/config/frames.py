@@ -227,7 +227,7 @@ class MapFormat(_Format):
         description="Where the message carries its sample rate.",
     )
     rate_hz: RateHz | None = Field(
-        None, description="Fixed sample rate in Hz, in place of `rate`. Default: `rate` applies."
+        None, description="Fixed sample rate in Hz, instead of `rate`. Default: `rate` applies."
     )
     sequence: Path | None = Field(
         None,

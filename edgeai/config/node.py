@@ -359,7 +359,7 @@ class SourceConfig(Strict):
     )
     signals: dict[str, SignalField] = Field(
         {},
-        description="Signals of the model, by name, whose place or unit differs from the defaults. "
+        description="Signals of the model, by name, whose path or unit differs from the defaults. "
         "A text is short for a `path`.",
     )
     numeric_text: bool = Field(

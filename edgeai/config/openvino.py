@@ -47,13 +47,13 @@ class OpenVino(AcceleratorConfig):
     static_shapes: bool = Field(
         False,
         description="Whether the graph is compiled for one shape (OpenVINO's "
-        "disable_dynamic_shapes). Not for the plugin.",
+        "disable_dynamic_shapes). Leave it out for the plugin.",
     )
     cache: bool = Field(True, description="Whether compiled models are kept in the state folder.")
     priority: Literal["DEFAULT", "LOW", "MEDIUM", "HIGH"] = Field(
         "DEFAULT",
-        description="Priority of this model on the device (OpenVINO's model_priority). Not for "
-        "the plugin.",
+        description="Priority of this model on the device (OpenVINO's model_priority). Leave it "
+        "out for the plugin.",
     )
     properties: dict[str, dict[str, str | int | bool]] = Field(
         {},

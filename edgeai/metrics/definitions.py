@@ -122,7 +122,7 @@ class Metrics:
     def session_info(
         self, pipeline: str, model: str, version: str, *, provider: str, requested: str, reason: str
     ) -> None:
-        """State which provider computes a pipeline, in place of what was stated before."""
+        """Export which provider computes a pipeline. This replaces the previous statement."""
         labels = (pipeline, model, version, provider, requested, reason)
         before = self._session_labels.get(pipeline, labels)
         if before != labels:
@@ -135,7 +135,7 @@ class Metrics:
         self.registry.register(_AssetCollector(states))
 
     def call_before_scrape(self, step: Callable[[], None]) -> None:
-        """Call `step` at the begin of each scrape, before any metric is read."""
+        """Call `step` at the start of each scrape, before any metric is read."""
         self._before.append(step)
 
     def render(self) -> bytes:

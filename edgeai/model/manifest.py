@@ -26,7 +26,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class SignalSpec(Strict):
-    """One input channel. The signals stand in the order of the window's last axis."""
+    """One input channel. The signals have the order of the window's last axis."""
 
     name: str = Field(min_length=1, max_length=128, description="Name of the signal.")
     unit: str = Field(
