@@ -1,23 +1,23 @@
-"""The errors edgeai raises, and who is meant to handle each.
+"""The exceptions that edgeai raises, and what happens to each.
 
     EdgeError
-    ├── ConfigError     a file the user wrote is wrong: the command says where and exits with 2
-    ├── ModelError      a model package is not what it says: the pipeline does not start
-    ├── DecodeError     one payload is not readable: it is dropped and counted by its code
-    └── TransportError  the broker or the network: retried with back-off
+    ├── ConfigError     a user's file breaks a rule: the command reports it and exits with code 2
+    ├── ModelError      a model package breaks a rule: its pipeline does not start
+    ├── DecodeError     a payload cannot be read: it is dropped, and counted by its code
+    └── TransportError  the broker or the network failed: edgeai tries again with back-off
 
-Foreign exceptions are turned into these where the foreign library is imported.
+The module that imports a foreign library converts the library's exceptions to these.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-MAX_SHOWN_VALUE = 80
+MAX_SHOWN_VALUE = 80  # characters
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in one file: where, which rule, and the value found there."""
+    """One broken rule: the file, the field, the rule, and the value found there."""
 
     file: str
     field: str
@@ -26,7 +26,7 @@ class Problem:
     has_value: bool = False
 
     def __str__(self) -> str:
-        # A key of the user's file may hold anything, and a problem is one line.
+        # A key of the user's file may hold line breaks, but a problem is reported on one line.
         field = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in self.field)
         where = f"{self.file}: {field}" if field else self.file
         if not self.has_value:
@@ -38,11 +38,11 @@ class Problem:
 
 
 class EdgeError(Exception):
-    """Base of every error that edgeai raises on purpose."""
+    """Base class of every error that edgeai raises on purpose."""
 
 
 class ConfigError(EdgeError):
-    """One or more problems in files that the user wrote."""
+    """One or more broken rules in files that the user wrote."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -50,7 +50,7 @@ class ConfigError(EdgeError):
 
 
 class ModelError(EdgeError):
-    """A model package that must not be served; the problem names file, rule and value."""
+    """A model package that must not be served. `problem` names file, rule and value."""
 
     def __init__(self, file: str, rule: str, value: Any = None, *, has_value: bool = False) -> None:
         self.problem = Problem(file, "", rule, value, has_value or value is not None)
@@ -58,7 +58,7 @@ class ModelError(EdgeError):
 
 
 class DecodeError(EdgeError):
-    """A payload that cannot be read; `code` is one of `DROP_REASONS`."""
+    """A payload that cannot be read. `code` is one of `DROP_REASONS`."""
 
     def __init__(self, code: str) -> None:
         self.code = code
@@ -66,31 +66,32 @@ class DecodeError(EdgeError):
 
 
 class TransportError(EdgeError):
-    """The broker or the network refused; the text says who and why."""
+    """The broker or the network failed. The text says which of them, and why."""
 
 
-# Why a message or sample was dropped. A closed set: it is the label of a metric.
+# Why a message or a sample was dropped. These are the values of the label `reason` of the metrics
+# edgeai_dropped_total and edgeai_messages_unrouted_total.
 DROP_REASONS = (
-    "too_large",  # payload above limits.payload_bytes
-    "unexpected_topic",  # no pipeline subscribes to it
-    "invalid_topic",  # control characters, or a stream key that cannot be published
-    "too_many_streams",  # limits.streams reached
-    "invalid_json",  # not JSON, or not UTF-8
-    "too_deep",  # nested beyond what a parser follows
-    "not_an_object",  # JSON, but not a map of fields
-    "no_time",  # the declared time field is absent
+    "too_large",  # the payload is larger than limits.payload_bytes
+    "unexpected_topic",  # no pipeline reads this topic
+    "invalid_topic",  # control characters, or a stream key that is not allowed in a topic
+    "too_many_streams",  # the pipeline already has limits.streams streams
+    "invalid_json",  # the payload is not JSON, or not UTF-8
+    "too_deep",  # the JSON is nested more deeply than the parser allows
+    "not_an_object",  # the JSON is not an object
+    "no_time",  # the declared time field is missing
     "invalid_time",  # the time field is not a time in the declared unit
     "no_signal",  # none of the model's signals is in the message
-    "not_a_frame",  # not the declared format, or no array where the samples should lie
-    "bad_magic",  # frame: another magic than declared
-    "bad_version",  # frame: another version than declared
-    "bad_header",  # frame: too short for its header, or a count that is no such number
-    "bad_dtype",  # frame: an unknown code, or a type that cannot be read
-    "bad_rate",  # frame: no rate, or one that is not positive, not finite, or absurd
+    "not_a_frame",  # frame: not the declared format, or no array at the path of the samples
+    "bad_magic",  # frame: not the declared magic
+    "bad_version",  # frame: not the declared version
+    "bad_header",  # frame: shorter than its header, or a count or sequence that is no valid number
+    "bad_dtype",  # frame: an unknown type code, or samples of a type that cannot be read
+    "bad_rate",  # frame: no rate, or a rate outside the allowed range
     "wrong_channels",  # frame: not the declared channels
-    "wrong_size",  # frame: no sample, or not as many bytes as the samples need
-    "unknown_tag",  # tag layout: the name maps to no signal
-    "duplicate",  # a second sample with the same time
-    "late",  # older than the stream's newest sample by more than lateness_seconds
-    "invalid_value",  # a bad value, and the policy says drop
+    "wrong_size",  # frame: no sample, or the number of bytes fits no whole number of samples
+    "unknown_tag",  # tag: the name belongs to no signal of the model
+    "duplicate",  # a sample with this time was already taken
+    "late",  # the sample is older than stream.lateness_seconds allows
+    "invalid_value",  # a value cannot be used or is out of range, and the policy is `drop`
 )

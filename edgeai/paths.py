@@ -1,4 +1,4 @@
-"""Where the shipped models, devices and configs lie, where state is kept, how output is opened."""
+"""Paths of shipped files and of the state folder, and safe opening of output files."""
 
 import os
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ _PACKAGE = Path(__file__).parent
 def shipped(kind: str) -> Path:
     """Return the folder of shipped `models`, `devices` or `configs`.
 
-    In an installed wheel they lie inside the package; in a checkout beside it.
+    In an installed wheel they are inside the package, in a checkout beside it.
     """
     inside = _PACKAGE / "shipped" / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there that may be looked at; a name no system takes is none."""
+    """Whether `path` is a file that this user may look at. An impossible name is no file."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -28,7 +28,7 @@ def is_file(path: Path) -> bool:
 
 
 def default_state_folder() -> Path:
-    """Return the folder for caches of verdicts: $EDGEAI_STATE_DIR, or the user's state folder."""
+    """Return the folder for caches: $EDGEAI_STATE_DIR, or edgeai in the user's state folder."""
     given = os.environ.get("EDGEAI_STATE_DIR")
     if given:
         return Path(given)
@@ -37,10 +37,16 @@ def default_state_folder() -> Path:
 
 
 def refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
-    """Refuse an output that is an input (opening it would empty a recording), or named twice.
+    """Refuse an output file that is also an input, or that is given twice.
+
+    Opening an input for writing would empty a recording.
+
+    Args:
+        inputs: Files that will be read.
+        outputs: Files that will be written. None stands for an output that is not wanted.
 
     Raises:
-        ConfigError: One is.
+        ConfigError: An output is an input, or two outputs are the same file.
     """
     read = {path.resolve() for path in inputs}
     written: set[Path] = set()
@@ -59,7 +65,7 @@ def open_output(path: Path) -> IO[bytes]:
     """Open a file for writing.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: The file cannot be written.
     """
     try:
         return path.open("wb")

@@ -13,7 +13,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
 
 
 def is_topic_name(topic: str) -> bool:
-    """Whether `topic` may be published: no wildcard or control character, not empty or too long."""
+    """Whether `topic` is a valid topic name: no wildcards, no control characters, not too long."""
     return (
         bool(topic)
         and "+" not in topic
@@ -24,7 +24,7 @@ def is_topic_name(topic: str) -> bool:
 
 
 def filter_fault(topic_filter: str) -> str | None:
-    """Say what is wrong with a topic filter, or None when it is valid (MQTT 5.0, 4.7.1)."""
+    """Return what is wrong with a topic filter, or None if it is valid (MQTT 5.0, 4.7.1)."""
     if not topic_filter:
         return "a topic filter must not be empty"
     if _CONTROL.search(topic_filter):
@@ -43,12 +43,15 @@ def filter_fault(topic_filter: str) -> str | None:
 
 
 def template_fields(template: str) -> list[str]:
-    """Return the names in braces, in order."""
+    """Return the names in braces, in their order."""
     return _FIELD.findall(template)
 
 
 def template_fault(template: str) -> str | None:
-    """Say what is wrong with a source template: fields are whole levels, each used once."""
+    """Return what is wrong with the template of a source, or None if it is valid.
+
+    Each field must be a whole topic level, and may occur once.
+    """
     for level in template.split("/"):
         if ("{" in level or "}" in level) and not _FIELD.fullmatch(level):
             return "`{field}` must be a topic level of its own, in lower case"
@@ -59,12 +62,12 @@ def template_fault(template: str) -> str | None:
 
 
 def template_filter(template: str) -> str:
-    """Return the topic filter to subscribe to: each `{field}` becomes `+`."""
+    """Return the topic filter of a template: each `{field}` becomes `+`."""
     return _FIELD.sub("+", template)
 
 
 class TopicTemplate:
-    """A source topic with captured levels, e.g. `factory/{asset}/sensors`."""
+    """A source topic with captured levels, such as `factory/{asset}/sensors`."""
 
     def __init__(self, template: str) -> None:
         self.template = template
@@ -84,25 +87,25 @@ class TopicTemplate:
         pattern = "/".join(levels)
         if pattern.endswith("/.*"):  # `a/#` also matches `a`
             pattern = pattern[: -len("/.*")] + "(?:/.*)?"
-        if self.filter[:1] in {"+", "#"}:  # 4.7.2: these do not match a leading `$`
+        if self.filter[:1] in {"+", "#"}:  # 4.7.2: a leading wildcard does not match `$`
             pattern = r"(?!\$)" + pattern
         self._pattern = re.compile(pattern, re.DOTALL)
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """Return the captured levels, or None when the topic is another's."""
+        """Return the captured levels by name, or None if the topic does not match."""
         found = self._pattern.fullmatch(topic)
         return found.groupdict() if found else None
 
 
 @lru_cache(maxsize=4096)
 def fill(template: str, fields: tuple[tuple[str, str], ...]) -> str:
-    """Replace each `{field}` by its value; unknown fields stay (the config check refuses them)."""
+    """Replace each `{field}` by its value. Unknown fields stay; the configuration refuses them."""
     values = dict(fields)
     return _FIELD.sub(lambda found: values.get(found[1], found[0]), template)
 
 
 def may_overlap(one: str, other: str) -> bool:
-    """Whether some topic name matches both topic filters. Both must be valid."""
+    """Whether a topic name exists that matches both topic filters. Both must be valid."""
     return _overlap(one.split("/"), other.split("/"))
 
 

@@ -176,10 +176,6 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     taken = [tag for tag in tags if tags.count(tag) > 1]
     if taken and pipeline.source.layout == "tag":
         add("source.signals", "a tag may feed one signal", taken[0])
-    length = pipeline.window.length
-    if length is not None and length != manifest.window.length:
-        rule = f"must be the window of {manifest.name}, {manifest.window.length} samples"
-        add("window.length", rule, length)
     if pipeline.stream.alignment != "none" and manifest.sample_rate_hz is None:
         rule = f"must be `none`: {manifest.name} has no sample rate"
         add("stream.alignment", rule, pipeline.stream.alignment)

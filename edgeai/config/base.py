@@ -1,34 +1,56 @@
-"""What every model of a configuration is made of."""
+"""The base class of every configuration model, and types that several models share."""
 
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FieldPath = list[str | int]
+"""Keys and list positions from the top of a message down to one value."""
 Precision = Literal["fp32", "fp16", "int8"]
-"""Of a graph, or of the arithmetic of a device; bfloat16 is none that edgeai serves."""
+"""Precision of a graph, or of a device's arithmetic. edgeai serves no bfloat16 graph."""
+REMOVED_KEYS = "x-removed-keys"
+"""Entry of a JSON schema: keys that an earlier version accepted, and what to do about each."""
 
 
 class Strict(BaseModel):
-    """Base: unknown keys refused, values not coerced, instances immutable."""
+    """Base class: unknown keys are refused, values are not coerced, instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def removed_keys(**advice: str) -> dict[str, Any]:
+    """Return the entry of a model's JSON schema for keys that an earlier version accepted.
+
+    `edgeai.config.yaml_file.validate` shows the advice instead of "unknown key".
+
+    Args:
+        advice: For each removed key the end of the sentence "`key` ...", without a full stop.
+    """
+    return {REMOVED_KEYS: dict(advice)}
+
+
 def as_path(value: Any) -> Any:
-    """`a.b` means the field b of the field a; a list allows dots in a name and list positions."""
+    """Split a path written as text: `a.b` is the field b of the field a.
+
+    A list is returned as it is, because it may hold names with dots and list positions.
+    """
     if isinstance(value, str):
         return value.split(".") if value else []
     return value
 
 
 class TimeField(Strict):
-    """Where a message carries its time, and in which unit."""
+    """The time of a message: where it is, and in which unit."""
 
-    path: FieldPath = Field(min_length=1)
-    unit: Literal["s", "ms", "us", "ns", "iso"]
+    path: FieldPath = Field(min_length=1, description="Path of the time in the message.")
+    unit: Literal["s", "ms", "us", "ns", "iso"] = Field(
+        description="Unit of the time. `s`, `ms`, `us` and `ns` count from 1970-01-01, UTC; `iso` "
+        "is an ISO 8601 text."
+    )
     zone: str | None = Field(
-        None, description="IANA zone of `iso` times that carry none, e.g. Asia/Seoul or UTC."
+        None,
+        description="IANA time zone of `iso` times without an offset, such as Asia/Seoul or UTC. "
+        "By default such times are refused.",
     )
 
     _path = field_validator("path", mode="before")(as_path)

@@ -1,7 +1,7 @@
-"""How a waveform frame is laid out: one model for each format, chosen by `type`.
+"""The layout of a waveform frame: one model for each format, chosen by `type`.
 
-A frame is a block (n, C) of one asset: n samples of C channels at one rate. Nothing in a frame is
-guessed: what its header does not say, its format here says.
+A frame is a block (n, C) of one asset: n samples of C channels at one sample rate. Nothing is
+guessed: what the header of a frame does not state must be stated here.
 
 Sources: RFC 8949 (CBOR) and RFC 8746 (its typed arrays), the MessagePack specification (`bin`), the
 Apache Arrow columnar format (IPC stream), RFC 4648 section 4 (base64).
@@ -22,8 +22,7 @@ MAX_CHANNELS = 4096
 INTEGERS = ("u8", "u16", "u32", "u64", "i16", "i32", "i64")
 TIMES = ("t0_ns", "t0_us", "t0_ms", "t0_s")
 RATES = ("rate_hz", "period_ns")
-COUNTS = ("version", "dtype", "channels", "count", "sequence")
-"""Header fields that are whole numbers."""
+COUNTS = ("version", "dtype", "channels", "count", "sequence")  # fields with an integer type
 
 DType = Literal[
     "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
@@ -42,17 +41,19 @@ class HeaderField(Strict):
         "magic", "version", "dtype", "channels", "rate_hz", "period_ns",
         "t0_ns", "t0_us", "t0_ms", "t0_s", "count", "sequence", "reserved",
     ] = Field(
-        description="`count`: samples of each channel; `t0_*`: time of the first sample since "
-        "1970, UTC; `reserved`: skipped."
+        description="Content of the field. `count`: number of samples of each channel; `t0_*`: "
+        "time of the first sample since 1970-01-01, UTC; `reserved`: bytes that are skipped."
     )  # fmt: skip
     type: str = Field(
         pattern=r"^([ui](16|32|64)|u8|f32|f64|bytes[1-9][0-9]{0,3})$",
-        description="u8, u16, u32, u64, i16, i32, i64, f32, f64, or bytesN: N bytes.",
+        description="Type of the field: u8, u16, u32, u64, i16, i32, i64, f32, f64, or bytesN for "
+        "N bytes.",
     )
     value: int | str | dict[int, DType] | None = Field(
         None,
-        description="What must stand here: `magic`: text, or hexadecimal as '0x45444731', or a "
-        "number; `version`: a number. `dtype`: the code of each type, {1: int16, 2: float32}.",
+        description="Value that the field must have. `magic`: a text, hexadecimal digits as in "
+        "'0x45444731', or a number; `version`: a number. For `dtype` it is a map from each code to "
+        "its type, {1: int16, 2: float32}. Default: no value, for all other fields.",
     )
 
     @model_validator(mode="after")
@@ -64,14 +65,14 @@ class HeaderField(Strict):
 
     @property
     def size(self) -> int:
-        """Bytes of the field."""
+        """Size of the field in bytes."""
         if self.type.startswith("bytes"):
             return int(self.type[5:])
         return int(self.type[1:]) // 8
 
     @property
     def magic(self) -> bytes | int:
-        """What must stand in a `magic`, as the header holds it."""
+        """The value that a `magic` field must have, as bytes or as a number."""
         if isinstance(self.value, str):
             return _text_or_hex(self.value)
         assert isinstance(self.value, int)
@@ -83,7 +84,7 @@ def _text_or_hex(value: str) -> bytes:
 
 
 def _field_fault(field: HeaderField) -> str | None:
-    """Say what is wrong with a header field; None: nothing."""
+    """Return what is wrong with a header field, or None if it is valid."""
     name, kind, value = field.name, field.type, field.value
     if name == "magic":
         return _magic_fault(field)
@@ -92,9 +93,9 @@ def _field_fault(field: HeaderField) -> str | None:
     if name in COUNTS and kind not in INTEGERS:
         return f"`{name}` must have an integer type"
     if name in TIMES and kind == "f32":
-        return "a time needs more digits than f32 has"
+        return "a time needs more digits than f32 has: use f64 or an integer type"
     if name == "version":
-        return None if isinstance(value, int) else "`version` needs the number it must be: `value`"
+        return None if isinstance(value, int) else "`version` needs the number in `value`"
     if name == "dtype":
         good = isinstance(value, dict) and bool(value)
         return None if good else "`dtype` needs its codes in `value`: {1: int16, 2: float32}"
@@ -115,37 +116,39 @@ def _magic_fault(field: HeaderField) -> str | None:
 
 
 class RateField(Strict):
-    """Where a message carries its sample rate, or the time from one sample to the next."""
+    """Where a message carries its sample rate or its sample period."""
 
-    path: Path
+    path: Path = Field(description="Path of the rate in the message.")
     unit: Literal["hz", "s", "ms", "us", "ns"] = Field(
-        "hz", description="`hz`: a rate; the others: a sample period."
+        "hz",
+        description="Unit of the value. `hz` is a sample rate; the others are a sample period.",
     )
 
 
 class _Format(Strict):
-    """What all formats have."""
+    """The keys that all formats have."""
 
     channels: list[str] | None = Field(
         None,
         min_length=1,
         max_length=MAX_CHANNELS,
-        description="Names of the frame's channels, in its order. Default: the model's signals.",
+        description="Names of the channels in the order of the frame. Default: the model's signals "
+        "in the order of the model.",
     )
 
     @field_validator("channels")
     @classmethod
-    def _once(cls, value: list[str] | None) -> list[str] | None:
+    def _no_duplicates(cls, value: list[str] | None) -> list[str] | None:
         if value is not None and len(set(value)) != len(value):
-            msg = "a name stands twice"
+            msg = "a name occurs twice"
             raise ValueError(msg)
         return value
 
 
 class BinaryFormat(_Format):
-    """A header of packed fields, then nothing but samples up to the end of the message.
+    """A header of packed fields, followed by samples up to the end of the message.
 
-    The header `edgeai1`, 40 bytes, made so that the samples start at a multiple of 8:
+    The header `edgeai1` has 40 bytes, so that the samples start at a multiple of 8:
 
     ======  ====  =======  =====================================================================
     offset  type  field    content
@@ -164,26 +167,32 @@ class BinaryFormat(_Format):
     ======  ====  =======  =====================================================================
     """
 
-    type: Literal["binary"]
+    type: Literal["binary"] = Field(description="A packed header, followed by the samples.")
     header: Literal["edgeai1"] | list[HeaderField] = Field(
-        "edgeai1", description="`edgeai1`, or the header's fields in order, with no gap between."
+        "edgeai1",
+        description="The header: `edgeai1`, or a list of its fields in order, without gaps.",
     )
-    endian: Endian = Field("little", description="Of header and samples.")
-    dtype: DType | None = Field(None, description="Type of a sample, if the header has none.")
-    rate_hz: RateHz | None = Field(None, description="If the header has no rate.")
+    endian: Endian = Field("little", description="Byte order of the header and of the samples.")
+    dtype: DType | None = Field(
+        None, description="Type of a sample. Default: the header has the field `dtype`."
+    )
+    rate_hz: RateHz | None = Field(
+        None,
+        description="Fixed sample rate in Hz. Default: the header has `rate_hz` or `period_ns`.",
+    )
     order: Order = Field(
         "sample_major",
-        description="`sample_major`: all channels of a sample together; `channel_major`: all "
-        "samples of a channel together.",
+        description="Order of the samples. `sample_major`: all channels of one sample, then the "
+        "next sample; `channel_major`: all samples of one channel, then the next channel.",
     )
 
     @property
     def fields(self) -> list[HeaderField]:
-        """The header's fields."""
+        """The fields of the header, in order."""
         return EDGEAI1 if isinstance(self.header, str) else self.header
 
     @model_validator(mode="after")
-    def _header_and_rest_say_all(self) -> Self:
+    def _is_complete(self) -> Self:
         names = [field.name for field in self.fields if field.name != "reserved"]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -206,16 +215,25 @@ class BinaryFormat(_Format):
 
 
 class MapFormat(_Format):
-    """What the formats have that are a map of named fields."""
+    """The keys of the formats that are a map of named fields."""
 
     time: TimeField | None = Field(
-        None, description="Time of the first sample. Default: the last arrives with the message."
+        None,
+        description="Time of the first sample in the message. Default: the message arrives at the "
+        "time of the last sample.",
     )
     rate: RateField = Field(
-        RateField(path=["rate_hz"], unit="hz"), description="Where the message carries its rate."
+        RateField(path=["rate_hz"], unit="hz"),
+        description="Where the message carries its sample rate.",
     )
-    rate_hz: RateHz | None = Field(None, description="A fixed rate, instead of `rate`.")
-    sequence: Path | None = Field(None, description="A number that rises from frame to frame.")
+    rate_hz: RateHz | None = Field(
+        None, description="Fixed sample rate in Hz, instead of `rate`. Default: `rate` applies."
+    )
+    sequence: Path | None = Field(
+        None,
+        description="Path of a number that rises by one from frame to frame. Default: missing "
+        "frames are not detected.",
+    )
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
@@ -226,46 +244,60 @@ class MapFormat(_Format):
 
 
 class _DataFormat(MapFormat):
-    data: Path = Field(["data"], description="Where the samples lie.")
-    endian: Endian = Field("little", description="Of samples of a declared `dtype`.")
-    order: Order = Field("sample_major", description="`shape: flat`: as in the format `binary`.")
+    data: Path = Field(["data"], description="Path of the samples in the message.")
+    endian: Endian = Field(
+        "little", description="Byte order of the samples, if their type is given by `dtype`."
+    )
+    order: Order = Field(
+        "sample_major",
+        description="Order of the samples, for `shape: flat` only. `sample_major`: all channels of "
+        "one sample, then the next sample; `channel_major`: all samples of one channel, then the "
+        "next channel.",
+    )
 
 
 class _BufferFormat(_DataFormat):
     shape: Literal["flat", "per_channel", "by_name"] = Field(
         "flat",
-        description="`flat`: one array of n * C values; `per_channel`: a list of C arrays; "
-        "`by_name`: a map from the channel's name to its array.",
+        description="How the samples are arranged. `flat`: one array of n * C values; "
+        "`per_channel`: a list of C arrays; `by_name`: a map from the name of a channel to its "
+        "array.",
     )
 
 
 class CborFormat(_BufferFormat):
-    """CBOR with typed arrays (RFC 8746), whose tag says type and byte order."""
+    """CBOR with typed arrays (RFC 8746). Their tag states type and byte order."""
 
-    type: Literal["cbor"]
+    type: Literal["cbor"] = Field(description="CBOR, with the samples as typed arrays.")
     dtype: DType | None = Field(
-        None, description="Type of a byte string without a tag. Default: refused."
+        None,
+        description="Type of the samples in a byte string without a tag. By default such a byte "
+        "string is refused.",
     )
 
 
 class MsgpackFormat(_BufferFormat):
     """MessagePack with the samples as `bin`."""
 
-    type: Literal["msgpack"]
-    dtype: DType
+    type: Literal["msgpack"] = Field(description="MessagePack, with the samples as `bin`.")
+    dtype: DType = Field(description="Type of a sample.")
 
 
 class JsonFormat(_DataFormat):
     """JSON with the samples as base64 text, or as lists of numbers."""
 
-    type: Literal["json"]
-    encoding: Literal["base64", "list"] = Field(description="How an array is written.")
-    dtype: DType | None = Field(None, description="`base64`: type of a sample.")
+    type: Literal["json"] = Field(description="JSON, with the samples as base64 or as lists.")
+    encoding: Literal["base64", "list"] = Field(
+        description="How an array is written: as base64 text or as a list of numbers."
+    )
+    dtype: DType | None = Field(
+        None, description="Type of a sample. It is required for `base64`, and only there."
+    )
     shape: Literal["flat", "per_channel", "per_sample", "by_name"] = Field(
         "flat",
-        description="`flat`: one array of n * C values; `per_channel`: a list of C arrays; "
-        "`per_sample`: n lists of C numbers; `by_name`: a map from the channel's name to its "
-        "array.",
+        description="How the samples are arranged. `flat`: one array of n * C values; "
+        "`per_channel`: a list of C arrays; `per_sample`: n lists of C numbers; `by_name`: a map "
+        "from the name of a channel to its array.",
     )
 
     @model_validator(mode="after")
@@ -280,18 +312,18 @@ class JsonFormat(_DataFormat):
 
 
 class ArrowFormat(MapFormat):
-    """Arrow IPC stream: one record batch, a column of numbers for each channel.
+    """An Arrow IPC stream: one record batch with a column of numbers for each channel.
 
-    Rate, time and sequence are entries of the schema's metadata, as text.
+    Rate, time and sequence are entries of the metadata of its schema, as text.
     """
 
-    type: Literal["arrow"]
+    type: Literal["arrow"] = Field(description="An Arrow IPC stream. It needs the extra `arrow`.")
 
     @model_validator(mode="after")
     def _metadata_is_flat(self) -> Self:
         paths = [self.rate.path, self.sequence, self.time.path if self.time else None]
         if any(path is not None and (len(path) > 1 or isinstance(path[0], int)) for path in paths):
-            msg = "the schema's metadata is flat: a path is one name (in a list if it holds a dot)"
+            msg = "the schema's metadata is flat: a path is one name (in a list if it has a dot)"
             raise ValueError(msg)
         return self
 

@@ -1,7 +1,7 @@
 """NVIDIA's providers in a device profile: CUDA, TensorRT and TensorRT for RTX.
 
-Reduced precision (TF32, fp16) is off unless asked for, the arena on the GPU grows by what is
-needed, and engines are built once for all batch sizes and kept.
+By default reduced precision (TF32, fp16) is off, the memory arena on the GPU grows only as needed,
+and one engine is built for all batch sizes and kept.
 """
 
 from pathlib import Path
@@ -14,14 +14,16 @@ from edgeai.config.base import Precision
 
 
 class _Nvidia(AcceleratorConfig):
-    device_id: int = Field(0, ge=0, le=63)
+    device_id: int = Field(0, ge=0, le=63, description="Number of the GPU, from 0.")
     tf32: bool = Field(
         False,
-        description="Round the factors of products to 10 bits of mantissa (Ampere and later).",
+        description="Whether factors of products may be rounded to 10 bits of mantissa (TF32, "
+        "Ampere and later).",
     )
     cuda_graph: bool = Field(
         False,
-        description="Replay the kernels of each batch size as one graph; every node must fit.",
+        description="Whether the kernels of each batch size are recorded once and replayed as one "
+        "CUDA graph. All nodes must run on the GPU.",
     )
 
     @model_validator(mode="after")
@@ -33,23 +35,35 @@ class _Nvidia(AcceleratorConfig):
 
     @property
     def environment(self) -> Options:
-        """Variables for the child, which a vendor's library reads when it is loaded."""
-        # TensorRT rounds to TF32 by itself, and its provider has no option against it.
+        """Environment variables of the child process, for NVIDIA's libraries."""
+        # TensorRT rounds to TF32 by default, and its provider has no option to turn that off.
         return {} if self.tf32 else {"NVIDIA_TF32_OVERRIDE": "0"}
 
 
 class Cuda(_Nvidia):
-    """NVIDIA GPUs with CUDA and cuDNN (the build onnxruntime-gpu)."""
+    """NVIDIA GPUs with CUDA and cuDNN, through the build onnxruntime-gpu."""
 
-    provider: Literal["cuda"]
+    provider: Literal["cuda"] = Field(description="NVIDIA's CUDA provider.")
     gpu_memory_limit_bytes: int | None = Field(
-        None, ge=16 * 1024**2, description="Of the arena on the GPU. Default: all of it."
+        None,
+        ge=16 * 1024**2,
+        description="Upper limit of the memory arena on the GPU, in bytes. Default: all memory of "
+        "the GPU.",
     )
     arena: Literal["kSameAsRequested", "kNextPowerOfTwo"] = Field(
-        "kSameAsRequested", description="How the arena grows; the second takes up to twice as much."
+        "kSameAsRequested",
+        description="How the memory arena grows. `kSameAsRequested`: by the memory needed; "
+        "`kNextPowerOfTwo`: to the next power of two, which takes up to twice the memory.",
     )
-    conv_search: Literal["HEURISTIC", "EXHAUSTIVE", "DEFAULT"] = "HEURISTIC"
-    conv_max_workspace: bool = Field(True, description="Let cuDNN take memory for a faster way.")
+    conv_search: Literal["HEURISTIC", "EXHAUSTIVE", "DEFAULT"] = Field(
+        "HEURISTIC",
+        description="How cuDNN chooses the algorithm of a convolution. `HEURISTIC` estimates, "
+        "`EXHAUSTIVE` measures all, `DEFAULT` takes a fixed one.",
+    )
+    conv_max_workspace: bool = Field(
+        True,
+        description="Whether cuDNN may take as much GPU memory as its fastest algorithm needs.",
+    )
 
     label: ClassVar[str] = "cuda"
     execution_provider: ClassVar[str] = "CUDAExecutionProvider"
@@ -71,13 +85,22 @@ class Cuda(_Nvidia):
 
 
 class _Engine(_Nvidia):
-    """An engine built for a range of batch sizes, so that none of them builds it anew."""
+    """A provider that builds one engine for all batch sizes."""
 
     start_timeout_seconds: float = Field(
-        1800.0, gt=0, le=7200, description="The first time an engine is built, which takes minutes."
+        1800.0,
+        gt=0,
+        le=7200,
+        description="Longest time to load the model, in seconds. The first start builds the "
+        "engine, which takes minutes.",
     )
-    cache: bool = Field(True, description="Keep built engines in the state folder.")
-    workspace_bytes: int | None = Field(None, ge=0, description="While building.")
+    cache: bool = Field(True, description="Whether built engines are kept in the state folder.")
+    workspace_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Upper limit of GPU memory while the engine is built, in bytes. By default "
+        "the provider decides.",
+    )
 
     def _shapes(self, prefix: str, window: WindowShape) -> Options:
         length, channels = window
@@ -89,12 +112,18 @@ class _Engine(_Nvidia):
 
 
 class TensorRt(_Engine):
-    """NVIDIA TensorRT (the build onnxruntime-gpu, and TensorRT's libraries)."""
+    """NVIDIA TensorRT, through the build onnxruntime-gpu and TensorRT's libraries."""
 
-    provider: Literal["tensorrt"]
-    fp16: bool = Field(False, description="Let TensorRT compute in half precision.")
+    provider: Literal["tensorrt"] = Field(description="NVIDIA's TensorRT provider.")
+    fp16: bool = Field(
+        False, description="Whether TensorRT may compute an fp32 graph in half precision."
+    )
     dla_core: int | None = Field(
-        None, ge=0, le=7, description="Jetson's deep learning accelerator."
+        None,
+        ge=0,
+        le=7,
+        description="Number of the deep learning accelerator (DLA) of a Jetson, from 0. Default: "
+        "the GPU.",
     )
 
     @model_validator(mode="after")
@@ -109,7 +138,7 @@ class TensorRt(_Engine):
 
     @property
     def arithmetic_of_fp32(self) -> Precision:
-        """In what the device computes a graph that is fp32."""
+        """Precision in which the device computes an fp32 graph."""
         return "fp16" if self.fp16 else "fp32"
 
     def options(self, cache: Path | None, window: WindowShape) -> Options:
@@ -136,15 +165,19 @@ class TensorRt(_Engine):
 class TensorRtRtx(_Engine):
     """NVIDIA TensorRT for RTX (30 series and later), a plugin: `pip install edgeai[cuda]`."""
 
-    provider: Literal["nv_tensorrt_rtx"]
-    library: str = Field("onnxruntime_ep_nv_tensorrt_rtx", min_length=1)
+    provider: Literal["nv_tensorrt_rtx"] = Field(description="NVIDIA's TensorRT for RTX provider.")
+    library: str = Field(
+        "onnxruntime_ep_nv_tensorrt_rtx",
+        min_length=1,
+        description="Plugin: a Python module, or a file.",
+    )
 
     label: ClassVar[str] = "tensorrt-rtx"
     execution_provider: ClassVar[str] = "NvTensorRTRTXExecutionProvider"
 
     @property
     def device(self) -> Options:
-        """Which of the plugin's devices."""
+        """The device of the plugin to use."""
         return {"type": "GPU", "index": str(self.device_id)}
 
     def options(self, cache: Path | None, window: WindowShape) -> Options:

@@ -1,8 +1,10 @@
-"""OpenVINO in a device profile, with its traps closed.
+"""OpenVINO in a device profile.
 
-Precision is fp32 unless asked otherwise: OpenVINO takes bfloat16 by itself where the CPU has it.
-There is no reshape_input: with it, a batch of another size gives outputs of a wrong shape and no
-error. `load_config` is JSON text: a path in it ends on the CPU without an error.
+The options avoid three errors that OpenVINO does not report:
+
+- The precision is fp32 by default, because OpenVINO computes in bfloat16 where the CPU supports it.
+- There is no key for `reshape_input`: with it, a batch of another size gives a wrong output shape.
+- `load_config` is passed as JSON text: with a path, OpenVINO computes on its CPU.
 """
 
 import json
@@ -16,35 +18,47 @@ from edgeai.config.base import Precision
 
 
 class OpenVino(AcceleratorConfig):
-    """Intel's OpenVINO: CPU, GPU or NPU; as the build onnxruntime-openvino or as a plugin."""
+    """Intel's OpenVINO on a CPU, GPU or NPU, as the build onnxruntime-openvino or as a plugin."""
 
-    provider: Literal["openvino"]
+    provider: Literal["openvino"] = Field(description="Intel's OpenVINO provider.")
     device_type: str = Field(
         "CPU",
         pattern=r"^(AUTO:|HETERO:)?(CPU|NPU|GPU(\.[0-9])?)$",
-        description="CPU, GPU, GPU.1 or NPU. One device: of several inside OpenVINO nobody can "
-        "say which computed; list candidates instead.",
+        description="Device of OpenVINO: CPU, GPU, GPU.1 or NPU. Name one device only, because "
+        "OpenVINO does not report which of several devices computed; use several candidates "
+        "instead.",
     )
     precision_hint: Literal["FP32", "FP16", "ACCURACY", "DEFAULT"] = Field(
         "FP32",
         alias="precision",
-        description="`FP32`; `ACCURACY`: the graph's own; `FP16`: GPU and NPU; `DEFAULT`: what "
-        "OpenVINO likes, which is bfloat16 with AUTO on a CPU that has it.",
+        description="Precision of the arithmetic. `FP32`; `FP16` for GPU and NPU; `ACCURACY`: the "
+        "precision of the graph; `DEFAULT`: OpenVINO decides, and takes bfloat16 where the CPU "
+        "supports it.",
     )
     library: str | None = Field(
         None,
         min_length=1,
-        description="The plugin: a module (onnxruntime_ep_openvino) or a file. Default: none, the "
-        "build onnxruntime-openvino, in an environment of its own.",
+        description="Plugin: a Python module (onnxruntime_ep_openvino), or a file. Default: no "
+        "plugin, but the build onnxruntime-openvino in the environment named by `python`.",
     )
-    streams: int = Field(1, ge=1, le=64)
+    streams: int = Field(
+        1, ge=1, le=64, description="Number of inferences that OpenVINO may run in parallel."
+    )
     static_shapes: bool = Field(
-        False, description="Compile for one shape (OpenVINO's disable_dynamic_shapes)."
+        False,
+        description="Whether the graph is compiled for one shape (OpenVINO's "
+        "disable_dynamic_shapes). Leave it out for the plugin.",
     )
-    cache: bool = Field(True, description="Keep compiled models in the state folder.")
-    priority: Literal["DEFAULT", "LOW", "MEDIUM", "HIGH"] = "DEFAULT"
+    cache: bool = Field(True, description="Whether compiled models are kept in the state folder.")
+    priority: Literal["DEFAULT", "LOW", "MEDIUM", "HIGH"] = Field(
+        "DEFAULT",
+        description="Priority of this model on the device (OpenVINO's model_priority). Leave it "
+        "out for the plugin.",
+    )
     properties: dict[str, dict[str, str | int | bool]] = Field(
-        {}, description="OpenVINO's own properties by device: {GPU: {PERFORMANCE_HINT: LATENCY}}."
+        {},
+        description="Further OpenVINO properties by device, as in {GPU: {PERFORMANCE_HINT: "
+        "LATENCY}}. Default: none.",
     )
 
     @field_validator("properties")
@@ -53,7 +67,7 @@ class OpenVino(AcceleratorConfig):
         cls, value: dict[str, dict[str, str | int | bool]]
     ) -> dict[str, dict[str, str | int | bool]]:
         if any("INFERENCE_PRECISION_HINT" in one for one in value.values()):
-            msg = "INFERENCE_PRECISION_HINT would override `precision`: set that"
+            msg = "INFERENCE_PRECISION_HINT would override `precision`: set `precision` instead"
             raise ValueError(msg)
         return value
 
@@ -68,8 +82,8 @@ class OpenVino(AcceleratorConfig):
             raise ValueError(msg)
         if device == "NPU" and self.min_nodes_share < 1:
             msg = (
-                "an NPU takes all nodes: with `min_nodes_share` below 1 OpenVINO goes to its own "
-                "CPU when its NPU compiler fails, and nobody can tell"
+                "an NPU must take all nodes: with `min_nodes_share` below 1 OpenVINO computes on "
+                "the CPU when its NPU compiler fails, and does not report it"
             )
             raise ValueError(msg)
         return self
@@ -78,7 +92,9 @@ class OpenVino(AcceleratorConfig):
     def _plugin_takes_less(self) -> Self:
         asked = {"static_shapes", "priority"} & self.model_fields_set
         if self.library is not None and asked:
-            msg = f"`{min(asked)}` is of the build onnxruntime-openvino; the plugin has none"
+            msg = (
+                f"`{min(asked)}` is of the build onnxruntime-openvino; leave it out for the plugin"
+            )
             raise ValueError(msg)
         if self.library is not None and ":" in self.device_type:
             msg = "a plugin takes one device: CPU, GPU, GPU.1 or NPU"
@@ -91,19 +107,19 @@ class OpenVino(AcceleratorConfig):
 
     @property
     def label(self) -> str:
-        """The name that predictions and metrics bear."""
+        """Name of the provider in predictions and metrics."""
         return f"openvino-{self.device_type.rpartition(':')[2].lower()}"
 
     execution_provider: ClassVar[str] = "OpenVINOExecutionProvider"
 
     @property
     def arithmetic_of_fp32(self) -> Precision:
-        """In what the device computes a graph that is fp32."""
+        """Precision in which the device computes an fp32 graph."""
         return "fp16" if self.precision_hint == "FP16" or self._is_npu else "fp32"
 
     @property
     def device(self) -> Options:
-        """Which of the plugin's devices."""
+        """The device of the plugin to use. Empty without a plugin."""
         name, _, index = self.device_type.rpartition(":")[2].partition(".")
         return {"type": name, "index": index or "0"} if self.library else {}
 
@@ -113,13 +129,13 @@ class OpenVino(AcceleratorConfig):
         properties = {device: dict(values) for device, values in self.properties.items()}
         own = properties.setdefault(name, {})
         hint = {"FP32": "f32", "FP16": "f16"}.get(self.precision_hint)
-        if hint is not None and name != "NPU":  # the NPU's precision is not a choice
+        if hint is not None and name != "NPU":  # the precision of an NPU cannot be chosen
             own["INFERENCE_PRECISION_HINT"] = hint
         if name == "CPU":
             own.setdefault("INFERENCE_NUM_THREADS", self.threads)
         if self.library and not self._is_npu:
             own.setdefault("NUM_STREAMS", self.streams)
-        # The plugin knows its device from the selection; it takes the rest of its options here.
+        # The plugin gets its device from `device`, and the rest of its options here.
         options = {} if self.library else self._bridge_options()
         options["load_config"] = json.dumps(
             {

@@ -1,4 +1,4 @@
-"""Read a YAML file and validate it, with errors a person can act on."""
+"""Read a YAML file and validate it. Every error names file, field, rule and value."""
 
 import difflib
 import re
@@ -8,46 +8,47 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from edgeai.config.base import REMOVED_KEYS
 from edgeai.errors import ConfigError, Problem
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_NODES = 1_000_000
-"""Values in a file, each alias counted as what it stands for: ten lines can stand for 10^10."""
+"""Values in a file, aliases expanded: ten lines of nested aliases can expand to 10^10 values."""
 SECRET_NAMES = re.compile("pass|pwd|secret|token|credential|key", re.IGNORECASE)
-"""What stands under such a name is never shown."""
+"""The value of a key with such a name is never shown."""
 
-PLAIN = {
+PLAIN_TYPES = {
     "string": "text",
     "integer": "a whole number",
     "boolean": "true or false",
     "number": "a number",
     "list": "a list",
 }
-KINDS: dict[type, str] = {list: "list", str: "text"}
-WORDS = (
+PLAIN_KINDS: dict[type, str] = {list: "list", str: "text"}
+REWORDINGS = (
     (re.compile(r"^(Value error, |(Input|String|List|Dictionary) (?=should))"), ""),
     (re.compile(r"^should\b"), "must"),
     (re.compile(r"a valid dictionary( or instance of \w+)?"), "a map of keys"),
-    (re.compile(r"a valid (string|integer|boolean|number|list)"), lambda m: PLAIN[m[1]]),
+    (re.compile(r"a valid (string|integer|boolean|number|list)"), lambda m: PLAIN_TYPES[m[1]]),
     (re.compile(r" after validation, not 0$"), ""),
 )
-"""From pydantic's words to those of the person who wrote the file."""
+"""Replacements that turn pydantic's messages into words for the person who wrote the file."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, refusing a key that stands twice: YAML would silently take the last."""
+    """The safe loader, which also refuses a repeated key. YAML would silently take the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002
         seen = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # `<<: *anchor`; what is written beside it takes precedence
+                continue  # `<<: *anchor`: keys written beside it take precedence
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key `{key}` stands twice", key_node.start_mark
+                    None, None, f"the key `{key}` occurs twice", key_node.start_mark
                 )
             if isinstance(key, str):
                 seen.add(key)
@@ -55,7 +56,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file; ConfigError when it cannot be read or parsed."""
+    """Return the content of a YAML file.
+
+    Raises:
+        ConfigError: The file cannot be read, is too large, or is not YAML.
+    """
     name = str(path)
     try:
         with path.open("rb") as file:
@@ -96,7 +101,7 @@ def _parse(text: str, name: str) -> Any:
         rule = f"is not YAML: the character #x{int(error.character):04x} is not allowed"
         raise ConfigError([Problem(name, f"line {line}", rule)]) from error
     except RecursionError as error:
-        raise ConfigError([Problem(name, "", "is not YAML: nested too deep")]) from error
+        raise ConfigError([Problem(name, "", "is not YAML: nested too deeply")]) from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([Problem(name, "", f"is not YAML: {error}")]) from error
     finally:
@@ -104,12 +109,17 @@ def _parse(text: str, name: str) -> Any:
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count the values under a node, each alias as often as it stands there."""
+    """Count the values under a node. An alias counts each time it is used.
+
+    Args:
+        node: The node.
+        known: Sizes found so far, by the id of the node.
+    """
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) in known:
         return known[id(node)]
-    known[id(node)] = MAX_NODES + 1  # met again below itself: it holds itself, without end
+    known[id(node)] = MAX_NODES + 1  # a node that contains itself is infinite
     parts = node.value
     if isinstance(node, yaml.MappingNode):
         parts = [part for pair in node.value for part in pair]
@@ -119,10 +129,19 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def validate(model: type[Model], data: Any, file: str) -> Model:
-    """Return `data` as `model`; ConfigError with one problem for each field that breaks a rule."""
+    """Return `data` as an instance of `model`.
+
+    Args:
+        model: The model to validate against.
+        data: The content of the file.
+        file: Name of the file, for the errors.
+
+    Raises:
+        ConfigError: With one problem for each field that breaks a rule.
+    """
     if not isinstance(data, dict):
-        # Not the content: it may be a file of secrets, given by mistake.
-        kind = "nothing" if data is None else f"a {KINDS.get(type(data), 'single value')}"
+        # The content is not shown: the user may have given a file of secrets by mistake.
+        kind = "nothing" if data is None else f"a {PLAIN_KINDS.get(type(data), 'single value')}"
         raise ConfigError([Problem(file, "", f"must be a map of keys, but holds {kind}")])
     try:
         return model.model_validate(data)
@@ -134,6 +153,9 @@ def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
     location, here = _walk(model, [str(part) for part in item["loc"]])
     field = ".".join(location)
     if item["type"] == "extra_forbidden":
+        removed = here.get(REMOVED_KEYS, {}).get(location[-1])
+        if removed is not None:
+            return Problem(file, field, removed, item["input"], has_value=True)
         known = sorted(here.get("properties", {}))
         close = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
@@ -149,17 +171,17 @@ def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
         rule = f"must be one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
         return Problem(file, field, rule, item["ctx"]["tag"], has_value=True)
     rule = item["msg"]
-    for pattern, word in WORDS:
-        rule = pattern.sub(word, rule)
+    for pattern, replacement in REWORDINGS:
+        rule = pattern.sub(replacement, rule)
     shown = not isinstance(item["input"], BaseModel | dict)
     shown = shown and not any(SECRET_NAMES.search(part) for part in location)
     return Problem(file, field, rule, item["input"] if shown else None, shown)
 
 
 def _walk(model: type[BaseModel], location: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Return a place as the user wrote it, and the JSON schema around its last part.
+    """Return a field's path as the user wrote it, and the JSON schema that holds its last part.
 
-    pydantic puts the kind of a union into the place (`candidates.0.openvino.device`), where the
+    pydantic adds the kind of a union to the path (`candidates.0.openvino.device`), although the
     file has no such level.
     """
     schema = model.model_json_schema()

@@ -38,7 +38,7 @@ class TurnLog:
         """Add a turn."""
         metrics.last_message.set_function(lambda: self._last_received_ns / SECOND_NS)
         metrics.last_prediction.set_function(lambda: self._last_prediction_ns / SECOND_NS)
-        metrics.settle_first(self.count)
+        metrics.call_before_scrape(self.count)
 
     def count(self) -> None:
         """Count the turns in the log into the metrics, and empty it."""

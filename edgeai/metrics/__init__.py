@@ -1,3 +1,3 @@
-"""Prometheus metrics, and the counters and histograms behind them."""
+"""Prometheus metrics: the table of all, cheap counters and histograms."""
 
 __all__: list[str] = []

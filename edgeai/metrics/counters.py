@@ -1,8 +1,7 @@
-"""Counters that are cheap to count: plain numbers, put into Prometheus' form when asked.
+"""Counters with a cheap increment: plain numbers, converted when Prometheus asks.
 
-prometheus-client takes a lock and half a dozen calls to count, about 1 us, and more with cold
-caches. One thread counts here; the thread that answers Prometheus only reads, and each number by
-itself never falls.
+A counter of prometheus-client takes a lock and several calls for each increment. Here one thread
+increments without a lock. The thread that answers Prometheus only reads, and no number ever falls.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 
 
 class Count:
-    """One number that only rises."""
+    """One number that only rises. One thread may increment it."""
 
     __slots__ = ("value",)
 
@@ -20,12 +19,12 @@ class Count:
         self.value = 0
 
     def inc(self, amount: int = 1) -> None:
-        """Count."""
+        """Add `amount`."""
         self.value += amount
 
 
 class Counts:
-    """One metric with its series by labels."""
+    """A counter with its series, by label values."""
 
     def __init__(
         self,
@@ -35,7 +34,7 @@ class Counts:
         *,
         registry: CollectorRegistry,
     ) -> None:
-        """Register with Prometheus, under a name that ends in `_total`."""
+        """Register with Prometheus. The exported name ends in `_total`."""
         self._name = name
         self._documentation = documentation
         self._labels = list(labels)
@@ -44,22 +43,23 @@ class Counts:
         registry.register(self)
 
     def labels(self, *values: str) -> Count:
-        """Return the series of some label values, made at the first call."""
+        """Return the series of these label values. The first call makes it."""
         self._check(len(values))
         return self._series.setdefault(values, Count())
 
     def watch(self, *values: str, read: Callable[[], Mapping[str, int]]) -> None:
-        """Take numbers by the value of the last label from a function, for some of the others.
+        """Read the series of these label values from a function, at each scrape.
 
         Args:
-            values: Of the labels before the last.
-            read: Called whenever Prometheus asks, in the thread that answers it.
+            values: The values of all labels but the last.
+            read: Returns the numbers by the value of the last label. It is called in the thread
+                that answers Prometheus.
         """
         self._check(len(values) + 1)
         self._tallies[values] = read
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metric as Prometheus wants it."""
+        """Yield the metric in prometheus-client's form."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, count in list(self._series.items()):
             family.add_metric(values, count.value)

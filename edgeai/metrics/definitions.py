@@ -1,9 +1,8 @@
-"""Every Prometheus metric of edgeai, in one place.
+"""The metrics of a node, by the part of edgeai that counts them.
 
-Base units, counters end in `_total`, labels come from closed sets (pipelines of the config, drop
-reasons, providers), except `asset`, which is bounded by MAX_ASSET_SERIES. What changes with every
-prediction (score, alarm state) is read from the engine when Prometheus asks, and costs a turn
-nothing.
+Names, labels, help texts and buckets are in `edgeai.metrics.table`. Values that change with every
+prediction (score, alarm state) are read from the engine when Prometheus asks, so that a turn does
+not pay for them.
 """
 
 from collections import Counter as Tally
@@ -18,20 +17,47 @@ from edgeai import __version__
 from edgeai.errors import DROP_REASONS
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
+from edgeai.metrics.table import (
+    ALARM_VALUES,
+    INVALID_REASONS,
+    MAX_ASSET_SERIES,
+    METRICS,
+    RESET_REASONS,
+    UNROUTED_REASONS,
+)
 
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, of no use here
-
-LATENCY_BUCKETS = (
-    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-)  # fmt: skip
-TURN_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-MAX_ASSET_SERIES = 500
-ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
-INVALID_REASONS = ("missing", "not_a_number", "not_finite", "bad_quality", "out_of_range")
-RESET_REASONS = ("gap", "clock_back")
+# prometheus-client would add a `_created` series to each counter, which nobody reads.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 AssetState = tuple[str, str, float, str]
 """Pipeline, asset, last score, alarm state."""
+
+
+class _Maker:
+    """Makes the metrics of the table, on one registry, in the order of the scrape."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def gauge(self, name: str) -> Gauge:
+        one = METRICS[name]
+        return Gauge(one.name, one.help, one.labels, registry=self._registry)
+
+    def counter(self, name: str) -> Counter:
+        """Make a counter for rare events."""
+        one = METRICS[name]
+        return Counter(one.name, one.help, one.labels, registry=self._registry)
+
+    def counts(self, name: str) -> Counts:
+        """Make a counter for events of every turn: counting is cheap, but one thread only."""
+        one = METRICS[name]
+        return Counts(one.name, one.help, one.labels, registry=self._registry)
+
+    def histogram(self, name: str) -> Histogram:
+        one = METRICS[name]
+        return Histogram(
+            one.name, one.help, one.labels, buckets=one.buckets, registry=self._registry
+        )
 
 
 class Metrics:
@@ -39,157 +65,64 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._first: list[Callable[[], None]] = []
-        self.registry.register(_Before(self._first))  # collectors are asked in this order
+        self._before: list[Callable[[], None]] = []
+        self.registry.register(_Before(self._before))  # a scrape asks collectors in this order
         if hasattr(prometheus_client, "ProcessCollector"):
             prometheus_client.ProcessCollector(registry=self.registry)
-        registry = self.registry
-        info = Gauge("edgeai_build_info", "Version of edgeai.", ["version"], registry=registry)
-        info.labels(__version__).set(1)
-        self.connected = Gauge("edgeai_broker_connected", "1 while connected.", registry=registry)
-        self.connects = Counter(
-            "edgeai_broker_connects", "Connections made to the broker.", registry=registry
-        )
-        self.connect_failures = Counter(
-            "edgeai_broker_connect_failures", "Attempts that failed.", registry=registry
-        )
-        self.broker_drops = Gauge(
-            "edgeai_broker_dropped_messages",
-            "Messages the broker says it dropped, of all clients ($SYS, mosquitto).",
-            registry=registry,
-        )
-        self.received = Counts(
-            "edgeai_messages_received", "Messages read from the broker.", registry=registry
-        ).labels()
-        self.left = Counts(
-            "edgeai_messages_left",
-            "Messages read and left to the worker whose streams they are.",
-            registry=registry,
-        ).labels()
-        self.received_bytes = Counts(
-            "edgeai_received_bytes", "Payload bytes read from the broker.", registry=registry
-        ).labels()
-        self.unrouted = Counter(
-            "edgeai_messages_unrouted", "Messages for no pipeline.", ["reason"], registry=registry
-        )
-        for reason in ("unexpected_topic", "invalid_topic", "too_large"):
+        make = _Maker(self.registry)
+        make.gauge("edgeai_build_info").labels(__version__).set(1)
+
+        # Connection
+        self.connected = make.gauge("edgeai_broker_connected")
+        self.connects = make.counter("edgeai_broker_connects_total")
+        self.connect_failures = make.counter("edgeai_broker_connect_failures_total")
+        self.broker_drops = make.gauge("edgeai_broker_dropped_messages")
+        self.received = make.counts("edgeai_messages_received_total").labels()
+        self.left = make.counts("edgeai_messages_left_total").labels()
+        self.received_bytes = make.counts("edgeai_received_bytes_total").labels()
+        self.unrouted = make.counter("edgeai_messages_unrouted_total")
+        for reason in UNROUTED_REASONS:
             self.unrouted.labels(reason)
-        self.unpublished = Counter(
-            "edgeai_publications_dropped",
-            "Publications the broker could not be given.",
-            registry=registry,
-        )
-        self.waiting = Gauge(
-            "edgeai_publications_waiting", "Publications the broker does not have yet.",
-            registry=registry,
-        )  # fmt: skip
-        turn_messages = Histogram(
-            "edgeai_turn_messages", "Messages in a turn.", buckets=TURN_BUCKETS, registry=registry
-        )
-        turn_seconds = Histogram(
-            "edgeai_turn_seconds",
-            "Time from having read the messages to having acknowledged them.",
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
-        )
-        self.turn_messages, self.turn_seconds = turn_messages.labels(), turn_seconds.labels()
-        self.last_message = Gauge(
-            "edgeai_last_message_timestamp_seconds", "Arrival of the last.", registry=registry
-        )
-        self.last_prediction = Gauge(
-            "edgeai_last_prediction_timestamp_seconds", "When the last was made.", registry=registry
-        )
-        self._messages = Counts(
-            "edgeai_pipeline_messages", "Messages routed.", ["pipeline"], registry=registry
-        )
-        self._drops = Counts(
-            "edgeai_dropped",
-            "Messages and samples dropped.",
-            ["pipeline", "reason"],
-            registry=registry,
-        )
-        self._invalid = Counts(
-            "edgeai_invalid_values",
-            "Values that could not be used, or were outside their range.",
-            ["pipeline", "reason"],
-            registry=registry,
-        )
-        self._resets = Counts(
-            "edgeai_window_resets", "Windows emptied.", ["pipeline", "reason"], registry=registry
-        )
-        self._missed = Counts(
-            "edgeai_frames_missed",
-            "Frames that never came, by the senders' sequence numbers.",
-            ["pipeline"],
-            registry=registry,
-        )
-        self._predictions = Counts(
-            "edgeai_predictions", "Predictions made.", ["pipeline", "quality"], registry=registry
-        )
-        self._not_finite = Counts(
-            "edgeai_scores_not_finite",
-            "Scores that are no number.",
-            ["pipeline"],
-            registry=registry,
-        )
-        self._alarms = Counts(
-            "edgeai_alarm_transitions", "Changes of alarm state.", ["pipeline", "state"],
-            registry=registry,
-        )  # fmt: skip
-        self._streams = Gauge("edgeai_streams", "Streams seen.", ["pipeline"], registry=registry)
-        self._inference = Histogram(
-            "edgeai_inference_seconds", "One session call.", ["model", "provider"],
-            buckets=LATENCY_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._batch = Histogram(
-            "edgeai_batch_windows", "Windows in a session call.", ["model"],
-            buckets=TURN_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self._end_to_end = Histogram(
-            "edgeai_end_to_end_seconds",
-            "Time of a window's last sample, as its sender says, to publication.",
-            ["pipeline"], buckets=LATENCY_BUCKETS, registry=registry,
-        )  # fmt: skip
-        self.failovers = Counter(
-            "edgeai_failovers",
-            "Outages of an accelerator, in which the CPU computes.",
-            ["pipeline", "cause"],
-            registry=registry,
-        )
-        self.readmissions = Counter(
-            "edgeai_readmissions",
-            "Outages that ended: restarted, tested, computing again.",
-            ["pipeline"],
-            registry=registry,
-        )
-        self.parity_failures = Counter(
-            "edgeai_parity_failures",
-            "Times an accelerator got the golden windows wrong.",
-            ["pipeline"],
-            registry=registry,
-        )
-        self.degraded = Gauge(
-            "edgeai_degraded",
-            "1 while the CPU computes for an accelerator that failed.",
-            ["pipeline"],
-            registry=registry,
-        )
+        self.unpublished = make.counter("edgeai_publications_dropped_total")
+        self.waiting = make.gauge("edgeai_publications_waiting")
+
+        # Engine
+        self.turn_messages = make.histogram("edgeai_turn_messages").labels()
+        self.turn_seconds = make.histogram("edgeai_turn_seconds").labels()
+        self.last_message = make.gauge("edgeai_last_message_timestamp_seconds")
+        self.last_prediction = make.gauge("edgeai_last_prediction_timestamp_seconds")
+
+        # Pipelines: their series are in PipelineMetrics
+        self._messages = make.counts("edgeai_pipeline_messages_total")
+        self._drops = make.counts("edgeai_dropped_total")
+        self._invalid = make.counts("edgeai_invalid_values_total")
+        self._resets = make.counts("edgeai_window_resets_total")
+        self._missed = make.counts("edgeai_frames_missed_total")
+        self._predictions = make.counts("edgeai_predictions_total")
+        self._not_finite = make.counts("edgeai_scores_not_finite_total")
+        self._alarms = make.counts("edgeai_alarm_transitions_total")
+        self._streams = make.gauge("edgeai_streams")
+        self._inference = make.histogram("edgeai_inference_seconds")
+        self._batch = make.histogram("edgeai_batch_windows")
+        self._end_to_end = make.histogram("edgeai_end_to_end_seconds")
+
+        # Providers
+        self.failovers = make.counter("edgeai_failovers_total")
+        self.readmissions = make.counter("edgeai_readmissions_total")
+        self.parity_failures = make.counter("edgeai_parity_failures_total")
+        self.degraded = make.gauge("edgeai_degraded")
+        self._session_info = make.gauge("edgeai_session_info")
         self._session_labels: dict[str, tuple[str, ...]] = {}
-        self._session_info = Gauge(
-            "edgeai_session_info",
-            "1; which provider computes a pipeline, which was asked for, and why it differs.",
-            ["pipeline", "model", "version", "provider", "requested", "reason"],
-            registry=registry,
-        )
+        """The labels of `_session_info` now, by pipeline."""
 
     def of_pipeline(self, pipeline: str, model: str, provider: str) -> "PipelineMetrics":
-        """Return the metrics of one pipeline, with every series already there at zero."""
+        """Return the metrics of one pipeline. All its series exist from now on, at zero."""
         return PipelineMetrics(self, pipeline, model, provider)
 
     def session_info(
         self, pipeline: str, model: str, version: str, *, provider: str, requested: str, reason: str
     ) -> None:
-        """State what computes a pipeline, in place of what did before."""
+        """Export which provider computes a pipeline. This replaces the previous statement."""
         labels = (pipeline, model, version, provider, requested, reason)
         before = self._session_labels.get(pipeline, labels)
         if before != labels:
@@ -198,25 +131,25 @@ class Metrics:
         self._session_info.labels(*labels).set(1)
 
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
-        """Export score and alarm state of assets, read when Prometheus asks."""
+        """Export score and alarm state of assets. `states` is called at each scrape."""
         self.registry.register(_AssetCollector(states))
 
-    def settle_first(self, settle: Callable[[], None]) -> None:
-        """Call this whenever Prometheus asks, before anything is read."""
-        self._first.append(settle)
+    def call_before_scrape(self, step: Callable[[], None]) -> None:
+        """Call `step` at the start of each scrape, before any metric is read."""
+        self._before.append(step)
 
     def render(self) -> bytes:
-        """Return the text format."""
+        """Return all metrics in Prometheus' text format."""
         return prometheus_client.generate_latest(self.registry)
 
 
 class PipelineMetrics:
-    """The series of one pipeline: `labels()` costs more than counting."""
+    """The series of one pipeline, looked up once: `labels()` costs more than counting."""
 
     def __init__(self, metrics: Metrics, pipeline: str, model: str, provider: str) -> None:
         self.messages = metrics._messages.labels(pipeline)
         self.inference = _ByProvider(metrics._inference, model)
-        """By the provider that computed."""
+        """The series by the provider that computed."""
         self.inference[provider]
         self.batch = metrics._batch.labels(model)
         self.end_to_end = metrics._end_to_end.labels(pipeline)
@@ -224,7 +157,7 @@ class PipelineMetrics:
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
-        """By reason, as are those that follow; all are there from the start."""
+        """Counts by reason. This dict and the next ones hold every key from the start."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
@@ -238,26 +171,26 @@ class PipelineMetrics:
         self.drops[reason] += 1
 
     def count_invalid(self, tallies: Sequence[Mapping[str, int]]) -> None:
-        """Say which tallies together hold the values that could not be used."""
+        """Set the tallies whose sum is exported as the values that could not be used."""
 
         def total() -> Tally[str]:
             found: Tally[str] = Tally()
             for tally in tallies:
-                found.update(dict(tally))  # a copy: the engine's thread goes on counting
+                found.update(dict(tally))  # a copy, because the engine's thread goes on counting
             return found
 
         self._watch_invalid(read=total)
 
 
 def _tally(counts: Counts, pipeline: str, names: Iterable[str]) -> dict[str, int]:
-    """Return what a pipeline counts of a metric by its last label: these, and no other."""
+    """Return counts of a pipeline by the last label, zero for each of `names`, and export them."""
     tally = dict.fromkeys(names, 0)
     counts.watch(pipeline, read=lambda: tally)
     return tally
 
 
 class _ByProvider(dict[str, Buckets]):
-    """The calls of a model by provider, each made when it is first asked for."""
+    """The series of a model by provider. Each is made at its first use."""
 
     def __init__(self, histogram: Histogram, model: str) -> None:
         super().__init__()
@@ -270,21 +203,18 @@ class _ByProvider(dict[str, Buckets]):
 
 
 class WorkerMetrics:
-    """What the supervisor of several workers counts."""
+    """The metrics of the supervisor of several workers."""
 
     def __init__(self, metrics: Metrics, workers: int) -> None:
-        registry = metrics.registry
-        count = Gauge("edgeai_workers", "Workers the configuration asks for.", registry=registry)
-        count.set(workers)
-        self.ready = Gauge("edgeai_workers_ready", "Workers that are ready.", registry=registry)
-        restarts = Counter(
-            "edgeai_worker_restarts", "Workers started anew.", ["worker"], registry=registry
-        )
+        make = _Maker(metrics.registry)
+        make.gauge("edgeai_workers").set(workers)
+        self.ready = make.gauge("edgeai_workers_ready")
+        restarts = make.counter("edgeai_worker_restarts_total")
         self.restarts = [restarts.labels(str(number)) for number in range(1, workers + 1)]
 
 
 class _Before:
-    """Gives no metric, but does what is to be done before others give theirs."""
+    """A collector without metrics. It runs steps before the other collectors are read."""
 
     def __init__(self, steps: list[Callable[[], None]]) -> None:
         self._steps = steps
@@ -296,17 +226,13 @@ class _Before:
 
 
 class _AssetCollector:
-    """Score and alarm state, at most MAX_ASSET_SERIES of them."""
+    """Score and alarm state of the first MAX_ASSET_SERIES assets."""
 
     def __init__(self, states: Callable[[], Iterable[AssetState]]) -> None:
         self._states = states
 
     def collect(self) -> Iterator[Metric]:
-        labels = ["pipeline", "asset"]
-        score = GaugeMetricFamily("edgeai_score", "Score of the last window.", labels=labels)
-        alarm = GaugeMetricFamily(
-            "edgeai_alarm_state", "0 normal, 1 active, 2 latched.", labels=labels
-        )
+        score, alarm = _family("edgeai_score"), _family("edgeai_alarm_state")
         for count, (pipeline, asset, value, state) in enumerate(self._states()):
             if count >= MAX_ASSET_SERIES:
                 break
@@ -314,3 +240,8 @@ class _AssetCollector:
             alarm.add_metric([pipeline, asset], ALARM_VALUES[state])
         yield score
         yield alarm
+
+
+def _family(name: str) -> GaugeMetricFamily:
+    one = METRICS[name]
+    return GaugeMetricFamily(one.name, one.help, labels=one.labels)

@@ -1,7 +1,7 @@
-"""A histogram to which values are given by the list, in Prometheus' form when asked.
+"""A histogram that observes a list of values in one call, converted when Prometheus asks.
 
-prometheus-client takes a lock and three method calls an observation, about 1 us; a turn observes
-five times.
+A histogram of prometheus-client takes a lock and several calls for each value. A turn observes
+five values or more.
 """
 
 from bisect import bisect_left
@@ -14,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 
 
 class Buckets:
-    """The observations of one series. Any thread may give and ask."""
+    """The observations of one series. Any thread may observe and read."""
 
     __slots__ = ("_bounds", "_counts", "_lock", "_total")
 
@@ -25,25 +25,25 @@ class Buckets:
         self._lock = Lock()
 
     def observe(self, values: Iterable[float]) -> None:
-        """Count values."""
+        """Add values to their buckets."""
         with self._lock:
             for value in values:
                 self._counts[bisect_left(self._bounds, value)] += 1
                 self._total += value
 
     def read(self) -> tuple[list[int], float]:
-        """Return what was counted so far.
+        """Return the observations so far.
 
         Returns:
-            How many values fell into each bucket, which holds what is at most its bound, the last
-            without one; and the sum of all values.
+            The number of values in each bucket, and the sum of all values. A bucket holds the
+            values up to and including its bound; the last bucket has no bound.
         """
         with self._lock:
             return self._counts.copy(), self._total
 
 
 class Histogram:
-    """One metric with its series by labels."""
+    """A histogram with its series, by label values."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Histogram:
         buckets: Sequence[float],
         registry: CollectorRegistry,
     ) -> None:
-        """Register with Prometheus. `buckets` are upper bounds, rising."""
+        """Register with Prometheus. `buckets` are upper bounds, rising, without infinity."""
         self._name = name
         self._documentation = documentation
         self._labels = list(labels)
@@ -63,7 +63,7 @@ class Histogram:
         registry.register(self)
 
     def labels(self, *values: str) -> Buckets:
-        """Return the series of some label values, made at the first call."""
+        """Return the series of these label values. The first call makes it."""
         if len(values) != len(self._labels):
             msg = f"{self._name} has the labels {self._labels}, not {len(values)} of them"
             raise ValueError(msg)
@@ -73,7 +73,7 @@ class Histogram:
         return series
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metric as Prometheus wants it: cumulative counts."""
+        """Yield the metric in prometheus-client's form, with cumulative counts."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
         bounds = [_as_text(bound) for bound in (*self._bounds, float("inf"))]
         for values, series in list(self._series.items()):

@@ -1,4 +1,4 @@
-"""Model packages: manifest, graph, golden windows."""
+"""Model packages: the manifest, the graph and the golden windows."""
 
 from typing import TYPE_CHECKING
 

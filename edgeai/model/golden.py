@@ -1,7 +1,7 @@
-"""The golden windows of a package against what a session computes: outputs, shapes, decisions.
+"""Compare a session's outputs of the golden windows with the expected ones.
 
-One comparison for all who compute: the CPU session at start, a candidate in its proof, a restarted
-accelerator before it serves again, and the periodic known-answer test.
+The same comparison holds for the CPU session at start, for the proof of a candidate, for an
+accelerator after a restart, and for the periodic known-answer test.
 """
 
 import math
@@ -18,7 +18,7 @@ from edgeai.model.package import Package
 
 @dataclass(frozen=True)
 class Fault:
-    """What a session got wrong: the rule it broke and the value found."""
+    """The rule that a session broke, and the value found."""
 
     rule: str
     value: Any
@@ -30,37 +30,42 @@ class Fault:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a session is from the golden outputs."""
+    """The distance of a session's outputs from the golden outputs."""
 
     error: float
-    """Largest |a - b| of an output, relative to the largest |b| of that output; inf for NaN."""
+    """Largest |a - b| of an output relative to the largest |b| of that output. Infinite for NaN."""
     tolerance_used: float
-    """Largest |a - b| / (atol + rtol |b|): above 1 is refused."""
+    """Largest |a - b| / (atol + rtol |b|). A value above 1 is refused."""
     flips: int
-    """Windows on the other side of the threshold."""
+    """Number of windows whose score is on the other side of the threshold."""
     fault: Fault | None
-    """The first rule broken; None: the session reproduces the golden outputs."""
+    """The first broken rule, or None if the session reproduces the golden outputs."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Golden windows with all that is needed to judge what a session makes of them."""
+    """Golden windows, expected outputs, tolerances and threshold."""
 
     windows: npt.NDArray[np.float32]
-    """(N, W, C)."""
+    """The golden windows, (N, W, C)."""
     expected: dict[str, npt.NDArray[Any]]
-    """Output name to (N, ...)."""
+    """The expected outputs by name, (N, ...)."""
     rtol: float
     atol: float
     score: str
+    """Name of the output that holds the score."""
     threshold: float
 
     @classmethod
     def of(cls, package: Package, precision: Precision = "fp32") -> Self:
         """Read the golden windows of a package.
 
+        Args:
+            package: The model package.
+            precision: Precision of the session, which decides the tolerance.
+
         Raises:
-            ModelError: The file is not readable, or its arrays do not fit the manifest.
+            ModelError: The file cannot be read, or its arrays do not match the manifest.
         """
         windows, expected = package.golden()
         manifest = package.manifest
@@ -75,7 +80,11 @@ class Golden:
         )
 
     def compare(self, actual: Mapping[str, npt.NDArray[Any]]) -> Parity:
-        """Judge the outputs (N, ...) of the golden windows, by name."""
+        """Compare a session's outputs of the golden windows with the expected ones.
+
+        Args:
+            actual: The outputs by name, (N, ...).
+        """
         error = used = 0.0
         fault = None
         for name, values in actual.items():

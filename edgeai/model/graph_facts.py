@@ -1,8 +1,9 @@
-"""The child that reads a model's graph: prints facts as JSON, judges nothing.
+"""The child process that reads the graph of a model and prints facts about it as JSON.
 
     python -P -m edgeai.model.graph_facts MODEL.onnx LENGTHxCHANNELS [control-flow]
 
-It imports little, because it is started for each model, and it may crash: that is what it is for.
+The parent process (`edgeai.model.inspection`) applies the rules. A bad model file may crash the
+child, which does not harm the parent. It imports little, because one child starts for each graph.
 """
 
 import contextlib
@@ -18,14 +19,14 @@ MEMORY_LIMIT_BYTES = 6 * 1024**3
 
 
 def graph_facts(data: bytes) -> dict[str, Any]:
-    """Return what the rules need to know of a serialised ONNX model."""
+    """Return the facts about a serialised ONNX model that the rules need."""
     import onnx
 
     if not data:
         return {"error": "is not a valid ONNX model: the file is empty"}
     try:
         model = onnx.load_model_from_string(data)
-    except Exception as error:  # noqa: BLE001  protobuf raises many kinds; all mean refused
+    except Exception as error:  # noqa: BLE001  protobuf raises many kinds; all mean: refused
         return {"error": f"is not a valid ONNX model: {_one_line(error)}"}
     if not model.graph.node:
         return {"error": "is not a valid ONNX model: it holds no graph"}
@@ -73,12 +74,12 @@ def graph_facts(data: bytes) -> dict[str, Any]:
 
 
 def _fault(model: Any) -> str | None:
-    """Return what onnx's own checker says against a model, or None."""
+    """Return the complaint of onnx's own checker, or None."""
     import onnx
 
     try:
         onnx.checker.check_model(model)
-    except Exception as error:  # noqa: BLE001  onnx raises many kinds; all mean refused
+    except Exception as error:  # noqa: BLE001  onnx raises many kinds; all mean: refused
         return f"is not a valid ONNX model: {_one_line(error)}"
     return None
 
@@ -88,14 +89,14 @@ def _one_line(error: Exception) -> str:
 
 
 def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
-    """Create a session and run two windows of zeros, so that a bomb goes off here."""
+    """Create a session and run two windows of zeros, so that a harmful model fails here."""
     import numpy as np
     import onnxruntime
 
     length, channels = (int(part) for part in shape.split("x"))
     inputs = [(name, kind, dims[1:]) for name, kind, dims in facts["inputs"]]
     if inputs != [(INPUT_NAME, "float32", [length, channels])]:
-        return  # the rules will refuse it
+        return  # the parent will refuse it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
@@ -114,7 +115,7 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
 
 
 def _may_run(facts: dict[str, Any], *, control_flow: bool) -> bool:
-    """Whether nothing that the rules refuse would be run."""
+    """Whether the graph may be run: it has nothing that the rules refuse."""
     return (
         not facts["fault"]
         and not facts["external_data"]
@@ -127,7 +128,7 @@ def _may_run(facts: dict[str, Any], *, control_flow: bool) -> bool:
 def _child(path: str, shape: str, *, control_flow: bool) -> None:
     import resource
 
-    with contextlib.suppress(OSError):  # if memory runs out, this process goes first
+    with contextlib.suppress(OSError):  # if memory runs out, Linux ends this process first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,9 +1,9 @@
-"""Read a model's graph in a child process with limits on memory and time, and judge what it says.
+"""Read the graph of a model in a child process with limits on memory and time, and check it.
 
-A model file is input from outside: a parser may crash on it, a graph may ask for all memory. What
-the child (`graph_facts`) prints is facts only; the rules are applied here. The facts are
-cached by the file's hash and the versions of onnx and ONNX Runtime, so that a restart does not pay
-again.
+A model file is untrusted input: a parser may crash on it, and a graph may need all memory. The
+child (`edgeai.model.graph_facts`) prints facts, and this module applies the rules to them. Facts
+are cached by the hash of the file and the versions of onnx and ONNX Runtime, so that a restart does
+not need the child.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from edgeai.model.package import Package
 
 TIME_LIMIT_SECONDS = 60
 MAX_GRAPH_BYTES = 1024**3
-FACTS_VERSION = 2
+FACTS_VERSION = 2  # increased when the child prints other facts, so that old caches are not used
 FACTS = frozenset(
     {
         "domains", "operators", "functions", "external_data", "inputs", "outputs", "fault",
@@ -37,10 +37,10 @@ NUMBERS = frozenset({"float32", "double", "float16", "int32", "int64"})
 
 
 def inspect_packages(packages: list[Package], state_folder: Path) -> list[ModelError]:
-    """Return, for each graph that breaks a rule, the file, the rule and the value.
+    """Check every graph of some packages; return one error for each graph that breaks a rule.
 
-    Every variant of a package is held to the same rules. Graphs not seen before are read by
-    children, as many at a time as there are cores.
+    All variants of a package must keep the same rules. Graphs without cached facts are read by
+    child processes, as many at a time as there are cores.
     """
 
     def inspect(graph: tuple[Package, Precision]) -> ModelError | None:
@@ -58,7 +58,11 @@ def inspect_packages(packages: list[Package], state_folder: Path) -> list[ModelE
 
 
 def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
-    """Apply the rules to what the child found; ModelError names the first that is broken."""
+    """Apply the rules to the facts of the child.
+
+    Raises:
+        ModelError: With the first rule that the graph breaks.
+    """
 
     def refuse(rule: str, value: Any) -> None:
         raise ModelError(file, rule, value, has_value=True)
@@ -93,7 +97,7 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
 def _check_versions(
     facts: dict[str, Any], manifest: Manifest, refuse: Callable[[str, Any], None]
 ) -> None:
-    """Hold what the graph needs of a runtime against what the manifest says of it."""
+    """Check that the graph requires what the manifest states: opset, domains, IR version."""
     stated = manifest.onnx
     domains = facts["domains"]
     opset = domains.get("", domains.get("ai.onnx", 0))
@@ -123,7 +127,7 @@ def _check_outputs(
 def _check_run_shapes(
     facts: dict[str, Any], manifest: Manifest, refuse: Callable[[str, Any], None]
 ) -> None:
-    """Hold the shapes that two windows gave against the roles of the outputs."""
+    """Check that the output shapes of two windows match the roles of the outputs."""
     if facts["run_shapes"] is None:
         return
     wanted = {
@@ -156,7 +160,7 @@ def _cached_facts(package: Package, precision: Precision, state_folder: Path) ->
         ):
             return facts
     facts = _facts_from_child(graph, shape, allowed)
-    # A cache that cannot be written (a read-only root) costs a second at the next start.
+    # Without a cache (the folder is read-only) the next start reads the graph again.
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
@@ -168,12 +172,12 @@ def _cached_facts(package: Package, precision: Precision, state_folder: Path) ->
 
 
 def _facts_from_child(graph: Path, shape: str, allowed: str) -> dict[str, Any]:
-    """Run the child and return the facts it prints."""
+    """Run the child process and return the facts that it prints."""
     if graph.stat().st_size > MAX_GRAPH_BYTES:
         rule = f"must not be larger than {MAX_GRAPH_BYTES} bytes"
         raise ModelError(str(graph), rule, graph.stat().st_size)
     environment = {k: v for k, v in os.environ.items() if k != "ORT_LOAD_CONFIG_FROM_MODEL"}
-    # -P: what lies in the working folder (a user's own onnx.py) is not imported.
+    # -P: modules of the working folder, such as a user's own onnx.py, are not imported.
     command = [sys.executable, "-P", "-m", "edgeai.model.graph_facts", str(graph), shape, allowed]
     try:
         done = subprocess.run(

@@ -1,4 +1,7 @@
-"""The manifest of a model package, model.yaml: what its files are, take, give and may be off by."""
+"""The manifest of a model package, model.yaml: signals, window, outputs, tolerances and files.
+
+The descriptions of the fields are shown to users by `edgeai schema model`.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -11,24 +14,31 @@ MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
 GOLDEN = "golden.npz"
 INPUT_NAME = "window"
-MAX_OPSET = 24
+MAX_OPSET = 24  # the newest ONNX opset that is accepted
 
 GRAPHS: dict[Precision, str] = {
     "fp32": GRAPH,
     "fp16": "model.fp16.onnx",
     "int8": "model.int8.onnx",
 }
-"""File of each variant of the graph; `model.onnx` is the one a package must hold."""
+"""File of each variant of the graph. A package must hold `model.onnx`; the others are optional."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class SignalSpec(Strict):
-    """One input channel: its name, unit and valid range, in the order of the window's last axis."""
+    """One input channel. The signals have the order of the window's last axis."""
 
-    name: str = Field(min_length=1, max_length=128)
-    unit: str = Field(description="UCUM or plain text, `1` for a ratio or count.")
-    range: list[Number] | None = Field(None, min_length=2, max_length=2)
-    meaning: str = ""
+    name: str = Field(min_length=1, max_length=128, description="Name of the signal.")
+    unit: str = Field(
+        description="Unit of the signal, in UCUM or as plain text; `1` for a ratio or a count."
+    )
+    range: list[Number] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Valid range [low, high] in this unit. Default: every finite value is valid.",
+    )
+    meaning: str = Field("", description="What the signal measures, for people.")
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
@@ -39,10 +49,12 @@ class SignalSpec(Strict):
 
 
 class WindowSpec(Strict):
-    """Samples in a window, and samples from one window to the next."""
+    """The length of a window and the distance between two windows."""
 
-    length: int = Field(ge=1, le=1_000_000)
-    hop: int = Field(ge=1, le=1_000_000)
+    length: int = Field(ge=1, le=1_000_000, description="Number of samples in a window.")
+    hop: int = Field(
+        ge=1, le=1_000_000, description="Number of samples from one window to the next."
+    )
 
 
 Role = Literal[
@@ -50,16 +62,24 @@ Role = Literal[
     "field", "evidence",
 ]  # fmt: skip
 UNPUBLISHED: frozenset[Role] = frozenset({"field", "evidence"})
-"""A whole field is for the report: a publication holds what the graph reduces it to."""
+"""Roles that no prediction holds. A field is shown in the report only, and `evidence` becomes the
+diagnosis."""
 
 
 class AxisSpec(Strict):
-    """One axis of a field after the batch: fixed values, or those of another output (B, n)."""
+    """One axis of a field after the batch axis: fixed values, or the values of another output."""
 
-    name: str = Field(min_length=1)
-    unit: str
-    values: list[Number] | None = Field(None, min_length=1)
-    output: str | None = Field(None, description="Output (B, n) that gives the values.")
+    name: str = Field(min_length=1, description="Name of the axis.")
+    unit: str = Field(description="Unit of the axis.")
+    values: list[Number] | None = Field(
+        None,
+        min_length=1,
+        description="Fixed values of the axis. Default: `output` gives the values.",
+    )
+    output: str | None = Field(
+        None,
+        description="Name of the output (B, n) that gives the values. Default: `values` are fixed.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -70,22 +90,41 @@ class AxisSpec(Strict):
 
 
 class OutputSpec(Strict):
-    """One output of the graph; the judge reads the roles `score`, `contribution` and `evidence`.
+    """One output of the graph. The role decides how edgeai uses it.
 
-    `score` is (B,), `contribution` (B, C), `residual` and `domain` (B,), `interval` (B, 2), and
-    `evidence` (B, K), one column for each entry of `diagnosis`; a `field` is (B, axes...).
+    Shapes: `score`, `residual` and `domain` (B,), `contribution` (B, C), `interval` (B, 2),
+    `evidence` (B, K) with one column for each entry of `diagnosis`, `field` (B, axes...).
     """
 
-    name: str = Field(min_length=1)
-    unit: str
-    meaning: str
-    role: Role = "value"
-    of: str | None = Field(None, description="Output whose interval this is.")
-    level: float | None = Field(None, gt=0, lt=1, description="Coverage of the interval.")
-    normal: list[Number] | None = Field(
-        None, min_length=2, max_length=2, description="Range in healthy operation."
+    name: str = Field(min_length=1, description="Name of the output in the graph.")
+    unit: str = Field(description="Unit of the output; `1` for a ratio or a score.")
+    meaning: str = Field(description="What the output means, for people.")
+    role: Role = Field(
+        "value",
+        description="How edgeai uses the output (docs/models.md). The default `value` is published "
+        "and not interpreted.",
     )
-    axes: list[AxisSpec] = Field([], description="Of a field, in order.")
+    of: str | None = Field(
+        None,
+        description="Name of the output whose interval this is; role `interval` only. Default: "
+        "none, for other roles.",
+    )
+    level: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Coverage of the interval, 0 to 1; role `interval` only. Default: none, for "
+        "other roles.",
+    )
+    normal: list[Number] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Range [low, high] in healthy operation. Default: not stated.",
+    )
+    axes: list[AxisSpec] = Field(
+        [], description="The axes of a field after the batch axis, in order; role `field` only."
+    )
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
@@ -99,46 +138,60 @@ class OutputSpec(Strict):
 
 
 class KindSpec(Strict):
-    """What a column of the output with the role `evidence` speaks for."""
+    """The meaning of one column of the output with the role `evidence`."""
 
-    kind: str = Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")
-    cause: Literal["sensor", "physics", "domain"] = Field(
-        description="A sensor is wrong, the process has changed, or the model was not trained here."
+    kind: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_]{0,63}$", description="Name of the diagnosis in predictions."
     )
-    meaning: str
+    cause: Literal["sensor", "physics", "domain"] = Field(
+        description="Kind of cause. `sensor`: a sensor is wrong; `physics`: the process has "
+        "changed; `domain`: the window is outside the range of the training data."
+    )
+    meaning: str = Field(description="What the diagnosis means, for people.")
 
 
 class ThresholdSpec(Strict):
-    """The score above which a window is abnormal, and how it was found."""
+    """The score above which a window is abnormal, and how this value was found."""
 
-    value: Number
-    method: str
-    data: str
-    false_alarms_per_day: float | None = Field(None, ge=0)
+    value: Number = Field(description="Score above which a window is abnormal.")
+    method: str = Field(description="How the value was calibrated.")
+    data: str = Field(description="The data that it was calibrated on.")
+    false_alarms_per_day: float | None = Field(
+        None,
+        ge=0,
+        description="Number of false alarms a day that are expected of this value. Default: not "
+        "known.",
+    )
 
 
 class Tolerance(Strict):
-    """How far an output may be from the golden one: |a - b| <= atol + rtol |b|."""
+    """The tolerance of an output a against the golden output b: |a - b| <= atol + rtol |b|."""
 
-    rtol: float = Field(1e-4, gt=0, le=0.1)
-    atol: float = Field(1e-5, gt=0, le=10)
+    rtol: float = Field(1e-4, gt=0, le=0.1, description="Relative tolerance.")
+    atol: float = Field(
+        1e-5, gt=0, le=10, description="Absolute tolerance, in the unit of the output."
+    )
 
 
 class ReducedTolerance(Strict):
-    """The same for a reduced precision: what its error may be is the model's maker's to say."""
+    """The tolerance of a reduced precision, without defaults: the author of the model states it."""
 
-    rtol: float = Field(gt=0, le=0.5)
-    atol: float = Field(gt=0, le=1e6)
+    rtol: float = Field(gt=0, le=0.5, description="Relative tolerance.")
+    atol: float = Field(gt=0, le=1e6, description="Absolute tolerance, in the unit of the output.")
 
 
 class ToleranceSpec(Tolerance):
-    """`rtol` and `atol` are those of fp32, which also bind a precision that has none of its own."""
+    """Tolerances by precision. `rtol` and `atol` hold for fp32 and where no other is stated."""
 
     fp16: ReducedTolerance | None = Field(
-        None, description="Of model.fp16.onnx, and of devices that compute in half precision."
+        None,
+        description="Tolerance of model.fp16.onnx and of devices that compute in half precision. "
+        "Default: that of fp32.",
     )
     int8: ReducedTolerance | None = Field(
-        None, description="Of model.int8.onnx, and of devices that compute in 8-bit integers."
+        None,
+        description="Tolerance of model.int8.onnx and of devices that compute in 8-bit integers. "
+        "Default: that of fp32.",
     )
 
     def of(self, precision: Precision) -> Tolerance | ReducedTolerance:
@@ -148,70 +201,96 @@ class ToleranceSpec(Tolerance):
 
 
 class OnnxSpec(Strict):
-    """What the graph needs of a runtime."""
+    """What the graph requires of an ONNX runtime."""
 
-    opset: int = Field(ge=7, le=MAX_OPSET)
-    ir_version: int = Field(ge=3)
-    domains: list[str]
+    opset: int = Field(ge=7, le=MAX_OPSET, description="Opset of the graph.")
+    ir_version: int = Field(ge=3, description="Version of the ONNX file format (IR version).")
+    domains: list[str] = Field(description="Operator domains that the graph imports.")
     control_flow: bool = Field(
-        False, description="Loop, Scan and If are refused unless this says so."
+        False,
+        description="Whether the graph may use the operators Loop, Scan and If. By default they "
+        "are refused.",
     )
 
 
 class CompiledSpec(Strict):
-    """What a vendor's compiler made of the graph, for a backend that takes no ONNX."""
+    """A file that a vendor's compiler made from the graph, for a backend that takes no ONNX."""
 
     backend: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Entry point under `edgeai.backends`."
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Name of the adapter's entry point."
     )
-    file: str = Field(description="The artefact; its hash is in `files`.")
+    file: str = Field(
+        description="File of the compiled model in the package. Its hash is in `files`."
+    )
     beside: list[str] = Field(
-        [], description="Files the backend reads beside it (OpenVINO's model.bin)."
+        [],
+        description="Further files that the backend reads, such as OpenVINO's model.bin. Default: "
+        "none.",
     )
     device: str = Field(
         "",
         max_length=64,
-        description="The profile's `device_type` it was compiled for; empty: any of the backend's.",
+        description="The `device_type` of the device profile that it was compiled for. Default: "
+        "any device of the backend.",
     )
     precision: Precision = Field(
-        description="Of the arithmetic: which tolerance the golden outputs are held to."
+        description="Precision of the arithmetic. It decides the tolerance of the golden outputs."
     )
-    compiler: str = Field(description="Name and version of what compiled it.")
+    compiler: str = Field(description="Name and version of the compiler.")
 
 
 class Manifest(Strict):
-    """The file model.yaml."""
+    """The manifest of a model package, the file model.yaml."""
 
-    format: Literal[1]
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    task: Literal["anomaly", "pinn"]
-    description: str
-    signals: list[SignalSpec] = Field(min_length=1)
-    sample_rate_hz: float | None = Field(
-        ge=1e-6, le=1e7, description="Null: one sample an event (a cycle, a part)."
+    format: Literal[1] = Field(description="Version of the format of this file.")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the model in predictions."
     )
-    window: WindowSpec
-    outputs: list[OutputSpec] = Field(min_length=1)
-    threshold: ThresholdSpec
+    version: str = Field(
+        pattern=r"^\d+\.\d+\.\d+$", description="Version of the model, as in 1.0.0."
+    )
+    task: Literal["anomaly", "pinn"] = Field(
+        description="Kind of model. `anomaly`: anomaly detection; `pinn`: physics-informed."
+    )
+    description: str = Field(description="What the model is for, for people.")
+    signals: list[SignalSpec] = Field(
+        min_length=1, description="The input signals, in the order of the window's last axis."
+    )
+    sample_rate_hz: float | None = Field(
+        ge=1e-6,
+        le=1e7,
+        description="Sample rate in Hz. `null`: one sample an event, such as a cycle or a part.",
+    )
+    window: WindowSpec = Field(description="Length and hop of the windows.")
+    outputs: list[OutputSpec] = Field(min_length=1, description="The outputs of the graph.")
+    threshold: ThresholdSpec = Field(description="The threshold of the score.")
     diagnosis: list[KindSpec] = Field(
         [],
-        description="Of the columns of the output `evidence`: a window whose score is above the "
-        "threshold is diagnosed as the kind with the largest evidence.",
+        description="Meaning of each column of the output with the role `evidence`. A window whose "
+        "score is above the threshold gets the kind with the largest evidence. Default: no "
+        "diagnosis.",
     )
-    alarm: AlarmConfig = AlarmConfig()
-    tolerance: ToleranceSpec = ToleranceSpec()
-    onnx: OnnxSpec
-    training: dict[str, Any] = Field(description="Provenance: data, recipe, seed, figures.")
+    alarm: AlarmConfig = Field(
+        AlarmConfig(), description="Defaults of the alarm, which a pipeline may change."
+    )
+    tolerance: ToleranceSpec = Field(
+        ToleranceSpec(), description="How far outputs may be from the golden outputs."
+    )
+    onnx: OnnxSpec = Field(description="What the graph requires of an ONNX runtime.")
+    training: dict[str, Any] = Field(
+        description="Provenance of the model: data, recipe, seed and figures."
+    )
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
-        description="SHA-256 of every other file of the package that is loaded."
+        description="SHA-256 (hexadecimal) of every other file of the package that is loaded."
     )
     compiled: list[CompiledSpec] = Field(
-        [], description="Artefacts for backends that take no ONNX; the ONNX stays for the CPU."
+        [],
+        description="Compiled files for backends that take no ONNX. The CPU serves model.onnx in "
+        "any case. Default: none.",
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _is_consistent(self) -> Self:
         names = [signal.name for signal in self.signals]
         if len(names) != len(set(names)):
             msg = "`signals`: each name may occur once"
@@ -233,27 +312,27 @@ class Manifest(Strict):
         for output in self.outputs:
             for name in (output.of, *[axis.output for axis in output.axes]):
                 if name is not None and name not in outputs:
-                    msg = f"`outputs`: {output.name} refers to {name}, which is not there"
+                    msg = f"`outputs`: {output.name} refers to {name}, which is no output"
                     raise ValueError(msg)
         missing = {GRAPH, GOLDEN} - set(self.files)
         if missing:
             msg = f"`files` must hold the hash of {', '.join(sorted(missing))}"
             raise ValueError(msg)
         if self.alarm.threshold is not None:
-            msg = "`alarm.threshold` belongs into `threshold.value`"
+            msg = "the threshold belongs in `threshold.value`, not in `alarm.threshold`"
             raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
-    def _variants_stated(self) -> Self:
+    def _variants_have_tolerances(self) -> Self:
         for precision in ("fp16", "int8"):
             uses = [item.file for item in self.compiled if item.precision == precision]
             uses += [GRAPHS[precision]] if GRAPHS[precision] in self.files else []
             if uses and getattr(self.tolerance, precision) is None:
                 msg = f"`tolerance.{precision}` must be stated for {uses[0]}"
                 raise ValueError(msg)
-        places = [(item.backend, item.device) for item in self.compiled]
-        if len(places) != len(set(places)):
+        targets = [(item.backend, item.device) for item in self.compiled]
+        if len(targets) != len(set(targets)):
             msg = "`compiled`: one artefact for each backend and device"
             raise ValueError(msg)
         for item in self.compiled:

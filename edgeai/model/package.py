@@ -1,7 +1,7 @@
 """A model package: a folder with model.yaml, model.onnx and golden.npz, checked before use.
 
-What is refused is refused with the file, the rule and the value. The graph itself is read in a
-child process (`inspection`), because a model file is input from outside like any other.
+Every error names the file, the rule and the value. The graph is read in a child process
+(`edgeai.model.inspection`), because a model file is untrusted input.
 """
 
 import hashlib
@@ -27,28 +27,32 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Package:
-    """A model package whose manifest is valid and whose files have the hashes it states."""
+    """A model package whose manifest is valid and whose files have the hashes stated there."""
 
     folder: Path
     manifest: Manifest
 
     @property
     def graph(self) -> Path:
-        """The ONNX file."""
+        """Path of the ONNX file model.onnx."""
         return self.folder / GRAPH
 
     @property
     def graph_hash(self) -> str:
-        """SHA-256 of the ONNX file, hexadecimal."""
+        """SHA-256 of model.onnx, hexadecimal."""
         return self.manifest.files[GRAPH]
 
     @property
     def variants(self) -> list[Precision]:
-        """The precisions of which the package holds a graph; fp32 is always one."""
+        """The precisions for which the package holds a graph. It always holds fp32."""
         return [precision for precision, name in GRAPHS.items() if name in self.manifest.files]
 
     def variant(self, precision: Precision) -> Path:
-        """Return the graph of a precision; ModelError when the package holds none."""
+        """Return the path of the graph of a precision.
+
+        Raises:
+            ModelError: The package holds no such graph.
+        """
         name = GRAPHS[precision]
         if name not in self.manifest.files:
             rule = f"holds no {name} (edgeai quantize makes one); variants"
@@ -56,7 +60,10 @@ class Package:
         return self.folder / name
 
     def compiled(self, backend: str, device: str = "") -> CompiledSpec | None:
-        """Return the artefact compiled for a backend and device; one for any device will do."""
+        """Return the compiled file for a backend and a device, or None if there is none.
+
+        A file for exactly this device is preferred to a file for any device.
+        """
         fitting = [item for item in self.manifest.compiled if item.backend == backend]
         for wanted in (device, ""):
             for item in fitting:
@@ -65,10 +72,10 @@ class Package:
         return None
 
     def golden(self) -> tuple[Windows, Outputs]:
-        """Return the golden windows (N, W, C) float32 and the outputs expected of them.
+        """Return the golden windows (N, W, C) float32 and their expected outputs, by name.
 
         Raises:
-            ModelError: The file is not readable, or its arrays do not fit the manifest.
+            ModelError: The file cannot be read, or its arrays do not match the manifest.
         """
         path = self.folder / GOLDEN
         try:
@@ -105,11 +112,15 @@ NOT_ARRAYS = (
     OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What numpy and zipfile raise on a file that is not what its name says."""
+"""Exceptions of numpy and zipfile for a file that is not a valid .npz file."""
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an .npz file; one of NOT_ARRAYS when it is none."""
+    """Return the arrays of an .npz file by name.
+
+    Raises:
+        Exception: One of `NOT_ARRAYS`: the file is not a valid .npz file.
+    """
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_GOLDEN_BYTES:
             msg = f"larger than {MAX_GOLDEN_BYTES} bytes"
@@ -123,9 +134,13 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal; ModelError when it cannot be read."""
+    """Return the SHA-256 of a file, hexadecimal.
+
+    Raises:
+        ModelError: The file cannot be read, or is not a plain file.
+    """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
             raise ModelError(str(path), "must be a plain file")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -140,7 +155,7 @@ def load_package(folder: Path) -> Package:
 
     Raises:
         ConfigError: The manifest breaks a rule.
-        ModelError: A file is missing, is a link out of the package, or has another hash.
+        ModelError: A file is missing, is a link, is outside the folder, or has another hash.
     """
     manifest_path = folder / MANIFEST
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))

@@ -45,7 +45,7 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
 
 
 def test_the_real_command(tmp_path: Path) -> None:
-    config = setup_config(tmp_path, window={"length": 9})
+    config = setup_config(tmp_path, source={**SOURCE, "signals": {"c": "x"}})
     done = subprocess.run(
         [sys.executable, "-m", "edgeai", "check", "config.yaml"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -53,8 +53,8 @@ def test_the_real_command(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "edgeai: config.yaml: pipelines.p.window.length: must be the window of mean, 4 samples "
-        "(found 9)\n"
+        "edgeai: config.yaml: pipelines.p.source.signals.c: is no signal of mean: a, b "
+        "(found 'c')\n"
     )
     assert config.exists()
 
@@ -73,10 +73,6 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
         ["pipelines.p.source.signals.c: is no signal of mean: a, b (found 'c')"],
     ),
     (
-        {"window": {"length": 5}},
-        ["pipelines.p.window.length: must be the window of mean, 4 samples (found 5)"],
-    ),
-    (
         {"source": TAGS},
         [("pipelines.p.stream.alignment: must be `hold` or `linear` for the layout `tag` "
          "(found 'none')")],
@@ -92,9 +88,9 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
         ["pipelines.p.source.signals: a tag may feed one signal (found 'b')"],
     ),
     (
-        {"source": {**SOURCE, "signals": {"c": "x"}}, "window": {"length": 5}},
+        {"source": {**TAGS, "signals": {"c": {"tag": "x"}}}},
         ["pipelines.p.source.signals.c: is no signal of mean: a, b (found 'c')",
-         "pipelines.p.window.length: must be the window of mean, 4 samples (found 5)"],
+         "pipelines.p.stream.alignment: must be `hold` or `linear` for the layout `tag` "],
     ),
 ]  # fmt: skip
 
@@ -147,7 +143,7 @@ def test_device(tmp_path: Path, check: Check, device: str, wanted: str) -> None:
 
 def test_all_files_are_judged_at_once(tmp_path: Path, check: Check) -> None:
     """A problem in the device, in two models and in two pipelines: five lines, one run."""
-    write_package(tmp_path / "mean")
+    write_package(tmp_path / "mean", rate_hz=None)
     first = write_package(tmp_path / "first")
     rehash(first, signals=[{"name": "a", "unit": "1", "range": [1.0]}])
     second = write_package(tmp_path / "second")
@@ -157,7 +153,7 @@ def test_all_files_are_judged_at_once(tmp_path: Path, check: Check) -> None:
         tmp_path / "config.yaml",
         1883,
         {name: {"model": name, "source": SOURCE} for name in ("first", "second", "third", "fourth")}
-        | {"mean": {"model": "mean", "source": SOURCE, "window": {"length": 5}}},
+        | {"mean": {"model": "mean", "source": SOURCE, "stream": {"alignment": "linear"}}},
         device="toaster",
     )
     outcome = check(config)
@@ -166,7 +162,7 @@ def test_all_files_are_judged_at_once(tmp_path: Path, check: Check) -> None:
     assert sorted(starts) == [
         "config.yaml: device:",
         "config.yaml: pipelines.fourth.model:",
-        "config.yaml: pipelines.mean.window.length:",
+        "config.yaml: pipelines.mean.stream.alignment:",
         "first/model.yaml: signals.0.range:",
         "second/golden.npz:",
         "third/model.onnx: is not a valid ONNX model: the file is empty",

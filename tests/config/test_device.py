@@ -1,4 +1,4 @@
-"""Device profiles: what a file may say, and what each provider is told because of it."""
+"""Device profiles: what a file may hold, and the options that each provider gets from it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def complaint(folder: Path, **content: Any) -> str:
 # ------------------------------------------------------------------------------------ the profile
 
 
-def test_the_devices_that_the_project_ships() -> None:
+def test_the_shipped_devices() -> None:
     assert len(EXAMPLES) == 3
     assert [path.stem for path in FILES] == [
         "amd-ryzen-ai", "auto", "cpu", "intel", "jetson", "nvidia-gpu", "qualcomm",
@@ -51,7 +51,7 @@ def test_the_devices_that_the_project_ships() -> None:
 
 
 @pytest.mark.parametrize("path", [*FILES, *EXAMPLES], ids=lambda path: path.stem)
-def test_a_shipped_device_is_valid_and_asks_for_nothing_reduced(path: Path) -> None:
+def test_a_shipped_device_is_valid_and_has_no_reduced_precision(path: Path) -> None:
     device = load_device(path)
     assert device.cpu.label == "cpu"
     for one in device.accelerators:
@@ -85,11 +85,11 @@ def test_a_shipped_device_is_valid_and_asks_for_nothing_reduced(path: Path) -> N
         ),
         (
             {"policy": "fixed", "candidates": [{"provider": "cuda"}, {"provider": "cpu"}]},
-            "the policy `fixed` names one candidate; the CPU needs no naming",
+            "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`",
         ),
         (
             {"policy": "fixed", "candidates": [{"provider": "auto"}]},
-            "the policy `fixed` names one candidate; the CPU needs no naming",
+            "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`",
         ),
         (
             {"on_failure": "cpu", "candidates": [{"provider": "cuda"}]},
@@ -105,7 +105,7 @@ def test_a_shipped_device_is_valid_and_asks_for_nothing_reduced(path: Path) -> N
         ),
     ],
 )
-def test_what_a_profile_may_not_say(tmp_path: Path, content: dict[str, Any], wanted: str) -> None:
+def test_a_wrong_profile_is_refused(tmp_path: Path, content: dict[str, Any], wanted: str) -> None:
     assert complaint(tmp_path, **content).startswith(wanted)
 
 
@@ -115,18 +115,18 @@ DOCUMENTED = re.findall(
 
 
 @pytest.mark.parametrize("text", DOCUMENTED)
-def test_what_the_documentation_shows_is_valid(tmp_path: Path, text: str) -> None:
+def test_the_examples_of_the_documentation_are_valid(tmp_path: Path, text: str) -> None:
     content = {"description": "x"} | yaml.safe_load(text)
     assert load(tmp_path, **content).accelerators
 
 
-def test_the_cpu_needs_no_naming(tmp_path: Path) -> None:
+def test_the_cpu_may_be_left_out(tmp_path: Path) -> None:
     device = load(tmp_path, candidates=[{"provider": "cuda"}])
     assert device.cpu.threads == 1
     assert [one.label for one in device.accelerators] == ["cuda"]
 
 
-def test_files_count_from_the_folder_of_the_profile(tmp_path: Path) -> None:
+def test_files_are_relative_to_the_folder_of_the_profile(tmp_path: Path) -> None:
     one = candidate(tmp_path, provider="vitisai", bf16=True, python="ryzen/bin/python",
                     config_file="vaip.json")  # fmt: skip
     assert one.python == str(tmp_path / "ryzen/bin/python")
@@ -142,7 +142,7 @@ def test_a_plugin_is_a_module_or_a_file_of_the_profiles_folder(tmp_path: Path) -
 # ---------------------------------------------------------------------------------------- openvino
 
 
-def test_openvino_computes_fp32_unless_asked_otherwise(tmp_path: Path) -> None:
+def test_openvino_computes_fp32_by_default(tmp_path: Path) -> None:
     options = candidate(tmp_path, provider="openvino", threads=2).options(CACHE, WINDOW)
     assert options == {
         "device_type": "CPU",
@@ -159,7 +159,7 @@ def test_openvino_computes_fp32_unless_asked_otherwise(tmp_path: Path) -> None:
     }
 
 
-def test_openvino_as_a_plugin_is_told_in_its_properties(tmp_path: Path) -> None:
+def test_the_openvino_plugin_gets_its_options_as_properties(tmp_path: Path) -> None:
     one = candidate(tmp_path, provider="openvino", device_type="GPU.1",
                     library="onnxruntime_ep_openvino",
                     properties={"GPU": {"ENABLE": True}})  # fmt: skip
@@ -179,14 +179,14 @@ def test_openvino_as_a_plugin_is_told_in_its_properties(tmp_path: Path) -> None:
         ({"device_type": "NPU"}, "candidates.0: an NPU has no FP32: write `precision: FP16`"),
         (
             {"device_type": "NPU", "precision": "FP16", "min_nodes_share": 0.5},
-            "candidates.0: an NPU takes all nodes: with `min_nodes_share` below 1 ",
+            "candidates.0: an NPU must take all nodes: with `min_nodes_share` below 1 ",
         ),
         ({"precision": "FP16"}, "candidates.0: OpenVINO's CPU takes `precision` FP32, ACCURACY"),
         ({"device_type": "AUTO:NPU,CPU"}, "candidates.0.device_type: must match pattern"),
         ({"device_type": "HETERO:GPU,CPU"}, "candidates.0.device_type: must match pattern"),
         (
             {"library": "p", "static_shapes": True},
-            "candidates.0: `static_shapes` is of the build onnxruntime-openvino; ",
+            "candidates.0: `static_shapes` is of the build onnxruntime-openvino; leave it out ",
         ),
         ({"library": "p", "device_type": "AUTO:CPU"}, "candidates.0: a plugin takes one device"),
         ({"reshape_input": "x"}, "candidates.0.reshape_input: unknown key"),
@@ -219,7 +219,7 @@ def test_an_npu_is_held_to_the_tolerance_of_fp16(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- the others
 
 
-def test_cuda_rounds_nothing_and_grows_by_what_it_needs(tmp_path: Path) -> None:
+def test_cuda_defaults_are_full_precision_and_small_arena(tmp_path: Path) -> None:
     one = candidate(tmp_path, provider="cuda", gpu_memory_limit_bytes=2**30)
     assert one.options(CACHE, WINDOW) == {
         "device_id": "0",
@@ -234,8 +234,8 @@ def test_cuda_rounds_nothing_and_grows_by_what_it_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt", "nv_tensorrt_rtx"])
-def test_nvidias_libraries_round_to_tf32_only_when_asked(tmp_path: Path, provider: str) -> None:
-    """TensorRT does so by itself, and its provider has no option against it."""
+def test_tf32_is_off_by_default(tmp_path: Path, provider: str) -> None:
+    """TensorRT uses TF32 by default, and its provider has no option to turn that off."""
     assert candidate(tmp_path, provider=provider).environment == {"NVIDIA_TF32_OVERRIDE": "0"}
     assert candidate(tmp_path, provider=provider, tf32=True).environment == {}
 
@@ -266,7 +266,7 @@ def test_tensorrt_keeps_engines_for_all_batch_sizes(tmp_path: Path) -> None:
         ("vitisai", "candidates.0: this NPU has no fp32"),
     ],
 )
-def test_an_npu_without_fp32_must_be_asked_for_something_else(
+def test_an_npu_without_fp32_needs_another_precision(
     tmp_path: Path, provider: str, wanted: str
 ) -> None:
     assert complaint(tmp_path, candidates=[{"provider": provider}]).startswith(wanted)
@@ -274,13 +274,13 @@ def test_an_npu_without_fp32_must_be_asked_for_something_else(
     assert one.precision == "int8"
 
 
-def test_qnn_asks_for_half_precision_only_when_told(tmp_path: Path) -> None:
+def test_qnn_half_precision_is_off_by_default(tmp_path: Path) -> None:
     options = candidate(tmp_path, provider="qnn", variant="int8").options(CACHE, WINDOW)
     assert options["backend_type"] == "htp"
     assert options["enable_htp_fp16_precision"] == "0"
 
 
-def test_any_plugin_gets_its_options_as_they_stand(tmp_path: Path) -> None:
+def test_a_plugin_gets_its_options_unchanged(tmp_path: Path) -> None:
     one = candidate(
         tmp_path, provider="plugin", name="webgpu", library="onnxruntime_ep_webgpu",
         execution_provider="WebGpuExecutionProvider", provider_options={"a": "1"},
@@ -295,10 +295,13 @@ def test_any_plugin_gets_its_options_as_they_stand(tmp_path: Path) -> None:
     ("content", "wanted"),
     [
         ({"arithmetic": "fp16"}, "candidates.0: `arithmetic` belongs to `source: graph`"),
-        ({"io_binding": True}, "candidates.0: `io_binding` is ONNX Runtime's, not a compiled"),
+        (
+            {"io_binding": True},
+            "candidates.0: `io_binding` is ONNX Runtime's, not a compiled backend's",
+        ),
     ],
 )
-def test_nothing_that_a_compiled_backend_ignores_may_be_said(
+def test_a_compiled_backend_refuses_keys_that_it_ignores(
     tmp_path: Path, content: dict[str, Any], wanted: str
 ) -> None:
     compiled = {"provider": "compiled", "backend": "hailo"}
@@ -312,7 +315,7 @@ def test_a_dla_has_no_fp32(tmp_path: Path) -> None:
     assert one.options(CACHE, WINDOW)["trt_dla_core"] == "1"
 
 
-def test_a_compiled_backend_bears_its_name(tmp_path: Path) -> None:
+def test_a_compiled_backend_is_named_in_its_label(tmp_path: Path) -> None:
     one = candidate(tmp_path, provider="compiled", backend="hailo", backend_options={"a": "1"})
     assert (one.label, one.kind) == ("compiled:hailo", "compiled")
     assert one.options(CACHE, WINDOW) == {"a": "1"}

@@ -1,17 +1,21 @@
-"""What a config may hold, and what a user reads when it holds something else."""
+"""Configuration files: what they may hold, and the messages for what they may not hold."""
 
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from edgeai.config.device import load_device
-from edgeai.config.node import Config, Secret, load_config
+from edgeai.config.device import Device, load_device
+from edgeai.config.node import Config, Secret, SourceConfig, load_config
 from edgeai.errors import ConfigError
+from edgeai.model.manifest import Manifest
+from edgeai.paths import shipped
 from tests.support.commands import run_command
 
 BASE: dict[str, Any] = {
@@ -25,7 +29,7 @@ REMOVE = object()
 
 
 def changed(**changes: Any) -> dict[str, Any]:
-    """BASE with values set at dotted paths written with `__`, or removed."""
+    """Return BASE with values set or removed. A path is written with `__` between its keys."""
     config = copy.deepcopy(BASE)
     for path, value in changes.items():
         *parents, last = path.split("__")
@@ -40,7 +44,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 def complaints(tmp_path: Path, config: Any) -> list[str]:
-    """What is said of a config, without the file's name."""
+    """Return the problems reported for a configuration, without the name of the file."""
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(config))
     with pytest.raises(ConfigError) as caught:
@@ -77,6 +81,22 @@ WRONG = [
     (
         {"broker__tls": {"ca": "x"}},
         "broker.tls.ca: unknown key; known: ca_file, cert_file, key_file (found 'x')",
+    ),
+    # keys that were removed
+    (
+        {"pipelines__p__source__format": "json"},
+        (
+            "pipelines.p.source.format: was removed: messages of the layouts `row` and `tag` are "
+            "always JSON, and `frame.type` names the format of a frame. Delete this key "
+            "(found 'json')"
+        ),
+    ),
+    (
+        {"pipelines__p__window": {"length": 4, "hop": 2}},
+        (
+            "pipelines.p.window.length: was removed: the manifest of the model package sets the "
+            "length of the window. Delete this key (found 4)"
+        ),
     ),
     # types: nothing is coerced
     ({"broker__port": "1883"}, "broker.port: must be a whole number (found '1883')"),
@@ -210,7 +230,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("changes", "wanted"), WRONG, ids=[wanted[:60] for _, wanted in WRONG])
-def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], wanted: str) -> None:
+def test_a_problem_names_field_rule_and_value(
+    tmp_path: Path, changes: dict[str, Any], wanted: str
+) -> None:
     (line,) = complaints(tmp_path, changed(**changes))
     if wanted.endswith(" "):
         assert line.startswith(wanted)
@@ -220,7 +242,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], wanted:
         assert line.startswith(wanted)
 
 
-def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     config = changed(node=REMOVE, broker__port=0, pipelines__p__source__topic="a/#/b", extra=1)
     found = complaints(tmp_path, config)
     assert sorted(line.split(":")[0] for line in found) == [
@@ -283,7 +305,7 @@ def test_a_loop_through_another_pipeline_is_refused(tmp_path: Path) -> None:
         ("factory/{asset}", "factories/{asset}"),
     ],
 )
-def test_what_cannot_loop_is_allowed(source: str, target: str) -> None:
+def test_topics_without_a_loop_are_allowed(source: str, target: str) -> None:
     config = changed(
         pipelines__p__source__topic=source,
         pipelines__p__publish__topic=target,
@@ -323,10 +345,13 @@ def test_a_secret_in_the_file_is_refused_and_never_shown(
     assert not any("hunter2" in line for line in found), found
 
 
-def test_a_plain_text_password_is_told_how_to_give_it(tmp_path: Path) -> None:
+def test_a_plain_text_password_is_refused_with_advice(tmp_path: Path) -> None:
     config = changed(broker={"host": "h", "username": "u", "password": SECRET})
     assert complaints(tmp_path, config) == [
-        "broker.password: a secret must not stand in the file: write {env: NAME} or {file: PATH}"
+        (
+            "broker.password: a secret must not be written in the file: "
+            "write {env: NAME} or {file: PATH}"
+        )
     ]
 
 
@@ -335,7 +360,7 @@ def test_a_misspelt_password_keeps_its_hint(tmp_path: Path) -> None:
     assert complaints(tmp_path, config) == ["broker.pasword: unknown key; did you mean `password`?"]
 
 
-def test_a_secret_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_SUCH", raising=False)
     with pytest.raises(ConfigError) as caught:
         Secret.model_validate({"env": "NO_SUCH"}).reveal("broker.password")
@@ -347,7 +372,7 @@ def test_a_secret_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError) as caught:
         Secret.model_validate({"file": str(path)}).reveal("broker.password")
-    assert "0xff" not in str(caught.value), "not one byte of a secret is shown"
+    assert "0xff" not in str(caught.value), "no byte of a secret is shown"
 
 
 def test_a_secret_from_a_file_loses_its_newline_only(tmp_path: Path) -> None:
@@ -397,7 +422,36 @@ def test_schema_is_printed_for_editors(
     assert run_command(capsys, monkeypatch, "schema", "engine").code == 2
 
 
-def test_files_of_secrets_count_from_the_configs_folder(
+@pytest.mark.parametrize("model", [Config, Device, Manifest])
+def test_every_key_is_described_by_sentences(model: type[BaseModel]) -> None:
+    schema = model.model_json_schema()
+    described = 0
+    for kind in (schema, *schema["$defs"].values()):
+        for name, key in kind["properties"].items():
+            described_by = schema["$defs"].get(key.get("$ref", "").rpartition("/")[2], {})
+            text = key.get("description") or described_by.get("description", "")
+            assert re.match("[A-Z`]", text), f"{kind['title']}.{name}: {text!r}"
+            assert text.endswith("."), f"{kind['title']}.{name}: {text!r}"
+            described += 1
+    assert described > 20
+
+
+def test_the_examples_of_the_documentation_are_valid() -> None:
+    text = (shipped("configs").parent / "docs" / "config.md").read_text()
+    whole, source = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert Config.model_validate(yaml.safe_load(whole)).node == "press-shop"
+    assert SourceConfig.model_validate(yaml.safe_load(source)["source"]).layout == "frame"
+
+
+SHIPPED = sorted(shipped("configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_a_shipped_config_is_valid(path: Path) -> None:
+    assert load_config(path).pipelines
+
+
+def test_files_of_secrets_are_relative_to_the_configs_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir("/")

@@ -1,4 +1,4 @@
-"""Files that are no YAML, or YAML made to hurt."""
+"""Files that are not YAML, and harmful YAML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 5
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Fail when what is inside takes long or grows the process."""
+    """Fail if the block takes long or needs much memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
     yield
@@ -46,10 +46,10 @@ def complaint(path: Path) -> str:
         (b"a: [1, 2\nb: 3\n", "line 2, column 2: is not YAML: "),
         (b"a: 1\n\tb: 2\n", "line 2, column 1: is not YAML: "),
         (b"a: {b: 1}}\n", "line 1, column 10: is not YAML: "),
-        (b"node: x\nnode: y\n", "line 2, column 1: is not YAML: the key `node` stands twice"),
+        (b"node: x\nnode: y\n", "line 2, column 1: is not YAML: the key `node` occurs twice"),
         (
             b"broker:\n  host: a\n  port: 1\n  host: b\n",
-            "line 4, column 3: is not YAML: the key `host` stands twice",
+            "line 4, column 3: is not YAML: the key `host` occurs twice",
         ),
         (b"a: !!python/object/apply:os.system ['true']\n", "line 1, column 4: is not YAML: "),
         (b"? [a, b]\n: c\n", "line 1, column 3: is not YAML: "),
@@ -65,7 +65,7 @@ def complaint(path: Path) -> str:
     ],
     ids=lambda value: repr(value[:30]),
 )
-def test_what_is_not_a_config(tmp_path: Path, content: bytes, wanted: str) -> None:
+def test_a_file_that_is_not_a_config(tmp_path: Path, content: bytes, wanted: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_bytes(content)
     with bounded():
@@ -81,7 +81,7 @@ def test_a_file_that_is_no_config_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in complaint(path)
 
 
-def test_places(tmp_path: Path) -> None:
+def test_problems_of_files(tmp_path: Path) -> None:
     assert complaint(tmp_path / "absent.yaml") == "no such file"
     assert complaint(tmp_path) == "is a folder, not a file"
     assert complaint(Path("/dev/zero")).startswith("must not be larger than ")
@@ -91,21 +91,21 @@ def test_places(tmp_path: Path) -> None:
 
 
 def bomb(levels: int) -> str:
-    """The billion laughs: each level names the one before ten times."""
+    """Return the billion laughs attack: each level refers to the one before ten times."""
     lines = ["l0: &l0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
     lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, levels)]
     return "\n".join(lines) + "\n"
 
 
 def merge_bomb(levels: int) -> str:
-    """The same through merge keys, which copy."""
+    """Return the same attack through merge keys, which copy."""
     lines = ["l0: &l0 {k: v}"]
     lines += [f"l{n}: &l{n}\n  <<: [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, levels)]
     return "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize("text", [bomb(10), merge_bomb(10)], ids=["lists", "merges"])
-def test_a_bomb_does_not_go_off(tmp_path: Path, text: str) -> None:
+def test_an_alias_bomb_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bomb.yaml"
     path.write_text(text)
     with bounded():
@@ -130,14 +130,14 @@ def test_a_large_value_is_shown_short(tmp_path: Path) -> None:
     assert any("node: must be text (found [[[['lol'" in line for line in lines)
 
 
-def test_a_map_that_holds_itself(tmp_path: Path) -> None:
+def test_a_map_that_contains_itself(tmp_path: Path) -> None:
     path = tmp_path / "self.yaml"
     path.write_text("node: &n [*n]\nbroker: &b {host: *b}\npipelines: &p {p: *p}\n")
     with bounded():
         assert complaint(path)
 
 
-def test_anchors_and_merges_of_honest_size_work(tmp_path: Path) -> None:
+def test_anchors_and_merges_of_normal_size_work(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  y: 3\n")
     assert read_yaml(path) == {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 3}}

@@ -1,4 +1,4 @@
-"""Metrics: one place, closed label sets, bounded series, names as Prometheus asks for."""
+"""Metrics: the table, closed sets of labels, bounded series, valid names."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
 from edgeai.metrics.counters import Counts
-from edgeai.metrics.definitions import (
+from edgeai.metrics.definitions import AssetState, Metrics, WorkerMetrics
+from edgeai.metrics.histogram import Histogram
+from edgeai.metrics.table import (
     INVALID_REASONS,
     MAX_ASSET_SERIES,
+    METRICS,
     RESET_REASONS,
-    AssetState,
-    Metrics,
+    UNROUTED_REASONS,
 )
-from edgeai.metrics.histogram import Histogram
+from edgeai.paths import shipped
 
 
 @pytest.fixture
@@ -52,9 +54,35 @@ def test_every_series_of_a_pipeline_is_there_at_zero(metrics: Metrics) -> None:
         for value in values:
             labels = {"pipeline": "p", label: value}
             assert metrics.registry.get_sample_value(f"edgeai_{name}_total", labels) == 0
-    for reason in ("unexpected_topic", "invalid_topic", "too_large"):
+    for reason in UNROUTED_REASONS:
         labels = {"reason": reason}
         assert metrics.registry.get_sample_value("edgeai_messages_unrouted_total", labels) == 0
+
+
+def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
+    WorkerMetrics(metrics, 2)
+    metrics.failovers.labels("p", "crashed")
+    for one in (metrics.readmissions, metrics.parity_failures, metrics.degraded):
+        one.labels("p")
+    metrics.watch_assets(lambda: [("p", "m", 1.0, "normal")])
+    families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
+    exported = {}
+    for name, family in families.items():
+        full_name = f"{name}_total" if family.type == "counter" else name
+        labels = tuple(label for label in family.samples[0].labels if label != "le")
+        exported[full_name] = (family.type, labels, family.documentation)
+    assert exported == {name: (one.kind, one.labels, one.help) for name, one in METRICS.items()}
+
+
+def test_the_documentation_lists_every_metric_with_its_labels() -> None:
+    text = (shipped("configs").parent / "docs" / "metrics.md").read_text()
+    table = text.partition("| metric | labels | meaning |")[2].partition("\n\n")[0]
+    documented = {}
+    for row in re.findall(r"^\| `edgeai_.*$", table, re.MULTILINE):
+        names, labels, *_ = row.strip("|").split("|")
+        for name in re.findall("`(edgeai_[a-z_]+)`", names):
+            documented[name] = tuple(re.findall("[a-z]+", labels))
+    assert documented == {name: one.labels for name, one in METRICS.items()}
 
 
 def test_labels_are_bounded(metrics: Metrics) -> None:
@@ -73,7 +101,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     assert used == known
 
 
-def test_what_is_counted_is_read_when_asked(metrics: Metrics) -> None:
+def test_counts_are_read_at_the_scrape(metrics: Metrics) -> None:
     pipeline = metrics.of_pipeline("p", "model", "cpu")
     decoder, conditioner = Counter({"not_a_number": 2}), Counter[str]()
     pipeline.count_invalid([pipeline.invalid, decoder, conditioner])
@@ -94,7 +122,7 @@ def test_what_is_counted_is_read_when_asked(metrics: Metrics) -> None:
         assert invalid == [total / 2, 2, total, 0]
 
 
-def test_a_reason_outside_the_set_is_a_fault_not_a_series(metrics: Metrics) -> None:
+def test_an_unknown_reason_raises_instead_of_making_a_series(metrics: Metrics) -> None:
     pipeline = metrics.of_pipeline("p", "model", "cpu")
     for tally in (pipeline.drops, pipeline.resets, pipeline.alarms, pipeline.predictions):
         with pytest.raises(KeyError):
@@ -109,7 +137,7 @@ def test_a_series_has_all_its_labels(metrics: Metrics) -> None:
         counts.watch("p", "late", read=dict)
 
 
-def test_assets_are_read_when_asked_and_bounded() -> None:
+def test_assets_are_read_at_the_scrape_and_bounded() -> None:
     metrics = Metrics()
     states: list[AssetState] = []
     metrics.watch_assets(lambda: states)

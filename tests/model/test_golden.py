@@ -1,4 +1,4 @@
-"""The one comparison with the golden windows: tolerances by precision, decisions, reports."""
+"""The comparison with the golden windows: tolerances by precision, decisions, reports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_golden_outputs_themselves_are_right(tmp_path: Path) -> None:
         ("fp32", 1.003, False),
         ("fp16", 1.003, True),
         ("fp16", 1.03, False),
-        ("int8", 1.003, False),  # none of its own: bound by that of fp32
+        ("int8", 1.003, False),  # has no tolerance of its own, so that of fp32 holds
     ],
 )
 def test_each_precision_has_its_tolerance(
@@ -63,7 +63,7 @@ def test_the_form_without_precisions_stays_valid() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+def test_a_value_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
     one = golden(tmp_path)
     scores = one.expected["score"].copy()
     scores[5] = value

@@ -1,4 +1,4 @@
-"""Graphs that must not be served: broken, hostile, or not what the manifest says."""
+"""Graphs that must not be served: broken, harmful, or different from the manifest."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def future_opset(model: onnx.ModelProto) -> None:
     model.opset_import[0].version = 99
 
 
-# What is changed, whether the manifest allows control flow, and what must be said.
+# The graph, whether the manifest allows control flow, and the expected message.
 GRAPHS: dict[str, tuple[Change, dict[str, Any], str]] = {
     "empty": (lambda _m: b"", {}, "is not a valid ONNX model: the file is empty"),
     "random": (
@@ -247,7 +247,7 @@ GRAPHS: dict[str, tuple[Change, dict[str, Any], str]] = {
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What is said of each graph, without the file; all inspected together for speed."""
+    """Return the message for each graph, without the file. All are inspected together for speed."""
     root = tmp_path_factory.mktemp("graphs")
     packages = []
     for name, (change, onnx_changes, _) in GRAPHS.items():
@@ -307,7 +307,7 @@ def test_a_verdict_is_kept_by_content(tmp_path: Path, monkeypatch: pytest.Monkey
         assert inspect_packages([good], state) == []
         other = write_package(tmp_path / "other", threshold=3)  # same graph
         assert inspect_packages([load_package(other)], state) == []
-    # Allowing control flow is another question, whose answer is not known.
+    # Facts for a manifest that allows control flow are cached separately.
     model = mean_graph(4, 2)
     add_endless_loop(model)
     refused = load_package(write_graph(tmp_path / "refused", model.SerializeToString()))
@@ -319,7 +319,7 @@ def test_a_verdict_is_kept_by_content(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "within 2 s" in str(error)
 
 
-def test_a_spoilt_cache_is_read_anew(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_replaced(tmp_path: Path) -> None:
     good = load_package(write_package(tmp_path / "mean"))
     state = tmp_path / "state"
     assert inspect_packages([good], state) == []
@@ -339,7 +339,7 @@ def test_a_state_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_files_of_the_working_folder_are_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user's own onnx.py or json.py beside the config is none of ours."""
+    """A user's own onnx.py or json.py beside the config is not imported."""
     package = load_package(write_package(tmp_path / "mean"))
     for name in ("onnx", "json", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(77)\n")
@@ -360,7 +360,7 @@ def test_the_rules_name_the_graph() -> None:
         ({"opset": 16, "ir_version": 8, "domains": [""]}, "opset must be 16"),
     ],
 )
-def test_the_manifest_must_say_what_the_graph_needs(
+def test_the_manifest_must_state_what_the_graph_requires(
     tmp_path: Path, stated: dict[str, Any], rule: str
 ) -> None:
     package = load_package(write_package(tmp_path / "p", manifest_changes={"onnx": stated}))

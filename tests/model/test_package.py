@@ -1,4 +1,4 @@
-"""Model packages whose manifest, files or golden windows are not what they should be."""
+"""Model packages with a wrong manifest, wrong files or wrong golden windows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prove(folder: Path) -> None:
 
 
 def refusal(folder: Path) -> str:
-    """What is said of a package up to its golden test, without the folder."""
+    """Return the error of a package up to its golden test, without the folder."""
     with pytest.raises((ModelError, ConfigError)) as caught:
         prove(folder)
     text = str(caught.value)
@@ -80,7 +80,10 @@ MANIFESTS: list[tuple[dict[str, Any], str]] = [
         "threshold.value: must be a finite number (found nan)",
     ),
     ({"tolerance": {"rtol": 0.5}}, "tolerance.rtol: must be less than or equal to 0.1 (found 0.5)"),
-    ({"alarm": {"threshold": 1.0}}, "`alarm.threshold` belongs into `threshold.value`"),
+    (
+        {"alarm": {"threshold": 1.0}},
+        "the threshold belongs in `threshold.value`, not in `alarm.threshold`",
+    ),
     ({"files": {"model.onnx": HASH}}, "`files` must hold the hash of golden.npz"),
     ({"files": {"model.onnx": "abc"}}, "files.model.onnx: must match pattern "),
     (

@@ -1,0 +1,169 @@
+"""Every Prometheus metric of edgeai at a glance: name, type, labels and help text, in groups.
+
+Names hold base units, and counters end in `_total`. Labels come from closed sets (pipelines of the
+configuration, drop reasons, providers), apart from `asset`, which `MAX_ASSET_SERIES` bounds.
+docs/metrics.md lists the same metrics.
+"""
+
+from typing import Literal, NamedTuple
+
+LATENCY_BUCKETS = (
+    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+)  # seconds  # fmt: skip
+COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+MAX_ASSET_SERIES = 500
+
+UNROUTED_REASONS = ("unexpected_topic", "invalid_topic", "too_large")
+INVALID_REASONS = ("missing", "not_a_number", "not_finite", "bad_quality", "out_of_range")
+RESET_REASONS = ("gap", "clock_back")
+ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
+
+
+class Definition(NamedTuple):
+    """One metric."""
+
+    name: str
+    kind: Literal["gauge", "counter", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets, rising, without infinity."""
+
+
+CONNECTION = (
+    Definition(
+        "edgeai_broker_connected", "gauge", (), "1 while edgeai is connected to the broker, else 0."
+    ),
+    Definition("edgeai_broker_connects_total", "counter", (), "Connections made to the broker."),
+    Definition(
+        "edgeai_broker_connect_failures_total", "counter", (),
+        "Failed attempts to connect to the broker.",
+    ),
+    Definition(
+        "edgeai_broker_dropped_messages", "gauge", (),
+        "Messages that the broker reports as dropped, for all its clients ($SYS, mosquitto).",
+    ),
+    Definition("edgeai_messages_received_total", "counter", (), "Messages read from the broker."),
+    Definition(
+        "edgeai_messages_left_total", "counter", (),
+        "Messages read and left to the worker that their stream belongs to.",
+    ),
+    Definition(
+        "edgeai_received_bytes_total", "counter", (), "Payload bytes read from the broker."
+    ),
+    Definition(
+        "edgeai_messages_unrouted_total", "counter", ("reason",), "Messages that no pipeline takes."
+    ),
+    Definition(
+        "edgeai_publications_dropped_total", "counter", (),
+        "Publications dropped: too many waited, or the broker does not accept them.",
+    ),
+    Definition(
+        "edgeai_publications_waiting", "gauge", (),
+        "Publications that have not reached the broker yet.",
+    ),
+)  # fmt: skip
+
+ENGINE = (
+    Definition("edgeai_build_info", "gauge", ("version",), "Always 1; the version of edgeai."),
+    Definition("edgeai_turn_messages", "histogram", (), "Messages in one turn.", COUNT_BUCKETS),
+    Definition(
+        "edgeai_turn_seconds", "histogram", (),
+        "Time from having read the messages of a turn to having acknowledged them.",
+        LATENCY_BUCKETS,
+    ),
+    Definition(
+        "edgeai_last_message_timestamp_seconds", "gauge", (),
+        "When the last message arrived, in seconds since 1970-01-01, UTC.",
+    ),
+    Definition(
+        "edgeai_last_prediction_timestamp_seconds", "gauge", (),
+        "When the last prediction was made, in seconds since 1970-01-01, UTC.",
+    ),
+)  # fmt: skip
+
+PIPELINE = (
+    Definition(
+        "edgeai_pipeline_messages_total", "counter", ("pipeline",),
+        "Messages routed to the pipeline.",
+    ),
+    Definition(
+        "edgeai_dropped_total", "counter", ("pipeline", "reason"),
+        "Messages and samples that were dropped.",
+    ),
+    Definition(
+        "edgeai_invalid_values_total", "counter", ("pipeline", "reason"),
+        "Values that could not be used, or were outside their valid range.",
+    ),
+    Definition(
+        "edgeai_window_resets_total", "counter", ("pipeline", "reason"),
+        "Windows that were emptied.",
+    ),
+    Definition(
+        "edgeai_frames_missed_total", "counter", ("pipeline",),
+        "Frames that never arrived, according to the senders' sequence numbers.",
+    ),
+    Definition(
+        "edgeai_predictions_total", "counter", ("pipeline", "quality"),
+        "Predictions made, by the quality of the window.",
+    ),
+    Definition(
+        "edgeai_scores_not_finite_total", "counter", ("pipeline",),
+        "Scores that were NaN or infinite.",
+    ),
+    Definition(
+        "edgeai_alarm_transitions_total", "counter", ("pipeline", "state"),
+        "Changes of an alarm's state, by the new state.",
+    ),
+    Definition("edgeai_streams", "gauge", ("pipeline",), "Streams seen since the start."),
+    Definition(
+        "edgeai_inference_seconds", "histogram", ("model", "provider"),
+        "Time of one session call, by the provider that computed it.", LATENCY_BUCKETS,
+    ),
+    Definition(
+        "edgeai_batch_windows", "histogram", ("model",), "Windows in one session call.",
+        COUNT_BUCKETS,
+    ),
+    Definition(
+        "edgeai_end_to_end_seconds", "histogram", ("pipeline",),
+        "Time from a window's last sample, by its sender's clock, to the publication.",
+        LATENCY_BUCKETS,
+    ),
+    Definition("edgeai_score", "gauge", ("pipeline", "asset"), "Score of the last window."),
+    Definition(
+        "edgeai_alarm_state", "gauge", ("pipeline", "asset"),
+        "State of the alarm: 0 normal, 1 active, 2 latched.",
+    ),
+)  # fmt: skip
+
+PROVIDER = (
+    Definition(
+        "edgeai_failovers_total", "counter", ("pipeline", "cause"),
+        "Outages of an accelerator, during which the CPU computes.",
+    ),
+    Definition(
+        "edgeai_readmissions_total", "counter", ("pipeline",),
+        "Outages that ended: the accelerator was restarted, tested, and computes again.",
+    ),
+    Definition(
+        "edgeai_parity_failures_total", "counter", ("pipeline",),
+        "Tests with the golden windows that an accelerator failed.",
+    ),
+    Definition(
+        "edgeai_degraded", "gauge", ("pipeline",),
+        "1 while the CPU computes because the accelerator failed, else 0.",
+    ),
+    Definition(
+        "edgeai_session_info", "gauge",
+        ("pipeline", "model", "version", "provider", "requested", "reason"),
+        "Always 1; the provider that computes a pipeline, the one requested, and why they differ.",
+    ),
+)  # fmt: skip
+
+WORKERS = (
+    Definition("edgeai_workers", "gauge", (), "Number of workers in the configuration."),
+    Definition("edgeai_workers_ready", "gauge", (), "Number of workers that are ready."),
+    Definition("edgeai_worker_restarts_total", "counter", ("worker",), "Restarts of a worker."),
+)
+
+METRICS = {one.name: one for one in (*CONNECTION, *ENGINE, *PIPELINE, *PROVIDER, *WORKERS)}
