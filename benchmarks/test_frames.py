@@ -1,4 +1,4 @@
-"""The instruments of B: the frames are what edgeai decodes, and the floor sees every one."""
+"""Tests of the instruments of B: edgeai decodes the frames, and the floor reads each one."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_the_packets_carry_their_frames() -> None:
 
 
 def outputs(checker: Checker, samples: range) -> list[dict[str, Any]]:
-    """What a faultless system publishes."""
+    """Return the outputs of a correct system."""
     predictions = []
     for sample in samples:
         for machine, asset in enumerate(SMALL.assets):

@@ -1,4 +1,4 @@
-"""The instruments themselves: a fault that they are made for is found, and nothing else is."""
+"""Tests of the instruments: they find every fault, and report no false ones."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def checker(tmp_path_factory: pytest.TempPathFactory) -> Checker:
 
 
 def outputs(checker: Checker, first: int = 0, samples: int = SAMPLES) -> list[dict[str, Any]]:
-    """What a faultless system publishes."""
+    """Return the outputs of a correct system."""
     predictions = []
     for sample in SMALL.windows_due(first, samples):
         place = (sample - SMALL.length + 1) // SMALL.hop % len(SMALL.last_samples)

@@ -1,1 +1,1 @@
-"""The demo: a broker, a simulated line, the runtime and a live table."""
+"""The demo: a broker, a simulated line, the runtime, and a live table."""
