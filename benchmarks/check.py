@@ -78,8 +78,8 @@ class Checker:
         if graph is not None:
             scores, contributions = _run_directly(graph, load)
             shape = (len(load.last_samples), load.machines)
-            self._scores = scores.reshape(shape)
-            self._contributions = contributions.reshape(*shape, -1)
+            self.scores = scores.reshape(shape)
+            self.contributions = contributions.reshape(*shape, -1)
         self._prediction = msgspec.json.Decoder(Prediction)
         self._row = msgspec.json.Decoder(Row)
 
@@ -160,8 +160,8 @@ class Checker:
             raise ValueError(f"no window ends at sample {sample}")
         if (seen.quality, seen.alarm) != ("good", "normal"):
             raise ValueError(f"quality {seen.quality}, alarm {seen.alarm}")
-        error = _relative(seen.score, float(self._scores[place, machine]))
-        contributions = self._contributions[place, machine]
+        error = _relative(seen.score, float(self.scores[place, machine]))
+        contributions = self.contributions[place, machine]
         if len(seen.top) != min(self._top, len(contributions)):
             raise ValueError(f"{len(seen.top)} contributions, not {self._top}")
         largest = np.sort(contributions)[::-1]

@@ -129,7 +129,7 @@ def test_of_several_models_each_must_answer(tmp_path: Any) -> None:
     for machine, asset in enumerate(load.assets):
         phase = int(load.phases[machine])
         for place, sample in enumerate(load.windows_due(0, 12, phase)):
-            score = float(checker._scores[place, machine])
+            score = float(checker.scores[place, machine])
             for name in load.pipelines:
                 body = {
                     "timestamp": load.time_ms(sample) * 1_000_000, "asset": asset, "score": score,

@@ -1,4 +1,4 @@
-"""The demo on the broker in Python, which speaks MQTT 3.1.1 only; test_wheel.py has mosquitto."""
+"""The demo with the Python broker, which supports only MQTT 3.1.1; test_wheel.py uses mosquitto."""
 
 from __future__ import annotations
 
