@@ -1,1 +1,1 @@
-"""Measurements of edgeai beside what a user would otherwise write: `python -m benchmarks`."""
+"""Benchmarks of edgeai and of alternatives that a user could write: `python -m benchmarks`."""

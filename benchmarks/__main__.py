@@ -32,14 +32,14 @@ from benchmarks.systems import OUT, ROOT
 BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "A": ("JSON rows of 10 values, window 64, hop 16, autoencoder", throughput.rows),
     "B": ("frames of 100 channels at 2 kHz, window 200, hop 200, spectral model", frames.frames),
-    "C": ("one value a message, held on a grid; the model of A", throughput.tags),
+    "C": ("one value per message, held on a grid; the model of A", throughput.tags),
     "D": ("latency of a prediction", latency.latency),
-    "E": ("memory and CPU when idle", idle.idle),
-    "F": ("start to ready", startup.startup),
-    "G": ("what each feature costs", features.features),
+    "E": ("memory, and CPU without load", idle.idle),
+    "F": ("process start to ready", startup.startup),
+    "G": ("cost of each feature", features.features),
     "H": ("an accelerator in a child process", serving.serving),
-    "growth": ("by streams, models, window, channels and rate", growth.growth),
-    "workers": ("one and two workers at saturation", workers.workers),
+    "growth": ("growth over streams, models, window, channels and rate", growth.growth),
+    "workers": ("one and two workers at full speed", workers.workers),
 }
 LETTERS = "".join(name for name in BENCHMARKS if len(name) == 1)
 SECONDS = 5.0
@@ -47,12 +47,16 @@ QUICK_SECONDS = 1.0
 
 
 def main() -> int:
-    """Measure; 1: an output was lost, doubled, out of order or wrong, or a system did not run."""
+    """Run the benchmarks and return the exit code.
+
+    1: an output was lost, duplicated, out of order or wrong, or a system did not run.
+    2: there is no broker.
+    """
     arguments = _parse()
     console = Console()
     seconds = arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS)
     scale = Scale(seconds, arguments.quick)
-    # End as by Ctrl-C, so that every process that was started is stopped.
+    # Exit as after Ctrl-C, so that all child processes are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     failed = []
     targets = []
@@ -65,7 +69,7 @@ def main() -> int:
         except BrokerMissingError as error:
             console.print(f"[red]{error}[/]")
             return 2
-        except RuntimeError as error:  # a system that does not start, an output that is wrong
+        except RuntimeError as error:  # a system did not start, or an output was wrong
             runs = {"faulty": [error.run]} if isinstance(error, OutputFaultError) else {}
             result = Result({}, [], faults=[str(error)], runs=runs)
         for table in result.tables:
@@ -88,10 +92,10 @@ def main() -> int:
 
 
 def chosen(only: str) -> list[str]:
-    """Return the benchmarks that a text names: letters, together or apart, and words.
+    """Return the benchmarks named in a text, such as `AD`, `A D` or `growth,workers`.
 
     Raises:
-        ValueError: It names one that there is not.
+        ValueError: A name is unknown.
     """
     found = []
     for word in only.replace(",", " ").split():
@@ -106,10 +110,14 @@ def chosen(only: str) -> list[str]:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     known = ", ".join(BENCHMARKS)
-    parser.add_argument("--only", default=LETTERS, help=f"of {known}; default: {LETTERS}")
-    parser.add_argument("--seconds", type=float, help=f"of one run; default: {SECONDS:g}")
-    parser.add_argument("--quick", action="store_true", help="only see that it works")
-    parser.add_argument("--plots", type=Path, help="folder for the plots of `growth`")
+    parser.add_argument(
+        "--only", default=LETTERS, help=f"benchmarks to run, of {known}; default: {LETTERS}"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help=f"duration of one run in s; default: {SECONDS:g}"
+    )
+    parser.add_argument("--quick", action="store_true", help="only check that the benchmarks run")
+    parser.add_argument("--plots", type=Path, help="folder for the plots of growth")
     arguments = parser.parse_args()
     try:
         chosen(arguments.only)

@@ -1,4 +1,4 @@
-"""A mosquitto of our own on a free loopback port."""
+"""Run a mosquitto on a free loopback port."""
 
 import contextlib
 import subprocess
@@ -12,7 +12,7 @@ from edgeai.demo.broker import find_mosquitto, free_port
 
 START_SECONDS = 10.0
 SETTINGS = (
-    "user root",  # only if started by root: it reads the certificate from our folder
+    "user root",  # only has an effect for root; needed to read the certificate in our folder
     "allow_anonymous true",
     "set_tcp_nodelay true",
     "max_queued_messages 0",
@@ -20,12 +20,12 @@ SETTINGS = (
     "persistence false",
     "sys_interval 0",
 )
-"""Without the delay of Nagle's algorithm, and nothing dropped by a limit of the broker."""
+"""No delay by Nagle's algorithm, and no messages dropped by limits of the broker."""
 
 
 @dataclass(frozen=True)
 class Broker:
-    """Where it listens, and its process."""
+    """Ports and process id of the broker."""
 
     port: int
     tls_port: int
@@ -33,20 +33,22 @@ class Broker:
 
 
 class BrokerMissingError(RuntimeError):
-    """mosquitto is not installed, or does not start."""
+    """Mosquitto is not installed, or does not start."""
 
 
 @contextlib.contextmanager
 def run_broker(folder: Path, certificate: Path | None = None) -> Iterator[Broker]:
-    """Run mosquitto for the time of the context.
+    """Run mosquitto while the context is open.
 
     Args:
-        folder: For its configuration and log.
-        certificate: A file with certificate and key: listen with TLS on a second port.
+        folder: Folder for its configuration and log.
+        certificate: File with certificate and key; if given, a second port uses TLS.
     """
     program = find_mosquitto()
     if program is None:
-        raise BrokerMissingError("mosquitto is not installed (make bench installs it where it may)")
+        raise BrokerMissingError(
+            "mosquitto is not installed (make bench installs it if it has the rights)"
+        )
     port, tls_port = free_port(0), 0
     lines = [f"listener {port} 127.0.0.1", *SETTINGS]
     if certificate is not None:
@@ -80,5 +82,5 @@ def broker_version() -> str:
     program = find_mosquitto()
     if program is None:
         return ""
-    told = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
-    return told.splitlines()[0].removeprefix("mosquitto version ") if told else ""
+    output = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout
+    return output.splitlines()[0].removeprefix("mosquitto version ") if output else ""

@@ -1,4 +1,4 @@
-"""No figure without this: every output there once, in order, and right."""
+"""Check outputs: each must arrive once, in order, and be correct. Otherwise there is no figure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,11 @@ RELATIVE_TOLERANCE = 1e-5
 MAX_FAULTS_SHOWN = 3
 
 Arrival = tuple[int, str, bytes]
-"""Monotonic nanoseconds, topic, payload."""
+"""Arrival time (monotonic clock, ns), topic, payload."""
 
 
-class Seen(msgspec.Struct):
-    """What is checked of a prediction."""
+class Prediction(msgspec.Struct):
+    """The checked fields of a prediction."""
 
     timestamp: int
     asset: str
@@ -31,7 +31,7 @@ class Seen(msgspec.Struct):
 
 
 class Row(msgspec.Struct):
-    """An input message that comes back as it was."""
+    """An input message that is sent back unchanged."""
 
     timestamp: int
     values: dict[str, float]
@@ -39,7 +39,7 @@ class Row(msgspec.Struct):
 
 @dataclass
 class Verdict:
-    """What came of one run."""
+    """Result of checking one run."""
 
     expected: int
     received: int = 0
@@ -52,12 +52,12 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether every output arrived once, in order, and right."""
+        """Whether every output arrived once, in order, and was correct."""
         return not (self.lost or self.doubled or self.disordered or self.wrong)
 
 
 class Checker:
-    """Knows every output that a workload must give."""
+    """Checks outputs against those that a workload must produce."""
 
     def __init__(
         self, load: Workload, kind: Literal["prediction", "echo"], graph: Path | None, top: int
@@ -65,10 +65,10 @@ class Checker:
         """Compute the scores with ONNX Runtime alone, one window at a time.
 
         Args:
-            load: What is sent.
-            kind: Predictions, or the input itself.
+            load: The messages that are sent.
+            kind: Whether outputs are predictions or the input itself.
             graph: The model, for predictions.
-            top: How many contributions a prediction names.
+            top: Number of contributions in a prediction.
         """
         self.load = load
         self._kind = kind
@@ -78,19 +78,19 @@ class Checker:
         if graph is not None:
             scores, contributions = _run_directly(graph, load)
             shape = (len(load.last_samples), load.machines)
-            self._scores = scores.reshape(shape)
-            self._contributions = contributions.reshape(*shape, -1)
-        self._prediction = msgspec.json.Decoder(Seen)
+            self.scores = scores.reshape(shape)
+            self.contributions = contributions.reshape(*shape, -1)
+        self._prediction = msgspec.json.Decoder(Prediction)
         self._row = msgspec.json.Decoder(Row)
 
     def expected(self, first: int, count: int) -> int:
-        """Return how many outputs must come of sending `count` samples from `first` on."""
+        """Return the number of outputs for `count` samples from `first` on."""
         wanted = self._expected_samples(first, count)
         of_machines = sum(len(wanted[phase]) for phase in self._phases)
         return of_machines * self.load.models
 
     def _expected_samples(self, first: int, count: int) -> dict[int, set[int]]:
-        """Return the samples of a machine that must give an output, by its phase."""
+        """Return the samples that must produce an output, by the machine's phase."""
         if self._kind == "echo":
             return {0: set(range(first, first + count))}
         due = self.load.windows_due
@@ -99,9 +99,10 @@ class Checker:
     def check(
         self, arrivals: list[Arrival], first: int, count: int
     ) -> tuple[Verdict, npt.NDArray[np.int64]]:
-        """Judge what came of sending `count` samples from `first` on.
+        """Check the outputs for `count` samples from `first` on.
 
-        Returns the verdict and (n, 2) a message's number within the run, its output's arrival.
+        Returns:
+            The verdict, and (n, 2): index of a message within the run, arrival of its output.
         """
         allowed = self._expected_samples(first, count)
         verdict = Verdict(expected=self.expected(first, count))
@@ -114,7 +115,7 @@ class Checker:
         for arrived_ns, topic, payload in arrivals:
             verdict.received += 1
             try:
-                machine, sample, name, error = self._one(topic, payload)
+                machine, sample, name, error = self._decode(topic, payload)
             except (msgspec.MsgspecError, KeyError, ValueError) as problem:
                 verdict.wrong += 1
                 faults.append(f"{topic}: {type(problem).__name__}: {problem}")
@@ -146,21 +147,21 @@ class Checker:
         verdict.faults = tuple(faults[:MAX_FAULTS_SHOWN])
         return verdict, np.array(pairs, np.int64).reshape(-1, 2)
 
-    def _one(self, topic: str, payload: bytes) -> tuple[int, int, str, float]:
-        """Return machine, sample, id and relative error of one output; raises if it is strange."""
+    def _decode(self, topic: str, payload: bytes) -> tuple[int, int, str, float]:
+        """Return machine, sample, id and relative error of one output; raise if it is invalid."""
         if self._kind == "echo":
             return self._echo(topic, payload)
         seen = self._prediction.decode(payload)
         machine = self._machines[seen.asset]
-        sample = _known(self.load.sample_of(seen.timestamp), "time", seen.timestamp)
+        sample = _require(self.load.sample_of(seen.timestamp), "time", seen.timestamp)
         due = sample - (self.load.length - 1) + self._phases[machine]
         place = due // self.load.hop % len(self.load.last_samples)
         if due < 0 or due % self.load.hop:
             raise ValueError(f"no window ends at sample {sample}")
         if (seen.quality, seen.alarm) != ("good", "normal"):
             raise ValueError(f"quality {seen.quality}, alarm {seen.alarm}")
-        error = _relative(seen.score, float(self._scores[place, machine]))
-        contributions = self._contributions[place, machine]
+        error = _relative(seen.score, float(self.scores[place, machine]))
+        contributions = self.contributions[place, machine]
         if len(seen.top) != min(self._top, len(contributions)):
             raise ValueError(f"{len(seen.top)} contributions, not {self._top}")
         largest = np.sort(contributions)[::-1]
@@ -174,14 +175,14 @@ class Checker:
         asset = topic.rsplit("/", 1)[-1]
         machine = self._machines[asset]
         nanoseconds = row.timestamp * 1_000_000
-        sample = _known(self.load.sample_of(nanoseconds), "time", row.timestamp)
+        sample = _require(self.load.sample_of(nanoseconds), "time", row.timestamp)
         wanted = self.load.values[sample % self.load.distinct_samples, machine].tolist()
         if row.values != dict(zip(self.load.signals, wanted, strict=True)):
             raise ValueError("not the values that were sent")
         return machine, sample, f"{asset}:{nanoseconds}", 0.0
 
 
-def _known(value: int | None, what: str, given: Any) -> int:
+def _require(value: int | None, what: str, given: Any) -> int:
     if value is None:
         raise ValueError(f"unknown {what} {given}")
     return value

@@ -1,4 +1,4 @@
-"""An instrument in a process of its own, called over a pipe."""
+"""Run an object in another process and call it over a pipe."""
 
 import contextlib
 import multiprocessing
@@ -10,10 +10,10 @@ STOP_SECONDS = 5.0
 
 
 class Child:
-    """Runs an object's methods in another process, one call at a time."""
+    """Calls the methods of an object in another process, one at a time."""
 
     def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
-        """Start the process and make the object there; raises what making it raised."""
+        """Start the process and create the object there; RuntimeError if that fails."""
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, make, arguments), daemon=True)
@@ -24,16 +24,16 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Id of the process."""
         assert self._process.pid is not None
         return self._process.pid
 
     def start(self, method: str, *arguments: Any) -> None:
-        """Begin a call; `wait` gives its result."""
+        """Start a call; `wait` returns its result."""
         self._pipe.send((method, arguments))
 
     def wait(self) -> Any:
-        """Return the result of the call that was begun."""
+        """Wait for the started call and return its result."""
         try:
             failed, result = self._pipe.recv()
         except EOFError:
@@ -57,7 +57,7 @@ class Child:
 
 
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """Run in the child: answer calls until the pipe closes, which it does if the parent dies."""
+    """Answer calls in the child until the pipe closes, which also happens if the parent dies."""
     try:
         target = make(*arguments)
         pipe.send((False, None))
@@ -66,6 +66,6 @@ def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...
             pipe.send((False, getattr(target, method)(*values)))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
-    except Exception as error:  # noqa: BLE001  handed to the caller
-        with contextlib.suppress(OSError):  # who is gone as well
+    except Exception as error:  # noqa: BLE001  passed to the caller
+        with contextlib.suppress(OSError):  # the caller may be gone too
             pipe.send((True, f"{type(error).__name__}: {error}"))

@@ -1,7 +1,7 @@
-"""A device whose accelerator is ONNX Runtime's CPU provider in a child: the price of the way there.
+"""A device whose accelerator is ONNX Runtime's CPU provider in a child process.
 
-A compiled backend, found as an entry point as a vendor's adapter is, which computes what edgeai's
-own session does. So the difference to serving in process is that of child serving alone.
+It is a compiled backend with an entry point, like a vendor's adapter, and computes the same as
+edgeai's own session. The difference to serving in process is the cost of the child process.
 """
 
 from pathlib import Path
@@ -11,8 +11,7 @@ import yaml
 
 BACKEND = "plain"
 PROVIDER = f"compiled:{BACKEND}"
-DEADLINE_SECONDS = 5.0
-"""Generous: a busy machine is to slow it down, not to fail it."""
+DEADLINE_SECONDS = 5.0  # long, so that a busy machine causes no failure
 MODULE = '''
 """Computes with ONNX Runtime on the CPU."""
 

@@ -1,9 +1,9 @@
-"""Choice by measurement, side by side: networks of several kinds on the candidates of a device.
+"""Compare the candidates of a device on networks of several kinds.
 
     python -m benchmarks.choice DEVICE.yaml
 
-The table is that of `edgeai devices`, in Markdown. The latency of an accelerator includes the way
-to its child and back, and the CPU's is measured in turn with it.
+Prints the table of `edgeai devices` as Markdown. The latency of an accelerator includes the
+transfer to its child process and back; CPU and accelerator are measured alternately.
 """
 
 import sys
@@ -28,16 +28,16 @@ NETWORKS = {
 
 
 def main() -> None:
-    """Prove and measure, and print the table."""
+    """Verify and measure the candidates, and print the table."""
     device = resolve(load_device(Path(sys.argv[1])))
     with tempfile.TemporaryDirectory() as folder:
-        packages = [*_shipped(), *_made(Path(folder))]
-        result = survey(packages, device, Path(folder) / "state", note=_say)
+        packages = [*_load_shipped(), *_write_networks(Path(folder))]
+        result = survey(packages, device, Path(folder) / "state", note=_print_progress)
     print(as_markdown(result))
 
 
 def as_markdown(result: Survey) -> str:
-    """Return one table of all packages; latency p50 / p99 in microseconds."""
+    """Return one table for all packages, with latency p50 / p99 in us."""
     batches = result.device.measure_batches
     heads = [
         "model",
@@ -71,15 +71,15 @@ def as_markdown(result: Survey) -> str:
     return "\n".join(lines)
 
 
-def _say(text: str) -> None:
+def _print_progress(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _shipped() -> list[Package]:
+def _load_shipped() -> list[Package]:
     return [load_package(one.parent) for one in paths.shipped("models").glob("*/model.yaml")]
 
 
-def _made(folder: Path) -> list[Package]:
+def _write_networks(folder: Path) -> list[Package]:
     found = []
     for name, (graph, length, channels) in NETWORKS.items():
         signals = [f"s{index}" for index in range(channels)]

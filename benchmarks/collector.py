@@ -1,4 +1,4 @@
-"""The witness: a bare socket that takes every output, and judges them when the run is over."""
+"""Receive every output on a bare socket, and check them after the run."""
 
 import time
 from dataclasses import dataclass
@@ -13,29 +13,28 @@ from benchmarks.wire import PUBLISH, open_client, split_publish, take_packets
 from benchmarks.workload import Workload
 
 RECEIVE_BYTES = 1 << 18
-QUIET_SECONDS = 0.15
-"""Waited for after the last output that is due, in case one comes twice."""
+QUIET_SECONDS = 0.15  # waiting time after the last expected output, to detect duplicates
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What arrived in one run."""
+    """The outputs of one run."""
 
     verdict: Verdict
     last_ns: int
-    """Monotonic, of the last output; 0: none came."""
+    """Arrival of the last output, monotonic clock; 0 without outputs."""
     arrivals: npt.NDArray[np.int64]
-    """(n, 2) number of the input message within the run, and arrival of its output."""
+    """(n, 2): index of the input message within the run, arrival of its output in ns."""
 
 
 class Sink:
-    """Takes messages and looks at none: what the broker can do."""
+    """Receives bytes without decoding them, to measure the broker's limit."""
 
     def __init__(self, port: int, topic_filter: str) -> None:
         self._sock = open_client(port, "bench-sink", topic_filter)
 
     def drain(self, count: int, stall_seconds: float) -> int:
-        """Take so many bytes and return the monotonic nanoseconds at the last; 0: some are lost."""
+        """Receive `count` bytes; return the time of the last in monotonic ns, 0 after a stall."""
         buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._sock.settimeout(stall_seconds)
         while count > 0:
@@ -50,7 +49,7 @@ class Sink:
 
 
 class Collector:
-    """Subscribes to the outputs."""
+    """Receives and checks the outputs."""
 
     def __init__(
         self,
@@ -66,7 +65,7 @@ class Collector:
         self._buffer = bytearray()
 
     def collect(self, first: int, samples: int, stall_seconds: float) -> Collected:
-        """Take outputs until all that are due are there, or none comes for so long."""
+        """Receive outputs until all have arrived, or none arrives for `stall_seconds`."""
         expected = self._checker.expected(first, samples)
         arrivals: list[Arrival] = []
         while True:

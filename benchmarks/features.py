@@ -1,9 +1,9 @@
-"""G: what each feature adds to the CPU of a message, against A's workload at two rates.
+"""G: CPU per message that each feature adds to A's workload, at two rates.
 
-Base and variant run beside each other and take turns in short runs, so that what disturbs one
-disturbs both; the figure is the median of the differences of neighbouring runs. Two processes of
-the same program differ as well, so both are started several times, and the base against itself says
-what a difference must exceed to mean something.
+Base and variant run alternately in short runs, so that disturbances affect both; the figure is the
+median of the differences of neighbouring runs. Two processes of the same program differ too, so
+both are started several times. The base compared with itself shows the smallest difference that has
+a meaning.
 """
 
 import contextlib
@@ -24,15 +24,12 @@ from benchmarks.workload import Workload
 from edgeai.alarms.alarm import Alarm, AlarmRule, quality_of
 
 RATES = (2_000, 20_000)
-STARTS = 2
-"""Processes of each variant."""
-PAIRS = 3
-"""Of neighbouring runs, of each process at each rate."""
-RUN_SHARE = 0.1
-"""Of `--seconds`, for one run."""
+STARTS = 2  # processes of each variant
+PAIRS = 3  # pairs of neighbouring runs, for each process and rate
+RUN_SHARE = 0.1  # duration of a run as a share of `--seconds`
 SCRAPE_SECONDS = 0.2
 CHILD_SECONDS = 30.0
-JUDGED = 100_000
+UPDATES = 100_000  # alarm updates that are timed
 
 
 @dataclass(frozen=True)
@@ -47,21 +44,21 @@ class Variant:
 
 @dataclass(frozen=True)
 class Difference:
-    """What a variant costs more than the base, microseconds a message."""
+    """Additional CPU of a variant compared with the base, us per message."""
 
     added: float
     """Median over the pairs."""
     spread: float
-    """Half of the distance between the quartiles."""
+    """Half the distance between the quartiles."""
 
     @classmethod
     def of(cls, base: list[float], changed: list[float]) -> "Difference":
-        """Compare runs pair by pair: the n-th of one was measured beside the n-th of the other."""
-        more = [one - other for one, other in zip(changed, base, strict=True)]
-        if len(more) < 2:
-            return cls(more[0], 0.0)
-        low, _, high = quantiles(more, n=4, method="inclusive")
-        return cls(median(more), (high - low) / 2)
+        """Compare runs pair by pair; the n-th runs of both were neighbours."""
+        added = [one - other for one, other in zip(changed, base, strict=True)]
+        if len(added) < 2:
+            return cls(added[0], 0.0)
+        low, _, high = quantiles(added, n=4, method="inclusive")
+        return cls(median(added), (high - low) / 2)
 
 
 BASE = Variant("base")
@@ -81,23 +78,23 @@ VARIANTS = (
 
 @dataclass
 class Pairs:
-    """Runs of the base and of a variant, side by side, by rate."""
+    """Neighbouring runs of base and variant, by rate."""
 
     base: dict[int, list[Run]] = field(default_factory=lambda: {rate: [] for rate in RATES})
     changed: dict[int, list[Run]] = field(default_factory=lambda: {rate: [] for rate in RATES})
 
     def difference(self, rate: int) -> Difference:
-        """Return what the variant adds at a rate."""
+        """Return the additional CPU of the variant at a rate."""
         return Difference.of(_costs(self.base[rate]), _costs(self.changed[rate]))
 
 
 def features(scale: Scale) -> Result:
-    """Measure each variant in turns with the base."""
+    """Measure each variant alternately with the base."""
     found: dict[str, Pairs] = {}
     for variant in VARIANTS[:1] + VARIANTS[-2:] if scale.quick else VARIANTS:
         pairs = found[variant.name] = Pairs()
         for _ in range(1 if scale.quick else STARTS):
-            _take_turns(variant, pairs, scale)
+            _run_alternately(variant, pairs, scale)
     judging = judging_us()
     runs = {BASE.name: [run for one in found.values() for rate in RATES for run in one.base[rate]]}
     runs |= {
@@ -123,13 +120,13 @@ def features(scale: Scale) -> Result:
 
 
 def judging_us() -> float:
-    """Return the CPU of judging one prediction, timed alone: alarm state and quality."""
+    """Return the CPU of alarm state and quality for one prediction, timed alone, us."""
     alarm = Alarm(AlarmRule(1.0, 0.1, 10, 10, latch=False))
     before = time.process_time()
-    for time_ns in range(JUDGED):
+    for time_ns in range(UPDATES):
         quality_of(0, False, 640, 0.2)
         alarm.update(0.5, time_ns)
-    return (time.process_time() - before) / JUDGED * 1e6
+    return (time.process_time() - before) / UPDATES * 1e6
 
 
 def _costs(runs: list[Run]) -> list[float]:
@@ -156,10 +153,10 @@ def _table(found: dict[str, Pairs], judging: float) -> Table:
     return table
 
 
-def _take_turns(variant: Variant, pairs: Pairs, scale: Scale) -> None:
-    """Run the base and a variant, both started anew, one after the other and the other way round.
+def _run_alternately(variant: Variant, pairs: Pairs, scale: Scale) -> None:
+    """Start base and variant, and run them alternately in both orders.
 
-    A process that has served for minutes is no match for one that has just begun.
+    Both are started again each time, because the age of a process affects its speed.
     """
     with contextlib.ExitStack() as stack:
         base = stack.enter_context(open_rig(EDGEAI, BASE.load, BASE.options))
@@ -170,7 +167,7 @@ def _take_turns(variant: Variant, pairs: Pairs, scale: Scale) -> None:
             _wait_for_child(rig)
         for rate in RATES:
             messages = rate * scale.seconds * RUN_SHARE
-            for one in (base, rig):  # to this rate's caches
+            for one in (base, rig):  # warm up at this rate
                 one.run(rate, messages)
             for turn in range(1 if scale.quick else PAIRS):
                 for own in (turn % 2 == 0, turn % 2 == 1):
@@ -180,11 +177,11 @@ def _take_turns(variant: Variant, pairs: Pairs, scale: Scale) -> None:
                     with _scraping(rig) if variant.scraped else contextlib.nullcontext():
                         pairs.changed[rate].append(rig.run(rate, messages))
         if variant.options.child and rig.metric("edgeai_failovers_total"):
-            raise RuntimeError("the child failed meanwhile, and the CPU computed in its place")
+            raise RuntimeError("the child failed during the measurement, and the CPU took over")
 
 
 def _wait_for_child(rig: Rig) -> None:
-    """Let it load, until it computes: the CPU answers before, and would be measured."""
+    """Wait until the child computes; before that the CPU answers and would be measured."""
     deadline = time.monotonic() + CHILD_SECONDS
     while time.monotonic() < deadline:
         rig.run(RATES[0], 1)
@@ -197,7 +194,7 @@ def _wait_for_child(rig: Rig) -> None:
 
 @contextlib.contextmanager
 def _scraping(rig: Rig) -> Iterator[None]:
-    """Read the metrics as Prometheus would, only oftener."""
+    """Read the metrics like Prometheus, but more often."""
     stopped = threading.Event()
 
     def scrape() -> None:

@@ -1,4 +1,4 @@
-"""The least that any runtime must do for a frame: read it from the broker, and run the model."""
+"""The floor of B: read a frame from the broker, and run the model."""
 
 import socket
 import struct
@@ -15,16 +15,16 @@ RECEIVE_BYTES = 1 << 18
 
 
 class Boundaries:
-    """Finds where packets end in a stream that is read in pieces; looks at nothing else."""
+    """Finds the ends of packets in a byte stream that arrives in pieces."""
 
     def __init__(self) -> None:
         self.packets = 0
-        """Whole packets so far."""
+        """Number of complete packets so far."""
         self._left = 0
-        """Bytes to come of the packet at hand."""
+        """Missing bytes of the current packet."""
 
     def take(self, data: memoryview, end: int) -> int:
-        """Pass over the first `end` bytes; return how many of the last must be shown again."""
+        """Skip the first `end` bytes; return how many of the last are an incomplete header."""
         at = 0
         while at < end:
             if self._left:
@@ -48,7 +48,7 @@ class Boundaries:
 
 
 class Floor:
-    """A bare socket that reads frames, and ONNX Runtime on the same windows, one at a time."""
+    """A bare socket that reads frames, and ONNX Runtime on the same windows."""
 
     def __init__(self, port: int, load: Frames, graph: Path) -> None:
         self._sock = open_client(port, "bench-floor", load.topic_filter)
@@ -57,8 +57,8 @@ class Floor:
         self._windows = load.windows(load.last_samples)
 
     def read(self, packets: int, stall_seconds: float) -> int:
-        """Read so many packets; return how many came before none came for so long."""
-        # The kernel's own time limit: Python's makes it two system calls a read.
+        """Read packets until all have arrived or the socket stalls; return their number."""
+        # Use the kernel's time limit; Python's needs two system calls per read.
         self._sock.setblocking(True)
         limit = struct.pack("ll", int(stall_seconds) + 1, 0)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -79,12 +79,12 @@ class Floor:
         return boundaries.packets
 
     def infer(self, windows: int, batch: int, rate: float | None) -> int:
-        """Run the model on so many windows, a batch when it is due; return how many were run.
+        """Run the model on windows in batches, at a rate; return the number of windows.
 
         Args:
-            windows: How many, at least.
-            batch: In one call.
-            rate: Windows a second; None: without a pause.
+            windows: Smallest number of windows.
+            batch: Windows in one call.
+            rate: Windows per second; None: without pauses.
         """
         own = self._windows
         starts = range(0, len(own) - batch + 1, batch)

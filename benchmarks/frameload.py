@@ -1,7 +1,7 @@
-"""The frames of B: blocks of 100 channels at 2 kHz behind the header `edgeai1`, ten a second.
+"""The frames of B: blocks of 100 channels at 2 kHz with the header `edgeai1`, ten per second.
 
-What the other workloads call a sample is a whole frame here, and a window is one frame: `length`
-and `hop` count frames.
+In this workload a sample is a whole frame, and a window is one frame: `length` and `hop` count
+frames.
 """
 
 import struct
@@ -20,24 +20,24 @@ HEADER = struct.Struct("<4s4H3Iqd")
 FLOAT32 = 4
 SEQUENCE_AT, TIME_AT = 16, 24
 CYCLE_FRAMES = 160
-"""Distinct frames of all machines together; from then on only times and sequence numbers differ."""
+"""Distinct frames of all machines together; later only times and sequence numbers change."""
 MIN_CYCLE = 4
 CHANNELS = tuple(f"vibration-{index:03}" for index in range(100))
 
 
 @dataclass(frozen=True)
 class Frames(Workload):
-    """Machines that publish frames; each frame is one window."""
+    """Machines that publish frames. Each frame is one window."""
 
     machines: int = 10
     length: int = 1
     hop: int = 1
     layout: Literal["row", "tag", "frame"] = "frame"
     rate_hz: float = 10.0
-    """Frames a second of each machine."""
+    """Frames per second of each machine."""
     signals: tuple[str, ...] = CHANNELS
     rows: int = 200
-    """Samples of each channel in a frame, and in a window."""
+    """Samples per channel in a frame and in a window."""
     sample_rate_hz: float = 2_000.0
     prefix: str = "bench"
     """First level of the topics."""
@@ -47,22 +47,22 @@ class Frames(Workload):
 
     @property
     def topic_filter(self) -> str:
-        """What a system subscribes to."""
+        """Topic filter that a system subscribes to."""
         return f"{self.prefix}/+/frame"
 
     @property
     def frames_per_second(self) -> float:
-        """Of all machines together."""
+        """Frames per second of all machines together."""
         return self.machines * self.rate_hz
 
     @property
     def cycle(self) -> int:
-        """Frames of a machine until their values repeat."""
+        """Frames of a machine before its values repeat."""
         return max(MIN_CYCLE, CYCLE_FRAMES // self.machines)
 
     @cached_property
     def blocks(self) -> npt.NDArray[np.float32]:
-        """(cycle, M, n, C) noise on a tone, of another frequency and size in each frame."""
+        """(cycle, M, n, C): a tone with noise; frequency and amplitude differ between frames."""
         rng = np.random.default_rng(self.seed)
         shape = (self.cycle, self.machines, self.rows, len(self.signals))
         blocks: npt.NDArray[np.float32] = rng.standard_normal(shape, np.float32)
@@ -73,12 +73,12 @@ class Frames(Workload):
         return blocks
 
     def sample_of(self, time_ns: int) -> int | None:
-        """Return the frame whose last sample carries a time, or None when none does."""
+        """Return the frame whose last sample has this time, or None."""
         within = round((self.rows - 1) * 1e9 / self.sample_rate_hz)
         return super().sample_of(time_ns - within)
 
     def windows(self, last_samples: list[int]) -> npt.NDArray[np.float32]:
-        """Return the windows that are these frames: (n * M, W, C), machine by machine."""
+        """Return the windows of these frames, (n * M, W, C), all machines of one frame together."""
         chosen: npt.NDArray[np.float32] = self.blocks[np.array(last_samples) % self.cycle]
         return chosen.reshape(-1, self.rows, len(self.signals))
 
@@ -93,7 +93,7 @@ class Frames(Workload):
 
 
 class FramePackets:
-    """The prebuilt PUBLISH packets of one cycle; times and sequence numbers are written in."""
+    """The prebuilt PUBLISH packets of one cycle; `block` writes times and sequence numbers."""
 
     samples_per_block = 1
 
@@ -101,7 +101,7 @@ class FramePackets:
         self.load = load
         first = [_packet(load, 0, machine) for machine in range(load.machines)]
         self.ends = np.cumsum([len(packet) for packet in first])
-        """(M,) where each machine's frame ends."""
+        """(M,): end of each machine's frame."""
         payload_bytes = HEADER.size + FLOAT32 * load.rows * len(load.signals)
         self._headers = (self.ends - payload_bytes).tolist()
         self._cycle = [
@@ -111,11 +111,11 @@ class FramePackets:
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes in which all machines publish one frame each."""
+        """Bytes of one frame from every machine."""
         return int(self.ends[-1])
 
     def block(self, first: int, count: int) -> memoryview:
-        """Return the bytes of one frame of each machine; valid until it is asked for again."""
+        """Return the bytes of one frame from every machine; valid until the next call."""
         assert count == 1
         data = self._cycle[first % self.load.cycle]
         t0_ns = self.load.time_ms(first) * MS_NS

@@ -1,4 +1,4 @@
-"""B: CPU a frame, beside the floor: a bare socket that reads the frames, and ONNX Runtime alone."""
+"""B: CPU per frame, compared with a bare socket plus ONNX Runtime alone (the floor)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,34 +18,31 @@ from benchmarks.result import PARTS, Result, Scale, Target, rounded, shown
 from benchmarks.rig import STALL_SECONDS, Rig, Run, open_rig
 from benchmarks.systems import EDGEAI, FRAME_SCRIPT
 
-MACHINES = (1, 10, 100)
-"""At 10 frames a second each."""
-HEADLINE = 10
-"""Whose figures have no suffix."""
+MACHINES = (1, 10, 100)  # 10 frames per second each
+HEADLINE = 10  # number of machines whose figures stand at the top level of the file
 LIMIT = 1.3
 FLAT_OUT_FRAMES = 1000
-FEW_FRAMES = 30
-"""At least so many in one of the pairs of runs."""
+MIN_FRAMES = 30  # in one run
 FAULTS = ("lost", "doubled", "disordered", "wrong")
 
 
 @dataclass
 class Measured:
-    """What was found for one number of machines; microseconds of CPU a frame, round by round."""
+    """Measurements for one number of machines: CPU per frame in us, one value per run."""
 
     load: Frames
     runs: dict[str, list[Run]] = field(default_factory=dict)
     paced: list[Run] = field(default_factory=list)
-    """Of edgeai, at the frames' own pace."""
+    """Runs of edgeai at the pace of the frames."""
     socket: list[float] = field(default_factory=list)
     ort: list[float] = field(default_factory=list)
     ort_busy: list[float] = field(default_factory=list)
-    """ONNX Runtime without pauses: it finds its caches warm."""
+    """ONNX Runtime without pauses, so with warm caches."""
     batches: list[float] = field(default_factory=list)
-    """Windows in a session call."""
+    """Windows per session call."""
     flat_out: list[Run] = field(default_factory=list)
     flat_out_floor: list[float] = field(default_factory=list)
-    """At the batch of that run."""
+    """Floor at full speed, with the batch size of the run before."""
     flat_out_batches: list[float] = field(default_factory=list)
     resident_megabytes: float = 0.0
     script: float | None = None
@@ -53,28 +50,28 @@ class Measured:
 
     @property
     def own(self) -> list[float]:
-        """Of edgeai."""
+        """CPU per frame of edgeai."""
         return [run.cpu_us_per_message for run in self.paced]
 
     @property
     def floor(self) -> list[float]:
-        """Of a frame that is read and a window that is computed, before each run and at the end."""
+        """CPU to read a frame and compute a window, before each run and after the last."""
         return [read + run for read, run in zip(self.socket, self.ort, strict=True)]
 
     @property
     def ratios(self) -> list[float]:
-        """Of edgeai over the floor, the mean of what was measured before a run and after it."""
+        """Each run of edgeai over the mean of the floor before and after it."""
         means = [(before + after) / 2 for before, after in pairwise(self.floor)]
         return [own / mean for own, mean in zip(self.own, means, strict=True)]
 
     @property
     def flat_out_ratios(self) -> list[float]:
-        """The same without pauses."""
+        """edgeai over the floor, both without pauses."""
         runs = zip(self.flat_out, self.flat_out_floor, strict=True)
         return [run.cpu_us_per_message / floor for run, floor in runs]
 
     def figures(self) -> dict[str, Any]:
-        """Return the keys of the JSON file."""
+        """Return the figures for the JSON file."""
         last = self.paced[-1]
         return {
             "machines": self.load.machines,
@@ -127,9 +124,9 @@ def frames(scale: Scale) -> Result:
 
 
 def _measure(load: Frames, scale: Scale) -> Measured:
-    """Measure edgeai and the floor in turns, then the scripts."""
+    """Measure edgeai and the floor alternately, then the scripts."""
     found = Measured(load)
-    count = max(FEW_FRAMES, load.frames_per_second * scale.seconds / PARTS)
+    count = max(MIN_FRAMES, load.frames_per_second * scale.seconds / PARTS)
     with ExitStack() as stack:
         rig = stack.enter_context(open_rig(EDGEAI, load))
         floor = stack.enter_context(_open_floor(rig, load))
@@ -137,7 +134,7 @@ def _measure(load: Frames, scale: Scale) -> Measured:
         mine.append(rig.warm_up())
         run, size = _run(rig, load.frames_per_second, count)
         _measure_floor(found, floor, run.messages, size)
-        # The runs of one machine are the longest: it sends ten frames a second.
+        # Runs with one machine take longest (ten frames per second), so there are fewer.
         for _ in range(scale.pairs * (1 if load.machines == 1 or scale.quick else 2)):
             run, size = _run(rig, load.frames_per_second, count)
             found.paced.append(run)
@@ -160,14 +157,14 @@ def _measure(load: Frames, scale: Scale) -> Measured:
 
 
 def _measure_floor(found: Measured, floor: "_Floor", frames: int, batch: float) -> None:
-    """Read so many frames, and run as many windows, at their own pace."""
+    """Read frames, and compute as many windows, at the pace of the frames."""
     rate = found.load.frames_per_second
     found.socket.append(floor.read(rate, frames))
     found.ort.append(floor.infer(frames, max(1, round(batch)), rate))
 
 
 def _quartiles(values: list[float]) -> list[float | None]:
-    """Return the first and the third."""
+    """Return the first and the third quartile."""
     ordered = sorted(values)
     quarter = len(ordered) // 4
     return [rounded(ordered[quarter], 3), rounded(ordered[-1 - quarter], 3)]
@@ -182,7 +179,7 @@ def _script(found: Measured, load: Frames, name: str, scale: Scale) -> float:
 
 
 class _Floor:
-    """The floor's process, fed by a generator of its own with the same frames."""
+    """The process of the floor, with its own generator of the same frames."""
 
     def __init__(self, load: Frames, child: Child, generator: Child) -> None:
         self._load = load
@@ -191,7 +188,7 @@ class _Floor:
         self._next_sample = 0
 
     def read(self, rate: float | None, packets: int) -> float:
-        """Return the microseconds of CPU that it takes to read a frame."""
+        """Return the CPU to read a frame, us."""
         samples = packets // self._load.machines
         before = cpu_seconds(self._child.pid)
         self._child.start("read", packets, STALL_SECONDS)
@@ -204,7 +201,7 @@ class _Floor:
         return used / packets * 1e6
 
     def infer(self, windows: int, batch: int, rate: float | None) -> float:
-        """Return the microseconds of CPU of a window in ONNX Runtime."""
+        """Return the CPU of ONNX Runtime per window, us."""
         before = cpu_seconds(self._child.pid)
         done: int = self._child.call("infer", windows, batch, rate)
         return (cpu_seconds(self._child.pid) - before) / done * 1e6
@@ -212,7 +209,7 @@ class _Floor:
 
 @contextmanager
 def _open_floor(rig: Rig, load: Frames) -> Iterator[_Floor]:
-    """Start the floor at the rig's broker, on topics that edgeai does not take."""
+    """Start the floor on the rig's broker, with topics that edgeai does not subscribe to."""
     load = replace(load, prefix="floor")
     child = Child(Floor, rig.broker_port, load, rig.graph)
     try:
@@ -229,7 +226,7 @@ def _open_floor(rig: Rig, load: Frames) -> Iterator[_Floor]:
 
 
 def _run(rig: Rig, rate: float | None, frames: float) -> tuple[Run, float]:
-    """Run edgeai; return with it how many windows it ran in a session call."""
+    """Run edgeai; return the run and the mean number of windows per session call."""
     names = ("edgeai_batch_windows_sum", "edgeai_batch_windows_count")
     before = [rig.metric(name) for name in names]
     run = rig.run(rate, frames)
@@ -238,7 +235,7 @@ def _run(rig: Rig, rate: float | None, frames: float) -> tuple[Run, float]:
 
 
 def _table(measured: list[Measured]) -> Table:
-    """Return the numbers of machines side by side."""
+    """Return a table with one column per number of machines."""
     figures = [one.figures() for one in measured]
     table = Table("CPU us a frame of 80 kB", *(f"{one['machines']} machines" for one in figures))
     for title, key, digits in (

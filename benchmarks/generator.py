@@ -1,4 +1,4 @@
-"""The load: prebuilt PUBLISH packets written to a bare socket, paced or flat out."""
+"""Send the load: prebuilt PUBLISH packets on a bare socket, paced or at full speed."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ from benchmarks.workload import Packets, Workload
 
 MAX_SEND_MESSAGES = 512
 TICK_SECONDS = 0.0002
-"""Paced messages go out one by one up to 5,000 a second, then as many as are due every tick."""
+"""Above 5,000 messages/s, all messages that are due in a tick are sent together."""
 MAX_UNACKNOWLEDGED = 20_000
 PUBACK_BYTES = 4
 ACK_SECONDS = 10.0
@@ -22,19 +22,19 @@ PR_SET_TIMERSLACK = 29
 
 @dataclass(frozen=True)
 class Sent:
-    """What was sent, by the monotonic clock."""
+    """The messages that were sent; times of the monotonic clock."""
 
     messages: int
     first_ns: int
     last_ns: int
     late_seconds: float
-    """How far the last message was behind its schedule: the broker did not take it in time."""
+    """Delay of the last message against its schedule; positive if the broker is too slow."""
     times_ns: npt.NDArray[np.int64] | None
-    """(messages,) just before each was handed to the socket, if asked for."""
+    """(messages,): time just before each message was written, if recorded."""
 
 
 class Generator:
-    """All machines on one connection."""
+    """Publishes for all machines on one connection."""
 
     def __init__(self, port: int, load: Workload, client_id: str = "bench-generator") -> None:
         self._packets = load.packets()
@@ -42,7 +42,7 @@ class Generator:
         self._sock = open_client(port, client_id)
         self._unacknowledged = 0
         self._ack_bytes = 0
-        with contextlib.suppress(OSError, AttributeError):  # Linux: sleep to the microsecond
+        with contextlib.suppress(OSError, AttributeError):  # Linux: sleep with a resolution of 1 us
             ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0)
 
     def send(self, first: int, samples: int, rate: float | None, record: bool) -> Sent:
@@ -50,9 +50,9 @@ class Generator:
 
         Args:
             first: The first sample.
-            samples: How many.
-            rate: Messages a second, evenly spread; None: flat out.
-            record: Note when each message was sent.
+            samples: Number of samples of each machine.
+            rate: Messages per second, evenly spread; None: full speed.
+            record: Record the time of each message.
         """
         packets = self._packets
         per_sample = len(packets.ends)
@@ -89,18 +89,18 @@ class Generator:
         return Sent(total, started, last, max(0.0, late), times)
 
     def send_ahead(self) -> None:
-        """Send what comes before the first common sample; row layout, QoS 0."""
+        """Send the samples before the first common one (staggered workloads); row layout, QoS 0."""
         assert isinstance(self._packets, Packets)
         self._sock.sendall(self._packets.ahead())
 
     def _offset(self, message: int) -> int:
-        """Return where a message of the block begins."""
+        """Return the start of a message within the block."""
         sample, rest = divmod(message, len(self._packets.ends))
         before = int(self._packets.ends[rest - 1]) if rest else 0
         return sample * self._packets.sample_bytes + before
 
     def _take_acks(self, allowed: int) -> None:
-        """Count PUBACKs; wait for them while more than `allowed` are owed."""
+        """Count PUBACKs; wait while more than `allowed` messages are unacknowledged."""
         deadline = time.monotonic() + ACK_SECONDS
         while self._unacknowledged:
             self._sock.settimeout(0.01 if self._unacknowledged > allowed else 0)

@@ -1,7 +1,7 @@
-"""Growth: CPU a message, memory and latency by streams, models, window, channels and rate.
+"""Growth: CPU per message, memory and latency over streams, models, window, channels and rate.
 
-Each series varies one thing around a middle. The model is a squared distance, whose cost grows as
-the window does: a larger model adds its own cost to each window, which `ortalone` measures.
+Each series varies one quantity; the others keep the values of MIDDLE. The model is a squared
+distance, the cheapest model that reads every value; `ortalone` measures its cost.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,9 @@ from benchmarks.systems import EDGEAI
 from benchmarks.workload import Workload
 
 RUNS = 3
-POINT_SHARE = 0.5
-"""Of `--seconds`, for all runs of a point."""
-RUN_OUTPUTS = 200
-"""At least, so that there is a 99th of a hundred."""
-LARGE_RUN_MESSAGES = 100_000
-"""A run that cannot be shorter than this is not repeated: a hop of ten thousand streams."""
+POINT_SHARE = 0.5  # duration of all runs of a point, as a share of `--seconds`
+MIN_RUN_OUTPUTS = 200  # enough outputs for a p99
+LARGE_RUN_MESSAGES = 100_000  # a run this long is not repeated (one hop of 10,000 streams)
 ORT_SECONDS = 0.2
 BURST_MESSAGES = 30_000
 SUSTAINED_STEPS = (1.1, 1.0, 0.9, 0.8, 0.7, 0.6)
@@ -37,36 +34,36 @@ RATE = 20_000
 
 @dataclass(frozen=True)
 class Series:
-    """One thing that is varied."""
+    """A series of measurements in which one quantity varies."""
 
     name: str
     unit: str
     sizes: tuple[int, ...]
     load: Callable[[int], Workload]
     linear_cpu: float
-    """The exponent of linear growth of the CPU a message."""
+    """Exponent of linear growth for the CPU per message."""
     rate: int = RATE
     note: str = ""
 
     @property
     def linear(self) -> dict[str, float]:
-        """The exponent of linear growth, by figure."""
+        """Exponent of linear growth, by figure."""
         return {CPU: self.linear_cpu, MEMORY: 1.0, P50: 1.0, P99: 1.0}
 
 
 @dataclass
 class Point:
-    """What was measured at one size."""
+    """Measurements at one size."""
 
     size: float
     runs: list[Run] = field(default_factory=list)
     resident_bytes: int = 0
     started_bytes: int = 0
-    """Resident when ready, before the first message."""
+    """Resident memory when ready, before the first message."""
     ort_us_per_message: float = 0.0
 
     def figures(self) -> dict[str, Any]:
-        """Return the keys of the JSON file: the lowest of the runs, for others only add."""
+        """Return the figures for the JSON file: the lowest of the runs, the least disturbed one."""
         return {
             "size": self.size,
             CPU: rounded(min(run.cpu_us_per_message for run in self.runs)),
@@ -91,7 +88,7 @@ FIGURES = {CPU: "CPU us/msg", MEMORY: "MB", P50: "p50 ms", P99: "p99 ms"}
 def _streams(count: int) -> Workload:
     if count < 1_000:
         return replace(MIDDLE, machines=count)
-    # Packets are prebuilt: the values of so many repeat sooner.
+    # Fewer distinct samples, because all packets are prebuilt in memory.
     return replace(MIDDLE, machines=count, distinct_samples=32, warm_up_rate=30_000)
 
 
@@ -120,7 +117,7 @@ RATE_SERIES = Series("rate", "messages/s", RATES, lambda _: MIDDLE, 0.0)
 
 
 def growth(scale: Scale) -> Result:
-    """Measure every series; the exponents say where growth is worse than linear."""
+    """Measure every series; the exponents show where growth is worse than linear."""
     figures: dict[str, Any] = {"middle": _middle(), "series": {}}
     tables = []
     runs: dict[str, list[Run]] = {}
@@ -146,7 +143,7 @@ def growth(scale: Scale) -> Result:
 
 
 def describe(series: Series, points: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return a series for the file: points, and how each figure grows from one to the next."""
+    """Return a series for the file: points, and the growth of each figure between them."""
     sizes = [point["size"] for point in points]
     growth_of = {
         key: [
@@ -171,7 +168,7 @@ def describe(series: Series, points: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(document: dict[str, Any]) -> Table:
-    """Return a series as a table: each figure with its exponent since the point before."""
+    """Return a series as a table: each figure with its exponent since the previous point."""
     heads = [f"{title} ^exp." for title in FIGURES.values()]
     made = Table(document["unit"], *heads, "ORT us", "kept up", "others")
     rate = document["rate"]
@@ -210,7 +207,7 @@ def _points(series: Series, scale: Scale) -> list[Point]:
 
 
 def _rates(series: Series, scale: Scale) -> list[Point]:
-    """Measure one process at rising rates, the last the highest that it sustains."""
+    """Measure one process at increasing rates; the last is the highest sustained rate."""
     points = []
     with open_rig(EDGEAI, series.load(0)) as rig:
         started = rig.resident_bytes()
@@ -230,7 +227,7 @@ def _rates(series: Series, scale: Scale) -> list[Point]:
 
 def _measure(rig: Rig, point: Point, rate: int, scale: Scale) -> None:
     load = rig.load
-    least = load.hop * max(load.machines, RUN_OUTPUTS // load.models)
+    least = load.hop * max(load.machines, MIN_RUN_OUTPUTS // load.models)
     wanted = max(least, rate * scale.seconds * POINT_SHARE / RUNS)
     repeats = 1 if scale.quick or wanted >= LARGE_RUN_MESSAGES else RUNS
     point.runs += [rig.run(rate, wanted, record=True) for _ in range(repeats)]
@@ -245,7 +242,7 @@ def _finish(rig: Rig, point: Point) -> None:
 
 
 def _sustained(rig: Rig, scale: Scale) -> Run | None:
-    """Find the highest rate that is sustained, from the flat-out rate down."""
+    """Find the highest sustained rate, from the full-speed rate downwards."""
     flat_out = rig.run(None, BURST_MESSAGES).messages_per_second
     for step in SUSTAINED_STEPS:
         rate = round(flat_out * step, -2)
@@ -268,5 +265,5 @@ def _middle() -> dict[str, Any]:
 
 
 def _quantile(run: Run, q: float) -> float:
-    """Return a quantile of the latencies in milliseconds."""
+    """Return a percentile of the latencies, ms."""
     return float(np.percentile(run.latencies_us, q)) / 1000

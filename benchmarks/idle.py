@@ -1,4 +1,4 @@
-"""E: memory and CPU of edgeai at rest, with one model and 50 streams that it has served."""
+"""E: memory and idle CPU of edgeai after serving 50 streams with one model."""
 
 import time
 
@@ -14,7 +14,7 @@ SETTLE_SECONDS = 1.0
 
 
 def idle(scale: Scale) -> Result:
-    """Measure after the start, and at rest after a load."""
+    """Measure after the start, and without load after serving."""
     with open_rig(EDGEAI, Workload()) as rig:
         started = rig.resident_bytes() / 1e6
         runs = [rig.warm_up(), rig.run(RATE, RATE * scale.seconds)]

@@ -1,4 +1,4 @@
-"""D: from a message handed to the socket until its prediction arrives, beside a bare paho echo."""
+"""D: latency from a message to its prediction, compared with a bare paho echo."""
 
 from contextlib import ExitStack
 from statistics import median
@@ -17,7 +17,7 @@ QUANTILES = (50, 99)
 
 
 def latency(scale: Scale) -> Result:
-    """Measure both in turns, each with its own broker; every message gives one output."""
+    """Measure both alternately, each with its own broker; every message gives one output."""
     load = Workload(length=1, hop=1)
     runs: dict[str, list[Run]] = {EDGEAI.name: [], ECHO.name: []}
     with ExitStack() as stack:
@@ -68,5 +68,5 @@ def latency(scale: Scale) -> Result:
 
 
 def _quantiles(runs: list[Run], q: float) -> list[float]:
-    """Return a quantile of each run's latencies."""
+    """Return a percentile of each run's latencies, us."""
     return [float(np.percentile(run.latencies_us, q)) for run in runs]

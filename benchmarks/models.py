@@ -1,4 +1,4 @@
-"""The models that are measured with: fixed weights, written as real packages."""
+"""The models of the benchmarks, with fixed weights, written as model packages."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from benchmarks.frameload import Frames
-from benchmarks.spectral import rms_graph, spectral_autoencoder
+from benchmarks.spectral import build_model, rms_graph, spectral_autoencoder
 from benchmarks.workload import Workload
 from tests.support.packages import mean_graph, write_package
 
-NEVER = 1e9
-"""A threshold no score reaches: the alarm stays normal, as on a healthy line."""
+NEVER = 1e9  # a threshold above every score, so that the alarm stays normal
 MEAN, SPREAD = 500.0, 50.0
 LAYERS = (128, 32, 128)
 
@@ -23,9 +22,9 @@ LAYERS = (128, 32, 128)
 def autoencoder(
     length: int, channels: int, seed: int = 3, layers: tuple[int, ...] = LAYERS
 ) -> onnx.ModelProto:
-    """An autoencoder L*C-128-32-128-L*C on engineering units; the score sums squared errors.
+    """Return an autoencoder L*C-128-32-128-L*C; the score is the mean squared error.
 
-    Sums are MatMul with ones: a reduction over a short axis depends on the batch in its last bits.
+    Sums are a MatMul with ones, because ReduceSum over a short axis is not batch invariant.
     """
     rng = np.random.default_rng(seed)
     flat = length * channels
@@ -64,35 +63,13 @@ def autoencoder(
         helper.make_node("MatMul", ["contribution", "ones"], ["column"]),
         helper.make_node("Reshape", ["column", "line"], ["score"]),
     ]
-    return _model("autoencoder", nodes, length, channels, constants)
-
-
-def _model(
-    name: str,
-    nodes: list[onnx.NodeProto],
-    length: int,
-    channels: int,
-    constants: dict[str, npt.NDArray[Any]],
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        name,
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", length, channels])],
-        [
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["B"]),
-            helper.make_tensor_value_info("contribution", TensorProto.FLOAT, ["B", channels]),
-        ],
-        [numpy_helper.from_array(array, key) for key, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    return model
+    return build_model("autoencoder", nodes, constants, length, channels)
 
 
 def distance(length: int, channels: int) -> onnx.ModelProto:
-    """The squared distance from the mean, weighted by age: the least that looks at every value.
+    """Return a squared distance from the mean, weighted by age.
 
-    Its cost grows as the window's size does, so that what grows otherwise is edgeai's.
+    It is the cheapest model that reads every value, so that edgeai's own cost is visible.
     """
     age = np.linspace(0.5, 1.5, length, dtype=np.float32) / (length * channels)
     constants: dict[str, npt.NDArray[Any]] = {
@@ -112,13 +89,13 @@ def distance(length: int, channels: int) -> onnx.ModelProto:
         helper.make_node("MatMul", ["contribution", "ones"], ["column"]),
         helper.make_node("Reshape", ["column", "line"], ["score"]),
     ]
-    return _model("distance", nodes, length, channels, constants)
+    return build_model("distance", nodes, constants, length, channels)
 
 
 def write_model(folder: Path, load: Workload) -> Path:
-    """Write the package for a workload: its network, or for one-sample windows a weighted sum.
+    """Write the model package for a workload, and return the path of its graph.
 
-    Returns the graph's path.
+    Windows of one sample get a weighted sum as their model.
     """
     channels = len(load.signals)
     length, hop, rate_hz = load.length, load.hop, load.rate_hz

@@ -1,4 +1,4 @@
-"""The packages of the Node.js peer, installed by npm into a folder that is not tracked."""
+"""Install the packages of the Node.js peer with npm, into a folder that is not tracked."""
 
 import functools
 import shutil
@@ -11,7 +11,7 @@ NPM_SECONDS = 300.0
 
 @functools.cache
 def node_missing() -> str | None:
-    """Install the Node.js peer's packages; return why it cannot run, or None."""
+    """Install the packages of the Node.js peer; return the reason if it cannot run, else None."""
     if shutil.which("node") is None:
         return "node is not installed"
     folder = OUT / "node"
@@ -24,7 +24,7 @@ def node_missing() -> str | None:
     if shutil.which("npm") is None:
         return "npm is not installed"
     shutil.copy(HERE / "peers" / "package.json", folder)
-    # The install script would download a GPU build; the CPU library is in the package.
+    # The install script would download a GPU build; the package already has the CPU library.
     command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""ONNX Runtime alone on the windows of a workload: the part of the CPU that no runtime saves."""
+"""CPU of ONNX Runtime alone on the windows of a workload."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ OUTPUTS = ["score", "contribution"]
 
 
 def open_session(graph: Path) -> onnxruntime.InferenceSession:
-    """Return a session with the options of edgeai's own."""
+    """Return a session with the same options as edgeai's."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -24,7 +24,7 @@ def open_session(graph: Path) -> onnxruntime.InferenceSession:
 
 
 def cpu_us_per_window(graph: Path, load: Workload, batch: float, seconds: float) -> float:
-    """Return the CPU of `session.run` for each window, in batches of about the given size."""
+    """Return the CPU of `session.run` per window in us, in batches of about `batch` windows."""
     session = open_session(graph)
     windows = load.windows(load.last_samples)
     size = max(1, min(round(batch), len(windows)))

@@ -1,9 +1,9 @@
-"""Plots of growth: one PNG a series, from benchmarks/out/growth.json.
+"""Plot growth: one PNG per series, from benchmarks/out/growth.json.
 
 python -m benchmarks.plots [FOLDER]
 
-CPU, memory and latency over the size, both axes logarithmic, each with a line of linear growth
-through its first point: what rises more steeply grows worse than linearly.
+CPU, memory and latency over the size, with logarithmic axes and a line of linear growth through the
+first point. A steeper curve is worse than linear.
 """
 
 import json
@@ -36,18 +36,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """What is drawn in one pair of axes."""
+    """Content of one pair of axes."""
 
     title: str
     lines: list[Line]
     linear: Line | None
-    """Linear growth from the first point; None where linear means constant."""
+    """Linear growth from the first point; None if linear growth is constant."""
 
 
 def panels(document: dict[str, Any]) -> list[Panel]:
-    """Return what to draw of a series of growth.json; points without a positive value are left out.
+    """Return the panels of a series of growth.json; points without a positive value are omitted.
 
-    A line that grows linearly at every size has the slope of the series' linear exponent.
+    The slope of the linear line is the series' exponent of linear growth.
     """
     found = []
     for title, keys in PANELS:
@@ -69,7 +69,7 @@ def _linear(line: Line, exponents: dict[str, float], keys: dict[str, str]) -> Li
 
 
 def _short(size: float) -> str:
-    """Return a size so that it fits under its point."""
+    """Return a size as short text for the axis."""
     return f"{size:g}" if size < 1000 else f"{size / 1000:.2g}k"
 
 
@@ -88,7 +88,7 @@ def draw(document: dict[str, Any], path: Path) -> None:
         if panel.linear is not None:
             axis.plot(panel.linear.sizes, panel.linear.values, ":", color="#888", label="linear")
         axis.set(xscale="log", yscale="log", xlabel=document["unit"], title=panel.title)
-        # The lines fill the panel, not the dotted one; a decade at least, or noise looks large.
+        # The limits follow the solid lines, and span at least a decade, or noise would look large.
         top = max(high, low * 10) if low > 0 else high
         axis.set_ylim(min(min(line.values) for line in panel.lines) * 0.7, top * 1.3)
         sizes = panel.lines[0].sizes
@@ -120,7 +120,7 @@ def draw_all(source: Path, folder: Path) -> list[Path]:
 
 
 def main() -> int:
-    """Draw; 1: there is nothing to draw from."""
+    """Draw the plots; return 1 if the file or matplotlib is missing."""
     source = OUT / "growth.json"
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     if not source.is_file():

@@ -1,4 +1,4 @@
-"""Start programs, and read in /proc what they use (Linux)."""
+"""Start programs, and read their CPU time and memory from /proc (Linux)."""
 
 import ctypes
 import os
@@ -14,13 +14,13 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 def start_program(
     command: list[str], log: Path, *, cwd: Path | None = None, read: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start a program that ends when we do, however we end.
+    """Start a program that ends when this process ends, even if it is killed.
 
     Args:
         command: Program and arguments.
-        log: Where its standard error goes, and its standard output unless it is read.
-        cwd: Where it runs.
-        read: Give its standard output as a pipe.
+        log: File for standard error, and for standard output unless `read`.
+        cwd: Working directory.
+        read: Provide standard output as a pipe.
     """
     with log.open("wb") as output:
         target: int | IO[bytes] = subprocess.PIPE if read else output
@@ -30,7 +30,7 @@ def start_program(
             stdin=subprocess.DEVNULL,
             stdout=target,
             stderr=output,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  no thread of ours runs meanwhile
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  this process has no other thread
         )
 
 
@@ -51,11 +51,10 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and its living descendants, and of those that ended.
+    """Return the CPU time of a process and its descendants, including those that ended, s.
 
-    From the scheduler's own clock (schedstat, nanoseconds), thread by thread. The ticks of
-    /proc/<pid>/stat are samples every 10 ms: a process that a timer wakes for a short while is
-    caught too often or never, by a factor of four at 1,000 messages a second as measured here.
+    Living threads are read from the scheduler (schedstat, ns). The ticks of /proc/<pid>/stat are
+    samples every 10 ms, which can be wrong by a factor of four for a process that a timer wakes.
     """
     nanoseconds = ticks = 0
     for member in family(pid):
@@ -68,13 +67,13 @@ def cpu_seconds(pid: int) -> float:
             stat = Path(f"/proc/{member}/stat").read_text()
         except OSError:
             continue
-        fields = stat.rpartition(")")[2].split()  # the name may hold spaces
+        fields = stat.rpartition(")")[2].split()  # the name may contain spaces
         ticks += sum(int(field) for field in fields[13:15])  # of children that ended
     return nanoseconds / 1e9 + ticks / TICKS_PER_SECOND
 
 
 def busy_seconds() -> float:
-    """Return the time that all cores together have worked, or were held back by a hypervisor."""
+    """Return the time that all cores worked or were withheld by a hypervisor, s."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
     user, nice, system, _idle, _wait, irq, softirq, steal = fields[:8]
     return (user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND

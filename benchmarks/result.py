@@ -1,4 +1,4 @@
-"""What a benchmark hands back, where it goes, and on which machine it was measured."""
+"""Result of a benchmark, its JSON file, and facts about the machine."""
 
 import datetime
 import json
@@ -19,37 +19,35 @@ from benchmarks.systems import OUT
 
 PACKAGES = ("edgeai", "onnxruntime", "numpy", "msgspec", "paho-mqtt", "orjson")
 
-PARTS = 3
-"""Of a run's length: many short runs, next to each other, say more than a few long ones."""
+PARTS = 3  # runs that are compared are this much shorter: many short runs reduce the noise
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How long to measure."""
+    """Duration of the measurements."""
 
     seconds: float
-    """Of one run."""
+    """Duration of one run."""
     quick: bool
-    """Only to see that it works."""
+    """Only check that the benchmarks run."""
 
     @property
     def rounds(self) -> int:
-        """How often to repeat what is taken the median of."""
+        """Number of repetitions for a median."""
         return 1 if self.quick else 3
 
     @property
     def pairs(self) -> int:
-        """How often to measure two things one after the other, where their ratio is asked for.
+        """Number of pairs of neighbouring runs for a ratio.
 
-        On a virtual machine the same work takes twice as long from one second to the next, and
-        single ratios lie a third around their median.
+        On a virtual machine the speed changes within seconds, so a single ratio means little.
         """
         return 1 if self.quick else 15
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure and the limit that the design sets."""
+    """A figure and its limit."""
 
     what: str
     value: float | None
@@ -58,7 +56,7 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether it is reached."""
+        """Whether the figure keeps the limit."""
         if self.value is None:
             return False
         return self.value >= self.limit if self.at_least else self.value <= self.limit
@@ -66,17 +64,17 @@ class Target:
 
 @dataclass
 class Result:
-    """What a benchmark found."""
+    """Result of a benchmark."""
 
     figures: dict[str, Any]
-    """The keys of the JSON file."""
+    """Figures for the JSON file."""
     tables: list[Table]
     targets: list[Target] = field(default_factory=list)
     runs: dict[str, list[Run]] = field(default_factory=dict)
-    """By system."""
+    """Runs by system."""
 
     faults: list[str] = field(default_factory=list)
-    """What went wrong, with outputs or a system: there are no figures of that."""
+    """Faults of outputs or systems; there are no figures for these."""
 
 
 def write_result(letter: str, title: str, scale: Scale, result: Result) -> Path:
@@ -105,7 +103,7 @@ def write_result(letter: str, title: str, scale: Scale, result: Result) -> Path:
 
 
 def run_facts(run: Run) -> dict[str, Any]:
-    """Return a run as it stands in the file."""
+    """Return the facts of a run for the JSON file."""
     return {
         "rate": run.rate,
         "messages": run.messages,
@@ -127,7 +125,7 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the facts about this machine that the figures depend on."""
     versions = {"python": platform.python_version(), "mosquitto": broker_version()}
     for name in PACKAGES:
         try:
@@ -135,8 +133,8 @@ def machine() -> dict[str, Any]:
         except PackageNotFoundError:
             versions[name] = ""
     if shutil.which("node"):
-        told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
-        versions["node"] = told.stdout.strip()
+        output = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
+        versions["node"] = output.stdout.strip()
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
@@ -156,7 +154,7 @@ def _cpu_name() -> str:
 
 
 def target_table(targets: list[Target]) -> Table:
-    """Return targets beside what was measured."""
+    """Return a table of targets and measured values."""
     table = Table("target", "limit", "measured", "")
     for target in targets:
         sign = "at least" if target.at_least else "at most"
@@ -167,15 +165,15 @@ def target_table(targets: list[Target]) -> Table:
 
 
 def rounded(value: float | None, digits: int = 2) -> float | None:
-    """Return a figure for the file."""
+    """Round a figure for the JSON file."""
     return None if value is None else round(value, digits)
 
 
 def ratio(one: float | None, other: float | None) -> float | None:
-    """Return one over the other where both are known."""
+    """Return one / other, or None if one is missing or zero."""
     return one / other if one is not None and other else None
 
 
 def shown(value: float | None, digits: int = 1) -> str:
-    """Return a figure for a table."""
+    """Format a figure for a table."""
     return "-" if value is None else f"{value:,.{digits}f}"

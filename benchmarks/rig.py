@@ -1,4 +1,4 @@
-"""One system under test with its broker, load and witness; each run is checked."""
+"""A system under test with its broker, generator and collector; each run is checked."""
 
 import contextlib
 import os
@@ -28,10 +28,10 @@ PROBE_MESSAGES = 50_000
 
 @dataclass(frozen=True)
 class Run:
-    """What one run showed."""
+    """Measurements of one run."""
 
     rate: float | None
-    """Messages a second asked for; None: flat out."""
+    """Requested messages per second; None: full speed."""
     messages: int
     seconds: float
     """From the first message sent to the last output."""
@@ -41,23 +41,23 @@ class Run:
     lag_seconds: float
     """From the last message sent to the last output."""
     others_cores: float
-    """Cores that processes which are no part of the benchmark took meanwhile: trust it less."""
+    """Cores used by processes outside the benchmark; above 0.1 the run is less reliable."""
     verdict: Verdict
     latencies_us: npt.NDArray[np.float64]
 
     @property
     def messages_per_second(self) -> float:
-        """The rate at which they were served."""
+        """Rate at which the messages were served."""
         return self.messages / self.seconds
 
     def is_sustained(self) -> bool:
-        """Whether neither the broker's nor the system's backlog grew."""
+        """Whether the backlogs of broker and system did not grow."""
         allowed = 0.1 + 0.02 * self.seconds
         return max(self.late_seconds, self.lag_seconds) <= allowed
 
 
 class OutputFaultError(RuntimeError):
-    """Outputs were lost, doubled, out of order or wrong: what follows would be no measurement."""
+    """Outputs were lost, duplicated, out of order or wrong."""
 
     def __init__(self, run: Run) -> None:
         pace = f"{run.rate:,.0f} messages/s" if run.rate else "full speed"
@@ -66,7 +66,7 @@ class OutputFaultError(RuntimeError):
 
 
 class Rig:
-    """Runs loads through a started system; samples go on from run to run."""
+    """Sends loads to a started system; sample numbers continue from run to run."""
 
     def __init__(
         self, load: Workload, pid: int, broker_pid: int, generator: Child, collector: Child
@@ -82,14 +82,14 @@ class Rig:
         self._next_sample = 0
 
     def warm_up(self) -> Run:
-        """Fill every window and give the first outputs."""
+        """Fill every window until the first outputs arrive."""
         if self.load.staggered:
             self._generator.call("send_ahead")
         samples = self.load.length + self.load.lead + max(self.load.warm_up_samples, self.load.hop)
         return self._run(samples, rate=self.load.warm_up_rate, record=False)
 
     def run(self, rate: float | None, messages: float, *, record: bool = False) -> Run:
-        """Send about so many messages and wait for all that they give."""
+        """Send about this number of messages and wait for all outputs."""
         hop = self.load.hop
         samples = max(1, round(messages / self.load.messages_per_sample / hop)) * hop
         return self._run(samples, rate, record)
@@ -126,13 +126,13 @@ class Rig:
         return run
 
     def _usage(self) -> tuple[float, float, float, float, float]:
-        """Return the CPU of the system, the broker, all of ours, all of the machine; and now."""
-        # The generator and the collector are our children.
+        """Return CPU seconds of system, broker, this process tree, all cores; and the time."""
+        # This process tree contains system, broker, generator and collector.
         system, broker, ours = map(cpu_seconds, (self.pid, self._broker_pid, os.getpid()))
         return system, broker, ours, busy_seconds(), time.monotonic()
 
     def cpu_ratio_idle(self, seconds: float) -> float:
-        """Return the share of a core that the system takes while nothing arrives."""
+        """Return the share of a core that the system uses without input."""
         before = cpu_seconds(self.pid)
         time.sleep(seconds)
         return (cpu_seconds(self.pid) - before) / seconds
@@ -152,7 +152,7 @@ class Rig:
 
 @contextlib.contextmanager
 def open_rig(system: System, load: Workload, options: Options | None = None) -> Iterator[Rig]:
-    """Start everything for one system on a workload, and stop it at the end."""
+    """Start a system with everything it needs for a workload, and stop all at the end."""
     options = options or Options()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-bench-")))
@@ -178,7 +178,7 @@ def open_rig(system: System, load: Workload, options: Options | None = None) -> 
 
 
 def broker_limit(load: Workload, seconds: float) -> float:
-    """Return how many messages a second the broker passes on to a socket that only reads."""
+    """Return the messages per second that the broker delivers to a socket that only reads."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-bench-")))
         broker = stack.enter_context(run_broker(folder))
@@ -188,7 +188,7 @@ def broker_limit(load: Workload, seconds: float) -> float:
         stack.callback(generator.close)
         sample_bytes = load.packets().sample_bytes
         rate, messages = 0.0, float(PROBE_MESSAGES)
-        for _ in range(2):  # the first finds how many messages the second needs
+        for _ in range(2):  # the first run finds the number of messages for the second
             samples = max(1, round(messages / load.messages_per_sample))
             sink.start("drain", samples * sample_bytes, STALL_SECONDS)
             sent: Sent = generator.call("send", 0, samples, None, False)

@@ -1,7 +1,7 @@
-"""H: what serving from a child process costs beside the same session in process.
+"""H: cost of a session in a child process, compared with the same session in process.
 
-The child serves ONNX Runtime's CPU provider, so that both compute the same and the difference is
-the way there and back: copies, two messages, two wake-ups.
+The child uses ONNX Runtime's CPU provider, so both compute the same. The difference is the
+transfer: copies, two messages, two wake-ups.
 """
 
 import tempfile
@@ -23,14 +23,14 @@ from edgeai.providers.session import padded_capacity
 OUTPUTS = ["score", "contribution"]
 BATCHES = (1, 32, 1024)
 PAUSES = {"back to back": 0.0, "every ms": 0.001}
-"""Between calls: a core that slept is slower, and so is the first call after it."""
+"""Pauses between calls, s; after a pause the core is slower."""
 ROUND = 20
 DEADLINE_SECONDS = 10.0
 LIMIT_US = 60.0
 
 
 def serving(scale: Scale) -> Result:
-    """Time calls of both in turn, so that a busy moment of the machine hits both."""
+    """Time calls of both alternately, so that disturbances affect both."""
     load = Workload()
     window = (load.length, len(load.signals))
     figures = {}
@@ -53,7 +53,7 @@ def serving(scale: Scale) -> Result:
                     lambda batch=batch: child.run(windows, batch, DEADLINE_SECONDS),
                 ]
                 for pace, pause in PAUSES.items():
-                    inside, outside = _in_turn(calls, pause, scale.seconds / 4)
+                    inside, outside = _time_alternately(calls, pause, scale.seconds / 4)
                     overhead = float(np.median(outside) - np.median(inside))
                     key = f"batch_{batch}_{pace.replace(' ', '_')}"
                     figures |= {
@@ -68,12 +68,14 @@ def serving(scale: Scale) -> Result:
         finally:
             child.close()
     found = figures["batch_1_back_to_back_overhead_us"]
-    target = Target("H: us of child serving, batch 1, back to back", found, LIMIT_US)
+    target = Target("H: us added by the child, batch 1, back to back", found, LIMIT_US)
     return Result(figures, [table], [target])
 
 
-def _in_turn(calls: list[Callable[[], object]], pause: float, seconds: float) -> list[list[float]]:
-    """Return the microseconds of each call, for each of the callables."""
+def _time_alternately(
+    calls: list[Callable[[], object]], pause: float, seconds: float
+) -> list[list[float]]:
+    """Return the duration of each call in us, for each of the callables."""
     taken: list[list[float]] = [[] for _ in calls]
     for call in calls:
         call()

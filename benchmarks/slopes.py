@@ -1,35 +1,34 @@
-"""How a figure grows: exponents between neighbouring points, and where they pass linear growth."""
+"""Growth of a figure: exponents between neighbouring points, compared with linear growth."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-TOLERANCE = 0.15
-"""Above linear by less than this is the machine's noise and its caches."""
+TOLERANCE = 0.15  # smaller excess above linear growth is noise, or the effect of caches
 
 
 @dataclass(frozen=True)
 class Step:
-    """How a figure grew from one point to the next."""
+    """Growth of a figure between two points."""
 
     low: float
     high: float
     exponent: float
     """1: linear; 0: constant."""
     worse: bool
-    """More than linear, beyond the tolerance."""
+    """Whether growth is worse than linear, beyond the tolerance."""
 
 
 def exponents(sizes: Sequence[float], values: Sequence[float]) -> list[float]:
-    """Return the slopes in log-log between neighbours, n - 1 of them.
+    """Return the n - 1 slopes in log-log between neighbouring points.
 
     Args:
-        sizes: (n,) positive, rising.
-        values: (n,) positive; a value of 0 or less gives NaN beside it.
+        sizes: (n,) positive, increasing.
+        values: (n,) positive; a value of 0 or less gives NaN for the slopes next to it.
 
     Raises:
-        ValueError: Different lengths, or sizes that do not rise.
+        ValueError: The lengths differ, or the sizes do not increase.
     """
     pairs = list(zip(sizes, values, strict=True))
     found = []
@@ -42,13 +41,13 @@ def exponents(sizes: Sequence[float], values: Sequence[float]) -> list[float]:
 
 
 def steps(sizes: Sequence[float], values: Sequence[float], linear: float) -> list[Step]:
-    """Return how a figure grew from point to point.
+    """Return the growth of a figure from point to point.
 
     Args:
-        sizes: (n,) positive, rising.
-        values: (n,) of the figure.
-        linear: The exponent of linear growth. Of a figure a message that is 0 for the number of
-            streams (each message is of one), and 1 for the number of models (each takes it).
+        sizes: (n,) positive, increasing.
+        values: (n,) values of the figure.
+        linear: Exponent of linear growth. For a figure per message it is 0 over streams (a message
+            belongs to one stream) and 1 over models (every model takes the message).
     """
     return [
         Step(low, high, exponent, exponent > linear + TOLERANCE)

@@ -1,7 +1,7 @@
-"""The models of B: a spectral front end inside the graph, and the RMS that a script would take.
+"""The models of B: an autoencoder on a spectrum computed in the graph, and an RMS.
 
-Every product has the windows on its right side and constants on its left, so that each window is a
-product of its own of the same shape: its bits do not depend on the batch.
+In every matrix product the windows are on the right side and constants on the left, so each window
+is a separate product of the same shape, and its bits do not depend on the batch.
 """
 
 from itertools import pairwise
@@ -16,23 +16,22 @@ BANDS = 16
 LAYERS = (128, 32, 128)
 """Of the autoencoder, as in A."""
 POWER_FLOOR = 1e-6
-MEAN_ENERGY = -3.0
-"""About that of the frames."""
+MEAN_ENERGY = -3.0  # about the log energy of the frames
 
 Constants = dict[str, npt.NDArray[Any]]
 
 
 def spectral_autoencoder(length: int, channels: int, seed: int = 3) -> onnx.ModelProto:
-    """DFT with a Hann window, log energies of 16 bands, an autoencoder over them.
+    """Return a model: DFT with a Hann window, log energies of 16 bands, an autoencoder.
 
     At 200 samples of 100 channels: 100 complex bins (a product 200 x 200 x 100, 8 MFLOP), bands
     (16 x 200 x 100), dense layers 1600-128-32-128-1600. The score is the mean squared error of
-    the log energies, the contribution that of a channel.
+    the log energies; a contribution is the error of one channel.
     """
     rng = np.random.default_rng(seed)
     bins = length // 2
     features = BANDS * channels
-    # Real parts of the bins 1 to W/2, then the imaginary parts; the mean is left out.
+    # Real parts of the bins 1 to W/2, then the imaginary parts; the mean is omitted.
     angle = 2 * np.pi / length * np.outer(np.arange(1, bins + 1), np.arange(length))
     hann = np.hanning(length) / np.hanning(length).sum()
     fourier = np.concatenate([np.cos(angle), np.sin(angle)]) * hann
@@ -73,24 +72,24 @@ def spectral_autoencoder(length: int, channels: int, seed: int = 3) -> onnx.Mode
         helper.make_node("Reshape", ["squared", "by_band"], ["squared_by_band"]),
         helper.make_node("MatMul", ["over_bands", "squared_by_band"], ["row"]),
     ]
-    return _finished("spectral", nodes, constants, length, channels)
+    return _add_score("spectral", nodes, constants, length, channels)
 
 
 def rms_graph(length: int, channels: int) -> onnx.ModelProto:
-    """The root mean square of each channel, and its mean."""
+    """Return a model: the root mean square of each channel, and their mean."""
     constants: Constants = {"over_time": np.full((1, 1, length), 1 / length, np.float32)}
     nodes = [
         helper.make_node("Mul", ["window", "window"], ["squared"]),
         helper.make_node("MatMul", ["over_time", "squared"], ["mean_square"]),
         helper.make_node("Sqrt", ["mean_square"], ["row"]),
     ]
-    return _finished("rms", nodes, constants, length, channels)
+    return _add_score("rms", nodes, constants, length, channels)
 
 
-def _finished(
+def _add_score(
     name: str, nodes: list[onnx.NodeProto], constants: Constants, length: int, channels: int
 ) -> onnx.ModelProto:
-    """Complete a graph from its `row` (B, 1, C): the contributions, and their mean as the score."""
+    """Complete a graph from its `row` (B, 1, C): contributions, and their mean as the score."""
     constants |= {
         "flat": np.array([-1, channels], np.int64),
         "tall": np.array([-1, channels, 1], np.int64),
@@ -103,6 +102,13 @@ def _finished(
         helper.make_node("MatMul", ["over_channels", "tall_row"], ["mean"]),
         helper.make_node("Reshape", ["mean", "line"], ["score"]),
     ]
+    return build_model(name, nodes, constants, length, channels)
+
+
+def build_model(
+    name: str, nodes: list[onnx.NodeProto], constants: Constants, length: int, channels: int
+) -> onnx.ModelProto:
+    """Return a checked model with input `window` and outputs `score` and `contribution`."""
     graph = helper.make_graph(
         nodes,
         name,

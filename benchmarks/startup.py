@@ -1,4 +1,4 @@
-"""F: from the start of the process until edgeai says that it is ready, verdicts cached."""
+"""F: time from process start until `/readyz` reports ready, without and with caches."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ LIBRARIES = (
 
 
 def startup(scale: Scale) -> Result:
-    """Start once with empty caches, then several times with them."""
+    """Start once with empty caches, then several times with caches."""
     load = Workload()
     with tempfile.TemporaryDirectory(prefix="edgeai-bench-") as name:
         folder = Path(name)
@@ -60,8 +60,8 @@ def _seconds_to_ready(command: list[str], http_port: int, log: Path) -> float:
     try:
         while not is_ready(http_port):
             if process.poll() is not None or time.monotonic() - started > LIMIT_SECONDS:
-                told = log.read_text(errors="replace")[-500:]
-                raise RuntimeError(f"edgeai does not become ready: {told}")
+                output = log.read_text(errors="replace")[-500:]
+                raise RuntimeError(f"edgeai does not become ready: {output}")
             time.sleep(POLL_SECONDS)
         return time.monotonic() - started
     finally:

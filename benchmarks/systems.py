@@ -1,4 +1,4 @@
-"""The systems under test: how each is started on a workload, and how it says that it is ready."""
+"""The systems under test: their commands for a workload, and how they report ready."""
 
 import contextlib
 import functools
@@ -34,7 +34,7 @@ PEER_TOPIC = "bench-out"
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of edgeai that cost something."""
+    """Settings of edgeai that affect its cost."""
 
     qos_out: int = 0
     top: int = 3
@@ -48,7 +48,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Setting:
-    """All that a system needs to start."""
+    """Everything that a system needs to start."""
 
     folder: Path
     broker: Broker
@@ -71,7 +71,7 @@ class System:
 
     @property
     def output_filter(self) -> str:
-        """Where its outputs go."""
+        """Topic filter of its outputs."""
         return "edgeai/bench/predictions/#" if self.is_edgeai else f"{PEER_TOPIC}/#"
 
 
@@ -160,13 +160,13 @@ ECHO = System("echo", "paho echo", functools.partial(_python_peer, "echo.py"), k
 
 @contextlib.contextmanager
 def run_system(system: System, setting: Setting) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a system for the time of the context; it is ready when the context begins."""
+    """Run a system while the context is open; it is ready when the context begins."""
     log = setting.folder / f"{system.name}.log"
     process = start_program(system.command(setting), log, cwd=ROOT, read=not system.is_edgeai)
     try:
         if not _wait_until_ready(system, setting, process):
-            told = log.read_text(errors="replace")[-500:]
-            raise RuntimeError(f"{system.title} does not become ready: {told}")
+            output = log.read_text(errors="replace")[-500:]
+            raise RuntimeError(f"{system.title} does not become ready: {output}")
         yield process
     finally:
         stop(process)
@@ -181,7 +181,7 @@ def _wait_until_ready(system: System, setting: Setting, process: subprocess.Pope
             time.sleep(0.02)
         return False
     if system.is_edgeai:
-        # No endpoint to ask: the retained status tells.
+        # Without an endpoint the retained status shows it.
         return _wait_for_status(setting.broker.port, deadline)
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
@@ -189,7 +189,7 @@ def _wait_until_ready(system: System, setting: Setting, process: subprocess.Pope
 
 
 def is_ready(http_port: int) -> bool:
-    """Whether edgeai says that it is ready."""
+    """Return whether edgeai reports ready."""
     try:
         return ask(http_port, "/readyz")[0] == 200
     except OSError:
@@ -197,7 +197,7 @@ def is_ready(http_port: int) -> bool:
 
 
 def ask(http_port: int, path: str) -> tuple[int, str]:
-    """Return status and text of edgeai's endpoint."""
+    """Request a path from edgeai's endpoint; return status and text."""
     connection = http.client.HTTPConnection("127.0.0.1", http_port, timeout=5)
     try:
         connection.request("GET", path)
@@ -223,7 +223,7 @@ def _wait_for_status(port: int, deadline: float) -> bool:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process as an operator would, and if need be as the system would."""
+    """Stop a process with SIGTERM, and with SIGKILL if it does not end in time."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -243,5 +243,5 @@ def setting_for(
     options: Options,
     certificate: Path | None = None,
 ) -> Setting:
-    """Complete a setting with a free port for edgeai's endpoint."""
+    """Return a setting with a free port for edgeai's endpoint."""
     return Setting(folder, broker, load, package, options, free_port(0), certificate)

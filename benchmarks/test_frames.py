@@ -1,13 +1,13 @@
-"""The instruments of B: the frames are what edgeai decodes, and the floor sees every one."""
+"""Tests of the instruments of B: edgeai decodes the frames, and the floor reads each one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.check import Arrival, Checker
+from benchmarks.check import Checker
+from benchmarks.correct_outputs import arrivals, predictions_of
 from benchmarks.framefloor import Boundaries
 from benchmarks.frameload import Frames
 from benchmarks.models import write_model
@@ -45,31 +45,11 @@ def test_the_packets_carry_their_frames() -> None:
 
 
 def outputs(checker: Checker, samples: range) -> list[dict[str, Any]]:
-    """What a faultless system publishes."""
-    predictions = []
-    for sample in samples:
-        for machine, asset in enumerate(SMALL.assets):
-            parts = checker._contributions[sample % SMALL.cycle, machine]
-            last_ns = SMALL.time_ms(sample) * 1_000_000 + 39 * 500_000
-            predictions.append(
-                {
-                    "timestamp": last_ns,
-                    "asset": asset,
-                    "score": float(checker._scores[sample % SMALL.cycle, machine]),
-                    "alarm": "normal",
-                    "quality": "good",
-                    "id": f"{asset}:{sample}",
-                    "top": [
-                        [SMALL.signals[channel], float(parts[channel])]
-                        for channel in np.argsort(-parts)[:3]
-                    ],
-                }
-            )
-    return predictions
+    def time_ns(sample: int) -> int:
+        return SMALL.time_ms(sample) * 1_000_000 + 39 * 500_000
 
-
-def arrivals(predictions: list[dict[str, Any]]) -> list[Arrival]:
-    return [(0, "out", json.dumps(prediction).encode()) for prediction in predictions]
+    windows = ((sample, time_ns(sample), sample % SMALL.cycle) for sample in samples)
+    return predictions_of(checker, windows)
 
 
 def test_each_frame_must_give_its_own_output(checker: Checker) -> None:

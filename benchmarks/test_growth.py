@@ -1,4 +1,4 @@
-"""What is computed from measurements: exponents, what is marked, what is drawn, what is chosen."""
+"""Tests of what is computed from measurements: exponents, marks, plots, choices."""
 
 import math
 from typing import Any
@@ -67,7 +67,7 @@ def test_the_plots_show_every_point_and_linear_growth_from_the_first() -> None:
     assert (cpu.lines[0].sizes, cpu.lines[0].values) == ([2, 8], [3.0, 5.0])
     assert cpu.linear is not None
     assert cpu.linear.values == pytest.approx([3.0, 12.0])
-    assert cpu.lines[1].sizes == []  # no logarithm of nothing
+    assert cpu.lines[1].sizes == []  # values of 0 have no logarithm
     assert [line.label for line in latency.lines] == ["p50", "p99"]
     assert memory.lines[0].values == [100.0, 100.0]
 
@@ -79,7 +79,7 @@ def test_where_linear_means_constant_there_is_no_line_of_it() -> None:
 
 
 def test_a_difference_is_that_of_neighbouring_runs() -> None:
-    base = [10.0, 20.0, 30.0, 40.0, 50.0]  # the machine becomes slower meanwhile
+    base = [10.0, 20.0, 30.0, 40.0, 50.0]  # the machine becomes slower during the runs
     changed = [11.0, 21.0, 31.0, 41.0, 90.0]
     found = Difference.of(base, changed)
     assert found.added == pytest.approx(1.0)
@@ -129,7 +129,7 @@ def test_of_several_models_each_must_answer(tmp_path: Any) -> None:
     for machine, asset in enumerate(load.assets):
         phase = int(load.phases[machine])
         for place, sample in enumerate(load.windows_due(0, 12, phase)):
-            score = float(checker._scores[place, machine])
+            score = float(checker.scores[place, machine])
             for name in load.pipelines:
                 body = {
                     "timestamp": load.time_ms(sample) * 1_000_000, "asset": asset, "score": score,

@@ -1,4 +1,4 @@
-"""A and C: CPU a message and the highest sustained rate, beside what one would otherwise write."""
+"""A and C: CPU per message and highest sustained rate, compared with peers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,25 +23,25 @@ FAULTS = ("lost", "doubled", "disordered", "wrong")
 
 @dataclass
 class Measured:
-    """One system's figures."""
+    """Measurements of one system."""
 
     system: System
     low: dict[int, Run] = field(default_factory=dict)
     flat_out: Run | None = None
     sustained: Run | None = None
     ort_share: float | None = None
-    """Of the CPU at the sustained rate; edgeai only."""
+    """Share of ONNX Runtime in the CPU at the sustained rate; edgeai only."""
     mean_batch: float | None = None
     resident_bytes: int = 0
     runs: list[Run] = field(default_factory=list)
     fault: str = ""
 
     def count(self, fault: str) -> int:
-        """Return how many outputs of all runs had a fault."""
+        """Return the number of outputs with a fault, over all runs."""
         return sum(getattr(run.verdict, fault) for run in self.runs)
 
     def figures(self) -> dict[str, Any]:
-        """Return the keys of the JSON file; those of edgeai have no prefix."""
+        """Return the figures for the JSON file; keys of other systems have their name as prefix."""
         prefix = "" if self.system.is_edgeai else f"{self.system.name}_"
         best = self.sustained
         figures: dict[str, Any] = {
@@ -86,7 +86,7 @@ def rows(scale: Scale) -> Result:
 
 
 def tags(scale: Scale) -> Result:
-    """C: every message is one value of one signal, held on the model's grid."""
+    """C: each message has one value of one signal, held on the model's grid."""
     return compare(Workload(layout="tag"), scale)
 
 
@@ -113,7 +113,7 @@ def compare(load: Workload, scale: Scale) -> Result:
 
 
 def measure(system: System, load: Workload, scale: Scale) -> Measured:
-    """Measure one system: low rates, flat out, and the highest rate that it sustains."""
+    """Measure one system: low rates, full speed, and the highest sustained rate."""
     found = Measured(system)
     try:
         _measure(found, load, scale)
@@ -137,7 +137,7 @@ def _measure(found: Measured, load: Workload, scale: Scale) -> None:
 
 
 def _search(rig: Rig, found: Measured, scale: Scale) -> None:
-    """Find the highest sustained rate, from the flat-out rate up or down."""
+    """Find the highest sustained rate, starting from the full-speed rate."""
     assert found.flat_out is not None
     start = found.flat_out.messages_per_second
     steps = [1.0, *STEPS_UP]
@@ -151,7 +151,7 @@ def _search(rig: Rig, found: Measured, scale: Scale) -> None:
 
 
 def _try(rig: Rig, found: Measured, rate: float, scale: Scale) -> bool:
-    """Run at a rate; keep it as the best if it is sustained."""
+    """Run at a rate; keep the run as the best if it is sustained."""
     rate = round(rate, -2)
     before = _batches(rig, found.system)
     run = rig.run(rate, rate * scale.seconds)
@@ -169,14 +169,14 @@ def _try(rig: Rig, found: Measured, rate: float, scale: Scale) -> bool:
 
 
 def _batches(rig: Rig, system: System) -> tuple[float, float]:
-    """Return how many windows edgeai has run in how many session calls."""
+    """Return the numbers of windows and session calls of edgeai."""
     if not system.is_edgeai:
         return 0.0, 0.0
     return rig.metric("edgeai_batch_windows_sum"), rig.metric("edgeai_batch_windows_count")
 
 
 def _table(measured: list[Measured]) -> Table:
-    """Return the systems side by side."""
+    """Return a table with one column per system."""
     table = Table("", *(one.system.title for one in measured))
 
     def line(title: str, value: Callable[[Measured], float | None], digits: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A certificate for loopback, made by the openssl program."""
+"""Create a certificate for loopback with the openssl program."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets on a bare socket, so that the instruments are never the bottleneck."""
+"""MQTT 3.1.1 packets on a bare socket, so that generator and collector are no bottleneck."""
 
 import socket
 from collections.abc import Iterator
@@ -36,15 +36,15 @@ def open_client(port: int, client_id: str, topic_filter: str | None = None) -> s
     """Connect to a broker on loopback, and subscribe at QoS 0 if a filter is given.
 
     Raises:
-        OSError: The broker does not answer as it should.
+        OSError: The broker refuses the connection or the subscription.
     """
     sock = socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Clean session, no keep-alive: the run is short and the link cannot break unseen.
+    # Clean session, and no keep-alive because the run is short.
     body = text("MQTT") + b"\x04\x02\x00\x00" + text(client_id)
     sock.sendall(b"\x10" + length_bytes(len(body)) + body)
     if _read_exactly(sock, 4) != b"\x20\x02\x00\x00":
-        raise ConnectionError("the broker refuses the instrument's connection")
+        raise ConnectionError("the broker refuses the connection")
     if topic_filter is not None:
         body = b"\x00\x01" + text(topic_filter) + b"\x00"
         sock.sendall(b"\x82" + length_bytes(len(body)) + body)
@@ -64,7 +64,7 @@ def _read_exactly(sock: socket.socket, count: int) -> bytes:
 
 
 def take_packets(buffer: bytearray) -> Iterator[tuple[int, bytes]]:
-    """Give first byte and body of each whole packet, and remove them from the buffer."""
+    """Yield first byte and body of each complete packet, and remove them from the buffer."""
     start = 0
     size = len(buffer)
     while start + 2 <= size:

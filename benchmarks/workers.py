@@ -1,6 +1,6 @@
-"""Workers at saturation: what one and two processes take, where messages are small and heavy.
+"""One and two workers at full speed, with small messages, heavy models and frames.
 
-Broker, generator and witness run on the same cores, so a second worker gains only what they leave.
+Broker, generator and collector run on the same cores, so a second worker can use only the rest.
 """
 
 from dataclasses import dataclass, replace
@@ -15,18 +15,15 @@ from benchmarks.systems import EDGEAI, Options
 from benchmarks.workload import Workload
 
 WORKERS = (1, 2)
-RUNS = 2
-"""The faster counts: what disturbs only slows down."""
-RUN_SHARE = 0.4
-"""Of `--seconds`, for one of them."""
-HEAVY = (2048, 1024, 2048)
-"""Hidden layers: some 0.2 ms a window, in large batches."""
+RUNS = 2  # the faster one counts, because disturbances only slow a run down
+RUN_SHARE = 0.4  # duration of a run as a share of `--seconds`
+HEAVY = (2048, 1024, 2048)  # hidden layers; about 0.2 ms per window in large batches
 DEEP_QUEUE = {"limits": {"outgoing_messages": 50_000}}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One workload, flat out."""
+    """One workload at full speed."""
 
     name: str
     load: Workload
@@ -44,8 +41,10 @@ CASES = (
 
 
 def workers(scale: Scale) -> Result:
-    """Measure each workload flat out with one worker, and with two."""
-    table = Table("flat out", "workers", "messages/s", "CPU us/msg", "times", "MB", "others' cores")
+    """Measure each workload at full speed with one and with two workers."""
+    table = Table(
+        "full speed", "workers", "messages/s", "CPU us/msg", "times", "MB", "others' cores"
+    )
     figures: dict[str, Any] = {"cases": {}}
     runs: dict[str, list[Run]] = {}
     for case in CASES[:1] if scale.quick else CASES:

@@ -1,8 +1,8 @@
-"""The messages of a benchmark and the predictions they must give.
+"""The messages of a benchmark and the predictions that they must produce.
 
-Machines publish in turn, sample by sample. The values repeat after some samples, so that packets
-are prebuilt and only times (and packet ids) are written in; the time of a prediction tells which
-window it is of, and so which score it must have.
+Machines publish one after the other, sample by sample. Values repeat after some samples, so packets
+are prebuilt, and only times and packet ids are written later. The time of a prediction identifies
+its window, and so its expected score.
 """
 
 from dataclasses import dataclass
@@ -23,31 +23,30 @@ SIGNALS = (
     "temperature", "pressure", "flow", "speed", "torque", "current", "voltage", "vibration",
     "position", "humidity",
 )  # fmt: skip
-MARK = "1" * TIME_DIGITS
-"""Stands where the time goes; no value looks like it."""
+MARK = "1" * TIME_DIGITS  # placeholder for the time; no value looks like it
 
 
 class Prebuilt(Protocol):
     """The prebuilt bytes of a workload."""
 
     ends: npt.NDArray[Any]
-    """(m,) where each message of a sample ends."""
+    """(m,): end of each message of a sample."""
 
     @property
     def samples_per_block(self) -> int:
-        """How many samples to ask of `block` at once."""
+        """Largest number of samples in one call of `block`."""
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes in which all machines publish one sample each."""
+        """Bytes of one sample from every machine."""
 
     def block(self, first: int, count: int) -> memoryview:
-        """Return the bytes of samples; valid until it is asked for again."""
+        """Return the bytes of samples; valid until the next call."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Which machines publish what, and how it is windowed."""
+    """Machines, their messages, and the windows of the model."""
 
     machines: int = 50
     length: int = 64
@@ -55,22 +54,22 @@ class Workload:
     layout: Literal["row", "tag", "frame"] = "row"
     qos: int = 0
     rate_hz: float = 100.0
-    """Nominal: the times in the messages advance at this rate, however fast they are sent."""
+    """Rate of the times in the messages; messages may be sent at another rate."""
     signals: tuple[str, ...] = SIGNALS
     seed: int = 7
     warm_up_rate: int = 10_000
-    """Messages a second."""
+    """Messages per second."""
     warm_up_samples: int = 64
     models: int = 1
-    """Pipelines that each take every message."""
+    """Number of pipelines; each takes every message."""
     network: Literal["autoencoder", "distance"] = "autoencoder"
     hidden: tuple[int, ...] = (128, 32, 128)
     """Layers of the autoencoder."""
     staggered: bool = False
-    """Windows of the machines come due one after the other, not all with one sample: machine m is
-    m % hop samples ahead, which it sends before the first common one."""
+    """Whether windows of the machines are due one after the other: machine m is m % hop samples
+    ahead, and sends these samples before the first common one."""
     distinct_samples: int = CYCLE
-    """Samples of a machine until their values repeat; a multiple of the hop."""
+    """Samples of a machine before its values repeat; a multiple of the hop."""
 
     @property
     def pipelines(self) -> list[str]:
@@ -79,59 +78,59 @@ class Workload:
 
     @property
     def period_ms(self) -> int:
-        """Between two samples of a machine."""
+        """Time between two samples of a machine, ms."""
         return round(1000 / self.rate_hz)
 
     @property
     def messages_per_sample(self) -> int:
-        """Messages in which all machines publish one sample each."""
+        """Messages of one sample from every machine."""
         return self.machines * (len(self.signals) if self.layout == "tag" else 1)
 
     @property
     def lead(self) -> int:
-        """Samples before which a sample is not given out: a held one waits for the next."""
+        """Number of later samples needed to release a sample; a held one waits for the next."""
         return 1 if self.layout == "tag" else 0
 
     @property
     def topic_filter(self) -> str:
-        """What a system subscribes to."""
+        """Topic filter that a system subscribes to."""
         return f"bench/+/{'+' if self.layout == 'tag' else 'row'}"
 
     @cached_property
     def assets(self) -> list[str]:
-        """The names of the machines, all equally long."""
+        """The names of the machines, all of the same length."""
         digits = len(str(self.machines - 1))
         return [f"machine-{index:0{digits}}" for index in range(self.machines)]
 
     @cached_property
     def values(self) -> npt.NDArray[np.float64]:
-        """(samples, M, C) with three decimals and three digits before them."""
+        """(samples, M, C), each with three digits before and after the decimal point."""
         rng = np.random.default_rng(self.seed)
         shape = (self.distinct_samples, self.machines, len(self.signals))
         values: npt.NDArray[np.float64] = np.round(rng.normal(500, 50, shape).clip(101, 899), 3)
         return values
 
     def time_ms(self, sample: int) -> int:
-        """Return the time that a sample carries."""
+        """Return the time of a sample."""
         return FIRST_TIME_MS + sample * self.period_ms
 
     def sample_of(self, time_ns: int) -> int | None:
-        """Return the sample that carries a time, or None when none does."""
+        """Return the sample with this time, or None."""
         index, rest = divmod(time_ns - FIRST_TIME_MS * MS_NS, self.period_ms * MS_NS)
         return None if rest or index < 0 else index
 
     @cached_property
     def phases(self) -> npt.NDArray[np.int64]:
-        """(M,) how many samples each machine is ahead."""
+        """(M,): number of samples by which each machine is ahead."""
         return np.arange(self.machines) % (self.hop if self.staggered else 1)
 
     def windows_due(self, first: int, count: int, phase: int = 0) -> list[int]:
-        """Return the last samples of the windows that come of sending `count` from `first` on.
+        """Return the last samples of the windows due for `count` samples from `first` on.
 
         Args:
             first: The first sample.
-            count: How many.
-            phase: How many samples the machine is ahead.
+            count: Number of samples.
+            phase: Number of samples by which the machine is ahead.
         """
         low, high = max(0, first - self.lead), first + count - self.lead
         start = self.length - 1 - phase
@@ -140,9 +139,9 @@ class Workload:
         return list(range(start, high, self.hop))
 
     def windows(self, last_samples: list[int]) -> npt.NDArray[np.float32]:
-        """Return the windows that end at these samples: (n * M, W, C), machine by machine.
+        """Return the windows that end at these samples, (n * M, W, C).
 
-        Those of a machine that is ahead end so many samples earlier.
+        Windows of a machine that is ahead end correspondingly earlier.
         """
         offsets = np.arange(-self.length + 1, 1)
         ends = np.array(last_samples)[:, None] - self.phases  # (n, M)
@@ -153,7 +152,7 @@ class Workload:
 
     @cached_property
     def last_samples(self) -> list[int]:
-        """The last samples of one cycle's windows, each with another content."""
+        """The last samples of the distinct windows of one cycle."""
         cycle = self.distinct_samples
         return self.windows_due(self.length - 1, cycle)[: cycle // self.hop]
 
@@ -163,7 +162,7 @@ class Workload:
 
 
 def _packets(load: Workload, sample: int) -> list[bytes]:
-    """Encode the messages of one sample of the cycle, with marks in place of times."""
+    """Encode the messages of one sample of the cycle, with MARK in place of times."""
     packets = []
     for machine, asset in enumerate(load.assets):
         values = load.values[sample, machine]
@@ -181,13 +180,13 @@ def _packets(load: Workload, sample: int) -> list[bytes]:
 
 
 class Packets:
-    """The prebuilt bytes of one cycle: every sample has the same length and places of times."""
+    """The prebuilt bytes of one cycle; all samples have the same length and positions of times."""
 
     def __init__(self, load: Workload) -> None:
         self.load = load
         first = _packets(load, 0)
         self.ends = np.cumsum([len(packet) for packet in first])
-        """(m,) where each message of a sample ends."""
+        """(m,): end of each message of a sample."""
         starts = self.ends - [len(packet) for packet in first]
         self._times = starts + [packet.index(MARK.encode()) for packet in first]
         self._cycle = np.frombuffer(
@@ -201,16 +200,16 @@ class Packets:
 
     @property
     def samples_per_block(self) -> int:
-        """How many samples to ask of `block` at once."""
+        """Largest number of samples in one call of `block`."""
         return max(1, BLOCK_MESSAGES // len(self.ends))
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes in which all machines publish one sample each."""
+        """Bytes of one sample from every machine."""
         return int(self.ends[-1])
 
     def ahead(self) -> bytes:
-        """Return the bytes of what machines send before the first common sample."""
+        """Return the bytes of the samples before the first common one."""
         load = self.load
         starts = [0, *self.ends[:-1].tolist()]
         parts = []

@@ -1,1 +1,1 @@
-"""What one would use instead of edgeai, each a program of its own as its author would write it."""
+"""Alternatives to edgeai, each a complete program as its author would write it."""

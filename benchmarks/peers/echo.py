@@ -1,4 +1,4 @@
-"""The least that paho can do: send every message back.
+"""Send every message back with paho, the smallest possible service.
 
 python echo.py SETTINGS    (JSON: port, filter, out)
 """
@@ -25,7 +25,7 @@ def on_connect(client: mqtt.Client, *_details: Any) -> None:
 
 
 def on_subscribe(*_details: Any) -> None:
-    """Tell the benchmark that it may begin."""
+    """Report ready to the benchmark."""
     print("ready", flush=True)
 
 

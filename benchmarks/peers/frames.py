@@ -1,8 +1,8 @@
-"""What a user writes for frames: paho, np.frombuffer, a session with its default options.
+"""A script for frames: paho, np.frombuffer, a session with default options.
 
 python frames.py SETTINGS    (JSON: port, model, filter, out, signals, threshold, rms)
 
-With `rms` the root mean square of each channel by NumPy stands in place of the model.
+With `rms`, NumPy computes the root mean square of each channel instead of the model.
 """
 
 import json
@@ -22,7 +22,7 @@ session = None if settings["rms"] else onnxruntime.InferenceSession(settings["mo
 
 
 def on_message(client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-    """Take a frame, which is a window, and publish what comes of it."""
+    """Score a frame, which is one window, and publish the prediction."""
     head = HEADER.unpack_from(message.payload)
     channels, count, t0_ns, rate_hz = head[3], head[5], head[8], head[9]
     frame = np.frombuffer(message.payload, "<f4", offset=HEADER.size).reshape(count, channels)
@@ -59,7 +59,7 @@ def on_connect(client: mqtt.Client, *_details: Any) -> None:
 
 
 def on_subscribe(*_details: Any) -> None:
-    """Tell the benchmark that it may begin."""
+    """Report ready to the benchmark."""
     print("ready", flush=True)
 
 

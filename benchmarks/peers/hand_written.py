@@ -1,4 +1,4 @@
-"""The script a user writes first: paho, json, lists, a session with its default options.
+"""A first script: paho, json, lists, a session with default options.
 
 python hand_written.py SETTINGS    (JSON: port, model, filter, out, length, hop, signals, tags)
 """
@@ -21,7 +21,7 @@ latest_time: dict[str, int] = {}
 
 
 def predict(client: mqtt.Client, asset: str, timestamp: int) -> None:
-    """Score the newest window of a machine and publish what comes of it."""
+    """Score the newest window of a machine and publish the prediction."""
     history = histories[asset]
     window = np.array([history[-LENGTH:]], dtype=np.float32)
     score, contribution = session.run(["score", "contribution"], {"window": window})
@@ -45,7 +45,7 @@ def predict(client: mqtt.Client, asset: str, timestamp: int) -> None:
 
 
 def add_sample(client: mqtt.Client, asset: str, timestamp: int, row: list[float]) -> None:
-    """Keep a sample; predict when a window is complete."""
+    """Store a sample; predict when a window is complete."""
     history = histories.setdefault(asset, [])
     history.append(row)
     if len(history) >= LENGTH:
@@ -54,7 +54,7 @@ def add_sample(client: mqtt.Client, asset: str, timestamp: int, row: list[float]
 
 
 def on_row(client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-    """Take a message that holds all signals."""
+    """Handle a message with all signals."""
     data = json.loads(message.payload)
     values = data["values"]
     asset = message.topic.split("/")[1]
@@ -62,7 +62,7 @@ def on_row(client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> No
 
 
 def on_tag(client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-    """Take a message that holds one signal; a new time completes the sample before it."""
+    """Handle a message with one signal; a new time completes the previous sample."""
     _, asset, name = message.topic.split("/")
     data = json.loads(message.payload)
     held = latest.setdefault(asset, {})
@@ -79,7 +79,7 @@ def on_connect(client: mqtt.Client, *_details: Any) -> None:
 
 
 def on_subscribe(*_details: Any) -> None:
-    """Tell the benchmark that it may begin."""
+    """Report ready to the benchmark."""
     print("ready", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The same script tuned: orjson, one ONNX Runtime thread, a ring buffer written twice.
+"""The script tuned: orjson, one ONNX Runtime thread, a ring buffer.
 
 python tuned.py SETTINGS    (JSON: port, model, filter, out, length, hop, signals, tags)
 """
@@ -28,7 +28,7 @@ values_of = itemgetter(*SIGNALS)
 
 
 class Ring:
-    """The newest samples of a machine; each is written twice, so that a window is one slice."""
+    """The newest samples of a machine, each stored twice, so that a window is one slice."""
 
     __slots__ = ("count", "due", "rows")
 
@@ -44,7 +44,7 @@ latest_time: dict[str, int] = {}
 
 
 def add_sample(client: mqtt.Client, asset: str, timestamp: int, row: Any) -> None:
-    """Keep a sample; score and publish when a window is complete."""
+    """Store a sample; score and publish when a window is complete."""
     ring = rings.get(asset)
     if ring is None:
         ring = rings[asset] = Ring()
@@ -76,14 +76,14 @@ def add_sample(client: mqtt.Client, asset: str, timestamp: int, row: Any) -> Non
 
 
 def on_row(client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-    """Take a message that holds all signals."""
+    """Handle a message with all signals."""
     data = orjson.loads(message.payload)
     asset = message.topic.split("/", 2)[1]
     add_sample(client, asset, data["timestamp"], values_of(data["values"]))
 
 
 def on_tag(client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-    """Take a message that holds one signal; a new time completes the sample before it."""
+    """Handle a message with one signal; a new time completes the previous sample."""
     _, asset, name = message.topic.split("/")
     data = orjson.loads(message.payload)
     now = data["t"]
@@ -102,7 +102,7 @@ def on_connect(client: mqtt.Client, *_details: Any) -> None:
 
 
 def on_subscribe(*_details: Any) -> None:
-    """Tell the benchmark that it may begin."""
+    """Report ready to the benchmark."""
     print("ready", flush=True)
 
 

@@ -1,8 +1,9 @@
-"""A broker to try things with: mosquitto where it is installed, else the Python broker amqtt.
+"""The broker of the demo: mosquitto if it is installed, else amqtt, a broker in Python.
 
-    python -m edgeai.demo.broker PORT    the child that runs amqtt
+    python -m edgeai.demo.broker PORT    runs amqtt
 
-amqtt speaks MQTT 3.1.1 only and is slow; it comes with the extra `demo` and is not for production.
+amqtt supports only MQTT 3.1.1 and is slow. It comes with the extra `demo`, and is not for
+production.
 """
 
 import asyncio
@@ -22,12 +23,12 @@ START_SECONDS = 15.0
 
 
 def find_mosquitto() -> str | None:
-    """Return the path of mosquitto; Debian installs it where only root's PATH looks."""
+    """Return the path of mosquitto, or None. On Debian it is only in the PATH of root."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
 def free_port(preferred: int) -> int:
-    """Return a loopback port nobody listens on: the preferred one if possible."""
+    """Return a free loopback port, the preferred one if possible."""
     for port in (preferred, 0):
         with contextlib.suppress(OSError), socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -38,11 +39,11 @@ def free_port(preferred: int) -> int:
 
 @contextlib.contextmanager
 def embedded_broker(folder: Path, port: int) -> Iterator[str]:
-    """Run a broker on loopback for the time of the context; gives its name.
+    """Run a broker on loopback while the context is open; yield its name.
 
     Args:
-        folder: For its configuration and log.
-        port: Where to listen.
+        folder: Folder for its configuration and log.
+        port: TCP port of the broker.
 
     Raises:
         TransportError: Neither mosquitto nor amqtt is installed, or it does not start.
@@ -84,7 +85,7 @@ def _wait_until_listening(
             return
         time.sleep(0.05)
     last = log.read_text(errors="replace").strip().splitlines()[-1:]
-    raise TransportError(f"{name} does not start: {last[0] if last else 'it says nothing'}")
+    raise TransportError(f"{name} does not start: {last[0] if last else 'its log is empty'}")
 
 
 async def _run_amqtt(port: int) -> None:

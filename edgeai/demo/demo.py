@@ -1,7 +1,7 @@
-"""`edgeai demo`: broker, simulated line, runtime and a live table, each as in a real plant.
+"""Run the demo: broker, simulated line, runtime, and a live table of predictions.
 
-The line is a simulation (`edgeai.plant`); everything else is the real thing: the processes talk
-over MQTT, and the runtime is `edgeai run` on a config file that anyone can copy.
+Only the line is simulated (`edgeai.plant`). The processes communicate over MQTT, and the runtime is
+`edgeai run` with the shipped config `demo.yaml`.
 """
 
 import contextlib
@@ -37,16 +37,14 @@ REFRESH_SECONDS = 0.25
 INJECT_ASSET, INJECT_FAULT = "moulding-1", "coolant_blocked"
 INJECT_AFTER_SECONDS = 8.0
 CLEAR_AFTER_SECONDS = 30.0
-DETECT_SECONDS = 8.0
-"""A fault injected at least so long before the end must have been found."""
+DETECT_SECONDS = 8.0  # the fault must be detected within this time after injection
 ALARM_STYLES = {"normal": "green", "active": "bold red", "latched": "yellow"}
-LOGGED_LINES = 15
-IDENTIFIED = "coolant_coefficient"
-"""Parameter of the mould's model that the table shows."""
+LOGGED_LINES = 15  # lines of the logs that an error message shows
+IDENTIFIED = "coolant_coefficient"  # parameter of the mould's model that the table shows
 
 
 class Watcher:
-    """What a listener on the broker knows of the demo."""
+    """Subscribes to the demo's topics and keeps the state for the table."""
 
     def __init__(self, port: int) -> None:
         subscriptions = {f"edgeai/{NODE}/#": 0, "factory/+/state": 0}
@@ -57,14 +55,14 @@ class Watcher:
         self.online = False
         self.predictions = 0
         self.last: dict[tuple[str, str], dict[str, Any]] = {}
-        """The last prediction by pipeline and asset."""
+        """Last prediction, by pipeline and asset."""
         self.faults: dict[str, list[str]] = {}
-        """Active faults of the simulated machines, as they say themselves."""
+        """Active faults that the simulated machines publish, by asset."""
         self.alarms: list[tuple[float, str, str]] = []
-        """When (of this process), asset and state of each alarm transition."""
+        """(time.monotonic(), asset, state) of each alarm transition."""
 
     def listen(self, seconds: float) -> None:
-        """Take in what arrives within so long."""
+        """Receive messages for this time."""
         for topic, payload, _, _ in self._connection.receive(seconds):
             with contextlib.suppress(ValueError, KeyError):
                 self._note(topic.split("/"), json.loads(bytes(payload)))
@@ -92,15 +90,15 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Scene:
-    """The demo at work: its processes and the one who watches them."""
+    """The running demo: its processes and the watcher."""
 
     folder: Path
-    """Configuration and logs."""
+    """Folder with configuration and logs."""
     parts: dict[str, subprocess.Popen[bytes]]
     watcher: Watcher
 
     def require_alive(self) -> None:
-        """Raise TransportError with the end of the logs when a part has died."""
+        """Raise TransportError with the end of the logs if a process has ended."""
         for name, process in self.parts.items():
             if process.poll() is not None:
                 logs = sorted(self.folder.glob("*.log"))
@@ -109,7 +107,7 @@ class Scene:
                 raise TransportError(f"{name} ended with {process.returncode}:\n{tail}")
 
     def wait_online(self) -> None:
-        """Return when the runtime says that it is online; TransportError when it never does."""
+        """Wait until the runtime is online; TransportError after START_SECONDS."""
         deadline = time.monotonic() + START_SECONDS
         while not self.watcher.online:
             self.watcher.listen(REFRESH_SECONDS)
@@ -119,18 +117,18 @@ class Scene:
 
 
 def run_demo(seconds: float | None, console: Console) -> int:
-    """Run until Ctrl-C, or for so many seconds; return the exit code.
+    """Run the demo and return the exit code.
 
     Args:
-        seconds: How long, counted from the first prediction's pipeline being ready; None: no end.
-        console: Where the table goes.
+        seconds: Duration after the runtime is online; None: until Ctrl-C.
+        console: Console for the table.
 
     Returns:
-        0 when predictions were published and the injected fault, if there was time to find it, was
-        found; else 1.
+        0 if predictions were published, and the injected fault was detected or there was not enough
+        time for it; else 1.
 
     Raises:
-        TransportError: There is no broker to start, or a part of the demo died.
+        TransportError: No broker is installed, or a process of the demo ended.
     """
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stop_signal())
@@ -162,7 +160,7 @@ def run_demo(seconds: float | None, console: Console) -> int:
 
 
 def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]) -> float | None:
-    """Keep the table until the end; inject a fault on the way. Return when it was injected."""
+    """Show the table until the end, and inject a fault; return the time of the injection."""
     watcher = scene.watcher
     started = time.monotonic()
     after = INJECT_AFTER_SECONDS if seconds is None else min(INJECT_AFTER_SECONDS, seconds * 0.4)
@@ -199,7 +197,7 @@ def _table(watcher: Watcher) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for name in ("asset, pipeline", "alarm", "score / limit", "on"):
         table.add_column(name, no_wrap=True)
-    table.add_column("because of")
+    table.add_column("cause")
     table.add_column("simulated fault", style="dim")
     for (pipeline, asset), last in sorted(watcher.last.items(), key=lambda item: item[0][::-1]):
         score = last["score"]
@@ -207,7 +205,7 @@ def _table(watcher: Watcher) -> Table:
         table.add_row(
             f"{asset} {pipeline}",
             f"[{ALARM_STYLES[alarm]}]{alarm}[/]",
-            "no number" if score is None else f"{score:5.3g} / {last['threshold']:.3g}",
+            "not finite" if score is None else f"{score:5.3g} / {last['threshold']:.3g}",
             last["provider"],
             _reason(last) if alarm != "normal" else _identified(last["outputs"]),
             ", ".join(watcher.faults.get(asset, [])),
@@ -216,20 +214,20 @@ def _table(watcher: Watcher) -> Table:
 
 
 def _identified(outputs: dict[str, Any]) -> str:
-    """What a physics-informed model says of the mould's cooling, in short."""
+    """Return the identified cooling parameter of the mould as short text."""
     found = outputs.get(IDENTIFIED)
     return f"h {found['value']:,.0f} {found['unit']}" if found else ""
 
 
 def _reason(last: dict[str, Any]) -> str:
-    """What a prediction says its alarm is due to."""
+    """Return the cause of an alarm as short text."""
     if diagnosis := last.get("diagnosis"):
         return f"{diagnosis['kind']}, {_identified(last['outputs'])}"
     return str(last["top"][0][0]) if last["top"] else _identified(last["outputs"])
 
 
 def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> int:
-    """Print what happened and return the exit code."""
+    """Print a summary and return the exit code."""
     console.print(_table(watcher))
     activated = [(at, asset) for at, asset, state in watcher.alarms if state == "active"]
     console.print(f"{watcher.predictions} predictions, {len(activated)} alarms")
@@ -244,18 +242,18 @@ def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> i
         console.print(f"{INJECT_FAULT} in {INJECT_ASSET}: alarm {delay:.1f} s after injection")
         return 0
     if time.monotonic() - injected_at < DETECT_SECONDS:
-        console.print(f"{INJECT_FAULT} in {INJECT_ASSET}: not enough time to find it")
+        console.print(f"{INJECT_FAULT} in {INJECT_ASSET}: not enough time to detect it")
         return 0
-    console.print(f"[bold red]{INJECT_FAULT} in {INJECT_ASSET} was not found[/]")
+    console.print(f"[bold red]{INJECT_FAULT} in {INJECT_ASSET} was not detected[/]")
     return 1
 
 
 def _write_config(folder: Path, port: int, broker: str) -> tuple[Path, str]:
-    """Write the shipped demo config with the ports that are free here; return it and its page."""
+    """Write the demo config with free ports; return its path and the URL of the status page."""
     config = yaml.safe_load((paths.shipped("configs") / "demo.yaml").read_text(encoding="utf-8"))
     config["broker"]["port"] = port
     if broker == "amqtt":
-        config["broker"]["protocol"] = "3.1.1"  # found by `auto` too, but two seconds later
+        config["broker"]["protocol"] = "3.1.1"  # `auto` would find it two seconds later
     config["http"] = {"port": free_port(config.get("http", {}).get("port", 9108))}
     path = folder / "demo.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -265,14 +263,14 @@ def _write_config(folder: Path, port: int, broker: str) -> tuple[Path, str]:
 def _start(
     stack: contextlib.ExitStack, folder: Path, command: str, *arguments: str
 ) -> subprocess.Popen[bytes]:
-    """Start a part of the demo as a process of its own; it is stopped with the stack."""
+    """Start an edgeai command as a process; the stack stops it."""
     with (folder / f"{command}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "edgeai", command, *arguments],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us: we stop the parts in order
+            start_new_session=True,  # so that Ctrl-C reaches only this process
         )
 
     def stop() -> None:
@@ -287,7 +285,7 @@ def _start(
 
 @contextlib.contextmanager
 def _stop_signal() -> Iterator[list[str]]:
-    """Give a list that is no longer empty after SIGINT or SIGTERM."""
+    """Yield a list to which SIGINT or SIGTERM adds its name."""
     noted: list[str] = []
 
     def note(number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The simulated line on a broker: `edgeai plant`. It owns time and MQTT; `edgeai.plant` is pure."""
+"""Publish the simulated line on a broker, for `edgeai plant`."""
 
 import logging
 import signal
@@ -12,17 +12,17 @@ from edgeai.plant.line import Line
 
 log = logging.getLogger("edgeai.plant")
 
-STEP_SECONDS = 0.02
+STEP_SECONDS = 0.02  # pause between two steps of the line
 
 
 def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
     """Publish the simulated line in real time until SIGTERM or SIGINT.
 
     Args:
-        host: The broker's host.
-        port: Its port.
-        seed: Of every machine's noise, variation and spontaneous faults.
-        faults: Whether faults start on their own.
+        host: Host of the broker.
+        port: TCP port of the broker.
+        seed: Random seed of noise, variation and random faults.
+        faults: Whether faults start at random times.
     """
     line = Line(seed=seed, spontaneous=faults)
     connection = Connection(
@@ -35,13 +35,13 @@ def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: stopped.append(received))
-    log.info("a simulated line: %s", ", ".join(line.active_faults))
+    log.info("simulated line with the assets %s", ", ".join(line.active_faults))
     while not stopped:
         answers = []
         for topic, payload, _, _ in connection.receive(STEP_SECONDS):
             answers += line.handle(topic, bytes(payload))
         connection.commit()
-        # A line whose broker is away loses its samples, as a real controller's.
+        # Samples are lost while the broker is away, as with a real controller.
         due = [*answers, *line.step(time.time_ns())]
         if connection.connected:
             connection.publish([Publication(p.topic, p.payload, 0, p.retain) for p in due])

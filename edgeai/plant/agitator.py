@@ -36,7 +36,7 @@ from edgeai.plant.drive import (
     motor_current,
     motor_torque,
 )
-from edgeai.plant.faults import ActiveFaults, Fault
+from edgeai.plant.faults import ActiveFaults, Fault, FaultInjection
 from edgeai.plant.signals import FloatArray, Sensors, Signal
 from edgeai.plant.variation import SetPoints, Wander
 
@@ -127,7 +127,7 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-class Agitator:
+class Agitator(FaultInjection):
     """Agitator drive; starts at its steady state.
 
     Args:
@@ -173,19 +173,6 @@ class Agitator:
             self._advance_shaft()
         self._product_degc = JACKET_DEGC + self._impeller_w / JACKET_W_K
         self._bearing_degc = self._air_degc + self._friction_w() / BEARING_W_K
-
-    @property
-    def active_faults(self) -> dict[str, float]:
-        """Severity of each active fault, by name."""
-        return self._faults.severities
-
-    def inject(self, fault: str, severity: float = 1.0) -> None:
-        """Start a fault. Raises ValueError if it is unknown or the severity is not in (0, 1]."""
-        self._faults.inject(fault, severity)
-
-    def clear(self, fault: str | None) -> None:
-        """End a fault, or all of them (None). Raises ValueError if it is unknown."""
-        self._faults.clear(fault)
 
     def step(self) -> FloatArray:
         """Advance one sample period and return the readings, (12,) float64."""

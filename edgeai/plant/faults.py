@@ -88,6 +88,25 @@ class ActiveFaults:
             raise ValueError(msg)
 
 
+class FaultInjection:
+    """The part of a machine that starts and ends faults, the same for every machine."""
+
+    _faults: ActiveFaults
+
+    @property
+    def active_faults(self) -> dict[str, float]:
+        """Severity of each active fault, by name."""
+        return self._faults.severities
+
+    def inject(self, fault: str, severity: float = 1.0) -> None:
+        """Start a fault. Raises ValueError if it is unknown or the severity is not in (0, 1]."""
+        self._faults.inject(fault, severity)
+
+    def clear(self, fault: str | None) -> None:
+        """End a fault, or all of them (None). Raises ValueError if it is unknown."""
+        self._faults.clear(fault)
+
+
 @dataclass(frozen=True, slots=True)
 class ScheduledFault:
     """A fault with its start and duration, in simulated time since the machine's start."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgeai.plant.faults import ActiveFaults, Fault
+from edgeai.plant.faults import ActiveFaults, Fault, FaultInjection
 from edgeai.plant.injection import FILL, FROZEN_DEGC, MELT_DEGC, OPEN, Conditions, Injection
 from edgeai.plant.mould import AIR_DEGC, NEAR_LAG_SECONDS, Mould
 from edgeai.plant.signals import FloatArray, Sensors, Signal
@@ -84,7 +84,7 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-class Moulding:
+class Moulding(FaultInjection):
     """Injection moulding machine; starts in the periodic steady state.
 
     Args:
@@ -119,19 +119,6 @@ class Moulding:
         self._apply(self._wander.values())
         self._melt_sensor_degc = self._conditions.melt_degc
         self._settle()
-
-    @property
-    def active_faults(self) -> dict[str, float]:
-        """Severity of each active fault, by name."""
-        return self._faults.severities
-
-    def inject(self, fault: str, severity: float = 1.0) -> None:
-        """Start a fault. Raises ValueError if it is unknown or the severity is not in (0, 1]."""
-        self._faults.inject(fault, severity)
-
-    def clear(self, fault: str | None) -> None:
-        """End a fault, or all of them (None). Raises ValueError if it is unknown."""
-        self._faults.clear(fault)
 
     def hidden(self) -> dict[str, float]:
         """Return quantities that no sensor measures, in degC, W/(m2 K), or as a share of the wall.

@@ -33,7 +33,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgeai.plant.faults import ActiveFaults, Fault
+from edgeai.plant.faults import ActiveFaults, Fault, FaultInjection
 from edgeai.plant.signals import FloatArray, Sensors, Signal
 from edgeai.plant.variation import SetPoints, Wander
 
@@ -126,7 +126,7 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-class Tank:
+class Tank(FaultInjection):
     """Electric aluminium furnace with control, charging and dosing; starts warmed up.
 
     Args:
@@ -177,11 +177,6 @@ class Tank:
             self._advance(WARM_UP_DT_SECONDS)
 
     @property
-    def active_faults(self) -> dict[str, float]:
-        """Severity of each active fault, by name."""
-        return self._faults.severities
-
-    @property
     def stored_j(self) -> float:
         """Stored heat relative to cold ingots, J; its change is heat supplied minus heat lost."""
         bath = self.bath_kg * MELT_HEAT_CAPACITY_J_KG_K * (self._bath_degc - LIQUIDUS_DEGC)
@@ -192,14 +187,6 @@ class Tank:
             + LINING_J_K * self._lining_degc
             + SHELL_J_K * self._shell_degc
         )
-
-    def inject(self, fault: str, severity: float = 1.0) -> None:
-        """Start a fault. Raises ValueError if it is unknown or the severity is not in (0, 1]."""
-        self._faults.inject(fault, severity)
-
-    def clear(self, fault: str | None) -> None:
-        """End a fault, or all of them (None). Raises ValueError if it is unknown."""
-        self._faults.clear(fault)
 
     def step(self) -> FloatArray:
         """Advance one sample period and return the readings, (11,) float64."""

@@ -1,4 +1,4 @@
-"""The heat solver against closed forms, its own balance and finer meshes."""
+"""The heat solver compared with closed forms, its heat balance, and finer meshes."""
 
 import math
 
@@ -23,13 +23,13 @@ POLYMER = (0.2, 850.0, 2500.0)
 
 
 def slab_error(cells: int, dt_seconds: float, theta: float) -> float:
-    """Largest error, with its sign, of 20 mm of steel at 100 degC, faces held at 0, after 2 s."""
+    """Return the largest signed error for 20 mm of steel at 100 degC, faces at 0, after 2 s."""
     conductivity, density, capacity = STEEL
     length, end = 0.02, 2.0
     stack = make_stack([Layer(length, *STEEL, cells)])
     step = make_step(stack, face_conductances(stack, PRESCRIBED, PRESCRIBED), dt_seconds, theta)
-    # The first sine of the series solution stays a sine (Carslaw and Jaeger, section 3.3), so it is
-    # free of the jump at time zero that would hide the order of the method.
+    # The first sine of the series solution stays a sine (Carslaw and Jaeger, section 3.3). It has
+    # no jump at time zero, which would hide the order of the method.
     shape = np.sin(math.pi * stack.centres_m / length)
     temperatures = 100.0 * shape
     for _ in range(round(end / dt_seconds)):

@@ -1,4 +1,4 @@
-"""The line: what its controllers publish and when, commands, catching up; recordings and files."""
+"""The line: messages and their times, commands, late calls; recordings and files."""
 
 import csv
 import json

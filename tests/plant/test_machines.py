@@ -1,4 +1,4 @@
-"""The machines: their physics against closed forms and balances, their range and their faults."""
+"""The machines: physics compared with closed forms and balances, ranges, faults."""
 
 import math
 from itertools import pairwise
@@ -22,13 +22,13 @@ ONSET_SECONDS = 60.0
 
 
 def features(values: np.ndarray) -> np.ndarray:
-    """(windows, 2 C): mean and deviation of each signal over windows of 6 s, one a second."""
+    """Return (windows, 2 C): mean and deviation of each signal over 6 s, one window a second."""
     windows = sliding_window_view(values.astype(np.float64), WINDOW, axis=0)[::HOP]
     return np.concatenate([windows.mean(-1), windows.std(-1)], axis=1)
 
 
 class Monitor:
-    """Mahalanobis distance of windows from healthy ones, in units of the healthy maximum."""
+    """Return the Mahalanobis distance from healthy windows, relative to the healthy maximum."""
 
     def __init__(self, machine: str) -> None:
         healthy = np.concatenate([features(simulate(machine, 300, s).values) for s in range(12)])
@@ -63,7 +63,7 @@ VISIBLE_SECONDS = {
     ("tank", "sensor_stuck"): 60,
     ("tank", "level_leak"): 40,
 }
-"""Time at severity 1 until the distance is 1.3 times the largest of held-out healthy windows."""
+"""Time at severity 1 until the distance is 1.3 times the maximum of held-out healthy windows."""
 
 
 def test_every_fault_is_listed():
@@ -144,8 +144,8 @@ def test_moulding_starts_in_its_periodic_steady_state():
 
 
 def test_mould_loses_to_the_water_what_the_melt_brings():
-    # Constant conditions: over one cycle in the steady state the part's heat from melt to ejection
-    # equals what water and open wall take.
+    # Constant conditions, steady state: over one cycle, the heat of the part from melt to ejection
+    # equals the heat to the water and from the open wall.
     mould = Mould(0.02, 25.0)
     for _ in range(60):
         mould.fill(230.0)

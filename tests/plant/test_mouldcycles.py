@@ -1,4 +1,4 @@
-"""The cycle simulator against a closed form, its own heat balance, finer meshes and the plant."""
+"""The cycle simulator compared with a closed form, its heat balance, finer meshes, the plant."""
 
 import math
 
@@ -35,7 +35,7 @@ def cycles(runs: int, count: int, **changes: float | np.ndarray) -> Cycles:
 
 
 def series(biot: float, fourier: float) -> float:
-    """Mid-plane of a slab that convects at its face: Carslaw and Jaeger, section 3.11."""
+    """Return the mid-plane of a slab with convection at its face: Carslaw and Jaeger, 3.11."""
     total = 0.0
     for n in range(12):
         low, high = n * math.pi, n * math.pi + math.pi / 2 - 1e-12
@@ -82,7 +82,7 @@ def test_mesh_refinement_converges_at_second_order():
         np.abs(run.field_degc[0, :, 0] - found[2].field_degc[0, :, 0])[5:].max() for run in found
     ]
     assert errors[0] < 0.25  # of 230 K, in the first tenths of a second
-    # Against the finest mesh instead of the exact answer: (1 - 1/16) / (1/4 - 1/16) = 5.
+    # Compared with the finest mesh, not the exact solution: (1 - 1/16) / (1/4 - 1/16) = 5.
     assert errors[0] / errors[1] == pytest.approx(5.0, rel=0.25)
 
 
@@ -97,7 +97,7 @@ def test_time_refinement_converges_at_second_order():
 
 
 def test_it_agrees_with_the_mould_of_the_live_plant():
-    """Another mesh and another time rule; backward Euler, so with short steps."""
+    """`Mould` has another mesh and backward Euler, which needs short steps."""
     run = simulate_cycles(cycles(1, 3, coolant_w_m2_k=9471.0), 30.0, depths_m=(0.0,))
     plant = mould.Mould(0.002, 30.0)
     rows = []

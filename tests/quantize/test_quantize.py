@@ -1,4 +1,4 @@
-"""`edgeai quantize`: fp16 and int8 variants, proven against their tolerance."""
+"""`edgeai quantize`: fp16 and int8 variants and their tolerance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def parity(package: Package, precision: Any) -> Parity:
-    """What a CPU session of a variant makes of the golden windows."""
+    """Compare a CPU session of a variant with the golden outputs."""
     golden = Golden.of(package, precision)
     names = [output.name for output in package.manifest.outputs]
     session = CpuSession(package.variant(precision), names)
@@ -76,7 +76,7 @@ def test_every_shipped_monitor_has_a_half_precision_variant_within_its_tolerance
     assert report.kept == []
     found = parity(package, "fp16")
     assert found.fault is None
-    # Half precision has 11 bits: an error of nothing would mean that nothing was reduced.
+    # Half precision has 11 bits: a smaller error would mean that nothing was reduced.
     assert 1e-7 < found.error < 0.005
     assert inspect_packages([package], state) == []
     after = contents(tmp_path / "made")
@@ -95,7 +95,7 @@ def test_weights_are_halved_and_inputs_and_outputs_stay_float32(
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     assert kinds["weight_0_fp16"] == TensorProto.FLOAT16
     assert "weight_0" not in kinds
-    # Scaling is of engineering units, which half precision cannot hold.
+    # Half precision cannot represent engineering units, so scaling stays float32.
     assert kinds["mean"] == kinds["scale"] == TensorProto.FLOAT
     assert model.graph.input == full.graph.input
     assert model.graph.output == full.graph.output
@@ -192,7 +192,7 @@ def test_the_same_package_gives_the_same_bytes(
 
 
 def near_threshold(package: Package, count: int) -> np.ndarray[Any, Any]:
-    """Windows whose score is so close to the threshold that rounding decides."""
+    """Return windows whose score is so close to the threshold that rounding decides."""
     windows, expected = package.golden()
     threshold = package.manifest.threshold.value
     healthy = windows[int(np.argmin(expected["score"]))]
@@ -216,7 +216,7 @@ def test_flips_of_given_windows_are_counted(tmp_path: Path, state: Path) -> None
         windows=tmp_path / "line3.npz",
     )  # fmt: skip
     assert report.given_windows == 200
-    # A device rounds as the judged graph does; the CPU's session of the variant does not.
+    # The emulated graph rounds like a device; the CPU session of the variant does not.
     model = prepare(report.package.graph.read_bytes())
     judged = tmp_path / "judged.onnx"
     judged.write_bytes(serialise(emulate_fp16(model, list(layers(model)), windows)))
@@ -308,7 +308,7 @@ def test_a_tolerance_out_of_range_is_refused(tmp_path: Path, state: Path) -> Non
 
 
 def small_model(nodes: list[onnx.NodeProto], weight: float = 2.0) -> onnx.ModelProto:
-    """A graph of `window` (B, 4, 2) with a 2 x 2 weight, to `score` (B,) and `row` (B, 2)."""
+    """Return a graph with a 2 x 2 weight: `window` (B, 4, 2) to `score` (B,) and `row` (B, 2)."""
     constants = [
         numpy_helper.from_array(np.full((2, 2), weight, np.float32), "w"),
         numpy_helper.from_array(np.array([1], np.int64), "axis"),
@@ -340,12 +340,12 @@ def test_a_weight_used_in_both_precisions_is_kept_in_both() -> None:
         helper.make_node("MatMul", ["d", "w"], ["row"]),
     ]
     model = prepare(serialise(small_model(nodes)))
-    first, second, third = layers(model)  # without names in the file, so named by us
+    first, second, third = layers(model)  # `prepare` names nodes without a name
     reduced = to_fp16(model, [first, second], np.empty(0, np.float32))
     kinds = {tensor.name: tensor.data_type for tensor in reduced.graph.initializer}
     assert kinds["w"] == TensorProto.FLOAT
     assert kinds["w_fp16"] == TensorProto.FLOAT16
-    # The activation between two reduced layers follows them: window, a and c are cast, no more.
+    # The activation between two reduced layers is reduced too: only window, a and c are cast.
     casts = [node.input[0] for node in reduced.graph.node if node.op_type == "Cast"]
     assert sorted(casts) == ["a_fp16", "c_fp16", "window"]
     assert third in {node.name for node in reduced.graph.node}

@@ -1,4 +1,4 @@
-"""The threshold: clusters, the tail's fit, and that it keeps its promise on data of known tail."""
+"""The threshold: clusters, the fit of the tail, and false alarms on data with a known tail."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_moments_are_always_usable(values):
 
 @pytest.mark.parametrize("shape", [0.0, 0.25])
 def test_return_level_is_passed_as_often_as_said(shape):
-    """Clusters a day above x(lambda) must be lambda: checked on the distribution itself."""
+    """On the distribution itself, there must be lambda clusters a day above x(lambda)."""
     tail = Tail(level=3.0, clusters_per_day=500.0, scale=0.7, shape=shape, excess=np.empty(0))
     excess = 3.0 + pareto(np.random.default_rng(2), shape, 0.7, 2_000_000)
     level = tail.return_level(1.0)
@@ -146,7 +146,7 @@ def test_detection_counts_from_the_start_of_the_fault():
     runs = [
         run(late, fault="leak", severity=1.0, fault_seconds=8.0),
         run([0] * 40, fault="leak", severity=1.0, fault_seconds=8.0),
-        # Active before the fault and ever since: it told nothing about it.
+        # Active since before the fault, so the alarm does not show the fault.
         run([5] * 40, fault="leak", severity=0.5, fault_seconds=8.0),
     ]
     half, full = detection(runs, rule(1.0, on=1.0))

@@ -1,4 +1,4 @@
-"""Graphs: plain operators, and the same bits for a window whatever batch it is in."""
+"""Graphs: standard operators, and the same bits for a window in every batch."""
 
 import itertools
 
@@ -57,7 +57,7 @@ def session(graph: bytes) -> onnxruntime.InferenceSession:
 
 
 def assert_batch_invariant(graph: bytes, windows: np.ndarray) -> None:
-    """Every window has the same bits in every even batch and in any row of it."""
+    """A window gives the same bits in every even batch and at every position."""
     run = session(graph)
     names = [output.name for output in run.get_outputs()]
     expected = dict(zip(names, run.run(names, {"window": windows}), strict=True))

@@ -1,4 +1,4 @@
-"""Training end to end on small packages, the writer, and the shipped packages' claims."""
+"""Training of small packages, the writer, and the claims of the shipped packages."""
 
 import shutil
 from pathlib import Path
@@ -58,13 +58,13 @@ def small_recipe(folder: Path, method: str) -> Path:
 @pytest.fixture(scope="module", params=METHODS)
 def trained(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    told = []
+    reported = []
     report = train(
         small_recipe(folder / "recipe", request.param),
         folder / "package",
-        lambda stage, done, total, note="": told.append((stage, done, total)),
+        lambda stage, done, total, note="": reported.append((stage, done, total)),
     )
-    return report, told, request.param
+    return report, reported, request.param
 
 
 def test_the_package_loads_and_its_golden_outputs_are_the_graphs(trained):
@@ -79,7 +79,7 @@ def test_the_package_loads_and_its_golden_outputs_are_the_graphs(trained):
     assert (expected["score"][24:] > threshold).mean() > 0.5
 
 
-def test_the_manifest_tells_where_the_model_is_from(trained):
+def test_the_manifest_states_data_recipe_and_figures(trained):
     report, _, method = trained
     manifest = report.package.manifest
     training = manifest.training
@@ -97,17 +97,17 @@ def test_the_manifest_tells_where_the_model_is_from(trained):
 
 
 def test_progress_is_reported_to_its_end(trained):
-    _, told, _ = trained
-    stages = dict.fromkeys(stage for stage, _, _ in told)
+    _, reported, _ = trained
+    stages = dict.fromkeys(stage for stage, _, _ in reported)
     assert list(stages) == ["simulate", "fit", "calibrate", "write"]
     for stage in ("simulate", "calibrate", "write"):
-        last = [entry for entry in told if entry[0] == stage][-1]
+        last = [entry for entry in reported if entry[0] == stage][-1]
         assert last[1] == last[2]
-    assert all(0 <= done <= total for _, done, total in told)
+    assert all(0 <= done <= total for _, done, total in reported)
 
 
 def test_retraining_gives_the_same_bytes(trained, tmp_path):
-    """On one machine to the last bit; the recipe's tolerance is for other machines."""
+    """On one computer every bit is equal; the recipe's tolerance is for other computers."""
     report, _, method = trained
     again = train(small_recipe(tmp_path / "recipe", method), tmp_path / "package")
     for name in ("model.onnx", "golden.npz", "model.yaml", "README.md"):
@@ -116,7 +116,7 @@ def test_retraining_gives_the_same_bytes(trained, tmp_path):
 
 
 def test_another_thread_count_stays_within_the_stated_tolerance(trained, tmp_path):
-    """torch's own threads and the caller's random state must not matter."""
+    """torch's number of threads and the caller's random state must have no effect."""
     report, _, method = trained
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -142,7 +142,7 @@ def test_training_from_files(tmp_path):
     rng = np.random.default_rng(0)
     causes = rng.normal(size=(6000, 1))
     values = causes @ [[1.0, -2.0]] + 0.1 * rng.normal(size=(6000, 2))
-    values[10, 0] = np.nan  # its windows are left out
+    values[10, 0] = np.nan  # its windows are not used
     lines = [";".join("" if np.isnan(v) else f"{v:.5f}" for v in row) for row in values]
     (tmp_path / "data.csv").write_text("\n".join(["A;b", *lines]) + "\n")
     report = train(recipe_file(tmp_path, FILES, calibration=CALIBRATION))
@@ -282,7 +282,7 @@ def test_the_shipped_models_are_small():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(name):
-    """Seeds that no recipe used, through the same path as the recipe's own data."""
+    """The data has seeds that no recipe uses, and is processed like the recipe's data."""
     from edgeai.alarms.alarm import alarm_rule
     from edgeai.progress import silent
     from edgeai.training.anomaly.evaluate import detection, false_alarms
@@ -319,7 +319,7 @@ def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(nam
 
 
 def test_a_copy_of_a_shipped_recipe_can_be_shortened_and_trained(tmp_path):
-    """A user's first step: copy the folder, change the recipe, train."""
+    """A user copies the folder, changes the recipe and trains."""
     folder = tmp_path / "mine"
     shutil.copytree(shipped("models") / "melting-tank-pca", folder)
     recipe = yaml.safe_load((folder / "train.yaml").read_text())

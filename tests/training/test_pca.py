@@ -31,7 +31,7 @@ SIZES = np.array([1.0, 40.0, 0.01, 5.0, 0.2, 1.0, 0.5, 2.0])
 
 
 def plant(rows: int, seed: int = 0) -> np.ndarray:
-    """(rows, 8) float32: two hidden causes, signals of very different size and offset."""
+    """Return (rows, 8) float32: two hidden causes, signals of very different size and offset."""
     rng = np.random.default_rng(seed)
     causes = np.sin(np.arange(rows)[:, None] / [7.0, 40.0]) + 0.5 * rng.normal(size=(rows, 2))
     mix = np.random.default_rng(99).uniform(0.5, 1.0, size=(2, 8)) * [
@@ -58,7 +58,7 @@ def test_graph_agrees_with_float64(windows, span, statistic):
     assert graph.keys() == exact.keys()
     for name in ("score", "t2"):
         np.testing.assert_allclose(graph[name], exact[name], rtol=1e-5, err_msg=name)
-    # A share of a large sum may itself be small: it is as exact as the sum is.
+    # A small share of a large sum has the absolute error of the sum.
     for name in ("q", "contribution"):
         scale = np.abs(exact["t2"] + exact["q"]).reshape(-1, *[1] * (exact[name].ndim - 1))
         assert (np.abs(graph[name] - exact[name]) <= 1e-5 * (np.abs(exact[name]) + scale)).all()
@@ -73,7 +73,7 @@ def test_contributions_sum_to_the_score_and_name_the_culprit(windows, span, stat
     outputs = pca_outputs(model, faulty)
     assert (outputs["contribution"] >= 0).all()
     np.testing.assert_allclose(outputs["contribution"].sum(axis=1), outputs["score"], rtol=1e-12)
-    if statistic != "t2":  # T² sees only the plane that all signals share
+    if statistic != "t2":  # T² is blind outside the principal subspace
         assert (outputs["contribution"].argmax(axis=1) == 2).mean() > 0.9
 
 
@@ -91,7 +91,7 @@ def test_t2_with_all_components_is_the_mahalanobis_distance():
 
 
 def test_statistics_split_the_distance():
-    """|z|² is what the components explain plus Q."""
+    """|z|² is the part explained by the components plus Q."""
     rows = plant(500)[:, None, :]
     model = fit_pca(rows, variance_share=None, components=2)
     z = ((rows - model.mean) * model.scale)[:, 0]

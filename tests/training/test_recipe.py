@@ -1,4 +1,4 @@
-"""Recipes and data: what is refused and how, and that runs are cut as the recipe says."""
+"""Recipes and data: refusals with their messages, and the cutting of runs."""
 
 from pathlib import Path
 
@@ -160,7 +160,7 @@ def test_simulated_runs(tmp_path):
 
 
 def test_held_values_are_what_the_runtime_aligns():
-    """The controller's own messages through the runtime's aligner give the same rows."""
+    """The controller's messages, aligned by the runtime, give the same rows."""
     import json
 
     from edgeai.streams.align import Aligner, AlignSettings

@@ -1,4 +1,4 @@
-"""SKAB, offline: the leaderboard's digits from the product's graphs on ONNX Runtime."""
+"""SKAB, offline: the product's graphs on ONNX Runtime give the figures of the leaderboard."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def counts(rule: str, folder) -> np.ndarray:
         test = table.values[skab.TRAIN_ROWS :].astype(np.float32)
         windows = windows_of(test, skab.WINDOW, 1)
         score = Scorer(package.graph.read_bytes()).outputs(windows)["score"]
-        # The first 4 test rows have no window, and raise nothing.
+        # The first 4 test rows have no window, so no alarm.
         found = np.concatenate([np.zeros(skab.WINDOW - 1, bool), score > skab.THRESHOLD])
         truth = table.anomaly[skab.TRAIN_ROWS :]
         pairs = ((truth, found), (~truth, found), (truth, ~found), (~truth, ~found))
