@@ -1,3 +1,3 @@
-"""One stream's samples: conditioning, alignment, the ring of the last window."""
+"""One stream's samples: conditioning, order, alignment, and the ring that emits windows."""
 
 __all__: list[str] = []
