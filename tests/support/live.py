@@ -51,12 +51,17 @@ class Peer:
     """A controller and a listener in one: publishes, and keeps what it hears."""
 
     def __init__(
-        self, port: int, *filters: str, protocol: Any = MQTTProtocolVersion.MQTTv311
+        self,
+        port: int,
+        *filters: str,
+        protocol: Any = MQTTProtocolVersion.MQTTv311,
+        inflight: int = 20,
     ) -> None:
         self.heard: list[paho.MQTTMessage] = []
         self._ready = threading.Event()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
         self.client.max_queued_messages_set(0)
+        self.client.max_inflight_messages_set(inflight)
         self.client.on_message = lambda _c, _u, message: self.heard.append(message)
         self.client.on_subscribe = lambda *_: self._ready.set()
         self.client.connect("127.0.0.1", port)
