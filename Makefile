@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?=
 ONLY ?=
+PIECE ?=
+WORKERS ?= 2
 
-.PHONY: help demo test check format bench bench-plots clean mosquitto
+.PHONY: help demo test test-system test-long check format bench bench-plots clean mosquitto system-packages
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table"
-	@echo "make test                every test, against a real broker"
+	@echo "make test                the fast tests, against a real broker [WORKERS=2]"
+	@echo "make test-system         browser, Prometheus, wheels, other environments"
+	@echo "make test-long           one piece of what takes hours [PIECE=name]"
 	@echo "make check               format, lint, types, import contract"
 	@echo "make format              format the code"
 	@echo "make bench [ONLY=A]      measure; ONLY=growth, ONLY=workers: by name alone"
@@ -40,8 +44,25 @@ mosquitto:
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients >/dev/null; } \
 	|| echo "mosquitto is not installed and cannot be: tests that need it are skipped, the others use the embedded broker"
 
+# The system tests also need a browser and Prometheus; where we may not install, they say so.
+system-packages: mosquitto
+	@for name in chromium prometheus promtool; do command -v $$name >/dev/null || missing=1; done; \
+	test -z "$$missing" \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus >/dev/null; } \
+	|| echo "chromium and prometheus are not installed and cannot be: tests that need them are skipped"
+
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=10
+
 test: $(VENV)/.dev mosquitto
-	$(BIN)/python -m pytest
+	$(PYTEST) --ignore=tests/system tests benchmarks
+
+test-system: $(VENV)/.dev system-packages
+	$(PYTEST) tests/system
+
+# One piece, at most half an hour; it notes its result in tests/long/RESULTS.md.
+test-long: $(VENV)/.dev mosquitto
+	$(BIN)/python -m tests.long $(PIECE)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -1,21 +1,82 @@
-"""Shared fixtures: model packages made on the spot, a real broker on a free loopback port."""
+"""Fixtures of all tests, and how tests are spread over the workers of pytest-xdist."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.brokers import RunningBroker, start_mosquitto
-from tests.support.paths import DATA
+from tests.support.live import PATIENCE
+from tests.support.paths import DATA, REPOSITORY
+from tests.support.shared import shared_folder
+
+TIMING_GROUP = "timing"
+TIMING_FILES = (
+    "tests/end_to_end/test_bad_input.py",
+    "tests/end_to_end/test_failover.py",
+    "tests/end_to_end/test_node.py",
+    "tests/mqtt/test_connection.py",
+    "tests/mqtt/test_link.py",
+    "tests/mqtt/test_read_pacing.py",
+    "tests/providers/test_accelerator.py",
+    "tests/providers/test_failover.py",
+    "tests/workers/test_workers.py",
+)
+"""These measure time limits. They run one after another on one worker, not against each other."""
+
+EXAMPLES = os.environ.get("EDGEAI_TEST_EXAMPLES")
+"""Examples of each property test; set by tests/long."""
 
 
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep verdict caches of tests out of the user's home, shared within one run for speed."""
-    folder = tmp_path_factory.getbasetemp() / "state"
-    monkeypatch.setenv("EDGEAI_STATE_DIR", str(folder))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Scale time limits, set the number of examples, and group the tests by file."""
+    for item in items:
+        if PATIENCE != 1:
+            marker = item.get_closest_marker("timeout")
+            seconds = marker.args[0] if marker else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
+        if EXAMPLES:
+            _set_examples(item, int(EXAMPLES))
+        # Fixtures of a module are made once, so its tests stay on one worker.
+        file = item.nodeid.partition("::")[0]
+        group = TIMING_GROUP if file in TIMING_FILES else file
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
+    # The longest groups start first, so that the workers end together.
+    order = {"tests/end_to_end/test_skab.py": 0, TIMING_GROUP: 1}
+    items.sort(key=lambda item: order.get(_group_of(item), 2))
+
+
+def _group_of(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None
+    return str(marker.args[0])
+
+
+def _set_examples(item: pytest.Item, count: int) -> None:
+    """Replace `max_examples` of a property test; Hypothesis has no public way to do it."""
+    function = getattr(item, "obj", None)
+    name = "_hypothesis_internal_use_settings"
+    if hasattr(function, name):
+        setattr(function, name, settings(getattr(function, name), max_examples=count))
+
+
+def pytest_configure() -> None:
+    missing = [name for name in TIMING_FILES if not (REPOSITORY / name).is_file()]
+    if missing:
+        raise pytest.UsageError(f"tests/conftest.py: TIMING_FILES that do not exist: {missing}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep verdict caches of tests out of the user's home; one for all workers, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEAI_STATE_DIR", str(shared_folder(tmp_path_factory) / "state"))
+        yield
 
 
 @pytest.fixture

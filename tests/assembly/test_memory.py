@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.support.live import patient
+
 HOLES = """
 import os
 import numpy as np
@@ -51,7 +53,11 @@ needs_glibc = pytest.mark.skipif(
 @needs_glibc
 def test_memory_that_is_free_behind_what_is_in_use_is_given_back() -> None:
     told = subprocess.run(
-        [sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", HOLES],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=patient(60),
     )
     by_itself, given_back, _ = (float(text) for text in told.stdout.split())
     whole = 499 * 96_000
@@ -62,7 +68,11 @@ def test_memory_that_is_free_behind_what_is_in_use_is_given_back() -> None:
 @needs_glibc
 def test_a_batch_takes_no_memory_before_windows_reach_it() -> None:
     told = subprocess.run(
-        [sys.executable, "-c", BATCH], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", BATCH],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=patient(60),
     )
     taken, size, has_values, _ = told.stdout.split()
     assert has_values == "False"

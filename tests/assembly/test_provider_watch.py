@@ -20,7 +20,7 @@ from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from tests.support.commands import run_command
 from tests.support.faulty import install
-from tests.support.live import wait_for
+from tests.support.live import patient, wait_for
 from tests.support.packages import write_config, write_package
 
 NAME = "compiled:faulty"
@@ -157,7 +157,7 @@ def test_a_check_on_the_cpu_imports_nothing_that_serves_accelerators(tmp_path: P
         "print([name for name in sys.modules if name.startswith(rooms)])"
     )
     command = [sys.executable, "-c", program, "check", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patient(60), check=False)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
-from tests.support.live import SECRET, Edge, peer, running, wait_for
+from tests.support.live import SECRET, Edge, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
 pytestmark = pytest.mark.broker
@@ -265,7 +265,7 @@ def test_a_key_with_a_passphrase_is_an_error_not_a_question(keys: Path, tmp_path
         broker={"tls": tls},
     )  # fmt: skip
     with running(config, online=False) as edge:
-        assert edge.process.wait(10) == 2
+        assert edge.process.wait(patient(10)) == 2
     assert "broker.tls.cert_file, key_file: cannot be loaded: " in edge.log
 
 

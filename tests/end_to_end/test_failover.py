@@ -19,7 +19,7 @@ import yaml
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.environments import openvino_python
 from tests.support.faulty import install
-from tests.support.live import PATIENCE_SECONDS, Edge, Peer, peer, running, wait_for
+from tests.support.live import PATIENCE_SECONDS, Edge, Peer, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
 pytestmark = pytest.mark.broker
@@ -28,8 +28,8 @@ ACCELERATOR = "compiled:faulty"
 ASSETS = ("m1", "m2", "m3")
 LENGTH = 4
 INTERVAL_SECONDS = 0.002
-DEADLINE_SECONDS = 1.0
-TURN_SECONDS = 4.0
+DEADLINE_SECONDS = patient(1.0)
+TURN_SECONDS = patient(4.0)
 """For a turn on the CPU and the way to us and back, of a machine that others keep busy."""
 SOURCE: dict[str, Any] = {
     "topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "ns"}, "qos": 1,
@@ -67,7 +67,7 @@ class Load:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(patient(30))
 
     def expected(self) -> dict[str, float]:
         """The score of every window, by its id: what the CPU alone computes."""
@@ -179,7 +179,7 @@ def write_all(folder: Path, port: int, device: dict[str, Any], **more: Any) -> P
                 "source": "graph",
                 "backend_options": {"control": str(folder / "control")},
                 "deadline_seconds": DEADLINE_SECONDS,
-                "start_timeout_seconds": 30,
+                "start_timeout_seconds": patient(30),
                 "batch_sizes": [1, 8, 64],
             }
         ],

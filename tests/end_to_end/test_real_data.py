@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.support.brokers import RunningBroker
-from tests.support.live import peer, running, wait_for
+from tests.support.live import patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra train")
@@ -28,7 +28,7 @@ def metrics_of(log: str) -> dict[str, float]:
     """Return the metrics of a runtime whose log tells its address, by series."""
     url = re.search(r"http://\S+", log)
     assert url is not None
-    with urllib.request.urlopen(f"{url[0]}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url[0]}/metrics", timeout=patient(10)) as answer:
         lines = answer.read().decode().splitlines()
     return {
         series: float(value)

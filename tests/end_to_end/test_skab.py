@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,89 +32,112 @@ PUBLISHED = {"t2": (0.6598, 19.21, 42.60), "t2q": (0.7581, 26.62, 24.92)}
 """F1, false alarm rate %, missed alarm rate %, as in the benchmark's SOURCE.md."""
 
 
+BROKER = "max_inflight_messages 1000"
+"""More messages under way than mosquitto's 20: fewer waits for acknowledgements."""
+
+Lines = dict[str, list[bytes]]
+"""Predictions by pipeline."""
+
+
+@dataclass
+class Recording:
+    """What goes in, and what a replay of it gives."""
+
+    packages: Path
+    tables: dict[str, skab.Table]
+    messages: list[tuple[str, dict[str, Any]]]
+    replayed: Lines
+
+
 @dataclass
 class Run:
-    """What went in and what came out, by pipeline."""
+    """What went in and what came out."""
 
-    tables: dict[str, skab.Table]
-    live: dict[str, list[bytes]]
-    replayed: dict[str, list[bytes]]
-    rows: int
+    recording: Recording
+    live: Lines
 
 
-def pipelines(folder: Path, files: list[Path]) -> dict[str, Any]:
-    made = {}
-    for path in files:
-        asset = f"{path.parent.name}-{path.stem}"
-        for rule in skab.RULES:
-            name = f"{rule}-{asset}"
-            skab.write_skab_package(path, folder / name, rule)
-            made[name] = {
-                "model": name,
-                "source": {
-                    "topic": "skab/{asset}/rows",
-                    "assets": [asset],
-                    "qos": 1,
-                    "time": {"path": "datetime", "unit": "iso", "zone": "UTC"},
-                },
-                # Windows run over rows, as in the benchmark, whatever lies between them.
-                "stream": {"max_gap_seconds": 600},
-                "publish": {"qos": 1},
-            }
-    return made
+def configure(folder: Path, packages: Path, tables: Iterable[str], port: int, **more: Any) -> Path:
+    pipelines = {
+        f"{rule}-{asset}": {
+            "model": str(packages / f"{rule}-{asset}"),
+            "source": {
+                "topic": "skab/{asset}/rows",
+                "assets": [asset],
+                "qos": 1,
+                "time": {"path": "datetime", "unit": "iso", "zone": "UTC"},
+            },
+            # Windows run over rows, as in the benchmark, whatever lies between them.
+            "stream": {"max_gap_seconds": 600},
+            "publish": {"qos": 1},
+        }
+        for asset in tables
+        for rule in skab.RULES
+    }
+    return write_config(folder / "skab.yaml", port, pipelines, **more)
 
 
-def by_pipeline(lines: list[bytes]) -> dict[str, list[bytes]]:
-    found: dict[str, list[bytes]] = defaultdict(list)
+def by_pipeline(lines: list[bytes]) -> Lines:
+    found: Lines = defaultdict(list)
     for line in lines:
         found[json.loads(line)["id"].split("/")[0]].append(line)
     return found
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["fast-path", "plain-paho"])
-def run(
-    request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
+@pytest.fixture(scope="module")
+def recording(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording:
     folder = tmp_path_factory.mktemp("skab")
     files = skab.files()
     assert len(files) == 34
-    tables = {f"{path.parent.name}-{path.stem}": skab.read(path) for path in files}
+    tables = {skab.asset_of(path): skab.read(path) for path in files}
     messages = [
         (f"skab/{asset}/rows", {"datetime": time, **dict(zip(skab.UNITS, values, strict=True))})
         for asset, table in tables.items()
         for time, values in zip(table.times, table.values.tolist(), strict=True)
     ]
-    with start_mosquitto(folder / "broker") as broker:
-        config = write_config(
-            folder / "skab.yaml", broker.port, pipelines(folder, files),
-            broker={"fast_path": request.param},
-        )  # fmt: skip
-        with peer(broker.port, PREDICTIONS + "#") as other, running(config, seconds=90) as edgeai:
-            for topic, row in messages:
-                other.client.publish(topic, json.dumps(row), 1)
-            wanted = 2 * (len(messages) - 34 * (skab.WINDOW - 1))
-            wait_for(lambda: len(other.heard) >= wanted, f"{wanted} predictions", 120)
-            assert edgeai.stop() == 0
-            live = by_pipeline(other.raw(PREDICTIONS))
-    recording = folder / "recording.jsonl"
-    with recording.open("w") as file:
+    packages = skab.packages(tmp_path_factory)
+    recorded, out = folder / "recording.jsonl", folder / "replayed.jsonl"
+    with recorded.open("w") as file:
         for topic, row in messages:
             file.write(json.dumps({"topic": topic, "payload": row, "received_ns": 1}) + "\n")
-    out = folder / "replayed.jsonl"
+    config = configure(folder, packages, tables, 1883)
     command = [sys.executable, "-m", "edgeai", "replay", str(config)]
-    subprocess.run([*command, "--input", str(recording), "--output", str(out)], check=True)
-    return Run(tables, live, by_pipeline(out.read_bytes().splitlines()), len(messages))
+    subprocess.run([*command, "--input", str(recorded), "--output", str(out)], check=True)
+    return Recording(packages, tables, messages, by_pipeline(out.read_bytes().splitlines()))
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["fast-path", "plain-paho"])
+def run(
+    request: pytest.FixtureRequest, recording: Recording, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    folder = tmp_path_factory.mktemp("live")
+    with start_mosquitto(folder / "broker", BROKER) as broker:
+        config = configure(
+            folder, recording.packages, recording.tables, broker.port,
+            broker={"fast_path": request.param},
+        )  # fmt: skip
+        topics = PREDICTIONS + "#"
+        with (
+            peer(broker.port, topics, inflight=1000) as other,
+            running(config, seconds=90) as edgeai,
+        ):
+            for topic, row in recording.messages:
+                other.client.publish(topic, json.dumps(row), 1)
+            wanted = 2 * (len(recording.messages) - 34 * (skab.WINDOW - 1))
+            wait_for(lambda: len(other.heard) >= wanted, f"{wanted} predictions", 120)
+            assert edgeai.stop() == 0
+            return Run(recording, by_pipeline(other.raw(PREDICTIONS)))
 
 
 def test_every_row_was_scored_once(run: Run) -> None:
-    assert run.rows == 37_401
+    assert len(run.recording.messages) == 37_401
     assert sum(len(lines) for lines in run.live.values()) == 2 * (37_401 - 34 * 4)
 
 
 @pytest.mark.parametrize("rule", skab.RULES)
 def test_published_digits(run: Run, rule: str) -> None:
     hits = misses = alarms = quiet = 0
-    for asset, table in run.tables.items():
+    for asset, table in run.recording.tables.items():
         predictions = [json.loads(line) for line in run.live[f"{rule}-{asset}"]]
         active = [False] * 4 + [p["alarm"] == "active" for p in predictions]
         # A window that still holds training rows is not part of the test.
@@ -131,6 +155,6 @@ def test_published_digits(run: Run, rule: str) -> None:
 
 
 def test_replay_gives_the_same_bytes(run: Run) -> None:
-    assert run.replayed.keys() == run.live.keys()
+    assert run.recording.replayed.keys() == run.live.keys()
     for pipeline, lines in run.live.items():
-        assert run.replayed[pipeline] == lines, pipeline
+        assert run.recording.replayed[pipeline] == lines, pipeline

@@ -7,6 +7,7 @@ in the test's thread: what `Connection.receive` sends lies in the socket until t
 from __future__ import annotations
 
 import logging
+import os
 import random
 import select
 import socket
@@ -22,7 +23,7 @@ from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection, Status, inbox, reconnect
 from tests.support.brokers import free_port
-from tests.support.live import wait_for
+from tests.support.live import patient, wait_for
 
 CONNECT, CONNACK, PUBLISH, PUBACK = 1, 2, 3, 4
 SUBSCRIBE, SUBACK, PINGREQ, DISCONNECT = 8, 9, 12, 14
@@ -262,7 +263,7 @@ def test_never_answers(fake: FakeBroker, connect: Any, monkeypatch: pytest.Monke
     started = time.monotonic()
     wanted = f"127.0.0.1:{fake.port} does not answer as an MQTT broker"
     until(connection, lambda: connection.fault == wanted, "the wait to end")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < patient(1)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ def test_garbage_never_raises(
     fake: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Random bytes in place of CONNACK, and after it; afterwards a good connection is made."""
-    rng = random.Random(7)
+    rng = random.Random(int(os.environ.get("EDGEAI_TEST_SEED", "7")))
     connection = connect({"a/#": 1}, status=STATUS)
     for trial in range(40):
         attempt(fake, connection)
@@ -360,7 +361,7 @@ def test_a_half_open_link_is_noticed(fake: FakeBroker, connect: Any) -> None:
     established(fake, connection)
     started = time.monotonic()
     until(connection, lambda: not connection.connected, "the silence to be noticed", 6)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < patient(5)
     assert connection.fault
 
 
@@ -633,4 +634,4 @@ def test_close_ends_in_time_without_a_broker(metrics: Metrics) -> None:
     connection.publish(predictions(3))
     started = time.monotonic()
     assert connection.close(1) is False
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < patient(1.5)

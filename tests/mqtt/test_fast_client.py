@@ -28,6 +28,7 @@ from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.fast_client import MAX_HEAD_BYTES, MAX_HEADS, VIEW_BYTES, WireClient, is_tested
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.paho_client import PlainClient
+from tests.support.live import patient
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -475,7 +476,7 @@ def test_records_of_tls_that_are_there_are_read_in_one_turn(tmp_path: Path) -> N
     serving.start()
     trusting = ssl.create_default_context(cafile=certificate)
     broker.client._sock = trusting.wrap_socket(near, server_hostname="127.0.0.1")
-    serving.join(10)
+    serving.join(patient(10))
     broker.client._ssl = True
     broker.client._sock.setblocking(False)
     for number in range(1, 21):

@@ -19,7 +19,7 @@ from edgeai.config.node import Http
 from edgeai.errors import ConfigError
 from edgeai.node.http_server import WebServer
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
-from tests.support.live import Running, peer, running, wait_for
+from tests.support.live import Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
@@ -28,7 +28,7 @@ ASSET = "press <i>1"
 
 def get(url: str, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     host = url.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=patient(5))
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -242,7 +242,7 @@ def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_pat
     ]
     done = subprocess.run(
         [browser, *flags, f"--user-data-dir={tmp_path}/profile", live[2] + "/"],
-        capture_output=True, text=True, timeout=40, check=False,
+        capture_output=True, text=True, timeout=patient(40), check=False,
     )  # fmt: skip
     page = done.stdout
     assert "<title>edgeai test</title>" in page, done.stderr[-2000:]

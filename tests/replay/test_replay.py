@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.brokers import start_mosquitto
 from tests.support.commands import Outcome, run_command
-from tests.support.live import peer, wait_for
+from tests.support.live import patient, peer, wait_for
 from tests.support.packages import write_config, write_package
 
 SOURCE: dict[str, Any] = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
@@ -343,7 +343,7 @@ def test_what_mosquitto_sub_recorded(replay: Replay, tmp_path: Path) -> None:
                 wait_for(lambda: recording.read_bytes().count(b"sensors") == 6, "the recording")
         finally:
             recorder.terminate()
-            recorder.wait(5)
+            recorder.wait(patient(5))
     found = replay.predictions(recording)
     assert [p["asset"] for p in found] == ["m-ü"] * 3
     assert [p["timestamp"] for p in found] == [t * 10**9 + 10**8 for t in (4, 5, 6)]

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from edgeai.demo.broker import find_mosquitto
+from tests.support.live import patient
 
-START_SECONDS = 10
+START_SECONDS = patient(10)
 
 
 @dataclass
@@ -29,12 +30,12 @@ class RunningBroker:
     def stop(self) -> None:
         """Stop it as an operator would."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(patient(10))
 
     def kill(self) -> None:
         """Let it vanish."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(patient(10))
 
     def start_again(self) -> None:
         """Start it on the same port."""
@@ -70,7 +71,7 @@ def start_mosquitto(folder: Path, *lines: str, anonymous: bool = True) -> Iterat
         yield running
     finally:
         running.process.kill()
-        running.process.wait(10)
+        running.process.wait(patient(10))
 
 
 def _launch(config: Path, folder: Path, port: int) -> subprocess.Popen[bytes]:

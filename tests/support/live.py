@@ -19,11 +19,25 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-PATIENCE_SECONDS = 20.0
+PATIENCE = float(os.environ.get("EDGEAI_TEST_PATIENCE", "1"))
+"""Factor on every wait and time limit of the tests; above 1 on a busy or slow machine."""
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Return the condition's value as soon as it is true; fail when it never is."""
+def patient(seconds: float) -> float:
+    """Return a wait or a time limit, scaled for this machine."""
+    return seconds * PATIENCE
+
+
+WAIT_SECONDS = 20.0
+PATIENCE_SECONDS = patient(WAIT_SECONDS)
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
+    """Return the condition's value as soon as it is true; fail when it never is.
+
+    `seconds` is scaled by EDGEAI_TEST_PATIENCE.
+    """
+    seconds = patient(seconds)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = condition()
@@ -37,12 +51,17 @@ class Peer:
     """A controller and a listener in one: publishes, and keeps what it hears."""
 
     def __init__(
-        self, port: int, *filters: str, protocol: Any = MQTTProtocolVersion.MQTTv311
+        self,
+        port: int,
+        *filters: str,
+        protocol: Any = MQTTProtocolVersion.MQTTv311,
+        inflight: int = 20,
     ) -> None:
         self.heard: list[paho.MQTTMessage] = []
         self._ready = threading.Event()
         self.client = paho.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
         self.client.max_queued_messages_set(0)
+        self.client.max_inflight_messages_set(inflight)
         self.client.on_message = lambda _c, _u, message: self.heard.append(message)
         self.client.on_subscribe = lambda *_: self._ready.set()
         self.client.connect("127.0.0.1", port)
@@ -94,7 +113,7 @@ class Running:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def wait_online(self, seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_online(self, seconds: float = WAIT_SECONDS) -> None:
         def online() -> bool:
             assert self.process.poll() is None, self.log
             return "connected to" in self.log
@@ -105,12 +124,12 @@ class Running:
     def stop(self) -> int:
         """Stop it as systemd would; return the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(patient(10))
 
 
 @contextlib.contextmanager
 def running(
-    config: Path, *, online: bool = True, seconds: float = PATIENCE_SECONDS
+    config: Path, *, online: bool = True, seconds: float = WAIT_SECONDS
 ) -> Iterator[Running]:
     """Run `edgeai run CONFIG` for the time of a test; no traceback may reach the user."""
     one = Running(config, config.with_suffix(".log"))
@@ -120,7 +139,7 @@ def running(
         yield one
     finally:
         one.process.kill()
-        one.process.wait(10)
+        one.process.wait(patient(10))
     assert "Traceback" not in one.log, one.log
 
 
@@ -142,7 +161,7 @@ class Edge:
         if not self.url:
             found = wait_for(lambda: re.search(r"at http://(\S+)", self.log), "the endpoint")
             self.url = found[1]
-        connection = http.client.HTTPConnection(self.url, timeout=5)
+        connection = http.client.HTTPConnection(self.url, timeout=patient(5))
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -176,5 +195,5 @@ class Edge:
         assert self.process.process.poll() is None, self.log
         started = time.monotonic()
         assert self.process.stop() == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < patient(5)
         assert SECRET not in self.log

@@ -5,18 +5,23 @@ the benchmark's own way; the graph is the product's.
 """
 
 import csv
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
+import pytest
 from scipy import stats
 
-from edgeai.model.package import Package
+from edgeai.model import graph_facts, inspection
+from edgeai.model.package import Package, load_package
 from edgeai.training.anomaly.pca import PcaModel, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
 from edgeai.training.data.windows import windows_of
 from edgeai.training.write import write_package
 from tests.support.paths import DATA as STORE
+from tests.support.shared import made_once
 
 DATA = STORE / "skab"
 RULES = ("t2", "t2q")
@@ -147,3 +152,36 @@ def write_skab_package(path: Path, folder: Path, rule: str) -> Package:
     return write_package(
         folder, draft, pca_graph(model), golden, reference=pca_outputs(model, golden)
     )
+
+
+def asset_of(path: Path) -> str:
+    """Return the name of a file's machine."""
+    return f"{path.parent.name}-{path.stem}"
+
+
+def packages(factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the packages RULE-ASSET of all files; made once a test run."""
+    return made_once(factory, "skab", _write_packages)
+
+
+def _write_packages(folder: Path) -> None:
+    """Write all packages, and keep what an inspection of their graphs would find.
+
+    The facts are read in this process, not in a child for each of the 68 graphs.
+    """
+    made = [
+        load_package(write_skab_package(path, folder / f"{rule}-{asset_of(path)}", rule).folder)
+        for path in files()
+        for rule in RULES
+    ]
+    state = Path(os.environ["EDGEAI_STATE_DIR"])
+    with mock.patch.object(inspection, "_facts_from_child", _facts):
+        assert inspection.inspect_packages(made, state) == []
+
+
+def _facts(graph: Path, shape: str, allowed: str) -> dict[str, Any]:
+    assert allowed == "plain"
+    data = graph.read_bytes()
+    facts = graph_facts.graph_facts(data)
+    graph_facts._run_once(data, facts, shape)
+    return facts

@@ -21,6 +21,7 @@ from edgeai.providers.selection.request import child_spec
 from edgeai.providers.selection.verdicts import Verdict
 from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
 from tests.support.environments import clean_variables, environment
+from tests.support.live import patient
 from tests.support.paths import REPOSITORY
 
 EXAMPLE = REPOSITORY / "examples" / "backends" / "edgeai-backend-openvino"
@@ -161,7 +162,7 @@ def with_artefact(
         (folder / path.name).write_bytes(path.read_bytes())
     kind, *shape = export
     command = [str(python), "-c", EXPORT, str(source.graph), kind, str(folder / name), *shape]
-    subprocess.run(command, check=True, env=clean_variables(), timeout=120)
+    subprocess.run(command, check=True, env=clean_variables(), timeout=patient(120))
     manifest = yaml.safe_load((folder / "model.yaml").read_text())
     manifest["files"] |= {file: sha256_of(folder / file) for file in files}
     manifest["compiled"] = [
@@ -234,7 +235,7 @@ def test_the_example_passes_its_own_conformance_test(python: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=patient(200),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.brokers import RunningBroker, free_port
-from tests.support.live import peer, running, wait_for
+from tests.support.live import patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
 pytestmark = pytest.mark.broker
@@ -88,4 +88,4 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
             assert (info["provider"], info["requested"]) == ("cpu", "cpu")
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(patient(10))

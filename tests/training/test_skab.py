@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("scipy", reason="needs the extra train: pip install 'edgeai[train]'")
 
+from edgeai.model.package import load_package
 from edgeai.providers.scorer import Scorer
 from edgeai.training.data.windows import windows_of
 from tests.support import skab
@@ -16,12 +17,12 @@ pytestmark = [
 ]
 
 
-def counts(rule: str, folder) -> np.ndarray:
+def counts(rule: str, packages) -> np.ndarray:
     """True positives, false positives, false negatives, true negatives over the 34 files."""
     total = np.zeros(4, int)
     for path in skab.files():
         table = skab.read(path)
-        package = skab.write_skab_package(path, folder / f"{path.parent.name}-{path.stem}", rule)
+        package = load_package(packages / f"{rule}-{skab.asset_of(path)}")
         test = table.values[skab.TRAIN_ROWS :].astype(np.float32)
         windows = windows_of(test, skab.WINDOW, 1)
         score = Scorer(package.graph.read_bytes()).outputs(windows)["score"]
@@ -37,8 +38,8 @@ def counts(rule: str, folder) -> np.ndarray:
     ("rule", "digits"),
     [("t2", ("0.6598", "19.21", "42.60")), ("t2q", ("0.7581", "26.62", "24.92"))],
 )
-def test_the_published_digits(rule, digits, tmp_path):
+def test_the_published_digits(rule, digits, tmp_path_factory):
     assert len(skab.files()) == 34
-    tp, fp, fn, tn = counts(rule, tmp_path)
+    tp, fp, fn, tn = counts(rule, skab.packages(tmp_path_factory))
     f1, far, mar = tp / (tp + (fn + fp) / 2), 100 * fp / (fp + tn), 100 * fn / (fn + tp)
     assert (f"{f1:.4f}", f"{far:.2f}", f"{mar:.2f}") == digits

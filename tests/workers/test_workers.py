@@ -32,7 +32,7 @@ from edgeai.workers.aggregate import GAUGES, SEEN_BY_ALL, MergedMetrics, Text, m
 from edgeai.workers.worker import Worker
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.commands import run_command
-from tests.support.live import Peer, Running, peer, running, wait_for
+from tests.support.live import Peer, Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
 PROMTOOL = shutil.which("promtool")
@@ -244,7 +244,7 @@ class Stage:
 
     def until_ended(self) -> None:
         assert self.worker.process is not None
-        self.worker.process.wait(10)
+        self.worker.process.wait(patient(10))
         self.tend()
         assert self.worker.process is None
 
@@ -387,7 +387,7 @@ def test_a_bad_config_is_told_once_before_any_worker(tmp_path: Path) -> None:
     pipelines = {"p": {"model": "absent", "source": {"topic": "{asset}/s"}}}
     config = write_config(tmp_path / "config.yaml", 1, pipelines, workers=4)
     command = [sys.executable, "-m", "edgeai", "run", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patient(20))
     assert done.returncode == 2
     assert done.stderr.count("pipelines.p.model") == 1, done.stderr
     assert done.stderr.startswith("edgeai: ")
@@ -402,7 +402,12 @@ def test_an_endpoint_that_is_taken_is_told_before_any_worker(tmp_path: Path) -> 
         command = [sys.executable, "-m", "edgeai", "run", str(config)]
         environment = {**os.environ, "TMPDIR": str(tmp_path)}
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=20, env=environment
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=patient(20),
+            env=environment,
         )
     assert done.returncode == 2
     assert "cannot listen: Address already in use" in done.stderr
@@ -414,7 +419,7 @@ def test_an_endpoint_that_is_taken_is_told_before_any_worker(tmp_path: Path) -> 
 
 def get(url: str, path: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(url + path, timeout=10) as answer:
+        with urllib.request.urlopen(url + path, timeout=patient(10)) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -688,7 +693,7 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
         processes = list(one.processes.values())
         started = time.monotonic()
         assert one.edgeai.stop() == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < patient(5)
         assert not [process for process in processes if alive(process)]
         last = wait_for(lambda: one.statuses[-1]["state"] == "offline" and one.statuses[-1], "bye")
         assert (last["reason"], last["workers"]) == ("stopped", {"running": 0, "of": 2})

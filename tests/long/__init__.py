@@ -1,0 +1,1 @@
+"""What takes hours, in pieces of at most half an hour (`make test-long`)."""
