@@ -1,4 +1,4 @@
-"""Arrays of the reference data, from .npz and .csv files."""
+"""Read the reference data, .npz and .csv files, into arrays."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Read all arrays of a .npz file, or the columns of a .csv file with a header.
 
     Raises:
-        ConfigError: The file is not there or not readable.
+        ConfigError: The file is missing or cannot be read.
     """
     try:
         if path.suffix == ".csv":

@@ -1,7 +1,7 @@
-"""Derivatives of any torch network by nested autograd, with the face of a jet.
+"""Derivatives of any torch network by nested autograd, with the interface of a jet.
 
-For a network of one's own that is not made of Taylor layers. An equation written against `.value`
-and `.d(...)` takes a jet or this alike; `export` traces either.
+For networks that are not made of Taylor layers (`jets`). An equation that uses `.value` and
+`.d(...)` works with a `Jet` and with an `AutogradField`; `export` traces both.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class AutogradField:
-    """A field of points, differentiated on demand.
+    """A field at points; derivatives are computed when they are asked for.
 
     Args:
-        value: (..., N, 1) or (N, 1), of which every row depends on its own point alone.
-        points: (..., N, d) that require a gradient, engineering units.
-        names: Of the columns of `points`.
+        value: (..., N, 1) or (N, 1); each row depends on its own point only.
+        points: (..., N, d) in engineering units; must require a gradient.
+        names: Names of the columns of `points`.
     """
 
     def __init__(self, value: Tensor, points: Tensor, names: Sequence[str]) -> None:
@@ -26,10 +26,10 @@ class AutogradField:
         self._gradients: dict[tuple[str, ...], Tensor] = {}
 
     def d(self, *coordinates: str) -> Tensor:
-        """Return d value / d coordinates, the shape of the value; any order of derivative.
+        """Return the derivative of any order, in the shape of the value.
 
         Raises:
-            ValueError: No column has such a name.
+            ValueError: No column has that name.
         """
         unknown = set(coordinates) - set(self._names)
         if unknown or not coordinates:
@@ -43,7 +43,7 @@ class AutogradField:
         if key not in self._gradients and not inner.requires_grad:
             self._gradients[key] = torch.zeros_like(self._points)
         if key not in self._gradients:
-            # The sum over points has each point's gradient: a row depends on its own point alone.
+            # A row depends on its own point only, so the gradient of the sum holds every row's.
             (found,) = torch.autograd.grad(
                 inner.sum(), self._points, create_graph=True, allow_unused=True
             )

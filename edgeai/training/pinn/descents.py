@@ -1,4 +1,4 @@
-"""One step of an optimiser on the terms of a loss: Adam, L-BFGS, Gauss-Newton."""
+"""Optimisers that lower the loss step by step: Adam, L-BFGS, Gauss-Newton."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -12,16 +12,16 @@ from edgeai.training.pinn.stages import Adam, Lbfgs, Newton
 
 
 class Descent(Protocol):
-    """An optimiser under way."""
+    """A running optimiser."""
 
     def step(self, points: Mapping[str, Points], factors: Mapping[str, float]) -> float:
         """Take a step and return the loss."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return the state for a checkpoint."""
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
 
 
 def _total(
@@ -96,21 +96,21 @@ class NewtonDescent:
 
     @property
     def stuck(self) -> bool:
-        """Whether no step lowers the loss any more."""
+        """Whether no further step lowers the loss."""
         return self._levenberg.stuck
 
     def step(self, points: Mapping[str, Points], factors: Mapping[str, float]) -> float:
         """Take a step and return the loss."""
-        if self._levenberg.stuck:  # new points, new hope
+        if self._levenberg.stuck:  # the points or weights may have changed: try again
             self._levenberg.damping = 1.0
         return self._levenberg.step(self._terms, points, factors)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return self._levenberg.state_dict()
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         self._levenberg.load_state_dict(state)
 
 

@@ -1,4 +1,4 @@
-"""`edgeai evaluate pinn`: every stored network against the public data, in under a minute."""
+"""`edgeai evaluate pinn`: measure every stored network and every package that has figures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,28 +16,28 @@ DATA_FOLDERS = ("pinn_reference", "tclab_thermal")
 
 
 def data_folder(given: Path | None) -> Path:
-    """Return the folder of the public data: the one given, or `shared/data` beside the checkout.
+    """Return the folder of the public data; default: `shared/data` beside the checkout.
 
     Raises:
-        ConfigError: It is not there, or does not hold the data.
+        ConfigError: The folder is missing or does not contain the data.
     """
     folder = given or CHECKOUT.parent / "shared" / "data"
     missing = [name for name in DATA_FOLDERS if not (folder / name).is_dir()]
     if missing:
-        rule = f"must hold the folders {', '.join(DATA_FOLDERS)}; give it with --data"
+        rule = f"must contain the folders {', '.join(DATA_FOLDERS)}; give it with --data"
         raise ConfigError([Problem(str(folder), "", rule, missing, has_value=True)])
     return folder
 
 
 def stored_folder() -> Path:
-    """Return the folder of the stored networks, which is in the repository and in no wheel.
+    """Return the folder of the stored networks, which is in a checkout only.
 
     Raises:
         ConfigError: edgeai runs from an installed wheel.
     """
     folder = CHECKOUT / "references" / "pinn"
     if not folder.is_dir():
-        raise ConfigError([Problem(str(folder), "", "is only in a checkout of the repository")])
+        raise ConfigError([Problem(str(folder), "", "exists only in a checkout of the repository")])
     return folder
 
 
@@ -47,10 +47,10 @@ def evaluate_references(data: Path, stored: Path, progress: Progress = silent) -
     Args:
         data: The folder of the public data.
         stored: The folder of the stored networks.
-        progress: Told after every problem.
+        progress: Called after every problem.
 
     Raises:
-        ConfigError: A file is missing or not readable.
+        ConfigError: A file is missing or cannot be read.
     """
     figures: list[Figure] = []
     for number, (name, measure) in enumerate(MEASURES.items(), 1):
@@ -82,7 +82,7 @@ def evaluate_packages(_data: Path, _stored: Path, progress: Progress = silent) -
 
 Source = Callable[[Path, Path, Progress], list[Figure]]
 SOURCES: Sequence[Source] = (evaluate_references, evaluate_packages)
-"""What `edgeai evaluate pinn` prints the figures of: (data, stored networks, progress)."""
+"""Functions (data folder, folder of stored networks, progress) that return figures."""
 
 
 def evaluate_pinn(data: Path | None = None, progress: Progress = silent) -> list[Figure]:
@@ -92,7 +92,7 @@ def evaluate_pinn(data: Path | None = None, progress: Progress = silent) -> list
 
 
 def identifiability(data: Path | None = None) -> list[str]:
-    """Say in sentences which parameters of TCLab the readings cannot tell."""
+    """Return sentences on the parameters of TCLab that the readings do not determine."""
     folder, stored = data_folder(data), stored_folder()
     lines = []
     for run in TCLAB_RUNS:
@@ -101,7 +101,7 @@ def identifiability(data: Path | None = None) -> list[str]:
         blind = ", ".join(f"{name} {part:+.2f}" for name, part in known.blind.items())
         unknown = [name for name, part in known.spread.items() if part > IDENTIFIABLE]
         lines.append(
-            f"tclab-{run}: T1 alone cannot tell {', '.join(unknown)}. Information in the blind "
-            f"direction ({blind}, of the logarithms) is {least / most:.0e} of that in the best."
+            f"tclab-{run}: T1 alone does not determine {', '.join(unknown)}. The information in "
+            f"the worst direction ({blind}, of the logarithms) is {least / most:.0e} of the best."
         )
     return lines

@@ -1,16 +1,17 @@
-"""How far a prior is to be trusted, asked of the data: empirical Bayes.
+"""Estimate the weight of a prior from the data (empirical Bayes).
 
-With a data term in units of its noise, the loss is the posterior of the weights, and the prior's
-weight w is where the evidence p(data | w) is largest. By Laplace's method that is
+If the data term is in units of its noise, the loss is the negative log posterior of the network's
+weights. The best weight w of the prior maximises the evidence p(data | w). Laplace's method gives
 
     w m = ( tr[(C + S)^-1 S] - tr[(C + D + S)^-1 S] ) / n
 
-with m the prior's mean square, S, D, C the Gauss-Newton matrices of prior, data and constraints,
-and n the number of readings: what of the prior is left after the constraints, less what is left
-after the data too, is what the data tell. Repeated a few times it comes to rest.
+m is the prior's mean square; S, D and C are the Gauss-Newton matrices of prior, data and
+constraints; n is the number of readings. The first trace counts the directions that the prior
+determines once the constraints hold, the second those that it still determines with the data too;
+the difference is what the data determine. A few repetitions converge.
 
-Source: D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4 (1992) 415, with the
-constraints of the equation held in both traces.
+Source: D. J. C. MacKay, "Bayesian interpolation", Neural Computation 4 (1992) 415; the constraints
+of the equation are added to both traces here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,8 @@ from edgeai.training.pinn.loss import Points, Term
 from edgeai.training.pinn.newton import normal_equations
 
 RIDGE = 1e-10
-"""Of directions that nothing holds: they are the same in both traces."""
+"""Regularisation over the largest diagonal entry of D, for directions that no term determines; it
+cancels in the difference of the traces."""
 
 
 def prior_factor(
@@ -34,18 +36,18 @@ def prior_factor(
     prior: str,
     data: str,
 ) -> float:
-    """Return what the weight of the prior's term has to be multiplied by.
+    """Return the factor for the weight of the prior's term.
 
     Args:
         module: In float64, near the minimum of the loss.
-        terms: All that count; those that are neither prior nor data are constraints.
-        points: By term.
-        factors: By term, what multiplies its weight at present.
+        terms: All terms of the loss; those that are neither prior nor data are constraints.
+        points: Points by term.
+        factors: Present factor of each term's weight.
         prior: Name of the prior's term.
         data: Name of the data's term, whose residual is in units of the noise.
 
     Raises:
-        ValueError: No term has such a name.
+        ValueError: No term has that name.
     """
     by_name = {term.name: term for term in terms}
     if unknown := {prior, data} - set(by_name):
@@ -57,14 +59,14 @@ def prior_factor(
 
     held = [term for term in terms if term.name not in {prior, data}]
     smooth, weighted = matrix([by_name[prior]])
-    told, _ = matrix([by_name[data]])
+    observed, _ = matrix([by_name[data]])
     constraint, _ = matrix(held)
-    floor = RIDGE * float(torch.diagonal(told).max())
+    floor = RIDGE * float(torch.diagonal(observed).max())
     base = constraint + smooth + floor * torch.eye(len(smooth), dtype=smooth.dtype)
     before = float(torch.trace(torch.linalg.solve(base, smooth)))
-    after = float(torch.trace(torch.linalg.solve(base + told, smooth)))
+    after = float(torch.trace(torch.linalg.solve(base + observed, smooth)))
     with torch.no_grad():
         readings = by_name[data].residual(module, *points[data]).numel()
-    # The loss is the posterior times 2 weight / readings.
+    # The loss is 2 weight / readings times the negative log posterior.
     scale = by_name[data].weight * factors.get(data, 1.0) / readings
     return factors.get(prior, 1.0) * scale * max(before - after, 1e-6) / weighted

@@ -1,4 +1,4 @@
-"""Closed forms and solvers that know nothing of the networks: truths to measure against."""
+"""Closed forms and numerical solutions that the networks are compared with."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def burgers(x: Floats, t: Floats, viscosity: float, nodes: int = 200) -> Floats:
-    """Return Burgers' u for u(x, 0) = -sin(pi x), by the Cole-Hopf transform.
+    """Return the solution u of Burgers' equation for u(x, 0) = -sin(pi x), by Cole-Hopf.
 
         u = -∫ sin(pi (x - s)) f(x - s) exp(-s²/(4 nu t)) ds / ∫ f(x - s) exp(-s²/(4 nu t)) ds
         f(y) = exp(-cos(pi y) / (2 pi nu))
@@ -20,23 +20,23 @@ def burgers(x: Floats, t: Floats, viscosity: float, nodes: int = 200) -> Floats:
         x: (N,).
         t: (N,), not negative.
         viscosity: nu.
-        nodes: Of the quadrature.
+        nodes: Number of quadrature nodes.
     """
     at, weights = np.polynomial.hermite.hermgauss(nodes)
     y = x[:, None] - np.sqrt(4.0 * viscosity * np.maximum(t, 0.0))[:, None] * at[None, :]
     power = -np.cos(np.pi * y) / (2.0 * np.pi * viscosity)
-    # The largest is taken out before exp: f spans hundreds of decades.
+    # Subtract the largest exponent before exp: f spans hundreds of decades.
     kernel = weights * np.exp(power - power.max(axis=1, keepdims=True))
     result: Floats = -(kernel * np.sin(np.pi * y)).sum(axis=1) / kernel.sum(axis=1)
     return result
 
 
 def heater(seconds: Floats, power: Floats, parameters: Sequence[float]) -> Floats:
-    """Return TCLab's sensor above ambient by Runge-Kutta, power held between samples.
+    """Return TCLab's sensor temperature above ambient, by the Runge-Kutta method of order 4.
 
     Args:
-        seconds: (n,), the times.
-        power: (n,), W.
+        seconds: (n,) times.
+        power: (n,) W, constant between two samples.
         parameters: Ua in W/K, tau = CpS/Ub in s, CpH and CpS in J/K.
 
     Returns:

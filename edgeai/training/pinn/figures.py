@@ -1,4 +1,4 @@
-"""What a reference problem reached, beside what was published; numpy and ONNX Runtime only."""
+"""Measured figures beside published ones; uses NumPy and ONNX Runtime, not torch."""
 
 import math
 from collections.abc import Mapping
@@ -13,24 +13,24 @@ import onnxruntime
 from edgeai.errors import ConfigError, Problem
 
 Floats = npt.NDArray[np.float64]
-CHUNK = 4096
+CHUNK = 4096  # points per call of the session
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number, and what it has to be.
+    """One measured number with its target.
 
     Attributes:
-        problem: Which problem.
+        problem: Name of the problem or package.
         name: What was measured.
-        unit: Of all numbers; "1" for a ratio.
-        measured: From the stored network, on data that no fit saw.
-        published: By others, or the true value; None: nobody says.
-        low: Least value that meets the target; None: no limit.
-        high: Largest value that meets the target; None: no limit. A figure without limits
-            informs only.
+        unit: Unit of all numbers; "1" for a ratio.
+        measured: Measured on data that was not used for the fit.
+        published: Published by others, or the true value; None if there is none.
+        low: Smallest value that meets the target; None: no lower limit.
+        high: Largest value that meets the target; None: no upper limit. A figure without limits
+            is for information only.
         stretch: Largest value that meets the stretch target.
-        note: What the number is measured against.
+        note: What the number is compared with.
     """
 
     problem: str
@@ -45,14 +45,14 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the target is met; a number that is not finite meets none."""
+        """Whether the target is met; a number that is not finite never meets it."""
         above = self.low is None or self.measured >= self.low
         below = self.high is None or self.measured <= self.high
         return bool(math.isfinite(self.measured) and above and below)
 
     @property
     def judged(self) -> bool:
-        """Whether there is a target at all."""
+        """Whether the figure has a target."""
         return self.low is not None or self.high is not None
 
     def as_json(self) -> dict[str, Any]:
@@ -65,10 +65,10 @@ class Figure:
 
 
 class Network:
-    """A stored network of points (N, d).
+    """A stored ONNX network that takes points (N, d).
 
     Raises:
-        ConfigError: The file is not there.
+        ConfigError: The file is missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +100,7 @@ def relative_l2(found: npt.ArrayLike, true: npt.ArrayLike) -> float:
 
 
 def rms(values: npt.ArrayLike) -> float:
-    """Return the root of the mean square."""
+    """Return the root mean square."""
     return float(np.sqrt(np.mean(np.square(np.asarray(values, np.float64)))))
 
 
@@ -108,7 +108,7 @@ def within(
     problem: str, name: str, measured: float, true: float, *, unit: str = "1", part: float = 0.01,
     note: str = "",
 ) -> Figure:  # fmt: skip
-    """Return the figure of a value that must be within a part of the true one."""
+    """Return the figure of a value that must be within `part` (a share) of the true one."""
     spread = abs(true) * part
     return Figure(problem, name, unit, measured, true, true - spread, true + spread, None, note)
 

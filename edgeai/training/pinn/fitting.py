@@ -1,8 +1,8 @@
-"""Fit a network to its terms: Adam, L-BFGS and Gauss-Newton in stages, resumable after kill -9.
+"""Fit a network to the terms of its loss: Adam, L-BFGS and Gauss-Newton in stages, resumable.
 
-A run that was killed goes on from its checkpoint and ends with the same bits as one that was not:
-weights, optimiser, points, balance and place are in the file, and every draw has its own generator
-from (seed, stage, round).
+A run that was killed continues from its checkpoint and ends with the same bits as an undisturbed
+run: the checkpoint holds weights, optimiser, points, factors and position, and every draw of points
+has its own generator, seeded from (seed, stage, round).
 """
 
 import os
@@ -22,21 +22,21 @@ from edgeai.training.pinn.evidence import prior_factor
 from edgeai.training.pinn.loss import Points, Term, balanced, mean_squares
 from edgeai.training.pinn.stages import Adam, Lbfgs, Newton
 
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = 20.0  # between two checkpoints
 Stage = Adam | Lbfgs | Newton
 
 
 @dataclass
-class Place:
-    """Where a run is.
+class Position:
+    """How far a run has come.
 
     Attributes:
         stage: Index of the stage.
-        step: Steps of it that are done.
-        losses: (stage, step, loss), thinned.
-        factors: By term, from balancing or from the evidence.
-        recent: Losses since the last draw of points.
-        seconds: Of all processes that worked on it.
+        step: Steps done in this stage.
+        losses: (stage, step, loss), at most about 200 a stage.
+        factors: Factor of each term's weight, from balancing or from the evidence.
+        recent: Losses since the points were last drawn.
+        seconds: Computing time of all processes that worked on the run.
     """
 
     stage: int = 0
@@ -49,13 +49,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit reached.
+    """The result of a fit.
 
     Attributes:
-        losses: (stage, step, loss), thinned.
-        terms: Mean square of each term's residual at the end, on the last points.
-        factors: By term, what its weight was multiplied by in the end.
-        seconds: Of all processes that worked on it.
+        losses: (stage, step, loss), at most about 200 a stage.
+        terms: Mean square of each term's residual at the end, at the last points.
+        factors: Last factor of each term's weight.
+        seconds: Computing time of all processes that worked on the fit.
     """
 
     losses: list[tuple[int, int, float]]
@@ -75,21 +75,22 @@ def fit(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     threads: int = 1,
 ) -> Fit:
-    """Fit a module in place.
+    """Fit a module in position.
 
     Args:
         module: The network with its physical parameters.
-        terms: What it must fulfil; names differ.
-        stages: One after the other.
-        seed: Of the points drawn. Weights are drawn by the caller.
-        progress: Told after every step.
-        checkpoint: File to go on from if it exists, written again and again, removed by nobody.
-        checkpoint_seconds: Between two writes.
-        threads: Of torch. The same number gives the same bits on the same machine.
+        terms: Terms of the loss; their names must differ.
+        stages: Optimisers, applied one after the other.
+        seed: Seed of the points. The caller has initialised the weights.
+        progress: Called after every step.
+        checkpoint: File to resume from if it exists. It is written during the fit and at its end;
+            the caller removes it.
+        checkpoint_seconds: Time between two checkpoints.
+        threads: Threads of torch. The same number gives the same bits on the same machine.
 
     Raises:
-        ConfigError: The checkpoint belongs to another run.
-        ValueError: Two terms share a name, or a stage names one that does not exist.
+        ConfigError: The checkpoint cannot be read or belongs to another run.
+        ValueError: Two terms share a name, or a stage names a term that does not exist.
     """
     if len({term.name for term in terms}) != len(terms):
         raise ValueError("two terms share a name")
@@ -108,11 +109,11 @@ def fit(
         if checkpoint is not None:
             run.save(checkpoint)
         final = {k: float(v.detach()) for k, v in mean_squares(module, terms, run.points).items()}
-    return Fit(run.place.losses, final, run.place.factors, run.place.seconds)
+    return Fit(run.position.losses, final, run.position.factors, run.position.seconds)
 
 
 class _Run:
-    """One fit under way."""
+    """A running fit."""
 
     def __init__(
         self,
@@ -124,54 +125,49 @@ class _Run:
     ) -> None:
         self.module, self.terms, self.stages = module, terms, stages
         self.seed, self.progress = seed, progress
-        self.place = Place()
+        self.position = Position()
         self.points: dict[str, Points] = {}
         self._descent: Descent | None = None
 
     def advance(self) -> bool:
-        """Take one step; False when all stages are done."""
-        place = self.place
+        """Take one step; return False when all stages are done."""
+        here = self.position
         started = time.perf_counter()
-        if place.stage >= len(self.stages):
+        if here.stage >= len(self.stages):
             if not self.points:
                 self._draw(0)
             return False
-        stage = self.stages[place.stage]
+        stage = self.stages[here.stage]
         if self._descent is None:
             self._descent = self._start(stage)
         every = stage.redraw_every
-        if place.step == 0 or (every and place.step % every == 0):
-            self._draw(place.step // every if every else 0)
-            place.recent = []
-        if (
-            isinstance(stage, Adam)
-            and stage.balance_every
-            and place.step % stage.balance_every == 0
-        ):
-            place.factors = balanced(self.module, self._terms_of(stage), self.points, place.factors)
+        if here.step == 0 or (every and here.step % every == 0):
+            self._draw(here.step // every if every else 0)
+            here.recent = []
+        if isinstance(stage, Adam) and stage.balance_every and here.step % stage.balance_every == 0:
+            here.factors = balanced(self.module, self._terms_of(stage), self.points, here.factors)
         weigh = stage.weigh if isinstance(stage, Newton) else None
-        if weigh is not None and place.step and place.step % weigh.every == 0:
+        if weigh is not None and here.step and here.step % weigh.every == 0:
             factor = prior_factor(
                 self.module,
                 self._terms_of(stage),
                 self.points,
-                place.factors,
+                here.factors,
                 prior=weigh.prior,
                 data=weigh.data,
             )
-            place.factors = {**place.factors, weigh.prior: factor}
-            place.recent = []  # losses with other weights say nothing of the gain
-        loss = self._descent.step(self.points, place.factors)
-        place.step += 1
-        place.recent.append(loss)
-        if place.step % max(1, stage.steps // 200) == 0 or place.step == stage.steps:
-            place.losses.append((place.stage, place.step, loss))
-        self.progress(
-            f"{place.stage + 1} {stage.type}", place.step, stage.steps, f"loss {loss:.3e}"
-        )
-        if place.step >= stage.steps or self._done(stage):
-            place.stage, place.step, place.recent, self._descent = place.stage + 1, 0, [], None
-        place.seconds += time.perf_counter() - started
+            here.factors = {**here.factors, weigh.prior: factor}
+            here.recent = []  # losses with different weights cannot be compared
+        loss = self._descent.step(self.points, here.factors)
+        here.step += 1
+        here.recent.append(loss)
+        if here.step % max(1, stage.steps // 200) == 0 or here.step == stage.steps:
+            here.losses.append((here.stage, here.step, loss))
+        self.progress(f"{here.stage + 1} {stage.type}", here.step, stage.steps, f"loss {loss:.3e}")
+        if here.step >= stage.steps or self._done(stage):
+            here.stage, here.step, here.recent = here.stage + 1, 0, []
+            self._descent = None
+        here.seconds += time.perf_counter() - started
         return True
 
     def _terms_of(self, stage: Stage) -> list[Term]:
@@ -183,14 +179,14 @@ class _Run:
 
     def _draw(self, number: int) -> None:
         generator = Generator()
-        generator.manual_seed(self.seed * 1_000_003 + self.place.stage * 100_003 + number)
+        generator.manual_seed(self.seed * 1_000_003 + self.position.stage * 100_003 + number)
         self.points = {term.name: term.draw(self.module, generator) for term in self.terms}
 
     def _done(self, stage: Stage) -> bool:
-        """Whether a Gauss-Newton stage has nothing left to gain."""
+        """Whether a Gauss-Newton stage has converged."""
         if not isinstance(stage, Newton) or stage.redraw_every:
             return False
-        recent = self.place.recent
+        recent = self.position.recent
         stuck = isinstance(self._descent, NewtonDescent) and self._descent.stuck
         return stuck or (len(recent) > 10 and recent[-1] > (1.0 - stage.enough) * recent[-11])
 
@@ -201,10 +197,10 @@ class _Run:
         return repr((self.seed, stages, shapes, names))
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically."""
         state = {
             "key": self._key(),
-            "place": asdict(self.place),
+            "place": asdict(self.position),
             "module": self.module.state_dict(),
             "points": self.points,
             "descent": None if self._descent is None else self._descent.state_dict(),
@@ -218,19 +214,19 @@ class _Run:
         partial.replace(path)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run."""
+        """Restore the state from a checkpoint of the same run."""
         try:
             state = torch.load(path, weights_only=True)
         except Exception as error:
-            rule = f"is no checkpoint that can be read ({type(error).__name__}): remove it"
+            rule = f"the checkpoint cannot be read ({type(error).__name__}): remove it"
             raise ConfigError([Problem(str(path), "", rule)]) from error
         if state["key"] != self._key():
-            rule = "belongs to another run (recipe, seed or network changed): remove it"
+            rule = "the checkpoint belongs to another recipe, seed or network: remove it"
             raise ConfigError([Problem(str(path), "", rule)])
         self.module.load_state_dict(state["module"])
-        self.place = Place(**state["place"])
+        self.position = Position(**state["place"])
         self.points = {name: tuple(points) for name, points in state["points"].items()}
         if state["descent"] is not None:
-            stage = self.stages[self.place.stage]
+            stage = self.stages[self.position.stage]
             self._descent = self._start(stage)
             self._descent.load_state_dict(state["descent"])

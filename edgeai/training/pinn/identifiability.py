@@ -1,10 +1,11 @@
-"""Which parameters the data can tell: Fisher information of a model, spread of each parameter.
+"""Which parameters the data determine: Fisher information and the spread of each parameter.
 
     F = Sᵀ S / s²,   S = d prediction / d log parameter,   s² = rms² (1 + r) / (1 - r)
 
-r is the correlation of neighbouring residuals: a model's own error is no white noise, and n samples
-of it tell less than n. With a prior that trusts every parameter within a factor of e, the spread of
-the logarithms is (F + 1)^-1; a parameter whose spread stays near 1 was told by the prior alone.
+r is the correlation of neighbouring residuals. Residuals of a model are not white noise, so that n
+of them carry less information than n independent ones. With a prior that holds every parameter
+within a factor of e, the covariance of the logarithms is (F + 1)^-1. If the spread of a parameter
+stays near 1, the prior alone determines it.
 
 Source: E. Walter, L. Pronzato, "Identification of parametric models", Springer 1997, chapter 5.
 """
@@ -16,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-STEP = 1e-4
-IDENTIFIABLE = 0.1
-"""Relative spread up to which a parameter counts as known."""
+STEP = 1e-4  # of the logarithm of a parameter, for central differences
+IDENTIFIABLE = 0.1  # largest relative spread of a parameter that counts as identifiable
 
 
 @dataclass(frozen=True)
 class Identified:
-    """What the data tell.
+    """How well the data determine the parameters.
 
     Attributes:
-        spread: By parameter or combination, relative standard deviation.
-        eigenvalues: Of F, ascending; one near 0 is a direction that no data of this kind tell.
-        blind: The direction of the least eigenvalue, by parameter.
+        spread: Relative standard deviation of each parameter and combination.
+        eigenvalues: Eigenvalues of F, ascending; near 0: data of this kind do not determine the
+            parameters in that direction.
+        blind: Direction of the smallest eigenvalue, by parameter.
     """
 
     spread: Mapping[str, float]
@@ -45,10 +46,10 @@ def identify(
     """Return the spread of parameters and of combinations of them.
 
     Args:
-        simulate: Parameters (P,) to predictions (n,).
-        parameters: Values at which the model is looked at, all positive.
+        simulate: Function from parameters (P,) to predictions (n,).
+        parameters: Values at which the model is linearised, all positive.
         residuals: (n,), observed minus predicted.
-        combinations: By name, a positive function of the parameters (P,).
+        combinations: Positive functions of the parameters (P,), by name.
     """
     names = list(parameters)
     values = np.array([parameters[name] for name in names])

@@ -6,17 +6,16 @@ functions on jets follow the product and chain rules,
     d(fg)/da = f_a g + f g_a            d²(fg)/dadb = f_ab g + f_a g_b + f_b g_a + f g_ab
     dF(f)/da = F'(f) f_a                d²F(f)/dadb = F'(f) f_ab + F''(f) f_a f_b
 
-so that a network written with them gives the terms of a differential equation in one forward
-pass, to rounding. The pass is made of Gemm, MatMul, Mul, Add, Tanh ...: it exports to ONNX as it
-is (`edgeai.training.pinn.onnx_export`), costs about four times the plain forward, and trains faster
-than derivatives by nested autograd. Units come by themselves: a scaling written on jets (`scale`)
-scales the derivatives too.
+so that one forward pass of a network of jets gives all terms of a differential equation, exact to
+rounding. The pass consists of Gemm, MatMul, Mul, Add, Tanh and similar operators, so it exports to
+ONNX unchanged (`edgeai.training.pinn.onnx_export`). It costs about four times the plain forward
+pass and trains faster than nested autograd. A scaling on jets (`scale`) scales the derivatives too,
+so they are in engineering units.
 
-Why no library: DeepXDE (LGPL) and its rivals differentiate by nested autograd, which ONNX
-exporters refuse or freeze to one batch size; torch.func's jvp freezes the batch too. What is left
-of them then is a training loop.
+Libraries such as DeepXDE differentiate by nested autograd, which ONNX exporters refuse or freeze to
+one batch size; torch.func.jvp freezes the batch size too. Hence this module.
 
-A derivative that is zero is absent, and never computed. Source of the rules: A. Griewank,
+A derivative that is zero is absent and is not computed. Source of the rules: A. Griewank,
 A. Walther, "Evaluating derivatives", SIAM 2008, chapter 13 (Taylor arithmetic).
 """
 
@@ -29,7 +28,7 @@ from torch import Tensor
 
 Pair = tuple[str, str]
 Number = float | Tensor
-"""A constant in the coordinates: its derivatives are zero."""
+"""A quantity that does not depend on the coordinates."""
 K = TypeVar("K", str, Pair)
 
 
@@ -39,9 +38,9 @@ class Jet:
 
     Attributes:
         value: (..., F).
-        first: By coordinate, d value / d coordinate; absent means zero.
-        second: By ordered pair of coordinates; absent means zero.
-        pairs: The second derivatives that are wanted.
+        first: d value / d coordinate, by coordinate; absent means zero.
+        second: Second derivatives, by sorted pair of coordinates; absent means zero.
+        pairs: The second derivatives that are carried.
     """
 
     value: Tensor
@@ -56,7 +55,7 @@ class Jet:
             coordinates: One or two names; their order does not matter.
 
         Raises:
-            ValueError: A second derivative that was not asked for in `coordinates`.
+            ValueError: The second derivative was not requested in `coordinates`.
         """
         if len(coordinates) == 1:
             found = self.first.get(coordinates[0])
@@ -71,11 +70,11 @@ class Jet:
         return found if found.shape == self.value.shape else found.expand(self.value.shape)
 
     def __getitem__(self, columns: slice) -> "Jet":
-        """Columns of the last axis."""
+        """Select columns of the last axis."""
         return self.map_linear(lambda v: v[..., columns] if v.dim() else v)
 
     def map_linear(self, function: Callable[[Tensor], Tensor]) -> "Jet":
-        """Apply a linear map, the same to value and derivatives."""
+        """Apply the same linear map to value and derivatives."""
         return Jet(
             function(self.value),
             {name: function(v) for name, v in self.first.items()},
@@ -87,9 +86,9 @@ class Jet:
         """Return F(self) by the chain rule.
 
         Args:
-            value: F of this value.
-            slope: F' there.
-            curvature: F'' there; None where it is zero or no second derivative is carried.
+            value: F at this jet's value.
+            slope: F' at this value.
+            curvature: F'' at this value; None if it is zero or no second derivative is carried.
         """
         first = {name: slope * v for name, v in self.first.items()}
         second: dict[Pair, Tensor] = {}
@@ -175,11 +174,11 @@ def coordinates(points: Tensor, names: Sequence[str], second: Sequence[Sequence[
 
     Args:
         points: (..., d), one column for each name, engineering units.
-        names: Of the columns. A column whose derivatives nobody needs is named "".
-        second: Pairs of names whose second derivatives are wanted, ("x", "x") or "xx".
+        names: Names of the columns; "" for a column whose derivatives are not needed.
+        second: Second derivatives to carry, as pairs of names: ("x", "x") or "xx".
 
     Raises:
-        ValueError: Names and columns differ in number, or a pair names no coordinate.
+        ValueError: Names and columns differ in number, or a pair has a name that is no coordinate.
     """
     if points.shape[-1] != len(names):
         raise ValueError(f"expected {len(names)} columns ({', '.join(names)}), got {points.shape}")
@@ -193,7 +192,7 @@ def coordinates(points: Tensor, names: Sequence[str], second: Sequence[Sequence[
 
 
 def cat(jets: Sequence[Jet]) -> Jet:
-    """Join jets along the last axis, filling absent derivatives with zeros."""
+    """Join jets along the last axis; absent derivatives become zeros."""
     pairs = tuple(sorted({pair for jet in jets for pair in jet.pairs}))
     names = {name for jet in jets for name in jet.first}
     seconds = {pair for jet in jets for pair in jet.second}
@@ -212,7 +211,7 @@ def linear(jet: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
     Args:
         jet: (..., in).
         weight: (out, in).
-        bias: (out,) or None.
+        bias: (out,), or None.
     """
     function = torch.nn.functional.linear
     rotated = jet.map_linear(lambda v: v if v is jet.value else function(v, weight))
@@ -221,64 +220,64 @@ def linear(jet: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
 
 
 def tanh(jet: Jet) -> Jet:
-    """tanh: F' = 1 - F², F'' = -2 F F'."""
+    """Return tanh f: F' = 1 - F², F'' = -2 F F'."""
     value = torch.tanh(jet.value)
     slope = 1.0 - value * value
     return jet.apply(value, slope, -2.0 * value * slope if jet.pairs else None)
 
 
 def sin(jet: Jet) -> Jet:
-    """sin: F' = cos, F'' = -sin."""
+    """Return sin f: F' = cos, F'' = -sin."""
     value = torch.sin(jet.value)
     return jet.apply(value, torch.cos(jet.value), -value if jet.pairs else None)
 
 
 def cos(jet: Jet) -> Jet:
-    """cos: F' = -sin, F'' = -cos."""
+    """Return cos f: F' = -sin, F'' = -cos."""
     value = torch.cos(jet.value)
     return jet.apply(value, -torch.sin(jet.value), -value if jet.pairs else None)
 
 
 def exp(jet: Jet) -> Jet:
-    """exp: F = F' = F''."""
+    """Return exp f: F = F' = F''."""
     value = torch.exp(jet.value)
     return jet.apply(value, value, value if jet.pairs else None)
 
 
 def log(jet: Jet) -> Jet:
-    """Natural logarithm: F' = 1/f, F'' = -1/f²."""
+    """Return the natural logarithm: F' = 1/f, F'' = -1/f²."""
     slope = 1.0 / jet.value
     return jet.apply(torch.log(jet.value), slope, -slope * slope if jet.pairs else None)
 
 
 def sigmoid(jet: Jet) -> Jet:
-    """Logistic function: F' = F (1 - F), F'' = F' (1 - 2F)."""
+    """Return the logistic function: F' = F (1 - F), F'' = F' (1 - 2F)."""
     value = torch.sigmoid(jet.value)
     slope = value * (1.0 - value)
     return jet.apply(value, slope, slope * (1.0 - 2.0 * value) if jet.pairs else None)
 
 
 def silu(jet: Jet) -> Jet:
-    """SiLU, f sigmoid(f), by the product rule."""
+    """Return f sigmoid(f), by the product rule."""
     return jet * sigmoid(jet)
 
 
 def softplus(jet: Jet) -> Jet:
-    """log(1 + exp f): F' = sigmoid, F'' = sigmoid (1 - sigmoid)."""
+    """Return log(1 + exp f): F' = sigmoid, F'' = sigmoid (1 - sigmoid)."""
     slope = torch.sigmoid(jet.value)
     curvature = slope * (1.0 - slope) if jet.pairs else None
     return jet.apply(torch.nn.functional.softplus(jet.value), slope, curvature)
 
 
 def reciprocal(jet: Jet) -> Jet:
-    """1/f: F' = -1/f², F'' = 2/f³."""
+    """Return 1/f: F' = -1/f², F'' = 2/f³."""
     value = 1.0 / jet.value
     slope = -value * value
     return jet.apply(value, slope, -2.0 * value * slope if jet.pairs else None)
 
 
 def power(jet: Jet, exponent: int) -> Jet:
-    """Whole power f^n, n >= 2: F' = n f^(n-1), F'' = n (n-1) f^(n-2)."""
+    """Return the integer power f^n, n >= 2: F' = n f^(n-1), F'' = n (n-1) f^(n-2)."""
     if exponent < 2:
         raise ValueError(f"expected an exponent of at least 2, got {exponent}")
     lower = jet.value if exponent == 3 else jet.value ** (exponent - 2)

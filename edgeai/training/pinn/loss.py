@@ -1,9 +1,9 @@
-"""What a network must fulfil: terms from equation, boundary, initial state and sensors.
+"""Terms of the loss: equation, boundary, initial state and sensors.
 
     loss = sum over terms k of  weight_k mean_i( w_ki r_k(x_i)² )
 
-A residual r is written non-dimensional: divided by the size of the terms of its equation, or by
-the noise of its sensor, so that 1 is large and the weights can stay near 1.
+A residual r is non-dimensional: divided by the size of the terms of its equation, or by the noise
+of its sensor. Then 1 is a large residual, and the weights can stay near 1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +21,15 @@ class Term:
     """One condition on the network.
 
     Attributes:
-        name: For the log.
-        residual: (module, *points) to (N, ...), non-dimensional; zero when fulfilled.
+        name: Name in stages, factors and progress.
+        residual: Function of (module, *points) that returns (N, ...), non-dimensional; zero if the
+            condition holds.
         points: Fixed tensors, or a function (module, generator) that draws them.
         weight: Factor of the mean square.
-        row_weights: (residuals (N, ...), *points) to (N,), without gradient; None: all 1.
-        pointwise: Whether a row of the residual depends on its own row of the points alone, which
-            Gauss-Newton uses.
+        row_weights: Function of (residuals (N, ...), *points) that returns (N,); it is evaluated
+            without gradient. None: all 1.
+        pointwise: Whether each row of the residual depends only on the same row of the points;
+            Gauss-Newton then computes the Jacobian row by row.
     """
 
     name: str
@@ -38,13 +40,13 @@ class Term:
     pointwise: bool = True
 
     def draw(self, module: nn.Module, generator: Generator) -> Points:
-        """Return the points of this round."""
+        """Return the points, drawn if `points` is a function."""
         if callable(self.points):
             return self.points(module, generator)
         return self.points
 
     def rows(self, module: nn.Module, points: Points) -> Tensor:
-        """Return the residuals times the root of their row weight, (N, ...)."""
+        """Return the residuals times the square root of their row weight, (N, ...)."""
         residuals = self.residual(module, *points)
         if self.row_weights is None:
             return residuals
@@ -56,7 +58,7 @@ class Term:
 def mean_squares(
     module: nn.Module, terms: Sequence[Term], points: Mapping[str, Points]
 ) -> dict[str, Tensor]:
-    """Mean square of each term's residual, without its weight."""
+    """Return the mean square of each term's residual, without its weight."""
     return {
         term.name: torch.mean(torch.square(term.rows(module, points[term.name]))) for term in terms
     }
@@ -69,7 +71,7 @@ def balanced(
     before: Mapping[str, float],
     momentum: float = 0.9,
 ) -> dict[str, float]:
-    """Factors that give the gradients of all terms the same norm, smoothed over rounds.
+    """Return factors that give the gradients of all terms the same norm, smoothed over calls.
 
     Source: S. Wang, S. Sankaran, H. Wang, P. Perdikaris, "An expert's guide to training
     physics-informed neural networks", arXiv:2308.08468 (2023), section 4.2.
@@ -90,18 +92,18 @@ def balanced(
 def causal(
     column: int, start: float, end: float, bins: int, epsilon: float
 ) -> Callable[..., Tensor]:
-    """Row weights that let a time count only once the time before it is solved.
+    """Return row weights that give a time little weight until earlier times are solved.
 
-    w of bin m = exp(-epsilon sum of the mean squares of the bins before m). Source: S. Wang,
+    w of bin m = exp(-epsilon * sum of the mean squares of the bins before m). Source: S. Wang,
     S. Sankaran, P. Perdikaris, "Respecting causality is all you need for training physics-informed
     neural networks", arXiv:2203.07404 (2022).
 
     Args:
-        column: Of the time in the first tensor of points.
+        column: Column of the time in the first tensor of points.
         start: First time.
         end: Last time.
-        bins: Pieces of time.
-        epsilon: Steepness.
+        bins: Number of time intervals.
+        epsilon: How fast the weight falls with the error at earlier times.
     """
 
     def weights(residuals: Tensor, points: Tensor, *_more: Tensor) -> Tensor:
@@ -124,25 +126,25 @@ def adaptive(
     power: float = 1.0,
     floor: float = 1.0,
 ) -> Draw:
-    """Draw points where the residual is large, some everywhere.
+    """Return a function that draws more points where the residual is large.
 
-    Probability proportional to |r|^power / mean(|r|^power) + floor. Source: C. Wu, M. Zhu, Q. Tan,
-    Y. Kartha, L. Lu, "A comprehensive study of non-adaptive and residual-based adaptive sampling
-    for physics-informed neural networks", CMAME 403 (2023), RAD.
+    The probability is proportional to |r|^power / mean(|r|^power) + floor. Source: C. Wu, M. Zhu,
+    Q. Tan, Y. Kartha, L. Lu, "A comprehensive study of non-adaptive and residual-based adaptive
+    sampling for physics-informed neural networks", CMAME 403 (2023), RAD.
 
     Args:
-        residual: (module, points) to (N, ...).
-        candidates: (generator) to (M, d), M well above `count`.
-        count: Points to keep.
-        power: Greed.
-        floor: Share that is spread evenly.
+        residual: Function of (module, points) that returns (N, ...).
+        candidates: Function of (generator) that returns (M, d), M well above `count`.
+        count: Number of points to keep.
+        power: Larger values concentrate the points more.
+        floor: Larger values spread the points more evenly.
     """
 
     def draw(module: nn.Module, generator: Generator) -> Points:
         points = candidates(generator)
         size = residual(module, points).detach().reshape(len(points), -1).abs().mean(dim=1)
-        greed = size**power
-        chances = greed / torch.clamp(greed.mean(), min=1e-300) + floor
+        weight = size**power
+        chances = weight / torch.clamp(weight.mean(), min=1e-300) + floor
         chosen = torch.multinomial(chances, count, replacement=False, generator=generator)
         return (points[chosen],)
 
@@ -152,7 +154,7 @@ def adaptive(
 def uniform(
     low: Sequence[float], high: Sequence[float], count: int
 ) -> Callable[[Generator], Tensor]:
-    """Draw points evenly from a box, (count, d) float64."""
+    """Return a function that draws points from a box with equal density, (count, d) float64."""
     ends = torch.tensor([low, high], dtype=torch.float64)
 
     def draw(generator: Generator) -> Tensor:

@@ -1,12 +1,12 @@
-"""From a traced torch graph to ONNX: the walk over the graph, constants, shapes.
+"""Write a traced torch graph as ONNX: the walk over the graph, constants, shapes.
 
-`make_fx` traces a module, derivatives by autograd included, down to torch's ATen operators with a
-symbolic batch. Each is then written as the plain ONNX operator that it is (`operators`).
+`make_fx` traces a module, including derivatives by autograd, to torch's ATen operators with a
+symbolic batch. Each ATen operator is then written as plain ONNX operators (`operators`).
 
-Why not torch.onnx.export: its dynamo exporter freezes the batch of a forward-mode derivative
-without a word, gives opset 18 where 13 was asked, and needs one more dependency; its TorchScript
-exporter is on its way out. Here a file holds nothing that is not in a table of this package,
-an operator that is not there is refused by name, and the opset is what was asked for.
+torch.onnx.export is not used: its dynamo exporter silently freezes the batch of a forward-mode
+derivative, writes opset 18 where 13 was requested and needs another dependency; its TorchScript
+exporter is deprecated. Here every operator comes from a table of this package, an operator that is
+missing there is refused by name, and the opset is the requested one.
 """
 
 import operator as python_operator
@@ -38,10 +38,10 @@ class Value:
     """A tensor of the graph.
 
     Attributes:
-        shape: As torch sees it; the batch is a torch.SymInt.
-        name: In the ONNX graph; None for a constant that is not in the file.
-        constant: What a constant holds. It may be smaller than `shape`, to which it broadcasts:
-            autograd's ones and zeros need no memory and no operator that way.
+        shape: The shape in torch; the batch is a torch.SymInt.
+        name: Name in the ONNX graph; None for a constant that is not in the file yet.
+        constant: Values of a constant. They may be smaller than `shape`, to which they broadcast;
+            so the ones and zeros of autograd need no memory and no operator.
     """
 
     shape: tuple[Any, ...]
@@ -50,15 +50,15 @@ class Value:
 
     @property
     def rank(self) -> int:
-        """Number of axes."""
+        """The number of axes."""
         return len(self.shape)
 
 
 class Lowering:
-    """Writes one graph.
+    """Writes one ONNX graph.
 
     Args:
-        name: Of the graph, for messages.
+        name: Name of the graph, for messages.
         opset: 13 to 18.
     """
 
@@ -73,17 +73,17 @@ class Lowering:
         self._batch_shape: str | None = None
 
     def refuse(self, what: str) -> ModelError:
-        """Return the error for something that no table covers."""
+        """Return the error for something that has no plain ONNX form."""
         return ModelError(self.name, f"cannot be written as plain ONNX: {what}")
 
     def emit(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Add a node with one output and return the output's name."""
+        """Add a node with one output and return the name of the output."""
         output = f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
     def array(self, values: Any, dtype: Any = np.int64) -> str:
-        """Add a constant array, or find the same one, and return its name."""
+        """Return the name of a constant array; equal arrays are stored once."""
         array = np.array(values, dtype, order="C")
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
@@ -93,11 +93,11 @@ class Lowering:
         return self._constants[key]
 
     def number(self, value: float) -> str:
-        """Add a float32 scalar and return its name."""
+        """Return the name of a float32 scalar constant."""
         return self.array(value, np.float32)
 
     def use(self, value: Value) -> str:
-        """Return the name of a value for an operator that broadcasts."""
+        """Return the name of a value; use it for operators that broadcast."""
         if value.name is not None:
             return value.name
         assert value.constant is not None
@@ -107,13 +107,13 @@ class Lowering:
         return self.array(constant.numpy(), bool if constant.dtype == torch.bool else np.int64)
 
     def whole(self, value: Value) -> str:
-        """Return the name of a value in its full shape."""
+        """Return the name of a value that has its full shape; use it for all other operators."""
         if value.constant is None or tuple(value.constant.shape) == value.shape:
             return self.use(value)
         return self.emit("Expand", [self.use(value), self.shape_of(value.shape)])
 
     def shape_of(self, shape: Sequence[Any]) -> str:
-        """Return the name of a shape as an int64 tensor, with the batch read from the input."""
+        """Return the name of a shape as an int64 tensor; the batch size comes from the input."""
         if all(isinstance(size, int) for size in shape):
             return self.array(list(shape))
         if self._batch_shape is None:
@@ -134,14 +134,14 @@ class Lowering:
         return self.emit("Concat", parts, axis=0) if len(parts) > 1 else parts[0]
 
     def batches(self, size: Any) -> int:
-        """Return k of a symbolic size k * batch."""
+        """Return k for a symbolic size of k * batch."""
         ratio = size.node.expr / self.batch.node.expr
         if not ratio.is_Integer:
             raise self.refuse(f"a shape of {size} where the batch is {self.batch}")
         return int(ratio)
 
     def reshape_target(self, shape: Sequence[Any]) -> str:
-        """Return the name of the target of a Reshape; the batch becomes -1."""
+        """Return the name of the target shape of a Reshape; the batch becomes -1."""
         symbolic = [size for size in shape if not isinstance(size, int)]
         if len(symbolic) > 1:
             return self.shape_of(shape)
@@ -157,13 +157,14 @@ class Lowering:
         """Write the graph.
 
         Args:
-            traced: By make_fx, symbolic.
-            inputs: Names of the placeholders.
-            outputs: Names of the results.
-            table: By ATen operator: (lowering, node, *args, **kwargs) to Value, or to a list.
+            traced: Graph from make_fx with a symbolic batch.
+            inputs: Names of the inputs.
+            outputs: Names of the outputs.
+            table: By ATen operator, a function (lowering, node, *args, **kwargs) that returns a
+                Value or a list of Values.
 
         Raises:
-            ModelError: An operator is not in the table, or a shape depends on more than the batch.
+            ModelError: An operator is not in the table, or a shape is not a multiple of the batch.
         """
         values: dict[Node, Any] = {}
         names = iter(inputs)
@@ -188,7 +189,7 @@ class Lowering:
         return helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", self.opset)],
-            ir_version=8,  # of opset 15 to 18; every runtime that knows 13 reads it
+            ir_version=8,  # belongs to opset 15 to 18; runtimes for opset 13 read it too
             producer_name="edgeai",
         )
 
@@ -224,7 +225,7 @@ class Lowering:
             return values[source][index]  # type: ignore[index]
         meta = node.meta.get("val")
         if not isinstance(meta, torch.Tensor | list | tuple):
-            return meta  # a size: a number or a torch.SymInt
+            return meta  # a size: an int or a torch.SymInt
         args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda n: values[n])
         if (folded := _fold(node, args, kwargs, meta)) is not None:
             return folded
@@ -239,15 +240,16 @@ class Lowering:
 
 
 def _operator(node: Node) -> str:
-    """Return the ATen name of a call, without overload."""
+    """Return the ATen name of a call, without the overload."""
     schema = getattr(node.target, "_schema", None)
     return schema.name.split("::")[1] if schema is not None else str(node.target)
 
 
 def _is_fresh(node: Any) -> bool:
-    """Whether a tensor shares its memory with none, so that it may be changed in place.
+    """Whether no other tensor shares this one's memory, so that an in-place change is safe.
 
-    torch's own derivative formulas change what they have just made: 1 - x is empty, fill_, sub_.
+    torch's derivative formulas change tensors that they have just made: 1 - x is traced as empty,
+    fill_, sub_.
     """
     if node.op != "call_function":
         return False
@@ -258,7 +260,7 @@ def _is_fresh(node: Any) -> bool:
 def _needed(
     nodes: Sequence[onnx.NodeProto], held: Sequence[onnx.TensorProto], outputs: Sequence[str]
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """Leave out what no output needs: the sum that autograd starts from, for one."""
+    """Remove nodes and constants that no output needs."""
     wanted, kept = set(outputs), []
     for node in reversed(nodes):
         if wanted & set(node.output):
@@ -268,7 +270,7 @@ def _needed(
 
 
 def sizes_of(tensor: Tensor) -> tuple[Any, ...]:
-    """Return a shape in which only what depends on the batch is symbolic."""
+    """Return a shape in which only sizes that depend on the batch are symbolic."""
     return tuple(
         int(size) if isinstance(size, int) or size.node.expr.is_Integer else size
         for size in tensor.shape
@@ -284,7 +286,7 @@ def _attribute(module: torch.fx.GraphModule, target: Any) -> Tensor:
 
 
 def _fold(node: Node, args: Any, kwargs: Any, meta: Any) -> Value | None:
-    """Compute what depends on constants alone, in the precision of the weights."""
+    """Return the result of a call whose arguments are all constants; None for other calls."""
     leaves = torch.utils._pytree.tree_leaves((args, kwargs))
     sizes = [leaf for leaf in leaves if isinstance(leaf, torch.SymInt)]
     held = [leaf for leaf in leaves if isinstance(leaf, Value)]

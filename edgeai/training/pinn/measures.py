@@ -1,7 +1,7 @@
 """The figures of every reference problem, from its stored network and the public data.
 
-Nothing here is torch, and no truth here was seen by a fit: fields are compared where the fit had no
-data, parameters with what made the data, TCLab with its own later readings.
+The reference values were not used by any fit: fields are compared where the fit had no data,
+parameters with those that generated the data, TCLab with its later readings. Needs no torch.
 """
 
 import math
@@ -26,13 +26,13 @@ from edgeai.training.pinn.identifiability import IDENTIFIABLE, Identified, ident
 VISCOSITY = 0.01 / math.pi
 WATT_PER_PERCENT = 0.032
 PUBLISHED_TCLAB = {"sine": (0.0417, 6.03 + 0.171), "step": (0.0410, 5.95 + 0.139)}
-"""Ua in W/K, and CpH + CpS in J/K, of pyomo-doe's notebooks."""
+"""Ua in W/K and CpH + CpS in J/K, from the notebooks of pyomo-doe."""
 TCLAB_RUNS = tuple(PUBLISHED_TCLAB)
 TCLAB_FILES = {"sine": "tclab_sine_test_5min_period.csv", "step": "tclab_step_test.csv"}
 
 
 def burgers(data: Path, stored: Path) -> list[Figure]:
-    """Burgers, forward."""
+    """Measure Burgers, forward."""
     network = Network(stored / "burgers" / "network.onnx")
     figures = []
     for name, file, published, stretch in (
@@ -54,7 +54,7 @@ def burgers(data: Path, stored: Path) -> list[Figure]:
 
 
 def burgers_inverse(data: Path, stored: Path) -> list[Figure]:
-    """Burgers, both coefficients."""
+    """Measure Burgers, inverse: both coefficients."""
     arrays = read_arrays(data / "pinn_reference" / "burgers_shock_raissi.npz")
     points = table({"x": arrays["x"], "t": arrays["t"]})
     found = Network(stored / "burgers-inverse" / "network.onnx")(points)
@@ -67,7 +67,7 @@ def burgers_inverse(data: Path, stored: Path) -> list[Figure]:
 
 
 def heat_multiscale(data: Path, stored: Path) -> list[Figure]:
-    """Heat with two scales."""
+    """Measure heat conduction with two scales."""
     arrays = read_arrays(data / "pinn_reference" / "heat2d_multiscale.npz")
     xy, t = arrays["xy"].astype(float), arrays["t"].astype(float)
     points = np.concatenate([np.repeat(xy, len(t), axis=0), np.tile(t, len(xy))[:, None]], axis=1)
@@ -84,7 +84,7 @@ def heat_multiscale(data: Path, stored: Path) -> list[Figure]:
 def inverse_field(
     name: str, file: str, key: str, published: float, high: float
 ) -> Callable[[Path, Path], list[Figure]]:
-    """Return the measure of a problem that finds a(x, y)."""
+    """Return the function that measures a problem with an unknown a(x, y)."""
 
     def measure(data: Path, stored: Path) -> list[Figure]:
         arrays = read_arrays(data / "pinn_reference" / file)
@@ -101,7 +101,7 @@ def inverse_field(
 
 
 def lorenz(data: Path, stored: Path) -> list[Figure]:
-    """Lorenz, three parameters."""
+    """Measure Lorenz: three parameters."""
     arrays = read_arrays(data / "pinn_reference" / "lorenz_deepxde.npz")
     found = Network(stored / "lorenz" / "network.onnx")(arrays["t"])
     true = {"sigma": 10.0, "rho": 15.0, "beta": 8.0 / 3.0}
@@ -109,7 +109,7 @@ def lorenz(data: Path, stored: Path) -> list[Figure]:
 
 
 def diffusion_reaction(data: Path, stored: Path) -> list[Figure]:
-    """Diffusion and reaction, both parameters."""
+    """Measure diffusion with reaction: both parameters."""
     arrays = read_arrays(data / "pinn_reference" / "diffusion_reaction_deepxde.npz")
     points = table({"t": arrays["t"], "x": arrays["x"]})
     found = Network(stored / "diffusion-reaction" / "network.onnx")(points)
@@ -132,7 +132,7 @@ def _tclab_outputs(network: Network, arrays: Mapping[str, Floats]) -> dict[str, 
 
 
 def tclab(data: Path, stored: Path) -> list[Figure]:
-    """TCLab: parameters from whole runs, with how well each is known."""
+    """Measure TCLab: parameters from whole runs, and the spread of each."""
     figures = []
     for run, (loss, capacity) in PUBLISHED_TCLAB.items():
         arrays = _tclab_run(data, run)
@@ -159,7 +159,7 @@ def tclab(data: Path, stored: Path) -> list[Figure]:
 
 
 def tclab_prediction(data: Path, stored: Path) -> list[Figure]:
-    """TCLab: 300 s of readings, then 600 s foretold."""
+    """Measure TCLab: 300 s of readings, then a prediction of 600 s."""
     figures = []
     for folder, run, judged in (
         ("tclab-sine-300s", "sine", True),
@@ -170,7 +170,7 @@ def tclab_prediction(data: Path, stored: Path) -> list[Figure]:
         found = _tclab_outputs(Network(stored / folder / "network.onnx"), arrays)
         error = found["temperatures"][:, 1] - arrays["T1"]
         later = arrays["Time"] > 300.0
-        note = "sensor lag not known from the other run: for comparison" if not judged else ""
+        note = "for comparison: without the sensor lag of the other run" if not judged else ""
         high = 0.7 if judged else None
         figures += [
             Figure(folder, "next 600 s, rms", "degC", rms(error[later]), None, None, high, None,
@@ -192,7 +192,7 @@ def _identified(arrays: Mapping[str, Floats], found: Mapping[str, Floats]) -> Id
 
 
 def tclab_identified(data: Path, stored: Path, run: str) -> Identified:
-    """Return what T1 of a whole run tells of TCLab's parameters."""
+    """Return how well T1 of a whole run determines TCLab's parameters."""
     arrays = _tclab_run(data, run)
     network = Network(stored / f"tclab-{run}" / "network.onnx")
     return _identified(arrays, _tclab_outputs(network, arrays))
@@ -217,4 +217,4 @@ MEASURES: Mapping[str, Measure] = {
     "tclab": tclab,
     "tclab-prediction": tclab_prediction,
 }
-"""By problem: (data folder, folder of stored networks) to figures."""
+"""By problem, a function (data folder, folder of stored networks) that returns the figures."""

@@ -1,7 +1,7 @@
-"""Networks of Taylor layers: plain torch modules that take a jet or a tensor.
+"""Networks of Taylor layers: torch modules that take a jet.
 
-Activation functions must have a second derivative: a ReLU's is zero everywhere, so that it cannot
-meet an equation of second order.
+An activation function must have a second derivative. That of ReLU is zero everywhere, so a ReLU
+network cannot solve an equation of second order.
 """
 
 import itertools
@@ -23,7 +23,7 @@ ACTIVATIONS: Mapping[str, Callable[[Jet], Jet]] = {
 
 
 class Dense(nn.Module):
-    """A layer jet -> jet @ weightᵀ + bias, Xavier's normal start, bias zero."""
+    """A layer, jet @ weightᵀ + bias; weights start by Xavier's normal rule, biases at zero."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True, gain: float = 1.0) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ class Dense(nn.Module):
 
 
 class Mlp(nn.Module):
-    """A dense network with an activation between the layers and none at the end.
+    """A dense network with an activation after every layer but the last.
 
     Args:
-        sizes: Of input, hidden layers and output.
+        sizes: Sizes of input, hidden layers and output.
         activation: A key of `ACTIVATIONS`.
-        first_gain: Gain of the first layer: larger for a field with fine detail.
+        first_gain: Gain of the first layer's start; larger for a field with fine detail.
     """
 
     def __init__(
@@ -67,20 +67,20 @@ class Mlp(nn.Module):
         return jet
 
     def plain(self, values: Tensor) -> Tensor:
-        """Map a tensor without derivatives."""
+        """Map a tensor; no derivatives are computed."""
         result: Tensor = self(Jet(values)).value
         return result
 
 
 class FourierFeatures(nn.Module):
-    """cos and sin of given wave vectors: (..., d) -> (..., 2m).
+    """Cosines and sines of given wave vectors: (..., d) to (..., 2m).
 
-    The remedy for the spectral bias of dense networks. Source: M. Tancik et al., "Fourier features
+    They remove the spectral bias of dense networks. Source: M. Tancik et al., "Fourier features
     let networks learn high frequency functions in low dimensional domains", NeurIPS 2020; S. Wang
     et al., "On the eigenvector bias of Fourier feature networks", CMAME 384 (2021).
 
     Args:
-        wave_vectors: (m, d), radians for each unit of the coordinates.
+        wave_vectors: (m, d), radians per unit of the coordinates.
     """
 
     wave_vectors: Tensor
@@ -104,10 +104,10 @@ class FourierFeatures(nn.Module):
 
 
 class Positive(nn.Module):
-    """A physical parameter that is positive and of unknown size: exp(log_value), shape (1,).
+    """A positive physical parameter of unknown order of magnitude: exp(log_value), shape (1,).
 
     Args:
-        guess: Where the search starts, engineering units.
+        guess: Start of the search, engineering units.
     """
 
     def __init__(self, guess: float) -> None:
@@ -120,15 +120,15 @@ class Positive(nn.Module):
 
 
 def contract(coefficients: Tensor, basis: Jet) -> Jet:
-    """Return sum over p of coefficients and basis: the joint of an operator network.
+    """Return the sum over p of coefficients times basis functions, as an operator network needs it.
 
-    A window's coefficients times basis functions of the coordinates gives the field of each window
-    at each point; derivatives pass through the basis alone. Source: L. Lu et al., "Learning
+    The result is the field of each window at each point. Derivatives come from the basis only,
+    because the coefficients do not depend on the coordinates. Source: L. Lu et al., "Learning
     nonlinear operators via DeepONet", Nature Machine Intelligence 3 (2021) 218.
 
     Args:
-        coefficients: (B, p), of each window.
-        basis: (N, p), at each point.
+        coefficients: (B, p), a row per window.
+        basis: (N, p), a row per point.
 
     Returns:
         (B, N).

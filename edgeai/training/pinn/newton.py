@@ -1,14 +1,13 @@
-"""Gauss-Newton with Levenberg's and Marquardt's damping, for networks of up to some 2,000 weights.
+"""Gauss-Newton with Levenberg-Marquardt damping, for networks of up to about 2,000 weights.
 
     (JᵀJ + mu diag(JᵀJ)) step = -Jᵀr
 
 The residuals of a physics-informed network form an ill-conditioned least-squares problem, on which
-first-order descent crawls. Measured on references/pinn/heat-multiscale, relative error after so
-much time of one core: Adam 0.28 (39 s), Adam then L-BFGS 0.013 (22 s), this 0.00076 (13 s). J comes
-row by row from reverse-mode differentiation, vectorised over the points.
+first-order methods converge slowly (docs/pinn.md has a comparison). The Jacobian J comes row by row
+from reverse-mode differentiation, vectorised over the points.
 
 Sources: D. W. Marquardt, J. SIAM 11 (1963) 431; J. Müller, M. Zeinhofer, "Achieving high accuracy
-with PINNs via energy natural gradient descent", ICML 2023 (why second order).
+with PINNs via energy natural gradient descent", ICML 2023 (the case for second-order methods).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,12 @@ from torch.func import functional_call, jacrev, vmap
 
 from edgeai.training.pinn.loss import Points, Term
 
-CHUNK = 512
-"""Rows whose Jacobian is held at a time."""
-MAX_DAMPING = 1e12
+CHUNK = 512  # rows whose Jacobian is in memory at one time
+MAX_DAMPING = 1e12  # beyond this the step is zero to rounding
 
 
 class _Rows(nn.Module):
-    """A term as a module, so that its parameters can be replaced."""
+    """The residual of a term as a module, so that functional_call can replace its parameters."""
 
     def __init__(self, module: nn.Module, residual: Callable[..., Tensor]) -> None:
         super().__init__()
@@ -48,9 +46,9 @@ def normal_equations(
 
     Args:
         module: In float64.
-        terms: Of the loss.
-        points: By term.
-        factors: By term, what multiplies its weight.
+        terms: Terms of the loss.
+        points: Points by term.
+        factors: Factor of each term's weight.
     """
     size = sum(p.numel() for p in module.parameters() if p.requires_grad)
     square = torch.zeros(size, size, dtype=torch.float64)
@@ -66,7 +64,7 @@ def normal_equations(
 
 
 def _pieces(module: nn.Module, term: Term, points: Points) -> list[tuple[Tensor, Tensor]]:
-    """Jacobian (n, P) and residuals (n,), over the root of the number of residuals."""
+    """Return pieces of the Jacobian (n, P) and residuals (n,), over the root of their number."""
     rows = _Rows(module, term.residual)
     trained = {name: p.detach() for name, p in rows.named_parameters() if p.requires_grad}
     order = list(trained)
@@ -110,7 +108,7 @@ def weighted_loss(
     points: Mapping[str, Points],
     factors: Mapping[str, float],
 ) -> float:
-    """Return the loss that `normal_equations` returns, without derivatives."""
+    """Return the same loss as `normal_equations`, without derivatives."""
     with torch.no_grad():
         total = 0.0
         for term in terms:
@@ -121,11 +119,11 @@ def weighted_loss(
 
 
 class Levenberg:
-    """The state of a damped Gauss-Newton descent.
+    """The state of the damped Gauss-Newton method.
 
     Args:
         module: In float64; its trained parameters are changed in place.
-        damping: Where mu starts.
+        damping: Initial mu.
     """
 
     def __init__(self, module: nn.Module, damping: float = 1e-2) -> None:
@@ -142,7 +140,7 @@ class Levenberg:
         points: Mapping[str, Points],
         factors: Mapping[str, float],
     ) -> float:
-        """Take one step that lowers the loss, or none; return the loss."""
+        """Take a step that lowers the loss, or none if there is no such step; return the loss."""
         square, slope, before = normal_equations(self.module, terms, points, factors)
         diagonal = torch.diagonal(square)
         floor = 1e-12 * float(diagonal.max())
@@ -163,13 +161,13 @@ class Levenberg:
 
     @property
     def stuck(self) -> bool:
-        """Whether no step lowers the loss any more."""
+        """Whether no further step lowers the loss."""
         return self.damping >= MAX_DAMPING
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {"damping": self.damping}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.damping = float(state["damping"])

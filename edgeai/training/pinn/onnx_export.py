@@ -1,10 +1,10 @@
-"""A torch module with derivatives inside as a plain ONNX graph, proven before it is handed out.
+"""Write a torch module that contains derivatives as a plain ONNX graph, and verify the graph.
 
 The module takes tensors whose first axis is the batch and returns a dict of tensors by name:
-fields, parameters, residuals. Derivatives inside may be Taylor layers (`jets`) or nested autograd
-(`autograd`); both are traced down to plain operators. `export` then asserts what exporters get
-wrong in silence: the batch is symbolic and the graph runs at several batch sizes, every row the
-same whatever the batch, and every output agrees with the module in float64.
+fields, parameters, residuals. Its derivatives may come from Taylor layers (`jets`) or from nested
+autograd (`autograd`); both are traced to plain operators. `export` then checks the graph: the batch
+is symbolic, a row does not depend on the batch it is in, and every output agrees with the module
+in float64.
 """
 
 import copy
@@ -34,21 +34,20 @@ from edgeai.training.pinn.lowering import BATCH, Lowering
 from edgeai.training.pinn.operators import TABLE
 
 OPSETS = range(13, 19)
-BATCHES = (1, 2, 3, 8, 33)
-AGREEMENT = 1e-5
-"""Largest difference from float64, over the output's size."""
+BATCHES = (1, 2, 3, 8, 33)  # sizes at which a graph is tried
+AGREEMENT = 1e-5  # largest difference from float64, over the output's size
 aten = torch.ops.aten
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """A graph that was proven.
+    """A verified graph.
 
     Attributes:
         model: The ONNX model.
-        reference: Outputs of the probe in float64, by torch.
-        errors: By output, the largest difference from float64 over the output's size.
+        reference: Outputs for the probe, computed by torch in float64.
+        errors: Largest difference of each output from float64, over the output's size.
         nodes: Number of operators.
     """
 
@@ -67,21 +66,21 @@ def export(
     scales: Mapping[str, float] | None = None,
     agreement: float = AGREEMENT,
 ) -> Exported:
-    """Write a module as ONNX and prove it.
+    """Write a module as ONNX and verify the graph.
 
     Args:
         module: Called with the probe's tensors in order; returns dict[str, Tensor (B, ...)].
-        probe: By input name, (B, ...) with B >= 8, engineering units, as wide as the use: the
-            agreement is measured on it.
-        name: Of the graph, for messages.
+        probe: Inputs by name, (B, ...) with B >= 8, engineering units. They must cover the range of
+            use, because the graph is compared with float64 on them.
+        name: Name of the graph, for messages.
         opset: 13 to 18.
-        scales: By output, the size against which its error is measured. Default: the largest
-            value on the probe. Give a residual the size of its terms: they cancel, and float32
-            leaves of a difference only the digits that its terms had.
+        scales: Size of each output, by which its error is divided. Default: the largest absolute
+            value on the probe. For a residual, give the size of its terms: the terms cancel, so
+            the rounding error of float32 is relative to the terms and not to their difference.
         agreement: Largest error allowed.
 
     Raises:
-        ModelError: The module cannot be written as plain ONNX, or the graph fails a proof.
+        ModelError: The module cannot be written as plain ONNX, or the graph fails a check.
         ValueError: The opset is not supported.
     """
     if opset not in OPSETS:
@@ -99,7 +98,7 @@ def export(
     actual = dict(zip(reference, session.run(list(reference), dict(inputs)), strict=True))
     for output, exact in reference.items():
         error = float(np.abs(actual[output] - exact).max()) / sizes[output]
-        if not error <= agreement:  # also when it is no number
+        if not error <= agreement:  # true for NaN too
             rule = "must agree with float64 within"
             rule = f"output `{output}` {rule} {agreement:g} of {sizes[output]:g}"
             raise ModelError(name, rule, error)
@@ -110,10 +109,10 @@ def export(
 def lowered(
     module: nn.Module, inputs: Mapping[str, npt.NDArray[np.float32]], name: str, opset: int
 ) -> onnx.ModelProto:
-    """Trace a module and write it as ONNX, without the proofs of `export`.
+    """Trace a module and write it as ONNX, without the checks of `export`.
 
     Raises:
-        ModelError: An operator has no plain ONNX form, or a result does not follow the batch.
+        ModelError: An operator has no plain ONNX form, or an output has no batch axis.
     """
     frozen = _copy(module, torch.float32)
     names: list[str] = []
@@ -145,7 +144,7 @@ def lowered(
 def outputs_in_float64(
     module: nn.Module, inputs: Mapping[str, npt.NDArray[np.float32]]
 ) -> dict[str, Floats]:
-    """Run a copy of a module in float64: the reference of its graph."""
+    """Return the outputs of a module in float64, the reference for its graph."""
     exact = _copy(module, torch.float64)
     results = exact(*[torch.from_numpy(values).double() for values in inputs.values()])
     return {key: value.detach().numpy() for key, value in results.items()}
@@ -158,18 +157,18 @@ def prove_batches(
     sizes: Mapping[str, float],
     batches: Sequence[int] = BATCHES,
 ) -> None:
-    """Assert that the batch is symbolic, and that a row does not depend on its batch.
+    """Check that the batch is symbolic and that a row does not depend on its batch.
 
     Args:
-        session: Of the graph.
+        session: Session of the graph.
         inputs: The probe.
-        name: Of the graph, for messages.
-        sizes: By output, against which a row's change from batch to batch is judged: the order in
-            which a sum is taken, and so its last digits, may follow the batch.
-        batches: That are tried.
+        name: Name of the graph, for messages.
+        sizes: Size of each output. A row may differ between batches by a small share of it,
+            because the order of a summation, and so its rounding, may depend on the batch.
+        batches: Batch sizes to try.
 
     Raises:
-        ModelError: A batch is frozen, or a graph mixes the rows of a batch.
+        ModelError: The batch is frozen, or the graph mixes the rows of a batch.
     """
     for item in [*session.get_inputs(), *session.get_outputs()]:
         if not item.shape or item.shape[0] != BATCH:
@@ -195,11 +194,11 @@ def _copy(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 def _traced(
     mode: FakeTensorMode, function: Callable[..., Any], tensors: Sequence[Tensor]
 ) -> torch.fx.GraphModule:
-    """Return the ATen operators of a function."""
-    with mode:  # so that what the module makes on its way may follow the batch too
+    """Return the traced graph of a function, in ATen operators."""
+    with mode:  # tensors that the module creates may then depend on the batch too
         result: torch.fx.GraphModule = make_fx(
             function,
-            tracing_mode="real",  # of tensors that are fake already
+            tracing_mode="real",  # the tensors are fake already
             _allow_non_fake_inputs=True,
             decomposition_table=DECOMPOSITIONS,
         )(*tensors)
@@ -207,7 +206,7 @@ def _traced(
 
 
 def _symbolic(mode: FakeTensorMode, arrays: Sequence[npt.NDArray[np.float32]]) -> list[Tensor]:
-    """Tensors without data whose first axis is one symbol and whose other sizes are numbers."""
+    """Return tensors without data; the first axis is a symbol, the other sizes are numbers."""
     return [
         mode.from_tensor(
             torch.from_numpy(values),
@@ -253,7 +252,7 @@ def _silu_backward(gradient: Tensor, x: Tensor) -> Tensor:
 
 
 def _softplus_backward(gradient: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
-    del threshold  # sigmoid does not overflow
+    del threshold  # torch uses it against overflow; sigmoid does not overflow
     return gradient * torch.sigmoid(beta * x)
 
 
@@ -278,4 +277,4 @@ DECOMPOSITIONS: Mapping[Any, Callable[..., Any]] = {
     aten.silu_backward.default: _silu_backward,
     aten.softplus_backward.default: _softplus_backward,
 }
-"""What torch keeps as one operator, in plain ones."""
+"""Composite ATen operators, written with elementary ones."""

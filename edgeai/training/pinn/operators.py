@@ -1,8 +1,8 @@
-"""ATen operators as plain ONNX operators, by name; a table that is read at a glance.
+"""ATen operators as plain ONNX operators: `TABLE`, by name.
 
-Every entry takes the lowering, the traced node, and the operator's own arguments, tensors as
-`Value`. Sums over the last axis are a MatMul with ones: ReduceSum gives the last row of an odd
-batch other last bits (`edgeai.training.graph_builder`).
+Every function takes the lowering, the traced node and the arguments of the ATen operator, with
+tensors as `Value`. A sum over the last axis becomes a MatMul with ones, because ReduceSum rounds
+the last row of an odd batch differently (`edgeai.training.graph_builder`).
 """
 # ruff: noqa: ARG001, FBT002, PLR0917  the signatures are ATen's
 
@@ -88,7 +88,7 @@ def _power(low: Lowering, node: Node, x: Value, exponent: Operand) -> Value:
     if x.constant is not None:
         return lazy(node, x.constant**exponent)
     name = low.use(x)
-    if exponent in {2, 3}:  # exact, and NPU compilers know Mul better than Pow
+    if exponent in {2, 3}:  # exact, and more NPU compilers support Mul than Pow
         square = low.emit("Mul", [name, name])
         return named(low, node, square if exponent == 2 else low.emit("Mul", [square, name]))
     return named(low, node, low.emit("Pow", [name, low.number(float(exponent))]))
@@ -141,7 +141,7 @@ def _where(low: Lowering, node: Node, condition: Value, a: Operand, b: Operand) 
 
 def _matmul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     if a.constant is not None and b.constant is not None and a.rank == b.rank == 2:
-        # Equal rows stay one row: autograd starts from a column of ones.
+        # Keep equal rows as one row: autograd starts from a column of ones.
         rows = a.constant if a.constant.dim() == 2 else a.constant.reshape(1, -1)
         return lazy(node, rows.expand(-1, b.shape[0]) @ b.constant.expand(b.shape))
     return named(low, node, low.emit("MatMul", [low.whole(a), low.whole(b)]))

@@ -1,19 +1,20 @@
-"""`edgeai export FILE.py`: a user's own torch network and equation as a proven ONNX graph.
+"""`edgeai export FILE.py`: write a user's torch network and equation as a verified ONNX graph.
 
-The file is Python and defines these names; `examples/pinn/rod.py` and `docs/pinn.md` show them.
+The file is Python code and defines these names (examples: `examples/pinn/rod.py`, `docs/pinn.md`):
 
-    NETWORK       torch module: points (N, d) to (N, k), one column a field; or, with WINDOW,
-                  (window (B, W, C), points (B, N, d)) to (B, N, k). Or to a dict by name.
+    NETWORK       torch module that maps points (N, d) to (N, k), one column per field; with
+                  WINDOW, (window (B, W, C), points (B, N, d)) to (B, N, k). The result may also
+                  be a dict of tensors by name.
     COORDINATES   {name: unit} of the columns of the points
     FIELDS        {name: unit} of the columns of the result
-    equation      function (fields, coordinates, parameters) to the residual, a tensor
-    PROBE         numbers on which the graph is proven: points (N, d), or windows (B, W, C)
+    equation      function (fields, coordinates, parameters) that returns the residual, a tensor
+    PROBE         inputs for the checks of the graph: points (N, d) or windows (B, W, C)
     RESIDUAL      {"unit": ..., "scale": size of the equation's terms}
     PARAMETERS    optional {name: unit}: entries of the dict, or attributes of the network
     WINDOW        optional {name: unit} of the C signals
-    COLLOCATION   with WINDOW: (N, d), the points at which field and residual are given
+    COLLOCATION   with WINDOW: (N, d), the points at which field and residual are computed
 
-A field has `.value` and `.d("x")`, `.d("x", "x")`, any order, by nested autograd.
+A field has `.value` and derivatives of any order, `.d("x")`, `.d("x", "x")`, by nested autograd.
 """
 
 import runpy
@@ -38,7 +39,7 @@ OPTIONAL = ("PARAMETERS", "WINDOW", "COLLOCATION")
 
 @dataclass(frozen=True, eq=False)
 class OwnModel:
-    """What a user's file defines; see the module's text."""
+    """The definitions of a user's file; see the docstring of this module."""
 
     network: nn.Module
     coordinates: Units
@@ -53,11 +54,11 @@ class OwnModel:
 
     @property
     def inputs(self) -> dict[str, npt.NDArray[np.float32]]:
-        """The probe by the graph's input name."""
+        """The probe, by name of the graph's input."""
         return {"window" if self.window else "points": self.probe}
 
     def outputs(self) -> list[dict[str, str]]:
-        """Name, unit and meaning of every output, as a manifest has them."""
+        """Return name, unit and meaning of every output, as in a manifest."""
         at = "at the collocation points" if self.window else "at the points"
         listed = [
             {"name": name, "unit": unit, "meaning": f"field {at}"}
@@ -80,7 +81,7 @@ class OwnModel:
 
 
 class OwnGraph(nn.Module):
-    """Field, parameters and residual of a user's network."""
+    """A module that returns fields, parameters and residual of a user's network."""
 
     def __init__(self, model: OwnModel) -> None:
         super().__init__()
@@ -93,7 +94,7 @@ class OwnGraph(nn.Module):
         """Return the outputs by name.
 
         Args:
-            given: points (B, d) or window (B, W, C).
+            given: Points (B, d) or windows (B, W, C).
         """
         model = self._model
         with torch.enable_grad():
@@ -114,7 +115,7 @@ class OwnGraph(nn.Module):
                 fields[name] = AutogradField(value, points, names)
             parameters = {name: self._parameter(name, columns, given) for name in model.parameters}
             where = {name: points[..., i : i + 1] for i, name in enumerate(names)}
-            # One row of parameters for each row of points.
+            # One row of parameters per row of points.
             shape = (-1, *[1] * (points.dim() - 1))
             spread = {name: value.reshape(shape) for name, value in parameters.items()}
             residual = model.equation(fields, where, spread)
@@ -136,10 +137,10 @@ class OwnGraph(nn.Module):
 
 
 def load_own(path: Path) -> OwnModel:
-    """Run a user's file and return what it defines.
+    """Run a user's file and return its definitions.
 
     Raises:
-        ConfigError: The file fails, or a name is missing or not what it must be.
+        ConfigError: The file raises an error, or a definition is missing or not valid.
     """
 
     def wrong(name: str, rule: str, value: Any = None) -> ConfigError:
@@ -161,7 +162,7 @@ def load_own(path: Path) -> OwnModel:
     window = dict(names.get("WINDOW") or {})
     collocation = names.get("COLLOCATION")
     if bool(window) != (collocation is not None):
-        raise wrong("COLLOCATION", "must be given with WINDOW, and only with it")
+        raise wrong("COLLOCATION", "must be defined if WINDOW is, and only then")
     probe = np.asarray(names["PROBE"], np.float32)
     columns = len(window) if window else len(names["COORDINATES"])
     if probe.ndim != (3 if window else 2) or probe.shape[-1] != columns or len(probe) < 8:
@@ -182,12 +183,12 @@ def load_own(path: Path) -> OwnModel:
 
 
 def export_own(model: OwnModel, name: str, opset: int) -> Exported:
-    """Write a user's model as ONNX and prove it; see `export`.
+    """Write a user's model as ONNX and verify the graph; see `export`.
 
     Raises:
-        ModelError: The model cannot be written as plain ONNX, or the graph fails a proof.
+        ModelError: The model cannot be written as plain ONNX, or the graph fails a check.
     """
-    # The residual's terms cancel: float32 keeps the digits of the terms, not of what is left.
+    # The terms of the residual cancel, so rounding errors are relative to the terms' size.
     size = 1.0 if model.window else model.residual_scale
     scales = {"residual": size, "residual_at": model.residual_scale}
     return export(OwnGraph(model), model.inputs, name=name, opset=opset, scales=scales)

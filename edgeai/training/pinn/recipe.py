@@ -1,4 +1,4 @@
-"""The recipe of a reference problem, `kind: pinn-reference`: strict, frozen, no torch."""
+"""The recipe of a reference problem, `kind: pinn-reference`; importable without torch."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,16 +19,16 @@ class ReferenceRecipe(Strict):
     kind: Literal["pinn-reference"]
     problem: str = Field(description="A key of `edgeai.training.pinn.problems.PROBLEMS`.")
     data: str | None = Field(
-        None, description="Its file, from the recipe's place. Default: the problem needs none."
+        None, description="Data file, relative to the recipe. Default: the problem needs no data."
     )
     seed: int = Field(ge=0, le=2**31 - 1)
     hidden: list[Width] = Field(min_length=1, description="Sizes of the hidden layers.")
     points: int = Field(ge=1, le=1_000_000, description="Collocation points.")
     known: dict[str, float] = Field(
-        default_factory=dict, description="Parameters that are known from elsewhere."
+        default_factory=dict, description="Parameters that are known from other measurements."
     )
     largest_loss: float = Field(
-        gt=0, description="A fit that ends above this got stuck and is not written."
+        gt=0, description="If a fit ends above this loss, it is stuck and is not written."
     )
     stages: list[Stage] = Field(min_length=1)
 

@@ -1,4 +1,4 @@
-"""Train a reference problem from its recipe: fit, proven ONNX file, what it cost."""
+"""Train a reference problem from its recipe: fit, verified ONNX file, facts of the training."""
 
 import hashlib
 import importlib.metadata
@@ -20,11 +20,11 @@ VERSIONS = ("numpy", "onnx", "onnxruntime", "torch")
 
 @dataclass(frozen=True)
 class ReferenceReport:
-    """What a training made.
+    """The result of a training.
 
     Attributes:
-        folder: Where `network.onnx` and `facts.json` are.
-        facts: As in `facts.json`.
+        folder: Folder of `network.onnx` and `facts.json`.
+        facts: Content of `facts.json`.
     """
 
     folder: Path
@@ -42,16 +42,16 @@ def train_reference(
 ) -> ReferenceReport:
     """Train a reference problem and write `network.onnx` and `facts.json`.
 
-    A run that was killed goes on from its checkpoint in the same folder.
+    A run that was killed continues from its checkpoint in the same folder.
 
     Args:
         recipe_path: The file train.yaml.
-        output_folder: Where the files go; None: the recipe's folder.
-        progress: Told about every step.
+        output_folder: Where the files are written; None: the recipe's folder.
+        progress: Called after every step.
 
     Raises:
         ConfigError: The recipe or its data breaks a rule, or the extra `train` is not installed.
-        ModelError: The fit got stuck, or the graph does not agree with float64.
+        ModelError: The fit is stuck, or the graph does not agree with float64.
     """
     recipe = load_reference_recipe(recipe_path)
     torch = library("torch", "kind: pinn-reference")
@@ -70,7 +70,7 @@ def train_reference(
     default = torch.get_default_dtype()
     with deterministic(recipe.seed):
         torch.set_default_dtype(torch.float64)
-        try:  # a network's start is drawn here, from the seed
+        try:  # the problem draws the initial weights, from the seed
             settings = Settings(recipe.hidden, recipe.points, recipe.seed, recipe.known)
             reference = PROBLEMS[recipe.problem](arrays, settings)
         finally:
@@ -85,7 +85,9 @@ def train_reference(
     )
     if not fitted.losses[-1][2] <= recipe.largest_loss:
         (folder / CHECKPOINT).unlink(missing_ok=True)
-        rule = f"the fit got stuck: loss must be at most {recipe.largest_loss:g}; try another seed"
+        rule = (
+            f"the fit is stuck: the loss must be at most {recipe.largest_loss:g}; try another seed"
+        )
         raise ModelError(str(recipe_path), rule, fitted.losses[-1][2])
     probe = {"points": reference.probe()}
     exported = export(reference.module, probe, name=recipe.problem, scales=reference.scales)

@@ -1,6 +1,6 @@
-"""Non-dimensional inside, engineering units outside.
+"""Scaling: engineering units outside the network, -1 to 1 inside.
 
-A scaling is written on jets, so derivatives come out in engineering units by the chain rule: with
+The functions scale jets, so derivatives are in engineering units by the chain rule: with
 z = (x - centre) / half, du/dx = du/dz / half. Write the equation in the units of the data sheet
 and divide its residual by the size of its terms.
 """
@@ -18,10 +18,10 @@ class Span:
     """The range of a quantity in its engineering unit.
 
     Attributes:
-        name: Of the quantity.
-        unit: Of `low` and `high`.
-        low: Lower end, which becomes -1.
-        high: Upper end, which becomes 1.
+        name: Name of the quantity.
+        unit: Unit of `low` and `high`.
+        low: Lower end; it is scaled to -1.
+        high: Upper end; it is scaled to 1.
     """
 
     name: str
@@ -31,33 +31,33 @@ class Span:
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise ValueError(f"`{self.name}`: low must be under high, got {self.low}, {self.high}")
+            raise ValueError(f"`{self.name}`: low must be below high, got {self.low}, {self.high}")
 
     @property
     def centre(self) -> float:
-        """Middle of the range."""
+        """The middle of the range."""
         return 0.5 * (self.low + self.high)
 
     @property
     def half(self) -> float:
-        """Half the length of the range: the size of the quantity's variation."""
+        """Half the length of the range."""
         return 0.5 * (self.high - self.low)
 
 
 def inside(jet: Jet, spans: list[Span]) -> Jet:
-    """Scale (..., len(spans)) from engineering units to -1..1."""
+    """Scale a jet (..., len(spans)) from engineering units to -1 ... 1."""
     centre, half = _columns(jet.value, spans)
     return (jet - centre) / half
 
 
 def outside(jet: Jet, spans: list[Span]) -> Jet:
-    """Scale (..., len(spans)) from -1..1 to engineering units."""
+    """Scale a jet (..., len(spans)) from -1 ... 1 to engineering units."""
     centre, half = _columns(jet.value, spans)
     return jet * half + centre
 
 
 def scaled(values: Tensor, spans: list[Span]) -> Tensor:
-    """Scale a tensor (..., len(spans)) from engineering units to -1..1."""
+    """Scale a tensor (..., len(spans)) from engineering units to -1 ... 1."""
     return inside(Jet(values), spans).value
 
 

@@ -1,4 +1,4 @@
-"""ATen operators that move numbers about, and change none, as plain ONNX operators."""
+"""ATen operators that rearrange values without changing them, as plain ONNX operators."""
 # ruff: noqa: ARG001, PLR0917  the signatures are ATen's
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,21 +10,21 @@ from torch.fx import Node
 
 from edgeai.training.pinn.lowering import Lowering, Value, sizes_of
 
-END = 2**63 - 1
+END = 2**63 - 1  # "to the end", in torch and in ONNX
 
 
 def shape_of(node: Node) -> tuple[Any, ...]:
-    """Shape that torch found; sizes that are known are plain numbers."""
+    """Return the shape of the node's result in torch; known sizes are plain ints."""
     return sizes_of(node.meta["val"])
 
 
 def named(_low: Lowering, node: Node, name: str) -> Value:
-    """Return what an emitted node gives, in the shape that torch found."""
+    """Return the output `name` of an emitted node as a Value."""
     return Value(shape_of(node), name)
 
 
 def lazy(node: Node, result: Tensor) -> Value:
-    """Return a constant that broadcasts to the node's shape."""
+    """Return a constant that broadcasts to the node's shape; it is not written to the file yet."""
     return Value(shape_of(node), None, result)
 
 
@@ -71,7 +71,7 @@ def _stack(low: Lowering, node: Node, parts: Sequence[Value], dim: int = 0) -> V
 
 
 def _to_the_end(last: Any, size: Any) -> bool:
-    """Whether a slice goes to the end: an end that follows the batch can be no other."""
+    """Whether a slice goes to the end of the axis; an end that depends on the batch does."""
     return not isinstance(last, int) or last == END or (isinstance(size, int) and last >= size)
 
 

@@ -1,4 +1,4 @@
-"""Figures as a table on a terminal."""
+"""Print figures as a table in a terminal."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from edgeai.training.pinn.figures import Figure
 
 
 def figures_table(figures: Sequence[Figure]) -> Table:
-    """Return a table with one row for each figure."""
+    """Return a table with one row per figure."""
     table = Table(box=None, pad_edge=False)
     for heading in ("problem", "figure", "published", "measured", "unit", "target", "", "note"):
         right = heading in {"published", "measured"}

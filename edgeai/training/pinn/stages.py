@@ -1,4 +1,4 @@
-"""The stages of a fit, as a recipe writes them; no torch, so that a recipe can be read without."""
+"""The stages of a fit, as they stand in a recipe; importable without torch."""
 
 from typing import Annotated, Literal
 
@@ -10,53 +10,55 @@ Steps = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class StageBase(Strict):
-    """What every stage has."""
+    """Fields of every stage."""
 
     steps: Steps
     terms: list[str] | None = Field(
-        None, description="Names of the terms that count in this stage. Default: all."
+        None, description="Names of the terms that are used in this stage. Default: all."
     )
 
 
 class Adam(StageBase):
-    """Descent by Adam; the rate falls along a cosine."""
+    """Adam; the learning rate falls along a cosine."""
 
     type: Literal["adam"] = "adam"
     learning_rate: float = Field(1e-3, gt=0, le=1)
-    final_ratio: float = Field(0.01, gt=0, le=1, description="Rate at the end over the start's.")
-    redraw_every: int = Field(1, ge=0, description="Steps with the same points; 0: one draw.")
+    final_ratio: float = Field(0.01, gt=0, le=1, description="Final over initial learning rate.")
+    redraw_every: int = Field(1, ge=0, description="Steps with the same points; 0: draw once.")
     balance_every: int = Field(
-        0, ge=0, description="Steps between two balances of the terms' gradients; 0: never."
+        0, ge=0, description="Steps between two balancings of the terms' gradients; 0: never."
     )
 
 
 class Lbfgs(StageBase):
-    """L-BFGS with a strong Wolfe line search; a step is `iterations` on the same points."""
+    """L-BFGS with a strong Wolfe line search; a step has `iterations` at the same points."""
 
     type: Literal["lbfgs"] = "lbfgs"
     iterations: int = Field(20, ge=1)
     history: int = Field(50, ge=1)
-    redraw_every: int = Field(0, ge=0, description="Steps with the same points; 0: one draw.")
+    redraw_every: int = Field(0, ge=0, description="Steps with the same points; 0: draw once.")
 
 
 class Weigh(Strict):
-    """Ask the data for the weight of a prior (`evidence`)."""
+    """Estimate the weight of a prior from the data (`evidence`)."""
 
     prior: str = Field(description="Name of the prior's term.")
-    data: str = Field(description="Name of the term of the readings, in units of their noise.")
-    every: int = Field(ge=1, description="Steps between two questions.")
+    data: str = Field(description="Name of the data's term; its residual is in units of the noise.")
+    every: int = Field(ge=1, description="Steps between two estimates.")
 
 
 class Newton(StageBase):
-    """Damped Gauss-Newton (`newton`): float64, some 2,000 weights at most."""
+    """Damped Gauss-Newton (`newton`): float64, at most about 2,000 weights."""
 
     type: Literal["newton"] = "newton"
-    damping: float = Field(1e-2, gt=0, description="At the start.")
-    redraw_every: int = Field(0, ge=0, description="Steps with the same points; 0: one draw.")
+    damping: float = Field(1e-2, gt=0, description="Initial damping.")
+    redraw_every: int = Field(0, ge=0, description="Steps with the same points; 0: draw once.")
     enough: float = Field(
-        1e-4, ge=0, description="Stop when ten steps on the same points gain less than this part."
+        1e-4,
+        ge=0,
+        description="Stop when ten steps lower the loss by less than this share.",
     )
-    weigh: Weigh | None = Field(None, description="Default: the weights stay as they are.")
+    weigh: Weigh | None = Field(None, description="Default: the weight of the prior stays.")
 
 
 Stage = Annotated[Adam | Lbfgs | Newton, Field(discriminator="type")]

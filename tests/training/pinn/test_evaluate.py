@@ -141,7 +141,7 @@ def test_the_lag_and_the_heat_of_the_sensor_are_said_to_be_unknown(data):
     lines = identifiability(data)
     assert [line.split(":")[0] for line in lines] == ["tclab-sine", "tclab-step"]
     for line in lines:
-        unknown = line.split("cannot tell ")[1].split(".")[0].split(", ")
+        unknown = line.split("does not determine ")[1].split(".")[0].split(", ")
         assert {"CpS", "Ub"} <= set(unknown)
         assert not {"Ua", "CpH + CpS"} & set(unknown)
 
@@ -190,7 +190,7 @@ def test_a_missed_target_ends_with_1(data, tmp_path, capsys, monkeypatch):
 def test_a_data_folder_without_the_data_is_refused(tmp_path, capsys, monkeypatch):
     result = run_command(capsys, monkeypatch, "evaluate", "pinn", "--data", tmp_path)
     assert result.code == 2
-    assert "must hold the folders pinn_reference, tclab_thermal" in result.complaints[0]
+    assert "must contain the folders pinn_reference, tclab_thermal" in result.complaints[0]
 
 
 def test_only_pinn_can_be_evaluated(capsys, monkeypatch):
@@ -242,7 +242,7 @@ def test_a_fit_that_got_stuck_is_not_written(tmp_path, capsys, monkeypatch):
     )
     result = run_command(capsys, monkeypatch, "train", recipe)
     assert result.code == 2
-    assert "the fit got stuck: loss must be at most 1e-06; try another seed" in result.err
+    assert "the fit is stuck: the loss must be at most 1e-06; try another seed" in result.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.yaml"]
 
 

@@ -313,7 +313,7 @@ def test_a_users_operator_network_gives_field_parameter_and_residual(tmp_path):
         ("import torch\n", "import torch\nraise OSError('no weights')\n", "cannot be run: OSError"),
         ("torch.rand(64, 2)", "torch.rand(64, 3)", "PROBE: must be at least 8 points"),
         ('{"unit": "degC/s", "scale": 1.0}', "None", "RESIDUAL: must be"),
-        ("PARAMETERS =", "COLLOCATION =", "COLLOCATION: must be given with WINDOW"),
+        ("PARAMETERS =", "COLLOCATION =", "COLLOCATION: must be defined if WINDOW is"),
     ],
 )
 def test_a_users_file_that_does_not_fit_is_refused(tmp_path, before, after, rule):

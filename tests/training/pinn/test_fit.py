@@ -131,14 +131,14 @@ def test_a_finished_run_is_not_done_again(tmp_path):
 def test_the_checkpoint_of_another_run_is_refused(tmp_path):
     checkpoint = tmp_path / "fit.pt"
     fit(Decay(), [equation()], [Newton(steps=1)], seed=0, checkpoint=checkpoint)
-    with pytest.raises(ConfigError, match=r"fit\.pt: belongs to another run"):
+    with pytest.raises(ConfigError, match=r"fit\.pt: the checkpoint belongs to another recipe"):
         fit(Decay(), [equation()], [Newton(steps=2)], seed=0, checkpoint=checkpoint)
 
 
 def test_a_checkpoint_that_is_no_checkpoint_is_refused(tmp_path):
     checkpoint = tmp_path / "fit.pt"
     checkpoint.write_bytes(b"not a checkpoint")
-    with pytest.raises(ConfigError, match="is no checkpoint that can be read"):
+    with pytest.raises(ConfigError, match="the checkpoint cannot be read"):
         fit(Decay(), [equation()], [Newton(steps=2)], seed=0, checkpoint=checkpoint)
 
 

@@ -115,7 +115,7 @@ def test_scaling_gives_derivatives_in_engineering_units():
 
 
 def test_a_span_upside_down_is_refused():
-    with pytest.raises(ValueError, match="`depth`: low must be under high"):
+    with pytest.raises(ValueError, match="`depth`: low must be below high"):
         Span("depth", "mm", 1.0, 1.0)
 
 

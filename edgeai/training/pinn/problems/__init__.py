@@ -1,4 +1,4 @@
-"""Reference problems of the literature through the kit (torch; see `figures` for what is asked)."""
+"""Reference problems of the literature, solved with the kit; `measures` has their figures."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,4 +23,4 @@ PROBLEMS: Mapping[str, Callable[[Arrays, Settings], Reference]] = {
     "tclab": tclab.whole_run,
     "tclab-predict": tclab.first_300_seconds,
 }
-"""By name in a recipe."""
+"""By `problem` in a recipe, a function (arrays, settings) that returns the problem."""

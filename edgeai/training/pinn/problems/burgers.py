@@ -2,9 +2,10 @@
 
     u_t + lambda1 u u_x = lambda2 u_xx,   x in [-1, 1], t in [0, 1]
 
-Forward: lambda1 = 1, lambda2 = 0.01/pi, u(x, 0) = -sin(pi x), u(-1, t) = u(1, t) = 0; start and
-ends hold by the form u = -sin(pi x) + t (1 - x²) N(x, t), so that the equation is the only term.
-Inverse: lambda1 and lambda2 from observations of u alone; neither start nor ends are told.
+Forward: lambda1 = 1, lambda2 = 0.01/pi, u(x, 0) = -sin(pi x), u(-1, t) = u(1, t) = 0. The ansatz
+u = -sin(pi x) + t (1 - x²) N(x, t) fulfils initial and boundary conditions, so the equation is the
+only term. Inverse: lambda1 and lambda2 from observations of u; initial and boundary conditions are
+not given.
 
 Source: M. Raissi, P. Perdikaris, G. Karniadakis, JCP 378 (2019) 686.
 """
@@ -30,9 +31,8 @@ from edgeai.training.pinn.problems.reference import (
 
 VISCOSITY = 0.01 / math.pi
 LOW, HIGH = (-1.0, 0.0), (1.0, 1.0)
-OBSERVATIONS = 2000
-GUESS = 0.01
-"""Of lambda2; lambda1 starts at 0.5."""
+OBSERVATIONS = 2000  # points of u that the inverse fit uses
+GUESS = 0.01  # initial lambda2; lambda1 starts at 0.5
 
 
 def burgers(u: Jet, lambda1: float | Tensor, lambda2: float | Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def burgers(u: Jet, lambda1: float | Tensor, lambda2: float | Tensor) -> Tensor:
 
 
 class Forward(nn.Module):
-    """The field with start and ends built in."""
+    """The field, with initial and boundary conditions built in."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -69,11 +69,11 @@ class Forward(nn.Module):
 
 
 def forward_problem(_data: Arrays, settings: Settings) -> Reference:
-    """Burgers, forward: no data at all."""
+    """Return Burgers, forward; it uses no data."""
     candidates = uniform(LOW, HIGH, 8 * settings.points)
     draw = adaptive(Forward.residual, candidates, settings.points)
     terms = [Term("equation", Forward.residual, draw)]
-    # At the shock u u_x and u_xx are near 150 each and cancel.
+    # At the shock, u u_x and lambda2 u_xx are near 150 each and cancel.
     return Reference(Forward(settings), terms, LOW, HIGH, {"residual": 150.0})
 
 
@@ -113,12 +113,12 @@ class Inverse(nn.Module):
 
 
 def observed_rows(size: int, seed: int) -> list[int]:
-    """Return the rows of the flattened grid that the inverse fit sees; the others are held out."""
+    """Return the rows of the flattened grid that the inverse fit uses; the others are held out."""
     return [int(row) for row in chosen(OBSERVATIONS, size, seed)]
 
 
 def inverse_problem(data: Arrays, settings: Settings) -> Reference:
-    """Burgers, inverse: both coefficients from 2,000 points of the field."""
+    """Return Burgers, inverse: both coefficients from 2,000 points of the field."""
     rows = observed_rows(data["u"].size, settings.seed)
     seen = grid(data["x"], data["t"])[rows]
     values = column(data["u"].ravel()[rows])

@@ -2,7 +2,7 @@
 
     Ca_t = D Ca_xx - kf Ca Cb²,   Cb_t = D Cb_xx - 2 kf Ca Cb²
 
-Neither start nor ends are told; 2,000 points of both concentrations are.
+The fit uses 2,000 points of both concentrations; initial and boundary conditions are not given.
 
 Source: data of DeepXDE's demo.
 """
@@ -26,10 +26,9 @@ from edgeai.training.pinn.problems.reference import (
 )
 
 LOW, HIGH = (0.0, 0.0), (10.0, 1.0)
-OBSERVATIONS = 2000
-GUESS = {"D": 0.01, "kf": 0.5}
-RATE = 0.05
-"""Size of the terms of the equations."""
+OBSERVATIONS = 2000  # points that the fit uses
+GUESS = {"D": 0.01, "kf": 0.5}  # initial values
+RATE = 0.05  # size of the terms of the equations
 
 
 class DiffusionReaction(nn.Module):
@@ -43,7 +42,7 @@ class DiffusionReaction(nn.Module):
     def concentrations(self, points: Tensor) -> Jet:
         """Return Ca and Cb, (N, 2)."""
         z = coordinates(points, ("t", "x"), ("xx",))
-        # The start is steep: time counts on a scale that is fine there.
+        # The concentrations change fast at the start; a logarithmic time resolves it.
         early = jets.log(z[0:1] + 0.1) * (1.0 / math.log(10.0))
         found: Jet = self.network(jets.cat([early, 2.0 * z[1:2] - 1.0]))
         return found
@@ -73,12 +72,12 @@ class DiffusionReaction(nn.Module):
 
 
 def observed_rows(size: int, seed: int) -> list[int]:
-    """Return the rows of the flattened grid that the fit sees; the others are held out."""
+    """Return the rows of the flattened grid that the fit uses; the others are held out."""
     return [int(row) for row in chosen(OBSERVATIONS, size, seed)]
 
 
 def problem(data: Arrays, settings: Settings) -> Reference:
-    """Diffusion with reaction: D and kf from 2,000 points of both concentrations."""
+    """Return the problem: D and kf from 2,000 points of both concentrations."""
     rows = observed_rows(data["Ca"].size, settings.seed)
     seen = grid(data["t"], data["x"])[rows]
     both = torch.from_numpy(data["Ca"].ravel()[rows]), torch.from_numpy(data["Cb"].ravel()[rows])

@@ -1,9 +1,9 @@
 """Heat conduction with two scales, forward: u_t = u_xx/(500 pi)² + u_yy/pi² on [0,1]² x [0,5].
 
-u = 0 on the boundary, u(x, y, 0) = sin(20 pi x) sin(pi y). A dense network does not see 10 waves
-across the domain, so the network is fed with sines and cosines. Their wave numbers are those in
-the initial state, found by its sine transform; what the solution does in time and how the waves
-mix is left to the network. The start holds by the form u = u0 + t N; the boundary is a term.
+u = 0 on the boundary, u(x, y, 0) = sin(20 pi x) sin(pi y). A dense network cannot represent 10
+waves across the domain, so its inputs are sines and cosines. Their wave numbers are those of the
+initial state, found by its sine transform; the network learns the change in time and the mixing of
+the waves. The ansatz u = u0 + t N fulfils the initial condition; the boundary is a term.
 """
 
 import math
@@ -21,7 +21,8 @@ from edgeai.training.pinn.problems.reference import Arrays, Reference, Settings
 
 LOW, HIGH = (0.0, 0.0, 0.0), (1.0, 1.0, 5.0)
 DIFFUSIVITY_X, DIFFUSIVITY_Y = 1.0 / (500.0 * math.pi) ** 2, 1.0 / math.pi**2
-MODES, ENERGY_SHARE = 64, 0.01
+MODES = 64  # of the sine transform, along each axis
+ENERGY_SHARE = 0.01  # wave numbers with a larger share of the energy are used
 
 
 def start(x: Jet, y: Jet) -> Jet:
@@ -30,7 +31,7 @@ def start(x: Jet, y: Jet) -> Jet:
 
 
 def wave_numbers() -> tuple[list[float], list[float]]:
-    """Return the wave numbers along x and y that hold over 1 % of the initial state's energy."""
+    """Return the wave numbers along x and y with over 1 % of the initial state's energy."""
     nodes = (np.arange(MODES) + 0.5) / MODES
     sines = np.sin(np.pi * np.outer(np.arange(1, MODES + 1), nodes)) * 2.0 / MODES
     at = torch.from_numpy(nodes.reshape(-1, 1))
@@ -42,7 +43,7 @@ def wave_numbers() -> tuple[list[float], list[float]]:
 
 
 class HeatMultiscale(nn.Module):
-    """The field with its start built in."""
+    """The field, with the initial condition built in."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -79,7 +80,7 @@ def heat(u: Jet) -> Tensor:
 
 
 def boundary(count: int, ends: Sequence[float]) -> Points:
-    """Return points on the four sides of the unit square, (count, 3), evenly drawn."""
+    """Return random points on the four sides of the unit square, (count, 3)."""
     generator = Generator().manual_seed(count)
     points = uniform((0.0, 0.0, 0.0), (1.0, 1.0, ends[2]), count)(generator)
     side = torch.arange(count) % 4
@@ -89,7 +90,7 @@ def boundary(count: int, ends: Sequence[float]) -> Points:
 
 
 def problem(_data: Arrays, settings: Settings) -> Reference:
-    """Heat with two scales: no data at all."""
+    """Return heat conduction with two scales; it uses no data."""
     inside = uniform(LOW, HIGH, settings.points)
     terms = [
         Term("equation", HeatMultiscale.residual, lambda _module, draw: (inside(draw),)),

@@ -2,7 +2,7 @@
 
     x' = sigma (y - x),   y' = x (rho - z) - y,   z' = x y - beta z
 
-The first observation is the start and is kept by the form x = x0 + t N(t); states are scaled by 20.
+The first observation is the initial state; the ansatz x = x0 + 20 t N(t) fulfils it.
 
 Source: E. N. Lorenz, J. Atmos. Sci. 20 (1963) 130; data of DeepXDE's demo.
 """
@@ -17,13 +17,12 @@ from edgeai.training.pinn.loss import Term
 from edgeai.training.pinn.networks import Mlp
 from edgeai.training.pinn.problems.reference import Arrays, Reference, Settings, column, each
 
-END = 3.0
-SIZE = 20.0
-"""Of the states."""
-RATE, LARGEST_TERM = 100.0, 300.0
-"""Size of their derivatives, and of the largest terms, which cancel."""
+END = 3.0  # time of the last observation
+SIZE = 20.0  # of the states
+RATE = 100.0  # size of the states' derivatives
+LARGEST_TERM = 300.0  # size of the largest terms, which cancel
 PARAMETERS = ("sigma", "rho", "beta")
-GUESS = 5.0
+GUESS = 5.0  # initial value of every parameter
 
 
 class Lorenz(nn.Module):
@@ -64,7 +63,7 @@ class Lorenz(nn.Module):
 
 
 def problem(data: Arrays, settings: Settings) -> Reference:
-    """Lorenz: three parameters from 25 points of each state."""
+    """Return Lorenz: three parameters from 25 points of each state."""
     times, observed = column(data["t"]), torch.from_numpy(data["y"].copy())
     collocation = torch.linspace(0.0, END, settings.points, dtype=torch.float64)[:, None]
     terms = [

@@ -1,4 +1,4 @@
-"""What a reference problem is: a network, its terms, and the graph that is stored."""
+"""The parts of a reference problem: network, terms of the loss, domain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from edgeai.training.pinn.loss import Term
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-"""The arrays of a problem's data file."""
-PROBE_POINTS = 512
+"""Arrays of a problem's data file, by name."""
+PROBE_POINTS = 512  # points on which the exported graph is checked
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a recipe sets.
+    """The settings of a recipe.
 
     Attributes:
         hidden: Sizes of the hidden layers.
-        points: Collocation points.
-        seed: Of the points; weights are drawn from torch's generator, seeded before.
-        known: Parameters that are known from elsewhere.
+        points: Number of collocation points.
+        seed: Seed of the points; the weights come from torch's generator, which the caller seeds.
+        known: Parameters that are known from other measurements.
     """
 
     hidden: Sequence[int]
@@ -38,12 +38,12 @@ class Reference:
     """A reference problem, ready to fit.
 
     Attributes:
-        module: What is trained, float64; its forward takes points (N, d) and gives the outputs
-            (N,) by name, so it is the stored graph too.
-        terms: What it must fulfil.
+        module: The trained module, float64. Its forward maps points (N, d) to the outputs by name
+            and is the graph that is exported.
+        terms: Terms of the loss.
         low: Lower corner of the domain, (d,).
-        high: Upper corner, (d,).
-        scales: By output, the size against which float32 is judged (`export`).
+        high: Upper corner of the domain, (d,).
+        scales: Size of each output, see `export`.
     """
 
     module: nn.Module
@@ -53,7 +53,7 @@ class Reference:
     scales: Mapping[str, float] = field(default_factory=dict)
 
     def probe(self) -> npt.NDArray[np.float32]:
-        """Points of the whole domain, (N, d), on which the graph is proven."""
+        """Return random points of the whole domain, (N, d), on which the graph is checked."""
         draws = np.random.default_rng(0).uniform(size=(PROBE_POINTS, len(self.low)))
         low, high = np.asarray(self.low), np.asarray(self.high)
         points: npt.NDArray[np.float32] = (low + (high - low) * draws).astype(np.float32)
@@ -72,11 +72,11 @@ def column(values: npt.ArrayLike) -> Tensor:
 
 
 def chosen(count: int, size: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return `count` different row numbers under `size`, in order."""
+    """Return `count` different row numbers below `size`, ascending."""
     rows: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(size)[:count]
     return np.sort(rows)
 
 
 def each(value: Tensor, points: Tensor) -> Tensor:
-    """Return a parameter (1,) for every row of the points, (N,)."""
+    """Repeat a parameter (1,) for every row of the points, (N,)."""
     return value.reshape(1).expand(points.shape[0])

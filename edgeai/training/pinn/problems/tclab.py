@@ -1,17 +1,18 @@
-"""A heater that is never measured: TCLab's energy balance from one sensor (real hardware).
+"""TCLab: heater temperature and energy balance from one sensor (real hardware).
 
     CpH TH' = Ua (Tamb - TH) + Ub (TS - TH) + alpha P u
     CpS TS' = Ub (TH - TS)
 
-TH heater, TS sensor (measured), u heater power in %, alpha P = 0.032 W/%, Tamb the first reading.
-One network gives both temperatures over the 900 s of a run; the equation holds on all of it, the
-sensor speaks on the first `seconds`. With 300 s of sensor the rest is a prediction.
+TH is the heater's temperature (not measured), TS the sensor's (measured as T1), u the heater power
+in %, alpha P = 0.032 W/%, Tamb the first reading. One network gives both temperatures over the
+900 s of a run. The equation holds over the whole run; readings are used for the first `seconds`
+only, so with 300 s of readings the rest is a prediction.
 
-What T1 can tell: eliminating TH leaves  CpH tau TS'' + (CpH + CpS + Ua tau) TS' + Ua TS = input,
-tau = CpS/Ub: three coefficients for four parameters. Ua is one of them; CpH + CpS follows within a
-few per cent because CpS is small; Ub and CpS alone cannot be known (`measures.tclab` prints it).
-A heater that is only switched on tells its lag badly too: for a prediction, give the lag that
-another run of the same hardware told (`known` in the recipe).
+Identifiability: eliminating TH leaves CpH tau TS'' + (CpH + CpS + Ua tau) TS' + Ua TS = input with
+tau = CpS/Ub, three coefficients for four parameters. Ua is one of them; CpH + CpS follows within a
+few per cent because CpS is small; Ub and CpS cannot be identified (`measures.tclab` gives the
+spread). A single step of the heater determines tau poorly: for a prediction, give tau from another
+run of the same hardware (`known` in the recipe).
 
 Source: model and data of dowlinglab/pyomo-doe (BSD-3).
 """
@@ -30,17 +31,16 @@ from edgeai.training.pinn.problems.reference import Arrays, Reference, Settings,
 
 WATT_PER_PERCENT = 0.032
 RUN_SECONDS = 900.0
-FIRST_SECONDS = 60.0
+FIRST_SECONDS = 60.0  # time constant of the fast change at the start
 GUESS = {"Ua": 0.05, "tau": 10.0, "CpH": 8.0, "CpS": 0.3}
-"""W/K, s, J/K, J/K; Ub = CpS/tau."""
+"""Initial values in W/K, s, J/K and J/K; Ub = CpS/tau."""
 SENSOR_NOISE = 0.3
-"""degC: the sensor's step is 0.32, and the model's own error is of that size."""
+"""degC; the sensor's resolution is 0.32 degC, and the model's error has the same size."""
 TOLERANCES = (0.003, 0.03)
-"""W and degC to which the balances must hold; the heater gives up to 3.2 W."""
-GUESS_SPREAD, KNOWN_SPREAD = 1.0, 0.01
-"""Of the logarithms: a guess is trusted within a factor of e, what is known within 1 %."""
-RISE = 40.0
-"""degC, size of the temperatures above ambient."""
+"""Sizes of the two residuals, W and degC; the heater's power is up to 3.2 W."""
+GUESS_SPREAD = 1.0  # prior deviation of a guessed parameter's logarithm: a factor of e
+KNOWN_SPREAD = 0.01  # prior deviation of a known parameter's logarithm: 1 %
+RISE = 40.0  # degC, size of the temperatures above ambient
 
 
 class Heater(nn.Module):
@@ -55,16 +55,17 @@ class Heater(nn.Module):
     def temperatures(self, points: Tensor) -> Jet:
         """Return TH and TS above ambient at points (t, u), (N, 2) degC."""
         t = coordinates(points, ("t", ""))[0:1]
-        # The first minute is steep: a second clock runs fast there.
+        # The temperatures change fast in the first minute: add an input that resolves it.
         early = jets.exp(t * (-1.0 / FIRST_SECONDS))
         slow = t * (2.0 / RUN_SECONDS) - 1.0
         rises: Jet = (1.0 - early) * self.network(jets.cat([slow, 2.0 * early - 1.0])) * RISE
         return rises
 
     def balances(self, points: Tensor) -> Tensor:
-        """Return the imbalance of the whole, W, and of the sensor over Ub, degC; (N, 2).
+        """Return the imbalance of heater and sensor together, W, and of the sensor over Ub, degC.
 
-        Divided by Ub, the sensor's balance cannot be met by making all of it small.
+        Shape (N, 2). Without the division by Ub, the sensor's balance would hold trivially for
+        small CpS and Ub.
         """
         rise, parameters = self.temperatures(points), torch.exp(self.log_parameters)
         loss, lag, heater, sensor = parameters.unbind()
@@ -84,7 +85,7 @@ class Heater(nn.Module):
         return (sensed - observed) / SENSOR_NOISE
 
     def drift(self, expected: Tensor, spread: Tensor) -> Tensor:
-        """Return how far the parameters are from what is expected, (1, 4), over its spread."""
+        """Return ln(parameter / expected) over the prior's spread, (1, 4)."""
         return (self.log_parameters - torch.log(expected)) / spread
 
     def forward(self, points: Tensor) -> dict[str, Tensor]:
@@ -96,7 +97,7 @@ class Heater(nn.Module):
 
 
 def problem(data: Arrays, settings: Settings, seconds: float) -> Reference:
-    """TCLab: four parameters and the hidden heater from T1 of the first `seconds`."""
+    """Return TCLab: four parameters and the heater's temperature from T1 of the first `seconds`."""
     points = torch.from_numpy(np.stack([data["Time"], data["Q1"]], axis=1).astype(float))
     seen = np.asarray(data["Time"]) <= seconds
     observed = column(data["T1"])[seen]
@@ -106,8 +107,8 @@ def problem(data: Arrays, settings: Settings, seconds: float) -> Reference:
     )
     prior = (expected, spread)
     terms = [
-        # The first stage solves the equation with the guess held; else the parameters run away
-        # while the field is still far from any solution.
+        # The first stage solves the equation with fixed parameters. Otherwise they diverge while
+        # the field is still far from a solution.
         Term("hold", Heater.drift, prior, weight=1e6),
         Term("prior", Heater.drift, prior, weight=4.0 / float(seen.sum())),
         Term("sensor", Heater.misfit, (points[seen], observed)),
