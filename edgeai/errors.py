@@ -69,6 +69,11 @@ class TransportError(EdgeError):
     """The broker or the network refused; the text says who and why."""
 
 
+def one_line(text: object, limit: int = 200) -> str:
+    """Return a text, or an exception's message, on one line of at most `limit` characters."""
+    return " ".join(str(text).split())[:limit]
+
+
 # Why a message or sample was dropped. A closed set: it is the label of a metric.
 DROP_REASONS = (
     "too_large",  # payload above limits.payload_bytes

@@ -17,7 +17,7 @@ from edgeai.providers.child.compiled import (
     build,
     find_backend,
     open_session,
-    pieces,
+    split_batch,
 )
 from edgeai.providers.child.spec import ChildSpec, LoadError, ShapeError
 from edgeai.providers.conformance import check_backend
@@ -171,7 +171,7 @@ def test_a_model_may_answer_in_the_same_memory_again(spec: ChildSpec) -> None:
     sizes=st.lists(st.integers(1, 128), min_size=1, max_size=5, unique=True).map(sorted),
 )
 def test_pieces_cover_a_batch_once_in_allowed_sizes(count: int, sizes: list[int]) -> None:
-    cut = pieces(count, sizes)
+    cut = split_batch(count, sizes)
     assert [row for start, stop, _ in cut for row in range(start, stop)] == list(range(count))
     assert all(size in sizes and 0 < stop - start <= size for start, stop, size in cut)
     # Only the last may be padded.
@@ -196,7 +196,7 @@ def _answer(outputs: Callable[[Any], Any]) -> Callable[[MeanModel], None]:
         (_answer(lambda w: [w[:4, 0, 0], w[:4, 0]]), "output `score` must be numbers of shape"),
         (_answer(lambda w: [w[:, 0, 0].astype(str), w[:, 0]]), "must be numbers"),
         (_answer(lambda w: [w[:, 0, 0], w[:, : len(w), 0]]), "output `contribution` must be"),
-        (lambda model: setattr(model, "batch_sizes", (0,)), "no positive numbers"),
+        (lambda model: setattr(model, "batch_sizes", (0,)), "not positive integers"),
         (lambda model: delattr(model, "batch_sizes"), "not as docs/backends.md says"),
     ],
 )

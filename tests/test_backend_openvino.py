@@ -19,7 +19,7 @@ from edgeai.providers.cpu import CpuSession
 from edgeai.providers.selection.proof import prove
 from edgeai.providers.selection.request import child_spec
 from edgeai.providers.selection.verdicts import Verdict
-from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
+from edgeai.providers.serving.child_accelerator import AcceleratorError, ChildAccelerator
 from tests.conftest import REPOSITORY
 from tests.environments import clean_variables, environment
 
@@ -46,7 +46,7 @@ else:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run installs
 
-Start = Callable[..., Accelerator]
+Start = Callable[..., ChildAccelerator]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def start(python: Path) -> Iterator[Start]:
     """Start the backend on a package; ended at the end of the test."""
     started = []
 
-    def begin(package: Package, artefact: str = "model.onnx", **changes: Any) -> Accelerator:
+    def begin(package: Package, artefact: str = "model.onnx", **changes: Any) -> ChildAccelerator:
         manifest = package.manifest
         fields: dict[str, Any] = {
             "kind": "compiled",
@@ -71,7 +71,7 @@ def start(python: Path) -> Iterator[Start]:
             "device": {"type": "CPU", "index": "0"},
             "batch_sizes": [1, 8, 32],
         }
-        accelerator = Accelerator(ChildSpec(**fields | changes), python)
+        accelerator = ChildAccelerator(ChildSpec(**fields | changes), python)
         started.append(accelerator)
         accelerator.start()
         return accelerator
@@ -85,7 +85,7 @@ def shipped(name: str) -> Package:
     return load_package(REPOSITORY / "models" / name)
 
 
-def parity(accelerator: Accelerator, package: Package) -> Parity:
+def parity(accelerator: ChildAccelerator, package: Package) -> Parity:
     golden = Golden.of(package)
     outputs = accelerator.run(golden.windows, len(golden.windows), DEADLINE)
     return golden.compare(dict(zip(accelerator.spec.outputs, outputs, strict=True)))

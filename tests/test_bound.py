@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.cpu_binding import BOUND_WINDOWS, BoundCalls
+from edgeai.providers.cpu_binding import MAX_BOUND_WINDOWS, IoBindingCache
 from edgeai.providers.session import padded_capacity
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def test_they_give_the_same_bits(session: CpuSession, monkeypatch: pytest.Monkey
         batch[rng.integers(40), 0, 0] = other[rng.integers(40), 0, 0] = np.nan
         other[:] = batch
         assert bits(session.run(batch, count)) == bits(session.run(other, count))
-    ours = [size for size in plain if size <= BOUND_WINDOWS]
+    ours = [size for size in plain if size <= MAX_BOUND_WINDOWS]
     # One plain call for each size of the bound buffer, and one for each of the other's.
-    of_other = len(ours) - BOUND_WINDOWS
+    of_other = len(ours) - MAX_BOUND_WINDOWS
     assert 150 < of_other < 250
 
 
@@ -101,17 +101,17 @@ def test_padded_batches_are_bound_as_well(session: CpuSession) -> None:
 
 def test_a_call_that_gives_other_bits_is_not_made(session: CpuSession) -> None:
     batch = buffer()
-    calls = BoundCalls(session._session, OUTPUTS, batch)
+    calls = IoBindingCache(session._session, OUTPUTS, batch)
     wanted = session.run(batch, 1)
-    calls.learn(1, wanted)
-    assert calls.find(1) is not None
+    calls.bind(1, wanted)
+    assert calls.get(1) is not None
     off = [one + 1 for one in session.run(batch, 2)]
-    calls.learn(2, off)
-    assert calls.find(2) is None
-    calls.learn(2, session.run(batch, 2))  # and is not tried again
-    assert calls.find(2) is None
-    calls.learn(BOUND_WINDOWS + 1, session.run(batch, BOUND_WINDOWS + 1))
-    assert calls.find(BOUND_WINDOWS + 1) is None
+    calls.bind(2, off)
+    assert calls.get(2) is None
+    calls.bind(2, session.run(batch, 2))  # and is not tried again
+    assert calls.get(2) is None
+    calls.bind(MAX_BOUND_WINDOWS + 1, session.run(batch, MAX_BOUND_WINDOWS + 1))
+    assert calls.get(MAX_BOUND_WINDOWS + 1) is None
 
 
 def graph_of(*nodes: onnx.NodeProto, shape: list[Any]) -> onnx.ModelProto:
@@ -153,7 +153,7 @@ def test_what_a_bound_call_does_not_write_is_not_right_by_chance(
 ) -> None:
     """ONNX Runtime does not write a graph's input that is an output as well."""
     batch = buffer()
-    calls = BoundCalls(session._session, OUTPUTS, batch)
+    calls = IoBindingCache(session._session, OUTPUTS, batch)
     bind = calls._bind
 
     def idle(count: int, like: list[Any]) -> Any:
@@ -163,8 +163,8 @@ def test_what_a_bound_call_does_not_write_is_not_right_by_chance(
         return (lambda: None), outputs
 
     monkeypatch.setattr(calls, "_bind", idle)
-    calls.learn(1, session.run(batch, 1))
-    assert calls.find(1) is None
+    calls.bind(1, session.run(batch, 1))
+    assert calls.get(1) is None
 
 
 class Unbindable:

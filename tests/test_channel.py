@@ -19,7 +19,7 @@ import pytest
 
 from edgeai.providers.child.spec import ChildSpec
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
+from edgeai.providers.serving.child_accelerator import AcceleratorError, ChildAccelerator
 from tests.faulty import faulty_spec, install
 from tests.live import wait_for
 from tests.packages import write_package
@@ -27,7 +27,7 @@ from tests.packages import write_package
 DEADLINE = 20.0
 """Of calls that are to succeed, on a machine that may be busy."""
 
-Start = Callable[..., Accelerator]
+Start = Callable[..., ChildAccelerator]
 
 
 class Place:
@@ -64,8 +64,8 @@ def start(place: Place) -> Iterator[Start]:
     """Start accelerators that are closed at the end."""
     started = []
 
-    def begin(spec: ChildSpec | None = None, **options: Any) -> Accelerator:
-        one = Accelerator(spec or place.spec(), **options)
+    def begin(spec: ChildSpec | None = None, **options: Any) -> ChildAccelerator:
+        one = ChildAccelerator(spec or place.spec(), **options)
         started.append(one)
         one.start()
         return one
@@ -76,7 +76,9 @@ def start(place: Place) -> Iterator[Start]:
         assert one.is_gone()
 
 
-def fails(accelerator: Accelerator, place: Place, deadline: float = DEADLINE) -> AcceleratorError:
+def fails(
+    accelerator: ChildAccelerator, place: Place, deadline: float = DEADLINE
+) -> AcceleratorError:
     with pytest.raises(AcceleratorError) as found:
         accelerator.run(place.windows, 3, deadline)
     accelerator.kill()
@@ -194,7 +196,7 @@ def test_what_the_child_prints_is_bounded_and_not_ours(
         accelerator.run(place.windows, 1, DEADLINE)
         accelerator.check()
     assert accelerator._child is not None
-    assert accelerator._child._told.size < 400_000
+    assert accelerator._child._output.size < 400_000
     place.break_by("abort")
     assert "vendor library: device lost" in fails(accelerator, place).text
     assert capfd.readouterr() == ("", "")
@@ -210,7 +212,7 @@ def test_what_the_child_prints_is_bounded_and_not_ours(
 )
 def test_a_load_that_fails(place: Place, fault: str, cause: str, text: str) -> None:
     place.break_by(fault)
-    accelerator = Accelerator(place.spec(), start_timeout_seconds=3 if "hang" in fault else 60)
+    accelerator = ChildAccelerator(place.spec(), start_timeout_seconds=3 if "hang" in fault else 60)
     with pytest.raises(AcceleratorError) as error:
         accelerator.start()
     assert error.value.cause == cause
@@ -224,7 +226,7 @@ def test_a_load_that_fails(place: Place, fault: str, cause: str, text: str) -> N
     [("/nowhere/python", "No such file"), ("/bin/false", "ended with 1")],
 )
 def test_an_interpreter_that_is_none(place: Place, python: str, text: str) -> None:
-    accelerator = Accelerator(place.spec(), python)
+    accelerator = ChildAccelerator(place.spec(), python)
     with pytest.raises(AcceleratorError) as error:
         accelerator.start()
     assert error.value.cause == "start_failed"
@@ -233,7 +235,7 @@ def test_an_interpreter_that_is_none(place: Place, python: str, text: str) -> No
 
 
 def test_a_graph_that_is_none(place: Place) -> None:
-    accelerator = Accelerator(place.ort_spec(graph=str(place.package / "model.yaml")))
+    accelerator = ChildAccelerator(place.ort_spec(graph=str(place.package / "model.yaml")))
     with pytest.raises(AcceleratorError) as error:
         accelerator.start()
     assert error.value.cause == "start_failed"
@@ -246,7 +248,7 @@ def test_a_script_that_only_starts_an_interpreter_is_told_so(place: Place, tmp_p
     for command, works in ((sys.executable, False), (f"exec {sys.executable}", True)):
         script.write_text(f'#!/bin/sh\nexport PYTHONPATH={place.path}\n{command} "$@"\nexit $?\n')
         script.chmod(0o755)
-        accelerator = Accelerator(place.spec(), script)
+        accelerator = ChildAccelerator(place.spec(), script)
         if works:
             assert accelerator.start().outputs
         else:
@@ -267,7 +269,7 @@ def test_where_descriptors_run_out_none_is_lost(place: Place) -> None:
     try:
         for more in range(9):
             resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, limits[1]))
-            accelerator = Accelerator(place.spec())
+            accelerator = ChildAccelerator(place.spec())
             accelerator.start_nonblocking()
             with pytest.raises(AcceleratorError, match="cannot be started: Too many open files"):
                 accelerator.poll_ready()
@@ -277,7 +279,7 @@ def test_where_descriptors_run_out_none_is_lost(place: Place) -> None:
 
 
 def test_no_shared_memory_is_a_failed_start(place: Place) -> None:
-    accelerator = Accelerator(place.spec())
+    accelerator = ChildAccelerator(place.spec())
     accelerator.start_nonblocking()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
@@ -293,7 +295,7 @@ def test_no_shared_memory_is_a_failed_start(place: Place) -> None:
 def test_many_starts_leave_nothing_behind(place: Place) -> None:
     before = open_descriptors()
     for number in range(12):
-        accelerator = Accelerator(place.spec())
+        accelerator = ChildAccelerator(place.spec())
         accelerator.start_nonblocking()
         if number % 2:
             wait_for(accelerator.poll_ready, "it to load")
@@ -304,16 +306,16 @@ def test_many_starts_leave_nothing_behind(place: Place) -> None:
 
 
 def test_arrays_too_large_to_share(place: Place) -> None:
-    accelerator = Accelerator(place.spec(batch_sizes=[1]))
+    accelerator = ChildAccelerator(place.spec(batch_sizes=[1]))
     accelerator._largest = 10**9
-    with pytest.raises(AcceleratorError, match="take smaller batch_sizes"):
+    with pytest.raises(AcceleratorError, match="use smaller batch_sizes"):
         accelerator.start()
     assert accelerator.close()
 
 
 def test_starting_does_not_wait(place: Place) -> None:
     place.break_by("load hang")
-    accelerator = Accelerator(place.spec())
+    accelerator = ChildAccelerator(place.spec())
     began = time.monotonic()
     accelerator.start_nonblocking()
     assert accelerator.poll_ready() is None
@@ -356,9 +358,9 @@ def test_a_parent_that_is_killed_leaves_nothing_behind(place: Place, fault: str)
         import sys, time
         import numpy as np
         from pathlib import Path
-        from edgeai.providers.serving.accelerator import Accelerator
+        from edgeai.providers.serving.child_accelerator import ChildAccelerator
         from edgeai.providers.child.spec import ChildSpec
-        accelerator = Accelerator(ChildSpec.from_json(sys.argv[1]))
+        accelerator = ChildAccelerator(ChildSpec.from_json(sys.argv[1]))
         accelerator.start_nonblocking()
         print(accelerator.pid, flush=True)
         if sys.argv[2] != "load hang":
@@ -395,7 +397,7 @@ for name in ("edgeai.engine", "edgeai.config", "edgeai.providers.session", "serv
     raise RuntimeError(f"{name} is importable")
 """
     adapter.write_text(probe + adapter.read_text())
-    accelerator = Accelerator(place.spec())
+    accelerator = ChildAccelerator(place.spec())
     accelerator.start()
     assert accelerator.close()
 

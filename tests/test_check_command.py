@@ -71,7 +71,7 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": "a\x00b"}, ["pipelines.p.model: must be a folder with a model.yaml, or one of"]),
     (
         {"source": {**SOURCE, "signals": {"c": "x"}}},
-        ["pipelines.p.source.signals.c: is no signal of mean: a, b (found 'c')"],
+        ["pipelines.p.source.signals.c: is not a signal of mean: a, b (found 'c')"],
     ),
     (
         {"window": {"length": 5}},
@@ -94,7 +94,7 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"source": {**SOURCE, "signals": {"c": "x"}}, "window": {"length": 5}},
-        ["pipelines.p.source.signals.c: is no signal of mean: a, b (found 'c')",
+        ["pipelines.p.source.signals.c: is not a signal of mean: a, b (found 'c')",
          "pipelines.p.window.length: must be the window of mean, 4 samples (found 5)"],
     ),
 ]  # fmt: skip

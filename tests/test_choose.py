@@ -13,7 +13,7 @@ from edgeai.config.device import Device, load_device
 from edgeai.errors import ConfigError
 from edgeai.model.package import load_package
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.selection.choose import POLICIES, Choice, choose, slowness
+from edgeai.providers.selection.choose import POLICIES, Choice, choose, latency_ratio
 from edgeai.providers.selection.verdicts import Latency, Verdict
 from tests.faulty import ENTRY_POINT, install
 from tests.packages import write_package
@@ -30,8 +30,8 @@ def verdict(name: str, *, ratios: tuple[float, ...] = (1.0,), reason: str = "") 
 
 
 def test_slowness_is_the_geometric_mean_over_the_batch_sizes() -> None:
-    assert slowness(verdict("a", ratios=(4.0, 0.25))) == pytest.approx(1.0)
-    assert slowness(verdict("a", ratios=(2.0, 8.0))) == pytest.approx(4.0)
+    assert latency_ratio(verdict("a", ratios=(4.0, 0.25))) == pytest.approx(1.0)
+    assert latency_ratio(verdict("a", ratios=(2.0, 8.0))) == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,9 @@ class Place:
         return load_device(path)
 
     def choose(self, device: Device, **more: Any) -> Choice:
-        return choose(device, self.package, self.cpu, self.state, note=self.proofs.append, **more)
+        return choose(
+            device, self.package, self.cpu, self.state, report_progress=self.proofs.append, **more
+        )
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_a_tiny_model_stays_on_the_cpu_by_measurement(place: Place) -> None:
     """The child computes what the CPU session does, and the way to it comes on top."""
     choice = place.choose(place.device("a", policy="fastest"))
     assert choice.verdicts[0].proven
-    assert slowness(choice.verdicts[0]) > 1
+    assert latency_ratio(choice.verdicts[0]) > 1
     assert (choice.candidate, choice.provider, choice.requested) == (None, "cpu", "cpu")
     assert choice.reason == ""
 

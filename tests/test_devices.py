@@ -16,8 +16,8 @@ from edgeai.providers.selection.hardware import (
     distributions,
     environment_digest,
     find_hardware,
-    fitting_profiles,
-    resolve,
+    matching_profiles,
+    resolve_auto,
 )
 from tests.commands import Outcome, run_command
 from tests.faulty import ENTRY_POINT, install
@@ -156,7 +156,7 @@ def test_check_says_who_would_serve(place: Place) -> None:
     outcome = place.run("check", place.config)
     assert outcome.code == 0
     assert "mean 1.0.0 on cpu, " in outcome.out
-    assert "p: note: compiled:faulty was asked for; compiled:faulty: golden output" in outcome.out
+    assert "p: note: compiled:faulty was requested; compiled:faulty: golden output" in outcome.out
 
 
 def test_check_refuses_a_fixed_candidate_that_fails(place: Place) -> None:
@@ -214,7 +214,7 @@ AMD_CPU = "vendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
 def test_profiles_that_fit_the_hardware(
     tmp_path: Path, files: dict[str, str], wanted: list[str]
 ) -> None:
-    assert fitting_profiles(machine(tmp_path, **files)) == wanted
+    assert matching_profiles(machine(tmp_path, **files)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_npus_are_known_by_their_driver(tmp_path: Path, driver: str, wanted: lis
     (place / "driver").symlink_to(target)
     found = find_hardware(tmp_path)
     assert found.npus == (driver,)
-    assert fitting_profiles(found) == wanted
+    assert matching_profiles(found) == wanted
 
 
 def test_auto_takes_the_candidates_of_what_fits_in_its_place(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_auto_takes_the_candidates_of_what_fits_in_its_place(tmp_path: Path) -> 
         "description: x\npolicy: fastest\n"
         "candidates: [{provider: compiled, backend: mine}, {provider: auto}]\n"
     )
-    device = resolve(load_device(path), machine(tmp_path, **{"dev/nvidia0": ""}))
+    device = resolve_auto(load_device(path), machine(tmp_path, **{"dev/nvidia0": ""}))
     labels = [one.label for one in device.accelerators]
     assert labels == ["compiled:mine", "tensorrt-rtx", "tensorrt", "cuda"]
     assert not device.is_auto

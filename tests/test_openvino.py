@@ -20,7 +20,7 @@ from edgeai import paths
 from edgeai.config.device import load_device
 from edgeai.model.package import load_package
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.selection.choose import Choice, choose, slowness
+from edgeai.providers.selection.choose import Choice, choose, latency_ratio
 from edgeai.providers.selection.hardware import find_hardware
 from tests.commands import run_command
 from tests.environments import environment, openvino_python
@@ -329,4 +329,4 @@ def test_cuda_is_proven_where_there_is_a_gpu(place: Place, options: dict[str, An
         assert verdict.proven, verdict.reason
         assert set(verdict.nodes) == {"CUDAExecutionProvider"}
         assert set(verdict.latency) == {1, 32, 8192}
-        assert slowness(verdict) > 0
+        assert latency_ratio(verdict) > 0

@@ -264,11 +264,11 @@ def test_nodes_left_on_another_provider_are_named(bench: Bench) -> None:
 
 def test_a_runtime_that_tells_of_no_node_is_not_believed(bench: Bench) -> None:
     spec = bench.ort_spec(provider="OpenVINOExecutionProvider")
-    with pytest.raises(LoadError, match="does not tell which provider each node is on"):
+    with pytest.raises(LoadError, match="does not report which provider each node is on"):
         ort_session._check_assignment(spec, Facts(), can_tell=True)
     ort_session._check_assignment(spec, Facts(), can_tell=False)
     shared = dataclasses.replace(spec, min_nodes_share=0.6)
-    with pytest.raises(LoadError, match="does not tell which provider each node is on"):
+    with pytest.raises(LoadError, match="does not report which provider each node is on"):
         ort_session._check_assignment(shared, Facts(), can_tell=False)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from edgeai.config.openvino import OpenVino
 from edgeai.model.package import load_package
-from edgeai.providers.selection.cache import KEPT_SECONDS, forget_old
+from edgeai.providers.selection.cache import MAX_UNUSED_SECONDS, remove_unused
 from edgeai.providers.selection.request import child_spec
 from edgeai.providers.selection.verdicts import Latency, Verdict, VerdictStore
 from tests.packages import write_package
 
-OLD = time.time() - KEPT_SECONDS - 60
+OLD = time.time() - MAX_UNUSED_SECONDS - 60
 VERDICT = Verdict(
     "x", found=True, proven=True,
     latency={1: Latency(1e-5, 2e-5)}, cpu_latency={1: Latency(1e-5, 2e-5)},
@@ -37,11 +37,11 @@ def test_what_has_not_been_used_for_long_is_removed(tmp_path: Path) -> None:
         os.utime(path, (OLD, OLD))
     child_spec(candidate, package, state)
     assert store.load("used") == VERDICT
-    forget_old(state)
+    remove_unused(state)
     left = {path.name for path in (state / "providers").glob("*/*")}
     assert left == {caches[1].name, "used.json"}
     assert (caches[1] / "engine.blob").is_file()
 
 
 def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    forget_old(tmp_path / "nowhere")
+    remove_unused(tmp_path / "nowhere")

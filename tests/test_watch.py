@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeai.assembly.pipelines import build_pipelines, close_sessions, settle, watch_over
+from edgeai.assembly.pipelines import (
+    build_pipelines,
+    close_sessions,
+    create_provider_watch,
+    wait_for_accelerators,
+)
 from edgeai.assembly.plan import check
 from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
@@ -85,8 +90,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
         metrics, lists = Metrics(), Lists()
         pipelines = build_pipelines(check(config), metrics)
         built.extend(pipelines)
-        settle(pipelines)
-        watch = watch_over(pipelines, metrics, "test", topic)
+        wait_for_accelerators(pipelines)
+        watch = create_provider_watch(pipelines, metrics, "test", topic)
         return Engine(pipelines, lists, lists, metrics, watch=watch), lists, metrics, pipelines
 
     yield make
@@ -145,7 +150,7 @@ def test_nothing_is_watched_where_there_is_no_accelerator(tmp_path: Path) -> Non
     config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
     metrics = Metrics()
     pipelines = build_pipelines(check(config), metrics)
-    assert watch_over(pipelines, metrics, "test", TOPIC) is None
+    assert create_provider_watch(pipelines, metrics, "test", TOPIC) is None
     assert [pipeline.session.requested for pipeline in pipelines] == ["cpu"]
 
 

@@ -235,7 +235,7 @@ class Stage:
         registry = CollectorRegistry()
         self.restarts = Counter("restarts", "", registry=registry)
         command = [sys.executable, "-c", script]
-        self.worker = Worker(Share(1, 2), command, folder, self.restarts)
+        self.worker = Worker(Share(1, 2), command, folder, self.restarts.inc)
         self.now = time.monotonic()
 
     def tend(self, seconds: float = 0.0) -> None:
@@ -379,7 +379,10 @@ def test_check_knows_workers_and_names_what_cannot_be_shared(
     config = write_config(tmp_path / "config.yaml", 1, pipelines, workers=2)
     outcome = run_command(capsys, monkeypatch, "check", config)
     assert outcome.code == 0
-    note = "q: note: plant/sensors captures nothing, so it is one stream, and one worker's"
+    note = (
+        "q: note: plant/sensors captures no field, "
+        "so it is one stream, which only one worker can serve"
+    )
     assert [line for line in outcome.out.splitlines() if "note" in line] == [note]
 
 

@@ -59,9 +59,9 @@ class Sink(Protocol):
 
 
 class Watcher(Protocol):
-    """Who looks after the accelerators: `watch.Watch`, imported only where there is one."""
+    """Looks after the accelerators; implemented by `assembly.provider_watch.ProviderWatch`."""
 
-    def tend(self) -> list[Publication]:
+    def poll(self) -> list[Publication]:
         """Do what is due, and return what is to be published. Never waits."""
 
 
@@ -145,7 +145,7 @@ class Engine:
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
-            self._outgoing += self._watch.tend()
+            self._outgoing += self._watch.poll()
         self._publish_and_commit()
         self._note(messages, started)
         return len(messages)

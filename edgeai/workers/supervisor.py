@@ -78,7 +78,7 @@ class Supervisor:
         self._folder = _private_folder()
         command = edgeai_command("run", str(path), f"--log-level={log_level}")
         self.workers = [
-            Worker(Share(number, config.workers), command, self._folder, restarts)
+            Worker(Share(number, config.workers), command, self._folder, restarts.inc)
             for number, restarts in enumerate(self._mine.restarts, 1)
         ]
         with contextlib.ExitStack() as undo:
