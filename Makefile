@@ -11,8 +11,8 @@ ONLY ?=
 help:
 	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table"
 	@echo "make test                every test, against a real broker"
-	@echo "make check               format, lint, types, import contract"
-	@echo "make format              format the code"
+	@echo "make check               format, lint, types, import contracts, drawing of the rooms"
+	@echo "make format              format the code, redraw the rooms"
 	@echo "make bench [ONLY=A]      measure; ONLY=growth, ONLY=workers: by name alone"
 	@echo "make bench-plots         plots of the last ONLY=growth, into docs/images"
 
@@ -47,11 +47,13 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/draw_rooms.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python scripts/draw_rooms.py
 
 bench: $(VENV)/.dev mosquitto
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))

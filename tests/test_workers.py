@@ -25,10 +25,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai.engine.sharding import MAX_WORKERS, OwnMessages, Share
 from edgeai.messages import AT_ONCE, Due, Message
+from edgeai.metrics.aggregate import GAUGES, SEEN_BY_ALL, MergedMetrics, Text
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.node.heartbeat import Line
 from edgeai.node.http_server import get_unix
-from edgeai.workers.aggregate import GAUGES, SEEN_BY_ALL, MergedMetrics, Text, merge_pipelines
+from edgeai.workers.state import merge_pipelines
 from edgeai.workers.worker import Worker
 from tests.brokers import RunningBroker, start_mosquitto
 from tests.commands import run_command

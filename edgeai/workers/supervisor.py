@@ -20,11 +20,12 @@ from edgeai import __version__
 from edgeai.config.node import Config
 from edgeai.engine.sharding import Share
 from edgeai.errors import ConfigError, Problem
+from edgeai.metrics.aggregate import MergedMetrics, Text
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
 from edgeai.node.http_server import WebServer
 from edgeai.node.status import node_status
-from edgeai.workers.aggregate import MergedMetrics, Text, merge_pipelines
+from edgeai.workers.state import merge_pipelines
 from edgeai.workers.worker import Worker, edgeai_command
 
 log = logging.getLogger("edgeai.workers")
