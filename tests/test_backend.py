@@ -189,7 +189,7 @@ def _answer(outputs: Callable[[Any], Any]) -> Callable[[MeanModel], None]:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (_describe(device="CPU Fallback"), "is on the device `CPU Fallback`, not on the NPU"),
+        (_describe(device="CPU Fallback"), "is on the device `CPU Fallback`, not on the requested NPU"),
         (_describe(driver=""), "describes no `driver`"),
         (_describe(precision=None), "describes no `precision`"),
         (_answer(lambda w: [w.sum(axis=(1, 2))]), "gave 1 outputs for 2"),

@@ -176,7 +176,7 @@ def test_fixed_refuses_to_start_when_its_candidate_fails(place: Place) -> None:
     with pytest.raises(ConfigError) as caught:
         place.choose(place.device("a", policy="fixed"), profile="line.yaml")
     (line,) = str(caught.value).splitlines()
-    assert line.startswith("line.yaml: candidates.0: does not serve mean, and the policy `fixed` ")
+    assert line.startswith("line.yaml: candidates.0: cannot serve mean, and the policy `fixed` ")
     assert "compiled:faulty: " in line
     assert "the device is taken" in line
 

@@ -254,22 +254,22 @@ def test_nodes_left_on_another_provider_are_named(bench: Bench) -> None:
     )
     spec = bench.ort_spec(provider="NpuExecutionProvider")
     with pytest.raises(LoadError) as caught:
-        ort_session._check_assignment(spec, facts, can_tell=True)
+        ort_session._check_assignment(spec, facts, is_reported=True)
     assert str(caught.value) == (
         "only 3 of 5 nodes are on NpuExecutionProvider: Reshape, TopK on CPUExecutionProvider"
     )
     shared = dataclasses.replace(spec, min_nodes_share=0.6)
-    ort_session._check_assignment(shared, facts, can_tell=True)
+    ort_session._check_assignment(shared, facts, is_reported=True)
 
 
 def test_a_runtime_that_tells_of_no_node_is_not_believed(bench: Bench) -> None:
     spec = bench.ort_spec(provider="OpenVINOExecutionProvider")
     with pytest.raises(LoadError, match="does not report which provider each node is on"):
-        ort_session._check_assignment(spec, Facts(), can_tell=True)
-    ort_session._check_assignment(spec, Facts(), can_tell=False)
+        ort_session._check_assignment(spec, Facts(), is_reported=True)
+    ort_session._check_assignment(spec, Facts(), is_reported=False)
     shared = dataclasses.replace(spec, min_nodes_share=0.6)
     with pytest.raises(LoadError, match="does not report which provider each node is on"):
-        ort_session._check_assignment(shared, Facts(), can_tell=False)
+        ort_session._check_assignment(shared, Facts(), is_reported=False)
 
 
 def test_the_log_of_native_code_is_kept_for_the_reason() -> None:
@@ -355,7 +355,7 @@ def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     store = VerdictStore(blocked)
-    with store.alone("k"):
+    with store.lock("k"):
         store.save("k", proven())
     assert store.load("k") is None
 

@@ -31,7 +31,7 @@ def test_what_has_not_been_used_for_long_is_removed(tmp_path: Path) -> None:
     assert len(set(caches)) == 2
     store = VerdictStore(state)
     for key in ("used", "unused"):
-        with store.alone(key):
+        with store.lock(key):
             store.save(key, VERDICT)
     for path in (state / "providers").glob("*/*"):
         os.utime(path, (OLD, OLD))
