@@ -16,8 +16,8 @@ from edgeai.model.package import Package, load_package
 from edgeai.providers.selection.choose import latency_ratio
 from edgeai.providers.selection.hardware import resolve_auto
 from edgeai.providers.selection.survey import Survey, survey
-from tests.networks import chain_graph, conv_graph, dense_graph
-from tests.packages import write_package
+from tests.support.networks import chain_graph, conv_graph, dense_graph
+from tests.support.packages import write_package
 
 NETWORKS = {
     "mlp-small": (dense_graph(16, 4, [16]), 16, 4),

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.frameload import Frames
 from benchmarks.spectral import rms_graph, spectral_autoencoder
 from benchmarks.workload import Workload
-from tests.packages import mean_graph, write_package
+from tests.support.packages import mean_graph, write_package
 
 NEVER = 1e9
 """A threshold no score reaches: the alarm stays normal, as on a healthy line."""

@@ -1,6 +1,6 @@
-"""The records that travel between the rooms."""
+"""The records that travel between the rooms, and the two ends of the engine."""
 
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, Protocol, TypedDict
 
 import msgspec
 
@@ -12,11 +12,11 @@ Quality = Literal["good", "uncertain", "bad"]
 
 
 Message = tuple[str, bytes | memoryview, int, bool]
-"""One MQTT message, or one line of a recording: topic, payload, arrival in nanoseconds since 1970,
-UTC (of a recording, the time in the file), and whether the broker sent it again after a lost
-connection (DUP), so that it may have been taken before. A long payload may be a view of what was
-read: 80 kB are not copied only to be cut out. A plain tuple: a named one takes 0.08 us more, of the
-1.8 that all there is to do for a message takes with warm caches."""
+"""One MQTT message, or one line of a recording: topic, payload, arrival time (nanoseconds since
+1970, UTC; in a replay the time in the file), and whether the broker sent it again after a lost
+connection (the DUP flag). A long payload may be a view of the receive buffer, which saves a copy. A
+plain tuple, because making a named tuple takes longer than all other work of receiving a message.
+"""
 
 
 class Publication(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +29,7 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
 
 
 class Diagnosis(TypedDict):
-    """What an abnormal window is due to: the kind with the largest evidence, as it is published."""
+    """The most likely cause of an abnormal window, as it is published."""
 
     kind: str
     cause: Literal["sensor", "physics", "domain"]
@@ -37,15 +37,37 @@ class Diagnosis(TypedDict):
 
 
 class Due(NamedTuple):
-    """When the next window can be due: until then nothing is lost by reading later."""
+    """When the next window can be due. Until then, reading later loses nothing."""
 
     messages: int
-    """Not before so many messages, whoever sends them."""
+    """Number of messages before that, certain whoever sends them."""
     usual_messages: int
-    """Not before so many, when every sender keeps to its sample rate."""
+    """Number of messages before that if every sender keeps to its sample rate."""
     seconds: float
-    """Nor before so much time, when every sender keeps to its sample rate."""
+    """Time until then if every sender keeps to its sample rate."""
 
 
 AT_ONCE = Due(1, 1, 0.0)
 """The next message may complete a window."""
+
+
+class MessageSource(Protocol):
+    """Where the engine's messages come from: a broker, a file, a test."""
+
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
+        """Return the messages that have arrived; wait at most `timeout_seconds` for the first.
+
+        Args:
+            timeout_seconds: Return an empty list after this time, or when the process stops.
+            due: Messages that cannot complete a window may be left for a later call.
+        """
+
+    def commit(self) -> None:
+        """Acknowledge every message that `receive` has returned."""
+
+
+class PublicationSink(Protocol):
+    """Where the engine's publications go: a broker, a file, a test."""
+
+    def publish(self, publications: list[Publication]) -> None:
+        """Take publications, in this order."""

@@ -26,7 +26,7 @@ Imports = dict[str, set[str]]
 
 def find_imports() -> Imports:
     """Return, for each room, the rooms that it imports."""
-    graph = grimp.build_graph("edgeai")
+    graph = grimp.build_graph("edgeai", exclude_type_checking_imports=True)
     rooms = {module.split(".")[1] for module in graph.find_children("edgeai")} - OMITTED
     imports: Imports = {room: set() for room in rooms}
     for module in graph.modules:

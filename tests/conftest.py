@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import RunningBroker, start_mosquitto
-
-REPOSITORY = Path(__file__).parents[1]
-DATA = REPOSITORY.parent / "shared" / "data"
+from tests.support.brokers import RunningBroker, start_mosquitto
+from tests.support.paths import DATA
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,3 @@
 """Alarm state and diagnosis."""
+
+__all__: list[str] = []

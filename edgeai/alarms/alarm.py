@@ -8,7 +8,7 @@ wall clock, so a replay gives the same alarms as the live run did.
 
 from dataclasses import dataclass
 
-from edgeai.config.node import Alarm as AlarmConfig
+from edgeai.config.node import AlarmConfig
 from edgeai.messages import SECOND_NS, AlarmState, Quality
 
 

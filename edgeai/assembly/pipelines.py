@@ -10,9 +10,9 @@ from pathlib import Path
 from edgeai.assembly import memory
 from edgeai.assembly.plan import Plan
 from edgeai.config.device import Device
-from edgeai.engine.engine import Watcher
+from edgeai.engine.engine import ProviderWatch
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.sharding import Share
+from edgeai.engine.sharding import Shard
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.providers.cpu import CpuSession
@@ -27,7 +27,7 @@ BATCH_DEPENDENT = (
 )
 
 
-def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) -> list[Pipeline]:
+def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) -> list[Pipeline]:
     """Load and prove the models of a plan, and return its pipelines.
 
     Chosen accelerators begin to load; `wait_for_accelerators` waits for them.
@@ -35,7 +35,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) ->
     Args:
         plan: The checked configuration.
         metrics: Metrics of the node.
-        share: The share of the streams to serve; None: all.
+        shard: The shard of the streams to serve; None: all.
 
     Raises:
         ModelError: A model does not reproduce its golden outputs on this machine.
@@ -54,7 +54,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, share: Share | None = None) ->
                 session = sessions[package.folder] = _open(plan, device, package)
                 undo.callback(session.close)
                 memory.trim()
-            pipelines.append(Pipeline(name, plan.config, package, session, metrics, share=share))
+            pipelines.append(Pipeline(name, plan.config, package, session, metrics, shard=shard))
             metrics.session_info(
                 name,
                 manifest.name,
@@ -97,7 +97,7 @@ def wait_for_accelerators(pipelines: list[Pipeline]) -> None:
 
 def create_provider_watch(
     pipelines: list[Pipeline], metrics: Metrics, node: str, topic: str
-) -> Watcher | None:
+) -> ProviderWatch | None:
     """Return the watch over the accelerators, or None if all sessions are on the CPU.
 
     Args:
@@ -108,9 +108,9 @@ def create_provider_watch(
     """
     if not _has_accelerator(pipelines):
         return None
-    from edgeai.assembly.provider_watch import ProviderWatch
+    from edgeai.assembly.provider_watch import FailoverWatch
 
-    return ProviderWatch(pipelines, metrics, node, topic)
+    return FailoverWatch(pipelines, metrics, node, topic)
 
 
 def _has_accelerator(pipelines: list[Pipeline]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.config.device import Device, load_device
-from edgeai.config.node import Config, Pipeline, load_config
+from edgeai.config.node import Config, PipelineConfig, load_config
 from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
@@ -144,11 +144,6 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
 
 
-def _frame_name(pipeline: Pipeline, signal: str) -> str:
-    field = pipeline.source.signals.get(signal)
-    return signal if field is None or field.tag is None else field.tag
-
-
 def _missing_files(config: Config, file: str) -> list[Problem]:
     """Return problems with the broker's secrets and certificates that do not exist."""
     problems = []
@@ -164,7 +159,7 @@ def _missing_files(config: Config, file: str) -> list[Problem]:
     return problems
 
 
-def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list[Problem]:
+def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -> list[Problem]:
     """Return the settings of a pipeline that do not fit its model."""
     manifest = package.manifest
     problems = []
@@ -177,8 +172,7 @@ def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list
         if signal not in signals:
             shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
             add(f"source.signals.{signal}", f"is not a signal of {manifest.name}: {shown}", signal)
-    fields = pipeline.source.signals
-    tags = [(fields[name].tag if name in fields else None) or name for name in signals]
+    tags = [pipeline.source.tag_of(signal) for signal in signals]
     taken = [tag for tag in tags if tags.count(tag) > 1]
     if taken and pipeline.source.layout == "tag":
         add("source.signals", "a tag may feed one signal", taken[0])
@@ -190,9 +184,8 @@ def _misfits(file: str, name: str, pipeline: Pipeline, package: Package) -> list
         rule = f"must be `none`: {manifest.name} has no sample rate"
         add("stream.alignment", rule, pipeline.stream.alignment)
     if pipeline.source.frame is not None:
-        names = [_frame_name(pipeline, signal) for signal in signals]
         try:
-            compile_frame(pipeline.source.frame, names)
+            compile_frame(pipeline.source.frame, tags)
         except ConfigError as error:
             problems += [
                 replace(problem, file=file, field=f"pipelines.{name}.source.{problem.field}")

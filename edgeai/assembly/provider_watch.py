@@ -15,7 +15,7 @@ from edgeai.metrics.definitions import Metrics
 from edgeai.providers.serving.failover import Event, FailoverSession
 
 
-class ProviderWatch:
+class FailoverWatch:
     """The sessions with failover of a node; `poll` runs once a turn."""
 
     def __init__(

@@ -9,12 +9,12 @@ from edgeai.config.base import Precision, Strict
 MAX_BATCH_SIZES = 16
 Options = dict[str, str]
 BatchSize = Annotated[int, Field(ge=1, le=65536)]
-Window = tuple[int, int]
+WindowShape = tuple[int, int]
 """Length and channels."""
 BOOL_TEXT = {True: "1", False: "0"}
 
 
-class Accelerator(Strict):
+class AcceleratorConfig(Strict):
     """What every accelerator has."""
 
     # Built with the profile that holds it, not once more by itself: an import in half the time.

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.config.accelerator import BOOL_TEXT, Accelerator, Options, Window
+from edgeai.config.accelerator import BOOL_TEXT, AcceleratorConfig, Options, WindowShape
 from edgeai.config.base import Precision, Strict
 from edgeai.config.nvidia import Cuda, TensorRt, TensorRtRtx
 from edgeai.config.openvino import OpenVino
@@ -30,7 +30,7 @@ class Auto(Strict):
     provider: Literal["auto"]
 
 
-class Qnn(Accelerator):
+class Qnn(AcceleratorConfig):
     """Qualcomm's Hexagon NPU (HTP), Adreno GPU or CPU, a plugin: onnxruntime-qnn."""
 
     provider: Literal["qnn"]
@@ -74,7 +74,7 @@ class Qnn(Accelerator):
         """Which of the plugin's devices."""
         return {"type": "NPU" if self.backend == "htp" else self.backend.upper()}
 
-    def options(self, _cache: Path | None, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: WindowShape) -> Options:
         """Return the provider's options."""
         options: Options = {"backend_type": self.backend}
         if self.backend == "htp":
@@ -88,7 +88,7 @@ class Qnn(Accelerator):
         return options
 
 
-class VitisAi(Accelerator):
+class VitisAi(AcceleratorConfig):
     """AMD's XDNA NPU with AMD's own build of ONNX Runtime (the Ryzen AI installer)."""
 
     provider: Literal["vitisai"]
@@ -122,7 +122,7 @@ class VitisAi(Accelerator):
         """In what the device computes a graph that is fp32."""
         return "fp16"
 
-    def options(self, cache: Path | None, _window: Window) -> Options:
+    def options(self, cache: Path | None, _window: WindowShape) -> Options:
         """Return the provider's options."""
         options: Options = {}
         if self.cache and cache is not None:
@@ -132,7 +132,7 @@ class VitisAi(Accelerator):
         return options | {name: value for name, value in given.items() if value is not None}
 
 
-class MiGraphX(Accelerator):
+class MiGraphX(AcceleratorConfig):
     """AMD GPUs with ROCm (the build onnxruntime-migraphx)."""
 
     provider: Literal["migraphx"]
@@ -149,7 +149,7 @@ class MiGraphX(Accelerator):
         """In what the device computes a graph that is fp32."""
         return "fp16" if self.fp16 else "fp32"
 
-    def options(self, _cache: Path | None, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: WindowShape) -> Options:
         """Return the provider's options."""
         return {
             "device_id": str(self.device_id),
@@ -158,7 +158,7 @@ class MiGraphX(Accelerator):
         }
 
 
-class Plugin(Accelerator):
+class Plugin(AcceleratorConfig):
     """Any other provider plugin of ONNX Runtime: its options go to it as they stand here."""
 
     provider: Literal["plugin"]
@@ -192,12 +192,12 @@ class Plugin(Accelerator):
         index = {"index": str(self.device_index)}
         return index if self.device_type is None else {"type": self.device_type, **index}
 
-    def options(self, _cache: Path | None, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: WindowShape) -> Options:
         """Return the provider's options."""
         return dict(self.provider_options)
 
 
-class Compiled(Accelerator):
+class Compiled(AcceleratorConfig):
     """A compiled backend: an adapter package for hardware without an ONNX Runtime provider."""
 
     provider: Literal["compiled"]
@@ -254,7 +254,7 @@ class Compiled(Accelerator):
         index = {"index": str(self.device_index)}
         return index if self.device_type is None else {"type": self.device_type, **index}
 
-    def options(self, _cache: Path | None, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: WindowShape) -> Options:
         """Return the adapter's options."""
         return dict(self.backend_options)
 

@@ -185,7 +185,7 @@ class SignalField(Strict):
         return self
 
 
-class Source(Strict):
+class SourceConfig(Strict):
     """The messages a pipeline reads and how they become samples."""
 
     topic: str = Field(
@@ -224,6 +224,11 @@ class Source(Strict):
             return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
         return value
 
+    def tag_of(self, signal: str) -> str:
+        """Return the name that a signal has in the messages (layouts `tag` and `frame`)."""
+        field = self.signals.get(signal)
+        return (field.tag if field is not None else None) or signal
+
     @field_validator("topic")
     @classmethod
     def _valid_topic(cls, value: str) -> str:
@@ -261,7 +266,7 @@ class Source(Strict):
         return self
 
 
-class Stream(Strict):
+class StreamConfig(Strict):
     """How samples become windows."""
 
     alignment: Literal["none", "hold", "linear"] = Field(
@@ -289,7 +294,7 @@ class Stream(Strict):
     )
 
 
-class Alarm(Strict):
+class AlarmConfig(Strict):
     """The alarm; what is not given comes from the model package."""
 
     threshold: float | None = Field(None, allow_inf_nan=False)
@@ -299,7 +304,7 @@ class Alarm(Strict):
     latch: bool | None = None
 
 
-class Publish(Strict):
+class PublishConfig(Strict):
     """Where predictions and alarm transitions go."""
 
     topic: str = "edgeai/{node}/predictions/{pipeline}/{asset}"
@@ -320,22 +325,22 @@ class Publish(Strict):
         return value
 
 
-class Window(Strict):
+class WindowConfig(Strict):
     """Overrides of the model's window."""
 
     length: int | None = Field(None, ge=1, description="Must be the model's, unless that is free.")
     hop: int | None = Field(None, ge=1, description="Samples from one window to the next.")
 
 
-class Pipeline(Strict):
+class PipelineConfig(Strict):
     """One model on one subscription."""
 
     model: str = Field(min_length=1, description="Name of a shipped model, or a folder.")
-    source: Source
-    window: Window = Window()
-    stream: Stream = Stream()
-    alarm: Alarm = Alarm()
-    publish: Publish = Publish()
+    source: SourceConfig
+    window: WindowConfig = WindowConfig()
+    stream: StreamConfig = StreamConfig()
+    alarm: AlarmConfig = AlarmConfig()
+    publish: PublishConfig = PublishConfig()
 
 
 class Config(Strict):
@@ -357,7 +362,9 @@ class Config(Strict):
     state_folder: str | None = Field(
         None, description="Caches. Default: $EDGEAI_STATE_DIR or the user's state folder."
     )
-    pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], Pipeline] = Field(min_length=1)
+    pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], PipelineConfig] = Field(
+        min_length=1
+    )
 
     @property
     def client_id(self) -> str:

@@ -9,11 +9,11 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edgeai.config.accelerator import BOOL_TEXT, Accelerator, Options, Window
+from edgeai.config.accelerator import BOOL_TEXT, AcceleratorConfig, Options, WindowShape
 from edgeai.config.base import Precision
 
 
-class _Nvidia(Accelerator):
+class _Nvidia(AcceleratorConfig):
     device_id: int = Field(0, ge=0, le=63)
     tf32: bool = Field(
         False,
@@ -54,7 +54,7 @@ class Cuda(_Nvidia):
     label: ClassVar[str] = "cuda"
     execution_provider: ClassVar[str] = "CUDAExecutionProvider"
 
-    def options(self, _cache: Path | None, _window: Window) -> Options:
+    def options(self, _cache: Path | None, _window: WindowShape) -> Options:
         """Return the provider's options."""
         options = {
             "device_id": str(self.device_id),
@@ -79,7 +79,7 @@ class _Engine(_Nvidia):
     cache: bool = Field(True, description="Keep built engines in the state folder.")
     workspace_bytes: int | None = Field(None, ge=0, description="While building.")
 
-    def _shapes(self, prefix: str, window: Window) -> Options:
+    def _shapes(self, prefix: str, window: WindowShape) -> Options:
         length, channels = window
         sizes = {"min": 1, "opt": max(self.batch_sizes), "max": max(self.batch_sizes)}
         return {
@@ -112,7 +112,7 @@ class TensorRt(_Engine):
         """In what the device computes a graph that is fp32."""
         return "fp16" if self.fp16 else "fp32"
 
-    def options(self, cache: Path | None, window: Window) -> Options:
+    def options(self, cache: Path | None, window: WindowShape) -> Options:
         """Return the provider's options."""
         is_kept = self.cache and cache is not None
         options = {
@@ -147,7 +147,7 @@ class TensorRtRtx(_Engine):
         """Which of the plugin's devices."""
         return {"type": "GPU", "index": str(self.device_id)}
 
-    def options(self, cache: Path | None, window: Window) -> Options:
+    def options(self, cache: Path | None, window: WindowShape) -> Options:
         """Return the provider's options."""
         options = {
             "enable_cuda_graph": BOOL_TEXT[self.cuda_graph],

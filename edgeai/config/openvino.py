@@ -11,11 +11,11 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from edgeai.config.accelerator import Accelerator, Options, Window
+from edgeai.config.accelerator import AcceleratorConfig, Options, WindowShape
 from edgeai.config.base import Precision
 
 
-class OpenVino(Accelerator):
+class OpenVino(AcceleratorConfig):
     """Intel's OpenVINO: CPU, GPU or NPU; as the build onnxruntime-openvino or as a plugin."""
 
     provider: Literal["openvino"]
@@ -107,7 +107,7 @@ class OpenVino(Accelerator):
         name, _, index = self.device_type.rpartition(":")[2].partition(".")
         return {"type": name, "index": index or "0"} if self.library else {}
 
-    def options(self, cache: Path | None, _window: Window) -> Options:
+    def options(self, cache: Path | None, _window: WindowShape) -> Options:
         """Return the provider's options."""
         name = self.device_type.rpartition(":")[2]
         properties = {device: dict(values) for device, values in self.properties.items()}

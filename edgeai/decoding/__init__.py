@@ -1,1 +1,3 @@
 """Payload bytes to samples, as the configuration declares."""
+
+__all__: list[str] = []

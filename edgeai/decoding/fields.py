@@ -1,12 +1,11 @@
-"""What the decoders of JSON messages share: numbers, times, paths, and the two ways to read.
+"""Shared parts of the decoders of JSON messages: numbers, times, paths, and two ways to parse.
 
-Each decoder (`rows`, `tags`) has two ways to the same answer. The fast one hands the
-payload to a msgspec decoder typed from the field mapping, which reads only the mapped fields. What
-that refuses (a text where a number belongs, a NaN literal, a null) goes the careful way: parse
-everything, look at each field on its own, and keep what is usable. A test holds the two to the same
-answer on the same input.
+Each decoder (`rows`, `tags`) has two paths, which return the same sample for the same payload.
+The fast path parses only the mapped fields, with a msgspec decoder that is typed from the field
+mapping. If that decoder refuses a payload (a text where a number belongs, a NaN literal, a null),
+the slow path parses the whole document, checks each field separately and keeps the usable values.
 
-A value that cannot be used is NaN in the sample; the stream's policy decides what becomes of it.
+A value that cannot be used becomes NaN in the sample; the stream's policy then decides what to do.
 """
 
 import json
@@ -19,13 +18,15 @@ from typing import Any
 import msgspec
 
 from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.node import QualityField, Source
+from edgeai.config.node import QualityField, SourceConfig
 from edgeai.errors import DecodeError
+from edgeai.messages import SECOND_NS
 
 NAN = math.nan
 MAX_TIME_NS = 2**63 - 1
-MAX_INT_DIGITS = 4000
-UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+MAX_INT_DIGITS = 4000  # Python refuses to convert longer integers (4300 digits by default)
+MAX_NUMBER_CHARACTERS = 64
+UNIT_NS = {"s": SECOND_NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,18}))?(Z|[+-]\d\d:?\d\d)?",
@@ -38,9 +39,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def number_of(value: Any, *, numeric_text: bool) -> tuple[float, str | None]:
-    """Return a JSON value as float, or NaN and the reason why it is none.
+    """Return a JSON value as a float and None; or NaN and the reason why it is not a number.
 
-    A boolean is no number: `true` read as 1.0 would be a guess.
+    A boolean is not a number: reading `true` as 1.0 would be a guess.
+
+    Args:
+        value: A parsed JSON value.
+        numeric_text: Whether a text such as "23.4" is a number.
     """
     if isinstance(value, bool):
         return NAN, "not_a_number"
@@ -52,8 +57,12 @@ def number_of(value: Any, *, numeric_text: bool) -> tuple[float, str | None]:
         return (number, None) if math.isfinite(number) else (NAN, "not_finite")
     if value is None:
         return NAN, "missing"
-    # `1_000` is a number in Python only.
-    if numeric_text and isinstance(value, str) and len(value) <= 64 and "_" not in value:
+    if (
+        numeric_text
+        and isinstance(value, str)
+        and len(value) <= MAX_NUMBER_CHARACTERS
+        and "_" not in value  # only Python accepts `1_000`
+    ):
         try:
             number = float(value)
         except ValueError:
@@ -65,15 +74,15 @@ def number_of(value: Any, *, numeric_text: bool) -> tuple[float, str | None]:
 def time_reader(field: TimeField) -> Callable[[Any], int]:
     """Return a function from a field's value to nanoseconds since 1970, UTC.
 
-    The function raises DecodeError("invalid_time") for anything that is not a time in the unit.
+    The function raises DecodeError("invalid_time") for a value that is not a time in the unit.
     """
     if field.unit == "iso":
-        zone = _zone(field.zone)
+        zone = _load_zone(field.zone)
         return lambda value: iso_ns(value, zone)
     factor = UNIT_NS[field.unit]
 
     def read(value: Any) -> int:
-        if type(value) is int:  # not bool; the usual case first
+        if type(value) is int:  # not bool; first because it is the most frequent type
             nanoseconds = value * factor
             if 0 <= nanoseconds <= MAX_TIME_NS:
                 return nanoseconds
@@ -82,7 +91,7 @@ def time_reader(field: TimeField) -> Callable[[Any], int]:
         if isinstance(value, int):
             nanoseconds = value * factor
         elif math.isfinite(value):
-            # Whole units exactly, only the fraction through floating point.
+            # A float has too few digits for a time in nanoseconds: only the fraction is rounded.
             whole = int(value)
             nanoseconds = whole * factor + round((value - whole) * factor)
         else:
@@ -94,7 +103,7 @@ def time_reader(field: TimeField) -> Callable[[Any], int]:
     return read
 
 
-def _zone(name: str | None) -> tzinfo | None:
+def _load_zone(name: str | None) -> tzinfo | None:
     if name is None:
         return None
     if name.upper() == "UTC":  # works on images without a time zone database
@@ -105,10 +114,14 @@ def _zone(name: str | None) -> tzinfo | None:
 
 
 def iso_ns(value: Any, zone: tzinfo | None) -> int:
-    """Return an ISO 8601 time as nanoseconds since 1970; `zone` is used where it names none.
+    """Return an ISO 8601 time as nanoseconds since 1970.
+
+    Args:
+        value: The text.
+        zone: The zone of a time that names none.
 
     Raises:
-        DecodeError: "invalid_time": not such a text, or no zone known.
+        DecodeError: "invalid_time": not such a text, or no zone is known.
     """
     found = _ISO.fullmatch(value) if isinstance(value, str) else None
     if found is None:
@@ -124,26 +137,26 @@ def iso_ns(value: Any, zone: tzinfo | None) -> int:
         moment = moment.replace(tzinfo=zone)
     delta = moment - _EPOCH
     seconds = delta.days * 86_400 + delta.seconds
-    # More digits than nanoseconds are cut, as a clock does.
-    nanoseconds = seconds * UNIT_NS["s"] + int((fraction or "0")[:9].ljust(9, "0"))
+    # Digits beyond nanoseconds are cut, not rounded: a clock does the same.
+    nanoseconds = seconds * SECOND_NS + int((fraction or "0")[:9].ljust(9, "0"))
     if not 0 <= nanoseconds <= MAX_TIME_NS:
         raise DecodeError("invalid_time")
     return nanoseconds
 
 
-# -------------------------------------------------------------------------------- the careful way
+# -------------------------------------------------------------------------------------- slow path
 
 
-def _whole(text: str) -> float:
-    """Return an integer; one that Python refuses to convert is infinite, as 1e999 is."""
+def _parse_integer(text: str) -> float:
+    """Return an integer; one with too many digits becomes infinite, as 1e999 does."""
     return int(text) if len(text) <= MAX_INT_DIGITS else float(text)
 
 
-_JSON = json.JSONDecoder(parse_int=_whole)
+_JSON = json.JSONDecoder(parse_int=_parse_integer)
 
 
 def parse_json(payload: bytes) -> Any:
-    """Parse JSON, taking also the literals NaN and Infinity that many publishers write.
+    """Parse JSON; also accept the literals NaN and Infinity, which many publishers write.
 
     Raises:
         DecodeError: "invalid_json" or "too_deep".
@@ -169,10 +182,11 @@ def parse_object(payload: bytes) -> dict[str, Any]:
 
 
 ABSENT = object()
+"""Marks a field that a document does not have; compare with `is`."""
 
 
 def find(document: Any, path: FieldPath) -> Any:
-    """Return what lies at a path of keys and list positions, or a marker of absence."""
+    """Return the value at a path of keys and list positions; `ABSENT` if there is none."""
     here = document
     for part in path:
         if isinstance(part, str) and isinstance(here, dict):
@@ -184,10 +198,15 @@ def find(document: Any, path: FieldPath) -> Any:
     return here
 
 
-def time_in(
+def read_time(
     document: Any, field: TimeField | None, read: Callable[[Any], int] | None
 ) -> int | None:
-    """Return the time in a message, nanoseconds; None where the mapping names none.
+    """Return a document's time in nanoseconds; None if the mapping has no time field.
+
+    Args:
+        document: A parsed message.
+        field: The time field of the mapping.
+        read: The field's `time_reader`.
 
     Raises:
         DecodeError: "no_time" or "invalid_time".
@@ -201,33 +220,37 @@ def time_in(
 
 
 def is_good(document: Any, quality: QualityField | None) -> bool:
-    """Whether the quality flag says good; an absent flag does not."""
+    """Return whether the quality flag is good: True without a mapping, False if it is absent."""
     if quality is None:
         return True
     return is_one_of(find(document, quality.path), quality.good)
 
 
-def is_one_of(flag: Any, good_ones: Sequence[str | int | bool]) -> bool:
-    """Whether a value equals one of these in type as well: `1 == True` in Python."""
-    return any(type(flag) is type(good) and flag == good for good in good_ones)
+def is_one_of(flag: Any, good_values: Sequence[str | int | bool]) -> bool:
+    """Return whether a flag equals a good value in type and value; in Python `1 == True`."""
+    return any(type(flag) is type(good) and flag == good for good in good_values)
 
 
-def signal_path(source: Source, name: str) -> FieldPath:
-    """Return where a signal lies in a `row` message."""
+def signal_path(source: SourceConfig, name: str) -> FieldPath:
+    """Return the path of a signal's value in a message of the layout `row`."""
     field = source.signals.get(name)
     if field is not None and field.path is not None:
         return field.path
     return [*source.values_path, name]
 
 
-# ------------------------------------------------------------------------------- the fast way
+# -------------------------------------------------------------------------------------- fast path
 
 
-def typed_reader(leaves: list[tuple[FieldPath, Any]]) -> tuple[Any, list[str]] | None:
-    """Build nested msgspec structs that read only the given leaves.
+def build_document_type(leaves: list[tuple[FieldPath, Any]]) -> tuple[Any, list[str]] | None:
+    """Build nested msgspec structs that have only the given fields.
 
-    Returns the outermost struct and, for each leaf, its dotted attribute path; None when a path
-    goes through a list or through another leaf, or a key needs an escape: structs cannot say that.
+    Args:
+        leaves: Path and type of each field.
+
+    Returns:
+        The outermost struct and the dotted attribute path of each field; None if structs cannot
+        express a path: it goes through a list or another field, or a key needs an escape.
     """
     tree: dict[str, Any] = {}
     for path, kind in leaves:
@@ -246,29 +269,38 @@ def typed_reader(leaves: list[tuple[FieldPath, Any]]) -> tuple[Any, list[str]] |
         here[last] = kind
     attributes: dict[tuple[str, ...], str] = {}
     try:
-        struct = _struct(tree, (), "", attributes)
+        document_type = _build_struct(tree, (), "", attributes)
     except ValueError:  # a quote, a backslash or a control character in a key
         return None
-    return struct, [attributes[tuple(str(part) for part in path)] for path, _ in leaves]
+    return document_type, [attributes[tuple(str(part) for part in path)] for path, _ in leaves]
 
 
-def _struct(
+def _build_struct(
     tree: dict[str, Any],
-    prefix: tuple[str, ...],
-    dotted: str,
+    path_to_tree: tuple[str, ...],
+    attribute_prefix: str,
     attributes: dict[tuple[str, ...], str],
 ) -> Any:
+    """Build the struct of one object and, by recursion, of the objects in it.
+
+    Args:
+        tree: Type or subtree by key.
+        path_to_tree: The object's path in the document.
+        attribute_prefix: The object's dotted attribute path with a dot at its end.
+        attributes: Receives the dotted attribute path of each field, by its path.
+    """
     fields: list[Any] = []
     rename = {}
     for index, (key, kind) in enumerate(tree.items()):
         name = f"f{index}"
         rename[name] = key
-        path = (*prefix, key)
+        path = (*path_to_tree, key)
         if isinstance(kind, dict):
-            fields.append((name, _struct(kind, path, f"{dotted}{name}.", attributes)))
+            struct = _build_struct(kind, path, f"{attribute_prefix}{name}.", attributes)
+            fields.append((name, struct))
         else:
-            attributes[path] = f"{dotted}{name}"
-            # Only numbers have a default: an absent time must be refused.
+            attributes[path] = f"{attribute_prefix}{name}"
+            # Only numbers have a default: the decoder must refuse a message without its time.
             fields.append((name, kind, NAN) if kind is float else (name, kind))
-    # Fields without a default must come first, or be keyword-only.
+    # Keyword-only: else a field without default could not follow one with default.
     return msgspec.defstruct("Document", fields, rename=rename, kw_only=True, gc=False)

@@ -1,4 +1,7 @@
-"""JSON messages that each carry one sample of all signals: one by one, or many at once."""
+"""JSON messages of the layout `row`: each carries one sample of all signals.
+
+They are decoded one by one (`RowDecoder.decode`) or many at once (`RowDecoder.decode_many`).
+"""
 
 import struct
 from collections import Counter
@@ -11,48 +14,55 @@ import msgspec
 from msgspec.structs import astuple
 
 from edgeai.config.base import FieldPath
-from edgeai.config.node import SignalField, Source
+from edgeai.config.node import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     MAX_TIME_NS,
     NAN,
     UNIT_NS,
+    build_document_type,
     find,
     is_good,
     number_of,
     parse_object,
+    read_time,
     signal_path,
-    time_in,
     time_reader,
-    typed_reader,
 )
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 
 Row = tuple[int | None, Sequence[float]]
-"""One sample of all signals: its time in nanoseconds, None when the message carries none, and (C,)
-raw values in the order of the model's signals, NaN where not usable. A plain tuple: a named one
-costs a third of all decoding."""
+"""One sample of all signals: its time in nanoseconds, None if the message carries no time, and its
+raw values (C,) in the order of the model's signals, NaN where a value cannot be used. A plain tuple
+because creating a NamedTuple is much slower."""
 
 Rows = tuple[list[int], list[bytes]]
-"""Samples of one stream: (n,) times in nanoseconds and (n,) packed values, C each."""
+"""Samples of several messages: (n,) times in nanoseconds, and (n,) packed values, C in each."""
 
 
 class RowDecoder:
-    """JSON messages that each carry one sample of all signals."""
+    """Decodes JSON messages that each carry one sample of all signals.
 
-    def __init__(self, source: Source, names: Sequence[str], code: Literal["f", "d"] = "f") -> None:
+    `decode` and `decode_many` are attributes, not methods, and are chosen once in `__init__`. On
+    the fast path both are closures: they run once per message, and reading a local variable is
+    faster than reading an attribute of `self`.
+    """
+
+    def __init__(
+        self, source: SourceConfig, names: Sequence[str], code: Literal["f", "d"] = "f"
+    ) -> None:
         """Compile the field mapping.
 
         Args:
             source: The pipeline's source, layout `row`.
             names: The model's signals, in order.
-            code: What `decode_many` packs values as, in the language of `struct`.
+            code: `struct` code of the values that `decode_many` packs: float32 or float64.
         """
         default = SignalField.model_validate({})
         fields = [source.signals.get(name, default) for name in names]
         self.invalid: Counter[str] = Counter()
-        """Unusable values by reason, seen the careful way; absent fields are not counted here."""
+        """Unusable values by reason, as found on the slow path; absent fields are not counted."""
         self._paths = [signal_path(source, name) for name in names]
         self._quality = source.quality
         self._qualities = [field.quality for field in fields]
@@ -60,17 +70,20 @@ class RowDecoder:
         self._time = source.time
         self._time_ns = time_reader(source.time) if source.time else None
         self._packing = struct.Struct(f"{len(names)}{code}")
-        self.decode: Callable[[bytes], Row] = self._decode_carefully
-        """Return the sample in a payload; DecodeError says why there is none."""
-        self.decode_many: Callable[[list[Message]], Rows | None] = _none_at_once
-        """Return the samples in messages, in their order, if there is nothing special about any:
-        not where `decode` would raise, or go the careful way. (n,) times, and (n,) packed values,
-        C each, NaN where a field is absent."""
-        self._compile()
+        self.decode: Callable[[bytes], Row]
+        """Returns the sample in a payload; raises DecodeError if there is none."""
+        self.decode_many: Callable[[list[Message]], Rows | None]
+        """Returns the samples of messages in their order, with NaN for each absent value. Returns
+        None if any message needs the slow path or would make `decode` raise."""
+        fast_path = self._compile_fast_path()
+        if fast_path is None:
+            self.decode, self.decode_many = self._decode_slowly, _decode_none
+        else:
+            self.decode, self.decode_many = fast_path
 
-    def _decode_carefully(self, payload: bytes) -> Row:
+    def _decode_slowly(self, payload: bytes) -> Row:
         document = parse_object(payload)
-        time_ns = time_in(document, self._time, self._time_ns)
+        time_ns = read_time(document, self._time, self._time_ns)
         raw = [find(document, path) for path in self._paths]
         if all(value is ABSENT for value in raw):
             raise DecodeError("no_signal")
@@ -92,39 +105,41 @@ class RowDecoder:
             values.append(number)
         return time_ns, values
 
-    def _compile(self) -> None:
-        """Set up the fast way, unless the mapping needs the careful one."""
+    def _compile_fast_path(
+        self,
+    ) -> tuple[Callable[[bytes], Row], Callable[[list[Message]], Rows | None]] | None:
+        """Return `decode` and `decode_many`, or None if the mapping needs the slow path."""
         if self._quality is not None or any(self._qualities) or self._numeric_text:
-            return
+            return None
         leaves: list[tuple[FieldPath, Any]] = [(path, float) for path in self._paths]
         if self._time is not None:
             kind = str if self._time.unit == "iso" else int | float
             leaves.append((self._time.path, kind))
-        compiled = typed_reader(leaves)
+        compiled = build_document_type(leaves)
         if compiled is None:
-            return
+            return None
         document_type, getters = compiled
         count = len(self._paths)
-        values_of = _getter_of_values(document_type, getters[:count])
+        values_of = _values_getter(document_type, getters[:count])
         parse = msgspec.json.Decoder(document_type).decode
-        carefully = self._decode_carefully
+        decode_slowly = self._decode_slowly
         time_of = attrgetter(getters[count]) if self._time is not None else None
         time_ns = self._time_ns
-        # Whole numbers in a unit, the usual case, without a call.
+        # An integer time, the most frequent type, is converted here without a call of `time_ns`.
         factor = UNIT_NS.get(self._time.unit, 0) if self._time is not None else 0
         largest = MAX_TIME_NS // factor if factor else -1
 
         def decode(payload: bytes) -> Row:
             try:
                 if not payload.isascii():
-                    payload.decode("utf-8")  # msgspec does not look into fields that it skips
+                    payload.decode("utf-8")  # msgspec does not check the fields that it skips
                 document = parse(payload)
             except (msgspec.MsgspecError, RecursionError, ValueError):
-                return carefully(payload)
+                return decode_slowly(payload)
             values = values_of(document)
-            # NaN stands for an absent field. One test on the first value keeps this cheap.
+            # All values absent? The test of the first value is enough for most messages.
             if values[0] != values[0] and all(value != value for value in values):  # noqa: PLR0124
-                return carefully(payload)
+                return decode_slowly(payload)
             if time_of is None or time_ns is None:
                 return None, values
             moment = time_of(document)
@@ -132,29 +147,30 @@ class RowDecoder:
                 return moment * factor, values
             return time_ns(moment), values
 
-        self.decode = decode
-        self.decode_many = _compile_many(
+        decode_many = _compile_decode_many(
             parse,
-            _getter_of_all_values(document_type, getters[:count]),
+            _all_values_getter(document_type, getters[:count]),
             self._packing,
             None if time_of is None or time_ns is None else (time_of, time_ns, factor, largest),
         )
+        return decode, decode_many
 
 
-def _compile_many(
+def _compile_decode_many(
     parse: Callable[[bytes], Any],
     values_of_all: Callable[[list[Any]], Iterable[Sequence[float]]],
     packing: struct.Struct,
     clock: tuple[Callable[[Any], Any], Callable[[Any], int], int, int] | None,
 ) -> Callable[[list[Message]], Rows | None]:
-    """Return `decode_many`: no Python a message but what stands in a comprehension.
+    """Return `decode_many`: its loops are in C, or are comprehensions.
 
     Args:
-        parse: A payload to a document.
-        values_of_all: Documents to the (C,) values of each.
-        packing: Of (C,) values.
-        clock: A document's time, that to nanoseconds, and where whole numbers of a unit are usual,
-            nanoseconds in it and the largest number; None where the messages carry no time.
+        parse: Parses a payload to a document.
+        values_of_all: Documents to the values (C,) of each.
+        packing: Packs the values (C,).
+        clock: Function from a document to its time; function from that time to nanoseconds;
+            nanoseconds in the time's unit, 0 for ISO 8601; largest valid integer time. None if the
+            messages carry no time.
     """
     pack = packing.pack
     absent = pack(*[NAN] * (packing.size // struct.calcsize(packing.format[-1:])))
@@ -164,20 +180,20 @@ def _compile_many(
         try:
             if not all(map(bytes.isascii, payloads)):
                 return None
-        except TypeError:  # a long one, which is a view
+        except TypeError:  # a long payload may be a memoryview
             return None
         try:
             documents = list(map(parse, payloads))
             rows = list(starmap(pack, values_of_all(documents)))
         except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
-            return None  # OverflowError: infinite in float32
+            return None  # OverflowError: too large for float32
         if absent in rows:
             return None
         if clock is None:
             return [message[2] for message in messages], rows
         time_of, time_ns, factor, largest = clock
         times = list(map(time_of, documents))
-        if not factor or type(sum(times)) is not int:  # a sum of whole numbers is one
+        if not factor or type(sum(times)) is not int:  # the sum is an int only if all are ints
             try:
                 return list(map(time_ns, times)), rows
             except DecodeError:
@@ -189,16 +205,21 @@ def _compile_many(
     return decode_many
 
 
-def _none_at_once(_messages: list[Message]) -> None:
-    """Stand for `decode_many` where every message is read the careful way."""
+def _decode_none(_messages: list[Message]) -> None:
+    """Stand in for `decode_many` if the mapping needs the slow path."""
 
 
-def _getter_of_all_values(
+def _all_values_getter(
     document_type: Any, getters: list[str]
 ) -> Callable[[list[Any]], Iterable[Sequence[float]]]:
-    """Return what `_getter_of_values` does for each of many documents, without Python's help."""
+    """Return a function from documents to the values of each; it loops in C if possible.
+
+    Args:
+        document_type: The type of the documents.
+        getters: The dotted attribute path of each value.
+    """
     parent = getters[0].rpartition(".")[0]
-    values_of = _getter_of_values(document_type, getters)
+    values_of = _values_getter(document_type, getters)
     if parent and len(_type_at(document_type, parent).__struct_fields__) == len(getters):
         struct_of = attrgetter(parent)
         if getters == [f"{parent}.f{index}" for index in range(len(getters))]:
@@ -213,7 +234,7 @@ def _type_at(document_type: Any, path: str) -> Any:
     return document_type
 
 
-def _getter_of_values(document_type: Any, getters: list[str]) -> Callable[[Any], Sequence[float]]:
+def _values_getter(document_type: Any, getters: list[str]) -> Callable[[Any], Sequence[float]]:
     """Return a function from a document to its values, in order.
 
     Args:
@@ -225,12 +246,12 @@ def _getter_of_values(document_type: Any, getters: list[str]) -> Callable[[Any],
     if getters != [f"{parent}.f{index}".lstrip(".") for index in range(count)]:
         get: Callable[[Any], Any] = attrgetter(*getters)
         return get if count > 1 else lambda document: (get(document),)
-    # The values are the first fields of one struct: taking them all at once is much faster.
+    # The values are the first fields of one struct: `astuple` reads all of them in one call.
     if not parent:
         return lambda document: astuple(document)[:count]
     struct_of = attrgetter(parent)
     if len(_type_at(document_type, parent).__struct_fields__) == count:
-        if parent == "f0":  # the usual mapping
+        if parent == "f0":  # the most frequent mapping: all values in one map
             return lambda document: astuple(document.f0)
         return lambda document: astuple(struct_of(document))
     return lambda document: astuple(struct_of(document))[:count]

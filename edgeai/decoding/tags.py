@@ -1,4 +1,4 @@
-"""JSON messages that each carry one value of one signal."""
+"""JSON messages of the layout `tag`: each carries one value of one signal."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,86 +8,91 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edgeai.config.base import FieldPath
-from edgeai.config.node import SignalField, Source
+from edgeai.config.node import SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     NAN,
+    build_document_type,
     find,
     is_good,
     is_one_of,
     number_of,
     parse_object,
-    time_in,
+    read_time,
     time_reader,
-    typed_reader,
 )
 from edgeai.errors import DecodeError
 
 
 class Tag(NamedTuple):
-    """One value of one signal. `channel` is its position among the model's signals."""
+    """One value of one signal."""
 
     time_ns: int | None
+    """Nanoseconds since 1970, UTC; None if the message carries no time."""
     channel: int
+    """Index of the signal among the model's signals."""
     value: float
+    """The raw value, NaN if it cannot be used."""
 
 
 _new_tag = tuple.__new__
-"""Half the time of `Tag(...)`, which goes through a function written in Python."""
+"""Faster than `Tag(...)`, which calls a function written in Python."""
 
 
 class TagDecoder:
-    """JSON messages that each carry one value of one signal."""
+    """Decodes JSON messages that each carry one value of one signal."""
 
-    def __init__(self, source: Source, names: Sequence[str]) -> None:
+    def __init__(self, source: SourceConfig, names: Sequence[str]) -> None:
         """Compile the field mapping.
 
         Args:
             source: The pipeline's source, layout `tag`.
             names: The model's signals, in order.
         """
-        default = SignalField.model_validate({})
         self.invalid: Counter[str] = Counter()
         """Unusable values by reason."""
-        self.channels = {
-            source.signals.get(name, default).tag or name: channel
-            for channel, name in enumerate(names)
-        }
+        self._channels = {source.tag_of(name): channel for channel, name in enumerate(names)}
         self._source = source
         self._good = source.quality.good if source.quality is not None else []
         self._time_ns = time_reader(source.time) if source.time else None
-        self._fast = self._compile()
+        self._fast_path = self._compile_fast_path()
 
     def decode(self, payload: bytes, tag: str | None) -> Tag:
-        """Return the value in a payload; DecodeError says why there is none.
+        """Return the value in a payload.
 
         Args:
             payload: The message.
-            tag: The tag's name captured from the topic, or None when the payload holds it.
+            tag: The tag's name captured from the topic; None if the payload holds the name.
+
+        Raises:
+            DecodeError: If there is no value of a known tag.
         """
-        if self._fast is None:
-            return self._decode_carefully(payload, tag)
-        decoder, value_of, time_of, name_of, quality_of = self._fast
+        if self._fast_path is None:
+            return self._decode_slowly(payload, tag)
+        decoder, value_of, time_of, name_of, quality_of = self._fast_path
         try:
             if not payload.isascii():
                 payload.decode("utf-8")
             document = decoder.decode(payload)
         except (msgspec.MsgspecError, RecursionError, ValueError):
-            return self._decode_carefully(payload, tag)
+            return self._decode_slowly(payload, tag)
         name = tag if name_of is None else name_of(document)
-        channel = None if name is None else self.channels.get(name)
+        channel = None if name is None else self._channels.get(name)
         value = value_of(document)
         if channel is None or value != value:  # noqa: PLR0124  NaN stands for an absent field
-            return self._decode_carefully(payload, tag)
+            return self._decode_slowly(payload, tag)
         if quality_of is not None and not is_one_of(quality_of(document), self._good):
-            return self._decode_carefully(payload, tag)
+            return self._decode_slowly(payload, tag)
         time_ns = None
         if time_of is not None and self._time_ns is not None:
             time_ns = self._time_ns(time_of(document))
         return _new_tag(Tag, (time_ns, channel, value))
 
-    def _compile(self) -> tuple[Any, ...] | None:
-        """Return a typed decoder and getters, or None where the mapping needs the careful way."""
+    def _compile_fast_path(self) -> tuple[Any, ...] | None:
+        """Return a typed decoder and the getters of value, time, name and quality.
+
+        None if the mapping needs the slow path.
+        """
         source = self._source
         if source.numeric_text:
             return None
@@ -98,29 +103,29 @@ class TagDecoder:
             leaves.append((source.name_path, str))
         if source.quality is not None:
             leaves.append((source.quality.path, Any))
-        compiled = typed_reader(leaves)
+        compiled = build_document_type(leaves)
         if compiled is None:
             return None
-        struct, paths = compiled
+        document_type, paths = compiled
         getters = iter([attrgetter(path) for path in paths])
         return (
-            msgspec.json.Decoder(struct),
+            msgspec.json.Decoder(document_type),
             next(getters),
             next(getters) if source.time is not None else None,
             next(getters) if source.name_path is not None else None,
             next(getters) if source.quality is not None else None,
         )
 
-    def _decode_carefully(self, payload: bytes, tag: str | None) -> Tag:
+    def _decode_slowly(self, payload: bytes, tag: str | None) -> Tag:
         source = self._source
         document = parse_object(payload)
         if tag is None:
             name = find(document, source.name_path or [])
             tag = name if isinstance(name, str) else None
-        channel = self.channels.get(tag) if tag is not None else None
+        channel = self._channels.get(tag) if tag is not None else None
         if channel is None:
             raise DecodeError("unknown_tag")
-        time_ns = time_in(document, source.time, self._time_ns)
+        time_ns = read_time(document, source.time, self._time_ns)
         value = find(document, source.value_path)
         if value is ABSENT:
             raise DecodeError("no_signal")

@@ -1,4 +1,4 @@
-"""What waits for one session call: windows of any streams of a pipeline, side by side."""
+"""The windows that wait for one session call, of any streams of a pipeline, side by side."""
 
 import math
 import mmap
@@ -10,53 +10,58 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.providers.session import padded_capacity
 from edgeai.streams.ring import Floats
 
-Window = tuple[StreamState, int, int, bool, bool]
+DueWindow = tuple[StreamState, int, int, bool, bool]
 """A window in a batch: its stream, the time of its last sample (nanoseconds since 1970, UTC), how
-many of its values were not measured, whether it is doubtful, and whether its stream was interrupted
+many of its values were substituted, whether it is doubtful, and whether its stream was interrupted
 before it."""
 
 
 class Batch:
-    """Windows waiting for one session call. (B, W, C) float32, allocated once.
+    """The windows that wait for one session call: (B, *window) float32, allocated once.
 
-    A mapping of its own: its pages become memory when windows first reach so far, which on a quiet
-    line is never. Memory from the heap is zeroed, and so taken, at once where it was used before.
+    The buffer is a memory mapping of its own, so a page takes memory only once a window reaches it;
+    on a quiet line most never do.
     """
 
-    def __init__(self, capacity: int, length: int, channels: int) -> None:
+    def __init__(self, capacity: int, window: tuple[int, ...]) -> None:
+        """Allocate the buffer.
+
+        Args:
+            capacity: Windows in one session call, at most.
+            window: Shape of one window, (W, C) for a series of samples.
+        """
         self.capacity = capacity
-        shape = (padded_capacity(capacity), length, channels)
+        shape = (padded_capacity(capacity), *window)
         memory = mmap.mmap(-1, math.prod(shape) * np.dtype(np.float32).itemsize)
         self.values = np.frombuffer(memory, np.float32).reshape(shape)
         self._memory = memoryview(memory)
         self._slots: list[tuple[Floats, memoryview]] = []
-        """Places for windows that are copied in as bytes, made as they are needed: (W, C) each, and
-        its bytes."""
-        self.windows: list[Window] = []
+        """The first rows of `values` with their bytes, for `place`; made when first needed."""
+        self.windows: list[DueWindow] = []
         """In the order of `values`."""
-        self.when_full: Callable[[], None] = _nobody
-        """The engine's; it takes all windows out."""
+        self.when_full: Callable[[], None] = _no_engine
+        """Empties a full batch: `Engine.infer_and_judge`, wired by the engine."""
 
     def place(self, block: memoryview) -> Floats:
-        """Copy the bytes of a window to where the next one goes; return it there, (W, C).
+        """Copy the bytes of a window to where the next one goes, and return it there as an array.
 
-        To be given to `add`, or to nobody: then the next window takes its place, and it is to be
-        zeroed before. The bytes are copied without an array of them, which costs a third with cold
-        caches.
+        Give the result to `add`. If it is not added, fill it with zeros: the next window takes the
+        same place. Copying bytes avoids making an array of them, which costs more than the copy
+        itself with cold caches.
         """
         index = len(self.windows)
         while len(self._slots) <= index:
             window = self.values[len(self._slots)]
             begin = len(self._slots) * window.nbytes
             self._slots.append((window, self._memory[begin : begin + window.nbytes]))
-        window, place = self._slots[index]
-        place[:] = block
+        window, target = self._slots[index]
+        target[:] = block
         return window
 
     def add(
         self, state: StreamState, window: Floats, time_ns: int, substituted: int, doubtful: bool
     ) -> None:
-        """Copy a window in, unless `place` did. A full batch is served at once."""
+        """Copy a window in, unless `place` has done so. A full batch is emptied at once."""
         windows = self.windows
         index = len(windows)
         if index >= len(self._slots) or window is not self._slots[index][0]:
@@ -67,13 +72,12 @@ class Batch:
         if index + 1 == self.capacity:
             self.when_full()
 
-    def take(self) -> list[Window]:
-        """Empty the batch, but for the values; return what was in it."""
+    def take(self) -> list[DueWindow]:
+        """Return the windows and empty the batch; `values` stays as it is."""
         windows, self.windows = self.windows, []
         return windows
 
 
-def _nobody() -> None:
-    """Take the windows of a pipeline without an engine."""
+def _no_engine() -> None:
     msg = "the pipeline has no engine"
     raise RuntimeError(msg)

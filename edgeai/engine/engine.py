@@ -1,11 +1,11 @@
 """The turn: receive, decode, window, infer, judge, publish, commit. One loop, one thread.
 
-The batch is what has arrived since the last turn. When idle a message that completes a window is
-answered at once, and under load the batches grow, so that throughput rises. While a turn runs
-nothing more is read, and the socket holds the sender back. The engine says when a window can be
-due; what the source makes of it is in `mqtt/patience.py`.
+The batch is what has arrived since the last turn. On a quiet line a message that completes a window
+is answered at once; under load the batches grow, and with them the throughput. Nothing is read
+while a turn runs, so the socket holds back the sender. The engine says when the next window can be
+due; `mqtt/read_pacing.py` decides how long to wait.
 
-Live and replayed input go through this same code; only the source and the sink differ.
+Live and replayed input go through this same code; only source and sink differ.
 """
 
 import logging
@@ -15,80 +15,72 @@ from functools import partial
 from typing import Protocol
 
 from edgeai import topics
-from edgeai.engine.judging import Judging
+from edgeai.engine.judging import Judge
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.turn_log import Call, TurnLog
-from edgeai.engine.windowing import take_frame, take_tag, window
 from edgeai.errors import DecodeError
-from edgeai.messages import AT_ONCE, Due, Message, Publication
+from edgeai.messages import (
+    AT_ONCE,
+    Due,
+    Message,
+    MessageSource,
+    Publication,
+    PublicationSink,
+)
 from edgeai.metrics.definitions import AssetState, Metrics
 
 log = logging.getLogger("edgeai.engine")
 
-MAX_ROUTES = 200_000
-STREAMS_PER_SURVEYED_MESSAGE = 8
-"""So seldom are all streams looked at that looking costs a message this many streams."""
-NOTED = 512
-"""After so many turns and windows they are counted: together, with warm caches."""
+MAX_ROUTES = 200_000  # topics of which the engine remembers who takes them
+STREAMS_PER_SCANNED_MESSAGE = 8
+"""Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
+COUNT_AFTER_ENTRIES = 512
+"""Count the turn log after this many turns and windows: one pass over many entries, while the code
+is in the caches, costs less than counting each turn."""
 
 Take = Callable[[Message], None]
 Route = tuple[Pipeline, StreamState | None, Take]
-"""Who takes a topic: a pipeline, and its stream, where messages wait to be decoded together
-(`row`); without a stream, what takes each message at once."""
+"""Who takes a topic: a pipeline, and either its stream, where messages wait to be decoded together,
+or a function that takes each message at once."""
 
 
-class Source(Protocol):
-    """Where messages come from: a broker or a file."""
-
-    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
-        """Return what has arrived, waiting for the first at most so long.
-
-        Messages with which no window is due may be left for later.
-        """
-
-    def commit(self) -> None:
-        """Acknowledge everything that `receive` has returned."""
-
-
-class Sink(Protocol):
-    """Where predictions go: a broker or a file."""
-
-    def publish(self, publications: list[Publication]) -> None:
-        """Hand over in this order."""
-
-
-class Watcher(Protocol):
-    """Looks after the accelerators; implemented by `assembly.provider_watch.ProviderWatch`."""
+class ProviderWatch(Protocol):
+    """Looks after the accelerators: `assembly.provider_watch`, imported only if there are any."""
 
     def poll(self) -> list[Publication]:
-        """Do what is due, and return what is to be published. Never waits."""
+        """Do what is due without waiting, and return what is to be published."""
 
 
 class Engine:
-    """All pipelines of a node on one source and one sink."""
+    """All pipelines of a node on one source and one sink.
+
+    Callbacks, all wired here: `Batch.when_full` -> `infer_and_judge`; `StreamState.emit` ->
+    `Batch.add` (in `Pipeline.stream_of`); the routes of a topic -> `Intake.take`.
+    """
 
     def __init__(
         self,
         pipelines: list[Pipeline],
-        source: Source,
-        sink: Sink,
+        source: MessageSource,
+        sink: PublicationSink,
         metrics: Metrics,
         *,
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
-        watch: Watcher | None = None,
+        watch: ProviderWatch | None = None,
     ) -> None:
         """Wire the parts.
 
         Args:
-            pipelines: In the order in which they are served in a turn, but where a batch fills.
+            pipelines: In the order in which a turn serves them, unless a batch fills earlier.
             source: Where messages come from.
             sink: Where publications go.
-            metrics: What is counted goes there.
-            reset_prefix: Topics `<prefix><pipeline>/<asset>` reset a latched alarm; empty: none.
-            clock_ns: Now, to measure end-to-end time; None in a replay, where it means nothing.
-            watch: Looks after the accelerators; None: there are none.
+            metrics: The node's metrics.
+            reset_prefix: A message on `<prefix><pipeline>/<asset>` resets a latched alarm; with an
+                empty prefix none does.
+            clock_ns: Now, to measure the end-to-end time; None in a replay, where it means nothing.
+            watch: Looks after the accelerators; None if there are none.
         """
         self.pipelines = pipelines
         self._source = source
@@ -96,38 +88,64 @@ class Engine:
         self._metrics = metrics
         self._watch = watch
         self._reset_prefix = reset_prefix
-        self._judging = {pipeline: Judging(pipeline) for pipeline in pipelines}
+        self._judges = {pipeline: Judge(pipeline) for pipeline in pipelines}
         self._clock_ns = clock_ns
         self._routes: dict[str, list[Route]] = {}
         self._outgoing: list[Publication] = []
         self._calls: list[Call] = []
-        """The session calls since the last turn was noted."""
+        """The session calls of this turn."""
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
         self._always_due = not pipelines or any(one.is_always_due for one in pipelines)
         self._due = AT_ONCE
-        """As of when the streams were last looked at: then, and after so many messages."""
+        """When the next window can be due, as found by the last scan of all streams."""
         self._due_since = 0.0
+        """When that scan was, on the monotonic clock."""
         self._due_from = 0
-        self._next_survey = 0
+        """`received` at that scan."""
+        self._next_scan = 0
+        """Do not scan again before `received` is this."""
         self._log = TurnLog(metrics)
-        self._unsettled = 0
-        """Turns and windows that are noted only."""
+        self._log_entries = 0
+        """Turns and windows in the log that are not counted yet."""
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
         metrics.watch_assets(self.asset_states)
 
     # ------------------------------------------------------------------------------------ the turn
 
-    def _when_due(self) -> Due:
-        """Return when, from here on, the next window can be due.
+    def turn(self, timeout_seconds: float) -> int:
+        """Run one turn and return how many messages it took."""
+        due = AT_ONCE if self._always_due else self._when_due()
+        messages = self._source.receive(timeout_seconds, due)
+        started = time.monotonic()
+        self._route(messages)
+        for pipeline in self.pipelines:
+            self._serve(pipeline)
+        if self._watch is not None:
+            self._outgoing += self._watch.poll()
+        self._publish_and_commit()
+        self._record_turn(messages, started)
+        return len(messages)
 
-        All streams are looked at now and then; in between the answer only comes nearer.
+    def finish(self) -> None:
+        """Release the samples that wait for late ones: the input ends here."""
+        for pipeline in self.pipelines:
+            for state in pipeline.streams.values():
+                state.stream.flush(state.emit)
+            self._serve(pipeline)
+        self._publish_and_commit()
+        self._record_turn([], 0.0)
+
+    def _when_due(self) -> Due:
+        """Return when the next window can be due, counted from now.
+
+        All streams are scanned now and then; in between, the last answer is counted down.
         """
         taken = self.received - self._due_from
-        if self._due.messages <= taken + 1 and self.received >= self._next_survey:
+        if self._due.messages <= taken + 1 and self.received >= self._next_scan:
             streams = sum([len(pipeline.streams) for pipeline in self.pipelines])
-            self._next_survey = self.received + 1 + streams // STREAMS_PER_SURVEYED_MESSAGE
+            self._next_scan = self.received + 1 + streams // STREAMS_PER_SCANNED_MESSAGE
             self._due_from, self._due_since = self.received, self.last_turn_monotonic
             found = [pipeline.due() for pipeline in self.pipelines]
             self._due = Due(*map(min, zip(*found, strict=True)))
@@ -136,33 +154,10 @@ class Engine:
         messages, usual_messages, seconds = self._due
         return Due(max(1, messages - taken), max(1, usual_messages - taken), seconds - passed)
 
-    def turn(self, timeout_seconds: float) -> int:
-        """Run one turn and return how many messages it took."""
-        due = AT_ONCE if self._always_due else self._when_due()
-        messages = self._source.receive(timeout_seconds, due)
-        started = time.monotonic()
-        self._sort(messages)
-        for pipeline in self.pipelines:
-            self._serve(pipeline)
-        if self._watch is not None:
-            self._outgoing += self._watch.poll()
-        self._publish_and_commit()
-        self._note(messages, started)
-        return len(messages)
-
-    def finish(self) -> None:
-        """Give out what still waits for late samples: the input ends here."""
-        for pipeline in self.pipelines:
-            for state in pipeline.streams.values():
-                state.stream.flush(state.emit)
-            self._serve(pipeline)
-        self._publish_and_commit()
-        self._note([], 0.0)
-
     # -------------------------------------------------------------------------------------- decode
 
-    def _sort(self, messages: list[Message]) -> None:
-        """Messages to their streams. Rows wait to be decoded together; a frame goes on at once."""
+    def _route(self, messages: list[Message]) -> None:
+        """Give messages to their streams (rows, decoded together later) or decode them at once."""
         find = self._routes.get
         for message in messages:
             routes = find(message[0])
@@ -174,11 +169,11 @@ class Engine:
                     continue
                 waiting = state.messages
                 if not waiting:
-                    pipeline.touched[state] = None
+                    pipeline.intake.touched[state] = None
                 waiting.append(message)
 
     def _find_routes(self, topic: str) -> list[Route]:
-        """Find who takes a topic; done once for each topic, then looked up."""
+        """Find who takes a topic. The answer is remembered, so this runs once per topic."""
         if self._reset_prefix and topic.startswith(self._reset_prefix):
             self._reset_alarm(topic[len(self._reset_prefix) :])
             return []
@@ -193,70 +188,61 @@ class Engine:
             except DecodeError as error:
                 routes.append((pipeline, None, partial(_refuse, pipeline, error.code)))
                 continue
-            if pipeline.row_decoder is not None:
-                routes.append((pipeline, state, _wait))
-            elif pipeline.tag_decoder is not None:
-                routes.append((pipeline, None, partial(take_tag, pipeline, state, tag)))
-            else:
-                routes.append((pipeline, None, partial(take_frame, pipeline, state)))
+            take = partial(pipeline.intake.take, state, tag)
+            routes.append((pipeline, state if pipeline.intake.waits else None, take))
         if not routes:
             valid = topics.is_topic_name(topic)
             self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
-            return routes  # not remembered: it is counted each time
+            return routes  # not remembered, so that each message is counted
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
         self._routes[topic] = routes
         return routes
 
-    # -------------------------------------------------------------------------------------- window
+    # ------------------------------------------------------------------------ window, infer, judge
 
     def _serve(self, pipeline: Pipeline) -> None:
-        """Take what a pipeline got in this turn to publications."""
-        if pipeline.touched:
-            touched = list(pipeline.touched)
-            pipeline.touched.clear()
-            window(pipeline, touched)
+        """Take what a pipeline received in this turn to publications."""
+        if pipeline.intake.touched:
+            pipeline.intake.window()
         if pipeline.batch.windows:
             self._infer_and_judge(pipeline)
 
-    # ------------------------------------------------------------------------------ infer and judge
-
     def _infer_and_judge(self, pipeline: Pipeline) -> None:
-        """Windows to outputs in one session call, then to publications."""
+        """Run the windows of a batch in one session call, and make publications of the outputs."""
         session = pipeline.session
         windows = pipeline.batch.take()
         started = time.monotonic()
         outputs = session.run(pipeline.batch.values, len(windows))
         seconds = time.monotonic() - started
-        self._outgoing += self._judging[pipeline].judge(windows, outputs)
+        self._outgoing += self._judges[pipeline].judge(windows, outputs)
         self._calls.append((pipeline, session.provider, seconds, windows))
-        self._unsettled += len(windows)
+        self._log_entries += len(windows)
 
     def _reset_alarm(self, target: str) -> None:
-        """Reset a latched alarm: the target is `<pipeline>/<asset>`."""
+        """Reset a latched alarm; `target` is `<pipeline>/<asset>`."""
         for pipeline in self.pipelines:
             state = pipeline.streams.get(target.removeprefix(f"{pipeline.name}/"))
             if state is None or not target.startswith(f"{pipeline.name}/"):
                 continue
-            self._serve(pipeline)  # samples that came before the reset, in the same turn
+            self._serve(pipeline)  # the samples that came before the reset, in the same turn
             previous = state.alarm.state
             if state.alarm.reset(state.time_ns or 0):
-                judging = self._judging[pipeline]
-                self._outgoing.append(judging.transition(state, previous, []))
+                self._outgoing.append(self._judges[pipeline].transition(state, previous, []))
             return
         log.warning("reset of %r: no such pipeline and asset", target[:200])
 
     # ---------------------------------------------------------------------------- publish, commit
 
     def _publish_and_commit(self) -> None:
-        """Hand over what the turn made, then acknowledge what it took."""
+        """Publish what the turn made, then acknowledge what it took."""
         if self._outgoing:
             outgoing, self._outgoing = self._outgoing, []
             self._sink.publish(outgoing)
         self._source.commit()
 
-    def _note(self, messages: list[Message], started: float) -> None:
-        """Note the turn and its session calls, when their predictions are on their way."""
+    def _record_turn(self, messages: list[Message], started: float) -> None:
+        """Append the turn to the log, after its predictions have been sent."""
         now = self.last_turn_monotonic = time.monotonic()
         count = len(messages)
         self.received += count
@@ -265,23 +251,23 @@ class Engine:
         ended_ns = time.time_ns()
         now_ns = self._clock_ns() if self._clock_ns is not None else None
         arrived_ns = messages[-1][2] if count else 0
-        self._log.note((count, arrived_ns, now - started, self._calls, ended_ns, now_ns))
+        self._log.append((count, arrived_ns, now - started, self._calls, ended_ns, now_ns))
         self._calls = []
-        self._unsettled += 1
-        if self._unsettled >= NOTED:
-            self._unsettled = 0
-            self._log.settle()
+        self._log_entries += 1
+        if self._log_entries >= COUNT_AFTER_ENTRIES:
+            self._log_entries = 0
+            self._log.count()
 
     # -------------------------------------------------------------------------- seen from outside
 
     @property
     def predicted(self) -> int:
-        """How many predictions were made."""
-        self._log.settle()
+        """Number of predictions made."""
+        self._log.count()
         return self._log.predicted
 
     def asset_states(self) -> Iterator[AssetState]:
-        """Give pipeline, asset, score and alarm state of every stream that was judged."""
+        """Yield pipeline, asset, score and alarm state of every stream that was judged."""
         for pipeline in self.pipelines:
             for state in list(pipeline.streams.values()):
                 if state.time_ns is not None:
@@ -290,8 +276,4 @@ class Engine:
 
 def _refuse(pipeline: Pipeline, reason: str, _message: Message) -> None:
     """Count a message of a stream that the pipeline does not take."""
-    pipeline.drop(reason)
-
-
-def _wait(_message: Message) -> None:
-    """Nothing: the messages of this stream are taken together."""
+    pipeline.metrics.drop(reason)

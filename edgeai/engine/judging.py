@@ -1,4 +1,4 @@
-"""Outputs to publications: alarm state, quality, explanation, diagnosis. One for each pipeline."""
+"""Model outputs to publications: quality, alarm state, contributing signals, diagnosis."""
 
 from collections.abc import Sequence
 from math import inf
@@ -11,21 +11,21 @@ from msgspec import UNSET, UnsetType
 
 from edgeai.alarms.alarm import quality_of
 from edgeai.alarms.diagnosis import diagnose
-from edgeai.engine.batch import Window
+from edgeai.engine.batch import DueWindow
+from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import Prediction, Transition, largest_contributions
+from edgeai.engine.publications import Prediction, Transition
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
 
 _encode = msgspec.json.Encoder().encode
-LEAST, GREATEST = -inf, inf
 
 
-class Judging:
-    """What is made of a pipeline's outputs. Its rules are looked up once, not each time."""
+class Judge:
+    """Turns the outputs of one pipeline's model into publications."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        """Look up the rules for a pipeline's outputs and streams."""
+        """Look up a pipeline's rules once, not for every window."""
         manifest, publish = pipeline.manifest, pipeline.config.publish
         position = {name: index for index, name in enumerate(pipeline.outputs)}
         self._pipeline = pipeline
@@ -40,13 +40,13 @@ class Judging:
         self._top, self._qos = publish.top, publish.qos
 
     def judge(
-        self, windows: list[Window], outputs: list[npt.NDArray[np.float32]]
+        self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]
     ) -> list[Publication]:
-        """Return the predictions of a batch, and the alarms that change with them.
+        """Return the predictions of a batch, each followed by its change of alarm state, if any.
 
         Args:
             windows: (B,).
-            outputs: (B, ...) each, in the order of the manifest. Overwritten.
+            outputs: (B, ...) each, in the order of the manifest.
         """
         pipeline, threshold = self._pipeline, self._threshold
         session, counted = pipeline.session, pipeline.metrics.predictions
@@ -58,11 +58,17 @@ class Judging:
         extras: list[dict[str, Any]] = [{}] * len(scores)
         if self._published:
             extras = self._extras(outputs)
-        tops: list[list[tuple[str, float]]] = [[]] * len(scores)
-        if self._contribution is not None:  # last, because it overwrites them
+        tops: list[list[Contributor]] = [[]] * len(scores)
+        if self._contribution is not None:
             contributions = outputs[self._contribution]
             tops = largest_contributions(contributions, pipeline.signals, self._top)
-        for (state, time_ns, substituted, doubtful, broken), score, top, diagnosis, extra in zip(
+        for (
+            state,
+            time_ns,
+            substituted,
+            doubtful,
+            interrupted,
+        ), score, top, diagnosis, extra in zip(
             windows, scores, tops, diagnoses, extras, strict=True
         ):
             quality: Quality = "good"
@@ -71,20 +77,32 @@ class Judging:
             alarm = state.alarm
             previous = alarm.state
             changed = False
-            if not LEAST < score < GREATEST:  # NaN neither
+            if not -inf < score < inf:  # also true for NaN
                 pipeline.metrics.not_finite.inc()
                 quality = "bad"
-            if broken:
+            if interrupted:
                 alarm.interrupt()
             if quality != "bad":
                 changed = alarm.update(score, time_ns)
             state.score, state.time_ns, state.quality = score, time_ns, quality
             counted[quality] += 1
             prediction = Prediction(
-                time_ns, state.key, self._model, self._version, score, threshold, alarm.state,
-                quality, session.provider, session.requested, session.reason,
-                f"{state.id_prefix}{time_ns}", extra, top, diagnosis,
-            )  # fmt: skip
+                timestamp=time_ns,
+                asset=state.key,
+                model=self._model,
+                version=self._version,
+                score=score,
+                threshold=threshold,
+                alarm=alarm.state,
+                quality=quality,
+                provider=session.provider,
+                requested=session.requested,
+                reason=session.reason,
+                id=f"{state.id_prefix}{time_ns}",
+                outputs=extra,
+                top=top,
+                diagnosis=diagnosis,
+            )
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
             if changed:
@@ -92,7 +110,7 @@ class Judging:
         return publications
 
     def _extras(self, outputs: list[npt.NDArray[np.float32]]) -> list[dict[str, Any]]:
-        """Return what is published of the outputs beyond score and contributions, by window."""
+        """Return value and unit of the other published outputs, for each window."""
         columns = [(name, unit, outputs[index].tolist()) for name, unit, index in self._published]
         return [
             {name: {"value": values[window], "unit": unit} for name, unit, values in columns}
@@ -100,15 +118,23 @@ class Judging:
         ]
 
     def transition(
-        self, state: StreamState, previous: AlarmState, top: list[tuple[str, float]]
+        self, state: StreamState, previous: AlarmState, top: list[Contributor]
     ) -> Publication:
-        """Return a change of alarm state, retained, so that a late listener sees it."""
+        """Return a change of alarm state, retained, so that a later subscriber sees it."""
         alarm = state.alarm
         self._pipeline.metrics.alarms[alarm.state] += 1
         time_ns = alarm.since_ns or 0
         transition = Transition(
-            time_ns, state.key, self._pipeline.name, self._model, self._version, alarm.state,
-            previous, state.score, self._threshold, top,
-            f"{state.id_prefix}{time_ns}:{alarm.state}",
-        )  # fmt: skip
+            timestamp=time_ns,
+            asset=state.key,
+            pipeline=self._pipeline.name,
+            model=self._model,
+            version=self._version,
+            state=alarm.state,
+            previous=previous,
+            score=state.score,
+            threshold=self._threshold,
+            top=top,
+            id=f"{state.id_prefix}{time_ns}:{alarm.state}",
+        )
         return Publication(state.alarm_topic, _encode(transition), 1, True)

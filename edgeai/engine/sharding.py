@@ -1,7 +1,8 @@
 """Which streams a worker takes: `workers: N` splits them by a stable hash of their keys.
 
-Every worker subscribes to everything and leaves what is another's. Shared subscriptions would spare
-the reading, but hand the messages of one stream to all in turn: no window would be whole.
+Every worker subscribes to everything and skips the messages of other workers' streams. MQTT's
+shared subscriptions would save that reading, but they spread the messages of one stream over all
+workers, so no worker would see a whole window.
 """
 
 import re
@@ -9,30 +10,33 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from edgeai.config.node import MAX_WORKERS
-from edgeai.messages import AT_ONCE, Due, Message
+from edgeai.messages import AT_ONCE, Due, Message, MessageSource
 
-MAX_TOPICS = 200_000
+MAX_TOPICS = 200_000  # topics of which a worker remembers whether they are its own
 
 
-class Share(NamedTuple):
-    """The share of one worker of several: the first of one takes all."""
+class Shard(NamedTuple):
+    """The streams of worker `number` of `of`; the default is all streams."""
 
     number: int = 1
     of: int = 1
 
     def takes(self, key: str) -> bool:
-        """Whether a stream key is this worker's. Not Python's hash: that differs by process."""
+        """Return whether a stream key is in this shard.
+
+        CRC-32, because Python's own hash differs from process to process.
+        """
         return zlib.crc32(key.encode("utf-8", "replace")) % self.of == self.number - 1
 
     @classmethod
-    def parse(cls, text: str) -> "Share":
+    def parse(cls, text: str) -> "Shard":
         """Read `2/4`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The text is not of this form, or its numbers are out of range.
         """
         found = re.fullmatch(r"([0-9]{1,2})/([0-9]{1,2})", text)
         if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MAX_WORKERS:
@@ -44,73 +48,61 @@ class Share(NamedTuple):
 class Place(NamedTuple):
     """What makes a process one of several workers."""
 
-    share: Share
+    shard: Shard
     socket: Path
-    """Where it answers its supervisor."""
+    """The Unix socket on which it answers its supervisor."""
 
 
-class Source(Protocol):
-    """Where all messages come from."""
-
-    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
-        """Return what has arrived; nothing only when the time is over or the process stops.
-
-        Messages with which no window is due may be left for later.
-        """
-
-    def commit(self) -> None:
-        """Acknowledge everything that `receive` has returned."""
-
-
-class OwnMessages:
-    """A source that leaves the messages of other workers' streams: one look-up for each."""
+class ShardedSource:
+    """A source without the messages of other workers' streams; one look-up a message."""
 
     def __init__(
         self,
-        source: Source,
-        share: Share,
+        source: MessageSource,
+        shard: Shard,
         keys_of: Callable[[str], Iterable[str]],
-        left: Callable[[int], None],
+        count_skipped: Callable[[int], None],
     ) -> None:
         """Wrap a source.
 
         Args:
-            source: Gives everything.
-            share: What to let through.
-            keys_of: The stream keys of a topic, at least one where somebody wants it. A topic that
-                nobody wants is the first worker's to count.
-            left: Told how many messages were left to others.
+            source: Gives all messages.
+            shard: The streams to let through.
+            keys_of: Returns the stream keys of a topic, none if no pipeline takes it. Such a topic
+                is let through by the first worker, which counts it.
+            count_skipped: Called with the number of messages that were skipped.
         """
         self._source = source
-        self._share = share
+        self._shard = shard
         self._keys_of = keys_of
-        self._left = left
-        self._mine: dict[str, bool] = {}
+        self._count_skipped = count_skipped
+        self._is_mine: dict[str, bool] = {}
+        """By topic."""
 
     def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
-        """Return what has arrived for this worker, waiting for the first at most so long."""
+        """Return this worker's messages; wait at most `timeout_seconds` for the first."""
         deadline = time.monotonic() + timeout_seconds
         while True:
             wait = deadline - time.monotonic()
             messages = self._source.receive(max(0.0, wait), due)
-            mine = [message for message in messages if self._is_mine(message[0])]
+            mine = [message for message in messages if self._takes(message[0])]
             if len(mine) != len(messages):
-                self._left(len(messages) - len(mine))
+                self._count_skipped(len(messages) - len(mine))
             if mine or not messages or wait <= 0:
                 return mine
-            # All are other workers': no turn for them, but the broker's window must open again.
+            # All were other workers': skip the turn, but acknowledge, so that the broker goes on.
             self._source.commit()
 
     def commit(self) -> None:
-        """Acknowledge everything that was received, other workers' messages too."""
+        """Acknowledge all that was received, the messages of other workers included."""
         self._source.commit()
 
-    def _is_mine(self, topic: str) -> bool:
-        mine = self._mine.get(topic)
+    def _takes(self, topic: str) -> bool:
+        mine = self._is_mine.get(topic)
         if mine is None:
             keys = list(self._keys_of(topic))
-            mine = any(map(self._share.takes, keys)) if keys else self._share.number == 1
-            if len(self._mine) >= MAX_TOPICS:
-                self._mine.clear()
-            self._mine[topic] = mine
+            mine = any(map(self._shard.takes, keys)) if keys else self._shard.number == 1
+            if len(self._is_mine) >= MAX_TOPICS:
+                self._is_mine.clear()
+            self._is_mine[topic] = mine
         return mine

@@ -232,6 +232,11 @@ class PipelineMetrics:
         self._watch_invalid = partial(metrics._invalid.watch, pipeline)
         self.count_invalid([self.invalid])
 
+    def drop(self, reason: str) -> None:
+        """Count a message from which no sample was taken."""
+        self.messages.value += 1
+        self.drops[reason] += 1
+
     def count_invalid(self, tallies: Sequence[Mapping[str, int]]) -> None:
         """Say which tallies together hold the values that could not be used."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from edgeai.config.base import Precision, Strict
-from edgeai.config.node import Alarm
+from edgeai.config.node import AlarmConfig
 
 MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
@@ -199,7 +199,7 @@ class Manifest(Strict):
         description="Of the columns of the output `evidence`: a window whose score is above the "
         "threshold is diagnosed as the kind with the largest evidence.",
     )
-    alarm: Alarm = Alarm()
+    alarm: AlarmConfig = AlarmConfig()
     tolerance: ToleranceSpec = ToleranceSpec()
     onnx: OnnxSpec
     training: dict[str, Any] = Field(description="Provenance: data, recipe, seed, figures.")

@@ -1,1 +1,3 @@
 """One node: engine, broker connection, HTTP server."""
+
+__all__: list[str] = []

@@ -20,9 +20,10 @@ from edgeai.assembly.pipelines import (
     reset_prefix,
 )
 from edgeai.assembly.plan import Plan
-from edgeai.engine.engine import Engine, Source
+from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.sharding import OwnMessages, Place
+from edgeai.engine.sharding import Place, ShardedSource
+from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
 from edgeai.node.heartbeat import Report, report_for_ever
@@ -49,7 +50,7 @@ class Runtime:
 
         Args:
             plan: What to serve.
-            place: Given to one of several workers: it serves its share and answers its supervisor,
+            place: Given to one of several workers: it serves its shard and answers its supervisor,
                 who speaks for all on the broker and the net.
 
         Raises:
@@ -67,7 +68,7 @@ class Runtime:
         self._wake_write.setblocking(False)
         with ExitStack() as undo:
             undo.callback(self._close_wake)
-            pipelines = build_pipelines(plan, self.metrics, place.share if place else None)
+            pipelines = build_pipelines(plan, self.metrics, place.shard if place else None)
             undo.callback(close_sessions, pipelines)
             self._wire(pipelines)
             undo.pop_all()
@@ -84,7 +85,7 @@ class Runtime:
             subscriptions[f"{resets}#"] = 1 if any(subscriptions.values()) else 0
         self.link = Link(
             config.broker,
-            config.client_id + (f"-w{place.share.number}" if place else ""),
+            config.client_id + (f"-w{place.shard.number}" if place else ""),
             subscriptions,
             config.limits,
             self.metrics,
@@ -93,9 +94,9 @@ class Runtime:
             stopping=lambda: bool(self._stop_signal),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
-        messages: Source = self.link
+        messages: MessageSource = self.link
         if place:
-            messages = OwnMessages(self.link, place.share, self._keys_of, self.metrics.left.inc)
+            messages = ShardedSource(self.link, place.shard, self._keys_of, self.metrics.left.inc)
         self.engine = Engine(
             pipelines,
             messages,

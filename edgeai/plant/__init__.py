@@ -6,3 +6,5 @@ injects faults in tests. It is pure: no sockets, no threads, no clock; a seed de
 `line.Line` is the line as the demo runs it, `simulate.simulate` records one machine, and
 `conduction` is a heat solver of general use.
 """
+
+__all__: list[str] = []

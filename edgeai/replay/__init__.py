@@ -1,1 +1,18 @@
 """Recorded data through the same turn as live data."""
+
+from typing import TYPE_CHECKING
+
+from edgeai.exports import lazy
+
+if TYPE_CHECKING:
+    from edgeai.replay.run import ReplaySummary as ReplaySummary
+    from edgeai.replay.run import replay_files as replay_files
+    from edgeai.replay.tables import TableOptions as TableOptions
+
+_MODULES = {
+    "ReplaySummary": "edgeai.replay.run",
+    "TableOptions": "edgeai.replay.tables",
+    "replay_files": "edgeai.replay.run",
+}
+__all__ = ["ReplaySummary", "TableOptions", "replay_files"]
+__getattr__ = lazy(__name__, _MODULES)

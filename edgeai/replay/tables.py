@@ -15,7 +15,7 @@ import msgspec
 
 from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.node import Source
+from edgeai.config.node import SourceConfig
 from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, DecodeError, Problem
@@ -58,7 +58,7 @@ class TableWriter:
         self._header = header
         self._columns: list[tuple[int, FieldPath, str]] = []
         for name in pipeline.signals:
-            tag = (source.signals[name].tag if name in source.signals else None) or name
+            tag = source.tag_of(name)
             place = signal_path(source, name) if source.layout == "row" else source.value_path
             for candidate in (name, str(place[-1]) if source.layout == "row" else tag):
                 if candidate in header:
@@ -145,7 +145,7 @@ class TableWriter:
         return ConfigError([Problem(str(self._path), where, rule, value, has_value=True)])
 
 
-def _time_name(source: Source) -> str:
+def _time_name(source: SourceConfig) -> str:
     return str(source.time.path[-1]) if source.time is not None else "timestamp"
 
 
@@ -158,7 +158,7 @@ def _column(name: str, header: list[str], path: Path, what: str) -> int:
     return header.index(name)
 
 
-def _topic(source: Source, key: str, tag: str) -> str:
+def _topic(source: SourceConfig, key: str, tag: str) -> str:
     """Return a topic that the source's template reads back as this key and tag."""
     names = [name for name in topics.template_fields(source.topic) if name != "signal"]
     parts = key.split("/", len(names) - 1) if names else []

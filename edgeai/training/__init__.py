@@ -1,6 +1,20 @@
 """Training of model packages (extra `train`): data, fit, calibration, figures, export."""
 
-from edgeai.progress import Progress
-from edgeai.training.anomaly.train import TrainingReport, train
+from typing import TYPE_CHECKING
 
-__all__ = ["Progress", "TrainingReport", "train"]
+from edgeai.exports import lazy
+
+if TYPE_CHECKING:
+    from edgeai.training.anomaly.train import TrainingReport as TrainingReport
+    from edgeai.training.anomaly.train import train as train
+    from edgeai.training.dispatch import train_recipe as train_recipe
+    from edgeai.training.write import write_package as write_package
+
+_MODULES = {
+    "TrainingReport": "edgeai.training.anomaly.train",
+    "train": "edgeai.training.anomaly.train",
+    "train_recipe": "edgeai.training.dispatch",
+    "write_package": "edgeai.training.write",
+}
+__all__ = ["TrainingReport", "train", "train_recipe", "write_package"]
+__getattr__ = lazy(__name__, _MODULES)

@@ -1,1 +1,3 @@
 """Several processes that share the streams of one node."""
+
+__all__: list[str] = []

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgeai import __version__
 from edgeai.config.node import Config
-from edgeai.engine.sharding import Share
+from edgeai.engine.sharding import Shard
 from edgeai.errors import ConfigError, Problem
 from edgeai.metrics.aggregate import MergedMetrics, Text
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
@@ -79,7 +79,7 @@ class Supervisor:
         self._folder = _private_folder()
         command = edgeai_command("run", str(path), f"--log-level={log_level}")
         self.workers = [
-            Worker(Share(number, config.workers), command, self._folder, restarts.inc)
+            Worker(Shard(number, config.workers), command, self._folder, restarts.inc)
             for number, restarts in enumerate(self._mine.restarts, 1)
         ]
         with contextlib.ExitStack() as undo:

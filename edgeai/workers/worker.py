@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeai.backoff import Backoff
-from edgeai.engine.sharding import Share
+from edgeai.engine.sharding import Shard
 from edgeai.node.heartbeat import Line, Report
 from edgeai.node.http_server import get_unix
 
@@ -40,22 +40,22 @@ class Worker:
     """One worker: its process, what it last said, and when it is started anew."""
 
     def __init__(
-        self, share: Share, command: list[str], folder: Path, count_restart: Callable[[], None]
+        self, shard: Shard, command: list[str], folder: Path, count_restart: Callable[[], None]
     ) -> None:
         """Prepare; `tend` starts it.
 
         Args:
-            share: What it takes.
+            shard: What it takes.
             command: To run it, but for its place.
             folder: Where its socket is to be, out of others' reach.
             count_restart: Called at each restart.
         """
-        self.number = share.number
+        self.number = shard.number
         self.incarnation = 0
         self.report: Report | None = None
         """The last; None while it starts or is gone."""
         self.process: subprocess.Popen[bytes] | None = None
-        self._share, self._command, self._folder = share, command, folder
+        self._shard, self._command, self._folder = shard, command, folder
         self._count_restart = count_restart
         self._line = Line()
         self._ended = "starting"
@@ -150,7 +150,7 @@ class Worker:
         self.incarnation += 1
         if self.incarnation > 1:
             self._count_restart()
-        place = [f"--worker={self.number}/{self._share.of}", f"--worker-socket={self._socket}"]
+        place = [f"--worker={self.number}/{self._shard.of}", f"--worker-socket={self._socket}"]
         self._line.close()
         self._line = Line()
         self._started, self._ended = now, "starting"

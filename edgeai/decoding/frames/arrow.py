@@ -1,6 +1,6 @@
-"""Arrow IPC streams of one record batch, whose columns stay where they are in the payload.
+"""Arrow IPC streams of one record batch, with its columns as views of the payload.
 
-pyarrow is the optional part `arrow`; it is imported when a pipeline that needs it starts.
+pyarrow is optional (`edgeai[arrow]`); it is imported when a pipeline that needs it starts.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeai.errors import ConfigError, DecodeError, Problem
 
-_WHOLE = re.compile(r"-?\d{1,30}", re.ASCII)
+_INTEGER = re.compile(r"-?\d{1,30}", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{0,30})?([eE][+-]?\d{1,4})?", re.ASCII)
 
 
@@ -19,7 +19,7 @@ def arrow_reader(
 ) -> Callable[[bytes], tuple[dict[str, Any], list[Any]]]:
     """Return a function from a payload to the schema's metadata and the channels' arrays (n,).
 
-    The arrays are views of the payload, but for a column with nulls, which become NaN in a copy.
+    The arrays are views of the payload. A column with nulls is copied, with NaN for each null.
     The function raises DecodeError: "not_a_frame" (not Arrow, compressed, or not one batch),
     "wrong_channels", "bad_dtype".
 
@@ -32,23 +32,29 @@ def arrow_reader(
         rule = "frames of the type `arrow` need pyarrow: pip install 'edgeai[arrow]'"
         raise ConfigError([Problem("environment", "format.type", rule)]) from error
 
-    # What Arrow raises, some of it as Python's own: ArrowInvalid is a ValueError, and so on.
+    # Arrow raises its own errors and Python's: ArrowInvalid is a ValueError, for example.
     failures = (pa.ArrowException, OSError, ValueError, LookupError, EOFError, MemoryError,
                 TypeError, OverflowError, NotImplementedError, StopIteration)  # fmt: skip
 
     def read(payload: bytes) -> tuple[dict[str, Any], list[Any]]:
         try:
-            schema, batch = _one_batch(pa, payload)
-            metadata = {_text(key): _value(text) for key, text in (schema.metadata or {}).items()}
-            return metadata, [_column(pa, schema, batch, name) for name in channels]
+            schema, batch = _read_batch(pa, payload)
+            metadata = {
+                _to_text(key): _to_number_or_text(value)
+                for key, value in (schema.metadata or {}).items()
+            }
+            return metadata, [_read_column(pa, schema, batch, name) for name in channels]
         except failures as error:
             raise DecodeError("not_a_frame") from error
 
     return read
 
 
-def _one_batch(pa: Any, payload: bytes) -> tuple[Any, Any]:
-    """Return schema and batch; the messages are looked at first, so that no work is hidden."""
+def _read_batch(pa: Any, payload: bytes) -> tuple[Any, Any]:
+    """Return schema and record batch.
+
+    The messages are checked before they are decoded, so that a bad payload costs little.
+    """
     messages = pa.ipc.MessageReader.open_stream(pa.py_buffer(payload))
     head = messages.read_next_message()
     body = messages.read_next_message()
@@ -64,54 +70,54 @@ def _one_batch(pa: Any, payload: bytes) -> tuple[Any, Any]:
         raise DecodeError("not_a_frame")
     schema = pa.ipc.read_schema(head)
     batch = pa.ipc.read_record_batch(body, schema)
-    batch.validate()  # each buffer holds what the length says
+    batch.validate()  # checks that each buffer is as long as its column needs
     return schema, batch
 
 
-def _column(pa: Any, schema: Any, batch: Any, name: str) -> Any:
-    places = schema.get_all_field_indices(name)
-    if len(places) != 1:
+def _read_column(pa: Any, schema: Any, batch: Any, name: str) -> Any:
+    positions = schema.get_all_field_indices(name)
+    if len(positions) != 1:
         raise DecodeError("wrong_channels")
-    column = batch.column(places[0])
+    column = batch.column(positions[0])
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise DecodeError("bad_dtype")
     return column.to_numpy(zero_copy_only=False)
 
 
 def _is_compressed(message: bytes) -> bool:
-    """Whether a record batch is compressed: a small message could unfold to any size.
+    """Return whether a record batch is compressed: a small message could expand to any size.
 
-    Read from the flatbuffer, because pyarrow unfolds without asking (format/Message.fbs: the header
-    is field 2 of Message, the compression field 3 of RecordBatch).
+    Reads the flatbuffer, because pyarrow decompresses without a limit. In Arrow's
+    format/Message.fbs the header is field 2 of Message and the compression field 3 of RecordBatch.
     """
     try:
         root = struct.unpack_from("<I", message, 0)[0]
-        at = root + _field(message, root, 2)
+        at = root + _field_offset(message, root, 2)
         batch = at + struct.unpack_from("<I", message, at)[0]
-        return _field(message, batch, 3) != 0
+        return _field_offset(message, batch, 3) != 0
     except struct.error as error:
         raise DecodeError("not_a_frame") from error
 
 
-def _field(message: bytes, table: int, index: int) -> int:
-    """Return where a field lies from the start of its table; 0: it is absent."""
+def _field_offset(message: bytes, table: int, index: int) -> int:
+    """Return the offset of a field from the start of its table; 0 if it is absent."""
     vtable = table - struct.unpack_from("<i", message, table)[0]
     if vtable < 0:
         raise DecodeError("not_a_frame")
-    place = 4 + 2 * index
-    if place >= struct.unpack_from("<H", message, vtable)[0]:
+    entry = 4 + 2 * index
+    if entry >= struct.unpack_from("<H", message, vtable)[0]:
         return 0
-    found: int = struct.unpack_from("<H", message, vtable + place)[0]
+    found: int = struct.unpack_from("<H", message, vtable + entry)[0]
     return found
 
 
-def _text(raw: bytes) -> str:
+def _to_text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _value(raw: bytes) -> int | float | str:
-    """Return an entry of the metadata as a number where it is one."""
-    text = _text(raw)
-    if _WHOLE.fullmatch(text):
+def _to_number_or_text(raw: bytes) -> int | float | str:
+    """Return a metadata value as a number if it is written as one, else as text."""
+    text = _to_text(raw)
+    if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text

@@ -1,4 +1,4 @@
-"""What all frame formats share: the frame, its checks, and channels put side by side."""
+"""The decoded frame, and the checks and array operations that all frame formats share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,35 +10,39 @@ import numpy.typing as npt
 from edgeai.config.frames import MAX_RATE_HZ, MIN_RATE_HZ, Endian, Order
 from edgeai.decoding.fields import MAX_TIME_NS
 from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.messages import SECOND_NS
 
 Values = npt.NDArray[Any]
-Pick = slice | npt.NDArray[np.intp] | None
+"""Values of any real dtype, in either byte order."""
+
+ColumnIndex = slice | npt.NDArray[np.intp] | None
+"""An index into the channel axis; None takes all channels as they are."""
 
 MAX_SPAN_SECONDS = 1e9
-"""A longer frame is no waveform; the bound keeps the times of its samples within 64 bits."""
+"""Largest time from a frame's first to its last sample; keeps sample times within 64 bits."""
 MAX_SEQUENCE = 2**64 - 1
-_NS = 1e9
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A block of a waveform."""
+    """A block of n samples of C channels at one rate."""
 
     t0_ns: int | None
-    """Time of the first sample, nanoseconds since 1970, UTC; None when the message carries none."""
+    """Time of the first sample, nanoseconds since 1970, UTC; None if the message has no time."""
     rate_hz: float
     """Samples per second of each channel, 1e-9 to 1e9."""
     samples: int
-    """Of each channel, n >= 1."""
+    """Samples of each channel, n >= 1."""
     block: Values | memoryview
-    """(n, C) raw values; or their bytes in the payload, where they lie there sample by sample as
-    float32 in this machine's order: no array is made of what is only copied on."""
+    """Raw values (n, C) of any real dtype. A memoryview holds the same values as bytes: native
+    float32, sample by sample, so that they can be copied without creating an array."""
     sequence: int | None
+    """The sender's frame counter, 0 to 2^64 - 1; None if the message carries no counter."""
 
     @property
     def values(self) -> Values:
         """The raw values, (n, C), in the sender's dtype and byte order.
 
-        Read-only where it is a view of the payload; not necessarily contiguous or aligned.
+        Read-only if they are a view of the payload; not necessarily contiguous or aligned.
         """
         block = self.block
         if isinstance(block, memoryview):
@@ -47,101 +51,104 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 Decode = Callable[[bytes | memoryview], Frame]
+"""A payload to a `Frame`; raises DecodeError for a payload that it cannot read.
+
+A decoder fixes neither dtype nor memory layout: the conditioner converts the values afterwards."""
 
 
-def finished(
+def build_frame(
     t0_ns: int | None, rate_hz: float, count: int, block: Values | memoryview, sequence: int | None
 ) -> Frame:
-    """Return the frame once its rate and the time of its last sample are found sane.
+    """Check the rate and the time of the last sample, and return the frame.
 
     Raises:
         DecodeError: "bad_rate" or "invalid_time".
     """
-    span_ns = span_ns_of(rate_hz, count)
+    span_ns = compute_span_ns(rate_hz, count)
     if t0_ns is not None and t0_ns + span_ns > MAX_TIME_NS:
         raise DecodeError("invalid_time")
     return Frame(t0_ns, rate_hz, count, block, sequence)
 
 
-def span_ns_of(rate_hz: float, count: int) -> int:
-    """Return the nanoseconds from the first to the last of so many samples.
+def compute_span_ns(rate_hz: float, count: int) -> int:
+    """Return the nanoseconds from the first to the last of `count` samples.
 
     Raises:
-        DecodeError: "bad_rate": no sane one, or an absurd span.
+        DecodeError: "bad_rate": the rate is out of bounds, or the span is too long.
     """
-    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # NaN neither
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:  # also refuses NaN
         raise DecodeError("bad_rate")
-    span = (count - 1) / rate_hz
-    if span > MAX_SPAN_SECONDS:
+    span_seconds = (count - 1) / rate_hz
+    if span_seconds > MAX_SPAN_SECONDS:
         raise DecodeError("bad_rate")
-    return int(span * _NS)
+    return int(span_seconds * SECOND_NS)
 
 
 def numpy_dtype(name: str, endian: Endian) -> np.dtype[Any]:
-    """Return a dtype by its name, in a byte order."""
+    """Return the dtype of this name in this byte order."""
     return np.dtype(name).newbyteorder("<" if endian == "little" else ">")
 
 
-def chosen(names: Sequence[str], wanted: Sequence[str]) -> Pick:
-    """Return how to take the wanted channels out of a frame's: an index of its second axis.
+def index_channels(names: Sequence[str], wanted: Sequence[str]) -> ColumnIndex:
+    """Return an index that picks the wanted channels from a frame's channels, in their order.
 
-    None when they are the same; a slice, which copies nothing, where their distance is constant.
+    None if they are the same; a slice, which copies nothing, if they have a constant distance.
 
     Raises:
-        ConfigError: If the frame has not all of them.
+        ConfigError: If the frame lacks a wanted channel.
     """
     missing = [name for name in wanted if name not in names]
     if missing:
-        rule = f"must hold every signal of the model; not there: {', '.join(missing[:5])}"
+        rule = f"must hold every signal of the model; missing: {', '.join(missing[:5])}"
         raise ConfigError([Problem("format", "channels", rule)])
     if list(names) == list(wanted):
         return None
-    places = [names.index(name) for name in wanted]
-    step = places[1] - places[0] if len(places) > 1 else 1
-    last = places[0] + step * (len(places) - 1)
-    if step > 0 and places == list(range(places[0], last + 1, step)):
-        return slice(places[0], last + 1, step)
-    return np.array(places, np.intp)
+    positions = [names.index(name) for name in wanted]
+    step = positions[1] - positions[0] if len(positions) > 1 else 1
+    last = positions[0] + step * (len(positions) - 1)
+    if step > 0 and positions == list(range(positions[0], last + 1, step)):
+        return slice(positions[0], last + 1, step)
+    return np.array(positions, np.intp)
 
 
-def flat_block(part: Values, channels: int, order: Order) -> Values:
-    """View n * C values as (n, C).
+def reshape_flat(array: Values, channels: int, order: Order) -> Values:
+    """View an array of n * C values as (n, C).
 
     Raises:
-        DecodeError: "wrong_size": no sample, or not a whole number of them.
+        DecodeError: "wrong_size": the array is empty, or its size is not a multiple of C.
     """
-    if part.size == 0 or part.size % channels:
+    if array.size == 0 or array.size % channels:
         raise DecodeError("wrong_size")
     if order == "sample_major":
-        return part.reshape(-1, channels)
-    return part.reshape(channels, -1).T
+        return array.reshape(-1, channels)
+    return array.reshape(channels, -1).T
 
 
-def side_by_side(payload: bytes, parts: list[Values]) -> Values:
-    """Put C arrays (n,) together as (n, C).
+def join_channels(payload: bytes, arrays: list[Values]) -> Values:
+    """Join C arrays (n,) to (n, C).
 
-    Where they lie in the payload at equal distances, as arrays of one type and length do, the
-    result is a strided view of it; otherwise a copy.
+    If they lie in the payload at equal distances, as arrays of one dtype and length usually do, the
+    result is a strided view of the payload; otherwise it is a copy.
 
     Raises:
-        DecodeError: "wrong_size": no sample, or not the same number in each channel.
+        DecodeError: "wrong_size": the arrays are empty or differ in length.
     """
-    size, dtype = parts[0].size, parts[0].dtype
-    if size == 0 or any(part.size != size for part in parts):
+    size, dtype = arrays[0].size, arrays[0].dtype
+    if size == 0 or any(array.size != size for array in arrays):
         raise DecodeError("wrong_size")
-    if len(parts) == 1:
-        return parts[0].reshape(-1, 1)
-    if all(part.dtype == dtype for part in parts):
-        places = [part.__array_interface__["data"][0] for part in parts]
-        step = places[1] - places[0]
-        offset = places[0] - np.frombuffer(payload, np.uint8).__array_interface__["data"][0]
+    if len(arrays) == 1:
+        return arrays[0].reshape(-1, 1)
+    if all(array.dtype == dtype for array in arrays):
+        addresses = [array.__array_interface__["data"][0] for array in arrays]
+        step = addresses[1] - addresses[0]
+        offset = addresses[0] - np.frombuffer(payload, np.uint8).__array_interface__["data"][0]
         width = size * dtype.itemsize
         if (
             offset >= 0
             and step >= width
-            and offset + step * (len(parts) - 1) + width <= len(payload)
-            and all(place == places[0] + index * step for index, place in enumerate(places))
+            and offset + step * (len(arrays) - 1) + width <= len(payload)
+            and all(at == addresses[0] + index * step for index, at in enumerate(addresses))
         ):
             strides = (dtype.itemsize, step)
-            return np.ndarray((size, len(parts)), dtype, payload, offset, strides)
-    return np.stack(parts, axis=1)
+            return np.ndarray((size, len(arrays)), dtype, payload, offset, strides)
+    return np.stack(arrays, axis=1)

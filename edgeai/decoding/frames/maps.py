@@ -1,7 +1,7 @@
 """Frames that are a map of named fields: CBOR, MessagePack, JSON, and Arrow with its metadata.
 
-Each format opens a payload into two things: a function that finds a field by its path, and the
-samples as they lie there. The rest is the same for all.
+Each format opens a payload into two parts: a function that finds a field by its path, and the
+samples as the format stores them. All other steps are shared.
 """
 
 from collections.abc import Callable
@@ -13,62 +13,63 @@ import numpy as np
 
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.frames import ArrowFormat, CborFormat, JsonFormat, MapFormat, MsgpackFormat
-from edgeai.decoding.fields import UNIT_NS, find, parse_json, time_reader
+from edgeai.decoding.fields import ABSENT, UNIT_NS, find, parse_json, time_reader
 from edgeai.decoding.frames.arrow import arrow_reader
 from edgeai.decoding.frames.block import (
     MAX_SEQUENCE,
     Decode,
     Frame,
     Values,
-    chosen,
-    finished,
-    flat_block,
+    build_frame,
+    index_channels,
+    join_channels,
     numpy_dtype,
-    side_by_side,
+    reshape_flat,
 )
 from edgeai.decoding.frames.cbor import read_cbor
 from edgeai.errors import DecodeError
-
-ABSENT = find(None, ["absent"])
-"""What `find` returns for a field that is not there."""
+from edgeai.messages import SECOND_NS
 
 
 class Opened(NamedTuple):
-    """A payload that was read."""
+    """A parsed payload."""
 
     find: Callable[[FieldPath], Any]
+    """Returns the value at a path, `ABSENT` if there is none."""
     data: Any
+    """The samples as the format stores them, `ABSENT` if there are none."""
 
 
 Open = Callable[[bytes], Opened]
-Array = Callable[[Any], Values]
-"""From an array as a format writes it to (n,)."""
+ReadArray = Callable[[Any], Values]
+"""An array as the format stores it to values (n,)."""
+ReadBlock = Callable[[bytes, Any], Values]
+"""A payload and its samples as the format stores them to values (n, C)."""
 
 
-def _compile(form: MapFormat, open_: Open, block: Callable[[bytes, Any], Values]) -> Decode:
-    """Return a decoder; `block` makes (n, C) of the samples of an opened payload."""
-    time_of = _time_of(form.time)
-    rate_of = _rate_of(form)
-    sequence = form.sequence
+def _compile(form: MapFormat, open_: Open, read_block: ReadBlock) -> Decode:
+    read_time = _time_reader(form.time)
+    read_rate = _rate_reader(form)
+    sequence_path = form.sequence
 
     def decode(payload: bytes | memoryview) -> Frame:
-        payload = bytes(payload)  # which is itself, unless it is a view
+        payload = bytes(payload)  # copies only a memoryview
         opened = open_(payload)
-        t0_ns = time_of(opened)
-        rate_hz = rate_of(opened)
-        number = None if sequence is None else _sequence(opened.find(sequence))
+        t0_ns = read_time(opened)
+        rate_hz = read_rate(opened)
+        sequence = None if sequence_path is None else _check_sequence(opened.find(sequence_path))
         if opened.data is ABSENT:
             raise DecodeError("not_a_frame")
-        values = block(payload, opened.data)
-        return finished(t0_ns, rate_hz, len(values), values, number)
+        values = read_block(payload, opened.data)
+        return build_frame(t0_ns, rate_hz, len(values), values, sequence)
 
     return decode
 
 
-# -------------------------------------------------------------------------------------- the fields
+# ------------------------------------------------------------------------- time, rate, sequence
 
 
-def _time_of(field: TimeField | None) -> Callable[[Opened], int | None]:
+def _time_reader(field: TimeField | None) -> Callable[[Opened], int | None]:
     if field is None:
         return lambda _: None
     path = field.path
@@ -83,70 +84,70 @@ def _time_of(field: TimeField | None) -> Callable[[Opened], int | None]:
     return read
 
 
-def _rate_of(form: MapFormat) -> Callable[[Opened], float]:
+def _rate_reader(form: MapFormat) -> Callable[[Opened], float]:
     if form.rate_hz is not None:
         rate_hz = form.rate_hz
         return lambda _: rate_hz
     path, unit = form.rate.path, form.rate.unit
-    periods = None if unit == "hz" else UNIT_NS["s"] / UNIT_NS[unit]  # in a second
+    units_per_second = None if unit == "hz" else SECOND_NS / UNIT_NS[unit]
 
     def read(opened: Opened) -> float:
         value = opened.find(path)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise DecodeError("bad_rate")
         try:
-            return float(value) if periods is None else periods / value
+            return float(value) if units_per_second is None else units_per_second / value
         except OverflowError as error:
             raise DecodeError("bad_rate") from error
 
     return read
 
 
-def _sequence(value: Any) -> int:
+def _check_sequence(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEQUENCE:
         raise DecodeError("bad_header")
     return value
 
 
-# ------------------------------------------------------------------------------------- the samples
+# ----------------------------------------------------------------------------------- samples
 
 
-def _block_of(
-    form: CborFormat | MsgpackFormat | JsonFormat, channels: list[str], array: Array
-) -> Callable[[bytes, Any], Values]:
-    """Return a function from the samples, in the declared shape, to (n, C).
+def _block_reader(
+    form: CborFormat | MsgpackFormat | JsonFormat, channels: list[str], read_array: ReadArray
+) -> ReadBlock:
+    """Return a function from the samples, in the declared shape, to values (n, C).
 
-    It raises DecodeError: "not_a_frame" (not that shape), "wrong_channels", "wrong_size".
+    The function raises DecodeError: "not_a_frame" (another shape), "wrong_channels", "wrong_size".
     """
     names = form.channels or channels
-    pick = chosen(names, channels)
+    columns = index_channels(names, channels)
     width, shape, order = len(names), form.shape, form.order
 
-    def by_name(payload: bytes, data: Any) -> Values:
+    def read_by_name(payload: bytes, data: Any) -> Values:
         if not isinstance(data, dict):
             raise DecodeError("not_a_frame")
         if any(name not in data for name in channels):
             raise DecodeError("wrong_channels")
-        return side_by_side(payload, [array(data[name]) for name in channels])
+        return join_channels(payload, [read_array(data[name]) for name in channels])
 
-    def block(payload: bytes, data: Any) -> Values:
+    def read_block(payload: bytes, data: Any) -> Values:
         if shape == "flat":
-            values = flat_block(array(data), width, order)
+            values = reshape_flat(read_array(data), width, order)
         elif not isinstance(data, list):
             raise DecodeError("not_a_frame")
         elif shape == "per_channel":
             if len(data) != width:
                 raise DecodeError("wrong_channels")
-            values = side_by_side(payload, [array(part) for part in data])
+            values = join_channels(payload, [read_array(part) for part in data])
         else:
-            values = _rows(data, width)
-        return values if pick is None else values[:, pick]
+            values = _read_rows(data, width)
+        return values if columns is None else values[:, columns]
 
-    return by_name if shape == "by_name" else block
+    return read_by_name if shape == "by_name" else read_block
 
 
-def _buffer(dtype: np.dtype[Any] | None, value: Any) -> Values:
-    """View the bytes of an array; a typed array is one already."""
+def _view_bytes(dtype: np.dtype[Any] | None, value: Any) -> Values:
+    """View bytes as an array (n,); return a typed array unchanged."""
     if isinstance(value, np.ndarray):
         return value
     if not isinstance(value, bytes | memoryview):
@@ -158,19 +159,19 @@ def _buffer(dtype: np.dtype[Any] | None, value: Any) -> Values:
     return np.frombuffer(value, dtype)
 
 
-def _base64(dtype: np.dtype[Any], value: Any) -> Values:
-    """Decode base64 text, RFC 4648 section 4: no line breaks, padded."""
+def _read_base64(dtype: np.dtype[Any], value: Any) -> Values:
+    """Decode base64 text, RFC 4648 section 4: padded, without line breaks."""
     if not isinstance(value, str):
         raise DecodeError("not_a_frame")
     try:
-        raw = msgspec.convert(value, bytes)  # twice as fast as binascii, and stricter
-    except ValueError as error:  # UnicodeEncodeError for half a surrogate pair
+        raw = msgspec.convert(value, bytes)  # stricter than binascii, and faster
+    except ValueError as error:  # also UnicodeEncodeError: half a surrogate pair
         raise DecodeError("not_a_frame") from error
-    return _buffer(dtype, raw)
+    return _view_bytes(dtype, raw)
 
 
-def _numbers(value: Any) -> Values:
-    """Return a list of numbers as (n,) float64, NaN for a null."""
+def _read_numbers(value: Any) -> Values:
+    """Return a list of numbers as (n,) float64, with NaN for each null."""
     if not isinstance(value, list):
         raise DecodeError("not_a_frame")
     try:
@@ -179,8 +180,8 @@ def _numbers(value: Any) -> Values:
         raise DecodeError("bad_dtype") from error
 
 
-def _rows(value: list[Any], width: int) -> Values:
-    """Return n lists of C numbers as (n, C) float64."""
+def _read_rows(value: list[Any], width: int) -> Values:
+    """Return n lists of C numbers as (n, C) float64, with NaN for each null."""
     if not value:
         raise DecodeError("wrong_size")
     try:
@@ -192,7 +193,7 @@ def _rows(value: list[Any], width: int) -> Values:
     return np.array(rows, np.float64)
 
 
-# ------------------------------------------------------------------------------------- the formats
+# ----------------------------------------------------------------------------------- formats
 
 
 def compile_cbor(form: CborFormat, channels: list[str]) -> Decode:
@@ -204,45 +205,49 @@ def compile_cbor(form: CborFormat, channels: list[str]) -> Decode:
         document = read_cbor(payload)
         return Opened(partial(find, document), find(document, data))
 
-    return _compile(form, open_, _block_of(form, channels, partial(_buffer, dtype)))
+    return _compile(form, open_, _block_reader(form, channels, partial(_view_bytes, dtype)))
 
 
 def compile_json(form: JsonFormat, channels: list[str]) -> Decode:
     """Return a decoder of JSON frames."""
-    array: Array = _numbers
+    read_array: ReadArray = _read_numbers
     if form.dtype is not None:
-        array = partial(_base64, numpy_dtype(form.dtype, form.endian))
+        read_array = partial(_read_base64, numpy_dtype(form.dtype, form.endian))
     data = form.data
     parse = msgspec.json.Decoder().decode
 
     def open_(payload: bytes) -> Opened:
         try:
             document = parse(payload)
-        except (ValueError, RecursionError):  # a NaN or 1e999 too, which parse_json takes
+        except (ValueError, RecursionError):  # also NaN and 1e999, which parse_json accepts
             document = parse_json(payload)
         if not isinstance(document, dict):
             raise DecodeError("not_an_object")
         return Opened(partial(find, document), find(document, data))
 
-    return _compile(form, open_, _block_of(form, channels, array))
+    return _compile(form, open_, _block_reader(form, channels, read_array))
 
 
 def compile_arrow(form: ArrowFormat, channels: list[str]) -> Decode:
-    """Return a decoder of Arrow IPC streams; ConfigError when pyarrow is not installed."""
-    chosen(form.channels or channels, channels)
+    """Return a decoder of Arrow IPC streams.
+
+    Raises:
+        ConfigError: If pyarrow is not installed.
+    """
+    index_channels(form.channels or channels, channels)  # checks the declared names
     read = arrow_reader(channels)
 
     def open_(payload: bytes) -> Opened:
-        metadata, parts = read(payload)
-        return Opened(partial(find, metadata), parts)
+        metadata, arrays = read(payload)
+        return Opened(partial(find, metadata), arrays)
 
-    return _compile(form, open_, side_by_side)
+    return _compile(form, open_, join_channels)
 
 
 _RAW_MAP = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw])
 _RAW_LIST = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _ANY = msgspec.msgpack.Decoder()
-_DATA: dict[str, msgspec.msgpack.Decoder[Any]] = {
+_DECODER_OF_SHAPE: dict[str, msgspec.msgpack.Decoder[Any]] = {
     "flat": msgspec.msgpack.Decoder(memoryview),
     "per_channel": msgspec.msgpack.Decoder(list[memoryview]),
     "by_name": msgspec.msgpack.Decoder(dict[Any, memoryview]),
@@ -252,10 +257,10 @@ _DATA: dict[str, msgspec.msgpack.Decoder[Any]] = {
 def compile_msgpack(form: MsgpackFormat, channels: list[str]) -> Decode:
     """Return a decoder of MessagePack frames.
 
-    The map is decoded one level deep, its values left as they are, and only the fields that are
-    needed are decoded further: so the samples can be a view.
+    First only the outer map is decoded and its values stay raw; then only the needed fields are
+    decoded. So the samples can be a view of the payload.
     """
-    decoder = _DATA[form.shape]
+    decoder = _DECODER_OF_SHAPE[form.shape]
     data = form.data
 
     def open_(payload: bytes) -> Opened:
@@ -263,17 +268,17 @@ def compile_msgpack(form: MsgpackFormat, channels: list[str]) -> Decode:
             document = _RAW_MAP.decode(payload)
         except (ValueError, TypeError, RecursionError) as error:  # TypeError: a list as key
             raise DecodeError("not_a_frame") from error
-        lookup = partial(_find_raw, document)
-        return Opened(partial(lookup, _ANY), lookup(decoder, data))
+        find_in = partial(_find_raw, document)
+        return Opened(partial(find_in, _ANY), find_in(decoder, data))
 
-    block = _block_of(form, channels, partial(_buffer, numpy_dtype(form.dtype, form.endian)))
-    return _compile(form, open_, block)
+    read_array = partial(_view_bytes, numpy_dtype(form.dtype, form.endian))
+    return _compile(form, open_, _block_reader(form, channels, read_array))
 
 
 def _find_raw(
     document: dict[Any, msgspec.Raw], decoder: msgspec.msgpack.Decoder[Any], path: FieldPath
 ) -> Any:
-    """Return what lies at a path, decoded; `ABSENT` when nothing does."""
+    """Return the value at a path, decoded; `ABSENT` if there is none."""
     here: Any = document
     try:
         for part in path:

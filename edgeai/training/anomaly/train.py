@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeai.alarms.alarm import alarm_rule
-from edgeai.config.node import Alarm
+from edgeai.config.node import AlarmConfig
 from edgeai.errors import ConfigError, Problem
 from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
@@ -185,7 +185,7 @@ def _draft(
 def _figures(
     recipe: Recipe, data: Dataset, fitted: Fitted, scorer: Scorer, draft: dict[str, Any]
 ) -> dict[str, Any]:
-    rule = alarm_rule(draft["threshold"]["value"], Alarm(**draft["alarm"]), Alarm())
+    rule = alarm_rule(draft["threshold"]["value"], AlarmConfig(**draft["alarm"]), AlarmConfig())
     healthy = _all_scored(data.test, recipe, data, scorer)
     counted = false_alarms(healthy, rule)
     draft["threshold"]["false_alarms_per_day"] = counted["alarms_per_day"]

@@ -67,7 +67,7 @@ def moulding_card(recipe: MouldingRecipe, draft: Mapping[str, Any]) -> str:
         "The section watched lies near the gate, so melt touches it from the start of filling. "
         "Radiation and the platens are neglected."),
         ("Simulator: `edgeai/plant/mouldcycles.py`, finite volumes with 58 cells, implicit and of "
-        "second order, steps of 0.02 s; `tests/test_plant_mouldcycles.py` holds it to a closed "
+        "second order, steps of 0.02 s; `tests/plant/test_mouldcycles.py` holds it to a closed "
         "form, its heat balance and finer meshes (core 0.2 K in the first tenths of a second, "
         "0.06 K later, steel 0.02 K)."),
         "## Method",

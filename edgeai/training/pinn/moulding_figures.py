@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
-from edgeai.config.node import Alarm
+from edgeai.config.node import AlarmConfig
 from edgeai.model.package import load_package
 from edgeai.providers.scorer import Scorer
 from edgeai.training.calibrate import SECONDS_PER_DAY
@@ -177,7 +177,7 @@ def moulding_figures(folder: Path) -> list[Figure]:
     told = package.manifest
     graph = package.graph.read_bytes()
     window = told.window.length
-    rule = alarm_rule(told.threshold.value, told.alarm, Alarm())
+    rule = alarm_rule(told.threshold.value, told.alarm, AlarmConfig())
     served = Served(Scorer(graph).outputs, window, told.window.hop, rule)
     measured = accuracy_figures(EVALUATE_RUNS, EVALUATE_SEED, served)
     faults = fault_figures(EVALUATE_FAULTS, EVALUATE_SEED + 1, served)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
-from edgeai.config.node import Alarm
+from edgeai.config.node import AlarmConfig
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.training.calibrate import sustained, windows_in
@@ -74,7 +74,7 @@ def train_moulding(
         scorer = _scorer(exported)
         threshold, method = calibrated_threshold(recipe, scorer, progress)
         draft = _draft(recipe, threshold, method, quantiles)
-        rule = alarm_rule(threshold, Alarm(**draft["alarm"]), Alarm())
+        rule = alarm_rule(threshold, AlarmConfig(**draft["alarm"]), AlarmConfig())
         served = figures.Served(scorer.outputs, recipe.window.length, recipe.window.hop, rule)
         draft["training"]["figures"] = _figures(recipe, served, parts, progress)
         draft["training"]["figures"]["agreement_with_float64"] = {

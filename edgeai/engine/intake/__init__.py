@@ -1,0 +1,43 @@
+"""Messages of one layout to samples and windows: decode, condition, push to the streams."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from edgeai.engine.intake.frames import FrameIntake
+from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.rows import RowIntake
+from edgeai.engine.intake.tags import TagIntake
+from edgeai.engine.stream_state import StreamState
+from edgeai.messages import Message
+
+__all__ = ["INTAKES", "Intake", "IntakeParts"]
+
+
+class Intake(Protocol):
+    """Takes the messages of one pipeline; one class a layout."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether messages wait in `StreamState.messages` for `window`, or each goes to `take`."""
+
+    @property
+    def touched(self) -> dict[StreamState, None]:
+        """Streams with something for `window` to do."""
+
+    @property
+    def invalid(self) -> Mapping[str, int] | None:
+        """Invalid values that the decoder counts itself, by reason; None if it counts none."""
+
+    def take(self, state: StreamState, tag: str | None, message: Message) -> None:
+        """Take one message of a stream."""
+
+    def window(self) -> None:
+        """Push the samples of this turn to their streams, which add due windows to the batch."""
+
+
+INTAKES: dict[str, Callable[[IntakeParts], Intake]] = {
+    "row": RowIntake,
+    "tag": TagIntake,
+    "frame": FrameIntake,
+}
+"""By the layout that the configuration declares."""

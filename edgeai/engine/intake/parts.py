@@ -1,0 +1,20 @@
+"""What the intakes of all layouts need of a pipeline."""
+
+from dataclasses import dataclass
+
+from edgeai.config.node import SourceConfig
+from edgeai.engine.batch import Batch
+from edgeai.metrics.definitions import PipelineMetrics
+from edgeai.streams.conditioning import Conditioner
+
+
+@dataclass(frozen=True)
+class IntakeParts:
+    """What the intakes of all layouts need of a pipeline."""
+
+    source: SourceConfig
+    signals: list[str]
+    """The model's signals, in order."""
+    conditioner: Conditioner
+    batch: Batch
+    metrics: PipelineMetrics

@@ -1,0 +1,226 @@
+"""Rows: messages that each carry one sample of all signals.
+
+One library call for many messages costs little more than one call for a few. So the rows of all
+streams of a pipeline are decoded and conditioned in one block, unless one of them needs a closer
+look. Up to MAX_ROWS_ONE_BY_ONE rows go one by one.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai.decoding.rows import RowDecoder
+from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.stream_state import StreamState
+from edgeai.errors import DecodeError
+from edgeai.messages import Message
+
+MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
+GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
+
+StreamTimes = tuple[StreamState, list[int]]
+"""A stream and the times of some of its samples, nanoseconds."""
+
+_is_redelivered = itemgetter(3)
+
+
+class RowIntake:
+    """Takes the rows of one pipeline."""
+
+    waits = True
+    """Messages wait in `StreamState.messages`, to be decoded together by `window`."""
+
+    def __init__(self, parts: IntakeParts) -> None:
+        """Compile the decoder for a pipeline's source."""
+        self.touched: dict[StreamState, None] = {}
+        """Streams with messages in this turn, in the order of their first message."""
+        self._conditioner = parts.conditioner
+        self._metrics = parts.metrics
+        self._channels = len(parts.signals)
+        code: Literal["f", "d"] = "f" if parts.conditioner.takes is np.float32 else "d"
+        self.decoder = RowDecoder(parts.source, parts.signals, code)
+        self.invalid = self.decoder.invalid
+        self._counted_by_decoder = 0
+        """Invalid values in `decoder.invalid` that `_count_missing` has subtracted so far."""
+
+    def take(self, state: StreamState, tag: str | None, message: Message) -> None:
+        """Do nothing: rows wait for `window`."""
+
+    def window(self) -> None:
+        """Decode, condition and push the rows that wait at the touched streams."""
+        touched = list(self.touched)
+        self.touched.clear()
+        total = len(touched[0].messages)
+        if len(touched) > 1:
+            total = sum([len(state.messages) for state in touched])
+        self._metrics.messages.value += total
+        if total <= MAX_ROWS_ONE_BY_ONE:
+            for state in touched:
+                self._push_one_by_one(state)
+            return
+        left = self._push_together(touched)
+        # A redelivered row must be compared with all rows before it, those of this turn included,
+        # and before the other streams: their blocks are pushed with the decoder's counts so far.
+        for state in left:
+            if any(map(_is_redelivered, state.messages)):
+                self._push_one_by_one(state)
+        slow: list[StreamTimes] = []
+        rows: list[Sequence[float]] = []
+        for state in left:
+            times, mine = self._decode_one_by_one(state)
+            if times:
+                slow.append((state, times))
+                rows += mine
+        if rows:
+            self._push_block(slow, self._block_of(rows))
+
+    # ---------------------------------------------------------------------------- one row at a time
+
+    def _push_one_by_one(self, state: StreamState) -> None:
+        """Decode and push a stream's messages singly.
+
+        The arithmetic is that of a block, without its dozen NumPy calls, which cost as much for one
+        row as for a thousand.
+        """
+        stream = state.stream
+        for message in state.messages:
+            decoded = self._decode(state, message)
+            if decoded is None:
+                continue
+            time_ns, values = decoded
+            row = self._conditioner.one(values)
+            if row is None or not stream.push_one(time_ns, row, state.emit):
+                self._push_block([(state, [time_ns])], self._block_of([values]))
+        state.messages.clear()
+
+    def _decode_one_by_one(self, state: StreamState) -> tuple[list[int], list[Sequence[float]]]:
+        """Decode a stream's messages singly; count those that hold no sample.
+
+        Returns:
+            (n,) times in nanoseconds and n rows of (C,) raw values.
+        """
+        times: list[int] = []
+        rows: list[Sequence[float]] = []
+        for message in state.messages:
+            decoded = self._decode(state, message)
+            if decoded is not None:
+                times.append(decoded[0])
+                rows.append(decoded[1])
+        state.messages.clear()
+        return times, rows
+
+    def _decode(self, state: StreamState, message: Message) -> tuple[int, Sequence[float]] | None:
+        """Decode a message to its time and (C,) raw values.
+
+        Returns None, and counts the reason, if it holds no sample, or if the broker sent it again
+        and the stream has passed its time.
+        """
+        _, payload, received_ns, redelivered = message
+        invalid = self.invalid
+        counted = invalid.total() if redelivered else 0
+        try:
+            payload = payload if isinstance(payload, bytes) else bytes(payload)
+            time_ns, values = self.decoder.decode(payload)
+        except DecodeError as error:
+            self._metrics.drops[error.code] += 1
+            return None
+        if time_ns is None:
+            time_ns = received_ns
+        if redelivered and state.stream.has_passed(time_ns):
+            self._metrics.drops["duplicate"] += 1
+            self._counted_by_decoder += invalid.total() - counted
+            return None
+        return time_ns, values
+
+    # --------------------------------------------------------------------------- many rows together
+
+    def _push_together(self, touched: list[StreamState]) -> list[StreamState]:
+        """Decode and push the streams whose messages allow it together; return the others."""
+        suspects = [state for state in touched if state.needs_single_decoding]
+        left = self._push_or_split([state for state in touched if not state.needs_single_decoding])
+        left += [state for state in suspects if not self._try_push([state])]
+        for state in suspects:
+            state.needs_single_decoding = False
+        for state in left:
+            state.needs_single_decoding = True
+        return left
+
+    def _push_or_split(self, states: list[StreamState]) -> list[StreamState]:
+        """Push streams together; if that fails, in smaller groups. Return those that failed."""
+        if not states or self._try_push(states):
+            return []
+        if len(states) == 1:
+            return states
+        size = GROUP_STREAMS if len(states) > GROUP_STREAMS else 1
+        groups = [states[begin : begin + size] for begin in range(0, len(states), size)]
+        return [state for group in groups for state in self._push_or_split(group)]
+
+    def _try_push(self, states: list[StreamState]) -> bool:
+        """Decode the messages of streams in one call and push them; False if any needs more."""
+        messages = [message for state in states for message in state.messages]
+        if any(map(_is_redelivered, messages)):
+            return False
+        decoded = self.decoder.decode_many(messages)
+        if decoded is None:
+            return False
+        times, rows = decoded
+        parts = []
+        start = 0
+        for state in states:
+            begin, start = start, start + len(state.messages)
+            parts.append((state, times[begin:start]))
+            state.messages.clear()
+        raw = np.frombuffer(b"".join(rows), self._conditioner.takes)
+        self._push_block(parts, raw.reshape(len(rows), -1))
+        return True
+
+    def _block_of(self, rows: list[Sequence[float]]) -> npt.NDArray[Any]:
+        """Return raw values (n, C) in the type that the conditioner takes."""
+        shape = len(rows), self._channels
+        with np.errstate(over="ignore"):  # 1e300 becomes infinite
+            raw = np.fromiter(chain.from_iterable(rows), self._conditioner.takes, math.prod(shape))
+        return raw.reshape(shape)
+
+    def _push_block(self, parts: list[StreamTimes], raw: npt.NDArray[Any]) -> None:
+        """Condition the samples of several streams in one block, then push each stream's part.
+
+        Args:
+            parts: Each stream with the times of its samples.
+            raw: (n, C) raw values, stream after stream.
+        """
+        done = self._conditioner.rows(raw)
+        is_clean = done.invalid is None and done.doubtful is None and done.dropped is None
+        flat = done.values.reshape(-1).data
+        if done.invalid is not None:
+            self._count_missing(int(np.isnan(raw).sum()))
+        start = 0
+        for state, times in parts:
+            begin, start = start, start + len(times)
+            if is_clean and state.stream.push_few(times, flat, begin, start, state.emit):
+                continue
+            part = slice(begin, start)
+            rows = done.values[part]
+            invalid = None if done.invalid is None else done.invalid[part]
+            doubtful = None if done.doubtful is None else done.doubtful[part]
+            kept = times
+            if done.dropped is not None and done.dropped[part].any():
+                keep = ~done.dropped[part]
+                self._metrics.drops["invalid_value"] += int((~keep).sum())
+                kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
+                rows = rows[keep]
+                invalid = None if invalid is None else invalid[keep]
+                if not kept:
+                    continue
+            state.stream.push_rows(kept, rows, invalid, doubtful, state.emit)
+
+    def _count_missing(self, not_numbers: int) -> None:
+        """Count NaN values as missing, less those that the decoder has counted by their reason."""
+        counted = self.invalid.total()
+        missing = not_numbers - (counted - self._counted_by_decoder)
+        self._counted_by_decoder = counted
+        self._metrics.invalid["missing"] += max(0, missing)

@@ -1,0 +1,202 @@
+"""Scores to alarms, as timelines.
+
+One column a second, threshold 5, `#` while the alarm is active, `L` while it is latched:
+
+    score    4 6 6 4 4
+    state    . # # . .
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule, quality_of
+from edgeai.config.node import AlarmConfig
+
+NS = 10**9
+SIGNS = {"normal": ".", "active": "#", "latched": "L"}
+
+
+def rule_of(
+    deadband: float = 0, on: float = 0, off: float = 0, *, latch: bool = False
+) -> AlarmRule:
+    return AlarmRule(5.0, deadband, round(on * NS), round(off * NS), latch)
+
+
+def timeline(alarm: Alarm, scores: str) -> str:
+    """Judge one digit a second; `r` resets, `-` is a window that is not judged."""
+    states = ""
+    for second, sign in enumerate(scores):
+        before = alarm.state
+        changed = False
+        if sign == "r":
+            changed = alarm.reset(second * NS)
+        elif sign != "-":
+            changed = alarm.update(float(sign), second * NS)
+        assert changed == (alarm.state != before)
+        if changed:
+            assert alarm.since_ns == second * NS
+        states += SIGNS[alarm.state]
+    return states
+
+
+@pytest.mark.parametrize(
+    ("rule", "scores", "states"),
+    [
+        # --------------------------- threshold: above it, not at it; back at once
+        (rule_of(), "4566545", "..###.."),
+        (rule_of(), "69999", "#####"),
+        (rule_of(), "65554", "####."),  # at the threshold neither starts nor ends
+        # --------------------------- deadband 2: ends below 3, not at 3
+        (rule_of(deadband=2), "4643233", ".###..."),
+        (rule_of(deadband=2), "6353536", "#######"),
+        # --------------------------- on delay 2 s: the condition has lasted 2 s
+        (rule_of(on=2), "66666", "..###"),
+        (rule_of(on=2), "66466466", "........"),
+        (rule_of(on=2), "466646666", "...#...##"),
+        # --------------------------- off delay 2 s
+        (rule_of(off=2), "644444", "###..."),
+        (rule_of(off=2), "6446444", "######."),
+        (rule_of(off=2), "6445444", "######."),  # 5 is not below the threshold
+        # --------------------------- both, with a deadband
+        (rule_of(2, 1, 2), "666444222266", ".#######...#"),
+        # --------------------------- latch
+        (rule_of(latch=True), "644r44", "#LL..."),
+        (rule_of(latch=True), "64646r", "#L#L##"),  # a reset does not end an active alarm
+        (rule_of(latch=True), "4r64r6", "..#L.#"),
+        (rule_of(on=2, latch=True), "6664466466644", "..#LLLLLLL#LL"),
+        (rule_of(off=1, latch=True), "6444r", "##LL."),
+        # --------------------------- windows of bad quality are not judged, time goes on
+        (rule_of(on=2), "6-6", "..#"),
+        (rule_of(off=2), "64--4", "####."),
+    ],
+)
+def test_timelines(rule: AlarmRule, scores: str, states: str) -> None:
+    assert timeline(Alarm(rule), scores) == states
+
+
+def test_a_delay_is_sample_time_not_a_number_of_samples() -> None:
+    alarm = Alarm(rule_of(on=60))
+    assert not alarm.update(9, 0)
+    assert not alarm.update(9, 60 * NS - 1)
+    assert alarm.update(9, 60 * NS)
+    assert alarm.since_ns == 60 * NS
+
+
+def test_a_reset_begins_the_on_delay_anew() -> None:
+    assert timeline(Alarm(rule_of(on=2, latch=True)), "66646r666") == "..#LL...#"
+
+
+def test_a_clock_set_back_does_not_shorten_a_delay() -> None:
+    alarm = Alarm(rule_of(on=10))
+    assert not alarm.update(9, 1000 * NS)
+    assert not alarm.update(9, 5 * NS)
+    assert not alarm.update(9, 14 * NS)
+    assert alarm.update(9, 15 * NS)
+
+
+def test_a_reset_of_what_is_not_latched_changes_nothing() -> None:
+    alarm = Alarm(rule_of())
+    assert not alarm.reset(0)
+    assert alarm.since_ns is None
+    alarm.update(9, NS)
+    assert not alarm.reset(2 * NS)
+    assert (alarm.state, alarm.since_ns) == ("active", NS)
+
+
+def test_the_config_wins_over_the_package_and_the_package_over_the_defaults() -> None:
+    empty = AlarmConfig()
+    assert alarm_rule(3.0, empty, empty) == AlarmRule(3.0, 0.0, 0, 0, False)
+    package = AlarmConfig(deadband=1.0, on_delay_seconds=2.5, latch=True)
+    assert alarm_rule(3.0, package, empty) == AlarmRule(3.0, 1.0, 5 * NS // 2, 0, True)
+    chosen = AlarmConfig(
+        threshold=0.0, deadband=0.0, on_delay_seconds=0.0, off_delay_seconds=1e-9, latch=False
+    )
+    assert alarm_rule(3.0, package, chosen) == AlarmRule(0.0, 0.0, 0, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("substituted", "doubtful", "ratio", "quality"),
+    [
+        (0, False, 0.2, "good"),
+        (0, False, 0.0, "good"),
+        (0, True, 0.2, "uncertain"),
+        (1, False, 0.2, "uncertain"),
+        (20, False, 0.2, "uncertain"),
+        (21, False, 0.2, "bad"),
+        (21, True, 0.2, "bad"),
+        (1, False, 0.0, "bad"),
+        (100, False, 1.0, "uncertain"),
+    ],
+)
+def test_quality(substituted: int, doubtful: bool, ratio: float, quality: str) -> None:
+    assert quality_of(substituted, doubtful, 100, ratio) == quality
+
+
+class AlarmMachine(RuleBasedStateMachine):
+    """The alarm against a reference that looks at the scores since the last transition."""
+
+    @initialize(
+        deadband=st.sampled_from([0.0, 2.0]),
+        on=st.integers(0, 4),
+        off=st.integers(0, 4),
+        latch=st.booleans(),
+    )
+    def begin(self, deadband: float, on: int, off: int, latch: bool) -> None:
+        self.rule_ = AlarmRule(5.0, deadband, on, off, latch)
+        self.alarm = Alarm(self.rule_)
+        self.state = "normal"
+        self.since: int | None = None
+        self.scores: list[tuple[int, float]] = []
+        self.now = 0
+
+    def enter(self, state: str) -> None:
+        self.state, self.since = state, self.now
+        self.scores.clear()
+
+    @rule(score=st.sampled_from([0.0, 2.9, 3.0, 4.0, 5.0, 5.1, 9.0]), step=st.integers(0, 3))
+    def judge(self, score: float, step: int) -> None:
+        self.now += step
+        self.scores.append((self.now, score))
+        active = self.state == "active"
+        run_began = None  # when the unbroken run of scores that ask for a change began
+        for time_ns, value in reversed(self.scores):
+            if not (value < 5.0 - self.rule_.deadband if active else value > 5.0):
+                break
+            run_began = time_ns
+        delay = self.rule_.off_delay_ns if active else self.rule_.on_delay_ns
+        changes = run_began is not None and self.now - run_began >= delay
+        assert self.alarm.update(score, self.now) == changes
+        if changes:
+            self.enter("active" if not active else "latched" if self.rule_.latch else "normal")
+
+    @rule(step=st.integers(0, 3))
+    def reset(self, step: int) -> None:
+        self.now += step
+        changes = self.state == "latched"
+        assert self.alarm.reset(self.now) == changes
+        if changes:
+            self.enter("normal")
+
+    @invariant()
+    def agrees(self) -> None:
+        assert (self.alarm.state, self.alarm.since_ns) == (self.state, self.since)
+        assert self.rule_.latch or self.state != "latched"
+
+
+TestAlarmMachine = AlarmMachine.TestCase
+TestAlarmMachine.settings = settings(deadline=None, max_examples=60, stateful_step_count=30)
+
+
+@settings(deadline=None, max_examples=60)
+@given(scores=st.lists(st.floats(0, 10), min_size=1, max_size=40), deadband=st.floats(0, 5))
+def test_without_delays_the_state_is_the_comparison(scores: list[float], deadband: float) -> None:
+    alarm = Alarm(rule_of(deadband))
+    active = False
+    for second, score in enumerate(scores):
+        alarm.update(score, second * NS)
+        active = score > 5 or (active and score >= 5 - deadband)
+        assert (alarm.state == "active") == active

@@ -1,0 +1,69 @@
+"""Memory that was needed once is given back."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+HOLES = """
+import os
+import numpy as np
+from edgeai.assembly import memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+blocks = [np.ones(12_000) for _ in range(500)]  # 96 kB each: from the heap, not mapped
+before = resident()
+blocks = blocks[-1:]  # what is left lies behind all that is free
+kept = resident()
+memory.trim()
+print(before - kept, before - resident(), blocks[0].sum())
+"""
+
+BATCH = """
+import os
+import numpy as np
+from edgeai.assembly import memory
+from edgeai.engine.batch import Batch
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+np.ones(1_000_000)  # mapped; what is freed makes glibc take the next of its size from the heap
+hole = np.ones(999_000)
+behind = np.ones(50_000)
+del hole
+memory.trim()
+before = resident()
+batch = Batch(1024, (64, 30))
+print(resident() - before, batch.values.nbytes, batch.values.any(), behind.sum())
+"""
+
+needs_glibc = pytest.mark.skipif(
+    not (sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")), reason="glibc only"
+)
+
+
+@needs_glibc
+def test_memory_that_is_free_behind_what_is_in_use_is_given_back() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", HOLES], capture_output=True, text=True, check=True, timeout=60
+    )
+    by_itself, given_back, _ = (float(text) for text in told.stdout.split())
+    whole = 499 * 96_000
+    assert by_itself < 0.5 * whole
+    assert given_back > 0.9 * whole
+
+
+@needs_glibc
+def test_a_batch_takes_no_memory_before_windows_reach_it() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", BATCH], capture_output=True, text=True, check=True, timeout=60
+    )
+    taken, size, has_values, _ = told.stdout.split()
+    assert has_values == "False"
+    assert float(taken) < 0.1 * float(size)

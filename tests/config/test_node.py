@@ -1,0 +1,416 @@
+"""What a config may hold, and what a user reads when it holds something else."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeai.config.device import load_device
+from edgeai.config.node import Config, Secret, load_config
+from edgeai.errors import ConfigError
+from tests.support.commands import run_command
+
+BASE: dict[str, Any] = {
+    "node": "line-1",
+    "broker": {"host": "127.0.0.1"},
+    "pipelines": {
+        "p": {"model": "mean", "source": {"topic": "factory/{asset}/sensors"}},
+    },
+}
+REMOVE = object()
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """BASE with values set at dotted paths written with `__`, or removed."""
+    config = copy.deepcopy(BASE)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        here = config
+        for part in parents:
+            here = here.setdefault(part, {})
+        if value is REMOVE:
+            del here[last]
+        else:
+            here[last] = value
+    return config
+
+
+def complaints(tmp_path: Path, config: Any) -> list[str]:
+    """What is said of a config, without the file's name."""
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{path}: ") for line in lines), lines
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+def test_the_base_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    assert load_config(path).pipelines["p"].model == "mean"
+
+
+WRONG = [
+    # unknown keys
+    (
+        {"broker__prot": 1},
+        "broker.prot: unknown key; did you mean `port`? (found 1)",
+    ),
+    (
+        {"pipelines__p__source__layuot": "row"},
+        "pipelines.p.source.layuot: unknown key; did you mean `layout`? (found 'row')",
+    ),
+    (
+        {"pipelines__p__source__signals": {"a": {"scal": 2.0}}},
+        "pipelines.p.source.signals.a.scal: unknown key; did you mean `scale`? (found 2.0)",
+    ),
+    (
+        {"http__zzz": 1},
+        "http.zzz: unknown key; known: enabled, host, port (found 1)",
+    ),
+    (
+        {"broker__tls": {"ca": "x"}},
+        "broker.tls.ca: unknown key; known: ca_file, cert_file, key_file (found 'x')",
+    ),
+    # types: nothing is coerced
+    ({"broker__port": "1883"}, "broker.port: must be a whole number (found '1883')"),
+    ({"broker__port": True}, "broker.port: must be a whole number (found True)"),
+    ({"broker__host": 12}, "broker.host: must be text (found 12)"),
+    ({"http__enabled": "yes"}, "http.enabled: must be true or false (found 'yes')"),
+    ({"pipelines__p__source__qos": 2}, "pipelines.p.source.qos: must be 0 or 1 (found 2)"),
+    ({"pipelines": []}, "pipelines: must be a map of keys (found [])"),
+    # missing
+    ({"node": REMOVE}, "node: is required"),
+    ({"broker": {}}, "broker.host: is required"),
+    ({"pipelines__p__source": {}}, "pipelines.p.source.topic: is required"),
+    # bounds
+    ({"broker__port": 0}, "broker.port: must be greater than or equal to 1 (found 0)"),
+    ({"broker__port": 65536}, "broker.port: must be less than or equal to 65535 (found 65536)"),
+    ({"pipelines": {}}, "pipelines: must have at least 1 item"),
+    ({"broker__host": ""}, "broker.host: must have at least 1 character (found '')"),
+    ({"http__host": ""}, "http.host: must have at least 1 character (found '')"),
+    (
+        {"broker__connect_timeout_seconds": float("nan")},
+        "broker.connect_timeout_seconds: must be less than or equal to 60 (found nan)",
+    ),
+    (
+        {"pipelines__p__alarm__threshold": float("inf")},
+        "pipelines.p.alarm.threshold: must be a finite number (found inf)",
+    ),
+    (
+        {"pipelines__p__stream__max_age_seconds": float("inf")},
+        "pipelines.p.stream.max_age_seconds: must be a finite number (found inf)",
+    ),
+    (
+        {"pipelines__p__stream__lateness_seconds": -1.0},
+        "pipelines.p.stream.lateness_seconds: must be greater than or equal to 0 (found -1.0)",
+    ),
+    (
+        {"node": "a/b"},
+        f"node: must match pattern '{r'^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'}' (found 'a/b')",
+    ),
+    # topics
+    (
+        {"pipelines__p__source__topic": "a/#/b"},
+        "pipelines.p.source.topic: `#` must be a level of its own and the last (found 'a/#/b')",
+    ),
+    (
+        {"pipelines__p__source__topic": "a/b+/c"},
+        "pipelines.p.source.topic: `+` must be a level of its own (found 'a/b+/c')",
+    ),
+    (
+        {"pipelines__p__source__topic": ""},
+        "pipelines.p.source.topic: a topic filter must not be empty (found '')",
+    ),
+    (
+        {"pipelines__p__source__topic": "a\x00b"},
+        (
+            "pipelines.p.source.topic: a topic filter must not hold control characters "
+            "(found 'a\\x00b')"
+        ),
+    ),
+    (
+        {"pipelines__p__source__topic": "a/x{asset}"},
+        (
+            "pipelines.p.source.topic: `{field}` must be a topic level of its own, in lower case "
+            "(found 'a/x{asset}')"
+        ),
+    ),
+    (
+        {"pipelines__p__source__topic": "{a}/{a}"},
+        "pipelines.p.source.topic: each `{field}` may occur once (found '{a}/{a}')",
+    ),
+    (
+        {"pipelines__p__publish__topic": "out/{asset}/#"},
+        (
+            "pipelines.p.publish.topic: must be a topic name without wildcards that holds {asset} "
+            "(found 'out/{asset}/#')"
+        ),
+    ),
+    (
+        {"pipelines__p__publish__topic": "out/{line}"},
+        (
+            "pipelines.p.publish.topic: unknown field {line}; known: node, pipeline, model, asset "
+            "(found 'out/{line}')"
+        ),
+    ),
+    (
+        {"pipelines__p__publish__topic": "out/asset"},
+        (
+            "pipelines.p.publish.topic: must be a topic name without wildcards that holds {asset} "
+            "(found 'out/asset')"
+        ),
+    ),
+    # layouts
+    (
+        {"pipelines__p__source__layout": "tag"},
+        (
+            "pipelines.p.source: layout `tag` needs the name either as {signal} in `topic` or at "
+            "`name_path`"
+        ),
+    ),
+    (
+        {"pipelines__p__source__topic": "f/{asset}/{signal}"},
+        "pipelines.p.source: {signal} and `name_path` belong to the layout `tag`",
+    ),
+    (
+        {"pipelines__p__source__signals": {"a": {"scale": 0.0}}},
+        "pipelines.p.source.signals.a: `scale` must not be 0",
+    ),
+    # time
+    (
+        {"pipelines__p__source__time": {"path": "t", "unit": "iso", "zone": "Mars/Base"}},
+        "pipelines.p.source.time: unknown time zone 'Mars/Base'",
+    ),
+    (
+        {"pipelines__p__source__time": {"path": "t", "unit": "min"}},
+        "pipelines.p.source.time.unit: must be 's', 'ms', 'us', 'ns' or 'iso' (found 'min')",
+    ),
+    (
+        {"pipelines__p__source__time": {"path": "", "unit": "s"}},
+        "pipelines.p.source.time.path: ",
+    ),
+    # both or none
+    (
+        {"broker__tls": {"cert_file": "c.pem"}},
+        "broker.tls: `cert_file` and `key_file` belong together",
+    ),
+    ({"broker__password": {"env": "P"}}, "broker: `password` needs `username`"),
+    (
+        {"broker__username": "u", "broker__password": {}},
+        "broker.password: exactly one of `env` and `file` must be given",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "wanted"), WRONG, ids=[wanted[:60] for _, wanted in WRONG])
+def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], wanted: str) -> None:
+    (line,) = complaints(tmp_path, changed(**changes))
+    if wanted.endswith(" "):
+        assert line.startswith(wanted)
+    elif "(found" in wanted or "is required" in wanted:
+        assert line == wanted
+    else:
+        assert line.startswith(wanted)
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    config = changed(node=REMOVE, broker__port=0, pipelines__p__source__topic="a/#/b", extra=1)
+    found = complaints(tmp_path, config)
+    assert sorted(line.split(":")[0] for line in found) == [
+        "broker.port", "extra", "node", "pipelines.p.source.topic",
+    ]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------ feedback
+
+LOOPS = [
+    ("factory/{asset}/sensors", "factory/{asset}/sensors"),
+    ("factory/#", "factory/{asset}/score"),
+    ("edgeai/{a}/{b}/{c}/{d}", None),
+    ("#", None),
+    ("+/+/+/+/{asset}", None),
+    ("out/{asset}", "out/{asset}"),
+    ("out/p-1", "out/p-{asset}"),
+    ("models/mean/{asset}", "models/{model}/{asset}"),
+    ("models/v-mean/{asset}", "models/v-{model}/{asset}"),
+    ("line-1/{asset}", "{node}/{asset}"),
+    ("p/{asset}", "{pipeline}/{asset}"),
+    # A published {asset} may hold several levels.
+    ("out/{line}/{asset}", "out/{asset}"),
+]
+
+
+@pytest.mark.parametrize(("source", "target"), LOOPS)
+@pytest.mark.parametrize("field", ["topic", "alarm_topic"])
+def test_a_feedback_loop_is_refused(
+    tmp_path: Path, source: str, target: str | None, field: str
+) -> None:
+    changes: dict[str, Any] = {"pipelines__p__source__topic": source}
+    if target is not None:
+        changes["pipelines__p__publish__topic"] = "safe/{asset}"
+        changes["pipelines__p__publish__alarm_topic"] = "safe/{asset}"
+        changes[f"pipelines__p__publish__{field}"] = target
+    found = complaints(tmp_path, changed(**changes))
+    wanted = field if target is not None else "topic"
+    assert found == [
+        (
+            f"pipelines.p.publish.{wanted} may be read again by pipelines.p.source.topic, "
+            "a feedback loop"
+        )
+    ]
+
+
+def test_a_loop_through_another_pipeline_is_refused(tmp_path: Path) -> None:
+    config = changed()
+    config["pipelines"]["second"] = {"model": "mean", "source": {"topic": "scores/{asset}"}}
+    config["pipelines"]["p"]["publish"] = {"topic": "scores/{asset}"}
+    (line,) = complaints(tmp_path, config)
+    assert "pipelines.p.publish.topic may be read again by pipelines.second.source.topic" in line
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("factory/{asset}/sensors", "scores/{asset}"),
+        ("factory/{asset}/sensors", "scores/p-{asset}"),
+        ("factory/{asset}", "factories/{asset}"),
+    ],
+)
+def test_what_cannot_loop_is_allowed(source: str, target: str) -> None:
+    config = changed(
+        pipelines__p__source__topic=source,
+        pipelines__p__publish__topic=target,
+    )
+    assert Config.model_validate(config).pipelines["p"].publish.topic == target
+
+
+# ------------------------------------------------------------------------------------ secrets
+
+SECRET = "hunter2-very-secret"
+
+
+@pytest.mark.parametrize(
+    "broker",
+    [
+        {"password": SECRET, "username": "u"},
+        {"password": {"value": SECRET}, "username": "u"},
+        {"password": {"env": "P", "vaule": SECRET}, "username": "u"},
+        {"password": [SECRET], "username": "u"},
+        {"password": {"env": [SECRET]}, "username": "u"},
+        {"passwort": SECRET, "username": "u"},
+        {"pasword": SECRET, "username": "u"},
+        {"pwd": SECRET},
+        {"secret": SECRET},
+        {"token": SECRET},
+        {"credentials": {"user": "u", "pass": SECRET}},
+        {"tls": {"key_password": SECRET}},
+        {"username": "u", "password": {"env": "P", "file": SECRET + "/f"}},
+    ],
+    ids=",".join,
+)
+def test_a_secret_in_the_file_is_refused_and_never_shown(
+    tmp_path: Path, broker: dict[str, Any]
+) -> None:
+    found = complaints(tmp_path, changed(broker={"host": "h", **broker}))
+    assert found
+    assert not any("hunter2" in line for line in found), found
+
+
+def test_a_plain_text_password_is_told_how_to_give_it(tmp_path: Path) -> None:
+    config = changed(broker={"host": "h", "username": "u", "password": SECRET})
+    assert complaints(tmp_path, config) == [
+        "broker.password: a secret must not stand in the file: write {env: NAME} or {file: PATH}"
+    ]
+
+
+def test_a_misspelt_password_keeps_its_hint(tmp_path: Path) -> None:
+    config = changed(broker={"host": "h", "username": "u", "pasword": SECRET})
+    assert complaints(tmp_path, config) == ["broker.pasword: unknown key; did you mean `password`?"]
+
+
+def test_a_secret_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        Secret.model_validate({"env": "NO_SUCH"}).reveal("broker.password")
+    assert str(caught.value) == "environment: broker.password: variable NO_SUCH is not set"
+    path = tmp_path / "absent"
+    with pytest.raises(ConfigError) as caught:
+        Secret.model_validate({"file": str(path)}).reveal("broker.password")
+    assert str(caught.value).startswith(f"{path}: broker.password: cannot be read: ")
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError) as caught:
+        Secret.model_validate({"file": str(path)}).reveal("broker.password")
+    assert "0xff" not in str(caught.value), "not one byte of a secret is shown"
+
+
+def test_a_secret_from_a_file_loses_its_newline_only(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text(" pass word \r\n")
+    assert Secret.model_validate({"file": str(path)}).reveal("x") == " pass word "
+
+
+# ------------------------------------------------------------------------------------ devices
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("description: x", "candidates: is required"),
+        ("description: x\ncandidates: []", "candidates: must have at least 1 item"),
+        (
+            "description: x\ncandidates: [{provider: cpu}, {provider: cpu, threads: 2}]",
+            "`cpu` is always proven, so nothing after it would be tried: put it last",
+        ),
+        (
+            "description: x\ncandidates: [{provider: gpu}]",
+            "candidates.0.provider: must be one of cpu, auto, openvino, cuda, tensorrt, ",
+        ),
+        (
+            "description: x\ncandidates: [{provider: cpu, thread: 2}]",
+            "candidates.0.thread: unknown key; did you mean `threads`? (found 2)",
+        ),
+    ],
+)
+def test_devices(tmp_path: Path, text: str, wanted: str) -> None:
+    path = tmp_path / "d.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_device(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: {wanted}")
+
+
+def test_schema_is_printed_for_editors(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert '"feedback"' not in run_command(capsys, monkeypatch, "schema").out
+    outcome = run_command(capsys, monkeypatch, "schema", "device")
+    assert outcome.code == 0
+    assert '"candidates"' in outcome.out
+    assert run_command(capsys, monkeypatch, "schema", "engine").code == 2
+
+
+def test_files_of_secrets_count_from_the_configs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "broker").write_text("word\n")
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "node: a\nbroker: {host: h, username: u, password: {file: secrets/broker},"
+        " tls: {ca_file: ca.pem}}\n"
+        "pipelines: {p: {model: m, source: {topic: 'f/{asset}'}}}\n"
+    )
+    config = load_config(path)
+    assert config.broker.password is not None
+    assert config.broker.password.reveal("broker.password") == "word"
+    assert config.broker.tls is not None
+    assert config.broker.tls.ca_file == str(tmp_path / "ca.pem")

@@ -1,0 +1,207 @@
+"""Frames through the turn: the same samples as rows, in blocks, give the same predictions."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeai.assembly.plan import Plan, check
+from edgeai.engine.intake.frames import FrameIntake
+from edgeai.messages import Message
+from tests.support.engine import NS, Node, totals
+from tests.support.packages import write_config, write_package
+
+T0 = 1_700_000_000 * NS
+RATE_HZ = 1000.0
+FRAME = {
+    "type": "binary",
+    "header": [
+        {"name": "t0_ns", "type": "i64"},
+        {"name": "sequence", "type": "u32"},
+        {"name": "count", "type": "u32"},
+    ],
+    "dtype": "float32",
+    "rate_hz": RATE_HZ,
+}
+
+
+def plan_of(
+    folder: Path,
+    length: int,
+    hop: int,
+    *,
+    limits: dict[str, Any] | None = None,
+    stream: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Plan:
+    write_package(folder / "mean", length=length, hop=hop, rate_hz=RATE_HZ, **changes)
+    rows = {
+        "topic": "rows/{asset}", "time": {"path": "t", "unit": "ns"}, "values_path": "v",
+    }  # fmt: skip
+    frames = {"topic": "frames/{asset}", "layout": "frame", "frame": FRAME}
+    pipelines = {
+        "rows": {"model": "mean", "source": rows, "stream": stream or {}},
+        "frames": {"model": "mean", "source": frames, "stream": stream or {}},
+    }
+    return check(write_config(folder / "config.yaml", 1, pipelines, limits=limits or {}))
+
+
+def frame(start: int, values: np.ndarray, sequence: int = 0, topic: str = "frames/m") -> Message:
+    t0 = T0 + start * 1_000_000
+    head = struct.pack("<qII", t0, sequence, len(values))
+    return (topic, head + values.astype("<f4").tobytes(), t0, False)
+
+
+def row(index: int, values: np.ndarray) -> Message:
+    body = {"t": T0 + index * 1_000_000, "v": dict(zip("ab", values.tolist(), strict=True))}
+    return ("rows/m", json.dumps(body).encode(), T0, False)
+
+
+def without_names(predictions: list[Any]) -> list[Any]:
+    return [{k: v for k, v in one.items() if k != "id"} for one in predictions]
+
+
+@pytest.mark.parametrize(("length", "hop"), [(8, 8), (8, 3), (8, 11), (1, 1)])
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), holes=st.booleans())
+def test_frames_and_rows_agree(
+    tmp_path_factory: pytest.TempPathFactory, length: int, hop: int, sizes: list[int], holes: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("frames")
+    plan = plan_of(folder, length, hop, ranges={"a": [-1.5, 1.5]})
+    values = np.random.default_rng(1).normal(size=(sum(sizes), 2)).astype(np.float32)
+    if holes:
+        values[5::17, 1] = np.nan
+    by_rows, by_frames = Node(plan), Node(plan)
+    start = 0
+    for number, size in enumerate(sizes):
+        by_frames.turns([frame(start, values[start : start + size], number)])
+        start += size
+    cells = [[None if np.isnan(v) else float(v) for v in one] for one in values]
+    by_rows.turns([row(i, np.array(one, object)) for i, one in enumerate(cells)])
+    expected = without_names(by_rows.predictions("rows"))
+    assert without_names(by_frames.predictions("frames")) == expected
+    for name, label in [("dropped", "reason"), ("invalid_values", "reason")]:
+        assert by_frames.counts(name, label, "frames") == by_rows.counts(name, label, "rows")
+
+
+def strange_frames(seed: int, length: int) -> list[Message]:
+    """Whole windows in order, but some of other sizes, late, twice, after a gap, with a hole.
+
+    After one of another size the windows of its stream lie across the frames until a gap.
+    """
+    rng = np.random.default_rng(seed)
+    messages: list[Message] = []
+    at = {"m": 0, "n": 0}
+    for number in range(60):
+        asset = str(rng.choice(["m", "n"]))
+        others = ["short", "long", "gap", "late", "hole", "beyond"]
+        kind = rng.choice(["usual"] * 8 + others) if messages else "usual"
+        sizes = {
+            "short": rng.integers(1, max(2, length)),
+            "long": rng.integers(length + 1, 3 * length),
+        }
+        size = int(sizes.get(kind, length))
+        at[asset] += 100 if kind == "gap" else 0
+        start = max(0, at[asset] - 2 * length) if kind == "late" else at[asset]
+        values = rng.normal(size=(size, 2)).astype(np.float32).clip(-2, 2)
+        values[rng.integers(size)] = {"hole": np.nan, "beyond": 9.0}.get(kind, 0.5)
+        messages.append(frame(start, values, number, f"frames/{asset}"))
+        at[asset] += 0 if kind == "late" else size
+    return messages
+
+
+@pytest.mark.parametrize(("length", "hop"), [(8, 8), (8, 3), (1, 1)])
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), turn=st.sampled_from([1, 3, 60]))
+def test_the_short_way_of_a_whole_window_is_no_other(
+    tmp_path_factory: pytest.TempPathFactory, length: int, hop: int, seed: int, turn: int
+) -> None:
+    folder = tmp_path_factory.mktemp("frames")
+    plan = plan_of(folder, length, hop, ranges={"a": [-3, 3]}, limits={"batch_windows": 5})
+    messages = strange_frames(seed, length)
+    turns = [messages[begin : begin + turn] for begin in range(0, len(messages), turn)]
+    taken: list[bool] = []
+    short_way = FrameIntake.push_whole_window
+
+    def noted(*given: Any) -> bool:
+        taken.append(short_way(*given))
+        return taken[-1]
+
+    with mock.patch.object(FrameIntake, "push_whole_window", noted):
+        shorter = Node(plan).turns(*turns)
+    with mock.patch.object(FrameIntake, "push_whole_window", return_value=False):
+        longer = Node(plan).turns(*turns)
+    assert shorter.sink.all == longer.sink.all
+    assert totals(shorter) == totals(longer)
+    assert any(taken) == (length == hop)
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, 1000.0])
+def test_what_is_refused_is_not_computed(tmp_path: Path, strange: float) -> None:
+    """Batches are padded with what lies behind them: not with what no model may see."""
+    ranges = {"a": [-3, 3], "b": [-3, 3]}
+    node = Node(plan_of(tmp_path, 4, 4, stream={"out_of_range": "hold"}, ranges=ranges))
+    pipeline = next(one for one in node.engine.pipelines if one.name == "frames")
+    good = np.ones((4, 2), np.float32)
+    bad = good.copy()
+    bad[0, 1] = strange
+    node.turns([frame(0, good, topic="frames/m"), frame(0, bad, topic="frames/n")])
+    assert len(node.predictions("frames")) == 1
+    assert np.abs(pipeline.batch.values).max() <= 3
+
+
+def test_frames_that_never_came_are_counted(tmp_path: Path) -> None:
+    node = Node(plan_of(tmp_path, 4, 4))
+    block = np.ones((4, 2), np.float32)
+    for sequence, start in [(7, 0), (8, 4), (11, 16), (11, 16), (2, 20), (3, 24)]:
+        node.turns([frame(start, block, sequence)])
+    assert node.value("frames_missed_total", pipeline="frames") == 2
+    assert node.counts("window_resets", "reason", "frames") == {"gap": 1}
+
+
+def test_a_broken_frame_costs_itself_only(tmp_path: Path) -> None:
+    node = Node(plan_of(tmp_path, 4, 4))
+    block = np.ones((4, 2), np.float32)
+    good, later = frame(0, block, 1), frame(4, block, 2)
+    broken = (good[0], good[1][:-3], *good[2:])
+    node.turns([good, broken, ("frames/m", b"", T0, False), later])
+    assert len(node.predictions("frames")) == 2
+    assert node.counts("dropped", "reason", "frames") == {"wrong_size": 1, "bad_header": 1}
+
+
+def test_a_late_frame_and_a_second_one_are_refused(tmp_path: Path) -> None:
+    node = Node(plan_of(tmp_path, 4, 4))
+    block = np.ones((4, 2), np.float32)
+    node.turns([frame(s, block) for s in (0, 4, 4, 0, 8)])
+    assert len(node.predictions("frames")) == 3
+    dropped = node.counts("dropped", "reason", "frames")
+    assert sum(dropped.values()) == 8
+    assert set(dropped) == {"late", "duplicate"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"frame": None}, "`frame` belongs to the layout `frame`"),
+        ({"time": {"path": "t", "unit": "s"}}, "time is declared in `frame`"),
+        ({"signals": {"a": {"path": "x"}}}, "signals do not take `path`"),
+        ({"frame": {**FRAME, "dtype": "float3"}}, "dtype"),
+    ],
+)
+def test_a_frame_source_that_cannot_work_is_refused(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    write_package(tmp_path / "mean")
+    source = {"topic": "frames/{asset}", "layout": "frame", "frame": FRAME, **change}
+    path = write_config(tmp_path / "c.yaml", 1, {"p": {"model": "mean", "source": source}})
+    with pytest.raises(Exception, match=said):
+        check(path)

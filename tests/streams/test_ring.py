@@ -1,0 +1,184 @@
+"""Windows are slices of the whole history, however the samples are cut into blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeai.streams.ring import Ring, StreamSettings
+from tests.support.windows import Windows
+
+NS = 10**9
+
+
+def ring(length: int, hop: int, channels: int = 1, period_ns: int | None = None) -> Ring:
+    return Ring(StreamSettings(length, hop, channels, period_ns, None, 0, "hold"))
+
+
+def ends(length: int, hop: int, samples: int) -> list[int]:
+    """The number of the last sample of each window, counted from 1."""
+    windows = Windows()
+    one = ring(length, hop)
+    one.push(range(1, samples + 1), np.zeros((samples, 1), np.float32), None, None, windows.emit)
+    return [window.time_ns for window in windows]
+
+
+@pytest.mark.parametrize(
+    ("length", "hop", "last"),
+    [
+        # sample 1 2 3 4 5 6 7 8 9
+        (3, 1, [3, 4, 5, 6, 7, 8, 9]),
+        (3, 2, [3, 5, 7, 9]),
+        (3, 3, [3, 6, 9]),
+        (3, 5, [3, 8]),  # hop > length: samples between windows are skipped
+        (1, 1, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (1, 4, [1, 5, 9]),
+        (9, 1, [9]),
+        (10, 1, []),
+    ],
+)
+def test_when_windows_are_due(length: int, hop: int, last: list[int]) -> None:
+    assert ends(length, hop, 9) == last
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    length=st.integers(1, 90),
+    hop=st.integers(1, 200),
+    channels=st.integers(1, 3),
+    sizes=st.lists(st.integers(1, 150), min_size=1, max_size=12),
+    clears=st.sets(st.integers(0, 11), max_size=2),
+    seed=st.integers(0, 999),
+    flag_share=st.sampled_from([0.0, 0.02, 0.5]),
+)
+def test_windows_are_slices_of_the_history(
+    length: int,
+    hop: int,
+    channels: int,
+    sizes: list[int],
+    clears: set[int],
+    seed: int,
+    flag_share: float,
+) -> None:
+    rng = np.random.default_rng(seed)
+    windows, expected = Windows(), Windows()
+    one = ring(length, hop, channels)
+    history: list[tuple[int, Any, int, bool]] = []
+    now = 0
+    for number, size in enumerate(sizes):
+        if number in clears:
+            one.clear()
+            history.clear()
+        times = list(range(now, now + size))
+        now += size
+        rows = rng.normal(size=(size, channels)).astype(np.float32)
+        substituted = rng.integers(1, 4, size) * (rng.random(size) < flag_share)
+        doubtful = rng.random(size) < flag_share
+        one.push(
+            times,
+            rows,
+            substituted.tolist() if substituted.any() else None,
+            doubtful.tolist() if doubtful.any() else None,
+            windows.emit,
+        )
+        for sample in zip(times, rows, substituted.tolist(), doubtful.tolist(), strict=True):
+            history.append(sample)
+            if len(history) >= length and (len(history) - length) % hop == 0:
+                part = history[-length:]
+                expected.emit(
+                    np.array([row for _, row, _, _ in part]),
+                    part[-1][0],
+                    sum(count for _, _, count, _ in part),
+                    any(flag for _, _, _, flag in part),
+                )
+    assert windows == expected
+
+
+@pytest.mark.parametrize("length", [1, 5, 64, 100])
+def test_a_flag_is_in_every_window_that_holds_its_sample(length: int) -> None:
+    windows = Windows()
+    one = ring(length, 1)
+    clean = [False] * (length - 1)
+    one.push(
+        range(length), np.zeros((length, 1), np.float32), [0] * (length - 1) + [1],
+        [*clean, True], windows.emit,
+    )  # fmt: skip
+    for now in range(length, 3 * length):
+        one.push([now], np.zeros((1, 1), np.float32), None, None, windows.emit)
+    flags = [1] * length + [0] * (length + 1)
+    assert [window.substituted for window in windows] == flags
+    assert [window.doubtful for window in windows] == [bool(flag) for flag in flags]
+
+
+@pytest.mark.parametrize(
+    ("times", "doubtful"),
+    [
+        # seconds, a window of 5 samples at 1 Hz: nominally 4 s from the first to the last
+        ([0, 1, 2, 3, 4], False),
+        ([0, 1.4, 2, 3.1, 4], False),  # jitter within
+        ([0, 1, 2, 3, 6], False),  # 1.5 times nominal
+        ([0, 1, 2, 3, 6.1], True),
+        ([0, 0.7, 1.4, 2.1, 2.7], False),
+        ([0, 0.6, 1.2, 1.8, 2.6], True),  # less than 4 s / 1.5
+    ],
+)
+def test_a_window_at_another_rate_is_doubtful(times: list[float], doubtful: bool) -> None:
+    windows = Windows()
+    rows = np.zeros((5, 1), np.float32)
+    moments = [round(moment * NS) for moment in times]
+    ring(5, 1, period_ns=NS).push(moments, rows, None, None, windows.emit)
+    assert [window.doubtful for window in windows] == [doubtful]
+
+
+def test_events_have_no_rate() -> None:
+    windows = Windows()
+    one = ring(3, 1, period_ns=None)
+    one.push([0, 1, 10**15], np.zeros((3, 1), np.float32), None, None, windows.emit)
+    assert [window.doubtful for window in windows] == [False]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    length=st.integers(1, 9),
+    hop=st.integers(1, 12),
+    blocks=st.lists(st.tuples(st.integers(1, 7), st.booleans()), min_size=1, max_size=60),
+)
+def test_the_short_way_gives_the_same_windows(
+    length: int, hop: int, blocks: list[tuple[int, bool]]
+) -> None:
+    """Blocks by `push_few` where it takes them, some marked, against one block at a time."""
+    few, singly, together = Windows(), Windows(), Windows()
+    a, b, c = (ring(length, hop, 2, period_ns=NS) for _ in range(3))
+    now = 0
+    for size, doubtful in blocks:
+        times = [NS * (now + 1 + i) for i in range(size)]
+        rows = np.arange(2 * (now + 1), 2 * (now + 1 + size), dtype=np.float32).reshape(-1, 2)
+        around = np.vstack([np.full((3, 2), np.nan, np.float32), rows])
+        flat = memoryview(around.reshape(-1))
+        flags = [doubtful] * size if doubtful else None
+        if doubtful or not a.push_few(times, flat, 3, 3 + size, few.emit):
+            a.push(times, rows, None, flags, few.emit)
+        for i in range(size):
+            if doubtful:
+                b.push(times[i : i + 1], rows[i : i + 1], None, [True], singly.emit)
+            else:
+                b.push_one(times[i], rows[i].tolist(), singly.emit)
+        c.push(times, rows, None, flags, together.emit)
+        now += size
+        assert a.due_in == b.due_in == c.due_in
+    assert few == singly == together
+
+
+def test_it_says_how_many_samples_the_next_window_needs() -> None:
+    one, windows = ring(4, 3), Windows()
+    seen = []
+    for sample in range(1, 9):
+        seen.append(one.due_in)
+        one.push_one(sample, [0.0], windows.emit)
+    assert seen == [4, 3, 2, 1, 3, 2, 1, 3]
+    one.clear()
+    assert one.due_in == 4

@@ -1,0 +1,91 @@
+"""A real Prometheus scrapes the runtime; promtool finds nothing to complain of."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.brokers import RunningBroker, free_port
+from tests.support.live import peer, running, wait_for
+from tests.support.packages import write_config, write_package
+
+pytestmark = pytest.mark.broker
+
+PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
+
+
+def query(port: int, expression: str) -> list[Any]:
+    text = urllib.parse.urlencode({"query": expression})
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{text}") as answer:
+            return list(json.load(answer)["data"]["result"])
+    except OSError:
+        return []
+
+
+@pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed")
+def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: RunningBroker) -> None:
+    write_package(tmp_path / "mean", threshold=5.0)
+    source = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
+    config = write_config(
+        tmp_path / "config.yaml",
+        broker.port,
+        {"p": {"model": "mean", "source": source}},
+        http={"enabled": True, "port": 0},
+    )
+    with peer(broker.port, "edgeai/test/predictions/#") as other, running(config) as edgeai:
+        for t in range(1, 21):
+            other.publish("factory/m/sensors", {"t": t, "a": t, "b": 0})
+        other.publish("factory/m/sensors", "{broken")
+        wait_for(lambda: len(other.heard) == 17, "17 predictions")
+        url = re.search(r"http://\S+", edgeai.log)
+        assert url is not None
+        if PROMTOOL is not None:
+            with urllib.request.urlopen(f"{url[0]}/metrics") as answer:
+                text = answer.read()
+            done = subprocess.run(
+                [PROMTOOL, "check", "metrics"], input=text, capture_output=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        port = free_port()
+        target = url[0].removeprefix("http://")
+        (tmp_path / "prometheus.yml").write_text(
+            "global: {scrape_interval: 1s}\n"
+            f"scrape_configs: [{{job_name: edgeai, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        )
+        command = [
+            str(PROMETHEUS),
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        with (tmp_path / "prometheus.log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: query(port, "up == 1"), "the scrape", 30)
+
+            def value(expression: str) -> float:
+                found = wait_for(lambda: query(port, expression), expression)
+                return float(found[0]["value"][1])
+
+            assert value("sum(edgeai_predictions_total)") == 17
+            assert value('edgeai_dropped_total{reason="invalid_json"}') == 1
+            assert value("edgeai_messages_received_total") == 21
+            assert value('edgeai_alarm_state{asset="m"}') == 1
+            assert value('edgeai_score{asset="m"}') == 18.5
+            assert value("edgeai_broker_connected") == 1
+            assert value("histogram_quantile(0.99, sum(edgeai_inference_seconds_bucket) by (le))")
+            assert value("time() - edgeai_last_message_timestamp_seconds") < 60
+            info = query(port, "edgeai_session_info")[0]["metric"]
+            assert (info["provider"], info["requested"]) == ("cpu", "cpu")
+        finally:
+            process.kill()
+            process.wait(10)

@@ -1,0 +1,351 @@
+"""The moulding package: equations, unseen machines, faults told apart, live, in a report."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from edgeai.alarms.alarm import alarm_rule
+from edgeai.config.node import AlarmConfig
+from edgeai.model.package import load_package
+from edgeai.paths import shipped
+from edgeai.plant import mouldcycles
+from edgeai.plant.faults import ScheduledFault
+from edgeai.plant.line import make_controller, make_machine
+from edgeai.plant.simulate import simulate, write_csv
+from edgeai.providers.scorer import Scorer
+from edgeai.training.pinn import moulding_measure as measure
+from edgeai.training.pinn import moulding_runs as plant
+from edgeai.training.pinn import moulding_signals as io
+from edgeai.training.pinn.moulding_card import moulding_card
+from edgeai.training.pinn.moulding_manifest import KINDS, diagnosis, outputs, physics, signals
+from edgeai.training.pinn.moulding_recipe import load_moulding_recipe
+from edgeai.training.report.html import page
+from edgeai.training.report.report import tell
+from tests.support.brokers import RunningBroker
+from tests.support.live import peer, running, wait_for
+from tests.support.packages import write_config
+
+PACKAGE = shipped("models") / "moulding-pinn"
+NAMES = [kind for kind, _, _ in KINDS]
+SOURCE = {
+    "topic": "factory/{asset}/sensors",
+    "time": {"path": "timestamp", "unit": "ms"},
+    "values_path": "values",
+}
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer((PACKAGE / "model.onnx").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return load_package(PACKAGE).manifest
+
+
+@pytest.fixture(scope="module")
+def healthy() -> plant.Runs:
+    return plant.simulate_runs(40, 13, 991)
+
+
+# The equations.
+
+
+def test_the_equations_alone_give_what_the_simulator_gives():
+    """Two methods without a line in common: least squares over residuals, and finite volumes."""
+    torch = pytest.importorskip("torch")
+    from edgeai.training.pinn import moulding_physics as equations
+
+    cases = np.array(
+        [
+            [np.log(9450.0), 0.0, np.log(1250.0), 0.5, 3.4, 4.0],
+            [np.log(3400.0), np.log(0.9), np.log(375.0), 0.48, 1.8, 3.6],
+        ]
+    )
+    solvers = (equations.PhaseSolver(closed=True), equations.PhaseSolver(closed=False))
+    solved = equations.solve_cycles(torch.from_numpy(cases), solvers).numpy()
+    inputs = np.zeros(equations.INPUTS)
+    inputs[:3] = (208.0, 2.0, 8.0)  # melt, air and all the steel above the water, K
+    inputs[-1] = 8.0
+    found = solved @ inputs
+    ones = np.ones((2, 2))
+    plan = mouldcycles.Cycles(
+        melt_degc=230.0 * ones,
+        water_degc=22.0 * ones,
+        coolant_w_m2_k=np.exp(cases[:, :1]) * ones,
+        contact_fill_w_m2_k=5000.0 * np.exp(cases[:, 1:2]) * ones,
+        contact_pack_w_m2_k=2500.0 * np.exp(cases[:, 1:2]) * ones,
+        contact_lost_w_m2_k=np.exp(cases[:, 2:3]) * ones,
+        fill_seconds=cases[:, 3:4] * ones,
+        lost_seconds=cases[:, 4:5] * ones,
+        eject_seconds=cases[:, 5:6] * ones,
+        cycle_seconds=6.1 * ones,
+    )
+    depths = tuple(np.linspace(0.0, 0.5e-3, 9))
+    true = mouldcycles.simulate_cycles(plan, 30.0, depths_m=depths, refinement=2, seconds=6.0)
+    x = equations.part_basis(np.linspace(0.0, 1.0, 9)).value
+    for run in (0, 1):
+        ends = (0.0, *cases[run, 3:6])
+        for seconds in (0.3, 0.9, 1.5, 2.5, 3.5):
+            phase = int(np.searchsorted(ends, seconds)) - 1
+            zeta = np.sqrt((seconds - ends[phase]) / (ends[phase + 1] - ends[phase]))
+            block = found[run][equations.phase_slice(phase)][: equations.PART_SIZE]
+            time = equations.time_basis(np.array([zeta])).value[0]
+            part = x @ (block.reshape(equations.PART_TERMS, -1) @ time) + 22.0
+            exact = true.field_degc[run, round(seconds / 0.02)]
+            assert np.linalg.norm(part - exact) < 3e-3 * np.linalg.norm(exact), (run, seconds)
+
+
+def test_derivatives_of_the_trunk_are_exact():
+    pytest.importorskip("torch")
+    from edgeai.training.pinn import moulding_physics as equations
+
+    points, step = np.linspace(0.1, 0.9, 7), 1e-5
+    for basis in (equations.part_basis, equations.steel_basis, equations.time_basis):
+        middle, ahead, behind = (basis(points + shift) for shift in (0.0, step, -step))
+        assert (ahead.value - behind.value) / (2 * step) == pytest.approx(middle.first, abs=1e-3)
+        assert (ahead.first - behind.first) / (2 * step) == pytest.approx(middle.second, abs=1e-1)
+
+
+def test_windows_made_of_the_equations_look_like_those_of_the_simulator(healthy: plant.Runs):
+    torch = pytest.importorskip("torch")
+    from edgeai.training.pinn import moulding_network as network
+
+    aligned = network.Aligner(160)(torch.from_numpy(healthy.values[:, -160:]))
+    cycle = healthy.truth.cycle[:, -1] - 1
+    rows = np.arange(len(cycle))
+    for column, name in enumerate(("fill_seconds", "lost_seconds", "eject_seconds")):
+        true = getattr(healthy.cycles, name)[rows, cycle]
+        # Loss of contact shows between two samples, where the pressure is extended to zero;
+        # the others are exact to the counters of 0.01 s.
+        spread = 0.1 if name == "lost_seconds" else 0.012
+        assert aligned["timeline"][:, column].numpy() == pytest.approx(true, abs=spread)
+    assert aligned["water"].numpy() == pytest.approx(healthy.cycles.water_degc[:, -1], abs=0.1)
+
+
+def test_the_live_machine_counts_cycle_and_phase_from_their_start():
+    made = simulate("moulding", 60, 3)
+    names = [signal.name for signal in made.signals]
+    phase, clock, elapsed = (
+        made.values[:, names.index(name)] for name in ("phase", "cycle_seconds", "phase_seconds")
+    )
+    began = clock - elapsed
+    assert began[phase == 0] == pytest.approx(0.0, abs=1e-6)
+    assert began[phase == 1] == pytest.approx(0.5, abs=0.03)  # speed within 5 %
+    steps = np.diff(clock)
+    assert steps[steps > 0] == pytest.approx(0.1, abs=0.011)
+    assert (clock[1:][steps < 0] < 0.1 + 1e-6).all(), "a new cycle starts at zero"
+
+
+# What is shipped.
+
+
+def test_the_shipped_package_fits_its_recipe_card_and_machine(manifest):
+    recipe = load_moulding_recipe(PACKAGE / "train.yaml")
+    stated = recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True)
+    assert manifest.training["recipe"] == stated
+    draft = yaml.safe_load((PACKAGE / "model.yaml").read_text())
+    assert (PACKAGE / "README.md").read_text() == moulding_card(recipe, draft)
+    assert draft["signals"] == signals()
+    assert draft["diagnosis"] == diagnosis()
+    assert draft["training"]["physics"] == physics(), "the simulator has changed"
+    told = {one["name"]: one["role"] for one in outputs(recipe.limits, recipe.interval_level)}
+    assert {one.name: one.role for one in manifest.outputs} == told
+
+
+def test_hidden_state_parameter_and_intervals_hold_on_runs_that_nobody_saw(
+    scorer: Scorer, manifest, healthy: plant.Runs
+):
+    looked = measure.look(
+        healthy, scorer.outputs, manifest.window.length, 10, measure.ACCURACY_OUTPUTS
+    )
+    found = measure.accuracy(healthy, looked)
+    assert len(found["field"]) > 500
+    assert np.sqrt(found["error_square"].sum() / found["true_square"].sum()) <= 0.01
+    assert np.median(np.abs(found["coolant"])) <= 0.03
+    for name in ("ejection", "coolant", "contact"):
+        # 40 runs: a run's windows share its errors, so this is rough; the card has 300 runs.
+        assert 0.8 <= found[f"{name}_inside"].mean() <= 0.98, name
+
+
+def test_every_fault_is_found_and_told_apart(scorer: Scorer, manifest):
+    runs = plant.simulate_runs(24, 17, 993, faults=plant.FAULTS, with_field=False)
+    looked = measure.look(runs, scorer.outputs, manifest.window.length, 10, ("score", "evidence"))
+    rule = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
+    for run in measure.judge_runs(runs, looked, rule, NAMES):
+        assert run.detected, run
+        assert run.right, run
+        assert run.delay_seconds <= 30.0, run
+
+
+def test_healthy_runs_raise_no_alarm(scorer: Scorer, manifest, healthy: plant.Runs):
+    looked = measure.look(
+        healthy, scorer.outputs, manifest.window.length, 10, ("score", "evidence")
+    )
+    rule = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
+    assert not any(run.alarms for run in measure.judge_runs(healthy, looked, rule, NAMES))
+
+
+def test_ejection_is_predicted_while_the_part_still_cools(scorer: Scorer, healthy: plant.Runs):
+    ends = np.full(len(healthy.values), healthy.values.shape[1] - 40)
+    looked = measure.look(
+        healthy, scorer.outputs, 160, 10,
+        (*measure.ACCURACY_OUTPUTS, "cooling_time_correction", "part_core_temperature"),
+        chosen=ends,
+    )  # fmt: skip
+    shot = measure.shot_of(healthy, looked.run, looked.end)
+    clock = healthy.values[looked.run, looked.end, io.CYCLE]
+    early = (clock < shot["eject_seconds"] - 1.0) & shot["whole"]
+    assert early.sum() >= 5
+    kept = measure.Looked(
+        looked.run[early], looked.end[early],
+        {name: values[early] for name, values in looked.outputs.items()},
+    )  # fmt: skip
+    found = measure.accuracy(healthy, kept)
+    assert np.abs(found["ejection"]).max() < 3.0
+    told = kept.outputs
+    # A part that will be too hot needs more time, and the other way round.
+    hot = told["ejection_temperature"] > 60.0
+    assert ((told["cooling_time_correction"] > 0.0) == hot).all()
+    assert (told["part_core_temperature"] > told["ejection_temperature"]).all()
+
+
+def test_conditions_outside_the_training_are_told_as_such(scorer: Scorer, healthy: plant.Runs):
+    windows = healthy.values[:, -160:].copy()
+    windows[..., [io.NEAR, io.DEEP, io.INLET, io.OUTLET]] += 30.0  # water at 50 degC
+    evidence = scorer.outputs(windows)["evidence"]
+    assert (evidence[:, NAMES.index("outside_domain")] > 1.0).all()
+
+
+def test_a_mould_that_rests_gives_numbers_and_no_crash(scorer: Scorer):
+    window = np.zeros((1, 160, len(io.SIGNALS)), np.float32)
+    window[..., io.PHASE] = 3.0
+    window[..., io.CYCLE] = np.arange(160) / 10 + 4.0
+    window[..., io.ELAPSED] = np.arange(160) / 10
+    window[..., io.MELT], window[..., io.NEAR :] = 230.0, 22.0
+    for name, values in scorer.outputs(window).items():
+        assert np.isfinite(values).all(), name
+
+
+# Live.
+
+
+def rows_of(fault: str, asset: str, seed: int) -> list[tuple[str, bytes]]:
+    """What the machine's controller publishes in 100 s; the fault starts after 45."""
+    made = simulate("moulding", 100, seed, faults=[ScheduledFault(45, 100, fault)])
+    controller = make_controller("moulding", asset, make_machine("moulding", 0))
+    return [
+        (publication.topic, publication.payload)
+        for time_ns, values in zip(made.times_ns.tolist(), made.values, strict=True)
+        for publication in controller.publish(time_ns, values.astype(np.float64))
+    ]
+
+
+@pytest.mark.broker
+def test_a_blocked_coolant_and_a_drifting_thermocouple_are_told_apart_live(
+    tmp_path: Path, broker: RunningBroker
+):
+    config = write_config(
+        tmp_path / "config.yaml", broker.port, {"mould": {"model": str(PACKAGE), "source": SOURCE}}
+    )
+    with peer(broker.port, "edgeai/#") as other, running(config) as edgeai:
+        for fault, asset in (("coolant_blocked", "blocked"), ("thermocouple_drift", "drifting")):
+            for topic, payload in rows_of(fault, asset, 31):
+                other.publish(topic, payload)
+        predictions = wait_for(
+            lambda: len(found := other.topics("edgeai/test/predictions/")) == 2 * 85 and found,
+            "85 predictions of each machine",
+        )
+        assert edgeai.stop() == 0
+    by_asset = {
+        asset: [one for one in predictions if one["asset"] == asset]
+        for asset in ("blocked", "drifting")
+    }
+    for mine in by_asset.values():
+        before = mine[:25]
+        assert {one["alarm"] for one in before} == {"normal"}
+        assert {one["diagnosis"] for one in before} == {None}
+        assert "field" not in mine[0]["outputs"]
+        assert len(mine[0]["outputs"]["temperature_profile"]["value"]) == 20
+    blocked, drifting = by_asset["blocked"], by_asset["drifting"]
+    assert blocked[-1]["alarm"] == "active"
+    assert blocked[-1]["diagnosis"]["kind"] == "coolant_blocked"
+    assert blocked[-1]["diagnosis"]["cause"] == "physics"
+    assert drifting[-1]["alarm"] == "active"
+    assert drifting[-1]["diagnosis"]["kind"] == "near_thermocouple_drift"
+    assert drifting[-1]["diagnosis"]["cause"] == "sensor"
+
+    def coolant(predictions: list[dict]) -> list[float]:
+        return [one["outputs"]["coolant_coefficient"]["value"] for one in predictions]
+
+    assert np.median(coolant(blocked)[-15:]) < 0.6 * np.median(coolant(blocked)[:25])
+    assert np.median(coolant(drifting)[-15:]) > 0.75 * np.median(coolant(drifting)[:25])
+
+
+# The report.
+
+
+def test_a_report_shows_field_parameters_and_the_alarm_with_its_diagnosis(tmp_path: Path):
+    made = simulate("moulding", 90, 33, faults=[ScheduledFault(40, 100, "coolant_blocked")])
+    write_csv(made, tmp_path / "blocked.csv")
+    told = tell(PACKAGE, tmp_path / "blocked.csv")
+    assert len(told.alarms) == 1
+    assert told.alarms[0][0] > 40.0
+    text = page(told)
+    assert "coolant_blocked" in text
+    assert text.count("data:image/png;base64,") >= 2
+    assert "http" not in text.replace("http-equiv", ""), "the page needs nothing else"
+    for output in told.manifest.outputs:
+        if output.role in {"parameter", "residual", "advice"}:
+            assert output.name in text
+
+
+def test_a_report_of_a_recording_without_a_signal_says_which(tmp_path: Path):
+    from edgeai.errors import ConfigError
+
+    made = simulate("moulding", 20, 1)
+    short = dataclasses.replace(made, values=made.values[:, :5], signals=made.signals[:5])
+    write_csv(short, tmp_path / "short.csv")
+    with pytest.raises(ConfigError, match="mould_temperature_near"):
+        tell(PACKAGE, tmp_path / "short.csv")
+
+
+# Training.
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_small_training_goes_on_from_its_checkpoint_and_writes_a_package(tmp_path: Path):
+    pytest.importorskip("torch")
+    from edgeai.training.dispatch import train_recipe
+
+    recipe = yaml.safe_load((PACKAGE / "train.yaml").read_text())
+    recipe["name"] = "mine"
+    recipe["fit"] = {"conditions": 60, "operator_steps": 20, "encoder_steps": 6, "batch": 16}
+    recipe |= {"calibrate_runs": 8, "healthy_runs": 8, "test_runs": 8, "fault_runs": 8}
+    recipe["curve"] = {"labels": [8], "steps": 5}
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    stages: list[str] = []
+
+    class Stopped(Exception):
+        pass
+
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "calibrate":
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_recipe(path, tmp_path / "mine", stop)
+    train_recipe(path, tmp_path / "mine", lambda stage, *_: stages.append(stage))
+    assert "equations" not in stages, "the equations were solved again"
+    assert "operator" not in stages
+    package = load_package(tmp_path / "mine")
+    assert package.manifest.task == "pinn"
+    assert not (tmp_path / "mine" / ".training").exists()

@@ -1,0 +1,195 @@
+"""Recipes and data: what is refused and how, and that runs are cut as the recipe says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="needs the extra train")
+pytest.importorskip("pyarrow", reason="needs the extra train")
+
+from edgeai.errors import ConfigError
+from edgeai.paths import shipped
+from edgeai.plant.line import make_controller, make_machine
+from edgeai.plant.simulate import simulate
+from edgeai.progress import silent
+from edgeai.training import extra, train
+from edgeai.training.data.dataset import load_data
+from edgeai.training.data.plant import as_published
+from edgeai.training.recipe import load_recipe
+from tests.support.recipes import BASE, FILES, recipe_file
+
+pytestmark = pytest.mark.train
+
+PLANT = {
+    "type": "plant",
+    "machine": "tank",
+    "fit": {"runs": 2, "seconds": 20},
+    "calibrate": {"runs": 1, "seconds": 30},
+    "test": {"runs": 1, "seconds": 10},
+    "faults": {"runs": 2, "start_seconds": 5, "seconds": 5, "names": ["level_leak"]},
+}
+
+
+def write_csv(folder: Path, rows: int = 100) -> np.ndarray:
+    values = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
+    lines = [f"x;{b};{a}" for a, b in values.tolist()]
+    (folder / "data.csv").write_text("\n".join(["t;b;A", *lines]) + "\n")
+    return values
+
+
+def loaded(path: Path):
+    return load_data(load_recipe(path), path, silent)
+
+
+@pytest.mark.parametrize("name", ["melting-tank-pca", "moulding-pca", "agitator-autoencoder"])
+def test_shipped_recipes_are_valid(name):
+    assert load_recipe(shipped("models") / name / "train.yaml").name == name
+
+
+def test_blocks_are_contiguous_and_in_order(tmp_path):
+    values = write_csv(tmp_path)
+    data = loaded(recipe_file(tmp_path, FILES))
+    parts = [run.values for run in (*data.fit, *data.calibrate, *data.test)]
+    assert [len(part) for part in parts] == [50, 30, 20]
+    np.testing.assert_allclose(np.concatenate(parts), values, rtol=1e-6)
+
+
+def test_runs_with_a_use_a_fault_and_rows(tmp_path):
+    values = write_csv(tmp_path)
+    uses = [("fit", 0, 40), ("calibrate", 40, 60), ("test", 60, 80)]
+    runs = [{"file": "data.csv", "use": use, "rows": [a, b]} for use, a, b in uses]
+    fault = {"file": "data.csv", "use": "fault", "rows": [80, 100], "fault": "x", "fault_row": 90}
+    spec = {key: value for key, value in FILES.items() if key != "blocks"}
+    data = loaded(recipe_file(tmp_path, {**spec, "runs": [*runs, fault]}))
+    np.testing.assert_allclose(data.calibrate[0].values, values[40:60], rtol=1e-6)
+    assert (data.faults[0].fault, data.faults[0].fault_seconds) == ("x", 10.0)
+
+
+def test_parquet_reads_the_same_as_csv(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    values = write_csv(tmp_path)
+    table = pa.table({"A": values[:, 0], "b": values[:, 1].astype(float), "other": ["x"] * 100})
+    parquet.write_table(table, tmp_path / "data.parquet")
+    spec = {**FILES, "runs": [{"file": "data.parquet"}]}
+    from_parquet = loaded(recipe_file(tmp_path, spec)).fit[0].values
+    np.testing.assert_array_equal(from_parquet, loaded(recipe_file(tmp_path, FILES)).fit[0].values)
+
+
+def test_missing_cells_are_nan(tmp_path):
+    (tmp_path / "data.csv").write_text("A;b\n1;2\n;4\n5;\n" + "6;7\n" * 20)
+    values = loaded(recipe_file(tmp_path, FILES)).fit[0].values
+    assert np.isnan(values[1, 0])
+    assert np.isnan(values[2, 1])
+    assert np.isfinite(values[3:]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"runs": [{"file": "absent.csv"}]}, "absent.csv: no such file"),
+        ({"signals": [{"name": "c", "unit": "1"}]}, "c"),
+        ({"runs": [{"file": "data.csv", "rows": [0, 101]}]}, "has 100 rows"),
+        ({"runs": [{"file": "data.csv", "rows": [9, 9]}]}, "first < last"),
+        ({"runs": [{"file": "data.csv", "use": "fault"}]}, "needs `fault` and `fault_row`"),
+        ({"blocks": None}, "a run without `use` needs `blocks`"),
+        ({"blocks": {"fit": 0.5, "calibrate": 0.3, "test": 0.3}}, "add up to 1"),
+        ({"delimiter": ","}, "data.csv"),
+    ],
+)
+def test_bad_file_data_is_refused(tmp_path, change, text):
+    write_csv(tmp_path)
+    with pytest.raises(ConfigError, match=text):
+        loaded(recipe_file(tmp_path, {**FILES, **change}))
+
+
+def test_text_where_a_number_belongs_is_refused(tmp_path):
+    (tmp_path / "data.csv").write_text("A;b\n1;2\n3;Bad\n")
+    with pytest.raises(ConfigError, match="Bad"):
+        loaded(recipe_file(tmp_path, FILES))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"signals": ["levell"]}, "data.signals: unknown signal"),
+        ({"faults": {**PLANT["faults"], "names": ["leak"]}}, "data.faults.names: unknown fault"),
+        ({"sample_rate_hz": 3.0}, "must divide the machine's rate"),
+        ({"machine": "lathe"}, "data.machine"),
+        ({"fit": {"runs": 2}}, "data.fit.seconds: is required"),
+    ],
+)
+def test_bad_plant_data_is_refused(tmp_path, change, text):
+    with pytest.raises(ConfigError, match=text):
+        loaded(recipe_file(tmp_path, {**PLANT, **change}))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"epoch": 3}, "unknown key"),
+        ({"method": {"type": "pca"}}, "exactly one of"),
+        ({"method": {"type": "forest"}}, "method"),
+        ({"method": {"type": "pca", "components": 2, "span": "median"}}, "odd `window.length`"),
+        (
+            {"window": {"length": 1, "hop": 1}, "method": {**BASE["method"], "span": "trend"}},
+            "trend",
+        ),
+        ({"calibration": {"false_alarms_per_day": 0}}, "greater than 0"),
+        ({"name": "Not A Name"}, "name"),
+    ],
+)
+def test_bad_recipes_are_refused(tmp_path, change, text):
+    with pytest.raises(ConfigError, match=text):
+        load_recipe(recipe_file(tmp_path, PLANT, **change))
+
+
+def test_simulated_runs(tmp_path):
+    spec = {**PLANT, "signals": ["level", "bath_temperature_1"], "sample_rate_hz": 2.0}
+    data = loaded(recipe_file(tmp_path, spec))
+    assert [signal.name for signal in data.signals] == ["level", "bath_temperature_1"]
+    assert [run.values.shape for run in data.fit] == [(40, 2), (40, 2)]
+    assert not np.array_equal(data.fit[0].values, data.fit[1].values)
+    assert [run.fault_seconds for run in data.faults] == [5.0, 10.0]
+    again = loaded(recipe_file(tmp_path, spec))
+    np.testing.assert_array_equal(data.fit[0].values, again.fit[0].values)
+    other = loaded(recipe_file(tmp_path, spec, seed=2))
+    assert not np.array_equal(data.fit[0].values, other.fit[0].values)
+
+
+def test_held_values_are_what_the_runtime_aligns():
+    """The controller's own messages through the runtime's aligner give the same rows."""
+    import json
+
+    from edgeai.streams.align import Aligner, AlignSettings
+
+    recording = simulate("tank", 30, 3)
+    names = [signal.name for signal in recording.signals]
+    controller = make_controller("tank", "asset", make_machine("tank", 0))
+    aligner = Aligner(AlignSettings("hold", 500_000_000, 5_000_000_000, 0), len(names))
+    rows = []
+    for time_ns, readings in zip(
+        recording.times_ns.tolist(), recording.values.astype(float), strict=True
+    ):
+        for item in controller.publish(time_ns, readings):
+            payload = json.loads(item.payload)
+            at = round(payload["t"] * 1e9)
+            aligner.add(at, names.index(item.topic.rsplit("/", 1)[1]), payload["v"])
+        rows += aligner.rows()
+    held = as_published(recording)
+    assert len(rows) > 50
+    for row in rows:
+        at = np.searchsorted(recording.times_ns, row.time_ns)
+        np.testing.assert_array_equal(np.array(row.values, np.float32), held[at])
+
+
+def test_a_missing_library_is_named(monkeypatch, tmp_path):
+    def absent(name: str):
+        raise ModuleNotFoundError(name)
+
+    write_csv(tmp_path)
+    monkeypatch.setattr(extra.importlib, "import_module", absent)
+    with pytest.raises(ConfigError, match=r"needs the extra train: pip install 'edgeai\[train\]'"):
+        train(recipe_file(tmp_path, FILES), tmp_path / "out")
