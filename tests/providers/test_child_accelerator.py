@@ -285,7 +285,7 @@ def test_no_shared_memory_is_a_failed_start(place: Place) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
     try:
-        with pytest.raises(AcceleratorError, match="cannot share [0-9]+ bytes of memory") as error:
+        with pytest.raises(AcceleratorError, match="cannot share") as error:
             wait_for(accelerator.poll_ready, "the end of the load")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
