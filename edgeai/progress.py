@@ -1,14 +1,14 @@
-"""How training says where it is."""
+"""The callback with which long tasks report their progress."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told how far a stage is; stages are simulate or read, fit, calibrate, write."""
+    """Callback for progress. Training has the stages simulate or read, fit, calibrate, write."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Say that `done` of `total` steps of a stage are done."""
+        """Report that `done` of `total` steps of `stage` are finished; `note` is free text."""
 
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:
-    """Say nothing."""
+    """Ignore progress; the default callback."""

@@ -1,4 +1,4 @@
-"""The command line: one module a group of commands. What a command does stands in its room."""
+"""The command line. Each module holds one group of commands; the work is done in its room."""
 
 from edgeai.cli.main import app, main
 

@@ -1,4 +1,4 @@
-"""Commands that show edgeai at work: the demo, and the simulated line alone."""
+"""Commands that need no real line: the demo, and the simulated line alone."""
 
 from typing import Annotated
 
@@ -8,9 +8,12 @@ from edgeai.cli.options import LogLevel, log_to_stderr
 
 
 def demo(
-    seconds: Annotated[float | None, typer.Option(help="Stop after so long.", min=1)] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Stop after this many seconds. Default: run until Ctrl-C.", min=1),
+    ] = None,
 ) -> None:
-    """Show everything at work on a simulated line, with nothing to configure."""
+    """Start a broker, a simulated line and the runtime, and show predictions in a live table."""
     from rich.console import Console
 
     from edgeai.demo.demo import run_demo
@@ -19,13 +22,17 @@ def demo(
 
 
 def plant(
-    host: Annotated[str, typer.Option(help="The broker's host.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 1883,
-    seed: Annotated[int, typer.Option(help="Of noise, variation and faults.")] = 0,
-    faults: Annotated[bool, typer.Option(help="Let faults start on their own.")] = True,
+    host: Annotated[
+        str, typer.Option(help="Host name or address of the MQTT broker.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="TCP port of the MQTT broker.", min=1, max=65535)
+    ] = 1883,
+    seed: Annotated[int, typer.Option(help="Random seed of noise, variation and faults.")] = 0,
+    faults: Annotated[bool, typer.Option(help="Start faults at random times.")] = True,
     log_level: LogLevel = "info",
 ) -> None:
-    """Publish the simulated line on a broker, until SIGTERM or Ctrl-C."""
+    """Publish the sensor values of a simulated line until SIGTERM or Ctrl-C."""
     from edgeai.demo.plant_publisher import run_plant
 
     log_to_stderr(log_level)

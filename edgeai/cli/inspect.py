@@ -1,4 +1,4 @@
-"""Commands that print facts: the execution providers of this machine, the schemas of the files."""
+"""Commands that print facts: the execution providers of this machine, the JSON Schemas."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,24 @@ import typer
 def devices(
     config: Annotated[
         str | None,
-        typer.Argument(metavar="[CONFIG]", help="Whose models and device; default: the shipped."),
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="Config whose models and device are used. Default: the shipped models.",
+        ),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Another device: a name, or a YAML file.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Device profile: a name such as intel, or a YAML file. Default: as configured.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
-    fresh: Annotated[bool, typer.Option(help="Prove again what has been proven.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all results as JSON.")] = False,
+    fresh: Annotated[
+        bool, typer.Option(help="Test every provider again; ignore stored results.")
+    ] = False,
 ) -> None:
-    """Prove and measure every execution provider for every model, and say which is chosen."""
+    """Test and time every execution provider with every model; print which one is chosen."""
     from rich.console import Console
 
     from edgeai.assembly.plan import check, check_installation, load_profile, load_shipped_packages
@@ -47,16 +56,16 @@ def devices(
         return
     for line in survey.summary(result):
         typer.echo(line)
-    typer.echo("p50/p99 of a call in µs, with the way to its process")
+    typer.echo("p50/p99 of a call in µs, including the transfer to the child process")
     out = Console()
     for table in survey.as_tables(result):
         out.print(table)
 
 
 def schema(
-    what: Annotated[str, typer.Argument(help="config, device or model.")] = "config",
+    what: Annotated[str, typer.Argument(help="Kind of file: config, device or model.")] = "config",
 ) -> None:
-    """Print the JSON Schema of a file, with which an editor completes and checks it."""
+    """Print the JSON Schema of a config, device or model file, for use in an editor."""
     from pydantic import BaseModel
 
     from edgeai.config.device import Device

@@ -1,4 +1,4 @@
-"""The command `edgeai`. Errors of the user's files go to stderr, one a line, with exit code 2."""
+"""The command `edgeai`. Errors in the user's files: one line each on stderr, exit code 2."""
 
 import gc
 import os
@@ -29,11 +29,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": models.export,
     "report": models.report,
 }
-"""In the order in which `edgeai --help` lists them."""
+"""Commands by name, in the order of `edgeai --help`."""
 
 
 def _top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(f"edgeai {__version__}")
@@ -41,44 +41,44 @@ def _top(
 
 
 def _make_app() -> typer.Typer:
-    made = typer.Typer(
+    built = typer.Typer(
         name="edgeai",
-        help="Anomaly and physics-informed models as a service on a factory line.",
+        help="Run anomaly and physics-informed models on a factory line: MQTT in, predictions out.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    made.callback(invoke_without_command=True)(_top)
+    built.callback(invoke_without_command=True)(_top)
     for name, command in COMMANDS.items():
-        made.command(name)(command)
-    return made
+        built.command(name)(command)
+    return built
 
 
 app = _make_app()
 
 
 def main() -> None:
-    """Run the command; no error of the user's input ends in a traceback."""
-    # Imports make many objects and no garbage: looking for it took a tenth of the start.
+    """Run the command line. An error in the user's input is printed without a traceback."""
+    # Imports allocate many objects and little garbage: collect less often, to start faster.
     gc.set_threshold(50_000, 20, 100)
     try:
         app()
     except (ConfigError, ModelError) as error:
-        _complain(str(error))
+        _print_error(str(error))
         sys.exit(BAD_INPUT)
     except EdgeError as error:
-        _complain(str(error))
+        _print_error(str(error))
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
         if os.environ.get("EDGEAI_DEBUG"):
             raise
-        _complain(f"internal error: {type(error).__name__}: {error}")
-        _complain("this is a defect of edgeai; EDGEAI_DEBUG=1 shows where")
+        _print_error(f"internal error: {type(error).__name__}: {error}")
+        _print_error("this is a defect in edgeai; set EDGEAI_DEBUG=1 to see the traceback")
         sys.exit(INTERNAL_ERROR)
 
 
-def _complain(text: str) -> None:
+def _print_error(text: str) -> None:
     for line in text.splitlines():
         typer.echo(f"edgeai: {line}", err=True)

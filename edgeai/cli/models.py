@@ -1,4 +1,4 @@
-"""Commands that make or examine models: train, quantize, export, evaluate, report."""
+"""Commands that create or examine models: train, quantize, evaluate, export, report."""
 
 import json
 import sys
@@ -7,43 +7,47 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import stages
+from edgeai.cli.options import stage_bars
 from edgeai.paths import open_output, refuse_overwriting
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="TRAIN.YAML", help="The recipe.")],
+    recipe: Annotated[Path, typer.Argument(metavar="TRAIN.YAML", help="The training recipe.")],
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the package; default: the recipe's.")
+        Path | None,
+        typer.Option(help="Folder of the new package. Default: the folder of the recipe."),
     ] = None,
 ) -> None:
-    """Train what a recipe asks for: a package, or a reference problem (extra `train`)."""
+    """Train the model that a recipe describes (needs the extra `train`)."""
     from rich.console import Console
 
     from edgeai.training.dispatch import train_recipe
 
-    with stages(Console(stderr=True)) as show:
-        made = train_recipe(recipe, output, show)
-    typer.echo(made)
+    with stage_bars(Console(stderr=True)) as show:
+        summary = train_recipe(recipe, output, show)
+    typer.echo(summary)
 
 
 def quantize(
     package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="Folder of a model package.")],
-    to: Annotated[str, typer.Option(help="fp16 or int8.")] = "int8",
+    to: Annotated[str, typer.Option(help="Precision of the variant: fp16 or int8.")] = "int8",
     windows: Annotated[
-        str, typer.Option(help="An .npz file with `window` (N, W, C), or golden.")
+        str,
+        typer.Option(help="Calibration windows: an .npz file with `window` (N, W, C), or golden."),
     ] = "golden",
     output: Annotated[
-        Path | None, typer.Option(help="Folder of a new package; default: into PACKAGE.")
+        Path | None,
+        typer.Option(help="Folder of a new package. Default: add the variant to PACKAGE."),
     ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Relative; default 0.005 for fp16, 0.05 for int8.")
+        float | None,
+        typer.Option(help="Allowed relative error. Default: 0.005 for fp16, 0.05 for int8."),
     ] = None,
     allow_int8_residual: Annotated[
-        bool, typer.Option("--allow-int8-residual", help="Make int8 of a physics-informed model.")
+        bool, typer.Option("--allow-int8-residual", help="Allow int8 for a physics-informed model.")
     ] = False,
 ) -> None:
-    """Add an fp16 or int8 variant to a model package, and say what it costs."""
+    """Add an fp16 or int8 variant to a model package and print its errors."""
     from rich.console import Console
 
     from edgeai.paths import default_state_folder
@@ -51,7 +55,7 @@ def quantize(
 
     if to not in {"fp16", "int8"}:
         raise typer.BadParameter("--to must be fp16 or int8")
-    with stages(Console(stderr=True)) as show:
+    with stage_bars(Console(stderr=True)) as show:
         report = quantize(
             package,
             "fp16" if to == "fp16" else "int8",
@@ -67,13 +71,14 @@ def quantize(
 
 
 def evaluate(
-    what: Annotated[str, typer.Argument(help="pinn: the physics-informed reference problems.")],
+    what: Annotated[str, typer.Argument(help="pinn: the reference problems of the training kit.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the public data; default: beside the checkout.")
+        Path | None,
+        typer.Option(help="Folder of the public data. Default: the folder beside the checkout."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Print what stored models reach, published beside measured; exit code 1 if short of it."""
+    """Measure the stored reference models against published results; exit code 1 on a miss."""
     from rich.console import Console
 
     from edgeai.training.pinn.evaluate import evaluate_pinn, identifiability
@@ -81,7 +86,7 @@ def evaluate(
 
     if what != "pinn":
         raise typer.BadParameter("must be pinn")
-    with stages(Console(stderr=True)) as show:
+    with stage_bars(Console(stderr=True)) as show:
         figures = evaluate_pinn(data, show)
     missed = [figure for figure in figures if figure.judged and not figure.met]
     notes = identifiability(data)
@@ -97,11 +102,13 @@ def evaluate(
 
 
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE.PY", help="Your network and equation.")],
-    output: Annotated[Path, typer.Option(help="The ONNX file.")],
-    opset: Annotated[int, typer.Option(help="13 to 18.", min=13, max=18)] = 17,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.PY", help="Python file with your network and equation.")
+    ],
+    output: Annotated[Path, typer.Option(help="ONNX file to write.")],
+    opset: Annotated[int, typer.Option(help="ONNX opset, 13 to 18.", min=13, max=18)] = 17,
 ) -> None:
-    """Write your own torch network and equation as ONNX: field, parameters, residual (see docs)."""
+    """Convert your own torch network and equation to ONNX (see docs/pinn.md)."""
     from edgeai.training.extra import library
 
     library("torch", "edgeai export")
@@ -109,35 +116,41 @@ def export(
 
     refuse_overwriting([file], [output])
     model = load_own(file)
-    made = export_own(model, output.stem, opset)
+    exported = export_own(model, output.stem, opset)
     with open_output(output) as target:
-        target.write(made.model.SerializeToString(deterministic=True))
-    typer.echo(f"{output}: {made.nodes} operators, opset {opset}, batch symbolic")
+        target.write(exported.model.SerializeToString(deterministic=True))
+    typer.echo(f"{output}: {exported.nodes} operators, opset {opset}, batch symbolic")
     for item in model.outputs():
-        agreement = f"agrees with float64 within {made.errors[item['name']]:.1e}"
+        agreement = f"agrees with float64 within {exported.errors[item['name']]:.1e}"
         typer.echo(f"  {item['name']} [{item['unit']}]: {item['meaning']}; {agreement}")
 
 
 def report(
     package: Annotated[
-        str, typer.Argument(metavar="PACKAGE", help="A model's folder, or a shipped model's name.")
+        str,
+        typer.Argument(
+            metavar="PACKAGE", help="Folder of a model package, or name of a shipped model."
+        ),
     ],
     recording: Annotated[
-        Path, typer.Option("--input", help="CSV, Parquet or JSON lines with the model's signals.")
+        Path,
+        typer.Option(
+            "--input", help="Recording with the model's signals: CSV, Parquet or JSON lines."
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
-    time_column: Annotated[str, typer.Option(help="Of a table, ms.")] = "timestamp",
+    output: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    time_column: Annotated[str, typer.Option(help="Column with the time in ms.")] = "timestamp",
 ) -> None:
-    """Write what a model says of a recording as one HTML page: field, estimates, alarms."""
+    """Run a model over a recording and write an HTML page: fields, estimates, alarms."""
     from edgeai.paths import shipped
-    from edgeai.training.report.html import page
-    from edgeai.training.report.report import tell
+    from edgeai.training.report.html import render_page
+    from edgeai.training.report.report import make_report
 
     folder = Path(package)
     if not folder.exists():
         folder = shipped("models") / package
     refuse_overwriting([recording], [output])
-    told = tell(folder, recording, time_column)
+    result = make_report(folder, recording, time_column)
     with open_output(output) as file:
-        file.write(page(told).encode())
-    typer.echo(f"{output}: {len(told.at)} windows, {len(told.alarms)} alarms")
+        file.write(render_page(result).encode())
+    typer.echo(f"{output}: {len(result.window_seconds)} windows, {len(result.alarms)} alarms")

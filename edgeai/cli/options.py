@@ -1,4 +1,4 @@
-"""What several commands share: arguments, the log, progress bars, output files."""
+"""Shared by several commands: arguments, logging, progress bars."""
 
 import logging
 import sys
@@ -9,26 +9,32 @@ from typing import Annotated, Any
 import typer
 
 ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")
+    str,
+    typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config such as demo."),
 ]
-LogLevel = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+LogLevel = Annotated[str, typer.Option(help="Lowest level printed: debug, info, warning or error.")]
 
 
-def log_to_stderr(level: str, who: str = "") -> None:
-    """Log at a level (a name, such as `info`); `who` stands before the logger's name."""
+def log_to_stderr(level: str, prefix: str = "") -> None:
+    """Log to stderr from a level such as `info` upwards.
+
+    Args:
+        level: Name of the lowest level printed.
+        prefix: Text before the logger's name, such as `w1 ` for worker 1.
+    """
     names = logging.getLevelNamesMapping()
     if level.upper() not in names:
         raise typer.BadParameter(f"must be one of {', '.join(sorted(names))}")
     logging.basicConfig(
         level=names[level.upper()],
         stream=sys.stderr,
-        format=f"%(asctime)s %(levelname)-7s {who}%(name)s: %(message)s",
+        format=f"%(asctime)s %(levelname)-7s {prefix}%(name)s: %(message)s",
     )
 
 
 @contextmanager
-def stages(console: Any) -> Iterator[Callable[..., None]]:
-    """Show a progress bar for each stage; give the function that moves them."""
+def stage_bars(console: Any) -> Iterator[Callable[..., None]]:
+    """Show a progress bar for each stage; yield the function that moves the bars."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn()
@@ -36,7 +42,7 @@ def stages(console: Any) -> Iterator[Callable[..., None]]:
     tasks: dict[str, Any] = {}
 
     def show(stage: str, done: int, total: int, note: str = "") -> None:
-        bar.start()  # not before there is something to show: a refusal is lines of its own
+        bar.start()  # only now: an early error message must not stand between the bars
         if stage not in tasks:
             tasks[stage] = bar.add_task(stage, total=total, note=note)
         bar.update(tasks[stage], completed=done, total=total, note=note)
@@ -50,7 +56,7 @@ def stages(console: Any) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def progress_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on a terminal; give the function that moves it."""
+    """Show a progress bar if stderr is a terminal; yield the function that moves it."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""Commands that serve a configuration, check it, or replay recordings through it."""
+"""Commands that run a config, check it, or replay recordings through it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +15,7 @@ def run(
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
     worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Serve a configuration until SIGTERM or Ctrl-C."""
+    """Connect to the broker and publish predictions until SIGTERM or Ctrl-C."""
     from edgeai.config.node import find_config, load_config
 
     path = find_config(config)
@@ -25,13 +25,13 @@ def run(
         _run_worker(path, worker, worker_socket, log_level)
         return
     log_to_stderr(log_level)
-    if (known := load_config(path)).workers > 1:
-        # Not imported here: the models' libraries, which the supervisor has no use for.
+    if (loaded := load_config(path)).workers > 1:
+        # The supervisor does not import NumPy or ONNX Runtime, so that it stays small.
         from edgeai.workers.supervisor import Supervisor, check_in_child
 
         if code := check_in_child(path):
             raise typer.Exit(code)
-        Supervisor(path, known, log_level).run()
+        Supervisor(path, loaded, log_level).run()
         return
     from edgeai.assembly.plan import check as make_plan
     from edgeai.node.runtime import Runtime
@@ -40,7 +40,7 @@ def run(
 
 
 def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
-    """Serve one worker's share; its supervisor is at the other end of standard input."""
+    """Serve one worker's share of the streams. The supervisor holds the other end of stdin."""
     from edgeai.assembly.plan import check as make_plan
     from edgeai.engine.sharding import Place, Shard
     from edgeai.node.runtime import Runtime
@@ -51,17 +51,17 @@ def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
         raise typer.BadParameter(f"--worker {error}") from error
     log_to_stderr(log_level, f"w{shard.number} ")
     Runtime(make_plan(path), Place(shard, socket)).run()
-    with suppress(OSError):  # without a supervisor the last one to go clears up
+    with suppress(OSError):  # if the supervisor is gone, the last worker removes the folder
         socket.parent.rmdir()
 
 
 def check(config: ConfigArgument) -> None:
-    """Validate config, device, models and how they fit; no network. Exit code 2 on a problem."""
+    """Validate config, device and models without a network; exit code 2 if there is a problem."""
     from edgeai.assembly.plan import check as make_plan
     from edgeai.assembly.report import describe_plan
     from edgeai.config.node import find_config
 
-    log_to_stderr("error")  # what is less is printed below
+    log_to_stderr("error")  # warnings are printed below
     for line in describe_plan(make_plan(find_config(config))):
         typer.echo(line)
 
@@ -69,19 +69,30 @@ def check(config: ConfigArgument) -> None:
 def replay(
     config: ConfigArgument,
     files: Annotated[
-        list[Path], typer.Option("--input", help="CSV, JSONL or Parquet; may be given again.")
+        list[Path],
+        typer.Option(
+            "--input", help="Recording: CSV, JSON lines or Parquet. May be given several times."
+        ),
     ],
-    output: Annotated[Path, typer.Option(help="Predictions, as JSON lines.")],
-    alarms: Annotated[Path | None, typer.Option(help="Alarm transitions, as JSON lines.")] = None,
-    pipeline: Annotated[str | None, typer.Option(help="Whose mapping reads a table.")] = None,
-    asset: Annotated[str | None, typer.Option(help="Of a table; default: the file's name.")] = None,
-    asset_column: Annotated[str | None, typer.Option()] = None,
-    time_column: Annotated[str | None, typer.Option()] = None,
-    time_unit: Annotated[str | None, typer.Option(help="s, ms, us, ns or iso.")] = None,
-    delimiter: Annotated[str, typer.Option(help="Of a CSV file.")] = ",",
+    output: Annotated[Path, typer.Option(help="File for the predictions, JSON lines.")],
+    alarms: Annotated[
+        Path | None, typer.Option(help="File for the alarm transitions, JSON lines.")
+    ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option(help="Pipeline whose signal mapping reads a table.")
+    ] = None,
+    asset: Annotated[
+        str | None, typer.Option(help="Asset of a table's rows. Default: the file name.")
+    ] = None,
+    asset_column: Annotated[str | None, typer.Option(help="Column with the asset.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="Column with the time.")] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="Unit of the time column: s, ms, us, ns or iso.")
+    ] = None,
+    delimiter: Annotated[str, typer.Option(help="Column separator of a CSV file.")] = ",",
     log_level: LogLevel = "warning",
 ) -> None:
-    """Run recorded data through the same turn as live, as fast as it can."""
+    """Process recordings exactly as live data, at full speed."""
     from edgeai.assembly.plan import check as make_plan
     from edgeai.config.node import find_config
     from edgeai.replay.run import replay_files

@@ -1,10 +1,10 @@
-"""A simulated production line: physical models of machines and the controllers that publish.
+"""A simulated production line: physical models of machines, and their controllers.
 
-Everything here is a simulation. It serves the demo, trains the shipped models on healthy data and
-injects faults in tests. It is pure: no sockets, no threads, no clock; a seed decides every value.
+The simulation drives the demo, produces training data for the shipped models, and injects faults in
+tests. It uses no sockets, threads or clock; the seed determines every value.
 
-`line.Line` is the line as the demo runs it, `simulate.simulate` records one machine, and
-`conduction` is a heat solver of general use.
+`line.Line` is the line of the demo, `simulate.simulate` records one machine, and `conduction` is a
+general solver for one-dimensional heat conduction.
 """
 
 __all__: list[str] = []

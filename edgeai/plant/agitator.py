@@ -1,4 +1,4 @@
-"""An agitator drive: induction motor on an inverter, gearbox, pitched-blade impeller in a vessel.
+"""An agitator drive: induction motor with inverter, gearbox, pitched-blade impeller in a vessel.
 
     impeller:  P = Np(Re) rho N^3 D^5,   Np = Np_turbulent + K / Re,   Re = rho N D^2 / mu
     shaft:     J d(omega)/dt = T_motor - P / (omega eta)         (all referred to the motor shaft)
@@ -6,8 +6,8 @@
     current:   I_active = P_electric / (sqrt(3) U),  I_reactive = I_m u + I_active^2 / D_circle
     bearing:   C dT/dt = P_friction - G (T - T_air)
     product:   m c dT/dt = P - U A (T - T_jacket)
-    vibration: independent sources add as squares; the once-per-turn part grows with omega^3, a
-               centrifugal force omega^2 on a stiff support, read as a velocity
+    vibration: independent sources add as squares; the once-per-revolution part is a centrifugal
+               force (omega^2) on a stiff support, measured as a velocity, so it grows with omega^3
 
 Sources: E. L. Paul, V. A. Atiemo-Obeng, S. M. Kresta (eds.), Handbook of Industrial Mixing (2004),
 chapter 6 (power number, 45 degree pitched blades 1.27; laminar constant); G. Mueller, B. Ponick,
@@ -17,8 +17,9 @@ sections on friction and temperature; S. S. Rao, Mechanical Vibrations, section 
 unbalance); ISO 20816-3 for the size of bearing vibration (zone A/B at 1.4 mm/s, C/D at 4.5 mm/s for
 15 to 300 kW on rigid support).
 
-Assumptions: power does not depend on the level while the impeller is submerged; level changes the
-product's mass and jacket area. The inverter follows V/f with the supply's voltage unregulated.
+Assumptions: the power does not depend on the level while the impeller is submerged; the level
+changes the product's mass and the jacket area. The inverter keeps V/f constant and does not
+compensate for changes of the supply voltage.
 """
 
 import math
@@ -43,13 +44,11 @@ RATE_HZ = 10.0
 PERIOD_SECONDS = 1.0 / RATE_HZ
 SUBSTEPS = 10
 DT_SECONDS = PERIOD_SECONDS / SUBSTEPS
-"""Explicit Euler on the shaft is stable below 2 J / (dT/d omega), 0.02 s at no load."""
+"""Explicit Euler for the shaft is stable below 2 J / (dT/d omega), 0.02 s at no load."""
 
-INERTIA_KG_M2 = 0.25
-"""Rotor, gearbox and impeller (20 kg m2 behind the ratio squared)."""
+INERTIA_KG_M2 = 0.25  # rotor, gearbox and impeller (20 kg m2 over the square of the gear ratio)
 
-RAMP_PER_SECOND = 0.004
-"""Ramp of the inverter, share of the rated speed."""
+RAMP_PER_SECOND = 0.004  # ramp of the inverter, as a share of the rated speed
 
 GEAR_RATIO = 10.0
 GEAR_EFFICIENCY = 0.95
@@ -58,24 +57,20 @@ IMPELLER_M = 0.85
 PRODUCT_HEAT_CAPACITY_J_KG_K = 3500.0
 VISCOSITY_PA_S = 6.0
 VISCOSITY_DEGC = 45.0
-VISCOSITY_PER_K = 0.03
-"""A viscous food or resin: thins by 3 % a kelvin."""
-VESSEL_AREA_M2 = 5.1
-"""Cross-section of a vessel of 2.55 m, three impeller diameters."""
+VISCOSITY_PER_K = 0.03  # a viscous food or resin: the viscosity falls by 3 % per kelvin
+VESSEL_AREA_M2 = 5.1  # vessel diameter 2.55 m, three impeller diameters
 LEVEL_M = 2.5
 JACKET_W_K = 2000.0
 JACKET_DEGC = 40.0
 
 BEARING_FRICTION_W = 120.0
 BEARING_W_K = 4.0
-BEARING_J_K = 3800.0
-"""8 kg of steel."""
+BEARING_J_K = 3800.0  # 8 kg of steel
 
 ONCE_PER_TURN_MM_S = 0.7
 FLOW_MM_S = 0.7
 FREE_END_SHARE = 0.7
-BEARING_M_S2 = 2.0
-"""Healthy acceleration above 1 kHz at the rated speed."""
+BEARING_M_S2 = 2.0  # healthy acceleration above 1 kHz at the rated speed
 
 IMBALANCE_MM_S = 3.5
 WEAR_M_S2 = 6.0
@@ -136,7 +131,7 @@ class Agitator:
     """Agitator drive; starts at its steady state.
 
     Args:
-        seed: Decides every value.
+        seed: Random seed; determines every value.
     """
 
     signals = SIGNALS
@@ -146,9 +141,9 @@ class Agitator:
     def __init__(self, seed: int = 0) -> None:
         noise, wander, operator = np.random.default_rng(seed).spawn(3)
         self._sensors = Sensors(SIGNALS, noise)
-        # Voltage, viscosity, load turbulence, three RMS readings (relative), air K, jacket K, level
-        # m, three phase currents (relative): (deviation, seconds). An RMS over a tenth of a second
-        # holds few turns, so it scatters.
+        # (standard deviation, correlation time in s) of: voltage, viscosity, load turbulence, three
+        # RMS readings (all relative), air K, jacket K, level m, three phase currents (relative).
+        # The RMS readings scatter because 0.1 s contains few revolutions.
         self._wander = Wander(
             [
                 (0.008, 60.0),
@@ -181,7 +176,7 @@ class Agitator:
 
     @property
     def active_faults(self) -> dict[str, float]:
-        """Severity of each fault that is injected now."""
+        """Severity of each active fault, by name."""
         return self._faults.severities
 
     def inject(self, fault: str, severity: float = 1.0) -> None:

@@ -2,18 +2,18 @@
 
     rho c dT/dt = d/dx (k dT/dx) + s
 
-Finite volumes: every cell keeps its own heat balance, so heat is conserved to rounding whatever the
-mesh. Between two cells the conductance is that of their half-thicknesses and any contact in series;
-at the outer faces the convective (or radiative, linearised) coefficient joins in series, infinite
-for a prescribed temperature and zero for an insulated face or a plane of symmetry.
+Space: finite volumes. Every cell has its own heat balance, so heat is conserved to rounding on any
+mesh. The conductance between two cells is that of their half-thicknesses and of any contact, in
+series. At an outer face the convective (or linearised radiative) coefficient is in series too: it
+is infinite for a prescribed temperature, and zero for an insulated face or a plane of symmetry.
 
-In time the theta rule, theta = 1 backward Euler and 1/2 Crank-Nicolson. Both are stable for every
-step; a step free of oscillation also needs (1 - theta) dt (G_left + G_right) / C <= 1 in each cell,
-so backward Euler is the choice where a hot body suddenly touches a cold one.
+Time: the theta rule, where theta = 1 is backward Euler and 1/2 is Crank-Nicolson. Both are stable
+for every step. A step without oscillation also needs (1 - theta) dt (G_left + G_right) / C <= 1 in
+each cell, so use backward Euler where a hot body suddenly touches a cold one.
 
-A stack has tens of cells and its matrix changes only when a coefficient does. `make_step` therefore
-solves the system once, and `advance` is one small dense product: on such sizes this is faster than
-running a tridiagonal elimination in Python at every step.
+A stack has tens of cells, and its matrix changes only with its coefficients. `make_step` solves the
+system once, and `advance` is one small dense product: for this size it is faster than a tridiagonal
+elimination in Python at every step.
 
 Source: S. V. Patankar, Numerical Heat Transfer and Fluid Flow (1980), sections 4.2 (interface
 conductivity, boundary conditions) and 4.3 (time rule and positive coefficients).
@@ -28,16 +28,16 @@ import numpy as np
 from edgeai.plant.signals import FloatArray
 
 INSULATED = 0.0
-"""Face coefficient of an insulated face or a plane of symmetry, W/(m2 K)."""
+"""Coefficient of an insulated face or a plane of symmetry, W/(m2 K)."""
 PRESCRIBED = math.inf
-"""Face coefficient that makes the outside temperature the face's own, W/(m2 K)."""
+"""Coefficient of a face at the outside temperature, W/(m2 K)."""
 PERFECT = math.inf
-"""Contact coefficient of layers that are bonded, W/(m2 K)."""
+"""Coefficient between bonded layers, W/(m2 K)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A homogeneous layer with constant properties, cut into equal cells."""
+    """A homogeneous layer with constant properties, divided into equal cells."""
 
     thickness_m: float
     conductivity_w_m_k: float
@@ -48,14 +48,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stack:
-    """The mesh of a stack of layers, left to right.
+    """The mesh of a stack of layers, from left to right.
 
     Attributes:
         centres_m: (N,) float64, cell centres from the left face.
         half_resistance_m2_k_w: (N,) float64, from a cell's centre to its face.
         capacity_j_m2_k: (N,) float64, heat capacity per unit of area.
-        starts: First cell of each layer, and N.
-        faces_m: Outer faces and interfaces from the left, one more than layers.
+        starts: Index of each layer's first cell, then N.
+        faces_m: Positions of outer faces and interfaces, one more than layers.
     """
 
     centres_m: FloatArray
@@ -67,11 +67,11 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One time step of fixed length and coefficients, solved beforehand.
+    """A time step of fixed length and coefficients, already solved.
 
     Attributes:
-        matrix: (N, N) float64, new temperatures per old temperature.
-        gain: (N, N) float64, K m2/W, new temperatures per heat source in a cell.
+        matrix: (N, N) float64, from old to new temperatures.
+        gain: (N, N) float64, K m2/W, from heat sources in the cells to new temperatures.
         conductances_w_m2_k: (N + 1,) float64, from `face_conductances`.
         dt_seconds: Length of the step.
         theta: Weight of the new temperatures in the fluxes.
@@ -85,10 +85,11 @@ class Step:
 
 
 def make_stack(layers: Sequence[Layer]) -> Stack:
-    """Mesh of the layers, left to right.
+    """Create the mesh of the layers, from left to right.
 
     Raises:
-        ValueError: If there is no layer, a property is not positive or a layer has under 2 cells.
+        ValueError: If there is no layer, a property is not positive, or a layer has fewer than 2
+        cells.
     """
     if not layers:
         msg = "a stack needs at least one layer"
@@ -124,20 +125,19 @@ def face_conductances(
     right_w_m2_k: float,
     contacts_w_m2_k: Sequence[float] | None = None,
 ) -> FloatArray:
-    """Conductance across every face: resistances in series (Patankar 4.2-3).
+    """Compute the conductance across every face: resistances in series (Patankar 4.2-3).
 
     Args:
         stack: The mesh.
-        left_w_m2_k: Coefficient between the left outside and the left face; 0 insulates, infinity
-            prescribes the temperature.
-        right_w_m2_k: The same on the right.
-        contacts_w_m2_k: One per interface of two layers; None: all perfect.
+        left_w_m2_k: Coefficient between the outside and the left face, see INSULATED, PRESCRIBED.
+        right_w_m2_k: Coefficient between the right face and the outside.
+        contacts_w_m2_k: One coefficient per interface; None: all PERFECT.
 
     Returns:
-        (N + 1,) float64, W/(m2 K), of the left face, the N - 1 faces between cells, the right face.
+        (N + 1,) float64, W/(m2 K): left face, N - 1 faces between cells, right face.
 
     Raises:
-        ValueError: If a coefficient is negative or the number of contacts does not fit.
+        ValueError: If a coefficient is negative or the number of contacts is wrong.
     """
     layers = len(stack.starts) - 1
     contacts = [PERFECT] * (layers - 1) if contacts_w_m2_k is None else list(contacts_w_m2_k)
@@ -158,8 +158,8 @@ def make_step(
 ) -> Step:
     """Solve one time step for constant conductances.
 
-    (C/dt + theta L) T' = (C/dt - (1 - theta) L) T + b, where L holds the conductances and b the
-    outside temperatures and sources. Costs O(N^3); reuse it while the coefficients stay.
+    (C/dt + theta L) T' = (C/dt - (1 - theta) L) T + b, where L contains the conductances and b the
+    outside temperatures and sources. Costs O(N^3); reuse it while the coefficients are the same.
 
     Args:
         stack: The mesh.
@@ -187,14 +187,14 @@ def advance(
     right_temperature: float,
     source_w_m2: FloatArray | None = None,
 ) -> FloatArray:
-    """Temperatures one step later.
+    """Return the temperatures one step later.
 
     Args:
         step: From `make_step`.
         temperatures: (N,) float64, degC or K.
-        left_temperature: Outside on the left, constant over the step, same unit.
-        right_temperature: Outside on the right.
-        source_w_m2: (N,) heat released in each cell, W per m2 of area; None: none.
+        left_temperature: Outside temperature on the left, constant over the step, same unit.
+        right_temperature: Outside temperature on the right.
+        source_w_m2: (N,) heat released in each cell, W per m2 of area; None: no source.
 
     Returns:
         (N,) float64, a new array.
@@ -215,9 +215,9 @@ def heat_through_faces(
     left_temperature: float,
     right_temperature: float,
 ) -> FloatArray:
-    """Heat that crossed every face during a step, positive to the right.
+    """Compute the heat that crossed every face during a step, positive to the right.
 
-    Weighted over time as the step was, so that the balance of every cell closes to rounding.
+    It uses the step's own theta, so the balance of every cell closes to rounding.
 
     Returns:
         (N + 1,) float64, J/m2.
@@ -229,19 +229,19 @@ def heat_through_faces(
 
 
 def stored_heat(stack: Stack, temperatures: FloatArray, reference: float = 0.0) -> float:
-    """Heat stored above the reference temperature, J/m2."""
+    """Return the heat stored above the reference temperature, J/m2."""
     return float(stack.capacity_j_m2_k @ (temperatures - reference))
 
 
 def probe_weights(stack: Stack, depth_m: float) -> FloatArray:
-    """Weights of a point sensor: its temperature is their product with the cell temperatures.
+    """Return the weights of a point sensor; weights @ cell temperatures is its temperature.
 
-    Linear between the two nearest cells of the layer that holds the point, extrapolated up to half
-    a cell at the layer's ends; never across an interface, where temperature may jump.
+    Interpolates linearly between the two nearest cells of the point's layer, and extrapolates by up
+    to half a cell at the layer's ends. It does not cross an interface, where temperature may jump.
 
     Args:
         stack: The mesh.
-        depth_m: Distance from the left face; on an interface the layer to the right counts.
+        depth_m: Distance from the left face; a point on an interface is in the layer to its right.
 
     Returns:
         (N,) float64, summing to 1.

@@ -1,19 +1,17 @@
-"""What line controllers put on the wire: rows of all signals, or single tags on change."""
+"""Controllers that publish a machine's readings: rows of all signals, or single tags on change."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgeai.messages import SECOND_NS
 from edgeai.plant.signals import FloatArray, Signal
 
-NS_PER_SECOND = 1_000_000_000
-NS_PER_MS = 1_000_000
+MILLISECOND_NS = 1_000_000
 
-DEADBAND_NOISES = 2.0
-"""A tag's deadband, in deviations of its sensor's noise: noise alone seldom passes it."""
-MAX_SILENCE_NS = NS_PER_SECOND
-"""A tag that does not change is published again after this time."""
+DEADBAND_NOISES = 2.0  # deadband of a tag in standard deviations of its noise
+MAX_SILENCE_NS = SECOND_NS  # an unchanged tag is published again after this time
 TAG_SCAN_NS = {
     "degC": 500_000_000,
     "mm": 200_000_000,
@@ -21,7 +19,7 @@ TAG_SCAN_NS = {
     "A": 100_000_000,
     "kW": 100_000_000,
 }
-"""Scan period of the old controller by unit; units not listed are scanned every second."""
+"""Scan period of `TagController` by unit; other units are scanned every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +32,10 @@ class Publication:
 
 
 class Controller(Protocol):
-    """Turns a machine's readings into messages."""
+    """Converts a machine's readings to messages."""
 
     def publish(self, time_ns: int, readings: FloatArray) -> list[Publication]:
-        """Messages due for the readings (C,) taken at time_ns, ns since the epoch."""
+        """Return the messages due for the readings (C,) at time_ns, ns since the epoch."""
 
 
 class RowController:
@@ -55,10 +53,10 @@ class RowController:
         self._fields = [(signal.name, signal.decimals) for signal in signals]
 
     def publish(self, time_ns: int, readings: FloatArray) -> list[Publication]:
-        """One message per call."""
+        """Return one message with all readings."""
         pairs = zip(self._fields, readings.tolist(), strict=True)
         values = {name: round(value, decimals) for (name, decimals), value in pairs}
-        row = {"timestamp": time_ns // NS_PER_MS, "values": values}
+        row = {"timestamp": time_ns // MILLISECOND_NS, "values": values}
         return [Publication(self._topic, _encode(row))]
 
 
@@ -66,8 +64,8 @@ class TagController:
     """An old controller that publishes tag by tag.
 
     Topic `factory/<asset>/tags/<signal>`, payload {"t": <seconds>, "v": number, "q": "good"}. Each
-    tag is scanned at its own rate and published when it has left its deadband or been silent for a
-    second. The tags' scans are staggered, so their times differ.
+    tag is scanned at its own rate, and published if it has left its deadband or was not published
+    for a second. The scans of the tags are staggered.
 
     Args:
         asset: Name of the asset in the topic.
@@ -87,23 +85,23 @@ class TagController:
         self._last: list[tuple[int, float] | None] = [None] * len(signals)
 
     def publish(self, time_ns: int, readings: FloatArray) -> list[Publication]:
-        """Messages of the tags that are due; the first call publishes every tag."""
+        """Return the messages of the tags that are due; the first call publishes every tag."""
         sample = time_ns // self._period_ns
         due: list[Publication] = []
         for index, reading in enumerate(readings.tolist()):
-            # Decided on the value as published, so that a recording in float32 decides the same.
+            # Compare rounded values, so that a float32 recording gives the same messages.
             value = round(reading, self._decimals[index])
             last = self._last[index]
             if last is not None:
                 if (sample + index) % self._every[index]:
                     continue
-                # The next scan would come too late if it exceeded the longest silence.
+                # The tag may wait only if the next scan comes before the longest silence ends.
                 next_ns = time_ns + self._every[index] * self._period_ns
                 may_wait = next_ns - last[0] <= MAX_SILENCE_NS
                 if may_wait and abs(value - last[1]) < self._deadbands[index]:
                     continue
             self._last[index] = (time_ns, value)
-            tag = {"t": time_ns / NS_PER_SECOND, "v": value, "q": "good"}
+            tag = {"t": time_ns / SECOND_NS, "v": value, "q": "good"}
             due.append(Publication(self._topics[index], _encode(tag)))
         return due
 

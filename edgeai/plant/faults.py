@@ -1,4 +1,4 @@
-"""Faults: what they are, which are active now, and a seeded schedule of those that just happen."""
+"""Faults of machines: descriptions, active faults, and schedules."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,13 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A way in which a machine goes wrong.
+    """A fault that a machine can have.
 
     Attributes:
         name: Name in commands and labels.
-        description: What breaks, and what it does.
-        severity: What severity 1 means, in physical units; smaller severities scale it.
-        onset_seconds: Time from injection until the full severity is reached, linearly.
+        description: What breaks, and its effect.
+        severity: Meaning of severity 1 in physical units; smaller severities scale it.
+        onset_seconds: Time from injection to the full severity; the level grows linearly.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Fault:
 
 
 class ActiveFaults:
-    """The faults of one machine that are active now, each growing to its severity.
+    """The active faults of one machine; the level of each grows to its severity.
 
     Args:
-        machine: Name of the machine, for messages.
-        known: Fault by name.
+        machine: Name of the machine, for error messages.
+        known: Faults of the machine, by name.
     """
 
     def __init__(self, machine: str, known: Mapping[str, Fault]) -> None:
@@ -41,11 +41,11 @@ class ActiveFaults:
 
     @property
     def severities(self) -> dict[str, float]:
-        """Severity of each active fault; a copy."""
+        """A copy of the severities of the active faults, by name."""
         return dict(self._severity)
 
     def level(self, name: str) -> float:
-        """Present level of a fault, 0 (absent) to its severity."""
+        """Return the present level of a fault, from 0 (absent) to its severity."""
         return self._level.get(name, 0.0)
 
     def inject(self, name: str, severity: float) -> None:
@@ -62,7 +62,7 @@ class ActiveFaults:
         self._level.setdefault(name, 0.0)
 
     def clear(self, name: str | None) -> None:
-        """End a fault at once, or all (None). A known fault that is not active is no error.
+        """End a fault at once, or all (None). Ending an inactive fault has no effect.
 
         Raises:
             ValueError: If the fault is unknown.
@@ -76,7 +76,7 @@ class ActiveFaults:
         self._level.pop(name, None)
 
     def advance(self, dt_seconds: float) -> None:
-        """Let every active fault grow for dt_seconds towards its severity."""
+        """Increase the level of every active fault by dt_seconds of its onset."""
         for name, severity in self._severity.items():
             grown = self._level[name] + severity * dt_seconds / self._known[name].onset_seconds
             self._level[name] = min(severity, grown)
@@ -90,7 +90,7 @@ class ActiveFaults:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledFault:
-    """One fault in time; seconds count simulated time from the machine's start."""
+    """A fault with its start and duration, in simulated time since the machine's start."""
 
     start_seconds: float
     duration_seconds: float
@@ -105,19 +105,19 @@ def spontaneous_faults(
     mean_gap_seconds: float = 120.0,
     duration_seconds: tuple[float, float] = (20.0, 60.0),
 ) -> Iterator[ScheduledFault]:
-    """Faults that start on their own, one at a time, for ever.
+    """Generate an endless schedule of random faults that do not overlap.
 
-    Gaps are exponential (a Poisson process of failures); names, durations and severities
-    (0.5 to 1) are uniform.
+    The healthy times between faults have an exponential distribution (Poisson process); names,
+    durations and severities (0.5 to 1) have uniform distributions.
 
     Args:
         names: Faults to choose from; must not be empty.
-        seed: Decides the whole schedule.
+        seed: Random seed; determines the whole schedule.
         mean_gap_seconds: Mean healthy time between two faults.
         duration_seconds: Shortest and longest fault.
 
     Yields:
-        Scheduled faults in order of their start; they do not overlap.
+        Scheduled faults in order of their start.
     """
     rng = np.random.default_rng(seed)
     now_seconds = 0.0
@@ -136,10 +136,11 @@ class _Faulty(Protocol):
 
 
 class Schedule:
-    """Applies scheduled faults to a machine as its time goes by.
+    """Starts and ends scheduled faults of a machine.
 
     Args:
-        events: In order of their start; may be endless. Faults may overlap if their names differ.
+        events: Faults in order of their start; may be endless. Faults with different names may
+            overlap.
     """
 
     def __init__(self, events: Iterable[ScheduledFault]) -> None:
@@ -148,10 +149,10 @@ class Schedule:
         self._running: list[ScheduledFault] = []
 
     def apply(self, machine: _Faulty, seconds: float) -> list[str]:
-        """Start and end what is due at `seconds` of simulated time.
+        """Start and end the faults that are due at `seconds` of simulated time.
 
         Returns:
-            One sentence per change; empty when nothing changed.
+            One sentence per change.
 
         Raises:
             ValueError: If an event names an unknown fault or a bad severity.

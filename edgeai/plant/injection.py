@@ -1,12 +1,12 @@
-"""The injection unit and the clamp: phases of the cycle, pressures, screw, contact with the wall.
+"""The injection unit and the clamp: phases, pressures, screw, contact with the wall.
 
-Filling is power-law flow in a rectangular cavity, so the pressure rises with the length filled.
-Packing holds a set pressure until the gate freezes. After that the mass in the cavity is constant
-and the pressure falls with the part's mean temperature,
+Filling is power-law flow in a rectangular cavity, so the pressure rises with the filled length.
+Packing keeps a set pressure until the gate freezes. Then the mass in the cavity is constant, and
+the pressure falls with the part's mean temperature,
 
     dp = (beta / kappa) dT        (linearised pvT behaviour at constant volume),
 
-until it is zero and the part leaves the cavity wall, when the thermal contact gets worse.
+until it is zero. Then the part leaves the cavity wall, and the thermal contact becomes worse.
 
 Sources: M. R. Kamal, A. I. Isayev, S.-J. Liu (eds.), Injection Molding: Technology and Fundamentals
 (2009), chapter 1 (cycle); T. A. Osswald, J. P. Hernandez-Ortiz, Polymer Processing: Modeling and
@@ -37,35 +37,27 @@ CAVITY_WIDTH_M = 0.30
 CAVITY_LENGTH_M = CAVITY_AREA_M2 / CAVITY_WIDTH_M
 SHOT_M3 = CAVITY_AREA_M2 * 2.0 * HALF_WALL_M
 
-# An easy-flowing polypropylene for thin walls: some 60 Pa s at 2,000 1/s and 230 degC, the size
-# that makers' viscosity curves show for a melt flow rate of 60 to 70.
+# An easy-flowing polypropylene for thin walls: about 60 Pa s at 2,000 1/s and 230 degC, as in
+# makers' viscosity curves for a melt flow rate of 60 to 70.
 CONSISTENCY_PA_SN = 8000.0
 POWER_INDEX = 0.35
 CONSISTENCY_PER_K = 0.010
 MELT_DEGC = 230.0
-FROZEN_DEGC = 130.0
-"""No-flow temperature of polypropylene."""
-RUNNER_BAR = 200.0
-"""Loss in nozzle, hot runner and gate at nominal flow and consistency."""
-PRESSURE_BAR_K = 6.0
-"""beta / kappa of polypropylene, 6e-4 1/K over 1e-9 1/Pa."""
+FROZEN_DEGC = 130.0  # no-flow temperature of polypropylene
+RUNNER_BAR = 200.0  # loss in nozzle, hot runner and gate at nominal flow and consistency
+PRESSURE_BAR_K = 6.0  # beta / kappa of polypropylene, 6e-4 1/K over 1e-9 1/Pa
 
 GATE_M = 0.8e-3
 FILL_SECONDS = 0.5
 PACK_SECONDS = 1.0
-OPEN_SECONDS = 2.0
-"""Open, eject, close; a robot adds up to ROBOT_SECONDS."""
-ROBOT_SECONDS = 0.2
-CLAMPING_SECONDS = 0.3
-"""The clamp builds its force in the last part of the open phase."""
-PRESSURE_LAG_SECONDS = 0.05
-"""Response of the injection unit's pressure control."""
-PACK_TRANSMISSION = 0.85
-"""Share of the nozzle's pack pressure that reaches the sensor near the gate."""
+OPEN_SECONDS = 2.0  # open, eject, close
+ROBOT_SECONDS = 0.2  # longest time that a robot adds to OPEN_SECONDS
+CLAMPING_SECONDS = 0.3  # the clamp builds its force in the last part of the open phase
+PRESSURE_LAG_SECONDS = 0.05  # response time of the pressure control
+PACK_TRANSMISSION = 0.85  # share of the nozzle's pack pressure at the sensor near the gate
 BACK_PRESSURE_BAR = 60.0
 IDLE_PRESSURE_BAR = 5.0
-SPEED_SCATTER = 0.004
-"""Relative deviation of the injection speed from shot to shot."""
+SPEED_SCATTER = 0.004  # relative standard deviation of the injection speed between shots
 
 SHOT_POSITION_MM = 50.0
 TRANSFER_POSITION_MM = 12.0
@@ -75,13 +67,11 @@ PLASTICISE_MM_S = 25.0
 
 CLAMP_KN = 2500.0
 CLAMP_SHARE = 0.1
-"""Share of the opening force that the tie bars feel: their stiffness over that of bars and
-mould."""
-MEAN_PRESSURE_SHARE = 0.5
-"""Mean cavity pressure over that near the gate."""
+"""Share of the opening force in the tie bars: stiffness of the bars over that of bars and mould."""
+MEAN_PRESSURE_SHARE = 0.5  # mean cavity pressure over the pressure near the gate
 CLAMP_LAG_SECONDS = 0.08
 
-# Defaults of Autodesk Moldflow for fill, pack and detached; Delaunay measured 1,000 to 10,000.
+# Defaults of Autodesk Moldflow for fill, pack and detached. Delaunay measured 1,000 to 10,000.
 CONTACT_FILL_W_M2_K = 5000.0
 CONTACT_PACK_W_M2_K = 2500.0
 CONTACT_LOST_W_M2_K = 1250.0
@@ -95,12 +85,12 @@ SHRINKAGE_GAP_SHARE = 0.7
 
 @dataclass(slots=True)
 class Conditions:
-    """What a shot is made with.
+    """Process conditions of a shot.
 
     Attributes:
         melt_degc: Temperature of the melt.
-        consistency: Of the material lot, relative to the nominal.
-        speed: Injection speed, relative.
+        consistency: Consistency of the material lot, relative to the nominal value.
+        speed: Injection speed, relative to the nominal value.
         pack_bar: Set pack pressure at the nozzle.
         cool_seconds: Set length of the cool phase.
         ring_wear: Level of the worn check ring, 0 to 1.
@@ -117,11 +107,11 @@ class Conditions:
 
 
 class Injection:
-    """Cycle, pressures, screw and clamp; begins at the end of an open phase.
+    """Cycle, pressures, screw and clamp; starts at the end of an open phase.
 
     Args:
         dt_seconds: Time step, below twice the shortest lag (0.05 s).
-        rng: Scatter from shot to shot.
+        rng: Source of the scatter between shots.
 
     Attributes:
         phase: FILL, PACK, COOL or OPEN.
@@ -149,10 +139,10 @@ class Injection:
         self.clamp_kn = 0.0
 
     def advance(self, mould: Mould, now: Conditions) -> None:
-        """Advance by one time step; fresh melt is put into the mould when filling starts."""
+        """Advance by one time step. Fresh melt enters the mould when filling starts."""
         self._elapsed_seconds += self._dt_seconds
         self.cycle_seconds += self._dt_seconds
-        # Half a step of slack: a sum of steps does not meet a duration exactly.
+        # Half a step of tolerance, because a sum of steps is not exactly the duration.
         if self._elapsed_seconds > self._duration_seconds - 0.5 * self._dt_seconds:
             self._next_phase(mould, now)
         if self.phase == FILL:
@@ -179,7 +169,7 @@ class Injection:
 
     @property
     def contact_w_m2_k(self) -> float | None:
-        """Contact coefficient of part and wall; None while the mould is open."""
+        """Contact coefficient between part and wall; None while the mould is open."""
         if self.phase == OPEN:
             return None
         if self.phase == FILL:

@@ -1,15 +1,15 @@
 """The line: machines, their controllers, and the commands that inject faults.
 
-Pure: no sockets, no threads, no clock. The caller passes the time and moves the bytes.
+The caller supplies the time and transfers the messages.
 """
 
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 
+from edgeai.messages import SECOND_NS
 from edgeai.plant.agitator import Agitator
 from edgeai.plant.controllers import (
-    NS_PER_SECOND,
     Controller,
     Publication,
     RowController,
@@ -25,7 +25,7 @@ MACHINES: Mapping[str, Callable[[int], Machine]] = {
     "agitator": Agitator,
     "tank": Tank,
 }
-"""Machine name -> factory, which takes a seed."""
+"""Machines by name; each is created with a seed."""
 
 TAGGED = frozenset({"tank"})
 """Machines whose controller publishes tag by tag."""
@@ -40,12 +40,11 @@ ASSETS: Mapping[str, str] = {
 """The default line: asset -> machine name."""
 
 MAX_COMMAND_BYTES = 4096
-MAX_ECHO = 80
-"""Characters of a bad command that a reply repeats."""
+MAX_ECHO = 80  # characters of a bad command that the reply repeats
 
 
 def make_machine(name: str, seed: int) -> Machine:
-    """A machine by name.
+    """Create a machine by name.
 
     Raises:
         ValueError: If there is no such machine.
@@ -57,39 +56,39 @@ def make_machine(name: str, seed: int) -> Machine:
 
 
 def make_controller(name: str, asset: str, machine: Machine) -> Controller:
-    """The controller of a machine called `name` under the asset's topic."""
+    """Create the controller of the machine `name`, which publishes under the asset's topic."""
     if name in TAGGED:
         return TagController(asset, machine.signals, period_ns(machine))
     return RowController(asset, machine.signals)
 
 
 def asset_seed(seed: int, asset: str) -> int:
-    """Seed of one asset's machine on a line: `simulate` with it gives the same values."""
+    """Return the seed of one asset's machine; `simulate` with this seed gives the same values."""
     return zlib.crc32(f"{seed}/{asset}".encode())
 
 
 def period_ns(machine: Machine) -> int:
-    """Sample period of a machine, ns."""
-    return round(NS_PER_SECOND / machine.rate_hz)
+    """Return the sample period of a machine, ns."""
+    return round(SECOND_NS / machine.rate_hz)
 
 
 class Line:
     """Machines with their controllers, advanced by the caller.
 
-    Every asset's samples lie on multiples of its period since the epoch, so a late or early call
-    never shifts them. A call more than `max_lag_seconds` after the next sample was due does not
-    make up for it: the samples before the newest are left out and counted.
+    The samples of an asset are at multiples of its period since the epoch, whenever `step` is
+    called. If a call comes more than `max_lag_seconds` late, the samples before the newest one are
+    skipped and counted.
 
     Args:
-        assets: Asset -> machine name; None: ASSETS. The name is one level of the topic.
-        seed: Decides every value of every asset; an asset's values do not depend on the others.
-        spontaneous: Whether faults start on their own.
-        mean_gap_seconds: Mean healthy time of an asset between two spontaneous faults.
-        max_lag_seconds: Longest delay that is made up for.
+        assets: Machine names by asset; None: ASSETS. The asset's name is one level of the topic.
+        seed: Random seed; the values of an asset do not depend on the other assets.
+        spontaneous: Whether faults start at random times.
+        mean_gap_seconds: Mean healthy time of an asset between two random faults.
+        max_lag_seconds: Longest delay after which no sample is skipped.
 
     Attributes:
-        skipped_samples: Samples left out because a call came late.
-        clock_jumps: Times that the caller's clock went back by more than max_lag_seconds.
+        skipped_samples: Number of samples skipped because a call came late.
+        clock_jumps: How often the caller's clock went back by more than max_lag_seconds.
 
     Raises:
         ValueError: If a machine is unknown or an asset's name does not fit one topic level.
@@ -104,7 +103,7 @@ class Line:
         mean_gap_seconds: float = 120.0,
         max_lag_seconds: float = 2.0,
     ) -> None:
-        self._max_lag_ns = round(max_lag_seconds * NS_PER_SECOND)
+        self._max_lag_ns = round(max_lag_seconds * SECOND_NS)
         self.skipped_samples = 0
         self.clock_jumps = 0
         self._assets: dict[str, _Asset] = {}
@@ -123,7 +122,7 @@ class Line:
 
     @property
     def command_filters(self) -> list[str]:
-        """Topics to subscribe to and pass to `handle`."""
+        """Topics to subscribe to; pass their messages to `handle`."""
         return [f"factory/{asset}/command" for asset in self._assets]
 
     @property
@@ -132,10 +131,10 @@ class Line:
         return {name: asset.machine.active_faults for name, asset in self._assets.items()}
 
     def step(self, now_ns: int) -> list[Publication]:
-        """Everything due up to now, in the order of its time.
+        """Return the messages due up to now, in order of time.
 
         Args:
-            now_ns: The caller's clock, ns since the epoch. The first call decides the first sample.
+            now_ns: The caller's clock, ns since the epoch. The first call sets the first sample.
         """
         due: list[tuple[int, Publication]] = []
         for asset in self._assets.values():
@@ -147,14 +146,14 @@ class Line:
         return [publication for _, publication in due]
 
     def handle(self, topic: str, payload: bytes) -> list[Publication]:
-        """Carry out a command; never raises.
+        """Execute a command; never raises.
 
         Args:
-            topic: Topic of the message; one that is not an asset's command topic is ignored.
+            topic: Topic of the message; anything but an asset's command topic is ignored.
             payload: {"fault": name, "severity": 0 to 1, default 1} or {"clear": name or "all"}.
 
         Returns:
-            The asset's state with what became of the command; empty for a foreign topic.
+            The asset's state with the result of the command; empty for another topic.
         """
         parts = topic.split("/")
         if len(parts) != 3 or parts[0] != "factory" or parts[2] != "command":
@@ -164,7 +163,7 @@ class Line:
 
 
 class _Asset:
-    """One machine, its controller, its place on the time grid and its state topic."""
+    """One machine with its controller, its next sample and its state topic."""
 
     def __init__(
         self, name: str, machine: Machine, controller: Controller, schedule: Schedule
@@ -174,11 +173,11 @@ class _Asset:
         self._controller = controller
         self._schedule = schedule
         self._period_ns = period_ns(machine)
-        self._next: int | None = None  # number of the next sample: its time over the period
+        self._next: int | None = None  # time of the next sample in periods since the epoch
         self._samples = 0
 
     def catch_up(self, now_ns: int, max_lag_ns: int) -> tuple[int, int]:
-        """Move the next sample if the clock ran away; returns samples skipped, jumps back."""
+        """Move the next sample if the clock jumped; return (samples skipped, jumps back)."""
         newest = now_ns // self._period_ns
         if self._next is None:
             self._next = newest
@@ -193,13 +192,13 @@ class _Asset:
         return 0, 0
 
     def sample(self, now_ns: int) -> list[tuple[int, Publication]]:
-        """Messages of all samples up to now, with their times."""
+        """Return the messages of all samples up to now, with their times."""
         due: list[tuple[int, Publication]] = []
         while self._next is not None and self._next * self._period_ns <= now_ns:
             time_ns = self._next * self._period_ns
             if self._samples == 0:
                 due.append((time_ns, self._state("started")))
-            seconds = self._samples * self._period_ns / NS_PER_SECOND
+            seconds = self._samples * self._period_ns / SECOND_NS
             changes = self._schedule.apply(self.machine, seconds)
             if changes:
                 due.append((time_ns, self._state("; ".join(changes))))
@@ -210,26 +209,26 @@ class _Asset:
         return due
 
     def command(self, payload: bytes) -> Publication:
-        """Carry out a command and return the state."""
+        """Execute a command and return the state."""
         try:
-            message = self._obey(_parse_command(payload))
+            message = self._execute(_parse_command(payload))
         except ValueError as error:
             message = f"refused: {error}"
         return self._state(message)
 
-    def _obey(self, command: dict[str, object]) -> str:
+    def _execute(self, command: dict[str, object]) -> str:
         if "clear" in command:
             name = command["clear"]
             if not isinstance(name, str) or set(command) != {"clear"}:
                 msg = 'a clear command is {"clear": "<fault>"} or {"clear": "all"}'
                 raise ValueError(msg)
-            self.machine.clear(None if name == "all" else _short(name))
+            self.machine.clear(None if name == "all" else _shorten(name))
             return f"cleared {name}"
         name, severity = command.get("fault"), command.get("severity", 1.0)
         if not isinstance(name, str) or not set(command) <= {"fault", "severity"}:
             msg = 'a command is {"fault": "<fault>", "severity": 1.0} or {"clear": "<fault>"}'
             raise ValueError(msg)
-        # Compared before any conversion: a huge integer has no float and no decimal text.
+        # Compare before any conversion: a huge integer cannot become a float or text.
         if (
             isinstance(severity, bool)
             or not isinstance(severity, int | float)
@@ -237,7 +236,7 @@ class _Asset:
         ):
             msg = "severity must be a number in (0, 1]"
             raise ValueError(msg)
-        self.machine.inject(_short(name), float(severity))
+        self.machine.inject(_shorten(name), float(severity))
         return f"injected {name} at severity {severity:g}"
 
     def _state(self, message: str) -> Publication:
@@ -250,7 +249,7 @@ class _Asset:
         return Publication(f"factory/{self._name}/state", json.dumps(state).encode(), retain=True)
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= MAX_ECHO else text[:MAX_ECHO] + "..."
 
 
@@ -261,9 +260,9 @@ def _parse_command(payload: bytes) -> dict[str, object]:
     try:
         command = json.loads(payload)
     except (ValueError, RecursionError) as error:
-        msg = f"not JSON: {_short(str(error))}"
+        msg = f"not JSON: {_shorten(str(error))}"
         raise ValueError(msg) from error
     if not isinstance(command, dict):
         msg = "a command is a JSON object"
-        raise ValueError(msg)  # noqa: TRY004 - one error for every bad command
+        raise ValueError(msg)  # noqa: TRY004 - every bad command raises the same error
     return command

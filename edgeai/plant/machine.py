@@ -1,4 +1,4 @@
-"""What every machine of the line offers."""
+"""The interface of every simulated machine."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,7 +8,7 @@ from edgeai.plant.signals import FloatArray, Signal
 
 
 class Machine(Protocol):
-    """A simulated machine; the seed given to its constructor decides every value it gives."""
+    """A simulated machine. The seed given to its constructor determines every value."""
 
     @property
     def signals(self) -> tuple[Signal, ...]:
@@ -24,7 +24,7 @@ class Machine(Protocol):
 
     @property
     def active_faults(self) -> dict[str, float]:
-        """Severity of each fault that is injected now."""
+        """Severity of each active fault, by name."""
 
     def step(self) -> FloatArray:
         """Advance one sample period and return the readings, (C,) float64, engineering units."""

@@ -1,7 +1,7 @@
-"""The inside of the mould: heat from the part through the steel to the cooling water.
+"""Heat conduction in the mould: from the part through the steel to the cooling water.
 
-One half of a symmetric plate is followed from its mid-plane (insulated) through the contact with
-the cavity wall and the steel to the plane of the cooling channels:
+The model covers one half of a symmetric plate, from its mid-plane (insulated) through the contact
+with the cavity wall and the steel to the plane of the cooling channels:
 
     part:  rho c dT/dt = k d2T/dx2,         dT/dx = 0 at the mid-plane
     wall:  q = h_contact (T_part - T_steel)
@@ -9,11 +9,16 @@ the cavity wall and the steel to the plane of the cooling channels:
     water: q = h_water (pi d / pitch) (T_steel - (T_in + T_out) / 2)
     water: rho c V dT_out/dt = rho c Q (T_in - T_out) + q A
 
-Assumptions: one dimension; the row of channels of diameter d at a pitch acts as a plane with the
-wetted area of the channels; constant properties, the polymer's an average over melt and solid that
-includes the heat of crystallisation; the section watched lies near the gate, so melt touches it
-from the start of filling; while the mould is open its wall gives heat to the air; radiation and
-the machine's platens are neglected. Backward Euler in time.
+Assumptions:
+- one dimension; a row of channels of diameter d at a pitch acts as a plane with the wetted area of
+  the channels;
+- constant properties; those of the polymer are means over melt and solid and include the heat of
+  crystallisation;
+- the section is near the gate, so melt touches it from the start of filling;
+- while the mould is open, its wall loses heat to the air; radiation and the machine's platens are
+  neglected.
+
+Time: backward Euler, which is stable for every step.
 """
 
 import math
@@ -32,8 +37,7 @@ from edgeai.plant.conduction import (
 )
 from edgeai.plant.signals import FloatArray
 
-HALF_WALL_M = 0.5e-3
-"""Half the wall of a thin-walled lid of 1 mm."""
+HALF_WALL_M = 0.5e-3  # half the wall thickness of a lid of 1 mm
 
 # Polypropylene, effective over the moulding range: T. A. Osswald, J. P. Hernandez-Ortiz, Polymer
 # Processing, chapter 2 (k 0.15 to 0.25, rho 740 melt to 905 solid, c 2.0 to 2.9 with melting).
@@ -55,29 +59,28 @@ CHANNEL_DIAMETER_M = 0.010
 CHANNEL_PITCH_M = 0.030
 CHANNEL_DEPTH_M = 0.015
 WETTED_RATIO = math.pi * CHANNEL_DIAMETER_M / CHANNEL_PITCH_M
-"""Wetted channel area per area of the cavity wall."""
-WATER_VOLUME_M3 = 0.15e-3
-"""Water in the circuit of one half, channels and bores."""
+"""Wetted channel area per area of cavity wall."""
+WATER_VOLUME_M3 = 0.15e-3  # water in the channels and bores of one half
 
-CAVITY_AREA_M2 = 0.047
-"""Area of the part, cooled by the circuit of one half."""
+CAVITY_AREA_M2 = 0.047  # area of the part, cooled by the circuit of one half
+
+AIR_DEGC = 24.0
 
 AIR_COEFFICIENT_W_M2_K = 15.0
-"""Open mould wall to the air: natural convection and radiation, Incropera table 1.1 (2 to 25)."""
+"""From the open mould wall to the air: natural convection and radiation, Incropera table 1.1."""
 
-NEAR_DEPTH_M = 1.5e-3
+NEAR_DEPTH_M = 1.5e-3  # thermocouples, measured from the cavity wall
 DEEP_DEPTH_M = 8.0e-3
-"""Thermocouples, from the cavity wall."""
+NEAR_LAG_SECONDS = 0.15  # response time of the near thermocouple
 
 PART_CELLS = 10
 SURFACE_CELLS = 10
 BODY_CELLS = 10
-SURFACE_M = 3.0e-3
-"""Steel that feels the swing of a cycle, sqrt(a t) = 3 mm in 1 s, gets finer cells."""
+SURFACE_M = 3.0e-3  # finer cells where the temperature swings in a cycle, sqrt(a t) = 3 mm in 1 s
 
 _BUCKET = 0.002
-"""Coefficients are rounded to steps of 0.2 %, so that some hundred solved steps serve a run; the
-temperatures of the steel then err by 0.002 K at most, far below the sensors' resolution."""
+"""Coefficients are rounded to steps of 0.2 %, so that about a hundred solved steps serve a run. The
+error of the steel temperatures is at most 0.002 K, far below the resolution of the sensors."""
 _CACHE_SIZE = 512
 
 _STEEL = (
@@ -112,17 +115,16 @@ def _rounded(coefficient: float) -> float:
 
 
 class Mould:
-    """Temperatures of one half of the mould, the part in it and its cooling water.
+    """Temperatures of one half of the mould, the part in it, and its cooling water.
 
     Args:
-        dt_seconds: Time step. Backward Euler is stable for any; the water is advanced explicitly
-        and
-            needs dt < V/Q, 0.9 s at 10 litre/minute.
+        dt_seconds: Time step. The explicit step of the water needs dt < V/Q, 0.9 s at
+            10 litre/minute.
         start_degc: Temperature of everything at the start.
 
     Attributes:
         temperatures: (30,) float64, degC: 10 cells of the part from its middle, 20 of the steel.
-        outlet_degc: Water leaving the half.
+        outlet_degc: Temperature of the water at the outlet.
         contact_w_m2_k: Present contact coefficient; None while the mould is open.
         water_w_m2_k: Present coefficient in the channels, per wetted area.
     """
@@ -142,35 +144,35 @@ class Mould:
 
     @property
     def near_degc(self) -> float:
-        """Steel 1.5 mm behind the cavity wall."""
+        """Temperature of the steel 1.5 mm behind the cavity wall, degC."""
         return float(self._near @ self.temperatures)
 
     @property
     def deep_degc(self) -> float:
-        """Steel 8 mm behind the cavity wall."""
+        """Temperature of the steel 8 mm behind the cavity wall, degC."""
         return float(self._deep @ self.temperatures)
 
     @property
     def wall_degc(self) -> float:
-        """Cavity wall."""
+        """Temperature of the cavity wall, degC."""
         return float(self._wall @ self.temperatures)
 
     @property
     def core_degc(self) -> float:
-        """Middle of the part; while the mould is open, as it was at ejection."""
+        """Temperature of the part's middle, degC; while the mould is open, that at ejection."""
         return float(self.temperatures[0])
 
     @property
     def part_mean_degc(self) -> float:
-        """Mean of the part; its cells are equal."""
+        """Mean temperature of the part, degC."""
         return float(self.temperatures[:PART_CELLS].sum()) / PART_CELLS
 
     def frozen_fraction(self, frozen_degc: float) -> float:
-        """Share of the part's wall below frozen_degc, 0 to 1."""
+        """Return the share of the part's wall below frozen_degc, 0 to 1."""
         return float((self.temperatures[:PART_CELLS] < frozen_degc).mean())
 
     def fill(self, melt_degc: float) -> None:
-        """Put fresh melt into the cavity."""
+        """Fill the cavity with fresh melt."""
         self.temperatures[:PART_CELLS] = melt_degc
 
     def advance(
@@ -183,10 +185,10 @@ class Mould:
         """Advance by one time step.
 
         Args:
-            contact_w_m2_k: Part to wall; None while the mould is open and empty.
-            flow_l_min: Cooling water through the half.
-            inlet_degc: Temperature of that water.
-            air_degc: Air at the open wall.
+            contact_w_m2_k: Coefficient between part and wall; None while the mould is open.
+            flow_l_min: Flow of cooling water through the half.
+            inlet_degc: Temperature of the cooling water at the inlet.
+            air_degc: Temperature of the air at the open wall.
         """
         self.contact_w_m2_k = contact_w_m2_k
         if flow_l_min != self._flow_l_min:

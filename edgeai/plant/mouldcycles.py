@@ -1,7 +1,8 @@
-"""Repeated moulding cycles of part and steel, many runs at once, with what is hidden.
+"""Simulate moulding cycles of part and steel, many runs at once, with all hidden temperatures.
 
-The physics of `mould`, without the machine around it: whoever evaluates an estimator chooses the
-conditions of every cycle of every run, and gets the sensors' true values and the whole field.
+This is the physics of `mould` without the machine, for the evaluation of estimators: the caller
+sets the conditions of every cycle of every run, and gets the sensors' true values and the whole
+field.
 
     part:  rho c dT/dt = k d2T/dx2, 0 < x < 0.5 mm,  dT/dx = 0 at the mid-plane x = 0
     wall:  q = h_contact (T_part - T_steel),  h_contact by phase; open: q = h_air (T_air - T_steel)
@@ -9,13 +10,13 @@ conditions of every cycle of every run, and gets the sensors' true values and th
     water: q = h_coolant (pi d / pitch) (T_steel - T_water)
     near thermocouple: lag dT_read/dt = T_steel(1.5 mm) - T_read;  deep: T_steel(8 mm)
 
-At the start of filling the part is fresh melt throughout. While the mould is open the part's values
-stay as they were at ejection.
+At the start of filling the whole part is fresh melt. While the mould is open, the part's values are
+those at ejection.
 
-Finite volumes on the mesh of `conduction` (58 cells). In time the two-stage singly diagonally
-implicit Runge-Kutta rule of second order with gamma = 1 - 1/sqrt(2), which is L-stable: the jump of
-hot melt touching a cold wall does not ring. Source: R. Alexander, "Diagonally implicit Runge-Kutta
-methods for stiff O.D.E.'s", SIAM Journal on Numerical Analysis 14 (1977) 1006.
+Space: finite volumes on the mesh of `conduction` (58 cells). Time: the two-stage singly diagonally
+implicit Runge-Kutta method of second order with gamma = 1 - 1/sqrt(2). It is L-stable, so there is
+no oscillation when hot melt touches the cold wall. Source: R. Alexander, "Diagonally implicit
+Runge-Kutta methods for stiff O.D.E.'s", SIAM Journal on Numerical Analysis 14 (1977) 1006.
 """
 
 import math
@@ -26,15 +27,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.plant import mould
+from edgeai.plant import injection, mould
 from edgeai.plant.conduction import Layer, Stack, make_stack, probe_weights
 from edgeai.plant.signals import FloatArray
 
-NEAR_LAG_SECONDS = 0.15
-AIR_DEGC = 24.0
+NEAR_LAG_SECONDS = mould.NEAR_LAG_SECONDS
+AIR_DEGC = mould.AIR_DEGC
 GAMMA = 1.0 - 1.0 / math.sqrt(2.0)
-FILL, PACK, COOL, OPEN = range(4)
-PACK_SECONDS = 1.0
+FILL, PACK, COOL, OPEN = injection.FILL, injection.PACK, injection.COOL, injection.OPEN
 
 _POLYMER = (
     mould.POLYMER_CONDUCTIVITY_W_M_K,
@@ -53,16 +53,16 @@ class Cycles:
     """Conditions of K cycles of R runs, each (R, K) float64 and constant over its cycle.
 
     Attributes:
-        melt_degc: Melt that fills the cavity.
-        water_degc: Bulk of the cooling water, the mean of inlet and outlet.
+        melt_degc: Temperature of the melt.
+        water_degc: Mean temperature of the cooling water between inlet and outlet.
         coolant_w_m2_k: Coefficient in the channels, per wetted area.
-        contact_fill_w_m2_k: Part to wall while filling.
-        contact_pack_w_m2_k: Afterwards, as long as there is pressure in the cavity.
-        contact_lost_w_m2_k: Once the pressure is gone.
-        fill_seconds: End of filling, since the start of filling, as all times here.
-        lost_seconds: When the cavity pressure reaches zero; at most eject_seconds.
-        eject_seconds: When the mould opens.
-        cycle_seconds: When the next filling starts.
+        contact_fill_w_m2_k: Coefficient between part and wall during filling.
+        contact_pack_w_m2_k: The same after filling, while there is pressure in the cavity.
+        contact_lost_w_m2_k: The same once the pressure is zero.
+        fill_seconds: End of filling. All times count from the start of filling.
+        lost_seconds: Time at which the cavity pressure reaches zero; at most eject_seconds.
+        eject_seconds: Time at which the mould opens.
+        cycle_seconds: Start of the next filling.
     """
 
     melt_degc: FloatArray
@@ -82,13 +82,13 @@ class CycleRuns:
     """Runs sampled at one rate; n samples, P depths.
 
     Attributes:
-        field_degc: (R, n, P) float32, temperature at the depths asked for.
-        wall_degc: (R, n) steel at the cavity wall.
-        near_degc: (R, n) reading of the near thermocouple, lag included, without noise.
-        deep_degc: (R, n) steel at the deep one.
+        field_degc: (R, n, P) float32, temperature at the requested depths.
+        wall_degc: (R, n) temperature of the steel at the cavity wall.
+        near_degc: (R, n) reading of the near thermocouple, with lag, without noise.
+        deep_degc: (R, n) temperature of the steel at the deep thermocouple.
         phase: (R, n) int8, FILL, PACK, COOL or OPEN.
-        cycle: (R, n) int, number of the cycle.
-        cycle_seconds: (R, n) since the start of filling.
+        cycle: (R, n) int, index of the cycle.
+        cycle_seconds: (R, n) time since the start of filling.
     """
 
     field_degc: npt.NDArray[np.float32]
@@ -100,10 +100,10 @@ class CycleRuns:
     cycle_seconds: FloatArray
 
 
-def stack_of(refinement: int = 1) -> tuple[Stack, int]:
-    """The mesh of part and steel, and the number of the part's cells.
+def make_mesh(refinement: int = 1) -> tuple[Stack, int]:
+    """Create the mesh of part and steel; return it with the number of the part's cells.
 
-    The steel that feels the swing of a cycle, sqrt(a t) = 3 mm in 1 s, gets finer cells.
+    Cells are finer where the temperature of the steel swings in a cycle, sqrt(a t) = 3 mm in 1 s.
 
     Args:
         refinement: 1 for the mesh in use; 2 halves every cell.
@@ -130,23 +130,23 @@ def simulate_cycles(
     seconds: float | None = None,
     refinement: int = 1,
 ) -> CycleRuns:
-    """Run the cycles from the start of the first filling.
+    """Simulate cycles from the start of the first filling.
 
     Args:
-        cycles: What each cycle is made with; its times are rounded to the time step.
-        start_degc: (R,) or a number: temperature of all the steel at the start.
-        depths_m: Where the field is wanted, from the part's mid-plane. Up to the part's surface at
-            0.5 mm a depth is in the part, beyond it in the steel; the cavity wall is just beyond.
+        cycles: Conditions of each cycle; times are rounded to the time step.
+        start_degc: Temperature of the steel at the start, (R,) or one number.
+        depths_m: Depths of the field, from the part's mid-plane: up to 0.5 mm in the part, beyond
+            in the steel.
         period_seconds: Time between two samples; the first is at the start of the run.
         steps_per_period: Time steps between two samples.
-        seconds: Length recorded; None: the shortest run's cycles.
-        refinement: Of the mesh, see `stack_of`.
+        seconds: Duration to record; None: until the first run has no more cycles.
+        refinement: Refinement of the mesh, see `make_mesh`.
 
     Raises:
-        ValueError: If the cycles do not last `seconds`, or times of a cycle are out of order.
+        ValueError: If the cycles are shorter than `seconds`, or times of a cycle are out of order.
     """
     dt = period_seconds / steps_per_period
-    stack, part = stack_of(refinement)
+    stack, part = make_mesh(refinement)
     ends = {
         name: np.rint(getattr(cycles, f"{name}_seconds") / dt).astype(np.int64)
         for name in ("fill", "lost", "eject", "cycle")
@@ -167,7 +167,7 @@ def simulate_cycles(
     temperatures[:] = start_degc
     wall = mould.HALF_WALL_M
     probes = _probes(stack, (wall, wall + mould.NEAR_DEPTH_M, wall + mould.DEEP_DEPTH_M))
-    # On the interface `probe_weights` looks at the steel; the part's surface is just before it.
+    # On the interface `probe_weights` takes the steel, so the part's surface is moved inwards.
     edge = wall * (1.0 - 1e-9)
     probed = _probes(stack, [min(at, edge) if at <= wall else at for at in depths_m])
     near = probes[1] @ temperatures
@@ -203,7 +203,7 @@ def simulate_cycles(
         before = probes[1] @ temperatures
         temperatures = solver.advance(temperatures, _contact(now, state.elapsed, end, phase), now)
         after = probes[1] @ temperatures
-        # The lag's exact answer to a straight line from `before` to `after`.
+        # Exact response of the lag to a linear change from `before` to `after`.
         slope = (after - before) / dt
         lagged = slope * NEAR_LAG_SECONDS
         near = after - lagged + math.exp(-dt / NEAR_LAG_SECONDS) * (near - before + lagged)
@@ -213,20 +213,20 @@ def simulate_cycles(
 
 
 def _probes(stack: Stack, depths_m: Sequence[float]) -> FloatArray:
-    """(P, N) weights of points; P may be 0."""
+    """Return the weights of point sensors, (P, N); P may be 0."""
     weights = [probe_weights(stack, depth) for depth in depths_m]
     return np.array(weights, np.float64).reshape(len(weights), len(stack.centres_m))
 
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """Where each run is: number of its cycle, and steps since its start."""
+    """Progress of each run: index of its cycle, and steps since the cycle's start."""
 
     cycle: npt.NDArray[np.int64]
     elapsed: npt.NDArray[np.int64]
 
     def advance(self, last: npt.NDArray[np.int64]) -> None:
-        """One step on; a cycle of `last` steps is followed by the next."""
+        """Advance by one step; after `last` steps the next cycle begins."""
         self.elapsed += 1
         done = self.elapsed == last
         self.cycle += done
@@ -236,7 +236,7 @@ class _State:
 def _phase(
     elapsed: npt.NDArray[np.int64], end: dict[str, npt.NDArray[np.int64]], dt: float
 ) -> npt.NDArray[np.int8]:
-    packed = np.minimum(end["fill"] + round(PACK_SECONDS / dt), end["eject"])
+    packed = np.minimum(end["fill"] + round(injection.PACK_SECONDS / dt), end["eject"])
     later = (elapsed >= end["fill"]).astype(np.int8) + (elapsed >= packed)
     return np.asarray(later + (elapsed >= end["eject"]), np.int8)
 
@@ -247,7 +247,7 @@ def _contact(
     end: dict[str, npt.NDArray[np.int64]],
     phase: npt.NDArray[np.int8],
 ) -> FloatArray:
-    """Contact coefficient of each run, 0 while its mould is open."""
+    """Return the contact coefficient of each run, 0 while its mould is open."""
     held = np.where(elapsed < end["lost"], now["contact_pack_w_m2_k"], now["contact_lost_w_m2_k"])
     closed = np.where(phase == FILL, now["contact_fill_w_m2_k"], held)
     return np.where(phase == OPEN, 0.0, closed)
@@ -302,7 +302,7 @@ class _Solver:
 
 
 def _eliminate(diagonal: FloatArray, between: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    """Solver of the symmetric tridiagonal systems (N, R) with off-diagonals -between."""
+    """Return a solver of symmetric tridiagonal systems (N, R) with off-diagonals -between."""
     cells = len(diagonal)
     pivot = np.empty_like(diagonal)
     factor = np.empty_like(between)

@@ -1,9 +1,9 @@
-"""An injection moulding machine that makes thin-walled lids, a cycle of about 6 s.
+"""An injection moulding machine that makes thin-walled lids in cycles of about 6 s.
 
-Phases: fill, pack, cool, open. The injection unit (`injection`) gives pressures and contact, the
-mould (`mould`) temperatures; they are coupled both ways: the pressure after the gate has frozen
-falls with the part's temperature, and when it is gone the part leaves the wall and cools more
-slowly. Equations, constants and sources are in those modules and in `polymer`.
+Phases: fill, pack, cool, open. The injection unit (`injection`) computes pressures and contact, the
+mould (`mould`) computes temperatures. They are coupled in both directions: once the gate is frozen,
+the pressure falls with the part's temperature; once the pressure is zero, the part leaves the wall
+and cools more slowly. Equations, constants and sources are in those modules and in `polymer`.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeai.plant.faults import ActiveFaults, Fault
 from edgeai.plant.injection import FILL, FROZEN_DEGC, MELT_DEGC, OPEN, Conditions, Injection
-from edgeai.plant.mould import Mould
+from edgeai.plant.mould import AIR_DEGC, NEAR_LAG_SECONDS, Mould
 from edgeai.plant.signals import FloatArray, Sensors, Signal
 from edgeai.plant.variation import SetPoints, Wander
 
@@ -20,13 +20,11 @@ RATE_HZ = 10.0
 PERIOD_SECONDS = 1.0 / RATE_HZ
 SUBSTEPS = 5
 DT_SECONDS = PERIOD_SECONDS / SUBSTEPS
-"""Conduction is implicit; explicit lags of 0.05 s and more need a step below twice that."""
+"""Conduction is implicit. The explicit lags, 0.05 s or more, need a step below twice the lag."""
 
 INLET_DEGC = 20.0
 FLOW_L_MIN = 10.0
-AIR_DEGC = 24.0
 
-THERMOCOUPLE_LAG_SECONDS = 0.15
 MELT_SENSOR_LAG_SECONDS = 1.0
 
 BLOCKED_SHARE = 0.7
@@ -34,8 +32,8 @@ DRIFT_K = 3.0
 OVERHEAT_K = 25.0
 
 SETTLE_CYCLES = 25
-"""From cold to the periodic steady state: ten time constants of the steel, 4 L^2 / (pi^2 a) = 11
-s."""
+"""From cold to the periodic steady state: ten time constants of the steel, each
+4 L^2 / (pi^2 a) = 11 s."""
 
 SIGNALS = (
     Signal("phase", "1", 0, 3, "0 fill, 1 pack, 2 cool, 3 open and eject", 0.0, 1.0),
@@ -52,8 +50,7 @@ SIGNALS = (
     Signal("cycle_seconds", "s", 0, 60, "since the start of filling", 0.0, 0.01),
     Signal("phase_seconds", "s", 0, 60, "since the start of the phase", 0.0, 0.01),
 )
-CLOCKS = 2
-"""Of the signals, the last: counters of the controller, not sensors."""
+CLOCKS = 2  # the last signals are clocks of the controller, not sensors
 
 FAULTS: Mapping[str, Fault] = {
     fault.name: fault
@@ -91,7 +88,7 @@ class Moulding:
     """Injection moulding machine; starts in the periodic steady state.
 
     Args:
-        seed: Decides every value.
+        seed: Random seed; determines every value.
     """
 
     signals = SIGNALS
@@ -101,7 +98,8 @@ class Moulding:
     def __init__(self, seed: int = 0) -> None:
         noise, wander, operator, shots = np.random.default_rng(seed).spawn(4)
         self._sensors = Sensors(SIGNALS[:-CLOCKS], noise)
-        # Inlet K, flow L/min, melt K, consistency relative, air K: (deviation, seconds).
+        # (standard deviation, correlation time in s) of: inlet K, flow L/min, melt K, consistency
+        # (relative), air K.
         self._wander = Wander(
             [(0.4, 300.0), (0.12, 60.0), (1.0, 120.0), (0.03, 400.0), (1.0, 600.0)],
             PERIOD_SECONDS,
@@ -124,7 +122,7 @@ class Moulding:
 
     @property
     def active_faults(self) -> dict[str, float]:
-        """Severity of each fault that is injected now."""
+        """Severity of each active fault, by name."""
         return self._faults.severities
 
     def inject(self, fault: str, severity: float = 1.0) -> None:
@@ -136,10 +134,9 @@ class Moulding:
         self._faults.clear(fault)
 
     def hidden(self) -> dict[str, float]:
-        """What no sensor sees, as labels: degC, W/(m2 K), share of the wall.
+        """Return quantities that no sensor measures, in degC, W/(m2 K), or as a share of the wall.
 
-        While the mould is open the part's values stay as they were at ejection and the contact is
-        0.
+        While the mould is open, the part's values are those at ejection, and the contact is 0.
         """
         mould = self._mould
         return {
@@ -177,7 +174,7 @@ class Moulding:
         return np.concatenate((measured, clocks))
 
     def _apply(self, slow: list[float]) -> None:
-        """Take over the slow variation, the set-points and the faults for the next period."""
+        """Apply disturbances, set-points and faults to the conditions of the next period."""
         level = self._faults.level
         inlet_k, flow_l_min, melt_k, consistency, air_k = slow
         self._inlet_degc = INLET_DEGC + inlet_k
@@ -198,7 +195,7 @@ class Moulding:
         self._mould.advance(
             self._injection.contact_w_m2_k, self._flow_l_min, self._inlet_degc, self._air_degc
         )
-        near = DT_SECONDS / THERMOCOUPLE_LAG_SECONDS
+        near = DT_SECONDS / NEAR_LAG_SECONDS
         self._near_degc += (self._mould.near_degc - self._near_degc) * near
         melt = DT_SECONDS / MELT_SENSOR_LAG_SECONDS
         self._melt_sensor_degc += (self._conditions.melt_degc - self._melt_sensor_degc) * melt

@@ -1,4 +1,4 @@
-"""Formulas of injection moulding: flow of the melt, packing, freezing, and the cooling water."""
+"""Formulas of injection moulding: melt flow, freezing, and heat transfer to the water."""
 
 import math
 
@@ -12,8 +12,7 @@ WATER_CONDUCTIVITY_W_M_K = 0.600
 WATER_VISCOSITY_PA_S = 1.0e-3
 WATER_PRANDTL = 7.0
 
-TURBULENT_REYNOLDS = 3000.0
-"""Below this the Gnielinski correlation does not hold."""
+TURBULENT_REYNOLDS = 3000.0  # the Gnielinski correlation is not valid below
 
 
 def slit_pressure_drop(
@@ -25,7 +24,7 @@ def slit_pressure_drop(
     consistency_pa_sn: float,
     power_index: float,
 ) -> float:
-    """Pressure drop of a power-law fluid between wide parallel plates, Pa.
+    """Return the pressure drop of a power-law fluid between wide parallel plates, Pa.
 
     Q = W H^2 / (2 (1/n + 2)) (H dp / (2 m L))^(1/n), solved for dp. For n = 1 it is the Newtonian
     12 mu L Q / (W H^3).
@@ -49,7 +48,7 @@ def slit_pressure_drop(
 def consistency_at(
     temperature_degc: float, reference_pa_sn: float, reference_degc: float, per_k: float
 ) -> float:
-    """Consistency of the melt at a temperature, m0 exp(-b (T - T0)), Pa s^n.
+    """Return the consistency of the melt at a temperature, m0 exp(-b (T - T0)), Pa s^n.
 
     Source: T. A. Osswald, J. P. Hernandez-Ortiz, Polymer Processing: Modeling and Simulation
     (2006), chapter 2 (rheology: power law and its dependence on temperature).
@@ -64,10 +63,10 @@ def freezing_seconds(
     wall_degc: float,
     frozen_degc: float,
 ) -> float:
-    """Time until the middle of a slab between walls of constant temperature reaches frozen_degc, s.
+    """Return the time until the middle of a slab between cold walls reaches frozen_degc, s.
 
     s^2 / (pi^2 a) ln(4/pi (T_melt - T_wall) / (T_frozen - T_wall)): the first term of the series
-    solution, good when the middle has cooled by more than a tenth.
+    solution for constant wall temperature, accurate once the middle has cooled by a tenth.
 
     Source: G. Menges, W. Michaeli, P. Mohren, How to Make Injection Molds, 3rd ed., chapter 8;
     series in H. S. Carslaw, J. C. Jaeger, Conduction of Heat in Solids, section 3.3.
@@ -77,14 +76,14 @@ def freezing_seconds(
 
 
 def channel_coefficient(flow_l_min: float, diameter_m: float) -> float:
-    """Heat transfer coefficient of water in a round channel, W/(m2 K).
+    """Return the heat transfer coefficient of water in a round channel, W/(m2 K).
 
     Gnielinski: Nu = (f/8) (Re - 1000) Pr / (1 + 12.7 (f/8)^0.5 (Pr^(2/3) - 1)) with Petukhov's
-    friction factor f = (0.790 ln Re - 1.64)^-2, for Re from 3000; below that the value at 3000 in
-    proportion to the flow, so that it is continuous and vanishes with the flow.
+    friction factor f = (0.790 ln Re - 1.64)^-2, for Re >= 3000. Below that, the value at 3000 times
+    Re / 3000, so that the result is continuous and zero without flow.
 
     Args:
-        flow_l_min: Flow in this channel, litre/minute.
+        flow_l_min: Flow in the channel, litre/minute.
         diameter_m: Inner diameter.
 
     Source: F. P. Incropera et al., Fundamentals of Heat and Mass Transfer, eq. 8.62 and 8.21.

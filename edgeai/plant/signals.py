@@ -1,4 +1,4 @@
-"""What a machine measures: signals, and the sensors that read them with noise and resolution."""
+"""The signals of a machine, and sensors with noise and resolution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-_BLOCK_ROWS = 1024
-"""Normal variates are drawn this many rows at a time: one draw per sample costs more than the
-use."""
+_BLOCK_ROWS = 1024  # rows per draw; a draw per sample would cost more than the simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Normals:
     """Rows of independent standard normal variates, drawn in blocks.
 
     Args:
-        rng: Source of randomness; owned by this object from now on.
+        rng: Source of randomness; the caller must not use it afterwards.
         width: Variates per row.
     """
 
@@ -58,7 +56,7 @@ class Normals:
         self._row = 0
 
     def next(self) -> FloatArray:
-        """Next row, (width,) float64; valid until the block is used up, so do not keep it."""
+        """Return the next row, (width,) float64. It is a view of the block: copy it to keep it."""
         if self._row == _BLOCK_ROWS:
             self._block = self._rng.standard_normal((_BLOCK_ROWS, self._width))
             self._row = 0
@@ -68,7 +66,7 @@ class Normals:
 
 
 class Sensors:
-    """Turns true values into readings: additive white noise, then the step of the converter.
+    """Turns true values into readings: adds white noise, then rounds to the resolution.
 
     Args:
         signals: The machine's signals, in the order of the values.
@@ -81,7 +79,7 @@ class Sensors:
         self._normals = Normals(rng, len(signals))
 
     def measure(self, truth: Sequence[float]) -> FloatArray:
-        """Readings of the true values.
+        """Return the readings for the true values.
 
         Args:
             truth: (C,), each in its signal's unit.

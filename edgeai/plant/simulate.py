@@ -1,4 +1,4 @@
-"""Recordings of a simulated machine, for training and tests, and files of what it would publish."""
+"""Record a simulated machine, and write recordings as CSV or as the published messages."""
 
 import csv
 import json
@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.plant.controllers import NS_PER_MS, NS_PER_SECOND
+from edgeai.messages import SECOND_NS
+from edgeai.plant.controllers import MILLISECOND_NS
 from edgeai.plant.faults import Schedule, ScheduledFault
 from edgeai.plant.line import make_controller, make_machine, period_ns
 from edgeai.plant.signals import Signal
 
-HEALTHY = 0
-"""Label of a row without a fault."""
+HEALTHY = 0  # label of a row without a fault
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """What a machine measured.
+    """The readings of a machine over time.
 
     Attributes:
         machine: Name of the machine.
         times_ns: (n,) int64, multiples of the sample period, ns since the epoch.
         values: (n, C) float32, readings in engineering units.
         signals: The C signals.
-        labels: (n,) int16, HEALTHY or 1 + the index in `fault_names`; of several faults that are
-            active at once, the first in `fault_names`.
+        labels: (n,) int16, HEALTHY or 1 + the index in `fault_names`; if several faults are active,
+            the first in `fault_names`.
         fault_names: The machine's faults, sorted.
     """
 
@@ -54,8 +54,8 @@ def simulate(
     Args:
         machine: Name in `line.MACHINES`.
         seconds: Simulated time; floor(seconds * rate) samples.
-        seed: Decides every value.
-        faults: When which fault is active; any order.
+        seed: Random seed; determines every value.
+        faults: Faults to inject, in any order.
         start_ns: Time of the first sample, rounded up to a multiple of the period.
 
     Raises:
@@ -66,19 +66,19 @@ def simulate(
         msg = f"seconds must be a positive number, got {seconds!r}"
         raise ValueError(msg)
     plant = make_machine(machine, seed)
-    for event in faults:  # also those after the end of the recording
+    for event in faults:  # check all names and severities before the long simulation
         plant.inject(event.name, event.severity)
     plant.clear(None)
     schedule = Schedule(sorted(faults, key=lambda event: event.start_seconds))
     period = period_ns(plant)
-    # A rounding error of seconds times rate must not cost a sample.
+    # The small term prevents a rounding error from removing a sample.
     count = math.floor(seconds * plant.rate_hz + 1e-6)
     names = tuple(sorted(plant.faults))
     values = np.empty((count, len(plant.signals)), np.float32)
     labels = np.zeros(count, np.int16)
     label = HEALTHY
     for row in range(count):
-        if schedule.apply(plant, row * period / NS_PER_SECOND):
+        if schedule.apply(plant, row * period / SECOND_NS):
             active = plant.active_faults
             label = 1 + min(map(names.index, active)) if active else HEALTHY
         values[row] = plant.step()
@@ -91,7 +91,7 @@ def write_csv(recording: Recording, path: Path, *, with_labels: bool = False) ->
     """Write a recording as CSV: `timestamp` in ms since the epoch, then one column per signal.
 
     Args:
-        recording: What to write.
+        recording: Recording to write.
         path: File to write; replaced if it exists.
         with_labels: Whether to add the column `fault` with the fault's name, empty when healthy.
     """
@@ -103,18 +103,18 @@ def write_csv(recording: Recording, path: Path, *, with_labels: bool = False) ->
         writer.writerow(header + ["fault"] * with_labels)
         stamps, labels = recording.times_ns.tolist(), recording.labels.tolist()
         for time_ns, values, label in zip(stamps, recording.values.tolist(), labels, strict=True):
-            row = [str(time_ns // NS_PER_MS)]
+            row = [str(time_ns // MILLISECOND_NS)]
             row += [format(value, spec) for value, spec in zip(values, formats, strict=True)]
             writer.writerow(row + [names[label]] * with_labels)
 
 
 def write_jsonl(recording: Recording, path: Path, asset: str) -> int:
-    """Write exactly what the machine's controller would publish, one message per line.
+    """Write the messages that the machine's controller would publish, one per line.
 
     A line is {"topic": ..., "payload": ...} with the payload as the JSON object published.
 
     Args:
-        recording: What to write.
+        recording: Recording to write.
         path: File to write; replaced if it exists.
         asset: Name of the asset in the topics.
 

@@ -1,23 +1,23 @@
-"""A small electric aluminium melting and holding furnace, as stands beside a die casting machine.
+"""A small electric furnace that melts and holds aluminium for a die casting machine.
 
-A bath of some 560 kg is heated from the roof by three groups of silicon carbide rods, fed with cold
-ingots, and emptied by a ladle in doses. A glass tank or a reverberatory furnace answers in hours;
-this size was chosen because its thermal time constants are minutes: roof and rods C / (dQ/dT)
-about 2 min, bath under PI control about 5 min, thermocouples 15 s. The lining alone takes hours
-and starts in its steady state.
+A bath of about 560 kg is heated from the roof by three groups of silicon carbide rods. It is
+charged with cold ingots and emptied by a ladle in doses. A glass tank or a reverberatory furnace
+responds in hours; this furnace responds in minutes: roof and rods C / (dQ/dT) about 2 min, bath
+under PI control about 5 min, thermocouples 15 s. Only the lining takes hours, and it starts in its
+steady state.
 
     roof:   C_c dT_c/dt = sum(P_i) - s eps A (T_c^4 - T_b^4) - G_c (T_c - T_air) - door
     bath:   m c dT_b/dt = s eps A (T_c^4 - T_b^4) - hA (T_b - T_m) f(m_s) - dm/dt c (T_b - T_m)
                           - G_1 (T_b - T_w) - G_wear (T_b - T_s)
-    ingots: dm/dt H = hA (T_b - T_m) f(m_s),     f = (m_s / m_ingot)^(2/3), the surface left
+    ingots: dm/dt H = hA (T_b - T_m) f(m_s),     f = (m_s / m_ingot)^(2/3), remaining surface
     lining: C_w dT_w/dt = G_1 (T_b - T_w) - G_2 (T_w - T_s)
     shell:  C_s dT_s/dt = G_2 (T_w - T_s) + G_wear (T_b - T_s) - G_3 (T_s - T_air)
-    level:  mass in the bath over density and area
+    level:  mass in the bath over density times area
     heater: P_i = P_max u (V / V_n)^2,  I_i = sqrt(P_i / R)
     control: u = K e + K / T_i integral(e), limited, with the integral held at the limits
 
-s is the Stefan-Boltzmann constant, temperatures in it absolute. H is the enthalpy from cold to just
-molten, so the mass that melts still has to be heated from T_m to T_b.
+s is the Stefan-Boltzmann constant; temperatures in radiation terms are absolute. H is the enthalpy
+from cold to just molten, so molten mass must still be heated from T_m to T_b.
 
 Sources: F. P. Incropera et al., Fundamentals of Heat and Mass Transfer, sections 5.3 (lumped
 capacitance) and 13.3 (radiation between grey surfaces); ASM Handbook vol. 15 Casting (aluminium
@@ -25,7 +25,7 @@ alloys: liquidus 615 degC of A356, density 2370 kg/m3 molten, latent heat 389 to
 Trinks et al., Industrial Furnaces, 6th ed., chapters 2 and 3; K. J. Astrom, T. Hagglund, Advanced
 PID Control, sections 3.2 and 3.5 (PI, windup).
 
-Explicit Euler with the sample period, 0.1 s, is stable below 2 C / (dQ/dT), minutes here.
+Explicit Euler with the sample period, 0.1 s, is stable below 2 C / (dQ/dT), here minutes.
 """
 
 import math
@@ -52,43 +52,37 @@ BATH_AREA_M2 = 0.6
 TARGET_LEVEL_MM = 400.0
 TARGET_KG = MELT_DENSITY_KG_M3 * BATH_AREA_M2 * TARGET_LEVEL_MM / 1000.0
 
-ROOF_J_K = 30.0e3
-"""Rods and the skin of the roof that follows them within a minute."""
+ROOF_J_K = 30.0e3  # rods, and the roof surface that follows them within a minute
 ROOF_TO_BATH_M2 = 0.48
-"""Area times exchange factor; dross keeps the bath's emissivity above that of clean metal."""
+"""Area times exchange factor; dross gives the bath a higher emissivity than clean metal."""
 ROOF_LOSS_W_K = 5.0
 DOOR_M2 = 0.05
 DOOR_SECONDS = 12.0
 
 INGOT_KG = 8.0
-INGOT_W_K = 600.0
-"""Bath to one whole ingot."""
+INGOT_W_K = 600.0  # from the bath to one whole ingot
 DOSE_KG = 2.5
 DOSE_GAP_SECONDS = 60.0
 DOSE_JITTER_SECONDS = 5.0
 DOSE_JITTER_KG = 0.05
 
 LINING_W_K = 11.0
-"""Each half of the lining: 4 m2 at 2.75 W/(m2 K), 5.5 W/K through both."""
+"""Each half of the lining: 4 m2 at 2.75 W/(m2 K); 5.5 W/K through both halves."""
 LINING_J_K = 2.2e6
 SHELL_W_K = 60.0
-SHELL_J_K = 92.0e3
-"""4 m2 of 6 mm steel."""
+SHELL_J_K = 92.0e3  # 4 m2 of 6 mm steel
 
 GROUPS = 3
 GROUP_W = 30.0e3
-GROUP_OHM = 5.33
-"""30 kW at 400 V."""
+GROUP_OHM = 5.33  # 30 kW at 400 V
 
 GAIN_PER_K = 0.03
 INTEGRAL_SECONDS = 400.0
-RAMP_K_S = 0.02
-"""Ramp of the set-point."""
+RAMP_K_S = 0.02  # ramp of the set-point
 THERMOCOUPLE_LAG_SECONDS = 15.0
 EXHAUST_LAG_SECONDS = 8.0
 EXHAUST_SHARE = 0.35
-DOOR_DILUTION = 0.6
-"""Share of the exhaust's excess temperature that is left while the door lets air in."""
+DOOR_DILUTION = 0.6  # factor on the exhaust's excess temperature while the door is open
 DEEP_OFFSET_K = 3.0
 
 WEAR_W_K = 30.0
@@ -133,18 +127,18 @@ FAULTS: Mapping[str, Fault] = {
 
 
 class Tank:
-    """Electric aluminium furnace under control, charged and dosed; starts warmed up.
+    """Electric aluminium furnace with control, charging and dosing; starts warmed up.
 
     Args:
-        seed: Decides every value.
+        seed: Random seed; determines every value.
 
     Attributes:
         bath_kg: Molten mass.
-        ingot_kg: Mass charged and not yet molten.
-        charged_kg: All mass charged since the start of the warm-up.
-        drawn_kg: All mass dosed or leaked since then.
-        supplied_j: Heat put in by the heaters since then.
-        lost_j: Heat lost through roof, door and shell, and carried out with the metal, since then.
+        ingot_kg: Charged mass that is not molten yet.
+        charged_kg: Mass charged since the start of the warm-up.
+        drawn_kg: Mass dosed or leaked since the start of the warm-up.
+        supplied_j: Heat from the heaters since the start of the warm-up.
+        lost_j: Heat lost through roof, door and shell, and with the metal, since then.
     """
 
     signals = SIGNALS
@@ -154,7 +148,8 @@ class Tank:
     def __init__(self, seed: int = 0) -> None:
         noise, wander, operator, handling = np.random.default_rng(seed).spawn(4)
         self._sensors = Sensors(SIGNALS, noise)
-        # Voltage relative, air K, resistance of three groups relative: (deviation, seconds).
+        # (standard deviation, correlation time in s) of: voltage (relative), air K, resistance of
+        # three groups (relative).
         groups = [(0.005, 200.0)] * GROUPS
         self._wander = Wander([(0.008, 90.0), (1.0, 600.0), *groups], PERIOD_SECONDS, wander)
         self._slow = self._wander.values()
@@ -183,12 +178,12 @@ class Tank:
 
     @property
     def active_faults(self) -> dict[str, float]:
-        """Severity of each fault that is injected now."""
+        """Severity of each active fault, by name."""
         return self._faults.severities
 
     @property
     def stored_j(self) -> float:
-        """Heat held, J above cold ingots; changes by what is supplied less what is lost."""
+        """Stored heat relative to cold ingots, J; its change is heat supplied minus heat lost."""
         bath = self.bath_kg * MELT_HEAT_CAPACITY_J_KG_K * (self._bath_degc - LIQUIDUS_DEGC)
         return (
             bath
@@ -264,7 +259,7 @@ class Tank:
         if self._dose_in_seconds <= 0.0:
             out_kg += self._handling.normal(DOSE_KG, DOSE_JITTER_KG)
             self._dose_in_seconds += self._handling.normal(DOSE_GAP_SECONDS, DOSE_JITTER_SECONDS)
-        # A leak empties the bath down to the tap-hole, here half the target.
+        # A leak empties the bath down to the tap-hole, at half the target level.
         out_kg = min(out_kg, max(0.0, self.bath_kg - 0.5 * TARGET_KG))
         self._draw(out_kg)
         self._door_seconds = max(0.0, self._door_seconds - dt_seconds)
@@ -316,7 +311,7 @@ class Tank:
         bath_gain_j = (radiated_w - into_lining_w - crack_w) * dt_seconds
         bath_gain_j -= melted_kg * MELTING_J_KG
         held_j = self.bath_kg * MELT_HEAT_CAPACITY_J_KG_K * (self._bath_degc - LIQUIDUS_DEGC)
-        # What has melted joins the bath at the liquidus, where the heat held is zero.
+        # Molten metal enters the bath at the liquidus, where `held_j` is zero.
         self.ingot_kg -= melted_kg
         self.bath_kg += melted_kg
         heat_capacity_j_k = self.bath_kg * MELT_HEAT_CAPACITY_J_KG_K

@@ -1,4 +1,4 @@
-"""How a healthy plant varies: slow random wander, and set-points that an operator changes."""
+"""Variation of a healthy plant: slow disturbances, and set-points that an operator changes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,7 @@ import numpy as np
 
 from edgeai.plant.signals import FloatArray, Normals
 
-_LIMIT_SIGMAS = 3.0
-"""Utilities and material are kept within limits: the wander is cut at this many deviations."""
+_LIMIT_SIGMAS = 3.0  # disturbances are clipped here, in standard deviations
 
 
 class Wander:
@@ -41,12 +40,12 @@ class Wander:
         self._state: FloatArray = self._cut(sigma * self._normals.next())
 
     def _cut(self, state: FloatArray) -> FloatArray:
-        # np.clip costs three times as much on arrays this small.
+        # Faster than np.clip on small arrays.
         cut: FloatArray = np.minimum(np.maximum(state, -self._limit), self._limit)
         return cut
 
     def values(self) -> list[float]:
-        """Present disturbances, one float each."""
+        """Return the present disturbances, one float each."""
         values: list[float] = self._state.tolist()
         return values
 
@@ -57,10 +56,10 @@ class Wander:
 
 
 class SetPoints:
-    """Set-points that change now and then, as an operator or a recipe would change them.
+    """Set-points that change at random times, as an operator or a recipe would change them.
 
-    Changes arrive as a Poisson process; each draws every target anew, uniform in its range. A
-    set-point goes to its target at once, or at its ramp.
+    Changes form a Poisson process. Each change draws a new target for every set-point, uniform in
+    its range. A set-point moves to its target at once or, if it has a ramp, at that rate.
 
     Args:
         ranges: Set-point name -> (low, high), in the set-point's unit.

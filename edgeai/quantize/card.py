@@ -1,4 +1,4 @@
-"""The section on variants in a model card, written from the manifest."""
+"""Write the section on variants of a model card from the manifest."""
 
 from typing import Any
 
@@ -8,28 +8,39 @@ TITLE = "## Variants"
 
 
 def card_with_variants(text: str, content: dict[str, Any]) -> str:
-    """Return a model card with the section on variants that the manifest's content asks for."""
+    """Return a model card with its section on variants replaced or added.
+
+    Args:
+        text: The model card.
+        content: Content of the manifest.
+    """
     variants = content["training"]["variants"]
     lines = [
         TITLE,
-        "Made from `model.onnx`, which stays for the CPU; inputs and outputs are float32.",
+        "Made from `model.onnx`, which the CPU still uses. Inputs and outputs are float32.",
     ]
-    for precision, made in variants.items():
+    for precision, facts in variants.items():
         tolerance = content["tolerance"][precision]
-        kept = ", ".join(made["float32_layers"])
-        flips, windows = made["given_flips"]
-        given = f", {flips} of {windows} windows of {made['calibration']}" if windows else ""
+        kept = ", ".join(facts["float32_layers"])
+        flips, windows = facts["given_flips"]
+        given = f", {flips} of {windows} windows of {facts['calibration']}" if windows else ""
         rows = [
             f"| {name} | {error['largest']:g} | {error['relative']:.2%} |"
-            for name, error in made["errors"].items()
+            for name, error in facts["errors"].items()
         ]
         lines += [
-            f"`{GRAPHS[precision]}`: {made['weights']:.0%} of the weights in {precision}, by "
-            f"{made['made_with']}, calibrated on {made['calibration']}. Tolerance rtol "
+            f"`{GRAPHS[precision]}`: {facts['weights']:.0%} of the weights in {precision}, by "
+            f"{facts['made_with']}, calibrated on {facts['calibration']}. Tolerance rtol "
             f"{tolerance['rtol']:g}, atol {tolerance['atol']:g}. Decisions that change: 0 of "
-            f"{made['golden_flips'][1]} golden windows{given}."
-            + (f" In float32 stayed: {kept}." if kept else ""),
-            "\n".join(["| output | largest error | relative |", "|---|---|---|", *rows]),
+            f"{facts['golden_flips'][1]} golden windows{given}."
+            + (f" Kept in float32: {kept}." if kept else ""),
+            "\n".join(
+                [
+                    "| output | largest error | relative to the largest value |",
+                    "|---|---|---|",
+                    *rows,
+                ]
+            ),
         ]
     section = "\n\n".join(lines) + "\n"
     before, found, after = text.partition(f"{TITLE}\n")

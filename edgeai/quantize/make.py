@@ -1,10 +1,8 @@
-"""Make the fp16 or int8 variant of a model package, prove it, and say what it costs.
+"""Create the fp16 or int8 variant of a model package, verify it, and report its errors.
 
-A variant is a second graph in the package, beside `model.onnx`, with a hash and a tolerance of its
-own. Layers are reduced together if the result keeps the tolerance; if not, one after the other,
-the most harmless first, and those that break the tolerance stay in float32.
-
-Needs nothing beyond edgeai's own dependencies (onnx, and onnxruntime with its quantisation tools).
+A variant is a second graph in the package with its own hash and tolerance. All layers are reduced
+if the result is within the tolerance. If not, layers are added one by one, those with the smallest
+error first, and layers that exceed the tolerance stay in float32.
 """
 
 import os
@@ -30,25 +28,25 @@ from edgeai.providers.session import padded_capacity
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
 
-SHARES: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}
-"""Tolerance unless stated: of each value, and of the threshold's size near zero."""
+DEFAULT_TOLERANCE: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}
+"""Relative to each value, and near zero relative to the threshold."""
 CARD = "README.md"
 
 
 @dataclass(frozen=True)
 class QuantizeReport:
-    """What was made.
+    """A new variant and its errors.
 
     Attributes:
-        package: The package with the variant, loaded again from disk.
-        precision: Of the variant.
-        errors: By output.
-        golden_windows: How many, none of which changes sides of the threshold.
-        given_windows: How many windows of the user's were run; 0: the golden ones alone.
-        given_flips: How many of them change sides.
-        kept: Layers that stayed in float32, because they would break the tolerance.
-        weights: Share of the weights that is reduced.
-        bytes: Size of the variant and of `model.onnx`.
+        package: The package with the variant, loaded from disk.
+        precision: Precision of the variant.
+        errors: Errors by output.
+        golden_windows: Number of golden windows; the variant changes no decision on them.
+        given_windows: Number of windows in the user's file; 0 without a file.
+        given_flips: Number of these windows whose decision changes.
+        kept: Layers kept in float32, because they would exceed the tolerance.
+        weights: Share of the weights that is reduced, 0 to 1.
+        bytes: Sizes of the variant and of `model.onnx`.
     """
 
     package: Package
@@ -62,14 +60,14 @@ class QuantizeReport:
     bytes: tuple[int, int]
 
     def lines(self) -> list[str]:
-        """Return what a person wants to know, as lines of text."""
+        """Return the report as lines of text."""
         manifest = self.package.manifest
         variant, full = self.bytes
         where = f"{GRAPHS[self.precision]} in {self.package.folder}"
-        kept = f"; in float32 stayed {', '.join(self.kept)}" if self.kept else ""
+        kept = f"; kept in float32: {', '.join(self.kept)}" if self.kept else ""
         width = max(len(name) for name in self.errors)
         found = [
-            f"{manifest.name} {manifest.version}: {where}, {variant} bytes for {full}",
+            f"{manifest.name} {manifest.version}: {where}, {variant} bytes instead of {full}",
             f"{self.weights:.0%} of the weights are {self.precision}{kept}",
             *(
                 f"{name:{width}}  largest error {error.largest:.4g}, relative {error.relative:.2e}"
@@ -93,33 +91,34 @@ def quantize(
     allow_int8_residual: bool = False,
     progress: Progress = silent,
 ) -> QuantizeReport:
-    """Make a variant of a package.
+    """Create a variant of a package.
 
     Args:
-        folder: The package.
-        precision: What to compute the layers in.
-        state_folder: Where facts about graphs are kept.
-        windows: An .npz file with `window` (N, W, C) float32 to calibrate on and to compare; None:
+        folder: Folder of the package.
+        precision: Precision of the variant's layers.
+        state_folder: Folder of the cached results of graph inspection.
+        windows: An .npz file with `window` (N, W, C) float32 for calibration and comparison; None:
             the golden windows.
-        output: Folder of a new package; None: the variant goes into `folder`.
-        tolerance: Relative tolerance of the variant; None: the manifest's, or SHARES.
-        allow_int8_residual: Make int8 of a physics-informed model all the same.
-        progress: Told about every step.
+        output: Folder of a new package; None: the variant is added to `folder`.
+        tolerance: Relative tolerance of the variant; None: the manifest's, or
+            DEFAULT_TOLERANCE.
+        allow_int8_residual: Allow int8 for a physics-informed model.
+        progress: Called after every step.
 
     Raises:
         ConfigError: A file or an option breaks a rule.
-        ModelError: The variant does not keep its tolerance, or decides a golden window otherwise.
+        ModelError: The variant exceeds its tolerance, or changes the decision on a golden window.
     """
     package = load_package(folder)
     for error in inspect_packages([package], state_folder):
         raise error
-    _refuse(package, precision, output, allow_int8_residual=allow_int8_residual)
+    _check_reducible(package, precision, output, allow_int8_residual=allow_int8_residual)
     given = None if windows is None else _read_windows(windows, package.manifest)
     manifest = _with_tolerance(folder, package, precision, tolerance)
     trial = Trial(package, precision, manifest, given)
     chosen = choose(trial, progress)
     weights = sum(trial.layers[name] for name in chosen) / sum(trial.layers.values())
-    data, errors, flips = trial.judge(chosen)
+    data, errors, flips = trial.evaluate(chosen)
     kept = [name for name in trial.layers if name not in chosen]
     report = QuantizeReport(
         package,
@@ -145,16 +144,15 @@ def quantize(
     return replace(report, package=written)
 
 
-def _refuse(
+def _check_reducible(
     package: Package, precision: Reduced, output: Path | None, *, allow_int8_residual: bool
 ) -> None:
-    """Refuse what should not or cannot be reduced."""
+    """Raise ConfigError if the package must not or cannot be reduced."""
     file = str(package.folder / MANIFEST)
     if package.manifest.task == "pinn" and precision == "int8" and not allow_int8_residual:
-        # Measured: derivatives of an untrained net in static int8 are 8 % off.
         rule = (
             "int8 is too coarse for a physics-informed model: its residual is a difference of "
-            "large terms; take fp16, or --allow-int8-residual"
+            "large terms; use fp16, or --allow-int8-residual"
         )
         raise ConfigError([Problem(file, "task", rule, package.manifest.task, True)])
     if package.manifest.onnx.control_flow:
@@ -165,7 +163,7 @@ def _refuse(
 
 
 def _read_windows(path: Path, manifest: Manifest) -> Windows:
-    """Return `window` (N, W, C) of an .npz file; ConfigError when it does not fit the model."""
+    """Read `window` (N, W, C) of an .npz file; ConfigError if it does not match the model."""
     try:
         data = read_arrays(path)
     except NOT_ARRAYS as error:
@@ -176,7 +174,7 @@ def _read_windows(path: Path, manifest: Manifest) -> Windows:
     windows = data.get("window")
     if windows is None or windows.ndim != 3 or windows.shape[1:] != shape or not len(windows):
         found = {name: values.shape for name, values in data.items()}
-        rule = f"must hold `window` of shape (N, {shape[0]}, {shape[1]})"
+        rule = f"must contain `window` of shape (N, {shape[0]}, {shape[1]})"
         raise ConfigError([Problem(str(path), "window", rule, found, True)])
     if windows.dtype.kind not in "fiu" or not np.isfinite(windows).all():
         raise ConfigError([Problem(str(path), "window", "must be finite numbers")])
@@ -186,13 +184,13 @@ def _read_windows(path: Path, manifest: Manifest) -> Windows:
 def _with_tolerance(
     folder: Path, package: Package, precision: Reduced, share: float | None
 ) -> dict[str, Any]:
-    """Return the manifest's content with a tolerance for the precision."""
+    """Return the content of the manifest with a tolerance for the precision added."""
     content: dict[str, Any] = read_yaml(folder / MANIFEST)
     stated = content.setdefault("tolerance", {})
     if share is None and stated.get(precision) is not None:
         return content
     if share is None:
-        share = SHARES[precision]
+        share = DEFAULT_TOLERANCE[precision]
     scale = abs(package.manifest.threshold.value)
     if not scale:
         scale = float(np.abs(package.golden()[1][package.manifest.score]).max()) or 1.0
@@ -203,7 +201,7 @@ def _with_tolerance(
 
 
 def _provenance(report: QuantizeReport, windows: Path | None) -> dict[str, Any]:
-    """What the manifest says of a variant: how it was made and what it costs."""
+    """Return the manifest's entry for a variant: how it was made, and its errors."""
     return {
         "calibration": "golden windows" if windows is None else windows.name,
         "made_with": f"onnxruntime {version('onnxruntime')}",
@@ -227,7 +225,7 @@ def _write(
     output: Path | None,
     state_folder: Path,
 ) -> Package:
-    """Write graph, card and manifest beside a copy of the package, prove it, put it in place."""
+    """Write and verify the variant in a copy of the package, then move it into place."""
     target = output or package.folder
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -242,12 +240,12 @@ def _write(
         validate(Manifest, content, str(package.folder / MANIFEST))
         text = yaml.safe_dump(content, sort_keys=False, width=100, allow_unicode=True)
         (staging / MANIFEST).write_text(text, encoding="utf-8")
-        _prove(load_package(staging), precision, state_folder)
+        _verify(load_package(staging), precision, state_folder)
         if output is not None:
-            staging.chmod(0o755)  # mkdtemp made it private
+            staging.chmod(0o755)  # mkdtemp makes it readable by its owner only
             staging.rename(output)
         else:
-            # The manifest last: a reader in between finds the package as it was.
+            # The manifest comes last: until then a reader finds the old package.
             for name in (graph.name, CARD, MANIFEST):
                 os.replace(staging / name, target / name)  # noqa: PTH105  atomic, over a file
     finally:
@@ -255,8 +253,8 @@ def _write(
     return load_package(target)
 
 
-def _prove(package: Package, precision: Reduced, state_folder: Path) -> None:
-    """Hold what was written against the rules for graphs and, in a session, the golden windows."""
+def _verify(package: Package, precision: Reduced, state_folder: Path) -> None:
+    """Inspect the written graph, and compare its outputs on the golden windows."""
     for error in inspect_packages([package], state_folder):
         raise error
     manifest = package.manifest

@@ -1,7 +1,7 @@
-"""A graph at reduced precision: the chosen layers in fp16 or int8, everything else in float32.
+"""Reduce the precision of a graph: chosen layers in fp16 or int8, everything else in float32.
 
-Inputs and outputs stay float32. The front of a graph (engineering units: 1450.3 degC has no
-tenths in fp16) and its end (sums of squares overflow fp16) are no layers, so they keep float32.
+Inputs and outputs stay float32. So do the start of a graph (fp16 cannot represent tenths of
+1450.3 degC) and its end (sums of squares overflow fp16), because they contain no layers.
 """
 
 import logging
@@ -16,17 +16,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 LAYERS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
-"""Operators that may be reduced; one of their inputs must be a constant of floats."""
+"""Operators that can be reduced; one of their inputs must be a float constant."""
 ACTIVATIONS = frozenset({"Tanh", "Sigmoid", "Relu", "LeakyRelu", "Elu", "Selu", "Softplus"})
-"""Operators that follow their input into fp16, and save two casts."""
+"""Operators that are computed in fp16 if their input is, which saves two casts."""
 CALIBRATION_BATCH = 16
 
 Windows = npt.NDArray[np.float32]
 Reduce = Callable[[onnx.ModelProto, Collection[str], Windows], onnx.ModelProto]
 
 
-def prepared(data: bytes) -> onnx.ModelProto:
-    """Parse a graph, give every node a name, and make initialisers of its Constant nodes."""
+def prepare(data: bytes) -> onnx.ModelProto:
+    """Parse a graph, name every node, and convert Constant nodes to initialisers."""
     model = onnx.load_model_from_string(data)
     graph = model.graph
     kept = []
@@ -49,7 +49,7 @@ def prepared(data: bytes) -> onnx.ModelProto:
 
 
 def layers(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the layers of a prepared graph that may be reduced, and how many weights each has."""
+    """Return the layers of a prepared graph that can be reduced, with their numbers of weights."""
     sizes = {
         tensor.name: int(np.prod(tensor.dims, dtype=np.int64))
         for tensor in model.graph.initializer
@@ -64,30 +64,32 @@ def layers(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def to_fp16(model: onnx.ModelProto, chosen: Collection[str], _windows: Windows) -> onnx.ModelProto:
-    """Compute the chosen layers in half precision, and the activations between them.
+    """Convert the chosen layers and the activations after them to half precision.
 
     Args:
         model: A prepared graph; it is not changed.
         chosen: Names of layers.
     """
-    return _halved(model, chosen, is_emulated=False)
+    return _convert_to_half(model, chosen, is_emulated=False)
 
 
-def as_fp16(model: onnx.ModelProto, chosen: Collection[str], _windows: Windows) -> onnx.ModelProto:
-    """Round as `to_fp16` would on a device that has half precision, with float32 operators.
+def emulate_fp16(
+    model: onnx.ModelProto, chosen: Collection[str], _windows: Windows
+) -> onnx.ModelProto:
+    """Emulate `to_fp16` on a device with half precision, with float32 operators and rounding.
 
-    ONNX Runtime's CPU provider has none: it computes such layers in float32 and drops the casts
-    between (measured: a MatMul between two casts gives the float32 result to the last bit). So its
-    answer says nothing of a device's. Products are summed in float32, as tensor units do.
+    ONNX Runtime's CPU provider has no half precision. It computes such layers in float32 and
+    removes the casts between them, so its result does not show a device's error. Products are
+    summed in float32, as tensor units do.
     """
-    return _halved(model, chosen, is_emulated=True)
+    return _convert_to_half(model, chosen, is_emulated=True)
 
 
 def to_int8(model: onnx.ModelProto, chosen: Collection[str], windows: Windows) -> onnx.ModelProto:
-    """Quantise the chosen layers: QuantizeLinear and DequantizeLinear around them (QDQ).
+    """Quantise the chosen layers, with QuantizeLinear and DequantizeLinear around them (QDQ).
 
-    Weights are int8 for each output channel, activations int8 over the range that the calibration
-    windows give (onnxruntime.quantization, MinMax).
+    Weights are int8 per output channel. Activations are int8 over their range on the calibration
+    windows (onnxruntime.quantization, MinMax).
 
     Args:
         model: A prepared graph; it is not changed.
@@ -110,9 +112,9 @@ def to_int8(model: onnx.ModelProto, chosen: Collection[str], windows: Windows) -
             return None if start is None else {name: windows[start : start + CALIBRATION_BATCH]}
 
     name = model.graph.input[0].name
-    source = onnx.ModelProto()  # the quantiser changes what it is given
+    source = onnx.ModelProto()  # a copy, because the quantiser changes its input
     source.CopyFrom(model)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, _log_errors_only():
         path = Path(folder) / "reduced.onnx"
         quantize_static(
             source,
@@ -125,22 +127,22 @@ def to_int8(model: onnx.ModelProto, chosen: Collection[str], windows: Windows) -
             nodes_to_quantize=sorted(chosen),
         )
         reduced = onnx.load(path)
-    return _cleaned(reduced)
+    return _clean(reduced)
 
 
 REDUCE: dict[str, Reduce] = {"fp16": to_fp16, "int8": to_int8}
-"""What makes the variant."""
-JUDGED: dict[str, Reduce] = {"fp16": as_fp16, "int8": to_int8}
-"""What gives on the CPU what a device would make of the variant."""
+"""Functions that create a variant."""
+EMULATE: dict[str, Reduce] = {"fp16": emulate_fp16, "int8": to_int8}
+"""Functions that create a graph with a device's rounding for the CPU."""
 
 
-def serialised(model: onnx.ModelProto) -> bytes:
-    """Return bytes that are the same for the same graph."""
+def serialise(model: onnx.ModelProto) -> bytes:
+    """Return the graph as bytes; the same graph gives the same bytes."""
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
 
-def _halved(
+def _convert_to_half(
     model: onnx.ModelProto, chosen: Collection[str], *, is_emulated: bool
 ) -> onnx.ModelProto:
     reduced = onnx.ModelProto()
@@ -148,14 +150,14 @@ def _halved(
     graph = reduced.graph
     members = _members(graph, chosen)
     _replace_nodes(graph, list(_half_nodes(graph, members, is_emulated=is_emulated)))
-    return _cleaned(reduced)
+    return _clean(reduced)
 
 
 def _members(graph: onnx.GraphProto, chosen: Collection[str]) -> set[str]:
     """Return the chosen layers and the activations whose input is one of them."""
     members = set(chosen)
     made_by = {output: node.name for node in graph.node for output in node.output}
-    for node in graph.node:  # in topological order, as ONNX demands
+    for node in graph.node:  # ONNX requires topological order
         if node.op_type in ACTIVATIONS and made_by.get(node.input[0]) in members:
             members.add(node.name)
     return members
@@ -164,9 +166,9 @@ def _members(graph: onnx.GraphProto, chosen: Collection[str]) -> set[str]:
 def _half_nodes(
     graph: onnx.GraphProto, members: set[str], *, is_emulated: bool
 ) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes with the members in half precision and casts where precisions meet.
+    """Yield the nodes, with members in half precision and casts between the precisions.
 
-    Emulated, every tensor in half precision is one of float32 that holds rounded values.
+    In emulation, a half precision tensor is a float32 tensor with rounded values.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
     inside = {out for node in graph.node if node.name in members for out in node.output}
@@ -202,7 +204,7 @@ def _half_nodes(
 
 
 def _half(tensor: onnx.TensorProto, *, is_emulated: bool) -> onnx.TensorProto:
-    with np.errstate(over="ignore"):  # an infinite weight fails the parity that follows
+    with np.errstate(over="ignore"):  # the comparison that follows rejects an infinite weight
         values = numpy_helper.to_array(tensor).astype(np.float16)
     held = values.astype(np.float32) if is_emulated else values
     return numpy_helper.from_array(held, _half_name(tensor.name))
@@ -234,8 +236,8 @@ def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
     graph.node.extend(copies)
 
 
-def _cleaned(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop what the reduced graph does not use: weights, shapes, domains, notes of tools."""
+def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Remove unused weights, shapes, domains and tool metadata."""
     graph = model.graph
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
@@ -252,8 +254,8 @@ def _cleaned(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the advice that onnxruntime.quantization gives the root logger off stderr."""
+def _log_errors_only() -> Iterator[None]:
+    """Suppress the advice that onnxruntime.quantization logs to the root logger."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Which layers can be reduced within the tolerance: tried on the golden and the user's windows."""
+"""Find the layers that can be reduced within the tolerance, on golden and given windows."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,23 +13,22 @@ from edgeai.model.manifest import GRAPHS, Manifest
 from edgeai.model.package import Package
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Outputs, Scorer
-from edgeai.quantize.reduce import JUDGED, REDUCE, layers, prepared, serialised
+from edgeai.quantize.reduce import EMULATE, REDUCE, layers, prepare, serialise
 
 Reduced = Literal["fp16", "int8"]
 Windows = npt.NDArray[np.float32]
 
-MIN_WEIGHTS = 0.5
-"""Share of the weights that must be reduced, or the variant is not worth its name."""
+MIN_WEIGHTS = 0.5  # smallest share of reduced weights; with less the variant is refused
 MAX_CALIBRATION_WINDOWS = 512
 
 
 @dataclass(frozen=True)
 class OutputError:
-    """How far a variant is from `model.onnx` on one output, over golden and given windows.
+    """Error of a variant on one output, over golden and given windows.
 
     Attributes:
-        largest: Largest |a - b|, in the output's unit.
-        relative: The same over the largest |b|.
+        largest: Largest |variant - model.onnx|, in the output's unit.
+        relative: `largest` over the largest |model.onnx|.
     """
 
     largest: float
@@ -37,14 +36,14 @@ class OutputError:
 
 
 class Trial:
-    """A package's graph reduced in parts, each time held against the unreduced one."""
+    """Reduces chosen layers of a package's graph and compares the result with `model.onnx`."""
 
     def __init__(
         self, package: Package, precision: Reduced, manifest: dict[str, Any], given: Windows | None
     ) -> None:
         data = package.graph.read_bytes()
         self.file = str(package.folder / GRAPHS[precision])
-        self.model = prepared(data)
+        self.model = prepare(data)
         self.layers = layers(self.model)
         if not self.layers:
             rule = "has no layer (MatMul, Gemm, Conv with constant weights) to reduce"
@@ -53,29 +52,32 @@ class Trial:
         stated = manifest["tolerance"][precision]
         self.tolerance = (float(stated["rtol"]), float(stated["atol"]))
         golden = Golden.of(package)
-        self.golden = self._judge_of(golden.windows, golden.expected, package.manifest)
+        self.golden = self._golden_of(golden.windows, golden.expected, package.manifest)
         windows = golden.windows if given is None else given
-        self.given = self._judge_of(windows, dict(Scorer(data).outputs(windows)), package.manifest)
+        self.given = self._golden_of(windows, dict(Scorer(data).outputs(windows)), package.manifest)
         step = -(-len(windows) // MAX_CALIBRATION_WINDOWS)
         self.calibration = np.ascontiguousarray(windows[::step])
 
-    def _judge_of(self, windows: Windows, expected: dict[str, Any], manifest: Manifest) -> Golden:
+    def _golden_of(self, windows: Windows, expected: dict[str, Any], manifest: Manifest) -> Golden:
         score, threshold = manifest.score, manifest.threshold.value
         return Golden(windows, expected, *self.tolerance, score, threshold)
 
-    def used(self, chosen: Collection[str]) -> float:
-        """Return how much of the tolerance a choice of layers uses: above 1 breaks it."""
+    def tolerance_used(self, chosen: Collection[str]) -> float:
+        """Return the largest error for a choice of layers, as a multiple of the tolerance.
+
+        Infinite if the graph does not run or a golden decision changes.
+        """
         try:
             actual = self._outputs(chosen)
-        except Exception:  # noqa: BLE001  what does not run in ONNX Runtime is no choice
+        except Exception:  # noqa: BLE001  ONNX Runtime may raise anything
             return float("inf")
         golden = self.golden.compare(actual[0])
         if golden.flips:
             return float("inf")
         return max(golden.tolerance_used, self.given.compare(actual[1]).tolerance_used)
 
-    def fault(self, chosen: Collection[str]) -> str:
-        """Say what a choice of layers does to the windows."""
+    def describe_fault(self, chosen: Collection[str]) -> str:
+        """Describe the errors for a choice of layers."""
         try:
             golden, given = self._outputs(chosen)
         except Exception as error:  # noqa: BLE001  as above
@@ -85,8 +87,8 @@ class Trial:
         flips = f"{parity.flips} of {len(self.golden.windows)} golden decisions change"
         return f"errors are up to {used:.3g} times the tolerance and {flips}"
 
-    def judge(self, chosen: Collection[str]) -> tuple[bytes, dict[str, OutputError], int]:
-        """Return the graph, its errors by output, and the given windows that change sides."""
+    def evaluate(self, chosen: Collection[str]) -> tuple[bytes, dict[str, OutputError], int]:
+        """Return the graph, its errors by output, and the number of given decisions that change."""
         golden, given = self._outputs(chosen)
         flips = 0 if self.given.windows is self.golden.windows else self.given.compare(given).flips
         errors = {}
@@ -97,11 +99,11 @@ class Trial:
             scale = float(np.abs(wanted).max())
             errors[name] = OutputError(largest, largest / scale if scale else largest)
         model = REDUCE[self.precision](self.model, chosen, self.calibration)
-        return serialised(model), errors, flips
+        return serialise(model), errors, flips
 
     def _outputs(self, chosen: Collection[str]) -> tuple[Outputs, Outputs]:
-        model = JUDGED[self.precision](self.model, chosen, self.calibration)
-        scorer = Scorer(serialised(model))
+        model = EMULATE[self.precision](self.model, chosen, self.calibration)
+        scorer = Scorer(serialise(model))
         names = self.golden.expected
         golden = scorer.outputs(self.golden.windows)
         same = self.given.windows is self.golden.windows
@@ -110,25 +112,25 @@ class Trial:
 
 
 def choose(trial: Trial, progress: Progress) -> list[str]:
-    """Return the layers to reduce: all, or as many as the tolerance allows.
+    """Return the layers to reduce: all, or those that the tolerance allows.
 
     Raises:
-        ModelError: They hold less than half of the weights.
+        ModelError: Less than half of the weights can be reduced.
     """
     everything = list(trial.layers)
     progress("reduce", 0, 1, f"all {len(everything)} layers")
-    if trial.used(everything) <= 1.0:
+    if trial.tolerance_used(everything) <= 1.0:
         progress("reduce", 1, 1, f"all {len(everything)} layers")
         return everything
     steps = 2 * len(everything)
     alone = {}
     for index, name in enumerate(everything):
         progress("reduce", index, steps, f"{name} alone")
-        alone[name] = trial.used([name])
+        alone[name] = trial.tolerance_used([name])
     chosen: list[str] = []
     for index, name in enumerate(sorted(everything, key=lambda name: alone[name])):
         progress("reduce", len(everything) + index, steps, f"{len(chosen)} layers and {name}")
-        if alone[name] <= 1.0 and trial.used([*chosen, name]) <= 1.0:
+        if alone[name] <= 1.0 and trial.tolerance_used([*chosen, name]) <= 1.0:
             chosen.append(name)
     progress("reduce", steps, steps, f"{len(chosen)} of {len(everything)} layers")
     total = sum(trial.layers.values())
@@ -138,7 +140,7 @@ def choose(trial: Trial, progress: Progress) -> list[str]:
         rule = (
             f"cannot be made within rtol {rtol:g}, atol {atol:g} (--tolerance raises it): only "
             f"{share:.0%} of the weights can be {trial.precision}; with all of them, "
-            f"{trial.fault(everything)}"
+            f"{trial.describe_fault(everything)}"
         )
         raise ModelError(trial.file, rule)
     return [name for name in everything if name in chosen]

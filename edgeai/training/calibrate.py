@@ -1,19 +1,18 @@
-"""From scores of healthy running to the threshold that raises few enough false alarms.
+"""Compute the threshold from healthy scores and the accepted number of false alarms a day.
 
-An alarm needs the score above the threshold for the whole on delay, so what counts is the smallest
-score in any stretch as long as the on delay. Its excursions above a high level u come in clusters;
-the largest value of each is taken (peaks over threshold), and their excess over u follows a
-generalised Pareto distribution. With r clusters a day above u, the level passed on average lambda
-times a day is
+An alarm needs a score above the threshold for the whole on delay. The fit therefore uses the
+smallest score within each on delay (the sustained score). Values of it above a high level u come in
+clusters. The largest value of each cluster is taken (peaks over threshold); its excess over u
+follows a generalised Pareto distribution. With r clusters a day above u, the level exceeded on
+average lambda times a day is
 
     x = u + sigma / xi ((r / lambda)^xi - 1),    or u + sigma ln(r / lambda) for xi = 0.
 
-The shape xi is held between 0 and 1/2: below 0 the tail would end at a finite value, which some
-hours of healthy data do not prove; above 1/2 probability-weighted moments do not estimate it.
+The shape xi is limited to 0 ... 1/2. Below 0 the tail would end at a finite value, which some hours
+of healthy data cannot prove. Above 1/2 probability-weighted moments cannot estimate it.
 
-A day of data fixes the level of a rare event only roughly (on the simulated furnace, calibrations
-on 20 h each gave 2.2 to 2.9 for 0.1 a day). So the threshold is not the estimate but the upper end
-of its one-sided 90 % interval, by resampling the clusters.
+A day of data gives only a rough estimate of the level of a rare event. The threshold is therefore
+the upper end of the estimate's one-sided 90 % interval, found by resampling the clusters.
 
 Sources: S. Coles, An Introduction to Statistical Modeling of Extreme Values (2001), sections 4.2,
 4.3.3 (return levels) and 5.3.2 (declustering); J. R. M. Hosking, J. R. Wallis, "Parameter and
@@ -31,22 +30,22 @@ import numpy as np
 
 from edgeai.training.data.windows import Floats
 
-MIN_CLUSTERS = 20
+MIN_CLUSTERS = 20  # fewer do not determine the tail
 SECONDS_PER_DAY = 86_400.0
-MAX_SHAPE = 0.5
-CONFIDENCE = 0.9
+MAX_SHAPE = 0.5  # probability-weighted moments are not valid above
+CONFIDENCE = 0.9  # one-sided, of the threshold
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Tail:
-    """The fitted tail.
+    """The fitted tail of the sustained score.
 
     Attributes:
-        level: u.
-        clusters_per_day: Above u.
-        scale: Of the excess over u.
-        shape: Of the excess over u.
+        level: The level u.
+        clusters_per_day: Clusters above u in a day, r.
+        scale: Scale sigma of the excess over u.
+        shape: Shape xi of the excess over u.
         excess: (n,), excess of each cluster's peak over u.
     """
 
@@ -57,7 +56,7 @@ class Tail:
     excess: Floats
 
     def return_level(self, times_per_day: float) -> float:
-        """Score passed `times_per_day` times a day on average; not below the level u."""
+        """Return the score exceeded `times_per_day` times a day on average, at least u."""
         ratio = max(1.0, self.clusters_per_day / times_per_day)
         if self.shape < 1e-9:
             return self.level + self.scale * math.log(ratio)
@@ -65,9 +64,10 @@ class Tail:
 
 
 def upper_return_level(tail: Tail, times_per_day: float) -> float:
-    """Upper end of the one-sided 90 % interval of a return level, not below the estimate itself.
+    """Return the upper end of the one-sided 90 % interval of a return level.
 
-    Clusters come as a Poisson process, so their number is drawn anew too. Deterministic.
+    Each resample also draws the number of clusters, because clusters form a Poisson process. The
+    result is at least the estimate itself, and the same in every call (fixed seed).
     """
     rng = np.random.default_rng(0)
     count = len(tail.excess)
@@ -82,12 +82,12 @@ def upper_return_level(tail: Tail, times_per_day: float) -> float:
 
 
 def windows_in(delay_seconds: float, hop_seconds: float) -> int:
-    """Windows in a row that must be abnormal for a delay to pass."""
+    """Return how many consecutive windows span a delay, both ends included."""
     return math.ceil(delay_seconds / hop_seconds - 1e-9) + 1
 
 
 def sustained(scores: Floats, count: int) -> Floats:
-    """(n - count + 1,): the smallest of each `count` scores in a row, empty for a shorter run."""
+    """Return the smallest of each `count` consecutive scores, (n - count + 1,) or empty."""
     if len(scores) < count:
         return np.empty(0)
     smallest: Floats = np.lib.stride_tricks.sliding_window_view(scores, count).min(axis=1)
@@ -95,12 +95,12 @@ def sustained(scores: Floats, count: int) -> Floats:
 
 
 def cluster_peaks(values: Floats, level: float, separation: int) -> Floats:
-    """Largest value of each cluster above a level.
+    """Return the largest value of each cluster above a level.
 
     Args:
         values: (n,) in order of time.
-        level: What counts as an exceedance is above it.
-        separation: Values at or below the level in a row that end a cluster, at least 1.
+        level: Values above it belong to a cluster.
+        separation: Consecutive values at or below the level that end a cluster, at least 1.
     """
     above = np.flatnonzero(values > level)
     if not above.size:
@@ -111,11 +111,11 @@ def cluster_peaks(values: Floats, level: float, separation: int) -> Floats:
 
 
 def pareto_moments(excess: Floats) -> tuple[float, float]:
-    """Scale and shape of a generalised Pareto distribution by probability-weighted moments.
+    """Estimate scale and shape of a generalised Pareto distribution (weighted moments).
 
     With a0 the mean and a1 = mean of x (1 - F(x)): k = a0 / (a0 - 2 a1) - 2,
     sigma = 2 a0 a1 / (a0 - 2 a1), xi = -k (Hosking and Wallis 1987, section 3). A shape outside
-    [0, 1/2] is brought to the nearer end, with the scale that keeps the mean, a0 (1 - xi).
+    [0, 1/2] is set to the nearer end, and the scale to a0 (1 - xi), which keeps the mean.
 
     Args:
         excess: (n,), positive, n > 1.
@@ -139,13 +139,13 @@ def fit_tail(
 
     Args:
         runs: Scores of healthy runs, each in order of time, one every hop.
-        hop_seconds: Time between two scores.
-        count: Scores in a row that raise an alarm, from `windows_in`.
-        separation: Scores below the level that end a cluster; at least the off delay.
-        share: Part of the sustained scores that lies above u.
+        hop_seconds: Time between two scores, s.
+        count: Consecutive scores that raise an alarm, from `windows_in`.
+        separation: Consecutive scores at or below u that end a cluster; at least the off delay.
+        share: Share of the sustained scores above u.
 
     Raises:
-        ValueError: Fewer than 20 clusters: the tail cannot be fitted on so little data.
+        ValueError: No run is long enough, or there are fewer than `MIN_CLUSTERS` clusters.
     """
     held = [sustained(scores, count) for scores in runs]
     everything = np.concatenate(held)

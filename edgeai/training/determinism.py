@@ -1,4 +1,4 @@
-"""torch made to give the same bits again: one seed, a fixed number of threads, fixed kernels."""
+"""Make torch deterministic: one seed, a fixed number of threads, deterministic kernels."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from edgeai.training.extra import library
 
 @contextmanager
 def deterministic(seed: int, threads: int = 1, purpose: str = "torch") -> Iterator[None]:
-    """Seed torch and hold it to deterministic kernels; its own settings come back after.
+    """Seed torch and use deterministic kernels; restore torch's settings afterwards.
 
     Args:
-        seed: Of torch's global generator, whose state comes back too.
-        threads: Of torch's operators.
-        purpose: What needs torch, for the message when it is missing.
+        seed: Seed of torch's global generator; the generator's state is restored too.
+        threads: Number of threads of torch's operators.
+        purpose: The feature that needs torch, for the error message.
 
     Raises:
         ConfigError: torch is not installed.

@@ -1,4 +1,4 @@
-"""The libraries of the extra `train`, or a sentence that says how to get them."""
+"""Import of the libraries in the extra `train`."""
 
 import importlib
 from types import ModuleType
@@ -9,8 +9,12 @@ from edgeai.errors import ConfigError, Problem
 def library(name: str, purpose: str) -> ModuleType:
     """Import a library of the extra `train`.
 
+    Args:
+        name: Module to import.
+        purpose: The feature that needs it, for the error message.
+
     Raises:
-        ConfigError: It is not installed; the text says what to install.
+        ConfigError: The library is not installed; the message says what to install.
     """
     try:
         return importlib.import_module(name)

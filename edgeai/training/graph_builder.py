@@ -1,8 +1,8 @@
-"""ONNX graphs built node by node: nothing is in the file that is not written here.
+"""Build ONNX graphs node by node.
 
-Every sum over an axis is a MatMul with a constant matrix. Measured on the CPU provider of ONNX
-Runtime: ReduceSum over a short last axis gives the last row of an odd batch other last bits than
-the same row elsewhere, so a live prediction would differ from a replayed one.
+Every sum over an axis is a MatMul with a constant matrix. ONNX Runtime's ReduceSum over a short
+last axis is not batch invariant: the last bits of a row depend on its position in the batch, so a
+live prediction would differ from the replayed one (docs/performance.md, "Batch invariance").
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeai.errors import ModelError
 
 OPSET = 17
-IR_VERSION = 8
-"""What opset 17 came with (ONNX 1.12): the oldest runtime that can know the operators."""
+IR_VERSION = 8  # the version released with opset 17 (ONNX 1.12), so the oldest runtimes accept it
 
 Array = npt.NDArray[Any]
 
 
 class GraphBuilder:
-    """Collects the nodes and constants of one graph.
+    """Collects the nodes and constants of one graph with the input `window` (B, W, C).
 
     Args:
         length: Samples W in a window.
@@ -38,7 +37,7 @@ class GraphBuilder:
         self._outputs: list[onnx.ValueInfoProto] = []
 
     def constant(self, name: str, values: npt.ArrayLike, dtype: Any = np.float32) -> str:
-        """Add a constant, float32 unless told, and return its name."""
+        """Add a constant, float32 by default, and return its name."""
         array = np.ascontiguousarray(values, dtype)
         self._constants.append(numpy_helper.from_array(array, name))
         return name
@@ -53,24 +52,24 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **attrs))
 
     def reshape(self, source: str, output: str, shape: Sequence[int]) -> str:
-        """Reshape; -1 stands for what is left, the batch."""
+        """Reshape; -1 in `shape` stands for the remaining size, here the batch."""
         return self.node(
             "Reshape", [source, self.constant(f"{output}_shape", shape, np.int64)], output
         )
 
     def standardise(self, mean: Array, scale: Array, output: str) -> str:
-        """(window - mean) * scale. The mean goes first: float32 keeps the digits of a difference.
+        """Compute (window - mean) * scale; the mean is subtracted first, to keep float32 digits.
 
         Args:
             mean: (C,), engineering units.
-            scale: (C,), 1 / standard deviation; 0 leaves a channel out.
+            scale: (C,), 1 / standard deviation; 0 excludes a channel.
             output: Name of the result, (B, W, C).
         """
         centred = self.node("Sub", ["window", self.constant("mean", mean)], "centred")
         return self.node("Mul", [centred, self.constant("scale", scale)], output)
 
     def row_sums(self, source: str, columns: int, output: str) -> str:
-        """Sum of each row of a (B, columns) tensor, as (B,)."""
+        """Sum each row of a (B, columns) tensor; the result is (B,)."""
         ones = self.constant(f"{output}_ones", np.ones((columns, 1)))
         return self.reshape(self.node("MatMul", [source, ones], f"{output}_column"), output, [-1])
 
@@ -80,10 +79,10 @@ class GraphBuilder:
         self._outputs.append(info)
 
     def build(self, name: str) -> onnx.ModelProto:
-        """Return the model, checked.
+        """Check the graph and return the model.
 
         Raises:
-            ModelError: The graph breaks a rule of ONNX.
+            ModelError: The graph is not valid ONNX.
         """
         window = helper.make_tensor_value_info(
             "window", TensorProto.FLOAT, ["B", self.length, self.channels]
@@ -103,12 +102,12 @@ class GraphBuilder:
 
 
 def channel_sums(length: int, channels: int, weights: npt.ArrayLike = 1.0) -> Array:
-    """Matrix (W*C, C) float64 that sums a flattened window over its samples, channel by channel.
+    """Return the matrix (W*C, C) float64 that sums a flattened window over time, per channel.
 
     Args:
         length: Samples W.
         channels: Channels C.
-        weights: (C,) or a number, the weight of each channel.
+        weights: Weight of each channel, (C,) or one number.
     """
     sums: Array = np.tile(
         np.diag(np.broadcast_to(np.asarray(weights, float), channels)), (length, 1)

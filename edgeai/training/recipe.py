@@ -1,7 +1,7 @@
-"""The recipe of a model package, the file train.yaml: strict, frozen, units in the names."""
+"""The recipe of an anomaly model, the file train.yaml."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,22 +16,22 @@ Use = Literal["fit", "calibrate", "test", "fault"]
 
 
 class SimulatedRuns(Strict):
-    """Runs of one use; each has its own seed, so its own set-points, machine and disturbances."""
+    """Runs of one use. Each run has its own seed, so its own set-points and disturbances."""
 
     runs: Count
     seconds: PositiveSeconds
 
 
 class SimulatedFaults(Strict):
-    """Faulty runs, so many for each fault and severity; each is healthy until the fault starts."""
+    """Faulty runs, each healthy until its fault starts; `runs` counts per fault and severity."""
 
     runs: Count
     start_seconds: PositiveSeconds = Field(
-        description="Healthy time before the fault; the runs' starts spread over 10 s from here."
+        description="Healthy time before the fault; starts are spread over 10 s after it."
     )
-    seconds: PositiveSeconds = Field(description="How long the fault lasts; the run ends with it.")
+    seconds: PositiveSeconds = Field(description="Duration of the fault; the run ends with it.")
     severities: list[Annotated[float, Field(gt=0, le=1)]] = Field([1.0], min_length=1)
-    names: list[str] | None = Field(None, description="Default: every fault the machine knows.")
+    names: list[str] | None = Field(None, description="Default: every fault of the machine.")
 
 
 class PlantData(Strict):
@@ -40,14 +40,18 @@ class PlantData(Strict):
     type: Literal["plant"]
     machine: Literal["tank", "agitator", "moulding"]
     sample_rate_hz: float | None = Field(
-        None, gt=0, description="Of the model; the machine's rate must be a multiple. Default: its."
+        None,
+        gt=0,
+        description="Default: the machine's rate, which must be a multiple.",
     )
     as_published: bool = Field(
         False,
-        description="Pass the recording through the machine's controller and hold each tag's last "
-        "value, as the runtime does: deadbands and scan times are then in the data.",
+        description="Pass the recording through the simulated controller and hold each tag's last "
+        "value, as the runtime does, so that the data includes deadbands and scan times.",
     )
-    signals: list[str] | None = Field(None, min_length=1, description="Default: all, in its order.")
+    signals: list[str] | None = Field(
+        None, min_length=1, description="Default: all signals of the machine, in its order."
+    )
     fit: SimulatedRuns
     calibrate: SimulatedRuns
     test: SimulatedRuns
@@ -55,39 +59,39 @@ class PlantData(Strict):
 
 
 class FileSignal(SignalSpec):
-    """A signal and the column it is in."""
+    """A signal and its column in the file."""
 
     column: str | None = Field(None, description="Default: the signal's name.")
 
 
 class FileRun(Strict):
-    """A contiguous piece of one file: one run."""
+    """One run: contiguous rows of one file."""
 
     file: str = Field(min_length=1, description="Relative to the recipe.")
     rows: list[Annotated[int, Field(ge=0)]] | None = Field(
         None,
         min_length=2,
         max_length=2,
-        description="[first, past the last], from 0. Default: all.",
+        description="[first, last + 1], counted from 0. Default: all rows.",
     )
-    use: Use | None = Field(None, description="Whole run for one use. Default: cut by `blocks`.")
-    fault: str | None = Field(None, description="What is wrong, for the use `fault`.")
+    use: Use | None = Field(None, description="Use of the whole run. Default: cut by `blocks`.")
+    fault: str | None = Field(None, description="Name of the fault, for the use `fault`.")
     fault_row: int | None = Field(None, ge=0, description="Row of the file where the fault starts.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.rows is not None and not self.rows[0] < self.rows[1]:
-            msg = "`rows` must be [first, past the last] with first < last"
+            msg = "`rows` must be [first, last + 1], with at least one row"
             raise ValueError(msg)
         named = self.fault is not None and self.fault_row is not None
         if (self.use == "fault") != named or (self.fault is None) != (self.fault_row is None):
-            msg = "the use `fault`, and only it, needs `fault` and `fault_row`"
+            msg = "`fault` and `fault_row` must be given for the use `fault`, and only for it"
             raise ValueError(msg)
         return self
 
 
 class Blocks(Strict):
-    """How a run without `use` is cut, in order of time: never random rows, neighbours are alike."""
+    """Shares of a run without `use`, in order of time. Random rows would resemble each other."""
 
     fit: Share
     calibrate: Share
@@ -102,15 +106,17 @@ class Blocks(Strict):
 
 
 class FileData(Strict):
-    """Recordings in CSV or Parquet files, rows on the model's sample grid."""
+    """Recordings in CSV or Parquet files; the rows have the model's sample rate."""
 
     type: Literal["files"]
     sample_rate_hz: float = Field(gt=0)
     signals: list[FileSignal] = Field(min_length=1)
     runs: list[FileRun] = Field(min_length=1)
-    delimiter: str = Field(",", min_length=1, max_length=1, description="Of CSV files.")
+    delimiter: str = Field(
+        ",", min_length=1, max_length=1, description="Column separator of CSV files."
+    )
     blocks: Blocks | None = None
-    source: str = Field(min_length=1, description="Where the data is from, for the model card.")
+    source: str = Field(min_length=1, description="Origin of the data, for the model card.")
 
     @model_validator(mode="after")
     def _every_run_has_a_use(self) -> Self:
@@ -120,24 +126,30 @@ class FileData(Strict):
                 raise ValueError(msg)
             missing = {"fit", "calibrate", "test"} - {str(run.use) for run in self.runs}
             if missing:
-                msg = f"without `blocks`, runs must have the uses {', '.join(sorted(missing))} too"
+                msg = f"without `blocks`, runs must also have the uses {', '.join(sorted(missing))}"
                 raise ValueError(msg)
         return self
 
 
 class PcaMethod(Strict):
-    """PCA monitoring, `anomaly.pca`."""
+    """PCA monitoring, see `edgeai.training.anomaly.pca`."""
+
+    held_out: ClassVar[float] = 0.0  # the fit needs no early stopping
 
     type: Literal["pca"]
     span: Literal["window", "trend", "median"] = Field(
         "window",
-        description="`window`: all lags in one vector; `trend`: level and slope of each signal; "
-        "`median`: each sample alone, its statistics smoothed.",
+        description="`window`: one vector of all samples; `trend`: level and slope of each signal; "
+        "`median`: one vector per sample, median of the statistics over the window.",
     )
     statistic: Literal["t2", "q", "max", "combined"] = "combined"
-    variance_share: Share | None = Field(None, description="Keep components up to this share.")
-    components: Count | None = Field(None, description="Or keep this many.")
-    confidence: Share = Field(0.999, description="Of the limits that weigh T² against Q.")
+    variance_share: Share | None = Field(
+        None, description="Keep the fewest components that explain this share of the variance."
+    )
+    components: Count | None = Field(None, description="Or keep this number of components.")
+    confidence: Share = Field(
+        0.999, description="Confidence of the limits that T² and Q are divided by."
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -148,37 +160,43 @@ class PcaMethod(Strict):
 
 
 class AutoencoderMethod(Strict):
-    """A dense autoencoder, `anomaly.autoencoder`."""
+    """A dense autoencoder, see `edgeai.training.anomaly.autoencoder`."""
 
     type: Literal["autoencoder"]
-    hidden: list[Count] = Field(min_length=1, description="Layers between input and output.")
+    hidden: list[Count] = Field(
+        min_length=1, description="Sizes of the layers between input and output."
+    )
     epochs: Count = 60
     patience: Count = 8
     batch: Count = 256
     learning_rate: float = Field(1e-3, gt=0, le=1)
-    held_out: Share = Field(0.15, description="Last part of each fit run; decides when to stop.")
+    held_out: Share = Field(
+        0.15, description="Last share of each fit run, used for early stopping."
+    )
 
 
 class Calibration(Strict):
-    """The threshold: where the tail of healthy scores, extrapolated, is passed this seldom."""
+    """How the threshold follows from the extrapolated tail of healthy scores."""
 
-    false_alarms_per_day: float = Field(gt=0, le=1000, description="Expected, of one stream.")
+    false_alarms_per_day: float = Field(gt=0, le=1000, description="Accepted number, per stream.")
     tail_share: float = Field(
-        0.02, gt=0, le=0.5, description="Part of the scores that is the tail."
+        0.02, gt=0, le=0.5, description="Share of the scores that forms the tail."
     )
 
 
 class AlarmDefaults(Strict):
-    """The alarm's defaults in the manifest."""
+    """Alarm defaults that go into the manifest."""
 
     on_delay_seconds: Seconds
     off_delay_seconds: Seconds
-    deadband_ratio: float = Field(0.1, ge=0, lt=1, description="Deadband over threshold.")
+    deadband_ratio: float = Field(
+        0.1, ge=0, lt=1, description="Deadband as a share of the threshold."
+    )
     latch: bool = False
 
 
 class Card(Strict):
-    """What the model card says beside the figures."""
+    """Texts of the model card."""
 
     watches: str
     limits: list[str] = Field(min_length=1, description="Limits of use.")
@@ -201,8 +219,8 @@ class Recipe(Strict):
         0.05,
         gt=0,
         le=1,
-        description="Retrained on another machine, the scores of the golden windows agree with the "
-        "shipped ones within this part of the larger of score and threshold.",
+        description="Allowed difference of golden scores after training on another computer, as a "
+        "share of the larger of score and threshold.",
     )
     card: Card
 
@@ -219,5 +237,9 @@ class Recipe(Strict):
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read and validate a recipe; ConfigError names every problem found."""
+    """Read and validate a recipe.
+
+    Raises:
+        ConfigError: The recipe breaks rules; all problems are named.
+    """
     return validate(Recipe, read_yaml(path), str(path))

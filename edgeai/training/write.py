@@ -1,4 +1,4 @@
-"""Write a model package: graph, golden samples, manifest, model card; complete or not at all."""
+"""Write a model package: graph, golden windows, manifest, model card."""
 
 import os
 import shutil
@@ -19,8 +19,7 @@ from edgeai.providers.scorer import Outputs, Scorer
 from edgeai.training.data.windows import Floats, Samples
 
 CARD = "README.md"
-MAX_GRAPH_BYTES = 512 * 1024 * 1024
-"""Far below protobuf's 2 GiB: a monitor of this size is a mistake."""
+MAX_GRAPH_BYTES = 512 * 1024 * 1024  # a larger monitor is a mistake; protobuf ends at 2 GiB
 
 
 def write_package(
@@ -32,22 +31,22 @@ def write_package(
     reference: Mapping[str, Floats],
     card: str | None = None,
 ) -> Package:
-    """Write a package and load it again.
+    """Write a package completely or not at all, and load it again.
 
-    A new folder appears whole, by a rename. In a folder that stands, each file is replaced by a
-    rename, the manifest last: a reader in between finds a wrong hash, never a wrong model. Files of
-    others (train.yaml) stay.
+    A new folder is prepared elsewhere and renamed. In an existing folder each file is replaced by a
+    rename, the manifest last: a concurrent reader may find a wrong hash, but never a wrong model.
+    Other files in the folder, such as train.yaml, are kept.
 
     Args:
-        folder: Where to; its parent must exist.
-        draft: The manifest without `onnx` and `files`, which are found here.
+        folder: Folder of the package; parents are created.
+        draft: The manifest without `onnx` and `files`, which this function adds.
         graph: The model.
         golden: (N, W, C) float32, at least 32 windows, healthy and faulty.
-        reference: The outputs of `golden` in float64, computed without the graph.
-        card: Text of README.md; None writes none.
+        reference: The outputs for `golden` in float64, computed without the graph.
+        card: Text of README.md; None: no README.md is written.
 
     Raises:
-        ModelError: The graph is not valid, or does not give the reference within the tolerance.
+        ModelError: The graph is not valid, or its outputs differ from the reference.
         ConfigError: The manifest breaks a rule.
     """
     data = _serialised(graph, folder)
@@ -65,7 +64,7 @@ def write_package(
         (staging / GRAPH).write_bytes(data)
         np.savez(staging / GOLDEN, **{"window": np.ascontiguousarray(golden), **expected})  # type: ignore[arg-type]
         manifest_data["files"] = {name: sha256_of(staging / name) for name in (GRAPH, GOLDEN)}
-        # Before it is written, so that a problem names the field and not a file that vanishes.
+        # Validate before writing: the error then names the field, not a temporary file.
         validate(Manifest, manifest_data, str(folder / MANIFEST))
         text = yaml.safe_dump(manifest_data, sort_keys=False, width=100, allow_unicode=True)
         (staging / MANIFEST).write_text(text, encoding="utf-8")
@@ -79,13 +78,15 @@ def write_package(
 
 
 def _serialised(graph: onnx.ModelProto, folder: Path) -> bytes:
-    """Bytes that are the same for the same graph, all weights inside."""
+    """Return the graph as bytes: the same graph gives the same bytes, with all weights inside."""
     try:
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(str(folder / GRAPH), f"is not a valid ONNX graph: {error}") from error
     if any(tensor.external_data for tensor in graph.graph.initializer):
-        raise ModelError(str(folder / GRAPH), "must hold its weights itself")
+        raise ModelError(
+            str(folder / GRAPH), "must contain its weights; external data is not allowed"
+        )
     data: bytes = graph.SerializeToString(deterministic=True)
     if len(data) > MAX_GRAPH_BYTES:
         raise ModelError(str(folder / GRAPH), f"must be under {MAX_GRAPH_BYTES} bytes", len(data))
@@ -120,7 +121,7 @@ def _compare(
 
 
 def _publish(staging: Path, folder: Path) -> None:
-    staging.chmod(0o755)  # mkdtemp made it private
+    staging.chmod(0o755)  # mkdtemp makes it readable by its owner only
     if not folder.exists():
         staging.rename(folder)
         return

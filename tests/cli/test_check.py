@@ -222,7 +222,7 @@ def test_a_graph_that_never_ends(
     tmp_path: Path, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edgeai.model import inspection
-    from tests.support.packages import mean_graph
+    from edgeai.testing import mean_graph
 
     monkeypatch.setattr(inspection, "TIME_LIMIT_SECONDS", 1.5)
     model = mean_graph(4, 2)

@@ -16,8 +16,9 @@ from edgeai.errors import ModelError
 from edgeai.model import inspection
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.package import load_package
+from edgeai.testing import mean_graph
 from tests.support.networks import add_endless_loop
-from tests.support.packages import mean_graph, write_graph, write_package
+from tests.support.packages import write_graph, write_package
 
 Change = Callable[[onnx.ModelProto], "onnx.ModelProto | bytes | None"]
 FLOAT = TensorProto.FLOAT

@@ -273,7 +273,7 @@ def test_a_graph_that_runs_with_other_batches_only(tmp_path: Path) -> None:
     """The inspection ran two windows; the golden test runs more, which must not be a crash."""
     from onnx import numpy_helper
 
-    from tests.support.packages import mean_graph
+    from edgeai.testing import mean_graph
 
     model = mean_graph(4, 2)
     model.graph.initializer[2].CopyFrom(numpy_helper.from_array(np.array([2, 2]), "flat"))

@@ -13,7 +13,8 @@ from onnx import helper
 from edgeai.errors import ConfigError, ModelError
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.package import load_package, sha256_of
-from tests.support.packages import mean_graph, write_package
+from edgeai.testing import mean_graph
+from tests.support.packages import write_package
 
 LOOSE = {"rtol": 0.01, "atol": 0.1}
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeai.plant.controllers import NS_PER_SECOND, Publication
+from edgeai.messages import SECOND_NS
+from edgeai.plant.controllers import Publication
 from edgeai.plant.faults import ScheduledFault, spontaneous_faults
 from edgeai.plant.line import ASSETS, Line, asset_seed
 from edgeai.plant.simulate import simulate, write_csv, write_jsonl
@@ -25,7 +26,7 @@ def of(publications: list[Publication], topic: str) -> list[dict]:
 
 def run(line: Line, seconds: float, start_ns: int = START_NS, tick_ns: int = 70_000_000):
     published: list[Publication] = []
-    for now_ns in range(start_ns, start_ns + round(seconds * NS_PER_SECOND) + 1, tick_ns):
+    for now_ns in range(start_ns, start_ns + round(seconds * SECOND_NS) + 1, tick_ns):
         published += line.step(now_ns)
     return published
 
@@ -58,18 +59,18 @@ def test_uneven_calls_publish_the_same_as_even_ones():
 def test_a_late_call_skips_and_counts():
     line = Line({"m": "moulding", "t": "tank"})
     line.step(START_NS)
-    rows = of(line.step(START_NS + 10 * NS_PER_SECOND), "factory/m/sensors")
+    rows = of(line.step(START_NS + 10 * SECOND_NS), "factory/m/sensors")
     assert [row["timestamp"] for row in rows] == [START_NS // 1_000_000 + 10_000]
     assert line.skipped_samples == 2 * 99
-    assert len(of(line.step(START_NS + 11 * NS_PER_SECOND), "factory/m/sensors")) == 10
+    assert len(of(line.step(START_NS + 11 * SECOND_NS), "factory/m/sensors")) == 10
     assert line.skipped_samples == 2 * 99
 
 
 def test_a_clock_that_goes_back_does_not_stop_the_line():
     line = Line({"m": "moulding"})
     line.step(START_NS)
-    assert line.step(START_NS - NS_PER_SECOND) == []
-    rows = of(line.step(START_NS - 3600 * NS_PER_SECOND), "factory/m/sensors")
+    assert line.step(START_NS - SECOND_NS) == []
+    rows = of(line.step(START_NS - 3600 * SECOND_NS), "factory/m/sensors")
     assert rows[0]["timestamp"] == START_NS // 1_000_000 - 3_600_000
     assert line.clock_jumps == 1
 

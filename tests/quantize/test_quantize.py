@@ -21,7 +21,7 @@ from edgeai.model.package import Package, load_package
 from edgeai.providers.cpu import CpuSession
 from edgeai.providers.session import padded_capacity
 from edgeai.quantize import quantize
-from edgeai.quantize.reduce import as_fp16, layers, prepared, serialised, to_fp16, to_int8
+from edgeai.quantize.reduce import emulate_fp16, layers, prepare, serialise, to_fp16, to_int8
 from edgeai.quantize.search import Trial
 from tests.support.commands import run_command
 from tests.support.packages import write_package
@@ -114,7 +114,7 @@ def test_an_int8_variant_keeps_harmful_layers_in_float32(tmp_path: Path, state: 
         for tensor in model.graph.initializer
         if tensor.data_type == TensorProto.INT8 and tensor.dims
     }
-    full = prepared(package.graph.read_bytes())
+    full = prepare(package.graph.read_bytes())
     reduced = set(layers(full)) - set(report.kept)
     assert {node.input[1] for node in full.graph.node if node.name in reduced} <= quantised
     assert not {node.input[1] for node in full.graph.node if node.name in report.kept} & quantised
@@ -217,9 +217,9 @@ def test_flips_of_given_windows_are_counted(tmp_path: Path, state: Path) -> None
     )  # fmt: skip
     assert report.given_windows == 200
     # A device rounds as the judged graph does; the CPU's session of the variant does not.
-    model = prepared(report.package.graph.read_bytes())
+    model = prepare(report.package.graph.read_bytes())
     judged = tmp_path / "judged.onnx"
-    judged.write_bytes(serialised(as_fp16(model, list(layers(model)), windows)))
+    judged.write_bytes(serialise(emulate_fp16(model, list(layers(model)), windows)))
     actual = CpuSession(judged, ["score"]).run(windows, 200)[0]
     wanted = CpuSession(report.package.graph, ["score"]).run(windows, 200)[0]
     threshold = report.package.manifest.threshold.value
@@ -231,7 +231,7 @@ def test_flips_of_given_windows_are_counted(tmp_path: Path, state: Path) -> None
 
 def test_int8_ranges_come_from_the_given_windows(tmp_path: Path) -> None:
     package = load_package(AUTOENCODER)
-    model = prepared(package.graph.read_bytes())
+    model = prepare(package.graph.read_bytes())
     windows, expected = package.golden()
     calm = windows[expected["score"] < package.manifest.threshold.value]
 
@@ -260,18 +260,18 @@ def test_no_tolerance_lets_a_golden_decision_change() -> None:
     loose = {"tolerance": {"int8": {"rtol": 0.5, "atol": 1e6}}}
     trial = Trial(package, "int8", loose, None)
     everything = list(trial.layers)
-    assert "0 of 48 golden decisions change" not in trial.fault(everything)
-    assert trial.used(everything) == np.inf
-    assert trial.used(["layer_3"]) <= 1.0
+    assert "0 of 48 golden decisions change" not in trial.describe_fault(everything)
+    assert trial.tolerance_used(everything) == np.inf
+    assert trial.tolerance_used(["layer_3"]) <= 1.0
 
 
 @pytest.mark.parametrize(
     ("arrays", "rule"),
     [
         (None, "line.npz: is not an .npz file"),
-        ({"values": np.zeros((4, 32, 12))}, r"must hold `window` of shape \(N, 32, 12\)"),
-        ({"window": np.zeros((4, 32, 11))}, r"must hold `window` of shape \(N, 32, 12\)"),
-        ({"window": np.zeros((0, 32, 12))}, r"must hold `window` of shape \(N, 32, 12\)"),
+        ({"values": np.zeros((4, 32, 12))}, r"must contain `window` of shape \(N, 32, 12\)"),
+        ({"window": np.zeros((4, 32, 11))}, r"must contain `window` of shape \(N, 32, 12\)"),
+        ({"window": np.zeros((0, 32, 12))}, r"must contain `window` of shape \(N, 32, 12\)"),
         ({"window": np.full((4, 32, 12), np.nan)}, "must be finite numbers"),
     ],
 )
@@ -327,7 +327,7 @@ def small_model(nodes: list[onnx.NodeProto], weight: float = 2.0) -> onnx.ModelP
 
 def run(model: onnx.ModelProto) -> Any:
     onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(serialised(model), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(serialise(model), providers=["CPUExecutionProvider"])
     return session.run(["row"], {"window": WINDOWS})[0]
 
 
@@ -339,7 +339,7 @@ def test_a_weight_used_in_both_precisions_is_kept_in_both() -> None:
         helper.make_node("Add", ["c", "a"], ["d"]),
         helper.make_node("MatMul", ["d", "w"], ["row"]),
     ]
-    model = prepared(serialised(small_model(nodes)))
+    model = prepare(serialise(small_model(nodes)))
     first, second, third = layers(model)  # without names in the file, so named by us
     reduced = to_fp16(model, [first, second], np.empty(0, np.float32))
     kinds = {tensor.name: tensor.data_type for tensor in reduced.graph.initializer}
@@ -358,8 +358,8 @@ def test_what_is_judged_is_rounded_where_a_device_with_half_precision_rounds() -
         helper.make_node("Tanh", ["a"], ["b"]),
         helper.make_node("MatMul", ["b", "w"], ["row"]),
     ]
-    model = prepared(serialised(small_model(nodes, weight=0.3)))
-    judged = as_fp16(model, list(layers(model)), np.empty(0, np.float32))
+    model = prepare(serialise(small_model(nodes, weight=0.3)))
+    judged = emulate_fp16(model, list(layers(model)), np.empty(0, np.float32))
     windows = WINDOWS.astype(np.float16).astype(np.float32)
     weight = np.full((2, 2), 0.3, np.float16).astype(np.float32)
 
@@ -374,9 +374,7 @@ def test_what_is_judged_is_rounded_where_a_device_with_half_precision_rounds() -
 
 
 def test_a_layer_that_gives_an_output_is_cast_back() -> None:
-    model = prepared(
-        serialised(small_model([helper.make_node("MatMul", ["window", "w"], ["row"])]))
-    )
+    model = prepare(serialise(small_model([helper.make_node("MatMul", ["window", "w"], ["row"])])))
     reduced = to_fp16(model, list(layers(model)), np.empty(0, np.float32))
     assert run(reduced).dtype == np.float32
     np.testing.assert_allclose(run(reduced), run(model), rtol=5e-3, atol=5e-3)
@@ -388,7 +386,7 @@ def test_weights_held_by_constant_nodes_count_as_weights() -> None:
         helper.make_node("Constant", [], ["k"], value=weight),
         helper.make_node("MatMul", ["window", "k"], ["row"]),
     ]
-    model = prepared(serialised(small_model(nodes)))
+    model = prepare(serialise(small_model(nodes)))
     assert list(layers(model).values()) == [4]
     reduced = to_fp16(model, list(layers(model)), np.empty(0, np.float32))
     np.testing.assert_allclose(run(reduced), run(model), rtol=5e-3, atol=5e-3)

@@ -20,7 +20,6 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from edgeai import testing
 from edgeai.testing import GOLDEN_WINDOWS
-from edgeai.testing import mean_graph as mean_graph
 
 
 def write_package(folder: Path, *, model: onnx.ModelProto | None = None, **options: Any) -> Path:

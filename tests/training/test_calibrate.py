@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.alarms.alarm import AlarmRule
-from edgeai.training.anomaly.evaluate import Scored, activations, detection, false_alarms
+from edgeai.training.anomaly.evaluate import ScoredRun, activations, detection, false_alarms
 from edgeai.training.calibrate import (
     SECONDS_PER_DAY,
     Tail,
@@ -25,9 +25,9 @@ def rule(threshold: float, on: float = 0.0, off: float = 0.0, deadband: float = 
     return AlarmRule(threshold, deadband, round(on * NS), round(off * NS), latch=False)
 
 
-def run(scores, hop: float = 0.5, **fault) -> Scored:
+def run(scores, hop: float = 0.5, **fault) -> ScoredRun:
     scores = np.asarray(scores, float)
-    return Scored(scores, hop * np.arange(len(scores)), **fault)
+    return ScoredRun(scores, hop * np.arange(len(scores)), **fault)
 
 
 def pareto(rng, shape: float, scale: float, count: int) -> np.ndarray:

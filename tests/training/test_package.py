@@ -286,7 +286,7 @@ def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(nam
     from edgeai.alarms.alarm import alarm_rule
     from edgeai.progress import silent
     from edgeai.training.anomaly.evaluate import detection, false_alarms
-    from edgeai.training.anomaly.train import scored
+    from edgeai.training.anomaly.train import score_run
     from edgeai.training.data.dataset import load_data
 
     folder = shipped("models") / name
@@ -310,7 +310,7 @@ def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(nam
     rule = alarm_rule(manifest.threshold.value, manifest.alarm, manifest.alarm)
 
     def of(chosen):
-        return [scored(run, fresh, runs.sample_rate_hz, scorer) for run in chosen]
+        return [score_run(run, fresh, runs.sample_rate_hz, scorer) for run in chosen]
 
     assert false_alarms(of(runs.test), rule)["alarms"] == 0
     for row in detection(of(runs.faults), rule):

@@ -1,13 +1,13 @@
-"""A dense autoencoder: what it cannot reproduce of a window, a healthy machine has not shown.
+"""A dense autoencoder; the score is its reconstruction error, which is small on healthy data.
 
-z (D,) = standardised window, D = W * C. Layers z -> h1 -> ... -> code -> ... -> z^, tanh between
-them, none at the end. The error of channel c is weighed by its usual size on healthy data,
+z (D,) is the standardised window, D = W * C. The layers are z -> h1 -> ... -> code -> ... -> z^,
+with tanh after each layer except the last. The error of channel c is divided by its mean on healthy
+data,
 
     score = 1/C sum_c ( 1/W sum_w (z_wc - z^_wc)^2 / s_c^2 ),
 
-so that a healthy window scores about 1 and no noisy channel drowns a quiet one; s_c^2 is the mean
-squared error of channel c on the held-out block. The part of channel c in the sum is its
-contribution.
+so that a healthy window scores about 1 and noisy channels do not dominate quiet ones; s_c^2 is the
+mean squared error of channel c on the held-out block. The term of channel c is its contribution.
 
 Sources: M. A. Kramer, "Nonlinear principal component analysis using autoassociative neural
 networks", AIChE Journal 37 (1991) 233; D. P. Kingma, J. Ba, "Adam: a method for stochastic
@@ -27,19 +27,18 @@ from edgeai.progress import Progress
 from edgeai.training.data.windows import Floats, Samples, scaling
 from edgeai.training.determinism import deterministic
 
-WEIGHT_SPREAD = 1.0
-"""Xavier's gain for the nearly linear start of tanh."""
+XAVIER_GAIN = 1.0  # tanh is nearly linear at the start of training
 
 
 @dataclass(frozen=True, eq=False)
 class AutoencoderModel:
-    """Everything the graph of an autoencoder is made of.
+    """The fitted parameters from which the graph is built.
 
     Attributes:
         length: Samples W in a window.
         mean: (C,), engineering units.
         scale: (C,), 1 / standard deviation.
-        layers: (weight (in, out), bias (out,)) of each layer; the first in and last out are W*C.
+        layers: (weight (in, out), bias (out,)) of each layer; first `in` and last `out` are W*C.
         channel_weights: (C,), weight of a channel's squared error, 1 / (C W s_c²).
     """
 
@@ -52,15 +51,15 @@ class AutoencoderModel:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How the network is trained.
+    """Settings of the training.
 
     Attributes:
         hidden: Sizes of the layers between input and output.
-        epochs: Most passes over the data.
+        epochs: Largest number of passes over the data.
         patience: Stop after this many passes without a better held-out error.
-        batch: Windows in a step.
-        learning_rate: Of Adam at the start; it falls to a hundredth along a cosine.
-        seed: Of weights and order.
+        batch: Windows per optimiser step.
+        learning_rate: Initial rate of Adam; a cosine schedule reduces it to a hundredth.
+        seed: Random seed of the weights and of the order of windows.
     """
 
     hidden: Sequence[int]
@@ -76,14 +75,14 @@ def fit_autoencoder(
 ) -> tuple[AutoencoderModel, dict[str, float]]:
     """Fit a dense autoencoder to healthy windows.
 
-    Deterministic: one thread, deterministic kernels, order and weights from the seed. torch's own
-    settings are as before when this returns.
+    The result is deterministic: one thread, deterministic kernels, weights and order from the seed.
+    torch's settings are restored before this returns.
 
     Args:
         windows: (n, W, C) float32, engineering units.
-        held_out: (m, W, C) float32, a later block: decides when to stop, and the channels' weights.
-        settings: How to train.
-        progress: Told after every epoch.
+        held_out: (m, W, C) float32, a later block, for early stopping and channel weights.
+        settings: Settings of the training.
+        progress: Called after every epoch.
 
     Returns:
         The model of the best epoch, and `epochs`, `best_epoch`, `held_out_error` (mean squared
@@ -95,7 +94,7 @@ def fit_autoencoder(
     """
     mean, scale = scaling(windows)
     with deterministic(settings.seed, purpose="method.type: autoencoder"):
-        layers, facts = _descend(
+        layers, facts = _train_network(
             _standardised(windows, mean, scale),
             _standardised(held_out, mean, scale),
             settings,
@@ -109,7 +108,7 @@ def fit_autoencoder(
 
 
 def autoencoder_outputs(model: AutoencoderModel, windows: Samples) -> dict[str, Floats]:
-    """The graph's outputs in float64: the reference that the graph is compared with.
+    """Compute the graph's outputs in float64, as the reference for the graph.
 
     Args:
         model: The autoencoder.
@@ -123,7 +122,7 @@ def autoencoder_outputs(model: AutoencoderModel, windows: Samples) -> dict[str, 
 
 
 def _residuals(model: AutoencoderModel, windows: Samples) -> Floats:
-    """(B, W, C), standardised units."""
+    """Return window minus reconstruction, (B, W, C), in standardised units."""
     z = ((windows.astype(np.float64) - model.mean) * model.scale).reshape(len(windows), -1)
     values = z
     for index, (weight, bias) in enumerate(model.layers):
@@ -135,14 +134,14 @@ def _residuals(model: AutoencoderModel, windows: Samples) -> Floats:
 
 
 def _standardised(windows: Samples, mean: Floats, scale: Floats) -> npt.NDArray[np.float32]:
-    """(n, W*C) float32."""
+    """Return the standardised windows, flat: (n, W*C) float32."""
     flat: npt.NDArray[np.float32] = (
         ((windows - mean) * scale).reshape(len(windows), -1).astype(np.float32)
     )
     return flat
 
 
-def _descend(
+def _train_network(
     train: npt.NDArray[np.float32],
     held_out: npt.NDArray[np.float32],
     settings: FitSettings,
@@ -154,12 +153,12 @@ def _descend(
     parts: list[torch.nn.Module] = []
     for before, after in itertools.pairwise(sizes):
         layer = torch.nn.Linear(before, after)
-        torch.nn.init.xavier_normal_(layer.weight, gain=WEIGHT_SPREAD)
+        torch.nn.init.xavier_normal_(layer.weight, gain=XAVIER_GAIN)
         torch.nn.init.zeros_(layer.bias)
         parts += [layer, torch.nn.Tanh()]
     network = torch.nn.Sequential(*parts[:-1])
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    # The data twice as torch sees it would cost its size again: from_numpy shares the memory.
+    # from_numpy shares the memory; a copy would double it.
     data, check = torch.from_numpy(train), torch.from_numpy(held_out)
     best, best_epoch, epoch = math.inf, 0, 0
     state = {name: value.clone() for name, value in network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""The ONNX graph of a dense autoencoder; the formulas stand in `autoencoder`."""
+"""The ONNX graph of a dense autoencoder; for the formulas see `autoencoder`."""
 
 import onnx
 
@@ -10,8 +10,8 @@ def autoencoder_graph(model: AutoencoderModel) -> onnx.ModelProto:
     """Build the graph: `window` (B, W, C) to `score` (B,) and `contribution` (B, C).
 
     Raises:
-        ValueError: The layers do not lead from W*C to W*C.
-        ModelError: The graph breaks a rule of ONNX.
+        ValueError: The first input or last output size is not W*C.
+        ModelError: The graph is not valid ONNX.
     """
     channels = len(model.mean)
     size = model.length * channels

@@ -1,4 +1,4 @@
-"""The model card, README.md: written from the recipe and the figures, so that it cannot age."""
+"""Write the model card, README.md, from the recipe and the measured figures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from edgeai.training.recipe import Recipe
 
 
 def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
-    """Markdown of a model card.
+    """Return the model card as Markdown.
 
     Args:
-        recipe: What was asked for.
+        recipe: The recipe of the model.
         draft: The manifest without hashes, with `training.figures`.
     """
     figures = draft["training"]["figures"]
@@ -20,8 +20,8 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
     seconds, every = window["length"] / rate, window["hop"] / rate
     versions = ", ".join(f"{name} {text}" for name, text in draft["training"]["versions"].items())
     sampling = (
-        f"Sample rate {rate:g} Hz; a window holds {window['length']} samples ({seconds:g} s), one "
-        f"every {every:g} s."
+        f"Sample rate {rate:g} Hz; a window of {window['length']} samples ({seconds:g} s) is "
+        f"scored every {every:g} s."
     )
     calibration = (
         f"Threshold {threshold['value']:g}, deadband {alarm['deadband']:g}, on delay "
@@ -29,12 +29,12 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"{_sentence(threshold['method'])}."
     )
     false_alarms = (
-        f"False alarms: {test['alarms']} in {test['hours']:g} h of healthy running that was used "
-        f"for nothing else ({test['alarms_per_day']:g} a day)."
+        f"False alarms: {test['alarms']} in {test['hours']:g} h of healthy operation, not used for "
+        f"fit or calibration ({test['alarms_per_day']:g} a day)."
     )
-    again = (
-        "On the same machine with the same versions every file comes out byte for byte the same. "
-        "Elsewhere the scores of the golden windows agree with the shipped ones within "
+    reproduction = (
+        "On the same computer with the same versions, training writes identical files. On another "
+        "computer the scores of the golden windows agree with the shipped ones within "
         f"{recipe.retrain_rtol:g} of the larger of score and threshold. Versions: {versions}."
     )
     lines = [
@@ -48,16 +48,16 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"{draft['training']['data']}.",
         "## Method",
         f"{_sentence(draft['training']['method'])}.",
-        "The graph takes engineering units; all scaling is inside.",
+        "The graph takes engineering units; all scaling is inside the graph.",
         calibration,
         "## Measured",
         false_alarms,
         _detection_table(figures["detection"]),
         "## Limits of use",
         "\n".join(f"- {limit}" for limit in recipe.card.limits),
-        "## Train it again",
+        "## Training",
         f"    edgeai train models/{draft['name']}/train.yaml",
-        again,
+        reproduction,
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -78,7 +78,7 @@ def _signal_table(signals: list[dict[str, Any]]) -> str:
 
 def _detection_table(rows: list[dict[str, Any]]) -> str:
     if not rows:
-        return "No faulty recordings were given, so detection is not measured."
+        return "The recipe has no faulty recordings, so detection is not measured."
     lines = [
         "| fault | severity | runs | detected | delay, median | delay, longest |",
         "|---|---|---|---|---|---|",
@@ -90,5 +90,5 @@ def _detection_table(rows: list[dict[str, Any]]) -> str:
             f"| {row['fault']} | {row['severity']:g} | {row['runs']} | {row['detected']:.0%} "
             f"| {cells[0]} | {cells[1]} |"
         )
-    lines += ["", "Delay: from the start of the fault, which then grows, to the alarm."]
+    lines += ["", "Delay: time from the start of the fault, which then grows, to the alarm."]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a calibrated monitor does: false alarms on healthy runs, detection of faults."""
+"""Evaluate a calibrated monitor: false alarms on healthy runs, detection of faults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from edgeai.training.data.windows import Floats
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRun:
     """The scores of one run, one every hop.
 
     Attributes:
-        scores: (n,).
-        seconds: (n,), time of each window's last sample since the run's start.
+        scores: (n,), one per window.
+        seconds: (n,), time of each window's last sample, s since the run's start.
         fault: Name of the fault, or None for a healthy run.
-        severity: Of the fault.
-        fault_seconds: When it starts.
+        severity: Severity of the fault, 0 to 1.
+        fault_seconds: Start of the fault, s since the run's start.
     """
 
     scores: Floats
@@ -30,8 +30,8 @@ class Scored:
     fault_seconds: float = 0.0
 
 
-def activations(run: Scored, rule: AlarmRule) -> list[float]:
-    """Times at which the runtime's own alarm becomes active, seconds since the run's start."""
+def activations(run: ScoredRun, rule: AlarmRule) -> list[float]:
+    """Return the times at which the runtime's alarm becomes active, s since the run's start."""
     alarm = Alarm(rule)
     times = []
     for score, at in zip(run.scores.tolist(), run.seconds.tolist(), strict=True):
@@ -40,11 +40,11 @@ def activations(run: Scored, rule: AlarmRule) -> list[float]:
     return times
 
 
-def false_alarms(runs: Sequence[Scored], rule: AlarmRule) -> dict[str, float]:
-    """Count activations on healthy runs.
+def false_alarms(runs: Sequence[ScoredRun], rule: AlarmRule) -> dict[str, float]:
+    """Count the alarms on healthy runs.
 
     Returns:
-        `hours` of running, `alarms`, and `alarms_per_day`.
+        `hours` of operation, `alarms`, and `alarms_per_day`.
     """
     alarms = sum(len(activations(run, rule)) for run in runs)
     seconds = sum(float(run.seconds[-1] - run.seconds[0]) for run in runs if len(run.seconds))
@@ -56,13 +56,13 @@ def false_alarms(runs: Sequence[Scored], rule: AlarmRule) -> dict[str, float]:
     }
 
 
-def detection(runs: Sequence[Scored], rule: AlarmRule) -> list[dict[str, object]]:
-    """Detection of each fault at each severity.
+def detection(runs: Sequence[ScoredRun], rule: AlarmRule) -> list[dict[str, object]]:
+    """Evaluate the detection of each fault at each severity.
 
-    A run whose alarm is already active when the fault starts counts as missed: it told nothing.
+    A run counts as missed if its alarm is already active when the fault starts.
 
     Returns:
-        Per fault and severity: `runs`, `detected` (share), and over the detected
+        Per fault and severity: `runs`, `detected` (share), and for the detected runs
         `delay_median_seconds` and `delay_worst_seconds`, from the fault's start to the alarm.
     """
     table: list[dict[str, object]] = []
@@ -82,7 +82,7 @@ def detection(runs: Sequence[Scored], rule: AlarmRule) -> list[dict[str, object]
     return table
 
 
-def _delay(run: Scored, rule: AlarmRule) -> float | None:
+def _delay(run: ScoredRun, rule: AlarmRule) -> float | None:
     times = activations(run, rule)
     after = [at - run.fault_seconds for at in times if at >= run.fault_seconds]
     return min(after) if after else None

@@ -1,4 +1,4 @@
-"""The methods a recipe can choose: fit, graph, float64 reference, and what the outputs mean."""
+"""The model families that a recipe can choose: `FAMILIES`, at the end of this file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from edgeai.training.recipe import AutoencoderMethod, PcaMethod
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fitted detector.
+    """A fitted model.
 
     Attributes:
-        graph: Its ONNX model.
-        reference: Outputs of windows (B, W, C) in float64, computed without the graph.
-        outputs: The manifest's `outputs`.
-        figures: Facts about the fit.
+        graph: The ONNX model.
+        reference: Computes the outputs for windows (B, W, C) in float64, without the graph.
+        outputs: The `outputs` of the manifest.
+        figures: Figures of the fit, for the manifest.
         summary: The method in one sentence.
     """
 
@@ -50,10 +50,10 @@ def _score_outputs(meaning: str) -> list[dict[str, str]]:
     ]
 
 
-def fit_pca_method(
+def fit_pca_family(
     method: PcaMethod, fit: Samples, _held_out: Samples, _seed: int, progress: Progress
 ) -> Fitted:
-    """Fit PCA monitoring, which needs no held-out block and draws no random number."""
+    """Fit PCA monitoring; it uses neither the held-out block nor the seed."""
     model = fit_pca(
         fit,
         statistic=method.statistic,
@@ -79,7 +79,7 @@ def fit_pca_method(
         },
     ]
     size, kept = model.components.shape
-    what = {
+    parts = {
         "window": "all samples of the window together",
         "trend": "level and slope of each signal over the window",
         "median": "each sample, median over the window",
@@ -95,11 +95,11 @@ def fit_pca_method(
             "t2_limit": round(model.t2_limit, 4),
             "q_limit": round(model.q_limit, 4),
         },
-        summary=f"PCA monitoring of {what}: {kept} of {size} components; the score is: {meaning}",
+        summary=f"PCA monitoring of {parts}: {kept} of {size} components; the score is: {meaning}",
     )
 
 
-def fit_autoencoder_method(
+def fit_autoencoder_family(
     method: AutoencoderMethod, fit: Samples, held_out: Samples, seed: int, progress: Progress
 ) -> Fitted:
     """Fit a dense autoencoder."""
@@ -124,8 +124,22 @@ def fit_autoencoder_method(
     )
 
 
-METHODS: Mapping[str, Callable[[Any, Samples, Samples, int, Progress], Fitted]] = {
-    "pca": fit_pca_method,
-    "autoencoder": fit_autoencoder_method,
+@dataclass(frozen=True)
+class Family:
+    """A kind of model that can be trained.
+
+    Attributes:
+        fit: Fits a model, from (settings, fit windows, held-out windows, seed, progress). The
+            settings are the section `method` of the recipe (`edgeai.training.recipe`).
+        libraries: Libraries whose versions the manifest records, beside those of every family.
+    """
+
+    fit: Callable[[Any, Samples, Samples, int, Progress], Fitted]
+    libraries: tuple[str, ...] = ()
+
+
+FAMILIES: Mapping[str, Family] = {
+    "pca": Family(fit_pca_family),
+    "autoencoder": Family(fit_autoencoder_family, libraries=("torch",)),
 }
-"""By `method.type`: (method, fit windows, held-out windows, seed, progress) to a detector."""
+"""Model families by `method.type` of the recipe."""

@@ -1,8 +1,8 @@
-"""PCA monitoring: Hotelling's T² in the plane of normal operation, Q (SPE) off it.
+"""PCA monitoring: Hotelling's T² within the principal subspace, Q (SPE) outside it.
 
-A vector z (D,) of standardised values is split by the k leading principal directions P (D, k), with
-variances lambda: t = P' z, T² = sum(t² / lambda), Q = |z - P t|². T² asks whether the machine is
-far from its mean in a known way, Q whether the signals still move together as they did.
+P (D, k) holds the k leading principal directions of standardised vectors z (D,), lambda (k,) their
+variances: t = P' z, T² = sum(t² / lambda), Q = |z - P t|². T² is large if the machine is far from
+its mean along known directions, Q if the correlation between the signals is broken.
 
 Sources: J. E. Jackson, G. S. Mudholkar, "Control procedures for residuals associated with principal
 component analysis", Technometrics 21 (1979) 341; T. Kourti, J. F. MacGregor, "Process analysis,
@@ -15,33 +15,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from edgeai.training.data.windows import Floats, scaling
+from edgeai.training.data.windows import Floats, Samples, scaling
 
 Statistic = Literal["t2", "q", "max", "combined"]
 Span = Literal["window", "trend", "median"]
-Windows = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class PcaModel:
-    """Everything the graph of a PCA monitor is made of.
+    """The fitted parameters from which the graph is built.
 
     Attributes:
         length: Samples W in a window.
         mean: (C,), engineering units.
-        scale: (C,), 1 / standard deviation; 0 leaves a channel out.
-        features: (W*C, D) or None. Each vector is the standardised window times this; D is a
-            multiple of C, and feature i belongs to channel i modulo C. None: nothing is multiplied.
-        median: False: one vector a window. True: a vector a sample, of which each statistic is the
-            median over the window; W must be odd and there are no features.
+        scale: (C,), 1 / standard deviation; 0 excludes a channel.
+        features: (W*C, D) or None. The vector z is the flat standardised window times this matrix;
+            D is a multiple of C, and feature i belongs to channel i modulo C. None: identity.
+        median: False: one vector per window. True: one vector per sample, and each statistic is the
+            median over the window; W must be odd and `features` None.
         components: (D, k), orthonormal columns; without features D is W*C, or C with `median`.
         variances: (k,), variance along each component, all positive.
-        t2_limit: T² that counts as 1 in the score.
-        q_limit: Q that counts as 1 in the score.
-        statistic: What the score is: `t2` and `q` relative to their limit, the larger of both
-            (`max`) or their sum (`combined`).
+        t2_limit: Divisor of T² in the score.
+        q_limit: Divisor of Q in the score.
+        statistic: The score: T² or Q over its limit (`t2`, `q`), the larger of the two (`max`), or
+            their sum (`combined`).
     """
 
     length: int
@@ -59,20 +57,20 @@ class PcaModel:
 def principal_components(
     vectors: Floats, variance_share: float | None, components: int | None
 ) -> tuple[Floats, Floats, Floats]:
-    """Principal components of centred vectors by singular value decomposition.
+    """Compute the principal components of centred vectors by singular value decomposition.
 
     Args:
         vectors: (n, D), centred; n > 1.
         variance_share: Keep the fewest components that explain at least this share of the variance.
-        components: Or keep this many. Exactly one of the two is given.
+        components: Or keep this number. Exactly one of the two must be given.
 
     Returns:
-        The k directions (D, k), their variances (k,), and the variances of the rest (D - k,), all
-        sample variances (divisor n - 1), descending. Signs are fixed: the largest entry of each
-        direction is positive.
+        The k directions (D, k), their variances (k,), and the other variances (D - k,): sample
+        variances (divisor n - 1), descending. Signs are fixed: the entry of each direction with the
+        largest absolute value is positive.
     """
-    # The Gram matrix has D rows however long the recording is, and its eigenvectors are the right
-    # singular vectors; D is a few hundred, so float64 leaves far more digits than the graph keeps.
+    # The eigenvectors of the Gram matrix (D, D) are the right singular vectors of `vectors`, and
+    # its size does not depend on n. float64 keeps far more digits than the float32 graph.
     gram = vectors.T @ vectors / (len(vectors) - 1)
     directions, variances, _ = np.linalg.svd(gram, hermitian=True)
     if components is None:
@@ -86,12 +84,14 @@ def principal_components(
 
 
 def t2_limit(components: int, samples: int, confidence: float) -> float:
-    """Limit of T² for a new observation, k (n-1)(n+1) / (n (n-k)) F(confidence; k, n-k).
+    """Compute the limit of T² for a new observation.
+
+    It is k (n-1)(n+1) / (n (n-k)) F(confidence; k, n-k).
 
     Args:
         components: k.
-        samples: n, independent observations behind the model, n > k.
-        confidence: Share of healthy observations below the limit, if they are normal.
+        samples: n, independent observations used for the fit, n > k.
+        confidence: Share of healthy observations below the limit, if normally distributed.
 
     Source: N. D. Tracy, J. C. Young, R. L. Mason, "Multivariate control charts for individual
     observations", Journal of Quality Technology 24 (1992) 88, eq. 5.
@@ -104,14 +104,14 @@ def t2_limit(components: int, samples: int, confidence: float) -> float:
 
 
 def q_limit(residual_variances: Floats, confidence: float) -> float:
-    """Limit of Q of Jackson and Mudholkar, from the variances of the components left out.
+    """Compute the limit of Q from the variances of the discarded components.
 
     theta_i = sum(lambda^i), h0 = 1 - 2 theta1 theta3 / (3 theta2²),
     Q = theta1 (c sqrt(2 theta2 h0²) / theta1 + 1 + theta2 h0 (h0 - 1) / theta1²)^(1 / h0).
 
     Args:
-        residual_variances: (D - k,); with none left the limit is 1, as Q is 0 whatever it is.
-        confidence: Share of healthy observations below the limit, if they are normal.
+        residual_variances: (D - k,); if empty or zero, Q is always 0 and the limit is 1.
+        confidence: Share of healthy observations below the limit, if normally distributed.
 
     Source: Jackson and Mudholkar 1979 (above), eq. 3.4.
     """
@@ -126,18 +126,18 @@ def q_limit(residual_variances: Floats, confidence: float) -> float:
     return float(theta1 * (inner + 1.0 + theta2 * h0 * (h0 - 1.0) / theta1**2) ** (1.0 / h0))
 
 
-def standardised(windows: Windows, mean: Floats, scale: Floats, *, median: bool) -> Floats:
-    """Standardised windows, flat: (n, W*C), or for the median a row a sample, (n*W, C)."""
+def standardise(windows: Samples, mean: Floats, scale: Floats, *, median: bool) -> Floats:
+    """Return standardised windows: (n, W*C), or with `median` one row per sample, (n*W, C)."""
     values: Floats = (windows.astype(np.float64) - mean) * scale
     n, length, channels = windows.shape
     return values.reshape((-1, channels) if median else (n, length * channels))
 
 
 def trend_features(flat: Floats, length: int, channels: int) -> Floats:
-    """Level and slope of each channel over the window, each of unit variance over the data.
+    """Compute the matrix that gives level and slope of each channel, scaled to unit variance.
 
-    The first two discrete orthonormal (Legendre) polynomials: 1 and time, centred. Averaging keeps
-    what lasts and loses noise; a step inside the window, being short, weighs less than a drift.
+    Level and slope are the first two discrete orthonormal (Legendre) polynomials: a constant and
+    the centred time. They average out noise, and respond more to a drift than to a short step.
 
     Args:
         flat: (n, W*C), standardised windows.
@@ -145,25 +145,25 @@ def trend_features(flat: Floats, length: int, channels: int) -> Floats:
         channels: C.
 
     Returns:
-        (W*C, 2 C) float64, rounded to float32: first the levels, then the slopes.
+        (W*C, 2 C) float64, rounded to float32: first all levels, then all slopes.
     """
     time = np.linspace(-1.0, 1.0, length)
     basis = np.stack([np.full(length, 1.0 / np.sqrt(length)), time / np.linalg.norm(time)])
     features = np.concatenate([np.kron(row[:, None], np.eye(channels)) for row in basis], axis=1)
     spread = np.sqrt(((flat @ features) ** 2).mean(axis=0))
-    # A channel without any slope (spread 0) keeps a slope of 0.
+    # A feature with spread 0 stays 0.
     scaled: Floats = features / np.where(spread > 0.0, spread, 1.0)
     return scaled.astype(np.float32).astype(np.float64)
 
 
-def vectors_of(model: PcaModel, windows: Windows) -> Floats:
-    """The vectors z of windows (n, W, C): (n, D), or (n*W, C) with `median`."""
-    flat = standardised(windows, model.mean, model.scale, median=model.median)
+def vectors_of(model: PcaModel, windows: Samples) -> Floats:
+    """Return the vectors z of windows (n, W, C): (n, D), or (n*W, C) with `median`."""
+    flat = standardise(windows, model.mean, model.scale, median=model.median)
     return flat if model.features is None else flat @ model.features
 
 
 def fit_pca(
-    windows: Windows,
+    windows: Samples,
     *,
     statistic: Statistic = "combined",
     span: Span = "window",
@@ -171,26 +171,26 @@ def fit_pca(
     components: int | None = None,
     confidence: float = 0.999,
 ) -> PcaModel:
-    """Fit a PCA monitor to healthy windows (n, W, C), engineering units.
+    """Fit a PCA monitor to healthy windows.
+
+    The limits come from the theory for normally distributed data and only weigh T² against Q in
+    the score. The alarm threshold is calibrated on other data.
 
     Args:
-        windows: (n, W, C) float32.
-        statistic: What the score is.
-        span: `window`: one vector of all lags. `trend`: level and slope of each channel. `median`:
-            a vector a sample, statistics smoothed.
+        windows: (n, W, C) float32, engineering units.
+        statistic: The score, see `PcaModel.statistic`.
+        span: `window`: one vector of all samples. `trend`: level and slope of each channel.
+            `median`: one vector per sample, median of the statistics over the window.
         variance_share: Keep the fewest components that explain at least this share of the variance.
-        components: Or keep this many.
-        confidence: Of the theoretical limits.
-
-    Limits come from the theory for normal data: they weigh T² against Q in the score. The threshold
-    that raises alarms is calibrated on other data.
+        components: Or keep this number of components.
+        confidence: Confidence of the limits of T² and Q.
 
     Raises:
-        ValueError: There are no more vectors than components, or a channel is constant.
+        ValueError: There are too few vectors for the components, or a channel is constant.
     """
     mean, scale = scaling(windows)
     length, channels = windows.shape[1:]
-    vectors = standardised(windows, mean, scale, median=span == "median")
+    vectors = standardise(windows, mean, scale, median=span == "median")
     features = trend_features(vectors, length, channels) if span == "trend" else None
     if features is not None:
         vectors = vectors @ features
@@ -212,14 +212,14 @@ def fit_pca(
     )
 
 
-def pca_outputs(model: PcaModel, windows: Windows) -> dict[str, Floats]:
-    """The graph's outputs in float64: the reference that the graph is compared with.
+def pca_outputs(model: PcaModel, windows: Samples) -> dict[str, Floats]:
+    """Compute the graph's outputs in float64, as the reference for the graph.
 
-    A statistic that is a quadratic form z' M z splits over the signals as the squared entries of
-    M^(1/2) z: never negative, and their sum is the statistic.
+    Each statistic is a quadratic form z' M z. The contributions of the signals are the squared
+    entries of M^(1/2) z: they are never negative, and their sum is the statistic.
 
     Args:
-        model: The monitor.
+        model: The fitted monitor.
         windows: (B, W, C) float32, engineering units.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The ONNX graph of a PCA monitor; what it computes, with sources, stands in `pca.pca_outputs`."""
+"""The ONNX graph of a PCA monitor; for formulas and sources see `pca.pca_outputs`."""
 
 import numpy as np
 import onnx
@@ -11,11 +11,11 @@ def pca_graph(model: PcaModel) -> onnx.ModelProto:
     """Build the graph: `window` (B, W, C) to `score`, `contribution`, `t2` and `q`.
 
     Args:
-        model: The monitor; its numbers may come from anywhere, they need not be fitted here.
+        model: The parameters, fitted by `fit_pca` or computed elsewhere.
 
     Raises:
-        ValueError: Shapes do not fit together, or a median has an even window.
-        ModelError: The graph breaks a rule of ONNX.
+        ValueError: Shapes do not match, or `median` is used with an even window length.
+        ModelError: The graph is not valid ONNX.
     """
     _check(model)
     channels, components = len(model.mean), model.components
@@ -66,19 +66,19 @@ def _check(model: PcaModel) -> None:
 
 
 def _sum_of_features(graph: GraphBuilder, squares: str, name: str) -> str:
-    """(B, D) to (B, C), and the statistic (B,) by its own name."""
+    """Sum (B, D) to the shares (B, C), and to the statistic (B,), named `name`."""
     share = graph.node("MatMul", [squares, "channel_sums"], f"{name}_share")
     graph.row_sums(share, graph.channels, name)
     return share
 
 
 def _median_sample(graph: GraphBuilder, squares: str, name: str) -> str:
-    """(B*W, C) to the (B, C) of the sample whose statistic is the window's median."""
+    """From (B*W, C) select the (B, C) of the sample whose statistic is the window's median."""
     length, channels = graph.length, graph.channels
     each = graph.reshape(
         graph.row_sums(squares, channels, f"{name}_each"), f"{name}_rows", [-1, length]
     )
-    half = (length + 1) // 2  # the median is the smallest of the larger half, itself included
+    half = (length + 1) // 2  # the median is the smallest of the `half` largest values
     count = graph.constant(f"{name}_half", [half], np.int64)
     graph.nodes("TopK", [each, count], [f"{name}_largest", f"{name}_where"], axis=1)
     ends = [

@@ -1,4 +1,4 @@
-"""From a recipe to a model package: data, fit, calibration, figures, files."""
+"""Train an anomaly model package from its recipe: data, fit, calibration, figures, files."""
 
 import importlib.metadata
 import time
@@ -16,29 +16,28 @@ from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.training.anomaly.card import model_card
-from edgeai.training.anomaly.evaluate import Scored, detection, false_alarms
-from edgeai.training.anomaly.methods import METHODS, Fitted
+from edgeai.training.anomaly.evaluate import ScoredRun, detection, false_alarms
+from edgeai.training.anomaly.methods import FAMILIES, Fitted
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
 from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Samples, finite, windows_of
-from edgeai.training.recipe import AutoencoderMethod, Recipe, load_recipe
+from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
 
 GOLDEN_WINDOWS = 48
-NEAR_THRESHOLD = 0.02
-"""Relative distance from the threshold that golden windows keep."""
-VERSIONS = ("numpy", "onnx", "onnxruntime")
+MIN_GOLDEN_MARGIN = 0.02  # smallest distance of a golden score from the threshold, relative to it
+LIBRARIES = ("numpy", "onnx", "onnxruntime")  # their versions are recorded in the manifest
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What training made.
+    """The result of a training.
 
     Attributes:
-        package: The package, loaded again from disk.
-        figures: As in the manifest's `training.figures`.
-        seconds: Duration of the whole training.
+        package: The package, loaded from disk.
+        figures: `training.figures` of the manifest.
+        seconds: Duration of the training, s.
     """
 
     package: Package
@@ -49,12 +48,12 @@ class TrainingReport:
 def train(
     recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
 ) -> TrainingReport:
-    """Train the package of a recipe and write it.
+    """Train a model and write its package.
 
     Args:
         recipe_path: The file train.yaml.
-        output_folder: Where the package goes; None: the recipe's folder.
-        progress: Told about every step.
+        output_folder: Folder of the package; None: the folder of the recipe.
+        progress: Called after every step.
 
     Raises:
         ConfigError: The recipe or its data breaks a rule, or the extra `train` is not installed.
@@ -66,17 +65,19 @@ def train(
     data = load_data(recipe, recipe_path, progress)
     fit, held_out = _fit_windows(recipe, data, recipe_path)
     try:
-        fitted = METHODS[recipe.method.type](recipe.method, fit, held_out, recipe.seed, progress)
+        fitted = FAMILIES[recipe.method.type].fit(
+            recipe.method, fit, held_out, recipe.seed, progress
+        )
         scorer = Scorer(fitted.graph.SerializeToString())
         progress("calibrate", 0, 2)
         tail, threshold = _calibrate(recipe, data, scorer)
     except ValueError as error:
         raise ConfigError([Problem(str(recipe_path), "data", str(error))]) from error
     progress("calibrate", 1, 2, f"threshold {threshold:g}")
-    draft = _draft(recipe, data, fitted, tail, threshold)
-    draft["training"]["figures"] = _figures(recipe, data, fitted, scorer, draft)
+    draft = _draft_manifest(recipe, data, fitted, tail, threshold)
+    draft["training"]["figures"] = _measure(recipe, data, fitted, scorer, draft)
     progress("calibrate", 2, 2)
-    golden = _golden(recipe, data, scorer, threshold)
+    golden = _choose_golden(recipe, data, scorer, threshold)
     package = write_package(
         folder,
         draft,
@@ -90,9 +91,9 @@ def train(
 
 
 def _fit_windows(recipe: Recipe, data: Dataset, path: Path) -> tuple[Samples, Samples]:
-    """Windows to fit and, of each run's end, windows to hold out; none shares a sample."""
+    """Return windows to fit, and windows held out from each run's end; they share no sample."""
     length, hop = recipe.window.length, recipe.window.hop
-    share = recipe.method.held_out if isinstance(recipe.method, AutoencoderMethod) else 0.0
+    share = recipe.method.held_out
     early, late = [], []
     for run in data.fit:
         cut = round(len(run.values) * (1.0 - share))
@@ -104,8 +105,8 @@ def _fit_windows(recipe: Recipe, data: Dataset, path: Path) -> tuple[Samples, Sa
     return fit, run_windows(late, length, hop, path, "fit (held out)")
 
 
-def scored(run: Run, recipe: Recipe, rate_hz: float, scorer: Scorer) -> Scored:
-    """Scores of all windows of a run that hold numbers only."""
+def score_run(run: Run, recipe: Recipe, rate_hz: float, scorer: Scorer) -> ScoredRun:
+    """Score all windows of a run that contain only finite values."""
     length, hop = recipe.window.length, recipe.window.hop
     windows = windows_of(run.values, length, hop)
     good = finite(windows)
@@ -113,11 +114,13 @@ def scored(run: Run, recipe: Recipe, rate_hz: float, scorer: Scorer) -> Scored:
     scores = (
         scorer.outputs(windows[good])["score"].astype(np.float64) if good.any() else seconds[:0]
     )
-    return Scored(scores, seconds[good], run.fault, run.severity, run.fault_seconds)
+    return ScoredRun(scores, seconds[good], run.fault, run.severity, run.fault_seconds)
 
 
-def _all_scored(runs: Sequence[Run], recipe: Recipe, data: Dataset, scorer: Scorer) -> list[Scored]:
-    return [scored(run, recipe, data.sample_rate_hz, scorer) for run in runs]
+def _score_runs(
+    runs: Sequence[Run], recipe: Recipe, data: Dataset, scorer: Scorer
+) -> list[ScoredRun]:
+    return [score_run(run, recipe, data.sample_rate_hz, scorer) for run in runs]
 
 
 def _calibrate(recipe: Recipe, data: Dataset, scorer: Scorer) -> tuple[Tail, float]:
@@ -125,20 +128,20 @@ def _calibrate(recipe: Recipe, data: Dataset, scorer: Scorer) -> tuple[Tail, flo
     window_hops = -(-recipe.window.length // recipe.window.hop)
     off = windows_in(recipe.alarm.off_delay_seconds, hop_seconds)
     tail = fit_tail(
-        [run.scores for run in _all_scored(data.calibrate, recipe, data, scorer)],
+        [run.scores for run in _score_runs(data.calibrate, recipe, data, scorer)],
         hop_seconds,
         count=windows_in(recipe.alarm.on_delay_seconds, hop_seconds),
-        # Windows that share samples are not separate events.
+        # Excursions in windows that share samples are one event.
         separation=max(off, window_hops),
         share=recipe.calibration.tail_share,
     )
     level = upper_return_level(tail, recipe.calibration.false_alarms_per_day)
-    # Three digits, rounded up: a threshold with sixteen would claim what no tail fit can give.
+    # Round up to three digits: the tail fit is not more precise.
     step = 10.0 ** (np.floor(np.log10(level)) - 2)
     return tail, float(f"{np.ceil(level / step) * step:.6g}")
 
 
-def _draft(
+def _draft_manifest(
     recipe: Recipe, data: Dataset, fitted: Fitted, tail: Tail, threshold: float
 ) -> dict[str, Any]:
     """The manifest without `onnx`, `files` and `training.figures`."""
@@ -148,7 +151,7 @@ def _draft(
         f"{tail.level:.4g}, scale {tail.scale:.4g}, shape {tail.shape:.3g}): the score that holds "
         f"for the on delay {target:g} times a day, upper end of its {CONFIDENCE:.0%} interval"
     )
-    versions = [*VERSIONS, "torch"] if recipe.method.type == "autoencoder" else VERSIONS
+    libraries = (*LIBRARIES, *FAMILIES[recipe.method.type].libraries)
     return {
         "format": 1,
         "name": recipe.name,
@@ -177,16 +180,16 @@ def _draft(
             "seed": recipe.seed,
             "recipe": recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True),
             "retrain_rtol": recipe.retrain_rtol,
-            "versions": {name: importlib.metadata.version(name) for name in versions},
+            "versions": {name: importlib.metadata.version(name) for name in libraries},
         },
     }
 
 
-def _figures(
+def _measure(
     recipe: Recipe, data: Dataset, fitted: Fitted, scorer: Scorer, draft: dict[str, Any]
 ) -> dict[str, Any]:
     rule = alarm_rule(draft["threshold"]["value"], AlarmConfig(**draft["alarm"]), AlarmConfig())
-    healthy = _all_scored(data.test, recipe, data, scorer)
+    healthy = _score_runs(data.test, recipe, data, scorer)
     counted = false_alarms(healthy, rule)
     draft["threshold"]["false_alarms_per_day"] = counted["alarms_per_day"]
     scores = np.concatenate([run.scores for run in healthy])
@@ -202,15 +205,15 @@ def _figures(
         "fit": fitted.figures,
         "false_alarms": counted,
         "healthy_score": quantiles,
-        "detection": detection(_all_scored(data.faults, recipe, data, scorer), rule),
+        "detection": detection(_score_runs(data.faults, recipe, data, scorer), rule),
     }
 
 
-def _golden(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float) -> Samples:
-    """Windows spread over the healthy test runs and, half of them, over the faults.
+def _choose_golden(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float) -> Samples:
+    """Choose golden windows: half spread over the healthy test runs, half over the faults.
 
-    None scores near the threshold: there a provider's last digits would flip the decision, which
-    the parity test compares.
+    Scores near the threshold are excluded, because there the last digits of a provider could
+    change the decision, which the parity test compares.
     """
     length, hop = recipe.window.length, recipe.window.hop
     healthy = [windows_of(run.values, length, hop) for run in data.test]
@@ -224,7 +227,7 @@ def _golden(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float) -> 
         if count:
             windows = np.concatenate([part[finite(part)] for part in parts if len(part)])
             scores = scorer.outputs(windows)["score"]
-            clear = np.flatnonzero(np.abs(scores - threshold) > NEAR_THRESHOLD * abs(threshold))
+            clear = np.flatnonzero(np.abs(scores - threshold) > MIN_GOLDEN_MARGIN * abs(threshold))
             at = np.linspace(0, len(clear) - 1, count).astype(int)
             chosen.append(windows[clear[at]])
     return np.concatenate(chosen)

@@ -1,1 +1,1 @@
-"""Training data: files, the simulated plant, windows."""
+"""Training data from files or the simulated plant, cut into windows."""

@@ -1,4 +1,4 @@
-"""Recordings for training, simulated or from files: whole runs, split by run or block of time."""
+"""Load the training data, split by run or by block of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from edgeai.training.recipe import FileData, PlantData, Recipe
 
 @dataclass(frozen=True)
 class Dataset:
-    """Runs by use, and what they hold.
+    """Runs of one recipe, grouped by use.
 
     Attributes:
-        signals: The C signals, in the order of the values.
-        sample_rate_hz: Of every run.
-        fit: Healthy, for the model's parameters.
-        calibrate: Healthy, for the threshold.
-        test: Healthy, for the false alarms that are reported.
-        faults: Healthy until a fault starts.
-        description: Where they are from, one sentence.
+        signals: The C signals, in the order of the columns of `Run.values`.
+        sample_rate_hz: Sample rate of every run.
+        fit: Healthy runs for the model's parameters.
+        calibrate: Healthy runs for the threshold.
+        test: Healthy runs for the reported false alarms.
+        faults: Runs that are healthy until a fault starts.
+        description: Origin of the data, one sentence.
     """
 
     signals: tuple[SignalSpec, ...]
@@ -39,10 +39,10 @@ class Dataset:
 
 
 def load_data(recipe: Recipe, recipe_path: Path, progress: Progress) -> Dataset:
-    """Return the recordings that a recipe asks for.
+    """Load the runs that a recipe describes.
 
     Raises:
-        ConfigError: A file, column, signal, machine or fault is not there or not usable.
+        ConfigError: A file, column, signal or fault is unknown or unusable.
     """
     data = recipe.data
     if isinstance(data, PlantData):
@@ -76,10 +76,10 @@ def _specs(data: FileData) -> tuple[SignalSpec, ...]:
 
 
 def run_windows(runs: Sequence[Run], length: int, hop: int, recipe_path: Path, use: str) -> Samples:
-    """All windows of runs (N, length, C) that hold numbers only.
+    """Return all windows of runs that contain only finite values, (N, length, C).
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such window.
     """
     parts = [windows_of(run.values, length, hop) for run in runs]
     kept = [part[finite(part)] for part in parts if len(part)]

@@ -1,4 +1,4 @@
-"""Runs from CSV and Parquet files."""
+"""Read runs from CSV and Parquet files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +15,12 @@ from edgeai.training.recipe import Blocks, FileData, FileRun
 
 
 def read_runs(data: FileData, recipe_path: Path, progress: Progress) -> list[Run]:
-    """Read every run of a recipe, cut into blocks where the recipe says so.
+    """Read every run of a recipe and cut it into blocks where the recipe says so.
 
-    An empty or null cell becomes NaN; windows that hold one are left out of everything later.
+    An empty or null cell becomes NaN; windows with NaN are not used.
 
     Raises:
-        ConfigError: A file or column is missing, a value is no number, or rows lie past the end.
+        ConfigError: A file or column is missing, a value is not a number, or rows do not exist.
     """
     columns = [signal.column or signal.name for signal in data.signals]
     tables: dict[str, Samples] = {}
@@ -43,7 +43,7 @@ def _cut(item: FileRun, table: Samples, data: FileData, recipe_path: Path, index
     values = table[first:last]
     name = f"{item.file}[{first}:{last}]"
     if item.use is None:
-        return blocks_of(values, data.blocks, name) if data.blocks else []
+        return cut_blocks(values, data.blocks, name) if data.blocks else []
     if item.fault_row is None:
         return [Run(name, item.use, values, severity=0.0)]
     if not first <= item.fault_row < last:
@@ -55,8 +55,8 @@ def _cut(item: FileRun, table: Samples, data: FileData, recipe_path: Path, index
     return [Run(name, item.use, values, item.fault, 1.0, seconds)]
 
 
-def blocks_of(values: Samples, blocks: Blocks, name: str) -> list[Run]:
-    """Cut one run (n, C) into consecutive blocks of time for fit, calibration and test."""
+def cut_blocks(values: Samples, blocks: Blocks, name: str) -> list[Run]:
+    """Cut one run (n, C) into consecutive blocks for fit, calibration and test."""
     n = len(values)
     ends = [0, round(n * blocks.fit), round(n * (blocks.fit + blocks.calibrate)), n]
     uses = ("fit", "calibrate", "test")
@@ -67,7 +67,7 @@ def blocks_of(values: Samples, blocks: Blocks, name: str) -> list[Run]:
 
 
 def _read(path: Path, columns: Sequence[str], delimiter: str) -> Samples:
-    """(n, C) float32."""
+    """Return the columns of a file, (n, C) float32."""
     library("pyarrow", "data.type: files")
     import pyarrow as pa
 

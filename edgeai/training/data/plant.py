@@ -1,4 +1,4 @@
-"""Runs of the simulated plant."""
+"""Simulate runs of a machine of `edgeai.plant`."""
 
 import json
 import zlib
@@ -16,13 +16,12 @@ from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Samples
 from edgeai.training.recipe import PlantData
 
-START_SPREAD_SECONDS = 10.0
-WARM_UP_SECONDS = 2.0
-"""A controller publishes a silent tag every second: after two, held values have their usual age."""
+START_SPREAD_SECONDS = 10.0  # fault starts are spread over this time
+WARM_UP_SECONDS = 2.0  # the controller repeats unchanged tags every second, so all tags are known
 
 
 def signals_of(data: PlantData, file: str) -> tuple[tuple[SignalSpec, ...], float]:
-    """The signals chosen, and the model's sample rate.
+    """Return the chosen signals and the model's sample rate, Hz.
 
     Raises:
         ConfigError: A signal or fault is unknown, or the rate does not divide the machine's.
@@ -65,7 +64,7 @@ def signals_of(data: PlantData, file: str) -> tuple[tuple[SignalSpec, ...], floa
 
 
 def describe(data: PlantData, rate_hz: float) -> str:
-    """One sentence on the data, for manifest and model card."""
+    """Describe the data in one sentence, for manifest and model card."""
     hours = {
         use: getattr(data, use).runs * getattr(data, use).seconds / 3600
         for use in ("fit", "calibrate", "test")
@@ -82,7 +81,7 @@ def describe(data: PlantData, rate_hz: float) -> str:
 
 
 def simulated_runs(data: PlantData, seed: int, file: str, progress: Progress) -> list[Run]:
-    """Simulate every run of a recipe; each has a seed of its own, derived from the recipe's.
+    """Simulate every run of a recipe; each has its own seed, derived from the recipe's.
 
     Raises:
         ConfigError: See `signals_of`.
@@ -103,7 +102,7 @@ def simulated_runs(data: PlantData, seed: int, file: str, progress: Progress) ->
         values = as_published(recording) if data.as_published else recording.values
         machine_rate = 1e9 / float(recording.times_ns[1] - recording.times_ns[0])
         step = round(machine_rate / rate)
-        # Grid points are multiples of the period since the epoch, and the recording starts at it.
+        # The recording starts at the epoch, so every `step`-th sample is on the model's grid.
         values = values[round(warm_up * machine_rate) :: step, columns]
         runs.append(
             Run(
@@ -120,7 +119,7 @@ def simulated_runs(data: PlantData, seed: int, file: str, progress: Progress) ->
 
 
 def _plans(data: PlantData) -> Iterator[tuple[str, str, float, ScheduledFault | None]]:
-    """Name, use, length in seconds and fault of every run."""
+    """Yield name, use, length in s, and fault of every run."""
     for use, plan in (("fit", data.fit), ("calibrate", data.calibrate), ("test", data.test)):
         for index in range(plan.runs):
             yield f"{use}-{index}", use, plan.seconds, None
@@ -128,8 +127,8 @@ def _plans(data: PlantData) -> Iterator[tuple[str, str, float, ScheduledFault | 
     for fault in faults.names or sorted(make_machine(data.machine, 0).faults):
         for severity in faults.severities:
             for index in range(faults.runs):
-                # Spread, so that faults do not all start in the same part of a cycle; the fault's
-                # end lies beyond the recording, which ends with the fault at its full.
+                # Spread the starts over the machine's cycle. The fault lasts until after the end
+                # of the recording, so that it does not fade out within it.
                 start = faults.start_seconds + START_SPREAD_SECONDS * index / faults.runs
                 event = ScheduledFault(start, faults.seconds + 1.0, fault, severity)
                 seconds = start + faults.seconds
@@ -137,10 +136,10 @@ def _plans(data: PlantData) -> Iterator[tuple[str, str, float, ScheduledFault | 
 
 
 def as_published(recording: Recording) -> Samples:
-    """What a subscriber holds at each sample when the machine's own controller publishes.
+    """Return the values that a subscriber holds when the machine's controller publishes.
 
     Returns:
-        (n, C) float32: at each sample the newest published value of each signal.
+        (n, C) float32: at each sample the last published value of each signal.
     """
     machine = make_machine(recording.machine, 0)
     controller = make_controller(recording.machine, "asset", machine)

@@ -1,4 +1,4 @@
-"""One run: a contiguous recording of one machine."""
+"""The data of one run."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ class Run:
     """A contiguous recording of one machine.
 
     Attributes:
-        name: For messages.
+        name: Name for messages to the user.
         use: `fit`, `calibrate`, `test` or `fault`.
-        values: (n, C) float32, engineering units, one row a sample period; NaN where missing.
-        fault: What goes wrong, for the use `fault`.
-        severity: Of the fault, 0 to 1; 1 for recordings.
-        fault_seconds: When it starts, since the run's start.
+        values: (n, C) float32, engineering units, one row per sample period; NaN where missing.
+        fault: Name of the fault, for the use `fault`.
+        severity: Severity of the fault, 0 to 1; 1 for recordings.
+        fault_seconds: Start of the fault, s since the run's start.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Windows of recordings, and the scaling learned from them."""
+"""Cut recordings into windows, and compute their scaling."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ Samples = npt.NDArray[np.float32]
 
 
 def windows_of(values: Samples, length: int, hop: int) -> Samples:
-    """Cut a run into windows, as the runtime does: the first is full, the next `hop` samples later.
+    """Cut a run into windows as the runtime does, one every `hop` samples.
 
     Args:
         values: (n, C) float32, one run without gaps.
@@ -16,7 +16,7 @@ def windows_of(values: Samples, length: int, hop: int) -> Samples:
         hop: Samples from one window to the next.
 
     Returns:
-        (N, length, C) float32, a read-only view where possible; N is 0 for a run that is too short.
+        (N, length, C) float32, a read-only view; N is 0 if the run is shorter than a window.
     """
     if len(values) < length:
         return np.empty((0, length, values.shape[1]), np.float32)
@@ -25,18 +25,18 @@ def windows_of(values: Samples, length: int, hop: int) -> Samples:
 
 
 def finite(windows: Samples) -> npt.NDArray[np.bool_]:
-    """(N,) bool: the windows that hold numbers only."""
+    """Return which windows contain only finite values, (N,) bool."""
     return np.asarray(np.isfinite(windows).all(axis=(1, 2)))
 
 
 def scaling(windows: Samples) -> tuple[Floats, Floats]:
-    """Mean (C,) and 1 / standard deviation (C,) of each channel over all samples.
+    """Compute mean (C,) and 1 / standard deviation (C,) of each channel over all samples.
 
-    Both are rounded to float32, as the graph holds them, so that what is fitted on top of them
-    corrects the rounding and the float64 reference has the same parameters.
+    Both are rounded to float32, as in the graph, so that graph and float64 reference have the same
+    parameters.
 
     Raises:
-        ValueError: A channel is constant; the message names its position.
+        ValueError: A channel is constant; the message gives its index.
     """
     flat = windows.reshape(-1, windows.shape[2])
     mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The page of `edgeai report`: charts in SVG, heat maps in PNG, all inside one HTML file."""
+"""Render the report as one HTML file, with charts as SVG and heat maps as PNG inside."""
 
 import base64
 import html
@@ -11,13 +11,16 @@ import numpy.typing as npt
 
 from edgeai.model.manifest import OutputSpec
 from edgeai.training.data.windows import Floats
-from edgeai.training.report.report import Told
+from edgeai.training.report.report import Report
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 900, 190, 70, 90, 12, 26
-POINTS = 1200
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 900, 190, 70, 90, 12, 26  # chart and margins, px
+MAX_POINTS = 1200  # points drawn per line
+ROW_PIXELS = 12  # height of a row in a heat map
 COLOURS = ("#1f6fb2", "#d1632a", "#2f8f4e", "#8a4fa3", "#a08a1f", "#4b5563")
-# A perceptually ordered scale from dark blue to yellow, through five points.
-SCALE = np.array([(20, 24, 82), (84, 39, 143), (187, 55, 84), (249, 142, 8), (252, 255, 164)])
+# Perceptually ordered, from dark blue to yellow; interpolated between these five colours.
+COLOUR_SCALE = np.array(
+    [(20, 24, 82), (84, 39, 143), (187, 55, 84), (249, 142, 8), (252, 255, 164)]
+)
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:960px;color:#1c2430}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:1.6rem 0 .3rem}
@@ -29,117 +32,120 @@ svg text{font:11px system-ui,sans-serif}
 """
 
 
-def page(told: Told) -> str:
-    """The whole page."""
-    manifest = told.manifest
+def render_page(report: Report) -> str:
+    """Return the whole page."""
+    manifest, windows = report.manifest, len(report.window_seconds)
+    size = f"{len(report.values)} samples, {report.seconds[-1]:.1f} s; {windows} windows."
     parts = [
-        f"<h1>{_text(manifest.name)} {_text(manifest.version)} on {_text(told.recording)}</h1>",
-        f"<p>{_text(manifest.description)}</p>",
-        f"<p>{len(told.values)} samples, {told.seconds[-1]:.1f} s; {len(told.at)} windows.</p>",
-        _alarm_table(told),
+        f"<h1>{_escape(f'{manifest.name} {manifest.version} on {report.recording}')}</h1>",
+        f"<p>{_escape(manifest.description)}</p>",
+        f"<p>{size}</p>",
+        _alarm_table(report),
     ]
     fields = [output for output in manifest.outputs if output.role == "field"]
-    parts += [_field(told, output) for output in fields if len(output.axes) == 2]
+    parts += [_field(report, output) for output in fields if len(output.axes) == 2]
     for output in manifest.outputs:
-        values = told.outputs[output.name]
+        values = report.outputs[output.name]
         if output.role == "value" and values.ndim == 2:
-            parts.append(_profile(told, output, values))
+            parts.append(_profile(report, output, values))
     parts.append("<h2>Sensors</h2>")
-    parts += [_sensors(told)]
+    parts += [_sensors(report)]
     parts.append("<h2>Estimates</h2>")
     for output in manifest.outputs:
-        values = told.outputs[output.name]
+        values = report.outputs[output.name]
         if values.ndim == 1:
-            parts.append(_line(told, output, values))
+            parts.append(_line(report, output, values))
     body = "\n".join(parts)
-    title = f"{_text(manifest.name)}: {_text(told.recording)}"
+    title = f"{_escape(manifest.name)}: {_escape(report.recording)}"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
         f"<style>{STYLE}</style><body>{body}</body></html>\n"
     )
 
 
-def _text(value: object) -> str:
+def _escape(value: object) -> str:
     return html.escape(str(value))
 
 
-def _alarm_table(told: Told) -> str:
-    if not told.alarms:
+def _alarm_table(report: Report) -> str:
+    if not report.alarms:
         return "<p class=ok>No alarm.</p>"
-    meanings = {kind.kind: kind.meaning for kind in told.manifest.diagnosis}
+    meanings = {kind.kind: kind.meaning for kind in report.manifest.diagnosis}
     rows = []
-    for start, end in told.alarms:
+    for start, end in report.alarms:
         inside = [
             found["kind"]
-            for at, found in zip(told.at, told.diagnoses, strict=False)
+            for at, found in zip(report.window_seconds, report.diagnoses, strict=False)
             if found is not None and start <= at <= end
         ]
         kind = max(set(inside), key=inside.count) if inside else ""
         cells = (f"{start:.1f}", f"{end:.1f}", kind, meanings.get(kind, ""))
-        rows.append("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells) + "</tr>")
+        rows.append("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in cells) + "</tr>")
     head = "<tr><th>from, s</th><th>to, s</th><th>diagnosis</th><th>meaning</th></tr>"
     return f"<h2 class=bad>Alarms</h2><table>{head}{''.join(rows)}</table>"
 
 
-def _field(told: Told, output: OutputSpec) -> str:
-    """The field of the window with the largest score and of the last one, over its two axes."""
-    scores = told.outputs[told.manifest.score]
+def _field(report: Report, output: OutputSpec) -> str:
+    """Draw a field over its two axes, for the window with the largest score and the last window."""
+    scores = report.outputs[report.manifest.score]
     figures = []
     chosen = {int(np.argmax(scores)): "largest score", len(scores) - 1: "last window"}
     for window, why in chosen.items():
         places = [
             np.asarray(
-                axis.values if axis.output is None else told.outputs[axis.output][window], float
+                axis.values if axis.output is None else report.outputs[axis.output][window], float
             )
             for axis in output.axes
         ]
-        values = told.outputs[output.name][window]
-        caption = f"{why}, at {told.at[window]:.1f} s"
+        values = report.outputs[output.name][window]
+        caption = f"{why}, at {report.window_seconds[window]:.1f} s"
         figures.append(_heat_map(values.T, places[0], places[1], output, caption))
-    return f"<h2>{_text(output.name)}</h2><p>{_text(output.meaning)}</p>" + "".join(figures)
+    return f"<h2>{_escape(output.name)}</h2><p>{_escape(output.meaning)}</p>" + "".join(figures)
 
 
-def _profile(told: Told, output: OutputSpec, values: npt.NDArray[np.float32]) -> str:
-    """A vector of every window, over the recording's time."""
+def _profile(report: Report, output: OutputSpec, values: npt.NDArray[np.float32]) -> str:
+    """Draw a vector output over the time of the recording."""
     depths = np.arange(values.shape[1], dtype=float)
-    for other in told.manifest.outputs:
+    for other in report.manifest.outputs:
         for axis in other.axes:
             if axis.values is not None and len(axis.values) == values.shape[1]:
                 depths = np.asarray(axis.values, float)
     caption = "over the whole recording"
-    drawn = _heat_map(values.T, told.at, depths, output, caption)
-    return f"<h2>{_text(output.name)}</h2><p>{_text(output.meaning)}</p>{drawn}"
+    drawn = _heat_map(values.T, report.window_seconds, depths, output, caption)
+    return f"<h2>{_escape(output.name)}</h2><p>{_escape(output.meaning)}</p>{drawn}"
 
 
 def _heat_map(
     values: npt.NDArray[np.float32], x: Floats, y: Floats, output: OutputSpec, caption: str
 ) -> str:
-    """Values (len(y), len(x)) drawn by rank in y, so that thin layers show, and in true time."""
+    """Draw values (len(y), len(x)): every y has a row of equal height; x is to scale."""
     across = np.linspace(x[0], x[-1], 600)
-    picture = np.stack([np.interp(across, x, row) for row in values]).repeat(12, axis=0)
+    picture = np.stack([np.interp(across, x, row) for row in values]).repeat(ROW_PIXELS, axis=0)
     low, high = float(values.min()), float(values.max())
-    unit = (picture - low) / max(high - low, 1e-9) * (len(SCALE) - 1)
-    first = np.clip(unit.astype(int), 0, len(SCALE) - 2)
+    unit = (picture - low) / max(high - low, 1e-9) * (len(COLOUR_SCALE) - 1)
+    first = np.clip(unit.astype(int), 0, len(COLOUR_SCALE) - 2)
     share = (unit - first)[..., None]
-    colours = SCALE[first] * (1.0 - share) + SCALE[first + 1] * share
+    colours = COLOUR_SCALE[first] * (1.0 - share) + COLOUR_SCALE[first + 1] * share
     data = base64.b64encode(_png(colours.astype(np.uint8))).decode()
-    height = TOP + BOTTOM + len(y) * 12
+    height = TOP + BOTTOM + len(y) * ROW_PIXELS
     right = WIDTH - RIGHT
-    place = f'x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{len(y) * 12}"'
+    place = f'x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{len(y) * ROW_PIXELS}"'
     source = f"data:image/png;base64,{data}"
     marks = [f'<image {place} preserveAspectRatio="none" href="{source}"/>']
-    marks += _time_axis(x[0], x[-1], TOP + len(y) * 12)
+    marks += _time_axis(x[0], x[-1], TOP + len(y) * ROW_PIXELS)
     for row in range(0, len(y), max(1, len(y) // 6)):
-        middle = TOP + row * 12 + 10
+        middle = TOP + row * ROW_PIXELS + 10
         marks.append(f'<text x="{LEFT - 6}" y="{middle}" text-anchor="end">{y[row]:.3g}</text>')
     for row, value in enumerate((high, (high + low) / 2, low)):
         middle = TOP + 10 + row * 16
-        marks.append(f'<text x="{right + 6}" y="{middle}">{value:.4g} {_text(output.unit)}</text>')
+        marks.append(
+            f'<text x="{right + 6}" y="{middle}">{value:.4g} {_escape(output.unit)}</text>'
+        )
     return _figure(marks, height, f"{caption}; depth downwards, time in s to the right")
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """An RGB image (H, W, 3) as PNG (RFC 2083)."""
+    """Encode an RGB image (H, W, 3) as PNG (RFC 2083)."""
     height, width = pixels.shape[:2]
     raw = b"".join(b"\0" + pixels[row].tobytes() for row in range(height))
 
@@ -154,31 +160,33 @@ def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
     )  # fmt: skip
 
 
-def _sensors(told: Told) -> str:
-    """Each signal, those of one unit and size together."""
+def _sensors(report: Report) -> str:
+    """Draw each signal; signals with the same unit and similar size share a chart."""
     units: dict[tuple[str, int], list[int]] = {}
-    for number, signal in enumerate(told.manifest.signals):
-        # Only what is of one size shares a chart: a melt at 230 degC would flatten water at 20.
-        size = float(np.nanmedian(np.abs(told.values[:, number]))) + 1e-9
+    for number, signal in enumerate(report.manifest.signals):
+        # Signals of another size would become flat lines: melt at 230 degC, water at 20 degC.
+        size = float(np.nanmedian(np.abs(report.values[:, number]))) + 1e-9
         units.setdefault((signal.unit, int(2.0 * np.log10(size))), []).append(number)
     figures = []
     for (unit, _), numbers in units.items():
-        lines = [(told.manifest.signals[n].name, told.values[:, n].astype(float)) for n in numbers]
-        figures.append(_chart(told.seconds, lines, unit, alarms=told.alarms))
+        lines = [
+            (report.manifest.signals[n].name, report.values[:, n].astype(float)) for n in numbers
+        ]
+        figures.append(_chart(report.seconds, lines, unit, alarms=report.alarms))
     return "".join(figures)
 
 
-def _line(told: Told, output: OutputSpec, values: npt.NDArray[np.float32]) -> str:
-    band = next((o for o in told.manifest.outputs if o.of == output.name), None)
-    interval = None if band is None else told.outputs[band.name].astype(float)
+def _line(report: Report, output: OutputSpec, values: npt.NDArray[np.float32]) -> str:
+    band = next((o for o in report.manifest.outputs if o.of == output.name), None)
+    interval = None if band is None else report.outputs[band.name].astype(float)
     limits = list(output.normal or ())
     if output.role == "score":
-        limits = [told.manifest.threshold.value]
+        limits = [report.manifest.threshold.value]
     chart = _chart(
-        told.at, [(output.name, values.astype(float))], output.unit,
-        band=interval, limits=limits, alarms=told.alarms,
+        report.window_seconds, [(output.name, values.astype(float))], output.unit,
+        band=interval, limits=limits, alarms=report.alarms,
     )  # fmt: skip
-    return chart.replace("</figcaption>", f": {_text(output.meaning)}</figcaption>")
+    return chart.replace("</figcaption>", f": {_escape(output.meaning)}</figcaption>")
 
 
 def _chart(
@@ -201,7 +209,7 @@ def _chart(
     low, high = min([low, *close]), max([high, *close])
     span = max(high - low, 1e-9 * max(1.0, abs(high)))
     low, high = low - 0.05 * span, high + 0.05 * span
-    step = max(1, len(x) // POINTS)
+    step = max(1, len(x) // MAX_POINTS)
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     across = LEFT + (x - x[0]) / max(x[-1] - x[0], 1e-9) * (right - LEFT)
 
@@ -240,7 +248,7 @@ def _chart(
         )
         if len(lines) > 1:
             place = TOP + 12 + 13 * number
-            marks.append(f'<text x="{LEFT + 8}" y="{place}" fill="{colour}">{_text(name)}</text>')
+            marks.append(f'<text x="{LEFT + 8}" y="{place}" fill="{colour}">{_escape(name)}</text>')
     for value in (low + 0.05 * (high - low), high - 0.05 * (high - low)):
         place = float(down(np.array([value]))[0])
         marks.append(
@@ -266,5 +274,5 @@ def _time_axis(first: float, last: float, bottom: float) -> list[str]:
 def _figure(marks: list[str], height: float, caption: str) -> str:
     return (
         f'<figure><svg viewBox="0 0 {WIDTH} {height}" width="100%" role="img">{"".join(marks)}'
-        f"</svg><figcaption>{_text(caption)}</figcaption></figure>"
+        f"</svg><figcaption>{_escape(caption)}</figcaption></figure>"
     )

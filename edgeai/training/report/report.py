@@ -1,11 +1,12 @@
-"""`edgeai report`: what a package says of a recording, as one HTML page that needs nothing else.
+"""Run a model package over a recording, for `edgeai report`.
 
-Everything is taken from the manifest: outputs by their role, units, normal ranges, axes, diagnosis.
-Nothing of any process is known here.
+The content follows from the manifest alone (roles, units, normal ranges, axes, diagnosis), so this
+code is the same for every process.
 """
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,69 +25,71 @@ from edgeai.providers.scorer import Scorer
 from edgeai.training.data.windows import Floats, Samples, finite, windows_of
 from edgeai.training.extra import library
 
-MAX_WINDOWS = 1500
+MAX_WINDOWS = 1500  # a longer recording is evaluated at a larger hop
 MS_PER_SECOND = 1000.0
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """What a package says of a recording.
+class Report:
+    """The outputs of a package over a recording.
 
     Attributes:
-        manifest: Of the package.
-        recording: Name of the file.
-        values: (n, C) readings on the package's grid.
-        seconds: (n,) time of each, from the first.
-        at: (M,) time of each window's last sample.
-        outputs: By name, (M, ...).
+        manifest: Manifest of the package.
+        recording: Name of the recording's file.
+        values: (n, C) readings, engineering units.
+        seconds: (n,) time of each reading, s since the first.
+        window_seconds: (M,) time of each window's last sample.
+        outputs: Outputs by name, (M, ...).
         alarms: (start, end) of each alarm, s.
-        diagnoses: (M,) or None where the window is normal.
+        diagnoses: (M,), None where the window is normal; empty if the model has no evidence.
     """
 
     manifest: Manifest
     recording: str
     values: Samples
     seconds: Floats
-    at: Floats
+    window_seconds: Floats
     outputs: dict[str, npt.NDArray[Any]]
     alarms: list[tuple[float, float]]
     diagnoses: list[Diagnosis | None] = field(default_factory=list)
 
 
-def tell(folder: Path, recording: Path, time_column: str = "timestamp") -> Told:
+def make_report(folder: Path, recording: Path, time_column: str = "timestamp") -> Report:
     """Run a package over a recording.
 
     Args:
-        folder: Of the package.
+        folder: Folder of the package.
         recording: CSV or Parquet with a column for each signal, or JSON lines of messages
             {"payload": {"timestamp": ..., "values": {...}}}; time in ms.
-        time_column: Its column; the package's rate counts where there is none.
+        time_column: Column with the time; without it the package's sample rate is used.
 
     Raises:
         ConfigError: The recording or the manifest breaks a rule.
-        ModelError: A file of the package is missing or is not the one that the manifest names.
+        ModelError: A file of the package is missing or does not match its hash.
     """
     package = load_package(folder)
     manifest = package.manifest
     values, seconds = read_recording(recording, package, time_column)
     length = manifest.window.length
     if len(values) < length:
-        rule = f"must hold at least one window, {length} samples"
+        rule = f"must contain at least one window, {length} samples"
         raise ConfigError([Problem(str(recording), "", rule, len(values), has_value=True)])
     hop = max(1, -(-(len(values) - length + 1) // MAX_WINDOWS))
     windows = windows_of(values, length, hop)
     good = finite(windows)
     at = seconds[length - 1 :: hop][: len(windows)][good]
-    outputs = Scorer(package.graph.read_bytes()).outputs(windows[good])
-    told: dict[str, npt.NDArray[Any]] = dict(outputs)
+    outputs: dict[str, npt.NDArray[Any]] = dict(
+        Scorer(package.graph.read_bytes()).outputs(windows[good])
+    )
     rule_of = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
-    scores = told[manifest.score].tolist()
+    scores = outputs[manifest.score].tolist()
     alarms = _alarms(Alarm(rule_of), at, scores)
     diagnoses: list[Diagnosis | None] = []
     if manifest.evidence is not None:
-        found = told[manifest.evidence]
-        diagnoses = diagnose(found, scores, rule_of.threshold, manifest.diagnosis)
-    return Told(manifest, recording.name, values, seconds, at, told, alarms, diagnoses)
+        diagnoses = diagnose(
+            outputs[manifest.evidence], scores, rule_of.threshold, manifest.diagnosis
+        )
+    return Report(manifest, recording.name, values, seconds, at, outputs, alarms, diagnoses)
 
 
 def _alarms(alarm: Alarm, at: Floats, scores: list[float]) -> list[tuple[float, float]]:
@@ -106,16 +109,15 @@ def _alarms(alarm: Alarm, at: Floats, scores: list[float]) -> list[tuple[float, 
 
 
 def read_recording(path: Path, package: Package, time_column: str) -> tuple[Samples, Floats]:
-    """Readings (n, C) in the package's order, and times (n,) in s from the first.
+    """Read a recording: values (n, C) in the package's order, times (n,) in s since the first.
 
     Raises:
-        ConfigError: The file cannot be read, lacks a signal, or is of an unknown kind.
+        ConfigError: The file cannot be read, lacks a signal, or has an unknown suffix.
     """
     names = [signal.name for signal in package.manifest.signals]
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
-    reader = readers.get(path.suffix.lower())
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
-        rule = f"must be one of {', '.join(sorted(readers))}"
+        rule = f"must be one of {', '.join(sorted(READERS))}"
         raise ConfigError([Problem(str(path), "", rule, path.suffix, has_value=True)])
     try:
         columns = reader(path, [*names, time_column])
@@ -123,7 +125,7 @@ def read_recording(path: Path, package: Package, time_column: str) -> tuple[Samp
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
     missing = [name for name in names if name not in columns]
     if missing:
-        rule = "must hold a column for each signal of the package; missing"
+        rule = "must have a column for each signal of the package; missing"
         raise ConfigError([Problem(str(path), "", rule, missing, has_value=True)])
     values = np.stack([np.asarray(columns[name], np.float32) for name in names], axis=1)
     if time_column in columns:
@@ -173,3 +175,11 @@ def _read_jsonl(path: Path, wanted: list[str]) -> dict[str, list[float]]:
     return {
         name: values for name, values in columns.items() if not np.isnan(np.array(values)).all()
     }
+
+
+READERS: dict[str, Callable[[Path, list[str]], dict[str, list[float]]]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".jsonl": _read_jsonl,
+}
+"""Readers by file suffix; each takes the columns wanted (signals, then time) and returns values."""

@@ -25,7 +25,7 @@ from edgeai.training.pinn.moulding_card import moulding_card
 from edgeai.training.pinn.moulding_manifest import KINDS, diagnosis, outputs, physics, signals
 from edgeai.training.pinn.moulding_recipe import load_moulding_recipe
 from edgeai.training.report.html import page
-from edgeai.training.report.report import tell
+from edgeai.training.report.report import make_report
 from tests.support.brokers import RunningBroker
 from tests.support.live import peer, running, wait_for
 from tests.support.packages import write_config
@@ -294,7 +294,7 @@ def test_a_blocked_coolant_and_a_drifting_thermocouple_are_told_apart_live(
 def test_a_report_shows_field_parameters_and_the_alarm_with_its_diagnosis(tmp_path: Path):
     made = simulate("moulding", 90, 33, faults=[ScheduledFault(40, 100, "coolant_blocked")])
     write_csv(made, tmp_path / "blocked.csv")
-    told = tell(PACKAGE, tmp_path / "blocked.csv")
+    told = make_report(PACKAGE, tmp_path / "blocked.csv")
     assert len(told.alarms) == 1
     assert told.alarms[0][0] > 40.0
     text = page(told)
@@ -313,7 +313,7 @@ def test_a_report_of_a_recording_without_a_signal_says_which(tmp_path: Path):
     short = dataclasses.replace(made, values=made.values[:, :5], signals=made.signals[:5])
     write_csv(short, tmp_path / "short.csv")
     with pytest.raises(ConfigError, match="mould_temperature_near"):
-        tell(PACKAGE, tmp_path / "short.csv")
+        make_report(PACKAGE, tmp_path / "short.csv")
 
 
 # Training.
