@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-MAX_DOUBLINGS = 30  # keeps the power finite for any number of failures
+MAX_DOUBLINGS = 1000  # keeps the power finite
 
 
 @dataclass(frozen=True)
