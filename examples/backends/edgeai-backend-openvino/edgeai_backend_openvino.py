@@ -71,7 +71,7 @@ class OpenVinoModel:
         self._description = _description(core, device, compiled[0][0])
 
     def run(self, windows: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs of (B, W, C) float32, in OpenVINO's memory, valid until the next call."""
+        """Return the outputs of (B, W, C) float32; the next call overwrites them."""
         request, order = self._calls[len(windows) if self.batch_sizes else 0]
         # Filling one tensor is faster than `infer({0: windows})`, which creates one at each call.
         if self._input is None or tuple(self._input.shape) != windows.shape:
