@@ -165,7 +165,7 @@ def test_check_refuses_a_fixed_candidate_that_fails(place: Place) -> None:
     outcome = place.run("check", place.config)
     assert outcome.code == 2
     (line,) = outcome.complaints
-    assert "candidates.0: does not serve mean, and the policy `fixed` " in line
+    assert "candidates.0: cannot serve mean, and the policy `fixed` " in line
     place.device(policy="fixed", on_failure="cpu")
     assert place.run("check", place.config).code == 0
 
