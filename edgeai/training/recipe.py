@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from edgeai.config.base import Strict
 from edgeai.config.node import PositiveSeconds, Seconds
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.model.manifest import SignalSpec, ToleranceSpec, WindowSpec
+from edgeai.plant.line import MACHINES
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -34,11 +35,18 @@ class SimulatedFaults(Strict):
     names: list[str] | None = Field(None, description="Default: every fault of the machine.")
 
 
+def _known_machine(name: str) -> str:
+    if name not in MACHINES:
+        msg = f"must be one of {', '.join(sorted(MACHINES))}"
+        raise ValueError(msg)
+    return name
+
+
 class PlantData(Strict):
     """Recordings of a simulated machine of `edgeai.plant`."""
 
     type: Literal["plant"]
-    machine: Literal["tank", "agitator", "moulding"]
+    machine: Annotated[str, AfterValidator(_known_machine)]
     sample_rate_hz: float | None = Field(
         None,
         gt=0,

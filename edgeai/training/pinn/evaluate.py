@@ -7,10 +7,9 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.paths import shipped
 from edgeai.progress import Progress, silent
 from edgeai.training.pinn.figures import Figure
-from edgeai.training.pinn.identify import IDENTIFIABLE
+from edgeai.training.pinn.identifiability import IDENTIFIABLE
 from edgeai.training.pinn.measures import MEASURES, TCLAB_RUNS, tclab_identified
-from edgeai.training.pinn.moulding_figures import PROBLEM as MOULDING
-from edgeai.training.pinn.moulding_figures import moulding_figures
+from edgeai.training.trainer import load_trainer, read_trainer
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 DATA_FOLDERS = ("pinn_reference", "tclab_thermal")
@@ -61,10 +60,23 @@ def evaluate_references(data: Path, stored: Path, progress: Progress = silent) -
 
 
 def evaluate_packages(_data: Path, _stored: Path, progress: Progress = silent) -> list[Figure]:
-    """Return the figures of the shipped package, on simulated runs that nothing was fitted on."""
-    progress("packages", 0, 1, MOULDING)
-    figures = moulding_figures(shipped("models") / MOULDING)
-    progress("packages", 1, 1, MOULDING)
+    """Return the figures of every shipped package whose trainer defines the function `figures`.
+
+    Args:
+        progress: Called after every package.
+
+    Raises:
+        ConfigError: A recipe or a trainer cannot be read.
+    """
+    recipes = [
+        path for path in sorted(shipped("models").glob("*/train.yaml")) if read_trainer(path)
+    ]
+    figures: list[Figure] = []
+    for number, recipe in enumerate(recipes, 1):
+        measure = getattr(load_trainer(recipe), "figures", None)
+        if measure is not None:
+            figures += measure(recipe.parent, progress)
+        progress("packages", number, len(recipes), recipe.parent.name)
     return figures
 
 

@@ -8,7 +8,7 @@ functions on jets follow the product and chain rules,
 
 so that a network written with them gives the terms of a differential equation in one forward
 pass, to rounding. The pass is made of Gemm, MatMul, Mul, Add, Tanh ...: it exports to ONNX as it
-is (`edgeai.training.pinn.export`), costs about four times the plain forward, and trains faster
+is (`edgeai.training.pinn.onnx_export`), costs about four times the plain forward, and trains faster
 than derivatives by nested autograd. Units come by themselves: a scaling written on jets (`scale`)
 scales the derivatives too.
 

@@ -21,7 +21,7 @@ from edgeai.training.pinn.figures import (
     table,
     within,
 )
-from edgeai.training.pinn.identify import IDENTIFIABLE, Identified, identify
+from edgeai.training.pinn.identifiability import IDENTIFIABLE, Identified, identify
 
 VISCOSITY = 0.01 / math.pi
 WATT_PER_PERCENT = 0.032

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from edgeai.errors import ConfigError, Problem
 from edgeai.training.pinn.autograd import AutogradField
-from edgeai.training.pinn.export import Exported, export
+from edgeai.training.pinn.onnx_export import Exported, export
 
 Units = Mapping[str, str]
 REQUIRED = ("NETWORK", "COORDINATES", "FIELDS", "equation", "PROBE", "RESIDUAL")

@@ -55,8 +55,8 @@ def train_reference(
     """
     recipe = load_reference_recipe(recipe_path)
     torch = library("torch", "kind: pinn-reference")
-    from edgeai.training.pinn.export import export
-    from edgeai.training.pinn.fit import fit
+    from edgeai.training.pinn.fitting import fit
+    from edgeai.training.pinn.onnx_export import export
     from edgeai.training.pinn.problems import PROBLEMS
     from edgeai.training.pinn.problems.reference import Settings
 

@@ -13,7 +13,7 @@ from edgeai.training.pinn import evaluate, exact
 from edgeai.training.pinn.arrays import read_arrays
 from edgeai.training.pinn.evaluate import data_folder, evaluate_references, identifiability
 from edgeai.training.pinn.figures import Figure, Network, relative_l2, rms, table, within
-from edgeai.training.pinn.identify import identify
+from edgeai.training.pinn.identifiability import identify
 from edgeai.training.pinn.measures import MEASURES, VISCOSITY
 from edgeai.training.pinn.recipe import load_reference_recipe
 from edgeai.training.pinn.show import figures_table

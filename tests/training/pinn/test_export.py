@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from edgeai.errors import ConfigError, ModelError
-from edgeai.training.pinn import export as export_module
+from edgeai.training.pinn import onnx_export as export_module
 from edgeai.training.pinn.autograd import AutogradField
-from edgeai.training.pinn.export import export
 from edgeai.training.pinn.jets import Jet, coordinates
 from edgeai.training.pinn.networks import FourierFeatures, Mlp, contract
+from edgeai.training.pinn.onnx_export import export
 from edgeai.training.pinn.own import export_own, load_own
 from tests.support.commands import run_command
 from tests.support.paths import REPOSITORY

@@ -17,7 +17,7 @@ from torch import Generator, nn
 from edgeai.errors import ConfigError
 from edgeai.training.pinn import jets
 from edgeai.training.pinn.evidence import prior_factor
-from edgeai.training.pinn.fit import fit
+from edgeai.training.pinn.fitting import fit
 from edgeai.training.pinn.jets import Jet, coordinates
 from edgeai.training.pinn.loss import Term, adaptive, balanced, causal, mean_squares, uniform
 from edgeai.training.pinn.networks import Mlp, contract

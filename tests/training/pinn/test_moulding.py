@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +20,25 @@ from edgeai.plant.faults import ScheduledFault
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import simulate, write_csv
 from edgeai.providers.scorer import Scorer
-from edgeai.training.pinn import moulding_measure as measure
-from edgeai.training.pinn import moulding_runs as plant
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn.moulding_card import moulding_card
-from edgeai.training.pinn.moulding_manifest import KINDS, diagnosis, outputs, physics, signals
-from edgeai.training.pinn.moulding_recipe import load_moulding_recipe
-from edgeai.training.report.html import page
+from edgeai.training.report.html import render_page
 from edgeai.training.report.report import make_report
+from edgeai.training.trainer import load_trainer
 from tests.support.brokers import RunningBroker
 from tests.support.live import peer, running, wait_for
 from tests.support.packages import write_config
 
 PACKAGE = shipped("models") / "moulding-pinn"
-NAMES = [kind for kind, _, _ in KINDS]
+TRAINER = load_trainer(PACKAGE / "train.yaml")
+
+
+def of_trainer(module: str):
+    """Import a module of the trainer that stands beside the package."""
+    return importlib.import_module(f"{TRAINER.__name__}.{module}")
+
+
+manifest_of, measure, runs_of, signals = map(of_trainer, ("manifest", "measure", "runs", "signals"))
+load_recipe = of_trainer("recipe").load_recipe
+NAMES = [kind for kind, _, _ in manifest_of.KINDS]
 SOURCE = {
     "topic": "factory/{asset}/sensors",
     "time": {"path": "timestamp", "unit": "ms"},
@@ -50,8 +57,8 @@ def manifest():
 
 
 @pytest.fixture(scope="module")
-def healthy() -> plant.Runs:
-    return plant.simulate_runs(40, 13, 991)
+def healthy():
+    return runs_of.simulate_runs(40, 13, 991)
 
 
 # The equations.
@@ -60,8 +67,7 @@ def healthy() -> plant.Runs:
 def test_the_equations_alone_give_what_the_simulator_gives():
     """Two methods without a line in common: least squares over residuals, and finite volumes."""
     torch = pytest.importorskip("torch")
-    from edgeai.training.pinn import moulding_physics as equations
-
+    equations = of_trainer("physics")
     cases = np.array(
         [
             [np.log(9450.0), 0.0, np.log(1250.0), 0.5, 3.4, 4.0],
@@ -104,8 +110,7 @@ def test_the_equations_alone_give_what_the_simulator_gives():
 
 def test_derivatives_of_the_trunk_are_exact():
     pytest.importorskip("torch")
-    from edgeai.training.pinn import moulding_physics as equations
-
+    equations = of_trainer("physics")
     points, step = np.linspace(0.1, 0.9, 7), 1e-5
     for basis in (equations.part_basis, equations.steel_basis, equations.time_basis):
         middle, ahead, behind = (basis(points + shift) for shift in (0.0, step, -step))
@@ -113,10 +118,9 @@ def test_derivatives_of_the_trunk_are_exact():
         assert (ahead.first - behind.first) / (2 * step) == pytest.approx(middle.second, abs=1e-1)
 
 
-def test_windows_made_of_the_equations_look_like_those_of_the_simulator(healthy: plant.Runs):
+def test_windows_made_of_the_equations_look_like_those_of_the_simulator(healthy):
     torch = pytest.importorskip("torch")
-    from edgeai.training.pinn import moulding_network as network
-
+    network = of_trainer("network")
     aligned = network.Aligner(160)(torch.from_numpy(healthy.values[:, -160:]))
     cycle = healthy.truth.cycle[:, -1] - 1
     rows = np.arange(len(cycle))
@@ -147,20 +151,22 @@ def test_the_live_machine_counts_cycle_and_phase_from_their_start():
 
 
 def test_the_shipped_package_fits_its_recipe_card_and_machine(manifest):
-    recipe = load_moulding_recipe(PACKAGE / "train.yaml")
-    stated = recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True)
-    assert manifest.training["recipe"] == stated
+    recipe = load_recipe(PACKAGE / "train.yaml")
+    assert manifest.training["recipe"] == recipe.recorded()
     draft = yaml.safe_load((PACKAGE / "model.yaml").read_text())
-    assert (PACKAGE / "README.md").read_text() == moulding_card(recipe, draft)
-    assert draft["signals"] == signals()
-    assert draft["diagnosis"] == diagnosis()
-    assert draft["training"]["physics"] == physics(), "the simulator has changed"
-    told = {one["name"]: one["role"] for one in outputs(recipe.limits, recipe.interval_level)}
-    assert {one.name: one.role for one in manifest.outputs} == told
+    assert (PACKAGE / "README.md").read_text() == of_trainer("card").model_card(recipe, draft)
+    assert draft["signals"] == manifest_of.signal_entries()
+    assert draft["diagnosis"] == manifest_of.diagnosis_entries()
+    assert draft["training"]["physics"] == manifest_of.physics_entries(), (
+        "the simulator has changed"
+    )
+    entries = manifest_of.output_entries(recipe.limits, recipe.interval_level)
+    roles = {entry["name"]: entry["role"] for entry in entries}
+    assert {output.name: output.role for output in manifest.outputs} == roles
 
 
 def test_hidden_state_parameter_and_intervals_hold_on_runs_that_nobody_saw(
-    scorer: Scorer, manifest, healthy: plant.Runs
+    scorer: Scorer, manifest, healthy
 ):
     looked = measure.look(
         healthy, scorer.outputs, manifest.window.length, 10, measure.ACCURACY_OUTPUTS
@@ -175,7 +181,7 @@ def test_hidden_state_parameter_and_intervals_hold_on_runs_that_nobody_saw(
 
 
 def test_every_fault_is_found_and_told_apart(scorer: Scorer, manifest):
-    runs = plant.simulate_runs(24, 17, 993, faults=plant.FAULTS, with_field=False)
+    runs = runs_of.simulate_runs(24, 17, 993, faults=runs_of.FAULTS, with_field=False)
     looked = measure.look(runs, scorer.outputs, manifest.window.length, 10, ("score", "evidence"))
     rule = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
     for run in measure.judge_runs(runs, looked, rule, NAMES):
@@ -184,7 +190,7 @@ def test_every_fault_is_found_and_told_apart(scorer: Scorer, manifest):
         assert run.delay_seconds <= 30.0, run
 
 
-def test_healthy_runs_raise_no_alarm(scorer: Scorer, manifest, healthy: plant.Runs):
+def test_healthy_runs_raise_no_alarm(scorer: Scorer, manifest, healthy):
     looked = measure.look(
         healthy, scorer.outputs, manifest.window.length, 10, ("score", "evidence")
     )
@@ -192,7 +198,7 @@ def test_healthy_runs_raise_no_alarm(scorer: Scorer, manifest, healthy: plant.Ru
     assert not any(run.alarms for run in measure.judge_runs(healthy, looked, rule, NAMES))
 
 
-def test_ejection_is_predicted_while_the_part_still_cools(scorer: Scorer, healthy: plant.Runs):
+def test_ejection_is_predicted_while_the_part_still_cools(scorer: Scorer, healthy):
     ends = np.full(len(healthy.values), healthy.values.shape[1] - 40)
     looked = measure.look(
         healthy, scorer.outputs, 160, 10,
@@ -200,7 +206,7 @@ def test_ejection_is_predicted_while_the_part_still_cools(scorer: Scorer, health
         chosen=ends,
     )  # fmt: skip
     shot = measure.shot_of(healthy, looked.run, looked.end)
-    clock = healthy.values[looked.run, looked.end, io.CYCLE]
+    clock = healthy.values[looked.run, looked.end, signals.CYCLE]
     early = (clock < shot["eject_seconds"] - 1.0) & shot["whole"]
     assert early.sum() >= 5
     kept = measure.Looked(
@@ -216,19 +222,21 @@ def test_ejection_is_predicted_while_the_part_still_cools(scorer: Scorer, health
     assert (told["part_core_temperature"] > told["ejection_temperature"]).all()
 
 
-def test_conditions_outside_the_training_are_told_as_such(scorer: Scorer, healthy: plant.Runs):
+def test_conditions_outside_the_training_are_told_as_such(scorer: Scorer, healthy):
     windows = healthy.values[:, -160:].copy()
-    windows[..., [io.NEAR, io.DEEP, io.INLET, io.OUTLET]] += 30.0  # water at 50 degC
+    windows[..., [signals.NEAR, signals.DEEP, signals.INLET, signals.OUTLET]] += (
+        30.0  # water at 50 degC
+    )
     evidence = scorer.outputs(windows)["evidence"]
     assert (evidence[:, NAMES.index("outside_domain")] > 1.0).all()
 
 
 def test_a_mould_that_rests_gives_numbers_and_no_crash(scorer: Scorer):
-    window = np.zeros((1, 160, len(io.SIGNALS)), np.float32)
-    window[..., io.PHASE] = 3.0
-    window[..., io.CYCLE] = np.arange(160) / 10 + 4.0
-    window[..., io.ELAPSED] = np.arange(160) / 10
-    window[..., io.MELT], window[..., io.NEAR :] = 230.0, 22.0
+    window = np.zeros((1, 160, len(signals.SIGNALS)), np.float32)
+    window[..., signals.PHASE] = 3.0
+    window[..., signals.CYCLE] = np.arange(160) / 10 + 4.0
+    window[..., signals.ELAPSED] = np.arange(160) / 10
+    window[..., signals.MELT], window[..., signals.NEAR :] = 230.0, 22.0
     for name, values in scorer.outputs(window).items():
         assert np.isfinite(values).all(), name
 
@@ -294,14 +302,14 @@ def test_a_blocked_coolant_and_a_drifting_thermocouple_are_told_apart_live(
 def test_a_report_shows_field_parameters_and_the_alarm_with_its_diagnosis(tmp_path: Path):
     made = simulate("moulding", 90, 33, faults=[ScheduledFault(40, 100, "coolant_blocked")])
     write_csv(made, tmp_path / "blocked.csv")
-    told = make_report(PACKAGE, tmp_path / "blocked.csv")
-    assert len(told.alarms) == 1
-    assert told.alarms[0][0] > 40.0
-    text = page(told)
+    report = make_report(PACKAGE, tmp_path / "blocked.csv")
+    assert len(report.alarms) == 1
+    assert report.alarms[0][0] > 40.0
+    text = render_page(report)
     assert "coolant_blocked" in text
     assert text.count("data:image/png;base64,") >= 2
     assert "http" not in text.replace("http-equiv", ""), "the page needs nothing else"
-    for output in told.manifest.outputs:
+    for output in report.manifest.outputs:
         if output.role in {"parameter", "residual", "advice"}:
             assert output.name in text
 
@@ -332,6 +340,7 @@ def test_a_small_training_goes_on_from_its_checkpoint_and_writes_a_package(tmp_p
     recipe["curve"] = {"labels": [8], "steps": 5}
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump(recipe))
+    shutil.copytree(PACKAGE / "training", tmp_path / "training")
     stages: list[str] = []
 
     class Stopped(Exception):

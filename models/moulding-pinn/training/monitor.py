@@ -4,11 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from edgeai.plant import mould
-from edgeai.training.pinn import moulding_network as net
-from edgeai.training.pinn import moulding_physics as physics
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn import moulding_windows as w
-from edgeai.training.pinn.moulding_recipe import Limits
+
+from . import network, physics, signals
+from .recipe import Limits
+from .windows import legendre
 
 PART_POINTS, STEEL_POINTS = (0.1, 0.3, 0.5, 0.7, 0.9), (0.04, 0.15, 0.4, 0.8)
 ZETAS = (0.4, 0.6, 0.8, 0.95)
@@ -60,44 +59,46 @@ class Monitor(nn.Module):
         """
         super().__init__()
         self.quantiles = quantiles
-        self.aligner, self.encoder, self.operator = net.Aligner(length), encoder, operator
+        self.aligner, self.encoder, self.operator = network.Aligner(length), encoder, operator
         self.limits = limits
         depth = mould.CHANNEL_DEPTH_M
         part = [
-            net.point_rows(modes, phase, zeta, x, "part")
-            for phase, zeta in io.FIELD_TIMES
-            for x in io.PART_DEPTHS
+            network.point_rows(modes, phase, zeta, x, "part")
+            for phase, zeta in signals.FIELD_TIMES
+            for x in signals.PART_DEPTHS
         ]
         steel = [
-            net.point_rows(modes, phase, zeta, y / depth, "steel")
-            for phase, zeta in io.FIELD_TIMES
-            for y in io.STEEL_DEPTHS
+            network.point_rows(modes, phase, zeta, y / depth, "steel")
+            for phase, zeta in signals.FIELD_TIMES
+            for y in signals.STEEL_DEPTHS
         ]
         self._keep("field_part", torch.stack(part))
         self._keep("field_steel", torch.stack(steel))
-        self._keep("start_of", torch.tensor([float(p) for p, _ in io.FIELD_TIMES]))
-        self._keep("zeta_of", torch.tensor([z for _, z in io.FIELD_TIMES]))
-        fine = torch.linspace(0.0, 1.0, net.FINE).tolist()
-        closed = [[net.space_rows(modes, p, x, "part") for x in fine] for p in range(3)]
+        self._keep("start_of", torch.tensor([float(p) for p, _ in signals.FIELD_TIMES]))
+        self._keep("zeta_of", torch.tensor([z for _, z in signals.FIELD_TIMES]))
+        fine = torch.linspace(0.0, 1.0, network.FINE).tolist()
+        closed = [[network.space_rows(modes, p, x, "part") for x in fine] for p in range(3)]
         inside = [
-            [net.space_rows(modes, p, y / depth, "steel") for y in io.STEEL_DEPTHS]
+            [network.space_rows(modes, p, y / depth, "steel") for y in signals.STEEL_DEPTHS]
             for p in range(4)
         ]
         self._keep("now_part", torch.stack([torch.stack(rows) for rows in closed]).flatten(0, 1))
         self._keep("now_steel", torch.stack([torch.stack(rows) for rows in inside]).flatten(0, 1))
-        last = [net.point_rows(modes, 2, 1.0, 0.0, "part", order=(0, order)) for order in (0, 1)]
+        last = [
+            network.point_rows(modes, 2, 1.0, 0.0, "part", order=(0, order)) for order in (0, 1)
+        ]
         self._keep("ejection", torch.stack(last))
         nodes = [
             (phase, number / (count - 1))
-            for phase, count in enumerate(net.HAT_NODES)
+            for phase, count in enumerate(network.HAT_NODES)
             for number in range(count)
         ]
         deep = mould.DEEP_DEPTH_M / depth
         read = [
             torch.stack(
                 [
-                    net.point_rows(modes, p, z, 0.0, "near"),
-                    net.point_rows(modes, p, z, deep, "steel"),
+                    network.point_rows(modes, p, z, 0.0, "near"),
+                    network.point_rows(modes, p, z, deep, "steel"),
                 ]
             )
             for p, z in nodes
@@ -105,7 +106,8 @@ class Monitor(nn.Module):
         self._keep("read", torch.stack(read).flatten(0, 1))
         self._residual_rows(modes)
         self._keep(
-            "fine_weight", torch.tensor([0.5, *[1.0] * (net.FINE - 2), 0.5]) / (net.FINE - 1)
+            "fine_weight",
+            torch.tensor([0.5, *[1.0] * (network.FINE - 2), 0.5]) / (network.FINE - 1),
         )
 
     def _keep(self, name: str, values: Tensor) -> None:
@@ -118,7 +120,7 @@ class Monitor(nn.Module):
             phase: int, points: tuple[float, ...], kind: str, order: tuple[int, int]
         ) -> Tensor:
             found = [
-                net.point_rows(modes, phase, zeta, at, kind, order=order)
+                network.point_rows(modes, phase, zeta, at, kind, order=order)
                 for at in points
                 for zeta in ZETAS
             ]
@@ -147,7 +149,7 @@ class Monitor(nn.Module):
         latent = self.encoder(aligned)
         melt, water = latent["melt"], latent["water"]
         excess = melt - water
-        inputs = net.linear_inputs(melt, water, latent["profile"])
+        inputs = network.linear_inputs(melt, water, latent["profile"])
         amplitude = self.operator(latent["conditions"], inputs)
         out = self._field(aligned, amplitude, excess, water)
         out |= self._now(aligned, amplitude, excess, water)
@@ -163,10 +165,12 @@ class Monitor(nn.Module):
 
     def _field(self, aligned: dict[str, Tensor], amplitude: Tensor, excess: Tensor, water: Tensor
                ) -> dict[str, Tensor]:  # fmt: skip
-        times = len(io.FIELD_TIMES)
-        part = torch.matmul(amplitude, self.field_part.T).reshape(-1, times, len(io.PART_DEPTHS))
+        times = len(signals.FIELD_TIMES)
+        part = torch.matmul(amplitude, self.field_part.T).reshape(
+            -1, times, len(signals.PART_DEPTHS)
+        )
         steel = torch.matmul(amplitude, self.field_steel.T)
-        steel = steel.reshape(-1, times, len(io.STEEL_DEPTHS))
+        steel = steel.reshape(-1, times, len(signals.STEEL_DEPTHS))
         whole = torch.cat([part, steel], -1) * excess[:, None, None] + water[:, None, None]
         fill, lost = aligned["timeline"][:, 0:1], aligned["timeline"][:, 1:2]
         spans = aligned["spans"]
@@ -184,7 +188,7 @@ class Monitor(nn.Module):
 
     def _now(self, aligned: dict[str, Tensor], amplitude: Tensor, excess: Tensor, water: Tensor
              ) -> dict[str, Tensor]:  # fmt: skip
-        time = w.legendre(aligned["zeta_now"])  # (B, 4, TIME)
+        time = legendre(aligned["zeta_now"])  # (B, 4, TIME)
         now = aligned["now"]
         # A part that was ejected stays as it was: the last closed phase at its end.
         held = torch.cat([now[:, :2], now[:, 2:3] + now[:, 3:4]], 1)
@@ -196,10 +200,10 @@ class Monitor(nn.Module):
             flat = (whole * when.unsqueeze(2)).permute(0, 2, 1, 3).flatten(2)
             return _total(flat) * excess[:, None] + water[:, None]
 
-        steel = at(self.now_steel, time * now.unsqueeze(-1), len(io.STEEL_DEPTHS))
-        part = at(self.now_part, time[:, :3] * held.unsqueeze(-1), net.FINE)
-        solid = torch.clamp((net.FROZEN_DEGC - part) / net.FREEZING_K + 0.5, 0.0, 1.0)
-        step = (net.FINE - 1) // (len(io.PART_DEPTHS) - 1)
+        steel = at(self.now_steel, time * now.unsqueeze(-1), len(signals.STEEL_DEPTHS))
+        part = at(self.now_part, time[:, :3] * held.unsqueeze(-1), network.FINE)
+        solid = torch.clamp((network.FROZEN_DEGC - part) / network.FREEZING_K + 0.5, 0.0, 1.0)
+        step = (network.FINE - 1) // (len(signals.PART_DEPTHS) - 1)
         return {
             "cavity_wall_temperature": steel[:, 0],
             "part_core_temperature": part[:, 0],
@@ -286,7 +290,7 @@ class Monitor(nn.Module):
     def _mismatch(self, aligned: dict[str, Tensor], latent: dict[str, Tensor], amplitude: Tensor,
                   excess: Tensor) -> Tensor:  # fmt: skip
         """Root mean square of what is left of the readings, gathered by place in the cycle, K."""
-        nodes = torch.matmul(amplitude, self.read.T).reshape(-1, net.HATS, 2)
+        nodes = torch.matmul(amplitude, self.read.T).reshape(-1, network.HATS, 2)
         shown = torch.matmul(aligned["hat"], nodes)
         drift = latent["offsets"] / excess[:, None]
         left = aligned["above"] - shown - drift.unsqueeze(1)
@@ -297,12 +301,12 @@ class Monitor(nn.Module):
         return torch.sqrt(total + 1e-12) * excess
 
     def _domain(self, latent: dict[str, Tensor]) -> Tensor:
-        unit = torch.abs(net.scaled(latent["conditions"]))
+        unit = torch.abs(network.scaled(latent["conditions"]))
         extra = [
             torch.abs(value - (low + high) / 2) / ((high - low) / 2)
             for value, (low, high) in (
-                (latent["melt"], io.MELT_RANGE),
-                (latent["water"], io.WATER_RANGE),
+                (latent["melt"], signals.MELT_RANGE),
+                (latent["water"], signals.WATER_RANGE),
             )
         ]
         return _largest(torch.cat([unit, torch.stack(extra, 1)], 1))

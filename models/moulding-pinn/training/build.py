@@ -12,22 +12,24 @@ from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.node import AlarmConfig
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
-from edgeai.training.calibrate import sustained, windows_in
-from edgeai.training.data.windows import Floats, Samples
-from edgeai.training.determinism import deterministic
-from edgeai.training.pinn import moulding_figures as figures
-from edgeai.training.pinn import moulding_fit as fit
-from edgeai.training.pinn import moulding_manifest as manifest
-from edgeai.training.pinn import moulding_measure as measure
-from edgeai.training.pinn import moulding_runs as plant
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn import moulding_windows as w
-from edgeai.training.pinn.export import Exported, export
-from edgeai.training.pinn.moulding_card import moulding_card
-from edgeai.training.pinn.moulding_curve import labelled, learning_curve
-from edgeai.training.pinn.moulding_monitor import Monitor
-from edgeai.training.pinn.moulding_recipe import MouldingRecipe, load_moulding_recipe
-from edgeai.training.write import write_package
+from edgeai.training.pinn import (
+    Exported,
+    Floats,
+    Samples,
+    deterministic,
+    export,
+    sustained,
+    windows_in,
+    write_package,
+)
+
+from . import evaluation, fit, manifest, measure, signals
+from .card import model_card
+from .curve import labelled, learning_curve
+from .monitor import Monitor
+from .recipe import Recipe, load_recipe
+from .runs import FAULTS, simulate_runs
+from .windows import Table, solve_table
 
 CYCLES = 14
 """Of a run without a fault: some 80 s, of which the last half is looked at."""
@@ -42,7 +44,7 @@ INTERVALS = ("ejection", "coolant", "contact")
 GOLDEN_WINDOWS = 32
 
 
-def train_moulding(
+def build_package(
     recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
 ) -> str:
     """Train the moulding package and write it; an interrupted training goes on where it was.
@@ -60,7 +62,7 @@ def train_moulding(
         ModelError: The graph is not valid or does not agree with float64.
     """
     started = time.perf_counter()
-    recipe = load_moulding_recipe(recipe_path)
+    recipe = load_recipe(recipe_path)
     folder = output_folder or recipe_path.resolve().parent
     folder.mkdir(parents=True, exist_ok=True)
     with deterministic(recipe.seed, purpose="a moulding package"):
@@ -75,7 +77,7 @@ def train_moulding(
         threshold, method = calibrated_threshold(recipe, scorer, progress)
         draft = _draft(recipe, threshold, method, quantiles)
         rule = alarm_rule(threshold, AlarmConfig(**draft["alarm"]), AlarmConfig())
-        served = figures.Served(scorer.outputs, recipe.window.length, recipe.window.hop, rule)
+        served = evaluation.Served(scorer.outputs, recipe.window.length, recipe.window.hop, rule)
         draft["training"]["figures"] = _figures(recipe, served, parts, progress)
         draft["training"]["figures"]["agreement_with_float64"] = {
             name: float(f"{error:.2g}") for name, error in exported.errors.items()
@@ -86,7 +88,7 @@ def train_moulding(
         final = _exported(recipe, parts, quantiles, golden)
         package = write_package(
             folder, draft, final.model, golden, reference=final.reference,
-            card=moulding_card(recipe, draft),
+            card=model_card(recipe, draft),
         )  # fmt: skip
     for path in kept.iterdir():
         path.unlink()
@@ -98,12 +100,10 @@ def train_moulding(
 class _Parts:
     """What was fitted: modes of the trunk, operator and encoder."""
 
-    def __init__(self, table: w.Table, operator: Any, encoder: Any) -> None:
+    def __init__(self, table: Table, operator: Any, encoder: Any) -> None:
         self.modes, self.operator, self.encoder = table.modes, operator, encoder
 
-    def monitor(
-        self, recipe: MouldingRecipe, quantiles: tuple[float, float, float] | None
-    ) -> Monitor:
+    def monitor(self, recipe: Recipe, quantiles: tuple[float, float, float] | None) -> Monitor:
         """The network of the package."""
         given = quantiles or (1.0, 1.0, 1.0)
         length = recipe.window.length
@@ -117,7 +117,7 @@ class _Parts:
         )
 
 
-def fitted(recipe: MouldingRecipe, kept: Path | None, progress: Progress) -> _Parts:
+def fitted(recipe: Recipe, kept: Path | None, progress: Progress) -> _Parts:
     """Solve the equations for sampled conditions and fit operator and encoder on them.
 
     Args:
@@ -138,7 +138,7 @@ def fitted(recipe: MouldingRecipe, kept: Path | None, progress: Progress) -> _Pa
         return None if kept is None else kept / name
 
     table = fit.cached_table(
-        place("table.pt"), lambda: w.solve_table(settings.conditions, settings.seed, progress)
+        place("table.pt"), lambda: solve_table(settings.conditions, settings.seed, progress)
     )
     operator = fit.cached_operator(
         place("operator.pt"), lambda: fit.fit_operator(table, settings, progress)
@@ -148,7 +148,7 @@ def fitted(recipe: MouldingRecipe, kept: Path | None, progress: Progress) -> _Pa
 
 
 def _exported(
-    recipe: MouldingRecipe,
+    recipe: Recipe,
     parts: _Parts,
     quantiles: tuple[float, float, float] | None,
     probe: Samples,
@@ -159,13 +159,13 @@ def _exported(
     )
 
 
-def _probe(recipe: MouldingRecipe) -> Samples:
+def _probe(recipe: Recipe) -> Samples:
     """Windows of simulated runs, healthy and faulty."""
-    runs = plant.simulate_runs(
+    runs = simulate_runs(
         PROBE,
         CYCLES,
         recipe.seed + 1,
-        faults=("", *plant.FAULTS),
+        faults=("", *FAULTS),
         fault_cycle=9,
         with_field=False,
     )
@@ -177,7 +177,7 @@ def _scorer(exported: Exported) -> Scorer:
 
 
 def calibrated_intervals(
-    recipe: MouldingRecipe, scorer: Scorer, progress: Progress
+    recipe: Recipe, scorer: Scorer, progress: Progress
 ) -> tuple[float, float, float]:
     """Split conformal: the factors at which the intervals hold `interval_level` of the truths.
 
@@ -190,7 +190,7 @@ def calibrated_intervals(
     ratios: dict[str, list[Floats]] = {name: [] for name in INTERVALS}
     for start in range(0, recipe.calibrate_runs, AT_ONCE):
         count = min(AT_ONCE, recipe.calibrate_runs - start)
-        runs = plant.simulate_runs(count, CYCLES, (recipe.seed + 2) * 1000 + start)
+        runs = simulate_runs(count, CYCLES, (recipe.seed + 2) * 1000 + start)
         looked = measure.look(
             runs, scorer.outputs, window.length, window.hop, measure.ACCURACY_OUTPUTS
         )
@@ -204,20 +204,18 @@ def calibrated_intervals(
     return found[0], found[1], found[2]
 
 
-def calibrated_threshold(
-    recipe: MouldingRecipe, scorer: Scorer, progress: Progress
-) -> tuple[float, str]:
+def calibrated_threshold(recipe: Recipe, scorer: Scorer, progress: Progress) -> tuple[float, str]:
     """Threshold of the score: 1, where the first evidence reaches its limit, or above.
 
     It is raised over the largest score that healthy runs hold for the on delay. No tail is fitted:
     healthy scores differ from run to run, with the conditions, far more than within one.
     """
-    hop_seconds = recipe.window.hop / io.RATE_HZ
+    hop_seconds = recipe.window.hop / signals.RATE_HZ
     count = windows_in(recipe.alarm.on_delay_seconds, hop_seconds)
     never = AlarmRule(np.inf, 0.0, 0, 0, latch=False)
-    served = figures.Served(scorer.outputs, recipe.window.length, recipe.window.hop, never)
+    served = evaluation.Served(scorer.outputs, recipe.window.length, recipe.window.hop, never)
     largest, windows = 0.0, 0
-    for _, looked in figures.healthy_runs(recipe.healthy_runs, recipe.seed + 3, served):
+    for _, looked in evaluation.healthy_runs(recipe.healthy_runs, recipe.seed + 3, served):
         score = looked.outputs["score"].astype(np.float64)
         for run in np.unique(looked.run):
             largest = max(largest, float(sustained(score[looked.run == run], count).max()))
@@ -232,7 +230,7 @@ def calibrated_threshold(
 
 
 def _draft(
-    recipe: MouldingRecipe, threshold: float, method: str, quantiles: Sequence[float]
+    recipe: Recipe, threshold: float, method: str, quantiles: Sequence[float]
 ) -> dict[str, Any]:
     """The manifest without `onnx`, `files` and `training.figures`."""
     versions = ("numpy", "onnx", "onnxruntime", "torch")
@@ -242,16 +240,16 @@ def _draft(
         "version": recipe.version,
         "task": "pinn",
         "description": recipe.description,
-        "signals": manifest.signals(),
-        "sample_rate_hz": io.RATE_HZ,
+        "signals": manifest.signal_entries(),
+        "sample_rate_hz": signals.RATE_HZ,
         "window": recipe.window.model_dump(),
-        "outputs": manifest.outputs(recipe.limits, recipe.interval_level),
+        "outputs": manifest.output_entries(recipe.limits, recipe.interval_level),
         "threshold": {
             "value": threshold,
             "method": method,
             "data": "healthy simulated runs kept from everything else",
         },
-        "diagnosis": manifest.diagnosis(),
+        "diagnosis": manifest.diagnosis_entries(),
         "alarm": {
             "deadband": float(f"{recipe.alarm.deadband_ratio * threshold:.4g}"),
             "on_delay_seconds": float(recipe.alarm.on_delay_seconds),
@@ -267,25 +265,25 @@ def _draft(
             "and sensor lag are minimised over a space-time trunk for sampled conditions; an "
             "operator network learns the minimisers, an encoder which of them explains a window",
             "seed": recipe.seed,
-            "recipe": recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True),
+            "recipe": recipe.recorded(),
             "versions": {name: importlib.metadata.version(name) for name in versions},
-            "physics": manifest.physics(),
+            "physics": manifest.physics_entries(),
             "interval_factors": [float(f"{value:.4g}") for value in quantiles],
         },
     }
 
 
 def _figures(
-    recipe: MouldingRecipe, served: figures.Served, parts: _Parts, progress: Progress
+    recipe: Recipe, served: evaluation.Served, parts: _Parts, progress: Progress
 ) -> dict[str, Any]:
     window = served.window
-    measured = figures.accuracy_figures(recipe.test_runs, recipe.seed + 4, served)
-    healthy = figures.false_alarms(recipe.healthy_runs, recipe.seed + 5, served)
-    faults = figures.fault_figures(recipe.fault_runs, recipe.seed + 6, served)
+    measured = evaluation.accuracy_figures(recipe.test_runs, recipe.seed + 4, served)
+    healthy = evaluation.false_alarms(recipe.healthy_runs, recipe.seed + 5, served)
+    faults = evaluation.fault_figures(recipe.fault_runs, recipe.seed + 6, served)
     progress("calibrate", 3, 3, "figures")
     most = max(recipe.curve.labels)
     labels, test = (
-        labelled(plant.simulate_runs(count, CYCLES, recipe.seed + offset), window,
+        labelled(simulate_runs(count, CYCLES, recipe.seed + offset), window,
                  np.random.default_rng(offset))
         for count, offset in ((most, 7), (recipe.test_runs, 8))
     )  # fmt: skip
@@ -303,13 +301,13 @@ def _figures(
     }
 
 
-def _golden(recipe: MouldingRecipe, scorer: Scorer, threshold: float) -> Samples:
+def _golden(recipe: Recipe, scorer: Scorer, threshold: float) -> Samples:
     """Windows of healthy and faulty runs, none with a score near the threshold."""
-    runs = plant.simulate_runs(
+    runs = simulate_runs(
         4 * GOLDEN_WINDOWS,
         CYCLES,
         recipe.seed + 9,
-        faults=("", *plant.FAULTS),
+        faults=("", *FAULTS),
         fault_cycle=8,
         with_field=False,
     )

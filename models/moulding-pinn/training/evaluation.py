@@ -19,13 +19,13 @@ import onnxruntime
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.node import AlarmConfig
 from edgeai.model.package import load_package
+from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
-from edgeai.training.calibrate import SECONDS_PER_DAY
-from edgeai.training.pinn import moulding_measure as measure
-from edgeai.training.pinn import moulding_runs as plant
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn.figures import Figure
-from edgeai.training.pinn.moulding_manifest import KINDS
+from edgeai.training.pinn import SECONDS_PER_DAY, Figure
+
+from . import measure, signals
+from .manifest import KINDS
+from .runs import FAULTS, Runs, simulate_runs
 
 PROBLEM = "moulding-pinn"
 CYCLES, FAULT_CYCLES = 14, 18
@@ -55,7 +55,7 @@ class Served:
 
 def accuracy_figures(runs: int, seed: int, served: Served) -> dict[str, Any]:
     """Accuracy and coverage over all windows of healthy runs with conditions of their own."""
-    made = plant.simulate_runs(runs, CYCLES, seed)
+    made = simulate_runs(runs, CYCLES, seed)
     looked = measure.look(made, served.infer, served.window, served.hop, measure.ACCURACY_OUTPUTS)
     found = measure.accuracy(made, looked)
     pooled = np.sqrt(found["error_square"].sum() / found["true_square"].sum())
@@ -66,7 +66,7 @@ def accuracy_figures(runs: int, seed: int, served: Served) -> dict[str, Any]:
     return {
         "runs": runs,
         "windows": len(found["field"]),
-        "noise": io.NOISE,
+        "noise": signals.NOISE,
         "field_relative_l2": digits(float(pooled)),
         "field_relative_l2_median": digits(float(np.median(found["field"]))),
         "field_relative_l2_p95": digits(float(np.quantile(found["field"], 0.95))),
@@ -84,13 +84,11 @@ def accuracy_figures(runs: int, seed: int, served: Served) -> dict[str, Any]:
     }
 
 
-def healthy_runs(
-    runs: int, seed: int, served: Served
-) -> Iterator[tuple[plant.Runs, measure.Looked]]:
+def healthy_runs(runs: int, seed: int, served: Served) -> Iterator[tuple[Runs, measure.Looked]]:
     """Long healthy runs, some at a time, and what is judged of them."""
     for start in range(0, runs, HEALTHY_AT_ONCE):
         count = min(HEALTHY_AT_ONCE, runs - start)
-        made = plant.simulate_runs(count, HEALTHY_CYCLES, seed * 1000 + start, with_field=False)
+        made = simulate_runs(count, HEALTHY_CYCLES, seed * 1000 + start, with_field=False)
         yield made, measure.look(made, served.infer, served.window, served.hop, JUDGED)
 
 
@@ -103,7 +101,7 @@ def false_alarms(runs: int, seed: int, served: Served) -> dict[str, float]:
         alarms += sum(len(one.alarms) for one in found)
         windows += len(looked.run)
         highest = max(highest, float(looked.outputs["score"].max()))
-    seconds = windows * served.hop / io.RATE_HZ
+    seconds = windows * served.hop / signals.RATE_HZ
     return {
         "hours": round(seconds / 3600.0, 2),
         "alarms": alarms,
@@ -114,13 +112,11 @@ def false_alarms(runs: int, seed: int, served: Served) -> dict[str, float]:
 
 def fault_figures(runs: int, seed: int, served: Served) -> list[dict[str, Any]]:
     """Detection and diagnosis of each fault over so many runs of each."""
-    made = plant.simulate_runs(
-        runs * len(plant.FAULTS), FAULT_CYCLES, seed, faults=plant.FAULTS, with_field=False
-    )
+    made = simulate_runs(runs * len(FAULTS), FAULT_CYCLES, seed, faults=FAULTS, with_field=False)
     looked = measure.look(made, served.infer, served.window, served.hop, JUDGED)
     found = measure.judge_runs(made, looked, served.rule, [kind for kind, _, _ in KINDS])
     rows = []
-    for fault in plant.FAULTS:
+    for fault in FAULTS:
         mine = [one for one in found if one.fault == fault]
         delays = [one.delay_seconds for one in mine if one.detected]
         row: dict[str, Any] = {
@@ -142,7 +138,7 @@ def latency_seconds(graph: bytes, window: int, outputs: list[str]) -> float:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    channels = len(io.SIGNALS)
+    channels = len(signals.SIGNALS)
     feed = {"window": np.full((1, window, channels), 30.0, np.float32)}
     for _ in range(20):
         session.run(outputs, feed)
@@ -163,11 +159,12 @@ def without_residual(graph: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def moulding_figures(folder: Path) -> list[Figure]:
-    """All figures of the stored package, measured anew on runs that nothing has seen.
+def package_figures(folder: Path, progress: Progress) -> list[Figure]:
+    """Measure all figures of the stored package on simulated runs that were not used before.
 
     Args:
         folder: Of the package.
+        progress: Called after every step.
 
     Raises:
         ConfigError: The package's manifest breaks a rule.
@@ -180,8 +177,11 @@ def moulding_figures(folder: Path) -> list[Figure]:
     rule = alarm_rule(told.threshold.value, told.alarm, AlarmConfig())
     served = Served(Scorer(graph).outputs, window, told.window.hop, rule)
     measured = accuracy_figures(EVALUATE_RUNS, EVALUATE_SEED, served)
+    progress(PROBLEM, 1, 3, "accuracy")
     faults = fault_figures(EVALUATE_FAULTS, EVALUATE_SEED + 1, served)
+    progress(PROBLEM, 2, 3, "faults")
     healthy = false_alarms(EVALUATE_HEALTHY, EVALUATE_SEED + 2, served)
+    progress(PROBLEM, 3, 3, "healthy runs")
     whole = latency_seconds(graph, window, [output.name for output in told.outputs])
     plain = latency_seconds(without_residual(graph), window, ["field", "field_time"])
     runs = f"{measured['runs']} runs, {measured['windows']} windows, 1 % noise"

@@ -5,9 +5,9 @@ from typing import Any
 from edgeai.plant import mould, mouldcycles, polymer
 from edgeai.plant.injection import FROZEN_DEGC
 from edgeai.plant.moulding import SIGNALS as MACHINE_SIGNALS
-from edgeai.training.pinn import moulding_runs as runs
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn.moulding_recipe import Limits
+
+from . import runs, signals
+from .recipe import Limits
 
 KINDS = (
     ("near_thermocouple_drift", "sensor", "the mould thermocouple near the cavity has drifted"),
@@ -22,7 +22,7 @@ KINDS = (
 """Kind, cause and meaning of each column of the output `evidence`."""
 
 
-def signals() -> list[dict[str, Any]]:
+def signal_entries() -> list[dict[str, Any]]:
     """The manifest's `signals`, as the simulated machine publishes them."""
     known = {signal.name: signal for signal in MACHINE_SIGNALS}
     return [
@@ -32,15 +32,15 @@ def signals() -> list[dict[str, Any]]:
             "range": [float(known[name].low), float(known[name].high)],
             "meaning": known[name].description,
         }
-        for name in io.SIGNALS
+        for name in signals.SIGNALS
     ]
 
 
-def outputs(limits: Limits, level: float) -> list[dict[str, Any]]:
+def output_entries(limits: Limits, level: float) -> list[dict[str, Any]]:
     """The manifest's `outputs`."""
     half = mould.HALF_WALL_M
-    depths = [depth * half for depth in io.PART_DEPTHS]
-    depths += [half + depth for depth in io.STEEL_DEPTHS]
+    depths = [depth * half for depth in signals.PART_DEPTHS]
+    depths += [half + depth for depth in signals.STEEL_DEPTHS]
     kelvin = "K"
 
     def interval(of: str, unit: str) -> dict[str, Any]:
@@ -164,12 +164,12 @@ def _out(name: str, unit: str, meaning: str, role: str = "value") -> dict[str, A
     return {"name": name, "unit": unit, "meaning": meaning, "role": role}
 
 
-def diagnosis() -> list[dict[str, str]]:
+def diagnosis_entries() -> list[dict[str, str]]:
     """The manifest's `diagnosis`."""
     return [{"kind": kind, "cause": cause, "meaning": meaning} for kind, cause, meaning in KINDS]
 
 
-def physics() -> dict[str, Any]:
+def physics_entries() -> dict[str, Any]:
     """Everything to rebuild the simulator from; units are in the names."""
     return {
         "equations": [
@@ -244,12 +244,15 @@ def physics() -> dict[str, Any]:
             "coolant_w_m2_k": [2000.0, 14000.0],
             "contact_factor_f": [0.85, 1.15],
             "contact once lost, W/(m2 K)": [300.0, 1500.0],
-            "fill_seconds": [float(io.LOW[3]), float(io.HIGH[3])],
-            "loss of contact, s since the start of filling": [float(io.LOW[4]), float(io.HIGH[4])],
-            "eject_seconds": [float(io.LOW[5]), float(io.HIGH[5])],
-            "open_seconds": list(io.OPEN_RANGE),
-            "melt_degc": list(io.MELT_RANGE),
-            "water_degc": list(io.WATER_RANGE),
+            "fill_seconds": [float(signals.LOW[3]), float(signals.HIGH[3])],
+            "loss of contact, s since the start of filling": [
+                float(signals.LOW[4]),
+                float(signals.HIGH[4]),
+            ],
+            "eject_seconds": [float(signals.LOW[5]), float(signals.HIGH[5])],
+            "open_seconds": list(signals.OPEN_RANGE),
+            "melt_degc": list(signals.MELT_RANGE),
+            "water_degc": list(signals.WATER_RANGE),
         },
         "water": {
             "density_kg_m3": polymer.WATER_DENSITY_KG_M3,

@@ -13,9 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from edgeai.plant.mouldcycles import AIR_DEGC
-from edgeai.training.pinn import moulding_physics as physics
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn import moulding_windows as w
+
+from . import physics, signals
+from .windows import (
+    LOST_MARGIN_SECONDS,
+    MODES,
+    PRESSURE_FALL_BAR,
+    PRESSURE_ON_BAR,
+    PRESSURE_SUDDEN_BAR,
+    PROFILE_MODES,
+)
 
 HAT_NODES = (3, 6, 3, 6)
 """Nodes, even in zeta, onto which the readings of each phase are gathered."""
@@ -23,7 +30,7 @@ HATS = sum(HAT_NODES)
 MELT_SAMPLES = 100
 RIDGE = 0.3
 FREE = 3
-OUT = FREE + 2 + w.PROFILE_MODES + 2 + 3
+OUT = FREE + 2 + PROFILE_MODES + 2 + 3
 """Coefficients; drift; profile; corrections of melt and water; logarithms of three spreads."""
 FINE = 17
 FROZEN_DEGC = 130.0
@@ -34,7 +41,7 @@ OFFSET_SCALE = 3.0
 
 def scaled(conditions: Tensor) -> Tensor:
     """Conditions (B, 6) to -1 ... 1 over the trained range."""
-    low, high = torch.from_numpy(io.LOW), torch.from_numpy(io.HIGH)
+    low, high = torch.from_numpy(signals.LOW), torch.from_numpy(signals.HIGH)
     middle, half = ((low + high) / 2).to(conditions), ((high - low) / 2).to(conditions)
     return (conditions - middle) / half
 
@@ -47,13 +54,13 @@ class Operator(nn.Module):
 
     def __init__(self, width: int = 128) -> None:
         super().__init__()
-        columns = 2 + w.PROFILE_MODES
+        columns = 2 + PROFILE_MODES
         self.layers = nn.Sequential(
             nn.Linear(7, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, w.MODES * columns),
+            nn.Linear(width, MODES * columns),
         )  # fmt: skip
-        self.register_buffer("base", torch.zeros(w.MODES * columns))
-        self.register_buffer("spread", torch.ones(w.MODES * columns))
+        self.register_buffer("base", torch.zeros(MODES * columns))
+        self.register_buffer("spread", torch.ones(MODES * columns))
 
     def forward(self, conditions: Tensor, inputs: Tensor) -> Tensor:
         """Amplitudes (B, MODES) for conditions (B, 6) and [1, air, profile] (B, 2 + P)."""
@@ -61,7 +68,7 @@ class Operator(nn.Module):
         # The loss of contact may come right before ejection: its distance counts, not its time.
         gap = torch.log((conditions[:, 5:6] - conditions[:, 4:5]).clamp(min=0.02))
         maps = self.layers(torch.cat([unit, gap], 1)) * self.spread + self.base
-        whole = maps.reshape(-1, w.MODES, 2 + w.PROFILE_MODES)
+        whole = maps.reshape(-1, MODES, 2 + PROFILE_MODES)
         return torch.matmul(whole, inputs.unsqueeze(-1)).squeeze(-1)
 
 
@@ -84,9 +91,9 @@ class Aligner(nn.Module):
     def forward(self, window: Tensor) -> dict[str, Tensor]:
         """Features and timeline of windows (B, W, 9)."""
         phase, clock, elapsed = (
-            window[..., io.PHASE],
-            window[..., io.CYCLE],
-            window[..., io.ELAPSED],
+            window[..., signals.PHASE],
+            window[..., signals.CYCLE],
+            window[..., signals.ELAPSED],
         )
         is_pack, is_cool, is_open = (
             torch.clamp(1.0 - torch.abs(phase - number), min=0.0) for number in (1.0, 2.0, 3.0)
@@ -94,11 +101,12 @@ class Aligner(nn.Module):
         began = clock - elapsed
         fill = self._mean(is_pack, began, torch.full_like(clock[:, 0], 0.5))
         eject = self._mean(is_open, began, torch.full_like(clock[:, 0], 4.0))
-        lost = self._lost(window[..., io.PRESSURE], clock, is_pack + is_cool, is_cool, eject)
+        lost = self._lost(window[..., signals.PRESSURE], clock, is_pack + is_cool, is_cool, eject)
         lost = torch.maximum(lost, fill + 0.2)
-        melt = torch.matmul(window[..., io.MELT], self.recent)
+        melt = torch.matmul(window[..., signals.MELT], self.recent)
         water = torch.matmul(
-            window[..., io.INLET] + window[..., io.OUTLET], self.ones * (0.5 / self.length)
+            window[..., signals.INLET] + window[..., signals.OUTLET],
+            self.ones * (0.5 / self.length),
         )
         excess = torch.clamp(melt - water, min=20.0)
         starts = torch.stack([torch.zeros_like(fill), fill, lost, eject], 1)
@@ -120,7 +128,7 @@ class Aligner(nn.Module):
             hat = torch.clamp(1.0 - torch.abs(at - node), min=0.0)
             hats.append(hat * inside[..., number : number + 1])
         hat = torch.cat(hats, -1)  # (B, W, HATS)
-        readings = torch.stack([window[..., io.NEAR], window[..., io.DEEP]], -1)
+        readings = torch.stack([window[..., signals.NEAR], window[..., signals.DEEP]], -1)
         above = (readings - water[:, None, None]) / excess[:, None, None]
         both = torch.cat([above, above * self.age[:, None]], -1)
         gathered = torch.matmul(hat.transpose(1, 2), both)  # (B, HATS, 4)
@@ -156,15 +164,15 @@ class Aligner(nn.Module):
         The last two samples under pressure are extended to zero; a pressure that vanishes between
         two samples is taken to do so in the middle.
         """
-        on = torch.clamp(pressure - w.PRESSURE_ON_BAR + 0.5, 0.0, 1.0)
+        on = torch.clamp(pressure - PRESSURE_ON_BAR + 0.5, 0.0, 1.0)
         turned = (is_closed * on)[:, 1:-1] * is_cool[:, 2:] * (1.0 - on[:, 2:])
         before, last = pressure[:, :-2], pressure[:, 1:-1]
-        step = 1.0 / io.RATE_HZ
-        beyond = step * last / torch.clamp(before - last, min=w.PRESSURE_FALL_BAR)
+        step = 1.0 / signals.RATE_HZ
+        beyond = step * last / torch.clamp(before - last, min=PRESSURE_FALL_BAR)
         beyond = torch.clamp(beyond, 0.0, 2.0 * step)
-        sudden = torch.clamp((last - w.PRESSURE_SUDDEN_BAR) / 5.0, 0.0, 1.0)
+        sudden = torch.clamp((last - PRESSURE_SUDDEN_BAR) / 5.0, 0.0, 1.0)
         when = clock[:, 1:-1] + beyond * (1.0 - sudden) + 0.5 * step * sudden
-        never = eject - w.LOST_MARGIN_SECONDS
+        never = eject - LOST_MARGIN_SECONDS
         seen = torch.matmul(turned, self.ones[2:])
         lost = (torch.matmul(turned * when, self.ones[2:]) + 1e-3 * never) / (seen + 1e-3)
         return torch.minimum(lost, never)
@@ -193,19 +201,19 @@ class Encoder(nn.Module):
         )  # fmt: skip
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
-        self.register_buffer("profile_mean", torch.zeros(w.PROFILE_MODES))
-        self.register_buffer("profile_scale", torch.ones(w.PROFILE_MODES))
+        self.register_buffer("profile_mean", torch.zeros(PROFILE_MODES))
+        self.register_buffer("profile_scale", torch.ones(PROFILE_MODES))
 
     def forward(self, aligned: dict[str, Tensor]) -> dict[str, Tensor]:
         """Conditions (B, 6), drift (B, 2) K, profile, melt, water, log spreads (B, 3)."""
         unit = torch.clamp((aligned["features"] - self.mean) * self.scale, -8.0, 8.0)
         out = self.layers(unit)
-        low, high = torch.from_numpy(io.LOW).to(out), torch.from_numpy(io.HIGH).to(out)
+        low, high = torch.from_numpy(signals.LOW).to(out), torch.from_numpy(signals.HIGH).to(out)
         free = (low + high)[:FREE] / 2 + (high - low)[:FREE] / 2 * out[:, :FREE]
         conditions = torch.cat([free, aligned["timeline"]], 1)
         at = FREE + 2
-        profile = out[:, at : at + w.PROFILE_MODES] * self.profile_scale + self.profile_mean
-        at += w.PROFILE_MODES
+        profile = out[:, at : at + PROFILE_MODES] * self.profile_scale + self.profile_mean
+        at += PROFILE_MODES
         return {
             "conditions": conditions,
             "offsets": OFFSET_SCALE * out[:, FREE : FREE + 2],

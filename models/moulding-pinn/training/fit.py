@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from edgeai.progress import Progress
-from edgeai.training.pinn import moulding_network as net
-from edgeai.training.pinn import moulding_windows as w
+
+from . import network
+from .windows import Made, Table, Windows
 
 CHECK_EVERY = 500
 CONDITION_SCALE = (0.05, 0.05, 0.3)
@@ -40,7 +41,7 @@ class FitSettings:
     seed: int
 
 
-def fit_operator(table: w.Table, settings: FitSettings, progress: Progress) -> net.Operator:
+def fit_operator(table: Table, settings: FitSettings, progress: Progress) -> network.Operator:
     """Fit the solution operator on the solved conditions."""
     torch.manual_seed(settings.seed)
     count = len(table.conditions)
@@ -49,7 +50,7 @@ def fit_operator(table: w.Table, settings: FitSettings, progress: Progress) -> n
     target = torch.cat([table.maps[:, :, :2], table.maps[:, :, 2:] @ profiles], 2)
     forced = torch.tensor([1.0, 0.0], dtype=torch.float64)
     usual = ((table.settled @ forced) @ table.profiles).float()
-    operator = net.Operator()
+    operator = network.Operator()
     flat = target.reshape(count, -1)
     operator.base.copy_(flat.mean(0))
     operator.spread.copy_(flat.std(0) + 1e-6)
@@ -77,11 +78,11 @@ def fit_operator(table: w.Table, settings: FitSettings, progress: Progress) -> n
     return operator.requires_grad_(False)
 
 
-def prepare_encoder(windows: w.Windows, aligner: net.Aligner, batch: int) -> net.Encoder:
+def prepare_encoder(windows: Windows, aligner: network.Aligner, batch: int) -> network.Encoder:
     """An encoder with the scaling of its features and profiles set from windows."""
     made = [windows.make(batch) for _ in range(8)]
     features = torch.cat([aligner(part.window)["features"] for part in made])
-    encoder = net.Encoder()
+    encoder = network.Encoder()
     encoder.mean.copy_(features.mean(0))
     encoder.scale.copy_(1.0 / (features.std(0) + 1e-3))
     profiles = torch.cat([part.profile for part in made])
@@ -91,12 +92,14 @@ def prepare_encoder(windows: w.Windows, aligner: net.Aligner, batch: int) -> net
 
 
 def encoder_loss(
-    latent: dict[str, Tensor], made: w.Made, encoder: net.Encoder, operator: net.Operator
+    latent: dict[str, Tensor], made: Made, encoder: network.Encoder, operator: network.Operator
 ) -> Tensor:
     """How far the explanation of the windows is from what made them."""
     huber = nn.functional.huber_loss
     zero = torch.zeros_like
-    free = (latent["conditions"] - made.conditions)[:, : net.FREE] / torch.tensor(CONDITION_SCALE)
+    free = (latent["conditions"] - made.conditions)[:, : network.FREE] / torch.tensor(
+        CONDITION_SCALE
+    )
     drift = (latent["offsets"] - made.offsets) / DRIFT_SCALE_K
     profile = (latent["profile"] - made.profile) / encoder.profile_scale
     profile = profile * torch.tensor(PROFILE_WEIGHT)
@@ -107,7 +110,7 @@ def encoder_loss(
         ],
         1,
     )
-    inputs = net.linear_inputs(latent["melt"], latent["water"], latent["profile"])
+    inputs = network.linear_inputs(latent["melt"], latent["water"], latent["profile"])
     amplitude = operator(latent["conditions"], inputs)
     excess = (made.melt_degc - made.water_degc)[:, None]
     field = amplitude * (latent["melt"] - latent["water"])[:, None] / excess - made.amplitudes
@@ -127,15 +130,15 @@ def encoder_loss(
 
 
 def fit_encoder(
-    table: w.Table,
-    operator: net.Operator,
+    table: Table,
+    operator: network.Operator,
     settings: FitSettings,
     checkpoint: Path | None,
     progress: Progress,
-) -> net.Encoder:
+) -> network.Encoder:
     """Fit the encoder on windows that the equations make."""
-    windows = w.Windows(table, settings.window, settings.seed + 1)
-    aligner = net.Aligner(settings.window)
+    windows = Windows(table, settings.window, settings.seed + 1)
+    aligner = network.Aligner(settings.window)
     torch.manual_seed(settings.seed + 2)
     encoder = prepare_encoder(windows, aligner, settings.batch)
     optimiser = torch.optim.Adam(encoder.parameters(), 1e-3)
@@ -186,13 +189,13 @@ def resume(path: Path | None, parts: dict[str, Any], generator: torch.Generator)
     return int(state["step"])
 
 
-Keep = Callable[[], w.Table]
+Keep = Callable[[], Table]
 
 
-def cached_table(path: Path | None, solve: Keep) -> w.Table:
+def cached_table(path: Path | None, solve: Keep) -> Table:
     """The solved conditions, from the checkpoint if it is there."""
     if path is not None and path.is_file():
-        return w.Table(**torch.load(path, weights_only=True))
+        return Table(**torch.load(path, weights_only=True))
     table = solve()
     if path is not None:
         names = ("conditions", "maps", "modes", "profiles", "settled")
@@ -200,10 +203,10 @@ def cached_table(path: Path | None, solve: Keep) -> w.Table:
     return table
 
 
-def cached_operator(path: Path | None, fit: Callable[[], net.Operator]) -> net.Operator:
+def cached_operator(path: Path | None, fit: Callable[[], network.Operator]) -> network.Operator:
     """The fitted operator, from the checkpoint if it is there."""
     if path is not None and path.is_file():
-        operator = net.Operator()
+        operator = network.Operator()
         operator.load_state_dict(torch.load(path, weights_only=True))
         return operator.requires_grad_(False)
     operator = fit()

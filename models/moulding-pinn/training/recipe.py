@@ -1,16 +1,15 @@
-"""The recipe of the moulding package, `kind: pinn-moulding`: strict, frozen, no torch."""
+"""The file train.yaml of moulding-pinn: strict, frozen, units in the names; without torch."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from edgeai.config.base import Strict
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.model.manifest import ToleranceSpec, WindowSpec
-from edgeai.training.recipe import AlarmDefaults, Card
+from edgeai.training.pinn import AlarmDefaults, Card
 
-KIND = "pinn-moulding"
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]
 Runs = Annotated[int, Field(ge=8, le=100_000)]
 
@@ -47,10 +46,11 @@ class Curve(Strict):
     steps: Steps
 
 
-class MouldingRecipe(Strict):
-    """The file train.yaml of the moulding package."""
+class Recipe(Strict):
+    """The file train.yaml."""
 
-    kind: Literal["pinn-moulding"]
+    trainer: Literal["training"] = Field(description="Folder of this code, beside the recipe.")
+    kind: Literal["pinn-moulding"] = Field(description="The recipe's format.")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
     description: str
@@ -68,7 +68,11 @@ class MouldingRecipe(Strict):
     tolerance: ToleranceSpec = ToleranceSpec()
     card: Card
 
+    def recorded(self) -> dict[str, Any]:
+        """Return what the manifest records of the recipe: all that decides the weights."""
+        return self.model_dump(mode="json", exclude={"card", "trainer"}, exclude_none=True)
 
-def load_moulding_recipe(path: Path) -> MouldingRecipe:
+
+def load_recipe(path: Path) -> Recipe:
     """Read and validate a recipe; ConfigError names every problem found."""
-    return validate(MouldingRecipe, read_yaml(path), str(path))
+    return validate(Recipe, read_yaml(path), str(path))

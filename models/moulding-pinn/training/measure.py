@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.alarms.alarm import Alarm, AlarmRule
-from edgeai.messages import SECOND_NS
-from edgeai.training.data.windows import Floats, Samples
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn.moulding_runs import FINE, SETTLE_SECONDS, Runs
+from edgeai.training.pinn import Floats, Samples
+
+from . import signals
+from .runs import FINE, SETTLE_SECONDS, Runs
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 Infer = Callable[[Samples], Outputs]
@@ -59,7 +59,7 @@ def look(
     """
     count, length = runs.values.shape[:2]
     if chosen is None:
-        first = max(window, round(first_seconds * io.RATE_HZ)) - 1
+        first = max(window, round(first_seconds * signals.RATE_HZ)) - 1
         ends = np.arange(first, length, hop)
         run = np.repeat(np.arange(count), len(ends))
         end = np.tile(ends, count)
@@ -86,7 +86,7 @@ def shot_of(runs: Runs, run: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) 
         `cycle` (M,), `start` (M,) fine sample at which its filling started, `whole` (M,) bool
         whether the run reaches its ejection, and `eject_seconds` (M,).
     """
-    dt = 1.0 / (io.RATE_HZ * FINE)
+    dt = 1.0 / (signals.RATE_HZ * FINE)
     lengths = np.rint(runs.cycles.cycle_seconds / dt).astype(np.int64)
     starts = np.concatenate([np.zeros((len(lengths), 1), np.int64), lengths.cumsum(1)], axis=1)
     cycle = runs.truth.cycle[run, end * FINE]
@@ -100,7 +100,7 @@ def true_field(
     runs: Runs, run: npt.NDArray[np.int64], start: npt.NDArray[np.int64], times: Floats
 ) -> Floats:
     """(M, T, P) temperature at `times` (M, T) since each shot's start of filling."""
-    at = times * io.RATE_HZ * FINE
+    at = times * signals.RATE_HZ * FINE
     low = np.minimum(np.floor(at).astype(np.int64), runs.truth.cycle.shape[1] - start[:, None] - 2)
     share = (at - low)[..., None]
     index = start[:, None] + low
@@ -135,7 +135,7 @@ def accuracy(runs: Runs, looked: Looked) -> dict[str, Floats]:
     out = {name: values[keep].astype(np.float64) for name, values in looked.outputs.items()}
     true = true_field(runs, run, shot["start"][keep], out["field_time"])
     wrong = out["field"] - true
-    parts = len(io.PART_DEPTHS)
+    parts = len(signals.PART_DEPTHS)
     ejected = true_field(
         runs, run, shot["start"][keep], shot["eject_seconds"][keep][:, None] - 1e-6
     )[:, 0, 0]
@@ -209,12 +209,12 @@ def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]
     found = []
     for number, fault in enumerate(runs.faults):
         mine = looked.run == number
-        seconds = (looked.end[mine] + 1) / io.RATE_HZ
+        seconds = (looked.end[mine] + 1) / signals.RATE_HZ
         scores = looked.outputs["score"][mine]
         evidence = looked.outputs["evidence"][mine]
         alarm, alarms = Alarm(rule), []
         for at, score in zip(seconds.tolist(), scores.tolist(), strict=True):
-            if alarm.update(score, round(at * SECOND_NS)) and alarm.state == "active":
+            if alarm.update(score, round(at * 1e9)) and alarm.state == "active":
                 alarms.append(at)
         kind = ""
         if alarms:

@@ -14,18 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from edgeai.progress import Progress
-from edgeai.training.data.windows import Floats
-from edgeai.training.pinn import moulding_measure as measure
-from edgeai.training.pinn import moulding_network as net
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn import moulding_windows as w
-from edgeai.training.pinn.moulding_monitor import Monitor
-from edgeai.training.pinn.moulding_recipe import Curve
-from edgeai.training.pinn.moulding_runs import Runs
+from edgeai.training.pinn import Floats
+
+from . import measure, network, signals
+from .monitor import Monitor
+from .recipe import Curve
+from .runs import Runs
+from .windows import MODES
 
 HELD_SHARE = 0.25
 """Of the labels, by which the rival's fit is stopped."""
-POINTS = len(io.FIELD_TIMES) * (len(io.PART_DEPTHS) + len(io.STEEL_DEPTHS))
+POINTS = len(signals.FIELD_TIMES) * (len(signals.PART_DEPTHS) + len(signals.STEEL_DEPTHS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ def labelled(runs: Runs, window: int, rng: np.random.Generator) -> Labelled:
     )
     starts = np.stack([np.zeros(count), fill, lost], 1)
     spans = np.stack([fill, lost - fill, eject - lost], 1)
-    times = np.stack([starts[:, p] + spans[:, p] * z * z for p, z in io.FIELD_TIMES], 1)
+    times = np.stack([starts[:, p] + spans[:, p] * z * z for p, z in signals.FIELD_TIMES], 1)
     field = measure.true_field(runs, everyone, shot["start"], times)
     logs = np.log(
         np.stack(
@@ -85,11 +84,11 @@ class Rival(nn.Module):
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.operator = net.Encoder(), net.Operator()
+        self.encoder, self.operator = network.Encoder(), network.Operator()
         for name, values in encoder.named_buffers():
             getattr(self.encoder, name).copy_(values)
-        self.trunk = nn.Linear(w.MODES, POINTS)
-        self.logs = nn.Linear(w.MODES, 2)
+        self.trunk = nn.Linear(MODES, POINTS)
+        self.logs = nn.Linear(MODES, 2)
         self.register_buffer("centre", torch.zeros(POINTS))
         self.register_buffer("spread", torch.ones(POINTS))
         self.register_buffer("log_centre", torch.zeros(2))
@@ -97,7 +96,7 @@ class Rival(nn.Module):
     def forward(self, aligned: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Field (N, T * P) degC and logarithms (N, 2)."""
         latent = self.encoder(aligned)
-        inputs = net.linear_inputs(latent["melt"], latent["water"], latent["profile"])
+        inputs = network.linear_inputs(latent["melt"], latent["water"], latent["profile"])
         amplitude = self.operator(latent["conditions"], inputs)
         return (
             self.trunk(amplitude) * self.spread + self.centre,
@@ -115,7 +114,7 @@ def fit_rival(labels: Labelled, encoder: nn.Module, steps: int, seed: int) -> Ri
     rival.spread.copy_(flat[held:].std(0) + 0.1)
     rival.log_centre.copy_(labels.logs[held:].mean(0))
     with torch.no_grad():
-        aligned = net.Aligner(labels.windows.shape[1])(labels.windows)
+        aligned = network.Aligner(labels.windows.shape[1])(labels.windows)
 
     def part(rows: Tensor) -> dict[str, Tensor]:
         return {name: values[rows] for name, values in aligned.items()}
@@ -170,7 +169,7 @@ def learning_curve(
         # It says itself at which times its field is: the phases are not known to it either.
         truth = torch.from_numpy(test.at(told["field_time"].double().numpy())).float()
         own = field_error(told["field"].flatten(1), truth)
-        aligned = net.Aligner(test.windows.shape[1])(test.windows)
+        aligned = network.Aligner(test.windows.shape[1])(test.windows)
     rows: list[dict[str, Any]] = []
     for done, count in enumerate(curve.labels, 1):
         some = replace(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from edgeai.training.pinn.moulding_recipe import MouldingRecipe
+from .recipe import Recipe
 
 SOURCES = (
     "Finite volumes: S. V. Patankar, Numerical Heat Transfer and Fluid Flow (1980).",
@@ -27,7 +27,7 @@ SOURCES = (
 )
 
 
-def moulding_card(recipe: MouldingRecipe, draft: Mapping[str, Any]) -> str:
+def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
     """Markdown of the model card.
 
     Args:

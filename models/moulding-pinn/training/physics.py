@@ -28,7 +28,7 @@ from torch import Tensor
 
 from edgeai.plant import mould
 from edgeai.plant.mouldcycles import NEAR_LAG_SECONDS
-from edgeai.training.data.windows import Floats
+from edgeai.training.pinn import Floats
 
 PART_TERMS, STEEL_TERMS, TIME_TERMS = 11, 16, 9
 PART_SIZE, STEEL_SIZE = PART_TERMS * TIME_TERMS, STEEL_TERMS * TIME_TERMS

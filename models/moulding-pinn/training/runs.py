@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.plant import mould
-from edgeai.plant import mouldcycles as plant
-from edgeai.training.data.windows import Floats, Samples
-from edgeai.training.pinn import moulding_signals as io
-from edgeai.training.pinn.moulding_signals import PART_DEPTHS, STEEL_DEPTHS
+from edgeai.plant import mould, mouldcycles
+from edgeai.training.pinn import Floats, Samples
+
+from . import signals
+from .signals import PART_DEPTHS, STEEL_DEPTHS
 
 FAULTS = ("coolant_blocked", "thermocouple_drift", "melt_too_hot", "contact_lost")
 MELT_DEGC = (224.0, 236.0)
@@ -56,8 +56,8 @@ class Runs:
 
     values: Samples
     depths_m: tuple[float, ...]
-    cycles: plant.Cycles
-    truth: plant.CycleRuns
+    cycles: mouldcycles.Cycles
+    truth: mouldcycles.CycleRuns
     faults: tuple[str, ...]
     fault_seconds: Floats
     sensor: npt.NDArray[np.int64]
@@ -77,7 +77,7 @@ def simulate_runs(
     *,
     faults: tuple[str, ...] = (),
     fault_cycle: int = 9,
-    noise: float = io.NOISE,
+    noise: float = signals.NOISE,
     with_field: bool = True,
 ) -> Runs:
     """Simulate runs with conditions of their own.
@@ -95,15 +95,17 @@ def simulate_runs(
     kinds = tuple((faults or ("",))[index % len(faults or ("",))] for index in range(runs))
     plan, starts, water = _conditions(kinds, cycles, fault_cycle, rng)
     depths = depths_of_field() if with_field else ()
-    truth = plant.simulate_cycles(
+    truth = mouldcycles.simulate_cycles(
         plan,
         water + rng.uniform(6.0, 14.0, runs),
         depths_m=depths,
-        period_seconds=1.0 / (io.RATE_HZ * FINE),
+        period_seconds=1.0 / (signals.RATE_HZ * FINE),
     )
     began = np.array(
         [
-            np.argmax(truth.cycle[run] >= starts[run]) / (io.RATE_HZ * FINE) if kind else np.inf
+            np.argmax(truth.cycle[run] >= starts[run]) / (signals.RATE_HZ * FINE)
+            if kind
+            else np.inf
             for run, kind in enumerate(kinds)
         ]
     )
@@ -115,7 +117,7 @@ def simulate_runs(
 
 def _conditions(
     kinds: tuple[str, ...], cycles: int, fault_cycle: int, rng: np.random.Generator
-) -> tuple[plant.Cycles, npt.NDArray[np.int64], Floats]:
+) -> tuple[mouldcycles.Cycles, npt.NDArray[np.int64], Floats]:
     """Conditions of each cycle, the cycle in which each fault starts, the water's temperature."""
     shape = (len(kinds), cycles)
 
@@ -128,7 +130,7 @@ def _conditions(
     fill = drawn(FILL_SECONDS) * rng.normal(1.0, FILL_SCATTER, shape)
     opened = drawn(OPEN_SECONDS) + rng.uniform(-1.0, 1.0, shape) * OPEN_SCATTER_SECONDS
     walk = rng.normal(0.0, MELT_WANDER_K, shape).cumsum(1)
-    plan = plant.Cycles(
+    plan = mouldcycles.Cycles(
         melt_degc=drawn(MELT_DEGC) + np.clip(walk, -2.0, 2.0),
         water_degc=water,
         coolant_w_m2_k=drawn(COOLANT_W_M2_K),
@@ -155,14 +157,14 @@ def _conditions(
 
 def _drift(samples: int, kinds: tuple[str, ...], began: Floats) -> Floats:
     """(R, n) K, what the drifting thermocouple of each run reads too high."""
-    seconds = np.arange(0, samples, FINE) / (FINE * io.RATE_HZ)
+    seconds = np.arange(0, samples, FINE) / (FINE * signals.RATE_HZ)
     drift = np.clip((seconds - began[:, None]) / DRIFT_SECONDS, 0.0, 1.0) * DRIFT_K
     return np.asarray(drift * (np.array(kinds) == "thermocouple_drift")[:, None])
 
 
 def _readings(
-    plan: plant.Cycles,
-    truth: plant.CycleRuns,
+    plan: mouldcycles.Cycles,
+    truth: mouldcycles.CycleRuns,
     drift: Floats,
     sensor: npt.NDArray[np.int64],
     *,
@@ -175,23 +177,27 @@ def _readings(
     clock = truth.cycle_seconds[:, read]
     fill, eject = plan.fill_seconds[rows, cycle], plan.eject_seconds[rows, cycle]
     lost = plan.lost_seconds[rows, cycle]
-    values = np.empty((*clock.shape, len(io.SIGNALS)))
-    values[..., io.PHASE] = phase
-    values[..., io.CYCLE] = clock
+    values = np.empty((*clock.shape, len(signals.SIGNALS)))
+    values[..., signals.PHASE] = phase
+    values[..., signals.CYCLE] = clock
     starts = np.stack([np.zeros_like(fill), fill, np.minimum(fill + 1.0, eject), eject])
     # The phases of the solver start on its time steps.
-    values[..., io.ELAPSED] = np.maximum(clock - np.take_along_axis(starts, phase[None], 0)[0], 0.0)
+    values[..., signals.ELAPSED] = np.maximum(
+        clock - np.take_along_axis(starts, phase[None], 0)[0], 0.0
+    )
     slope = 330.0 / np.maximum(lost - 1.2, 0.3)
-    pressure = np.clip((lost - clock) * slope, 0.0, 330.0) * (phase < plant.OPEN)
-    values[..., io.PRESSURE] = pressure
-    values[..., io.MELT] = plan.melt_degc[rows, cycle]
-    values[..., io.NEAR] = truth.near_degc[:, read] + drift * (sensor == 0)[:, None]
-    values[..., io.DEEP] = truth.deep_degc[:, read] + drift * (sensor == 1)[:, None]
+    pressure = np.clip((lost - clock) * slope, 0.0, 330.0) * (phase < mouldcycles.OPEN)
+    values[..., signals.PRESSURE] = pressure
+    values[..., signals.MELT] = plan.melt_degc[rows, cycle]
+    values[..., signals.NEAR] = truth.near_degc[:, read] + drift * (sensor == 0)[:, None]
+    values[..., signals.DEEP] = truth.deep_degc[:, read] + drift * (sensor == 1)[:, None]
     half = rng.uniform(0.5, 1.5, (len(drift), 1))
     water = plan.water_degc[rows, cycle]
-    values[..., io.INLET], values[..., io.OUTLET] = water - half, water + half
-    scatter = rng.standard_normal(values[..., io.MELT :].shape)
-    values[..., io.MELT :] *= 1.0 + noise * scatter
+    values[..., signals.INLET], values[..., signals.OUTLET] = water - half, water + half
+    scatter = rng.standard_normal(values[..., signals.MELT :].shape)
+    values[..., signals.MELT :] *= 1.0 + noise * scatter
     scatter = rng.standard_normal(pressure.shape)
-    values[..., io.PRESSURE] += noise * pressure * scatter + io.PRESSURE_NOISE_BAR * scatter
+    values[..., signals.PRESSURE] += (
+        noise * pressure * scatter + signals.PRESSURE_NOISE_BAR * scatter
+    )
     return values.astype(np.float32)

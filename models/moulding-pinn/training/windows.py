@@ -15,8 +15,9 @@ from torch import Tensor
 from edgeai.plant import mould
 from edgeai.plant.mouldcycles import AIR_DEGC
 from edgeai.progress import Progress
-from edgeai.training.pinn import moulding_physics as physics
-from edgeai.training.pinn.moulding_signals import (
+
+from . import physics
+from .signals import (
     CYCLE,
     DEEP,
     ELAPSED,
