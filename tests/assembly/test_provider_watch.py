@@ -1,4 +1,4 @@
-"""What is told of accelerators: one child and one event for all pipelines of a package."""
+"""Events of accelerators: one child and one event for all pipelines of a package."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Lists:
         self.published += publications
 
     def commit(self) -> None:
-        """Nothing to acknowledge."""
+        """Do nothing."""
 
     def under(self, prefix: str) -> list[Any]:
         return [json.loads(one.payload) for one in self.published if one.topic.startswith(prefix)]
@@ -146,7 +146,7 @@ def test_pipelines_of_one_package_share_a_child_and_its_events(
     assert value("readmissions_total", pipeline="q") == 1
 
 
-def test_nothing_is_watched_where_there_is_no_accelerator(tmp_path: Path) -> None:
+def test_without_an_accelerator_there_is_no_watch(tmp_path: Path) -> None:
     config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
     metrics = Metrics()
     pipelines = build_pipelines(check(config), metrics)
@@ -154,7 +154,7 @@ def test_nothing_is_watched_where_there_is_no_accelerator(tmp_path: Path) -> Non
     assert [pipeline.session.requested for pipeline in pipelines] == ["cpu"]
 
 
-def test_a_check_on_the_cpu_imports_nothing_that_serves_accelerators(tmp_path: Path) -> None:
+def test_a_check_on_the_cpu_does_not_import_the_code_for_accelerators(tmp_path: Path) -> None:
     config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
     program = (
         "import sys; from edgeai.cli import app; app(sys.argv[1:], standalone_mode=False); "
@@ -166,7 +166,7 @@ def test_a_check_on_the_cpu_imports_nothing_that_serves_accelerators(tmp_path: P
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_a_device_that_must_serve_and_is_not_proven_is_refused(
+def test_a_fixed_device_that_is_not_proven_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
@@ -177,7 +177,7 @@ def test_a_device_that_must_serve_and_is_not_proven_is_refused(
     assert "the device is taken" in outcome.complaints[0]
 
 
-def test_a_replay_begins_on_the_accelerator(
+def test_a_replay_waits_for_the_accelerator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))

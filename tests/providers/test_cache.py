@@ -1,4 +1,4 @@
-"""What proofs leave behind: kept as long as it is used."""
+"""Verdicts and compiled models are removed when they are not used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERDICT = Verdict(
 )  # fmt: skip
 
 
-def test_what_has_not_been_used_for_long_is_removed(tmp_path: Path) -> None:
+def test_files_unused_for_long_are_removed(tmp_path: Path) -> None:
     package = load_package(write_package(tmp_path / "mean"))
     state = tmp_path / "state"
     caches = []
@@ -43,5 +43,5 @@ def test_what_has_not_been_used_for_long_is_removed(tmp_path: Path) -> None:
     assert (caches[1] / "engine.blob").is_file()
 
 
-def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_no_error(tmp_path: Path) -> None:
     remove_unused(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Calls bound to the batch once give the bits of plain ones, or are not made."""
+"""Bound calls give the same bits as calls without IO binding, or are not used."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def bits(outputs: list[Any]) -> list[tuple[Any, ...]]:
     return [(one.dtype, one.shape, one.tobytes()) for one in outputs]
 
 
-def test_they_give_the_same_bits(session: CpuSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bound_calls_give_the_same_bits(
+    session: CpuSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch, other = buffer(), buffer()
     session.bind(batch)
     rng = np.random.default_rng(3)
@@ -99,7 +101,7 @@ def test_padded_batches_are_bound_as_well(session: CpuSession) -> None:
         assert count.tolist() == [8 * value] * 3
 
 
-def test_a_call_that_gives_other_bits_is_not_made(session: CpuSession) -> None:
+def test_a_call_with_other_bits_is_not_bound(session: CpuSession) -> None:
     batch = buffer()
     calls = IoBindingCache(session._session, OUTPUTS, batch)
     wanted = session.run(batch, 1)
@@ -129,7 +131,7 @@ def graph_of(*nodes: onnx.NodeProto, shape: list[Any]) -> onnx.ModelProto:
 
 
 def test_an_output_that_changes_its_shape_ends_the_binding(tmp_path: Path) -> None:
-    """It has as many rows of a window as the first value of the first window says."""
+    """The number of output rows is the first value of the first window."""
     model = graph_of(
         helper.make_node("Slice", ["window", "corner", "one"], ["cell"]),
         helper.make_node("Cast", ["cell"], ["whole"], to=TensorProto.INT64),
@@ -148,10 +150,10 @@ def test_an_output_that_changes_its_shape_ends_the_binding(tmp_path: Path) -> No
         assert out.tolist() == [[[rows] * CHANNELS] * rows] * 3
 
 
-def test_what_a_bound_call_does_not_write_is_not_right_by_chance(
+def test_values_that_a_bound_call_does_not_write_are_detected(
     session: CpuSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ONNX Runtime does not write a graph's input that is an output as well."""
+    """ONNX Runtime does not write an output that is also the graph's input."""
     batch = buffer()
     calls = IoBindingCache(session._session, OUTPUTS, batch)
     bind = calls._bind
@@ -159,7 +161,7 @@ def test_what_a_bound_call_does_not_write_is_not_right_by_chance(
     def idle(count: int, like: list[Any]) -> Any:
         _, outputs = bind(count, like)
         for output, right in zip(outputs, like, strict=True):
-            output[...] = right  # what lies there by chance
+            output[...] = right  # the right values by chance
         return (lambda: None), outputs
 
     monkeypatch.setattr(calls, "_bind", idle)
@@ -168,13 +170,13 @@ def test_what_a_bound_call_does_not_write_is_not_right_by_chance(
 
 
 class Unbindable:
-    """Stands in for a session of ONNX Runtime that knows no binding."""
+    """Replaces a session of ONNX Runtime; it has no IO binding."""
 
     def __init__(self, session: Any) -> None:
         self.run = session.run
 
 
-def test_a_session_that_knows_no_binding_is_called_plainly(session: CpuSession) -> None:
+def test_a_session_without_io_binding_is_called_without_it(session: CpuSession) -> None:
     batch = buffer()
     session._session = Unbindable(session._session)
     session.bind(batch)

@@ -1,4 +1,4 @@
-"""A session that fails over: real child processes, and a clock that the test can put forward."""
+"""A session with failover: real child processes, and a clock that a test can advance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENT = FailoverSettings(
 
 
 class Clock:
-    """Seconds that pass, and some that are added."""
+    """The monotonic clock plus an offset."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -41,8 +41,8 @@ class Clock:
         return time.monotonic() + self.ahead
 
 
-class Guarded:
-    """A guarded session on the faulty backend, with what it said so far."""
+class FailoverNode:
+    """A session on the faulty backend, with its events so far."""
 
     def __init__(self, folder: Path, settings: FailoverSettings, model: Any = None) -> None:
         self.package = load_package(write_package(folder / "mean", model=model))
@@ -77,7 +77,7 @@ class Guarded:
         os.kill(pid, number)
 
     def until(self, state: str) -> None:
-        """Tend until the session is in a state."""
+        """Poll until the session is in a state."""
 
         def there() -> bool:
             self.events += self.session.poll()
@@ -86,7 +86,7 @@ class Guarded:
         wait_for(there, f"the state {state}, after {self.events}")
 
     def run(self, count: int = 3, *, by: str) -> None:
-        """Compute; the outputs are right whoever computes them."""
+        """Compute windows and check the outputs."""
         outputs = self.session.run(self.windows, count)
         assert self.session.provider == by
         for output, right in zip(outputs, self.cpu.run(self.windows, count), strict=True):
@@ -97,16 +97,16 @@ class Guarded:
         return [(event.kind, event.cause) for event in self.events]
 
 
-Guard = Callable[..., Guarded]
+Guard = Callable[..., FailoverNode]
 
 
 @pytest.fixture
 def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    made: list[Guarded] = []
+    made: list[FailoverNode] = []
 
-    def make(settings: FailoverSettings = PATIENT, **more: Any) -> Guarded:
-        made.append(Guarded(tmp_path, settings, **more))
+    def make(settings: FailoverSettings = PATIENT, **more: Any) -> FailoverNode:
+        made.append(FailoverNode(tmp_path, settings, **more))
         return made[-1]
 
     yield make
@@ -128,13 +128,13 @@ def test_the_cpu_computes_until_the_accelerator_is_loaded_and_tested(guard: Guar
     assert node.kinds() == [], "a start is no outage"
 
 
-def test_settle_waits_for_it(guard: Guard) -> None:
+def test_wait_until_started_waits_until_it_serves(guard: Guard) -> None:
     node = guard()
     node.session.wait_until_started()
     node.run(by="compiled:faulty")
 
 
-def test_settle_waits_for_a_failure_and_keeps_its_event(guard: Guard) -> None:
+def test_wait_until_started_ends_with_a_failure_and_keeps_its_event(guard: Guard) -> None:
     node = guard()
     node.break_by("load raise")
     node.session.wait_until_started()
@@ -152,7 +152,7 @@ def test_settle_waits_for_a_failure_and_keeps_its_event(guard: Guard) -> None:
         ("memory error", "out_of_memory"),
     ],
 )
-def test_a_failure_is_answered_by_the_cpu_in_the_same_call(
+def test_after_a_failure_the_cpu_computes_the_same_call(
     guard: Guard, fault: str, cause: str
 ) -> None:
     node = guard()
@@ -173,7 +173,7 @@ def test_a_failure_is_answered_by_the_cpu_in_the_same_call(
 @pytest.mark.parametrize(
     ("number", "cause"), [(signal.SIGKILL, "crashed"), (signal.SIGSTOP, "deadline")]
 )
-def test_a_process_that_is_gone_or_stands_still(
+def test_a_process_that_has_ended_or_is_stopped(
     guard: Guard, number: signal.Signals, cause: str
 ) -> None:
     settings = FailoverSettings(
@@ -189,7 +189,7 @@ def test_a_process_that_is_gone_or_stands_still(
     assert node.made[0].is_gone()
 
 
-def test_a_death_is_noticed_without_a_call(guard: Guard) -> None:
+def test_the_end_of_the_process_is_detected_without_a_call(guard: Guard) -> None:
     node = guard()
     node.until("serving")
     node.signal(signal.SIGKILL)
@@ -197,7 +197,7 @@ def test_a_death_is_noticed_without_a_call(guard: Guard) -> None:
     assert node.events[0].detail == "ended by SIGKILL"
 
 
-def test_one_event_for_an_outage_however_often_it_is_tried(guard: Guard) -> None:
+def test_one_event_for_an_outage_with_several_failed_restarts(guard: Guard) -> None:
     node = guard()
     node.until("serving")
     node.break_by("load raise")
@@ -243,7 +243,7 @@ def test_slightly_wrong_values_are_caught_by_the_known_answer_test(guard: Guard)
 
 
 def test_calls_and_a_known_answer_test_share_the_child(guard: Guard) -> None:
-    """A call that comes while a test is under way gets its own outputs, and so does the test."""
+    """A call during a test gets its own outputs, and so does the test."""
     settings = FailoverSettings(deadline_seconds=20, known_answer_seconds=0.001)
     node = guard(settings)
     node.until("serving")
@@ -267,7 +267,7 @@ def test_a_stop_during_a_known_answer_test_costs_one_deadline(guard: Guard) -> N
 
 
 def log_graph() -> onnx.ModelProto:
-    """Score = log(100 + the first value of channel a): no number below -100."""
+    """Score = log(100 + the first value of channel a): NaN below -100."""
     nodes = [
         helper.make_node("Reshape", ["window", "flat"], ["row"]),
         helper.make_node("MatMul", ["row", "first"], ["column"]),
@@ -297,7 +297,7 @@ def log_graph() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_no_number_where_the_cpu_has_none_either_stands(guard: Guard) -> None:
+def test_nan_is_accepted_if_the_cpu_computes_nan(guard: Guard) -> None:
     node = guard(model=log_graph())
     node.until("serving")
     node.windows[1, 0, 0] = -200
@@ -320,7 +320,7 @@ FLAPPING = FailoverSettings(
 )  # fmt: skip
 
 
-def test_an_accelerator_that_flaps_is_left_alone_for_a_while(guard: Guard) -> None:
+def test_frequent_failures_open_the_breaker(guard: Guard) -> None:
     node = guard(FLAPPING)
     for _ in range(3):
         node.until("serving")
@@ -353,13 +353,13 @@ def test_one_more_failure_after_the_breaker_opens_it_again(guard: Guard) -> None
     assert node.session.state == "open"
     node.clock.ahead += 601
     node.until("serving")
-    node.clock.ahead += 301  # it has stood the test of time
+    node.clock.ahead += 301  # longer than `within_seconds`
     node.signal(signal.SIGKILL)
     node.run(by="cpu")
     assert node.session.state == "down"
 
 
-def test_failures_far_apart_do_not_open_it(guard: Guard) -> None:
+def test_rare_failures_do_not_open_the_breaker(guard: Guard) -> None:
     node = guard(FLAPPING)
     for _ in range(5):
         node.until("serving")
@@ -387,7 +387,7 @@ def test_the_wait_for_a_restart_doubles(guard: Guard) -> None:
         assert len(node.made) == number + 1
 
 
-def test_waits_and_breaker_in_figures() -> None:
+def test_the_waits_and_the_breaker() -> None:
     settings = FailoverSettings(
         first_seconds=1, max_seconds=3, failures=4, within_seconds=100, open_seconds=600
     )
@@ -401,8 +401,8 @@ def test_waits_and_breaker_in_figures() -> None:
     assert restarts.record_failure(2200, 2099) == 1, "it has served well since"
 
 
-def test_a_failure_in_the_first_of_several_calls_sends_all_to_the_cpu(guard: Guard) -> None:
-    """One deadline for a batch, not one for each of its parts."""
+def test_after_a_failure_in_the_first_of_several_calls_the_cpu_computes_all(guard: Guard) -> None:
+    """The batch waits for one deadline, not for one deadline per call."""
     node = guard(FailoverSettings(deadline_seconds=1, known_answer_seconds=0, first_seconds=60))
     node.until("serving")
     node.signal(signal.SIGSTOP)
@@ -416,10 +416,10 @@ def test_a_failure_in_the_first_of_several_calls_sends_all_to_the_cpu(guard: Gua
     assert node.kinds() == [("degraded", "deadline")]
 
 
-def test_none_is_started_while_the_last_does_not_die(
+def test_no_restart_while_the_killed_process_still_exists(
     guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process in a driver's hands, which cannot be had on demand, is only claimed here."""
+    """A process blocked in a driver cannot be made on demand, so this test simulates it."""
     node = guard()
     node.until("serving")
     monkeypatch.setattr(node.made[0], "is_gone", lambda: False)

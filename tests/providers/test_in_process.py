@@ -1,4 +1,4 @@
-"""An accelerator in the engine's own process: it fails over as a child does, but for a crash."""
+"""An accelerator in the engine's own process fails over like a child, except for a crash."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_failing_call(
     assert error.value.cause == cause
 
 
-def test_an_answer_that_comes_late_is_a_failure(
+def test_a_late_answer_is_a_failure(
     open_one: Callable[[], InProcessAccelerator],
 ) -> None:
     with pytest.raises(AcceleratorError) as error:
@@ -87,7 +87,7 @@ def test_a_load_that_fails(open_one: Callable[[], InProcessAccelerator], control
     assert one.is_gone()
 
 
-def test_a_vendor_that_cannot_let_go_costs_nothing_else(
+def test_an_error_while_closing_is_ignored(
     open_one: Callable[[], InProcessAccelerator], control: Path
 ) -> None:
     one = open_one()
