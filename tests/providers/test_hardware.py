@@ -274,10 +274,8 @@ def test_an_environment_may_share_the_systems_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: str, wanted: set[str]
 ) -> None:
     """As on a Jetson, with NVIDIA's build installed for the system's Python or for the user."""
-    for name, workspace in (("a", "venv/lib"), ("b", "usr/lib"), ("c", "home/.local/lib")):
-        (tmp_path / workspace / f"python3.11/site-packages/{name}-1.0.dist-info").mkdir(
-            parents=True
-        )
+    for name, library in (("a", "venv/lib"), ("b", "usr/lib"), ("c", "home/.local/lib")):
+        (tmp_path / library / f"python3.11/site-packages/{name}-1.0.dist-info").mkdir(parents=True)
     settings = f"home = {tmp_path}/usr/bin\ninclude-system-site-packages = {shares}\n"
     (tmp_path / "venv/pyvenv.cfg").write_text(settings)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

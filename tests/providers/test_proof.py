@@ -368,17 +368,18 @@ def test_a_verdict_holds_for_one_package_provider_option_machine_and_environment
     workspace: Workspace,
 ) -> None:
     other = load_package(write_package(workspace.folder / "other", threshold=9.0))
-    spec = workspace.ort_spec()
-    base = verdict_key(workspace.package, spec, "env", "hw", {"batches": [1]})
+    package, spec = workspace.package, workspace.ort_spec()
+    base = verdict_key(package, spec, "env", "hw", {"batches": [1]})
     changed = [
         verdict_key(other, spec, "env", "hw", {"batches": [1]}),
-        verdict_key(workspace.package, workspace.ort_spec(threads=2), "env", "hw", {"batches": [1]}),
-        verdict_key(workspace.package, workspace.ort_spec(provider_options={"a": "1"}), "env", "hw",
-                    {"batches": [1]}),
-        verdict_key(workspace.package, spec, "env2", "hw", {"batches": [1]}),
-        verdict_key(workspace.package, spec, "env", "hw2", {"batches": [1]}),
-        verdict_key(workspace.package, spec, "env", "hw", {"batches": [1, 2]}),
-    ]  # fmt: skip
+        verdict_key(package, workspace.ort_spec(threads=2), "env", "hw", {"batches": [1]}),
+        verdict_key(
+            package, workspace.ort_spec(provider_options={"a": "1"}), "env", "hw", {"batches": [1]}
+        ),
+        verdict_key(package, spec, "env2", "hw", {"batches": [1]}),
+        verdict_key(package, spec, "env", "hw2", {"batches": [1]}),
+        verdict_key(package, spec, "env", "hw", {"batches": [1, 2]}),
+    ]
     assert base not in changed
     assert len(set(changed)) == len(changed)
     assert base == verdict_key(
