@@ -15,8 +15,8 @@ help:
 	@echo "make test                the fast tests, against a real broker [WORKERS=2]"
 	@echo "make test-system         browser, Prometheus, wheels, other environments"
 	@echo "make test-long           one piece of what takes hours [PIECE=name]"
-	@echo "make check               format, lint, types, import contract"
-	@echo "make format              format the code"
+	@echo "make check               format, lint, types, import contracts, drawing of the rooms"
+	@echo "make format              format the code, redraw the rooms"
 	@echo "make bench [ONLY=A]      measure; ONLY=growth, ONLY=workers: by name alone"
 	@echo "make bench-plots         plots of the last ONLY=growth, into docs/images"
 
@@ -68,11 +68,13 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/draw_rooms.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python scripts/draw_rooms.py
 
 bench: $(VENV)/.dev mosquitto
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -13,8 +13,8 @@ from pathlib import Path
 from edgeai import paths
 from edgeai.config.device import load_device
 from edgeai.model.package import Package, load_package
-from edgeai.providers.selection.choose import slowness
-from edgeai.providers.selection.hardware import resolve
+from edgeai.providers.selection.choose import latency_ratio
+from edgeai.providers.selection.hardware import resolve_auto
 from edgeai.providers.selection.survey import Survey, survey
 from tests.support.networks import chain_graph, conv_graph, dense_graph
 from tests.support.packages import write_package
@@ -29,10 +29,10 @@ NETWORKS = {
 
 def main() -> None:
     """Verify and measure the candidates, and print the table."""
-    device = resolve(load_device(Path(sys.argv[1])))
+    device = resolve_auto(load_device(Path(sys.argv[1])))
     with tempfile.TemporaryDirectory() as folder:
         packages = [*_load_shipped(), *_write_networks(Path(folder))]
-        result = survey(packages, device, Path(folder) / "state", note=_print_progress)
+        result = survey(packages, device, Path(folder) / "state", report_progress=_print_progress)
     print(as_markdown(result))
 
 
@@ -64,7 +64,7 @@ def as_markdown(result: Survey) -> str:
                     "" if at is None else f"{at.p50 * 1e6:.0f} / {at.p99 * 1e6:.0f}"
                     for at in latency
                 ),
-                f"{slowness(verdict):.2f}" if verdict.latency else "",
+                f"{latency_ratio(verdict):.2f}" if verdict.latency else "",
                 "yes" if verdict.provider == one.choice.provider else "",
             ]
             lines.append("| " + " | ".join(cells) + " |")

@@ -17,7 +17,7 @@ from benchmarks.result import Result, Scale, Target, shown
 from benchmarks.workload import Workload
 from edgeai.providers.child.spec import ChildSpec
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.serving.accelerator import Accelerator
+from edgeai.providers.serving.child_accelerator import ChildAccelerator
 from edgeai.providers.session import padded_capacity
 
 OUTPUTS = ["score", "contribution"]
@@ -41,7 +41,7 @@ def serving(scale: Scale) -> Result:
             "ort", str(graph), "window", OUTPUTS, window, "CPUExecutionProvider",
             batch_sizes=list(BATCHES), io_binding=True,
         )  # fmt: skip
-        child = Accelerator(spec)
+        child = ChildAccelerator(spec)
         child.start()
         cpu = CpuSession(graph, OUTPUTS)
         rng = np.random.default_rng(0)

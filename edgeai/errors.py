@@ -69,6 +69,11 @@ class TransportError(EdgeError):
     """The broker or the network failed. The text says which of them, and why."""
 
 
+def one_line(text: object, limit: int = 200) -> str:
+    """Return a text, or an exception's message, on one line of at most `limit` characters."""
+    return " ".join(str(text).split())[:limit]
+
+
 # Why a message or a sample was dropped. These are the values of the label `reason` of the metrics
 # edgeai_dropped_total and edgeai_messages_unrouted_total.
 DROP_REASONS = (

@@ -28,7 +28,12 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeai.assembly.pipelines import build_pipelines, close_sessions, reset_prefix, settle
+from edgeai.assembly.pipelines import (
+    build_pipelines,
+    close_sessions,
+    reset_prefix,
+    wait_for_accelerators,
+)
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
@@ -97,7 +102,7 @@ class MemoryNode:
         self.metrics = Metrics()
         self.source, self.sink = MemorySource(), MemorySink()
         self.pipelines = build_pipelines(plan, self.metrics)
-        settle(self.pipelines)
+        wait_for_accelerators(self.pipelines)
         self.engine = Engine(
             self.pipelines,
             self.source,

@@ -1,6 +1,6 @@
-"""A plan becomes pipelines: models loaded and proven, accelerators chosen and started.
+"""Build the pipelines of a plan: load and prove models, choose and start accelerators.
 
-What serves accelerators is imported only where a model is to run on one.
+The code for accelerators is imported only if a device has one, so that a start on the CPU is fast.
 """
 
 import logging
@@ -20,22 +20,29 @@ from edgeai.providers.session import Session
 
 log = logging.getLogger("edgeai")
 
-ALONE = (
-    "the outputs depend in their last bits on the other windows of a batch (a ReduceSum over "
-    "a short axis does that; a MatMul with ones does not), so each window is computed alone, slower"
+BATCH_DEPENDENT = (
+    "the last bits of the outputs depend on the other windows of a batch (a ReduceSum over a "
+    "short axis causes this; a MatMul with ones avoids it), so each window is computed alone, "
+    "which is slower"
 )
 
 
 def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) -> list[Pipeline]:
-    """Load and prove the models of a plan, for a shard of the streams, or for all.
+    """Load and prove the models of a plan, and return its pipelines.
 
-    Accelerators that are chosen start to load; they are not waited for (`settle`).
+    Chosen accelerators begin to load; `wait_for_accelerators` waits for them.
+
+    Args:
+        plan: The checked configuration.
+        metrics: Metrics of the node.
+        shard: The shard of the streams to serve; None: all.
 
     Raises:
         ModelError: A model does not reproduce its golden outputs on this machine.
-        ConfigError: A device's one candidate is not proven, and nothing else is allowed.
+        ConfigError: The device allows only one candidate, and it is not proven.
     """
-    # By package, not by graph: two manifests of one graph name and prove its outputs differently.
+    # One session per package, not per graph: two manifests may name the outputs of one graph
+    # differently.
     sessions: dict[Path, Session] = {}
     pipelines = []
     device = plan.device
@@ -61,15 +68,15 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
 
 
 def _open(plan: Plan, device: Device, package: Package) -> Session:
-    """Return the session of a package: the CPU's, or an accelerator with the CPU behind it."""
+    """Return the session of a package: on the CPU, or on an accelerator with failover."""
     outputs = [output.name for output in package.manifest.outputs]
     cpu = CpuSession(package.graph, outputs, device.cpu.threads)
     cpu.prove(package, plan.config.limits.batch_windows)
     if cpu.batch_multiple is None:
-        log.warning("%s: %s", package.manifest.name, ALONE)
+        log.warning("%s: %s", package.manifest.name, BATCH_DEPENDENT)
     if not device.accelerators:
         return cpu
-    from edgeai.providers.selection.choose import choose  # not where the CPU is all there is
+    from edgeai.providers.selection.choose import choose
     from edgeai.providers.selection.open import open_session
 
     choice = choose(device, package, cpu, plan.state_folder, profile=plan.config.device)
@@ -78,50 +85,50 @@ def _open(plan: Plan, device: Device, package: Package) -> Session:
     return open_session(choice, package, cpu, device)
 
 
-def settle(pipelines: list[Pipeline]) -> None:
-    """Wait until every accelerator computes or has failed, so that a replay begins on it."""
+def wait_for_accelerators(pipelines: list[Pipeline]) -> None:
+    """Wait until every accelerator serves or has failed."""
     if _has_accelerator(pipelines):
-        from edgeai.providers.serving.failover import GuardedSession
+        from edgeai.providers.serving.failover import FailoverSession
 
         for pipeline in pipelines:
-            if isinstance(pipeline.session, GuardedSession):
-                pipeline.session.settle()
+            if isinstance(pipeline.session, FailoverSession):
+                pipeline.session.wait_until_started()
 
 
-def watch_over(
+def create_provider_watch(
     pipelines: list[Pipeline], metrics: Metrics, node: str, topic: str
 ) -> ProviderWatch | None:
-    """Return who looks after the accelerators; None where there is none: then turns need none.
+    """Return the watch over the accelerators, or None if all sessions are on the CPU.
 
     Args:
-        pipelines: Those of the node.
-        metrics: What happens is counted there.
-        node: The node's name.
-        topic: Where failures are told; empty: nowhere, as in a replay.
+        pipelines: The pipelines of the node.
+        metrics: Metrics of the node.
+        node: Name of the node.
+        topic: Topic for events; empty: do not publish events, as in a replay.
     """
     if not _has_accelerator(pipelines):
         return None
-    from edgeai.assembly.provider_watch import Watch
+    from edgeai.assembly.provider_watch import FailoverWatch
 
-    return Watch(pipelines, metrics, node, topic)
+    return FailoverWatch(pipelines, metrics, node, topic)
 
 
 def _has_accelerator(pipelines: list[Pipeline]) -> bool:
-    """Say whether what serves accelerators is needed: a start on the CPU does not import it."""
+    """Return whether any session is on an accelerator, without importing the code for it."""
     return not all(isinstance(pipeline.session, CpuSession) for pipeline in pipelines)
 
 
 def close_sessions(pipelines: list[Pipeline]) -> None:
-    """End the accelerators' processes."""
+    """Close all sessions, which ends the accelerators' processes."""
     for session in {id(pipeline.session): pipeline.session for pipeline in pipelines}.values():
         session.close()
 
 
 def events_topic(node: str) -> str:
-    """Return the topic on which failures of accelerators are told."""
+    """Return the topic on which events of accelerators are published."""
     return f"edgeai/{node}/events"
 
 
 def reset_prefix(node: str) -> str:
-    """Return the topic before `<pipeline>/<asset>` on which a latched alarm is reset."""
+    """Return the prefix of the topics `<prefix><pipeline>/<asset>` that reset a latched alarm."""
     return f"edgeai/{node}/reset/"

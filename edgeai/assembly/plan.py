@@ -1,6 +1,6 @@
-"""What `edgeai check` checks: config, device, model packages, and whether they fit together.
+"""Check a configuration: its device, its model packages, and that they fit together.
 
-Nothing here uses the network.
+Uses no network.
 """
 
 from contextlib import suppress
@@ -20,13 +20,13 @@ from edgeai.model.package import Package, load_package
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked configuration with all it refers to."""
+    """A checked configuration with its device and model packages."""
 
     path: Path
     config: Config
     device: Device
     packages: dict[str, Package]
-    """By pipeline."""
+    """Packages by the name of the pipeline."""
     state_folder: Path
 
 
@@ -37,14 +37,14 @@ RUNTIMES = (
     "onnxruntime-directml",
     "onnxruntime-migraphx",
 )
-"""Distributions of the one Python module `onnxruntime`, which overwrite each other."""
+"""Distributions that contain the Python module `onnxruntime` and overwrite each other."""
 
 
 def check_installation() -> None:
-    """Refuse an environment in which two builds of ONNX Runtime overwrote each other.
+    """Check that exactly one build of ONNX Runtime is installed.
 
     Raises:
-        ConfigError: None or several are installed.
+        ConfigError: No build or several builds are installed.
     """
     found = []
     for name in RUNTIMES:
@@ -59,7 +59,7 @@ def check(path: Path) -> Plan:
     """Check a configuration and everything it refers to.
 
     Raises:
-        ConfigError: With every problem found; each names file, field, rule and value.
+        ConfigError: Lists every problem; each names file, field, rule and value.
     """
     check_installation()
     config = load_config(path)
@@ -94,25 +94,25 @@ def check(path: Path) -> Plan:
 
 
 def load_profile(name: str, config: Path) -> Device:
-    """Return a device: the name of a shipped one, or a file from the folder of `config`.
+    """Load a device profile; `auto` is replaced by the candidates for this machine.
 
-    What `auto` stands for on this machine is put in its place.
+    Args:
+        name: A shipped device's name, or a file relative to the folder of `config`.
+        config: The configuration's file.
 
     Raises:
-        ConfigError: There is none, or it breaks a rule.
+        ConfigError: The profile does not exist or breaks a rule.
     """
     device = load_device(_find_device(name, config))
     if device.is_auto:
-        from edgeai.providers.selection.hardware import (
-            resolve,  # not needed where the file names all
-        )
+        from edgeai.providers.selection.hardware import resolve_auto
 
-        device = resolve(device)
+        device = resolve_auto(device)
     return device
 
 
 def load_shipped_packages(state_folder: Path) -> list[Package]:
-    """Return the shipped models, checked; ModelError: one is not what it says."""
+    """Load and check the shipped models; ModelError if one breaks a rule."""
     folders = sorted(file.parent for file in paths.shipped("models").glob(f"*/{MANIFEST}"))
     packages = [load_package(folder) for folder in folders]
     for error in inspect_packages(packages, state_folder):
@@ -132,7 +132,7 @@ def _find_device(name: str, config: Path) -> Path:
 
 
 def _find_model(name: str, config: Path, field: str) -> Path:
-    """Return the folder of a model: a path from the config's folder, or a shipped model's name."""
+    """Return the folder of a model: a path relative to the config, or a shipped model's name."""
     beside = config.parent / name
     if paths.is_file(beside / MANIFEST):
         return beside
@@ -145,7 +145,7 @@ def _find_model(name: str, config: Path, field: str) -> Path:
 
 
 def _missing_files(config: Config, file: str) -> list[Problem]:
-    """Return the secrets and certificates that the broker needs and that are not there."""
+    """Return problems with the broker's secrets and certificates that do not exist."""
     problems = []
     if config.broker.password is not None:
         try:
@@ -160,7 +160,7 @@ def _missing_files(config: Config, file: str) -> list[Problem]:
 
 
 def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -> list[Problem]:
-    """Return what in a pipeline does not fit its model."""
+    """Return the settings of a pipeline that do not fit its model."""
     manifest = package.manifest
     problems = []
 
@@ -171,7 +171,7 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     for signal in pipeline.source.signals:
         if signal not in signals:
             shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
-            add(f"source.signals.{signal}", f"is no signal of {manifest.name}: {shown}", signal)
+            add(f"source.signals.{signal}", f"is not a signal of {manifest.name}: {shown}", signal)
     tags = [pipeline.source.tag_of(signal) for signal in signals]
     taken = [tag for tag in tags if tags.count(tag) > 1]
     if taken and pipeline.source.layout == "tag":

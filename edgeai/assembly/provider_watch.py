@@ -1,6 +1,6 @@
-"""What becomes of the accelerators: their failures told to the broker, the log and the metrics.
+"""Report the events of accelerators: as publications and metrics.
 
-The session fails over by itself (`providers.guarded`); here is what others see of it.
+The failover itself is in `providers.serving.failover`.
 """
 
 import time
@@ -12,11 +12,11 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.publications import ProviderEvent
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.providers.serving.failover import Event, GuardedSession
+from edgeai.providers.serving.failover import Event, FailoverSession
 
 
-class Watch:
-    """The guarded sessions of a node, looked after once a turn."""
+class FailoverWatch:
+    """The sessions with failover of a node; `poll` runs once a turn."""
 
     def __init__(
         self,
@@ -29,16 +29,16 @@ class Watch:
         """Find the sessions that have an accelerator.
 
         Args:
-            pipelines: Those of the node; several may share a session.
-            metrics: What happens is counted there.
-            node: The node's name.
-            topic: Where events are published; empty: nowhere, as in a replay.
-            clock_ns: Now.
+            pipelines: The pipelines of the node; several may share a session.
+            metrics: Metrics of the node.
+            node: Name of the node.
+            topic: Topic for events; empty: do not publish events, as in a replay.
+            clock_ns: Returns the time now, nanoseconds since 1970.
         """
         by_session: dict[int, _Watched] = {}
         for pipeline in pipelines:
             session = pipeline.session
-            if isinstance(session, GuardedSession):
+            if isinstance(session, FailoverSession):
                 watched = by_session.setdefault(id(session), _Watched(session))
                 watched.pipelines.append(pipeline)
         self._watched = list(by_session.values())
@@ -48,19 +48,19 @@ class Watch:
         self._clock_ns = clock_ns
         self._encode = msgspec.json.Encoder().encode
         for watched in self._watched:
-            self._show(watched)
+            self._update_metrics(watched)
 
-    def tend(self) -> list[Publication]:
-        """Let every session do what is due; return what is to be published. Never waits."""
+    def poll(self) -> list[Publication]:
+        """Let every session do its due steps; return the events to publish. Never waits."""
         publications: list[Publication] = []
         for watched in self._watched:
             session = watched.session
-            for event in session.tend():
+            for event in session.poll():
                 self._count(watched, event)
                 if self._topic:
                     publications.append(self._publication(watched, event))
             if watched.shown != (session.provider, session.reason, session.parity_failures):
-                self._show(watched)
+                self._update_metrics(watched)
         return publications
 
     def _count(self, watched: "_Watched", event: Event) -> None:
@@ -70,8 +70,8 @@ class Watch:
             elif event.kind == "readmitted":
                 self._metrics.readmissions.labels(pipeline.name).inc()
 
-    def _show(self, watched: "_Watched") -> None:
-        """State who computes, and why, where Prometheus sees it."""
+    def _update_metrics(self, watched: "_Watched") -> None:
+        """Export the present provider and its reason to Prometheus."""
         session = watched.session
         failed = session.parity_failures - watched.shown[2]
         watched.shown = session.provider, session.reason, session.parity_failures
@@ -101,9 +101,9 @@ class Watch:
 
 
 class _Watched:
-    """A session, who uses it, and what is shown of it."""
+    """A session, the pipelines that use it, and the state last exported."""
 
-    def __init__(self, session: GuardedSession) -> None:
+    def __init__(self, session: FailoverSession) -> None:
         self.session = session
         self.pipelines: list[Pipeline] = []
         self.shown = ("", "", 0)

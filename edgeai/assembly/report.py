@@ -1,13 +1,18 @@
-"""What `edgeai check` prints: each pipeline with its model, provider, stream and threshold."""
+"""The report of `edgeai check`: each pipeline with its model, provider, stream and threshold."""
 
-from edgeai.assembly.pipelines import ALONE, build_pipelines, close_sessions, settle
+from edgeai.assembly.pipelines import (
+    BATCH_DEPENDENT,
+    build_pipelines,
+    close_sessions,
+    wait_for_accelerators,
+)
 from edgeai.assembly.plan import Plan
 from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
 
 
 def describe_plan(plan: Plan) -> list[str]:
-    """Load every model of a plan as `run` would, and return a line for each pipeline.
+    """Load every model of a plan as `run` does, and return the lines of the report.
 
     Raises:
         ConfigError: As `build_pipelines`.
@@ -15,7 +20,7 @@ def describe_plan(plan: Plan) -> list[str]:
     """
     pipelines = build_pipelines(plan, Metrics())
     try:
-        settle(pipelines)
+        wait_for_accelerators(pipelines)
         found = [line for pipeline in pipelines for line in _describe(pipeline, plan)]
     finally:
         close_sessions(pipelines)
@@ -32,10 +37,10 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     )
     lines = [what]
     if session.reason:
-        lines.append(f"{name}: note: {session.requested} was asked for; {session.reason}")
+        lines.append(f"{name}: note: {session.requested} was requested; {session.reason}")
     if session.batch_multiple is None:
-        lines.append(f"{name}: note: {ALONE}")
+        lines.append(f"{name}: note: {BATCH_DEPENDENT}")
     if plan.config.workers > 1 and not pipeline.template.fields:
-        rule = "captures nothing, so it is one stream, and one worker's"
+        rule = "captures no field, so it is one stream, which only one worker can serve"
         lines.append(f"{name}: note: {pipeline.template.filter} {rule}")
     return lines

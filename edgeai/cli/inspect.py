@@ -48,7 +48,9 @@ def devices(
         profile = load_profile(device, Path("--device"))
     console = Console(stderr=True)
     with console.status("") as status:
-        result = survey.survey(packages, profile, state_folder, fresh=fresh, note=status.update)
+        result = survey.survey(
+            packages, profile, state_folder, fresh=fresh, report_progress=status.update
+        )
     if as_json:
         typer.echo(json.dumps(survey.as_json(result), indent=2))
         return

@@ -48,7 +48,7 @@ or a function that takes each message at once."""
 class ProviderWatch(Protocol):
     """Looks after the accelerators: `assembly.provider_watch`, imported only if there are any."""
 
-    def tend(self) -> list[Publication]:
+    def poll(self) -> list[Publication]:
         """Do what is due without waiting, and return what is to be published."""
 
 
@@ -123,7 +123,7 @@ class Engine:
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
-            self._outgoing += self._watch.tend()
+            self._outgoing += self._watch.poll()
         self._publish_and_commit()
         self._record_turn(messages, started)
         return len(messages)

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from edgeai.errors import one_line
+
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 CONTROL_FLOW = frozenset({"Loop", "Scan", "If"})
 INPUT_NAME = "window"
@@ -26,8 +28,8 @@ def graph_facts(data: bytes) -> dict[str, Any]:
         return {"error": "is not a valid ONNX model: the file is empty"}
     try:
         model = onnx.load_model_from_string(data)
-    except Exception as error:  # noqa: BLE001  protobuf raises many kinds; all mean: refused
-        return {"error": f"is not a valid ONNX model: {_one_line(error)}"}
+    except Exception as error:  # noqa: BLE001  protobuf raises many kinds; all mean refused
+        return {"error": f"is not a valid ONNX model: {one_line(error)}"}
     if not model.graph.node:
         return {"error": "is not a valid ONNX model: it holds no graph"}
     operators: set[str] = set()
@@ -79,13 +81,9 @@ def _fault(model: Any) -> str | None:
 
     try:
         onnx.checker.check_model(model)
-    except Exception as error:  # noqa: BLE001  onnx raises many kinds; all mean: refused
-        return f"is not a valid ONNX model: {_one_line(error)}"
+    except Exception as error:  # noqa: BLE001  onnx raises many kinds; all mean refused
+        return f"is not a valid ONNX model: {one_line(error)}"
     return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
@@ -107,7 +105,7 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
         names = [output.name for output in session.get_outputs()]
         arrays = session.run(names, {INPUT_NAME: np.zeros((2, length, channels), np.float32)})
     except Exception as error:  # noqa: BLE001  every ORT error means the model does not run here
-        facts["fault"] = f"does not run in ONNX Runtime: {_one_line(error)}"
+        facts["fault"] = f"does not run in ONNX Runtime: {one_line(error)}"
         return
     facts["run_shapes"] = {
         name: list(array.shape) for name, array in zip(names, arrays, strict=True)

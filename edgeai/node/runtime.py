@@ -15,9 +15,9 @@ from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
     close_sessions,
+    create_provider_watch,
     events_topic,
     reset_prefix,
-    watch_over,
 )
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
@@ -103,7 +103,9 @@ class Runtime:
             self.link,
             self.metrics,
             reset_prefix=resets,
-            watch=watch_over(pipelines, self.metrics, config.node, events_topic(config.node)),
+            watch=create_provider_watch(
+                pipelines, self.metrics, config.node, events_topic(config.node)
+            ),
         )
         self.web: WebServer | None = None
         if config.http.enabled or place:
@@ -120,7 +122,7 @@ class Runtime:
     def run(self) -> None:
         """Turn until SIGTERM or SIGINT, then drain, say goodbye and return."""
         log.info("edgeai %s, node %s", __version__, self.config.node)
-        memory.settle()
+        memory.tune_for_serving()
         with self._signals():
             if self.place:
                 report_for_ever(self._report)

@@ -1,10 +1,10 @@
-"""The check that an adapter for a compiled backend runs in its own tests.
+"""The conformance check for adapters of compiled backends, to be called in an adapter's tests.
 
     from edgeai.providers.conformance import check_backend
     check_backend(load, Path("my-package"), "model.enf")
 
-It raises one AssertionError with everything that is wrong, so it needs no test framework. Needs
-numpy and PyYAML, nothing else of edgeai's, so that it runs in the vendor's environment
+It raises one AssertionError that lists every broken rule, so it needs no test framework. Of
+edgeai's dependencies it needs only numpy and PyYAML, so it runs in the vendor's environment
 (`pip install --no-deps edgeai`).
 """
 
@@ -21,14 +21,13 @@ from edgeai.providers.child.compiled import (
     Backend,
     CompiledSession,
     LoadRequest,
-    one_line,
     open_session,
 )
 from edgeai.providers.child.spec import LoadError
+from edgeai.providers.child.text import describe_error
 
 Array = npt.NDArray[Any]
-ODD_BATCHES = (1, 2, 3, 5, 7)
-"""Sizes that an artefact with static batches is not built for."""
+ODD_BATCHES = (1, 2, 3, 5, 7)  # sizes for which static artefacts are usually not compiled
 
 
 def check_backend(
@@ -42,23 +41,23 @@ def check_backend(
     rtol: float = 1e-4,
     atol: float = 1e-5,
 ) -> dict[str, float]:
-    """Hold an adapter against the interface and against a package's golden windows.
+    """Check an adapter against the interface and a package's golden windows.
 
     Args:
         backend: The function that the entry point names.
         package: Folder of a model package.
         artefact: The file in it that the adapter loads.
-        batch_sizes: As a device profile would give them.
-        device: Which device, as a device profile would name it.
+        batch_sizes: As in a device profile.
+        device: The device, as in a device profile.
         options: The adapter's options.
-        rtol: |a - b| <= atol + rtol |b| for every golden output.
-        atol: See rtol.
+        rtol: Relative tolerance: |a - b| <= atol + rtol |b| for every golden output.
+        atol: Absolute tolerance, see rtol.
 
     Returns:
         The largest absolute error of each output.
 
     Raises:
-        AssertionError: With every rule that is broken, one a line.
+        AssertionError: Lists every broken rule, one per line.
     """
     case = _Case.read(
         package,
@@ -79,13 +78,13 @@ def check_backend(
         errors = _golden(session, case, problems)
         problems += _decisions(session, case)
         problems += _batches(session, case)
-    except Exception as error:  # noqa: BLE001  whatever it raises, the author wants to see all
-        problems.append(f"`run` raised {one_line(error)}")
+    except Exception as error:  # noqa: BLE001  a vendor's code may raise anything
+        problems.append(f"`run` raised {describe_error(error)}")
     for time in ("first", "second"):
         try:
             session.close()
         except Exception as error:  # noqa: BLE001  as above
-            problems.append(f"the {time} `close` raised {one_line(error)}")
+            problems.append(f"the {time} `close` raised {describe_error(error)}")
     if problems:
         raise AssertionError("\n".join(problems))
     return errors
@@ -93,7 +92,7 @@ def check_backend(
 
 @dataclass(frozen=True)
 class _Case:
-    """What an adapter is held against."""
+    """A request with its expected outputs and tolerances."""
 
     request: LoadRequest
     manifest: Mapping[str, Any]
@@ -131,7 +130,7 @@ class _Case:
         return cls(request, manifest, windows, golden, rtol, atol)
 
     def within(self, values: Array, wanted: Array) -> bool:
-        """Whether values have the wanted shape and lie within the tolerance; NaN does not."""
+        """Whether values have the expected shape and lie within the tolerance; NaN does not."""
         if values.shape != wanted.shape:
             return False
         limit = self.atol + self.rtol * np.abs(wanted)
@@ -139,19 +138,19 @@ class _Case:
 
 
 def _refusals(backend: Backend, request: LoadRequest) -> list[str]:
-    """What is no artefact must be refused by an exception, not by the end of the process."""
+    """Check that an invalid file is refused by an exception and does not end the process."""
     with tempfile.TemporaryDirectory() as folder:
         broken = Path(folder) / f"broken{request.artefact.suffix}"
         broken.write_bytes(b"this is no artefact")
         try:
             backend(LoadRequest(broken, request.outputs, request.window)).close()
-        except Exception:  # noqa: BLE001  any kind is right
+        except Exception:  # noqa: BLE001  any type is accepted
             return []
     return ["a file that is no artefact must be refused by an exception"]
 
 
 def _golden(session: CompiledSession, case: _Case, problems: list[str]) -> dict[str, float]:
-    """Hold the golden outputs against the tolerance; the same bits again, the input untouched."""
+    """Check the golden outputs, that a second run gives the same bits, and the input's bytes."""
     errors: dict[str, float] = {}
     given = case.windows.copy()
     first = [output.copy() for output in session.run(given)]
@@ -175,7 +174,7 @@ def _golden(session: CompiledSession, case: _Case, problems: list[str]) -> dict[
 
 
 def _decisions(session: CompiledSession, case: _Case) -> list[str]:
-    """No golden window may change the side of the threshold."""
+    """Check that no golden window changes its side of the threshold."""
     outputs = case.manifest["outputs"]
     score = next(output["name"] for output in outputs if output.get("role") == "score")
     threshold = case.manifest["threshold"]["value"]
@@ -185,7 +184,7 @@ def _decisions(session: CompiledSession, case: _Case) -> list[str]:
 
 
 def _batches(session: CompiledSession, case: _Case) -> list[str]:
-    """A window's answer may not depend on the batch it comes in, nor on windows before it."""
+    """Check that outputs do not depend on the batch size or on earlier windows."""
     problems = []
     for size in sorted({*case.request.batch_sizes, *ODD_BATCHES}):
         rows = np.arange(size)[::-1] % len(case.windows)

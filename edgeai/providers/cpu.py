@@ -1,6 +1,6 @@
-"""One ONNX session on the CPU, in the engine's process: proven on the golden windows at start.
+"""The CPU session: one ONNX Runtime session in the engine's process, proven at start.
 
-The only importer of onnxruntime in the engine's process.
+Outside `child`, this is the only module of the room that imports onnxruntime.
 """
 
 import logging
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.errors import ModelError
+from edgeai.errors import ModelError, one_line
 from edgeai.model.golden import Golden
 from edgeai.model.manifest import INPUT_NAME
 from edgeai.model.package import Package
-from edgeai.providers.cpu_binding import BoundCalls
+from edgeai.providers.cpu_binding import IoBindingCache
 from edgeai.providers.session import BATCH_MULTIPLES, Floats, batch_capacity, padded_capacity
 
-# Model metadata must not set session options.
+# The model's metadata must not set session options.
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
 
 import onnxruntime
@@ -25,13 +25,23 @@ import onnxruntime
 log = logging.getLogger("edgeai.session")
 
 CPU_BATCH_BYTES = 1280 * 1024
-"""What a core's cache holds: a larger batch is written to memory and read back, and costs the CPU a
-third more for each window (frames of 80 kB, 142 against 18 at a time; 26 a twentieth more than
-16)."""
+"""Fits in a core's cache: a window costs more CPU in a batch that has to go through main memory."""
+
+
+def runtime_version() -> str:
+    """Return the version of onnxruntime in this process."""
+    version: str = onnxruntime.__version__
+    return version
+
+
+def available_providers() -> list[str]:
+    """Return the execution providers of this process's build of onnxruntime."""
+    providers: list[str] = onnxruntime.get_available_providers()
+    return providers
 
 
 def open_cpu(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open a session on the CPU execution provider, and on no other.
+    """Open a session on the CPU execution provider only.
 
     Args:
         graph: The serialised ONNX model.
@@ -40,7 +50,7 @@ def open_cpu(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A spinning pool burns a core while idle; the arena keeps its peak for ever.
+    # Spinning threads use a whole core while idle; the arena never shrinks below its peak.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
@@ -60,7 +70,7 @@ class CpuSession:
 
         Args:
             graph: The ONNX file, already checked (`edgeai.model.inspection`).
-            outputs: The outputs to compute, in this order.
+            outputs: Names of the outputs to compute, in order.
             threads: Intra-op threads.
 
         Raises:
@@ -68,16 +78,16 @@ class CpuSession:
         """
         try:
             session = open_cpu(graph.read_bytes(), threads)
-        except Exception as error:  # ORT's exceptions share no base of their own
-            rule = f"ONNX Runtime refuses it: {' '.join(str(error).split())[:200]}"
+        except Exception as error:  # ORT's exceptions share no base class
+            rule = f"ONNX Runtime refuses it: {one_line(error)}"
             raise ModelError(str(graph), rule) from error
-        # Without the four functions of Python around it, which look into each input anew and cost
-        # as much as a small inference with cold caches. It has the same arguments.
+        # The C++ method with the same arguments. The Python wrappers around it check each input
+        # and cost as much as a small inference with cold caches.
         self._run = getattr(session, "_sess", session).run
         self._session = session
         self._graph = graph
         self._outputs = outputs
-        self._bound: BoundCalls | None = None
+        self._bound: IoBindingCache | None = None
         self.requested, self.reason = self.provider, ""
         self.batch_multiple: int | None = 1
         self.batch_bytes = CPU_BATCH_BYTES
@@ -86,7 +96,8 @@ class CpuSession:
         """Return the outputs of the first `count` windows of a batch buffer.
 
         Args:
-            batch: (>= count rounded up, W, C). Rows beyond count are computed and thrown away.
+            batch: (>= count rounded up to the batch multiple, W, C). Outputs of rows beyond count
+                are discarded.
             count: At least 1.
         """
         if self.batch_multiple is None:
@@ -101,23 +112,23 @@ class CpuSession:
         return outputs if padded == count else [output[:count] for output in outputs]
 
     def bind(self, batch: Floats) -> None:
-        """Prepare for calls with this buffer: their outputs are overwritten by the next call."""
-        self._bound = BoundCalls(self._session, self._outputs, batch)
+        """Bind a batch buffer: each `run` on it then overwrites the outputs of the run before."""
+        self._bound = IoBindingCache(self._session, self._outputs, batch)
 
-    def _call_bound(self, bound: BoundCalls, windows: int) -> list[npt.NDArray[np.float32]]:
-        """Compute the first windows of the bound buffer."""
-        call = bound.find(windows)
+    def _call_bound(self, bound: IoBindingCache, windows: int) -> list[npt.NDArray[np.float32]]:
+        """Return the outputs of the first windows of the bound buffer."""
+        call = bound.get(windows)
         if call is not None:
             run, outputs = call
             try:
                 run()
-            except Exception as error:  # noqa: BLE001  ORT's exceptions share no base of their own
-                log.debug("%s: %d windows are bound no more: %s", self._graph, windows, error)
-                bound.forget(windows)
+            except Exception as error:  # noqa: BLE001  ORT's exceptions share no base class
+                log.debug("%s: no IO binding for %d windows: %s", self._graph, windows, error)
+                bound.disable(windows)
             else:
                 return outputs
         plain = self._call(bound.batch[:windows])
-        bound.learn(windows, plain)
+        bound.bind(windows, plain)
         return plain
 
     def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:
@@ -125,23 +136,22 @@ class CpuSession:
             outputs: list[npt.NDArray[np.float32]] = self._run(
                 self._outputs, {INPUT_NAME: windows}, None
             )
-        except Exception as error:  # ORT's exceptions share no base of their own
+        except Exception as error:  # ORT's exceptions share no base class
             raise self._fault(len(windows), error) from error
         return outputs
 
     def _fault(self, windows: int, error: Exception) -> ModelError:
-        reason = " ".join(str(error).split())[:200]
-        rule = f"does not run in ONNX Runtime with {windows} windows: {reason}"
+        rule = f"does not run in ONNX Runtime with {windows} windows: {one_line(error)}"
         return ModelError(str(self._graph), rule)
 
     def close(self) -> None:
-        """Nothing: the process's memory is all it holds."""
+        """Do nothing: the session holds only this process's memory."""
 
     def prove(self, package: Package, batch_windows: int) -> None:
-        """Reproduce the golden outputs, decisions included, and find the batch multiple.
+        """Find the batch multiple, and compare outputs and decisions with the golden windows.
 
         Raises:
-            ModelError: An output is off by more than the manifest's tolerance, or a window is on
+            ModelError: An output differs by more than the manifest's tolerance, or a window is on
                 the other side of the threshold.
         """
         golden = Golden.of(package)
@@ -156,11 +166,12 @@ class CpuSession:
             raise ModelError(str(package.graph), fault.rule, fault.value)
 
     def _invariant_multiple(self, windows: Floats, batch_windows: int) -> int | None:
-        """Find the padding that makes a window's outputs independent of its batch.
+        """Return the batch multiple that makes a window's outputs independent of its batch.
 
-        Vectorised kernels take other paths for one row, or for the rows left over at the end of a
-        batch, and give other last bits. Live and replayed runs batch differently and must agree bit
-        for bit, so the sizes in use are those that agree here.
+        Vectorised kernels use other code for a single row, or for the last rows of a batch, with
+        other last bits in the result. Live and replayed runs form different batches and must agree
+        bit for bit, so batches are padded to a multiple with which all sizes agree. None: there is
+        no such multiple.
         """
         capacity = batch_capacity(batch_windows, *windows.shape[1:])
         largest = max(padded_capacity(capacity), len(windows))

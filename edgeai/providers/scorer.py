@@ -1,18 +1,17 @@
-"""Windows through a graph on ONNX Runtime's CPU provider, as the runtime does it."""
+"""Compute a graph's outputs for many windows, with the same bits as the CPU session."""
 
 import numpy as np
 
 from edgeai.providers.cpu import open_cpu
 from edgeai.providers.session import Floats
 
-BATCH = 256
-"""Even, and every batch is filled up to it: an odd or single row would be computed another way."""
+BATCH_WINDOWS = 256  # even, see `Scorer.outputs`
 
 Outputs = dict[str, Floats]
 
 
 class Scorer:
-    """One graph in one session, one thread.
+    """One graph in a session with one thread.
 
     Args:
         graph: The serialised ONNX model.
@@ -23,10 +22,13 @@ class Scorer:
         self._names = [output.name for output in self._session.get_outputs()]
 
     def outputs(self, windows: Floats) -> Outputs:
-        """Outputs of windows (N, W, C) float32, each with N rows."""
+        """Return the outputs of windows (N, W, C) float32, each with N rows.
+
+        An odd batch is padded by one row, because kernels compute a single row with other bits.
+        """
         parts: dict[str, list[Floats]] = {name: [] for name in self._names}
-        for start in range(0, len(windows), BATCH):
-            batch = np.ascontiguousarray(windows[start : start + BATCH], np.float32)
+        for start in range(0, len(windows), BATCH_WINDOWS):
+            batch = np.ascontiguousarray(windows[start : start + BATCH_WINDOWS], np.float32)
             rows = len(batch)
             if rows % 2:
                 batch = np.concatenate([batch, batch[-1:]])

@@ -1,4 +1,4 @@
-"""What the engine needs of a session, whoever computes, and how large its batches may be."""
+"""The interface of a session, as the engine uses it, and the sizes of its batches."""
 
 from typing import Protocol
 
@@ -9,41 +9,43 @@ Floats = npt.NDArray[np.float32]
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 BATCH_MULTIPLES = (1, 2, 4, 8, 16)
-"""Batch sizes are padded to the smallest of these that gives every window the same bits."""
+"""Batches are padded to a multiple of the smallest of these that gives every window the same bits.
+"""
 
 
 class Session(Protocol):
-    """What the engine needs of a session."""
+    """A model that computes outputs of windows, on the CPU or on an accelerator."""
 
     provider: str
-    """Who computed the last batch."""
+    """Provider that computed the last batch."""
     requested: str
+    """Provider that was requested."""
     reason: str
-    """Why that is not the one requested; empty when it is."""
+    """Why `provider` is not the requested one; empty if it is."""
     batch_bytes: int
-    """The largest batch worth waiting for."""
+    """Size of a batch above which waiting for more windows saves nothing."""
 
     @property
     def batch_multiple(self) -> int | None:
-        """Batches are padded to a multiple of this; None: each window runs alone."""
+        """Batches are padded to a multiple of this; None: each window is computed alone."""
 
     def bind(self, batch: Floats) -> None:
-        """Prepare for calls with this buffer: their outputs are overwritten by the next call."""
+        """Bind a batch buffer: each `run` on it may overwrite the outputs of the run before."""
 
     def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the first `count` windows of a batch buffer."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release processes and devices."""
 
 
 def batch_capacity(
     batch_windows: int, length: int, channels: int, batch_bytes: int = MAX_BATCH_BYTES
 ) -> int:
-    """Return how many windows (W, C) a batch takes: the limit, or what its memory allows."""
+    """Return the number of windows (W, C) in a batch: `batch_windows`, or fewer to limit bytes."""
     return min(batch_windows, max(1, batch_bytes // (length * channels * 4)))
 
 
 def padded_capacity(windows: int) -> int:
-    """Return the rows a batch buffer needs for so many windows, whatever the multiple."""
+    """Return the rows of a batch buffer for `windows` windows, enough for any batch multiple."""
     return -(-windows // BATCH_MULTIPLES[-1]) * BATCH_MULTIPLES[-1]

@@ -8,9 +8,9 @@ from pathlib import Path
 from edgeai.assembly.pipelines import (
     build_pipelines,
     close_sessions,
+    create_provider_watch,
     reset_prefix,
-    settle,
-    watch_over,
+    wait_for_accelerators,
 )
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
@@ -68,7 +68,7 @@ def replay_files(
         refuse_overwriting(files, [output, alarms])
         limits = plan.config.limits
         source = FileSource(list(files), pipelines, limits, metrics, options or TableOptions())
-        settle(pipelines)
+        wait_for_accelerators(pipelines)
         target = stack.enter_context(open_output(output))
         transitions = stack.enter_context(open_output(alarms)) if alarms is not None else None
         engine = Engine(
@@ -78,7 +78,7 @@ def replay_files(
             metrics,
             reset_prefix=reset_prefix(plan.config.node),
             clock_ns=None,
-            watch=watch_over(pipelines, metrics, plan.config.node, topic=""),
+            watch=create_provider_watch(pipelines, metrics, plan.config.node, topic=""),
         )
         while not source.exhausted:
             engine.turn(0)

@@ -20,11 +20,12 @@ from edgeai import __version__
 from edgeai.config.node import Config
 from edgeai.engine.sharding import Shard
 from edgeai.errors import ConfigError, Problem
+from edgeai.metrics.aggregate import MergedMetrics, Text
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
 from edgeai.node.http_server import WebServer
 from edgeai.node.status import node_status
-from edgeai.workers.aggregate import MergedMetrics, Text, merge_pipelines
+from edgeai.workers.state import merge_pipelines
 from edgeai.workers.worker import Worker, edgeai_command
 
 log = logging.getLogger("edgeai.workers")
@@ -78,7 +79,7 @@ class Supervisor:
         self._folder = _private_folder()
         command = edgeai_command("run", str(path), f"--log-level={log_level}")
         self.workers = [
-            Worker(Shard(number, config.workers), command, self._folder, restarts)
+            Worker(Shard(number, config.workers), command, self._folder, restarts.inc)
             for number, restarts in enumerate(self._mine.restarts, 1)
         ]
         with contextlib.ExitStack() as undo:

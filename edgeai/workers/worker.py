@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Counter
-
+from edgeai.backoff import Backoff
 from edgeai.engine.sharding import Shard
 from edgeai.node.heartbeat import Line, Report
 from edgeai.node.http_server import get_unix
@@ -26,7 +26,7 @@ START_SECONDS = 300.0
 """For its first report: models are loaded and proven before it."""
 GRACE_SECONDS = 60.0
 """A worker gone for so long makes the node dead, not only unready."""
-FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS = 1.0, 30.0
+BACKOFF = Backoff(first_seconds=1.0, max_seconds=30.0)
 STEADY_SECONDS = 60.0
 """Up for so long, a worker is started anew without having to wait longer than the first time."""
 
@@ -39,14 +39,16 @@ def edgeai_command(*arguments: str) -> list[str]:
 class Worker:
     """One worker: its process, what it last said, and when it is started anew."""
 
-    def __init__(self, shard: Shard, command: list[str], folder: Path, restarts: Counter) -> None:
+    def __init__(
+        self, shard: Shard, command: list[str], folder: Path, count_restart: Callable[[], None]
+    ) -> None:
         """Prepare; `tend` starts it.
 
         Args:
             shard: What it takes.
             command: To run it, but for its place.
             folder: Where its socket is to be, out of others' reach.
-            restarts: Counts them.
+            count_restart: Called at each restart.
         """
         self.number = shard.number
         self.incarnation = 0
@@ -54,10 +56,12 @@ class Worker:
         """The last; None while it starts or is gone."""
         self.process: subprocess.Popen[bytes] | None = None
         self._shard, self._command, self._folder = shard, command, folder
-        self._restarts = restarts
+        self._count_restart = count_restart
         self._line = Line()
         self._ended = "starting"
-        self._delay = self._start_due = 0.0
+        self._failures = 0
+        """Ends in a row, each soon after its start."""
+        self._start_due = 0.0
         self._tended = self._started = self._heard = self._well = time.monotonic()
 
     @property
@@ -145,7 +149,7 @@ class Worker:
     def _start(self, now: float) -> None:
         self.incarnation += 1
         if self.incarnation > 1:
-            self._restarts.inc()
+            self._count_restart()
         place = [f"--worker={self.number}/{self._shard.of}", f"--worker-socket={self._socket}"]
         self._line.close()
         self._line = Line()
@@ -161,8 +165,8 @@ class Worker:
         self.process = self.report = None
         self._socket.unlink(missing_ok=True)
         steady = now - self._started >= STEADY_SECONDS
-        self._delay = FIRST_DELAY_SECONDS if steady else self._delay * 2 or FIRST_DELAY_SECONDS
-        self._delay = min(self._delay, MAX_DELAY_SECONDS)
-        self._start_due = now + self._delay
+        self._failures = 1 if steady else self._failures + 1
+        delay = BACKOFF.wait_seconds(self._failures)
+        self._start_due = now + delay
         self._ended = f"ended ({ended}), is started anew"
-        log.error("worker %d ended (%s); started anew in %.0f s", self.number, ended, self._delay)
+        log.error("worker %d ended (%s); started anew in %.0f s", self.number, ended, delay)

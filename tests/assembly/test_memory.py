@@ -1,4 +1,4 @@
-"""Memory that was needed once is given back."""
+"""Memory management of a node."""
 
 import ctypes
 import subprocess
@@ -19,7 +19,7 @@ def resident():
 
 blocks = [np.ones(12_000) for _ in range(500)]  # 96 kB each: from the heap, not mapped
 before = resident()
-blocks = blocks[-1:]  # what is left lies behind all that is free
+blocks = blocks[-1:]  # the remaining block is behind the free memory
 kept = resident()
 memory.trim()
 print(before - kept, before - resident(), blocks[0].sum())
@@ -35,7 +35,7 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-np.ones(1_000_000)  # mapped; what is freed makes glibc take the next of its size from the heap
+np.ones(1_000_000)  # mapped; freeing it makes glibc use the heap for the next block of this size
 hole = np.ones(999_000)
 behind = np.ones(50_000)
 del hole
@@ -51,7 +51,7 @@ needs_glibc = pytest.mark.skipif(
 
 
 @needs_glibc
-def test_memory_that_is_free_behind_what_is_in_use_is_given_back() -> None:
+def test_trim_returns_free_memory_between_used_blocks() -> None:
     told = subprocess.run(
         [sys.executable, "-c", HOLES],
         capture_output=True,
@@ -66,7 +66,7 @@ def test_memory_that_is_free_behind_what_is_in_use_is_given_back() -> None:
 
 
 @needs_glibc
-def test_a_batch_takes_no_memory_before_windows_reach_it() -> None:
+def test_a_batch_uses_no_memory_before_it_has_windows() -> None:
     told = subprocess.run(
         [sys.executable, "-c", BATCH],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What is told of accelerators: one child and one event for all pipelines of a package."""
+"""Events of accelerators: one child and one event for all pipelines of a package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeai.assembly.pipelines import build_pipelines, close_sessions, settle, watch_over
+from edgeai.assembly.pipelines import (
+    build_pipelines,
+    close_sessions,
+    create_provider_watch,
+    wait_for_accelerators,
+)
 from edgeai.assembly.plan import check
 from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
@@ -43,7 +48,7 @@ class Lists:
         self.published += publications
 
     def commit(self) -> None:
-        """Nothing to acknowledge."""
+        """Do nothing."""
 
     def under(self, prefix: str) -> list[Any]:
         return [json.loads(one.payload) for one in self.published if one.topic.startswith(prefix)]
@@ -85,8 +90,8 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Build]:
         metrics, lists = Metrics(), Lists()
         pipelines = build_pipelines(check(config), metrics)
         built.extend(pipelines)
-        settle(pipelines)
-        watch = watch_over(pipelines, metrics, "test", topic)
+        wait_for_accelerators(pipelines)
+        watch = create_provider_watch(pipelines, metrics, "test", topic)
         return Engine(pipelines, lists, lists, metrics, watch=watch), lists, metrics, pipelines
 
     yield make
@@ -141,15 +146,15 @@ def test_pipelines_of_one_package_share_a_child_and_its_events(
     assert value("readmissions_total", pipeline="q") == 1
 
 
-def test_nothing_is_watched_where_there_is_no_accelerator(tmp_path: Path) -> None:
+def test_without_an_accelerator_there_is_no_watch(tmp_path: Path) -> None:
     config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
     metrics = Metrics()
     pipelines = build_pipelines(check(config), metrics)
-    assert watch_over(pipelines, metrics, "test", TOPIC) is None
+    assert create_provider_watch(pipelines, metrics, "test", TOPIC) is None
     assert [pipeline.session.requested for pipeline in pipelines] == ["cpu"]
 
 
-def test_a_check_on_the_cpu_imports_nothing_that_serves_accelerators(tmp_path: Path) -> None:
+def test_a_check_on_the_cpu_does_not_import_the_code_for_accelerators(tmp_path: Path) -> None:
     config = write_all(tmp_path, {"p": {"model": "mean"}}, candidates=[{"provider": "cpu"}])
     program = (
         "import sys; from edgeai.cli import app; app(sys.argv[1:], standalone_mode=False); "
@@ -161,7 +166,7 @@ def test_a_check_on_the_cpu_imports_nothing_that_serves_accelerators(tmp_path: P
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_a_device_that_must_serve_and_is_not_proven_is_refused(
+def test_a_fixed_device_that_is_not_proven_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
@@ -172,7 +177,7 @@ def test_a_device_that_must_serve_and_is_not_proven_is_refused(
     assert "the device is taken" in outcome.complaints[0]
 
 
-def test_a_replay_begins_on_the_accelerator(
+def test_a_replay_waits_for_the_accelerator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))

@@ -70,7 +70,7 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": "a\x00b"}, ["pipelines.p.model: must be a folder with a model.yaml, or one of"]),
     (
         {"source": {**SOURCE, "signals": {"c": "x"}}},
-        ["pipelines.p.source.signals.c: is no signal of mean: a, b (found 'c')"],
+        ["pipelines.p.source.signals.c: is not a signal of mean: a, b (found 'c')"],
     ),
     (
         {"source": TAGS},
@@ -89,7 +89,7 @@ MISFITS: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"source": {**TAGS, "signals": {"c": {"tag": "x"}}}},
-        ["pipelines.p.source.signals.c: is no signal of mean: a, b (found 'c')",
+        ["pipelines.p.source.signals.c: is not a signal of mean: a, b (found 'c')",
          "pipelines.p.stream.alignment: must be `hold` or `linear` for the layout `tag` "],
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The running command under load while its accelerator fails: nothing lost, doubled or late."""
+"""A running node under load while its accelerator fails: no prediction is lost, doubled or late."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LENGTH = 4
 INTERVAL_SECONDS = 0.002
 DEADLINE_SECONDS = patient(1.0)
 TURN_SECONDS = patient(4.0)
-"""For a turn on the CPU and the way to us and back, of a machine that others keep busy."""
+"""Seconds for a turn on the CPU and the way to the broker and back, on a busy machine."""
 SOURCE: dict[str, Any] = {
     "topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "ns"}, "qos": 1,
 }  # fmt: skip
@@ -38,7 +38,7 @@ NS = 10**9
 
 
 class Load:
-    """Controllers that publish without a pause; every sample's time is when it was sent."""
+    """Controllers that publish without a pause; the time of a sample is its time of sending."""
 
     def __init__(self, port: int) -> None:
         self.sent: dict[str, list[tuple[int, float]]] = {asset: [] for asset in ASSETS}
@@ -70,7 +70,7 @@ class Load:
         self._thread.join(patient(30))
 
     def expected(self) -> dict[str, float]:
-        """The score of every window, by its id: what the CPU alone computes."""
+        """The score of every window by its id, as the CPU computes it."""
         return {
             f"p/{asset}:{samples[last][0]}": sum(
                 value for _, value in samples[last - LENGTH + 1 : last + 1]
@@ -109,7 +109,7 @@ class Line:
         return [(event["event"], event["cause"]) for event in self.events()]
 
     def until_computed_by(self, provider: str) -> Any:
-        """Wait for a prediction, of those to come, that a provider computed."""
+        """Wait for a new prediction that this provider computed."""
         seen = len(self.listener.heard)
 
         def there() -> Any:
@@ -206,7 +206,7 @@ Begin = Callable[..., contextlib.AbstractContextManager[Line]]
 def begin(
     open_broker: RunningBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., contextlib.AbstractContextManager[Line]]:
-    """Run under load on the accelerator; at the end every prediction is accounted for."""
+    """Run under load on the accelerator; check all predictions at the end."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
 
     @contextlib.contextmanager
@@ -232,7 +232,7 @@ def begin(
 
 
 def accounted_for(listener: Peer, expected: dict[str, float], accelerator: str) -> None:
-    """Every window once, right, and none later than the deadline and a turn on the CPU."""
+    """Check every window: once, right, and no later than the deadline plus a turn on the CPU."""
     found: Counter[str] = Counter()
     for message in listener.heard:
         if "/predictions/" not in message.topic:
@@ -263,7 +263,7 @@ def accounted_for(listener: Peer, expected: dict[str, float], accelerator: str) 
         ("wrong shape", "wrong_shape"),
     ],
 )
-def test_a_failure_costs_no_prediction(
+def test_a_failure_loses_no_prediction(
     begin: Begin, fault: signal.Signals | str, cause: str
 ) -> None:
     with begin() as line:
@@ -303,7 +303,7 @@ def test_a_failure_costs_no_prediction(
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # the first run installs
 def test_openvino_fails_and_comes_back_under_load(begin: Begin) -> None:
-    """A vendor's runtime in an environment of its own, and no stand-in."""
+    """With a vendor's real runtime in a separate environment."""
     name = "openvino-cpu"
     candidate = {
         "provider": "openvino",
@@ -324,7 +324,7 @@ def test_openvino_fails_and_comes_back_under_load(begin: Begin) -> None:
         assert line.metric("readmissions_total", pipeline="p") == 3
 
 
-def test_slightly_wrong_values_are_found_out(begin: Begin) -> None:
+def test_slightly_wrong_outputs_are_detected(begin: Begin) -> None:
     with begin(known_answer_seconds=0.5) as line:
         line.break_by("slightly wrong")
         line.until_event("degraded")
@@ -343,7 +343,7 @@ def test_slightly_wrong_values_are_found_out(begin: Begin) -> None:
         assert line.info()["reason"] == '""'
 
 
-def test_a_library_that_aborts_when_it_is_loaded_again(begin: Begin) -> None:
+def test_a_library_that_aborts_at_the_restart(begin: Begin) -> None:
     with begin() as line:
         line.break_by("load abort")
         line.signal_child(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The interface of compiled backends: finding an adapter, checking it, cutting batches."""
+"""The interface of compiled backends: find an adapter, check it, split batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeai.providers.child.compiled import (
     build,
     find_backend,
     open_session,
-    pieces,
+    split_batch,
 )
 from edgeai.providers.child.spec import ChildSpec, LoadError, ShapeError
 from edgeai.providers.conformance import check_backend
@@ -103,7 +103,7 @@ def test_a_missing_adapter_is_refused_with_the_names_of_those_installed(
         ("x = os:sep", "must be a function"),
     ],
 )
-def test_an_adapter_that_is_none_is_refused(
+def test_an_invalid_adapter_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, points: str, text: str
 ) -> None:
     folder = install(tmp_path / "site")
@@ -114,7 +114,7 @@ def test_an_adapter_that_is_none_is_refused(
         find_backend("x")
 
 
-def test_two_adapters_of_one_name_are_refused(
+def test_two_adapters_with_the_same_name_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(install(tmp_path / "site")))
@@ -127,7 +127,7 @@ def test_two_adapters_of_one_name_are_refused(
         find_backend("faulty")
 
 
-def test_outputs_come_in_the_order_requested_with_facts(spec: ChildSpec) -> None:
+def test_outputs_have_the_requested_order_and_facts(spec: ChildSpec) -> None:
     adapter = Adapter()
     session = build(spec, adapter)
     score, contribution = session.run(WINDOWS)
@@ -140,7 +140,7 @@ def test_outputs_come_in_the_order_requested_with_facts(spec: ChildSpec) -> None
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 16, 17, 50])
-def test_batches_are_cut_and_padded_to_static_sizes(spec: ChildSpec, count: int) -> None:
+def test_batches_are_split_and_padded_to_static_sizes(spec: ChildSpec, count: int) -> None:
     adapter = Adapter(lambda model: setattr(model, "batch_sizes", (16, 4)))
     session = build(spec, adapter)
     score, contribution = session.run(WINDOWS[:count])
@@ -149,7 +149,7 @@ def test_batches_are_cut_and_padded_to_static_sizes(spec: ChildSpec, count: int)
     assert set(adapter.loaded.calls) <= {4, 16}
 
 
-def test_a_model_may_answer_in_the_same_memory_again(spec: ChildSpec) -> None:
+def test_a_model_may_reuse_its_output_memory(spec: ChildSpec) -> None:
     def reuse(model: MeanModel) -> None:
         model.batch_sizes = (4,)
         memory = [np.empty(4, np.float32), np.empty((4, 2), np.float32)]
@@ -170,8 +170,8 @@ def test_a_model_may_answer_in_the_same_memory_again(spec: ChildSpec) -> None:
     count=st.integers(1, 500),
     sizes=st.lists(st.integers(1, 128), min_size=1, max_size=5, unique=True).map(sorted),
 )
-def test_pieces_cover_a_batch_once_in_allowed_sizes(count: int, sizes: list[int]) -> None:
-    cut = pieces(count, sizes)
+def test_split_batch_covers_a_batch_once_in_allowed_sizes(count: int, sizes: list[int]) -> None:
+    cut = split_batch(count, sizes)
     assert [row for start, stop, _ in cut for row in range(start, stop)] == list(range(count))
     assert all(size in sizes and 0 < stop - start <= size for start, stop, size in cut)
     # Only the last may be padded.
@@ -189,18 +189,21 @@ def _answer(outputs: Callable[[Any], Any]) -> Callable[[MeanModel], None]:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (_describe(device="CPU Fallback"), "is on the device `CPU Fallback`, not on the NPU"),
+        (
+            _describe(device="CPU Fallback"),
+            "`CPU Fallback`, not on the requested NPU",
+        ),
         (_describe(driver=""), "describes no `driver`"),
         (_describe(precision=None), "describes no `precision`"),
         (_answer(lambda w: [w.sum(axis=(1, 2))]), "gave 1 outputs for 2"),
         (_answer(lambda w: [w[:4, 0, 0], w[:4, 0]]), "output `score` must be numbers of shape"),
         (_answer(lambda w: [w[:, 0, 0].astype(str), w[:, 0]]), "must be numbers"),
         (_answer(lambda w: [w[:, 0, 0], w[:, : len(w), 0]]), "output `contribution` must be"),
-        (lambda model: setattr(model, "batch_sizes", (0,)), "no positive numbers"),
+        (lambda model: setattr(model, "batch_sizes", (0,)), "not positive integers"),
         (lambda model: delattr(model, "batch_sizes"), "not as docs/backends.md says"),
     ],
 )
-def test_what_is_loaded_wrongly_is_refused_and_closed(
+def test_a_wrongly_loaded_model_is_refused_and_closed(
     spec: ChildSpec, change: Callable[[MeanModel], None], text: str
 ) -> None:
     adapter = Adapter(change)
@@ -218,12 +221,12 @@ def test_an_adapter_that_raises_is_refused_with_its_text(spec: ChildSpec) -> Non
         build(spec, raises)
 
 
-def test_an_artefact_that_is_not_there_is_refused(spec: ChildSpec) -> None:
+def test_a_missing_artefact_is_refused(spec: ChildSpec) -> None:
     with pytest.raises(LoadError, match="no such file"):
         build(ChildSpec(**spec.__dict__ | {"graph": "/nowhere/model.enf"}), Adapter())
 
 
-def test_a_shape_that_changes_later_is_an_error_and_no_answer(spec: ChildSpec) -> None:
+def test_a_shape_that_changes_later_is_an_error(spec: ChildSpec) -> None:
     adapter = Adapter()
     session = build(spec, adapter)
     adapter.loaded.run = lambda windows: [  # type: ignore[method-assign]
@@ -294,7 +297,7 @@ def test_conformance_finds(spec: ChildSpec, change: Callable[[MeanModel], None],
         check_backend(Adapter(change), Path(spec.graph).parent)
 
 
-def test_conformance_finds_an_adapter_that_takes_anything(spec: ChildSpec) -> None:
+def test_conformance_finds_an_adapter_that_accepts_any_file(spec: ChildSpec) -> None:
     def careless(request: LoadRequest) -> MeanModel:
         graph = Path(spec.graph)
         return MeanModel(LoadRequest(graph, request.outputs, request.window))

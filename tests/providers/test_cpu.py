@@ -1,4 +1,4 @@
-"""A session is proven before it serves, and a window's outputs do not depend on its batch."""
+"""The CPU session is proven before it serves; outputs do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTPUTS = ["score", "contribution"]
 
 
 def sum_graph(length: int, channels: int) -> onnx.ModelProto:
-    """The mean graph, but summed by ReduceSum, whose kernel depends on how many rows there are."""
+    """The mean graph with ReduceSum, whose result depends on the number of rows."""
     constants = [
         numpy_helper.from_array(np.full((1, 1, length), 1 / length, np.float32), "mean"),
         numpy_helper.from_array(np.array([-1, channels], np.int64), "flat"),
@@ -57,7 +57,7 @@ def proven(package: Package, batch_windows: int = 64) -> CpuSession:
 
 
 def assert_batches_agree(session: CpuSession, length: int, channels: int) -> None:
-    """Every batch size gives each window the bits it has alone, whatever else is in the buffer."""
+    """Assert that each window has the same bits alone and in every batch."""
     rng = np.random.default_rng(5)
     windows = rng.normal(5, 3, (70, length, channels)).astype(np.float32)
     buffer = np.zeros((padded_capacity(70), length, channels), np.float32)
@@ -66,7 +66,7 @@ def assert_batches_agree(session: CpuSession, length: int, channels: int) -> Non
         buffer[0] = window
         alone.append([output.tobytes() for output in session.run(buffer, 1)])
     for count in (*range(1, 40), 63, 64, 65, 70):
-        buffer[:] = rng.normal(5, 3, buffer.shape)  # what an earlier batch left
+        buffer[:] = rng.normal(5, 3, buffer.shape)  # values of an earlier batch
         buffer[:count] = windows[:count]
         outputs = session.run(buffer, count)
         assert [len(output) for output in outputs] == [count, count]
@@ -79,7 +79,7 @@ def package(tmp_path: Path) -> Package:
     return load_package(write_package(tmp_path / "mean"))
 
 
-def test_outputs_come_in_the_order_asked_for(package: Package) -> None:
+def test_outputs_have_the_requested_order(package: Package) -> None:
     window = np.zeros((16, 4, 2), np.float32)
     window[0] = [[1, 10], [2, 20], [3, 30], [4, 40]]
     score, contribution = proven(package).run(window, 1)
@@ -95,8 +95,8 @@ def test_matrix_products_need_no_padding(package: Package) -> None:
     assert_batches_agree(session, 4, 2)
 
 
-def test_a_sum_over_a_short_axis_is_not_trusted_in_any_batch(tmp_path: Path) -> None:
-    """ORT's ReduceSum over ten values gives other last bits in other batch sizes."""
+def test_a_sum_over_a_short_axis_has_no_batch_multiple(tmp_path: Path) -> None:
+    """ORT's ReduceSum over ten values gives other last bits with other batch sizes."""
     names = [f"s{index}" for index in range(10)]
     folder = write_package(tmp_path / "sum", signals=names, length=1, model=sum_graph(1, 10))
     package = load_package(folder)
@@ -115,7 +115,7 @@ def test_a_sum_over_a_short_axis_is_not_trusted_in_any_batch(tmp_path: Path) -> 
 
 
 class FourAtATime:
-    """Stands in for ONNX Runtime: the rows left over beyond fours get another last bit."""
+    """Replaces ONNX Runtime: rows beyond a multiple of four get another last bit."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.calls: list[int] = []
@@ -150,7 +150,7 @@ def test_batches_are_padded_to_the_multiple_that_agrees(
     assert_batches_agree(session, 4, 2)
 
 
-def test_without_such_a_multiple_each_window_runs_alone(
+def test_without_a_batch_multiple_each_window_is_computed_alone(
     package: Package, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime, "InferenceSession", NoTwoAlike)
@@ -169,10 +169,10 @@ def test_without_such_a_multiple_each_window_runs_alone(
         ({32}, None),
     ],
 )  # fmt: skip
-def test_each_tried_batch_size_can_refuse_a_multiple(
+def test_each_tested_batch_size_can_exclude_a_multiple(
     package: Package, monkeypatch: pytest.MonkeyPatch, odd_sizes: set[int], multiple: int | None
 ) -> None:
-    """Tried are 1, 3 and 5 times the multiple, and 32 windows."""
+    """Tested sizes are 1, 3 and 5 times the multiple, and 32 windows."""
 
     class OddSizes(FourAtATime):
         def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
@@ -188,7 +188,7 @@ def test_each_tried_batch_size_can_refuse_a_multiple(
 
 
 @pytest.mark.parametrize("index", [0, 17, 39])
-def test_one_window_with_other_bits_refuses_a_multiple(
+def test_one_window_with_other_bits_excludes_a_multiple(
     package: Package, monkeypatch: pytest.MonkeyPatch, index: int
 ) -> None:
     special = package.golden()[0][index]
@@ -214,7 +214,7 @@ def test_any_batch_limit_can_be_proven(package: Package, batch_windows: int) -> 
 def test_proving_takes_no_more_memory_than_serving(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A window of 1 MB: 1024 of them are never computed at once, here or in the engine."""
+    """With windows of 1 MB, neither the proof nor the engine computes 1024 at once."""
     length = 128_000
     folder = write_package(tmp_path / "long", length=length)
     sizes = []
@@ -260,7 +260,7 @@ def test_golden_outputs_must_be_reproduced(package: Package, tmp_path: Path) -> 
         proven(with_golden(package, tmp_path / "changed", change))
 
 
-def test_within_the_tolerance_is_the_same(package: Package, tmp_path: Path) -> None:
+def test_differences_within_the_tolerance_are_accepted(package: Package, tmp_path: Path) -> None:
     def change(data: dict[str, Any]) -> None:
         data["contribution"] *= np.float32(1 + 5e-5)
 
@@ -284,7 +284,7 @@ def test_a_decision_must_not_flip_even_within_the_tolerance(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_outputs_that_are_no_numbers_are_refused(
+def test_outputs_that_are_not_finite_are_refused(
     package: Package, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     class Broken(FourAtATime):
@@ -319,7 +319,7 @@ def test_a_graph_that_onnx_runtime_refuses(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_fails_on_some_batch_is_refused(tmp_path: Path) -> None:
-    """It takes two windows, as the inspection gives it, and no other number."""
+    """The graph accepts only two windows, as in the inspection."""
     model = sum_graph(4, 2)
     flat = next(tensor for tensor in model.graph.initializer if tensor.name == "flat")
     flat.CopyFrom(numpy_helper.from_array(np.array([2, 2], np.int64), "flat"))

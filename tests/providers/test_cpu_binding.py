@@ -1,4 +1,4 @@
-"""Calls bound to the batch once give the bits of plain ones, or are not made."""
+"""Bound calls give the same bits as calls without IO binding, or are not used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.cpu_binding import BOUND_WINDOWS, BoundCalls
+from edgeai.providers.cpu_binding import MAX_BOUND_WINDOWS, IoBindingCache
 from edgeai.providers.session import padded_capacity
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def bits(outputs: list[Any]) -> list[tuple[Any, ...]]:
     return [(one.dtype, one.shape, one.tobytes()) for one in outputs]
 
 
-def test_they_give_the_same_bits(session: CpuSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bound_calls_give_the_same_bits(
+    session: CpuSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch, other = buffer(), buffer()
     session.bind(batch)
     rng = np.random.default_rng(3)
@@ -69,9 +71,9 @@ def test_they_give_the_same_bits(session: CpuSession, monkeypatch: pytest.Monkey
         batch[rng.integers(40), 0, 0] = other[rng.integers(40), 0, 0] = np.nan
         other[:] = batch
         assert bits(session.run(batch, count)) == bits(session.run(other, count))
-    ours = [size for size in plain if size <= BOUND_WINDOWS]
+    ours = [size for size in plain if size <= MAX_BOUND_WINDOWS]
     # One plain call for each size of the bound buffer, and one for each of the other's.
-    of_other = len(ours) - BOUND_WINDOWS
+    of_other = len(ours) - MAX_BOUND_WINDOWS
     assert 150 < of_other < 250
 
 
@@ -99,19 +101,19 @@ def test_padded_batches_are_bound_as_well(session: CpuSession) -> None:
         assert count.tolist() == [8 * value] * 3
 
 
-def test_a_call_that_gives_other_bits_is_not_made(session: CpuSession) -> None:
+def test_a_call_with_other_bits_is_not_bound(session: CpuSession) -> None:
     batch = buffer()
-    calls = BoundCalls(session._session, OUTPUTS, batch)
+    calls = IoBindingCache(session._session, OUTPUTS, batch)
     wanted = session.run(batch, 1)
-    calls.learn(1, wanted)
-    assert calls.find(1) is not None
+    calls.bind(1, wanted)
+    assert calls.get(1) is not None
     off = [one + 1 for one in session.run(batch, 2)]
-    calls.learn(2, off)
-    assert calls.find(2) is None
-    calls.learn(2, session.run(batch, 2))  # and is not tried again
-    assert calls.find(2) is None
-    calls.learn(BOUND_WINDOWS + 1, session.run(batch, BOUND_WINDOWS + 1))
-    assert calls.find(BOUND_WINDOWS + 1) is None
+    calls.bind(2, off)
+    assert calls.get(2) is None
+    calls.bind(2, session.run(batch, 2))  # and is not tried again
+    assert calls.get(2) is None
+    calls.bind(MAX_BOUND_WINDOWS + 1, session.run(batch, MAX_BOUND_WINDOWS + 1))
+    assert calls.get(MAX_BOUND_WINDOWS + 1) is None
 
 
 def graph_of(*nodes: onnx.NodeProto, shape: list[Any]) -> onnx.ModelProto:
@@ -129,7 +131,7 @@ def graph_of(*nodes: onnx.NodeProto, shape: list[Any]) -> onnx.ModelProto:
 
 
 def test_an_output_that_changes_its_shape_ends_the_binding(tmp_path: Path) -> None:
-    """It has as many rows of a window as the first value of the first window says."""
+    """The number of output rows is the first value of the first window."""
     model = graph_of(
         helper.make_node("Slice", ["window", "corner", "one"], ["cell"]),
         helper.make_node("Cast", ["cell"], ["whole"], to=TensorProto.INT64),
@@ -148,33 +150,33 @@ def test_an_output_that_changes_its_shape_ends_the_binding(tmp_path: Path) -> No
         assert out.tolist() == [[[rows] * CHANNELS] * rows] * 3
 
 
-def test_what_a_bound_call_does_not_write_is_not_right_by_chance(
+def test_values_that_a_bound_call_does_not_write_are_detected(
     session: CpuSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ONNX Runtime does not write a graph's input that is an output as well."""
+    """ONNX Runtime does not write an output that is also the graph's input."""
     batch = buffer()
-    calls = BoundCalls(session._session, OUTPUTS, batch)
+    calls = IoBindingCache(session._session, OUTPUTS, batch)
     bind = calls._bind
 
     def idle(count: int, like: list[Any]) -> Any:
         _, outputs = bind(count, like)
         for output, right in zip(outputs, like, strict=True):
-            output[...] = right  # what lies there by chance
+            output[...] = right  # the right values by chance
         return (lambda: None), outputs
 
     monkeypatch.setattr(calls, "_bind", idle)
-    calls.learn(1, session.run(batch, 1))
-    assert calls.find(1) is None
+    calls.bind(1, session.run(batch, 1))
+    assert calls.get(1) is None
 
 
 class Unbindable:
-    """Stands in for a session of ONNX Runtime that knows no binding."""
+    """Replaces a session of ONNX Runtime; it has no IO binding."""
 
     def __init__(self, session: Any) -> None:
         self.run = session.run
 
 
-def test_a_session_that_knows_no_binding_is_called_plainly(session: CpuSession) -> None:
+def test_a_session_without_io_binding_is_called_without_it(session: CpuSession) -> None:
     batch = buffer()
     session._session = Unbindable(session._session)
     session.bind(batch)

@@ -1,4 +1,4 @@
-"""A session that fails over: real child processes, and a clock that the test can put forward."""
+"""A session with failover: real child processes, and a clock that a test can advance."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from onnx import TensorProto, helper
 from edgeai.model.golden import Golden
 from edgeai.model.package import load_package
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.serving.accelerator import Accelerator
-from edgeai.providers.serving.circuit_breaker import GuardSettings, Restarts
-from edgeai.providers.serving.failover import Event, GuardedSession
+from edgeai.providers.serving.child_accelerator import ChildAccelerator
+from edgeai.providers.serving.circuit_breaker import CircuitBreaker, FailoverSettings
+from edgeai.providers.serving.failover import Event, FailoverSession
 from tests.support.faulty import faulty_spec, install
 from tests.support.live import wait_for
 from tests.support.packages import write_package
 
 OUTPUTS = ["score", "contribution"]
-PATIENT = GuardSettings(
+PATIENT = FailoverSettings(
     deadline_seconds=20, known_answer_seconds=0, first_seconds=0.01, max_seconds=0.05
 )
 
 
 class Clock:
-    """Seconds that pass, and some that are added."""
+    """The monotonic clock plus an offset."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -41,20 +41,20 @@ class Clock:
         return time.monotonic() + self.ahead
 
 
-class Guarded:
-    """A guarded session on the faulty backend, with what it said so far."""
+class FailoverNode:
+    """A session on the faulty backend, with its events so far."""
 
-    def __init__(self, folder: Path, settings: GuardSettings, model: Any = None) -> None:
+    def __init__(self, folder: Path, settings: FailoverSettings, model: Any = None) -> None:
         self.package = load_package(write_package(folder / "mean", model=model))
         self.control = folder / "control"
         install(folder / "site")
         self.cpu = CpuSession(self.package.graph, OUTPUTS)
         self.clock = Clock()
         self.events: list[Event] = []
-        self.made: list[Accelerator] = []
+        self.made: list[ChildAccelerator] = []
         rng = np.random.default_rng(1)
         self.windows = rng.normal(5, 3, (64, 4, 2)).astype(np.float32)
-        self.session = GuardedSession(
+        self.session = FailoverSession(
             self.cpu,
             self._make,
             Golden.of(self.package),
@@ -64,8 +64,8 @@ class Guarded:
             clock=self.clock,
         )
 
-    def _make(self) -> Accelerator:
-        self.made.append(Accelerator(faulty_spec(self.package.folder, self.control)))
+    def _make(self) -> ChildAccelerator:
+        self.made.append(ChildAccelerator(faulty_spec(self.package.folder, self.control)))
         return self.made[-1]
 
     def break_by(self, fault: str) -> None:
@@ -77,36 +77,36 @@ class Guarded:
         os.kill(pid, number)
 
     def until(self, state: str) -> None:
-        """Tend until the session is in a state."""
+        """Poll until the session is in a state."""
 
         def there() -> bool:
-            self.events += self.session.tend()
+            self.events += self.session.poll()
             return self.session.state == state
 
         wait_for(there, f"the state {state}, after {self.events}")
 
     def run(self, count: int = 3, *, by: str) -> None:
-        """Compute; the outputs are right whoever computes them."""
+        """Compute windows and check the outputs."""
         outputs = self.session.run(self.windows, count)
         assert self.session.provider == by
         for output, right in zip(outputs, self.cpu.run(self.windows, count), strict=True):
             np.testing.assert_allclose(output, right, rtol=1e-6)
 
     def kinds(self) -> list[tuple[str, str]]:
-        self.events += self.session.tend()
+        self.events += self.session.poll()
         return [(event.kind, event.cause) for event in self.events]
 
 
-Guard = Callable[..., Guarded]
+Guard = Callable[..., FailoverNode]
 
 
 @pytest.fixture
 def guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guard]:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    made: list[Guarded] = []
+    made: list[FailoverNode] = []
 
-    def make(settings: GuardSettings = PATIENT, **more: Any) -> Guarded:
-        made.append(Guarded(tmp_path, settings, **more))
+    def make(settings: FailoverSettings = PATIENT, **more: Any) -> FailoverNode:
+        made.append(FailoverNode(tmp_path, settings, **more))
         return made[-1]
 
     yield make
@@ -128,16 +128,16 @@ def test_the_cpu_computes_until_the_accelerator_is_loaded_and_tested(guard: Guar
     assert node.kinds() == [], "a start is no outage"
 
 
-def test_settle_waits_for_it(guard: Guard) -> None:
+def test_wait_until_started_waits_until_it_serves(guard: Guard) -> None:
     node = guard()
-    node.session.settle()
+    node.session.wait_until_started()
     node.run(by="compiled:faulty")
 
 
-def test_settle_waits_for_a_failure_and_keeps_its_event(guard: Guard) -> None:
+def test_wait_until_started_ends_with_a_failure_and_keeps_its_event(guard: Guard) -> None:
     node = guard()
     node.break_by("load raise")
-    node.session.settle()
+    node.session.wait_until_started()
     assert node.kinds() == [("degraded", "start_failed")]
 
 
@@ -152,7 +152,7 @@ def test_settle_waits_for_a_failure_and_keeps_its_event(guard: Guard) -> None:
         ("memory error", "out_of_memory"),
     ],
 )
-def test_a_failure_is_answered_by_the_cpu_in_the_same_call(
+def test_after_a_failure_the_cpu_computes_the_same_call(
     guard: Guard, fault: str, cause: str
 ) -> None:
     node = guard()
@@ -173,10 +173,10 @@ def test_a_failure_is_answered_by_the_cpu_in_the_same_call(
 @pytest.mark.parametrize(
     ("number", "cause"), [(signal.SIGKILL, "crashed"), (signal.SIGSTOP, "deadline")]
 )
-def test_a_process_that_is_gone_or_stands_still(
+def test_a_process_that_has_ended_or_is_stopped(
     guard: Guard, number: signal.Signals, cause: str
 ) -> None:
-    settings = GuardSettings(
+    settings = FailoverSettings(
         deadline_seconds=1, known_answer_seconds=0, first_seconds=0.01, max_seconds=0.05
     )
     node = guard(settings)
@@ -189,7 +189,7 @@ def test_a_process_that_is_gone_or_stands_still(
     assert node.made[0].is_gone()
 
 
-def test_a_death_is_noticed_without_a_call(guard: Guard) -> None:
+def test_the_end_of_the_process_is_detected_without_a_call(guard: Guard) -> None:
     node = guard()
     node.until("serving")
     node.signal(signal.SIGKILL)
@@ -197,7 +197,7 @@ def test_a_death_is_noticed_without_a_call(guard: Guard) -> None:
     assert node.events[0].detail == "ended by SIGKILL"
 
 
-def test_one_event_for_an_outage_however_often_it_is_tried(guard: Guard) -> None:
+def test_one_event_for_an_outage_with_several_failed_restarts(guard: Guard) -> None:
     node = guard()
     node.until("serving")
     node.break_by("load raise")
@@ -218,16 +218,16 @@ def test_a_first_start_that_fails_is_an_outage(guard: Guard) -> None:
 
 
 def test_slightly_wrong_values_are_caught_by_the_known_answer_test(guard: Guard) -> None:
-    settings = GuardSettings(
+    settings = FailoverSettings(
         deadline_seconds=20, known_answer_seconds=60, first_seconds=0.01, max_seconds=0.05
     )
     node = guard(settings)
     node.until("serving")
     node.clock.ahead += 61
-    assert node.session.tend() == []
+    assert node.session.poll() == []
     assert node.session._test.is_running
     wait_for(
-        lambda: node.session.tend() == [] and not node.session._test.is_running,
+        lambda: node.session.poll() == [] and not node.session._test.is_running,
         "the end of the test",
     )
     node.run(by="compiled:faulty")
@@ -243,13 +243,13 @@ def test_slightly_wrong_values_are_caught_by_the_known_answer_test(guard: Guard)
 
 
 def test_calls_and_a_known_answer_test_share_the_child(guard: Guard) -> None:
-    """A call that comes while a test is under way gets its own outputs, and so does the test."""
-    settings = GuardSettings(deadline_seconds=20, known_answer_seconds=0.001)
+    """A call during a test gets its own outputs, and so does the test."""
+    settings = FailoverSettings(deadline_seconds=20, known_answer_seconds=0.001)
     node = guard(settings)
     node.until("serving")
     busy = 0
     for count in range(1, 60):
-        assert node.session.tend() == []
+        assert node.session.poll() == []
         busy += node.made[0].is_busy
         node.run(count, by="compiled:faulty")
     assert busy > 10
@@ -257,17 +257,17 @@ def test_calls_and_a_known_answer_test_share_the_child(guard: Guard) -> None:
 
 
 def test_a_stop_during_a_known_answer_test_costs_one_deadline(guard: Guard) -> None:
-    settings = GuardSettings(deadline_seconds=1, known_answer_seconds=0.001, first_seconds=60)
+    settings = FailoverSettings(deadline_seconds=1, known_answer_seconds=0.001, first_seconds=60)
     node = guard(settings)
     node.until("serving")
     node.signal(signal.SIGSTOP)
-    node.session.tend()
+    node.session.poll()
     node.run(by="cpu")
     assert node.kinds() == [("degraded", "deadline")]
 
 
 def log_graph() -> onnx.ModelProto:
-    """Score = log(100 + the first value of channel a): no number below -100."""
+    """Score = log(100 + the first value of channel a): NaN below -100."""
     nodes = [
         helper.make_node("Reshape", ["window", "flat"], ["row"]),
         helper.make_node("MatMul", ["row", "first"], ["column"]),
@@ -297,7 +297,7 @@ def log_graph() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_no_number_where_the_cpu_has_none_either_stands(guard: Guard) -> None:
+def test_nan_is_accepted_if_the_cpu_computes_nan(guard: Guard) -> None:
     node = guard(model=log_graph())
     node.until("serving")
     node.windows[1, 0, 0] = -200
@@ -314,13 +314,13 @@ def test_no_number_where_the_cpu_has_none_either_stands(guard: Guard) -> None:
 # ------------------------------------------------------------------------------------ the breaker
 
 
-FLAPPING = GuardSettings(
+FLAPPING = FailoverSettings(
     deadline_seconds=20, known_answer_seconds=0, first_seconds=0.01, max_seconds=0.02,
     failures=3, within_seconds=300, open_seconds=600,
 )  # fmt: skip
 
 
-def test_an_accelerator_that_flaps_is_left_alone_for_a_while(guard: Guard) -> None:
+def test_frequent_failures_open_the_breaker(guard: Guard) -> None:
     node = guard(FLAPPING)
     for _ in range(3):
         node.until("serving")
@@ -332,7 +332,7 @@ def test_an_accelerator_that_flaps_is_left_alone_for_a_while(guard: Guard) -> No
     assert (node.session.state, node.session.reason) == ("open", "compiled:faulty: breaker_open")
     node.clock.ahead += 599
     for _ in range(50):
-        assert node.session.tend() == []
+        assert node.session.poll() == []
     assert len(node.made) == 3
     node.clock.ahead += 2
     node.until("serving")
@@ -353,13 +353,13 @@ def test_one_more_failure_after_the_breaker_opens_it_again(guard: Guard) -> None
     assert node.session.state == "open"
     node.clock.ahead += 601
     node.until("serving")
-    node.clock.ahead += 301  # it has stood the test of time
+    node.clock.ahead += 301  # longer than `within_seconds`
     node.signal(signal.SIGKILL)
     node.run(by="cpu")
     assert node.session.state == "down"
 
 
-def test_failures_far_apart_do_not_open_it(guard: Guard) -> None:
+def test_rare_failures_do_not_open_the_breaker(guard: Guard) -> None:
     node = guard(FLAPPING)
     for _ in range(5):
         node.until("serving")
@@ -370,7 +370,7 @@ def test_failures_far_apart_do_not_open_it(guard: Guard) -> None:
 
 
 def test_the_wait_for_a_restart_doubles(guard: Guard) -> None:
-    settings = GuardSettings(
+    settings = FailoverSettings(
         deadline_seconds=20, known_answer_seconds=0, first_seconds=10, max_seconds=30, failures=50
     )
     node = guard(settings)
@@ -379,31 +379,31 @@ def test_the_wait_for_a_restart_doubles(guard: Guard) -> None:
         node.until("down")
         assert len(node.made) == number
         node.clock.ahead += wait - 5
-        node.session.tend()
+        node.session.poll()
         assert (node.session.state, len(node.made)) == ("down", number)
         wait_for(node.made[-1].is_gone, "the end of the last one")
         node.clock.ahead += 5
-        node.session.tend()
+        node.session.poll()
         assert len(node.made) == number + 1
 
 
-def test_waits_and_breaker_in_figures() -> None:
-    settings = GuardSettings(
+def test_the_waits_and_the_breaker() -> None:
+    settings = FailoverSettings(
         first_seconds=1, max_seconds=3, failures=4, within_seconds=100, open_seconds=600
     )
-    restarts = Restarts(settings)
-    assert [restarts.wait_after(now, None) for now in (0, 1, 3)] == [1, 2, 3]
-    assert restarts.wait_after(101.5, 50) == 2, "two are older than the breaker's period"
-    assert restarts.wait_after(102, None) == 3, "the most"
-    assert restarts.wait_after(102.5, None) is None
-    assert restarts.wait_after(702, None) is None, "on probation"
-    assert restarts.wait_after(1400, 1302) is None, "not served for long enough"
-    assert restarts.wait_after(2200, 2099) == 1, "it has served well since"
+    restarts = CircuitBreaker(settings)
+    assert [restarts.record_failure(now, None) for now in (0, 1, 3)] == [1, 2, 3]
+    assert restarts.record_failure(101.5, 50) == 2, "two are older than the breaker's period"
+    assert restarts.record_failure(102, None) == 3, "the most"
+    assert restarts.record_failure(102.5, None) is None
+    assert restarts.record_failure(702, None) is None, "on probation"
+    assert restarts.record_failure(1400, 1302) is None, "not served for long enough"
+    assert restarts.record_failure(2200, 2099) == 1, "it has served well since"
 
 
-def test_a_failure_in_the_first_of_several_calls_sends_all_to_the_cpu(guard: Guard) -> None:
-    """One deadline for a batch, not one for each of its parts."""
-    node = guard(GuardSettings(deadline_seconds=1, known_answer_seconds=0, first_seconds=60))
+def test_after_a_failure_in_the_first_of_several_calls_the_cpu_computes_all(guard: Guard) -> None:
+    """The batch waits for one deadline, not for one deadline per call."""
+    node = guard(FailoverSettings(deadline_seconds=1, known_answer_seconds=0, first_seconds=60))
     node.until("serving")
     node.signal(signal.SIGSTOP)
     calls: list[int] = []
@@ -416,10 +416,10 @@ def test_a_failure_in_the_first_of_several_calls_sends_all_to_the_cpu(guard: Gua
     assert node.kinds() == [("degraded", "deadline")]
 
 
-def test_none_is_started_while_the_last_does_not_die(
+def test_no_restart_while_the_killed_process_still_exists(
     guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process in a driver's hands, which cannot be had on demand, is only claimed here."""
+    """A process blocked in a driver cannot be made on demand, so this test simulates it."""
     node = guard()
     node.until("serving")
     monkeypatch.setattr(node.made[0], "is_gone", lambda: False)
@@ -427,10 +427,10 @@ def test_none_is_started_while_the_last_does_not_die(
     node.run(by="cpu")
     node.clock.ahead += 1000
     for _ in range(20):
-        node.events += node.session.tend()
+        node.events += node.session.poll()
         node.clock.ahead += 10
     assert len(node.made) == 1
-    assert node.session.reason == "compiled:faulty: its last process does not end"
+    assert node.session.reason == "compiled:faulty: the killed process does not end"
     assert node.kinds() == [("degraded", "crashed")]
     monkeypatch.undo()
     monkeypatch.setenv("PYTHONPATH", str(node.control.with_name("site")))
@@ -444,4 +444,4 @@ def test_closing_ends_the_child_and_the_cpu_still_computes(guard: Guard) -> None
     node.session.close()
     assert node.made[0].is_gone()
     node.run(by="cpu")
-    assert node.session.tend() == []
+    assert node.session.poll() == []

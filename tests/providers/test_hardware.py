@@ -1,4 +1,4 @@
-"""`edgeai devices`, `edgeai check` with accelerators, and the hardware that `auto` looks for."""
+"""`edgeai devices`, `edgeai check` with accelerators, and finding hardware for `auto`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edgeai.providers.selection.hardware import (
     distributions,
     environment_digest,
     find_hardware,
-    fitting_profiles,
-    resolve,
+    matching_profiles,
+    resolve_auto,
 )
 from tests.support.commands import Outcome, run_command
 from tests.support.faulty import ENTRY_POINT, install
@@ -26,8 +26,8 @@ from tests.support.packages import write_config, write_package
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 
 
-class Place:
-    """A config with a device of its own, and the command."""
+class Workspace:
+    """A config with a device profile, and the command."""
 
     def __init__(
         self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -69,19 +69,19 @@ class Place:
 
 
 @pytest.fixture
-def place(
+def workspace(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Place:
+) -> Workspace:
     monkeypatch.setenv("PYTHONPATH", str(install(tmp_path / "site")))
-    return Place(tmp_path, capsys, monkeypatch)
+    return Workspace(tmp_path, capsys, monkeypatch)
 
 
 # ----------------------------------------------------------------------------------- the command
 
 
-def test_the_table_says_what_is_chosen_and_why_not(place: Place) -> None:
-    place.control.write_text("nan")
-    outcome = place.run("devices", place.config)
+def test_the_table_shows_the_choice_and_the_reasons(workspace: Workspace) -> None:
+    workspace.control.write_text("nan")
+    outcome = workspace.run("devices", workspace.config)
     assert outcome.code == 0
     rows = [line.split() for line in outcome.out.splitlines()]
     assert ["compiled:faulty", "yes", "no"] in [row[:3] for row in rows]
@@ -90,9 +90,9 @@ def test_the_table_says_what_is_chosen_and_why_not(place: Place) -> None:
     assert "  compiled:faulty: golden output `score` must be" in outcome.out
 
 
-def test_the_table_is_whole_on_a_narrow_terminal(place: Place) -> None:
-    place.control.write_text("slightly wrong")
-    outcome = place.run("devices", place.config, columns=80)
+def test_the_table_fits_a_narrow_terminal(workspace: Workspace) -> None:
+    workspace.control.write_text("slightly wrong")
+    outcome = workspace.run("devices", workspace.config, columns=80)
     assert max(len(line) for line in outcome.out.splitlines()) <= 80
     assert "…" not in outcome.out
     (row,) = [
@@ -103,8 +103,8 @@ def test_the_table_is_whole_on_a_narrow_terminal(place: Place) -> None:
     assert row[4:] == ["1", "faulty"], "the nodes"
 
 
-def test_json_holds_every_figure(place: Place) -> None:
-    found = place.json(place.config)
+def test_json_holds_every_figure(workspace: Workspace) -> None:
+    found = workspace.json(workspace.config)
     assert found["policy"] == "prefer"
     (package,) = found["packages"]
     assert (package["model"], package["provider"]) == ("mean", "compiled:faulty")
@@ -117,61 +117,61 @@ def test_json_holds_every_figure(place: Place) -> None:
     assert accelerator["cpu_latency"]["1"]["p50"] > 0
 
 
-def test_json_has_no_word_for_what_is_no_number(place: Place) -> None:
-    place.control.write_text("nan")
-    (package,) = place.json(place.config)["packages"]
+def test_json_has_null_for_values_that_are_not_finite(workspace: Workspace) -> None:
+    workspace.control.write_text("nan")
+    (package,) = workspace.json(workspace.config)["packages"]
     assert package["candidates"][0]["parity_error"] is None
     assert "found nan" in package["candidates"][0]["reason"]
 
 
-def test_a_fixed_candidate_that_fails_is_shown_not_raised(place: Place) -> None:
-    place.control.write_text("load raise")
-    place.device(policy="fixed")
-    (package,) = place.json(place.config)["packages"]
+def test_a_fixed_candidate_that_fails_is_shown_not_raised(workspace: Workspace) -> None:
+    workspace.control.write_text("load raise")
+    workspace.device(policy="fixed")
+    (package,) = workspace.json(workspace.config)["packages"]
     assert package["refused"]
     assert package["provider"] is None
     assert not any(one["chosen"] for one in package["candidates"])
-    assert "does not start" in place.run("devices", place.config).out
+    assert "does not start" in workspace.run("devices", workspace.config).out
 
 
-def test_another_device_may_be_named(place: Place) -> None:
-    (package,) = place.json(place.config, "--device", "cpu")["packages"]
+def test_another_device_may_be_named(workspace: Workspace) -> None:
+    (package,) = workspace.json(workspace.config, "--device", "cpu")["packages"]
     assert [one["provider"] for one in package["candidates"]] == ["cpu"]
-    outcome = place.run("devices", place.config, "--device", "no-such")
+    outcome = workspace.run("devices", workspace.config, "--device", "no-such")
     assert outcome.code == 2
     (line,) = outcome.complaints
     assert line.startswith("--device: device: must be a YAML file or one of the shipped devices: ")
 
 
-def test_without_a_config_the_shipped_models_are_shown(place: Place) -> None:
-    found = place.json("--device", "cpu")
+def test_without_a_config_the_shipped_models_are_shown(workspace: Workspace) -> None:
+    found = workspace.json("--device", "cpu")
     shipped = sorted(file.parent.name for file in paths.shipped("models").glob("*/model.yaml"))
     assert sorted(one["model"] for one in found["packages"]) == shipped
 
 
-def test_check_says_who_would_serve(place: Place) -> None:
-    assert "mean 1.0.0 on compiled:faulty, " in place.run("check", place.config).out
-    place.control.write_text("slightly wrong")
-    place.device(description="another key, another proof", measure_batches=[1])
-    outcome = place.run("check", place.config)
+def test_check_shows_which_provider_would_serve(workspace: Workspace) -> None:
+    assert "mean 1.0.0 on compiled:faulty, " in workspace.run("check", workspace.config).out
+    workspace.control.write_text("slightly wrong")
+    workspace.device(description="another key, another proof", measure_batches=[1])
+    outcome = workspace.run("check", workspace.config)
     assert outcome.code == 0
     assert "mean 1.0.0 on cpu, " in outcome.out
-    assert "p: note: compiled:faulty was asked for; compiled:faulty: golden output" in outcome.out
+    assert "p: note: compiled:faulty was requested; compiled:faulty: golden output" in outcome.out
 
 
-def test_check_refuses_a_fixed_candidate_that_fails(place: Place) -> None:
-    place.control.write_text("load raise")
-    place.device(policy="fixed")
-    outcome = place.run("check", place.config)
+def test_check_refuses_a_fixed_candidate_that_fails(workspace: Workspace) -> None:
+    workspace.control.write_text("load raise")
+    workspace.device(policy="fixed")
+    outcome = workspace.run("check", workspace.config)
     assert outcome.code == 2
     (line,) = outcome.complaints
-    assert "candidates.0: does not serve mean, and the policy `fixed` " in line
-    place.device(policy="fixed", on_failure="cpu")
-    assert place.run("check", place.config).code == 0
+    assert "candidates.0: cannot serve mean, and the policy `fixed` " in line
+    workspace.device(policy="fixed", on_failure="cpu")
+    assert workspace.run("check", workspace.config).code == 0
 
 
-def test_the_schema_knows_every_provider(place: Place) -> None:
-    schema = json.loads(place.run("schema", "device").out)
+def test_the_schema_knows_every_provider(workspace: Workspace) -> None:
+    schema = json.loads(workspace.run("schema", "device").out)
     kinds = schema["properties"]["candidates"]["items"]["discriminator"]["mapping"]
     assert set(kinds) == {
         "auto", "compiled", "cpu", "cuda", "migraphx", "nv_tensorrt_rtx", "openvino", "plugin",
@@ -183,7 +183,7 @@ def test_the_schema_knows_every_provider(place: Place) -> None:
 
 
 def machine(folder: Path, **files: str) -> Hardware:
-    """A machine of which the named files are found below its root."""
+    """The hardware of a machine that has these files."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,40 +211,42 @@ AMD_CPU = "vendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
         ),
     ],
 )
-def test_profiles_that_fit_the_hardware(
+def test_profiles_for_the_hardware(
     tmp_path: Path, files: dict[str, str], wanted: list[str]
 ) -> None:
-    assert fitting_profiles(machine(tmp_path, **files)) == wanted
+    assert matching_profiles(machine(tmp_path, **files)) == wanted
 
 
 @pytest.mark.parametrize(
     ("driver", "wanted"), [("intel_vpu", ["intel"]), ("amdxdna", ["amd-ryzen-ai"])]
 )
-def test_npus_are_known_by_their_driver(tmp_path: Path, driver: str, wanted: list[str]) -> None:
+def test_npus_are_recognised_by_their_driver(
+    tmp_path: Path, driver: str, wanted: list[str]
+) -> None:
     target = tmp_path / "sys/bus/pci/drivers" / driver
     target.mkdir(parents=True)
-    place = tmp_path / "sys/class/accel/accel0/device"
-    place.mkdir(parents=True)
-    (place / "driver").symlink_to(target)
+    workspace = tmp_path / "sys/class/accel/accel0/device"
+    workspace.mkdir(parents=True)
+    (workspace / "driver").symlink_to(target)
     found = find_hardware(tmp_path)
     assert found.npus == (driver,)
-    assert fitting_profiles(found) == wanted
+    assert matching_profiles(found) == wanted
 
 
-def test_auto_takes_the_candidates_of_what_fits_in_its_place(tmp_path: Path) -> None:
+def test_auto_is_replaced_by_the_candidates_for_the_hardware(tmp_path: Path) -> None:
     path = tmp_path / "device.yaml"
     path.write_text(
         "description: x\npolicy: fastest\n"
         "candidates: [{provider: compiled, backend: mine}, {provider: auto}]\n"
     )
-    device = resolve(load_device(path), machine(tmp_path, **{"dev/nvidia0": ""}))
+    device = resolve_auto(load_device(path), machine(tmp_path, **{"dev/nvidia0": ""}))
     labels = [one.label for one in device.accelerators]
     assert labels == ["compiled:mine", "tensorrt-rtx", "tensorrt", "cuda"]
     assert not device.is_auto
     assert device.candidates[-1] == device.cpu
 
 
-def test_another_driver_is_another_machine(tmp_path: Path) -> None:
+def test_another_kernel_driver_changes_the_digest(tmp_path: Path) -> None:
     before = machine(tmp_path, **{"proc/driver/nvidia/version": "NVRM version: 580.1\n"})
     after = machine(tmp_path, **{"proc/driver/nvidia/version": "NVRM version: 580.2\n"})
     assert before.digest != after.digest
@@ -256,7 +258,7 @@ def test_another_driver_is_another_machine(tmp_path: Path) -> None:
     ["usr/lib/x86_64-linux-gnu/libze_intel_npu.so.1.13.0", "usr/lib/aarch64-linux-gnu/libcuda.so.1",
      "etc/nv_tegra_release"],
 )  # fmt: skip
-def test_another_driver_outside_the_kernel_is_another_machine(tmp_path: Path, file: str) -> None:
+def test_another_driver_library_changes_the_digest(tmp_path: Path, file: str) -> None:
     none = machine(tmp_path)
     first = machine(tmp_path, **{file: "release 1"})
     again = find_hardware(tmp_path)
@@ -271,9 +273,9 @@ def test_another_driver_outside_the_kernel_is_another_machine(tmp_path: Path, fi
 def test_an_environment_may_share_the_systems_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: str, wanted: set[str]
 ) -> None:
-    """As on a Jetson, where NVIDIA's build is installed for the system's Python or by its user."""
-    for name, place in (("a", "venv/lib"), ("b", "usr/lib"), ("c", "home/.local/lib")):
-        (tmp_path / place / f"python3.11/site-packages/{name}-1.0.dist-info").mkdir(parents=True)
+    """As on a Jetson, with NVIDIA's build installed for the system's Python or for the user."""
+    for name, library in (("a", "venv/lib"), ("b", "usr/lib"), ("c", "home/.local/lib")):
+        (tmp_path / library / f"python3.11/site-packages/{name}-1.0.dist-info").mkdir(parents=True)
     settings = f"home = {tmp_path}/usr/bin\ninclude-system-site-packages = {shares}\n"
     (tmp_path / "venv/pyvenv.cfg").write_text(settings)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

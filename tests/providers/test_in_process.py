@@ -1,4 +1,4 @@
-"""An accelerator in the engine's own process: it fails over as a child does, but for a crash."""
+"""An accelerator in the engine's own process fails over like a child, except for a crash."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from edgeai.model.golden import Golden
 from edgeai.model.package import Package, load_package
 from edgeai.providers.cpu import CpuSession
 from edgeai.providers.serving.accelerator import AcceleratorError
-from edgeai.providers.serving.circuit_breaker import GuardSettings
-from edgeai.providers.serving.failover import GuardedSession
-from edgeai.providers.serving.in_process import InProcess
+from edgeai.providers.serving.circuit_breaker import FailoverSettings
+from edgeai.providers.serving.failover import FailoverSession
+from edgeai.providers.serving.in_process import InProcessAccelerator
 from tests.support.faulty import faulty_spec, install
 from tests.support.live import wait_for
 from tests.support.packages import write_package
@@ -35,9 +35,9 @@ def control(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_one(package: Package, control: Path) -> Callable[[], InProcess]:
-    def make() -> InProcess:
-        one = InProcess(faulty_spec(package.folder, control))
+def open_one(package: Package, control: Path) -> Callable[[], InProcessAccelerator]:
+    def make() -> InProcessAccelerator:
+        one = InProcessAccelerator(faulty_spec(package.folder, control))
         one.start_nonblocking()
         return one
 
@@ -46,7 +46,7 @@ def open_one(package: Package, control: Path) -> Callable[[], InProcess]:
 
 @pytest.mark.parametrize("count", [1, 8, 9, 32, 33, 100])
 def test_it_computes_what_the_cpu_session_does(
-    package: Package, open_one: Callable[[], InProcess], count: int
+    package: Package, open_one: Callable[[], InProcessAccelerator], count: int
 ) -> None:
     one = open_one()
     assert one.poll_ready() is not None
@@ -62,7 +62,7 @@ def test_it_computes_what_the_cpu_session_does(
     [("raise", "exception"), ("wrong shape", "wrong_shape"), ("memory error", "out_of_memory")],
 )
 def test_a_failing_call(
-    open_one: Callable[[], InProcess], control: Path, fault: str, cause: str
+    open_one: Callable[[], InProcessAccelerator], control: Path, fault: str, cause: str
 ) -> None:
     one = open_one()
     control.write_text(fault)
@@ -71,13 +71,15 @@ def test_a_failing_call(
     assert error.value.cause == cause
 
 
-def test_an_answer_that_comes_late_is_a_failure(open_one: Callable[[], InProcess]) -> None:
+def test_a_late_answer_is_a_failure(
+    open_one: Callable[[], InProcessAccelerator],
+) -> None:
     with pytest.raises(AcceleratorError) as error:
         open_one().run(WINDOWS, 3, 0)
     assert error.value.cause == "deadline"
 
 
-def test_a_load_that_fails(open_one: Callable[[], InProcess], control: Path) -> None:
+def test_a_load_that_fails(open_one: Callable[[], InProcessAccelerator], control: Path) -> None:
     control.write_text("load raise")
     one = open_one()
     with pytest.raises(AcceleratorError, match="the device is taken"):
@@ -85,8 +87,8 @@ def test_a_load_that_fails(open_one: Callable[[], InProcess], control: Path) -> 
     assert one.is_gone()
 
 
-def test_a_vendor_that_cannot_let_go_costs_nothing_else(
-    open_one: Callable[[], InProcess], control: Path
+def test_an_error_while_closing_is_ignored(
+    open_one: Callable[[], InProcessAccelerator], control: Path
 ) -> None:
     one = open_one()
     control.write_text("close raise")
@@ -101,16 +103,16 @@ def test_a_vendor_that_cannot_let_go_costs_nothing_else(
 
 
 def test_it_fails_over_and_comes_back(package: Package, control: Path) -> None:
-    settings = GuardSettings(deadline_seconds=20, first_seconds=0.01, known_answer_seconds=0)
-    session = GuardedSession(
+    settings = FailoverSettings(deadline_seconds=20, first_seconds=0.01, known_answer_seconds=0)
+    session = FailoverSession(
         CpuSession(package.graph, OUTPUTS),
-        lambda: InProcess(faulty_spec(package.folder, control)),
+        lambda: InProcessAccelerator(faulty_spec(package.folder, control)),
         Golden.of(package),
         OUTPUTS,
         settings=settings,
         name="compiled:faulty",
     )
-    session.settle()
+    session.wait_until_started()
     session.run(WINDOWS, 3)
     assert session.provider == "compiled:faulty"
     control.write_text("nan")
@@ -118,10 +120,10 @@ def test_it_fails_over_and_comes_back(package: Package, control: Path) -> None:
     assert session.provider == "cpu"
     assert np.isfinite(outputs[0]).all()
     control.write_text("")
-    events = session.tend()
+    events = session.poll()
 
     def back() -> bool:
-        events.extend(session.tend())
+        events.extend(session.poll())
         return session.state == "serving"
 
     wait_for(back, "it to serve again")

@@ -1,4 +1,4 @@
-"""Proofs in real children: ONNX Runtime, a backend that misbehaves, interpreters that fail."""
+"""Proofs in real child processes: ONNX Runtime, a backend and interpreters that fail."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tests.support.packages import write_package
 CPU = "CPUExecutionProvider"
 
 
-class Bench:
-    """A package, and a candidate that fails as its control file says."""
+class Workspace:
+    """A package, and a candidate that fails on demand."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,16 +66,16 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("PYTHONPATH", str(install(tmp_path / "site")))
-    return Bench(tmp_path)
+    return Workspace(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------- proof
 
 
-def test_what_computes_right_is_proven_and_measured(bench: Bench) -> None:
-    verdict = bench.prove()
+def test_a_correct_candidate_is_proven_and_measured(workspace: Workspace) -> None:
+    verdict = workspace.prove()
     assert verdict.proven, verdict.reason
     assert verdict.found
     assert verdict.reason == ""
@@ -102,28 +102,28 @@ def test_what_computes_right_is_proven_and_measured(bench: Bench) -> None:
         ("exit", "start_failed", "ended with 3"),
     ],
 )
-def test_what_goes_wrong_costs_the_candidate_and_is_named(
-    bench: Bench, fault: str, cause: str, wanted: str
+def test_a_fault_fails_the_proof_and_is_named(
+    workspace: Workspace, fault: str, cause: str, wanted: str
 ) -> None:
-    verdict = bench.prove(fault)
+    verdict = workspace.prove(fault)
     assert not verdict.proven
     assert (verdict.cause, wanted in verdict.reason) == (cause, True), verdict.reason
 
 
-def test_a_compiler_that_hangs_is_ended(bench: Bench) -> None:
-    verdict = bench.prove("load hang", start_timeout_seconds=1.5)
+def test_a_compiler_that_hangs_is_killed(workspace: Workspace) -> None:
+    verdict = workspace.prove("load hang", start_timeout_seconds=1.5)
     assert (verdict.cause, verdict.found, verdict.proven) == ("start_timeout", False, False)
     assert "not loaded within 1.5 s" in verdict.reason
 
 
-def test_a_memory_limit_costs_the_candidate(bench: Bench) -> None:
-    verdict = bench.prove("hoard", memory_limit_bytes=600_000_000, batch_sizes=[1, 2, 4, 8, 16])
+def test_too_much_memory_fails_the_proof(workspace: Workspace) -> None:
+    verdict = workspace.prove("hoard", memory_limit_bytes=600_000_000, batch_sizes=[1, 2, 4, 8, 16])
     assert (verdict.cause, verdict.proven) == ("out_of_memory", False)
     assert "the limit is 572 MiB" in verdict.reason
 
 
-def test_a_device_slower_than_its_deadline_is_not_proven(bench: Bench) -> None:
-    verdict = bench.prove(deadline_seconds=1e-9)
+def test_a_device_slower_than_its_deadline_is_not_proven(workspace: Workspace) -> None:
+    verdict = workspace.prove(deadline_seconds=1e-9)
     assert (verdict.cause, verdict.proven) == ("deadline", False)
     assert "more than deadline_seconds 1e-09" in verdict.reason
 
@@ -135,57 +135,59 @@ def test_a_device_slower_than_its_deadline_is_not_proven(bench: Bench) -> None:
         ("#!/bin/sh\nexit 3\n", "ended with 3"),
     ],
 )
-def test_an_interpreter_that_ends_is_a_verdict(bench: Bench, text: str, wanted: str) -> None:
-    python = bench.folder / "python"
+def test_an_interpreter_that_ends_is_a_verdict(
+    workspace: Workspace, text: str, wanted: str
+) -> None:
+    python = workspace.folder / "python"
     python.write_text(text)
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    verdict = bench.prove(python=str(python))
+    verdict = workspace.prove(python=str(python))
     assert (verdict.cause, verdict.found) == ("start_failed", False)
     assert wanted in verdict.reason
 
 
-def test_another_environments_interpreter_proves_too(bench: Bench) -> None:
-    verdict = bench.prove(python=sys.executable)
+def test_another_environments_interpreter_proves_too(workspace: Workspace) -> None:
+    verdict = workspace.prove(python=sys.executable)
     assert verdict.proven, verdict.reason
 
 
-def test_in_process_is_measured_where_it_will_be(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_an_in_process_candidate_is_measured_in_process(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proven in a child all the same; then loaded and measured here."""
-    monkeypatch.syspath_prepend(str(bench.folder / "site"))
-    verdict = bench.prove(serving="in_process")
+    """The proof runs in a child; then the model is loaded and measured in this process."""
+    monkeypatch.syspath_prepend(str(workspace.folder / "site"))
+    verdict = workspace.prove(serving="in_process")
     assert verdict.proven, verdict.reason
     assert set(verdict.latency) == {1, 8}
-    assert not bench.prove("slightly wrong", serving="in_process").proven
-    assert not bench.prove("load abort", serving="in_process").proven
+    assert not workspace.prove("slightly wrong", serving="in_process").proven
+    assert not workspace.prove("load abort", serving="in_process").proven
 
 
 def test_variables_for_a_vendors_library_are_set_before_it_is_loaded(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_VENDOR_SWITCH", "1")
-    ort_session.build(bench.ort_spec(environment={"SOME_VENDOR_SWITCH": "0"}))
+    ort_session.build(workspace.ort_spec(environment={"SOME_VENDOR_SWITCH": "0"}))
     assert os.environ["SOME_VENDOR_SWITCH"] == "0"
 
 
-def test_each_batch_size_is_compared(bench: Bench) -> None:
-    """More windows than the package has golden ones, and none that divides them."""
-    verdict = bench.prove(batch_sizes=[7, 100])
+def test_each_batch_size_is_compared(workspace: Workspace) -> None:
+    """Batch sizes above the number of golden windows, and sizes that do not divide it."""
+    verdict = workspace.prove(batch_sizes=[7, 100])
     assert verdict.proven, verdict.reason
 
 
-def test_a_provider_that_this_build_lacks_says_so(bench: Bench) -> None:
-    verdict = bench.prove_candidate(Cuda(provider="cuda"))
+def test_a_provider_that_this_build_lacks(workspace: Workspace) -> None:
+    verdict = workspace.prove_candidate(Cuda(provider="cuda"))
     assert (verdict.found, verdict.proven) == (False, False)
     assert "has no CUDAExecutionProvider" in verdict.reason
 
 
 @pytest.mark.parametrize("fault", ["", "nan", "load raise"])
-def test_a_verdict_passes_through_the_store(bench: Bench, fault: str) -> None:
-    bench.control.write_text(fault)
-    verdict = bench.prove()
-    store = VerdictStore(bench.folder)
+def test_a_verdict_can_be_stored_and_loaded(workspace: Workspace, fault: str) -> None:
+    workspace.control.write_text(fault)
+    verdict = workspace.prove()
+    store = VerdictStore(workspace.folder)
     store.save("k", verdict)
     assert store.load("k") == verdict
 
@@ -193,27 +195,27 @@ def test_a_verdict_passes_through_the_store(bench: Bench, fault: str) -> None:
 # ------------------------------------------------------------------------------------- ort session
 
 
-def test_a_session_says_where_each_node_is(bench: Bench) -> None:
-    session = ort_session.build(bench.ort_spec())
+def test_a_session_reports_the_provider_of_each_node(workspace: Workspace) -> None:
+    session = ort_session.build(workspace.ort_spec())
     assert sorted(session.facts.assignment) == [CPU]
     assert "MatMul" in session.facts.assignment[CPU]
     assert session.facts.outputs == {"score": [], "contribution": [2]}
 
 
 @pytest.mark.parametrize("io_binding", [False, True])
-def test_a_session_gives_the_golden_outputs(bench: Bench, io_binding: bool) -> None:
-    windows, expected = bench.package.golden()
-    session = ort_session.build(bench.ort_spec(io_binding=io_binding))
-    for _ in range(4):  # bound at the second sight of a buffer
+def test_a_session_gives_the_golden_outputs(workspace: Workspace, io_binding: bool) -> None:
+    windows, expected = workspace.package.golden()
+    session = ort_session.build(workspace.ort_spec(io_binding=io_binding))
+    for _ in range(4):  # a buffer is bound at its second use
         score, contribution = session.run(windows[:8])
         np.testing.assert_array_equal(score, expected["score"][:8])
         np.testing.assert_array_equal(contribution, expected["contribution"][:8])
         session.run(windows[8:16])
 
 
-def test_bound_buffers_are_read_anew_at_each_call(bench: Bench) -> None:
-    windows, expected = bench.package.golden()
-    session = ort_session.build(bench.ort_spec(io_binding=True))
+def test_bound_buffers_are_read_at_each_call(workspace: Workspace) -> None:
+    windows, expected = workspace.package.golden()
+    session = ort_session.build(workspace.ort_spec(io_binding=True))
     buffer = np.empty((8, 4, 2), np.float32)
     for start in (0, 8, 16, 24):
         buffer[:] = windows[start : start + 8]
@@ -232,47 +234,49 @@ def test_bound_buffers_are_read_anew_at_each_call(bench: Bench) -> None:
         ({"window": (4, 3)}, "does not run 1 windows"),
     ],
 )
-def test_what_cannot_be_built_says_why(bench: Bench, changes: dict[str, Any], wanted: str) -> None:
+def test_a_session_that_cannot_be_built_gives_the_reason(
+    workspace: Workspace, changes: dict[str, Any], wanted: str
+) -> None:
     with pytest.raises(LoadError) as caught:
-        ort_session.build(bench.ort_spec(**changes))
+        ort_session.build(workspace.ort_spec(**changes))
     assert wanted in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_library_that_is_no_plugin_is_refused(bench: Bench) -> None:
+def test_a_library_that_is_not_a_plugin_is_refused(workspace: Workspace) -> None:
     import _ctypes
 
-    spec = bench.ort_spec(library=_ctypes.__file__, provider="X")
+    spec = workspace.ort_spec(library=_ctypes.__file__, provider="X")
     with pytest.raises(LoadError, match=r"(?i)plugin|symbol|CreateEpFactories"):
         ort_session.build(spec)
 
 
-def test_nodes_left_on_another_provider_are_named(bench: Bench) -> None:
+def test_nodes_left_on_another_provider_are_named(workspace: Workspace) -> None:
     facts = dataclasses.replace(
-        ort_session.build(bench.ort_spec()).facts,
+        ort_session.build(workspace.ort_spec()).facts,
         assignment={"NpuExecutionProvider": ["MatMul"] * 3, CPU: ["Reshape", "TopK"]},
     )
-    spec = bench.ort_spec(provider="NpuExecutionProvider")
+    spec = workspace.ort_spec(provider="NpuExecutionProvider")
     with pytest.raises(LoadError) as caught:
-        ort_session._check_assignment(spec, facts, can_tell=True)
+        ort_session._check_assignment(spec, facts, is_reported=True)
     assert str(caught.value) == (
         "only 3 of 5 nodes are on NpuExecutionProvider: Reshape, TopK on CPUExecutionProvider"
     )
     shared = dataclasses.replace(spec, min_nodes_share=0.6)
-    ort_session._check_assignment(shared, facts, can_tell=True)
+    ort_session._check_assignment(shared, facts, is_reported=True)
 
 
-def test_a_runtime_that_tells_of_no_node_is_not_believed(bench: Bench) -> None:
-    spec = bench.ort_spec(provider="OpenVINOExecutionProvider")
-    with pytest.raises(LoadError, match="does not tell which provider each node is on"):
-        ort_session._check_assignment(spec, Facts(), can_tell=True)
-    ort_session._check_assignment(spec, Facts(), can_tell=False)
+def test_a_runtime_that_does_not_report_nodes_is_refused(workspace: Workspace) -> None:
+    spec = workspace.ort_spec(provider="OpenVINOExecutionProvider")
+    with pytest.raises(LoadError, match="does not report which provider each node is on"):
+        ort_session._check_assignment(spec, Facts(), is_reported=True)
+    ort_session._check_assignment(spec, Facts(), is_reported=False)
     shared = dataclasses.replace(spec, min_nodes_share=0.6)
-    with pytest.raises(LoadError, match="does not tell which provider each node is on"):
-        ort_session._check_assignment(shared, Facts(), can_tell=False)
+    with pytest.raises(LoadError, match="does not report which provider each node is on"):
+        ort_session._check_assignment(shared, Facts(), is_reported=False)
 
 
-def test_the_log_of_native_code_is_kept_for_the_reason() -> None:
+def test_the_log_of_native_code_gives_the_reason() -> None:
     log = LogCapture()
     head = "\x1b[1;31m2026-11-21 12:00:00.1 [E:onnxruntime:Default, a.cc:1 Create] /x/y.cc:141 f() "
     line = f"{head}[ERROR] [OpenVINO] Device NPU is not available\x1b[m\n"
@@ -281,7 +285,7 @@ def test_the_log_of_native_code_is_kept_for_the_reason() -> None:
     assert log.reasons() == ["Device NPU is not available"]
 
 
-def test_the_log_is_passed_on_where_standard_error_is_no_file() -> None:
+def test_the_log_is_passed_on_if_standard_error_is_not_a_file() -> None:
     line = b"2026-11-21 12:00:00.1 [W:onnxruntime:, a.cc:1 f] no such device\n"
     read, write = os.pipe()
     saved = os.dup(2)
@@ -313,7 +317,7 @@ def proven(**changes: Any) -> Verdict:
     return Verdict(**fields | changes)
 
 
-def test_a_verdict_is_kept(tmp_path: Path) -> None:
+def test_a_verdict_is_stored(tmp_path: Path) -> None:
     store = VerdictStore(tmp_path)
     assert store.load("k") is None
     store.save("k", proven())
@@ -332,7 +336,7 @@ def test_a_verdict_is_kept(tmp_path: Path) -> None:
      b'{"provider": "x", "found": true, "proven": false, "time": "today"}',
      b'{"provider": "x", "found": true, "proven": true, "latency": {"1": {"p50": "1", "p99": 1}}}'],
 )  # fmt: skip
-def test_a_spoilt_cache_is_as_none_and_made_anew(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_counts_as_missing_and_is_replaced(tmp_path: Path, content: bytes) -> None:
     store = VerdictStore(tmp_path)
     store.save("k", proven())
     (path,) = tmp_path.rglob("k.json")
@@ -342,7 +346,7 @@ def test_a_spoilt_cache_is_as_none_and_made_anew(tmp_path: Path, content: bytes)
     assert store.load("k") is not None
 
 
-def test_a_failure_is_believed_for_an_hour(tmp_path: Path) -> None:
+def test_a_failure_is_valid_for_an_hour(tmp_path: Path) -> None:
     store = VerdictStore(tmp_path)
     for age, believed in ((10, True), (3700, False), (-10_000, False)):
         store.save("k", proven(proven=False, reason="r", time=time.time() - age))
@@ -351,41 +355,46 @@ def test_a_failure_is_believed_for_an_hour(tmp_path: Path) -> None:
     assert store.load("k") is not None
 
 
-def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+def test_a_read_only_folder_stores_nothing(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     store = VerdictStore(blocked)
-    with store.alone("k"):
+    with store.lock("k"):
         store.save("k", proven())
     assert store.load("k") is None
 
 
 def test_a_verdict_holds_for_one_package_provider_option_machine_and_environment(
-    bench: Bench,
+    workspace: Workspace,
 ) -> None:
-    other = load_package(write_package(bench.folder / "other", threshold=9.0))
-    spec = bench.ort_spec()
-    base = verdict_key(bench.package, spec, "env", "hw", {"batches": [1]})
+    other = load_package(write_package(workspace.folder / "other", threshold=9.0))
+    package, spec = workspace.package, workspace.ort_spec()
+    base = verdict_key(package, spec, "env", "hw", {"batches": [1]})
     changed = [
         verdict_key(other, spec, "env", "hw", {"batches": [1]}),
-        verdict_key(bench.package, bench.ort_spec(threads=2), "env", "hw", {"batches": [1]}),
-        verdict_key(bench.package, bench.ort_spec(provider_options={"a": "1"}), "env", "hw",
-                    {"batches": [1]}),
-        verdict_key(bench.package, spec, "env2", "hw", {"batches": [1]}),
-        verdict_key(bench.package, spec, "env", "hw2", {"batches": [1]}),
-        verdict_key(bench.package, spec, "env", "hw", {"batches": [1, 2]}),
-    ]  # fmt: skip
+        verdict_key(package, workspace.ort_spec(threads=2), "env", "hw", {"batches": [1]}),
+        verdict_key(
+            package, workspace.ort_spec(provider_options={"a": "1"}), "env", "hw", {"batches": [1]}
+        ),
+        verdict_key(package, spec, "env2", "hw", {"batches": [1]}),
+        verdict_key(package, spec, "env", "hw2", {"batches": [1]}),
+        verdict_key(package, spec, "env", "hw", {"batches": [1, 2]}),
+    ]
     assert base not in changed
     assert len(set(changed)) == len(changed)
-    assert base == verdict_key(bench.package, bench.ort_spec(), "env", "hw", {"batches": [1]})
+    assert base == verdict_key(
+        workspace.package, workspace.ort_spec(), "env", "hw", {"batches": [1]}
+    )
 
 
-def test_a_library_that_was_replaced_is_proven_anew(bench: Bench) -> None:
-    library = bench.folder / "plugin.so"
+def test_a_replaced_library_needs_another_proof(workspace: Workspace) -> None:
+    library = workspace.folder / "plugin.so"
     library.write_bytes(b"1")
 
     def key() -> str:
-        return verdict_key(bench.package, bench.ort_spec(library=str(library)), "env", "hw", {})
+        return verdict_key(
+            workspace.package, workspace.ort_spec(library=str(library)), "env", "hw", {}
+        )
 
     before = key()
     assert key() == before
@@ -393,36 +402,36 @@ def test_a_library_that_was_replaced_is_proven_anew(bench: Bench) -> None:
     assert key() != before
 
 
-def test_the_cache_of_compiled_models_lies_in_the_state_folder(bench: Bench) -> None:
-    spec = child_spec(OpenVino(provider="openvino"), bench.package, bench.folder / "state")
+def test_compiled_models_are_cached_in_the_state_folder(workspace: Workspace) -> None:
+    spec = child_spec(OpenVino(provider="openvino"), workspace.package, workspace.folder / "state")
     cache = Path(spec.provider_options["cache_dir"])
-    assert cache.is_relative_to(bench.folder / "state" / "providers")
+    assert cache.is_relative_to(workspace.folder / "state" / "providers")
     assert cache.is_dir()
 
 
-def test_where_nothing_can_be_kept_there_is_no_cache(bench: Bench) -> None:
-    """OpenVINO does not load at all when it cannot make its folder."""
-    blocked = bench.folder / "file"
+def test_a_read_only_folder_has_no_cache(workspace: Workspace) -> None:
+    """OpenVINO does not load if it cannot create its cache folder."""
+    blocked = workspace.folder / "file"
     blocked.write_text("")
-    spec = child_spec(OpenVino(provider="openvino"), bench.package, blocked)
+    spec = child_spec(OpenVino(provider="openvino"), workspace.package, blocked)
     assert "cache_dir" not in spec.provider_options
-    engine = child_spec(TensorRt(provider="tensorrt"), bench.package, blocked).provider_options
+    engine = child_spec(TensorRt(provider="tensorrt"), workspace.package, blocked).provider_options
     assert engine["trt_engine_cache_enable"] == "0"
     assert not any(name.endswith("_path") for name in engine)
 
 
 @pytest.mark.parametrize(("length", "sizes"), [(4, [1, 8, 32, 128, 512]), (100_000, [1, 8, 32])])
-def test_large_windows_are_not_padded_to_batches_that_never_come(
-    bench: Bench, length: int, sizes: list[int]
+def test_large_windows_have_only_batch_sizes_that_occur(
+    workspace: Workspace, length: int, sizes: list[int]
 ) -> None:
-    package = load_package(write_package(bench.folder / "long", length=length))
-    assert child_spec(OpenVino(provider="openvino"), package, bench.folder).batch_sizes == sizes
+    package = load_package(write_package(workspace.folder / "long", length=length))
+    assert child_spec(OpenVino(provider="openvino"), package, workspace.folder).batch_sizes == sizes
     static = OpenVino(provider="openvino", batch_sizes=[512])
-    assert child_spec(static, package, bench.folder).batch_sizes == [512]
+    assert child_spec(static, package, workspace.folder).batch_sizes == [512]
 
 
-def test_profiles_are_read_from_files(bench: Bench) -> None:
-    path = bench.folder / "d.yaml"
+def test_profiles_are_read_from_files(workspace: Workspace) -> None:
+    path = workspace.folder / "d.yaml"
     path.write_text("description: x\ncandidates: [{provider: compiled, backend: faulty}]\n")
     (one,) = load_device(path).accelerators
     assert one.label == "compiled:faulty"

@@ -1,4 +1,4 @@
-"""Python environments of their own, as a device profile's `python:` names them.
+"""Separate Python environments, as named by `python:` of a device profile.
 
 Each is made once and kept in `.environments/`, under a name that changes with what is in it.
 """
@@ -24,7 +24,7 @@ INSTALL_SECONDS = 500
 
 
 def environment(name: str, requirements: list[str], local: Path | None = None) -> Path:
-    """Return the interpreter of an environment; skip the test when it cannot be had.
+    """Return the interpreter of an environment; skip the test if it cannot be created.
 
     Args:
         name: For the folder.
@@ -37,7 +37,7 @@ def environment(name: str, requirements: list[str], local: Path | None = None) -
     folder = FOLDER / f"{name}-{key}"
     python = folder / "bin" / "python"
     with (FOLDER / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs may create it at once
         if not (folder / "complete").is_file():
             for old in FOLDER.iterdir():
                 if re.fullmatch(f"{re.escape(name)}-[0-9a-f]{{12}}", old.name):
@@ -54,7 +54,7 @@ def openvino_python() -> str:
 
 
 def clean_variables() -> dict[str, str]:
-    """Return this process's variables but for those that lead Python to other packages."""
+    """Return this process's variables without those that change where Python finds packages."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
@@ -66,13 +66,13 @@ def _make(folder: Path, python: Path, requirements: list[str], local: Path | Non
     if reason:
         pytest.skip(f"cannot install {', '.join(requirements)}: {reason}")
     if local is not None:
-        # Without the index, so that only a defect of the package can fail it.
+        # Without the package index, so that only a defect of the package can fail it.
         reason = _pip(python, "--no-deps", "--no-build-isolation", str(local))
         assert not reason, reason
 
 
 def _pip(python: Path, *arguments: str) -> str:
-    """Install; return why it did not work, or nothing."""
+    """Install; return the error, or an empty text."""
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
         done = subprocess.run(

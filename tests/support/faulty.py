@@ -1,4 +1,4 @@
-"""A compiled backend that misbehaves when told to: what cannot be had of real hardware on demand.
+"""A compiled backend that fails on demand, which real hardware does not.
 
 It computes honestly with ONNX Runtime until its control file names a fault. It is a real adapter,
 found as an entry point in the child's environment.
@@ -97,7 +97,7 @@ class Model:
 
 
 def install(folder: Path) -> Path:
-    """Write the adapter into a folder, which PYTHONPATH is to name."""
+    """Write the adapter into a folder for PYTHONPATH."""
     info = folder / "edgeai_backend_faulty-1.0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     (folder / "edgeai_backend_faulty.py").write_text(MODULE)

@@ -1,4 +1,4 @@
-"""Native OpenVINO as a compiled backend: the example package, in an environment of its own."""
+"""Native OpenVINO as a compiled backend: the example adapter in a separate environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from edgeai.providers.cpu import CpuSession
 from edgeai.providers.selection.proof import prove
 from edgeai.providers.selection.request import child_spec
 from edgeai.providers.selection.verdicts import Verdict
-from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
+from edgeai.providers.serving.accelerator import AcceleratorError
+from edgeai.providers.serving.child_accelerator import ChildAccelerator
 from tests.support.environments import clean_variables, environment
 from tests.support.live import patient
 from tests.support.paths import REPOSITORY
@@ -47,7 +48,7 @@ else:
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # the first run installs
 
-Start = Callable[..., Accelerator]
+Start = Callable[..., ChildAccelerator]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def start(python: Path) -> Iterator[Start]:
     """Start the backend on a package; ended at the end of the test."""
     started = []
 
-    def begin(package: Package, artefact: str = "model.onnx", **changes: Any) -> Accelerator:
+    def begin(package: Package, artefact: str = "model.onnx", **changes: Any) -> ChildAccelerator:
         manifest = package.manifest
         fields: dict[str, Any] = {
             "kind": "compiled",
@@ -72,7 +73,7 @@ def start(python: Path) -> Iterator[Start]:
             "device": {"type": "CPU", "index": "0"},
             "batch_sizes": [1, 8, 32],
         }
-        accelerator = Accelerator(ChildSpec(**fields | changes), python)
+        accelerator = ChildAccelerator(ChildSpec(**fields | changes), python)
         started.append(accelerator)
         accelerator.start()
         return accelerator
@@ -86,7 +87,7 @@ def shipped(name: str) -> Package:
     return load_package(REPOSITORY / "models" / name)
 
 
-def parity(accelerator: Accelerator, package: Package) -> Parity:
+def parity(accelerator: ChildAccelerator, package: Package) -> Parity:
     golden = Golden.of(package)
     outputs = accelerator.run(golden.windows, len(golden.windows), DEADLINE)
     return golden.compare(dict(zip(accelerator.spec.outputs, outputs, strict=True)))
@@ -135,7 +136,7 @@ def test_the_bfloat16_trap_is_caught_by_the_golden_windows(start: Start) -> None
         ({"provider": "rebellions"}, "no backend `rebellions` is installed here"),
     ],
 )
-def test_what_cannot_be_had_is_refused_with_the_reason(
+def test_an_impossible_request_is_refused_with_the_reason(
     start: Start, changes: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(AcceleratorError) as found:
@@ -144,7 +145,7 @@ def test_what_cannot_be_had_is_refused_with_the_reason(
     assert text in found.value.text
 
 
-def test_half_precision_that_the_cpu_has_not_is_refused(start: Start) -> None:
+def test_half_precision_that_the_cpu_lacks_is_refused(start: Start) -> None:
     if any(flag in CPU_FLAGS for flag in HALF):
         pytest.skip("this CPU has half precision arithmetic")
     with pytest.raises(AcceleratorError, match=r"OpenVINO computes in \w+, not in fp16"):
@@ -154,7 +155,7 @@ def test_half_precision_that_the_cpu_has_not_is_refused(start: Start) -> None:
 def with_artefact(
     python: Path, tmp_path: Path, name: str, files: list[str], *export: str
 ) -> Package:
-    """A package that holds a compiled artefact, made by OpenVINO, beside its graph."""
+    """A package with an artefact compiled by OpenVINO."""
     source = shipped("agitator-autoencoder")
     folder = tmp_path / "package"
     folder.mkdir()
@@ -200,9 +201,7 @@ def test_a_compiled_artefact_of_the_package_serves(
     assert parity(accelerator, package).fault is None
 
 
-def test_the_precision_a_blob_was_compiled_in_does_not_slip_in(
-    start: Start, python: Path, tmp_path: Path
-) -> None:
+def test_the_precision_of_a_blob_is_checked(start: Start, python: Path, tmp_path: Path) -> None:
     if not any(flag in CPU_FLAGS for flag in BFLOAT16):
         pytest.skip("this CPU has no bfloat16 arithmetic")
     package = with_artefact(python, tmp_path, "model.blob", ["model.blob"], "bf16")
@@ -252,7 +251,7 @@ def test_batches_of_any_size_agree_with_the_golden_outputs(start: Start) -> None
 
 
 def proven(package: Package, python: Path, state: Path, **fields: Any) -> Verdict:
-    """What a proof says of the candidate, as a device profile has it."""
+    """The verdict of a candidate, as in a device profile."""
     candidate = Compiled(
         provider="compiled", backend="openvino", python=str(python), device_type="CPU",
         start_timeout_seconds=60, **fields,
@@ -262,7 +261,7 @@ def proven(package: Package, python: Path, state: Path, **fields: Any) -> Verdic
     return prove(candidate, package, child_spec(candidate, package, state), cpu, [1])
 
 
-def test_a_proof_takes_the_backend_that_computes_in_fp32(python: Path, tmp_path: Path) -> None:
+def test_a_backend_that_computes_in_fp32_is_proven(python: Path, tmp_path: Path) -> None:
     verdict = proven(shipped("agitator-autoencoder"), python, tmp_path, source="graph")
     assert verdict.proven, verdict.reason
     assert verdict.provider == "compiled:openvino"
@@ -271,7 +270,7 @@ def test_a_proof_takes_the_backend_that_computes_in_fp32(python: Path, tmp_path:
     assert set(verdict.latency) == {1}
 
 
-def test_a_proof_refuses_the_backend_that_takes_bfloat16(python: Path, tmp_path: Path) -> None:
+def test_a_backend_that_computes_in_bfloat16_is_not_proven(python: Path, tmp_path: Path) -> None:
     if not any(flag in CPU_FLAGS for flag in BFLOAT16):
         pytest.skip("this CPU has no bfloat16 arithmetic")
     package = shipped("agitator-autoencoder")
@@ -281,7 +280,7 @@ def test_a_proof_refuses_the_backend_that_takes_bfloat16(python: Path, tmp_path:
     assert "golden output" in verdict.reason
 
 
-def test_a_proof_takes_the_artefact_that_the_manifest_names(python: Path, tmp_path: Path) -> None:
+def test_the_artefact_that_the_manifest_names_is_proven(python: Path, tmp_path: Path) -> None:
     package = with_artefact(python, tmp_path, "model.blob", ["model.blob"], "f32")
     verdict = proven(package, python, tmp_path / "state")
     assert verdict.proven, verdict.reason

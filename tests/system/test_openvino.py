@@ -1,4 +1,4 @@
-"""Real OpenVINO: the build onnxruntime-openvino in an environment of its own, named by `python:`.
+"""Real OpenVINO: the build onnxruntime-openvino in a separate environment, named by `python:`.
 
 The environment is made at the first run and kept, as is that of NVIDIA's build, which ends on the
 CPU where there is no driver. OpenVINO's plugin is shown too where its large wheel may be installed.
@@ -20,7 +20,7 @@ from edgeai import paths
 from edgeai.config.device import load_device
 from edgeai.model.package import load_package
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.selection.choose import Choice, choose, slowness
+from edgeai.providers.selection.choose import Choice, choose, latency_ratio
 from edgeai.providers.selection.hardware import find_hardware
 from tests.support.commands import run_command
 from tests.support.environments import environment, openvino_python
@@ -42,7 +42,7 @@ def python() -> str:
     return openvino_python()
 
 
-class Place:
+class Workspace:
     """Packages and devices in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -64,8 +64,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 def openvino(python: str, device_type: str = "CPU", **more: Any) -> dict[str, Any]:
@@ -76,8 +76,10 @@ def openvino(python: str, device_type: str = "CPU", **more: Any) -> dict[str, An
 
 
 @pytest.mark.parametrize("model", SHIPPED)
-def test_a_shipped_model_is_proven_on_openvino(place: Place, python: str, model: str) -> None:
-    choice = place.choose(paths.shipped("models") / model, place.device(openvino(python)))
+def test_a_shipped_model_is_proven_on_openvino(
+    workspace: Workspace, python: str, model: str
+) -> None:
+    choice = workspace.choose(paths.shipped("models") / model, workspace.device(openvino(python)))
     (verdict,) = choice.verdicts
     assert verdict.proven, verdict.reason
     assert (choice.provider, choice.requested, choice.reason) == ("openvino-cpu",) * 2 + ("",)
@@ -90,10 +92,12 @@ def test_a_shipped_model_is_proven_on_openvino(place: Place, python: str, model:
 
 @pytest.mark.skipif(not BFLOAT16, reason="this CPU has no bfloat16, which is the trap")
 @pytest.mark.parametrize("model", SHIPPED)
-def test_bfloat16_that_nobody_asked_for_is_caught(place: Place, python: str, model: str) -> None:
-    """AUTO without a precision: every node is on OpenVINO, and the numbers are wrong."""
+def test_bfloat16_without_a_request_is_detected(
+    workspace: Workspace, python: str, model: str
+) -> None:
+    """AUTO without a precision: every node is on OpenVINO, and the outputs are wrong."""
     trap = openvino(python, "AUTO:CPU", precision="DEFAULT")
-    choice = place.choose(paths.shipped("models") / model, place.device(trap))
+    choice = workspace.choose(paths.shipped("models") / model, workspace.device(trap))
     (verdict,) = choice.verdicts
     assert (verdict.found, verdict.proven, verdict.cause) == (True, False, "parity")
     assert set(verdict.nodes) == {EP}
@@ -101,70 +105,73 @@ def test_bfloat16_that_nobody_asked_for_is_caught(place: Place, python: str, mod
     assert verdict.parity_error > 1e-3
     assert (choice.provider, choice.requested) == ("cpu", "openvino-cpu")
     assert "golden output" in choice.reason
-    right = place.device(openvino(python, "AUTO:CPU"))
-    assert place.choose(paths.shipped("models") / model, right).provider == "openvino-cpu"
+    right = workspace.device(openvino(python, "AUTO:CPU"))
+    assert workspace.choose(paths.shipped("models") / model, right).provider == "openvino-cpu"
 
 
 @pytest.mark.parametrize("device_type", ["NPU", "GPU"])
-def test_a_device_that_is_not_there_is_a_reason(
-    place: Place, python: str, device_type: str
-) -> None:
+def test_a_missing_device_is_a_reason(workspace: Workspace, python: str, device_type: str) -> None:
     hardware = find_hardware()
     if hardware.npus if device_type == "NPU" else hardware.gpus:
         pytest.skip(f"this machine may have a {device_type}")
     precision = "FP16" if device_type == "NPU" else "FP32"
-    device = place.device(openvino(python, device_type, precision=precision))
-    choice = place.choose(write_package(place.folder / "mean"), device)
+    device = workspace.device(openvino(python, device_type, precision=precision))
+    choice = workspace.choose(write_package(workspace.folder / "mean"), device)
     name = f"openvino-{device_type.lower()}"
     assert (choice.provider, choice.requested) == ("cpu", name)
     assert choice.reason == f"{name}: Device {device_type} is not available"
 
 
-def test_operators_that_openvino_does_not_know_are_named(place: Place, python: str) -> None:
+def test_unsupported_operators_are_named(workspace: Workspace, python: str) -> None:
     package = write_package(
-        place.folder / "mixed",
+        workspace.folder / "mixed",
         model=scaler_graph(4, 2),
         manifest_changes={
             "onnx": {"opset": 17, "ir_version": 8, "domains": ["", "ai.onnx.ml"]},
         },
     )
-    choice = place.choose(package, place.device(openvino(python)))
+    choice = workspace.choose(package, workspace.device(openvino(python)))
     assert choice.provider == "cpu"
     assert re.fullmatch(
         rf"openvino-cpu: only \d+ of \d+ nodes are on {EP}: Scaler on CPUExecutionProvider",
         choice.reason,
     )
-    shared = place.choose(package, place.device(openvino(python, min_nodes_share=0.5)))
+    shared = workspace.choose(package, workspace.device(openvino(python, min_nodes_share=0.5)))
     assert shared.provider == "openvino-cpu"
     assert shared.verdicts[0].nodes["CPUExecutionProvider"] == 1
 
 
-def test_a_property_that_openvino_does_not_know_is_a_reason(place: Place, python: str) -> None:
+def test_an_unknown_property_is_a_reason(workspace: Workspace, python: str) -> None:
     wrong = openvino(python, properties={"CPU": {"NO_SUCH_PROPERTY": "1"}})
-    choice = place.choose(write_package(place.folder / "mean"), place.device(wrong))
+    choice = workspace.choose(write_package(workspace.folder / "mean"), workspace.device(wrong))
     assert choice.provider == "cpu"
     assert "NO_SUCH_PROPERTY" in choice.reason
 
 
-def test_a_build_without_the_provider_says_what_it_has(place: Place, python: str) -> None:
-    device = place.device({"provider": "cuda", "python": python})
-    choice = place.choose(write_package(place.folder / "mean"), device)
+def test_a_build_without_the_provider_names_its_providers(
+    workspace: Workspace, python: str
+) -> None:
+    device = workspace.device({"provider": "cuda", "python": python})
+    choice = workspace.choose(write_package(workspace.folder / "mean"), device)
     assert choice.reason == (
         "cuda: onnxruntime 1.24.1 has no CUDAExecutionProvider: this build has "
         "OpenVINOExecutionProvider, CPUExecutionProvider"
     )
 
 
-def test_compiled_models_are_kept_in_the_state_folder(place: Place, python: str) -> None:
-    place.choose(write_package(place.folder / "mean"), place.device(openvino(python)))
-    assert list((place.state / "providers" / "compiled").rglob("*.blob"))
+def test_compiled_models_are_stored_in_the_state_folder(workspace: Workspace, python: str) -> None:
+    workspace.choose(write_package(workspace.folder / "mean"), workspace.device(openvino(python)))
+    assert list((workspace.state / "providers" / "compiled").rglob("*.blob"))
 
 
 # ------------------------------------------------------------------------------------------ choice
 
 
-def test_a_small_model_stays_and_a_large_one_goes_by_measurement(
-    place: Place, python: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_measurement_keeps_a_small_model_on_the_cpu_and_moves_a_large_one(
+    workspace: Workspace,
+    python: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Measured in one run; the table shows both."""
     tiny = dense_graph(16, 4, [16])
@@ -172,16 +179,16 @@ def test_a_small_model_stays_and_a_large_one_goes_by_measurement(
     for name, graph, length, channels in (("tiny", tiny, 16, 4), ("chain", chain, 512, 16)):
         signals = [f"s{index}" for index in range(channels)]
         write_package(
-            place.folder / name, model=graph, signals=signals, length=length, threshold=1e6
+            workspace.folder / name, model=graph, signals=signals, length=length, threshold=1e6
         )
-    place.device(openvino(python), policy="fastest")
+    workspace.device(openvino(python), policy="fastest")
     source = {"topic": "factory/{asset}/sensors"}
     config = write_config(
-        place.folder / "config.yaml",
+        workspace.folder / "config.yaml",
         1883,
         {name: {"model": name, "source": source} for name in ("tiny", "chain")},
         device="device.yaml",
-        state_folder=str(place.state),
+        state_folder=str(workspace.state),
     )
     outcome = run_command(capsys, monkeypatch, "devices", config, "--json")
     assert outcome.code == 0, outcome.err
@@ -202,19 +209,19 @@ def test_a_small_model_stays_and_a_large_one_goes_by_measurement(
 
 @pytest.fixture
 def replayed(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Path], list[dict[str, Any]]]:
     """Replay ten samples on a device and return the predictions."""
-    write_package(place.folder / "mean")
+    write_package(workspace.folder / "mean")
 
     def run(device: Path) -> list[dict[str, Any]]:
         source = {"topic": "f/{asset}/s", "time": {"path": "t", "unit": "s"}}
         config = write_config(
-            place.folder / "config.yaml",
+            workspace.folder / "config.yaml",
             1883,
             {"p": {"model": "mean", "source": source}},
             device=device.name,
-            state_folder=str(place.state),
+            state_folder=str(workspace.state),
         )
         lines = [
             json.dumps(
@@ -226,9 +233,9 @@ def replayed(
             )
             for i in range(10)
         ]
-        recording = place.folder / "in.jsonl"
+        recording = workspace.folder / "in.jsonl"
         recording.write_text("\n".join(lines) + "\n")
-        output = place.folder / "out.jsonl"
+        output = workspace.folder / "out.jsonl"
         outcome = run_command(
             capsys, monkeypatch, "replay", config, "--input", recording, "--output", output
         )
@@ -239,19 +246,19 @@ def replayed(
 
 
 def test_predictions_name_openvino(
-    place: Place, python: str, replayed: Callable[[Path], list[dict[str, Any]]]
+    workspace: Workspace, python: str, replayed: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
-    predictions = replayed(place.device(openvino(python)))
+    predictions = replayed(workspace.device(openvino(python)))
     assert len(predictions) == 7
     for one in predictions:
         assert (one["provider"], one["requested"]) == ("openvino-cpu", "openvino-cpu")
         assert one["reason"] == ""
 
 
-def test_predictions_say_why_it_is_the_cpu(
-    place: Place, python: str, replayed: Callable[[Path], list[dict[str, Any]]]
+def test_predictions_give_the_reason_for_the_cpu(
+    workspace: Workspace, python: str, replayed: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
-    predictions = replayed(place.device(openvino(python, "NPU", precision="FP16")))
+    predictions = replayed(workspace.device(openvino(python, "NPU", precision="FP16")))
     assert len(predictions) == 7
     for one in predictions:
         assert (one["provider"], one["requested"]) == ("cpu", "openvino-npu")
@@ -259,10 +266,10 @@ def test_predictions_say_why_it_is_the_cpu(
 
 
 def test_openvino_and_the_cpu_predict_the_same(
-    place: Place, python: str, replayed: Callable[[Path], list[dict[str, Any]]]
+    workspace: Workspace, python: str, replayed: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
-    cpu = replayed(place.device({"provider": "cpu"}))
-    accelerated = replayed(place.device(openvino(python)))
+    cpu = replayed(workspace.device({"provider": "cpu"}))
+    accelerated = replayed(workspace.device(openvino(python)))
     assert [one["score"] for one in accelerated] == pytest.approx(
         [one["score"] for one in cpu], rel=1e-4
     )
@@ -273,14 +280,16 @@ def test_openvino_and_the_cpu_predict_the_same(
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_nvidias_build_without_a_driver_ends_on_the_cpu(place: Place, provider: str) -> None:
+def test_nvidias_build_without_a_driver_ends_on_the_cpu(
+    workspace: Workspace, provider: str
+) -> None:
     """The build lists the provider, and gives a CPU session without an exception."""
     if find_hardware().nvidia:
         pytest.skip("this machine has an NVIDIA driver")
     python = str(environment("onnxruntime-gpu", ["onnxruntime-gpu", "numpy"]))
-    choice = place.choose(
-        write_package(place.folder / "mean"),
-        place.device({"provider": provider, "python": python}),
+    choice = workspace.choose(
+        write_package(workspace.folder / "mean"),
+        workspace.device({"provider": provider, "python": python}),
     )
     (verdict,) = choice.verdicts
     assert (verdict.found, verdict.proven) == (False, False)
@@ -290,12 +299,14 @@ def test_nvidias_build_without_a_driver_ends_on_the_cpu(place: Place, provider: 
 
 @pytest.mark.wheels
 @LARGE
-def test_openvinos_plugin_is_proven_or_says_that_it_finds_no_device(place: Place) -> None:
-    """It takes no CPU but Intel's."""
+def test_openvinos_plugin_is_proven_or_reports_that_it_finds_no_device(
+    workspace: Workspace,
+) -> None:
+    """The plugin supports only Intel's CPUs."""
     names = ["onnxruntime", "onnxruntime-ep-openvino>=1.8,<2", "numpy"]
     python = str(environment("plugin-openvino", names))
-    device = place.device(openvino(python, library="onnxruntime_ep_openvino"))
-    choice = place.choose(write_package(place.folder / "mean"), device)
+    device = workspace.device(openvino(python, library="onnxruntime_ep_openvino"))
+    choice = workspace.choose(write_package(workspace.folder / "mean"), device)
     (verdict,) = choice.verdicts
     if "GenuineIntel" in find_hardware().cpu:
         assert verdict.proven, verdict.reason
@@ -313,7 +324,7 @@ def test_openvinos_plugin_is_proven_or_says_that_it_finds_no_device(place: Place
 @pytest.mark.cuda
 @pytest.mark.skipif(not find_hardware().nvidia, reason="no NVIDIA driver on this machine")
 @pytest.mark.parametrize("options", [{}, {"cuda_graph": True}])
-def test_cuda_is_proven_where_there_is_a_gpu(place: Place, options: dict[str, Any]) -> None:
+def test_cuda_is_proven_where_there_is_a_gpu(workspace: Workspace, options: dict[str, Any]) -> None:
     """EDGEAI_TEST_CUDA_PYTHON names an interpreter with onnxruntime-gpu, CUDA and cuDNN."""
     python = os.environ.get("EDGEAI_TEST_CUDA_PYTHON")
     if python is None:
@@ -321,12 +332,12 @@ def test_cuda_is_proven_where_there_is_a_gpu(place: Place, options: dict[str, An
         python = str(environment("onnxruntime-cuda", names))
     candidate = {"provider": "cuda", "python": python, "batch_sizes": [1, 32, 8192]}
     for model in SHIPPED:
-        choice = place.choose(
+        choice = workspace.choose(
             paths.shipped("models") / model,
-            place.device(candidate | options, measure_batches=[1, 32, 8192]),
+            workspace.device(candidate | options, measure_batches=[1, 32, 8192]),
         )
         (verdict,) = choice.verdicts
         assert verdict.proven, verdict.reason
         assert set(verdict.nodes) == {"CUDAExecutionProvider"}
         assert set(verdict.latency) == {1, 32, 8192}
-        assert slowness(verdict) > 0
+        assert latency_ratio(verdict) > 0

@@ -25,10 +25,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai.engine.sharding import MAX_WORKERS, Shard, ShardedSource
 from edgeai.messages import AT_ONCE, Due, Message
+from edgeai.metrics.aggregate import GAUGES, SEEN_BY_ALL, MergedMetrics, Text
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.node.heartbeat import Line
 from edgeai.node.http_server import get_unix
-from edgeai.workers.aggregate import GAUGES, SEEN_BY_ALL, MergedMetrics, Text, merge_pipelines
+from edgeai.workers.state import merge_pipelines
 from edgeai.workers.worker import Worker
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.commands import run_command
@@ -235,7 +236,7 @@ class Stage:
         registry = CollectorRegistry()
         self.restarts = Counter("restarts", "", registry=registry)
         command = [sys.executable, "-c", script]
-        self.worker = Worker(Shard(1, 2), command, folder, self.restarts)
+        self.worker = Worker(Shard(1, 2), command, folder, self.restarts.inc)
         self.now = time.monotonic()
 
     def tend(self, seconds: float = 0.0) -> None:
@@ -379,7 +380,10 @@ def test_check_knows_workers_and_names_what_cannot_be_shared(
     config = write_config(tmp_path / "config.yaml", 1, pipelines, workers=2)
     outcome = run_command(capsys, monkeypatch, "check", config)
     assert outcome.code == 0
-    note = "q: note: plant/sensors captures nothing, so it is one stream, and one worker's"
+    note = (
+        "q: note: plant/sensors captures no field, "
+        "so it is one stream, which only one worker can serve"
+    )
     assert [line for line in outcome.out.splitlines() if "note" in line] == [note]
 
 

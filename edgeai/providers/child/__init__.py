@@ -1,1 +1,1 @@
-"""The program that runs an accelerator's session in a process of its own."""
+"""The child process of an accelerator: loads one model and answers calls."""

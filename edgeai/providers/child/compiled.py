@@ -1,14 +1,14 @@
-"""Compiled backends: accelerators whose vendor has no ONNX Runtime provider.
+"""Compiled backends: accelerators without an ONNX Runtime execution provider.
 
-A vendor's adapter is a small package of its own that names a function under the entry point group
-`edgeai.backends`. The function takes a `LoadRequest` and returns an object with the methods of
-`CompiledModel`; the adapter need not import edgeai. It is looked up in the environment of the child
-process that serves it, so a vendor's libraries never meet edgeai's.
+An adapter for a vendor's runtime is a separate package that declares a function as an entry point
+of the group `edgeai.backends`. The function takes a `LoadRequest` and returns an object with the
+methods of `CompiledModel`; the adapter need not import edgeai. The child process finds the adapter
+in its own environment, so the vendor's libraries never mix with edgeai's.
 
-Nothing an adapter says is taken on trust: what it loaded is run once at every batch size before it
-is used, each answer's shape is checked, and the golden windows decide (docs/backends.md).
+The adapter is verified: the model runs once with every batch size before it is used, the shape of
+every output is checked, and the golden windows are compared (docs/backends.md).
 
-Self-contained: standard library, numpy and `spec`; runs under Python 3.10 and newer.
+Self-contained: standard library, numpy and sibling modules; Python 3.10 or newer.
 """
 
 import contextlib
@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .spec import ChildSpec, Facts, LoadError, ShapeError
+from .text import describe_error
 
 GROUP = "edgeai.backends"
 DESCRIBED = ("device", "driver", "runtime", "precision")
-"""What `describe` must tell, each a text that is not empty."""
+"""Keys that `describe` must return, each with a text that is not empty."""
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -33,17 +34,17 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What an adapter is asked to load.
+    """What an adapter must load.
 
     Attributes:
-        artefact: What the vendor's compiler wrote, or the ONNX graph if the adapter compiles it.
-        outputs: Names of the outputs, in the order in which `run` returns them.
+        artefact: File from the vendor's compiler, or the ONNX graph if the adapter compiles it.
+        outputs: Names of the outputs, in the order in which `run` must return them.
         window: Samples W and channels C of a window.
-        input_name: Name of the one input.
-        batch_sizes: Numbers of windows that `run` will be given; an artefact compiled for other
-            sizes says so in its `batch_sizes`.
+        input_name: Name of the only input.
+        batch_sizes: Batch sizes with which `run` will be called; an artefact compiled for other
+            sizes states them in its `batch_sizes`.
         threads: Threads for work on the host's CPU.
-        device: Which device, such as {"type": "NPU", "index": "0"}; empty: the adapter's default.
+        device: The device, such as {"type": "NPU", "index": "0"}; empty: the adapter's default.
         options: The adapter's own options, from the device profile.
     """
 
@@ -61,51 +62,51 @@ class CompiledModel(Protocol):
     """A loaded artefact."""
 
     batch_sizes: Sequence[int]
-    """The only numbers of windows `run` takes; empty: any."""
+    """The only batch sizes that `run` accepts; empty: any."""
 
     def run(self, windows: Floats) -> Sequence[Array]:
         """Compute the outputs of windows.
 
         Args:
-            windows: (B, W, C) float32, contiguous, not to be changed or kept.
+            windows: (B, W, C) float32, contiguous; must not be changed or kept.
 
         Returns:
-            One array (B, ...) an output, in the order requested. They may share memory with what
-            the next call returns.
+            One array (B, ...) for each output, in the requested order. The next call may overwrite
+            them.
 
         Raises:
-            Exception: Of any kind, when the device fails. Wrong numbers must not be returned.
+            Exception: Any type, if the device fails. Wrong numbers must not be returned.
         """
 
     def describe(self) -> Mapping[str, str]:
-        """Tell what was really loaded, read back from the device and not from the request.
+        """Describe what was loaded, as read back from the device and not from the request.
 
-        At least `device` (its type first: `NPU Intel AI Boost`), `driver`, `runtime` with its
-        version, and `precision` of the arithmetic.
+        At least `device` (beginning with its type: `NPU Intel AI Boost`), `driver`, `runtime` with
+        its version, and `precision` of the arithmetic.
         """
 
     def close(self) -> None:
-        """Give the device back; calling it twice does no harm."""
+        """Release the device; a second call does nothing."""
 
 
 Backend = Callable[[LoadRequest], CompiledModel]
-"""An adapter: loads an artefact, or raises an exception whose text says why it cannot."""
+"""An adapter: loads an artefact, or raises an exception whose text gives the reason."""
 
 
 class CompiledSession:
-    """A loaded artefact behind checks; batches are cut and padded to the sizes it was built for."""
+    """A loaded artefact with checks; batches are split and padded to its static batch sizes."""
 
     def __init__(self, model: CompiledModel, request: LoadRequest, name: str) -> None:
-        """Run the model once at every batch size and keep the shapes it answers with.
+        """Run the model once with every batch size and note the shapes of its outputs.
 
         Args:
-            model: What the adapter loaded.
-            request: What it was asked to load.
-            name: The provider's name, for facts.
+            model: The model that the adapter loaded.
+            request: The request that it loaded.
+            name: The provider's name, for `facts`.
 
         Raises:
-            LoadError: It describes itself wrongly, is on another device than asked, or does not
-                run.
+            LoadError: Its description is incomplete, it is on another device than requested, or it
+                does not run.
         """
         self._model = model
         self._sizes = _static_sizes(model.batch_sizes)
@@ -118,7 +119,7 @@ class CompiledSession:
             try:
                 outputs = self._call(windows)
             except Exception as error:
-                raise LoadError(f"does not run {size} windows: {one_line(error)}") from error
+                raise LoadError(f"does not run {size} windows: {describe_error(error)}") from error
             self._rows = [output.shape[1:] for output in outputs]
         if self._rows is None:
             raise LoadError("has no batch size to run")
@@ -126,25 +127,25 @@ class CompiledSession:
         self.facts.outputs.update({output: list(row) for output, row in rows})
 
     def run(self, windows: Floats) -> list[Array]:
-        """Return the outputs of windows (B, W, C) float32, each (B, ...), in the order requested.
+        """Return the outputs of windows (B, W, C) float32, each (B, ...), in the requested order.
 
         Raises:
             ShapeError: The number or shape of the outputs is wrong.
-            Exception: What the vendor's runtime raised.
+            Exception: Raised by the vendor's runtime.
         """
         count = len(windows)
         if not self._sizes or count in self._sizes:
             return self._call(np.ascontiguousarray(windows))
         parts = []
-        for start, stop, size in pieces(count, self._sizes):
+        for start, stop, size in split_batch(count, self._sizes):
             batch = np.zeros((size, *self._window), np.float32)
             batch[: stop - start] = windows[start:stop]
-            # Copied, because the model may answer the next piece in the same memory.
+            # Copied because the next call may overwrite the outputs.
             parts.append([output[: stop - start].copy() for output in self._call(batch)])
         return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
     def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         self._model.close()
 
     def _call(self, windows: Floats) -> list[Array]:
@@ -167,9 +168,9 @@ class CompiledSession:
                 raise LoadError(f"describes no `{key}`: {value!r}")
         device = described["device"]
         wanted = request.device.get("type", "")
-        # A runtime that takes another device without a word is the fault this exists to catch.
+        # A runtime may use another device without an error.
         if wanted and device.split()[0].upper() != wanted.upper():
-            raise LoadError(f"is on the device `{device}`, not on the {wanted} asked for")
+            raise LoadError(f"is on the device `{device}`, not on the requested {wanted}")
         return Facts(
             providers=[name],
             assignment={name: [request.artefact.name]},
@@ -183,11 +184,11 @@ def build(spec: ChildSpec, backend: Backend | None = None) -> CompiledSession:
     """Load the artefact of a spec whose kind is `compiled`.
 
     Args:
-        spec: `provider` is the entry point's name, with or without `compiled:` before it.
-        backend: The adapter; None: found as an entry point.
+        spec: `provider` is the entry point's name, with or without `compiled:` in front.
+        backend: The adapter; None: find it by its entry point.
 
     Raises:
-        LoadError: No such adapter, it cannot load the artefact, or what it loaded is not usable.
+        LoadError: The adapter is missing or cannot load the artefact, or a check failed.
     """
     name = spec.provider.removeprefix("compiled:")
     request = LoadRequest(
@@ -204,7 +205,7 @@ def build(spec: ChildSpec, backend: Backend | None = None) -> CompiledSession:
 
 
 def open_session(backend: Backend, request: LoadRequest, name: str) -> CompiledSession:
-    """Load an artefact by an adapter and put the checks around it; LoadError when that fails."""
+    """Load an artefact with an adapter and check it; LoadError if that fails."""
     if not request.artefact.is_file():
         raise LoadError(f"{request.artefact}: no such file")
     try:
@@ -212,11 +213,11 @@ def open_session(backend: Backend, request: LoadRequest, name: str) -> CompiledS
     except LoadError:
         raise
     except Exception as error:
-        raise LoadError(f"backend `{name}` cannot load it: {one_line(error)}") from error
+        raise LoadError(f"backend `{name}` cannot load it: {describe_error(error)}") from error
     try:
         return CompiledSession(model, request, f"compiled:{name}")
     except Exception as error:
-        with contextlib.suppress(Exception):  # the first error is the one to tell
+        with contextlib.suppress(Exception):  # the first error is the one to report
             model.close()
         if isinstance(error, LoadError):
             raise LoadError(f"backend `{name}` {error}") from error
@@ -224,13 +225,13 @@ def open_session(backend: Backend, request: LoadRequest, name: str) -> CompiledS
 
 
 def find_backend(name: str) -> Backend:
-    """Return the adapter with an entry point of this name in the running environment.
+    """Return the adapter with an entry point of this name in this environment.
 
     Raises:
-        LoadError: There is none, there are two, or it cannot be imported.
+        LoadError: It is not installed, two have this name, or it cannot be imported.
     """
     points = list(entry_points(group=GROUP))
-    # The same distribution may be seen twice, once by its source folder.
+    # A distribution may be listed twice: installed, and as a source folder on the path.
     found: dict[str, EntryPoint] = {point.value: point for point in points if point.name == name}
     if len(found) != 1:
         if found:
@@ -241,17 +242,17 @@ def find_backend(name: str) -> Backend:
     try:
         backend = point.load()
     except Exception as error:
-        raise LoadError(f"backend `{name}` cannot be imported: {one_line(error)}") from error
+        raise LoadError(f"backend `{name}` cannot be imported: {describe_error(error)}") from error
     if not callable(backend):
         raise LoadError(f"backend `{name}` must be a function: {point.value}")
     loaded: Backend = backend
     return loaded
 
 
-def pieces(count: int, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Cut a batch into calls of static sizes: (first row, row after the last, size of the call).
+def split_batch(count: int, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Split a batch into calls of static sizes: (first row, row after the last, size of the call).
 
-    The largest size as long as it is full, then the smallest that holds the rest.
+    Use the largest size while it is full, then the smallest that holds the rest.
     """
     cut = []
     start = 0
@@ -264,12 +265,7 @@ def pieces(count: int, sizes: Sequence[int]) -> list[tuple[int, int, int]]:
     return cut
 
 
-def one_line(error: BaseException) -> str:
-    """Return an exception's text on one line, with its kind."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-
-
 def _static_sizes(sizes: Sequence[int]) -> list[int]:
     if any(not isinstance(size, int) or size < 1 for size in sizes):
-        raise LoadError(f"has batch sizes that are no positive numbers: {list(sizes)}")
+        raise LoadError(f"has batch sizes that are not positive integers: {list(sizes)}")
     return sorted(set(sizes))

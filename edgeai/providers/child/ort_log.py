@@ -1,6 +1,6 @@
-"""What ONNX Runtime and its providers say when something fails, as one readable line.
+"""Turn the log and the exceptions of ONNX Runtime and its providers into one readable line.
 
-Self-contained: standard library only; Python 3.10 or newer.
+Self-contained: standard library and sibling modules; Python 3.10 or newer.
 """
 
 import contextlib
@@ -11,15 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-MAX_REASON = 400
+from .text import one_line
+
+MAX_REASON_CHARACTERS = 400
 
 
 class LogCapture:
-    """What native code writes to standard error while the context is open.
+    """Capture what native code writes to standard error while the context is open.
 
-    ORT says why a provider is not used there, and nowhere else. Where standard error is a file it
-    is read in place, so that it also holds the last words of a library that aborts; otherwise it is
-    a temporary file meanwhile and is passed on afterwards.
+    ORT reports only there why it does not use a provider. If standard error is a file, it is read
+    in place, so that it also keeps the output of a library that aborts. Otherwise it is redirected
+    to a temporary file and copied to the original afterwards.
     """
 
     def __init__(self) -> None:
@@ -42,7 +44,7 @@ class LogCapture:
                 yield
             finally:
                 with Path("/proc/self/fd/2").open("rb") as file:
-                    # Whoever reads the file may have cut it meanwhile.
+                    # The parent may have truncated the file meanwhile.
                     file.seek(start if os.fstat(2).st_size >= start else 0)
                     self.text += file.read().decode("utf-8", "replace")
             return
@@ -61,53 +63,53 @@ class LogCapture:
                 self.text += written.decode("utf-8", "replace")
 
     def reasons(self) -> list[str]:
-        """Return what ORT's errors and warnings say, without time, place and colour."""
+        """Return up to two errors, or else warnings, without time, source location and colour."""
         plain = re.sub(r"\x1b\[[0-9;]*m", "", self.text)
         for level in ("E", "W"):
             found: list[str] = []
             for match in re.finditer(rf"\[{level}:onnxruntime:[^\]]*\] (.*)", plain):
-                said = _cleaned(match[1])
-                if said and said not in found and not said.startswith(GENERIC):
-                    found.append(said)
+                message = _clean(match[1])
+                if message and message not in found and not message.startswith(GENERIC):
+                    found.append(message)
             if found:
                 return found[:2]
         return []
 
 
 ON_CPU = "This session contains graph nodes"
-"""What ORT says when a node would be on the CPU, and that is disabled."""
+"""Begins ORT's error if a node would run on the CPU while that fallback is disabled."""
 GENERIC = (
     ON_CPU,
     "Failed to create OpenVINOExecutionProvider",
     "No registered plugin EP device found",
 )
-"""Lines that say that it failed, but not why."""
+"""Beginnings of messages that report a failure without its cause."""
 
 
-def _cleaned(line: str) -> str:
-    """Return the last and telling part of a line of ORT's log."""
+def _clean(line: str) -> str:
+    """Return the last part of a line of ORT's log, which holds the cause."""
     for mark in (r"\[ERROR\] (?:\[\w+\] )?", r"\[ONNXRuntimeError\] : \d+ : \w+ : "):
         parts = re.split(mark, line)
         if len(parts) > 1:
             return parts[-1].strip()
-    return _without_place(line.strip())
+    return _remove_location(line.strip())
 
 
-def _without_place(text: str) -> str:
-    """Cut the files, lines and C++ signatures that ORT and OpenVINO put before a message."""
+def _remove_location(text: str) -> str:
+    """Remove the file, line and C++ signature that ORT and OpenVINO put before a message."""
     text = re.sub(r"Exception from \S+:\d+:\s*", "", text)
     return re.sub(r"\S*/\S+\.(?:cc|cpp|h):\d+ .*[)>\]] (?=\[?[A-Z])", "", text)
 
 
-def joined(reasons: list[str], error: str) -> str:
-    """Return a cause on one line: what the log says first, because the exception often hides it."""
+def join_reasons(reasons: list[str], error: str) -> str:
+    """Return the cause on one line, the log first because the exception often omits the cause."""
     known = any(error.endswith(reason) for reason in reasons)
     hidden = bool(reasons) and any(generic in error for generic in GENERIC)
     text = "; ".join(reasons if known or hidden else [*reasons, error])
-    return " ".join(text.split())[:MAX_REASON]
+    return one_line(text, MAX_REASON_CHARACTERS)
 
 
-def one_line(error: BaseException) -> str:
-    """Return an exception's text on one line, without ORT's code in front."""
+def error_message(error: BaseException) -> str:
+    """Return the message of an exception of ORT on one line, without its code and location."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
-    return _without_place(text)[:300] or type(error).__name__
+    return one_line(_remove_location(text)) or type(error).__name__

@@ -1,10 +1,11 @@
-"""An ONNX Runtime session on one execution provider, with every silent fallback closed.
+"""An ONNX Runtime session on one execution provider, without silent fallback.
 
-ORT falls back to the CPU in at least six ways without an exception, and `get_providers()` does not
-show it. Here the CPU provider is not listed, fallback to it is disabled, and what each node was
-assigned to is read back; anything else than what was asked is an error that says why.
+ORT can fall back to the CPU without an exception, and `get_providers()` does not show it. Here the
+CPU provider is not listed, fallback to it is disabled, and the provider of each node is read back.
+Any difference from the request is an error that gives the reason.
 
-Self-contained: standard library, numpy, onnxruntime 1.20 or newer and `spec`; Python 3.10 or newer.
+Self-contained: standard library, numpy, onnxruntime 1.20 or newer and sibling modules; Python 3.10
+or newer.
 """
 
 import contextlib
@@ -18,29 +19,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .io_binding import Bindings
-from .ort_log import ON_CPU, LogCapture, joined, one_line
+from .io_binding import IoBindingRunner
+from .ort_log import ON_CPU, LogCapture, error_message, join_reasons
 from .spec import ChildSpec, Facts, LoadError, ShapeError
 
 CPU = "CPUExecutionProvider"
 NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
-WARNING = 2
-COPIES = frozenset({"MemcpyFromHost", "MemcpyToHost"})
-"""Nodes that ORT adds between devices: they are no node of the graph."""
+WARNING = 2  # ORT's log severity
+COPY_NODES = frozenset({"MemcpyFromHost", "MemcpyToHost"})
+"""Nodes that ORT adds to copy between devices; the model's graph does not have them."""
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 
 class OrtSession:
-    """A session whose nodes are all where they were asked to be, run once at every batch size."""
+    """A checked session: nodes on the requested provider, run once with every batch size."""
 
     def __init__(self, session: Any, spec: ChildSpec, facts: Facts) -> None:
         self._session = session
         self._outputs = spec.outputs
         self._input = spec.input_name
         self._rows: list[tuple[int, ...]] | None = None
-        self._bound = Bindings(session, spec) if spec.io_binding else None
+        self._bound = IoBindingRunner(session, spec) if spec.io_binding else None
         self.facts = facts
         for size in sorted(set(spec.batch_sizes)):
             windows = np.zeros((size, *spec.window), np.float32)
@@ -49,7 +50,7 @@ class OrtSession:
                 rows = [output.shape[1:] for output in outputs]
                 whole = all(output.shape[:1] == (size,) for output in outputs)
             except Exception as error:
-                raise LoadError(f"does not run {size} windows: {one_line(error)}") from error
+                raise LoadError(f"does not run {size} windows: {error_message(error)}") from error
             if not whole or self._rows not in (None, rows):
                 shapes = [output.shape for output in outputs]
                 raise LoadError(f"gives outputs of the shapes {shapes} for {size} windows")
@@ -62,11 +63,11 @@ class OrtSession:
     def run(self, windows: Floats) -> list[Array]:
         """Return the outputs of windows (B, W, C) float32, each (B, ...), in the order of the spec.
 
-        With `io_binding` the arrays are overwritten by the next call with as many windows.
+        With `io_binding` the next call with the same number of windows overwrites them.
 
         Raises:
-            ShapeError: The shape of an output is not the one it had when the session was built.
-            Exception: Of ORT; its kinds share no base of their own.
+            ShapeError: An output has another shape than when the session was built.
+            Exception: An error of ORT, whose exception types share no base class.
         """
         outputs = self._call(windows)
         rows = self._rows
@@ -84,7 +85,7 @@ class OrtSession:
         return outputs
 
     def close(self) -> None:
-        """Let the session go."""
+        """Release the session."""
         self._bound = None
         self._session = None
 
@@ -93,16 +94,16 @@ def build(spec: ChildSpec) -> OrtSession:
     """Build the session of a spec whose kind is `ort`.
 
     Raises:
-        LoadError: This runtime has no such provider or device, an option is not taken, a node is
-            on another provider than asked, or the session does not run. The text says which.
+        LoadError: This runtime lacks the provider or device, an option has no effect, a node is
+            on another provider than requested, or the session does not run. The text says which.
     """
-    # Metadata of a model must not set session options.
+    # The model's metadata must not set session options.
     os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
     os.environ.update(spec.environment)
     try:
         import onnxruntime
     except ImportError as error:
-        raise LoadError(f"this Python cannot import onnxruntime: {one_line(error)}") from error
+        raise LoadError(f"this Python cannot import onnxruntime: {error_message(error)}") from error
     log = LogCapture()
     try:
         with log:
@@ -111,30 +112,33 @@ def build(spec: ChildSpec) -> OrtSession:
             session = _create(onnxruntime, spec, options, devices)
             facts = _facts(onnxruntime, spec, session, devices)
         _check_options(spec, session)
-        _check_assignment(spec, facts, can_tell=_can_tell(session))
+        _check_assignment(spec, facts, is_reported=_reports_assignment(session))
         with log:
             return OrtSession(session, spec, facts)
     except LoadError as error:
-        raise LoadError(joined(log.reasons(), str(error))) from error
-    except Exception as error:  # ORT's exceptions share no base of their own
+        raise LoadError(join_reasons(log.reasons(), str(error))) from error
+    except Exception as error:  # ORT's exceptions share no base class
         reasons = log.reasons()
         if ON_CPU in str(error) and not reasons:
-            reasons = _nodes_elsewhere(onnxruntime, spec)
-        raise LoadError(joined(reasons, one_line(error))) from error
+            reasons = _find_nodes_elsewhere(onnxruntime, spec)
+        raise LoadError(join_reasons(reasons, error_message(error))) from error
 
 
-def _nodes_elsewhere(onnxruntime: Any, spec: ChildSpec) -> list[str]:
-    """Say which nodes are not on the provider: with fallback disabled ORT does not name them."""
+def _find_nodes_elsewhere(onnxruntime: Any, spec: ChildSpec) -> list[str]:
+    """Return which nodes are not on the provider.
+
+    ORT does not name them while fallback is disabled, so a second session allows it.
+    """
     lenient = dataclasses.replace(spec, min_nodes_share=1e-9)
     try:
         devices = _plugin_devices(onnxruntime, spec) if spec.library else []
         options = _session_options(onnxruntime, lenient)
         session = _create(onnxruntime, lenient, options, devices)
         facts = _facts(onnxruntime, lenient, session, devices)
-        _check_assignment(spec, facts, can_tell=_can_tell(session))
+        _check_assignment(spec, facts, is_reported=_reports_assignment(session))
     except LoadError as error:
         return [str(error)]
-    except Exception:  # noqa: BLE001  the first error is the one to tell
+    except Exception:  # noqa: BLE001  the first error is the one to report
         return []
     return []
 
@@ -147,13 +151,13 @@ def _session_options(onnxruntime: Any, spec: ChildSpec) -> Any:
     options.enable_mem_pattern = False
     options.log_severity_level = WARNING
     entries = {
-        # A spinning pool burns a core while idle.
+        # Spinning threads use a whole core while idle.
         "session.intra_op.allow_spinning": "0",
         "session.inter_op.allow_spinning": "0",
         "session.record_ep_graph_assignment_info": "1",
     }
     if spec.provider != CPU and spec.min_nodes_share >= 1:
-        # Also stops OpenVINO from falling back to its own CPU when its NPU compiler fails.
+        # This key also stops OpenVINO from using its own CPU plugin if the NPU compiler fails.
         entries["session.disable_cpu_ep_fallback"] = "1"
     for key, value in (entries | spec.session_config).items():
         options.add_session_config_entry(key, value)
@@ -172,7 +176,7 @@ def _create(onnxruntime: Any, spec: ChildSpec, options: Any, devices: list[Any])
             f"this build has {', '.join(known)}"
         )
     if spec.provider in NVIDIA and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels
+        onnxruntime.preload_dlls()  # finds CUDA and cuDNN that were installed as wheels
     providers: list[Any] = [(spec.provider, spec.provider_options)]
     if spec.provider != CPU and spec.min_nodes_share < 1:
         providers.append(CPU)
@@ -180,7 +184,7 @@ def _create(onnxruntime: Any, spec: ChildSpec, options: Any, devices: list[Any])
 
 
 def _plugin_devices(onnxruntime: Any, spec: ChildSpec) -> list[Any]:
-    """Register a provider plugin and return the one device asked for, in a list."""
+    """Register a provider plugin and return the requested device, in a list."""
     if not hasattr(onnxruntime, "register_execution_provider_library"):
         raise LoadError(f"onnxruntime {onnxruntime.__version__} takes no provider plugins")
     assert spec.library is not None
@@ -189,7 +193,7 @@ def _plugin_devices(onnxruntime: Any, spec: ChildSpec) -> list[Any]:
         raise LoadError(f"plugin {spec.library} provides {', '.join(names)}, not {spec.provider}")
 
     def devices() -> list[Any]:
-        # A plugin's devices may bear the name of its registration, so that is the provider's.
+        # A plugin may name its devices after its registration, which is the provider's name.
         return [one for one in onnxruntime.get_ep_devices() if one.ep_name == spec.provider]
 
     if not devices():
@@ -209,13 +213,13 @@ def _plugin_devices(onnxruntime: Any, spec: ChildSpec) -> list[Any]:
 
 
 def find_library(name: str) -> tuple[str, list[str]]:
-    """Return the path of a plugin and the providers in it, if a Python module tells them.
+    """Return the path of a plugin and its providers' names (empty for a path).
 
     Args:
         name: Path of a shared library, or a module with `get_library_path()`.
 
     Raises:
-        LoadError: Neither is there.
+        LoadError: The library or the module does not exist.
     """
     if "/" in name or "\\" in name:
         if not Path(name).is_file():
@@ -225,7 +229,7 @@ def find_library(name: str) -> tuple[str, list[str]]:
         module = importlib.import_module(name)
         path = str(module.get_library_path())
     except Exception as error:
-        raise LoadError(f"plugin module {name} cannot be used: {one_line(error)}") from error
+        raise LoadError(f"plugin module {name} cannot be used: {error_message(error)}") from error
     if hasattr(module, "get_ep_names"):
         return path, [str(one) for one in module.get_ep_names()]
     return path, [str(module.get_ep_name())]
@@ -233,7 +237,7 @@ def find_library(name: str) -> tuple[str, list[str]]:
 
 def _facts(onnxruntime: Any, spec: ChildSpec, session: Any, devices: list[Any]) -> Facts:
     assignment: dict[str, list[str]] = {}
-    if _can_tell(session):
+    if _reports_assignment(session):
         for part in session.get_provider_graph_assignment_info():
             operators = [node.op_type for node in part.get_nodes()]
             assignment.setdefault(part.ep_name, []).extend(operators)
@@ -258,38 +262,38 @@ def _facts(onnxruntime: Any, spec: ChildSpec, session: Any, devices: list[Any]) 
     )
 
 
-def _can_tell(session: Any) -> bool:
-    """Say whether this runtime tells which provider each node is on."""
+def _reports_assignment(session: Any) -> bool:
+    """Return whether this runtime reports the provider of each node (ORT 1.24 or newer)."""
     return hasattr(session, "get_provider_graph_assignment_info")
 
 
 def _check_options(spec: ChildSpec, session: Any) -> None:
-    """Refuse when the session reads back another value of an option than was asked for."""
+    """Raise if the session reports another value of an option than requested."""
     effective = session.get_provider_options().get(spec.provider, {})
     for name, wanted in spec.provider_options.items():
         actual = effective.get(name)
-        # Only numbers and switches: a text may be read back in other words.
-        if actual is None or not (_plain(actual).isdigit() and _plain(wanted).isdigit()):
+        # Compare only numbers and switches: a text may be reported in another form.
+        if actual is None or not (_normalize(actual).isdigit() and _normalize(wanted).isdigit()):
             continue
-        if _plain(actual) != _plain(wanted):
+        if _normalize(actual) != _normalize(wanted):
             raise LoadError(f"option {name} must be {wanted}, but the provider took {actual}")
 
 
-def _plain(value: str) -> str:
+def _normalize(value: str) -> str:
     lower = value.strip().lower()
     return {"true": "1", "false": "0"}.get(lower, lower)
 
 
-def _check_assignment(spec: ChildSpec, facts: Facts, *, can_tell: bool) -> None:
-    """Refuse when too few of the graph's nodes are on the provider; name those that are not."""
+def _check_assignment(spec: ChildSpec, facts: Facts, *, is_reported: bool) -> None:
+    """Raise if too few of the graph's nodes are on the provider; name the others."""
     if not facts.assignment:
-        # Before ORT 1.24 there is nothing to read; with fallback disabled ORT itself refuses.
-        if can_tell or (spec.provider != CPU and spec.min_nodes_share < 1):
-            raise LoadError("onnxruntime does not tell which provider each node is on")
+        # ORT before 1.24 reports nothing; with fallback disabled ORT itself raises an error.
+        if is_reported or (spec.provider != CPU and spec.min_nodes_share < 1):
+            raise LoadError("onnxruntime does not report which provider each node is on")
         return
-    on = [one for one in facts.assignment.get(spec.provider, []) if one not in COPIES]
+    on = [one for one in facts.assignment.get(spec.provider, []) if one not in COPY_NODES]
     off = {
-        name: [one for one in operators if one not in COPIES]
+        name: [one for one in operators if one not in COPY_NODES]
         for name, operators in facts.assignment.items()
         if name != spec.provider
     }

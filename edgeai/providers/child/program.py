@@ -1,8 +1,7 @@
-"""Entry of the child process: `python program.py` and the arguments of `serve.main`.
+"""Entry point of the child process: `python program.py` with the arguments of `serve.main`.
 
-The interpreter may be another environment's, which has no edgeai. The files beside this one are
-made importable under their usual names and nothing else of edgeai is: an environment is never mixed
-with the packages of another.
+The interpreter may belong to another environment, which has no edgeai. Only the modules beside this
+file become importable under their usual names, so that two environments never mix.
 """
 
 import sys
@@ -10,24 +9,24 @@ import types
 from pathlib import Path
 
 
-def _find_siblings() -> None:
+def _make_siblings_importable() -> None:
     folder = str(Path(__file__).resolve().parent)
-    # Put there by the interpreter; a vendor's `import backend` must not find ours.
+    # The interpreter adds this folder, but a vendor's `import spec` must not find our module.
     sys.path[:] = [
-        place for place in sys.path if place not in {folder, str(Path(sys.argv[0]).parent)}
+        entry for entry in sys.path if entry not in {folder, str(Path(sys.argv[0]).parent)}
     ]
-    for name, places in (
+    for name, path in (
         ("edgeai", []),
         ("edgeai.providers", []),
         ("edgeai.providers.child", [folder]),
     ):
         module = types.ModuleType(name)
-        module.__path__ = places
+        module.__path__ = path
         sys.modules[name] = module
 
 
 if __name__ == "__main__":
-    _find_siblings()
+    _make_siblings_importable()
     from edgeai.providers.child.serve import main
 
     main(*(int(argument) for argument in sys.argv[1:5]))

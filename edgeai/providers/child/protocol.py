@@ -1,7 +1,7 @@
-"""What an accelerator's child process and its parent say to each other, and where the arrays lie.
+"""The protocol between an accelerator's child process and its parent.
 
-Windows and outputs lie in memory that both have mapped; a few bytes in a pipe say that a call may
-begin, and that it is done. One call at a time. Self-contained, like everything the child imports.
+Windows and outputs are in shared memory; a few bytes in a pipe begin a call, and a few report its
+end. One call at a time. Self-contained: standard library and numpy; Python 3.10 or newer.
 """
 
 import mmap
@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 LENGTH = struct.Struct("<I")
-"""Before the spec: its bytes."""
+"""Sent before the spec: its length in bytes."""
 REQUEST = struct.Struct("<QI")
-"""Number of the call, windows in it."""
+"""Number of the call, number of its windows."""
 ANSWER = struct.Struct("<QII")
-"""Number of the call (0: the load), status, bytes of the text that follows."""
+"""Number of the call (0: the load), status, length in bytes of the text that follows."""
 
 DONE, EXCEPTION, WRONG_SHAPE, OUT_OF_MEMORY, NOT_LOADED = range(5)
 MAX_TEXT_BYTES = 4 * 1024 * 1024
-"""Of an answer: facts name every operator of the graph."""
+"""Largest text of an answer; `Facts` names every operator of the graph."""
 MAX_SHARED_BYTES = 2 * 1024**3
-ALIGNMENT = 64
+ALIGNMENT = 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Arrays:
 def shared_bytes(
     window: tuple[int, int], largest: int, rows: Mapping[str, Sequence[int]], outputs: Sequence[str]
 ) -> int:
-    """Return how much memory the arrays of a session take."""
+    """Return the size in bytes of the arrays of a session."""
     return list(_offsets(_shapes(window, largest, rows, outputs)))[-1]
 
 
@@ -50,14 +50,14 @@ def arrays_in(
     rows: Mapping[str, Sequence[int]],
     outputs: Sequence[str],
 ) -> Arrays:
-    """Lay the arrays into memory of `shared_bytes`.
+    """Return the arrays of a session in shared memory of `shared_bytes`.
 
     Args:
-        memory: Mapped by both sides.
+        memory: Mapped by both processes.
         window: Length and channels.
-        largest: The most windows of a call.
+        largest: Largest number of windows in a call.
         rows: Shape of one row of each output.
-        outputs: Their order.
+        outputs: Order of the outputs.
     """
     shapes = _shapes(window, largest, rows, outputs)
     arrays = [
@@ -74,7 +74,7 @@ def _shapes(
 
 
 def _offsets(shapes: Sequence[tuple[int, ...]]) -> Iterator[int]:
-    """Give where each array begins, and where the memory ends."""
+    """Yield the offset of each array, then the size of the memory."""
     offset = 0
     for shape in shapes:
         yield offset

@@ -1,6 +1,7 @@
-"""The child process of an accelerator: loads one session, answers calls until its parent is gone.
+"""The main function of the child process: load one model, answer calls until the parent ends.
 
-Self-contained: standard library, numpy, and what the session needs. Started by `program.py`.
+Self-contained: standard library, numpy and what the model's runtime needs; Python 3.10 or newer.
+Started by `program.py`.
 """
 
 import contextlib
@@ -29,13 +30,14 @@ from .protocol import (
     arrays_in,
 )  # fmt: skip
 from .spec import ChildSpec, Facts, LoadError, ShapeError
+from .text import one_line
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1  # prctl(2)
 MAX_ERROR_CHARACTERS = 500
 
 
-class Loaded(Protocol):
-    """A session or a compiled artefact, run once at every batch size."""
+class LoadedModel(Protocol):
+    """An ONNX Runtime session or a compiled model, run once with every batch size."""
 
     facts: Facts
 
@@ -44,46 +46,46 @@ class Loaded(Protocol):
 
 
 def main(requests: int, answers: int, memory: int, parent: int) -> None:
-    """Load what the parent asks for, say what it is, and serve.
+    """Load the model that the parent requests, report what was loaded, and serve it.
 
     Args:
         requests: File descriptor of a pipe from the parent.
         answers: File descriptor of a pipe to the parent.
-        memory: File descriptor of the shared memory; the parent sizes it.
+        memory: File descriptor of the shared memory; the parent sets its size.
         parent: Process id of the parent.
     """
-    # A helper of the vendor's that outlives us must not keep the parent's pipe open.
+    # A vendor's helper process that outlives this one must not keep the pipes open.
     for descriptor in (requests, answers, memory):
         os.set_inheritable(descriptor, False)
-    # Only the parent decides when it ends: Ctrl-C and systemd's SIGTERM go to all processes at
-    # once, and the parent still has windows to compute then.
+    # Ctrl-C and systemd's SIGTERM reach all processes at once, but the parent still computes
+    # windows then, so only the parent ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _end_with(parent)
     request = _receive(requests, LENGTH.size)
     if request is None:
         return
-    asked = _receive(requests, LENGTH.unpack(request)[0])
-    if asked is None:
+    text = _receive(requests, LENGTH.unpack(request)[0])
+    if text is None:
         return
-    spec = ChildSpec.from_json(asked.decode())
+    spec = ChildSpec.from_json(text.decode())
     try:
         session = _load(spec)
         facts = session.facts
-    except Exception as error:  # noqa: BLE001  handed to the parent, of whatever kind it is
-        status, text = _told(error)
-        _answer(answers, 0, NOT_LOADED if status == EXCEPTION else status, text)
+    except Exception as error:  # noqa: BLE001  any exception is reported to the parent
+        status, message = _status_of(error)
+        _answer(answers, 0, NOT_LOADED if status == EXCEPTION else status, message)
         return
     _answer(answers, 0, DONE, json.dumps(facts.to_json()))
     gc.collect()
     gc.freeze()
-    serve = _Serving(session, spec, facts, memory)
+    server = _Server(session, spec, facts, memory)
     while (request := _receive(requests, REQUEST.size)) is not None:
-        _answer(answers, *serve.answer(*REQUEST.unpack(request)))
+        _answer(answers, *server.answer(*REQUEST.unpack(request)))
 
 
 def _end_with(parent: int) -> None:
-    """Have the kernel end us with our parent, even while a vendor's library hangs."""
+    """Let the kernel kill this process with its parent, even while a vendor's library hangs."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -93,21 +95,21 @@ def _end_with(parent: int) -> None:
         )
 
 
-def _load(spec: ChildSpec) -> Loaded:
+def _load(spec: ChildSpec) -> LoadedModel:
     if spec.kind == "compiled":
         from .compiled import build as build_compiled
 
         return build_compiled(spec)
     from .ort_session import build
 
-    session: Loaded = build(spec)
+    session: LoadedModel = build(spec)
     return session
 
 
-class _Serving:
-    """A session on the arrays in shared memory."""
+class _Server:
+    """Run a session on the arrays in shared memory."""
 
-    def __init__(self, session: Loaded, spec: ChildSpec, facts: Facts, memory: int) -> None:
+    def __init__(self, session: LoadedModel, spec: ChildSpec, facts: Facts, memory: int) -> None:
         self._session = session
         self._spec = spec
         self._facts = facts
@@ -115,34 +117,34 @@ class _Serving:
         self._arrays: Arrays | None = None
 
     def answer(self, number: int, count: int) -> tuple[int, int, str]:
-        """Compute so many windows; return the call's number, its status and a text."""
-        if self._arrays is None:  # sized by the parent before its first call
+        """Compute `count` windows; return the call's number, its status and an error text."""
+        if self._arrays is None:  # the parent sets the size before its first call
             mapped = mmap.mmap(self._memory, 0)
             spec, rows = self._spec, self._facts.outputs
             largest = max(spec.batch_sizes)
             self._arrays = arrays_in(mapped, spec.window, largest, rows, spec.outputs)
         try:
             _compute(self._session, self._arrays, count)
-        except Exception as error:  # noqa: BLE001  handed to the parent, of whatever kind it is
-            return number, *_told(error)
+        except Exception as error:  # noqa: BLE001  any exception is reported to the parent
+            return number, *_status_of(error)
         return number, DONE, ""
 
 
-def _compute(session: Loaded, arrays: Arrays, count: int) -> None:
+def _compute(session: LoadedModel, arrays: Arrays, count: int) -> None:
     outputs = session.run(arrays.windows[:count])
     if len(outputs) != len(arrays.outputs):
         raise ShapeError(f"{len(outputs)} outputs, not {len(arrays.outputs)}")
     for index, (output, shared) in enumerate(zip(outputs, arrays.outputs, strict=True)):
-        place = shared[:count]
-        # Checked, because NumPy would spread a row over the whole batch.
-        if np.shape(output) != place.shape:
-            raise ShapeError(f"output {index} has the shape {np.shape(output)}, not {place.shape}")
-        place[...] = output
+        target = shared[:count]
+        # NumPy would broadcast a single row to the whole batch without an error.
+        if np.shape(output) != target.shape:
+            raise ShapeError(f"output {index} has the shape {np.shape(output)}, not {target.shape}")
+        target[...] = output
 
 
-def _told(error: Exception) -> tuple[int, str]:
-    """Return the status of an exception, and its text."""
-    text = " ".join(str(error).split())[:MAX_ERROR_CHARACTERS]
+def _status_of(error: Exception) -> tuple[int, str]:
+    """Return the status for an exception and its text."""
+    text = one_line(error, MAX_ERROR_CHARACTERS)
     if isinstance(error, MemoryError):
         return OUT_OF_MEMORY, text or "MemoryError"
     if isinstance(error, ShapeError):
@@ -155,13 +157,13 @@ def _told(error: Exception) -> tuple[int, str]:
 def _answer(answers: int, number: int, status: int, text: str) -> None:
     body = text.encode()
     message = ANSWER.pack(number, status, len(body)) + body
-    with contextlib.suppress(BrokenPipeError):  # the parent is gone
+    with contextlib.suppress(BrokenPipeError):  # the parent has ended
         while message:
             message = message[os.write(answers, message) :]
 
 
 def _receive(requests: int, size: int) -> bytes | None:
-    """Return exactly so many bytes; None when the parent is gone."""
+    """Return exactly `size` bytes, or None if the parent has ended."""
     data = os.read(requests, size)
     while 0 < len(data) < size:
         part = os.read(requests, size - len(data))

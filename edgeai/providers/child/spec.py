@@ -1,4 +1,4 @@
-"""What the child process of an accelerator is told to load, and what it says of what it loaded.
+"""What the child process must load (`ChildSpec`) and what it has loaded (`Facts`).
 
 Self-contained: the child may run under another Python (3.10 or newer) without edgeai.
 """
@@ -9,23 +9,23 @@ from typing import Any, Literal
 
 
 class LoadError(Exception):
-    """A session or a compiled artefact that cannot be built as asked; the text says why."""
+    """A model cannot be loaded as requested; the text gives the reason."""
 
 
 class ShapeError(LoadError):
-    """Outputs that are not one row a window, or whose rows have another shape than at first."""
+    """Outputs do not have one row per window, or a row has another shape than at the load."""
 
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """One session to build and serve."""
+    """One model to load and serve."""
 
     kind: Literal["ort", "compiled"]
     graph: str
     """Path of the ONNX graph or of the compiled artefact."""
     input_name: str
     outputs: list[str]
-    """Names, in the order in which they are returned."""
+    """Names of the outputs, in the order in which they are returned."""
     window: tuple[int, int]
     """Length and channels."""
     provider: str
@@ -33,25 +33,25 @@ class ChildSpec:
     provider_options: dict[str, str] = field(default_factory=dict)
     session_config: dict[str, str] = field(default_factory=dict)
     library: str | None = None
-    """A provider plugin to register."""
+    """Provider plugin to register: a path or a module's name."""
     device: dict[str, str] = field(default_factory=dict)
-    """Which device, such as {"type": "NPU", "index": "0"}."""
+    """The device, such as {"type": "NPU", "index": "0"}."""
     threads: int = 1
     batch_sizes: list[int] = field(default_factory=lambda: [1, 8, 32, 128, 512])
-    """What batches are padded to; the largest bounds the shared memory, larger ones are cut."""
+    """Batches are padded to one of these; a batch above the largest takes several calls."""
     io_binding: bool = False
     environment: dict[str, str] = field(default_factory=dict)
-    """Variables that a vendor's library reads when it is loaded."""
+    """Environment variables, set before the vendor's library is loaded."""
     min_nodes_share: float = 1.0
-    """Share of the graph's compute nodes that must be on the provider."""
+    """Share of the graph's nodes that must be on the provider."""
 
     def to_json(self) -> str:
-        """Return the text that `from_json` reads."""
+        """Return the JSON text that `from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "ChildSpec":
-        """Read what `to_json` wrote."""
+        """Read the text that `to_json` returned."""
         content = json.loads(text)
         content["window"] = tuple(content["window"])
         return cls(**content)
@@ -59,12 +59,12 @@ class ChildSpec:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was loaded, as read back from it."""
+    """What was loaded, as read back from the runtime."""
 
     providers: list[str] = field(default_factory=list)
-    """What ORT says the session has: proves nothing."""
+    """ORT's `get_providers()`, which does not prove that they are used."""
     assignment: dict[str, list[str]] = field(default_factory=dict)
-    """Operators by the provider that computes them."""
+    """Operators of the graph by the provider that computes them."""
     device: str = ""
     driver: str = ""
     runtime: str = ""
@@ -73,10 +73,10 @@ class Facts:
     """Shape of one row of each output, without the batch."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return a dict for `json.dumps`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Facts":
-        """Read what `to_json` gave."""
+        """Read the dict that `to_json` returned."""
         return cls(**content)

@@ -1,1 +1,1 @@
-"""Which execution provider serves a model: hardware, proof, measurement."""
+"""Choose the execution provider of a model: find hardware, prove and measure candidates."""

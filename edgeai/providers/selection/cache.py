@@ -1,7 +1,7 @@
-"""What proofs and compilers leave in the state folder does not grow for ever.
+"""Remove verdicts and compiled models that were not used for a long time from the state folder.
 
-Each version of a model, driver or runtime leaves a verdict, and an engine of up to hundreds of
-megabytes. What no start has used for long is removed; were it wanted again, it would be made anew.
+Each version of a model, driver or runtime leaves a verdict and a compiled model of up to hundreds
+of megabytes. A removed file is created again when it is needed.
 """
 
 import contextlib
@@ -10,24 +10,24 @@ import shutil
 import time
 from pathlib import Path
 
-KEPT_SECONDS = 180 * 86400.0
+MAX_UNUSED_SECONDS = 180 * 86400.0  # 180 days
 
 
-def note_use(path: Path) -> None:
-    """Note that a verdict or a folder of compiled models is in use."""
-    with contextlib.suppress(OSError):  # nothing can be written: then nothing is removed either
+def mark_used(path: Path) -> None:
+    """Set the time of last use of a verdict or of a folder of compiled models."""
+    with contextlib.suppress(OSError):  # in a read-only folder nothing is removed either
         os.utime(path)
 
 
-def forget_old(state_folder: Path) -> None:
-    """Remove the verdicts and compiled models that have not been used for long."""
-    before = time.time() - KEPT_SECONDS
+def remove_unused(state_folder: Path) -> None:
+    """Remove verdicts and compiled models that were not used for MAX_UNUSED_SECONDS."""
+    before = time.time() - MAX_UNUSED_SECONDS
     root = state_folder / "providers"
-    for place in [*root.glob("verdicts/*"), *root.glob("compiled/*")]:
-        with contextlib.suppress(OSError):  # another process removes it too
-            if place.stat().st_mtime >= before:
+    for path in [*root.glob("verdicts/*"), *root.glob("compiled/*")]:
+        with contextlib.suppress(OSError):  # another process may remove it too
+            if path.stat().st_mtime >= before:
                 continue
-            if place.is_dir():
-                shutil.rmtree(place, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
             else:
-                place.unlink()
+                path.unlink()

@@ -1,4 +1,4 @@
-"""Choose the provider that serves a package: prove the candidates, apply the device's policy."""
+"""Choose the provider that serves a package: prove the candidates and apply the device's policy."""
 
 import logging
 import math
@@ -11,8 +11,8 @@ from edgeai.config.device import Device
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.package import Package
 from edgeai.providers.child.spec import ChildSpec
-from edgeai.providers.cpu import CpuSession
-from edgeai.providers.selection.cache import forget_old
+from edgeai.providers.cpu import CpuSession, runtime_version
+from edgeai.providers.selection.cache import remove_unused
 from edgeai.providers.selection.hardware import environment_digest, find_hardware, missing_runtime
 from edgeai.providers.selection.request import child_spec
 from edgeai.providers.selection.verdicts import Verdict, VerdictStore, verdict_key
@@ -20,30 +20,30 @@ from edgeai.providers.selection.verdicts import Verdict, VerdictStore, verdict_k
 log = logging.getLogger("edgeai.providers")
 
 CPU = "cpu"
-TIE = 1.1
-"""`fastest`: an accelerator must be faster than the CPU by more than this to be worth a child."""
+MIN_SPEEDUP = 1.1
+"""Policy `fastest`: an accelerator must be faster than the CPU by more than this factor."""
 
-Note = Callable[[str], None]
+ReportProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Who serves a package, and why."""
+    """The provider that serves a package, and the reason."""
 
     index: int | None
-    """Of the candidate among the device's accelerators; None: the CPU."""
+    """Index of the candidate among the device's accelerators; None: the CPU."""
     candidate: AnyAccelerator | None
-    """None: the CPU."""
+    """The chosen candidate; None: the CPU."""
     spec: ChildSpec | None
-    """What the accelerator's child is to load; None: the CPU."""
+    """What the accelerator's child must load; None: the CPU."""
     provider: str
-    """Name of what serves."""
+    """Name of the provider that serves."""
     requested: str
-    """Name of what was asked for."""
+    """Name of the requested provider."""
     reason: str
-    """Why it is not what was asked for; empty: it is."""
+    """Why `provider` is not the requested one; empty if it is."""
     verdicts: list[Verdict]
-    """In the order of the candidates, as far as looked at; the CPU's last, if it was measured."""
+    """Verdicts of the examined candidates in order; then the CPU's, if it was measured."""
 
 
 def choose(
@@ -52,46 +52,48 @@ def choose(
     cpu: CpuSession,
     state_folder: Path,
     *,
-    look_at_all: bool = False,
+    prove_all: bool = False,
     fresh: bool = False,
-    note: Note | None = None,
+    report_progress: ReportProgress | None = None,
     profile: str = "device",
 ) -> Choice:
     """Prove the candidates of a device for a package and choose one.
 
     Args:
-        device: Without `auto`, which `discover.resolve` has replaced.
-        package: What is to be served.
-        cpu: Its CPU session, proven.
-        state_folder: Where verdicts are kept.
-        look_at_all: Also at candidates that cannot be chosen any more, and measure the CPU.
-        fresh: Prove again, whatever is kept.
-        note: Told before each proof that takes its time.
-        profile: The device's file, for the error.
+        device: The device profile, without `auto` (`hardware.resolve_auto`).
+        package: The package to serve.
+        cpu: The package's CPU session, proven.
+        state_folder: Folder in which verdicts are stored.
+        prove_all: Also prove candidates that cannot be chosen any more, and measure the CPU.
+        fresh: Prove again, even if a verdict is stored.
+        report_progress: Called before each proof, which may take minutes.
+        profile: The device's file, for the error message.
 
     Raises:
-        ConfigError: The policy is `fixed`, its candidate is not proven, and `on_failure` says
-            refuse.
+        ConfigError: The policy is `fixed`, its candidate is not proven, and `on_failure` is
+            `refuse`.
     """
-    prover = Prover(device, package, cpu, state_folder, fresh=fresh, note=note)
+    prover = Prover(
+        device, package, cpu, state_folder, fresh=fresh, report_progress=report_progress
+    )
     accelerators = device.accelerators
     verdicts = []
     for candidate in accelerators:
         verdicts.append(prover.verdict(candidate))
-        if device.policy == "prefer" and verdicts[-1].proven and not look_at_all:
+        if device.policy == "prefer" and verdicts[-1].proven and not prove_all:
             break
     chosen, reason = POLICIES[device.policy](verdicts)
     requested = accelerators[0].label if accelerators else CPU
     if device.policy == "fastest" and any(one.proven for one in verdicts):
-        # Asked for was the winner of a measurement that took place.
+        # With this policy the winner of the measurement counts as requested.
         requested = CPU if chosen is None else verdicts[chosen].provider
-    if look_at_all:
+    if prove_all:
         verdicts.append(prover.cpu_verdict(verdicts))
     if chosen is None:
         if device.policy == "fixed" and device.on_failure == "refuse" and accelerators:
             rule = (
-                f"does not serve {package.manifest.name}, and the policy `fixed` without "
-                f"`on_failure: cpu` allows no other: {reason}"
+                f"cannot serve {package.manifest.name}, and the policy `fixed` without "
+                f"`on_failure: cpu` allows no other provider: {reason}"
             )
             raise ConfigError([Problem(profile, "candidates.0", rule)])
         return Choice(None, None, None, CPU, requested, reason, verdicts)
@@ -101,7 +103,7 @@ def choose(
 
 
 class Prover:
-    """Gives verdicts of one device's candidates for one package, kept or proven anew."""
+    """Return verdicts of one device's candidates for one package, from the store or by proof."""
 
     def __init__(
         self,
@@ -111,7 +113,7 @@ class Prover:
         state_folder: Path,
         *,
         fresh: bool = False,
-        note: Note | None = None,
+        report_progress: ReportProgress | None = None,
     ) -> None:
         self._device = device
         self._package = package
@@ -119,7 +121,7 @@ class Prover:
         self._state_folder = state_folder
         self._store = VerdictStore(state_folder)
         self._fresh = fresh
-        self._note = note
+        self._report_progress = report_progress
         self._hardware = find_hardware().digest
 
     def verdict(self, candidate: AnyAccelerator) -> Verdict:
@@ -133,8 +135,6 @@ class Prover:
         except ModelError as error:
             rule = str(error.problem.rule)
             return Verdict(label, found=False, proven=False, reason=rule, cause="no_variant")
-        import onnxruntime  # session has it already
-
         key = verdict_key(
             self._package,
             spec,
@@ -143,7 +143,7 @@ class Prover:
             {
                 "batches": self._device.measure_batches,
                 "cpu_threads": self._device.cpu.threads,
-                "cpu_runtime": onnxruntime.__version__,
+                "cpu_runtime": runtime_version(),
                 "label": label,
                 "precision": candidate.precision,
                 "serving": candidate.serving,
@@ -152,40 +152,41 @@ class Prover:
                 "deadline_seconds": candidate.deadline_seconds,
             },
         )
-        kept = None if self._fresh else self._store.load(key)
-        if kept is not None:
-            return kept
-        with self._store.alone(key):
-            kept = None if self._fresh else self._store.load(key)
-            if kept is not None:
-                return kept
-            from edgeai.providers.selection.proof import prove  # rarely needed: verdicts are kept
+        stored = None if self._fresh else self._store.load(key)
+        if stored is not None:
+            return stored
+        with self._store.lock(key):
+            stored = None if self._fresh else self._store.load(key)
+            if stored is not None:
+                return stored
+            from edgeai.providers.selection.proof import prove  # not needed at most starts
 
             text = f"proving {label} for {name}"
-            log.info("%s: this may take a while, once", text)
-            if self._note is not None:
-                self._note(text)
+            log.info("%s: this may take minutes; the result is stored", text)
+            if self._report_progress is not None:
+                self._report_progress(text)
             verdict = prove(candidate, self._package, spec, self._cpu, self._device.measure_batches)
             self._store.save(key, verdict)
-            forget_old(self._state_folder)
+            remove_unused(self._state_folder)
         result = "proven" if verdict.proven else f"not proven: {verdict.reason}"
         log.info("%s for %s: %s", label, name, result)
         return verdict
 
     def cpu_verdict(self, others: list[Verdict]) -> Verdict:
-        """Return the CPU session's verdict; it takes no child and is not kept.
+        """Return the CPU session's verdict; it needs no child and is not stored.
 
-        Its latency is that measured in turn with the fastest of the others, which decided.
+        Its latency is the one measured alternately with the fastest accelerator, because that
+        comparison decided.
         """
         from edgeai.providers.selection.proof import prove_cpu
 
         proven = [one for one in others if one.proven]
-        known = min(proven, key=slowness).cpu_latency if proven else {}
+        known = min(proven, key=latency_ratio).cpu_latency if proven else {}
         return prove_cpu(self._cpu, self._package, self._device.measure_batches, known)
 
 
-def slowness(verdict: Verdict) -> float:
-    """Return the geometric mean, over the batch sizes, of its p50 to the CPU's beside it."""
+def latency_ratio(verdict: Verdict) -> float:
+    """Return the p50 latency relative to the CPU's, as geometric mean over the batch sizes."""
     ratios = [one.p50 / verdict.cpu_latency[batch].p50 for batch, one in verdict.latency.items()]
     return math.exp(sum(math.log(ratio) for ratio in ratios) / len(ratios))
 
@@ -203,10 +204,10 @@ def _prefer(verdicts: list[Verdict]) -> tuple[int | None, str]:
 
 def _fastest(verdicts: list[Verdict]) -> tuple[int | None, str]:
     proven = [index for index, one in enumerate(verdicts) if one.proven]
-    best = min(proven, key=lambda index: slowness(verdicts[index]), default=None)
+    best = min(proven, key=lambda index: latency_ratio(verdicts[index]), default=None)
     if best is None:
         return None, _why_not(verdicts)
-    if slowness(verdicts[best]) * TIE > 1:
+    if latency_ratio(verdicts[best]) * MIN_SPEEDUP > 1:
         return None, ""
     return best, ""
 
@@ -220,4 +221,4 @@ POLICIES: dict[str, Callable[[list[Verdict]], tuple[int | None, str]]] = {
     "prefer": _prefer,
     "fixed": _fixed,
 }
-"""Verdicts to the index of the chosen (None: the CPU), and why it is not the first asked for."""
+"""From the verdicts: index of the chosen one (None: the CPU), why it is not the requested one."""

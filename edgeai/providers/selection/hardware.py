@@ -1,7 +1,7 @@
-"""What this machine has: accelerators, and runtimes for them. Reads files only, starts nothing.
+"""Find this machine's accelerators, drivers and runtimes. Reads files only, starts no process.
 
-What is found here decides which candidates are worth a proof, and that a verdict is not kept for
-another machine, driver or environment. It proves nothing.
+The result decides which candidates are proven, and is part of a verdict's key: a verdict never
+holds for another machine, driver or environment.
 """
 
 import contextlib
@@ -24,14 +24,13 @@ from edgeai.config.device import Device, load_device
 log = logging.getLogger("edgeai.providers")
 
 INTEL = "0x8086"
-SEARCHED = ("LD_LIBRARY_PATH", "CUDA_PATH", "INTEL_OPENVINO_DIR")
-"""Variables that decide which libraries a runtime finds."""
-
+LIBRARY_VARIABLES = ("LD_LIBRARY_PATH", "CUDA_PATH", "INTEL_OPENVINO_DIR")
+"""Environment variables that decide which libraries a runtime finds."""
 
 LIBRARIES = re.compile(
     r"lib(ze_|igdrcl|openvino_intel_npu_compiler|cuda\.|nvinfer|cudnn|cdsprpc|xrt_core|amdhip64)"
 )
-"""Drivers and compilers outside the kernel: Level Zero, OpenCL, CUDA, TensorRT, QNN, XRT, ROCm."""
+"""Drivers and compilers that are libraries: Level Zero, OpenCL, CUDA, TensorRT, QNN, XRT, ROCm."""
 LIBRARY_FOLDERS = (
     "usr/lib", "usr/lib64", "usr/lib/*-linux-gnu", "usr/lib/*-linux-gnu/intel-opencl",
     "usr/local/lib", "usr/local/cuda/lib64", "opt/xilinx/xrt/lib", "opt/rocm/lib",
@@ -40,35 +39,37 @@ LIBRARY_FOLDERS = (
 
 @dataclass(frozen=True)
 class Hardware:
-    """What stands in /dev, /sys and /proc."""
+    """Devices and drivers, from /dev, /sys, /proc and the library folders."""
 
     machine: str
     """x86_64, aarch64, ..."""
     cpu: str
     """Vendor and model."""
     kernel: str
-    """Release, with which drivers change."""
+    """Kernel release; drivers change with it."""
     nvidia: bool
     nvidia_driver: str
     jetson: bool
     gpus: tuple[str, ...]
-    """PCI vendors of /dev/dri's render nodes, such as 0x8086."""
+    """PCI vendor ids of the render nodes in /dev/dri, such as 0x8086."""
     npus: tuple[str, ...]
-    """Kernel drivers of /dev/accel, such as intel_vpu and amdxdna."""
+    """Kernel drivers of the devices in /dev/accel, such as intel_vpu and amdxdna."""
     qualcomm: bool
     libraries: tuple[str, ...]
-    """Drivers outside the kernel: name, bytes and time of each file."""
+    """Drivers that are libraries: name, size and modification time of each file."""
 
     @property
     def digest(self) -> str:
-        """Changes when a device, a driver or the kernel does."""
+        """Hash that changes with the devices, the drivers and the kernel."""
         return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()
 
 
 def find_hardware(root: Path = Path("/")) -> Hardware:
-    """Look at this machine; `root` is where /dev, /sys, /proc and /etc begin."""
-    model = _text(root / "proc/device-tree/model") + _text(root / "proc/device-tree/compatible")
-    driver = _text(root / "proc/driver/nvidia/version").partition("\n")[0]
+    """Return this machine's hardware; `root` is the folder that holds dev, sys, proc and etc."""
+    model = _read_text(root / "proc/device-tree/model") + _read_text(
+        root / "proc/device-tree/compatible"
+    )
+    driver = _read_text(root / "proc/driver/nvidia/version").partition("\n")[0]
     return Hardware(
         machine=platform.machine(),
         cpu=_cpu(root),
@@ -77,7 +78,7 @@ def find_hardware(root: Path = Path("/")) -> Hardware:
         nvidia_driver=driver,
         jetson=(root / "etc/nv_tegra_release").exists() or "tegra" in model.lower(),
         gpus=tuple(
-            _text(node / "device/vendor").strip()
+            _read_text(node / "device/vendor").strip()
             for node in sorted(root.glob("sys/class/drm/renderD*"))
         ),
         npus=tuple(
@@ -90,8 +91,8 @@ def find_hardware(root: Path = Path("/")) -> Hardware:
 
 
 def _libraries(root: Path) -> Iterator[str]:
-    """Give the parts of drivers that come as libraries: they change without the kernel."""
-    release = _text(root / "etc/nv_tegra_release").partition("\n")[0]
+    """Yield drivers that are libraries: they change without a change of the kernel."""
+    release = _read_text(root / "etc/nv_tegra_release").partition("\n")[0]
     if release:
         yield release
     for pattern in LIBRARY_FOLDERS:
@@ -105,13 +106,13 @@ def _libraries(root: Path) -> Iterator[str]:
 
 def _cpu(root: Path) -> str:
     names: dict[str, str] = {}
-    for line in _text(root / "proc/cpuinfo").splitlines():
+    for line in _read_text(root / "proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         names.setdefault(key.strip(), value.strip())
     return f"{names.get('vendor_id', '')} {names.get('model name', '')}".strip()
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_bytes()[:65536].decode("utf-8", "replace")
     return ""
@@ -121,9 +122,9 @@ def _text(path: Path) -> str:
 
 
 def distributions(python: str | None) -> dict[str, str]:
-    """Return the distributions of an interpreter's environment, name to version.
+    """Return the distributions in an interpreter's environment, name to version.
 
-    Read from the names of `*.dist-info`, so that no interpreter is started for it.
+    Read from the names of `*.dist-info` folders, without starting the interpreter.
     """
     found = {}
     for folder in _site_folders(python):
@@ -134,23 +135,23 @@ def distributions(python: str | None) -> dict[str, str]:
 
 
 def _site_folders(python: str | None) -> list[Path]:
-    """Return where an interpreter finds packages, as far as files tell."""
-    # Not resolved: a venv's python is a link.
+    """Return the folders in which an interpreter finds packages, derived from its files."""
+    # Not resolved: the python of a virtual environment is a symbolic link.
     prefix = Path(sys.prefix if python is None else Path(python).absolute().parent.parent)
     folders = [] if python else [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")]
-    folders += _below(prefix)
-    lines = _text(prefix / "pyvenv.cfg").splitlines()
+    folders += _site_packages_below(prefix)
+    lines = _read_text(prefix / "pyvenv.cfg").splitlines()
     settings = {key.strip(): value.strip() for key, _, value in (x.partition("=") for x in lines)}
     shares = settings.get("include-system-site-packages", "").lower() == "true"
     if shares and "home" in settings:
-        folders += _below(Path(settings["home"]).parent)
+        folders += _site_packages_below(Path(settings["home"]).parent)
     if shares or not settings:
-        with contextlib.suppress(RuntimeError):  # a user without a home
-            folders += _below(Path.home() / ".local")
+        with contextlib.suppress(RuntimeError):  # the user has no home folder
+            folders += _site_packages_below(Path.home() / ".local")
     return list(dict.fromkeys(folders))
 
 
-def _below(prefix: Path) -> list[Path]:
+def _site_packages_below(prefix: Path) -> list[Path]:
     return [
         *prefix.glob("lib/python3*/site-packages"),
         *prefix.glob("lib64/python3*/site-packages"),
@@ -161,9 +162,9 @@ def _below(prefix: Path) -> list[Path]:
 
 
 def environment_digest(python: str | None) -> str:
-    """Changes when a package of the environment does, or the way to its libraries."""
+    """Return a hash that changes with an environment's packages and its library variables."""
     known = [
-        *(f"{name}={os.environ.get(name, '')}" for name in SEARCHED),
+        *(f"{name}={os.environ.get(name, '')}" for name in LIBRARY_VARIABLES),
         python or sys.executable,
         *sorted(f"{k} {v}" for k, v in distributions(python).items()),
     ]
@@ -171,7 +172,7 @@ def environment_digest(python: str | None) -> str:
 
 
 def missing_runtime(candidate: AnyAccelerator) -> str | None:
-    """Say which runtime is plainly not there for a candidate; None: it may be there."""
+    """Return which runtime of a candidate is missing, or None if it may exist."""
     python = candidate.python
     if python is not None and not paths.is_file(Path(python)):
         return f"no such interpreter: {python}"
@@ -179,27 +180,26 @@ def missing_runtime(candidate: AnyAccelerator) -> str | None:
     if plugin is not None and ("/" in plugin or "\\" in plugin):
         return None if paths.is_file(Path(plugin)) else f"no such library: {plugin}"
     if candidate.kind == "compiled" or python is not None:
-        return None  # only the child can tell
+        return None  # only the child process can find out
     if plugin is not None:
-        with contextlib.suppress(ImportError, ValueError):  # a name that no module can have
+        with contextlib.suppress(ImportError, ValueError):  # not a valid module name
             if importlib.util.find_spec(plugin) is not None:
                 return None
         return f"the plugin {plugin.replace('_', '-')} is not installed in edgeai's environment"
-    import onnxruntime
+    from edgeai.providers.cpu import available_providers, runtime_version  # loads onnxruntime
 
-    available = onnxruntime.get_available_providers()
-    if candidate.execution_provider in available:
+    if candidate.execution_provider in available_providers():
         return None
-    build = f"onnxruntime {onnxruntime.__version__} of edgeai's environment"
+    build = f"onnxruntime {runtime_version()} of edgeai's environment"
     return (
         f"{build} has no {candidate.execution_provider}; "
-        "an environment that has it is named with `python:`"
+        "name an environment that has it with `python:`"
     )
 
 
 # ------------------------------------------------------------------------------------------- auto
 
-FITS: dict[str, Callable[[Hardware], bool]] = {
+PROFILE_MATCHES: dict[str, Callable[[Hardware], bool]] = {
     "jetson": lambda found: found.jetson,
     "nvidia-gpu": lambda found: found.nvidia and not found.jetson,
     "qualcomm": lambda found: found.qualcomm,
@@ -208,19 +208,19 @@ FITS: dict[str, Callable[[Hardware], bool]] = {
         "GenuineIntel" in found.cpu or INTEL in found.gpus or "intel_vpu" in found.npus
     ),
 }
-"""Shipped profiles in the order in which `auto` takes them, and the hardware they are for."""
+"""Shipped profiles in the order in which `auto` uses them, and a test for their hardware."""
 
 
-def fitting_profiles(hardware: Hardware) -> list[str]:
+def matching_profiles(hardware: Hardware) -> list[str]:
     """Return the names of the shipped profiles for this hardware."""
-    return [name for name, fits in FITS.items() if fits(hardware)]
+    return [name for name, matches in PROFILE_MATCHES.items() if matches(hardware)]
 
 
-def resolve(device: Device, hardware: Hardware | None = None) -> Device:
-    """Put in the place of `auto` the candidates of the shipped profiles that fit the hardware."""
+def resolve_auto(device: Device, hardware: Hardware | None = None) -> Device:
+    """Replace `auto` by the candidates of the shipped profiles that match the hardware."""
     if not device.is_auto:
         return device
-    profiles = fitting_profiles(hardware or find_hardware())
+    profiles = matching_profiles(hardware or find_hardware())
     log.info("auto: candidates of %s", ", ".join([*profiles, "cpu"]))
     found: list[AnyAccelerator] = []
     for name in profiles:

@@ -1,7 +1,7 @@
-"""Prove one candidate for one package: the golden outputs on it, and how long a call takes.
+"""Prove one candidate for one package: compare the golden outputs and measure the latency.
 
-The candidate runs in the child that would serve, so what was proven is what serves. A crash, a hang
-or an abort there is a verdict.
+The proof runs in the same child program that serves later. A crash or a hang there gives a verdict
+and does not harm this process.
 """
 
 import contextlib
@@ -16,27 +16,25 @@ from edgeai.config.candidates import AnyAccelerator
 from edgeai.model.golden import Golden, Parity
 from edgeai.model.package import Package
 from edgeai.providers.child.spec import ChildSpec, Facts
-from edgeai.providers.cpu import CpuSession
+from edgeai.providers.cpu import CpuSession, runtime_version
 from edgeai.providers.selection.request import precision_of
 from edgeai.providers.selection.verdicts import Latency, Verdict
-from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
-from edgeai.providers.serving.in_process import InProcess
+from edgeai.providers.serving.accelerator import AcceleratorError
+from edgeai.providers.serving.child_accelerator import ChildAccelerator
+from edgeai.providers.serving.in_process import InProcessAccelerator
 from edgeai.providers.session import padded_capacity
 
 Floats = npt.NDArray[np.float32]
 Call = Callable[[Floats, int], list[npt.NDArray[np.float32]]]
-"""Outputs of the first windows of a batch."""
+"""Returns the outputs of the first windows of a batch."""
 
-CALLS = 300
-ROUND = 10
-"""Calls in a row before it is the other's turn."""
-MEASURE_SECONDS = 1.5
-"""For each batch size."""
-CALL_SECONDS = 30.0
-"""The longest call of a proof; that it is within the deadline is judged afterwards."""
+MAX_CALLS = 300  # for each batch size
+CALLS_PER_ROUND = 10  # consecutive calls of one session before the calls of the other
+MEASURE_SECONDS = 1.5  # for each batch size
+CALL_SECONDS = 30.0  # limit of a call in a proof; the deadline is checked on the measured latency
 
 
-class _Failure(Exception):  # noqa: N818  not an error: a candidate that is not proven
+class _NotProven(Exception):  # noqa: N818  a result of the proof, not an error
     def __init__(self, cause: str, text: str, parity: Parity | None = None) -> None:
         self.cause, self.text, self.parity = cause, text, parity
         super().__init__(text)
@@ -49,17 +47,17 @@ def prove(
     cpu: CpuSession,
     measure_batches: list[int],
 ) -> Verdict:
-    """Start a candidate, compare and measure it; never raises for what it does.
+    """Start a candidate, compare its outputs and measure it; a failure gives a verdict.
 
     Args:
         candidate: The candidate.
-        package: What it is to serve.
-        spec: As `request.child_spec` gives it.
-        cpu: Proven; measured in turn with it, so that both see the same machine.
-        measure_batches: Windows in a call for which latency is measured.
+        package: The package that it would serve.
+        spec: From `request.child_spec`.
+        cpu: The package's CPU session, proven; measured alternately with the candidate.
+        measure_batches: Batch sizes for which latency is measured.
     """
     golden = Golden.of(package, precision_of(candidate, package))
-    child = Accelerator(
+    child = ChildAccelerator(
         spec, candidate.python, candidate.start_timeout_seconds, candidate.memory_limit_bytes
     )
     started = time.monotonic()
@@ -79,10 +77,10 @@ def prove(
                 windows = _tiled(golden.windows, padded_capacity(batch))
                 latency[batch], cpu_latency[batch] = measure(served, cpu.run, windows, batch)
         child.check()
-        _within_deadline(candidate, latency)
+        _check_deadline(candidate, latency)
     except AcceleratorError as error:
         cause, reason = error.cause, error.text
-    except _Failure as failure:
+    except _NotProven as failure:
         cause, reason, parity = failure.cause, failure.text, failure.parity or parity
     finally:
         child.kill()
@@ -95,8 +93,8 @@ def prove(
         reason=reason,
         cause=cause,
         precision=precision_of(candidate, package),
-        parity_error=None if parity is None else _number(parity.error),
-        tolerance_used=None if parity is None else _number(parity.tolerance_used),
+        parity_error=None if parity is None else _finite_or_none(parity.error),
+        tolerance_used=None if parity is None else _finite_or_none(parity.tolerance_used),
         flips=None if parity is None else parity.flips,
         nodes={name: len(operators) for name, operators in facts.assignment.items()},
         device=facts.device,
@@ -112,13 +110,13 @@ def prove(
 def prove_cpu(
     cpu: CpuSession, package: Package, measure_batches: list[int], known: dict[int, Latency]
 ) -> Verdict:
-    """Return the verdict of the CPU session, which its own start has proven.
+    """Return the verdict of the CPU session, which was proven at its start.
 
     Args:
         cpu: The session.
         package: Its package.
-        measure_batches: Windows in a call for which latency is measured.
-        known: Latency as measured already; what is missing is measured.
+        measure_batches: Batch sizes for which latency is needed.
+        known: Latency measured already; missing batch sizes are measured.
     """
     golden = Golden.of(package)
     latency = dict(known)
@@ -130,8 +128,6 @@ def prove_cpu(
     names = [output.name for output in package.manifest.outputs]
     outputs = cpu.run(windows, len(golden.windows))
     parity = golden.compare(dict(zip(names, outputs, strict=True)))
-    import onnxruntime
-
     return Verdict(
         provider=cpu.provider,
         found=True,
@@ -140,24 +136,24 @@ def prove_cpu(
         tolerance_used=parity.tolerance_used,
         flips=parity.flips,
         device="CPU",
-        runtime=f"onnxruntime {onnxruntime.__version__}",
+        runtime=f"onnxruntime {runtime_version()}",
         latency=latency,
         cpu_latency=latency,
         time=time.time(),
     )
 
 
-def _number(value: float) -> float | None:
-    """Return what JSON has a word for."""
+def _finite_or_none(value: float) -> float | None:
+    """Return a finite value, or None for NaN and infinity, which JSON cannot represent."""
     return value if math.isfinite(value) else None
 
 
-def _child_call(child: Accelerator) -> Call:
+def _child_call(child: ChildAccelerator) -> Call:
     return lambda windows, count: child.run(windows, count, CALL_SECONDS)
 
 
 def _compare(call: Call, golden: Golden, spec: ChildSpec) -> Parity:
-    """Return the worst parity over all batch sizes; each may have kernels of its own."""
+    """Return the worst parity over all batch sizes, because each may use other kernels."""
     worst: Parity | None = None
     number = len(golden.windows)
     for size in spec.batch_sizes:
@@ -174,33 +170,34 @@ def _compare(call: Call, golden: Golden, spec: ChildSpec) -> Parity:
             parity = golden.compare({name: output[rows] for name, output in named})
             if parity.fault is not None:
                 text = f"{parity.fault}, in batches of {size}"
-                raise _Failure("parity", text, parity)
+                raise _NotProven("parity", text, parity)
             if worst is None or parity.tolerance_used > worst.tolerance_used:
                 worst = parity
     assert worst is not None
     return worst
 
 
-def _within_deadline(candidate: AnyAccelerator, latency: dict[int, Latency]) -> None:
+def _check_deadline(candidate: AnyAccelerator, latency: dict[int, Latency]) -> None:
     for batch, one in latency.items():
         if one.p99 > candidate.deadline_seconds:
             text = (
                 f"takes {one.p99:.3g} s (p99) for {batch} windows, more than deadline_seconds "
                 f"{candidate.deadline_seconds:g}"
             )
-            raise _Failure("deadline", text)
+            raise _NotProven("deadline", text)
 
 
 @contextlib.contextmanager
 def _serving(candidate: AnyAccelerator, spec: ChildSpec, through_child: Call) -> Iterator[Call]:
-    """Give the call as it will be served: through the child, or in this process.
+    """Yield the call as it will be served: in the child, or in this process.
 
-    The latter is built only here, behind the comparison: what crashes has crashed in the child.
+    The session in this process is built only after the comparison in the child, so that a runtime
+    that crashes has crashed there.
     """
     if candidate.serving == "child":
         yield through_child
         return
-    session = InProcess(spec)
+    session = InProcessAccelerator(spec)
     session.start_nonblocking()
     session.poll_ready()
     try:
@@ -210,20 +207,20 @@ def _serving(candidate: AnyAccelerator, spec: ChildSpec, through_child: Call) ->
 
 
 def measure(call: Call, other: Call | None, windows: Floats, count: int) -> tuple[Latency, Latency]:
-    """Time two calls in turn, so that a busy moment of the machine hits both.
+    """Measure two calls alternately, so that other load on the machine affects both.
 
     Args:
-        call: What is measured.
-        other: What it is compared with; None: nothing.
+        call: The call to measure.
+        other: The call to compare it with; None: none.
         windows: The batch, (>= count padded, W, C).
-        count: Windows in it.
+        count: Number of windows in it.
     """
     both = [call] if other is None else [call, other]
     seconds: list[list[float]] = [[] for _ in both]
     due = time.monotonic() + MEASURE_SECONDS
     for one in both:
         one(windows, count)
-    while len(seconds[-1]) < CALLS and (not seconds[-1] or time.monotonic() < due):
+    while len(seconds[-1]) < MAX_CALLS and (not seconds[-1] or time.monotonic() < due):
         for one, taken in zip(both, seconds, strict=True):
             taken.extend(_timed(one, windows, count))
     found = [Latency(*np.percentile(taken, [50, 99]).tolist()) for taken in seconds]
@@ -231,13 +228,13 @@ def measure(call: Call, other: Call | None, windows: Floats, count: int) -> tupl
 
 
 def _timed(call: Call, windows: Floats, count: int) -> Iterator[float]:
-    for _ in range(ROUND):
+    for _ in range(CALLS_PER_ROUND):
         start = time.perf_counter()
         call(windows, count)
         yield time.perf_counter() - start
 
 
 def _tiled(windows: Floats, rows: int) -> Floats:
-    """Repeat windows (N, W, C) up to so many rows."""
+    """Repeat windows (N, W, C) to a batch of `rows` rows."""
     repeats = -(-rows // len(windows))
     return np.ascontiguousarray(np.tile(windows, (repeats, 1, 1))[:rows])

@@ -1,4 +1,4 @@
-"""What a candidate of a device profile asks of a child, for one package."""
+"""Derive what a child must load from a candidate of a device profile and a package."""
 
 import hashlib
 import os
@@ -10,15 +10,15 @@ from edgeai.errors import ModelError
 from edgeai.model.manifest import INPUT_NAME, MANIFEST
 from edgeai.model.package import Package
 from edgeai.providers.child.spec import ChildSpec
-from edgeai.providers.selection.cache import note_use
+from edgeai.providers.selection.cache import mark_used
 from edgeai.providers.session import batch_capacity
 
 
 def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) -> ChildSpec:
-    """Return what to load; the provider's own cache lies in the state folder.
+    """Return what the child must load; the provider's own cache is in the state folder.
 
     Raises:
-        ModelError: The package holds no such variant or artefact.
+        ModelError: The package does not contain the variant or artefact.
     """
     manifest = package.manifest
     graph = graph_of(candidate, package)
@@ -30,7 +30,9 @@ def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) 
         outputs=[output.name for output in manifest.outputs],
         window=window,
         provider=candidate.execution_provider,
-        provider_options=candidate.options(_cache(candidate, graph, package, state_folder), window),
+        provider_options=candidate.options(
+            _cache_folder(candidate, graph, package, state_folder), window
+        ),
         library=candidate.plugin,
         device=candidate.device,
         threads=candidate.threads,
@@ -42,7 +44,7 @@ def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) 
 
 
 def graph_of(candidate: AnyAccelerator, package: Package) -> Path:
-    """Return the file to load; ModelError when the package does not hold it."""
+    """Return the file to load; ModelError if the package does not contain it."""
     if not isinstance(candidate, Compiled) or candidate.source == "graph":
         return package.variant(candidate.variant)
     device = candidate.device_type or ""
@@ -55,7 +57,7 @@ def graph_of(candidate: AnyAccelerator, package: Package) -> Path:
 
 
 def precision_of(candidate: AnyAccelerator, package: Package) -> Precision:
-    """Return the arithmetic, which decides the tolerance."""
+    """Return the precision of the arithmetic, which decides the tolerance."""
     if isinstance(candidate, Compiled) and candidate.source == "artefact":
         artefact = package.compiled(candidate.backend, candidate.device_type or "")
         if artefact is not None:
@@ -64,18 +66,18 @@ def precision_of(candidate: AnyAccelerator, package: Package) -> Precision:
 
 
 def _batch_sizes(candidate: AnyAccelerator, window: tuple[int, int]) -> list[int]:
-    """Return the sizes that a batch of the engine can fill: windows may be large."""
+    """Return the batch sizes that the engine can fill: with large windows its batches are small."""
     sizes = sorted(set(candidate.batch_sizes))
     capacity = batch_capacity(sizes[-1], *window)
     return [size for size in sizes if size <= capacity] or sizes[:1]
 
 
-def _cache(
+def _cache_folder(
     candidate: AnyAccelerator, graph: Path, package: Package, state_folder: Path
 ) -> Path | None:
-    """Return the folder of compiled models: one for each graph, provider and environment.
+    """Return the folder of compiled models for this graph, provider and environment.
 
-    None where nothing can be written: then each start compiles anew.
+    Return None if it cannot be written; then each start compiles the model again.
     """
     known = [package.manifest.files[graph.name], candidate.label, candidate.python or ""]
     name = hashlib.sha256("\n".join(known).encode()).hexdigest()[:24]
@@ -86,5 +88,5 @@ def _cache(
         return None
     if not os.access(folder, os.W_OK):
         return None
-    note_use(folder)
+    mark_used(folder)
     return folder

@@ -1,4 +1,4 @@
-"""What `edgeai devices` shows: each candidate of a device, for each package, and the choice."""
+"""The report of `edgeai devices`: each candidate of a device for each package, and the choice."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,37 +13,44 @@ from rich.text import Text
 from edgeai.config.device import Device
 from edgeai.model.package import Package
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.selection.choose import CPU, TIE, Choice, Note, choose, slowness
+from edgeai.providers.selection.choose import (
+    CPU,
+    MIN_SPEEDUP,
+    Choice,
+    ReportProgress,
+    choose,
+    latency_ratio,
+)
 from edgeai.providers.selection.hardware import (
     Hardware,
     distributions,
     find_hardware,
-    fitting_profiles,
+    matching_profiles,
 )
 from edgeai.providers.selection.verdicts import Verdict
 
 BATCH_WINDOWS = 1024
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "qnn")
-"""Parts of the names of distributions that are worth showing."""
+"""Distributions with one of these in their name are shown."""
 
 
 @dataclass(frozen=True)
-class Surveyed:
-    """One package and the candidates for it."""
+class PackageSurvey:
+    """One package with the verdicts of its candidates."""
 
     package: Package
     choice: Choice
     refused: bool
-    """The policy is `fixed` and the candidate is not proven: `edgeai run` would not start."""
+    """True if `edgeai run` would not start: policy `fixed`, candidate not proven."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """All packages on one device."""
+    """The candidates of one device for all packages."""
 
     device: Device
     hardware: Hardware
-    packages: list[Surveyed] = field(default_factory=list)
+    packages: list[PackageSurvey] = field(default_factory=list)
 
 
 def survey(
@@ -52,40 +59,48 @@ def survey(
     state_folder: Path,
     *,
     fresh: bool = False,
-    note: Note | None = None,
+    report_progress: ReportProgress | None = None,
 ) -> Survey:
     """Prove every candidate of a device for every package.
 
     Raises:
-        ModelError: A package is not right even on the CPU.
+        ModelError: A package does not reproduce its golden outputs on the CPU.
     """
-    # A `fixed` that fails is to be shown, not raised.
+    # Show a candidate of the policy `fixed` that fails, instead of raising an error.
     shown = device.model_copy(update={"on_failure": "cpu"})
     found = []
     for package in packages:
         outputs = [output.name for output in package.manifest.outputs]
         cpu = CpuSession(package.graph, outputs, device.cpu.threads)
         cpu.prove(package, BATCH_WINDOWS)
-        choice = choose(shown, package, cpu, state_folder, look_at_all=True, fresh=fresh, note=note)
+        choice = choose(
+            shown,
+            package,
+            cpu,
+            state_folder,
+            prove_all=True,
+            fresh=fresh,
+            report_progress=report_progress,
+        )
         refused = (
             device.policy == "fixed"
             and device.on_failure == "refuse"
             and choice.candidate is None
             and bool(device.accelerators)
         )
-        found.append(Surveyed(package, choice, refused))
+        found.append(PackageSurvey(package, choice, refused))
     return Survey(device, find_hardware(), found)
 
 
 def as_json(result: Survey) -> dict[str, Any]:
-    """Return everything measured as plain values; latency in seconds."""
+    """Return all results as JSON values; latency in seconds."""
     packages = []
     for one in result.packages:
         chosen = _chosen_index(one.choice)
         candidates = [
             {
                 **asdict(verdict),
-                "slowness": slowness(verdict) if verdict.latency else None,
+                "slowness": latency_ratio(verdict) if verdict.latency else None,
                 "chosen": index == chosen and not one.refused,
             }
             for index, verdict in enumerate(one.choice.verdicts)
@@ -105,19 +120,19 @@ def as_json(result: Survey) -> dict[str, Any]:
         "device": result.device.description,
         "policy": result.device.policy,
         "hardware": asdict(result.hardware),
-        "profiles": fitting_profiles(result.hardware),
+        "profiles": matching_profiles(result.hardware),
         "runtimes": _runtimes(result.device),
         "packages": packages,
     }
 
 
 def as_tables(result: Survey) -> list[RenderableType]:
-    """Return a table for each package, and below it why what was not chosen was not."""
+    """Return a table for each package; below it, why each other candidate was not chosen."""
     return [_table(result.device, one) for one in result.packages]
 
 
 def summary(result: Survey) -> list[str]:
-    """Return, in lines, the hardware and runtimes found."""
+    """Return lines that describe the hardware and the runtimes found."""
     found = result.hardware
     devices = [
         f"NVIDIA GPU ({found.nvidia_driver or 'no driver version'})" if found.nvidia else "",
@@ -127,8 +142,8 @@ def summary(result: Survey) -> list[str]:
     ]
     shown = ", ".join(one for one in devices if one) or "no GPU or NPU"
     lines = [f"{found.cpu} ({found.machine}), {shown}"]
-    fitting = ", ".join([*fitting_profiles(found), "cpu"])
-    lines.append(f"shipped devices that fit: {fitting}")
+    fitting = ", ".join([*matching_profiles(found), "cpu"])
+    lines.append(f"shipped devices for this machine: {fitting}")
     for python, names in _runtimes(result.device).items():
         lines.append(f"{python}: {', '.join(names) or 'no runtime'}")
     return lines
@@ -144,16 +159,16 @@ def _runtimes(device: Device) -> dict[str, list[str]]:
 
 
 def _chosen_index(choice: Choice) -> int:
-    """Return which of the verdicts is that of the chosen; the CPU's is the last."""
+    """Return the index of the chosen verdict; the CPU's is the last."""
     return len(choice.verdicts) - 1 if choice.index is None else choice.index
 
 
-def _table(device: Device, one: Surveyed) -> RenderableType:
+def _table(device: Device, one: PackageSurvey) -> RenderableType:
     manifest = one.package.manifest
     title = f"{manifest.name} {manifest.version}, policy {device.policy}"
     if one.refused:
         title += ": does not start"
-    # Narrow: it is read on terminals of 80 columns, over SSH.
+    # Must fit a terminal of 80 columns, as over SSH.
     table = Table(
         title=title,
         title_justify="left",
@@ -195,25 +210,25 @@ def _cells(device: Device, verdict: Verdict, *, is_chosen: bool) -> list[str]:
         "yes" if verdict.found else "no",
         "yes" if verdict.proven else "no",
         error,
-        ", ".join(f"{count} {_short(ep)}" for ep, count in verdict.nodes.items()),
+        ", ".join(f"{count} {_short_name(ep)}" for ep, count in verdict.nodes.items()),
         *("" if one is None else f"{one.p50 * 1e6:.0f}/{one.p99 * 1e6:.0f}" for one in latency),
-        f"{slowness(verdict):.2f}" if verdict.latency else "",
+        f"{latency_ratio(verdict):.2f}" if verdict.latency else "",
         "yes" if is_chosen else "",
     ]
 
 
 def _why_not(device: Device, verdict: Verdict) -> str:
-    """Say why a candidate was not chosen; nothing for the CPU, which stands behind all."""
+    """Return why a candidate was not chosen; empty for the CPU, which always is the fallback."""
     if not verdict.proven:
         return verdict.reason
     if verdict.provider == CPU:
         return ""
     if device.policy != "fastest":
         return "another comes first"
-    if slowness(verdict) * TIE > 1:
-        return f"not faster than the CPU by more than {TIE - 1:.0%}"
+    if latency_ratio(verdict) * MIN_SPEEDUP > 1:
+        return f"not faster than the CPU by more than {MIN_SPEEDUP - 1:.0%}"
     return "another is faster"
 
 
-def _short(execution_provider: str) -> str:
+def _short_name(execution_provider: str) -> str:
     return execution_provider.removesuffix("ExecutionProvider").removeprefix("compiled:")

@@ -1,8 +1,8 @@
-"""Verdicts of proofs, and where they are kept: a proof takes seconds to minutes, a start must not.
+"""Store the verdicts of proofs, so that only the first start takes seconds to minutes.
 
-A verdict holds for one package, provider, options, machine, driver and Python environment. A change
-of any of these is another key, so a verdict is never wrong, only missing. A file that cannot be
-read is as none.
+A verdict holds for one package, provider, options, machine, driver and Python environment. All of
+these are in its key, so a change of any of them leads to a new proof. A file that cannot be read
+counts as missing.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ import msgspec
 from edgeai import paths
 from edgeai.model.package import Package
 from edgeai.providers.child.spec import ChildSpec
-from edgeai.providers.selection.cache import note_use
+from edgeai.providers.selection.cache import mark_used
 
 PROOF_VERSION = 1
-"""Raised when a proof checks more than before."""
+"""Increase this when a proof checks more than before."""
 RETRY_SECONDS = 3600.0
-"""A failure is believed for so long: a driver may be mended without any version changing."""
+"""Age at which a failure is proven again: a driver may be repaired without a change of version."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of one call, with the round trip to the child where that serves."""
+    """Seconds of one call, including the round trip to the child if a child serves."""
 
     p50: float
     p99: float
@@ -40,43 +40,44 @@ class Latency:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the proof of one candidate found, for one package."""
+    """The result of the proof of one candidate for one package."""
 
     provider: str
-    """The name that predictions bear: `openvino-npu`."""
+    """Name as in predictions: `openvino-npu`."""
     found: bool
-    """Runtime and device are there and load the graph."""
+    """Whether runtime and device exist and load the graph."""
     proven: bool
+    """Whether the whole proof succeeded."""
     reason: str = ""
     """Why it is not proven."""
     cause: str = ""
-    """In one word: missing, start_failed, start_timeout, crashed, deadline, parity, ..."""
+    """The reason in one word: missing, start_failed, crashed, deadline, parity, ..."""
     precision: str = "fp32"
     parity_error: float | None = None
     """Largest error of an output, relative to that output's largest golden value.
 
-    None: not compared, or an output was no number.
+    None: not compared, or an output was not finite.
     """
     tolerance_used: float | None = None
-    """1: the largest error that is still accepted."""
+    """Share of the tolerance that the largest error uses; 1 is the largest accepted error."""
     flips: int | None = None
-    """Golden windows on the other side of the threshold."""
+    """Number of golden windows on the other side of the threshold."""
     nodes: dict[str, int] = field(default_factory=dict)
-    """Nodes of the graph by ORT's provider."""
+    """Number of the graph's nodes by ORT's provider."""
     device: str = ""
     driver: str = ""
     runtime: str = ""
     latency: dict[int, Latency] = field(default_factory=dict)
-    """By windows in a call."""
+    """Latency by batch size."""
     cpu_latency: dict[int, Latency] = field(default_factory=dict)
-    """The CPU session's, measured in turn with it."""
+    """Latency of the CPU session by batch size, measured alternately."""
     start_seconds: float | None = None
     time: float = 0.0
-    """When it was proven, seconds since 1970."""
+    """Time of the proof, seconds since 1970."""
 
     @property
-    def is_whole(self) -> bool:
-        """Whether a choice can be made by it: what is proven has been measured."""
+    def is_complete(self) -> bool:
+        """Whether it is not proven, or proven and measured: only then a policy can use it."""
         measured = [*self.latency.values(), *self.cpu_latency.values()]
         return not self.proven or (
             bool(measured)
@@ -88,19 +89,19 @@ class Verdict:
 def verdict_key(
     package: Package, spec: ChildSpec, environment: str, hardware: str, measured: dict[str, Any]
 ) -> str:
-    """Return the name under which a verdict is kept.
+    """Return the key under which a verdict is stored.
 
     Args:
-        package: Its manifest holds the hashes of all its files.
+        package: The package; its manifest holds the hashes of all its files.
         spec: Provider and options.
         environment: Digest of the Python environment.
         hardware: Digest of devices and drivers.
-        measured: How the proof goes about it.
+        measured: Settings of the proof.
     """
     given = [spec.library or "", *spec.provider_options.values()]
     files = [[one, *_stamp(Path(one))] for one in given if one and paths.is_file(Path(one))]
     asked = json.loads(spec.to_json())
-    del asked["graph"]  # where a package lies does not matter, and its content is in the manifest
+    del asked["graph"]  # the path of a package does not matter; its hashes are in the manifest
     known = [
         PROOF_VERSION,
         package.manifest.model_dump(mode="json"),
@@ -115,7 +116,7 @@ def verdict_key(
 
 
 def _stamp(file: Path) -> tuple[int, int]:
-    """Return what changes when a library or a file of options is replaced."""
+    """Return size and modification time, which change when the file is replaced."""
     status = file.stat()
     return status.st_size, status.st_mtime_ns
 
@@ -124,27 +125,27 @@ class VerdictStore:
     """The verdicts in the state folder."""
 
     def __init__(self, state_folder: Path) -> None:
-        """Verdicts lie in `providers/verdicts`; a folder that cannot be written keeps none."""
+        """Use the folder `providers/verdicts`; if it cannot be written nothing is stored."""
         self._folder = state_folder / "providers" / "verdicts"
 
     def load(self, key: str) -> Verdict | None:
-        """Return a verdict that still holds, or None."""
+        """Return a verdict that is still valid, or None."""
         path = self._folder / f"{key}.json"
         try:
             text = path.read_bytes()
             verdict = msgspec.json.decode(text, type=Verdict)
         except (OSError, ValueError):
             return None
-        if not verdict.is_whole:
+        if not verdict.is_complete:
             return None
-        # Also not one from the future: the clock was wrong then or is now.
+        # Reject a time in the future too: the clock was wrong then, or is wrong now.
         if not verdict.proven and not 0 <= time.time() - verdict.time < RETRY_SECONDS:
             return None
-        note_use(path)
+        mark_used(path)
         return verdict
 
     def save(self, key: str, verdict: Verdict) -> None:
-        """Keep a verdict, if the folder can be written."""
+        """Store a verdict, if the folder can be written."""
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
@@ -152,8 +153,8 @@ class VerdictStore:
             Path(file.name).replace(self._folder / f"{key}.json")
 
     @contextlib.contextmanager
-    def alone(self, key: str) -> Iterator[None]:
-        """Let one process prove at a time: workers that start together wait for its verdict."""
+    def lock(self, key: str) -> Iterator[None]:
+        """Lock a key, so that of several workers one proves and the others read its verdict."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self._folder / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -1,1 +1,1 @@
-"""Sessions on an accelerator, with the CPU behind them."""
+"""Serve a model on an accelerator, with failover to the CPU session."""

@@ -1,35 +1,11 @@
-"""The parent's end of an accelerator in a child process: start, call with a deadline, end.
+"""The interface of an accelerator, in a child process or in this one, and its error."""
 
-Windows and outputs pass through memory that both map; nothing is pickled.
-"""
-
-import contextlib
-import json
-import sys
-import time
-from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.providers.child.protocol import (
-    ANSWER,
-    DONE,
-    EXCEPTION,
-    LENGTH,
-    MAX_SHARED_BYTES,
-    MAX_TEXT_BYTES,
-    NOT_LOADED,
-    OUT_OF_MEMORY,
-    REQUEST,
-    WRONG_SHAPE,
-    Arrays,
-    arrays_in,
-    shared_bytes,
-)  # fmt: skip
-from edgeai.providers.child.spec import ChildSpec, Facts
-from edgeai.providers.serving.process import ChildProcess
+from edgeai.providers.child.spec import Facts
 
 Floats = npt.NDArray[np.float32]
 Cause = Literal[
@@ -37,18 +13,9 @@ Cause = Literal[
     "out_of_memory", "protocol",
 ]  # fmt: skip
 
-CAUSES: dict[int, Cause] = {
-    EXCEPTION: "exception",
-    WRONG_SHAPE: "wrong_shape",
-    OUT_OF_MEMORY: "out_of_memory",
-    NOT_LOADED: "start_failed",
-}
-START_POLL_SECONDS = 0.05
-CLOSE_SECONDS = 2.0
-
 
 class AcceleratorError(Exception):
-    """An accelerator that does not do what it should; `cause` is one of a closed set."""
+    """An accelerator failed; `cause` is one of a closed set, the label of a metric."""
 
     def __init__(self, cause: Cause, text: str) -> None:
         self.cause: Cause = cause
@@ -56,264 +23,46 @@ class AcceleratorError(Exception):
         super().__init__(f"{cause}: {text}" if text else cause)
 
 
-class Accelerator:
-    """One session or compiled artefact in a child process. Used by one thread.
+class Accelerator(Protocol):
+    """One model on one accelerator. After an AcceleratorError only `kill` and `close` may follow.
 
-    After an AcceleratorError only `kill` and `close` are of use. The kernel ends the child with the
-    *thread* that started it.
+    Implemented by `ChildAccelerator` and `InProcessAccelerator`.
     """
-
-    def __init__(
-        self,
-        spec: ChildSpec,
-        python: str | Path | None = None,
-        start_timeout_seconds: float = 120.0,
-        memory_limit_bytes: int | None = None,
-    ) -> None:
-        """Prepare; `start` or `start_nonblocking` starts the child.
-
-        Args:
-            spec: What to load.
-            python: Interpreter of the environment that holds the runtime; None: our own.
-            start_timeout_seconds: For interpreter, load and the first call of every batch size.
-            memory_limit_bytes: Resident memory above which the child is ended; None: no limit. It
-                is watched, because a limit on addresses is more than CUDA lives with.
-        """
-        self.spec = spec
-        self.facts: Facts | None = None
-        """Of what was loaded; None until it is."""
-        self._python = str(python or sys.executable)
-        self._start_timeout_seconds = start_timeout_seconds
-        self._memory_limit_bytes = memory_limit_bytes
-        self._largest = max(spec.batch_sizes)
-        self._sizes = sorted(set(spec.batch_sizes))
-        self._child: ChildProcess | None = None
-        self._arrays: Arrays | None = None
-        self._number = 0
-        self._pending = 0
-        """Rows of the call that was begun and has no answer yet."""
-        self._answer = b""
-        self._start_due = 0.0
-        self._refused = ""
-        """By the operating system: why there is no process."""
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id; None before the start."""
-        return self._child.pid if self._child else None
 
     @property
     def largest(self) -> int:
-        """The most windows of one call to the child."""
-        return self._largest
-
-    # ---------------------------------------------------------------------------------------- start
-
-    def start(self) -> Facts:
-        """Start the child and wait until it has loaded; returns what was loaded.
-
-        Raises:
-            AcceleratorError: "start_failed", "start_timeout", "out_of_memory" or "protocol"; the
-                child is killed.
-        """
-        self.start_nonblocking()
-        while True:
-            facts = self.poll_ready()
-            if facts is not None:
-                return facts
-            if self._child is not None:
-                self._child.wait(START_POLL_SECONDS)
-
-    def start_nonblocking(self) -> None:
-        """Start the child; `poll_ready` says when it has loaded, or why it cannot."""
-        self._start_due = time.monotonic() + self._start_timeout_seconds
-        try:
-            self._child = ChildProcess(self._python)
-        except OSError as error:  # no such interpreter, no more processes or descriptors
-            self._refused = f"{self._python} cannot be started: {error.strerror}"
-            return
-        text = self.spec.to_json().encode()
-        with contextlib.suppress(BrokenPipeError):  # it is gone already: `poll_ready` says so
-            self._child.send(LENGTH.pack(len(text)) + text)
-
-    def poll_ready(self) -> Facts | None:
-        """Return what was loaded, once it is; None while the child still loads. Never waits.
-
-        Raises:
-            AcceleratorError: As `start`.
-        """
-        if self.facts is None:
-            try:
-                self._advance_start()
-            except AcceleratorError as error:
-                self.kill()
-                if error.cause == "crashed":
-                    raise AcceleratorError("start_failed", error.text) from None
-                raise
-        return self.facts
-
-    def _advance_start(self) -> None:
-        if self._refused:
-            raise AcceleratorError("start_failed", self._refused)
-        found = self._read_answer()
-        if found is not None:
-            self._note_loaded(*found)
-            return
-        self.check()
-        if time.monotonic() > self._start_due:
-            words = self._child.last_words() if self._child else ""
-            text = f"not loaded within {self._start_timeout_seconds:g} s{words}"
-            raise AcceleratorError("start_timeout", text)
-
-    def _note_loaded(self, status: int, text: str) -> None:
-        """Size the shared memory for what was loaded, if it was."""
-        if status != DONE:
-            raise AcceleratorError(CAUSES.get(status, "protocol"), text)
-        spec = self.spec
-        try:
-            facts = Facts.from_json(json.loads(text))
-            size = shared_bytes(spec.window, self._largest, facts.outputs, spec.outputs)
-        except (ValueError, TypeError, KeyError) as error:
-            raise AcceleratorError("protocol", f"facts that are none: {error!r}") from error
-        if size > MAX_SHARED_BYTES:
-            limit = f"{MAX_SHARED_BYTES} bytes; take smaller batch_sizes"
-            raise AcceleratorError("start_failed", f"its arrays take {size} of {limit}")
-        assert self._child is not None
-        try:
-            mapped = self._child.share(size)
-        except OSError as error:
-            text = f"no shared memory of {size} bytes: {error.strerror}"
-            raise AcceleratorError("start_failed", text) from error
-        self._arrays = arrays_in(mapped, spec.window, self._largest, facts.outputs, spec.outputs)
-        self.facts = facts
-
-    # ----------------------------------------------------------------------------------------- call
-
-    def run(self, windows: Floats, count: int, deadline_seconds: float) -> list[Floats]:
-        """Return the outputs of the first `count` windows, in arrays of their own.
-
-        Args:
-            windows: (>= count, W, C).
-            count: At least 1; more than the largest batch size is computed in several calls.
-            deadline_seconds: For each of them: a large batch on a slow device is no failure.
-
-        Raises:
-            AcceleratorError: "crashed", "deadline", "exception", "wrong_shape", "out_of_memory" or
-                "protocol".
-        """
-        if count <= self._largest:
-            self.begin(windows, count)
-            return self.finish(deadline_seconds)
-        parts = []
-        for first in range(0, count, self._largest):
-            self.begin(windows[first:], min(self._largest, count - first))
-            parts.append(self.finish(deadline_seconds))
-        return [np.concatenate(part) for part in zip(*parts, strict=True)]
-
-    def begin(self, windows: Floats, count: int) -> None:
-        """Begin a call of at most `largest` windows; `poll` or `finish` gives its outputs."""
-        arrays = self._arrays
-        assert arrays is not None
-        assert self._child is not None
-        assert not self._pending
-        size = next(size for size in self._sizes if size >= count)
-        shared = arrays.windows
-        shared[:count] = windows[:count]
-        if size > count:
-            shared[count:size] = 0.0
-        self._number += 1
-        self._pending = count
-        try:
-            self._child.send(REQUEST.pack(self._number, size))
-        except BrokenPipeError:
-            raise self._crashed() from None
+        """Largest number of windows in one call."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a call was begun and its outputs were not taken yet."""
-        return self._pending != 0
+        """Whether a call has begun and its outputs have not been read."""
+
+    def start_nonblocking(self) -> None:
+        """Begin to load the model."""
+
+    def poll_ready(self) -> Facts | None:
+        """Return what was loaded, or None while it still loads."""
+
+    def run(self, windows: Floats, count: int, deadline_seconds: float) -> list[Floats]:
+        """Return the outputs of the first `count` windows (B, W, C)."""
+
+    def begin(self, windows: Floats, count: int) -> None:
+        """Begin a call with at most `largest` windows."""
 
     def poll(self) -> list[Floats] | None:
-        """Return the outputs of the call that was begun, None if it still runs. Never waits.
-
-        Raises:
-            AcceleratorError: As `run`, but never "deadline".
-        """
-        found = self._read_answer()
-        return None if found is None else self._taken(*found)
+        """Return the outputs of the call in progress, or None while it runs."""
 
     def finish(self, deadline_seconds: float) -> list[Floats]:
-        """Wait for the outputs of the call that was begun. AcceleratorError: as `run`."""
-        assert self._child is not None
-        due = time.monotonic() + deadline_seconds
-        while True:
-            left = due - time.monotonic()
-            self._child.wait(left)
-            found = self._read_answer()
-            if found is not None:
-                return self._taken(*found)
-            if left <= 0:
-                raise AcceleratorError("deadline", f"no answer within {deadline_seconds:g} s")
-
-    def _taken(self, status: int, text: str) -> list[Floats]:
-        count, self._pending = self._pending, 0
-        if status != DONE:
-            raise AcceleratorError(CAUSES.get(status, "protocol"), text)
-        arrays = self._arrays
-        assert arrays is not None
-        return [output[:count].copy() for output in arrays.outputs]
-
-    def _read_answer(self) -> tuple[int, str] | None:
-        """Return status and text of an answer; None when none is complete. Never waits."""
-        assert self._child is not None
-        while True:
-            wanted = ANSWER.size
-            if len(self._answer) >= wanted:
-                number, status, length = ANSWER.unpack_from(self._answer)
-                if number != self._number or length > MAX_TEXT_BYTES:
-                    raise AcceleratorError("protocol", f"answer {number} to call {self._number}")
-                wanted += length
-                if len(self._answer) == wanted:
-                    text = self._answer[ANSWER.size :].decode(errors="replace")
-                    self._answer = b""
-                    return status, text
-            part = self._child.receive(wanted - len(self._answer))
-            if part is None:
-                return None
-            if not part:
-                raise self._crashed()
-            self._answer += part
-
-    # ------------------------------------------------------------------------------- health and end
+        """Wait for the outputs of the call in progress."""
 
     def check(self) -> None:
-        """Look whether the child lives within its memory. Never waits.
-
-        Raises:
-            AcceleratorError: "crashed" or "out_of_memory".
-        """
-        if self._child is None or self._child.is_gone():
-            raise self._crashed()
-        resident, limit = self._child.resident_bytes(), self._memory_limit_bytes
-        if limit is not None and resident > limit:
-            text = f"{resident // 2**20} MiB resident, the limit is {limit // 2**20} MiB"
-            raise AcceleratorError("out_of_memory", text)
+        """Raise AcceleratorError if it no longer runs or uses too much memory."""
 
     def kill(self) -> None:
-        """End the child, whatever it does. Never waits: `is_gone` says when it is."""
-        self._arrays = None
-        if self._child is not None:
-            self._child.kill()
+        """End it without waiting."""
 
     def is_gone(self) -> bool:
-        """Whether nothing is left of the child; a process in a driver's hands dies late."""
-        return self._child is None or self._child.is_gone()
+        """Whether it has ended completely."""
 
-    def close(self, seconds: float = CLOSE_SECONDS) -> bool:
-        """Ask the child to end, and kill it when it does not; False: it still is there."""
-        self._arrays = None
-        return self._child is None or self._child.close(seconds)
-
-    def _crashed(self) -> AcceleratorError:
-        how = self._child.how_it_ended() if self._child else "never started"
-        return AcceleratorError("crashed", how)
+    def close(self) -> bool:
+        """End it and wait; return False if it still exists afterwards."""

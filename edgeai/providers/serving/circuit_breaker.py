@@ -1,44 +1,50 @@
-"""When an accelerator that has failed is tried again: a wait that doubles, and a breaker."""
+"""Decide when an accelerator that failed may start again: a back-off and a circuit breaker."""
 
 from collections import deque
 from dataclasses import dataclass
 
+from edgeai.backoff import Backoff
+
 
 @dataclass(frozen=True)
-class GuardSettings:
-    """When an accelerator has failed, and when it may try again."""
+class FailoverSettings:
+    """What counts as a failure of an accelerator, and when it may start again."""
 
     deadline_seconds: float = 0.25
-    """A call of at most the largest batch size that takes longer is a failure."""
+    """A call of at most the largest batch size that takes longer has failed."""
     known_answer_seconds: float = 60.0
-    """The golden windows are computed again after so long; 0: never."""
+    """Interval of the known-answer test; 0: no test while serving."""
     first_seconds: float = 1.0
-    """Until the first restart; doubles with each failure within the breaker's period."""
+    """Wait before the first restart; doubles with each failure within `within_seconds`."""
     max_seconds: float = 60.0
+    """Longest wait before a restart."""
     failures: int = 5
-    """So many within `within_seconds` open the breaker."""
+    """This number of failures within `within_seconds` opens the breaker."""
     within_seconds: float = 300.0
+    """Period in which failures are counted."""
     open_seconds: float = 600.0
-    """How long the breaker stays open: the CPU serves, nothing is tried."""
+    """Time the breaker stays open: the CPU serves and no restart is tried."""
 
 
-class Restarts:
-    """The failures of one accelerator, and what follows from them."""
+class CircuitBreaker:
+    """Count the failures of one accelerator and decide about the next restart."""
 
-    def __init__(self, settings: GuardSettings) -> None:
+    def __init__(self, settings: FailoverSettings) -> None:
         self._settings = settings
+        self._backoff = Backoff(settings.first_seconds, settings.max_seconds)
         self._failures: deque[float] = deque(maxlen=settings.failures)
         self._on_probation = False
-        """Whether the breaker was open: then one more failure opens it again."""
+        """True after the breaker was open: then the next failure opens it again."""
 
-    def wait_after(self, now: float, served_since: float | None) -> float | None:
-        """Note a failure; return the seconds until the next attempt.
+    def record_failure(self, now: float, served_since: float | None) -> float | None:
+        """Record a failure and return the seconds until the next restart.
 
-        None: too often. The breaker is open, and what is tried after it is on probation.
+        Return None if the breaker opens. The restart after that is on probation, which ends once
+        the accelerator has served for longer than `within_seconds`.
 
         Args:
             now: Seconds, monotonic.
-            served_since: When it was admitted; None: it was not in service.
+            served_since: When the accelerator began to serve; None: it was not serving.
         """
         settings = self._settings
         if served_since is not None and now - served_since > settings.within_seconds:
@@ -49,4 +55,4 @@ class Restarts:
             self._failures.clear()
             self._on_probation = True
             return None
-        return min(settings.first_seconds * 2.0 ** (recent - 1), settings.max_seconds)
+        return self._backoff.wait_seconds(recent)

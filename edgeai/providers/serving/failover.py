@@ -1,11 +1,12 @@
-"""A session on an accelerator that fails over to the CPU, and comes back only when it is proven.
+"""A session on an accelerator that fails over to the CPU session.
 
     starting ──loaded──> testing ──golden──> serving
-        ^                   │                   │ any failure: the CPU answers the same batch
+        ^                   │                   │ any failure: the CPU computes the same batch
         └──back-off── down <┴───────────────────┘
-                       └── too often: open, for a while
+                       └── too many failures: open, until `open_seconds` have passed
 
-Nothing here waits, but for an answer until its deadline: `tend`, called once a turn, moves on.
+The accelerator serves again only after it reproduces the golden windows. `run` waits at most until
+the deadline of a call. `poll`, called once a turn, does the other steps and never waits.
 """
 
 import logging
@@ -19,9 +20,9 @@ import numpy.typing as npt
 
 from edgeai.model.golden import Golden
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.serving.accelerator import AcceleratorError
-from edgeai.providers.serving.circuit_breaker import GuardSettings, Restarts
-from edgeai.providers.serving.known_answer import KnownAnswer, Served
+from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
+from edgeai.providers.serving.circuit_breaker import CircuitBreaker, FailoverSettings
+from edgeai.providers.serving.known_answer import KnownAnswerTest
 from edgeai.providers.session import MAX_BATCH_BYTES
 
 log = logging.getLogger("edgeai.providers")
@@ -30,97 +31,96 @@ Floats = npt.NDArray[np.float32]
 State = Literal["starting", "testing", "serving", "down", "open"]
 Kind = Literal["degraded", "readmitted", "breaker_open"]
 
-CHECK_SECONDS = 0.5
-"""How often the process is looked at: whether it lives, and its memory."""
+CHECK_SECONDS = 0.5  # interval of the checks that the process runs and of its memory
 START_POLL_SECONDS = 0.01
-DYING_SECONDS = 5.0
-"""A killed process that is still there then is worth a word."""
+SLOW_EXIT_SECONDS = 5.0  # a killed process that exists after this is reported in `reason`
 NEVER = math.inf
 
 
 class Event(NamedTuple):
-    """What happened to a session, for those who watch."""
+    """A change of who computes, for log, metrics and broker."""
 
     kind: Kind
     cause: str
-    """One of a closed set; of a readmission, what the outage was due to."""
+    """One of a closed set; for `readmitted`, the cause of the outage that ends."""
     detail: str
     provider: str
-    """Who computes from here on."""
+    """Provider that computes from now on."""
 
 
-class GuardedSession:
-    """The CPU session, and an accelerator before it as long as it does what it should."""
+class FailoverSession:
+    """A session that computes on an accelerator, and on the CPU while the accelerator cannot."""
 
     def __init__(
         self,
         cpu: CpuSession,
-        make: Callable[[], Served],
+        make: Callable[[], Accelerator],
         golden: Golden,
         outputs: list[str],
         *,
-        settings: GuardSettings,
+        settings: FailoverSettings,
         name: str,
         requested: str | None = None,
         reason: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start the accelerator; the CPU computes until it is loaded and tested.
+        """Start the accelerator; the CPU computes until the accelerator is loaded and tested.
 
         Args:
-            cpu: Proven, and always ready.
-            make: A new accelerator, not started.
-            golden: What it must reproduce before it serves.
+            cpu: A proven session, always ready.
+            make: Returns a new accelerator, not started.
+            golden: Windows and outputs that the accelerator must reproduce before it serves.
             outputs: Names of the outputs, in order.
             settings: Deadlines, restarts and breaker.
-            name: The accelerator's.
-            requested: Who was asked for; None: the accelerator.
-            reason: Why the accelerator is another, if it is.
+            name: Name of the accelerator.
+            requested: Name of the provider that was requested; None: the accelerator.
+            reason: Why the accelerator is not the requested provider, if it is not.
             clock: Seconds, monotonic.
         """
         self.name = name
         self.batch_bytes = MAX_BATCH_BYTES
         self.requested = requested or name
         self.provider = cpu.provider
-        """Who computed the last batch."""
+        """Provider that computed the last batch."""
         self.reason = f"{name}: starting"
-        """Why that is not the one requested; empty when it is."""
-        self._standing_reason = reason
+        """Why `provider` is not the requested one; empty if it is."""
+        self._serving_reason = reason
         self.state: State = "down"
         self.parity_failures = 0
         self._cpu = cpu
         self._make = make
-        self._test = KnownAnswer(golden, outputs)
+        self._test = KnownAnswerTest(golden, outputs)
         self._settings = settings
         self._clock = clock
-        self._accelerator: Served | None = None
-        self._dying: list[Served] = []
+        self._accelerator: Accelerator | None = None
+        self._ending: list[Accelerator] = []
+        """Killed, but still there: a process blocked in a driver ends late."""
         self._events: list[Event] = []
-        self._restarts = Restarts(settings)
+        self._breaker = CircuitBreaker(settings)
         self._outage = ""
-        """What it is due to, from the `degraded` event until the `readmitted` one."""
+        """Cause of the present outage, from the `degraded` event to the `readmitted` event."""
         self._due = self._known_answer_due = NEVER
         self._test_due = self._check_due = self._admitted = self._failed = 0.0
         self._start(clock())
 
     @property
     def batch_multiple(self) -> int | None:
-        """Of the CPU session: an accelerator pads to its own sizes."""
+        """The CPU session's multiple; an accelerator pads to its own batch sizes."""
         return self._cpu.batch_multiple
 
     @property
     def is_degraded(self) -> bool:
-        """Whether the accelerator has failed and is not back."""
+        """Whether the accelerator has failed and does not serve yet again."""
         return bool(self._outage)
 
     # ----------------------------------------------------------------------------------------- call
 
     def bind(self, batch: Floats) -> None:
-        """Prepare the CPU's calls; an accelerator's process has buffers of its own."""
+        """Bind the buffer in the CPU session; the accelerator's process has its own buffers."""
         self._cpu.bind(batch)
 
     def run(self, batch: Floats, count: int) -> list[Floats]:
-        """Return the outputs of the first `count` windows: the accelerator's, or else the CPU's.
+        """Return the outputs of the first `count` windows, from the accelerator or the CPU.
 
         Args:
             batch: (>= count rounded up to the CPU's multiple, W, C).
@@ -135,40 +135,40 @@ class GuardedSession:
             else:
                 if all(np.isfinite(output).all() for output in outputs):
                     return outputs
-                return self._judge_not_finite(outputs, batch, count)
+                return self._handle_not_finite(outputs, batch, count)
         return self._cpu.run(batch, count)
 
-    def _call(self, accelerator: Served, batch: Floats, count: int) -> list[Floats]:
+    def _call(self, accelerator: Accelerator, batch: Floats, count: int) -> list[Floats]:
         deadline = self._settings.deadline_seconds
-        if accelerator.is_busy:  # with a known-answer test, of a few windows
-            self._test.take(accelerator.finish(deadline))
+        if accelerator.is_busy:  # with a call of the known-answer test
+            self._test.add_outputs(accelerator.finish(deadline))
         return accelerator.run(batch, count, deadline)
 
-    def _judge_not_finite(self, outputs: list[Floats], batch: Floats, count: int) -> list[Floats]:
-        """Return what stands: NaN is a failure where the CPU computes a number, and else right."""
+    def _handle_not_finite(self, outputs: list[Floats], batch: Floats, count: int) -> list[Floats]:
+        """Compare NaN and infinity with the CPU: a failure only if the CPU computes a number."""
         wanted = self._cpu.run(batch, count)
         for output, right in zip(outputs, wanted, strict=True):
             wrong = np.isfinite(right) & ~np.isfinite(output)
             if wrong.any():
-                text = f"{int(wrong.sum())} outputs are no numbers where the CPU's are"
+                text = f"{int(wrong.sum())} outputs are not finite where the CPU computes numbers"
                 self._fail("not_finite", text)
                 return wanted
         return outputs
 
     # ---------------------------------------------------------------------------------- once a turn
 
-    def tend(self) -> list[Event]:
-        """Do what is due, and return what happened since the last call. Never waits."""
-        self._do_due()
+    def poll(self) -> list[Event]:
+        """Do the steps that are due; return the events since the last call. Never waits."""
+        self._run_due_step()
         if self._events:
             events, self._events = self._events, []
             return events
         return []
 
-    def _do_due(self) -> None:
+    def _run_due_step(self) -> None:
         now = self._clock()
-        if self._dying:
-            self._dying = [one for one in self._dying if not one.is_gone()]
+        if self._ending:
+            self._ending = [one for one in self._ending if not one.is_gone()]
         if now >= self._due:
             try:
                 self._advance(now)
@@ -177,10 +177,10 @@ class GuardedSession:
 
     def _advance(self, now: float) -> None:
         accelerator = self._accelerator
-        if accelerator is None:  # down, or the breaker's time is over
-            if self._dying:  # in the driver's hands, where another would hang as well
-                if now - self._failed > DYING_SECONDS:
-                    self.reason = f"{self.name}: its last process does not end"
+        if accelerator is None:  # the back-off or the breaker's time is over
+            if self._ending:  # blocked in the driver, where a new process would block too
+                if now - self._failed > SLOW_EXIT_SECONDS:
+                    self.reason = f"{self.name}: the killed process does not end"
                 self._due = now + START_POLL_SECONDS
             else:
                 self._start(now)
@@ -201,8 +201,8 @@ class GuardedSession:
             if not self._test.is_running:
                 self._due = min(self._known_answer_due, self._check_due)
 
-    def _advance_test(self, accelerator: Served, now: float) -> None:
-        """Take the test one call further, or begin the next known-answer test."""
+    def _advance_test(self, accelerator: Accelerator, now: float) -> None:
+        """Do the next step of the known-answer test, or begin the next test if it is due."""
         if accelerator.is_busy:
             outputs = accelerator.poll()
             if outputs is None:
@@ -210,23 +210,23 @@ class GuardedSession:
                     text = "no answer to the golden windows"
                     raise AcceleratorError("deadline", text)
                 return
-            self._test.take(outputs)
+            self._test.add_outputs(outputs)
         if self._test.is_running:
             if self._test.is_complete:
                 self._conclude(now)
             else:
-                self._test.go_on(accelerator)
+                self._test.begin_next_call(accelerator)
                 self._test_due = now + self._settings.deadline_seconds
         elif now >= self._known_answer_due:
             self._begin_test(accelerator, now)
 
-    def _begin_test(self, accelerator: Served, now: float) -> None:
+    def _begin_test(self, accelerator: Accelerator, now: float) -> None:
         self._test.begin(accelerator)
         self._test_due = now + self._settings.deadline_seconds
 
     def _conclude(self, now: float) -> None:
-        """Judge the golden windows: readmit, or fail."""
-        fault = self._test.judge()
+        """Evaluate the test: let the accelerator serve, or record a failure."""
+        fault = self._test.conclude()
         if fault is not None:
             self.parity_failures += 1
             self._fail("parity", fault)
@@ -236,33 +236,33 @@ class GuardedSession:
         if self.state == "serving":
             return
         self.state = "serving"
-        self.provider, self.reason = self.name, self._standing_reason
+        self.provider, self.reason = self.name, self._serving_reason
         self._admitted = now
         self._check_due = now + CHECK_SECONDS
         outage, self._outage = self._outage, ""
         if outage:
             self._events.append(Event("readmitted", outage, "", self.provider))
-            log.warning("%s: computes again, the golden windows are right", self.name)
+            log.warning("%s: serves again; it reproduced the golden outputs", self.name)
         else:
-            log.info("%s: computes", self.name)
+            log.info("%s: serves", self.name)
 
     # -------------------------------------------------------------------------------- start and end
 
-    def settle(self) -> None:
-        """Wait until the accelerator serves or has failed, which its time limits bring about."""
+    def wait_until_started(self) -> None:
+        """Wait until the accelerator serves or has failed; its time limits bound the wait."""
         while self.state in {"starting", "testing"}:
-            self._do_due()
+            self._run_due_step()
             time.sleep(START_POLL_SECONDS)
 
     def close(self) -> None:
-        """End the accelerator; what still dies is the kernel's."""
+        """End the accelerator. A process that does not end even when killed is left behind."""
         if self._accelerator is not None:
-            self._dying.append(self._accelerator)
+            self._ending.append(self._accelerator)
             self._accelerator = None
-        for one in self._dying:
+        for one in self._ending:
             if not one.close():
                 log.warning("%s: its process does not end", self.name)
-        self._dying = []
+        self._ending = []
         self.state, self._due = "down", NEVER
         self.provider, self.reason = self._cpu.provider, f"{self.name}: closed"
 
@@ -272,34 +272,36 @@ class GuardedSession:
         self._accelerator.start_nonblocking()
 
     def _fail(self, cause: str, text: str) -> None:
-        """Note a failure: the CPU computes, the accelerator is ended, and tried again later."""
+        """Record a failure: the CPU computes, the accelerator is killed and restarted later."""
         now = self._clock()
         self._failed = now
-        wait = self._restarts.wait_after(now, self._admitted if self.state == "serving" else None)
+        wait = self._breaker.record_failure(
+            now, self._admitted if self.state == "serving" else None
+        )
         if self._accelerator is not None:
             self._accelerator.kill()
-            self._dying.append(self._accelerator)
+            self._ending.append(self._accelerator)
             self._accelerator = None
-        self._test.drop()
+        self._test.reset()
         self._known_answer_due = NEVER
         self.provider, self.reason = self._cpu.provider, f"{self.name}: {cause}"
         if self._outage:
-            log.warning("%s: %s: %s", self.name, cause, text or "no more is known")
+            log.warning("%s: %s: %s", self.name, cause, text or "no details")
         else:
             self._outage = cause
             self._events.append(Event("degraded", cause, text, self.provider))
-            said = text or "no more is known"
-            log.error("%s: %s: %s; the CPU computes", self.name, cause, said)
+            detail = text or "no details"
+            log.error("%s: %s: %s; the CPU computes", self.name, cause, detail)
         if wait is None:
             self._open(now, cause)
         else:
             self.state, self._due = "down", now + wait
 
     def _open(self, now: float, cause: str) -> None:
-        """Open the breaker: an accelerator that comes and goes is worse than the CPU alone."""
+        """Open the breaker: frequent failovers disturb more than the CPU alone."""
         seconds = self._settings.open_seconds
         self.state, self._due = "open", now + seconds
         self.reason = f"{self.name}: breaker_open"
-        detail = f"failed too often; nothing is tried for {seconds:g} s"
+        detail = f"failed too often; no restart for {seconds:g} s"
         self._events.append(Event("breaker_open", cause, detail, self.provider))
         log.error("%s: %s", self.name, detail)

@@ -1,7 +1,7 @@
-"""An accelerator in the engine's own process: some microseconds less, and no walls around it.
+"""An accelerator in the engine's own process: a call is faster, but faults are not isolated.
 
-Errors and wrong answers fail over as those of a child do. A crash ends edgeai, a hang stops it, and
-what is late is noticed only when it is there; loading it again stops the turn while it lasts.
+Errors and wrong outputs fail over as with a child process. A crash ends edgeai, a hang stops it, a
+late answer is detected only when it arrives, and a restart blocks the turn while it loads.
 """
 
 import contextlib
@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from edgeai.providers.child import compiled, ort_session
 from edgeai.providers.child.spec import ChildSpec, Facts, LoadError, ShapeError
+from edgeai.providers.child.text import describe_error
 from edgeai.providers.serving.accelerator import AcceleratorError
 
 Floats = npt.NDArray[np.float32]
 
 
-class InProcess:
-    """A session or compiled artefact here, with the methods of `channel.Accelerator`."""
+class InProcessAccelerator:
+    """An ONNX Runtime session or a compiled model in this process. For use by one thread."""
 
     def __init__(self, spec: ChildSpec) -> None:
         """Prepare; `start_nonblocking` loads it."""
@@ -27,50 +28,50 @@ class InProcess:
         self._spec = spec
         self._sizes = sorted(set(spec.batch_sizes))
         self._session: Any = None
-        self._refused = ""
+        self._load_error = ""
         self._answer: list[Floats] | None = None
 
     @property
     def largest(self) -> int:
-        """The most windows of one call."""
+        """Largest number of windows in one call."""
         return self._sizes[-1]
 
     @property
     def is_busy(self) -> bool:
-        """Whether a call was begun and its outputs were not taken yet."""
+        """Whether a call has begun and its outputs have not been read."""
         return self._answer is not None
 
     def start_nonblocking(self) -> None:
-        """Load it: here this waits. `poll_ready` says whether it could be."""
+        """Load the model, which blocks here; `poll_ready` reports the result."""
         build = compiled.build if self._spec.kind == "compiled" else ort_session.build
         try:
             self._session = build(self._spec)
         except LoadError as error:
-            self._refused = str(error)
-        except Exception as error:  # noqa: BLE001  a vendor's, of any kind
-            self._refused = _one_line(error)
+            self._load_error = str(error)
+        except Exception as error:  # noqa: BLE001  a vendor's code may raise anything
+            self._load_error = describe_error(error)
         else:
             self.facts = self._session.facts
 
     def poll_ready(self) -> Facts | None:
         """Return what was loaded. AcceleratorError: "start_failed"."""
-        if self._refused:
-            raise AcceleratorError("start_failed", self._refused)
+        if self._load_error:
+            raise AcceleratorError("start_failed", self._load_error)
         return self.facts
 
     def run(self, windows: Floats, count: int, deadline_seconds: float) -> list[Floats]:
-        """Return the outputs of the first `count` windows, in arrays of their own.
+        """Return the outputs of the first `count` windows, as copies.
 
         Raises:
-            AcceleratorError: "exception", "wrong_shape", "out_of_memory", or "deadline", once it is
-                passed and the answer there.
+            AcceleratorError: "exception", "wrong_shape", "out_of_memory", or "deadline" if the
+                answer came after it.
         """
         parts = []
         for first in range(0, count, self.largest):
             due = time.monotonic() + deadline_seconds
             parts.append(self._call(windows[first:], min(self.largest, count - first)))
             if time.monotonic() > due:
-                raise AcceleratorError("deadline", f"longer than {deadline_seconds:g} s")
+                raise AcceleratorError("deadline", f"took longer than {deadline_seconds:g} s")
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -86,46 +87,42 @@ class InProcess:
             raise AcceleratorError("wrong_shape", str(error)) from error
         except MemoryError as error:
             raise AcceleratorError("out_of_memory", str(error)) from error
-        except Exception as error:  # a vendor's, of any kind
-            raise AcceleratorError("exception", _one_line(error)) from error
-        # Copied: bound buffers are overwritten by the next call.
+        except Exception as error:  # a vendor's code may raise anything
+            raise AcceleratorError("exception", describe_error(error)) from error
+        # Copied because the next call overwrites bound buffers.
         return [np.array(output[:count], np.float32) for output in outputs]
 
     def begin(self, windows: Floats, count: int) -> None:
-        """Compute at most `largest` windows; AcceleratorError: as `run`."""
+        """Compute at most `largest` windows at once; AcceleratorError: as `run`."""
         self._answer = self._call(windows, count)
 
     def poll(self) -> list[Floats] | None:
-        """Return the outputs of the call that was begun."""
+        """Return the outputs of the last call."""
         answer, self._answer = self._answer, None
         return answer
 
-    def finish(self, deadline_seconds: float) -> list[Floats]:  # noqa: ARG002  it is there
-        """Return the outputs of the call that was begun."""
+    def finish(self, deadline_seconds: float) -> list[Floats]:  # noqa: ARG002  computed already
+        """Return the outputs of the last call."""
         answer = self.poll()
         assert answer is not None
         return answer
 
     def check(self) -> None:
-        """Nothing: what ends it ends us."""
+        """Do nothing: whatever ends it ends this process too."""
 
     def kill(self) -> None:
-        """Let it go."""
+        """Close the model."""
         self._answer = None
         session, self._session = self._session, None
         if session is not None:
-            with contextlib.suppress(Exception):  # a vendor's, of any kind: it is let go anyway
+            with contextlib.suppress(Exception):  # a vendor's code may raise anything
                 session.close()
 
     def is_gone(self) -> bool:
-        """Whether nothing is left of it."""
+        """Whether the model is closed."""
         return self._session is None
 
     def close(self) -> bool:
-        """Let it go."""
+        """Close the model."""
         self.kill()
         return True
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

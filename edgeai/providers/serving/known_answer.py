@@ -1,63 +1,21 @@
-"""The known-answer test: the golden windows through an accelerator, while it serves or before."""
+"""The known-answer test: run the golden windows on an accelerator and compare the outputs.
 
-from typing import Protocol
+Run before an accelerator serves, and at intervals while it serves.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeai.model.golden import Golden
-from edgeai.providers.child.spec import Facts
+from edgeai.providers.serving.accelerator import Accelerator
 
 Floats = npt.NDArray[np.float32]
 
-MAX_TEST_WINDOWS = 32
-"""Of one call, so that a turn never waits long for one."""
+MAX_TEST_WINDOWS = 32  # in one call, so that a turn never waits long for the test
 
 
-class Served(Protocol):
-    """An accelerator, as `channel.Accelerator` is one."""
-
-    @property
-    def largest(self) -> int:
-        """The most windows of one call."""
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a call was begun and its outputs were not taken yet."""
-
-    def start_nonblocking(self) -> None:
-        """Begin to load."""
-
-    def poll_ready(self) -> Facts | None:
-        """Return what was loaded, once it is."""
-
-    def run(self, windows: Floats, count: int, deadline_seconds: float) -> list[Floats]:
-        """Return the outputs of the first windows."""
-
-    def begin(self, windows: Floats, count: int) -> None:
-        """Begin a call of at most `largest` windows."""
-
-    def poll(self) -> list[Floats] | None:
-        """Return the outputs of the call that was begun, once they are there."""
-
-    def finish(self, deadline_seconds: float) -> list[Floats]:
-        """Wait for the outputs of the call that was begun."""
-
-    def check(self) -> None:
-        """Raise when it is no more."""
-
-    def kill(self) -> None:
-        """End it, without waiting."""
-
-    def is_gone(self) -> bool:
-        """Whether nothing is left of it."""
-
-    def close(self) -> bool:
-        """End it and wait; False: something is left."""
-
-
-class KnownAnswer:
-    """The golden windows on their way through an accelerator, a call at a time."""
+class KnownAnswerTest:
+    """The golden windows, run in several calls; the outputs are compared at the end."""
 
     def __init__(self, golden: Golden, outputs: list[str]) -> None:
         self._golden = golden
@@ -68,35 +26,35 @@ class KnownAnswer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the outputs of all windows have come, when no call is under way."""
+        """Whether all windows were sent; with no call in progress all outputs are there."""
         return self._sent == len(self._golden.windows)
 
-    def begin(self, accelerator: Served) -> None:
-        """Send the first windows."""
-        self.drop()
+    def begin(self, accelerator: Accelerator) -> None:
+        """Begin the test with its first call."""
+        self.reset()
         self.is_running = True
-        self.go_on(accelerator)
+        self.begin_next_call(accelerator)
 
-    def go_on(self, accelerator: Served) -> None:
+    def begin_next_call(self, accelerator: Accelerator) -> None:
         """Send the next windows."""
         windows = self._golden.windows[self._sent :]
         count = min(len(windows), MAX_TEST_WINDOWS, accelerator.largest)
         self._sent += count
         accelerator.begin(windows, count)
 
-    def take(self, outputs: list[Floats]) -> None:
-        """Keep the outputs of the windows that were sent."""
+    def add_outputs(self, outputs: list[Floats]) -> None:
+        """Store the outputs of the last call."""
         self._parts.append(outputs)
 
-    def judge(self) -> str | None:
-        """Compare what has come with what should have; None when it is right."""
+    def conclude(self) -> str | None:
+        """Compare all outputs with the golden ones; return the fault, or None if they match."""
         whole = [np.concatenate(parts) for parts in zip(*self._parts, strict=True)]
         fault = self._golden.compare(dict(zip(self._outputs, whole, strict=True))).fault
-        self.drop()
+        self.reset()
         return None if fault is None else str(fault)
 
-    def drop(self) -> None:
-        """Forget what has come."""
+    def reset(self) -> None:
+        """Discard the outputs and end the test."""
         self._parts = []
         self._sent = 0
         self.is_running = False

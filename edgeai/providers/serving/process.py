@@ -1,6 +1,7 @@
-"""A child process with pipes, memory that both map, and what it prints: its life, from our side.
+"""The child process of an accelerator: pipes, shared memory, captured output, start and end.
 
-Nothing of it has a name in the file system and it ends with us, so no death leaves anything behind.
+It leaves nothing behind however it ends: none of its resources has a name in the file system, and
+the kernel ends it with this process.
 """
 
 import contextlib
@@ -13,32 +14,32 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgeai.providers.serving.output_capture import Told
+from edgeai.providers.serving.output_capture import OutputCapture
 
 PROGRAM = Path(__file__).parents[1] / "child" / "program.py"
 SIGNALS = {one.value: one.name for one in signal.Signals}
-EXIT_CODE_SECONDS = 0.05
+EXIT_CODE_SECONDS = 0.05  # the exit code comes a moment after the pipes close
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-FOREIGN = ("PYTHONPATH", "PYTHONHOME")
-"""Variables that would lead another environment's interpreter into ours."""
+OWN_PYTHON_VARIABLES = ("PYTHONPATH", "PYTHONHOME")
+"""Removed for another environment's interpreter, which must not import this environment's files."""
 
 
 class ChildProcess:
-    """One run of `child/program.py`. The kernel ends it with the *thread* that started it."""
+    """One run of `child/program.py`. The kernel kills it when the starting *thread* ends."""
 
     def __init__(self, python: str) -> None:
-        """Start it.
+        """Start the process.
 
         Raises:
-            OSError: No such interpreter, no more processes or descriptors.
+            OSError: The interpreter does not exist, or processes or descriptors have run out.
         """
-        with contextlib.ExitStack() as undo:  # where descriptors run out, none may be lost
-            self._told = Told()
-            undo.callback(self._told.close)
+        with contextlib.ExitStack() as undo:  # a failed start must not leak descriptors
+            self._output = OutputCapture()
+            undo.callback(self._output.close)
             self._memory = os.memfd_create("edgeai-windows", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             undo.callback(os.close, self._memory)
             with contextlib.ExitStack() as theirs:
-                # Pipes wake the other side up in half the time that a socket takes.
+                # Pipes wake up the reader faster than a socket.
                 requests, self._requests = os.pipe()
                 theirs.callback(os.close, requests)
                 undo.callback(os.close, self._requests)
@@ -55,76 +56,75 @@ class ChildProcess:
     def _start(self, python: str, theirs: tuple[int, ...]) -> subprocess.Popen[bytes]:
         environment = dict(os.environ)
         if python != sys.executable:
-            for name in FOREIGN:
+            for name in OWN_PYTHON_VARIABLES:
                 environment.pop(name, None)
         return subprocess.Popen(
             [python, "-u", str(PROGRAM), *map(str, (*theirs, os.getpid()))],
             stdin=subprocess.DEVNULL,
-            stdout=self._told.descriptor,
-            stderr=self._told.descriptor,
+            stdout=self._output.descriptor,
+            stderr=self._output.descriptor,
             pass_fds=theirs,
             env=environment,
-            # Of its own, so that a vendor's helpers end with it.
-            process_group=0,
+            process_group=0,  # its own group, so that a vendor's helper processes end with it
         )
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Process id."""
         return self._process.pid
 
     def send(self, data: bytes) -> None:
-        """Write to it; BrokenPipeError when it is gone."""
+        """Write to the child; BrokenPipeError if it has ended."""
         os.write(self._requests, data)
 
     def receive(self, size: int) -> bytes | None:
-        """Return at most so many bytes of its answer, none when it is gone; None: nothing yet."""
+        """Return up to `size` bytes; empty if the child has ended, None if nothing has come."""
         try:
             return os.read(self._answers, size)
         except BlockingIOError:
             return None
 
     def wait(self, seconds: float) -> None:
-        """Wait until there is something to receive, at most so long."""
+        """Wait until there are bytes to receive, at most `seconds`."""
         self._poll.poll(max(0.0, seconds * 1000))
 
     def share(self, size: int) -> mmap.mmap:
-        """Give the memory its size, once, and map it."""
+        """Set the size of the shared memory, once, and map it."""
         os.ftruncate(self._memory, size)
-        # Memory that shrank below a mapping would end us with SIGBUS.
+        # If the child could shrink the memory, an access would end this process with SIGBUS.
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, seals)
         return mmap.mmap(self._memory, size)
 
     def resident_bytes(self) -> int:
-        """Return its resident memory, 0 when that cannot be read; keep what it prints small."""
+        """Return the resident memory, 0 if it cannot be read. Also bound the captured output."""
         if self._is_open:
-            self._told.trim()
+            self._output.trim()
         try:
             fields = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()
         except OSError:
             return 0
         return int(fields[1]) * PAGE_BYTES if len(fields) > 1 else 0
 
-    def last_words(self) -> str:
-        """Return the last lines that it printed, behind a colon."""
-        return self._told.last_words() if self._is_open else ""
+    def last_lines(self) -> str:
+        """Return the last printed lines with `: ` in front, or an empty text."""
+        return self._output.last_lines() if self._is_open else ""
 
-    def how_it_ended(self) -> str:
-        """Say it, with its last words; its pipes close a moment before its end can be told."""
+    def describe_end(self) -> str:
+        """Return how the process ended, with the last printed lines."""
         try:
             code = self._process.wait(EXIT_CODE_SECONDS)
         except subprocess.TimeoutExpired:
-            return f"closed its pipes{self.last_words()}"
+            return f"closed its pipes{self.last_lines()}"
         ended = f"ended by {SIGNALS.get(-code, -code)}" if code < 0 else f"ended with {code}"
-        return ended + self.last_words()
+        return ended + self.last_lines()
 
     def is_gone(self) -> bool:
-        """Whether nothing is left of it; a process in a driver's hands dies late."""
+        """Whether the process has ended; one blocked in a driver ends late."""
         return self._process.poll() is not None
 
     def kill(self) -> None:
-        """End it, whatever it does. Never waits: `is_gone` says when it is."""
+        """Kill the process and its group. Never waits: `is_gone` reports when it has ended."""
         if not self.is_gone():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -132,7 +132,7 @@ class ChildProcess:
         self.release()
 
     def close(self, seconds: float) -> bool:
-        """Let it end by itself, and kill it when it does not; False: it still is there."""
+        """Close its pipes so that it ends, then kill it; return False if it still exists."""
         self.release()
         for _ in range(2):
             try:
@@ -144,10 +144,10 @@ class ChildProcess:
         return False
 
     def release(self) -> None:
-        """Give back pipes, memory and what it printed."""
+        """Close pipes, shared memory and captured output."""
         if self._is_open:
             self._is_open = False
             self._poll.unregister(self._answers)
             for descriptor in (self._requests, self._answers, self._memory):
                 os.close(descriptor)
-            self._told.close()
+            self._output.close()

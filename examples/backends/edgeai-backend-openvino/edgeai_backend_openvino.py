@@ -1,14 +1,14 @@
 """Native OpenVINO as a compiled backend of edgeai: the worked example of docs/backends.md.
 
-Loads an ONNX graph or an OpenVINO IR (compiled here) or an exported blob (compiled elsewhere) and
-refuses what OpenVINO would do without a word: another device than asked for, or another precision.
-Does not import edgeai.
+Loads an ONNX graph or an OpenVINO IR (compiled here), or an exported blob (compiled elsewhere).
+Refuses another device or precision than requested, which OpenVINO may use without an error. Does
+not import edgeai.
 
 Options, all texts:
-    precision   fp32 (default), fp16 or bf16: held against what the compiled model says of itself;
-                `device` leaves the choice to the device, which on many CPUs is bfloat16.
-    static      yes: one compiled model a batch size, as an NPU needs it; no (default): one for all.
-    cache       folder in which OpenVINO keeps what it compiled.
+    precision   fp32 (default), fp16 or bf16: compared with the compiled model's own report;
+                `device`: the device's default, which is bfloat16 on many CPUs.
+    static      yes: one compiled model for each batch size, as NPUs need; no (default): one model.
+    cache       folder in which OpenVINO stores compiled models.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ OPTIONS = {"precision", "static", "cache"}
 
 
 def load(request: Any) -> "OpenVinoModel":
-    """Load an artefact; the entry point.
+    """Load an artefact. This function is the entry point.
 
     Args:
         request: A LoadRequest of edgeai.providers.child.compiled.
 
     Raises:
         ValueError: An option is unknown, or the artefact does not fit the request.
-        RuntimeError: OpenVINO refuses, or is on another device or precision than asked for.
+        RuntimeError: OpenVINO refuses, or uses another device or precision than requested.
     """
     unknown = set(request.options) - OPTIONS
     if unknown:
@@ -44,7 +44,7 @@ def load(request: Any) -> "OpenVinoModel":
         raise ValueError("static must be yes or no")
     core = openvino.Core()
     present = core.available_devices
-    if device not in present and f"{device}.0" not in present:  # AUTO and HETERO are no devices
+    if device not in present and f"{device}.0" not in present:  # AUTO, HETERO: not devices
         raise RuntimeError(f"OpenVINO finds no {device} here; it finds {', '.join(present)}")
     compiled = [
         _checked(model, device, precision, request)
@@ -54,7 +54,7 @@ def load(request: Any) -> "OpenVinoModel":
 
 
 class OpenVinoModel:
-    """Compiled models of one graph: one of any batch size, or one a static size."""
+    """Compiled models of one graph: one for any batch size, or one for each static size."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class OpenVinoModel:
         device: str,
         compiled: Sequence[tuple[openvino.CompiledModel, list[int]]],
     ) -> None:
-        """Make a request of each compiled model, with the order of its outputs."""
+        """Create an inference request for each compiled model."""
         self._calls = {
             _batch_of(model): (model.create_infer_request(), order) for model, order in compiled
         }
@@ -71,9 +71,9 @@ class OpenVinoModel:
         self._description = _description(core, device, compiled[0][0])
 
     def run(self, windows: np.ndarray) -> list[np.ndarray]:
-        """Outputs of (B, W, C) float32; they are OpenVINO's own memory until the next call."""
+        """Return the outputs of (B, W, C) float32; the next call overwrites them."""
         request, order = self._calls[len(windows) if self.batch_sizes else 0]
-        # A tensor made once and filled: measured at a third of the time of `infer({0: windows})`.
+        # Filling one tensor is faster than `infer({0: windows})`, which creates one at each call.
         if self._input is None or tuple(self._input.shape) != windows.shape:
             self._input = openvino.Tensor(np.empty(windows.shape, np.float32), shared_memory=True)
         self._input.data[:] = windows
@@ -82,11 +82,11 @@ class OpenVinoModel:
         return [request.get_output_tensor(index).data for index in order]
 
     def describe(self) -> dict[str, str]:
-        """What the compiled model and the device say of themselves."""
+        """Return what the compiled model and the device report."""
         return self._description
 
     def close(self) -> None:
-        """Let OpenVINO release the device."""
+        """Release the device."""
         self._calls = {}
         self._input = None
 
@@ -112,7 +112,7 @@ def _compile(
     core: openvino.Core, request: Any, device: str, properties: dict[str, str]
 ) -> list[openvino.CompiledModel]:
     if request.artefact.suffix == ".blob":
-        # It keeps the shapes it was exported with; the precision is read back like any other.
+        # It keeps the shapes of its export; `_checked` reads back its precision.
         return [core.import_model(request.artefact.read_bytes(), device, properties)]
     graph = core.read_model(Path(request.artefact))
     if request.options.get("static", "no") == "no":
@@ -127,7 +127,7 @@ def _compile(
 def _checked(
     model: openvino.CompiledModel, device: str, precision: str, request: Any
 ) -> tuple[openvino.CompiledModel, list[int]]:
-    """Return a compiled model and where its outputs are; refuse what was done silently."""
+    """Check device, precision and shapes; return the model with the order of its outputs."""
     devices = [name.strip("()") for name in model.get_property("EXECUTION_DEVICES")]
     if devices not in ([device], [f"{device}.0"]):
         raise RuntimeError(f"OpenVINO runs it on {', '.join(devices)}, not on {device}")
@@ -150,7 +150,7 @@ def _checked(
 
 
 def _batch_of(model: openvino.CompiledModel) -> int:
-    """The static batch size, or 0 for any."""
+    """Return the static batch size, or 0 for any."""
     batch = model.input(0).partial_shape[0]
     return 0 if batch.is_dynamic else batch.get_length()
 

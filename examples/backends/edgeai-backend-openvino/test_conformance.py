@@ -11,7 +11,7 @@ from edgeai.providers.conformance import check_backend
 
 @pytest.mark.parametrize("static", ["no", "yes"])
 def test_the_adapter_conforms(static: str) -> None:
-    """Every rule of the interface, with one compiled model and with one a batch size."""
+    """Check every rule, with one compiled model and with one for each batch size."""
     package = Path(os.environ["EDGEAI_MODEL"])
     errors = check_backend(load, package, device={"type": "CPU"}, options={"static": static})
     assert set(errors) >= {"score"}

@@ -1,4 +1,4 @@
-"""What several workers show, as one: their metrics, and the state on the status page.
+"""The metrics of several workers as those of one process.
 
 A dashboard made for one process works for many: every series keeps its name and labels. Counters
 and histograms are added up and never fall when a worker starts anew, because Prometheus would take
@@ -7,15 +7,13 @@ the fall of a sum for a reset and count everything again.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
-
-from edgeai.node.http_server import MAX_SHOWN_ASSETS
 
 SEEN_BY_ALL = {"edgeai_messages_unrouted", "edgeai_received_bytes"}
 """Counters of what every worker reads alike: the sum would count each message once a worker."""
@@ -136,25 +134,3 @@ class _Merged(Collector):
             if name in self._of_sample:
                 self._families[self._of_sample[name]].add_sample(name, dict(labels), value)
         yield from self._families.values()
-
-
-def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the pipelines of several `/api/state` as those of one.
-
-    Args:
-        states: Each with the same pipelines, but its own streams.
-    """
-    merged: dict[str, dict[str, Any]] = {}
-    for state in states:
-        for pipeline in state["pipelines"]:
-            known = merged.setdefault(pipeline["name"], {**pipeline, "streams": 0, "assets": []})
-            known["streams"] += pipeline["streams"]
-            known["assets"] += pipeline["assets"]
-            if pipeline["provider"] not in known["provider"].split(", "):
-                known["provider"] += f", {pipeline['provider']}"
-            if pipeline["reason"] not in known["reason"]:
-                known["reason"] += f"{', ' if known['reason'] else ''}{pipeline['reason']}"
-    for pipeline in merged.values():
-        pipeline["assets"] = sorted(pipeline["assets"], key=lambda asset: str(asset["asset"]))
-        del pipeline["assets"][MAX_SHOWN_ASSETS:]
-    return list(merged.values())

@@ -1,4 +1,4 @@
-"""An accelerator in a child process: real processes, a backend that misbehaves on demand."""
+"""An accelerator in a child process: real processes and a backend that fails on demand."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ import pytest
 
 from edgeai.providers.child.spec import ChildSpec
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
+from edgeai.providers.serving.accelerator import AcceleratorError
+from edgeai.providers.serving.child_accelerator import ChildAccelerator
 from tests.support.faulty import faulty_spec, install
 from tests.support.live import patient, wait_for
 from tests.support.packages import write_package
 
 DEADLINE = 20.0
-"""Of calls that are to succeed, on a machine that may be busy."""
+"""Seconds, for calls that must succeed on a machine that may be busy."""
 
-Start = Callable[..., Accelerator]
+Start = Callable[..., ChildAccelerator]
 
 
-class Place:
+class Workspace:
     """A package, the faulty backend, and its control file."""
 
     def __init__(self, folder: Path) -> None:
@@ -53,19 +54,19 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    found = Place(tmp_path)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    found = Workspace(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(found.path))
     return found
 
 
 @pytest.fixture
-def start(place: Place) -> Iterator[Start]:
+def start(workspace: Workspace) -> Iterator[Start]:
     """Start accelerators that are closed at the end."""
     started = []
 
-    def begin(spec: ChildSpec | None = None, **options: Any) -> Accelerator:
-        one = Accelerator(spec or place.spec(), **options)
+    def begin(spec: ChildSpec | None = None, **options: Any) -> ChildAccelerator:
+        one = ChildAccelerator(spec or workspace.spec(), **options)
         started.append(one)
         one.start()
         return one
@@ -76,36 +77,38 @@ def start(place: Place) -> Iterator[Start]:
         assert one.is_gone()
 
 
-def fails(accelerator: Accelerator, place: Place, deadline: float = DEADLINE) -> AcceleratorError:
+def fails(
+    accelerator: ChildAccelerator, workspace: Workspace, deadline: float = DEADLINE
+) -> AcceleratorError:
     with pytest.raises(AcceleratorError) as found:
-        accelerator.run(place.windows, 3, deadline)
+        accelerator.run(workspace.windows, 3, deadline)
     accelerator.kill()
     return found.value
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 32, 33, 100])
 @pytest.mark.parametrize("kind", ["ort", "compiled"])
-def test_the_child_computes_what_the_cpu_session_does(
-    place: Place, start: Start, kind: str, count: int
+def test_the_child_computes_the_same_as_the_cpu_session(
+    workspace: Workspace, start: Start, kind: str, count: int
 ) -> None:
-    accelerator = start(place.ort_spec() if kind == "ort" else place.spec())
-    outputs = accelerator.run(place.windows, count, DEADLINE)
-    wanted = place.cpu.run(place.windows, count)
+    accelerator = start(workspace.ort_spec() if kind == "ort" else workspace.spec())
+    outputs = accelerator.run(workspace.windows, count, DEADLINE)
+    wanted = workspace.cpu.run(workspace.windows, count)
     assert [output.shape for output in outputs] == [(count,), (count, 2)]
     for output, right in zip(outputs, wanted, strict=True):
         np.testing.assert_allclose(output, right, rtol=1e-6)
 
 
-def test_outputs_are_not_overwritten_by_the_next_call(place: Place, start: Start) -> None:
+def test_outputs_are_not_overwritten_by_the_next_call(workspace: Workspace, start: Start) -> None:
     accelerator = start()
-    first = accelerator.run(place.windows, 5, DEADLINE)
+    first = accelerator.run(workspace.windows, 5, DEADLINE)
     kept = [output.copy() for output in first]
-    accelerator.run(place.windows[50:], 5, DEADLINE)
+    accelerator.run(workspace.windows[50:], 5, DEADLINE)
     assert all((one == other).all() for one, other in zip(first, kept, strict=True))
 
 
-def test_facts_say_what_was_loaded(place: Place, start: Start) -> None:
-    facts = start(place.ort_spec()).facts
+def test_facts_describe_what_was_loaded(workspace: Workspace, start: Start) -> None:
+    facts = start(workspace.ort_spec()).facts
     assert facts is not None
     assert facts.outputs == {"score": [], "contribution": [2]}
     assert list(facts.assignment) == ["CPUExecutionProvider"]
@@ -123,41 +126,45 @@ def test_facts_say_what_was_loaded(place: Place, start: Start) -> None:
         ("exit", "crashed", "ended with 3"),
     ],
 )
-def test_a_failing_call(place: Place, start: Start, fault: str, cause: str, text: str) -> None:
+def test_a_failing_call(
+    workspace: Workspace, start: Start, fault: str, cause: str, text: str
+) -> None:
     accelerator = start()
-    accelerator.run(place.windows, 3, DEADLINE)
-    place.break_by(fault)
-    error = fails(accelerator, place)
+    accelerator.run(workspace.windows, 3, DEADLINE)
+    workspace.break_by(fault)
+    error = fails(accelerator, workspace)
     assert error.cause == cause
     assert text in error.text
 
 
 @pytest.mark.parametrize("how", ["hang", "stop"])
-def test_no_answer_by_the_deadline(place: Place, start: Start, how: str) -> None:
+def test_no_answer_by_the_deadline(workspace: Workspace, start: Start, how: str) -> None:
     accelerator = start()
     assert accelerator.pid is not None
     if how == "stop":
         os.kill(accelerator.pid, signal.SIGSTOP)
     else:
-        place.break_by("hang")
+        workspace.break_by("hang")
     began = time.monotonic()
-    error = fails(accelerator, place, 0.2)
+    error = fails(accelerator, workspace, 0.2)
     assert error.cause == "deadline"
     assert 0.2 <= time.monotonic() - began < patient(5)
     wait_for(accelerator.is_gone, "a stopped process to be killed")
 
 
-def test_the_deadline_is_each_calls_not_the_batchs(place: Place, start: Start) -> None:
-    """A large batch on a slow device is no failure."""
-    accelerator = start(place.spec(batch_sizes=[1]))
-    place.break_by("slow")
+def test_the_deadline_holds_for_each_call_not_for_the_batch(
+    workspace: Workspace, start: Start
+) -> None:
+    """A large batch on a slow device is not a failure."""
+    accelerator = start(workspace.spec(batch_sizes=[1]))
+    workspace.break_by("slow")
     began = time.monotonic()
-    outputs = accelerator.run(place.windows, 10, 2.0)
+    outputs = accelerator.run(workspace.windows, 10, 2.0)
     assert time.monotonic() - began > 2.0
     assert outputs[0].shape == (10,)
 
 
-def test_killed_between_calls(place: Place, start: Start) -> None:
+def test_killed_between_calls(workspace: Workspace, start: Start) -> None:
     accelerator = start()
     accelerator.check()
     assert accelerator.pid is not None
@@ -174,29 +181,29 @@ def test_killed_between_calls(place: Place, start: Start) -> None:
     assert (error.cause, error.text) == ("crashed", "ended by SIGKILL")
 
 
-def test_memory_beyond_the_limit(place: Place, start: Start) -> None:
+def test_memory_beyond_the_limit(workspace: Workspace, start: Start) -> None:
     accelerator = start(memory_limit_bytes=300 * 2**20)
     accelerator.check()
-    place.break_by("hoard")
-    accelerator.run(place.windows, 1, DEADLINE)
+    workspace.break_by("hoard")
+    accelerator.run(workspace.windows, 1, DEADLINE)
     with pytest.raises(AcceleratorError, match="MiB resident, the limit is 300 MiB") as error:
         accelerator.check()
     assert error.value.cause == "out_of_memory"
     accelerator.kill()
 
 
-def test_what_the_child_prints_is_bounded_and_not_ours(
-    place: Place, start: Start, capfd: pytest.CaptureFixture[str]
+def test_the_childs_output_is_captured_and_bounded(
+    workspace: Workspace, start: Start, capfd: pytest.CaptureFixture[str]
 ) -> None:
     accelerator = start()
-    place.break_by("chatter")
+    workspace.break_by("chatter")
     for _ in range(5):
-        accelerator.run(place.windows, 1, DEADLINE)
+        accelerator.run(workspace.windows, 1, DEADLINE)
         accelerator.check()
     assert accelerator._child is not None
-    assert accelerator._child._told.size < 400_000
-    place.break_by("abort")
-    assert "vendor library: device lost" in fails(accelerator, place).text
+    assert accelerator._child._output.size < 400_000
+    workspace.break_by("abort")
+    assert "vendor library: device lost" in fails(accelerator, workspace).text
     assert capfd.readouterr() == ("", "")
 
 
@@ -208,9 +215,11 @@ def test_what_the_child_prints_is_bounded_and_not_ours(
         ("load hang", "start_timeout", "not loaded within 3 s"),
     ],
 )
-def test_a_load_that_fails(place: Place, fault: str, cause: str, text: str) -> None:
-    place.break_by(fault)
-    accelerator = Accelerator(place.spec(), start_timeout_seconds=3 if "hang" in fault else 60)
+def test_a_load_that_fails(workspace: Workspace, fault: str, cause: str, text: str) -> None:
+    workspace.break_by(fault)
+    accelerator = ChildAccelerator(
+        workspace.spec(), start_timeout_seconds=3 if "hang" in fault else 60
+    )
     with pytest.raises(AcceleratorError) as error:
         accelerator.start()
     assert error.value.cause == cause
@@ -223,8 +232,8 @@ def test_a_load_that_fails(place: Place, fault: str, cause: str, text: str) -> N
     ("python", "text"),
     [("/nowhere/python", "No such file"), ("/bin/false", "ended with 1")],
 )
-def test_an_interpreter_that_is_none(place: Place, python: str, text: str) -> None:
-    accelerator = Accelerator(place.spec(), python)
+def test_an_invalid_interpreter(workspace: Workspace, python: str, text: str) -> None:
+    accelerator = ChildAccelerator(workspace.spec(), python)
     with pytest.raises(AcceleratorError) as error:
         accelerator.start()
     assert error.value.cause == "start_failed"
@@ -232,21 +241,25 @@ def test_an_interpreter_that_is_none(place: Place, python: str, text: str) -> No
     assert accelerator.close()
 
 
-def test_a_graph_that_is_none(place: Place) -> None:
-    accelerator = Accelerator(place.ort_spec(graph=str(place.package / "model.yaml")))
+def test_an_invalid_graph(workspace: Workspace) -> None:
+    accelerator = ChildAccelerator(workspace.ort_spec(graph=str(workspace.package / "model.yaml")))
     with pytest.raises(AcceleratorError) as error:
         accelerator.start()
     assert error.value.cause == "start_failed"
     assert accelerator.close()
 
 
-def test_a_script_that_only_starts_an_interpreter_is_told_so(place: Place, tmp_path: Path) -> None:
-    """The kernel would not end what it starts with us."""
+def test_a_script_that_starts_python_as_a_child_is_refused(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """The kernel would not kill that child with this process."""
     script = tmp_path / "python with a blank"
     for command, works in ((sys.executable, False), (f"exec {sys.executable}", True)):
-        script.write_text(f'#!/bin/sh\nexport PYTHONPATH={place.path}\n{command} "$@"\nexit $?\n')
+        script.write_text(
+            f'#!/bin/sh\nexport PYTHONPATH={workspace.path}\n{command} "$@"\nexit $?\n'
+        )
         script.chmod(0o755)
-        accelerator = Accelerator(place.spec(), script)
+        accelerator = ChildAccelerator(workspace.spec(), script)
         if works:
             assert accelerator.start().outputs
         else:
@@ -259,7 +272,7 @@ def open_descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_where_descriptors_run_out_none_is_lost(place: Place) -> None:
+def test_no_descriptor_leaks_when_they_run_out(workspace: Workspace) -> None:
     before = open_descriptors()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     free = os.dup(0)  # the lowest that is free, as long as no other is closed
@@ -267,7 +280,7 @@ def test_where_descriptors_run_out_none_is_lost(place: Place) -> None:
     try:
         for more in range(9):
             resource.setrlimit(resource.RLIMIT_NOFILE, (free + more, limits[1]))
-            accelerator = Accelerator(place.spec())
+            accelerator = ChildAccelerator(workspace.spec())
             accelerator.start_nonblocking()
             with pytest.raises(AcceleratorError, match="cannot be started: Too many open files"):
                 accelerator.poll_ready()
@@ -276,13 +289,13 @@ def test_where_descriptors_run_out_none_is_lost(place: Place) -> None:
     assert open_descriptors() == before
 
 
-def test_no_shared_memory_is_a_failed_start(place: Place) -> None:
-    accelerator = Accelerator(place.spec())
+def test_missing_shared_memory_is_a_failed_start(workspace: Workspace) -> None:
+    accelerator = ChildAccelerator(workspace.spec())
     accelerator.start_nonblocking()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, limits[1]))
     try:
-        with pytest.raises(AcceleratorError, match="no shared memory") as error:
+        with pytest.raises(AcceleratorError, match="cannot share") as error:
             wait_for(accelerator.poll_ready, "the end of the load")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -290,30 +303,30 @@ def test_no_shared_memory_is_a_failed_start(place: Place) -> None:
     assert accelerator.close()
 
 
-def test_many_starts_leave_nothing_behind(place: Place) -> None:
+def test_many_starts_leave_nothing_behind(workspace: Workspace) -> None:
     before = open_descriptors()
     for number in range(12):
-        accelerator = Accelerator(place.spec())
+        accelerator = ChildAccelerator(workspace.spec())
         accelerator.start_nonblocking()
         if number % 2:
             wait_for(accelerator.poll_ready, "it to load")
-            accelerator.run(place.windows, 3, DEADLINE)
+            accelerator.run(workspace.windows, 3, DEADLINE)
         accelerator.kill()
         wait_for(accelerator.is_gone, "it to end")
     assert open_descriptors() == before
 
 
-def test_arrays_too_large_to_share(place: Place) -> None:
-    accelerator = Accelerator(place.spec(batch_sizes=[1]))
+def test_arrays_too_large_to_share(workspace: Workspace) -> None:
+    accelerator = ChildAccelerator(workspace.spec(batch_sizes=[1]))
     accelerator._largest = 10**9
-    with pytest.raises(AcceleratorError, match="take smaller batch_sizes"):
+    with pytest.raises(AcceleratorError, match="use smaller batch_sizes"):
         accelerator.start()
     assert accelerator.close()
 
 
-def test_starting_does_not_wait(place: Place) -> None:
-    place.break_by("load hang")
-    accelerator = Accelerator(place.spec())
+def test_starting_does_not_wait(workspace: Workspace) -> None:
+    workspace.break_by("load hang")
+    accelerator = ChildAccelerator(workspace.spec())
     began = time.monotonic()
     accelerator.start_nonblocking()
     assert accelerator.poll_ready() is None
@@ -322,9 +335,9 @@ def test_starting_does_not_wait(place: Place) -> None:
     wait_for(accelerator.is_gone, "it to end")
 
 
-def test_a_call_in_two_steps(place: Place, start: Start) -> None:
+def test_a_call_in_two_steps(workspace: Workspace, start: Start) -> None:
     accelerator = start()
-    accelerator.begin(place.windows, 7)
+    accelerator.begin(workspace.windows, 7)
     assert accelerator.is_busy
     outputs = wait_for(accelerator.poll, "the answer")
     assert not accelerator.is_busy
@@ -332,12 +345,14 @@ def test_a_call_in_two_steps(place: Place, start: Start) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_only_the_parent_ends_it(place: Place, start: Start, number: signal.Signals) -> None:
-    """Ctrl-C and systemd reach all processes, and the parent still has windows to compute then."""
+def test_only_the_parent_ends_it(
+    workspace: Workspace, start: Start, number: signal.Signals
+) -> None:
+    """Ctrl-C and systemd signal all processes, but the parent still computes windows then."""
     accelerator = start()
     assert accelerator.pid is not None
     os.kill(accelerator.pid, number)
-    accelerator.run(place.windows, 3, DEADLINE)
+    accelerator.run(workspace.windows, 3, DEADLINE)
     accelerator.check()
 
 
@@ -350,29 +365,29 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("fault", ["", "load hang", "hang"])
-def test_a_parent_that_is_killed_leaves_nothing_behind(place: Place, fault: str) -> None:
-    """Not even a child that hangs in its vendor's library."""
+def test_a_parent_that_is_killed_leaves_nothing_behind(workspace: Workspace, fault: str) -> None:
+    """Also while the child hangs in a vendor's library."""
     program = f"""
         import sys, time
         import numpy as np
         from pathlib import Path
-        from edgeai.providers.serving.accelerator import Accelerator
+        from edgeai.providers.serving.child_accelerator import ChildAccelerator
         from edgeai.providers.child.spec import ChildSpec
-        accelerator = Accelerator(ChildSpec.from_json(sys.argv[1]))
+        accelerator = ChildAccelerator(ChildSpec.from_json(sys.argv[1]))
         accelerator.start_nonblocking()
         print(accelerator.pid, flush=True)
         if sys.argv[2] != "load hang":
             while accelerator.poll_ready() is None:
                 time.sleep(0.01)
-        Path({str(place.control)!r}).write_text(sys.argv[2])
+        Path({str(workspace.control)!r}).write_text(sys.argv[2])
         if sys.argv[2] == "hang":
             accelerator.begin(np.zeros((1, 4, 2), np.float32), 1)
         print("ready", flush=True)
         time.sleep(60)
     """
     if fault == "load hang":
-        place.break_by(fault)
-    command = [sys.executable, "-c", textwrap.dedent(program), place.spec().to_json(), fault]
+        workspace.break_by(fault)
+    command = [sys.executable, "-c", textwrap.dedent(program), workspace.spec().to_json(), fault]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
@@ -382,8 +397,10 @@ def test_a_parent_that_is_killed_leaves_nothing_behind(place: Place, fault: str)
     wait_for(lambda: not alive(child), "the child to end with its parent")
 
 
-def test_the_child_sees_its_own_environment_only(place: Place, tmp_path: Path) -> None:
-    """Under another Python nothing of ours is importable but the child's own files."""
+def test_the_child_imports_only_from_its_own_environment(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Under another Python only the child's own modules of edgeai can be imported."""
     adapter = tmp_path / "site" / "edgeai_backend_faulty.py"
     probe = """
 import sys
@@ -395,13 +412,13 @@ for name in ("edgeai.engine", "edgeai.config", "edgeai.providers.session", "serv
     raise RuntimeError(f"{name} is importable")
 """
     adapter.write_text(probe + adapter.read_text())
-    accelerator = Accelerator(place.spec())
+    accelerator = ChildAccelerator(workspace.spec())
     accelerator.start()
     assert accelerator.close()
 
 
-def test_another_environments_interpreter_does_not_get_our_paths(
-    place: Place, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_another_interpreter_does_not_get_our_python_variables(
+    workspace: Workspace, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other"
     venv.create(other, with_pip=False, symlinks=True)
@@ -411,25 +428,25 @@ def test_another_environments_interpreter_does_not_get_our_paths(
     ours.mkdir()
     (ours / "numpy.py").write_text("raise ImportError('of another environment')")
     monkeypatch.setenv("PYTHONPATH", str(ours))
-    accelerator = start(place.ort_spec(), python=other / "bin" / "python")
-    outputs = accelerator.run(place.windows, 3, DEADLINE)
-    assert (outputs[0] == place.cpu.run(place.windows, 3)[0]).all()
+    accelerator = start(workspace.ort_spec(), python=other / "bin" / "python")
+    outputs = accelerator.run(workspace.windows, 3, DEADLINE)
+    assert (outputs[0] == workspace.cpu.run(workspace.windows, 3)[0]).all()
 
 
-def test_closing_ends_a_child_that_hangs(place: Place, start: Start) -> None:
+def test_closing_ends_a_child_that_hangs(workspace: Workspace, start: Start) -> None:
     accelerator = start()
-    place.break_by("hang")
-    accelerator.begin(place.windows, 1)
+    workspace.break_by("hang")
+    accelerator.begin(workspace.windows, 1)
     assert accelerator.close(0.1)
     assert accelerator.is_gone()
 
 
-def test_what_the_vendor_starts_ends_with_the_child(place: Place, start: Start) -> None:
-    """Compilers run as processes of their own, and must not outlive a hang."""
+def test_a_vendors_helper_process_ends_with_the_child(workspace: Workspace, start: Start) -> None:
+    """A compiler may run as a separate process, which must end with the child."""
     accelerator = start()
-    place.break_by("helper")
-    accelerator.run(place.windows, 1, DEADLINE)
-    helper = int(place.control.with_name("helper").read_text())
+    workspace.break_by("helper")
+    accelerator.run(workspace.windows, 1, DEADLINE)
+    helper = int(workspace.control.with_name("helper").read_text())
     assert alive(helper)
     accelerator.kill()
     wait_for(lambda: not alive(helper), "the helper to end")
