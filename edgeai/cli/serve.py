@@ -42,15 +42,15 @@ def run(
 def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
     """Serve one worker's share; its supervisor is at the other end of standard input."""
     from edgeai.assembly.plan import check as make_plan
-    from edgeai.engine.sharding import Place, Share
-    from edgeai.node.runtime import Runtime
+    from edgeai.engine.sharding import Share
+    from edgeai.node.runtime import Runtime, WorkerRole
 
     try:
         share = Share.parse(worker)
     except ValueError as error:
         raise typer.BadParameter(f"--worker {error}") from error
     log_to_stderr(log_level, f"w{share.number} ")
-    Runtime(make_plan(path), Place(share, socket)).run()
+    Runtime(make_plan(path), WorkerRole(share, socket)).run()
     with suppress(OSError):  # without a supervisor the last one to go clears up
         socket.parent.rmdir()
 

@@ -8,7 +8,6 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from edgeai.config.node import MAX_WORKERS
@@ -39,14 +38,6 @@ class Share(NamedTuple):
             msg = f"must be NUMBER/OF, such as 2/4, of at most {MAX_WORKERS}: {text!r}"
             raise ValueError(msg)
         return cls(int(found[1]), int(found[2]))
-
-
-class Place(NamedTuple):
-    """What makes a process one of several workers."""
-
-    share: Share
-    socket: Path
-    """Where it answers its supervisor."""
 
 
 class Source(Protocol):
