@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -78,8 +79,11 @@ def peer(port: int, *filters: str, **options: Any) -> Iterator[Peer]:
 class Running:
     """An `edgeai run` process."""
 
-    def __init__(self, config: Path, log: Path) -> None:
+    def __init__(self, config: Path, log: Path, max_descriptors: int | None = None) -> None:
         self.log_path = log
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if max_descriptors is not None:  # inherited by the process; ours come back
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max_descriptors, limits[1]))
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edgeai", "run", str(config)],
@@ -87,6 +91,7 @@ class Running:
                 stderr=file,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
     @property
     def log(self) -> str:
@@ -108,10 +113,14 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    config: Path, *, online: bool = True, seconds: float = PATIENCE_SECONDS
+    config: Path,
+    *,
+    online: bool = True,
+    seconds: float = PATIENCE_SECONDS,
+    max_descriptors: int | None = None,
 ) -> Iterator[Running]:
     """Run `edgeai run CONFIG` for the time of a test; no traceback may reach the user."""
-    one = Running(config, config.with_suffix(".log"))
+    one = Running(config, config.with_suffix(".log"), max_descriptors)
     try:
         if online:
             one.wait_online(seconds)

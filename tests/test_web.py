@@ -481,3 +481,35 @@ def test_a_score_that_is_infinite_keeps_the_page_alive(tmp_path: Path) -> None:
     finally:
         runtime.http_server.close()  # type: ignore[union-attr]
         runtime._close_wake_sockets()
+
+
+@pytest.mark.broker
+def test_400_silent_clients_keep_neither_broker_nor_prometheus_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))
+    write_package(tmp_path / "mean")
+    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    with start_mosquitto(tmp_path / "broker") as broker:
+        http_ = {"enabled": True, "port": 0}
+        config = write_config(tmp_path / "config.yaml", broker.port, pipelines, http=http_)
+        with running(config, max_descriptors=256) as edgeai:
+            url = next(w for w in edgeai.log.split() if w.startswith("http://"))
+            with hold(url, 400) as held:
+                broker.stop()
+                wait_for(lambda: get(url, "/readyz")[0] == 503, "the loss to be noticed")
+                broker.start_again()
+                # All of the crowd come back at once, as far as they have been dropped.
+                held.push(hold(url, 400))
+                wait_for(lambda: edgeai.log.count("connected to ") >= 2, "the node to reconnect")
+                started = time.monotonic()
+                wait_for(lambda: get(url, "/readyz")[0] == 200, "it to be ready")
+                assert time.monotonic() - started < bounded_server.MAX_REQUEST_SECONDS
+                assert b"edgeai_broker_connected 1.0" in get(url, "/metrics")[2]
+                with peer(broker.port, "edgeai/#") as other:
+                    for t in range(1, 6):
+                        other.publish("factory/m/sensors", {"t": t, "a": t, "b": 1})
+                    wait_for(lambda: other.topics("edgeai/test/predictions"), "predictions")
+                started = time.monotonic()
+                assert edgeai.stop() == 0
+                assert time.monotonic() - started < 5
