@@ -8,7 +8,8 @@ its process with this server, so both are bounded here:
 - A connection carries one request, which must arrive within `MAX_REQUEST_SECONDS`. The connection
   ends after `MAX_CONNECTION_SECONDS` at the latest.
 - When all connections are in use, or descriptors become scarce, a new client replaces the client
-  that has kept the server waiting for its request for the longest time.
+  that has kept the server waiting for its request for the longest time. Clients that come faster
+  than they are replaced wait in the kernel.
 - `SPARE_DESCRIPTORS` stay free for the node: broker connection, child processes, files.
 """
 
@@ -39,9 +40,10 @@ MAX_BODY_BYTES = 1024  # GET needs none; a small body is read and ignored
 MAX_BUFFERED_BYTES = 2**30  # above it, waitress would write an answer to a temporary file
 SPARE_DESCRIPTORS = 64  # reserved for the rest of the process
 APPLICATION_THREADS = 3  # one scrape, one page and one health check at the same time
-LISTEN_BACKLOG = 128  # clients that wait in the kernel while this process is busy
+LISTEN_BACKLOG = 1024  # clients that wait in the kernel; others repeat their first packet
 LOOP_SECONDS = 1.0  # how often connections are checked against their limits
-ACCEPT_PAUSE_SECONDS = 1.0  # after accept() failed; without a pause the loop would spin
+ERROR_PAUSE_SECONDS = 1.0  # after accept() failed; without a pause the loop would spin
+REPLACE_PAUSE_SECONDS = 0.002  # limits the CPU time spent on clients that reconnect at once
 CLOSE_SECONDS = 1.0  # wait for each kind of thread at close
 
 
@@ -123,11 +125,11 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
         while not self._closing:
             try:
                 # poll(), because select() fails for descriptors above 1023.
-                wasyncore.loop(LOOP_SECONDS, use_poll=True, map=self._map, count=1)
+                wasyncore.loop(self._loop_seconds(), use_poll=True, map=self._map, count=1)
                 self._close_overdue()
             except Exception:
                 log.exception("error in the loop of the HTTP server")
-                time.sleep(ACCEPT_PAUSE_SECONDS)
+                time.sleep(ERROR_PAUSE_SECONDS)
 
     def close(self) -> None:
         """Close all connections and the listening socket, and stop the threads."""
@@ -157,12 +159,13 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
             return
         except OSError as error:  # no descriptor or no memory left
             log.warning("cannot accept an HTTP connection: %s", error.strerror)
-            self._accept_after_monotonic = time.monotonic() + ACCEPT_PAUSE_SECONDS
+            self._pause_accepting(ERROR_PAUSE_SECONDS)
             return
         # The kernel gives the lowest free number, so a high one means that most are in use.
         scarce = client.fileno() > self._max_descriptor
         if scarce or len(self.active_channels) >= MAX_CONNECTIONS:
             replaced = self._close_longest_waiting()
+            self._pause_accepting(REPLACE_PAUSE_SECONDS)
             if scarce and not replaced:
                 client.close()
                 return
@@ -177,6 +180,15 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
         return "edgeai", 0
 
     # ---------------------------------------------------------------------------------- limits
+
+    def _pause_accepting(self, seconds: float) -> None:
+        self._accept_after_monotonic = time.monotonic() + seconds
+
+    def _loop_seconds(self) -> float:
+        """Return how long the loop may wait: not longer than the pause, if there is one."""
+        pause = self._accept_after_monotonic - time.monotonic()
+        # poll() takes whole milliseconds, rounded down.
+        return min(LOOP_SECONDS, pause + 0.001) if pause > 0 else LOOP_SECONDS
 
     def _close_overdue(self) -> None:
         now = time.monotonic()
