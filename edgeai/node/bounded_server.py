@@ -13,7 +13,6 @@ its process with this server, so both are bounded here:
 - `SPARE_DESCRIPTORS` stay free for the node: broker connection, child processes, files.
 """
 
-import contextlib
 import logging
 import resource
 import socket
@@ -97,6 +96,7 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
         # Its warnings are about single clients, who may cause any number of them.
         logging.getLogger("waitress").setLevel(logging.ERROR)
         self._accept_after_monotonic = 0.0
+        self._accept_failed = False
         self._closing = False
         self._max_descriptor = _max_descriptor()
         adjustments = Adjustments(
@@ -158,9 +158,12 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:  # no descriptor or no memory left
-            log.warning("cannot accept an HTTP connection: %s", error.strerror)
+            if not self._accept_failed:
+                log.warning("cannot accept HTTP connections: %s", error.strerror)
+            self._accept_failed = True
             self._pause_accepting(ERROR_PAUSE_SECONDS)
             return
+        self._accept_failed = False
         # The kernel gives the lowest free number, so a high one means that most are in use.
         scarce = client.fileno() > self._max_descriptor
         if scarce or len(self.active_channels) >= MAX_CONNECTIONS:
@@ -169,11 +172,18 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
             if scarce and not replaced:
                 client.close()
                 return
-        if client.family != socket.AF_UNIX:
-            # Header and body are sent one after the other; the body must not wait for an ACK.
-            with contextlib.suppress(OSError):
+        try:
+            if client.family != socket.AF_UNIX:
+                # Header and body are sent one after the other; the body must not wait for an ACK.
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _Channel(self, client, address or ("unix", 0), self.adj, map=self._map)
+            _Channel(self, client, address or ("unix", 0), self.adj, map=self._map)
+        except OSError:  # the client has gone
+            client.close()
+
+    def handle_error(self) -> None:
+        """Log an unexpected error while accepting; waitress would close the listening socket."""
+        log.exception("error while accepting an HTTP connection")
+        self._pause_accepting(ERROR_PAUSE_SECONDS)
 
     def getsockname(self) -> tuple[str, int]:
         """Return the server's name and port for the application, which does not use them."""
