@@ -234,8 +234,8 @@ def test_waits_grow_up_to_the_longest(metrics: Metrics, monkeypatch: pytest.Monk
     waits = []
     for _ in range(7):
         connection.receive(0)
-        waits.append(connection._attempts.due - now)
-        now = connection._attempts.due
+        waits.append(connection.lifecycle._reconnect.next_attempt - now)
+        now = connection.lifecycle._reconnect.next_attempt
     assert all(
         0.8 * wanted <= wait <= 1.2 * wanted
         for wait, wanted in zip(waits, [1, 2, 4, 8, 8, 8, 8], strict=True)
@@ -249,14 +249,14 @@ def test_closed_before_connack(
     for version in (5, 4, 5, 4):
         assert attempt(fake, connection)["version"] == version
         fake.drop()
-    until(connection, lambda: connection.fault and connection._client is None, "the end")
+    until(connection, lambda: connection.fault and connection.lifecycle.client is None, "the end")
     wanted = f"127.0.0.1:{fake.port} closed the connection (does it want TLS, broker.tls?)"
     assert connection.fault == wanted
     assert len(lines(caplog)) == 1, "one line for one cause"
 
 
 def test_never_answers(fake: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconnect, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(reconnect, "CONNACK_SECONDS", 0.1)
     connection = connect()
     connection.receive(0)
     started = time.monotonic()
@@ -282,7 +282,8 @@ def test_a_broker_without_version_5(fake: FakeBroker, connect: Any, answer: byte
     fake.listener.settimeout(5)
     assert fake.sock is not None
     fake.sock.shutdown(socket.SHUT_WR)
-    until(connection, lambda: connection._attempts.version == 4 and connection._client, "version 4")
+    lifecycle = connection.lifecycle
+    until(connection, lambda: lifecycle._reconnect.version == 4 and lifecycle.client, "version 4")
     fake.accept()
     assert fake.version == 4
     fake.connack()
@@ -296,8 +297,9 @@ def test_version_5_is_not_given_up_when_it_is_asked_for(fake: FakeBroker, connec
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5
         fake.connack(0x84)
-        until(connection, lambda: connection._client is None, "the refusal")
-    assert connection.fault == f"127.0.0.1:{fake.port} refuses us: Unsupported protocol version"
+        until(connection, lambda: connection.lifecycle.client is None, "the refusal")
+    expected = f"127.0.0.1:{fake.port} refuses the connection: Unsupported protocol version"
+    assert connection.fault == expected
 
 
 def test_wrong_password_is_told_once(
@@ -307,9 +309,10 @@ def test_wrong_password_is_told_once(
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5, "another version would not help"
         fake.connack(0x86)
-        until(connection, lambda: connection._client is None, "the refusal")
+        until(connection, lambda: connection.lifecycle.client is None, "the refusal")
     (line,) = lines(caplog)
-    assert f"127.0.0.1:{fake.port} refuses us: Bad user name or password; trying again" in line
+    cause = f"127.0.0.1:{fake.port} refuses the connection: Bad user name or password"
+    assert f"{cause}; trying again" in line
 
 
 def test_garbage_never_raises(
@@ -328,7 +331,7 @@ def test_garbage_never_raises(
         fake.send(junk)
         assert fake.sock is not None
         fake.sock.shutdown(socket.SHUT_WR)
-        until(connection, lambda: connection._client is None, "the end of it")
+        until(connection, lambda: connection.lifecycle.client is None, "the end of it")
     assert not any(record.exc_info for record in caplog.records)
     attempt(fake, connection)
     fake.connack()
@@ -342,7 +345,7 @@ def test_garbage_never_raises(
 def test_no_delay_is_set(fake: FakeBroker, connect: Any) -> None:
     connection = connect()
     established(fake, connection)
-    sock = connection._client.socket()
+    sock = connection.lifecycle.client.socket()
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
@@ -378,7 +381,7 @@ def test_an_exception_in_a_callback_does_not_end_the_loop(
         original(self, topic, *rest, **more)
 
     monkeypatch.setattr(inbox.Inbox, "add", add)
-    connection = connect({"#": 0})
+    connection = connect({"#": 0}, fast_path=False)  # the fast path does not call `add`
     established(fake, connection)
     for topic in (b"good", b"bad", b"good"):
         fake.send(publish(topic, b"1"))
@@ -449,7 +452,7 @@ def test_acknowledged_at_commit_and_never_on_another_connection(
     connection.receive(0)
     assert [first >> 4 for first, _ in fake.packets()] == [], "not yet"
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until(connection, lambda: connection.lifecycle.client is None, "the loss")
     established(fake, connection)
     connection.commit()
     connection.receive(0)
@@ -484,7 +487,7 @@ def test_what_was_not_acknowledged_is_sent_again(fake: FakeBroker, connect: Any)
     fake.puback(sent[0][2])
     until(connection, lambda: connection.waiting_to_send == 49, "an acknowledgement")
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until(connection, lambda: connection.lifecycle.client is None, "the loss")
     connection.publish([Publication("out", b"50", 1, False)])
     established(fake, connection)
     again: list[bytes] = []
@@ -512,7 +515,7 @@ def test_what_was_being_sent_comes_after_what_was_not_acknowledged(
     fake.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     fake.drop()
     connection.publish([Publication(topic, b"last" * 100, 0, False)])
-    assert connection._client is None
+    assert connection.lifecycle.client is None
     assert connection.waiting_to_send == 4
     established(fake, connection)
     again = [payload for _, payload, _ in fake.publications()]

@@ -97,7 +97,8 @@ def linked(
         wake_fd=wake.fileno(), stopping=lambda: bool(stopping),
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (link.connected and link._inlet.subscribed) and time.monotonic() < deadline:
+    subscriber = link._subscriber.lifecycle
+    while not (link.connected and subscriber.subscribed) and time.monotonic() < deadline:
         link.receive(0.05)
     try:
         yield link, stopping

@@ -19,21 +19,22 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from benchmarks.tls import write_certificate
 from edgeai.config.node import Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt.fast_client import MAX_HEAD_BYTES, MAX_HEADS, VIEW_BYTES, WireClient, is_tested
+from edgeai.mqtt.fast_client import FastClient, is_tested
 from edgeai.mqtt.inbox import Inbox
-from edgeai.mqtt.paho_client import PlainClient
+from edgeai.mqtt.packet_reader import MAX_PREFIX_BYTES, MAX_PREFIXES, VIEW_BYTES
+from edgeai.mqtt.paho_client import Callbacks, PahoClient
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 V311, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
-CLIENTS = {"plain": PlainClient, "wire": WireClient}
+CLIENTS = {"paho": PahoClient, "fast": FastClient}
 BYTES_RECEIVED_AT = 128
 """`tcpi_bytes_received` in Linux's `struct tcp_info`."""
 LIMITS = Limits(payload_bytes=1000, turn_messages=50)
@@ -50,6 +51,10 @@ class Seen:
     sent: bytes = b""
 
 
+def ignore(*_arguments: object) -> None:
+    """Do nothing; a callback of a client that no connection owns."""
+
+
 class FakeBroker:
     """The other end of a client's socket, which sends whatever bytes it is told to."""
 
@@ -57,13 +62,14 @@ class FakeBroker:
         self.metrics = Metrics()
         self.inbox = Inbox(limits, self.metrics)
         listener = socket.create_server(("127.0.0.1", 0))
-        clean = None if version == V5 else True
-        self.client = CLIENTS[kind](
-            CallbackAPIVersion.VERSION2, "c", clean, protocol=version, manual_ack=True,
-            reconnect_on_failure=False,
-        )  # fmt: skip
         self.acknowledged: list[tuple[int, str | None]] = []
-        self.client.attach(self.inbox, lambda *told: self.acknowledged.append(told))
+        callbacks = Callbacks(
+            on_socket_open=ignore, on_connect=ignore, on_disconnect=ignore, on_subscribe=ignore,
+            on_log=ignore, on_puback=lambda *answer: self.acknowledged.append(answer),
+        )  # fmt: skip
+        self.client = CLIENTS[kind](
+            "c", version, keep_session=False, inbox=self.inbox, callbacks=callbacks
+        )
         self.client.connect(*listener.getsockname())
         self.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer, _ = listener.accept()
@@ -88,9 +94,10 @@ class FakeBroker:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             self.client.read_packets()
-            messages, acks = self.inbox.take()
+            messages = self.inbox.take()
             self.seen.messages += [(topic, bytes(payload)) for topic, payload, *_ in messages]
-            self.seen.acks += acks
+            self.seen.acks += self.inbox.unacknowledged
+            self.inbox.unacknowledged.clear()
             if not messages and not self._on_the_way():
                 return
         raise AssertionError("the client never comes to rest")
@@ -182,12 +189,12 @@ def test_cut_at_every_byte(version: MQTTProtocolVersion) -> None:
             publish(version, b"a/b", b"three"),
         ]
     )
-    whole = through("plain", version, [stream])
-    assert [payload for _, payload in whole.messages] == [b"one", b"x" * 200, b"", b"three"]
-    assert whole.acks == [7, 65535]
+    expected = through("paho", version, [stream])
+    assert [payload for _, payload in expected.messages] == [b"one", b"x" * 200, b"", b"three"]
+    assert expected.acks == [7, 65535]
     for cut in range(len(stream) + 1):
-        assert through("wire", version, [stream[:cut], stream[cut:]]) == whole, cut
-    assert through("wire", version, [bytes([b]) for b in stream]) == whole
+        assert through("fast", version, [stream[:cut], stream[cut:]]) == expected, cut
+    assert through("fast", version, [bytes([b]) for b in stream]) == expected
 
 
 def packets(version: MQTTProtocolVersion) -> st.SearchStrategy[bytes]:
@@ -252,7 +259,7 @@ def test_any_bytes_in_any_pieces(version: MQTTProtocolVersion, choice: st.DataOb
         cuts = choice.draw(st.lists(st.integers(0, len(stream)), max_size=6).map(sorted))
         pieces = [stream[a:b] for a, b in itertools.pairwise([0, *cuts, len(stream)])]
     # Against plain paho on the uncut bytes: cut after a first byte of 0, paho 2.2 forgets it.
-    assert through("wire", version, pieces) == through("plain", version, [stream])
+    assert through("fast", version, pieces) == through("paho", version, [stream])
 
 
 @pytest.mark.parametrize("version", [V311, V5])
@@ -267,7 +274,7 @@ def test_a_part_of_a_head_is_not_another_head(version: MQTTProtocolVersion, qos:
     ]
     numbers = itertools.cycle(range(1, 65536))
     for one, other in itertools.product(sorts, sorts):
-        broker = FakeBroker("wire", version)
+        broker = FakeBroker("fast", version)
         order = [one, other, other, one] * 11
         mids = [next(numbers) for _ in order]
         sent = [
@@ -287,20 +294,20 @@ def test_a_part_of_a_head_is_not_another_head(version: MQTTProtocolVersion, qos:
 def test_heads_are_remembered_only_while_they_are_few_and_short(
     version: MQTTProtocolVersion,
 ) -> None:
-    broker = FakeBroker("wire", version, Limits())
-    long_topic = b"t" * (MAX_HEAD_BYTES + 1)
+    broker = FakeBroker("fast", version, Limits())
+    long_topic = b"t" * (MAX_PREFIX_BYTES + 1)
     for _ in range(3):
         broker.send(publish(version, long_topic, b"1"))
         broker.send(publish(version, b"a", b"1"))
-    assert {head[0] for head in broker.client._heads_seen.values()} == {"a"}
+    assert {prefix[0] for prefix in broker.client._reader.known_prefixes.values()} == {"a"}
     wanted = [(long_topic.decode(), b"1"), ("a", b"1")] * 3
     for _ in range(2):
-        for size in range(MAX_HEADS // 10 + 10):
+        for size in range(MAX_PREFIXES // 10 + 10):
             payloads = [(b"%d" % number, b"x" * size) for number in range(10)]
             broker.send(b"".join(publish(version, *one) for one in payloads))
             wanted += [(topic.decode(), payload) for topic, payload in payloads]
-            assert len(broker.client._heads_seen) < MAX_HEADS
-    assert not broker.client._heads_seen
+            assert len(broker.client._reader.known_prefixes) < MAX_PREFIXES
+    assert not broker.client._reader.known_prefixes
     assert broker.end().messages == wanted
 
 
@@ -319,8 +326,8 @@ def test_long_payloads_arrive_whole(version: MQTTProtocolVersion, piece_bytes: i
         for start in range(0, len(stream), piece_bytes):
             broker.send(stream[start : start + piece_bytes])
         seen[kind] = broker.end()
-    assert seen["wire"] == seen["plain"]
-    assert seen["wire"].messages == [("a/b", payload) for _, payload in sent]
+    assert seen["fast"] == seen["paho"]
+    assert seen["fast"].messages == [("a/b", payload) for _, payload in sent]
 
 
 @pytest.mark.parametrize("version", [V311, V5])
@@ -330,7 +337,7 @@ def test_publications_at_once_are_those_of_the_queue(version: MQTTProtocolVersio
     known.append(Publication("ä", b"y" * 9000, 0, True))
     sent = {}
     for at_once in (False, True):
-        broker = FakeBroker("wire", version)
+        broker = FakeBroker("fast", version)
         assert broker.client.send_at_once(known) is None  # their topics were never sent
         broker.client.send_publications(known)
         if at_once:
@@ -349,7 +356,7 @@ def test_publications_at_once_are_those_of_the_queue(version: MQTTProtocolVersio
 
 
 def test_what_the_socket_does_not_take_waits_in_order() -> None:
-    broker = FakeBroker("wire", V311)
+    broker = FakeBroker("fast", V311)
     one = Publication("a", bytes(range(200)), 0, False)
     broker.client.send_publications([one])
     broker.client.socket().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -375,10 +382,10 @@ def test_a_packet_far_too_large_is_not_kept(version: MQTTProtocolVersion) -> Non
     huge = publish(version, b"a", b"h" * 3_000_000, 1, 5)
     stream = publish(version, b"a", b"before") + huge + publish(version, b"a", b"after")
     pieces = [stream[i : i + 50_000] for i in range(0, len(stream), 50_000)]
-    broker = FakeBroker("wire", version)
+    broker = FakeBroker("fast", version)
     for piece in pieces:
         broker.send(piece)
-        assert len(broker.client._unread) < 400_000
+        assert len(broker.client._reader.unread) < 400_000
     seen = broker.end()
     assert [payload for _, payload in seen.messages] == [b"before", b"after"]
     assert (seen.acks, seen.refused["too_large"]) == ([5], 1.0)
@@ -395,7 +402,7 @@ def test_refused_packets_are_read_on_over(kind: str) -> None:
 
 def test_large_packets_within_the_limit_arrive_in_many_pieces() -> None:
     limits = Limits(payload_bytes=5_000_000)
-    broker = FakeBroker("wire", V5, limits)
+    broker = FakeBroker("fast", V5, limits)
     payload = bytes(range(256)) * 16_000
     stream = publish(V5, b"a", payload) + publish(V5, b"a", payload, 1, 2)
     for i in range(0, len(stream), 60_000):
@@ -413,11 +420,11 @@ def test_the_inbox_bounds_what_is_read_and_nothing_is_lost(kind: str) -> None:
     got = []
     while len(got) < 95:
         broker.client.read_packets()
-        messages, _ = broker.inbox.take()
+        messages = broker.inbox.take()
         assert 0 < len(messages) <= 10
         got += [int(payload) for _, payload, *_ in messages]
     assert got == list(range(95))
-    assert broker.inbox.take() == ([], [])
+    assert broker.inbox.take() == broker.inbox.unacknowledged == []
     counted = broker.metrics.registry.get_sample_value("edgeai_received_bytes_total")
     assert counted == sum(len(b"%d" % i) for i in range(95))
     assert not broker.client.has_unread()
@@ -425,7 +432,7 @@ def test_the_inbox_bounds_what_is_read_and_nothing_is_lost(kind: str) -> None:
 
 
 def test_arrival_times_rise() -> None:
-    broker = FakeBroker("wire", V311)
+    broker = FakeBroker("fast", V311)
     broker.client.read_packets()
     broker.peer.sendall(b"".join(publish(V311, b"a", b"%d" % i) for i in range(40)))
     broker.client.read_packets()
@@ -448,12 +455,12 @@ def test_publications_look_the_same_on_the_wire(version: MQTTProtocolVersion) ->
         broker = FakeBroker(kind, version)
         assert list(broker.client.send_publications(publications)) == [1, 2, 0, 0]
         sent[kind] = broker.end().sent
-    assert sent["wire"] == sent["plain"]
-    assert len(sent["wire"]) > 20_000
+    assert sent["fast"] == sent["paho"]
+    assert len(sent["fast"]) > 20_000
 
 
 def test_acknowledgements_of_ours_are_told() -> None:
-    broker = FakeBroker("wire", V5)
+    broker = FakeBroker("fast", V5)
     broker.send(b"\x40\x02\x00\x05" + b"\x40\x03\x01\x00\x97" + b"\x40\x04\x00\x07\x10\x00")
     assert broker.acknowledged == [(5, None), (256, "reason code 0x97"), (7, None)]
     broker.end()
@@ -464,7 +471,7 @@ def test_records_of_tls_that_are_there_are_read_in_one_turn(tmp_path: Path) -> N
     certificate = write_certificate(tmp_path)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
-    broker = FakeBroker("wire", V311)
+    broker = FakeBroker("fast", V311)
     broker.send(publish(V311, b"a", b"0"))  # the topic is known from here on
     near = broker.client.socket()
     near.setblocking(True)
@@ -484,7 +491,7 @@ def test_records_of_tls_that_are_there_are_read_in_one_turn(tmp_path: Path) -> N
     poll.register(broker.client._sock.fileno(), select.POLLIN)
     assert poll.poll(10_000)
     broker.client.read_packets()
-    messages, _ = broker.inbox.take()
+    messages = broker.inbox.take()
     assert [int(payload) for _, payload, *_ in messages] == list(range(1, 21))
     broker.client._sock.close()
     wrapped[0].close()
