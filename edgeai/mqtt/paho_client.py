@@ -76,7 +76,7 @@ class PahoClient(paho.Client):
         self.on_subscribe = guard(callbacks.on_subscribe)
         self.on_log = guard(callbacks.on_log)
         self.on_message = guard(store_message)
-        self.on_publish = guard(report_puback)
+        self.on_publish = guard(report_published)
 
     def read_packets(self) -> bool:
         """Read packets until the socket is empty or the inbox is full.
@@ -145,7 +145,7 @@ def store_message(client: Any, _userdata: Any, message: paho.MQTTMessage) -> Non
     client.inbox.add(topic, bytes(message.payload), redelivered=message.dup)
 
 
-def report_puback(
+def report_published(
     client: Any, _userdata: Any, packet_id: int, reason: ReasonCode, _properties: Any
 ) -> None:
     """Report the broker's answer to a publication; paho's `on_publish`."""
