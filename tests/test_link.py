@@ -33,7 +33,7 @@ PUBLICATIONS = [Publication("out", b"%d" % number, 1, retain=False) for number i
 
 
 class Route:
-    """The way to a broker, which can be cut as by a firewall: both ends get a reset."""
+    """A TCP proxy to a broker that can be cut as a firewall does: both ends get a reset."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -50,7 +50,7 @@ class Route:
                 far = socket.create_connection(("127.0.0.1", self._to))
                 self._near.append(near)
                 for source, target in ((near, far), (far, near)):
-                    self._start(partial(_pass_on, source, target))
+                    self._start(partial(_forward, source, target))
 
     def _start(self, work: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=work, daemon=True))
@@ -72,7 +72,7 @@ class Route:
             thread.join(PATIENCE_SECONDS)
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
@@ -92,7 +92,7 @@ def route(broker: RunningBroker) -> Iterator[Route]:
 def linked(
     route: Route, *, fast_path: bool, turn_messages: int
 ) -> Iterator[tuple[Link, list[int]]]:
-    """A link that stands, and a list that stops it when it is no longer empty."""
+    """Yield a connected link, and a list that stops the link when it is not empty."""
     stopping: list[int] = []
     wake, other = socket.socketpair()
     broker = Broker(
@@ -121,7 +121,7 @@ def linked(
 def test_both_connections_are_lost_while_publications_wait(
     broker: RunningBroker, route: Route, fast_path: bool, waiting: int
 ) -> None:
-    """And more input waits in the broker than a turn may hold."""
+    """Meanwhile more messages wait in the broker than a turn may take."""
     with (
         peer(broker.port, "out") as listener,
         linked(route, fast_path=fast_path, turn_messages=2) as (link, stopping),

@@ -44,7 +44,6 @@ class Subscriptions:
         # A broker other than mosquitto may refuse DROPS_TOPIC; then that counter is not available.
         if topic_filter is None or topic_filter == DROPS_TOPIC:
             return
-        for reason in reasons[:1]:
-            if reason.is_failure:
-                self.refused.append(topic_filter)
-                log.error("the broker refuses the subscription %s: %s", topic_filter, reason)
+        if reasons and reasons[0].is_failure:
+            self.refused.append(topic_filter)
+            log.error("the broker refuses the subscription %s: %s", topic_filter, reasons[0])
