@@ -195,6 +195,12 @@ def until(connection: Connection, condition: Any, what: str, seconds: float = 3)
     return wait_for(lambda: connection.receive(0.005) is not None and condition(), what, seconds)
 
 
+def until_dropped(connection: Connection) -> None:
+    """Call `receive` until the client is dropped; the next one may be connecting already."""
+    client = connection.lifecycle.client
+    until(connection, lambda: connection.lifecycle.client is not client, "the disconnect")
+
+
 def count(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(name, labels) or 0.0
 
@@ -252,11 +258,7 @@ def test_closed_before_connack(
     for version in (5, 4, 5, 4):
         assert attempt(fake, connection)["version"] == version
         fake.drop()
-    until(
-        connection,
-        lambda: connection.fault and connection.lifecycle.client is None,
-        "the disconnect",
-    )
+    until_dropped(connection)
     expected = f"127.0.0.1:{fake.port} closed the connection (does it want TLS, broker.tls?)"
     assert connection.fault == expected
     assert len(lines(caplog)) == 1, "each cause is logged once"
@@ -306,7 +308,7 @@ def test_only_version_5_is_tried_if_it_is_configured(fake: FakeBroker, connect: 
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5
         fake.connack(0x84)
-        until(connection, lambda: connection.lifecycle.client is None, "the refusal")
+        until_dropped(connection)
     expected = f"127.0.0.1:{fake.port} refuses the connection: Unsupported protocol version"
     assert connection.fault == expected
 
@@ -318,7 +320,7 @@ def test_a_wrong_password_is_logged_once(
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5, "another version would not help"
         fake.connack(0x86)
-        until(connection, lambda: connection.lifecycle.client is None, "the refusal")
+        until_dropped(connection)
     (line,) = lines(caplog)
     cause = f"127.0.0.1:{fake.port} refuses the connection: Bad user name or password"
     assert f"{cause}; trying again" in line
@@ -340,7 +342,7 @@ def test_garbage_never_raises(
         fake.send(junk)
         assert fake.sock is not None
         fake.sock.shutdown(socket.SHUT_WR)
-        until(connection, lambda: connection.lifecycle.client is None, "the disconnect")
+        until_dropped(connection)
     assert not any(record.exc_info for record in caplog.records)
     attempt(fake, connection)
     fake.connack()
@@ -463,7 +465,7 @@ def test_messages_are_acknowledged_by_commit_and_only_on_their_own_connection(
     connection.receive(0)
     assert [first >> 4 for first, _ in fake.packets()] == [], "not yet"
     fake.drop()
-    until(connection, lambda: connection.lifecycle.client is None, "the loss")
+    until_dropped(connection)
     established(fake, connection)
     connection.commit()
     connection.receive(0)
@@ -498,7 +500,7 @@ def test_unacknowledged_publications_are_sent_again(fake: FakeBroker, connect: A
     fake.puback(sent[0][2])
     until(connection, lambda: connection.waiting_to_send == 49, "an acknowledgement")
     fake.drop()
-    until(connection, lambda: connection.lifecycle.client is None, "the loss")
+    until_dropped(connection)
     connection.publish([Publication("out", b"50", 1, False)])
     established(fake, connection)
     again: list[bytes] = []
