@@ -465,6 +465,7 @@ def test_the_state(live: tuple[RunningBroker, Running, str]) -> None:
 
 
 @pytest.mark.broker
+@pytest.mark.system
 def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_path: Path) -> None:
     browser = shutil.which("chromium")
     if browser is None:
