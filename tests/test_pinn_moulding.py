@@ -24,7 +24,7 @@ from edgeai.training.pinn import moulding_signals as io
 from edgeai.training.pinn.moulding_card import moulding_card
 from edgeai.training.pinn.moulding_manifest import KINDS, diagnosis, outputs, physics, signals
 from edgeai.training.pinn.moulding_recipe import load_moulding_recipe
-from edgeai.training.report.html import page
+from edgeai.training.report.html import render_page
 from edgeai.training.report.report import make_report
 from tests.brokers import RunningBroker
 from tests.live import peer, running, wait_for
@@ -297,7 +297,7 @@ def test_a_report_shows_field_parameters_and_the_alarm_with_its_diagnosis(tmp_pa
     told = make_report(PACKAGE, tmp_path / "blocked.csv")
     assert len(told.alarms) == 1
     assert told.alarms[0][0] > 40.0
-    text = page(told)
+    text = render_page(told)
     assert "coolant_blocked" in text
     assert text.count("data:image/png;base64,") >= 2
     assert "http" not in text.replace("http-equiv", ""), "the page needs nothing else"
