@@ -124,7 +124,7 @@ class Broker(Strict):
 
 
 class Http(Strict):
-    """The endpoint of /metrics, /healthz, /readyz and the status page."""
+    """The HTTP server of /metrics, /healthz, /readyz and the status page."""
 
     enabled: bool = True
     host: str = Field(
