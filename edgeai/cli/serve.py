@@ -42,15 +42,15 @@ def run(
 def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
     """Serve one worker's share of the streams. The supervisor holds the other end of stdin."""
     from edgeai.assembly.plan import check as make_plan
-    from edgeai.engine.sharding import Place, Shard
-    from edgeai.node.runtime import Runtime
+    from edgeai.engine.sharding import Shard
+    from edgeai.node.runtime import Runtime, WorkerRole
 
     try:
         shard = Shard.parse(worker)
     except ValueError as error:
         raise typer.BadParameter(f"--worker {error}") from error
     log_to_stderr(log_level, f"w{shard.number} ")
-    Runtime(make_plan(path), Place(shard, socket)).run()
+    Runtime(make_plan(path), WorkerRole(shard, socket)).run()
     with suppress(OSError):  # if the supervisor is gone, the last worker removes the folder
         socket.parent.rmdir()
 

@@ -9,7 +9,6 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from edgeai.config.node import MAX_WORKERS
@@ -43,14 +42,6 @@ class Shard(NamedTuple):
             msg = f"must be NUMBER/OF, such as 2/4, of at most {MAX_WORKERS}: {text!r}"
             raise ValueError(msg)
         return cls(int(found[1]), int(found[2]))
-
-
-class Place(NamedTuple):
-    """What makes a process one of several workers."""
-
-    shard: Shard
-    socket: Path
-    """The Unix socket on which it answers its supervisor."""
 
 
 class ShardedSource:

@@ -1,8 +1,8 @@
 """The metrics of several workers as those of one process.
 
-A dashboard made for one process works for many: every series keeps its name and labels. Counters
-and histograms are added up and never fall when a worker starts anew, because Prometheus would take
-the fall of a sum for a reset and count everything again.
+A dashboard made for one process works for several: every series keeps its name and labels.
+Counters and histograms are added up. The sum does not fall when a worker restarts: Prometheus
+would take a fall for a counter reset and count everything again.
 """
 
 import threading
@@ -15,8 +15,9 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-SEEN_BY_ALL = {"edgeai_messages_unrouted", "edgeai_received_bytes"}
-"""Counters of what every worker reads alike: the sum would count each message once a worker."""
+COUNTED_BY_ALL = {"edgeai_messages_unrouted", "edgeai_received_bytes"}
+"""Counters of messages that every worker reads. A sum would count each message once per worker,
+so the largest value counts."""
 
 GAUGES: dict[str, Callable[[Iterable[float]], float]] = {
     "edgeai_broker_connected": min,
@@ -28,19 +29,19 @@ GAUGES: dict[str, Callable[[Iterable[float]], float]] = {
     "process_start_time_seconds": min,
     "process_virtual_memory_bytes": sum,
 }
-"""How gauges of one series become one; all others, the largest: times, facts that are 1, and what
-only one worker has, such as an asset's score."""
+"""How the workers' values of a gauge become one. Of all other gauges the largest value counts:
+times, facts whose value is 1, and values that only one worker has, such as an asset's score."""
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """A sample's name and labels."""
 
 
-class Text(NamedTuple):
-    """The metrics of one worker, as it gives them."""
+class WorkerText(NamedTuple):
+    """The answer of one worker to `/metrics`."""
 
     worker: int
-    incarnation: int
-    """Grows with each start of the worker: its counters begin anew then."""
+    start_count: int
+    """How often the worker has been started; each start sets its counters to zero."""
     text: str
 
 
@@ -48,89 +49,99 @@ class MergedMetrics:
     """The metrics of all processes of a node."""
 
     def __init__(self, own: CollectorRegistry) -> None:
-        """Begin with the registry of this process, whose metrics count as one more worker's."""
+        """Prepare.
+
+        Args:
+            own: The metrics of this process, which are merged like a worker's.
+        """
         self._own = own
         self._lock = threading.Lock()
-        self._counts: dict[int, _Counts] = {}
+        self._counters: dict[int, _WorkerCounters] = {}
 
-    def render(self, texts: Iterable[Text]) -> bytes:
-        """Return the text format; a worker without a text keeps its counters, and has no gauges."""
-        with self._lock:  # two may ask at the same time, and the counts have a history
+    def render(self, texts: Iterable[WorkerText]) -> bytes:
+        """Return the merged metrics in the Prometheus text format.
+
+        Args:
+            texts: The answers. Counters of a worker without one keep their last value; its gauges
+                are absent.
+        """
+        with self._lock:  # two scrapes may run at once, and `_counters` keeps values between them
             merged = _Merged()
-            merged.add_counts(merged.add_gauges(self._own.collect()))
-            for worker, incarnation, text in texts:
-                counts = merged.add_gauges(text_string_to_metric_families(text))
-                self._counts.setdefault(worker, _Counts()).take(incarnation, counts)
-            for known in self._counts.values():
-                merged.add_counts(known.totals())
+            merged.add_counters(merged.add_gauges(self._own.collect()))
+            for worker, start_count, text in texts:
+                values = merged.add_gauges(text_string_to_metric_families(text))
+                self._counters.setdefault(worker, _WorkerCounters()).update(start_count, values)
+            for counters in self._counters.values():
+                merged.add_counters(counters.totals())
         registry = CollectorRegistry()
         registry.register(merged)
         return prometheus_client.generate_latest(registry)
 
 
-class _Counts:
-    """The counters of one worker, over all its incarnations."""
+class _WorkerCounters:
+    """The counters of one worker, over all its starts."""
 
     def __init__(self) -> None:
-        self._incarnation = 0
+        self._start_count = 0
         self._before: dict[Series, float] = {}
+        """Totals of all earlier starts."""
         self._now: dict[Series, float] = {}
 
-    def take(self, incarnation: int, counts: dict[Series, float]) -> None:
-        """Note what a worker has counted since its start."""
-        if incarnation < self._incarnation:
-            return  # an answer that came late
-        if incarnation > self._incarnation:
+    def update(self, start_count: int, values: dict[Series, float]) -> None:
+        """Take the values that a worker has counted since its start."""
+        if start_count < self._start_count:
+            return  # a late answer of an earlier start
+        if start_count > self._start_count:
             self._before = self.totals()
-            self._incarnation = incarnation
-        self._now = counts
+            self._start_count = start_count
+        self._now = values
 
     def totals(self) -> dict[Series, float]:
-        """Return what it has counted since the first start."""
+        """Return the values since the first start."""
         keys = {**self._before, **self._now}
         return {key: self._before.get(key, 0.0) + self._now.get(key, 0.0) for key in keys}
 
 
 class _Merged(Collector):
-    """Families being put together."""
+    """Metric families of several processes, added one process at a time."""
 
     def __init__(self) -> None:
         self._families: dict[str, Metric] = {}
-        self._of_sample: dict[str, str] = {}
-        """Family by the name of a sample."""
+        self._family_of_sample: dict[str, str] = {}
+        """Name of the family by the name of a sample."""
         self._gauges: dict[Series, list[float]] = {}
-        self._counts: dict[Series, float] = {}
+        self._counters: dict[Series, float] = {}
 
     def add_gauges(self, families: Iterable[Metric]) -> dict[Series, float]:
-        """Take the gauges of one process; return its counters and histograms."""
-        counts = {}
+        """Add the gauges of one process; return its counters and histograms."""
+        counters = {}
         for family in families:
             if family.name not in self._families:
                 copy = Metric(family.name, family.documentation, family.type)
                 self._families[family.name] = copy
             for sample in family.samples:
-                self._of_sample[sample.name] = family.name
+                self._family_of_sample[sample.name] = family.name
                 series = sample.name, tuple(sample.labels.items())
                 if family.type == "gauge":
                     self._gauges.setdefault(series, []).append(sample.value)
                 else:
-                    counts[series] = sample.value
-        return counts
+                    counters[series] = sample.value
+        return counters
 
-    def add_counts(self, counts: dict[Series, float]) -> None:
+    def add_counters(self, counters: dict[Series, float]) -> None:
         """Add the counters and histograms of one process."""
-        for series, value in counts.items():
-            known = self._counts.get(series, 0.0)
-            alike = self._of_sample.get(series[0]) in SEEN_BY_ALL
-            self._counts[series] = max(known, value) if alike else known + value
+        for series, value in counters.items():
+            known = self._counters.get(series, 0.0)
+            shared = self._family_of_sample.get(series[0]) in COUNTED_BY_ALL
+            self._counters[series] = max(known, value) if shared else known + value
 
     def collect(self) -> Iterator[Metric]:
-        """Give the families, in the order in which they came."""
+        """Yield the families in the order in which they were added."""
         for (name, labels), values in self._gauges.items():
-            family = self._of_sample[name]
+            family = self._family_of_sample[name]
             value = GAUGES.get(family, max)(values)
             self._families[family].add_sample(name, dict(labels), value)
-        for (name, labels), value in self._counts.items():
-            if name in self._of_sample:
-                self._families[self._of_sample[name]].add_sample(name, dict(labels), value)
+        for (name, labels), value in self._counters.items():
+            if name in self._family_of_sample:
+                self._families[self._family_of_sample[name]].add_sample(name, dict(labels), value)
         yield from self._families.values()

@@ -1,40 +1,51 @@
-"""Making a client of paho as the configuration wants it, and sending its CONNECT."""
+"""Creates paho clients from the configuration and opens their connections."""
 
 import ssl
 from dataclasses import dataclass
 
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgeai.config.node import Broker
 from edgeai.errors import ConfigError, Problem
 from edgeai.mqtt import fast_client
-from edgeai.mqtt.fast_client import WireClient
-from edgeai.mqtt.paho_client import PlainClient
+from edgeai.mqtt.fast_client import FastClient
+from edgeai.mqtt.inbox import Inbox
+from edgeai.mqtt.paho_client import Callbacks, PahoClient
 
 
 @dataclass(frozen=True)
 class Status:
-    """The retained message that tells whether this node lives: its topic and the two payloads."""
+    """The retained status of this node: its topic and the payloads."""
 
     topic: str
     online: bytes
     offline: bytes
     lost: bytes
-    """The last will: what the broker publishes when we vanish."""
+    """The last will: the broker publishes it when the connection is lost."""
 
 
-class Clients:
-    """Makes the clients of one connection, a fresh one for each attempt."""
+class ClientFactory:
+    """Creates the clients of one connection, a new one for each attempt to connect."""
 
-    def __init__(self, broker: Broker, client_id: str, *, keep_session: bool) -> None:
-        """Read what the configuration refers to.
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        keep_session: bool,
+        inbox: Inbox,
+        callbacks: Callbacks,
+    ) -> None:
+        """Read the secrets and certificates that the configuration names.
 
         Args:
-            broker: Where and how.
-            client_id: Must be this connection's alone.
-            keep_session: Whether the broker is to keep what comes while we are away.
+            broker: Address, credentials, TLS and session.
+            client_id: Must be unique at the broker.
+            keep_session: Whether the broker keeps messages while this client is disconnected.
+            inbox: Receives the messages of each client.
+            callbacks: Called by each client.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -42,20 +53,23 @@ class Clients:
         self._broker = broker
         self._client_id = client_id
         self._keep_session = keep_session
+        self._inbox = inbox
+        self._callbacks = callbacks
         self._password = broker.password.reveal("broker.password") if broker.password else None
-        self._tls = _tls_context(broker)
-        self._make = WireClient if broker.fast_path and fast_client.is_tested() else PlainClient
+        self._tls = _create_tls_context(broker)
+        self._client_class = (
+            FastClient if broker.fast_path and fast_client.is_tested() else PahoClient
+        )
 
-    def new(self, version: MQTTProtocolVersion, status: Status | None) -> PlainClient:
-        """Return a client that has not connected, with the status as its last will."""
+    def create(self, version: MQTTProtocolVersion, status: Status | None) -> PahoClient:
+        """Return a client that is not connected, with `status.lost` as its last will."""
         broker = self._broker
-        client = self._make(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            clean_session=None if version == MQTTProtocolVersion.MQTTv5 else not self._keep_session,
-            protocol=version,
-            reconnect_on_failure=False,
-            manual_ack=True,
+        client = self._client_class(
+            self._client_id,
+            version,
+            keep_session=self._keep_session,
+            inbox=self._inbox,
+            callbacks=self._callbacks,
         )
         client.connect_timeout = broker.connect_timeout_seconds
         if broker.username is not None:
@@ -66,12 +80,12 @@ class Clients:
             client.will_set(status.topic, status.lost, 1, True)
         return client
 
-    def connect(self, client: PlainClient) -> None:
-        """Open the socket and queue CONNECT.
+    def connect(self, client: PahoClient) -> None:
+        """Open the socket of a client and queue its CONNECT packet.
 
         Raises:
-            OSError: The broker cannot be reached, or refuses TLS.
-            ValueError: A certificate cannot be checked.
+            OSError: The broker cannot be reached, or TLS fails.
+            ValueError: A certificate cannot be verified.
         """
         broker = self._broker
         if client.protocol != MQTTProtocolVersion.MQTTv5:
@@ -80,7 +94,7 @@ class Clients:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.ReceiveMaximum = broker.receive_maximum
         if self._keep_session:
-            # Without an expiry a version 5 session ends with its connection.
+            # Without an expiry interval an MQTT 5 session ends with its connection.
             properties.SessionExpiryInterval = broker.session_expiry_seconds
         client.connect(
             broker.host,
@@ -91,7 +105,7 @@ class Clients:
         )
 
 
-def _tls_context(broker: Broker) -> ssl.SSLContext | None:
+def _create_tls_context(broker: Broker) -> ssl.SSLContext | None:
     if broker.tls is None:
         return None
     tls = broker.tls
@@ -100,7 +114,7 @@ def _tls_context(broker: Broker) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=tls.ca_file)
         if tls.cert_file is not None:
             field, files = "cert_file, key_file", f"{tls.cert_file}, {tls.key_file}"
-            # A key that wants a passphrase is an error here; OpenSSL would ask on the terminal.
+            # Without a password function OpenSSL would wait for a passphrase on the terminal.
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: b"")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -1,4 +1,4 @@
-"""What was read from the broker and not yet taken by the engine."""
+"""Messages read from the broker that the engine has not taken yet."""
 
 import time
 
@@ -7,10 +7,15 @@ from edgeai.messages import Message
 from edgeai.metrics.definitions import Metrics
 
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
+"""mosquitto publishes here how many messages it has dropped."""
 
 
 class Inbox:
-    """Messages in the order of their arrival, with the packet ids to acknowledge."""
+    """Messages in the order of arrival, and the packet ids to acknowledge.
+
+    `FastClient` and `PacketReader` append to `messages` and `acks` and increase `size` directly,
+    because a call per message is too slow. They do so only for payloads that `accepts_size`.
+    """
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self.limits = limits
@@ -21,38 +26,50 @@ class Inbox:
         self.size = 0
         """Payload bytes in `messages`."""
         self.taken_bytes = 0
-        """Payload bytes of what `take` returned last."""
+        """Payload bytes that the last `take` returned."""
         self.acks: list[int] = []
-        """Packet ids of QoS 1 messages received, those that were dropped too."""
+        """Packet ids of QoS 1 messages received since the last `take`, refused ones included."""
+        self.unacknowledged: list[int] = []
+        """Packet ids of the messages that `take` returned and that are not acknowledged yet."""
 
     @property
     def full(self) -> bool:
-        """Whether a turn's bounds are reached."""
+        """Whether one of the limits of a turn is reached."""
         return len(self.messages) >= self._max_messages or self.size >= self._max_bytes
 
+    def accepts_size(self, payload_bytes: int) -> bool:
+        """Return whether a payload is small enough; the only place of this rule."""
+        return payload_bytes <= self.limits.payload_bytes
+
     def add(self, topic: str, payload: bytes, *, redelivered: bool) -> None:
-        """Take one message, unless it is too large or the broker's own."""
+        """Add a message that paho has read, unless it is too large or the broker's drop counter."""
         if topic == DROPS_TOPIC:
-            self.note_broker_drops(payload)
-        elif len(payload) > self.limits.payload_bytes:
-            self.refuse("too_large")
+            self._record_broker_drops(payload)
+        elif not self.accepts_size(len(payload)):
+            self.count_refused("too_large")
         else:
             self.messages.append((topic, payload, time.time_ns(), redelivered))
             self.size += len(payload)
 
-    def refuse(self, reason: str) -> None:
-        """Count a message that no pipeline will see."""
+    def count_refused(self, reason: str) -> None:
+        """Count a message that no pipeline will receive."""
         self._metrics.unrouted.labels(reason).inc()
 
-    def note_broker_drops(self, payload: bytes) -> None:
-        """Take note of how many messages the broker says it dropped."""
+    def _record_broker_drops(self, payload: bytes) -> None:
+        """Set the metric of messages that the broker says it has dropped."""
         if payload.isdigit():
             self._metrics.broker_drops.set(int(payload[:18]))
 
-    def take(self) -> tuple[list[Message], list[int]]:
-        """Return messages and packet ids, and begin anew."""
+    def take(self) -> list[Message]:
+        """Return the messages and empty the inbox; their packet ids go to `unacknowledged`."""
         self._received_bytes.value += self.size
         self.taken_bytes = self.size
-        taken = self.messages, self.acks
+        self.unacknowledged += self.acks
+        messages = self.messages
         self.messages, self.acks, self.size = [], [], 0
-        return taken
+        return messages
+
+    def forget_acks(self) -> None:
+        """Forget all packet ids: they are valid only on the connection that was lost."""
+        self.acks.clear()
+        self.unacknowledged.clear()

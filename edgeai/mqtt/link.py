@@ -1,8 +1,159 @@
-"""The engine's source and sink: two connections to one broker, one to read and one to write.
+"""The engine's source and sink: one connection that subscribes and one that publishes.
 
-On a single connection the acknowledgements of what we publish stand in line behind what the broker
-sends us: a slow outlet could only be served by reading ever more input. With two, the input is
-simply not read while too much waits to be sent: the broker's window, or its socket, holds it back.
+With a single connection the broker's PUBACKs for our publications would queue behind the messages
+that it sends us, so a slow broker would force us to read more input. With two, the input is simply
+not read while too many publications wait: the broker keeps QoS 1 messages, and the socket fills at
+QoS 0.
+
+The ways of a message, from its socket to `Link.receive`. Indented calls are made by the call above,
+in this order; calls that do not carry the message are left out. "Known" means that an earlier
+packet had the same topic and length.
+
+Way A, fast client, one known message at QoS 0 alone in one recv:
+
+    Link.receive
+      Link._serve                                     polls both sockets
+        Connection.read                               of the subscribing connection
+          FastClient.read_packets                     recv, appends to Inbox.messages
+      Inbox.take
+
+Way B, fast client, all other messages at QoS 0 and 1 that do not need way C:
+
+    Link.receive
+      Link._serve
+        Connection.read
+          FastClient.read_packets                     recv
+            PacketReader.parse                        called by `feed` if a packet is incomplete
+              PacketReader._parse_publishes           appends to Inbox.messages
+      Inbox.take
+
+Way C, fast client, packets for paho: a payload too large, an invalid topic, the broker's counter of
+dropped messages, MQTT 5 properties seen for the first time, QoS 2, malformed packets:
+
+    Link.receive
+      Link._serve
+        Connection.read
+          FastClient.read_packets
+            PacketReader.parse
+              PacketReader._parse_publishes           stops at this packet
+              PacketReader._parse_other
+                FastClient._pass_to_paho              callback pass_to_paho
+                  Client.loop_read                    of paho
+                    FastClient._sock_recv             overrides paho's read from the socket
+                    guard.<locals>.guarded            callback on_message
+                      store_message
+                        Inbox.add
+      Inbox.take
+
+Way D, plain paho (`broker.fast_path: false`, or a version of paho that was not tested):
+
+    Link.receive
+      Link._serve
+        Connection.read
+          PahoClient.read_packets
+            Client.loop_read                          of paho
+              guard.<locals>.guarded                  callback on_message
+                store_message
+                  Inbox.add
+      Inbox.take
+
+`Inbox.accepts_size` decides for all four ways whether a payload is too large: for A and B once for
+each packet layout, when it is learnt.
+
+The ways of a publication, from `Link.publish` to its socket.
+Way E, fast client, only QoS 0 and topics published before, nothing waits:
+
+    Link.publish
+      Connection.send                                 of the publishing connection
+        FastClient.send_at_once
+          FastClient._send                            send
+
+Way F, fast client, everything else:
+
+    Link.publish
+      Connection.send
+        FastClient.send_at_once                       returns None, unless the outbox is in use
+        Outbox.add
+        Connection.pump
+          Outbox.next_batch
+          FastClient.send_publications
+            FastClient._send                          send; paho queues what the socket refuses
+          Outbox.mark_sent
+          Outbox.next_batch                           empty, or again from here
+
+Way G, plain paho:
+
+    Link.publish
+      Connection.send
+        PahoClient.send_at_once                       returns None
+        Outbox.add
+        Connection.pump
+          Outbox.next_batch
+          PahoClient.send_publications
+            Client.publish                            of paho
+          Outbox.mark_sent
+          Outbox.next_batch
+
+What stays in the outbox is sent by a later `Connection.pump`, called by `Link._serve` when the
+publishing socket has an event, and by `Link._maintain`.
+
+The ways of a PUBACK for a publication of ours. Way H, fast client; with a reason code (MQTT 5) the
+packet then also goes to `_pass_to_paho`:
+
+    Link.receive
+      Link._serve
+        Connection.read                               of the publishing connection
+          FastClient.read_packets
+            PacketReader.parse
+              PacketReader._parse_publishes           stops at this packet
+              PacketReader._parse_other
+                guard.<locals>.guarded                callback on_puback
+                  Outbox.acknowledge
+        Connection.pump
+          Outbox.next_batch
+      Inbox.take
+
+Way I, plain paho:
+
+    Link.receive
+      Link._serve
+        Connection.read
+          PahoClient.read_packets
+            Client.loop_read
+              guard.<locals>.guarded                  callback on_publish
+                report_published
+                  guard.<locals>.guarded              callback on_puback
+                    Outbox.acknowledge
+        Connection.pump
+          Outbox.next_batch
+      Inbox.take
+
+The ways of our PUBACKs for QoS 1 messages. Way J, fast client, and way K, plain paho:
+
+    Link.commit
+      Connection.commit                               of the subscribing connection
+        FastClient.send_acks
+          FastClient._send
+
+    Link.commit
+      Connection.commit
+        PahoClient.send_acks
+          Client.ack                                  of paho
+
+Callbacks. `ClientLifecycle.__init__` collects them in `paho_client.Callbacks`, and
+`PahoClient.__init__` sets them for every new client, each wrapped by `guard`:
+
+    on_socket_open   ClientLifecycle._on_socket_open
+    on_connect       ClientLifecycle._on_connect      at CONNACK
+    on_disconnect    ClientLifecycle._on_disconnect   unset by ClientLifecycle.disconnect
+    on_subscribe     ClientLifecycle._on_subscribe    at SUBACK
+    on_log           ClientLifecycle._on_log          unset by _on_connect, because it costs time
+    on_message       paho_client.store_message        ways C and D
+    on_publish       paho_client.report_published     way I; at QoS 0 also after sending (way G)
+    on_puback        Outbox.acknowledge               ways H and I; not a callback of paho
+
+`FastClient.__init__` gives its `PacketReader` the callbacks `on_puback`, the same, and
+`pass_to_paho`, which is `FastClient._pass_to_paho`.
 """
 
 import logging
@@ -15,17 +166,16 @@ from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.connection import Connection
-from edgeai.mqtt.read_pacing import Patience
+from edgeai.mqtt.read_pacing import ReadPacer
 
 log = logging.getLogger("edgeai.mqtt")
 
-BROKEN = select.POLLHUP | select.POLLERR
-PAUSE_BYTES = 4 * 1024 * 1024
-"""More than gathers in one socket while a turn waits."""
+POLL_ERRORS = select.POLLHUP | select.POLLERR
+PAUSE_BYTES = 4 * 1024 * 1024  # more than one socket receives during a pause
 
 
 class Link:
-    """What the engine reads from and writes to."""
+    """Receives messages for the engine and publishes its results."""
 
     def __init__(
         self,
@@ -39,17 +189,17 @@ class Link:
         wake_fd: int,
         stopping: Callable[[], bool],
     ) -> None:
-        """Prepare; `receive` connects.
+        """Prepare; the first `receive` connects.
 
         Args:
-            broker: Where and how.
-            client_id: Of the reading connection; the writing one's ends in `-out`.
+            broker: Address, credentials, TLS and session.
+            client_id: Of the subscribing connection; the publishing one appends `-out`.
             subscriptions: QoS by topic filter.
-            limits: Bounds of a turn and of what waits to be sent.
-            metrics: Counts of both connections.
-            status: Published once input and output stand; None: another process does.
-            wake_fd: Readable when someone wants `receive` and `publish` to return.
-            stopping: Whether that someone wants them to.
+            limits: Limits of a turn and of publications that wait.
+            metrics: Metrics of both connections.
+            status: Published when both connections are made; None if another process does so.
+            wake_fd: File descriptor that becomes readable to end a wait.
+            stopping: Returns whether `receive` and `publish` must return early.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -57,181 +207,200 @@ class Link:
         self._poll = select.poll()
         self._poll.register(wake_fd, select.POLLIN)
         self._wake_fd = wake_fd
-        self._where = f"{broker.host}:{broker.port}"
+        self._address = f"{broker.host}:{broker.port}"
         self.served_monotonic = time.monotonic()
-        """When a socket was last waited for: whoever waits for the broker is no hanging loop."""
-        self._told_connected = False
-        self._tended_changes = -1
-        """How often the connections had changed when they were tended."""
-        self._tend_due = 0.0
+        """When the sockets were polled last. A recent time shows that the loop does not hang, even
+        if the broker cannot be reached."""
+        self._reported_connected = False
+        self._maintained_changes = -1
+        """Sum of both `state_changes` at the last maintenance."""
+        self._next_maintenance = 0.0
+        """When to call `_maintain` next, in seconds of the monotonic clock."""
         self._steady = False
-        """Whether neither connection has anything to write, nor unread bytes outside its socket,
-        and both are polled for what comes: as it mostly is, so that nobody need ask."""
+        """Whether neither connection has bytes to write, or unread bytes outside its socket, and
+        both are polled for input only. While true, `_serve` skips both `watch` calls."""
         self._version5 = False
         self._taken: list[Message] = []
-        """The messages of the last turn."""
+        """Messages of the last turn."""
         self._taken_monotonic = 0.0
-        """When they were taken; 0: never yet."""
+        """When they were returned; 0 before the first turn."""
         self._stopping = stopping
-        self._limit = limits.outgoing_messages
-        self._patience = Patience(limits, acknowledging=any(subscriptions.values()))
+        self._max_waiting = limits.outgoing_messages
+        self._pacer = ReadPacer(limits, acknowledging=any(subscriptions.values()))
         self._metrics = metrics
-        self._inlet = Connection(broker, client_id, subscriptions, limits, metrics, poll=self._poll)
-        self._outlet = Connection(
+        self._subscriber = Connection(
+            broker, client_id, subscriptions, limits, metrics, poll=self._poll
+        )
+        self._publisher = Connection(
             broker, f"{client_id}-out", {}, limits, metrics, status=status, poll=self._poll
         )
 
     @property
     def connected(self) -> bool:
-        """Whether both connections stand."""
-        return self._inlet.connected and self._outlet.connected
+        """Whether the broker has accepted both connections."""
+        return self._subscriber.connected and self._publisher.connected
 
     @property
     def fault(self) -> str | None:
-        """Why messages cannot flow, in words for a person; None when all is well."""
-        return self._inlet.fault or self._outlet.fault
+        """Why messages cannot flow, as text for the user; None if they can."""
+        return self._subscriber.fault or self._publisher.fault
 
     @property
     def protocol(self) -> str | None:
         """The MQTT version in use; None while not connected."""
-        return self._inlet.protocol
+        return self._subscriber.protocol
 
     @property
     def waiting_to_send(self) -> int:
-        """Publications that the broker does not have yet, as far as we know."""
-        return self._outlet.waiting_to_send
+        """Number of publications that the broker may not have received."""
+        return self._publisher.waiting_to_send
 
     def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
-        """Return what has arrived, waiting for the first message at most so long.
+        """Return the messages that have arrived; wait for the first until the timeout.
 
         Args:
-            timeout_seconds: On the way to it the connections are kept alive. With 0 everything
-                is read that is there.
-            due: When the next window can be due: what comes before may be left where it is for a
+            timeout_seconds: Longest wait. Connections are kept alive meanwhile. With 0, all
+                messages that have arrived are read.
+            due: When the next window can be due. Messages before that may stay in the socket for a
                 while (`edgeai.mqtt.read_pacing`).
         """
-        inlet, outlet, patience = self._inlet, self._outlet, self._patience
-        if self._taken_monotonic:  # not when they came: a prediction was waiting to be made
-            patience.begin(len(self._taken), inlet.taken_bytes, self._taken_monotonic)
+        subscriber, publisher, pacer = self._subscriber, self._publisher, self._pacer
+        if self._taken_monotonic:  # done now and not when they came: predictions go first
+            pacer.record_turn(len(self._taken), subscriber.inbox.taken_bytes, self._taken_monotonic)
         now = time.monotonic()
         deadline = wait_until = now + timeout_seconds
-        left, read_by = False, now
-        if due is not AT_ONCE or inlet.left_bytes:
-            patience.look_at(self._taken, version5=self._version5)
-            left_bytes, read_by = patience.leave(due, now) if timeout_seconds else (0, now)
-            left = inlet.leave_in_socket(left_bytes)
-            wait_until = min(deadline, read_by) if left else deadline
-        early = patience.pause(now) if patience.busy else 0.0
-        if early > 0 and not inlet.has_unread:
-            now = self._pause(now, now + early)
+        deferring, read_by = False, now
+        if due is not AT_ONCE or subscriber.polled.deferred_bytes:
+            pacer.record_sizes(self._taken, version5=self._version5)
+            deferred_bytes, read_by = pacer.defer(due, now) if timeout_seconds else (0, now)
+            deferring = subscriber.leave_in_socket(deferred_bytes)
+            wait_until = min(deadline, read_by) if deferring else deadline
+        pause_seconds = pacer.pause_seconds(now) if pacer.busy else 0.0
+        if pause_seconds > 0 and not subscriber.has_unread:
+            now = self._pause(now, now + pause_seconds)
         while True:
-            reading = self._steady or outlet.waiting_to_send <= self._limit
+            reading = self._steady or publisher.waiting_to_send <= self._max_waiting
             now = self._serve(now, wait_until, reading=reading)
-            messages = inlet.take()
+            messages = subscriber.inbox.take()
             if messages or now >= deadline or self._stopping():
                 break
-            if left and now >= read_by:
-                left = inlet.leave_in_socket(0)
+            if deferring and now >= read_by:
+                deferring = subscriber.leave_in_socket(0)
                 wait_until = deadline
         self._taken, self._taken_monotonic = messages, now
         return messages
 
     def _pause(self, now: float, until: float) -> float:
-        """Let messages gather in the socket; what is being sent does not wait. Return the time.
+        """Let messages gather in the socket, but go on sending; return the time after.
 
-        The kernel acknowledges what lies unread only as long as nobody could be woken by it
-        (SO_RCVLOWAT, tcp_input.c); without that the broker's kernel stops sending after some
-        packets, and half of what comes meanwhile comes a turn later.
+        A high SO_RCVLOWAT makes the kernel acknowledge unread bytes (Linux, tcp_input.c). Without
+        it the broker's kernel stops sending after a few packets, and half of the messages come one
+        turn later.
         """
-        self._inlet.leave_in_socket(PAUSE_BYTES)
+        self._subscriber.leave_in_socket(PAUSE_BYTES)
         while now < until and not self._stopping():
             now = self._serve(now, until, reading=False)
-        self._inlet.leave_in_socket(0)
+        self._subscriber.leave_in_socket(0)
         return now
 
     def publish(self, publications: list[Publication]) -> None:
-        """Send in this order, and wait for the broker while more waits than the limit allows."""
-        if self._outlet.send(publications):
+        """Send in this order; wait for the broker while more than the limit waits to be sent."""
+        if self._publisher.send(publications):
             return
         self._steady = False
-        if self._outlet.waiting_to_send > self._limit:
-            self._tend_due = 0.0  # the outlet may need to be connected first
-        while self._outlet.waiting_to_send > self._limit and not self._stopping():
+        if self._publisher.waiting_to_send > self._max_waiting:
+            self._next_maintenance = 0.0  # the publishing connection may need to be made first
+        while self._publisher.waiting_to_send > self._max_waiting and not self._stopping():
             now = time.monotonic()
             self._serve(now, now + 1.0, reading=False)
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive` returned."""
-        if self._inlet.owed:
+        if self._subscriber.inbox.unacknowledged:
             self._steady = False
-            self._inlet.commit()
+            self._subscriber.commit()
 
     def close(self, timeout_seconds: float) -> bool:
-        """Send what waits, publish the offline status, disconnect; return whether all was sent."""
-        self._poll.unregister(self._wake_fd)  # it stays readable, and nobody needs to be woken now
-        self._inlet.close(0)
-        return self._outlet.close(timeout_seconds)
+        """Send what waits and the offline status, and disconnect; return whether all was sent."""
+        self._poll.unregister(self._wake_fd)  # it stays readable, so polling would not wait
+        self._subscriber.close(0)
+        return self._publisher.close(timeout_seconds)
 
     def _serve(self, now: float, deadline: float, *, reading: bool) -> float:
-        """Wait for either socket and serve it; return the time after. One system call a wait.
+        """Wait for either socket and serve it, with one system call per wait.
 
-        An inlet that is about to connect is read in any case, as far as a turn holds: what holds
-        back the broker's messages must not hold back its answers.
+        Args:
+            now: Seconds of the monotonic clock.
+            deadline: Longest wait, on the same clock.
+            reading: Whether to read messages. A subscribing connection that is not complete is read
+                in any case, up to the limits of a turn: it needs the broker's answers.
+
+        Returns:
+            The time after, in seconds of the monotonic clock.
         """
-        inlet, outlet = self._inlet, self._outlet
-        if now >= self._tend_due:
-            self._tend()
-        if not reading and not inlet.subscribed:
-            reading = inlet.has_room
+        subscriber, publisher = self._subscriber, self._publisher
+        if now >= self._next_maintenance:
+            self._maintain()
+        if not reading and not subscriber.lifecycle.subscribed:
+            reading = not subscriber.inbox.full
         unread = False
         if not (self._steady and reading):
-            unread = inlet.watch(reading=reading)
-            outlet.watch()
-        wait = 0.0 if unread else min(deadline, self._tend_due) - now
+            unread = subscriber.watch(reading=reading)
+            publisher.watch()
+        wait = 0.0 if unread else min(deadline, self._next_maintenance) - now
         ready = self._poll.poll(max(0.0, wait) * 1000)
-        self._steady = reading and not unread and inlet.events == outlet.events == select.POLLIN
+        self._steady = (
+            reading
+            and not unread
+            and subscriber.polled.events == publisher.polled.events == select.POLLIN
+        )
         if unread:
-            inlet.read()
+            subscriber.read()
         for fileno, event in ready:
-            if fileno == inlet.fileno:
-                if (reading or event & BROKEN) and not unread:
-                    self._steady = inlet.read() and self._steady
-            elif fileno == outlet.fileno:
+            if fileno == subscriber.polled.fileno:
+                if (reading or event & POLL_ERRORS) and not unread:
+                    self._steady = subscriber.read() and self._steady
+            elif fileno == publisher.polled.fileno:
                 self._steady = False
-                outlet.read()
-                outlet.pump()
-        if inlet.changes + outlet.changes != self._tended_changes:
-            self._tend()
+                publisher.read()
+                publisher.pump()
+        changes = subscriber.lifecycle.state_changes + publisher.lifecycle.state_changes
+        if changes != self._maintained_changes:
+            self._maintain()
         self.served_monotonic = time.monotonic()
         return self.served_monotonic
 
-    def _due(self) -> float:
-        """When to tend next, on the monotonic clock."""
-        inlet, outlet = self._inlet, self._outlet
-        return min(inlet.tend_due, outlet.tend_due) if self._needs_outlet() else inlet.tend_due
+    def _needs_publisher(self) -> bool:
+        """Return whether to maintain the publishing connection.
 
-    def _needs_outlet(self) -> bool:
-        """Whether the outlet is to be tended: it follows the inlet, but if it has what to send.
-
-        Then nothing is read before that is gone, and so the inlet may wait for the outlet.
+        It is made after the subscribing one, unless publications wait. Nothing is read before they
+        are sent, so the subscribing connection may have to wait for the publishing one.
         """
-        outlet = self._outlet
-        return self._inlet.subscribed or outlet.connected or outlet.waiting_to_send > 0
+        publisher = self._publisher
+        return (
+            self._subscriber.lifecycle.subscribed
+            or publisher.connected
+            or publisher.waiting_to_send > 0
+        )
 
-    def _tend(self) -> None:
-        """Connect, keep alive, and tell when that changes."""
-        inlet, outlet = self._inlet, self._outlet
+    def _maintain(self) -> None:
+        """Connect, keep both connections alive, and report when that changes."""
+        subscriber, publisher = self._subscriber.lifecycle, self._publisher.lifecycle
         self._steady = False
-        inlet.tend()
-        if self._needs_outlet():
-            outlet.tend()
-            outlet.pump()
-        self._tended_changes = inlet.changes + outlet.changes
-        self._tend_due = self._due()
-        self._version5 = inlet.protocol == "5"
+        subscriber.maintain()
+        if self._needs_publisher():
+            publisher.maintain()
+            self._publisher.pump()
+        self._maintained_changes = subscriber.state_changes + publisher.state_changes
+        self._next_maintenance = (
+            min(subscriber.next_maintenance, publisher.next_maintenance)
+            if self._needs_publisher()
+            else subscriber.next_maintenance
+        )
+        self._version5 = subscriber.protocol == "5"
         connected = self.connected
-        if connected != self._told_connected:
-            self._told_connected = connected
+        if connected != self._reported_connected:
+            self._reported_connected = connected
             self._metrics.connected.set(connected)
             if connected:
-                log.info("connected to %s with MQTT %s", self._where, self.protocol)
+                log.info("connected to %s with MQTT %s", self._address, self.protocol)

@@ -1,4 +1,4 @@
-"""Publications on their way: waiting, sent and not yet acknowledged, and what may not be sent."""
+"""Publications that wait to be sent, or that the broker has not acknowledged yet."""
 
 import logging
 from collections import deque
@@ -10,59 +10,58 @@ from edgeai.metrics.definitions import Metrics
 
 log = logging.getLogger("edgeai.mqtt")
 
-MAX_UNACKNOWLEDGED = 100
-"""QoS 1 publications under way. paho's search at each PUBACK makes a larger window slower."""
-PACKET_HEAD_BYTES = 10
-"""Of a PUBLISH, at most: fixed header 5, length of the topic 2, packet id 2, no properties 1."""
+MAX_IN_FLIGHT = 100  # QoS 1 publications; paho searches all of them at each PUBACK
+MAX_PACKET_OVERHEAD_BYTES = 10  # fixed header 5, topic length 2, packet id 2, no properties 1
 BATCH_BYTES = 256 * 1024
-MAX_SOUND_TOPICS = 100_000
+MAX_VALID_TOPICS = 100_000
 
 
 class Outbox:
-    """First in, first out; a QoS 1 publication stays until the broker has acknowledged it."""
+    """First in, first out. A QoS 1 publication stays until the broker has acknowledged it."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._waiting: deque[Publication] = deque()
-        self._unacknowledged: dict[int, Publication] = {}
-        self._in_hand: list[Publication] = []
-        """Taken, and not yet said to be sent."""
-        self._sound_topics: set[str] = set()
-        self._told_too_large = False
-        self._window = MAX_UNACKNOWLEDGED
+        self._in_flight: dict[int, Publication] = {}
+        """QoS 1 publications sent and not acknowledged, by packet id."""
+        self._sending: list[Publication] = []
+        """Publications returned by `next_batch` and not confirmed by `mark_sent`."""
+        self._valid_topics: set[str] = set()
+        self._logged_too_large = False
+        self._max_in_flight = MAX_IN_FLIGHT
         self._max_packet_bytes: int | None = None
 
     def __len__(self) -> int:
-        """How many the broker does not have yet, as far as we know."""
-        return len(self._waiting) + len(self._unacknowledged)
+        """Number of publications that the broker may not have received."""
+        return len(self._waiting) + len(self._in_flight)
 
-    def allow(self, receive_maximum: int | None, max_packet_bytes: int | None) -> None:
-        """Take note of what a new connection's broker takes; None where it does not say."""
-        self._window = min(MAX_UNACKNOWLEDGED, receive_maximum or MAX_UNACKNOWLEDGED)
+    def set_broker_limits(self, receive_maximum: int | None, max_packet_bytes: int | None) -> None:
+        """Store the limits from CONNACK; None where the broker sets no limit."""
+        self._max_in_flight = min(MAX_IN_FLIGHT, receive_maximum or MAX_IN_FLIGHT)
         self._max_packet_bytes = max_packet_bytes
 
     @property
-    def may_be_passed_by(self) -> bool:
-        """Whether publications of topics that were sent before may be sent at once.
+    def can_bypass(self) -> bool:
+        """Whether publications to topics used before may be sent without the outbox.
 
-        As mostly: nothing waits, and the broker takes packets of any size.
+        This is the usual case: nothing waits, and the broker does not limit the packet size.
         """
         return not self._waiting and self._max_packet_bytes is None
 
     def add(self, publications: Iterable[Publication]) -> None:
-        """Queue in this order."""
+        """Append to the queue, in this order."""
         self._waiting.extend(publications)
 
     def add_first(self, publications: Iterable[Publication]) -> None:
-        """Queue before all others, in this order."""
+        """Insert before the queue, in this order."""
         self._waiting.extendleft(reversed(list(publications)))
 
-    def forget(self, topic: str) -> None:
-        """Drop what waits for a topic: something newer is to be its retained message."""
+    def drop_topic(self, topic: str) -> None:
+        """Drop waiting publications to a topic that a newer retained message replaces."""
         self._waiting = deque(one for one in self._waiting if one.topic != topic)
 
     def drop_oldest(self, limit: int) -> None:
-        """Drop, and count, the oldest of what waits beyond a limit."""
+        """Drop and count the oldest waiting publications beyond a limit."""
         excess = len(self._waiting) - limit
         for _ in range(excess):
             self._waiting.popleft()
@@ -70,10 +69,10 @@ class Outbox:
             self._metrics.unpublished.inc(excess)
 
     def next_batch(self) -> list[Publication]:
-        """Take what may be sent now, about BATCH_BYTES of it; `sent` says that it was."""
+        """Take what may be sent now, about BATCH_BYTES; call `mark_sent` after sending it."""
         batch: list[Publication] = []
         size = 0
-        room = self._window - len(self._unacknowledged)
+        room = self._max_in_flight - len(self._in_flight)
         while self._waiting and size < BATCH_BYTES:
             publication = self._waiting[0]
             if publication.qos:
@@ -81,56 +80,57 @@ class Outbox:
                     break
                 room -= 1
             self._waiting.popleft()
-            if self._is_sound(publication):
+            if self._is_valid(publication):
                 batch.append(publication)
                 size += len(publication.payload)
-        self._in_hand = batch
+        self._sending = batch
         return batch
 
-    def sent(self, batch: list[Publication], packet_ids: Iterable[int]) -> None:
-        """Remember what the broker has to acknowledge; its packet id is 0 at QoS 0."""
+    def mark_sent(self, batch: list[Publication], packet_ids: Iterable[int]) -> None:
+        """Remember the QoS 1 publications of a batch by packet id; the id is 0 at QoS 0."""
         for publication, packet_id in zip(batch, packet_ids, strict=True):
             if packet_id:
-                self._unacknowledged[packet_id] = publication
-        self._in_hand = []
+                self._in_flight[packet_id] = publication
+        self._sending = []
 
-    def acknowledged(self, packet_id: int, failure: str | None) -> None:
-        """Forget what the broker has taken, or has refused for a reason."""
-        publication = self._unacknowledged.pop(packet_id, None)
+    def acknowledge(self, packet_id: int, failure: str | None) -> None:
+        """Remove a publication that the broker has accepted, or refused for a reason."""
+        publication = self._in_flight.pop(packet_id, None)
         if publication is not None and failure is not None:
             log.error("the broker refuses a publication to %r: %s", publication.topic, failure)
             self._metrics.unpublished.inc()
 
-    def send_again(self) -> None:
-        """Queue again, before all others, what was not acknowledged on a connection now lost.
+    def requeue_unacknowledged(self) -> None:
+        """Queue again, first, what was in flight or being sent on a connection that was lost.
 
-        Then what was being sent: of both, what had arrived has the same id again.
+        The broker may receive some of it twice, with the same `id` in the payload.
         """
-        self.add_first([*self._unacknowledged.values(), *self._in_hand])
-        self._unacknowledged.clear()
-        self._in_hand = []
+        self.add_first([*self._in_flight.values(), *self._sending])
+        self._in_flight.clear()
+        self._sending = []
 
-    def _is_sound(self, publication: Publication) -> bool:
-        """Refuse, and count, what a broker would answer with a disconnect, again and again."""
+    def _is_valid(self, publication: Publication) -> bool:
+        """Return False, and count, if the broker would close the connection because of it."""
         topic = publication.topic
-        if topic not in self._sound_topics:
+        if topic not in self._valid_topics:
             if not topics.is_topic_name(topic):
-                log.error("cannot publish to %r: not a topic name", topic[:200])
+                log.error("cannot publish to %r: not a valid topic name", topic[:200])
                 self._metrics.unpublished.inc()
                 return False
-            if len(self._sound_topics) >= MAX_SOUND_TOPICS:
-                self._sound_topics.clear()
-            self._sound_topics.add(topic)
+            if len(self._valid_topics) >= MAX_VALID_TOPICS:
+                self._valid_topics.clear()
+            self._valid_topics.add(topic)
         limit = self._max_packet_bytes
         if limit is None:
             return True
-        size = len(publication.payload) + len(topic.encode()) + PACKET_HEAD_BYTES
+        size = len(publication.payload) + len(topic.encode()) + MAX_PACKET_OVERHEAD_BYTES
         if size <= limit:
             return True
-        if not self._told_too_large:
-            self._told_too_large = True
+        if not self._logged_too_large:
+            self._logged_too_large = True
             log.error(
-                "the broker takes packets of at most %d bytes; dropped one of %d to %r, and so on",
+                "the broker accepts packets of at most %d bytes; a publication of %d bytes to %r "
+                "was dropped (later ones are counted in edgeai_publications_dropped_total)",
                 limit, size, topic[:200],
             )  # fmt: skip
         self._metrics.unpublished.inc()

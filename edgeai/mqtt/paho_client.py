@@ -1,37 +1,89 @@
-"""paho as it is: one callback a message, one system call a publication or acknowledgement."""
+"""A paho client without a fast path: one callback per message, one system call per packet sent.
 
+It is used with versions of paho that `fast_client` was not tested with. All callbacks of paho are
+set here, in the constructor. Each is wrapped by `guard`, because an exception that reaches paho's
+loop would end the connection.
+"""
+
+import logging
 import select
 import ssl
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.messages import Publication
 from edgeai.mqtt.inbox import Inbox
 
-Acknowledged = Callable[[int, str | None], None]
-"""Takes a packet id, and why the broker refused the publication, or None."""
+log = logging.getLogger("edgeai.mqtt")
+
+PahoCallback = Callable[..., None]
+OnPuback = Callable[[int, str | None], None]
+"""Takes a packet id, and why the broker refused the publication (None: it was accepted)."""
 
 
-class PlainClient(paho.Client):
-    """The three things a connection does with messages, by paho's own means."""
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions of a connection that its client calls. Those of paho take paho's arguments."""
 
-    def attach(self, inbox: Inbox, acknowledged: Acknowledged) -> None:
-        """Say where messages go, and who is told that the broker has a publication of ours."""
+    on_socket_open: PahoCallback
+    on_connect: PahoCallback  # at CONNACK
+    on_disconnect: PahoCallback
+    on_subscribe: PahoCallback  # at SUBACK
+    on_log: PahoCallback
+    on_puback: OnPuback
+
+
+class PahoClient(paho.Client):
+    """Reads messages, sends publications and acknowledgements through paho's public interface."""
+
+    def __init__(
+        self,
+        client_id: str,
+        protocol: MQTTProtocolVersion,
+        *,
+        keep_session: bool,
+        inbox: Inbox,
+        callbacks: Callbacks,
+    ) -> None:
+        """Prepare a client that is not connected.
+
+        Args:
+            client_id: Identifies the client to the broker.
+            protocol: The MQTT version.
+            keep_session: Whether the broker keeps the session after a disconnect. Used at version
+                3.1.1; at version 5 it is an argument of `connect`.
+            inbox: Receives the messages and the packet ids to acknowledge.
+            callbacks: Called when something happens to the connection.
+        """
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None if protocol == MQTTProtocolVersion.MQTTv5 else not keep_session,
+            protocol=protocol,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
         self.inbox = inbox
-        self.acknowledged = acknowledged
-        self.on_message = keep
-        self.on_publish = tell
+        self.on_puback = guard(callbacks.on_puback)
+        self.on_socket_open = guard(callbacks.on_socket_open)
+        self.on_connect = guard(callbacks.on_connect)
+        self.on_disconnect = guard(callbacks.on_disconnect)
+        self.on_subscribe = guard(callbacks.on_subscribe)
+        self.on_log = guard(callbacks.on_log)
+        self.on_message = guard(store_message)
+        self.on_publish = guard(report_published)
 
     def read_packets(self) -> bool:
-        """Read packets while there are any and the inbox has room.
+        """Read packets until the socket is empty or the inbox is full.
 
         Returns:
-            Whether it is certain that all is well: the connection stands, nothing is to be written,
-            and what was read is taken. paho does not say.
+            True only if the connection is open, nothing waits to be written and all bytes read were
+            processed. This class always returns False, because paho does not give this information.
         """
         while (sock := self.socket()) is not None and not self.inbox.full:
             poll = select.poll()
@@ -43,44 +95,58 @@ class PlainClient(paho.Client):
 
     @property
     def unread_bytes(self) -> int:
-        """Bytes that have been read and are not a whole packet yet; paho does not say."""
+        """Number of bytes read from the socket but not processed; always 0, paho hides it."""
         return 0
 
     def has_unread(self) -> bool:
-        """Whether bytes are here that a poll of the socket does not see: TLS keeps some."""
+        """Return whether the TLS layer holds bytes that polling the socket does not show."""
         sock = self.socket()
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
     def send_publications(self, publications: Iterable[Publication]) -> Iterable[int]:
-        """Send; give the packet id of each, 0 at QoS 0."""
+        """Send publications and yield the packet id of each; the packet id is 0 at QoS 0."""
         for publication in publications:
             qos = publication.qos
             sent = self.publish(publication.topic, publication.payload, qos, publication.retain)
             yield sent.mid if qos else 0
 
     def send_at_once(self, _publications: list[Publication]) -> bool | None:
-        """Send nothing and return None: paho has no quicker way for publications at QoS 0."""
+        """Return None: paho has no quicker way to send publications at QoS 0."""
         return None
 
     def send_acks(self, packet_ids: list[int]) -> None:
-        """Acknowledge QoS 1 messages."""
+        """Send a PUBACK for each packet id."""
         for packet_id in packet_ids:
             if self.ack(packet_id, 1) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return  # the connection is gone; the broker will send them again
+                return  # the connection is closed; the broker will send the messages again
 
 
-def keep(client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
-    """Put a message into the client's inbox: paho's callback for messages."""
+def guard(callback: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a callback so that its exceptions are logged and do not reach paho's loop."""
+
+    def guarded(*arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            log.exception("error in the MQTT callback %s; the event is skipped", callback.__name__)
+
+    return guarded
+
+
+def store_message(client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
+    """Put a message into the client's inbox; paho's `on_message`."""
     if message.qos > 0:
         client.inbox.acks.append(message.mid)
     try:
         topic = message.topic
     except UnicodeDecodeError:
-        client.inbox.refuse("invalid_topic")
+        client.inbox.count_refused("invalid_topic")
         return
     client.inbox.add(topic, bytes(message.payload), redelivered=message.dup)
 
 
-def tell(client: Any, _userdata: Any, packet_id: int, reason: ReasonCode, _properties: Any) -> None:
-    """Tell of the broker's answer to a publication: paho's callback for it."""
-    client.acknowledged(packet_id, str(reason) if reason.is_failure else None)
+def report_published(
+    client: Any, _userdata: Any, packet_id: int, reason: ReasonCode, _properties: Any
+) -> None:
+    """Report the broker's answer to a publication; paho's `on_publish`."""
+    client.on_puback(packet_id, str(reason) if reason.is_failure else None)

@@ -1,11 +1,11 @@
-"""When to try the broker next, with which MQTT version, and what a person is told meanwhile."""
+"""When to connect to the broker next, with which MQTT version, and why the last attempt failed."""
 
 import logging
-import random
 import time
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from edgeai.backoff import Backoff
 from edgeai.config.node import Broker
 
 log = logging.getLogger("edgeai.mqtt")
@@ -16,79 +16,80 @@ VERSIONS = {
     "3.1.1": (MQTTProtocolVersion.MQTTv311,),
 }
 VERSION_NAMES = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
-ANSWER_SECONDS = 5.0
+CONNACK_SECONDS = 5.0
 PROBE_SECONDS = 2.0
-"""For the answer to a version after which there is another to try. A broker that knows only 3.1.1
-may wait for ever for what it thinks is missing of a version 5 CONNECT (amqtt 0.12 does)."""
+"""How long to wait for CONNACK when another MQTT version can be tried. A broker that supports only
+3.1.1 may wait forever for the rest of an MQTT 5 CONNECT (amqtt 0.12 does)."""
+JITTER = 0.2  # a wait is 80 to 120 % of its nominal length
 
 
-class Attempts:
-    """The attempts of one client to reach its broker, until one stands."""
+class ReconnectSchedule:
+    """Decides when and how one client connects again, until it is connected."""
 
     def __init__(self, broker: Broker, client_id: str) -> None:
-        """Begin with the first version, at once.
+        """Start with the first MQTT version, without a wait.
 
         Args:
-            broker: Which versions, and how long to wait between attempts.
-            client_id: For the log.
+            broker: MQTT versions, and shortest and longest wait between attempts.
+            client_id: Written to the log.
         """
         self._versions = VERSIONS[broker.protocol]
-        self._min_seconds = broker.reconnect_min_seconds
-        self._max_seconds = broker.reconnect_max_seconds
+        self._backoff = Backoff(broker.reconnect_min_seconds, broker.reconnect_max_seconds, JITTER)
         self._client_id = client_id
-        self._index = 0
+        self._version_index = 0
         self._failures = 0
-        self._cause = ""
-        """What was told of the last failure, without its detail."""
-        self.told = ""
-        """What was told of the last failure; empty while a connection stands."""
-        self.due = 0.0
-        """When to try next, on the monotonic clock."""
+        self._logged_cause = ""
+        """Cause of the last failure, without its detail."""
+        self.last_error = ""
+        """Cause and detail of the last failure; empty while connected."""
+        self.next_attempt = 0.0
+        """Time of the next attempt, in seconds of the monotonic clock."""
 
     @property
     def version(self) -> MQTTProtocolVersion:
-        """With which to try, or with which the connection stands."""
-        return self._versions[self._index]
+        """The MQTT version of the current connection or of the next attempt."""
+        return self._versions[self._version_index]
 
     @property
-    def answer_seconds(self) -> float:
-        """How long to wait for the answer to a CONNECT."""
-        return PROBE_SECONDS if self._has_another_version else ANSWER_SECONDS
+    def connack_seconds(self) -> float:
+        """How long to wait for CONNACK."""
+        return PROBE_SECONDS if self._has_another_version else CONNACK_SECONDS
 
     @property
     def _has_another_version(self) -> bool:
-        return self._index + 1 < len(self._versions)
+        return self._version_index + 1 < len(self._versions)
 
-    def stands(self) -> None:
-        """Note that the broker has accepted us."""
+    def on_connected(self) -> None:
+        """Record that the broker has accepted the connection."""
         self._failures = 0
-        self.told = ""
+        self.last_error = ""
 
-    def failed(self, why: str, *, may_be_version: bool, detail: str = "") -> None:
-        """Try the next MQTT version at once, or all again after a wait.
+    def on_failed(self, cause: str, *, may_be_version: bool, detail: str = "") -> None:
+        """Schedule an attempt after a failed one: at once if another MQTT version is left.
 
         Args:
-            why: In words for a person.
-            may_be_version: Whether another version may help.
-            detail: What may differ from one attempt to the next.
+            cause: Explanation for the user.
+            may_be_version: Whether another MQTT version may help.
+            detail: Part of the explanation that may differ between attempts.
         """
         if may_be_version and self._has_another_version:
-            self._index += 1
-            self.due = 0.0
+            self._version_index += 1
+            self.next_attempt = 0.0
             return
-        self.lost(why, detail)
+        self.on_lost(cause, detail)
 
-    def lost(self, why: str, detail: str = "") -> None:
-        """Begin again after a wait, which doubles; jitter keeps a plant from returning at once."""
-        self._index = 0
-        wait = min(
-            self._max_seconds, self._min_seconds * 2 ** min(self._failures, 30)
-        ) * random.uniform(0.8, 1.2)  # noqa: S311  not a secret
+    def on_lost(self, cause: str, detail: str = "") -> None:
+        """Schedule an attempt after a wait, with the first MQTT version.
+
+        The wait doubles with each failure. Jitter keeps many clients from connecting at once.
+        """
+        self._version_index = 0
         self._failures += 1
-        self.due = time.monotonic() + wait
-        # Once for each cause, not for each attempt.
-        if not self.told or why != self._cause:
-            self._cause, self.told = why, why + detail
+        wait = self._backoff.wait_seconds(self._failures)
+        self.next_attempt = time.monotonic() + wait
+        # Log each cause once, not each attempt.
+        if not self.last_error or cause != self._logged_cause:
+            self._logged_cause, self.last_error = cause, cause + detail
             log.warning(
-                "%s: %s; trying again, at first in %.1f s", self._client_id, self.told, wait
+                "%s: %s; trying again, first in %.1f s", self._client_id, self.last_error, wait
             )

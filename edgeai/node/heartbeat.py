@@ -1,7 +1,8 @@
-"""The line between a worker and its supervisor: a socket, the worker's standard input.
+"""The connection between a worker and its supervisor: a socket pair.
 
-The worker reports how it is, twice a second. The supervisor never says anything: when its end
-closes, by whatever death, the worker knows that it is alone and stops.
+One end is the worker's standard input. The worker sends a report about itself twice a second. The
+supervisor sends nothing. When the supervisor's process ends, for whatever reason, its end closes:
+the worker reads the end of the stream and stops.
 """
 
 import contextlib
@@ -15,65 +16,66 @@ import time
 from collections.abc import Callable
 from typing import TypedDict, cast
 
-log = logging.getLogger("edgeai.lifeline")
+log = logging.getLogger("edgeai.heartbeat")
 
-REPORT_SECONDS = 0.5
-STOP_SECONDS = 5.0
+REPORT_SECONDS = 0.5  # between two reports
+STOP_SECONDS = 5.0  # for a worker without a supervisor to stop by itself
 RECEIVE_BYTES = 65_536
 
 
 class Report(TypedDict):
-    """How a worker is."""
+    """The state of a worker."""
 
     alive: bool
     ready: bool
     reasons: list[str]
     """Why it is not ready."""
     pipelines: dict[str, str]
-    """Model and version by pipeline."""
+    """Model and version, by the name of the pipeline."""
 
 
-class Line:
-    """The supervisor's end."""
+class ReportReceiver:
+    """The supervisor's end of the connection to one worker."""
 
     def __init__(self) -> None:
-        self._near, self.far = socket.socketpair()
-        self._near.setblocking(False)
-        self._tail = b""
+        self._socket, self.worker_end = socket.socketpair()
+        self._socket.setblocking(False)
+        self._incomplete = b""
 
-    def hear(self) -> Report | None:
-        """Return the last report that has come since the last call; None: nothing has."""
+    def receive(self) -> Report | None:
+        """Return the latest report since the last call; None if there was none. Do not wait."""
         try:
-            heard = self._near.recv(RECEIVE_BYTES)
-        except OSError:  # nothing new, or the worker is gone
+            received = self._socket.recv(RECEIVE_BYTES)
+        except OSError:  # nothing has arrived, or the worker has ended
             return None
-        *lines, self._tail = (self._tail + heard).split(b"\n")
+        *lines, self._incomplete = (self._incomplete + received).split(b"\n")
         for line in reversed(lines):
-            # One that was cut, because we did not listen for long, is no report.
+            # Reports that do not fit into the socket's buffer are cut: skip such a line.
             with contextlib.suppress(ValueError):
                 return cast("Report", json.loads(line))
         return None
 
     def close(self) -> None:
-        """Let go of both ends."""
-        self._near.close()
-        self.far.close()
+        """Close both ends."""
+        self._socket.close()
+        self.worker_end.close()
 
 
-def report_for_ever(report: Callable[[], Report]) -> None:
-    """Tell the supervisor how we are, in a thread; stop the process when there is none."""
-    threading.Thread(target=_report, args=(report,), name="lifeline", daemon=True).start()
+def start_reporting(report: Callable[[], Report]) -> None:
+    """Start a thread that reports to the supervisor, and stops the process when that has ended."""
+    threading.Thread(target=_send_reports, args=(report,), name="heartbeat", daemon=True).start()
 
 
-def _report(report: Callable[[], Report]) -> None:
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(0)) as line:
-        line.settimeout(REPORT_SECONDS)
-        heard = b"-"
-        while heard:
+def _send_reports(report: Callable[[], Report]) -> None:
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(0)) as supervisor:
+        supervisor.settimeout(REPORT_SECONDS)
+        received = b"-"
+        while received:  # recv() returns b"" when the supervisor's end is closed
             with contextlib.suppress(TimeoutError):
-                line.sendall(json.dumps(report()).encode() + b"\n")
-                heard = line.recv(1)
-    log.warning("the supervisor is gone: stopping")
+                supervisor.sendall(json.dumps(report()).encode() + b"\n")
+                received = supervisor.recv(1)
+    log.warning("the supervisor has ended: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_SECONDS)
-    os._exit(1)  # the loop does not hear signals; an orphan would take its successor's session
+    # The main loop hangs. This process must not keep the MQTT session that the next worker needs.
+    os._exit(1)

@@ -1,14 +1,14 @@
-"""Wire a checked configuration into source, engine and sink, and run it until told to stop."""
+"""Connect a checked configuration to source, engine and sink, and run until a signal."""
 
 import logging
-import math
 import signal
 import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgeai import __version__
 from edgeai.assembly import memory
@@ -22,44 +22,53 @@ from edgeai.assembly.pipelines import (
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.sharding import Place, ShardedSource
+from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
-from edgeai.node.heartbeat import Report, report_for_ever
-from edgeai.node.http_server import MAX_SHOWN_ASSETS, WebServer
+from edgeai.node.heartbeat import Report, start_reporting
+from edgeai.node.http_server import HttpServer
+from edgeai.node.page_state import node_state, pipeline_state
 from edgeai.node.status import node_status
 
 log = logging.getLogger("edgeai")
 
-TURN_SECONDS = 0.5
-ALIVE_SECONDS = 10.0
-CLOSE_SECONDS = 3.0
+TURN_SECONDS = 0.5  # longest wait for messages in one turn
+ALIVE_SECONDS = 10.0  # a node is dead when its last turn is older
+CLOSE_SECONDS = 3.0  # to send what is still waiting for the broker
+
+
+class WorkerRole(NamedTuple):
+    """Makes a process one of several workers of a node."""
+
+    shard: Shard
+    socket: Path
+    """Unix socket on which it answers its supervisor."""
 
 
 def _models(pipelines: list[Pipeline]) -> dict[str, str]:
-    """Return model and version by pipeline."""
+    """Return the model and its version of each pipeline, by the pipeline's name."""
     return {one.name: f"{one.manifest.name} {one.manifest.version}" for one in pipelines}
 
 
 class Runtime:
-    """One node: its engine, its connection, its web endpoint."""
+    """One node, or one worker of it: engine, broker connection and HTTP server."""
 
-    def __init__(self, plan: Plan, place: Place | None = None) -> None:
-        """Load the models and open the web endpoint; the broker is connected to by `run`.
+    def __init__(self, plan: Plan, role: WorkerRole | None = None) -> None:
+        """Load the models and start the HTTP server; `run` connects to the broker.
 
         Args:
             plan: What to serve.
-            place: Given to one of several workers: it serves its shard and answers its supervisor,
-                who speaks for all on the broker and the net.
+            role: If this process is one of several workers. It serves only its share of the
+                streams. Its supervisor publishes the node's status and has the HTTP port.
 
         Raises:
-            ConfigError: The web port is taken, or a secret cannot be read.
+            ConfigError: The HTTP port is in use, or a secret cannot be read.
             ModelError: A model does not reproduce its golden outputs.
         """
         config = plan.config
         self.config = config
-        self.place = place
+        self.role = role
         self.metrics = Metrics()
         self._started = time.time()
         self._stop_signal = ""
@@ -67,14 +76,14 @@ class Runtime:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         with ExitStack() as undo:
-            undo.callback(self._close_wake)
-            pipelines = build_pipelines(plan, self.metrics, place.shard if place else None)
+            undo.callback(self._close_wake_sockets)
+            pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
             undo.callback(close_sessions, pipelines)
             self._wire(pipelines)
             undo.pop_all()
 
     def _wire(self, pipelines: list[Pipeline]) -> None:
-        config, place = self.config, self.place
+        config, role = self.config, self.role
         resets = reset_prefix(config.node)
         subscriptions: dict[str, int] = {}
         for pipeline in pipelines:
@@ -85,18 +94,18 @@ class Runtime:
             subscriptions[f"{resets}#"] = 1 if any(subscriptions.values()) else 0
         self.link = Link(
             config.broker,
-            config.client_id + (f"-w{place.shard.number}" if place else ""),
+            config.client_id + (f"-w{role.shard.number}" if role else ""),
             subscriptions,
             config.limits,
             self.metrics,
-            status=None if place else node_status(config.node, self._started, _models(pipelines)),
+            status=None if role else node_status(config.node, self._started, _models(pipelines)),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
         messages: MessageSource = self.link
-        if place:
-            messages = ShardedSource(self.link, place.shard, self._keys_of, self.metrics.left.inc)
+        if role:
+            messages = ShardedSource(self.link, role.shard, self._keys_of, self.metrics.left.inc)
         self.engine = Engine(
             pipelines,
             messages,
@@ -107,25 +116,25 @@ class Runtime:
                 pipelines, self.metrics, config.node, events_topic(config.node)
             ),
         )
-        self.web: WebServer | None = None
-        if config.http.enabled or place:
-            self.web = WebServer(
-                place.socket if place else config.http,
+        self.http_server: HttpServer | None = None
+        if config.http.enabled or role:
+            self.http_server = HttpServer(
+                role.socket if role else config.http,
                 render_metrics=self.metrics.render,
                 alive=self._alive,
                 ready=self._ready,
                 state=self.state,
             )
-            if not place:
-                log.info("status page, metrics and health at %s", self.web.url)
+            if not role:
+                log.info("status page, metrics and health at %s", self.http_server.url)
 
     def run(self) -> None:
-        """Turn until SIGTERM or SIGINT, then drain, say goodbye and return."""
+        """Serve until SIGTERM or SIGINT, then finish what has arrived, disconnect and return."""
         log.info("edgeai %s, node %s", __version__, self.config.node)
         memory.tune_for_serving()
         with self._signals():
-            if self.place:
-                report_for_ever(self._report)
+            if self.role:
+                start_reporting(self._report)
             while not self._stop_signal:
                 self.engine.turn(TURN_SECONDS)
             log.info("%s: draining", self._stop_signal)
@@ -134,67 +143,32 @@ class Runtime:
         close_sessions(self.engine.pipelines)
         if not self.link.close(CLOSE_SECONDS):
             log.warning("%d publications were not sent", self.link.waiting_to_send)
-        if self.web is not None:
-            self.web.close()
-        self._close_wake()
+        if self.http_server is not None:
+            self.http_server.close()
+        self._close_wake_sockets()
         log.info(
             "stopped: %d messages, %d predictions", self.engine.received, self.engine.predicted
         )
 
-    def _close_wake(self) -> None:
+    def _close_wake_sockets(self) -> None:
         self._wake_read.close()
         self._wake_write.close()
 
     def state(self) -> dict[str, Any]:
         """Return what the status page shows."""
-        pipelines = []
-        for pipeline in self.engine.pipelines:
-            states = list(pipeline.streams.values())
-            assets = [
-                {
-                    "asset": state.key,
-                    "score": state.score if math.isfinite(state.score) else None,
-                    "alarm": state.alarm.state,
-                    "quality": state.quality,
-                    "time": None if state.time_ns is None else state.time_ns / 1e9,
-                    "waiting_for": [pipeline.signals[i] for i in state.stream.waiting_for()][:10]
-                    if state.time_ns is None
-                    else [],
-                }
-                for state in states[:MAX_SHOWN_ASSETS]
-            ]
-            pipelines.append(
-                {
-                    "name": pipeline.name,
-                    "model": pipeline.manifest.name,
-                    "version": pipeline.manifest.version,
-                    "provider": pipeline.session.provider,
-                    "requested": pipeline.session.requested,
-                    "reason": pipeline.session.reason,
-                    "topic": pipeline.config.source.topic,
-                    "threshold": pipeline.rule.threshold,
-                    "streams": len(states),
-                    "assets": assets,
-                }
-            )
-        return {
-            "node": self.config.node,
-            "version": __version__,
-            "now": time.time(),
-            "started": self._started,
-            "received": self.engine.received,
-            "predicted": self.engine.predicted,
-            "broker": {
-                "address": f"{self.config.broker.host}:{self.config.broker.port}",
-                "connected": self.link.connected,
-                "protocol": self.link.protocol,
-                "fault": self.link.fault,
-            },
-            "pipelines": pipelines,
-        }
+        return node_state(
+            self.config,
+            started=self._started,
+            received=self.engine.received,
+            predicted=self.engine.predicted,
+            connected=self.link.connected,
+            protocol=self.link.protocol,
+            fault=self.link.fault,
+            pipelines=[pipeline_state(pipeline) for pipeline in self.engine.pipelines],
+        )
 
     def _keys_of(self, topic: str) -> Iterable[str]:
-        """Return the stream keys of a topic; of a reset, that of the alarm's stream."""
+        """Return the stream keys of a topic. A reset's topic has the key of its alarm's stream."""
         resets = reset_prefix(self.config.node)
         if topic.startswith(resets):
             return [topic.removeprefix(resets).partition("/")[2]]
@@ -216,13 +190,13 @@ class Runtime:
         return {"alive": age < ALIVE_SECONDS, "seconds_since_last_turn": round(age, 3)}
 
     def _ready(self) -> dict[str, Any]:
-        # The models are proven before this endpoint opens.
+        # The models are proven before the HTTP server starts.
         fault = self.link.fault
         return {"ready": fault is None, "reasons": [fault] if fault else []}
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGINT end the loop, also while it waits for the socket."""
+        """Make SIGTERM and SIGINT end the loop, even while it waits for the socket."""
 
         def note(number: int, _frame: FrameType | None) -> None:
             self._stop_signal = signal.Signals(number).name

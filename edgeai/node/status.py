@@ -1,4 +1,4 @@
-"""The retained status of a node, as its payloads say it."""
+"""The retained MQTT status of a node."""
 
 import json
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ def node_status(
     reason: str = "",
     workers: Mapping[str, int] | None = None,
 ) -> Status:
-    """Return what is published on `edgeai/<node>/status`.
+    """Return the payloads that are published on `edgeai/<node>/status`.
 
     Args:
-        node: Its name.
+        node: Name of the node.
         started: Seconds since 1970.
-        pipelines: Model and version by pipeline.
-        state: While connected.
+        pipelines: Model and version, by the name of the pipeline.
+        state: The state to publish while connected.
         reason: Why the state is not `online`.
-        workers: `{"running": n, "of": N}`, where there are several.
+        workers: `{"running": n, "of": N}` if the node has several workers.
     """
 
     def payload(state: str, reason: str, workers: Mapping[str, int] | None) -> bytes:
@@ -38,10 +38,10 @@ def node_status(
         }
         return json.dumps(content if workers is None else {**content, "workers": workers}).encode()
 
-    none = None if workers is None else {**workers, "running": 0}
+    all_stopped = None if workers is None else {**workers, "running": 0}
     return Status(
         topic=f"edgeai/{node}/status",
         online=payload(state, reason, workers),
-        offline=payload("offline", "stopped", none),
-        lost=payload("offline", "connection lost", none),
+        offline=payload("offline", "stopped", all_stopped),
+        lost=payload("offline", "connection lost", all_stopped),
     )

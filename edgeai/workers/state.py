@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from edgeai.node.http_server import MAX_SHOWN_ASSETS
+from edgeai.node.page_state import MAX_SHOWN_ASSETS
 
 
 def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the pipelines of several `/api/state` as those of one.
+    """Return the pipelines of several `/api/state` answers as those of one process.
 
     Args:
-        states: Each with the same pipelines, but its own streams.
+        states: One a worker, all with the same pipelines, each with its own streams.
     """
     merged: dict[str, dict[str, Any]] = {}
     for state in states:

@@ -91,7 +91,7 @@ def test_a_wrong_password(
     file = tmp_path / "password"
     file.write_text(f"{SECRET}, but wrong\n")
     edge = start(guarded.port, username="edge", password={"file": str(file)}, protocol=protocol)
-    edge.not_ready_because(f"127.0.0.1:{guarded.port} refuses us: Not authorized")
+    edge.not_ready_because(f"127.0.0.1:{guarded.port} refuses the connection: Not authorized")
     wait_for(lambda: edge.metric("edgeai_broker_connect_failures_total") > 3, "more attempts")
     assert len(edge.complaints()) == 1, edge.log
     edge.stops_well()

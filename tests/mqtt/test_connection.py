@@ -1,7 +1,8 @@
-"""The connection against a broker that misbehaves, which a real one cannot be made to do.
+"""The connection against a broker with faults that a real broker does not have.
 
-`FakeBroker` is a fake: it accepts a socket and sends the bytes a test tells it to. Everything runs
-in the test's thread: what `Connection.receive` sends lies in the socket until the fake reads it.
+`FakeBroker` is a fake: it accepts a socket and sends the bytes that a test gives it. Everything
+runs in the test's thread: bytes that `Connection.receive` sends stay in the socket until the fake
+reads them.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def publish(topic: bytes, payload: bytes, *, mid: int = 0, version: int = 5) -> 
 
 
 class FakeBroker:
-    """One listening socket, one client at a time."""
+    """A listening socket that accepts one client at a time."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -67,7 +68,7 @@ class FakeBroker:
             self.sock = None
 
     def accept(self) -> dict[str, Any]:
-        """Take the next connection and its CONNECT packet."""
+        """Accept the next connection and read its CONNECT packet."""
         self.drop()
         self.sock, _ = self.listener.accept()
         self.sock.settimeout(2)
@@ -78,7 +79,7 @@ class FakeBroker:
         return {"version": body[6], "flags": body[7], "body": body}
 
     def read(self) -> tuple[int, bytes]:
-        """The next packet: first byte and body."""
+        """Read the next packet; return its first byte and its body."""
         assert self.sock is not None
         first = self._exactly(1)[0]
         size = shift = 0
@@ -100,7 +101,7 @@ class FakeBroker:
         return data
 
     def packets(self) -> list[tuple[int, bytes]]:
-        """All packets that have arrived."""
+        """Return all packets that have arrived."""
         assert self.sock is not None
         self.sock.settimeout(0.05)
         found = []
@@ -113,7 +114,7 @@ class FakeBroker:
             self.sock.settimeout(2)
 
     def publications(self) -> list[tuple[str, bytes, int]]:
-        """Topic, payload and packet id of the PUBLISH packets that have arrived."""
+        """Return topic, payload and packet id of the PUBLISH packets that have arrived."""
         found = []
         for first, body in self.packets():
             if first >> 4 != PUBLISH:
@@ -151,7 +152,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def connect(fake: FakeBroker, metrics: Metrics) -> Iterator[Any]:
-    """Make a connection to the fake; not yet opened."""
+    """Create connections to the fake that are not connected yet."""
     made: list[Connection] = []
 
     def make(
@@ -179,8 +180,8 @@ def connect(fake: FakeBroker, metrics: Metrics) -> Iterator[Any]:
 
 
 def attempt(fake: FakeBroker, connection: Connection) -> dict[str, Any]:
-    """Turn the connection until it has come to the fake."""
-    until(connection, lambda: select.select([fake.listener], [], [], 0)[0], "an attempt")
+    """Call `receive` until the connection reaches the fake; return its CONNECT."""
+    until(connection, lambda: select.select([fake.listener], [], [], 0)[0], "an attempt to connect")
     return fake.accept()
 
 
@@ -191,8 +192,14 @@ def established(fake: FakeBroker, connection: Connection, properties: bytes = b"
 
 
 def until(connection: Connection, condition: Any, what: str, seconds: float = 3) -> Any:
-    """Turn the connection until something is so."""
+    """Call `receive` until a condition is true."""
     return wait_for(lambda: connection.receive(0.005) is not None and condition(), what, seconds)
+
+
+def until_dropped(connection: Connection) -> None:
+    """Call `receive` until the client is dropped; the next one may be connecting already."""
+    client = connection.lifecycle.client
+    until(connection, lambda: connection.lifecycle.client is not client, "the disconnect")
 
 
 def count(metrics: Metrics, name: str, **labels: str) -> float:
@@ -206,7 +213,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 # ---------------------------------------------------------------------------------- no connection
 
 
-def test_nobody_listens(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
+def test_connection_refused(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
     port = free_port()
     broker = Broker(host="127.0.0.1", port=port, **WAITS)
     connection = Connection(broker, "test", {}, Limits(), metrics)
@@ -219,13 +226,15 @@ def test_nobody_listens(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> N
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300, "::::"])
-def test_a_host_that_is_none(metrics: Metrics, host: str) -> None:
+def test_an_invalid_host(metrics: Metrics, host: str) -> None:
     connection = Connection(Broker(host=host), "test", {}, Limits(), metrics)
     connection.receive(0)
     assert str(connection.fault).startswith(f"cannot connect to {host}:1883: ")
 
 
-def test_waits_grow_up_to_the_longest(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reconnect_waits_double_up_to_the_longest(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     broker = Broker(
@@ -235,11 +244,11 @@ def test_waits_grow_up_to_the_longest(metrics: Metrics, monkeypatch: pytest.Monk
     waits = []
     for _ in range(7):
         connection.receive(0)
-        waits.append(connection._attempts.due - now)
-        now = connection._attempts.due
+        waits.append(connection.lifecycle._reconnect.next_attempt - now)
+        now = connection.lifecycle._reconnect.next_attempt
     assert all(
-        0.8 * wanted <= wait <= 1.2 * wanted
-        for wait, wanted in zip(waits, [1, 2, 4, 8, 8, 8, 8], strict=True)
+        0.8 * expected <= wait <= 1.2 * expected
+        for wait, expected in zip(waits, [1, 2, 4, 8, 8, 8, 8], strict=True)
     ), waits
 
 
@@ -250,19 +259,21 @@ def test_closed_before_connack(
     for version in (5, 4, 5, 4):
         assert attempt(fake, connection)["version"] == version
         fake.drop()
-    until(connection, lambda: connection.fault and connection._client is None, "the end")
-    wanted = f"127.0.0.1:{fake.port} closed the connection (does it want TLS, broker.tls?)"
-    assert connection.fault == wanted
-    assert len(lines(caplog)) == 1, "one line for one cause"
+    until_dropped(connection)
+    expected = f"127.0.0.1:{fake.port} closed the connection (does it want TLS, broker.tls?)"
+    assert connection.fault == expected
+    assert len(lines(caplog)) == 1, "each cause is logged once"
 
 
-def test_never_answers(fake: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconnect, "ANSWER_SECONDS", 0.1)
+def test_a_broker_that_never_sends_connack(
+    fake: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconnect, "CONNACK_SECONDS", 0.1)
     connection = connect()
     connection.receive(0)
     started = time.monotonic()
-    wanted = f"127.0.0.1:{fake.port} does not answer as an MQTT broker"
-    until(connection, lambda: connection.fault == wanted, "the wait to end")
+    expected = f"127.0.0.1:{fake.port} does not answer as an MQTT broker"
+    until(connection, lambda: connection.fault == expected, "the wait to end")
     assert time.monotonic() - started < patient(1)
 
 
@@ -283,7 +294,8 @@ def test_a_broker_without_version_5(fake: FakeBroker, connect: Any, answer: byte
     fake.listener.settimeout(5)
     assert fake.sock is not None
     fake.sock.shutdown(socket.SHUT_WR)
-    until(connection, lambda: connection._attempts.version == 4 and connection._client, "version 4")
+    lifecycle = connection.lifecycle
+    until(connection, lambda: lifecycle._reconnect.version == 4 and lifecycle.client, "version 4")
     fake.accept()
     assert fake.version == 4
     fake.connack()
@@ -292,31 +304,33 @@ def test_a_broker_without_version_5(fake: FakeBroker, connect: Any, answer: byte
     assert connection.fault is None
 
 
-def test_version_5_is_not_given_up_when_it_is_asked_for(fake: FakeBroker, connect: Any) -> None:
+def test_only_version_5_is_tried_if_it_is_configured(fake: FakeBroker, connect: Any) -> None:
     connection = connect(protocol="5")
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5
         fake.connack(0x84)
-        until(connection, lambda: connection._client is None, "the refusal")
-    assert connection.fault == f"127.0.0.1:{fake.port} refuses us: Unsupported protocol version"
+        until_dropped(connection)
+    expected = f"127.0.0.1:{fake.port} refuses the connection: Unsupported protocol version"
+    assert connection.fault == expected
 
 
-def test_wrong_password_is_told_once(
+def test_a_wrong_password_is_logged_once(
     fake: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = connect(protocol="auto")
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5, "another version would not help"
         fake.connack(0x86)
-        until(connection, lambda: connection._client is None, "the refusal")
+        until_dropped(connection)
     (line,) = lines(caplog)
-    assert f"127.0.0.1:{fake.port} refuses us: Bad user name or password; trying again" in line
+    cause = f"127.0.0.1:{fake.port} refuses the connection: Bad user name or password"
+    assert f"{cause}; trying again" in line
 
 
 def test_garbage_never_raises(
     fake: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Random bytes in place of CONNACK, and after it; afterwards a good connection is made."""
+    """Random bytes in place of CONNACK or after it; then a correct connection is made."""
     rng = random.Random(int(os.environ.get("EDGEAI_TEST_SEED", "7")))
     connection = connect({"a/#": 1}, status=STATUS)
     for trial in range(40):
@@ -329,7 +343,7 @@ def test_garbage_never_raises(
         fake.send(junk)
         assert fake.sock is not None
         fake.sock.shutdown(socket.SHUT_WR)
-        until(connection, lambda: connection._client is None, "the end of it")
+        until_dropped(connection)
     assert not any(record.exc_info for record in caplog.records)
     attempt(fake, connection)
     fake.connack()
@@ -340,23 +354,23 @@ def test_garbage_never_raises(
 # --------------------------------------------------------------------------------- once connected
 
 
-def test_no_delay_is_set(fake: FakeBroker, connect: Any) -> None:
+def test_tcp_nodelay_is_set(fake: FakeBroker, connect: Any) -> None:
     connection = connect()
     established(fake, connection)
-    sock = connection._client.socket()
+    sock = connection.lifecycle.client.socket()
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
-def test_the_session_asks_for_what_the_config_says(fake: FakeBroker, connect: Any) -> None:
+def test_connect_carries_the_session_settings_of_the_config(fake: FakeBroker, connect: Any) -> None:
     connection = connect({"a": 1}, session_expiry_seconds=77, receive_maximum=9)
     connection.receive(0)
     taken = fake.accept()
-    assert not taken["flags"] & 2, "the session goes on"
+    assert not taken["flags"] & 2, "clean start is not set"
     assert b"\x11" + struct.pack(">I", 77) in taken["body"]
     assert b"\x21" + struct.pack(">H", 9) in taken["body"]
 
 
-def test_a_half_open_link_is_noticed(fake: FakeBroker, connect: Any) -> None:
+def test_a_silent_broker_is_detected_by_keep_alive(fake: FakeBroker, connect: Any) -> None:
     connection = connect(keepalive_seconds=1)
     established(fake, connection)
     started = time.monotonic()
@@ -379,42 +393,44 @@ def test_an_exception_in_a_callback_does_not_end_the_loop(
         original(self, topic, *rest, **more)
 
     monkeypatch.setattr(inbox.Inbox, "add", add)
-    connection = connect({"#": 0})
+    connection = connect({"#": 0}, fast_path=False)  # the fast path does not call `add`
     established(fake, connection)
     for topic in (b"good", b"bad", b"good"):
         fake.send(publish(topic, b"1"))
-    heard: list[Any] = []
-    wait_for(lambda: heard.extend(connection.receive(0.01)) or len(heard) == 2, "two", 2)
+    received: list[Any] = []
+    wait_for(lambda: received.extend(connection.receive(0.01)) or len(received) == 2, "two", 2)
     assert connection.connected
     assert sum(record.exc_info is not None for record in caplog.records) == 1
 
 
-def test_topics_that_are_no_text(fake: FakeBroker, connect: Any, metrics: Metrics) -> None:
+def test_topics_that_are_not_utf8(fake: FakeBroker, connect: Any, metrics: Metrics) -> None:
     connection = connect({"#": 1})
     established(fake, connection)
     fake.send(publish(b"a", b"1") + publish(b"\xff\xfe", b"2") + publish(b"\xc3", b"3", mid=5))
     fake.send(publish(b"b", b"4", mid=6))
-    heard: list[Any] = []
-    wait_for(lambda: heard.extend(connection.receive(0.01)) or len(heard) == 2, "two", 2)
-    assert [payload for _, payload, _, _ in heard] == [b"1", b"4"]
+    received: list[Any] = []
+    wait_for(lambda: received.extend(connection.receive(0.01)) or len(received) == 2, "two", 2)
+    assert [payload for _, payload, _, _ in received] == [b"1", b"4"]
     assert count(metrics, "edgeai_messages_unrouted_total", reason="invalid_topic") == 2
     connection.commit()
     connection.receive(0)
     acks = [body[:2] for first, body in fake.packets() if first >> 4 == PUBACK]
-    assert acks == [b"\0\5", b"\0\6"], "or the broker would send it for ever"
+    assert acks == [b"\0\5", b"\0\6"], "otherwise the broker sends them again forever"
 
 
-def test_a_payload_above_the_limit(fake: FakeBroker, connect: Any, metrics: Metrics) -> None:
+def test_a_payload_above_the_limit_is_refused_and_counted(
+    fake: FakeBroker, connect: Any, metrics: Metrics
+) -> None:
     connection = connect({"#": 0}, limits={"payload_bytes": 100})
     established(fake, connection)
     fake.send(publish(b"a", b"x" * 101) + publish(b"a", b"y" * 100))
-    heard: list[Any] = []
-    wait_for(lambda: heard.extend(connection.receive(0.01)) or heard, "one", 2)
-    assert [payload for _, payload, _, _ in heard] == [b"y" * 100]
+    received: list[Any] = []
+    wait_for(lambda: received.extend(connection.receive(0.01)) or received, "one", 2)
+    assert [payload for _, payload, _, _ in received] == [b"y" * 100]
     assert count(metrics, "edgeai_messages_unrouted_total", reason="too_large") == 1
 
 
-def test_a_turn_takes_no_more_than_its_bounds(fake: FakeBroker, connect: Any) -> None:
+def test_a_turn_takes_no_more_than_its_limits(fake: FakeBroker, connect: Any) -> None:
     connection = connect({"#": 0}, limits={"turn_messages": 3})
     established(fake, connection)
     fake.send(b"".join(publish(b"a", b"%d" % n) for n in range(10)))
@@ -439,7 +455,7 @@ def test_a_refused_subscription(
     assert "the broker refuses the subscription secret/#: Not authorized" in line
 
 
-def test_acknowledged_at_commit_and_never_on_another_connection(
+def test_messages_are_acknowledged_by_commit_and_only_on_their_own_connection(
     fake: FakeBroker, connect: Any
 ) -> None:
     connection = connect({"#": 1})
@@ -450,7 +466,7 @@ def test_acknowledged_at_commit_and_never_on_another_connection(
     connection.receive(0)
     assert [first >> 4 for first, _ in fake.packets()] == [], "not yet"
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until_dropped(connection)
     established(fake, connection)
     connection.commit()
     connection.receive(0)
@@ -464,7 +480,7 @@ def predictions(count_: int, qos: int = 1) -> list[Publication]:
     return [Publication("out", b"%d" % n, qos, False) for n in range(count_)]
 
 
-def test_the_brokers_receive_maximum_is_respected(fake: FakeBroker, connect: Any) -> None:
+def test_the_receive_maximum_of_the_broker_is_kept(fake: FakeBroker, connect: Any) -> None:
     connection = connect()
     established(fake, connection, b"\x21\0\3")
     connection.publish(predictions(10))
@@ -476,7 +492,7 @@ def test_the_brokers_receive_maximum_is_respected(fake: FakeBroker, connect: Any
     assert [payload for _, payload, _ in fake.publications()] == [b"3", b"4"]
 
 
-def test_what_was_not_acknowledged_is_sent_again(fake: FakeBroker, connect: Any) -> None:
+def test_unacknowledged_publications_are_sent_again(fake: FakeBroker, connect: Any) -> None:
     connection = connect()
     established(fake, connection)
     connection.publish(predictions(50))
@@ -485,7 +501,7 @@ def test_what_was_not_acknowledged_is_sent_again(fake: FakeBroker, connect: Any)
     fake.puback(sent[0][2])
     until(connection, lambda: connection.waiting_to_send == 49, "an acknowledgement")
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until_dropped(connection)
     connection.publish([Publication("out", b"50", 1, False)])
     established(fake, connection)
     again: list[bytes] = []
@@ -497,11 +513,11 @@ def test_what_was_not_acknowledged_is_sent_again(fake: FakeBroker, connect: Any)
         return connection.waiting_to_send == 0
 
     until(connection, acknowledge, "all to be taken", 10)
-    assert again == [b"%d" % n for n in range(1, 51)], "in order, each once, none lost"
+    assert again == [b"%d" % n for n in range(1, 51)], "in order, each once"
 
 
 @pytest.mark.parametrize("topic", ["out", "new"])
-def test_what_was_being_sent_comes_after_what_was_not_acknowledged(
+def test_a_publication_being_sent_follows_the_unacknowledged_ones(
     fake: FakeBroker, connect: Any, topic: str
 ) -> None:
     connection = connect()
@@ -509,11 +525,11 @@ def test_what_was_being_sent_comes_after_what_was_not_acknowledged(
     connection.publish([Publication("out", b"0", 0, False), *predictions(3)])
     assert len(fake.publications()) == 4
     assert fake.sock is not None
-    # Closed with a reset, of which the connection hears when it sends.
+    # Close with a reset, which the connection detects when it sends.
     fake.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     fake.drop()
     connection.publish([Publication(topic, b"last" * 100, 0, False)])
-    assert connection._client is None
+    assert connection.lifecycle.client is None
     assert connection.waiting_to_send == 4
     established(fake, connection)
     again = [payload for _, payload, _ in fake.publications()]
@@ -526,15 +542,15 @@ def test_what_a_full_socket_holds_is_not_sent_twice(fake: FakeBroker, connect: A
     established(fake, connection)
     body = b"x" * 200_000  # 100 of them fill the buffers of both sockets on loopback
     connection.publish([Publication("out", body, 1, False) for _ in range(100)])
-    assert connection._client.want_write(), "the socket took it all: the test needs more"
+    assert connection.lifecycle.client.want_write(), "the socket took it all: the test needs more"
     assert connection.waiting_to_send == 100
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until(connection, lambda: connection.lifecycle.client is None, "the loss")
     assert connection.waiting_to_send == 100
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-def test_what_waits_is_bounded_and_the_loss_is_counted(
+def test_waiting_publications_are_limited_and_dropped_ones_counted(
     connect: Any, metrics: Metrics, fake: FakeBroker, qos: int
 ) -> None:
     connection = connect(limits={"outgoing_messages": 5})
@@ -545,7 +561,7 @@ def test_what_waits_is_bounded_and_the_loss_is_counted(
     assert [payload for _, payload, _ in fake.publications()] == [b"3", b"4", b"5", b"6", b"7"]
 
 
-def test_a_topic_that_cannot_be_published_blocks_nothing(
+def test_an_invalid_topic_does_not_block_other_publications(
     fake: FakeBroker, connect: Any, metrics: Metrics
 ) -> None:
     connection = connect()
@@ -561,10 +577,10 @@ def test_a_topic_that_cannot_be_published_blocks_nothing(
     assert count(metrics, "edgeai_publications_dropped_total") == 2
 
 
-def test_a_publication_the_broker_is_too_small_for(
+def test_a_publication_above_the_maximum_packet_size_is_dropped(
     fake: FakeBroker, connect: Any, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It would be answered by a disconnect, be sent again, and so on for ever."""
+    """The broker would disconnect, and the publication would be sent again, forever."""
     connection = connect()
     established(fake, connection, b"\x27" + struct.pack(">I", 100))
     connection.publish(
@@ -579,7 +595,7 @@ def test_a_publication_the_broker_is_too_small_for(
     assert "100 bytes" in lines(caplog)[0]
 
 
-def test_a_publication_the_broker_refuses_is_counted(
+def test_a_publication_that_the_broker_refuses_is_counted(
     fake: FakeBroker, connect: Any, metrics: Metrics
 ) -> None:
     connection = connect()
@@ -594,14 +610,14 @@ def test_a_publication_the_broker_refuses_is_counted(
 # ---------------------------------------------------------------------------------------- the end
 
 
-def test_close_says_goodbye(fake: FakeBroker, connect: Any) -> None:
+def test_close_publishes_the_offline_status(fake: FakeBroker, connect: Any) -> None:
     connection = connect(status=STATUS, protocol="3.1.1")
     established(fake, connection)
     ((topic, payload, mid),) = fake.publications()
     assert (topic, payload) == ("edgeai/test/status", b"online")
     fake.puback(mid)
     until(connection, lambda: connection.waiting_to_send == 0, "the acknowledgement")
-    fake.puback(mid + 1)  # of the offline status, which lies ready before it is sent
+    fake.puback(mid + 1)  # for the offline status, in the socket before the status is sent
     assert connection.close(0.3)
     assert [first >> 4 for first, _ in fake.packets()] == [PUBLISH, DISCONNECT]
 
@@ -616,10 +632,10 @@ def test_close_disconnects_without_a_status(fake: FakeBroker, connect: Any, prot
     assert [first >> 4 for first, _ in fake.packets()] == [DISCONNECT]
 
 
-def test_close_leaves_the_will_when_the_goodbye_was_not_taken(
+def test_close_sends_no_disconnect_if_the_offline_status_was_not_acknowledged(
     fake: FakeBroker, connect: Any
 ) -> None:
-    """After a DISCONNECT the broker would keep `online` for ever."""
+    """After DISCONNECT the broker would discard the last will and keep `online` forever."""
     connection = connect(status=STATUS)
     established(fake, connection)
     assert connection.close(0.2) is False

@@ -1,21 +1,29 @@
-"""Both connections at once: what one waits for must not keep the other from it."""
+"""Both connections of a link: neither blocks the other, and a message takes the drawn ways."""
 
 from __future__ import annotations
 
 import contextlib
+import re
+import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 
 from edgeai.config.node import Broker, Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt.link import Link
+from edgeai.mqtt import Connection, Link
+from edgeai.mqtt import link as link_module
 from tests.support.brokers import RunningBroker
 from tests.support.live import PATIENCE_SECONDS, peer, wait_for
 
@@ -25,7 +33,7 @@ PUBLICATIONS = [Publication("out", b"%d" % number, 1, retain=False) for number i
 
 
 class Route:
-    """The way to a broker, which can be cut as by a firewall: both ends get a reset."""
+    """A TCP proxy to a broker that can be cut as a firewall does: both ends get a reset."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -42,7 +50,7 @@ class Route:
                 far = socket.create_connection(("127.0.0.1", self._to))
                 self._near.append(near)
                 for source, target in ((near, far), (far, near)):
-                    self._start(partial(_pass_on, source, target))
+                    self._start(partial(_forward, source, target))
 
     def _start(self, work: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=work, daemon=True))
@@ -64,7 +72,7 @@ class Route:
             thread.join(PATIENCE_SECONDS)
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
@@ -84,20 +92,21 @@ def route(broker: RunningBroker) -> Iterator[Route]:
 def linked(
     route: Route, *, fast_path: bool, turn_messages: int
 ) -> Iterator[tuple[Link, list[int]]]:
-    """A link that stands, and a list that stops it when it is no longer empty."""
+    """Yield a connected link, and a list that stops the link when it is not empty."""
     stopping: list[int] = []
     wake, other = socket.socketpair()
     broker = Broker(
         host="127.0.0.1", port=route.port, reconnect_min_seconds=0.05,
         reconnect_max_seconds=0.2, fast_path=fast_path,
     )  # fmt: skip
-    limits = Limits(outgoing_messages=1, turn_messages=turn_messages)
+    limits = Limits(outgoing_messages=1, turn_messages=turn_messages, payload_bytes=1000)
     link = Link(
         broker, "edgeai-link", {"in": 1}, limits, Metrics(), status=None,
         wake_fd=wake.fileno(), stopping=lambda: bool(stopping),
     )  # fmt: skip
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (link.connected and link._inlet.subscribed) and time.monotonic() < deadline:
+    subscriber = link._subscriber.lifecycle
+    while not (link.connected and subscriber.subscribed) and time.monotonic() < deadline:
         link.receive(0.05)
     try:
         yield link, stopping
@@ -112,7 +121,7 @@ def linked(
 def test_both_connections_are_lost_while_publications_wait(
     broker: RunningBroker, route: Route, fast_path: bool, waiting: int
 ) -> None:
-    """And more input waits in the broker than a turn may hold."""
+    """Meanwhile more messages wait in the broker than a turn may take."""
     with (
         peer(broker.port, "out") as listener,
         linked(route, fast_path=fast_path, turn_messages=2) as (link, stopping),
@@ -132,3 +141,97 @@ def test_both_connections_are_lost_while_publications_wait(
             got += [int(payload) for _, payload, _, _ in link.receive(0.1)]
             link.commit()
         assert sorted(set(got)) == list(range(waiting))
+
+
+# ------------------------------------------------------------------- the ways drawn in mqtt/link.py
+
+Call = tuple[int, str]
+"""Depth in the call tree, and qualified name of the function."""
+CARRIERS = (str(Path(link_module.__file__).parent), str(Path(paho.__file__)))
+
+
+def drawn_ways() -> dict[str, list[Call]]:
+    """The call trees in the docstring of `edgeai.mqtt.link`, by the letter of the way."""
+    assert link_module.__doc__ is not None
+    ways: dict[str, list[Call]] = {}
+    letters: list[str] = []
+    for line in link_module.__doc__.splitlines():
+        if not line.startswith("    "):
+            letters += re.findall(r"\b[Ww]ay ([A-Z]),", line)
+            continue
+        call = re.match(r"    ( *)(\S+)", line)
+        assert call is not None
+        depth, name = len(call[1]) // 2, call[2]
+        if name.startswith("on_"):
+            break
+        if depth == 0:
+            way = ways.setdefault(letters.pop(0), [])
+        way.append((depth, name))
+    return ways
+
+
+def calls_of(work: Callable[[], object], names: set[str]) -> list[Call]:
+    """Run, and return the call tree of the functions named; repeated calls in a row once."""
+    stack: list[str] = []
+    calls: list[Call] = []
+
+    def note(frame: FrameType, event: str, _argument: Any) -> None:
+        name = frame.f_code.co_qualname
+        if name not in names or not frame.f_code.co_filename.startswith(CARRIERS):
+            return
+        if event == "call":
+            before = next((one for one in reversed(calls) if one[0] <= len(stack)), None)
+            if before != (len(stack), name):
+                calls.append((len(stack), name))
+            stack.append(name)
+        elif event == "return":
+            stack.pop()
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_the_drawn_ways_are_those_that_run(broker: RunningBroker, fast_path: bool) -> None:
+    drawn = drawn_ways()
+    assert sorted(drawn) == list("ABCDEFGHIJK")
+    names = {name for way in drawn.values() for _, name in way}
+    route = Route(broker.port)
+    with (
+        contextlib.closing(route),
+        peer(broker.port, "out") as other,
+        linked(route, fast_path=fast_path, turn_messages=50) as (link, _),
+    ):
+
+        def arrives(connection: Connection) -> None:
+            """Wait for bytes in the socket, and keep maintenance out of the next calls."""
+            assert select.select([connection.polled.fileno], [], [], PATIENCE_SECONDS)[0]
+            link._next_maintenance = time.monotonic() + 60
+
+        def receive(payload: str, qos: int) -> list[Call]:
+            other.publish("in", payload, qos)
+            arrives(link._subscriber)
+            return calls_of(lambda: link.receive(0), names)
+
+        def publish(qos: int) -> list[Call]:
+            link._next_maintenance = time.monotonic() + 60
+            return calls_of(lambda: link.publish([Publication("out", b"1", qos, False)]), names)
+
+        receive("1", 0)
+        ran = {
+            "AD": receive("1", 0),
+            "BD": receive("1", 1),
+            "JK": calls_of(link.commit, names),
+            "CD": receive("x" * 1001, 0),
+            "FG": publish(1),
+        }
+        arrives(link._publisher)
+        ran["HI"] = calls_of(lambda: link.receive(0), names)
+        publish(0)
+        ran["EG"] = publish(0 if fast_path else 1)
+    for ways, calls in ran.items():
+        assert calls == drawn[ways[0] if fast_path else ways[1]], ways

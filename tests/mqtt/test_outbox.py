@@ -25,17 +25,17 @@ def payloads(batch: list[Publication]) -> list[bytes]:
 def test_what_was_sent_at_qos_0_is_not_sent_again(outbox: Outbox) -> None:
     outbox.add(publications(3, 0))
     batch = outbox.next_batch()
-    outbox.sent(batch, [0, 0, 0])
-    outbox.send_again()
+    outbox.mark_sent(batch, [0, 0, 0])
+    outbox.requeue_unacknowledged()
     assert len(outbox) == 0
     assert outbox.next_batch() == []
 
 
 def test_what_was_sent_at_qos_1_is_sent_again_once(outbox: Outbox) -> None:
     outbox.add(publications(3, 1))
-    outbox.sent(outbox.next_batch(), [1, 2, 3])
-    outbox.acknowledged(2, None)
-    outbox.send_again()
+    outbox.mark_sent(outbox.next_batch(), [1, 2, 3])
+    outbox.acknowledge(2, None)
+    outbox.requeue_unacknowledged()
     assert len(outbox) == 2
     assert payloads(outbox.next_batch()) == [b"0", b"2"]
 
@@ -43,5 +43,5 @@ def test_what_was_sent_at_qos_1_is_sent_again_once(outbox: Outbox) -> None:
 def test_what_was_taken_and_not_sent_is_sent_again(outbox: Outbox) -> None:
     outbox.add(publications(3, 0))
     assert len(outbox.next_batch()) == 3
-    outbox.send_again()
+    outbox.requeue_unacknowledged()
     assert payloads(outbox.next_batch()) == [b"0", b"1", b"2"]

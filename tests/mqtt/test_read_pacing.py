@@ -1,4 +1,4 @@
-"""What is read at once, what may wait, and that no prediction waits for it."""
+"""Which messages are read at once, which may wait, and that no prediction waits for them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edgeai.mqtt import Link
 from edgeai.mqtt.link import PAUSE_BYTES
 from edgeai.mqtt.read_pacing import (
     BUSY_MESSAGES,
-    GENERATION_MESSAGES,
-    LEFT_MESSAGES,
-    SURVEY_INTERVALS,
-    Patience,
+    MAX_DEFERRED_MESSAGES,
+    RATE_INTERVALS,
+    SIZE_HISTORY_MESSAGES,
+    ReadPacer,
 )
 from tests.support.live import patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
@@ -36,77 +36,77 @@ def messages(count: int, size: int = 100, topic: str = "a/b") -> list[Message]:
     return [(topic, b"x" * size, 0, False)] * count
 
 
-def note(patience: Patience, taken: list[Message], now: float, *, version5: bool) -> None:
-    patience.begin(len(taken), 0, now)
-    patience.look_at(taken, version5=version5)
+def record(pacer: ReadPacer, taken: list[Message], now: float, *, version5: bool) -> None:
+    pacer.record_turn(len(taken), 0, now)
+    pacer.record_sizes(taken, version5=version5)
 
 
-def left(patience: Patience, due: int, now: float = 0.01) -> int:
-    return patience.leave(Due(due, due, 0.0), now)[0]
+def deferred_bytes(pacer: ReadPacer, due: int, now: float = 0.01) -> int:
+    return pacer.defer(Due(due, due, 0.0), now)[0]
 
 
-def under_load(interval: float) -> Patience:
-    """A patience that has seen load until the second 101, and took a turn then."""
-    patience = Patience(Limits(turn_interval_seconds=interval), acknowledging=False)
+def under_load(interval: float) -> ReadPacer:
+    """Return a pacer that saw load until second 101 and recorded a turn then."""
+    pacer = ReadPacer(Limits(turn_interval_seconds=interval), acknowledging=False)
     for second in (99.0, 100.0, 101.0):
-        patience.begin(round(BUSY_MESSAGES / max(interval, 0.001)), 0, second)
-    return patience
+        pacer.record_turn(round(BUSY_MESSAGES / max(interval, 0.001)), 0, second)
+    return pacer
 
 
 def test_a_quiet_line_is_read_at_once() -> None:
-    patience = Patience(Limits(), acknowledging=False)
-    assert patience.pause(100.0) == 0
-    patience.begin(1, 0, 100.0)
+    pacer = ReadPacer(Limits(), acknowledging=False)
+    assert pacer.pause_seconds(100.0) == 0
+    pacer.record_turn(1, 0, 100.0)
     interval = Limits().turn_interval_seconds
     for number in range(1, 1000):
-        patience.begin(BUSY_MESSAGES - 1, 0, 100.0 + number * interval)
-        assert patience.pause(100.0 + number * interval) == 0
+        pacer.record_turn(BUSY_MESSAGES - 1, 0, 100.0 + number * interval)
+        assert pacer.pause_seconds(100.0 + number * interval) == 0
 
 
 def test_under_load_turns_come_at_their_interval() -> None:
-    patience = under_load(0.25)
-    assert patience.pause(101.125) == 0.125
-    assert patience.pause(101.5) < 0  # there was no time to lose
+    pacer = under_load(0.25)
+    assert pacer.pause_seconds(101.125) == 0.125
+    assert pacer.pause_seconds(101.5) < 0  # the interval is already over
 
 
-def test_large_messages_are_load_where_they_are_fewer() -> None:
-    """A thousand frames of 80 kB a second, and a hundred."""
+def test_large_messages_are_load_at_a_lower_rate() -> None:
+    """1,000 and 100 frames of 80 kB per second."""
     for rate, busy in ((1000, True), (100, False)):
-        patience = Patience(Limits(), acknowledging=False)
+        pacer = ReadPacer(Limits(), acknowledging=False)
         for number in range(rate):
             now = 100.0 + number / rate
-            patience.begin(1, 80_040, now)
-        assert (patience.pause(now) > 0) == busy
+            pacer.record_turn(1, 80_040, now)
+        assert (pacer.pause_seconds(now) > 0) == busy
 
 
-def test_load_is_over_when_few_messages_came_for_some_intervals() -> None:
-    patience = under_load(0.25)
-    patience.begin(0, 0, 101.25)  # a sender's pause does not end it
-    assert patience.pause(101.25) == 0.25
-    patience.begin(1, 0, 101.0 + SURVEY_INTERVALS * 0.25 + 0.25)
-    assert patience.pause(102.25) == 0
+def test_load_ends_after_some_intervals_with_few_messages() -> None:
+    pacer = under_load(0.25)
+    pacer.record_turn(0, 0, 101.25)  # a short pause of a sender does not end it
+    assert pacer.pause_seconds(101.25) == 0.25
+    pacer.record_turn(1, 0, 101.0 + RATE_INTERVALS * 0.25 + 0.25)
+    assert pacer.pause_seconds(102.25) == 0
 
 
-def test_under_load_nothing_is_left_in_the_socket() -> None:
-    patience = Patience(Limits(turn_interval_seconds=0.25), acknowledging=False)
-    note(patience, messages(1), 100.0, version5=False)
-    assert left(patience, 5, now=100.0) > 0
-    patience.begin(BUSY_MESSAGES * 4, 0, 101.0)
-    assert left(patience, 5, now=101.0) > 0  # one burst is no load
-    patience.begin(BUSY_MESSAGES * 4, 0, 102.0)
-    assert left(patience, 5, now=102.0) == 0
+def test_under_load_nothing_is_deferred() -> None:
+    pacer = ReadPacer(Limits(turn_interval_seconds=0.25), acknowledging=False)
+    record(pacer, messages(1), 100.0, version5=False)
+    assert deferred_bytes(pacer, 5, now=100.0) > 0
+    pacer.record_turn(BUSY_MESSAGES * 4, 0, 101.0)
+    assert deferred_bytes(pacer, 5, now=101.0) > 0  # one burst is not load
+    pacer.record_turn(BUSY_MESSAGES * 4, 0, 102.0)
+    assert deferred_bytes(pacer, 5, now=102.0) == 0
 
 
 def test_without_an_interval_no_turn_waits() -> None:
-    patience = under_load(0.0)
-    assert patience.pause(101.0) <= 0
+    pacer = under_load(0.0)
+    assert pacer.pause_seconds(101.0) <= 0
 
 
-def test_a_broker_that_waits_for_acknowledgements_is_not_kept_waiting() -> None:
-    patience = Patience(Limits(), acknowledging=True)
+def test_there_is_no_pause_at_qos_1() -> None:
+    pacer = ReadPacer(Limits(), acknowledging=True)
     for number in range(100):
-        patience.begin(1000, 0, 100.0 + number * Limits().turn_interval_seconds)
-        assert patience.pause(100.0 + number * Limits().turn_interval_seconds) <= 0
+        pacer.record_turn(1000, 0, 100.0 + number * Limits().turn_interval_seconds)
+        assert pacer.pause_seconds(100.0 + number * Limits().turn_interval_seconds) <= 0
 
 
 @pytest.mark.parametrize(
@@ -119,53 +119,53 @@ def test_a_broker_that_waits_for_acknowledgements_is_not_kept_waiting() -> None:
         (122, True, 3 + 2 + 3 + 1 + 122),
     ],
 )
-def test_what_is_left_in_the_socket_is_one_packet_short(
+def test_deferred_bytes_are_one_packet_less_than_a_window_needs(
     size: int, version5: bool, packet: int
 ) -> None:
-    patience = Patience(Limits(), acknowledging=False)
-    assert left(patience, 5) == 0  # no size is known
-    note(patience, messages(3, size + 40) + messages(1, size), 0.0, version5=version5)
-    assert left(patience, 5) == 4 * packet
-    assert left(patience, 1) == 0
-    assert left(patience, 5, now=Limits().defer_seconds) == 0
+    pacer = ReadPacer(Limits(), acknowledging=False)
+    assert deferred_bytes(pacer, 5) == 0  # no message size is known
+    record(pacer, messages(3, size + 40) + messages(1, size), 0.0, version5=version5)
+    assert deferred_bytes(pacer, 5) == 4 * packet
+    assert deferred_bytes(pacer, 1) == 0
+    assert deferred_bytes(pacer, 5, now=Limits().defer_seconds) == 0
 
 
-def test_a_smallest_message_is_forgotten_when_none_like_it_comes() -> None:
-    patience = Patience(Limits(), acknowledging=False)
-    note(patience, messages(1, 10), 0.0, version5=False)
-    small = left(patience, 2)
-    for _ in range(2 * GENERATION_MESSAGES // 10 + 1):
-        note(patience, messages(10, 100), 0.0, version5=False)
-    assert left(patience, 2) == small + 90
+def test_the_smallest_message_size_is_forgotten_after_a_while() -> None:
+    pacer = ReadPacer(Limits(), acknowledging=False)
+    record(pacer, messages(1, 10), 0.0, version5=False)
+    small = deferred_bytes(pacer, 2)
+    for _ in range(2 * SIZE_HISTORY_MESSAGES // 10 + 1):
+        record(pacer, messages(10, 100), 0.0, version5=False)
+    assert deferred_bytes(pacer, 2) == small + 90
 
 
-def test_as_many_are_left_as_the_senders_usually_send_before_a_window_is_due() -> None:
-    patience = Patience(Limits(defer_seconds=0.5), acknowledging=False)
-    note(patience, messages(3, 100, "a/b"), 10.0, version5=False)
+def test_the_usual_number_of_messages_before_a_window_is_deferred() -> None:
+    pacer = ReadPacer(Limits(defer_seconds=0.5), acknowledging=False)
+    record(pacer, messages(3, 100, "a/b"), 10.0, version5=False)
     packet = 2 + 2 + 3 + 100
-    assert patience.leave(Due(3, 7, 0.2), 10.1) == (6 * packet, 10.1 + 0.2)
-    assert patience.leave(Due(3, 7, 2.0), 10.1) == (6 * packet, 10.5)
-    assert patience.leave(Due(3, 7, 0.0), 10.1) == (2 * packet, 10.5)  # no sample rate
-    assert patience.leave(Due(1, 7, 0.2), 10.1)[0] == 0  # the next may be the one
-    assert patience.leave(Due(3, 7, 0.2), 10.5)[0] == 0  # waited long enough
-    assert patience.leave(Due(3, 10**6, 0.2), 10.1)[0] == LEFT_MESSAGES * packet
-    assert patience.leave(Due(10**6, 10**6, 0.2), 10.1)[0] == LEFT_MESSAGES * packet
+    assert pacer.defer(Due(3, 7, 0.2), 10.1) == (6 * packet, 10.1 + 0.2)
+    assert pacer.defer(Due(3, 7, 2.0), 10.1) == (6 * packet, 10.5)
+    assert pacer.defer(Due(3, 7, 0.0), 10.1) == (2 * packet, 10.5)  # no sample rate
+    assert pacer.defer(Due(1, 7, 0.2), 10.1)[0] == 0  # the next may complete a window
+    assert pacer.defer(Due(3, 7, 0.2), 10.5)[0] == 0  # `defer_seconds` are over
+    assert pacer.defer(Due(3, 10**6, 0.2), 10.1)[0] == MAX_DEFERRED_MESSAGES * packet
+    assert pacer.defer(Due(10**6, 10**6, 0.2), 10.1)[0] == MAX_DEFERRED_MESSAGES * packet
 
 
 @pytest.mark.parametrize(
     ("limits", "acknowledging"), [(Limits(), True), (Limits(defer_seconds=0), False)]
 )
-def test_nothing_is_left_where_the_broker_waits_for_us_or_it_is_not_wanted(
+def test_nothing_is_deferred_at_qos_1_or_with_defer_seconds_0(
     limits: Limits, acknowledging: bool
 ) -> None:
-    patience = Patience(limits, acknowledging=acknowledging)
-    note(patience, messages(3), 0.0, version5=False)
-    assert left(patience, 10) == 0
+    pacer = ReadPacer(limits, acknowledging=acknowledging)
+    record(pacer, messages(3), 0.0, version5=False)
+    assert deferred_bytes(pacer, 10) == 0
 
 
 @pytest.mark.broker
 @pytest.mark.parametrize("fast_path", [True, False])
-def test_a_message_that_can_wait_does_and_the_one_with_which_a_window_is_due_does_not(
+def test_a_message_is_deferred_unless_it_completes_a_window(
     tmp_path: Path, broker: RunningBroker, fast_path: bool
 ) -> None:
     write_package(tmp_path / "mean", length=8, hop=8)
@@ -205,10 +205,10 @@ def test_a_message_that_can_wait_does_and_the_one_with_which_a_window_is_due_doe
 
 
 @pytest.mark.broker
-def test_what_waits_to_be_sent_does_not_wait_for_the_next_turn(
+def test_publications_are_sent_during_a_pause(
     broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """mosquitto takes 20 publications at QoS 1, and the next when it has acknowledged those."""
+    """mosquitto accepts 20 publications at QoS 1, and more once it has acknowledged those."""
     wake, other = socket.socketpair()
     stop: list[bool] = []
     settings = Broker(host="127.0.0.1", port=broker.port)
@@ -221,30 +221,30 @@ def test_what_waits_to_be_sent_does_not_wait_for_the_next_turn(
         wait_for(lambda: link.receive(0.05) or link.connected, "the connections")
         link.publish([Publication("out", b"%d" % number, 1, False) for number in range(200)])
         line.publish("in", {})
-        monkeypatch.setattr(link._patience, "begin", lambda *_turn: None)
-        monkeypatch.setattr(link._patience, "busy", True)
-        monkeypatch.setattr(link._patience, "pause", lambda _now: 0.5)
-        # What gathers meanwhile is acknowledged by the kernel only below this mark.
-        marks: list[int] = []
+        monkeypatch.setattr(link._pacer, "record_turn", lambda *_turn: None)
+        monkeypatch.setattr(link._pacer, "busy", True)
+        monkeypatch.setattr(link._pacer, "pause_seconds", lambda _now: 0.5)
+        # SO_RCVLOWAT: the kernel acknowledges unread bytes only below this number.
+        low_water_marks: list[int] = []
         serve = link._serve
 
         def noted(now: float, deadline: float, *, reading: bool) -> float:
-            inlet = link._inlet._client.socket()
-            marks.append(inlet.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
+            sock = link._subscriber.lifecycle.client.socket()
+            low_water_marks.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
             return serve(now, deadline, reading=reading)
 
         monkeypatch.setattr(link, "_serve", noted)
         begun = time.monotonic()
         (message,) = link.receive(5)
         assert message[0] == "in"
-        assert marks[0] > PAUSE_BYTES // 4
-        assert marks[-1] == 1
+        assert low_water_marks[0] > PAUSE_BYTES // 4
+        assert low_water_marks[-1] == 1
         assert 0.4 < time.monotonic() - begun < patient(4)
         assert link.waiting_to_send == 0
         wait_for(lambda: len(line.topics("out")) == 200, "all publications")
         stop.append(True)
         begun = time.monotonic()
-        monkeypatch.setattr(link._patience, "pause", lambda _now: 30.0)
-        link.receive(5)  # whoever stops does not wait for the next turn either
+        monkeypatch.setattr(link._pacer, "pause_seconds", lambda _now: 30.0)
+        link.receive(5)  # stopping ends a pause
         assert time.monotonic() - begun < patient(4)
         link.close(1)

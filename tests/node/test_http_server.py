@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import os
+import selectors
 import shutil
 import socket
 import struct
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +22,9 @@ import pytest
 
 from edgeai.config.node import Http
 from edgeai.errors import ConfigError
-from edgeai.node.http_server import WebServer
+from edgeai.node import bounded_server
+from edgeai.node.http_server import HttpServer
+from edgeai.workers.unix_http import fetch_page
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.live import Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
@@ -40,12 +47,12 @@ def get(url: str, path: str, method: str = "GET") -> tuple[int, dict[str, str], 
 class Stub:
     """What the endpoint shows, to be changed by a test."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: Http | Path | None = None) -> None:
         self.alive: dict[str, Any] = {"alive": True}
         self.ready: dict[str, Any] = {"ready": True, "reasons": []}
         self.state: dict[str, Any] = {"node": "n"}
-        self.web = WebServer(
-            Http(port=0),
+        self.web = HttpServer(
+            address or Http(port=0),
             render_metrics=lambda: b"edgeai_up 1\n",
             alive=lambda: self.alive,
             ready=lambda: self.ready,
@@ -55,9 +62,11 @@ class Stub:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Stub]:
-    one = Stub()
-    yield one
-    one.web.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bounded_server, "LOOP_SECONDS", 0.1)
+        one = Stub()
+        yield one
+        one.web.close()
 
 
 @pytest.fixture
@@ -104,7 +113,16 @@ def test_codes_say_what_is_wrong(stub: Stub) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_it_is_read_only(stub: Stub, method: str) -> None:
-    assert get(stub.web.url, "/api/state", method)[0] == 501
+    status, headers, body = get(stub.web.url, "/api/state", method)
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+    assert json.loads(body) == {"error": "only GET and HEAD"}
+
+
+def test_head_is_get_without_a_body(stub: Stub) -> None:
+    status, headers, body = get(stub.web.url, "/metrics", "HEAD")
+    assert (status, body) == (200, b"")
+    assert headers["Content-Length"] == str(len(get(stub.web.url, "/metrics")[2]))
+    assert get(stub.web.url, "/absent", "HEAD")[0] == 404
 
 
 def test_an_error_is_an_answer(stub: Stub) -> None:
@@ -117,11 +135,16 @@ def test_an_error_is_an_answer(stub: Stub) -> None:
 @pytest.mark.parametrize(
     "request_bytes",
     [b"\x00\xff\x00\n\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"G" * 70_000 + b"\r\n\r\n",
-     b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 500 + b"\r\n"],
+     b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000 + b"\r\n",
+     b"GET / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + b"a" * 5000],
 )  # fmt: skip
 def test_what_is_no_request(
-    stub: Stub, request_bytes: bytes, capfd: pytest.CaptureFixture[str]
+    stub: Stub,
+    request_bytes: bytes,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(bounded_server, "MAX_REQUEST_SECONDS", 0.5)
     host, port = stub.web.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 5) as sock:
         sock.settimeout(5)
@@ -155,18 +178,237 @@ def test_a_browser_that_goes_away_is_no_event(
 def test_an_address_that_cannot_be_had(host: str) -> None:
     stub = {"render_metrics": bytes, "alive": dict, "ready": dict, "state": dict}
     with pytest.raises(ConfigError, match=r"config: http.host, http.port: cannot listen: "):
-        WebServer(Http(host=host, port=free_port()), **stub)  # type: ignore[arg-type]
+        HttpServer(Http(host=host, port=free_port()), **stub)  # type: ignore[arg-type]
 
 
 def test_a_port_that_is_taken(stub: Stub) -> None:
     port = int(stub.web.url.rsplit(":", 1)[1])
     other = {"render_metrics": bytes, "alive": dict, "ready": dict, "state": dict}
     with pytest.raises(ConfigError) as caught:
-        WebServer(Http(port=port), **other)  # type: ignore[arg-type]
+        HttpServer(Http(port=port), **other)  # type: ignore[arg-type]
     assert str(caught.value) == (
         "config: http.host, http.port: cannot listen: Address already in use "
         f"(found '127.0.0.1:{port}')"
     )
+
+
+@pytest.mark.parametrize(("host", "shown"), [("::1", "[::1]"), ("localhost", "127.0.0.1")])
+def test_hosts_of_both_families(host: str, shown: str) -> None:
+    try:
+        one = Stub(Http(host=host, port=0))
+    except ConfigError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    try:
+        assert one.web.url.startswith(f"http://{shown}:")
+        assert get(one.web.url, "/healthz")[0] == 200
+    finally:
+        one.web.close()
+
+
+def test_a_unix_socket_is_removed_at_close(tmp_path: Path) -> None:
+    one = Stub(tmp_path / "s")
+    try:
+        assert fetch_page(tmp_path / "s", "/metrics", 5) == b"edgeai_up 1\n"
+        assert fetch_page(tmp_path / "s", "/absent", 5) is None
+        one.ready = {"ready": False}
+        assert fetch_page(tmp_path / "s", "/readyz", 5) is None
+    finally:
+        one.web.close()
+    assert fetch_page(tmp_path / "s", "/metrics", 5) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------- limits
+
+
+def hold(url: str, count: int, sent: bytes = b"") -> contextlib.ExitStack:
+    """Open connections that never complete a request; closed with the stack."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            sock = stack.enter_context(socket.create_connection((host, int(port)), 5))
+            sock.sendall(sent)
+        return stack.pop_all()
+
+
+@contextlib.contextmanager
+def crowd(url: str, count: int) -> Iterator[None]:
+    """Silent clients, each of which connects again as soon as it has been dropped."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    going_on = threading.Event()
+    going_on.set()
+
+    def keep_connected() -> None:
+        with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+
+            def connect() -> None:
+                sock = stack.enter_context(socket.socket())
+                sock.setblocking(False)
+                sock.connect_ex((host, int(port)))
+                selector.register(sock, selectors.EVENT_READ)
+
+            for _ in range(count):
+                connect()
+            while going_on.is_set():
+                for key, _ in selector.select(0.1):
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+                    connect()
+
+    thread = threading.Thread(target=keep_connected)
+    thread.start()
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        going_on.clear()
+        thread.join()
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_closed_by_peer(sock: socket.socket, seconds: float) -> bool:
+    """Read until the end, which must come in time."""
+    sock.settimeout(seconds)
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\nHost: a\r\n"])
+def test_a_crowd_of_silent_clients_shuts_nobody_out(stub: Stub, sent: bytes) -> None:
+    with hold(stub.web.url, 200, sent):
+        started, cpu = time.monotonic(), time.process_time()
+        for _ in range(10):
+            assert get(stub.web.url, "/healthz")[0] == 200
+        assert time.monotonic() - started < 2
+        time.sleep(1.5)
+        spent = (time.process_time() - cpu) / (time.monotonic() - started)
+        assert spent < 0.5, "it must not spin while all connections are in use"
+        held = stub.web._server.active_channels
+        assert len(held) <= bounded_server.MAX_CONNECTIONS
+
+
+def test_a_request_must_arrive_in_time(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then does not help."""
+    monkeypatch.setattr(bounded_server, "MAX_REQUEST_SECONDS", 0.5)
+    host, port = stub.web.url.removeprefix("http://").split(":")
+    sock = socket.create_connection((host, int(port)), 5)
+    with sock, contextlib.suppress(ConnectionError):
+        for _ in range(80):
+            sock.sendall(b"G")
+            time.sleep(0.05)
+        pytest.fail("not dropped within four seconds")
+
+
+def test_an_answer_must_be_read_in_time(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_server, "MAX_CONNECTION_SECONDS", 0.5)
+    stub.state = {"node": "x" * 20_000_000}
+    with hold(stub.web.url, 5, b"GET /api/state HTTP/1.1\r\n\r\n"):
+        channels = stub.web._server.active_channels
+        wait_for(lambda: channels, "them to be accepted", 5)
+        wait_for(lambda: not channels, "all to be dropped", 5)
+        assert get(stub.web.url, "/healthz")[0] == 200
+
+
+def test_one_request_a_connection(stub: Stub) -> None:
+    """What follows it is not answered: an answer that nobody reads would grow by each of them."""
+    host, port = stub.web.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+        sock.settimeout(5)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while some := sock.recv(65536):
+                answer += some
+    assert answer.count(b"200 OK") == 1
+    assert b"Connection: close" in answer
+
+
+def test_urgent_data_does_not_make_it_spin(stub: Stub) -> None:
+    host, port = stub.web.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as sock:
+        sock.send(b"!", socket.MSG_OOB)
+        assert is_closed_by_peer(sock, 2)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /api/state HTTP/1.1\r\n\r\n"])
+def test_close_ends_its_threads_whatever_is_held(sent: bytes) -> None:
+    before = set(threading.enumerate())
+    one = Stub()
+    assert len(set(threading.enumerate()) - before) == 1 + bounded_server.APPLICATION_THREADS
+    one.state = {"node": "x" * 20_000_000}
+    with hold(one.web.url, 4, sent) as held:
+        assert get(one.web.url, "/healthz")[0] == 200
+        started = time.monotonic()
+        one.web.close()
+        assert time.monotonic() - started < 2
+        wait_for(lambda: set(threading.enumerate()) <= before, "its threads to end", 2)
+        held.close()
+    with pytest.raises(ConnectionRefusedError):
+        get(one.web.url, "/healthz")
+
+
+NO_DESCRIPTORS = """
+import os, resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+from edgeai.config.node import Http
+from edgeai.node import bounded_server
+from edgeai.node.http_server import HttpServer
+from edgeai.workers.unix_http import fetch_page
+one = HttpServer(Http(port=0), render_metrics=bytes, alive=dict, ready=dict, state=dict)
+print(one.url, flush=True)
+sys.stdin.readline()
+opened = []
+try:
+    while True:
+        opened.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+print(len(opened), flush=True)
+sys.stdin.readline()
+cpu = time.process_time()
+time.sleep(1)
+print(time.process_time() - cpu, flush=True)
+for each in opened:
+    os.close(each)
+sys.stdin.readline()
+"""
+
+
+def test_descriptors_are_left_for_the_node() -> None:
+    """Also where none at all is left: accept() then fails, and must not be called in a loop."""
+    with subprocess.Popen(
+        [sys.executable, "-c", NO_DESCRIPTORS], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+
+        def go_on() -> None:
+            process.stdin.write("\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+
+        url = process.stdout.readline().strip()
+        with hold(url, 90):
+            time.sleep(0.5)
+            go_on()
+            assert int(process.stdout.readline()) >= 50, "half of a limit this low"
+            with hold(url, 3):
+                go_on()
+                assert float(process.stdout.readline()) < 0.2
+        assert wait_for(lambda: get(url, "/api/state")[0] == 200, "an answer", 5)
+        process.stdin.close()
+        assert "Traceback" not in process.stderr.read()
 
 
 # ------------------------------------------------------------------------------------------ live
@@ -268,15 +510,48 @@ def test_a_score_that_is_infinite_keeps_the_page_alive(tmp_path: Path) -> None:
         state = runtime.engine.pipelines[0].stream_of("m")
         for score in (float("inf"), float("-inf"), float("nan")):
             state.score, state.time_ns = score, 1
-            assert runtime.web is not None
-            body = get(runtime.web.url, "/api/state")[2]
+            assert runtime.http_server is not None
+            body = get(runtime.http_server.url, "/api/state")[2]
             assert (
                 json.loads(body, parse_constant=pytest.fail)["pipelines"][0]["assets"][0]["score"]
                 is None
             )
-        status, _, body = get(runtime.web.url, "/readyz")
+        status, _, body = get(runtime.http_server.url, "/readyz")
         assert status == 503
         assert "not connected to 127.0.0.1:" in json.loads(body)["reasons"][0]
     finally:
-        runtime.web.close()  # type: ignore[union-attr]
-        runtime._close_wake()
+        runtime.http_server.close()  # type: ignore[union-attr]
+        runtime._close_wake_sockets()
+
+
+@pytest.mark.broker
+def test_400_silent_clients_keep_neither_broker_nor_prometheus_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))
+    write_package(tmp_path / "mean")
+    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    with start_mosquitto(tmp_path / "broker") as broker:
+        http_ = {"enabled": True, "port": 0}
+        config = write_config(tmp_path / "config.yaml", broker.port, pipelines, http=http_)
+        with running(config, max_descriptors=256) as edgeai:
+            url = next(w for w in edgeai.log.split() if w.startswith("http://"))
+            with crowd(url, 400):
+                started, before = time.monotonic(), cpu_seconds(edgeai.process.pid)
+                broker.stop()
+                wait_for(lambda: get(url, "/readyz")[0] == 503, "the loss to be noticed")
+                broker.start_again()
+                wait_for(lambda: edgeai.log.count("connected to ") >= 2, "the node to reconnect", 5)
+                asked = time.monotonic()
+                wait_for(lambda: get(url, "/readyz")[0] == 200, "it to be ready")
+                assert time.monotonic() - asked < bounded_server.MAX_REQUEST_SECONDS
+                spent = cpu_seconds(edgeai.process.pid) - before
+                assert spent < 0.25 * (time.monotonic() - started)
+                assert b"edgeai_broker_connected 1.0" in get(url, "/metrics")[2]
+                with peer(broker.port, "edgeai/#") as other:
+                    for t in range(1, 6):
+                        other.publish("factory/m/sensors", {"t": t, "a": t, "b": 1})
+                    wait_for(lambda: other.topics("edgeai/test/predictions"), "predictions")
+                started = time.monotonic()
+                assert edgeai.stop() == 0
+                assert time.monotonic() - started < 5

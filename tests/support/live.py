@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -99,8 +100,11 @@ def peer(port: int, *filters: str, **options: Any) -> Iterator[Peer]:
 class Running:
     """An `edgeai run` process."""
 
-    def __init__(self, config: Path, log: Path) -> None:
+    def __init__(self, config: Path, log: Path, max_descriptors: int | None = None) -> None:
         self.log_path = log
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if max_descriptors is not None:  # inherited by the process; ours come back
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max_descriptors, limits[1]))
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edgeai", "run", str(config)],
@@ -108,6 +112,7 @@ class Running:
                 stderr=file,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
     @property
     def log(self) -> str:
@@ -129,10 +134,14 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    config: Path, *, online: bool = True, seconds: float = WAIT_SECONDS
+    config: Path,
+    *,
+    online: bool = True,
+    seconds: float = WAIT_SECONDS,
+    max_descriptors: int | None = None,
 ) -> Iterator[Running]:
     """Run `edgeai run CONFIG` for the time of a test; no traceback may reach the user."""
-    one = Running(config, config.with_suffix(".log"))
+    one = Running(config, config.with_suffix(".log"), max_descriptors)
     try:
         if online:
             one.wait_online(seconds)

@@ -25,11 +25,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai.engine.sharding import MAX_WORKERS, Shard, ShardedSource
 from edgeai.messages import AT_ONCE, Due, Message
-from edgeai.metrics.aggregate import GAUGES, SEEN_BY_ALL, MergedMetrics, Text
+from edgeai.metrics.aggregate import COUNTED_BY_ALL, GAUGES, MergedMetrics, WorkerText
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
-from edgeai.node.heartbeat import Line
-from edgeai.node.http_server import get_unix
+from edgeai.node.bounded_server import APPLICATION_THREADS
+from edgeai.node.heartbeat import ReportReceiver
 from edgeai.workers.state import merge_pipelines
+from edgeai.workers.unix_http import fetch_page
 from edgeai.workers.worker import Worker
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.commands import run_command
@@ -57,7 +58,7 @@ def test_each_key_has_one_worker_for_ever() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/65", "-1/2", "1/2/3", "a/b", "1/ 2"])
-def test_what_is_no_share(text: str) -> None:
+def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(ValueError, match="must be NUMBER/OF, such as 2/4"):
         Shard.parse(text)
     assert Shard.parse("2/4") == Shard(2, 4)
@@ -143,7 +144,7 @@ def test_metrics_of_all_are_one() -> None:
         metrics.watch_assets(lambda asset=asset: [("p", asset, float("nan"), "active")])
     own.connected.set(1)
     merged = MergedMetrics(own.registry)
-    text = merged.render([Text(1, 1, text_of(one)), Text(2, 1, text_of(two))])
+    text = merged.render([WorkerText(1, 1, text_of(one)), WorkerText(2, 1, text_of(two))])
     found = values(text)
     assert found["edgeai_messages_received_total", ()] == 30
     assert found["edgeai_received_bytes_total", ()] == 500, "every worker reads the same bytes"
@@ -166,7 +167,7 @@ def test_metrics_of_all_are_one() -> None:
     # A dashboard for one process finds every series of it.
     assert set(values(text_of(one))) <= set(found)
     one.connected.set(0)
-    text = merged.render([Text(1, 1, text_of(one)), Text(2, 1, text_of(two))])
+    text = merged.render([WorkerText(1, 1, text_of(one)), WorkerText(2, 1, text_of(two))])
     assert values(text)["edgeai_broker_connected", ()] == 0
 
 
@@ -179,7 +180,7 @@ def test_counters_never_fall_when_a_worker_starts_anew() -> None:
         for number, incarnation, count in texts:
             metrics = Metrics()
             metrics.received.inc(count)
-            given.append(Text(number, incarnation, text_of(metrics)))
+            given.append(WorkerText(number, incarnation, text_of(metrics)))
         return values(merged.render(given))["edgeai_messages_received_total", ()]
 
     assert total((1, 1, 100), (2, 1, 50)) == 150
@@ -194,7 +195,7 @@ def test_counters_never_fall_when_a_worker_starts_anew() -> None:
 def test_the_rules_name_metrics_that_exist() -> None:
     families = {family.name: family.type for family in Metrics().registry.collect()}
     assert all(families[name] == "gauge" for name in GAUGES)
-    assert all(families[name] == "counter" for name in SEEN_BY_ALL)
+    assert all(families[name] == "counter" for name in COUNTED_BY_ALL)
 
 
 def test_pipelines_of_all_are_one() -> None:
@@ -218,14 +219,14 @@ def test_pipelines_of_all_are_one() -> None:
 
 
 def test_the_last_whole_report_counts() -> None:
-    line = Line()
-    assert line.hear() is None
-    line.far.sendall(b'{"alive": true, "n": 1}\n{"alive": false, "n": 2}\n{"alive"')
-    assert line.hear() == {"alive": False, "n": 2}
-    line.far.sendall(b': true, "n": 3}\n{"ali{"alive": true}\n')
-    assert line.hear() == {"alive": True, "n": 3}, "one that was cut is no report"
-    line.far.close()
-    assert line.hear() is None
+    line = ReportReceiver()
+    assert line.receive() is None
+    line.worker_end.sendall(b'{"alive": true, "n": 1}\n{"alive": false, "n": 2}\n{"alive"')
+    assert line.receive() == {"alive": False, "n": 2}
+    line.worker_end.sendall(b': true, "n": 3}\n{"ali{"alive": true}\n')
+    assert line.receive() == {"alive": True, "n": 3}, "one that was cut is no report"
+    line.worker_end.close()
+    assert line.receive() is None
     line.close()
 
 
@@ -239,19 +240,19 @@ class Stage:
         self.worker = Worker(Shard(1, 2), command, folder, self.restarts.inc)
         self.now = time.monotonic()
 
-    def tend(self, seconds: float = 0.0) -> None:
+    def update(self, seconds: float = 0.0) -> None:
         self.now += seconds
-        self.worker.tend(self.now)
+        self.worker.update(self.now)
 
     def until_ended(self) -> None:
         assert self.worker.process is not None
-        self.worker.process.wait(patient(10))
-        self.tend()
+        self.worker.process.wait(10)
+        self.update()
         assert self.worker.process is None
 
     def until_reported(self) -> None:
         def reported() -> bool:
-            self.tend()
+            self.update()
             return self.worker.report is not None
 
         wait_for(reported, "a report", 5)
@@ -277,18 +278,18 @@ def reporting(alive: str, ready: str) -> str:
 
 def test_a_worker_that_dies_comes_back_ever_later(tmp_path: Path) -> None:
     with stage(tmp_path, "raise SystemExit(3)") as one:
-        one.tend()
+        one.update()
         for count, delay in enumerate([1, 2, 4, 8, 16, 30, 30]):
             one.until_ended()
-            assert one.worker.fault() == "worker 1: ended (exit code 3), is started anew"
-            one.tend(delay - 0.1)
+            assert one.worker.fault() == "worker 1: ended (exit code 3), will be restarted"
+            one.update(delay - 0.1)
             assert one.worker.process is None
-            one.tend(0.2)
+            one.update(0.2)
             assert one.worker.process is not None
             assert one.restarts._value.get() == count + 1
         one.now += 60  # it was up for a minute
         one.until_ended()
-        one.tend(1.1)
+        one.update(1.1)
         assert one.worker.process is not None
         assert one.worker.summary()["restarts"] == 8
         assert one.worker.is_gone(), "it has not been alive for over a minute"
@@ -297,54 +298,54 @@ def test_a_worker_that_dies_comes_back_ever_later(tmp_path: Path) -> None:
 def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     with stage(tmp_path, "") as one:
         one.worker._command = ["/no/such/program"]
-        one.tend()
+        one.update()
         why = "cannot be started: No such file or directory"
-        assert one.worker.fault() == f"worker 1: ended ({why}), is started anew"
-        one.tend(1.5)
+        assert one.worker.fault() == f"worker 1: ended ({why}), will be restarted"
+        one.update(1.5)
         assert one.worker.summary()["restarts"] == 1
 
 
 @pytest.mark.parametrize("script", [reporting("false", "true"), "import time; time.sleep(60)"])
 def test_a_worker_that_hangs_is_killed(tmp_path: Path, script: str) -> None:
     with stage(tmp_path, script) as one:
-        one.tend()
+        one.update()
         if "alive" in script:
             one.until_reported()
-            assert one.worker.fault() == "worker 1: its loop stands still"
-            one.tend(29)
+            assert one.worker.fault() == "worker 1: its loop has stopped"
+            one.update(29)
             assert one.worker.process is not None
             assert one.worker.process.poll() is None
-            one.tend(2)
+            one.update(2)
         else:
             assert one.worker.fault() == "worker 1: starting"
-            assert one.worker.ask("/metrics") is None
-            one.tend(299)
-            one.tend(2)
+            assert one.worker.fetch("/metrics") is None
+            one.update(299)
+            one.update(2)
         one.until_ended()
-        assert one.worker.fault() == "worker 1: ended (SIGKILL), is started anew"
+        assert one.worker.fault() == "worker 1: ended (SIGKILL), will be restarted"
 
 
 def test_a_worker_is_unready_silent_then_gone(tmp_path: Path) -> None:
     with stage(tmp_path, reporting("true", "false")) as one:
-        one.tend()
+        one.update()
         one.until_reported()
         assert one.worker.fault() == "worker 1: no broker"
-        assert one.worker.ask("/metrics") is None, "nobody listens at its socket"
+        assert one.worker.fetch("/metrics") is None, "nobody listens at its socket"
         assert not one.worker.is_gone()
         assert one.worker.process is not None
         one.worker.process.send_signal(signal.SIGSTOP)
         time.sleep(0.1)
-        one.tend()  # what it said before
-        one.tend(2.9)
+        one.update()  # what it said before
+        one.update(2.9)
         assert one.worker.fault() == "worker 1: no broker"
-        one.tend(0.2)
-        assert one.worker.fault() == "worker 1: does not answer"
-        assert one.worker.ask("/metrics") is None
-        one.tend(30)
+        one.update(0.2)
+        assert one.worker.fault() == "worker 1: does not respond"
+        assert one.worker.fetch("/metrics") is None
+        one.update(30)
         one.until_ended()
         assert not one.worker.is_gone()
         one.worker._command = ["/no/such/program"]
-        one.tend(30)
+        one.update(30)
         assert one.worker.is_gone(), "neither a restart has helped for a minute"
 
 
@@ -369,7 +370,7 @@ def test_what_is_no_number_of_workers(
         assert f"(found {value!r})" in complaint
 
 
-def test_check_knows_workers_and_names_what_cannot_be_shared(
+def test_check_knows_workers_and_names_what_cannot_be_shardd(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_package(tmp_path / "mean")
@@ -459,7 +460,7 @@ class Node:
         """Ask a worker as its supervisor does."""
         line = Path(f"/proc/{self.processes[number]}/cmdline").read_bytes().decode().split("\0")
         (path,) = [Path(one.partition("=")[2]) for one in line if "worker-socket" in one]
-        body = get_unix(path, route, 5)
+        body = fetch_page(path, route, 5)
         assert body is not None
         return body
 
@@ -622,7 +623,8 @@ def test_the_supervisor_is_small(pair: tuple[Node, Node]) -> None:
     resident = re.search(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())
     assert resident is not None
     assert int(resident[1]) < 60_000
-    assert len(list((process / "task").iterdir())) == 2, "itself, and the web endpoint"
+    threads = len(list((process / "task").iterdir()))
+    assert threads == 2 + APPLICATION_THREADS, "itself and the HTTP server"
 
 
 @pytest.mark.broker
@@ -662,7 +664,7 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
         send(0.6)
         code, body = get(one.url, "/readyz")
         assert code == 503
-        assert json.loads(body)["reasons"] == ["worker 1: ended (SIGKILL), is started anew"]
+        assert json.loads(body)["reasons"] == ["worker 1: ended (SIGKILL), will be restarted"]
         assert get(one.url, "/healthz")[0] == 200, "not ready, but not dead"
         assert one.value("edgeai_pipeline_messages_total", pipeline="q1") >= before
         degraded = wait_for(lambda: one.statuses[1:], "the status")[0]

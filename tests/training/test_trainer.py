@@ -14,8 +14,8 @@ from edgeai.training import pinn
 from edgeai.training.dispatch import train_recipe
 from edgeai.training.pinn import evaluate
 from edgeai.training.trainer import load_trainer, read_trainer
-from tests.commands import run_command
-from tests.conftest import REPOSITORY
+from tests.support.commands import run_command
+from tests.support.paths import REPOSITORY
 
 TRAINERS = sorted(REPOSITORY.glob("models/*/training"))
 ALLOWED = (

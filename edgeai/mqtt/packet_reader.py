@@ -1,0 +1,366 @@
+"""Parses received bytes: PUBLISH and PUBACK directly, every other packet through paho.
+
+PUBLISH packets at QoS 0 and 1 and PUBACK packets are almost all of the traffic. They are cut out of
+the receive buffer by index. Every other packet, and every packet that is not exactly as expected,
+is passed to paho byte for byte, so paho alone decides what odd or hostile input means.
+
+Packet layout: OASIS MQTT 3.1.1, sections 3.3 and 3.4; MQTT 5.0, sections 1.5.5, 3.3 and 3.4.
+"""
+
+import time
+from collections.abc import Callable
+
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
+from edgeai.mqtt.paho_client import OnPuback
+
+VIEW_BYTES = 16 * 1024  # payloads of packets from this size are memory views, smaller ones copies
+LAYOUT_BYTES = 5  # packet type, up to two bytes of remaining length, two bytes of topic length
+MAX_LAYOUTS = 10_000
+MAX_PREFIXES = 2_000  # more would not stay in the CPU's cache
+MAX_PREFIX_BYTES = 256
+MAX_TOPICS = 100_000
+MAX_PROPERTIES = 1_000
+MAX_HEADER_BYTES = 128 * 1024  # the longest topic and its properties
+
+PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
+FAST_PUBLISH_TYPES = (PUBLISH_QOS0, PUBLISH_QOS1)
+TYPE_MASK, TYPE_AND_QOS_MASK, QOS_MASK, DUP_FLAG = 0xF0, 0xF6, 0x06, 0x08
+FIRST_FAILURE = 0x80  # reason codes from here on are failures (MQTT 5.0, section 2.4)
+
+Layout = tuple[int, int, int, bool, bool]
+"""Layout of a PUBLISH packet: index of the topic, index after the topic, length of the packet,
+whether it needs an acknowledgement (QoS 1), whether it was sent before (DUP). Indices count from
+the first byte of the packet."""
+
+Prefix = tuple[str, int, int, bool, bool]
+"""Meaning of the first bytes of a PUBLISH packet, up to the end of the topic: topic, number of
+these bytes, length of the packet, whether it needs an acknowledgement, whether it was sent before.
+"""
+
+
+class PacketReader:
+    """The receive buffer of one client, and what was learnt from earlier packets.
+
+    A PUBLISH packet is recognised in one look-up while there are few different prefixes
+    (`known_prefixes`), otherwise in two: its layout, then its topic.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        version5: bool,
+        on_puback: OnPuback,
+        pass_to_paho: Callable[[bytes], bool],
+    ) -> None:
+        """Start with an empty buffer.
+
+        Args:
+            inbox: Receives messages and packet ids.
+            version5: Whether packets have properties (MQTT 5).
+            on_puback: Called for each PUBACK that is parsed here.
+            pass_to_paho: Called with one packet that paho must handle; returns whether the
+                connection is still open.
+        """
+        self._inbox = inbox
+        self._version5 = version5
+        self._on_puback = on_puback
+        self._pass_to_paho = pass_to_paho
+        self._open = True
+        """False after paho has closed the connection."""
+        self.unread: bytes | bytearray = b""
+        """The receive buffer. A bytearray collects the pieces of one large packet."""
+        self.at = 0
+        """Index of the first unread byte in `unread`."""
+        self.needed = 0
+        """Length of the packet at `at` if it is known and the packet is incomplete; otherwise 0."""
+        self.skip_bytes = 0
+        """Number of bytes still to come of a packet that is too large and is skipped."""
+        self._skipped_acks: list[int] = []
+        """The packet id of the skipped packet, if it has QoS 1."""
+        self.known_prefixes: dict[bytes, Prefix] = {}
+        self._learns_prefixes = True
+        """False once more than MAX_PREFIXES prefixes were seen."""
+        self.prefix_bytes = 0
+        """Prefix length of the last packet; most topics have the same length."""
+        self._layouts: dict[bytes, Layout] = {}
+        """Layouts of accepted packets by their first LAYOUT_BYTES."""
+        self._topics: dict[bytes, str] = {}
+        self._known_properties: set[bytes] = set()
+        """Properties that paho accepts."""
+
+    def feed(self, data: bytes) -> None:
+        """Append bytes to a buffer that is not empty, or skip them, and parse."""
+        if self.skip_bytes:
+            cut = min(self.skip_bytes, len(data))
+            self.skip_bytes -= cut
+            data = data[cut:]
+            if self.skip_bytes:
+                return
+            self._inbox.count_refused("too_large")
+            self._inbox.acks += self._skipped_acks
+        rest = len(self.unread) - self.at
+        missing = self.needed - rest
+        if rest and missing > len(data):
+            # Append in place: joining bytes objects would copy a large packet for each piece.
+            if not isinstance(self.unread, bytearray):
+                self.unread, self.at = bytearray(self.unread[self.at :]), 0
+            self.unread += data
+            return
+        if rest and missing > 0:
+            # Join only the incomplete packet; the rest of `data` is parsed without a copy.
+            self.unread, self.at = bytes(self.unread[self.at :]) + data[:missing], 0
+            self.parse()
+            if self.skip_bytes or self.at < len(self.unread):
+                self.feed(data[missing:])
+                return
+            self.unread, self.at = data, missing
+        elif rest:
+            self.unread, self.at = bytes(self.unread[self.at :]) + data, 0
+        else:
+            self.unread, self.at = data, 0
+        self.parse()
+
+    def parse(self) -> None:
+        """Parse complete packets until the buffer is empty or the inbox is full."""
+        inbox = self._inbox
+        limits = inbox.limits
+        while self._open and not inbox.full:
+            data = self.unread
+            waiting = len(data) - self.at
+            if waiting < 2 or waiting < self.needed or isinstance(data, bytearray):
+                return
+            parsed = self._parse_publishes(
+                data, self.at, limits.turn_messages - len(inbox.messages)
+            )
+            if self.at == len(data) or (not parsed and not self._parse_other(data)):
+                return
+
+    def _parse_publishes(  # noqa: C901, PLR0912, PLR0915  one loop, for speed
+        self, data: bytes, at: int, max_messages: int
+    ) -> bool:
+        """Parse PUBLISH packets from index `at` until the first packet that needs another way.
+
+        The hot loop of receiving: per message it calls nothing but methods of containers.
+
+        Returns:
+            Whether any packet was parsed.
+        """
+        inbox = self._inbox
+        append = inbox.messages.append
+        acks = inbox.acks
+        prefix_of, topic_of, layout_of = (
+            self.known_prefixes.get, self._topics.get, self._layouts.get,
+        )  # fmt: skip
+        learns = self._learns_prefixes
+        known_properties = self._known_properties
+        version5 = self._version5
+        size = self.prefix_bytes
+        start = at
+        taken = 0
+        end = len(data)
+        last = min(end, start + inbox.limits.turn_bytes - inbox.size)
+        begun = time.time_ns() + 1
+        # Consecutive nanoseconds: arrival times are unique and in order.
+        for now in range(begun, begun + max_messages):
+            if at >= last:
+                break
+            prefix = prefix_of(data[at : at + size]) if learns else None
+            if prefix is None:
+                layout = layout_of(data[at : at + LAYOUT_BYTES]) or self._learn_layout(data, at)
+                if layout is None:
+                    break
+                topic_at, size, length, qos1, redelivered = layout
+                if at + size > end:  # the topic is incomplete
+                    break
+                topic = topic_of(data[at + topic_at : at + size])
+                if topic is None:
+                    topic = self._learn_topic(data[at + topic_at : at + size])
+                    if topic is None:
+                        break
+                if learns:
+                    prefix = topic, size, length, qos1, redelivered
+                    learns = self._learn_prefix(data[at : at + size], prefix)
+            else:
+                # `size` is set again: at the end of `data` a shorter prefix may have been found.
+                topic, size, length, qos1, redelivered = prefix
+            stop = at + length
+            if stop > end:
+                break
+            place = ack = at + size
+            if qos1:
+                place += 2
+            if version5:
+                properties_bytes = data[place]
+                if properties_bytes:
+                    after = place + 1 + properties_bytes
+                    if after > stop or data[place:after] not in known_properties:
+                        break
+                    place += properties_bytes
+                place += 1
+            if qos1:
+                acks.append(data[ack] << 8 | data[ack + 1])
+            source = data if length < VIEW_BYTES else memoryview(data)
+            append((topic, source[place:stop], now, redelivered))
+            taken += stop - place
+            at = stop
+        self.prefix_bytes = size
+        if at == start:
+            return False
+        inbox.size += taken
+        self.at = at
+        self.needed = 0
+        return True
+
+    def _learn_prefix(self, raw: bytes, prefix: Prefix) -> bool:
+        """Remember the meaning of a prefix; return whether to learn more of them."""
+        if len(raw) <= MAX_PREFIX_BYTES:
+            self.known_prefixes[raw] = prefix
+        if len(self.known_prefixes) >= MAX_PREFIXES:
+            self.known_prefixes.clear()
+            self._learns_prefixes = False
+        return self._learns_prefixes
+
+    def _learn_layout(self, data: bytes, at: int) -> Layout | None:
+        """Return the layout of the PUBLISH packet at index `at`.
+
+        The layout depends only on the first LAYOUT_BYTES and is remembered for them, unless the
+        remaining length has three bytes or more (packets from 16 kB).
+
+        Returns:
+            None if the packet is not a PUBLISH at QoS 0 or 1, if too few bytes have arrived, or if
+            its payload, without properties, would be refused by the inbox.
+        """
+        if len(data) - at < LAYOUT_BYTES or data[at] & TYPE_AND_QOS_MASK not in FAST_PUBLISH_TYPES:
+            return None
+        length, body = remaining_length(data, at + 1)
+        if body == 0 or len(data) < body + 2:
+            return None
+        topic_at = body + 2 - at
+        size = topic_at + (data[body] << 8 | data[body + 1])
+        qos1 = data[at] & TYPE_AND_QOS_MASK == PUBLISH_QOS1
+        packet_bytes = body - at + length
+        payload_bytes = packet_bytes - size - 2 * qos1 - self._version5
+        if payload_bytes < 0 or not self._inbox.accepts_size(payload_bytes):
+            return None
+        layout = topic_at, size, packet_bytes, qos1, data[at] & DUP_FLAG != 0
+        if topic_at <= LAYOUT_BYTES:
+            if len(self._layouts) >= MAX_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[data[at : at + LAYOUT_BYTES]] = layout
+        return layout
+
+    def _learn_topic(self, raw: bytes) -> str | None:
+        """Decode a topic and remember it; return None if paho must handle the packet."""
+        try:
+            topic = raw.decode()
+        except UnicodeDecodeError:
+            return None
+        if not topic or topic == DROPS_TOPIC:
+            return None
+        if len(self._topics) >= MAX_TOPICS:
+            self._topics.clear()
+        self._topics[raw] = topic
+        return topic
+
+    def _parse_other(self, data: bytes) -> bool:
+        """Handle the one packet at `at` that the hot loop did not parse.
+
+        Returns:
+            Whether the packet was complete and the connection is still open.
+        """
+        at = self.at
+        self.needed = 0
+        length, body = remaining_length(data, at + 1)
+        if length < 0:  # five bytes of remaining length: paho closes the connection
+            self._open = self._pass_to_paho(data[at:])
+            self.unread, self.at = b"", 0
+            return False
+        if body == 0:
+            self.needed = len(data) - at + 1  # at least one more byte
+            return False
+        stop = body + length
+        if stop > len(data):
+            is_publish = data[at] & TYPE_MASK == PUBLISH_QOS0
+            if is_publish and not self._inbox.accepts_size(length - MAX_HEADER_BYTES):
+                return self._start_skipping(data, body, stop)
+            self.needed = stop - at
+            return False
+        packet = data[at:stop]
+        self.at = stop
+        if packet[0] == PUBACK and (length == 2 or (length > 2 and self._version5)):
+            header = body - at
+            reason = packet[header + 2] if length > 2 else 0
+            failure = f"reason code 0x{reason:02x}" if reason >= FIRST_FAILURE else None
+            self._on_puback(packet[header] << 8 | packet[header + 1], failure)
+            if length == 2:
+                return True
+        if self._version5 and packet[0] & TYPE_MASK == PUBLISH_QOS0:
+            self._learn_properties(packet, body - at)
+        self._open = self._pass_to_paho(bytes(packet))
+        return self._open
+
+    def _learn_properties(self, packet: bytes, body: int) -> None:
+        """Remember the properties of a PUBLISH packet that paho accepts."""
+        if len(packet) < body + 2:
+            return
+        topic_end = body + 2 + (packet[body] << 8 | packet[body + 1])
+        at = topic_end + (2 if packet[0] & QOS_MASK else 0)
+        if at >= len(packet) or not 0 < packet[at] < 0x80:
+            return
+        raw = bytes(packet[at : at + 1 + packet[at]])
+        if raw not in self._known_properties and _are_valid_properties(raw):
+            if len(self._known_properties) >= MAX_PROPERTIES:
+                self._known_properties.clear()
+            self._known_properties.add(raw)
+
+    def _start_skipping(self, data: bytes, body: int, stop: int) -> bool:
+        """Skip the incomplete packet at `at`, which is too large, once its packet id is known."""
+        if len(data) - body < 2:
+            self.needed = body + 2 - self.at
+            return False
+        acked = body + 2 + (data[body] << 8 | data[body + 1])
+        if data[self.at] & QOS_MASK:
+            if len(data) < acked + 2:
+                self.needed = acked + 2 - self.at
+                return False
+            self._skipped_acks = [data[acked] << 8 | data[acked + 1]]
+        else:
+            self._skipped_acks = []
+        self.skip_bytes = stop - len(data)
+        self.unread, self.at = b"", 0
+        return False
+
+
+def remaining_length(data: bytes, at: int) -> tuple[int, int]:
+    """Decode the remaining length of a packet.
+
+    Args:
+        data: Received bytes.
+        at: Index of the first byte of the remaining length.
+
+    Returns:
+        The remaining length, and the index after it. (0, 0) if it is incomplete, (-1, 0) if it has
+        more than the four bytes that MQTT allows.
+    """
+    length = 0
+    for index in range(4):
+        if at + index >= len(data):
+            return 0, 0
+        byte = data[at + index]
+        length |= (byte & 0x7F) << (7 * index)
+        if not byte & 0x80:
+            return length, at + index + 1
+    return (-1, 0) if at + 4 < len(data) else (0, 0)
+
+
+def _are_valid_properties(raw: bytes) -> bool:
+    """Return whether paho accepts these bytes as the properties of a PUBLISH packet."""
+    try:
+        _, used = Properties(PacketTypes.PUBLISH).unpack(raw)  # type: ignore[no-untyped-call]
+    except Exception:  # noqa: BLE001  paho raises many kinds of exception
+        return False
+    return bool(used == len(raw))

@@ -1,0 +1,86 @@
+"""What `/api/state` answers and the status page shows."""
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from edgeai import __version__
+from edgeai.config.node import Config
+
+if TYPE_CHECKING:  # the supervisor uses this module and must not load the engine
+    from edgeai.engine.pipeline import Pipeline
+    from edgeai.engine.stream_state import StreamState
+
+MAX_SHOWN_ASSETS = 500  # per pipeline
+MAX_SHOWN_SIGNALS = 10  # names of the signals that an asset waits for
+
+
+def node_state(
+    config: Config,
+    *,
+    started: float,
+    received: int,
+    predicted: int,
+    connected: bool,
+    protocol: str | None,
+    fault: str | None,
+    pipelines: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the state of a node.
+
+    Args:
+        config: The node's configuration.
+        started: Seconds since 1970.
+        received: Messages since the start.
+        predicted: Predictions since the start.
+        connected: Whether the node is connected to its broker.
+        protocol: MQTT version.
+        fault: Why the node is not ready; None when it is.
+        pipelines: From `pipeline_state`.
+    """
+    return {
+        "node": config.node,
+        "version": __version__,
+        "now": time.time(),
+        "started": started,
+        "received": received,
+        "predicted": predicted,
+        "broker": {
+            "address": f"{config.broker.host}:{config.broker.port}",
+            "connected": connected,
+            "protocol": protocol,
+            "fault": fault,
+        },
+        "pipelines": pipelines,
+    }
+
+
+def pipeline_state(pipeline: "Pipeline") -> dict[str, Any]:
+    """Return the state of a pipeline and of its first `MAX_SHOWN_ASSETS` assets."""
+    states = list(pipeline.streams.values())
+    return {
+        "name": pipeline.name,
+        "model": pipeline.manifest.name,
+        "version": pipeline.manifest.version,
+        "provider": pipeline.session.provider,
+        "requested": pipeline.session.requested,
+        "reason": pipeline.session.reason,
+        "topic": pipeline.config.source.topic,
+        "threshold": pipeline.rule.threshold,
+        "streams": len(states),
+        "assets": [_asset_state(pipeline, state) for state in states[:MAX_SHOWN_ASSETS]],
+    }
+
+
+def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
+    waiting_for: list[str] = []
+    if state.time_ns is None:
+        waiting_for = [pipeline.signals[i] for i in state.stream.waiting_for()]
+    return {
+        "asset": state.key,
+        "score": state.score if math.isfinite(state.score) else None,  # JSON has no infinity
+        "alarm": state.alarm.state,
+        "quality": state.quality,
+        "time": None if state.time_ns is None else state.time_ns / 1e9,
+        "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
+    }
