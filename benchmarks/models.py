@@ -12,7 +12,8 @@ from onnx import helper
 from benchmarks.frame_load import Frames
 from benchmarks.spectral import build_model, rms_graph, spectral_autoencoder
 from benchmarks.workload import Workload
-from tests.support.packages import mean_graph, write_package
+from edgeai.testing import mean_graph
+from tests.support.packages import write_package
 
 NEVER = 1e9  # a threshold above every score, so that the alarm stays normal
 MEAN, SPREAD = 500.0, 50.0

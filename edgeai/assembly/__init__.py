@@ -1,4 +1,4 @@
-"""A checked configuration becomes pipelines."""
+"""Build the pipelines of a node from a checked configuration."""
 
 from typing import TYPE_CHECKING
 

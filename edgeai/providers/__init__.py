@@ -1,4 +1,4 @@
-"""Execution providers: sessions, proof, choice, failover."""
+"""Execution providers: CPU session, accelerators with failover, proof and choice of a provider."""
 
 from typing import TYPE_CHECKING
 

@@ -76,10 +76,10 @@ PIECES: dict[str, Piece] = {
         ("tests/engine", "-k", "turns_do_not_matter or frames_and_rows_agree"), examples=200
     ),
     "failover": Piece(
-        ("tests/end_to_end/test_failover.py", "-k", "costs_no_prediction or open_the_breaker")
+        ("tests/end_to_end/test_failover.py", "-k", "loses_no_prediction or open_the_breaker")
     ),
     "failover-sessions": Piece(("tests/providers/test_failover.py",)),
-    "accelerator": Piece(("tests/providers/test_accelerator.py",)),
+    "accelerator": Piece(("tests/providers/test_child_accelerator.py",)),
     "broker-lost": Piece(("tests/end_to_end/test_node.py", "tests/mqtt/test_link.py")),
     "workers": Piece(("tests/workers/test_workers.py",)),
     "skab": Piece(("tests/end_to_end/test_skab.py",)),
