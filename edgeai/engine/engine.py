@@ -55,8 +55,8 @@ class ProviderWatch(Protocol):
 class Engine:
     """All pipelines of a node on one source and one sink.
 
-    Callbacks, all wired here: `Batch.when_full` -> `infer_and_judge`; `StreamState.emit` ->
-    `Batch.add` (in `Pipeline.stream_of`); the routes of a topic -> `Intake.take`.
+    Callbacks: `Ring.emit` is `Batch.add` (wired in `Pipeline.stream_of`), `Batch.when_full` is
+    `Engine._infer_and_judge` (wired here), a topic's routes lead to `Intake.take`.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Engine:
         """Release the samples that wait for late ones: the input ends here."""
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
-                state.stream.flush(state.emit)
+                state.stream.flush()
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
