@@ -22,7 +22,7 @@ TIMING_FILES = (
     "tests/mqtt/test_connection.py",
     "tests/mqtt/test_link.py",
     "tests/mqtt/test_read_pacing.py",
-    "tests/providers/test_accelerator.py",
+    "tests/providers/test_child_accelerator.py",
     "tests/providers/test_failover.py",
     "tests/workers/test_workers.py",
 )
