@@ -17,7 +17,7 @@ def train(
         Path | None, typer.Option(help="Folder of the package; default: the recipe's.")
     ] = None,
 ) -> None:
-    """Train what a recipe asks for: a package, or a reference problem (extra `train`)."""
+    """Train what a recipe asks for (extra `train`). A recipe's `trainer` is code that is run."""
     from rich.console import Console
 
     from edgeai.training.dispatch import train_recipe
