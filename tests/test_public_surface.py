@@ -70,7 +70,16 @@ def test_importing_edgeai_loads_no_library() -> None:
     assert {"numpy", "onnxruntime", "onnx", "pydantic"} & set(done.stdout.split()) == set()
 
 
-@pytest.mark.parametrize("name", ["edgeai.testing"])
+EXAMPLES = [
+    "edgeai.model.package",
+    "edgeai.providers.conformance",
+    "edgeai.replay.run",
+    "edgeai.testing",
+    "edgeai.training.write",
+]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_the_examples_run(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0

@@ -18,7 +18,10 @@ def train(
         typer.Option(help="Folder of the new package. Default: the folder of the recipe."),
     ] = None,
 ) -> None:
-    """Train the model that a recipe describes (needs the extra `train`)."""
+    """Train the model that a recipe describes (needs the extra `train`).
+
+    If the recipe names a `trainer`, its Python code is run.
+    """
     from rich.console import Console
 
     from edgeai.training.dispatch import train_recipe

@@ -156,6 +156,16 @@ def load_package(folder: Path) -> Package:
     Raises:
         ConfigError: The manifest breaks a rule.
         ModelError: A file is missing, is a link, is outside the folder, or has another hash.
+
+    Example:
+        >>> from edgeai import load_package
+        >>> from edgeai.paths import shipped
+        >>> package = load_package(shipped("models") / "moulding-pca")
+        >>> package.manifest.score, len(package.manifest.signals)
+        ('score', 11)
+        >>> windows, outputs = package.golden()
+        >>> windows.dtype.name, sorted(outputs)
+        ('float32', ['contribution', 'q', 'score', 't2'])
     """
     manifest_path = folder / MANIFEST
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))

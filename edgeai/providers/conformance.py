@@ -58,6 +58,27 @@ def check_backend(
 
     Raises:
         AssertionError: Lists every broken rule, one per line.
+
+    Example:
+        An adapter whose artefact is the ONNX file itself, computed by ONNX Runtime:
+
+        >>> import numpy as np, onnxruntime, tempfile
+        >>> from pathlib import Path
+        >>> from edgeai.testing import build_package
+        >>> class Adapter:
+        ...     batch_sizes = ()
+        ...     def __init__(self, request):
+        ...         self.session = onnxruntime.InferenceSession(str(request.artefact))
+        ...         self.outputs = list(request.outputs)
+        ...     def run(self, windows):
+        ...         return self.session.run(self.outputs, {"window": windows})
+        ...     def describe(self):
+        ...         return {"device": "CPU", "driver": "none", "runtime": "onnxruntime 1"}
+        ...     def close(self):
+        ...         pass
+        >>> package = build_package(Path(tempfile.mkdtemp()) / "mean")
+        >>> check_backend(Adapter, package)["score"] < 1e-5
+        True
     """
     case = _Case.read(
         package,

@@ -60,6 +60,20 @@ def replay_files(
     Raises:
         ConfigError: A file cannot be read or written, or is not what its name says.
         ModelError: A model does not reproduce its golden outputs.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from edgeai import check, replay_files
+        >>> from edgeai.testing import build_package, write_config
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> package = build_package(folder / "mean", signals=["a", "b"], length=2)
+        >>> source = {"topic": "f/{asset}", "time": {"path": "t", "unit": "s"}}
+        >>> config = write_config(folder / "line.yaml", {"p": {"model": "mean", "source": source}})
+        >>> rows = ["t,a,b", "1,4,8", "2,4,8", "3,4,8"]
+        >>> _ = (folder / "press.csv").write_text(chr(10).join(rows))
+        >>> replay_files(check(config), [folder / "press.csv"], folder / "predictions.jsonl")
+        ReplaySummary(messages=3, predictions=2, dropped=[])
     """
     metrics = Metrics()
     with ExitStack() as stack:

@@ -48,6 +48,31 @@ def write_package(
     Raises:
         ModelError: The graph is not valid, or its outputs differ from the reference.
         ConfigError: The manifest breaks a rule.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> from pathlib import Path
+        >>> from edgeai import write_package
+        >>> from edgeai.testing import mean_graph
+        >>> golden = np.arange(32 * 4, dtype=np.float32).reshape(32, 4, 1)
+        >>> means = golden.mean(axis=1, dtype=np.float64)
+        >>> outputs = [
+        ...     {"name": "score", "unit": "1", "meaning": "the mean", "role": "score"},
+        ...     {"name": "contribution", "unit": "1", "meaning": "of each signal",
+        ...      "role": "contribution"},
+        ... ]
+        >>> draft = {
+        ...     "format": 1, "name": "mean", "version": "1.0.0", "task": "anomaly",
+        ...     "description": "The mean of one signal", "signals": [{"name": "a", "unit": "bar"}],
+        ...     "sample_rate_hz": 1.0, "window": {"length": 4, "hop": 1}, "outputs": outputs,
+        ...     "threshold": {"value": 100.0, "method": "chosen", "data": "none"},
+        ...     "training": {"data": "none"},
+        ... }
+        >>> reference = {"score": means[:, 0], "contribution": means}
+        >>> folder = Path(tempfile.mkdtemp()) / "mean"
+        >>> package = write_package(folder, draft, mean_graph(4, 1), golden, reference=reference)
+        >>> package.manifest.name
+        'mean'
     """
     data = _serialised(graph, folder)
     expected = Scorer(data).outputs(golden)

@@ -1,13 +1,13 @@
-"""A cooling rod: a network of your own, its equation, and `edgeai export`.
+"""A cooling rod: your own torch network and its equation, for `edgeai export`.
 
     edgeai export examples/pinn/rod.py --output rod.onnx
 
-A rod of 100 mm, both ends held at 20 degC, starts as 20 + 80 sin(pi x / L) degC. The network is
-plain torch and knows nothing of edgeai; here it is trained in a few seconds on the equation
+A rod of 100 mm with both ends at 20 degC has the initial temperature 20 + 80 sin(pi x / L) degC.
+The network is plain torch. It is trained in a few seconds on the heat equation only,
 
-    T_t = a T_xx
+    T_t = a T_xx,
 
-alone, with the diffusivity a = 4 mm²/s of a stainless steel. The closed form is
+with the diffusivity a = 4 mm²/s of stainless steel. The closed form is
 20 + 80 sin(pi x / L) exp(-a (pi / L)² t).
 """
 
@@ -16,11 +16,11 @@ import math
 import torch
 from torch import nn
 
-LENGTH_MM, SECONDS, DIFFUSIVITY = 100.0, 200.0, 4.0
+LENGTH_MM, SECONDS, DIFFUSIVITY = 100.0, 200.0, 4.0  # mm, s, mm²/s
 
 
 class Rod(nn.Module):
-    """Temperature in degC at points (x in mm, t in s)."""
+    """The temperature in degC at points (x in mm, t in s)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,21 +30,21 @@ class Rod(nn.Module):
         self.diffusivity = nn.Parameter(torch.tensor(DIFFUSIVITY), requires_grad=False)
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        """Map (N, 2) to (N, 1); start and ends hold by the form."""
+        """Map (N, 2) to (N, 1); the ansatz fulfils the initial and boundary conditions."""
         x, t = points[:, :1] / LENGTH_MM, points[:, 1:] / SECONDS
         inner = self.inner(torch.cat([2.0 * x - 1.0, 2.0 * t - 1.0], dim=1))
         return 20.0 + 80.0 * (torch.sin(math.pi * x) + t * x * (1.0 - x) * inner)
 
 
 def equation(fields, _coordinates, parameters):
-    """Imbalance in degC/s. The fields know their exact derivatives in the units of COORDINATES."""
+    """Return the imbalance in degC/s; derivatives are exact, in the units of COORDINATES."""
     temperature = fields["temperature"]
     return temperature.d("t") - parameters["diffusivity"] * temperature.d("x", "x")
 
 
 def train(steps: int = 25) -> Rod:
-    """Fit the network to its equation by L-BFGS."""
-    from edgeai.training.pinn.autograd import AutogradField
+    """Train the network on its equation by L-BFGS."""
+    from edgeai.training.pinn import AutogradField
 
     torch.manual_seed(0)
     rod = Rod()
@@ -71,5 +71,5 @@ NETWORK = train()
 COORDINATES = {"x": "mm", "t": "s"}
 FIELDS = {"temperature": "degC"}
 PARAMETERS = {"diffusivity": "mm2/s"}
-RESIDUAL = {"unit": "degC/s", "scale": 0.3}  # T_t is 80 a (pi / L)² at the start
+RESIDUAL = {"unit": "degC/s", "scale": 0.3}  # the largest T_t is 80 a (pi / L)²
 PROBE = torch.rand(256, 2) * torch.tensor([LENGTH_MM, SECONDS])

@@ -1,5 +1,9 @@
 """Export: plain operators, a batch that is really dynamic, agreement with float64."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -338,6 +342,30 @@ def test_the_example_exports_and_meets_the_closed_form(tmp_path, capsys, monkeyp
     decay = np.exp(-4.0 * (np.pi / 100.0) ** 2 * points[:, 1])
     exact = 20.0 + 80.0 * np.sin(np.pi * points[:, 0] / 100.0) * decay
     assert np.abs(found - exact).max() < 0.5
+
+
+def test_the_first_example_of_the_documentation_runs(tmp_path):
+    """The block is a complete file; the rod that it finds is the one that made its readings."""
+    text = (REPOSITORY / "docs" / "pinn.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    (tmp_path / "cooling.py").write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "cooling.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout.split("diffusivity ")[1].split()[0]) == pytest.approx(4.0, rel=0.05)
+    graph = onnxruntime.InferenceSession(
+        str(tmp_path / "rod.onnx"), providers=["CPUExecutionProvider"]
+    )
+    points = np.array([[50.0, 100.0], [30.0, 150.0]], np.float32)
+    found, diffusivity = graph.run(["temperature", "diffusivity"], {"points": points})
+    decay = np.exp(-diffusivity * (np.pi / 100.0) ** 2 * points[:, 1])
+    exact = 20.0 + 80.0 * np.sin(np.pi * points[:, 0] / 100.0) * decay
+    assert found == pytest.approx(exact, abs=0.1)
 
 
 def test_an_export_over_its_own_input_is_refused(tmp_path, capsys, monkeypatch):
