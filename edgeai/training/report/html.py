@@ -235,9 +235,9 @@ def _chart(
             'opacity=".22"/>'
         )
     for limit in close:
-        position = float(down(np.array([limit]))[0])
+        y = float(down(np.array([limit]))[0])
         marks.append(
-            f'<line x1="{LEFT}" x2="{right}" y1="{position:.1f}" y2="{position:.1f}" stroke="#b42318" '
+            f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#b42318" '
             'stroke-dasharray="4 3"/>'
         )
     for number, (name, values) in enumerate(lines):
