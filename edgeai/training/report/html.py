@@ -247,9 +247,9 @@ def _chart(
             f'points="{path(across[::step], values[::step])}"/>'
         )
         if len(lines) > 1:
-            position = TOP + 12 + 13 * number
+            label_y = TOP + 12 + 13 * number
             marks.append(
-                f'<text x="{LEFT + 8}" y="{position}" fill="{colour}">{_escape(name)}</text>'
+                f'<text x="{LEFT + 8}" y="{label_y}" fill="{colour}">{_escape(name)}</text>'
             )
     for value in (low + 0.05 * (high - low), high - 0.05 * (high - low)):
         position = float(down(np.array([value]))[0])
