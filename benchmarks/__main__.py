@@ -30,16 +30,19 @@ from benchmarks.rig import OutputFaultError
 from benchmarks.systems import OUT, ROOT
 
 BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
-    "A": ("JSON rows of 10 values, window 64, hop 16, autoencoder", throughput.rows),
-    "B": ("frames of 100 channels at 2 kHz, window 200, hop 200, spectral model", frames.frames),
-    "C": ("one value per message, held on a grid; the model of A", throughput.tags),
-    "D": ("latency of a prediction", latency.latency),
-    "E": ("memory, and CPU without load", idle.idle),
-    "F": ("process start to ready", startup.startup),
-    "G": ("cost of each feature", features.features),
-    "H": ("an accelerator in a child process", serving.serving),
-    "growth": ("growth over streams, models, window, channels and rate", growth.growth),
-    "workers": ("one and two workers at full speed", workers.workers),
+    "A": ("JSON rows of 10 values, window 64, hop 16, autoencoder", throughput.measure_rows),
+    "B": (
+        "frames of 100 channels at 2 kHz, window 200, hop 200, spectral model",
+        frames.measure_frames,
+    ),
+    "C": ("one value per message, held on a grid; the model of A", throughput.measure_tags),
+    "D": ("latency of a prediction", latency.measure_latency),
+    "E": ("memory, and CPU without load", idle.measure_idle),
+    "F": ("process start to ready", startup.measure_startup),
+    "G": ("cost of each feature", features.measure_features),
+    "H": ("an accelerator in a child process", serving.measure_serving),
+    "growth": ("growth over streams, models, window, channels and rate", growth.measure_growth),
+    "workers": ("one and two workers at full speed", workers.measure_workers),
 }
 LETTERS = "".join(name for name in BENCHMARKS if len(name) == 1)
 SECONDS = 5.0

@@ -88,7 +88,7 @@ class Pairs:
         return Difference.of(_costs(self.base[rate]), _costs(self.changed[rate]))
 
 
-def features(scale: Scale) -> Result:
+def measure_features(scale: Scale) -> Result:
     """Measure each variant alternately with the base."""
     found: dict[str, Pairs] = {}
     for variant in VARIANTS[:1] + VARIANTS[-2:] if scale.quick else VARIANTS:

@@ -103,7 +103,7 @@ class Measured:
         }
 
 
-def frames(scale: Scale) -> Result:
+def measure_frames(scale: Scale) -> Result:
     """Measure with one machine, ten, and a hundred."""
     measured = [_measure(Frames(machines=machines), scale) for machines in MACHINES]
     by_machines = {str(one.load.machines): one.figures() for one in measured}

@@ -116,7 +116,7 @@ RATES = (1_000, 3_000, 10_000, 30_000)
 RATE_SERIES = Series("rate", "messages/s", RATES, lambda _: MIDDLE, 0.0)
 
 
-def growth(scale: Scale) -> Result:
+def measure_growth(scale: Scale) -> Result:
     """Measure every series; the exponents show where growth is worse than linear."""
     figures: dict[str, Any] = {"middle": _middle(), "series": {}}
     tables = []

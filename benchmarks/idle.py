@@ -13,7 +13,7 @@ RATE = 10_000
 SETTLE_SECONDS = 1.0
 
 
-def idle(scale: Scale) -> Result:
+def measure_idle(scale: Scale) -> Result:
     """Measure after the start, and without load after serving."""
     with open_rig(EDGEAI, Workload()) as rig:
         started = rig.resident_bytes() / 1e6

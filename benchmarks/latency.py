@@ -16,7 +16,7 @@ RATES = (1_000, 5_000)
 QUANTILES = (50, 99)
 
 
-def latency(scale: Scale) -> Result:
+def measure_latency(scale: Scale) -> Result:
     """Measure both alternately, each with its own broker; every message gives one output."""
     load = Workload(length=1, hop=1)
     runs: dict[str, list[Run]] = {EDGEAI.name: [], ECHO.name: []}

@@ -51,7 +51,7 @@ class Run:
         return self.messages / self.seconds
 
     def is_sustained(self) -> bool:
-        """Whether the backlogs of broker and system did not grow."""
+        """Return whether the backlogs of broker and system did not grow."""
         allowed = 0.1 + 0.02 * self.seconds
         return max(self.late_seconds, self.lag_seconds) <= allowed
 

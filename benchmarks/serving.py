@@ -29,7 +29,7 @@ DEADLINE_SECONDS = 10.0
 LIMIT_US = 60.0
 
 
-def serving(scale: Scale) -> Result:
+def measure_serving(scale: Scale) -> Result:
     """Time calls of both alternately, so that disturbances affect both."""
     load = Workload()
     window = (load.length, len(load.signals))

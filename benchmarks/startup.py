@@ -23,7 +23,7 @@ LIBRARIES = (
 )
 
 
-def startup(scale: Scale) -> Result:
+def measure_startup(scale: Scale) -> Result:
     """Start once with empty caches, then several times with caches."""
     load = Workload()
     with tempfile.TemporaryDirectory(prefix="edgeai-bench-") as name:

@@ -58,8 +58,8 @@ class Measured:
         return {f"{prefix}{key}": value for key, value in figures.items()}
 
 
-def rows(scale: Scale) -> Result:
-    """A: JSON rows of ten values, window 64, hop 16, an autoencoder."""
+def measure_rows(scale: Scale) -> Result:
+    """Measure A: JSON rows of ten values, window 64, hop 16, an autoencoder."""
     result = compare(Workload(), scale)
     figures = result.figures
     cpu = figures["cpu_us_per_message"]
@@ -85,8 +85,8 @@ def rows(scale: Scale) -> Result:
     return result
 
 
-def tags(scale: Scale) -> Result:
-    """C: each message has one value of one signal, held on the model's grid."""
+def measure_tags(scale: Scale) -> Result:
+    """Measure C: each message has one value of one signal, held on the model's grid."""
     return compare(Workload(layout="tag"), scale)
 
 

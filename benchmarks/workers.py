@@ -40,7 +40,7 @@ CASES = (
 )  # fmt: skip
 
 
-def workers(scale: Scale) -> Result:
+def measure_workers(scale: Scale) -> Result:
     """Measure each workload at full speed with one and with two workers."""
     table = Table(
         "full speed", "workers", "messages/s", "CPU us/msg", "times", "MB", "others' cores"

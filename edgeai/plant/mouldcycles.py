@@ -158,7 +158,7 @@ def simulate_cycles(
     available = int(ends["cycle"].sum(axis=1).min())
     steps = available if seconds is None else round(seconds / dt)
     if steps > available:
-        msg = f"the cycles last {available * dt:g} s, {seconds:g} s were asked for"
+        msg = f"the cycles last {available * dt:g} s, less than the requested {seconds:g} s"
         raise ValueError(msg)
     runs = len(cycles.melt_degc)
     solver = _Solver(stack, part, runs, dt)

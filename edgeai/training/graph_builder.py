@@ -52,7 +52,7 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **attrs))
 
     def reshape(self, source: str, output: str, shape: Sequence[int]) -> str:
-        """Reshape; -1 in `shape` stands for the remaining size, here the batch."""
+        """Reshape; -1 in `shape` means the remaining size, here the batch."""
         return self.node(
             "Reshape", [source, self.constant(f"{output}_shape", shape, np.int64)], output
         )

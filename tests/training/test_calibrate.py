@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.alarms.alarm import AlarmRule
-from edgeai.training.anomaly.evaluate import ScoredRun, activations, detection, false_alarms
+from edgeai.training.anomaly.evaluate import (
+    ScoredRun,
+    count_false_alarms,
+    evaluate_detection,
+    find_activations,
+)
 from edgeai.training.calibrate import (
     SECONDS_PER_DAY,
     Tail,
@@ -89,7 +94,7 @@ def test_the_sustained_score_alarms_exactly_when_the_runtime_does(scores, thresh
     healthy = run(scores)
     count = windows_in(on, 0.5)
     expected = (sustained(healthy.scores, count) > threshold).any()
-    assert bool(activations(healthy, rule(threshold, on))) == expected
+    assert bool(find_activations(healthy, rule(threshold, on))) == expected
 
 
 def test_calibrated_threshold_keeps_the_rate_on_fresh_data():
@@ -109,7 +114,7 @@ def test_calibrated_threshold_keeps_the_rate_on_fresh_data():
         share=0.02,
     )
     threshold = upper_return_level(tail, 5.0)
-    found = false_alarms([run(scores(20), hop=2.0)], rule(threshold, on, off=10.0))
+    found = count_false_alarms([run(scores(20), hop=2.0)], rule(threshold, on, off=10.0))
     assert 0.2 <= found["alarms_per_day"] <= 5.0
 
 
@@ -137,7 +142,7 @@ def test_too_little_data_is_refused():
 def test_false_alarms_are_counted_by_day():
     quiet, loud = np.zeros(7201), np.zeros(7201)
     loud[[100, 101, 3000]] = 5.0
-    found = false_alarms([run(quiet), run(loud)], rule(1.0))
+    found = count_false_alarms([run(quiet), run(loud)], rule(1.0))
     assert found == {"hours": 2.0, "alarms": 2, "alarms_per_day": 24.0}
 
 
@@ -149,7 +154,7 @@ def test_detection_counts_from_the_start_of_the_fault():
         # Active since before the fault, so the alarm does not show the fault.
         run([5] * 40, fault="leak", severity=0.5, fault_seconds=8.0),
     ]
-    half, full = detection(runs, rule(1.0, on=1.0))
+    half, full = evaluate_detection(runs, rule(1.0, on=1.0))
     assert half == {"fault": "leak", "severity": 0.5, "runs": 1, "detected": 0.0}
     assert full["detected"] == 0.5
     assert full["delay_median_seconds"] == full["delay_worst_seconds"] == 3.0

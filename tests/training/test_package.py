@@ -285,7 +285,7 @@ def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(nam
     """The data has seeds that no recipe uses, and is processed like the recipe's data."""
     from edgeai.alarms.alarm import alarm_rule
     from edgeai.progress import silent
-    from edgeai.training.anomaly.evaluate import detection, false_alarms
+    from edgeai.training.anomaly.evaluate import count_false_alarms, evaluate_detection
     from edgeai.training.anomaly.train import score_run
     from edgeai.training.data.dataset import load_data
 
@@ -312,8 +312,8 @@ def test_a_shipped_model_does_not_alarm_on_a_fresh_machine_but_on_its_faults(nam
     def of(chosen):
         return [score_run(run, fresh, runs.sample_rate_hz, scorer) for run in chosen]
 
-    assert false_alarms(of(runs.test), rule)["alarms"] == 0
-    for row in detection(of(runs.faults), rule):
+    assert count_false_alarms(of(runs.test), rule)["alarms"] == 0
+    for row in evaluate_detection(of(runs.faults), rule):
         assert row["detected"] == 1.0, row
         assert row["delay_worst_seconds"] <= 6.0, row
 

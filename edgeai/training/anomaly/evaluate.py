@@ -30,7 +30,7 @@ class ScoredRun:
     fault_seconds: float = 0.0
 
 
-def activations(run: ScoredRun, rule: AlarmRule) -> list[float]:
+def find_activations(run: ScoredRun, rule: AlarmRule) -> list[float]:
     """Return the times at which the runtime's alarm becomes active, s since the run's start."""
     alarm = Alarm(rule)
     times = []
@@ -40,13 +40,13 @@ def activations(run: ScoredRun, rule: AlarmRule) -> list[float]:
     return times
 
 
-def false_alarms(runs: Sequence[ScoredRun], rule: AlarmRule) -> dict[str, float]:
+def count_false_alarms(runs: Sequence[ScoredRun], rule: AlarmRule) -> dict[str, float]:
     """Count the alarms on healthy runs.
 
     Returns:
         `hours` of operation, `alarms`, and `alarms_per_day`.
     """
-    alarms = sum(len(activations(run, rule)) for run in runs)
+    alarms = sum(len(find_activations(run, rule)) for run in runs)
     seconds = sum(float(run.seconds[-1] - run.seconds[0]) for run in runs if len(run.seconds))
     per_day = alarms * SECONDS_PER_DAY / seconds if seconds else 0.0
     return {
@@ -56,7 +56,7 @@ def false_alarms(runs: Sequence[ScoredRun], rule: AlarmRule) -> dict[str, float]
     }
 
 
-def detection(runs: Sequence[ScoredRun], rule: AlarmRule) -> list[dict[str, object]]:
+def evaluate_detection(runs: Sequence[ScoredRun], rule: AlarmRule) -> list[dict[str, object]]:
     """Evaluate the detection of each fault at each severity.
 
     A run counts as missed if its alarm is already active when the fault starts.
@@ -83,6 +83,6 @@ def detection(runs: Sequence[ScoredRun], rule: AlarmRule) -> list[dict[str, obje
 
 
 def _delay(run: ScoredRun, rule: AlarmRule) -> float | None:
-    times = activations(run, rule)
+    times = find_activations(run, rule)
     after = [at - run.fault_seconds for at in times if at >= run.fault_seconds]
     return min(after) if after else None

@@ -73,7 +73,7 @@ def _sum_of_features(graph: GraphBuilder, squares: str, name: str) -> str:
 
 
 def _median_sample(graph: GraphBuilder, squares: str, name: str) -> str:
-    """From (B*W, C) select the (B, C) of the sample whose statistic is the window's median."""
+    """Select from (B*W, C) the sample with the median statistic of each window, (B, C)."""
     length, channels = graph.length, graph.channels
     each = graph.reshape(
         graph.row_sums(squares, channels, f"{name}_each"), f"{name}_rows", [-1, length]

@@ -16,7 +16,7 @@ from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.training.anomaly.card import model_card
-from edgeai.training.anomaly.evaluate import ScoredRun, detection, false_alarms
+from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, evaluate_detection
 from edgeai.training.anomaly.methods import FAMILIES, Fitted
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
@@ -144,7 +144,7 @@ def _calibrate(recipe: Recipe, data: Dataset, scorer: Scorer) -> tuple[Tail, flo
 def _draft_manifest(
     recipe: Recipe, data: Dataset, fitted: Fitted, tail: Tail, threshold: float
 ) -> dict[str, Any]:
-    """The manifest without `onnx`, `files` and `training.figures`."""
+    """Return the manifest without `onnx`, `files` and `training.figures`."""
     target = recipe.calibration.false_alarms_per_day
     method = (
         f"generalised Pareto tail of {len(tail.excess)} separate healthy excursions (level "
@@ -190,7 +190,7 @@ def _measure(
 ) -> dict[str, Any]:
     rule = alarm_rule(draft["threshold"]["value"], AlarmConfig(**draft["alarm"]), AlarmConfig())
     healthy = _score_runs(data.test, recipe, data, scorer)
-    counted = false_alarms(healthy, rule)
+    counted = count_false_alarms(healthy, rule)
     draft["threshold"]["false_alarms_per_day"] = counted["alarms_per_day"]
     scores = np.concatenate([run.scores for run in healthy])
     quantiles = (
@@ -205,7 +205,7 @@ def _measure(
         "fit": fitted.figures,
         "false_alarms": counted,
         "healthy_score": quantiles,
-        "detection": detection(_score_runs(data.faults, recipe, data, scorer), rule),
+        "detection": evaluate_detection(_score_runs(data.faults, recipe, data, scorer), rule),
     }
 
 

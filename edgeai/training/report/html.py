@@ -91,7 +91,7 @@ def _field(report: Report, output: OutputSpec) -> str:
     figures = []
     chosen = {int(np.argmax(scores)): "largest score", len(scores) - 1: "last window"}
     for window, why in chosen.items():
-        places = [
+        positions = [
             np.asarray(
                 axis.values if axis.output is None else report.outputs[axis.output][window], float
             )
@@ -99,7 +99,7 @@ def _field(report: Report, output: OutputSpec) -> str:
         ]
         values = report.outputs[output.name][window]
         caption = f"{why}, at {report.window_seconds[window]:.1f} s"
-        figures.append(_heat_map(values.T, places[0], places[1], output, caption))
+        figures.append(_heat_map(values.T, positions[0], positions[1], output, caption))
     return f"<h2>{_escape(output.name)}</h2><p>{_escape(output.meaning)}</p>" + "".join(figures)
 
 
@@ -129,9 +129,9 @@ def _heat_map(
     data = base64.b64encode(_png(colours.astype(np.uint8))).decode()
     height = TOP + BOTTOM + len(y) * ROW_PIXELS
     right = WIDTH - RIGHT
-    place = f'x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{len(y) * ROW_PIXELS}"'
+    position = f'x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{len(y) * ROW_PIXELS}"'
     source = f"data:image/png;base64,{data}"
-    marks = [f'<image {place} preserveAspectRatio="none" href="{source}"/>']
+    marks = [f'<image {position} preserveAspectRatio="none" href="{source}"/>']
     marks += _time_axis(x[0], x[-1], TOP + len(y) * ROW_PIXELS)
     for row in range(0, len(y), max(1, len(y) // 6)):
         middle = TOP + row * ROW_PIXELS + 10
@@ -216,8 +216,8 @@ def _chart(
     def down(values: Floats) -> Floats:
         return np.asarray(bottom - (values - low) / (high - low) * (bottom - TOP))
 
-    def path(places: Floats, values: Floats) -> str:
-        pairs = zip(places, down(values), strict=True)
+    def path(positions: Floats, values: Floats) -> str:
+        pairs = zip(positions, down(values), strict=True)
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in pairs if np.isfinite(b))
 
     marks = []
@@ -229,15 +229,15 @@ def _chart(
             'fill="#b42318" opacity=".10"/>'
         )
     if band is not None:
-        there, back = path(across[::step], band[::step, 0]), across[::step][::-1]
+        forward, back = path(across[::step], band[::step, 0]), across[::step][::-1]
         marks.append(
-            f'<polygon points="{there} {path(back, band[::step, 1][::-1])}" fill="{COLOURS[0]}" '
+            f'<polygon points="{forward} {path(back, band[::step, 1][::-1])}" fill="{COLOURS[0]}" '
             'opacity=".22"/>'
         )
     for limit in close:
-        place = float(down(np.array([limit]))[0])
+        y = float(down(np.array([limit]))[0])
         marks.append(
-            f'<line x1="{LEFT}" x2="{right}" y1="{place:.1f}" y2="{place:.1f}" stroke="#b42318" '
+            f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#b42318" '
             'stroke-dasharray="4 3"/>'
         )
     for number, (name, values) in enumerate(lines):
@@ -247,12 +247,14 @@ def _chart(
             f'points="{path(across[::step], values[::step])}"/>'
         )
         if len(lines) > 1:
-            place = TOP + 12 + 13 * number
-            marks.append(f'<text x="{LEFT + 8}" y="{place}" fill="{colour}">{_escape(name)}</text>')
+            label_y = TOP + 12 + 13 * number
+            marks.append(
+                f'<text x="{LEFT + 8}" y="{label_y}" fill="{colour}">{_escape(name)}</text>'
+            )
     for value in (low + 0.05 * (high - low), high - 0.05 * (high - low)):
-        place = float(down(np.array([value]))[0])
+        position = float(down(np.array([value]))[0])
         marks.append(
-            f'<text x="{LEFT - 6}" y="{place + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+            f'<text x="{LEFT - 6}" y="{position + 4:.1f}" text-anchor="end">{value:.4g}</text>'
         )
     marks += _time_axis(x[0], x[-1], bottom)
     names = ", ".join(name for name, _ in lines)
@@ -263,10 +265,10 @@ def _time_axis(first: float, last: float, bottom: float) -> list[str]:
     right = WIDTH - RIGHT
     marks = [f'<line x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}" stroke="#8a93a0"/>']
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        place = LEFT + share * (right - LEFT)
+        position = LEFT + share * (right - LEFT)
         value = first + share * (last - first)
         marks.append(
-            f'<text x="{place:.0f}" y="{bottom + 16}" text-anchor="middle">{value:.4g}</text>'
+            f'<text x="{position:.0f}" y="{bottom + 16}" text-anchor="middle">{value:.4g}</text>'
         )
     return marks
 
