@@ -313,8 +313,8 @@ def test_silent_clients_do_not_block_others(stub: Stub, sent: bytes) -> None:
         started, cpu = time.monotonic(), time.process_time()
         for _ in range(10):
             assert get(stub.web.url, "/healthz")[0] == 200
-        assert time.monotonic() - started < 2
-        time.sleep(1.5)
+        assert time.monotonic() - started < bounded_server.MAX_REQUEST_SECONDS, "nobody waits"
+        time.sleep(0.7)
         spent = (time.process_time() - cpu) / (time.monotonic() - started)
         assert spent < 0.5, "no busy loop while all connections are in use"
         held = stub.web._server.active_channels
