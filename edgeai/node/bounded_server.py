@@ -47,10 +47,15 @@ CLOSE_SECONDS = 1.0  # wait for each kind of thread at close
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """Refuses HTTP versions that waitress would answer as 1.0."""
+    """Refuses a few malformed requests that waitress does not refuse."""
+
+    path = ""  # waitress logs it when a client disconnects, also if parsing has failed
 
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError as error:  # urlsplit(): a host such as `[::1` without its end
+            raise ParsingError("Bad URI") from error
         if self.version not in {"", "1.0", "1.1"}:
             raise ParsingError("HTTP version not supported")
 

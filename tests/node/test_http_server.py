@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waitress.adjustments import Adjustments
 
 from edgeai.config.node import Http
 from edgeai.errors import ConfigError
@@ -134,7 +135,9 @@ def test_an_exception_gives_status_500(stub: Stub) -> None:
 
 @pytest.mark.parametrize(
     "request_bytes",
-    [b"\x00\xff\x00\n\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"G" * 70_000 + b"\r\n\r\n",
+    [b"\x00\xff\x00\n\n", b"GET\r\n\r\n",
+     b"GET http://[::1/ HTTP/1.1\r\n\r\n",
+     b"GET / HTTP/9.9\r\n\r\n", b"G" * 70_000 + b"\r\n\r\n",
      b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000 + b"\r\n",
      b"GET / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + b"a" * 5000],
 )  # fmt: skip
@@ -156,6 +159,27 @@ def test_malformed_requests_are_refused(
     assert b"200 OK" not in answer
     assert get(stub.web.url, "/healthz")[0] == 200
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("sent", [b"GET /\r\nno header\r\n\r\n", b"GET /api/state\r\n\r\n"])
+def test_a_client_that_disconnects_at_once_logs_nothing(
+    stub: Stub, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = stub.web.url.removeprefix("http://").split(":")
+    for _ in range(200):
+        with socket.create_connection((host, int(port)), 5) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.sendall(sent)
+    wait_for(lambda: not stub.web._server.active_channels, "them to be closed")
+    assert not caplog.records
+
+
+def test_a_malformed_request_has_a_path() -> None:
+    """waitress logs it when the client disconnects during the answer, a rare race."""
+    parser = bounded_server._Parser(Adjustments())
+    parser.received(b"no request\r\n\r\n")
+    assert parser.error
+    assert parser.path == ""
 
 
 def test_a_client_that_disconnects_logs_nothing(
@@ -289,8 +313,8 @@ def test_silent_clients_do_not_block_others(stub: Stub, sent: bytes) -> None:
         started, cpu = time.monotonic(), time.process_time()
         for _ in range(10):
             assert get(stub.web.url, "/healthz")[0] == 200
-        assert time.monotonic() - started < 2
-        time.sleep(1.5)
+        assert time.monotonic() - started < bounded_server.MAX_REQUEST_SECONDS, "nobody waits"
+        time.sleep(0.7)
         spent = (time.process_time() - cpu) / (time.monotonic() - started)
         assert spent < 0.5, "no busy loop while all connections are in use"
         held = stub.web._server.active_channels
