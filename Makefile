@@ -55,10 +55,10 @@ system-packages: mosquitto
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=10
 
 test: $(VENV)/.dev mosquitto
-	$(PYTEST) --ignore=tests/system tests benchmarks
+	$(PYTEST) -m "not system"
 
 test-system: $(VENV)/.dev system-packages
-	$(PYTEST) tests/system
+	$(PYTEST) -m system tests
 
 # One piece, at most half an hour; it notes its result in tests/long/RESULTS.md.
 test-long: $(VENV)/.dev mosquitto

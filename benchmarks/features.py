@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.childdevice import PROVIDER
+from benchmarks.child_device import PROVIDER
 from benchmarks.result import Result, Scale, rounded, shown
 from benchmarks.rig import Rig, Run, open_rig
 from benchmarks.systems import EDGEAI, Options, ask

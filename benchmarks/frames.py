@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.child import Child
-from benchmarks.framefloor import Floor
-from benchmarks.frameload import Frames
+from benchmarks.frame_floor import Floor
+from benchmarks.frame_load import Frames
 from benchmarks.generator import Generator
 from benchmarks.processes import cpu_seconds
 from benchmarks.result import PARTS, Result, Scale, Target, rounded, shown

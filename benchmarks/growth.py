@@ -1,7 +1,7 @@
 """Growth: CPU per message, memory and latency over streams, models, window, channels and rate.
 
 Each series varies one quantity; the others keep the values of MIDDLE. The model is a squared
-distance, the cheapest model that reads every value; `ortalone` measures its cost.
+distance, the cheapest model that reads every value; `ort_alone` measures its cost.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks.ortalone import cpu_us_per_window
+from benchmarks.ort_alone import cpu_us_per_window
 from benchmarks.result import Result, Scale, rounded, shown
 from benchmarks.rig import Rig, Run, open_rig
 from benchmarks.slopes import steps

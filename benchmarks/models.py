@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from benchmarks.frameload import Frames
+from benchmarks.frame_load import Frames
 from benchmarks.spectral import build_model, rms_graph, spectral_autoencoder
 from benchmarks.workload import Workload
 from edgeai.testing import mean_graph

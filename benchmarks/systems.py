@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import yaml
 
-from benchmarks import childdevice
+from benchmarks import child_device
 from benchmarks.broker import Broker
-from benchmarks.frameload import Frames
+from benchmarks.frame_load import Frames
 from benchmarks.models import NEVER
 from benchmarks.processes import start_program
 from benchmarks.workload import Workload
@@ -41,7 +41,7 @@ class Options:
     http: bool = True
     tls: bool = False
     child: bool = False
-    """Serve from a child process (`benchmarks.childdevice`)."""
+    """Serve from a child process (`benchmarks.child_device`)."""
     more: dict[str, Any] = field(default_factory=dict)
     """Further top-level keys of the configuration."""
 
@@ -116,7 +116,7 @@ def _edgeai_command(setting: Setting) -> list[str]:
     document = edgeai_config(setting)
     environment = []
     if setting.options.child:
-        site, profile = childdevice.install(setting.folder)
+        site, profile = child_device.install(setting.folder)
         document["device"] = str(profile)
         environment = ["env", f"PYTHONPATH={site}"]
     config.write_text(yaml.safe_dump(document, sort_keys=False))

@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.check import Checker
 from benchmarks.correct_outputs import arrivals, predictions_of
-from benchmarks.framefloor import Boundaries
-from benchmarks.frameload import Frames
+from benchmarks.frame_floor import Boundaries
+from benchmarks.frame_load import Frames
 from benchmarks.models import write_model
-from benchmarks.ortalone import OUTPUTS, open_session
+from benchmarks.ort_alone import OUTPUTS, open_session
 from benchmarks.wire import publish_packet, split_publish, take_packets
 from edgeai.config.frames import BinaryFormat
 from edgeai.decoding.frames import compile_frame

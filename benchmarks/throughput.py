@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.nodepeer import node_missing
-from benchmarks.ortalone import cpu_us_per_window
+from benchmarks.node_peer import node_missing
+from benchmarks.ort_alone import cpu_us_per_window
 from benchmarks.result import Result, Scale, Target, ratio, rounded, shown
 from benchmarks.rig import OutputFaultError, Rig, Run, broker_limit, open_rig
 from benchmarks.systems import EDGEAI, NODE, SCRIPT, TUNED, System

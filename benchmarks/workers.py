@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.frameload import Frames
+from benchmarks.frame_load import Frames
 from benchmarks.result import Result, Scale, ratio, rounded, shown
 from benchmarks.rig import Run, open_rig
 from benchmarks.systems import EDGEAI, Options

@@ -32,6 +32,7 @@ EXAMPLES = os.environ.get("EDGEAI_TEST_EXAMPLES")
 """Examples of each property test; set by tests/long."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Scale time limits, set the number of examples, and group the tests by file."""
     for item in items:
@@ -41,6 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
         if EXAMPLES:
             _set_examples(item, int(EXAMPLES))
+        if item.nodeid.startswith("tests/system/"):
+            item.add_marker(pytest.mark.system)
         # Fixtures of a module are made once, so its tests stay on one worker.
         file = item.nodeid.partition("::")[0]
         group = TIMING_GROUP if file in TIMING_FILES else file

@@ -6,6 +6,68 @@ while a turn runs, so the socket holds back the sender. The engine says when the
 due; `mqtt/read_pacing.py` decides how long to wait.
 
 Live and replayed input go through this same code; only source and sink differ.
+
+The road of a row: one message that completes a window, alone on a quiet line:
+
+    engine.engine             Engine.turn                # one turn
+      engine.pipeline         Pipeline.due               # messages until the next window
+      mqtt.link               Link.receive               # wait for the socket
+        mqtt.read_pacing      ReadPacer.record_turn      # how busy the line is
+        mqtt.read_pacing      ReadPacer.record_sizes     # size of the smallest message
+        mqtt.read_pacing      ReadPacer.defer            # bytes that may wait in the socket
+        mqtt.connection       Connection.leave_in_socket # SO_RCVLOWAT of the socket
+        mqtt.connection       Connection.read
+          mqtt.fast_client    FastClient.read_packets    # PUBLISH packets into the inbox
+        mqtt.inbox            Inbox.take                 # the messages of this turn
+      engine.intake.rows      RowIntake.window           # decode, condition, push
+        decoding.rows         RowDecoder.decode          # JSON to time and raw values
+        streams.conditioning  Conditioner.one            # scale, offset, valid range
+        streams.ordered       OrderedStream.push_one     # order and gaps
+          streams.ring        Ring.push_one              # append the sample
+            engine.batch      Batch.add                  # callback `Ring.emit`: window due
+      engine.batch            Batch.take                 # the windows of this turn
+      providers.cpu           CpuSession.run             # one ONNX Runtime call
+      engine.judging          Judge.judge                # outputs to publications
+        engine.contributions  largest_contributions
+        alarms.alarm          Alarm.update               # threshold, delays, latch
+      mqtt.link               Link.publish
+        mqtt.connection       Connection.send
+          mqtt.outbox         Outbox.can_bypass          # nothing older waits
+          mqtt.fast_client    FastClient.send_at_once    # PUBLISH packets to the socket
+      mqtt.link               Link.commit                # acknowledge (QoS 1)
+
+The road of a frame: one message that is the next whole window:
+
+    engine.engine               Engine.turn                    # one turn
+      mqtt.link                 Link.receive                   # wait for the socket
+        mqtt.read_pacing        ReadPacer.record_turn          # how busy the line is
+        mqtt.connection         Connection.read
+          mqtt.fast_client      FastClient.read_packets        # PUBLISH packets into the inbox
+        mqtt.inbox              Inbox.take                     # the messages of this turn
+      engine.intake.frames      FrameIntake.take               # callback of the topic's route
+        decoding.frames.binary  compile_binary.decode          # header; samples stay a view of it
+        streams.ordered         OrderedStream.awaits_window_of # it is the next window
+        engine.batch            Batch.place                    # copy it into the batch
+        streams.conditioning    Conditioner.is_usable_as_is    # all values inside all ranges
+        streams.ordered         OrderedStream.push_window      # order and gaps
+          engine.batch          Batch.add                      # callback `Ring.emit`: window due
+      engine.batch              Batch.take                     # the windows of this turn
+      providers.cpu             CpuSession.run                 # one ONNX Runtime call
+      engine.judging            Judge.judge                    # outputs to publications
+        engine.contributions    largest_contributions
+        alarms.alarm            Alarm.update                   # threshold, delays, latch
+      mqtt.link                 Link.publish
+        mqtt.connection         Connection.send
+          mqtt.outbox           Outbox.can_bypass              # nothing older waits
+          mqtt.fast_client      FastClient.send_at_once        # PUBLISH packets to the socket
+      mqtt.link                 Link.commit                    # acknowledge (QoS 1)
+
+Many rows in one turn are decoded and conditioned together (`RowDecoder.decode_many`,
+`Conditioner.rows`, `OrderedStream.push_few`). A batch that is full before the turn ends is computed
+at once: `Batch.add` then calls `Batch.when_full`, which is `Engine._infer_and_judge`. Messages that
+need a closer look leave the short road: each function returns False or None, and its caller takes
+the general one. A test compares both drawings with the calls that really happen
+(`tests/end_to_end/test_road.py`).
 """
 
 import logging
@@ -55,8 +117,8 @@ class ProviderWatch(Protocol):
 class Engine:
     """All pipelines of a node on one source and one sink.
 
-    Callbacks, all wired here: `Batch.when_full` -> `infer_and_judge`; `StreamState.emit` ->
-    `Batch.add` (in `Pipeline.stream_of`); the routes of a topic -> `Intake.take`.
+    Callbacks: `Ring.emit` is `Batch.add` (wired in `Pipeline.stream_of`), `Batch.when_full` is
+    `Engine._infer_and_judge` (wired here), a topic's routes lead to `Intake.take`.
     """
 
     def __init__(
@@ -132,7 +194,7 @@ class Engine:
         """Release the samples that wait for late ones: the input ends here."""
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
-                state.stream.flush(state.emit)
+                state.stream.flush()
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)

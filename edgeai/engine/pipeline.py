@@ -1,6 +1,7 @@
 """The state of one pipeline: a model on a topic filter, and the streams it has seen."""
 
 from fnmatch import fnmatchcase
+from functools import partial
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule
@@ -140,18 +141,18 @@ class Pipeline:
         alarm_topic = topics.fill(self.config.publish.alarm_topic, fields)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
-        stream = open_stream(key, self.settings, self.metrics.drops, self.metrics.resets)
         state = StreamState(
             key,
-            stream,
             Alarm(self.rule),
             topic=topic,
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
-            add_window=self.batch.add,
         )
+        add_window = partial(self.batch.add, state)
+        metrics = self.metrics
+        state.stream = open_stream(key, self.settings, metrics.drops, metrics.resets, add_window)
         self.streams[key] = state
-        self._rings.append(stream.ring)
+        self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
 

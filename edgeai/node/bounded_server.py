@@ -179,6 +179,9 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
             _Channel(self, client, address or ("unix", 0), self.adj, map=self._map)
         except OSError:  # the client has gone
             client.close()
+        except BaseException:
+            client.close()
+            raise
 
     def handle_error(self) -> None:
         """Log an unexpected error while accepting; waitress would close the listening socket."""

@@ -198,11 +198,11 @@ class Runtime:
     def _signals(self) -> Iterator[None]:
         """Make SIGTERM and SIGINT end the loop, even while it waits for the socket."""
 
-        def note(number: int, _frame: FrameType | None) -> None:
+        def on_signal(number: int, _frame: FrameType | None) -> None:
             self._stop_signal = signal.Signals(number).name
 
         previous = {
-            number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)
+            number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)
         }
         wakeup = signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         try:

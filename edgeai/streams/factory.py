@@ -2,12 +2,16 @@
 
 from edgeai.streams.aligned import AlignedStream
 from edgeai.streams.ordered import OrderedStream
-from edgeai.streams.ring import StreamSettings
+from edgeai.streams.ring import Emit, StreamSettings
 from edgeai.streams.stream import Stream
 
 
 def open_stream(
-    key: str, settings: StreamSettings, drops: dict[str, int], resets: dict[str, int]
+    key: str,
+    settings: StreamSettings,
+    drops: dict[str, int],
+    resets: dict[str, int],
+    emit: Emit,
 ) -> Stream:
     """Return a new stream.
 
@@ -16,7 +20,7 @@ def open_stream(
         settings: The pipeline's settings; `align` chooses the kind.
         drops: Counts dropped samples by reason.
         resets: Counts emptied windows by reason.
+        emit: Called with each window.
     """
-    if settings.align is not None:
-        return AlignedStream(key, settings, settings.align, drops, resets)
-    return OrderedStream(key, settings, drops, resets)
+    kind = OrderedStream if settings.align is None else AlignedStream
+    return kind(key, settings, drops, resets, emit)

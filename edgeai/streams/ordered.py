@@ -25,9 +25,14 @@ class OrderedStream(Stream):
     )  # fmt: skip
 
     def __init__(
-        self, key: str, settings: StreamSettings, drops: dict[str, int], resets: dict[str, int]
+        self,
+        key: str,
+        settings: StreamSettings,
+        drops: dict[str, int],
+        resets: dict[str, int],
+        emit: Emit,
     ) -> None:
-        super().__init__(key, settings, drops, resets)
+        super().__init__(key, settings, drops, resets, emit)
         self._has_no_wait = settings.lateness_ns == 0
         """Whether samples are appended as soon as they arrive."""
         whole = self._has_no_wait and settings.hop == settings.length
@@ -68,17 +73,16 @@ class OrderedStream(Stream):
         rows: Floats,
         invalid: Flags | None,
         uncertain: Flags | None,
-        emit: Emit,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
         if self._has_no_wait and self._accept_in_order(times):
-            self._append(times, rows, invalid, uncertain, emit)
+            self._append(times, rows, invalid, uncertain)
             return
         for index, time_ns in enumerate(times):
             flag = uncertain is not None and bool(uncertain[index])
-            self._reorder(time_ns, rows[index], flag, emit)
+            self._reorder(time_ns, rows[index], flag)
 
-    def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> bool:
+    def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample as `Stream.push_one` says: not a late one, nor one that follows a gap."""
         newest = self._newest_ns
         if not self._has_no_wait or (
@@ -88,30 +92,27 @@ class OrderedStream(Stream):
         self._newest_ns = self._released_ns = time_ns
         self._late_in_a_row = 0
         self._good_is_newest = True
-        self.ring.push_one(time_ns, row, emit)
+        self.ring.push_one(time_ns, row)
         return True
 
-    def push_few(
-        self, times: list[int], values: memoryview, begin: int, stop: int, emit: Emit
-    ) -> bool:
+    def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Take samples as `Stream.push_few` says: all of them, or none."""
         newest, released, late = self._newest_ns, self._released_ns, self._late_in_a_row
         if not self._has_no_wait or not self._accept_in_order(times):
             return False
-        if self.ring.push_few(times, values, begin, stop, emit):
+        if self.ring.push_few(times, values, begin, stop):
             self._good_is_newest = True
             return True
         self._newest_ns, self._released_ns, self._late_in_a_row = newest, released, late
         return False
 
-    def push_block(  # noqa: PLR0917  the hot path
+    def push_block(
         self,
         t0_ns: int,
         period_ns: float,
         rows: Floats,
         invalid: Flags | None,
         uncertain: Flags | None,
-        emit: Emit,
     ) -> None:
         """Take a block of samples as `Stream.push_block` says."""
         times = block_times(t0_ns, period_ns, len(rows))
@@ -121,18 +122,16 @@ class OrderedStream(Stream):
         if follows and simple and period_ns >= 1 and not self._is_gap(round(period_ns)):
             self._newest_ns = self._released_ns = int(times[-1])
             self._late_in_a_row = 0
-            self._push_good(times, rows, uncertain, emit)
+            self._push_good(times, rows, uncertain)
             return
-        self.push_rows([int(time_ns) for time_ns in times], rows, invalid, uncertain, emit)
+        self.push_rows([int(time_ns) for time_ns in times], rows, invalid, uncertain)
 
     def awaits_window_of(self, samples: int) -> bool:
         """Return whether `push_window` may take a block of this many samples."""
         ring = self.ring
         return ring.due_in == samples == self._whole_windows and not ring.flagged
 
-    def push_window(
-        self, t0_ns: int, period_ns: float, window: Floats, block: memoryview, emit: Emit
-    ) -> bool:
+    def push_window(self, t0_ns: int, period_ns: float, window: Floats, block: memoryview) -> bool:
         """Take a whole window as `Stream.push_window` says: not if late or after a gap."""
         newest = self._newest_ns
         if newest is not None and not 0 < t0_ns - newest <= self._max_step_ns:
@@ -143,20 +142,18 @@ class OrderedStream(Stream):
         self._late_in_a_row = 0
         self._good_is_newest = False
         self._good_bytes[:] = block[-len(self._good_bytes) :]
-        emit(window, last_ns, 0, self._is_off_rate)
+        self.ring.emit(window, last_ns, 0, self._is_off_rate)
         return True
 
-    def push_tag(
-        self, _time_ns: int, _channel: int, _value: float, _uncertain: bool, _emit: Emit
-    ) -> None:
+    def push_tag(self, _time_ns: int, _channel: int, _value: float, _uncertain: bool) -> None:
         """Raise ValueError: single values need an alignment."""
         msg = "layout `tag` needs an alignment"
         raise ValueError(msg)
 
-    def flush(self, emit: Emit) -> None:
+    def flush(self) -> None:
         """Release the samples that wait for late ones: the stream ends here."""
         if self._newest_ns is not None:
-            self._release(self._newest_ns, emit)
+            self._release(self._newest_ns)
 
     # -------------------------------------------------------------------------------------- order
 
@@ -184,7 +181,7 @@ class OrderedStream(Stream):
         self._late_in_a_row = 0
         return True
 
-    def _reorder(self, time_ns: int, row: Floats, uncertain: bool, emit: Emit) -> None:
+    def _reorder(self, time_ns: int, row: Floats, uncertain: bool) -> None:
         """Take one sample that may be out of order, late, a duplicate, or after a gap."""
         refused = None
         if self._released_ns is not None and time_ns <= self._released_ns:
@@ -196,13 +193,13 @@ class OrderedStream(Stream):
         elif self._refuse(refused, RESYNC_SAMPLES):
             return
         else:
-            self._restart(emit)
+            self._restart()
         if self._newest_ns is None or time_ns > self._newest_ns:
             self._newest_ns = time_ns
         heapq.heappush(self._heap, (time_ns, len(self._heap), row.copy(), uncertain))
-        self._release(self._newest_ns - self._settings.lateness_ns, emit)
+        self._release(self._newest_ns - self._settings.lateness_ns)
 
-    def _release(self, watermark_ns: int, emit: Emit) -> None:
+    def _release(self, watermark_ns: int) -> None:
         """Append the waiting samples that the watermark has reached, oldest first."""
         while self._heap and self._heap[0][0] <= watermark_ns:
             time_ns, _, row, uncertain = heapq.heappop(self._heap)
@@ -214,11 +211,11 @@ class OrderedStream(Stream):
             block = row[np.newaxis]
             invalid = np.isnan(block)
             flags = np.array([True]) if uncertain else None
-            self._append([time_ns], block, invalid if invalid.any() else None, flags, emit)
+            self._append([time_ns], block, invalid if invalid.any() else None, flags)
 
-    def _restart(self, emit: Emit) -> None:
+    def _restart(self) -> None:
         """Release the waiting samples, then start again: the sender's clock was set back."""
-        self.flush(emit)
+        self.flush()
         self._empty_window("clock_back")
         self._newest_ns = self._released_ns = None
         self._late_in_a_row = 0
@@ -236,11 +233,10 @@ class OrderedStream(Stream):
         rows: Floats,
         invalid: Flags | None,
         uncertain: Flags | None,
-        emit: Emit,
     ) -> None:
         """Replace the unusable values and push the samples to the ring."""
         if invalid is None:
-            self._push_good(times, rows, uncertain, emit)
+            self._push_good(times, rows, uncertain)
             return
         flags = None if uncertain is None else uncertain.tolist()
         for index, time_ns in enumerate(times):
@@ -250,16 +246,16 @@ class OrderedStream(Stream):
                 self.drops["invalid_value"] += 1
                 continue
             flag = None if flags is None else flags[index : index + 1]
-            self.ring.push([time_ns], row[np.newaxis], [substituted], flag, emit)
+            self.ring.push([time_ns], row[np.newaxis], [substituted], flag)
 
-    def _push_good(self, times: Times, rows: Floats, uncertain: Flags | None, emit: Emit) -> None:
+    def _push_good(self, times: Times, rows: Floats, uncertain: Flags | None) -> None:
         """Push samples whose values can all be used to the ring."""
         # Whole windows may be emitted without a copy in the ring: its newest sample is another.
         self._good_is_newest = len(times) < self._settings.length
         if not self._good_is_newest:
             self._good[:] = rows[-1]
         flags = None if uncertain is None else uncertain.tolist()
-        self.ring.push(times, rows, None, flags, emit)
+        self.ring.push(times, rows, None, flags)
 
     def _update_good(self) -> None:
         """Bring `_good` up to date."""

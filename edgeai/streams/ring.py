@@ -57,11 +57,13 @@ class Ring:
 
     __slots__ = (
         "_end", "_flat", "_max_span_ns", "_min_span_ns", "_pack_into", "_rows", "_settings",
-        "_starts", "_substituted", "_to_start", "_uncertain", "due_in", "flagged",
+        "_starts", "_substituted", "_to_start", "_uncertain", "due_in", "emit", "flagged",
     )  # fmt: skip
 
-    def __init__(self, settings: StreamSettings) -> None:
+    def __init__(self, settings: StreamSettings, emit: Emit) -> None:
         capacity = max(2 * settings.length, MIN_RING_ROWS)
+        self.emit = emit
+        """Called with each window."""
         self._settings = settings
         nominal_ns = (settings.length - 1) * (settings.period_ns or 0)
         self._min_span_ns = nominal_ns / RATE_TOLERANCE
@@ -101,7 +103,6 @@ class Ring:
         rows: Floats,
         substituted: Sequence[int] | None,
         uncertain: Sequence[bool] | None,
-        emit: Emit,
     ) -> None:
         """Append samples in time order and emit each window as it becomes complete.
 
@@ -110,7 +111,6 @@ class Ring:
             rows: (n, C) finite.
             substituted: (n,) number of substituted values in each sample; None: all 0.
             uncertain: (n,) whether a value of the sample is outside its range; None: all False.
-            emit: Called for each window.
         """
         total = len(times)
         flagged = substituted is not None or uncertain is not None
@@ -125,7 +125,7 @@ class Ring:
             while total - taken >= length:
                 end = taken + length
                 window = rows[taken:end]
-                self._emit_window(window, int(times[taken]), int(times[end - 1]), 0, False, emit)
+                self._emit_window(window, int(times[taken]), int(times[end - 1]), 0, False)
                 taken = end
                 self.flagged = 0
         while taken < total:
@@ -148,12 +148,10 @@ class Ring:
                 self._add_starts(times, taken)
             if self.due_in == 0:
                 self.due_in = hop
-                self._emit_newest(int(times[taken - 1]), emit)
+                self._emit_newest(int(times[taken - 1]))
             self.flagged = max(0, self.flagged - count)
 
-    def push_few(
-        self, times: list[int], values: memoryview, begin: int, stop: int, emit: Emit
-    ) -> bool:
+    def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Append a few samples without flags, as `push` does; return whether they were appended.
 
         They are not appended if the ring has no room for all, or holds flagged samples.
@@ -163,7 +161,6 @@ class Ring:
             values: float32, rows of C values one after the other.
             begin: Index of the first row to append.
             stop: Index after the last row to append.
-            emit: Called for each window.
         """
         old = self._end
         end = old + stop - begin
@@ -180,12 +177,12 @@ class Ring:
         while due <= 0:  # a window ends -due samples before the last sample
             last = end + due
             window = self._rows[last - settings.length : last]
-            self._emit_window(window, self._starts.popleft(), times[due - 1], 0, False, emit)
+            self._emit_window(window, self._starts.popleft(), times[due - 1], 0, False)
             due += settings.hop
         self.due_in = due
         return True
 
-    def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> None:
+    def push_one(self, time_ns: int, row: Sequence[float]) -> None:
         """Append one sample (C,) without flags, as `push` does."""
         if self._end == len(self._rows):
             self._move_to_front(self._settings.length - 1)
@@ -203,10 +200,10 @@ class Ring:
         if self.due_in == 0:
             self.due_in = settings.hop
             if self.flagged:
-                self._emit_newest(time_ns, emit)
+                self._emit_newest(time_ns)
             else:
                 window = self._rows[end - settings.length : end]
-                self._emit_window(window, self._starts.popleft(), time_ns, 0, False, emit)
+                self._emit_window(window, self._starts.popleft(), time_ns, 0, False)
         if self.flagged:
             self.flagged -= 1
 
@@ -216,7 +213,7 @@ class Ring:
             self._starts.append(int(times[taken + self._to_start]))
             self._to_start += self._settings.hop
 
-    def _emit_newest(self, last_ns: int, emit: Emit) -> None:
+    def _emit_newest(self, last_ns: int) -> None:
         """Emit the window that ends with the newest sample, with its flags."""
         end = self._end
         start = end - self._settings.length
@@ -226,21 +223,20 @@ class Ring:
             substituted = int(self._substituted[start:end].sum())
             uncertain = bool(self._uncertain[start:end].any())
         first_ns = self._starts.popleft()
-        self._emit_window(self._rows[start:end], first_ns, last_ns, substituted, uncertain, emit)
+        self._emit_window(self._rows[start:end], first_ns, last_ns, substituted, uncertain)
 
-    def _emit_window(  # noqa: PLR0917  the hot path
+    def _emit_window(
         self,
         window: Floats,
         first_ns: int,
         last_ns: int,
         substituted: int,
         uncertain: bool,
-        emit: Emit,
     ) -> None:
         """Emit a window; mark it uncertain if its sample rate is not the model's."""
         if not self._min_span_ns <= last_ns - first_ns <= self._max_span_ns:
             uncertain = True
-        emit(window, last_ns, substituted, uncertain)
+        self.emit(window, last_ns, substituted, uncertain)
 
     def is_off_rate(self, span_ns: int) -> bool:
         """Return whether a window of this time span has another sample rate than the model."""

@@ -50,12 +50,17 @@ class Stream(ABC):
     __slots__ = ("_late_in_a_row", "_settings", "broken", "drops", "key", "resets", "ring")
 
     def __init__(
-        self, key: str, settings: StreamSettings, drops: dict[str, int], resets: dict[str, int]
+        self,
+        key: str,
+        settings: StreamSettings,
+        drops: dict[str, int],
+        resets: dict[str, int],
+        emit: Emit,
     ) -> None:
         self.key = key
         self.drops = drops
         self.resets = resets
-        self.ring = Ring(settings)
+        self.ring = Ring(settings, emit)
         self.broken = False
         """Set when the window is emptied; cleared by the engine with the next window."""
         self._settings = settings
@@ -76,7 +81,6 @@ class Stream(ABC):
         rows: Floats,
         invalid: Flags | None,
         uncertain: Flags | None,
-        emit: Emit,
     ) -> None:
         """Take samples of all channels in the order of their arrival.
 
@@ -85,23 +89,19 @@ class Stream(ABC):
             rows: (n, C) float32, NaN for each value that cannot be used.
             invalid: (n, C), True for each value that cannot be used; None: all can be used.
             uncertain: (n,) whether a value is outside its valid range; None: all False.
-            emit: Called for each window.
         """
 
     @abstractmethod
-    def push_one(self, time_ns: int, row: Sequence[float], emit: Emit) -> bool:
+    def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample of usable values inside their ranges; return whether it was taken.
 
         Args:
             time_ns: Its time.
             row: (C,) values in engineering units.
-            emit: Called for each window.
         """
 
     @abstractmethod
-    def push_few(
-        self, times: list[int], values: memoryview, begin: int, stop: int, emit: Emit
-    ) -> bool:
+    def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Take samples of usable values inside their ranges; return whether they were taken.
 
         All of them are taken, or none.
@@ -111,18 +111,16 @@ class Stream(ABC):
             values: float32, rows of C values one after the other.
             begin: Index of the first row to take.
             stop: Index after the last row to take.
-            emit: Called for each window.
         """
 
     @abstractmethod
-    def push_block(  # noqa: PLR0917  the hot path
+    def push_block(
         self,
         t0_ns: int,
         period_ns: float,
         rows: Floats,
         invalid: Flags | None,
         uncertain: Flags | None,
-        emit: Emit,
     ) -> None:
         """Take a block of samples at one rate.
 
@@ -132,7 +130,6 @@ class Stream(ABC):
             rows: (n, C) float32, NaN for each value that cannot be used.
             invalid: (n, C), True for each value that cannot be used; None: all can be used.
             uncertain: (n,) whether a value is outside its valid range; None: all False.
-            emit: Called for each window.
         """
 
     @abstractmethod
@@ -140,9 +137,7 @@ class Stream(ABC):
         """Return whether `push_window` may take a block of this many samples."""
 
     @abstractmethod
-    def push_window(
-        self, t0_ns: int, period_ns: float, window: Floats, block: memoryview, emit: Emit
-    ) -> bool:
+    def push_window(self, t0_ns: int, period_ns: float, window: Floats, block: memoryview) -> bool:
         """Take a block that is one whole window, without a copy; return whether it was taken.
 
         To be called only if `awaits_window_of` its samples is True.
@@ -152,13 +147,10 @@ class Stream(ABC):
             period_ns: Time from one sample to the next; need not be whole.
             window: (W, C) float32, usable values inside their ranges.
             block: The bytes of `window`.
-            emit: Called with `window` itself.
         """
 
     @abstractmethod
-    def push_tag(
-        self, time_ns: int, channel: int, value: float, uncertain: bool, emit: Emit
-    ) -> None:
+    def push_tag(self, time_ns: int, channel: int, value: float, uncertain: bool) -> None:
         """Take one value of one channel.
 
         Args:
@@ -166,14 +158,13 @@ class Stream(ABC):
             channel: Index of the channel.
             value: In engineering units; NaN if it cannot be used.
             uncertain: Whether it is outside its valid range.
-            emit: Called for each window.
 
         Raises:
             ValueError: If the stream is not aligned.
         """
 
     @abstractmethod
-    def flush(self, emit: Emit) -> None:
+    def flush(self) -> None:
         """Release the samples that wait for late ones: the stream ends here."""
 
     def _is_gap(self, step_ns: int) -> bool:

@@ -37,7 +37,7 @@ FIRST_STATUS_SECONDS = 15.0  # the first status waits for all workers, so that i
 STOP_SECONDS = 4.0  # for the workers to end after SIGTERM
 DISCONNECT_SECONDS = 0.5  # to publish the last status
 MAX_FOLDER_BYTES = 80  # the path of a Unix socket must be shorter than 108 bytes
-SOCKET_NAME_BYTES = 15  # reserved in the message for the folder's and the socket's own names
+FOLDER_NAME_BYTES = 15  # `edgeai-` and eight random characters
 
 
 def check_in_child(path: Path) -> int:
@@ -179,7 +179,7 @@ class Supervisor:
     def _render_metrics(self) -> bytes:
         texts = []
         for worker in self.workers:
-            start_count = worker.start_count  # read before the text, which may then be newer
+            start_count = worker.start_count
             text = worker.fetch("/metrics")
             if text is not None:
                 texts.append(WorkerText(worker.number, start_count, text.decode()))
@@ -223,6 +223,6 @@ def _private_folder() -> Path:
     if len(bytes(folder)) > MAX_FOLDER_BYTES:
         with contextlib.suppress(OSError):
             folder.rmdir()
-        rule = f"must be a path of less than {MAX_FOLDER_BYTES - SOCKET_NAME_BYTES} bytes"
+        rule = f"must be a path of less than {MAX_FOLDER_BYTES - FOLDER_NAME_BYTES} bytes"
         raise ConfigError([Problem("environment", "TMPDIR", rule, str(folder.parent), True)])
     return folder

@@ -300,7 +300,7 @@ def test_a_failure_loses_no_prediction(
         assert f"{ACCELERATOR}: {cause}" in line.edge.log
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.timeout(600)  # the first run installs
 def test_openvino_fails_and_comes_back_under_load(begin: Begin) -> None:
     """With a vendor's real runtime in a separate environment."""

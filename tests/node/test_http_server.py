@@ -1,4 +1,4 @@
-"""The endpoint, path by path, and the page in a real browser."""
+"""The HTTP server: paths, limits, and the page in a real browser."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def get(url: str, path: str, method: str = "GET") -> tuple[int, dict[str, str], 
 
 
 class Stub:
-    """What the endpoint shows, to be changed by a test."""
+    """An HTTP server whose answers a test can change."""
 
     def __init__(self, address: Http | Path | None = None) -> None:
         self.alive: dict[str, Any] = {"alive": True}
@@ -61,7 +61,7 @@ class Stub:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Stub]:
+def shared_stub() -> Iterator[Stub]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bounded_server, "LOOP_SECONDS", 0.1)
         one = Stub()
@@ -70,12 +70,12 @@ def endpoint() -> Iterator[Stub]:
 
 
 @pytest.fixture
-def stub(endpoint: Stub) -> Stub:
-    """The endpoint, all well; closing one takes half a second."""
-    endpoint.alive = {"alive": True}
-    endpoint.ready = {"ready": True, "reasons": []}
-    endpoint.state = {"node": "n"}
-    return endpoint
+def stub(shared_stub: Stub) -> Stub:
+    """The server of this module, with healthy answers."""
+    shared_stub.alive = {"alive": True}
+    shared_stub.ready = {"ready": True, "reasons": []}
+    shared_stub.state = {"node": "n"}
+    return shared_stub
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_paths(stub: Stub, path: str, status: int, kind: str, inside: bytes) -> 
     assert "Python" not in headers["Server"]
 
 
-def test_codes_say_what_is_wrong(stub: Stub) -> None:
+def test_status_503_comes_with_the_reason(stub: Stub) -> None:
     stub.alive = {"alive": False, "seconds_since_last_turn": 99}
     stub.ready = {"ready": False, "reasons": ["not connected"]}
     status, _, body = get(stub.web.url, "/healthz")
@@ -112,7 +112,7 @@ def test_codes_say_what_is_wrong(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_it_is_read_only(stub: Stub, method: str) -> None:
+def test_other_methods_are_refused(stub: Stub, method: str) -> None:
     status, headers, body = get(stub.web.url, "/api/state", method)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
     assert json.loads(body) == {"error": "only GET and HEAD"}
@@ -125,7 +125,7 @@ def test_head_is_get_without_a_body(stub: Stub) -> None:
     assert get(stub.web.url, "/absent", "HEAD")[0] == 404
 
 
-def test_an_error_is_an_answer(stub: Stub) -> None:
+def test_an_exception_gives_status_500(stub: Stub) -> None:
     stub.state = {"node": object()}
     assert get(stub.web.url, "/api/state")[0] == 500
     stub.state = {"node": "n"}
@@ -138,7 +138,7 @@ def test_an_error_is_an_answer(stub: Stub) -> None:
      b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000 + b"\r\n",
      b"GET / HTTP/1.1\r\nContent-Length: 5000\r\n\r\n" + b"a" * 5000],
 )  # fmt: skip
-def test_what_is_no_request(
+def test_malformed_requests_are_refused(
     stub: Stub,
     request_bytes: bytes,
     capfd: pytest.CaptureFixture[str],
@@ -158,7 +158,7 @@ def test_what_is_no_request(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_browser_that_goes_away_is_no_event(
+def test_a_client_that_disconnects_logs_nothing(
     stub: Stub, capfd: pytest.CaptureFixture[str]
 ) -> None:
     stub.state = {"node": "x" * 5_000_000}
@@ -175,13 +175,13 @@ def test_a_browser_that_goes_away_is_no_event(
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b"])
-def test_an_address_that_cannot_be_had(host: str) -> None:
+def test_invalid_addresses(host: str) -> None:
     stub = {"render_metrics": bytes, "alive": dict, "ready": dict, "state": dict}
     with pytest.raises(ConfigError, match=r"config: http.host, http.port: cannot listen: "):
         HttpServer(Http(host=host, port=free_port()), **stub)  # type: ignore[arg-type]
 
 
-def test_a_port_that_is_taken(stub: Stub) -> None:
+def test_port_in_use(stub: Stub) -> None:
     port = int(stub.web.url.rsplit(":", 1)[1])
     other = {"render_metrics": bytes, "alive": dict, "ready": dict, "state": dict}
     with pytest.raises(ConfigError) as caught:
@@ -233,10 +233,10 @@ def hold(url: str, count: int, sent: bytes = b"") -> contextlib.ExitStack:
 
 @contextlib.contextmanager
 def crowd(url: str, count: int) -> Iterator[None]:
-    """Silent clients, each of which connects again as soon as it has been dropped."""
+    """Run silent clients, each of which reconnects as soon as it has been dropped."""
     host, _, port = url.removeprefix("http://").rpartition(":")
-    going_on = threading.Event()
-    going_on.set()
+    is_running = threading.Event()
+    is_running.set()
 
     def keep_connected() -> None:
         with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
@@ -249,7 +249,7 @@ def crowd(url: str, count: int) -> Iterator[None]:
 
             for _ in range(count):
                 connect()
-            while going_on.is_set():
+            while is_running.is_set():
                 for key, _ in selector.select(0.1):
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
@@ -261,7 +261,7 @@ def crowd(url: str, count: int) -> Iterator[None]:
     try:
         yield
     finally:
-        going_on.clear()
+        is_running.clear()
         thread.join()
 
 
@@ -271,7 +271,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def is_closed_by_peer(sock: socket.socket, seconds: float) -> bool:
-    """Read until the end, which must come in time."""
+    """Return whether the peer closes the connection in time."""
     sock.settimeout(seconds)
     try:
         while sock.recv(65536):
@@ -284,7 +284,7 @@ def is_closed_by_peer(sock: socket.socket, seconds: float) -> bool:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\nHost: a\r\n"])
-def test_a_crowd_of_silent_clients_shuts_nobody_out(stub: Stub, sent: bytes) -> None:
+def test_silent_clients_do_not_block_others(stub: Stub, sent: bytes) -> None:
     with hold(stub.web.url, 200, sent):
         started, cpu = time.monotonic(), time.process_time()
         for _ in range(10):
@@ -292,13 +292,13 @@ def test_a_crowd_of_silent_clients_shuts_nobody_out(stub: Stub, sent: bytes) -> 
         assert time.monotonic() - started < 2
         time.sleep(1.5)
         spent = (time.process_time() - cpu) / (time.monotonic() - started)
-        assert spent < 0.5, "it must not spin while all connections are in use"
+        assert spent < 0.5, "no busy loop while all connections are in use"
         held = stub.web._server.active_channels
         assert len(held) <= bounded_server.MAX_CONNECTIONS
 
 
 def test_a_request_must_arrive_in_time(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then does not help."""
+    """A client that sends a byte now and then is dropped too."""
     monkeypatch.setattr(bounded_server, "MAX_REQUEST_SECONDS", 0.5)
     host, port = stub.web.url.removeprefix("http://").split(":")
     sock = socket.create_connection((host, int(port)), 5)
@@ -319,8 +319,8 @@ def test_an_answer_must_be_read_in_time(stub: Stub, monkeypatch: pytest.MonkeyPa
         assert get(stub.web.url, "/healthz")[0] == 200
 
 
-def test_one_request_a_connection(stub: Stub) -> None:
-    """What follows it is not answered: an answer that nobody reads would grow by each of them."""
+def test_one_request_per_connection(stub: Stub) -> None:
+    """Further requests are not answered: unread answers would fill the memory."""
     host, port = stub.web.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 5) as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
@@ -333,7 +333,7 @@ def test_one_request_a_connection(stub: Stub) -> None:
     assert b"Connection: close" in answer
 
 
-def test_urgent_data_does_not_make_it_spin(stub: Stub) -> None:
+def test_urgent_data_causes_no_busy_loop(stub: Stub) -> None:
     host, port = stub.web.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 5) as sock:
         sock.send(b"!", socket.MSG_OOB)
@@ -341,7 +341,7 @@ def test_urgent_data_does_not_make_it_spin(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /api/state HTTP/1.1\r\n\r\n"])
-def test_close_ends_its_threads_whatever_is_held(sent: bytes) -> None:
+def test_close_ends_the_threads_despite_held_connections(sent: bytes) -> None:
     before = set(threading.enumerate())
     one = Stub()
     assert len(set(threading.enumerate()) - before) == 1 + bounded_server.APPLICATION_THREADS
@@ -355,6 +355,17 @@ def test_close_ends_its_threads_whatever_is_held(sent: bytes) -> None:
         held.close()
     with pytest.raises(ConnectionRefusedError):
         get(one.web.url, "/healthz")
+
+
+def test_an_error_while_accepting_keeps_the_listening_socket(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bounded_server, "ERROR_PAUSE_SECONDS", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(bounded_server, "_Channel", lambda *_, **__: 1 / 0)
+        with hold(stub.web.url, 1):
+            wait_for(lambda: "error while accepting" in caplog.text, "the message", 5)
+    assert get(stub.web.url, "/healthz")[0] == 200
 
 
 NO_DESCRIPTORS = """
@@ -384,8 +395,8 @@ sys.stdin.readline()
 """
 
 
-def test_descriptors_are_left_for_the_node() -> None:
-    """Also where none at all is left: accept() then fails, and must not be called in a loop."""
+def test_descriptors_stay_free_for_the_node() -> None:
+    """If none at all is left, accept() fails, and must not be repeated in a busy loop."""
     with subprocess.Popen(
         [sys.executable, "-c", NO_DESCRIPTORS], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
@@ -402,7 +413,7 @@ def test_descriptors_are_left_for_the_node() -> None:
         with hold(url, 90):
             time.sleep(0.5)
             go_on()
-            assert int(process.stdout.readline()) >= 50, "half of a limit this low"
+            assert int(process.stdout.readline()) >= 50, "half of the limit"
             with hold(url, 3):
                 go_on()
                 assert float(process.stdout.readline()) < 0.2
@@ -465,6 +476,7 @@ def test_the_state(live: tuple[RunningBroker, Running, str]) -> None:
 
 
 @pytest.mark.broker
+@pytest.mark.system
 def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_path: Path) -> None:
     browser = shutil.which("chromium")
     if browser is None:
@@ -495,7 +507,7 @@ def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_pat
     assert '<span id="broker" class="good">connected to ' in page
 
 
-def test_a_score_that_is_infinite_keeps_the_page_alive(tmp_path: Path) -> None:
+def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
     """JSON has no infinity: a browser would refuse the whole state."""
     from edgeai.assembly.plan import check
     from edgeai.node.runtime import Runtime
@@ -525,7 +537,7 @@ def test_a_score_that_is_infinite_keeps_the_page_alive(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
-def test_400_silent_clients_keep_neither_broker_nor_prometheus_away(
+def test_400_silent_clients_block_neither_broker_nor_prometheus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))

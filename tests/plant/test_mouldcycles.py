@@ -66,8 +66,8 @@ def test_steel_without_a_part_cools_as_the_closed_form_says():
 def test_a_settled_cycle_gives_to_water_and_air_what_the_melt_brings():
     depths = tuple((np.arange(200) + 0.5) / 200 * mould.HALF_WALL_M)
     last = mould.HALF_WALL_M + mould.CHANNEL_DEPTH_M
-    run = simulate_cycles(cycles(1, 40), 32.0, depths_m=(*depths, last))
-    cycle = run.cycle[0] == 39
+    run = simulate_cycles(cycles(1, 20), 32.0, depths_m=(*depths, last))
+    cycle = run.cycle[0] == 19  # settled within 6e-5 by then
     brought = PART * (230.0 - run.field_degc[0, cycle][-1, :200].mean()) * mould.HALF_WALL_M
     film = 9450.0 * mould.WETTED_RATIO
     water = film * (run.field_degc[0, cycle, 200].astype(float) - 22.0).mean() * 6.1

@@ -15,15 +15,17 @@ from tests.support.windows import Windows
 NS = 10**9
 
 
-def ring(length: int, hop: int, channels: int = 1, period_ns: int | None = None) -> Ring:
-    return Ring(StreamSettings(length, hop, channels, period_ns, None, 0, "hold"))
+def ring(
+    windows: Windows, length: int, hop: int, channels: int = 1, period_ns: int | None = None
+) -> Ring:
+    return Ring(StreamSettings(length, hop, channels, period_ns, None, 0, "hold"), windows.emit)
 
 
 def ends(length: int, hop: int, samples: int) -> list[int]:
     """The number of the last sample of each window, counted from 1."""
     windows = Windows()
-    one = ring(length, hop)
-    one.push(range(1, samples + 1), np.zeros((samples, 1), np.float32), None, None, windows.emit)
+    one = ring(windows, length, hop)
+    one.push(range(1, samples + 1), np.zeros((samples, 1), np.float32), None, None)
     return [window.time_ns for window in windows]
 
 
@@ -66,7 +68,7 @@ def test_windows_are_slices_of_the_history(
 ) -> None:
     rng = np.random.default_rng(seed)
     windows, expected = Windows(), Windows()
-    one = ring(length, hop, channels)
+    one = ring(windows, length, hop, channels)
     history: list[tuple[int, Any, int, bool]] = []
     now = 0
     for number, size in enumerate(sizes):
@@ -83,7 +85,6 @@ def test_windows_are_slices_of_the_history(
             rows,
             substituted.tolist() if substituted.any() else None,
             uncertain.tolist() if uncertain.any() else None,
-            windows.emit,
         )
         for sample in zip(times, rows, substituted.tolist(), uncertain.tolist(), strict=True):
             history.append(sample)
@@ -101,14 +102,14 @@ def test_windows_are_slices_of_the_history(
 @pytest.mark.parametrize("length", [1, 5, 64, 100])
 def test_a_flag_marks_every_window_with_its_sample(length: int) -> None:
     windows = Windows()
-    one = ring(length, 1)
+    one = ring(windows, length, 1)
     clean = [False] * (length - 1)
     one.push(
         range(length), np.zeros((length, 1), np.float32), [0] * (length - 1) + [1],
-        [*clean, True], windows.emit,
+        [*clean, True],
     )  # fmt: skip
     for now in range(length, 3 * length):
-        one.push([now], np.zeros((1, 1), np.float32), None, None, windows.emit)
+        one.push([now], np.zeros((1, 1), np.float32), None, None)
     flags = [1] * length + [0] * (length + 1)
     assert [window.substituted for window in windows] == flags
     assert [window.uncertain for window in windows] == [bool(flag) for flag in flags]
@@ -130,14 +131,14 @@ def test_a_window_at_another_rate_is_uncertain(times: list[float], uncertain: bo
     windows = Windows()
     rows = np.zeros((5, 1), np.float32)
     moments = [round(moment * NS) for moment in times]
-    ring(5, 1, period_ns=NS).push(moments, rows, None, None, windows.emit)
+    ring(windows, 5, 1, period_ns=NS).push(moments, rows, None, None)
     assert [window.uncertain for window in windows] == [uncertain]
 
 
 def test_events_have_no_rate() -> None:
     windows = Windows()
-    one = ring(3, 1, period_ns=None)
-    one.push([0, 1, 10**15], np.zeros((3, 1), np.float32), None, None, windows.emit)
+    one = ring(windows, 3, 1, period_ns=None)
+    one.push([0, 1, 10**15], np.zeros((3, 1), np.float32), None, None)
     assert [window.uncertain for window in windows] == [False]
 
 
@@ -152,7 +153,7 @@ def test_push_few_gives_the_same_windows(
 ) -> None:
     """Compare `push_few`, where it takes the block, with `push`; some samples are flagged."""
     few, singly, together = Windows(), Windows(), Windows()
-    a, b, c = (ring(length, hop, 2, period_ns=NS) for _ in range(3))
+    a, b, c = (ring(one, length, hop, 2, period_ns=NS) for one in (few, singly, together))
     now = 0
     for size, uncertain in blocks:
         times = [NS * (now + 1 + i) for i in range(size)]
@@ -160,25 +161,26 @@ def test_push_few_gives_the_same_windows(
         around = np.vstack([np.full((3, 2), np.nan, np.float32), rows])
         flat = memoryview(around.reshape(-1))
         flags = [uncertain] * size if uncertain else None
-        if uncertain or not a.push_few(times, flat, 3, 3 + size, few.emit):
-            a.push(times, rows, None, flags, few.emit)
+        if uncertain or not a.push_few(times, flat, 3, 3 + size):
+            a.push(times, rows, None, flags)
         for i in range(size):
             if uncertain:
-                b.push(times[i : i + 1], rows[i : i + 1], None, [True], singly.emit)
+                b.push(times[i : i + 1], rows[i : i + 1], None, [True])
             else:
-                b.push_one(times[i], rows[i].tolist(), singly.emit)
-        c.push(times, rows, None, flags, together.emit)
+                b.push_one(times[i], rows[i].tolist())
+        c.push(times, rows, None, flags)
         now += size
         assert a.due_in == b.due_in == c.due_in
     assert few == singly == together
 
 
 def test_due_in_counts_the_samples_to_the_next_window() -> None:
-    one, windows = ring(4, 3), Windows()
+    windows = Windows()
+    one = ring(windows, 4, 3)
     seen = []
     for sample in range(1, 9):
         seen.append(one.due_in)
-        one.push_one(sample, [0.0], windows.emit)
+        one.push_one(sample, [0.0])
     assert seen == [4, 3, 2, 1, 3, 2, 1, 3]
     one.clear()
     assert one.due_in == 4

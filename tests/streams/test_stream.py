@@ -42,7 +42,11 @@ class Case:
         self.windows = Windows()
         self.channels = channels
         self.stream = open_stream(
-            "s", StreamSettings(channels=channels, **fields), self.drops, self.resets
+            "s",
+            StreamSettings(channels=channels, **fields),
+            self.drops,
+            self.resets,
+            self.windows.emit,
         )
 
     def push(self, samples: list[Sample]) -> None:
@@ -56,7 +60,6 @@ class Case:
             rows,
             invalid if invalid.any() else None,
             uncertain if uncertain.any() else None,
-            self.windows.emit,
         )
         rows[:] = -7  # the caller may reuse the block: waiting samples must be copies
 
@@ -67,7 +70,7 @@ class Case:
         return self
 
     def flush(self) -> Case:
-        self.stream.flush(self.windows.emit)
+        self.stream.flush()
         return self
 
     @property
@@ -399,7 +402,7 @@ def aligned(
 
 
 def tag(case: Case, seconds: float, channel: int, value: float, *, uncertain: bool = False) -> None:
-    case.stream.push_tag(round(seconds * NS), channel, value, uncertain, case.windows.emit)
+    case.stream.push_tag(round(seconds * NS), channel, value, uncertain)
 
 
 def test_tags_become_windows_on_the_grid() -> None:

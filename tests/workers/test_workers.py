@@ -1,4 +1,4 @@
-"""Several workers are one node: streams split and whole, one endpoint, one status, no orphan."""
+"""Several workers act as one node: shared streams, one HTTP server, one status, no orphans."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ TIME = {"path": "t", "unit": "s"}
 # ----------------------------------------------------------------------------------------- shares
 
 
-def test_each_key_has_one_worker_for_ever() -> None:
+def test_each_key_belongs_to_one_worker() -> None:
     keys = [*ASSETS, "ligne-é/四", "\ud800", ""]
     for of in (1, 2, 3, 8, MAX_WORKERS):
         for key in keys:
             assert sum(Shard(number, of).takes(key) for number in range(1, of + 1)) == 1
-    # Written down: a change of the hash would move streams under a running plant's update.
+    # Fixed values: another hash would move streams between workers when a plant is updated.
     assert [1 + Shard(2, 2).takes(f"press-{n}") for n in range(1, 9)] == [1, 1, 1, 2, 2, 2, 2, 1]
     for of in (2, 4):
         for number in range(1, of + 1):
@@ -58,14 +58,14 @@ def test_each_key_has_one_worker_for_ever() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/65", "-1/2", "1/2/3", "a/b", "1/ 2"])
-def test_what_is_no_shard(text: str) -> None:
+def test_invalid_shares(text: str) -> None:
     with pytest.raises(ValueError, match="must be NUMBER/OF, such as 2/4"):
         Shard.parse(text)
     assert Shard.parse("2/4") == Shard(2, 4)
 
 
 class Batches:
-    """A source that gives one batch after the other."""
+    """A source that returns one batch after the other."""
 
     def __init__(self, *batches: list[str]) -> None:
         self.batches = [[(topic, b"", 0, False) for topic in batch] for batch in batches]
@@ -92,16 +92,16 @@ def test_messages_of_others_are_left_acknowledged_and_counted() -> None:
     own = ShardedSource(source, Shard(2, 2), keys_of, left.append)
     assert [topic for topic, *_ in own.receive(5)] == mine
     assert left == [len(others), 3, len(others) + 1]
-    assert source.commits == 2, "what holds nothing of ours must not hold the broker back"
+    assert source.commits == 2, "messages of other workers are acknowledged at once"
     own.commit()
     assert source.commits == 3
     assert len(asked) == len(ASSETS) + 1, "each topic is decided once"
     assert own.receive(0) == []
     first = ShardedSource(Batches(["nobody's"]), Shard(1, 2), keys_of, left.append)
-    assert len(first.receive(0)) == 1, "what nobody wants, the first worker counts"
+    assert len(first.receive(0)) == 1, "topics without a pipeline belong to the first worker"
 
 
-def test_a_topic_of_two_pipelines_goes_to_both_their_workers() -> None:
+def test_a_topic_of_two_pipelines_goes_to_both_workers() -> None:
     keys = ["press-1", "press-4"]  # of workers 1 and 2
     for number in (1, 2):
         own = ShardedSource(Batches(["t"]), Shard(number, 2), lambda _: keys, lambda _: None)
@@ -125,7 +125,7 @@ def values(text: str | bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     }
 
 
-def test_metrics_of_all_are_one() -> None:
+def test_metrics_of_all_workers_are_merged() -> None:
     own, one, two = Metrics(), Metrics(), Metrics()
     WorkerMetrics(own, 2)
     for number, metrics in enumerate((one, two), 1):
@@ -164,15 +164,15 @@ def test_metrics_of_all_are_one() -> None:
         assert found["edgeai_alarm_state", asset] == 1
         assert found["edgeai_score", asset] != found["edgeai_score", asset]
     assert found["process_resident_memory_bytes", ()] > 3 * 10_000_000
-    # A dashboard for one process finds every series of it.
+    # A dashboard made for one process finds all its series.
     assert set(values(text_of(one))) <= set(found)
     one.connected.set(0)
     text = merged.render([WorkerText(1, 1, text_of(one)), WorkerText(2, 1, text_of(two))])
     assert values(text)["edgeai_broker_connected", ()] == 0
 
 
-def test_counters_never_fall_when_a_worker_starts_anew() -> None:
-    """Prometheus takes the fall of a sum for a reset and would count everything again."""
+def test_counters_never_fall_when_a_worker_restarts() -> None:
+    """Prometheus would take a fall for a counter reset and count everything again."""
     merged = MergedMetrics(Metrics().registry)
 
     def total(*texts: tuple[int, int, int]) -> float:
@@ -184,9 +184,9 @@ def test_counters_never_fall_when_a_worker_starts_anew() -> None:
         return values(merged.render(given))["edgeai_messages_received_total", ()]
 
     assert total((1, 1, 100), (2, 1, 50)) == 150
-    assert total((2, 1, 60)) == 160, "the first does not answer: what it had counted stays"
-    assert total((1, 2, 5), (2, 1, 60)) == 165, "the first has started anew"
-    assert total((1, 1, 90)) == 165, "an answer of before that comes late"
+    assert total((2, 1, 60)) == 160, "the first does not respond: its counts stay"
+    assert total((1, 2, 5), (2, 1, 60)) == 165, "the first has restarted"
+    assert total((1, 1, 90)) == 165, "a late answer from before the restart"
     assert total((1, 2, 9), (2, 1, 60)) == 169
     assert total((1, 3, 0), (2, 2, 1)) == 170
     assert total() == 170
@@ -198,7 +198,7 @@ def test_the_rules_name_metrics_that_exist() -> None:
     assert all(families[name] == "counter" for name in COUNTED_BY_ALL)
 
 
-def test_pipelines_of_all_are_one() -> None:
+def test_pipelines_of_all_workers_are_merged() -> None:
     def state(provider: str, *assets: str) -> dict[str, Any]:
         shown = [{"asset": asset} for asset in assets]
         pipeline = {"name": "p", "provider": provider, "streams": len(assets), "assets": shown}
@@ -218,20 +218,20 @@ def test_pipelines_of_all_are_one() -> None:
 # ----------------------------------------------------------------------------- one worker's life
 
 
-def test_the_last_whole_report_counts() -> None:
+def test_the_last_complete_report_is_returned() -> None:
     line = ReportReceiver()
     assert line.receive() is None
     line.worker_end.sendall(b'{"alive": true, "n": 1}\n{"alive": false, "n": 2}\n{"alive"')
     assert line.receive() == {"alive": False, "n": 2}
     line.worker_end.sendall(b': true, "n": 3}\n{"ali{"alive": true}\n')
-    assert line.receive() == {"alive": True, "n": 3}, "one that was cut is no report"
+    assert line.receive() == {"alive": True, "n": 3}, "an incomplete report is skipped"
     line.worker_end.close()
     assert line.receive() is None
     line.close()
 
 
-class Stage:
-    """A worker whose process is a few lines of Python, on a clock of its own."""
+class ScriptedWorker:
+    """A worker whose process is a few lines of Python; the test sets the clock."""
 
     def __init__(self, folder: Path, script: str) -> None:
         registry = CollectorRegistry()
@@ -259,8 +259,8 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path, script: str) -> Iterator[Stage]:
-    one = Stage(folder, script)
+def scripted_worker(folder: Path, script: str) -> Iterator[ScriptedWorker]:
+    one = ScriptedWorker(folder, script)
     try:
         yield one
     finally:
@@ -276,8 +276,8 @@ def reporting(alive: str, ready: str) -> str:
     return f"import os, time\nwhile True: os.write(0, {report!r}.encode() + b'\\n'); time.sleep(.1)"
 
 
-def test_a_worker_that_dies_comes_back_ever_later(tmp_path: Path) -> None:
-    with stage(tmp_path, "raise SystemExit(3)") as one:
+def test_restart_delays_double_up_to_a_limit(tmp_path: Path) -> None:
+    with scripted_worker(tmp_path, "raise SystemExit(3)") as one:
         one.update()
         for count, delay in enumerate([1, 2, 4, 8, 16, 30, 30]):
             one.until_ended()
@@ -287,7 +287,7 @@ def test_a_worker_that_dies_comes_back_ever_later(tmp_path: Path) -> None:
             one.update(0.2)
             assert one.worker.process is not None
             assert one.restarts._value.get() == count + 1
-        one.now += 60  # it was up for a minute
+        one.now += 60  # it ran for a minute
         one.until_ended()
         one.update(1.1)
         assert one.worker.process is not None
@@ -296,7 +296,7 @@ def test_a_worker_that_dies_comes_back_ever_later(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
-    with stage(tmp_path, "") as one:
+    with scripted_worker(tmp_path, "") as one:
         one.worker._command = ["/no/such/program"]
         one.update()
         why = "cannot be started: No such file or directory"
@@ -307,7 +307,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("script", [reporting("false", "true"), "import time; time.sleep(60)"])
 def test_a_worker_that_hangs_is_killed(tmp_path: Path, script: str) -> None:
-    with stage(tmp_path, script) as one:
+    with scripted_worker(tmp_path, script) as one:
         one.update()
         if "alive" in script:
             one.until_reported()
@@ -326,16 +326,16 @@ def test_a_worker_that_hangs_is_killed(tmp_path: Path, script: str) -> None:
 
 
 def test_a_worker_is_unready_silent_then_gone(tmp_path: Path) -> None:
-    with stage(tmp_path, reporting("true", "false")) as one:
+    with scripted_worker(tmp_path, reporting("true", "false")) as one:
         one.update()
         one.until_reported()
         assert one.worker.fault() == "worker 1: no broker"
-        assert one.worker.fetch("/metrics") is None, "nobody listens at its socket"
+        assert one.worker.fetch("/metrics") is None, "there is no HTTP server on its socket"
         assert not one.worker.is_gone()
         assert one.worker.process is not None
         one.worker.process.send_signal(signal.SIGSTOP)
         time.sleep(0.1)
-        one.update()  # what it said before
+        one.update()  # reads the reports sent before
         one.update(2.9)
         assert one.worker.fault() == "worker 1: no broker"
         one.update(0.2)
@@ -346,14 +346,14 @@ def test_a_worker_is_unready_silent_then_gone(tmp_path: Path) -> None:
         assert not one.worker.is_gone()
         one.worker._command = ["/no/such/program"]
         one.update(30)
-        assert one.worker.is_gone(), "neither a restart has helped for a minute"
+        assert one.worker.is_gone(), "a minute of restarts has not helped"
 
 
 # --------------------------------------------------------------------------------- the command
 
 
 @pytest.mark.parametrize("value", [0, 65, -1, "2", 1.5, True, None])
-def test_what_is_no_number_of_workers(
+def test_invalid_numbers_of_workers(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -388,7 +388,7 @@ def test_check_knows_workers_and_names_what_cannot_be_shardd(
     assert [line for line in outcome.out.splitlines() if "note" in line] == [note]
 
 
-def test_a_bad_config_is_told_once_before_any_worker(tmp_path: Path) -> None:
+def test_a_bad_config_is_reported_once_before_any_worker_starts(tmp_path: Path) -> None:
     pipelines = {"p": {"model": "absent", "source": {"topic": "{asset}/s"}}}
     config = write_config(tmp_path / "config.yaml", 1, pipelines, workers=4)
     command = [sys.executable, "-m", "edgeai", "run", str(config)]
@@ -398,7 +398,7 @@ def test_a_bad_config_is_told_once_before_any_worker(tmp_path: Path) -> None:
     assert done.stderr.startswith("edgeai: ")
 
 
-def test_an_endpoint_that_is_taken_is_told_before_any_worker(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_any_worker_starts(tmp_path: Path) -> None:
     write_package(tmp_path / "mean")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         http = {"enabled": True, "port": taken.getsockname()[1]}
@@ -506,7 +506,7 @@ def node(folder: Path, broker: RunningBroker, name: str, workers: int = 2) -> It
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
-    """Two workers and, on the same broker, one; both have seen the same samples."""
+    """A node of two workers and a node of one, on one broker, after the same samples."""
     folder = tmp_path_factory.mktemp("workers")
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -527,12 +527,12 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]
         for each in (one, two):
             path = f"edgeai/{each.name}/predictions"
             wait_for(lambda path=path, o=each.other: len(o.topics(path)) >= wanted, "predictions")
-        time.sleep(0.5)  # one that comes twice would come now
+        time.sleep(0.5)  # a duplicate would arrive now
         yield two, one
 
 
 @pytest.mark.broker
-def test_streams_are_split_and_whole(pair: tuple[Node, Node]) -> None:
+def test_each_stream_is_served_by_one_worker(pair: tuple[Node, Node]) -> None:
     two, one = pair
 
     def predictions(node: Node) -> dict[str, list[bytes]]:
@@ -543,7 +543,7 @@ def test_streams_are_split_and_whole(pair: tuple[Node, Node]) -> None:
                 found.setdefault(topic, []).append(message.payload)
         return found
 
-    # Each stream's predictions once, in order, and to the bit as one process makes them.
+    # Each prediction once, in order, and with the same bytes as from one process.
     assert predictions(two) == predictions(one)
     assert len([topic for topic in predictions(two) if "predictions" in topic]) == 101
     seen = {}
@@ -560,7 +560,7 @@ def test_streams_are_split_and_whole(pair: tuple[Node, Node]) -> None:
 
 
 @pytest.mark.broker
-def test_one_endpoint_counts_for_all(pair: tuple[Node, Node]) -> None:
+def test_one_http_server_counts_for_all_workers(pair: tuple[Node, Node]) -> None:
     two, one = pair
     text = get(two.url, "/metrics")[1]
     if PROMTOOL is not None:
@@ -573,7 +573,7 @@ def test_one_endpoint_counts_for_all(pair: tuple[Node, Node]) -> None:
     assert both["edgeai_messages_received_total", ()] == sent
     assert both["edgeai_messages_left_total", ()] == sent, "each message is left by one of two"
     assert alone["edgeai_messages_left_total", ()] == 0
-    # What was made of the messages does not depend on how many made it.
+    # These series do not depend on the number of workers.
     same = ("pipeline_messages", "predictions", "dropped", "messages_unrouted", "score",
             "alarm_state", "alarm_transitions", "streams", "received_bytes", "session_info",
             "invalid_values", "window_resets", "broker_connected", "build_info")  # fmt: skip
@@ -592,7 +592,7 @@ def test_one_endpoint_counts_for_all(pair: tuple[Node, Node]) -> None:
 
 
 @pytest.mark.broker
-def test_status_health_and_page_are_the_nodes(pair: tuple[Node, Node]) -> None:
+def test_status_health_and_page_show_the_whole_node(pair: tuple[Node, Node]) -> None:
     two, one = pair
     (status,) = two.statuses
     (alone,) = one.statuses
@@ -643,7 +643,7 @@ def test_a_latched_alarm_is_reset_by_the_worker_that_has_it(pair: tuple[Node, No
 
 @pytest.mark.broker
 def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: RunningBroker) -> None:
-    """SIGKILL under QoS 1 load: the other's streams do not notice; its own go on."""
+    """SIGKILL under QoS 1 load: streams of the other worker lose nothing; its own continue."""
     with node(tmp_path, broker, "n") as one, peer(broker.port) as sender:
         one.wait_online()
         t = 0
@@ -665,7 +665,7 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
         code, body = get(one.url, "/readyz")
         assert code == 503
         assert json.loads(body)["reasons"] == ["worker 1: ended (SIGKILL), will be restarted"]
-        assert get(one.url, "/healthz")[0] == 200, "not ready, but not dead"
+        assert get(one.url, "/healthz")[0] == 200, "not ready, but alive"
         assert one.value("edgeai_pipeline_messages_total", pipeline="q1") >= before
         degraded = wait_for(lambda: one.statuses[1:], "the status")[0]
         assert (degraded["state"], degraded["workers"]) == ("degraded", {"running": 1, "of": 2})
@@ -685,11 +685,11 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
             got = times(asset)
             assert got == sorted(got)
             if Shard(2, 2).takes(asset):
-                assert got == list(range(4, t + 1)), "the other worker's streams do not notice"
+                assert got == list(range(4, t + 1)), "streams of the other worker lose nothing"
             else:
                 lost[asset] = sorted(set(range(4, t + 1)) - set(got))
-        # What the dead worker had acknowledged filled windows: each stream lacks the predictions
-        # of the next three samples, and at most those of the turn in which it died.
+        # Samples that the killed worker had acknowledged are missing in the windows: each stream
+        # lacks the next three predictions, and at most those of the turn in which it was killed.
         assert lost
         for missing in lost.values():
             assert 1 <= len(missing) <= 6
@@ -718,7 +718,7 @@ def test_a_killed_supervisor_leaves_no_orphan(
         assert folder.stat().st_mode & 0o777 == 0o700
         processes = list(one.processes.values())
         assert all(map(alive, processes))
-        os.kill(processes[0], signal.SIGSTOP)  # one that does not hear it now, will when it can
+        os.kill(processes[0], signal.SIGSTOP)  # stopped now, it must notice when it continues
         one.edgeai.process.kill()
         last = wait_for(lambda: one.statuses[1:], "the will")[-1]
         assert (last["state"], last["reason"]) == ("offline", "connection lost")

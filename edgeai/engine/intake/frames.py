@@ -55,7 +55,7 @@ class FrameIntake:
             metrics.drops["invalid_value"] += frame.samples
             return
         stream = state.stream
-        stream.push_block(t0_ns, period_ns, done.values, done.invalid, done.uncertain, state.emit)
+        stream.push_block(t0_ns, period_ns, done.values, done.invalid, done.uncertain)
 
     def window(self) -> None:
         """Do nothing: `take` has pushed every frame."""
@@ -76,7 +76,7 @@ class FrameIntake:
             return False
         window = self._batch.place(block)
         if self._conditioner.is_usable_as_is(window) and stream.push_window(
-            t0_ns, period_ns, window, block, state.emit
+            t0_ns, period_ns, window, block
         ):
             return True
         window.fill(0.0)  # the rows of a batch beyond its windows are computed too: no stale values

@@ -94,7 +94,7 @@ class RowIntake:
                 continue
             time_ns, values = decoded
             row = self._conditioner.one(values)
-            if row is None or not stream.push_one(time_ns, row, state.emit):
+            if row is None or not stream.push_one(time_ns, row):
                 self._push_block([(state, [time_ns])], self._block_of([values]))
         state.messages.clear()
 
@@ -203,7 +203,7 @@ class RowIntake:
         start = 0
         for state, times in parts:
             begin, start = start, start + len(times)
-            if is_clean and state.stream.push_few(times, flat, begin, start, state.emit):
+            if is_clean and state.stream.push_few(times, flat, begin, start):
                 continue
             part = slice(begin, start)
             rows = done.values[part]
@@ -218,7 +218,7 @@ class RowIntake:
                 invalid = None if invalid is None else invalid[keep]
                 if not kept:
                     continue
-            state.stream.push_rows(kept, rows, invalid, uncertain, state.emit)
+            state.stream.push_rows(kept, rows, invalid, uncertain)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""

@@ -61,5 +61,5 @@ class TagIntake:
         flags = repeat(False) if done.uncertain is None else iter(done.uncertain.tolist())
         for state in touched:
             for time_ns, channel, _ in state.tags:
-                state.stream.push_tag(time_ns, channel, next(values), next(flags), state.emit)
+                state.stream.push_tag(time_ns, channel, next(values), next(flags))
             state.tags = []

@@ -1,1 +1,1 @@
-"""Anomaly detectors: the mathematics of each and the graph that computes it."""
+"""Anomaly models: mathematics, ONNX graphs, training and evaluation."""

@@ -1,1 +1,1 @@
-"""What a model says of a recording, as one HTML page."""
+"""Run a model over a recording and render one HTML page."""

@@ -49,7 +49,7 @@ def figures(folder: Path, progress: Progress) -> list[Figure]:
     """Measure the stored package on simulated runs that were not used in training.
 
     Args:
-        folder: Of the package.
+        folder: Folder of the package.
         progress: Called after every step.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From the recipe to the moulding package: equations, fit, intervals, threshold, figures, files."""
+"""From the recipe to the package: equations, fit, intervals, threshold, figures, files."""
 
 import importlib.metadata
 import time
@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.node import AlarmConfig
-from edgeai.progress import Progress, silent
+from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
 from edgeai.training.pinn import (
     Exported,
@@ -31,28 +31,26 @@ from .recipe import Recipe, load_recipe
 from .runs import FAULTS, simulate_runs
 from .windows import Table, solve_table
 
-CYCLES = 14
-"""Of a run without a fault: some 80 s, of which the last half is looked at."""
-PROBE, AT_ONCE = 96, 200
+CYCLES = 14  # of a run without a fault: about 80 s, of which SETTLE_SECONDS are not used
+PROBE = 96  # windows on which the exported graph is compared with float64
+AT_ONCE = 200  # runs simulated together
 SCALES = {
     "near_drift": 3.0, "deep_drift": 3.0, "sensor_mismatch": 1.0, "cooling_time_correction": 10.0,
     "domain": 3.0,
 }  # fmt: skip
-"""K, K, K, s, 1: sizes against which float32 is held where a value may be near zero, or is a
-difference of larger terms."""
+"""Sizes of outputs in K, K, K, s and 1, for the comparison of float32 with float64: these outputs
+may be near zero, or are differences of larger terms."""
 INTERVALS = ("ejection", "coolant", "contact")
 GOLDEN_WINDOWS = 32
 
 
-def build_package(
-    recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
-) -> str:
-    """Train the moulding package and write it; an interrupted training goes on where it was.
+def build_package(recipe_path: Path, folder: Path, progress: Progress) -> str:
+    """Train the package and write it; an interrupted training continues from its checkpoint.
 
     Args:
         recipe_path: The file train.yaml.
-        output_folder: Where the package goes; None: the recipe's folder.
-        progress: Told about every step.
+        folder: Where the package is written.
+        progress: Called after every step.
 
     Returns:
         One line that says what was made.
@@ -63,9 +61,8 @@ def build_package(
     """
     started = time.perf_counter()
     recipe = load_recipe(recipe_path)
-    folder = output_folder or recipe_path.resolve().parent
     folder.mkdir(parents=True, exist_ok=True)
-    with deterministic(recipe.seed, purpose="a moulding package"):
+    with deterministic(recipe.seed, purpose="the training of moulding-pinn"):
         kept = folder / ".training"
         kept.mkdir(exist_ok=True)
         parts = fitted(recipe, kept, progress)
@@ -98,13 +95,13 @@ def build_package(
 
 
 class _Parts:
-    """What was fitted: modes of the trunk, operator and encoder."""
+    """The fitted parts: modes, operator and encoder."""
 
     def __init__(self, table: Table, operator: Any, encoder: Any) -> None:
         self.modes, self.operator, self.encoder = table.modes, operator, encoder
 
     def monitor(self, recipe: Recipe, quantiles: tuple[float, float, float] | None) -> Monitor:
-        """The network of the package."""
+        """Return the module that is exported."""
         given = quantiles or (1.0, 1.0, 1.0)
         length = recipe.window.length
         return Monitor(
@@ -118,12 +115,12 @@ class _Parts:
 
 
 def fitted(recipe: Recipe, kept: Path | None, progress: Progress) -> _Parts:
-    """Solve the equations for sampled conditions and fit operator and encoder on them.
+    """Solve the equations for sampled conditions and fit operator and encoder to the solutions.
 
     Args:
-        recipe: What is asked for.
-        kept: Folder of the checkpoints; None keeps none.
-        progress: Told about every step.
+        recipe: The recipe.
+        kept: Folder of the checkpoints; None: no checkpoints.
+        progress: Called after every step.
     """
     settings = fit.FitSettings(
         conditions=recipe.fit.conditions,
@@ -134,16 +131,16 @@ def fitted(recipe: Recipe, kept: Path | None, progress: Progress) -> _Parts:
         seed=recipe.seed,
     )
 
-    def place(name: str) -> Path | None:
+    def checkpoint(name: str) -> Path | None:
         return None if kept is None else kept / name
 
     table = fit.cached_table(
-        place("table.pt"), lambda: solve_table(settings.conditions, settings.seed, progress)
+        checkpoint("table.pt"), lambda: solve_table(settings.conditions, settings.seed, progress)
     )
     operator = fit.cached_operator(
-        place("operator.pt"), lambda: fit.fit_operator(table, settings, progress)
+        checkpoint("operator.pt"), lambda: fit.fit_operator(table, settings, progress)
     )
-    encoder = fit.fit_encoder(table, operator, settings, place("encoder.pt"), progress)
+    encoder = fit.fit_encoder(table, operator, settings, checkpoint("encoder.pt"), progress)
     return _Parts(table, operator, encoder)
 
 
@@ -153,14 +150,14 @@ def _exported(
     quantiles: tuple[float, float, float] | None,
     probe: Samples,
 ) -> Exported:
-    """The graph, proven on the windows of a probe."""
+    """Export the graph and verify it on the windows of a probe."""
     return export(
         parts.monitor(recipe, quantiles), {"window": probe}, name=recipe.name, scales=SCALES
     )
 
 
 def _probe(recipe: Recipe) -> Samples:
-    """Windows of simulated runs, healthy and faulty."""
+    """Return windows of simulated runs, healthy and faulty."""
     runs = simulate_runs(
         PROBE,
         CYCLES,
@@ -179,12 +176,12 @@ def _scorer(exported: Exported) -> Scorer:
 def calibrated_intervals(
     recipe: Recipe, scorer: Scorer, progress: Progress
 ) -> tuple[float, float, float]:
-    """Split conformal: the factors at which the intervals hold `interval_level` of the truths.
+    """Return the factors at which the intervals contain `interval_level` of the true values.
 
-    Each error is divided by half the width that the network gives with factor 1; the quantile is
-    taken over all windows of runs that serve for nothing else. Source: J. Lei et al.,
-    "Distribution-free predictive inference for regression", Journal of the American Statistical
-    Association 113 (2018) 1094, section 5.2 (locally weighted).
+    Split conformal prediction: each error is divided by half the interval's width at factor 1, and
+    the factor is the quantile over all windows of runs that are used for nothing else. Source:
+    J. Lei et al., "Distribution-free predictive inference for regression", Journal of the American
+    Statistical Association 113 (2018) 1094, section 5.2 (locally weighted).
     """
     window = recipe.window
     ratios: dict[str, list[Floats]] = {name: [] for name in INTERVALS}
@@ -205,10 +202,11 @@ def calibrated_intervals(
 
 
 def calibrated_threshold(recipe: Recipe, scorer: Scorer, progress: Progress) -> tuple[float, str]:
-    """Threshold of the score: 1, where the first evidence reaches its limit, or above.
+    """Return the threshold of the score and how it was found.
 
-    It is raised over the largest score that healthy runs hold for the on delay. No tail is fitted:
-    healthy scores differ from run to run, with the conditions, far more than within one.
+    The threshold is 1, where the first evidence reaches its limit, or 1.05 times the largest score
+    that healthy runs sustain for the on delay, if that is larger. No tail is fitted, because the
+    scores of healthy runs differ between runs far more than within a run.
     """
     hop_seconds = recipe.window.hop / signals.RATE_HZ
     count = windows_in(recipe.alarm.on_delay_seconds, hop_seconds)
@@ -232,7 +230,7 @@ def calibrated_threshold(recipe: Recipe, scorer: Scorer, progress: Progress) -> 
 def _draft(
     recipe: Recipe, threshold: float, method: str, quantiles: Sequence[float]
 ) -> dict[str, Any]:
-    """The manifest without `onnx`, `files` and `training.figures`."""
+    """Return the manifest without `onnx`, `files` and `training.figures`."""
     versions = ("numpy", "onnx", "onnxruntime", "torch")
     return {
         "format": 1,
@@ -302,7 +300,7 @@ def _figures(
 
 
 def _golden(recipe: Recipe, scorer: Scorer, threshold: float) -> Samples:
-    """Windows of healthy and faulty runs, none with a score near the threshold."""
+    """Return windows of healthy and faulty runs whose score is not near the threshold."""
     runs = simulate_runs(
         4 * GOLDEN_WINDOWS,
         CYCLES,

@@ -1,4 +1,4 @@
-"""The model card of the moulding package: written from recipe, physics and figures."""
+"""The model card, README.md, made from recipe, physics and figures."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,11 +28,11 @@ SOURCES = (
 
 
 def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
-    """Markdown of the model card.
+    """Return the model card in Markdown.
 
     Args:
-        recipe: What was asked for.
-        draft: The manifest without hashes, with `training.figures` and `training.physics`.
+        recipe: The recipe.
+        draft: The manifest with `training.figures` and `training.physics`.
     """
     training = draft["training"]
     figures, physics = training["figures"], training["physics"]
@@ -48,42 +48,45 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         ),
         (f"Sample rate {draft['sample_rate_hz']:g} Hz; a window holds {draft['window']['length']} "
         f"samples, one every {draft['window']['hop']}."),
-        "## What it gives",
+        "## Outputs",
         _table(
             ("output", "unit", "role", "meaning"),
             [(one["name"], one["unit"], one["role"], one["meaning"]) for one in draft["outputs"]],
         ),
-        ("A window whose score is above the threshold is diagnosed as the kind with the largest "
-        "evidence:"),
+        ("If the score of a window is above the threshold, the diagnosis is the kind with the "
+        "largest evidence:"),
         _table(
             ("kind", "cause", "meaning"),
             [(one["kind"], one["cause"], one["meaning"]) for one in draft["diagnosis"]],
         ),
         "## Physics and assumptions",
-        "Everything to rebuild the simulator from. Units are in the names; temperatures in degC.",
+        ("The following is enough to rebuild the simulator. Units are in the names; temperatures "
+        "are in degC."),
         _physics(physics),
-        ("One dimension: the row of cooling channels acts as a plane with the wetted area of the "
-        "channels. Constant properties; the polymer's heat capacity includes crystallisation. "
-        "The section watched lies near the gate, so melt touches it from the start of filling. "
-        "Radiation and the platens are neglected."),
-        ("Simulator: `edgeai/plant/mouldcycles.py`, finite volumes with 58 cells, implicit and of "
-        "second order, steps of 0.02 s; `tests/plant/test_mouldcycles.py` holds it to a closed "
-        "form, its heat balance and finer meshes (core 0.2 K in the first tenths of a second, "
-        "0.06 K later, steel 0.02 K)."),
+        ("The model has one dimension: the row of cooling channels is replaced by a plane with the "
+        "wetted area of the channels. Material properties are constant; the polymer's heat "
+        "capacity includes crystallisation. The modelled section is near the gate, so melt touches "
+        "it from the start of filling. Radiation and the platens are neglected."),
+        ("The simulator, `edgeai/plant/mouldcycles.py`, uses finite volumes with 58 cells, "
+        "implicit and of second order, with steps of 0.02 s. Its tests compare it with a closed "
+        "form, its heat balance and finer meshes: the error is 0.2 K in the core in the first "
+        "tenths of a second, 0.06 K later, and 0.02 K in the steel."),
         "## Method",
         f"Data: {training['data']}.",
-        (f"{_sentence(training['method'])}. {figures['parameters']:,} weights. The trunk is "
-        "polynomials in depth and in the root of the time of each phase, so its derivatives are "
-        "exact, and so is the residual, which the graph computes at collocation points."),
-        (f"Intervals: split conformal, locally weighted, on {recipe.calibrate_runs} runs kept from "
-        f"everything else. Threshold {draft['threshold']['value']:g}: "
+        (f"{_sentence(training['method'])}. The networks have {figures['parameters']:,} weights. "
+        "The trunk consists of polynomials in depth and in the square root of the time in each "
+        "phase. Their derivatives are exact, and so is the residual, which the graph computes at "
+        "collocation points."),
+        (f"Intervals: split conformal prediction, locally weighted, on {recipe.calibrate_runs} "
+        f"runs that are used for nothing else. Threshold {draft['threshold']['value']:g}: "
         f"{draft['threshold']['method']}."),
-        "## Measured",
+        "## Figures",
         _accuracy(figures["accuracy"]),
         _faults(figures),
-        "### Labels",
-        ("Relative L2 of the hidden field on runs that nobody saw. This network uses none of the "
-        "labelled runs; the rival has the same features and sizes, a free trunk and no physics."),
+        "### Comparison with a network without physics",
+        ("Relative L2 error of the hidden field on runs that were not used for any fit. This "
+        "network uses none of the labelled runs. The network without physics has the same features "
+        "and sizes; its trunk is fitted to the labels too."),
         _table(
             ("labelled runs", "without physics", "this network", "ratio"),
             [
@@ -96,7 +99,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         "\n".join(f"- {' '.join(limit.split())}" for limit in recipe.card.limits),
         "## Sources",
         "\n".join(f"- {source}" for source in SOURCES),
-        "## Train it again",
+        "## Training",
         f"    edgeai train models/{draft['name']}/train.yaml",
         f"Versions: {versions}. Seed {training['seed']}.",
     ]  # fmt: skip
@@ -138,20 +141,20 @@ def _physics(physics: Mapping[str, Any]) -> str:
 
 def _accuracy(found: Mapping[str, Any]) -> str:
     head = (
-        f"{found['runs']} simulated runs with conditions of their own, {found['windows']} windows, "
-        f"{found['noise']:.0%} sensor noise:"
+        f"{found['runs']} simulated runs, each with its own conditions; {found['windows']} "
+        f"windows; {found['noise']:.0%} sensor noise:"
     )
     names = {
-        "field_relative_l2": "hidden field, relative L2 over all windows (degC)",
+        "field_relative_l2": "hidden field in degC, relative L2 error over all windows",
         "field_relative_l2_median": "the same, median window",
-        "field_relative_l2_p95": "the same, 95 % of windows",
-        "part_relative_l2_median": "part alone, median window",
-        "steel_relative_l2_median": "steel alone, median window",
-        "core_rms_k": "part core, root mean square, K",
-        "wall_rms_k": "cavity wall, root mean square, K",
-        "ejection_rms_k": "ejection temperature, root mean square, K",
+        "field_relative_l2_p95": "the same, 95th percentile",
+        "part_relative_l2_median": "part only, median window",
+        "steel_relative_l2_median": "steel only, median window",
+        "core_rms_k": "part core, root mean square error, K",
+        "wall_rms_k": "cavity wall, root mean square error, K",
+        "ejection_rms_k": "ejection temperature, root mean square error, K",
         "coolant_error_median": "coolant coefficient, median relative error",
-        "coolant_error_p95": "the same, 95 % of windows",
+        "coolant_error_p95": "the same, 95th percentile",
         "contact_error_median": "contact coefficient, median relative error",
         "coverage_ejection": "coverage of the interval of the ejection temperature",
         "coverage_coolant": "coverage of the interval of the coolant coefficient",
@@ -171,7 +174,10 @@ def _faults(figures: Mapping[str, Any]) -> str:
         for row in figures["faults"]
     ]  # fmt: skip
     return (
-        f"False alarms: {healthy['alarms']} in {healthy['hours']:g} h of healthy running that was "
-        f"used for nothing else ({healthy['alarms_per_day']:g} a day).\n\n"
-        + _table(("fault", "runs", "detected", "kind right", "delay median, s", "longest, s"), rows)
+        f"False alarms: {healthy['alarms']} in {healthy['hours']:g} h of healthy operation that "
+        f"was used for nothing else ({healthy['alarms_per_day']:g} per day).\n\n"
+        + _table(
+            ("fault", "runs", "detected", "correct kind", "median delay, s", "longest delay, s"),
+            rows,
+        )
     )

@@ -1,8 +1,8 @@
-"""The learning curve: what a network of the same size makes of labels alone, without physics.
+"""The learning curve: the accuracy of a network without physics over the number of labels.
 
-The rival has the same aligned features and the same sizes: encoder, operator network and a trunk of
-as many modes, all free. It is fitted on the labelled windows alone: hidden field, coolant and
-contact coefficient.
+The network without physics has the same features and sizes (encoder, operator and as many modes),
+but all its weights are free. It is fitted to labelled windows: hidden field, coolant coefficient
+and contact coefficient.
 """
 
 from collections.abc import Callable
@@ -22,20 +22,19 @@ from .recipe import Curve
 from .runs import Runs
 from .windows import MODES
 
-HELD_SHARE = 0.25
-"""Of the labels, by which the rival's fit is stopped."""
+HELD_SHARE = 0.25  # of the labels, to choose the best weights during the fit
 POINTS = len(signals.FIELD_TIMES) * (len(signals.PART_DEPTHS) + len(signals.STEEL_DEPTHS))
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """One window of each run with what is hidden.
+    """One window of each run with its labels.
 
     Attributes:
         windows: (N, W, 9).
-        field: (N, T, P) degC, at the field's places in the true phases.
-        logs: (N, 2) logarithms of coolant and contact coefficient.
-        at: The field at other times (N, T), s since the start of filling.
+        field: (N, T, P) degC, at the field's points in the true phases.
+        logs: (N, 2), logarithms of coolant and contact coefficient.
+        at: Function from times (N, T) in s since the start of filling to the field.
     """
 
     windows: Tensor
@@ -45,7 +44,7 @@ class Labelled:
 
 
 def labelled(runs: Runs, window: int, rng: np.random.Generator) -> Labelled:
-    """A window of each run whose shot the run holds, and the truth at the field's times."""
+    """Return a window of each run, with a complete cycle at its end, and its labels."""
     count, length = runs.values.shape[:2]
     ends = rng.integers(length - 200, length - 60, count)
     everyone = np.arange(count)
@@ -75,8 +74,8 @@ def labelled(runs: Runs, window: int, rng: np.random.Generator) -> Labelled:
     return Labelled(made[0], made[1], made[2], at)
 
 
-class Rival(nn.Module):
-    """The same network without physics."""
+class FreeNetwork(nn.Module):
+    """The network without physics."""
 
     centre: Tensor
     spread: Tensor
@@ -94,7 +93,7 @@ class Rival(nn.Module):
         self.register_buffer("log_centre", torch.zeros(2))
 
     def forward(self, aligned: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Field (N, T * P) degC and logarithms (N, 2)."""
+        """Return the field (N, T * P) in degC and the logarithms (N, 2)."""
         latent = self.encoder(aligned)
         inputs = network.linear_inputs(latent["melt"], latent["water"], latent["profile"])
         amplitude = self.operator(latent["conditions"], inputs)
@@ -104,29 +103,29 @@ class Rival(nn.Module):
         )
 
 
-def fit_rival(labels: Labelled, encoder: nn.Module, steps: int, seed: int) -> Rival:
-    """Fit the rival; the weights of its best moment on held labels are kept."""
+def fit_free(labels: Labelled, encoder: nn.Module, steps: int, seed: int) -> FreeNetwork:
+    """Fit the network without physics; return the weights that are best on held-out labels."""
     torch.manual_seed(seed)
-    rival = Rival(encoder)
+    free = FreeNetwork(encoder)
     flat = labels.field.flatten(1)
     held = max(1, round(len(flat) * HELD_SHARE))
-    rival.centre.copy_(flat[held:].mean(0))
-    rival.spread.copy_(flat[held:].std(0) + 0.1)
-    rival.log_centre.copy_(labels.logs[held:].mean(0))
+    free.centre.copy_(flat[held:].mean(0))
+    free.spread.copy_(flat[held:].std(0) + 0.1)
+    free.log_centre.copy_(labels.logs[held:].mean(0))
     with torch.no_grad():
         aligned = network.Aligner(labels.windows.shape[1])(labels.windows)
 
     def part(rows: Tensor) -> dict[str, Tensor]:
         return {name: values[rows] for name, values in aligned.items()}
 
-    optimiser = torch.optim.AdamW(rival.parameters(), 1e-3, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(free.parameters(), 1e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    best, kept = float("inf"), rival.state_dict()
+    best, kept = float("inf"), free.state_dict()
     everyone = torch.arange(len(flat))
     for step in range(steps):
         rows = held + torch.randint(len(flat) - held, (min(128, len(flat) - held),))
-        field, logs = rival(part(rows))
-        loss = ((field - flat[rows]) / rival.spread).square().mean()
+        field, logs = free(part(rows))
+        loss = ((field - flat[rows]) / free.spread).square().mean()
         loss = loss + ((logs - labels.logs[rows]) / 0.1).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -134,17 +133,17 @@ def fit_rival(labels: Labelled, encoder: nn.Module, steps: int, seed: int) -> Ri
         schedule.step()
         if step % 20 == 0 or step == steps - 1:
             with torch.no_grad():
-                field, _ = rival(part(everyone[:held]))
+                field, _ = free(part(everyone[:held]))
                 missed = (field - flat[:held]).square().sum().item()
             if missed < best:
                 best = missed
-                kept = {name: values.clone() for name, values in rival.state_dict().items()}
-    rival.load_state_dict(kept)
-    return rival
+                kept = {name: values.clone() for name, values in free.state_dict().items()}
+    free.load_state_dict(kept)
+    return free
 
 
 def field_error(field: Tensor, truth: Tensor) -> float:
-    """Relative L2 over all windows, degC."""
+    """Return the relative L2 error over all windows, in degC."""
     wrong = (field - truth.flatten(1)).square().sum()
     return float(torch.sqrt(wrong / truth.square().sum()))
 
@@ -158,17 +157,17 @@ def learning_curve(
     seed: int,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """Errors on the test windows by number of labels.
+    """Return the errors on the test windows for each number of labels.
 
     Returns:
-        Per number: `labels`, `without_physics` and `with_physics` (relative L2 of the hidden
-        field), and their `ratio`. The physics-informed network uses none of the labels.
+        Rows with `labels`, `without_physics` and `with_physics` (relative L2 error of the hidden
+        field) and their `ratio`. The physics-informed network uses none of the labels.
     """
     with torch.no_grad():
-        told = monitor(test.windows)
-        # It says itself at which times its field is: the phases are not known to it either.
-        truth = torch.from_numpy(test.at(told["field_time"].double().numpy())).float()
-        own = field_error(told["field"].flatten(1), truth)
+        outputs = monitor(test.windows)
+        # The network also estimates the phases, so it returns the times of its field.
+        truth = torch.from_numpy(test.at(outputs["field_time"].double().numpy())).float()
+        own = field_error(outputs["field"].flatten(1), truth)
         aligned = network.Aligner(test.windows.shape[1])(test.windows)
     rows: list[dict[str, Any]] = []
     for done, count in enumerate(curve.labels, 1):
@@ -178,9 +177,9 @@ def learning_curve(
             field=labels.field[:count],
             logs=labels.logs[:count],
         )
-        rival = fit_rival(some, monitor.encoder, curve.steps, seed + count)
+        free = fit_free(some, monitor.encoder, curve.steps, seed + count)
         with torch.no_grad():
-            other = field_error(rival(aligned)[0], test.field)
+            other = field_error(free(aligned)[0], test.field)
         rows.append(
             {
                 "labels": count,

@@ -1,8 +1,8 @@
-"""The moulding package's figures: accuracy, intervals, faults, false alarms, latency; no torch.
+"""The package's figures: accuracy, intervals, faults, false alarms, latency; needs no torch.
 
-`moulding_figures` is what `edgeai evaluate pinn` prints: it simulates runs with conditions and
-noise that nothing was fitted or calibrated on, runs the stored package over them and holds what it
-says against what is true.
+`package_figures` makes the figures that `edgeai evaluate pinn` prints. It simulates runs that were
+not used for fit or calibration, and compares the outputs of the stored package with the hidden
+state.
 """
 
 import time
@@ -28,23 +28,23 @@ from .manifest import KINDS
 from .runs import FAULTS, Runs, simulate_runs
 
 PROBLEM = "moulding-pinn"
-CYCLES, FAULT_CYCLES = 14, 18
-HEALTHY_AT_ONCE, HEALTHY_CYCLES = 100, 44
-"""Long runs: most of a short one is spent on settling."""
+CYCLES, FAULT_CYCLES = 14, 18  # per run
+HEALTHY_AT_ONCE = 100  # runs simulated together
+HEALTHY_CYCLES = 44  # per healthy run; in a short run, most of the time is settling
 EVALUATE_SEED, EVALUATE_RUNS, EVALUATE_FAULTS, EVALUATE_HEALTHY = 424242, 200, 50, 60
 JUDGED = ("score", "evidence")
-CALLS = 300
+CALLS = 300  # of which the latency is the median
 
 
 @dataclass(frozen=True)
 class Served:
-    """A package as it is served.
+    """A package as the runtime serves it.
 
     Attributes:
-        infer: Windows (N, W, 9) to outputs.
+        infer: Function from windows (N, W, 9) to outputs.
         window: Samples in a window.
         hop: Samples from one window to the next.
-        rule: Of the alarm.
+        rule: Rule of the alarm.
     """
 
     infer: measure.Infer
@@ -54,7 +54,7 @@ class Served:
 
 
 def accuracy_figures(runs: int, seed: int, served: Served) -> dict[str, Any]:
-    """Accuracy and coverage over all windows of healthy runs with conditions of their own."""
+    """Return accuracy and interval coverage over all windows of healthy runs."""
     made = simulate_runs(runs, CYCLES, seed)
     looked = measure.look(made, served.infer, served.window, served.hop, measure.ACCURACY_OUTPUTS)
     found = measure.accuracy(made, looked)
@@ -85,7 +85,7 @@ def accuracy_figures(runs: int, seed: int, served: Served) -> dict[str, Any]:
 
 
 def healthy_runs(runs: int, seed: int, served: Served) -> Iterator[tuple[Runs, measure.Looked]]:
-    """Long healthy runs, some at a time, and what is judged of them."""
+    """Yield long healthy runs, some at a time, with their score and evidence."""
     for start in range(0, runs, HEALTHY_AT_ONCE):
         count = min(HEALTHY_AT_ONCE, runs - start)
         made = simulate_runs(count, HEALTHY_CYCLES, seed * 1000 + start, with_field=False)
@@ -93,7 +93,7 @@ def healthy_runs(runs: int, seed: int, served: Served) -> Iterator[tuple[Runs, m
 
 
 def false_alarms(runs: int, seed: int, served: Served) -> dict[str, float]:
-    """Alarms of healthy runs, by the runtime's own alarm."""
+    """Return the false alarms of the runtime's alarm on healthy runs."""
     alarms, windows = 0, 0
     highest = 0.0
     for made, looked in healthy_runs(runs, seed, served):
@@ -111,7 +111,7 @@ def false_alarms(runs: int, seed: int, served: Served) -> dict[str, float]:
 
 
 def fault_figures(runs: int, seed: int, served: Served) -> list[dict[str, Any]]:
-    """Detection and diagnosis of each fault over so many runs of each."""
+    """Return detection and diagnosis of each fault over `runs` runs of it."""
     made = simulate_runs(runs * len(FAULTS), FAULT_CYCLES, seed, faults=FAULTS, with_field=False)
     looked = measure.look(made, served.infer, served.window, served.hop, JUDGED)
     found = measure.judge_runs(made, looked, served.rule, [kind for kind, _, _ in KINDS])
@@ -134,7 +134,7 @@ def fault_figures(runs: int, seed: int, served: Served) -> list[dict[str, Any]]:
 
 
 def latency_seconds(graph: bytes, window: int, outputs: list[str]) -> float:
-    """Median time of one window on one core, s."""
+    """Return the median time of one window on one core, s."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -151,7 +151,7 @@ def latency_seconds(graph: bytes, window: int, outputs: list[str]) -> float:
 
 
 def without_residual(graph: bytes) -> bytes:
-    """The same graph that gives the field alone: what the plain forward costs."""
+    """Return the graph with the field as its only output, to compare the cost."""
     model = onnx.load_from_string(graph)
     wanted = [output for output in model.graph.output if output.name in {"field", "field_time"}]
     del model.graph.output[:]
@@ -163,26 +163,26 @@ def package_figures(folder: Path, progress: Progress) -> list[Figure]:
     """Measure all figures of the stored package on simulated runs that were not used before.
 
     Args:
-        folder: Of the package.
+        folder: Folder of the package.
         progress: Called after every step.
 
     Raises:
         ConfigError: The package's manifest breaks a rule.
-        ModelError: A file is missing or is not the one that the manifest names.
+        ModelError: A file is missing, or its hash is not the one in the manifest.
     """
     package = load_package(folder)
-    told = package.manifest
+    stored = package.manifest
     graph = package.graph.read_bytes()
-    window = told.window.length
-    rule = alarm_rule(told.threshold.value, told.alarm, AlarmConfig())
-    served = Served(Scorer(graph).outputs, window, told.window.hop, rule)
+    window = stored.window.length
+    rule = alarm_rule(stored.threshold.value, stored.alarm, AlarmConfig())
+    served = Served(Scorer(graph).outputs, window, stored.window.hop, rule)
     measured = accuracy_figures(EVALUATE_RUNS, EVALUATE_SEED, served)
     progress(PROBLEM, 1, 3, "accuracy")
     faults = fault_figures(EVALUATE_FAULTS, EVALUATE_SEED + 1, served)
     progress(PROBLEM, 2, 3, "faults")
     healthy = false_alarms(EVALUATE_HEALTHY, EVALUATE_SEED + 2, served)
     progress(PROBLEM, 3, 3, "healthy runs")
-    whole = latency_seconds(graph, window, [output.name for output in told.outputs])
+    whole = latency_seconds(graph, window, [output.name for output in stored.outputs])
     plain = latency_seconds(without_residual(graph), window, ["field", "field_time"])
     runs = f"{measured['runs']} runs, {measured['windows']} windows, 1 % noise"
     figures = [
@@ -196,7 +196,7 @@ def package_figures(folder: Path, progress: Progress) -> list[Figure]:
         ),
         Figure(
             PROBLEM, "contact coefficient, median error", "1", measured["contact_error_median"],
-            note="hardly identifiable: healthy conditions are within 10 % anyway",
+            note="hardly identifiable: healthy values differ by 10 % only",
         ),
     ]  # fmt: skip
     figures += [
@@ -205,13 +205,13 @@ def package_figures(folder: Path, progress: Progress) -> list[Figure]:
         for name in ("ejection", "coolant", "contact")
     ]  # fmt: skip
     for row in faults:
-        note = f"{row['runs']} runs, told as {row['told_as']}"
+        note = f"{row['runs']} runs, diagnosed as {row['told_as']}"
         figures += [
             Figure(PROBLEM, f"{row['fault']}: detected", "1", row["detected"], None, 0.99, None,
                    None, note),
             Figure(PROBLEM, f"{row['fault']}: kind right", "1", row["kind_right"], None, 0.9),
         ]  # fmt: skip
-    curve = told.training["figures"]["learning_curve"]
+    curve = stored.training["figures"]["learning_curve"]
     fewest = curve[0]
     figures += [
         Figure(PROBLEM, "false alarms a day", "1", healthy["alarms_per_day"], None, None, 1.0, None,

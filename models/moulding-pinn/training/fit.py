@@ -1,8 +1,8 @@
-"""Fit the moulding network on its equations: first the operator, then the encoder; no labels.
+"""Fit operator and encoder to the equations; no labels are used.
 
-The operator learns the minimisers of the physics loss (`moulding_physics`). The encoder learns,
-from windows that these solutions make (`moulding_windows`), the conditions, the steel's profile and
-the drift that explain the readings. Both stages keep a checkpoint and go on from it.
+The operator learns the solutions with the smallest physics loss (`physics`). The encoder learns
+from windows made of these solutions (`windows`) which conditions, steel profile and drift explain
+the readings. Both fits are stored, and an interrupted training continues from there.
 """
 
 import math
@@ -19,19 +19,17 @@ from edgeai.progress import Progress
 from . import network
 from .windows import Made, Table, Windows
 
-CHECK_EVERY = 500
-CONDITION_SCALE = (0.05, 0.05, 0.3)
-"""Errors of ln coolant, ln contact and ln lost that weigh 1."""
-DRIFT_SCALE_K, MELT_SCALE_K, WATER_SCALE_K = 0.5, 0.3, 0.03
-PROFILE_WEIGHT = (10.0, 5.0, 2.0, 0.5, 0.5, 0.3)
-FIELD_WEIGHT, FIELD_LIMIT = 2.0e3, 0.01
-HELD_OUT = 200
-"""Conditions that the operator is not fitted on."""
+CHECK_EVERY = 500  # steps between two reports of progress and two checkpoints
+CONDITION_SCALE = (0.05, 0.05, 0.3)  # errors of ln coolant, ln contact and ln lost that count 1
+DRIFT_SCALE_K, MELT_SCALE_K, WATER_SCALE_K = 0.5, 0.3, 0.03  # errors that count 1
+PROFILE_WEIGHT = (10.0, 5.0, 2.0, 0.5, 0.5, 0.3)  # of the modes of the steel profile
+FIELD_WEIGHT, FIELD_LIMIT = 2.0e3, 0.01  # weight of the field error, and its upper bound
+HELD_OUT = 200  # conditions on which the operator is not fitted
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How long and how large."""
+    """Sizes and lengths of the fits."""
 
     conditions: int
     operator_steps: int
@@ -42,14 +40,14 @@ class FitSettings:
 
 
 def fit_operator(table: Table, settings: FitSettings, progress: Progress) -> network.Operator:
-    """Fit the solution operator on the solved conditions."""
+    """Fit the solution operator to the solved conditions."""
     torch.manual_seed(settings.seed)
     count = len(table.conditions)
     kept = max(count - HELD_OUT, count // 2)
     profiles = table.profiles.float()
     target = torch.cat([table.maps[:, :, :2], table.maps[:, :, 2:] @ profiles], 2)
     forced = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    usual = ((table.settled @ forced) @ table.profiles).float()
+    periodic = ((table.settled @ forced) @ table.profiles).float()
     operator = network.Operator()
     flat = target.reshape(count, -1)
     operator.base.copy_(flat.mean(0))
@@ -62,8 +60,8 @@ def fit_operator(table: Table, settings: FitSettings, progress: Progress) -> net
     size = 256
     for step in range(settings.operator_steps):
         pick, other = torch.randint(kept, (size,)), torch.randint(count, (size,))
-        cold = usual[other] * (torch.rand(size, 1) * 1.1)
-        profile = torch.where(torch.rand(size, 1) < 0.5, usual[pick], cold)
+        cold = periodic[other] * (torch.rand(size, 1) * 1.1)
+        profile = torch.where(torch.rand(size, 1) < 0.5, periodic[pick], cold)
         inputs = torch.cat([torch.ones(size, 1), torch.rand(size, 1) * 0.11 - 0.06, profile], 1)
         wanted = torch.matmul(target[pick], inputs.unsqueeze(-1)).squeeze(-1)
         wrong = operator(conditions[pick], inputs) - wanted
@@ -79,7 +77,7 @@ def fit_operator(table: Table, settings: FitSettings, progress: Progress) -> net
 
 
 def prepare_encoder(windows: Windows, aligner: network.Aligner, batch: int) -> network.Encoder:
-    """An encoder with the scaling of its features and profiles set from windows."""
+    """Return an encoder whose scaling of features and profiles is taken from windows."""
     made = [windows.make(batch) for _ in range(8)]
     features = torch.cat([aligner(part.window)["features"] for part in made])
     encoder = network.Encoder()
@@ -94,7 +92,7 @@ def prepare_encoder(windows: Windows, aligner: network.Aligner, batch: int) -> n
 def encoder_loss(
     latent: dict[str, Tensor], made: Made, encoder: network.Encoder, operator: network.Operator
 ) -> Tensor:
-    """How far the explanation of the windows is from what made them."""
+    """Return the loss between the encoder's estimates and the true state of the windows."""
     huber = nn.functional.huber_loss
     zero = torch.zeros_like
     free = (latent["conditions"] - made.conditions)[:, : network.FREE] / torch.tensor(
@@ -136,7 +134,7 @@ def fit_encoder(
     checkpoint: Path | None,
     progress: Progress,
 ) -> network.Encoder:
-    """Fit the encoder on windows that the equations make."""
+    """Fit the encoder to windows made from the equations."""
     windows = Windows(table, settings.window, settings.seed + 1)
     aligner = network.Aligner(settings.window)
     torch.manual_seed(settings.seed + 2)
@@ -168,7 +166,7 @@ def fit_encoder(
 
 
 def save(path: Path | None, parts: dict[str, Any], generator: torch.Generator, step: int) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint atomically."""
     if path is None:
         return
     state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
@@ -179,7 +177,7 @@ def save(path: Path | None, parts: dict[str, Any], generator: torch.Generator, s
 
 
 def resume(path: Path | None, parts: dict[str, Any], generator: torch.Generator) -> int:
-    """Load a checkpoint, if there is one, and return the steps done."""
+    """Restore a checkpoint if there is one; return the number of steps done."""
     if path is None or not path.is_file():
         return 0
     state = torch.load(path, weights_only=True)
@@ -189,11 +187,8 @@ def resume(path: Path | None, parts: dict[str, Any], generator: torch.Generator)
     return int(state["step"])
 
 
-Keep = Callable[[], Table]
-
-
-def cached_table(path: Path | None, solve: Keep) -> Table:
-    """The solved conditions, from the checkpoint if it is there."""
+def cached_table(path: Path | None, solve: Callable[[], Table]) -> Table:
+    """Return the solved conditions, from the checkpoint if there is one."""
     if path is not None and path.is_file():
         return Table(**torch.load(path, weights_only=True))
     table = solve()
@@ -204,7 +199,7 @@ def cached_table(path: Path | None, solve: Keep) -> Table:
 
 
 def cached_operator(path: Path | None, fit: Callable[[], network.Operator]) -> network.Operator:
-    """The fitted operator, from the checkpoint if it is there."""
+    """Return the fitted operator, from the checkpoint if there is one."""
     if path is not None and path.is_file():
         operator = network.Operator()
         operator.load_state_dict(torch.load(path, weights_only=True))

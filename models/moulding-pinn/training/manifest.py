@@ -1,4 +1,4 @@
-"""The manifest of the moulding package: signals, outputs, diagnosis, and the physics in numbers."""
+"""The entries of model.yaml: signals, outputs, diagnosis, and the physics in numbers."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ KINDS = (
 
 
 def signal_entries() -> list[dict[str, Any]]:
-    """The manifest's `signals`, as the simulated machine publishes them."""
+    """Return the entries of `signals`, as the simulated machine publishes them."""
     known = {signal.name: signal for signal in MACHINE_SIGNALS}
     return [
         {
@@ -37,7 +37,7 @@ def signal_entries() -> list[dict[str, Any]]:
 
 
 def output_entries(limits: Limits, level: float) -> list[dict[str, Any]]:
-    """The manifest's `outputs`."""
+    """Return the entries of `outputs`."""
     half = mould.HALF_WALL_M
     depths = [depth * half for depth in signals.PART_DEPTHS]
     depths += [half + depth for depth in signals.STEEL_DEPTHS]
@@ -165,12 +165,12 @@ def _out(name: str, unit: str, meaning: str, role: str = "value") -> dict[str, A
 
 
 def diagnosis_entries() -> list[dict[str, str]]:
-    """The manifest's `diagnosis`."""
+    """Return the entries of `diagnosis`."""
     return [{"kind": kind, "cause": cause, "meaning": meaning} for kind, cause, meaning in KINDS]
 
 
 def physics_entries() -> dict[str, Any]:
-    """Everything to rebuild the simulator from; units are in the names."""
+    """Return all that is needed to rebuild the simulator; units are in the names."""
     return {
         "equations": [
             "part, 0 < x < part_half_thickness_m: rho c dT/dt = k d2T/dx2; dT/dx = 0 at x = 0",

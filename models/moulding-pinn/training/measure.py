@@ -1,4 +1,4 @@
-"""What the moulding package says of simulated runs, held against what is true; no torch."""
+"""Compare the package's outputs on simulated runs with the hidden state; needs no torch."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,25 +16,24 @@ from .runs import FINE, SETTLE_SECONDS, Runs
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 Infer = Callable[[Samples], Outputs]
-KIND_SECONDS = 15.0
-"""So long after an alarm its diagnoses are counted; the commonest is the answer."""
+KIND_SECONDS = 15.0  # the diagnosis of an alarm is the most frequent one in this time after it
 EXPECTED = {
     "coolant_blocked": ("coolant_blocked",),
     "melt_too_hot": ("melt_too_hot",),
     "contact_lost": ("contact_lost",),
     "thermocouple_drift": ("near_thermocouple_drift", "deep_thermocouple_drift"),
 }
-"""Diagnoses that are right for each fault; of a drift, the one of the thermocouple that drifts."""
+"""Correct diagnoses of each fault; for a drift, that of the thermocouple that drifts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """Windows of runs, and what the package gives for them.
+    """Windows of runs and the package's outputs for them.
 
     Attributes:
-        run: (M,) number of each window's run.
-        end: (M,) its last sample.
-        outputs: By name, (M, ...).
+        run: (M,) run of each window.
+        end: (M,) last sample of each window.
+        outputs: Outputs by name, (M, ...).
     """
 
     run: npt.NDArray[np.int64]
@@ -46,16 +45,16 @@ def look(
     runs: Runs, infer: Infer, window: int, hop: int, names: Sequence[str], *,
     first_seconds: float = SETTLE_SECONDS, chosen: npt.NDArray[np.int64] | None = None,
 ) -> Looked:  # fmt: skip
-    """Run the package over the windows of all runs, or over one window a run.
+    """Compute the outputs for the windows of all runs, or for one window per run.
 
     Args:
         runs: Simulated runs.
-        infer: Windows (N, W, 9) to outputs.
+        infer: Function from windows (N, W, 9) to outputs.
         window: Samples in a window.
         hop: Samples from one window to the next.
         names: Outputs to keep.
         first_seconds: Time of the first window's last sample.
-        chosen: (R,) last sample of each run's window; None: all, every `hop`.
+        chosen: (R,) last sample of the one window of each run; None: all windows.
     """
     count, length = runs.values.shape[:2]
     if chosen is None:
@@ -80,11 +79,11 @@ def look(
 
 
 def shot_of(runs: Runs, run: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """The cycle running at each window's last sample.
+    """Return the cycle at each window's last sample.
 
     Returns:
-        `cycle` (M,), `start` (M,) fine sample at which its filling started, `whole` (M,) bool
-        whether the run reaches its ejection, and `eject_seconds` (M,).
+        `cycle` (M,); `start` (M,), fine sample at the start of filling; `whole` (M,) bool, whether
+        the run contains the ejection; `eject_seconds` (M,).
     """
     dt = 1.0 / (signals.RATE_HZ * FINE)
     lengths = np.rint(runs.cycles.cycle_seconds / dt).astype(np.int64)
@@ -99,7 +98,7 @@ def shot_of(runs: Runs, run: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) 
 def true_field(
     runs: Runs, run: npt.NDArray[np.int64], start: npt.NDArray[np.int64], times: Floats
 ) -> Floats:
-    """(M, T, P) temperature at `times` (M, T) since each shot's start of filling."""
+    """Return temperatures (M, T, P) at `times` (M, T) since the start of filling of each cycle."""
     at = times * signals.RATE_HZ * FINE
     low = np.minimum(np.floor(at).astype(np.int64), runs.truth.cycle.shape[1] - start[:, None] - 2)
     share = (at - low)[..., None]
@@ -110,7 +109,7 @@ def true_field(
 
 
 def mean_contact(runs: Runs, run: npt.NDArray[np.int64], cycle: npt.NDArray[np.int64]) -> Floats:
-    """(M,) mean contact coefficient from the end of filling to ejection, W/(m2 K)."""
+    """Return the mean contact coefficient from the end of filling to ejection, (M,) W/(m2 K)."""
     plan = runs.cycles
     fill, lost, eject = (
         getattr(plan, name)[run, cycle]
@@ -121,13 +120,14 @@ def mean_contact(runs: Runs, run: npt.NDArray[np.int64], cycle: npt.NDArray[np.i
 
 
 def accuracy(runs: Runs, looked: Looked) -> dict[str, Floats]:
-    """Errors of each window whose shot the run holds.
+    """Return the errors of each window whose cycle is complete in the run.
 
     Returns:
-        `field`: relative L2 of the hidden field, in degC; `part` and `steel` the same of each;
-        `error_square`, `true_square`: what they are made of; `coolant`, `contact`: relative error;
-        `ejection`, `core`, `wall`: errors in K of ejection, and of the field's mid-plane and wall;
-        `*_inside`: whether the interval holds the truth.
+        `field`, `part`, `steel`: relative L2 error of the hidden field, in degC, and of its parts;
+        `error_square`, `true_square`: sums of squares for a pooled error; `coolant`, `contact`:
+        relative errors; `ejection`: error of the ejection temperature in K; `core`, `wall`: root
+        mean square error of the field's mid-plane and wall in K; `*_inside`: whether the interval
+        contains the true value.
     """
     shot = shot_of(runs, looked.run, looked.end)
     keep = shot["whole"]
@@ -177,14 +177,14 @@ ACCURACY_OUTPUTS = (
 
 @dataclass(frozen=True)
 class Found:
-    """What became of one run.
+    """Alarms and diagnosis of one run.
 
     Attributes:
-        fault: Name, "" when healthy.
+        fault: Name of the fault, "" if healthy.
         alarms: Times at which the alarm became active, s.
-        fault_seconds: When the fault started.
-        kind: Commonest diagnosis after the alarm, "" without one.
-        right: Whether it is the fault's.
+        fault_seconds: Start of the fault, s.
+        kind: Most frequent diagnosis after the first alarm, "" without an alarm.
+        right: Whether the diagnosis is correct.
     """
 
     fault: str
@@ -195,17 +195,17 @@ class Found:
 
     @property
     def detected(self) -> bool:
-        """Whether the first alarm came after the fault."""
+        """Whether the first alarm came after the start of the fault."""
         return bool(self.alarms) and self.alarms[0] >= self.fault_seconds
 
     @property
     def delay_seconds(self) -> float:
-        """From the fault's start to the alarm."""
+        """Time from the start of the fault to the alarm, s; infinite without detection."""
         return self.alarms[0] - self.fault_seconds if self.detected else np.inf
 
 
 def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]) -> list[Found]:
-    """The runtime's own alarm and diagnosis over every run."""
+    """Apply the runtime's alarm and diagnosis to every run."""
     found = []
     for number, fault in enumerate(runs.faults):
         mine = looked.run == number
@@ -219,10 +219,10 @@ def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]
         kind = ""
         if alarms:
             near = (seconds >= alarms[0]) & (seconds <= alarms[0] + KIND_SECONDS)
-            told = [
+            diagnoses = [
                 kinds[column] for column in evidence[near & (scores > rule.threshold)].argmax(1)
             ]
-            kind = Counter(told).most_common(1)[0][0]
+            kind = Counter(diagnoses).most_common(1)[0][0]
         right = kind in EXPECTED.get(fault, ())
         if fault == "thermocouple_drift":
             right = kind == EXPECTED[fault][runs.sensor[number]]
@@ -231,9 +231,9 @@ def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]
 
 
 def interval_ratios(runs: Runs, looked: Looked) -> dict[str, Floats]:
-    """Errors of `ejection`, `coolant` and `contact` over half their interval's width, (M,) each.
+    """Return errors of ejection, coolant and contact over half the interval's width, (M,) each.
 
-    Coefficients in logarithms, as their intervals are made.
+    The coefficients are compared in logarithms, in which their intervals are symmetric.
     """
     shot = shot_of(runs, looked.run, looked.end)
     keep = shot["whole"]

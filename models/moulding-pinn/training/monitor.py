@@ -1,4 +1,4 @@
-"""What the moulding package publishes: the whole graph from window to outputs, in torch."""
+"""The exported graph: from a window to all outputs of the package."""
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,12 @@ from .recipe import Limits
 from .windows import legendre
 
 PART_POINTS, STEEL_POINTS = (0.1, 0.3, 0.5, 0.7, 0.9), (0.04, 0.15, 0.4, 0.8)
-ZETAS = (0.4, 0.6, 0.8, 0.95)
+"""Depths of the collocation points of the residual, over half the wall and over the steel."""
+ZETAS = (0.4, 0.6, 0.8, 0.95)  # times of the collocation points in each phase
 
 
 class Monitor(nn.Module):
-    """Window (B, W, 9) to everything that is published, engineering units on both sides."""
+    """Maps a window (B, W, 9) to all outputs, in engineering units on both sides."""
 
     field_part: Tensor
     field_steel: Tensor
@@ -47,14 +48,14 @@ class Monitor(nn.Module):
         limits: Limits,
         quantiles: tuple[float, float, float] = (1.645, 1.645, 1.645),
     ) -> None:
-        """Take the fitted parts and what was calibrated.
+        """Build the graph from the fitted networks.
 
         Args:
-            encoder: From `moulding_fit`.
-            operator: The same.
-            modes: (CYCLE_SIZE, MODES) of the trunk.
+            encoder: Fitted encoder (`fit`).
+            operator: Fitted operator (`fit`).
+            modes: (CYCLE_SIZE, MODES), coefficients of each mode.
             length: Samples in a window.
-            limits: Of the evidence.
+            limits: Limits of the evidence.
             quantiles: Conformal factors of the intervals of ejection, coolant and contact.
         """
         super().__init__()
@@ -114,7 +115,7 @@ class Monitor(nn.Module):
         self.register_buffer(name, values.to(torch.float32).contiguous())
 
     def _residual_rows(self, modes: Tensor) -> None:
-        """Constant rows of exact derivatives at the collocation points."""
+        """Store the exact derivatives of every mode at the collocation points as constants."""
 
         def rows(
             phase: int, points: tuple[float, ...], kind: str, order: tuple[int, int]
@@ -144,7 +145,7 @@ class Monitor(nn.Module):
         self._keep("twice", 2.0 * torch.tensor(ZETAS))
 
     def forward(self, window: Tensor) -> dict[str, Tensor]:
-        """Every output of the package, by name."""
+        """Return every output of the package by name."""
         aligned = self.aligner(window)
         latent = self.encoder(aligned)
         melt, water = latent["melt"], latent["water"]
@@ -190,11 +191,17 @@ class Monitor(nn.Module):
              ) -> dict[str, Tensor]:  # fmt: skip
         time = legendre(aligned["zeta_now"])  # (B, 4, TIME)
         now = aligned["now"]
-        # A part that was ejected stays as it was: the last closed phase at its end.
+        # While the mould is open, show the part as it was at ejection.
         held = torch.cat([now[:, :2], now[:, 2:3] + now[:, 3:4]], 1)
 
         def at(rows: Tensor, when: Tensor, points: int) -> Tensor:
-            """(B, points) degC of rows (phases * points, MODES, TIME) at (B, phases, TIME)."""
+            """Return degC (B, points).
+
+            Args:
+                rows: (phases * points, MODES, TIME).
+                when: (B, phases, TIME).
+                points: Number of points.
+            """
             whole = torch.matmul(amplitude, rows.permute(1, 0, 2).flatten(1))
             whole = whole.reshape(-1, when.shape[1], points, physics.TIME_TERMS)
             flat = (whole * when.unsqueeze(2)).permute(0, 2, 1, 3).flatten(2)
@@ -241,7 +248,7 @@ class Monitor(nn.Module):
                   excess: Tensor, water: Tensor) -> dict[str, Tensor]:  # fmt: skip
         at = torch.matmul(amplitude, self.ejection.T)
         core, span = at[:, 0], aligned["spans"][:, 2]
-        # At zeta = 1, dT/dt = T_zeta / (2 span): the core decays towards the water so fast.
+        # The core's rate of decay towards the water: at zeta = 1, dT/dt = T_zeta / (2 span).
         slope = torch.clamp(-at[:, 1] / (2.0 * span), min=1e-4)
         ratio = torch.clamp(
             core * excess / torch.clamp(self.limits.target_degc - water, min=5.0), min=0.05
@@ -289,7 +296,7 @@ class Monitor(nn.Module):
 
     def _mismatch(self, aligned: dict[str, Tensor], latent: dict[str, Tensor], amplitude: Tensor,
                   excess: Tensor) -> Tensor:  # fmt: skip
-        """Root mean square of what is left of the readings, gathered by place in the cycle, K."""
+        """Return the root mean square of readings minus field, by position in the cycle, K."""
         nodes = torch.matmul(amplitude, self.read.T).reshape(-1, network.HATS, 2)
         shown = torch.matmul(aligned["hat"], nodes)
         drift = latent["offsets"] / excess[:, None]
@@ -336,7 +343,7 @@ class Monitor(nn.Module):
 
 
 def _largest(values: Tensor) -> Tensor:
-    """(B,) largest of each row (B, n), by pairs."""
+    """Return the largest value of each row (B, n), by pairwise maxima."""
     parts = list(values.unbind(1))
     best = parts[0]
     for part in parts[1:]:
@@ -345,7 +352,7 @@ def _largest(values: Tensor) -> Tensor:
 
 
 def _total(values: Tensor) -> Tensor:
-    """Sum over the last axis as a product with ones: see `edgeai.training.graph_builder`."""
+    """Sum over the last axis by MatMul: ReduceSum rounds differently from batch to batch."""
     return torch.matmul(values, torch.ones(values.shape[-1], dtype=values.dtype))
 
 

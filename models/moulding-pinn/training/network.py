@@ -1,11 +1,12 @@
-"""The network of the moulding package: from a window of readings to the field, in torch.
+"""The network: from a window of readings to the field.
 
-    window -> alignment to the cycle -> features -> encoder -> conditions, profile, drift
-           -> operator (the learned solution of the equations) -> amplitudes of the trunk
-           -> field, sensors, exact derivatives -> residual, evidence, advice
+    window -> Aligner -> features -> Encoder -> conditions, profile, drift
+           -> Operator (the learned solution of the equations) -> amplitudes of the modes
+           -> field, sensors, exact derivatives -> residual, evidence, advice (`monitor`)
 
-Everything between is plain arithmetic on (B, ...) tensors with a free batch. Temperatures inside
-are over the melt's excess above the water, times over the phases' durations.
+All steps are arithmetic on (B, ...) tensors with a free batch, so that they export to ONNX. Inside
+the network, temperatures are divided by melt minus water temperature ("excess") and times by the
+durations of the phases.
 """
 
 import numpy as np
@@ -24,30 +25,28 @@ from .windows import (
     PROFILE_MODES,
 )
 
-HAT_NODES = (3, 6, 3, 6)
-"""Nodes, even in zeta, onto which the readings of each phase are gathered."""
+HAT_NODES = (3, 6, 3, 6)  # nodes per phase, at equal steps of zeta, for averages of the readings
 HATS = sum(HAT_NODES)
-MELT_SAMPLES = 100
-RIDGE = 0.3
-FREE = 3
+MELT_SAMPLES = 100  # last samples whose mean is the melt temperature
+RIDGE = 0.3  # samples added to each node's count, so that a node without samples gives 0
+FREE = 3  # conditions that the encoder estimates; the other three are read from the window
 OUT = FREE + 2 + PROFILE_MODES + 2 + 3
-"""Coefficients; drift; profile; corrections of melt and water; logarithms of three spreads."""
-FINE = 17
+"""Encoder outputs: conditions, drifts, profile, corrections of melt and water, log spreads."""
+FINE = 17  # depths in the part for the solidified fraction
 FROZEN_DEGC = 130.0
-FREEZING_K = 8.0
-"""Width over which a point counts as partly solid, so that the share changes smoothly."""
-OFFSET_SCALE = 3.0
+FREEZING_K = 8.0  # width of the transition from molten to solid, for a smooth fraction
+OFFSET_SCALE = 3.0  # K, size of a drift
 
 
 def scaled(conditions: Tensor) -> Tensor:
-    """Conditions (B, 6) to -1 ... 1 over the trained range."""
+    """Scale conditions (B, 6) from the trained range to -1 ... 1."""
     low, high = torch.from_numpy(signals.LOW), torch.from_numpy(signals.HIGH)
     middle, half = ((low + high) / 2).to(conditions), ((high - low) / 2).to(conditions)
     return (conditions - middle) / half
 
 
 class Operator(nn.Module):
-    """The solution operator: amplitudes of the trunk, linear in the cycle's linear inputs."""
+    """The solution operator: amplitudes of the modes, linear in the cycle's linear inputs."""
 
     base: Tensor
     spread: Tensor
@@ -63,9 +62,9 @@ class Operator(nn.Module):
         self.register_buffer("spread", torch.ones(MODES * columns))
 
     def forward(self, conditions: Tensor, inputs: Tensor) -> Tensor:
-        """Amplitudes (B, MODES) for conditions (B, 6) and [1, air, profile] (B, 2 + P)."""
+        """Return amplitudes (B, MODES) for conditions (B, 6) and [1, air, profile] (B, 2 + P)."""
         unit = scaled(conditions)
-        # The loss of contact may come right before ejection: its distance counts, not its time.
+        # Contact may be lost right before ejection, so the time between the two is an input.
         gap = torch.log((conditions[:, 5:6] - conditions[:, 4:5]).clamp(min=0.02))
         maps = self.layers(torch.cat([unit, gap], 1)) * self.spread + self.base
         whole = maps.reshape(-1, MODES, 2 + PROFILE_MODES)
@@ -73,7 +72,7 @@ class Operator(nn.Module):
 
 
 class Aligner(nn.Module):
-    """Timeline of the cycle, and the readings gathered by their place in it."""
+    """Finds the times of the cycle and averages the readings by their position in it."""
 
     recent: Tensor
     ones: Tensor
@@ -89,7 +88,7 @@ class Aligner(nn.Module):
         self.register_buffer("age", torch.linspace(-1.0, 0.0, length) + 0.5)
 
     def forward(self, window: Tensor) -> dict[str, Tensor]:
-        """Features and timeline of windows (B, W, 9)."""
+        """Return features and times of windows (B, W, 9)."""
         phase, clock, elapsed = (
             window[..., signals.PHASE],
             window[..., signals.CYCLE],
@@ -115,10 +114,10 @@ class Aligner(nn.Module):
         )
         spans = torch.clamp(spans, min=0.02)
         into = (clock.unsqueeze(-1) - starts.unsqueeze(1)) / spans.unsqueeze(1)  # (B, W, 4)
-        # Not from 0: the root would make of a rounding error of 1e-7 a difference of 3e-4.
+        # Clamp above 0: the root would turn a rounding error of 1e-7 into a difference of 3e-4.
         zeta = torch.sqrt(torch.clamp(into, 1e-4, 1.0))
-        # A sample on the border belongs to what begins, whatever the rounding; the step is not
-        # steeper than that, or it would blow up a rounding error.
+        # A sample on a border belongs to the phase that begins. The step is a ramp of 10 ms, so
+        # that rounding errors are not amplified.
         begun = torch.clamp((clock.unsqueeze(-1) - starts.unsqueeze(1) + 1e-2) * 100.0, 0.0, 1.0)
         inside = begun - torch.cat([begun[..., 1:], torch.zeros_like(begun[..., :1])], -1)
         hats = []
@@ -159,10 +158,10 @@ class Aligner(nn.Module):
     def _lost(
         self, pressure: Tensor, clock: Tensor, is_closed: Tensor, is_cool: Tensor, eject: Tensor
     ) -> Tensor:
-        """When the cavity pressure reaches zero, mean of the window's cycles (B,).
+        """Return the time at which the cavity pressure reaches zero, mean of the cycles, (B,).
 
-        The last two samples under pressure are extended to zero; a pressure that vanishes between
-        two samples is taken to do so in the middle.
+        The line through the last two samples under pressure is extended to zero. If the pressure
+        drops to zero between two samples, the time in the middle is used.
         """
         on = torch.clamp(pressure - PRESSURE_ON_BAR + 0.5, 0.0, 1.0)
         turned = (is_closed * on)[:, 1:-1] * is_cool[:, 2:] * (1.0 - on[:, 2:])
@@ -186,7 +185,7 @@ FEATURES = 4 * HATS + HATS + 8 + 2 + 4
 
 
 class Encoder(nn.Module):
-    """Features to what cannot be measured."""
+    """Estimates the hidden quantities from the features."""
 
     mean: Tensor
     scale: Tensor
@@ -205,7 +204,7 @@ class Encoder(nn.Module):
         self.register_buffer("profile_scale", torch.ones(PROFILE_MODES))
 
     def forward(self, aligned: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Conditions (B, 6), drift (B, 2) K, profile, melt, water, log spreads (B, 3)."""
+        """Return conditions (B, 6), drifts (B, 2) K, profile, melt, water, log spreads (B, 3)."""
         unit = torch.clamp((aligned["features"] - self.mean) * self.scale, -8.0, 8.0)
         out = self.layers(unit)
         low, high = torch.from_numpy(signals.LOW).to(out), torch.from_numpy(signals.HIGH).to(out)
@@ -225,7 +224,7 @@ class Encoder(nn.Module):
 
 
 def linear_inputs(melt: Tensor, water: Tensor, profile: Tensor) -> Tensor:
-    """[1, air, profile] (B, 2 + P), over the melt's excess."""
+    """Return [1, air, profile] (B, 2 + P), divided by the excess."""
     air = (AIR_DEGC - water) / (melt - water)
     return torch.cat([torch.ones_like(air).unsqueeze(1), air.unsqueeze(1), profile], 1)
 
@@ -239,15 +238,15 @@ def point_rows(
     *,
     order: tuple[int, int] = (0, 0),
 ) -> Tensor:
-    """(MODES,) value or derivative of every mode at a point.
+    """Return the value or a derivative of every mode at a point, (MODES,).
 
     Args:
         modes: (CYCLE_SIZE, MODES).
         phase: 0 to 3.
-        zeta: Place in the phase.
-        depth: Of the part over half the wall, of the steel over its thickness.
+        zeta: Time in the phase.
+        depth: In the part over half the wall; in the steel over its thickness.
         kind: `part`, `steel` or `near`.
-        order: Of the derivative in depth and zeta.
+        order: Order of the derivative in depth and in zeta.
     """
     time = physics.time_basis(np.array([zeta]))
     q = (time.value, time.first)[order[1]][0]
@@ -255,7 +254,7 @@ def point_rows(
 
 
 def space_rows(modes: Tensor, phase: int, depth: float, kind: str, *, order: int = 0) -> Tensor:
-    """(MODES, TIME_TERMS) of every mode at a depth, by the time polynomials."""
+    """Return the time coefficients of every mode at a depth, (MODES, TIME_TERMS)."""
     part = modes[physics.phase_slice(phase)]
     first = physics.PART_SIZE if phase < 3 else 0
     if kind == "near":

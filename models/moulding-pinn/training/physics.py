@@ -1,18 +1,18 @@
-"""The equations of one moulding cycle in a space-time trunk, solved by their residuals alone.
+"""The equations of one moulding cycle and their solution by least squares.
 
-A cycle has four phases (fill, held, lost, open), each with its own time 0 <= zeta <= 1,
-t = duration * zeta²: after a change of contact the temperature starts as sqrt(t), which is a
-polynomial in zeta. In a phase the field is
+A cycle has four phases (fill, held, lost, open). Each has its own time 0 <= zeta <= 1 with
+t = duration * zeta², because after a change of contact the temperature changes as sqrt(t), which is
+a polynomial in zeta. In a phase the field is
 
     part   T - T_water = sum a_ij P_2i(x / L_part) Q_j(zeta)     (even: symmetric about x = 0)
     steel  T - T_water = sum b_ij P_i(2 y / L_steel - 1) Q_j(zeta)
     near   reading - T_water = sum c_j Q_j(zeta)
 
-with Legendre polynomials P, and Q shifted to [0, 1]. Their derivatives are exact, and so are the
-residuals of the heat equation, of the flux at both faces of the contact, at the water and of the
-sensor's lag. They are linear in the coefficients: for given conditions the physics loss, the
-weighted sum of squares of all residuals at the collocation points, is minimised exactly by least
-squares. No simulated temperature enters.
+with Legendre polynomials P, and Q shifted to [0, 1]. The derivatives of the polynomials are exact,
+and so are the residuals: the heat equation, the flux at both faces of the contact, the flux into
+the water, and the lag of the sensor. The residuals are linear in the coefficients. For given
+conditions, least squares therefore finds the exact minimum of the physics loss, the weighted sum of
+squares of all residuals at the collocation points. No simulated temperature is used.
 
 Equations, geometry and material: `edgeai.plant.mould` and `mouldcycles`. Method: least-squares
 collocation, e.g. J. P. Boyd, Chebyshev and Fourier Spectral Methods (2001), section 3.1.
@@ -32,16 +32,14 @@ from edgeai.training.pinn import Floats
 
 PART_TERMS, STEEL_TERMS, TIME_TERMS = 11, 16, 9
 PART_SIZE, STEEL_SIZE = PART_TERMS * TIME_TERMS, STEEL_TERMS * TIME_TERMS
-OPEN_SECONDS = 3.0
-"""Of the open phase's time axis; a mould open for longer is outside what is modelled."""
+OPEN_SECONDS = 3.0  # length of the open phase's time axis; a longer open time is not modelled
 PHASES = ("fill", "held", "lost", "open")
-STATE = PART_TERMS + STEEL_TERMS + 1
+STATE = PART_TERMS + STEEL_TERMS + 1  # coefficients of part, steel and near reading at one time
 INITIAL_WEIGHT = 10.0
-CONTACT_WEIGHT = 10.0
-"""What crosses the contact decides everything else, so its residuals weigh more."""
+CONTACT_WEIGHT = 10.0  # the heat flux through the contact drives the rest of the field
 
 PART_RATE = mould.POLYMER_DIFFUSIVITY_M2_S / mould.HALF_WALL_M**2
-"""a / L², 1/s: the part's time counts in Fourier numbers."""
+"""a / L², 1/s: converts seconds to Fourier numbers of the part."""
 STEEL_RATE = mould.STEEL_CONDUCTIVITY_W_M_K / (
     mould.STEEL_DENSITY_KG_M3 * mould.STEEL_HEAT_CAPACITY_J_KG_K * mould.CHANNEL_DEPTH_M**2
 )
@@ -52,7 +50,7 @@ STEEL_CONDUCTANCE = mould.STEEL_CONDUCTIVITY_W_M_K / mould.CHANNEL_DEPTH_M
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Polynomials and derivatives at points: values (n, terms), first, second."""
+    """Polynomials at points and their first and second derivatives, each (n, terms)."""
 
     value: Floats
     first: Floats
@@ -60,17 +58,17 @@ class Basis:
 
 
 def part_basis(x: Floats) -> Basis:
-    """Even Legendre polynomials on [0, 1], of unit mean square; x is depth over half the wall."""
+    """Return even Legendre polynomials of unit mean square; x is depth over half the wall."""
     return _legendre(x, np.arange(0, 2 * PART_TERMS, 2), 0.0, 1.0)
 
 
 def steel_basis(y: Floats) -> Basis:
-    """Legendre polynomials on [0, 1]; y is depth in the steel over its thickness."""
+    """Return Legendre polynomials of unit mean square; y is depth over the steel's thickness."""
     return _legendre(y, np.arange(STEEL_TERMS), -1.0, 2.0)
 
 
 def time_basis(zeta: Floats) -> Basis:
-    """Legendre polynomials on [0, 1] in zeta."""
+    """Return Legendre polynomials of unit mean square in zeta on [0, 1]."""
     return _legendre(zeta, np.arange(TIME_TERMS), -1.0, 2.0)
 
 
@@ -84,19 +82,19 @@ def _legendre(points: Floats, orders: npt.NDArray[np.int64], shift: float, slope
 
 
 def gauss_points(count: int) -> tuple[Floats, Floats]:
-    """Gauss-Legendre points and weights on [0, 1]."""
+    """Return Gauss-Legendre points and weights on [0, 1]."""
     at, weight = legendre.leggauss(count)
     return (at + 1.0) / 2.0, weight / 2.0
 
 
 def products(space: Floats, time: Floats) -> Floats:
-    """(points, times * terms...) every product of a row of `space` and a row of `time`."""
+    """Return the products of every row of `space` and every row of `time`, one row per pair."""
     whole = np.einsum("ai,bj->abij", space, time)
     return np.asarray(whole.reshape(len(space) * len(time), -1))
 
 
 class PhaseSolver:
-    """Least squares of one closed or open phase, for many conditions at once."""
+    """Solves one closed or open phase by least squares, for a batch of conditions."""
 
     def __init__(self, *, closed: bool) -> None:
         self.closed = closed
@@ -139,16 +137,17 @@ class PhaseSolver:
         self.part_end = _t(products(np.eye(PART_TERMS), end.value))
 
     def solve(self, contact: Tensor, coolant: Tensor, seconds: Tensor) -> Tensor:
-        """Coefficients of a phase per state at its start.
+        """Return the coefficients of a phase as a linear map of its initial state.
 
         Args:
-            contact: (B,) W/(m2 K); of an open phase the air's.
-            coolant: (B,) W/(m2 K), per wetted area.
+            contact: (B,) contact coefficient, W/(m2 K); in an open phase that of the air.
+            coolant: (B,) coolant coefficient per wetted area, W/(m2 K).
             seconds: (B,) duration.
 
         Returns:
-            (B, sizes, STATE + 1) float64: coefficients of part (closed only), steel and near
-            reading; by unit of each coefficient of the state, and of the air's temperature.
+            (B, size, STATE + 1) float64: coefficients of part (closed phases only), steel and near
+            reading, one column per coefficient of the initial state and one for the air
+            temperature.
         """
         count = len(contact)
         h, d = contact.view(-1, 1, 1), seconds.view(-1, 1, 1)
@@ -179,7 +178,7 @@ class PhaseSolver:
                 part=CONTACT_WEIGHT * (self.face_slope * (PART_CONDUCTANCE / h) + self.face),
                 steel=-CONTACT_WEIGHT * self.wall,
             )
-            # The wall's flux in terms of the part's own: both sides of the contact agree.
+            # The heat flux is the same on both sides of the contact.
             add(
                 part=CONTACT_WEIGHT * self.face_slope * (PART_CONDUCTANCE / STEEL_CONDUCTANCE),
                 steel=-CONTACT_WEIGHT * self.wall_slope,
@@ -205,7 +204,7 @@ class PhaseSolver:
         return solution
 
     def end(self, coefficients: Tensor) -> Tensor:
-        """State at the end of a phase, (B, STATE, ...), from its coefficients (B, sizes, ...)."""
+        """Return the state (B, STATE, ...) at a phase's end for coefficients (B, size, ...)."""
         part = PART_SIZE if self.closed else 0
         steel = coefficients[:, part : part + STEEL_SIZE]
         near = coefficients[:, part + STEEL_SIZE :]
@@ -222,22 +221,20 @@ def _t(values: Floats) -> Tensor:
 
 
 INPUTS = 2 + STEEL_TERMS + 1
-"""Linear inputs of a cycle: melt and air above the water, the steel's profile, the near reading."""
+"""Linear inputs of a cycle: melt and air above the water, steel profile, near reading."""
 CLOSED_SIZE = PART_SIZE + STEEL_SIZE + TIME_TERMS
 CYCLE_SIZE = 3 * CLOSED_SIZE + STEEL_SIZE + TIME_TERMS
 
 
 def solve_cycles(conditions: Tensor, solvers: tuple[PhaseSolver, PhaseSolver]) -> Tensor:
-    """Coefficients of whole cycles per unit of every linear input.
+    """Return the coefficients of whole cycles as a linear map of the inputs.
 
     Args:
-        conditions: (B, 6) float64: coolant, contact while filling, held and lost, W/(m2 K) in
-            logarithm: ln coolant, ln contact factor (1 is 2,500 held, 5,000 filling), ln lost;
-            then the ends of filling, of contact under pressure and of cooling, s.
-        solvers: Of closed and of open phases.
+        conditions: (B, 6) float64, see `signals.LOW`.
+        solvers: Solver of closed phases and solver of open phases.
 
     Returns:
-        (B, CYCLE_SIZE, INPUTS) float64: coefficients of fill, held, lost and open in this order.
+        (B, CYCLE_SIZE, INPUTS) float64: coefficients of fill, held, lost and open, in this order.
     """
     closed, opened = solvers
     coolant = conditions[:, 0].exp()
@@ -250,7 +247,9 @@ def solve_cycles(conditions: Tensor, solvers: tuple[PhaseSolver, PhaseSolver]) -
     )
     count = len(conditions)
     state = torch.zeros(count, STATE, INPUTS, dtype=torch.float64)
-    state[:, 0, 0] = 1.0  # the first even polynomial is the constant 1: melt throughout
+    state[:, 0, 0] = (
+        1.0  # the first even polynomial is 1: the whole part has the melt's temperature
+    )
     state[:, PART_TERMS:, 2:] = torch.eye(STEEL_TERMS + 1, dtype=torch.float64)
     air = torch.zeros(count, 1, INPUTS, dtype=torch.float64)
     air[:, 0, 1] = 1.0
@@ -266,6 +265,6 @@ def solve_cycles(conditions: Tensor, solvers: tuple[PhaseSolver, PhaseSolver]) -
 
 
 def phase_slice(phase: int) -> slice:
-    """Where a phase's coefficients are among a cycle's."""
+    """Return the position of a phase's coefficients among those of a cycle."""
     start = phase * CLOSED_SIZE
     return slice(start, start + (CLOSED_SIZE if phase < 3 else STEEL_SIZE + TIME_TERMS))

@@ -15,7 +15,7 @@ Runs = Annotated[int, Field(ge=8, le=100_000)]
 
 
 class Limits(Strict):
-    """Where each evidence reaches 1; `normal` is where it is 0."""
+    """Values at which each evidence reaches 1; at those with `normal` it is 0."""
 
     drift_k: float = Field(1.6, gt=0)
     coolant_w_m2_k: float = Field(5500.0, gt=0)
@@ -27,20 +27,24 @@ class Limits(Strict):
     domain: float = Field(1.25, gt=0)
     mismatch_k: float = Field(2.0, gt=0)
     residual: float = Field(0.1, gt=0)
-    target_degc: float = Field(60.0, description="Of the part's mid-plane at ejection.")
+    target_degc: float = Field(
+        60.0, description="Desired temperature of the part's mid-plane at ejection."
+    )
 
 
 class Fit(Strict):
-    """How long and how large; nothing here needs a label."""
+    """Sizes and lengths of the fits; none of them uses labels."""
 
-    conditions: Steps = Field(description="For which the equations are solved by their residuals.")
+    conditions: Steps = Field(
+        description="Number of conditions for which the equations are solved."
+    )
     operator_steps: Steps
     encoder_steps: Steps
     batch: Steps
 
 
 class Curve(Strict):
-    """The learning curve over labelled runs, against a network without physics."""
+    """The learning curve of a network without physics over the number of labelled runs."""
 
     labels: list[Annotated[int, Field(ge=4, le=100_000)]] = Field(min_length=1)
     steps: Steps
@@ -59,10 +63,12 @@ class Recipe(Strict):
     fit: Fit
     limits: Limits
     interval_level: float = Field(0.9, gt=0, lt=1)
-    calibrate_runs: Runs = Field(description="Labelled, for the intervals only.")
-    healthy_runs: Runs = Field(description="For the threshold, and as many to measure it.")
-    test_runs: Runs = Field(description="Healthy, with what is hidden, to measure on.")
-    fault_runs: Runs = Field(description="To measure on, so many of each fault.")
+    calibrate_runs: Runs = Field(description="Labelled runs, for the intervals only.")
+    healthy_runs: Runs = Field(
+        description="Runs for the threshold, and as many others to measure false alarms."
+    )
+    test_runs: Runs = Field(description="Healthy runs with their hidden state, for the accuracy.")
+    fault_runs: Runs = Field(description="Runs of each fault, for detection and diagnosis.")
     curve: Curve
     alarm: AlarmDefaults
     tolerance: ToleranceSpec = ToleranceSpec()

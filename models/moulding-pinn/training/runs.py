@@ -1,8 +1,8 @@
-"""Simulated runs of the moulding process with what is hidden: to calibrate and to measure on.
+"""Simulated runs with their hidden state, for calibration and figures.
 
 The simulator is `edgeai.plant.mouldcycles`, a numerical solver that shares no code with the
-network's equations. Conditions differ from run to run; sensors have 1 % noise. A fault starts in a
-cycle of its own choice and stays.
+network's equations. Every run has its own conditions; the sensors have 1 % noise. A fault starts in
+a random cycle and stays until the end of the run.
 """
 
 from dataclasses import dataclass, replace
@@ -25,19 +25,18 @@ FILL_SECONDS = (0.47, 0.54)
 EJECT_SECONDS = (3.6, 4.8)
 LOST_BEFORE_EJECT_SECONDS = (0.2, 1.0)
 OPEN_SECONDS = (1.95, 2.4)
-"""Healthy conditions, one uniform draw a run."""
+"""Healthy conditions, one uniform draw per run."""
 MELT_WANDER_K, OPEN_SCATTER_SECONDS, FILL_SCATTER = 0.3, 0.1, 0.004
-"""From cycle to cycle: random walk of the melt, robot, injection speed."""
-BLOCKED_SHARE = 0.37
-"""Coefficient at 30 % of the flow (0.3^0.8, turbulent), over the healthy one."""
-BLOCKED_WATER_K = 2.0
-DRIFT_K, DRIFT_SECONDS = 3.0, 15.0
-HOT_K = 25.0
+"""Variation from cycle to cycle: random walk of the melt, open time, injection speed."""
+BLOCKED_SHARE = 0.37  # coolant coefficient at 30 % of the turbulent flow (0.3^0.8) over the healthy
+BLOCKED_WATER_K = 2.0  # rise of the water temperature
+DRIFT_K, DRIFT_SECONDS = 3.0, 15.0  # final drift, and time until it is reached
+HOT_K = 25.0  # rise of the melt temperature
 LOST_SHARE, LOST_FROM_SECONDS, LOST_FASTER = 0.3, 1.2, 3.0
-"""Early shrinkage: contact once lost, over the healthy; pressure falls so much faster from then."""
-SETTLE_SECONDS = 45.0
-"""Before a run is looked at: the steel starts at one temperature."""
-FINE = 5
+"""Early shrinkage: contact after its loss over the healthy one; from this time of the cycle on, the
+pressure falls by this factor faster."""
+SETTLE_SECONDS = 45.0  # start of each run that is not used: the steel starts at one temperature
+FINE = 5  # samples of the hidden state per reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +44,13 @@ class Runs:
     """Simulated runs.
 
     Attributes:
-        values: (R, n, 9) float32 readings with noise, in the order of `moulding_signals.SIGNALS`.
-        depths_m: Of the field in `truth`.
+        values: (R, n, 9) float32 readings with noise, in the order of `signals.SIGNALS`.
+        depths_m: Depths of the field in `truth`.
         cycles: Conditions of every cycle.
-        truth: What no sensor sees, FINE times as often as the readings.
+        truth: Hidden state, FINE times per reading.
         faults: Name of each run's fault, or "".
-        fault_seconds: (R,) when it starts; infinite in a healthy run.
-        sensor: (R,) which thermocouple drifts, 0 near, 1 deep.
+        fault_seconds: (R,) start of the fault; infinite in a healthy run.
+        sensor: (R,) thermocouple that drifts: 0 near, 1 deep.
     """
 
     values: Samples
@@ -64,7 +63,7 @@ class Runs:
 
 
 def depths_of_field() -> tuple[float, ...]:
-    """Depths of the package's field, from the part's mid-plane, m."""
+    """Return the depths of the package's field from the part's mid-plane, m."""
     part = [depth * mould.HALF_WALL_M for depth in PART_DEPTHS]
     wall, last = mould.HALF_WALL_M * (1.0 + 1e-9), mould.HALF_WALL_M + mould.CHANNEL_DEPTH_M
     return (*part, *[min(wall + depth, last) for depth in STEEL_DEPTHS])
@@ -80,16 +79,16 @@ def simulate_runs(
     noise: float = signals.NOISE,
     with_field: bool = True,
 ) -> Runs:
-    """Simulate runs with conditions of their own.
+    """Simulate runs, each with its own conditions.
 
     Args:
-        runs: How many; if `faults` are given, they take turns.
-        cycles: Of each run.
-        seed: Decides everything.
-        faults: Names in FAULTS, "" for healthy; empty: all healthy.
+        runs: Number of runs.
+        cycles: Cycles per run.
+        seed: Determines all values.
+        faults: Names in FAULTS, or "" for healthy; the runs take them in turn. Empty: all healthy.
         fault_cycle: First cycle in which a fault may start; it starts in this one or the next two.
-        noise: Of a temperature reading, over the reading in degC.
-        with_field: Whether the hidden field is wanted: it takes most of the memory.
+        noise: Standard deviation of a temperature reading, over the reading in degC.
+        with_field: Whether to return the hidden field, which takes most of the memory.
     """
     rng = np.random.default_rng(seed)
     kinds = tuple((faults or ("",))[index % len(faults or ("",))] for index in range(runs))
@@ -118,7 +117,7 @@ def simulate_runs(
 def _conditions(
     kinds: tuple[str, ...], cycles: int, fault_cycle: int, rng: np.random.Generator
 ) -> tuple[mouldcycles.Cycles, npt.NDArray[np.int64], Floats]:
-    """Conditions of each cycle, the cycle in which each fault starts, the water's temperature."""
+    """Return the conditions of each cycle, the first cycle of each fault, the water in degC."""
     shape = (len(kinds), cycles)
 
     def drawn(limits: tuple[float, float]) -> Floats:
@@ -156,7 +155,7 @@ def _conditions(
 
 
 def _drift(samples: int, kinds: tuple[str, ...], began: Floats) -> Floats:
-    """(R, n) K, what the drifting thermocouple of each run reads too high."""
+    """Return the error of the drifting thermocouple of each run, (R, n) K."""
     seconds = np.arange(0, samples, FINE) / (FINE * signals.RATE_HZ)
     drift = np.clip((seconds - began[:, None]) / DRIFT_SECONDS, 0.0, 1.0) * DRIFT_K
     return np.asarray(drift * (np.array(kinds) == "thermocouple_drift")[:, None])
@@ -181,7 +180,7 @@ def _readings(
     values[..., signals.PHASE] = phase
     values[..., signals.CYCLE] = clock
     starts = np.stack([np.zeros_like(fill), fill, np.minimum(fill + 1.0, eject), eject])
-    # The phases of the solver start on its time steps.
+    # The solver's phases start on its time steps, so the difference may be slightly negative.
     values[..., signals.ELAPSED] = np.maximum(
         clock - np.take_along_axis(starts, phase[None], 0)[0], 0.0
     )

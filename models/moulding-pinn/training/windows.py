@@ -1,9 +1,9 @@
-"""Windows of sensor readings made by the equations alone, for training without labels.
+"""Training windows made from solved cycles, so that training needs no labels.
 
-`moulding_physics` solves cycles for sampled conditions by their residuals. Cycles are chained (the
-steel's profile at the end of one starts the next), read at the sensors' depths and the sample
-times, and given the noise, drift and spread of conditions that a machine has. No simulator is
-used: what the network learns is the governing equation.
+`physics` solves the cycle for sampled conditions. Here, solved cycles are chained (the steel's
+profile at the end of one cycle is the start of the next) and evaluated at the depths of the sensors
+and the sample times. Noise, sensor drift and a spread of conditions are added. No simulator is
+used: the network learns from the governing equations only.
 """
 
 from dataclasses import dataclass
@@ -39,20 +39,17 @@ from .signals import (
 )
 
 PRESSURE_ON_BAR, PRESSURE_FALL_BAR, PRESSURE_SUDDEN_BAR = 7.5, 5.0, 60.0
-"""Above which there is contact; least fall in a sample that is believed; a last reading so high
-vanished at once."""
-LOST_MARGIN_SECONDS = 0.05
-"""Shortest phase between the loss of pressure and ejection."""
-MODES, PROFILE_MODES = 48, 6
-SOUND_COOLANT = 6000.0
-"""W/(m2 K), above which the coolant does not fail."""
-CHAIN = 8
-"""Cycles in a row from which a window is cut."""
-STEEL_WEIGHT, NEAR_WEIGHT = 3.0, 10.0
+"""Pressure above which there is contact; smallest fall per sample used for extrapolation; a last
+reading above the third value dropped to zero between two samples."""
+LOST_MARGIN_SECONDS = 0.05  # shortest phase between the loss of pressure and ejection
+MODES, PROFILE_MODES = 48, 6  # modes of a cycle and of the steel's initial profile
+SOUND_COOLANT = 6000.0  # W/(m2 K); above it the cooling is not at fault
+CHAIN = 8  # consecutive cycles from which a window is cut
+STEEL_WEIGHT, NEAR_WEIGHT = 3.0, 10.0  # over the part's, in the reduction to modes
 
 
 def sample_conditions(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, 6) conditions: three quarters as a healthy machine has them, the rest anywhere."""
+    """Return (count, 6) conditions: three quarters healthy, the others from the whole range."""
     drawn = rng.uniform(LOW, HIGH, (count, 6))
     eject = drawn[:, 5]
     healthy = rng.random(count) < 0.75
@@ -71,10 +68,10 @@ class Table:
 
     Attributes:
         conditions: (N, 6) float64.
-        maps: (N, MODES, INPUTS) float32: amplitude of each mode per linear input.
-        modes: (CYCLE_SIZE, MODES) float64: coefficients of each mode.
-        profiles: (STEEL_TERMS + 1, PROFILE_MODES): profiles at the start of filling that occur.
-        settled: (N, STEEL_TERMS + 1, 2): profile of the repeated cycle per melt and air.
+        maps: (N, MODES, INPUTS) float32, amplitude of each mode per linear input.
+        modes: (CYCLE_SIZE, MODES) float64, coefficients of each mode.
+        profiles: (STEEL_TERMS + 1, PROFILE_MODES), basis of the profiles at the start of filling.
+        settled: (N, STEEL_TERMS + 1, 2), initial profile of the periodic cycle, per melt and air.
     """
 
     conditions: Tensor
@@ -85,14 +82,14 @@ class Table:
 
 
 def weights() -> Tensor:
-    """(CYCLE_SIZE,) by which coefficients count: the steel moves less, and is what is measured."""
+    """Return weights of the coefficients, (CYCLE_SIZE,): the steel is measured but varies less."""
     closed = [1.0] * physics.PART_SIZE
     rest = [STEEL_WEIGHT] * physics.STEEL_SIZE + [NEAR_WEIGHT] * physics.TIME_TERMS
     return torch.tensor((closed + rest) * 3 + rest, dtype=torch.float64)
 
 
 def at_open(coefficients: Tensor, seconds: Tensor) -> Tensor:
-    """Profile (B, STEEL_TERMS + 1, ...) so many seconds (B,) after ejection."""
+    """Return the profile (B, STEEL_TERMS + 1, ...) at `seconds` (B,) after ejection."""
     part = coefficients[:, physics.phase_slice(3)]
     zeta = torch.sqrt(seconds / physics.OPEN_SECONDS)
     time = legendre(zeta).to(coefficients.dtype)
@@ -104,7 +101,7 @@ def at_open(coefficients: Tensor, seconds: Tensor) -> Tensor:
 
 
 def legendre(zeta: Tensor) -> Tensor:
-    """(..., TIME_TERMS) the time polynomials, as plain arithmetic."""
+    """Return the time polynomials (..., TIME_TERMS), by operators that export to ONNX."""
     x = 2.0 * zeta - 1.0
     terms = [torch.ones_like(x), x]
     for n in range(1, physics.TIME_TERMS - 1):
@@ -113,7 +110,7 @@ def legendre(zeta: Tensor) -> Tensor:
 
 
 def solve_table(count: int, seed: int, progress: Progress) -> Table:
-    """Solve `count` sampled conditions by their residuals and reduce them to modes."""
+    """Solve the cycle for `count` sampled conditions and reduce the solutions to modes."""
     rng = np.random.default_rng(seed)
     conditions = torch.from_numpy(sample_conditions(count, rng))
     solvers = (physics.PhaseSolver(closed=True), physics.PhaseSolver(closed=False))
@@ -128,7 +125,7 @@ def solve_table(count: int, seed: int, progress: Progress) -> Table:
     settled = torch.linalg.solve(
         torch.eye(steel, dtype=torch.float64) - ends[:, :, 2:], ends[:, :, :2]
     )
-    # Snapshots: the settled cycle, and cycles that start from another's profile.
+    # Snapshots: the periodic cycle, and cycles that start from the profile of another one.
     air = torch.from_numpy(rng.uniform(-0.06, 0.05, (count, 1)))
     forced = torch.cat([torch.ones(count, 1, dtype=torch.float64), air], 1)
     own = torch.einsum("bij,bj->bi", settled, forced)
@@ -158,15 +155,16 @@ def solve_table(count: int, seed: int, progress: Progress) -> Table:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A batch of windows and what is true of the cycle that is running at their end.
+    """A batch of windows with the true state of the cycle at their last sample.
 
     Attributes:
         window: (B, W, 9) float32 readings.
         conditions: (B, 6).
-        amplitudes: (B, MODES) of the field over the melt's excess.
-        profile: (B, PROFILE_MODES) at the start of filling, over the melt's excess.
-        offsets: (B, 2) K, drift of the near and the deep thermocouple at the window's end.
-        melt_degc, water_degc: (B,).
+        amplitudes: (B, MODES), modes of the field divided by melt minus water temperature.
+        profile: (B, PROFILE_MODES), steel at the start of filling, divided likewise.
+        offsets: (B, 2) K, drift of the near and the deep thermocouple at the last sample.
+        melt_degc: (B,).
+        water_degc: (B,).
     """
 
     window: Tensor
@@ -179,7 +177,7 @@ class Made:
 
 
 class Windows:
-    """Makes windows from a table; every call another batch."""
+    """Makes random windows from solved cycles."""
 
     def __init__(self, table: Table, length: int, seed: int) -> None:
         self._table, self._length = table, length
@@ -202,7 +200,7 @@ class Windows:
         return low + (high - low) * torch.rand(*shape, generator=self.generator)
 
     def make(self, count: int) -> Made:
-        """`count` windows of independent machines."""
+        """Return `count` windows of independent machines."""
         table, generator = self._table, self.generator
         pick = torch.randint(len(table.conditions), (count,), generator=generator)
         before = torch.randint(len(table.conditions), (count,), generator=generator)
@@ -262,19 +260,21 @@ class Windows:
         return Made(window, conditions, amplitude, profile, drift[:, -1], hot, water)
 
     def _noise(self, count: int) -> Tensor:
-        """(B, W, 5) what the temperatures are multiplied with; each machine has its level."""
+        """Return noise factors of the temperatures, (B, W, 5); each machine has its own level."""
         level = self._uniform(0.1, 1.2, count, 1, 1) * NOISE
         shape = (count, self._length, len(SIGNALS) - MELT)
         return 1.0 + level * torch.randn(shape, generator=self.generator)
 
     def _drift(self, coolant: Tensor) -> Tensor:
-        """(B, W, 2) K: mostly none; else of one thermocouple, and never while the coolant fails.
+        """Return the drift of both thermocouples, (B, W, 2) K.
 
-        One reading 3 K too high is the same as the other 3 K too low with a coolant that takes up
-        less heat: no reading tells the two apart, only that two troubles at once are rare.
+        Most windows have none; the others have a drift of one thermocouple, and only with sound
+        cooling. A reading that is 3 K too high looks like the other reading 3 K too low together
+        with a weaker coolant. The readings cannot distinguish the two, so the training assumes that
+        two faults do not occur at the same time.
 
         Args:
-            coolant: (B,) logarithm of the coefficient.
+            coolant: (B,) logarithm of the coolant coefficient.
         """
         count = len(coolant)
         which = torch.rand(count, generator=self.generator)
@@ -284,7 +284,7 @@ class Windows:
         whole = torch.stack(
             [torch.where(which < 0.2, size, none), torch.where(which > 0.8, size, none)], 1
         )
-        # Half of the drifts began long ago, half are still growing, or began in the window.
+        # Half of the drifts are complete, the others began shortly before or within the window.
         grown = torch.rand(count, generator=self.generator) < 0.5
         began = torch.where(grown, 60.0, self._uniform(1.0, 30.0, count))
         lasts = self._uniform(1.0, 20.0, count)
@@ -295,7 +295,7 @@ class Windows:
     def _read(
         self, amplitudes: Tensor, cycle: Tensor, seconds: Tensor, conditions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Sensors (B, W, 2) over the melt's excess, phase, time in it, cavity pressure."""
+        """Return sensors (B, W, 2) over the excess, phase, time in the phase, cavity pressure."""
         fill, lost, eject = (conditions[:, i : i + 1] for i in (3, 4, 5))
         ends = torch.stack([fill, lost, eject], -1)  # (B, 1, 3)
         number = (seconds.unsqueeze(-1) >= ends).sum(-1)
@@ -312,7 +312,7 @@ class Windows:
         phase = (seconds >= fill).float() + (seconds >= packed) + (seconds >= eject)
         started = torch.cat([torch.zeros_like(fill), fill, packed, eject], 1)
         elapsed = seconds - started.gather(1, phase.long())
-        # Falls to zero when contact is lost; the slope is of no importance.
+        # The pressure reaches zero when contact is lost; only that time is used, not the slope.
         slope = self._uniform(80.0, 500.0, len(fill), 1)
         pressure = ((lost - seconds) * slope).clamp(0.0, 330.0) * (phase < 3)
         scatter = torch.randn(pressure.shape, generator=self.generator)

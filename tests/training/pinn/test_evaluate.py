@@ -163,6 +163,8 @@ def test_a_table_says_what_was_missed():
 
 
 @pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.system
 def test_the_command_prints_every_figure_as_json(data, capsys, monkeypatch):
     result = run_command(capsys, monkeypatch, "evaluate", "pinn", "--json")
     assert result.code == 0, result.err

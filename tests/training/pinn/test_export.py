@@ -322,6 +322,8 @@ def test_a_users_file_that_does_not_fit_is_refused(tmp_path, before, after, rule
         load_own(own(tmp_path, OWN.replace(before, after, 1)))
 
 
+@pytest.mark.slow
+@pytest.mark.system
 def test_the_example_exports_and_meets_the_closed_form(tmp_path, capsys, monkeypatch):
     output = tmp_path / "rod.onnx"
     example = REPOSITORY / "examples" / "pinn" / "rod.py"

@@ -328,6 +328,7 @@ def test_a_report_of_a_recording_without_a_signal_says_which(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.timeout(300)
 def test_a_small_training_goes_on_from_its_checkpoint_and_writes_a_package(tmp_path: Path):
     pytest.importorskip("torch")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.frameload import Frames
-from benchmarks.ortalone import OUTPUTS, open_session
+from benchmarks.frame_load import Frames
+from benchmarks.ort_alone import OUTPUTS, open_session
 from benchmarks.wire import open_client
 
 RECEIVE_BYTES = 1 << 18
