@@ -53,7 +53,7 @@ def test_the_real_command(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "edgeai: config.yaml: pipelines.p.source.signals.c: is no signal of mean: a, b "
+        "edgeai: config.yaml: pipelines.p.source.signals.c: is not a signal of mean: a, b "
         "(found 'c')\n"
     )
     assert config.exists()
