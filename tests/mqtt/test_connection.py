@@ -455,6 +455,59 @@ def test_a_refused_subscription(
     assert "the broker refuses the subscription secret/#: Not authorized" in line
 
 
+def answer_subscriptions(fake: FakeBroker, connection: Connection, refuse: bytes) -> None:
+    """Send a SUBACK for each SUBSCRIBE; refuse topic filters that contain `refuse`."""
+    connection.receive(0.01)
+    for first, body in fake.packets():
+        if first >> 4 == SUBSCRIBE:
+            fake.send(packet(SUBACK, body[:2] + b"\0" + (b"\x87" if refuse in body else b"\1")))
+    until(connection, lambda: connection.lifecycle.subscribed, "the SUBACKs")
+
+
+def test_a_refused_subscription_that_is_accepted_later(fake: FakeBroker, connect: Any) -> None:
+    connection = connect({"a/#": 1})
+    established(fake, connection)
+    answer_subscriptions(fake, connection, refuse=b"a/#")
+    assert connection.fault == "the broker refuses the subscription a/#"
+    fake.drop()
+    until_dropped(connection)
+    established(fake, connection)
+    answer_subscriptions(fake, connection, refuse=b"none")
+    assert connection.fault is None
+
+
+def test_a_broker_without_a_counter_of_dropped_messages(
+    fake: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = connect({"a/#": 1})
+    established(fake, connection)
+    answer_subscriptions(fake, connection, refuse=b"$SYS")
+    assert connection.fault is None
+    assert lines(caplog) == []
+
+
+def test_packet_ids_of_a_lost_connection_are_forgotten(fake: FakeBroker, connect: Any) -> None:
+    connection = connect({"#": 1})
+    established(fake, connection)
+    fake.send(publish(b"a", b"1", mid=1))
+    wait_for(lambda: connection.read() is not None and connection.inbox.messages, "a message")
+    fake.drop()
+    wait_for(lambda: connection.read() is False and not connection.connected, "the loss")
+    assert [payload for _, payload, _, _ in connection.inbox.take()] == [b"1"]
+    assert connection.inbox.unacknowledged == []
+
+
+def test_deferred_bytes_are_set_again_on_a_new_socket(fake: FakeBroker, connect: Any) -> None:
+    connection = connect({"#": 0})
+    for _ in range(2):
+        established(fake, connection)
+        assert connection.leave_in_socket(100)
+        sock = connection.lifecycle.client.socket()
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 101
+        fake.drop()
+        until_dropped(connection)
+
+
 def test_messages_are_acknowledged_by_commit_and_only_on_their_own_connection(
     fake: FakeBroker, connect: Any
 ) -> None:
@@ -630,6 +683,28 @@ def test_close_disconnects_without_a_status(fake: FakeBroker, connect: Any, prot
     fake.packets()
     assert connection.close(0.3)
     assert [first >> 4 for first, _ in fake.packets()] == [DISCONNECT]
+
+
+def test_an_older_status_is_not_sent_after_a_reconnect(fake: FakeBroker, connect: Any) -> None:
+    connection = connect(status=STATUS)
+    established(fake, connection)
+    connection.announce(Status(STATUS.topic, b"degraded", STATUS.offline, STATUS.lost))
+    assert [payload for _, payload, _ in fake.publications()] == [b"online", b"degraded"]
+    fake.drop()
+    until_dropped(connection)
+    established(fake, connection)
+    assert [payload for _, payload, _ in fake.publications()] == [b"degraded"]
+
+
+def test_close_is_not_reported_as_a_loss(
+    fake: FakeBroker, connect: Any, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = connect()
+    established(fake, connection)
+    assert connection.close(1) is True
+    assert [first >> 4 for first, _ in fake.packets()] == [DISCONNECT]
+    assert lines(caplog) == []
+    assert count(metrics, "edgeai_broker_connect_failures_total") == 0
 
 
 def test_close_sends_no_disconnect_if_the_offline_status_was_not_acknowledged(

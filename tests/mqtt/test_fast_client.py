@@ -200,6 +200,28 @@ def test_cut_at_every_byte(version: MQTTProtocolVersion) -> None:
     assert through("fast", version, [bytes([b]) for b in stream]) == expected
 
 
+@pytest.mark.parametrize("version", [V311, V5])
+def test_nothing_is_read_after_a_packet_that_closes_the_connection(
+    version: MQTTProtocolVersion,
+) -> None:
+    malformed = b"\x30\x03\x00\x09a"  # topic longer than the packet
+    stream = publish(version, b"a", b"1") + malformed + publish(version, b"a", b"2")
+    expected = through("paho", version, [stream])
+    assert ([payload for _, payload in expected.messages], expected.open) == ([b"1"], False)
+    for cut in range(len(stream)):
+        assert through("fast", version, [stream[:cut], stream[cut:]]) == expected, cut
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_properties_are_remembered(qos: int) -> None:
+    properties = b"\x07\x26\x00\x01k\x00\x01v"
+    broker = FakeBroker("fast", V5)
+    broker.send(publish(V5, b"a", b"1", qos, properties=properties))
+    assert broker.client._reader._known_properties == {properties}
+    broker.send(publish(V5, b"a", b"2", qos, properties=properties))
+    assert broker.end().messages == [("a", b"1"), ("a", b"2")]
+
+
 def packets(version: MQTTProtocolVersion) -> st.SearchStrategy[bytes]:
     topics = st.sampled_from(
         [b"a", b"a", b"ab", b"abc", b"factory/m/sensors", "ü/❄".encode(), b"", b"\xff\xfe",
