@@ -105,11 +105,11 @@ def export(
     from edgeai.training.extra import library
 
     library("torch", "edgeai export")
-    from edgeai.training.pinn.own import export_own, load_own
+    from edgeai.training.pinn.user_model import export_user_model, load_user_model
 
     refuse_overwriting([file], [output])
-    model = load_own(file)
-    made = export_own(model, output.stem, opset)
+    model = load_user_model(file)
+    made = export_user_model(model, output.stem, opset)
     with open_output(output) as target:
         target.write(made.model.SerializeToString(deterministic=True))
     typer.echo(f"{output}: {made.nodes} operators, opset {opset}, batch symbolic")
