@@ -115,11 +115,11 @@ def export(
     from edgeai.training.extra import library
 
     library("torch", "edgeai export")
-    from edgeai.training.pinn.own import export_own, load_own
+    from edgeai.training.pinn.user_model import export_user_model, load_user_model
 
     refuse_overwriting([file], [output])
-    model = load_own(file)
-    exported = export_own(model, output.stem, opset)
+    model = load_user_model(file)
+    exported = export_user_model(model, output.stem, opset)
     with open_output(output) as target:
         target.write(exported.model.SerializeToString(deterministic=True))
     typer.echo(f"{output}: {exported.nodes} operators, opset {opset}, batch symbolic")

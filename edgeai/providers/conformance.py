@@ -73,7 +73,9 @@ def check_backend(
         ...     def run(self, windows):
         ...         return self.session.run(self.outputs, {"window": windows})
         ...     def describe(self):
-        ...         return {"device": "CPU", "driver": "none", "runtime": "onnxruntime 1"}
+        ...         runtime = f"onnxruntime {onnxruntime.__version__}"
+        ...         facts = {"device": "CPU", "driver": "none", "precision": "float32"}
+        ...         return {**facts, "runtime": runtime}
         ...     def close(self):
         ...         pass
         >>> package = build_package(Path(tempfile.mkdtemp()) / "mean")

@@ -188,10 +188,10 @@ def calibrated_intervals(
     for start in range(0, recipe.calibrate_runs, AT_ONCE):
         count = min(AT_ONCE, recipe.calibrate_runs - start)
         runs = simulate_runs(count, CYCLES, (recipe.seed + 2) * 1000 + start)
-        looked = measure.look(
+        computed = measure.window_outputs(
             runs, scorer.outputs, window.length, window.hop, measure.ACCURACY_OUTPUTS
         )
-        for name, values in measure.interval_ratios(runs, looked).items():
+        for name, values in measure.interval_ratios(runs, computed).items():
             ratios[name].append(values)
     progress("calibrate", 1, 3, "intervals")
     found = [
@@ -213,10 +213,10 @@ def calibrated_threshold(recipe: Recipe, scorer: Scorer, progress: Progress) -> 
     never = AlarmRule(np.inf, 0.0, 0, 0, latch=False)
     served = evaluation.Served(scorer.outputs, recipe.window.length, recipe.window.hop, never)
     largest, windows = 0.0, 0
-    for _, looked in evaluation.healthy_runs(recipe.healthy_runs, recipe.seed + 3, served):
-        score = looked.outputs["score"].astype(np.float64)
-        for run in np.unique(looked.run):
-            largest = max(largest, float(sustained(score[looked.run == run], count).max()))
+    for _, computed in evaluation.healthy_runs(recipe.healthy_runs, recipe.seed + 3, served):
+        score = computed.outputs["score"].astype(np.float64)
+        for run in np.unique(computed.run):
+            largest = max(largest, float(sustained(score[computed.run == run], count).max()))
         windows += len(score)
     progress("calibrate", 2, 3, "threshold")
     method = (

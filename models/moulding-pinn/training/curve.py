@@ -48,7 +48,7 @@ def labelled(runs: Runs, window: int, rng: np.random.Generator) -> Labelled:
     count, length = runs.values.shape[:2]
     ends = rng.integers(length - 200, length - 60, count)
     everyone = np.arange(count)
-    shot = measure.shot_of(runs, everyone, ends)
+    shot = measure.cycle_at(runs, everyone, ends)
     windows = np.stack(
         [runs.values[r, e - window + 1 : e + 1] for r, e in zip(everyone, ends, strict=True)]
     )

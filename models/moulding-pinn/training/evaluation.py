@@ -32,7 +32,7 @@ CYCLES, FAULT_CYCLES = 14, 18  # per run
 HEALTHY_AT_ONCE = 100  # runs simulated together
 HEALTHY_CYCLES = 44  # per healthy run; in a short run, most of the time is settling
 EVALUATE_SEED, EVALUATE_RUNS, EVALUATE_FAULTS, EVALUATE_HEALTHY = 424242, 200, 50, 60
-JUDGED = ("score", "evidence")
+ALARM_OUTPUTS = ("score", "evidence")
 CALLS = 300  # of which the latency is the median
 
 
@@ -56,8 +56,10 @@ class Served:
 def accuracy_figures(runs: int, seed: int, served: Served) -> dict[str, Any]:
     """Return accuracy and interval coverage over all windows of healthy runs."""
     made = simulate_runs(runs, CYCLES, seed)
-    looked = measure.look(made, served.infer, served.window, served.hop, measure.ACCURACY_OUTPUTS)
-    found = measure.accuracy(made, looked)
+    computed = measure.window_outputs(
+        made, served.infer, served.window, served.hop, measure.ACCURACY_OUTPUTS
+    )
+    found = measure.accuracy(made, computed)
     pooled = np.sqrt(found["error_square"].sum() / found["true_square"].sum())
 
     def digits(value: float) -> float:
@@ -84,23 +86,28 @@ def accuracy_figures(runs: int, seed: int, served: Served) -> dict[str, Any]:
     }
 
 
-def healthy_runs(runs: int, seed: int, served: Served) -> Iterator[tuple[Runs, measure.Looked]]:
+def healthy_runs(
+    runs: int, seed: int, served: Served
+) -> Iterator[tuple[Runs, measure.WindowOutputs]]:
     """Yield long healthy runs, some at a time, with their score and evidence."""
     for start in range(0, runs, HEALTHY_AT_ONCE):
         count = min(HEALTHY_AT_ONCE, runs - start)
         made = simulate_runs(count, HEALTHY_CYCLES, seed * 1000 + start, with_field=False)
-        yield made, measure.look(made, served.infer, served.window, served.hop, JUDGED)
+        yield (
+            made,
+            measure.window_outputs(made, served.infer, served.window, served.hop, ALARM_OUTPUTS),
+        )
 
 
 def false_alarms(runs: int, seed: int, served: Served) -> dict[str, float]:
     """Return the false alarms of the runtime's alarm on healthy runs."""
     alarms, windows = 0, 0
     highest = 0.0
-    for made, looked in healthy_runs(runs, seed, served):
-        found = measure.judge_runs(made, looked, served.rule, [kind for kind, _, _ in KINDS])
+    for made, computed in healthy_runs(runs, seed, served):
+        found = measure.run_results(made, computed, served.rule, [kind for kind, _, _ in KINDS])
         alarms += sum(len(one.alarms) for one in found)
-        windows += len(looked.run)
-        highest = max(highest, float(looked.outputs["score"].max()))
+        windows += len(computed.run)
+        highest = max(highest, float(computed.outputs["score"].max()))
     seconds = windows * served.hop / signals.RATE_HZ
     return {
         "hours": round(seconds / 3600.0, 2),
@@ -113,8 +120,8 @@ def false_alarms(runs: int, seed: int, served: Served) -> dict[str, float]:
 def fault_figures(runs: int, seed: int, served: Served) -> list[dict[str, Any]]:
     """Return detection and diagnosis of each fault over `runs` runs of it."""
     made = simulate_runs(runs * len(FAULTS), FAULT_CYCLES, seed, faults=FAULTS, with_field=False)
-    looked = measure.look(made, served.infer, served.window, served.hop, JUDGED)
-    found = measure.judge_runs(made, looked, served.rule, [kind for kind, _, _ in KINDS])
+    computed = measure.window_outputs(made, served.infer, served.window, served.hop, ALARM_OUTPUTS)
+    found = measure.run_results(made, computed, served.rule, [kind for kind, _, _ in KINDS])
     rows = []
     for fault in FAULTS:
         mine = [one for one in found if one.fault == fault]

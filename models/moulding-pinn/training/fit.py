@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edgeai.progress import Progress
 
 from . import network
-from .windows import Made, Table, Windows
+from .windows import Batch, Table, Windows
 
 CHECK_EVERY = 500  # steps between two reports of progress and two checkpoints
 CONDITION_SCALE = (0.05, 0.05, 0.3)  # errors of ln coolant, ln contact and ln lost that count 1
@@ -90,7 +90,7 @@ def prepare_encoder(windows: Windows, aligner: network.Aligner, batch: int) -> n
 
 
 def encoder_loss(
-    latent: dict[str, Tensor], made: Made, encoder: network.Encoder, operator: network.Operator
+    latent: dict[str, Tensor], made: Batch, encoder: network.Encoder, operator: network.Operator
 ) -> Tensor:
     """Return the loss between the encoder's estimates and the true state of the windows."""
     huber = nn.functional.huber_loss

@@ -27,7 +27,7 @@ EXPECTED = {
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class WindowOutputs:
     """Windows of runs and the package's outputs for them.
 
     Attributes:
@@ -41,10 +41,10 @@ class Looked:
     outputs: dict[str, npt.NDArray[Any]]
 
 
-def look(
+def window_outputs(
     runs: Runs, infer: Infer, window: int, hop: int, names: Sequence[str], *,
     first_seconds: float = SETTLE_SECONDS, chosen: npt.NDArray[np.int64] | None = None,
-) -> Looked:  # fmt: skip
+) -> WindowOutputs:  # fmt: skip
     """Compute the outputs for the windows of all runs, or for one window per run.
 
     Args:
@@ -75,10 +75,10 @@ def look(
         found = infer(batch)
         for name in names:
             parts[name].append(np.asarray(found[name]))
-    return Looked(run, end, {name: np.concatenate(values) for name, values in parts.items()})
+    return WindowOutputs(run, end, {name: np.concatenate(values) for name, values in parts.items()})
 
 
-def shot_of(runs: Runs, run: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> dict[str, Any]:
+def cycle_at(runs: Runs, run: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Return the cycle at each window's last sample.
 
     Returns:
@@ -119,7 +119,7 @@ def mean_contact(runs: Runs, run: npt.NDArray[np.int64], cycle: npt.NDArray[np.i
     return np.asarray((held * (lost - fill) + gone * (eject - lost)) / (eject - fill))
 
 
-def accuracy(runs: Runs, looked: Looked) -> dict[str, Floats]:
+def accuracy(runs: Runs, computed: WindowOutputs) -> dict[str, Floats]:
     """Return the errors of each window whose cycle is complete in the run.
 
     Returns:
@@ -129,10 +129,10 @@ def accuracy(runs: Runs, looked: Looked) -> dict[str, Floats]:
         mean square error of the field's mid-plane and wall in K; `*_inside`: whether the interval
         contains the true value.
     """
-    shot = shot_of(runs, looked.run, looked.end)
+    shot = cycle_at(runs, computed.run, computed.end)
     keep = shot["whole"]
-    run, cycle = looked.run[keep], shot["cycle"][keep]
-    out = {name: values[keep].astype(np.float64) for name, values in looked.outputs.items()}
+    run, cycle = computed.run[keep], shot["cycle"][keep]
+    out = {name: values[keep].astype(np.float64) for name, values in computed.outputs.items()}
     true = true_field(runs, run, shot["start"][keep], out["field_time"])
     wrong = out["field"] - true
     parts = len(signals.PART_DEPTHS)
@@ -176,7 +176,7 @@ ACCURACY_OUTPUTS = (
 
 
 @dataclass(frozen=True)
-class Found:
+class RunResult:
     """Alarms and diagnosis of one run.
 
     Attributes:
@@ -204,14 +204,16 @@ class Found:
         return self.alarms[0] - self.fault_seconds if self.detected else np.inf
 
 
-def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]) -> list[Found]:
+def run_results(
+    runs: Runs, computed: WindowOutputs, rule: AlarmRule, kinds: Sequence[str]
+) -> list[RunResult]:
     """Apply the runtime's alarm and diagnosis to every run."""
     found = []
     for number, fault in enumerate(runs.faults):
-        mine = looked.run == number
-        seconds = (looked.end[mine] + 1) / signals.RATE_HZ
-        scores = looked.outputs["score"][mine]
-        evidence = looked.outputs["evidence"][mine]
+        mine = computed.run == number
+        seconds = (computed.end[mine] + 1) / signals.RATE_HZ
+        scores = computed.outputs["score"][mine]
+        evidence = computed.outputs["evidence"][mine]
         alarm, alarms = Alarm(rule), []
         for at, score in zip(seconds.tolist(), scores.tolist(), strict=True):
             if alarm.update(score, round(at * 1e9)) and alarm.state == "active":
@@ -226,19 +228,21 @@ def judge_runs(runs: Runs, looked: Looked, rule: AlarmRule, kinds: Sequence[str]
         right = kind in EXPECTED.get(fault, ())
         if fault == "thermocouple_drift":
             right = kind == EXPECTED[fault][runs.sensor[number]]
-        found.append(Found(fault, tuple(alarms), float(runs.fault_seconds[number]), kind, right))
+        found.append(
+            RunResult(fault, tuple(alarms), float(runs.fault_seconds[number]), kind, right)
+        )
     return found
 
 
-def interval_ratios(runs: Runs, looked: Looked) -> dict[str, Floats]:
+def interval_ratios(runs: Runs, computed: WindowOutputs) -> dict[str, Floats]:
     """Return errors of ejection, coolant and contact over half the interval's width, (M,) each.
 
     The coefficients are compared in logarithms, in which their intervals are symmetric.
     """
-    shot = shot_of(runs, looked.run, looked.end)
+    shot = cycle_at(runs, computed.run, computed.end)
     keep = shot["whole"]
-    run, cycle = looked.run[keep], shot["cycle"][keep]
-    out = {name: values[keep].astype(np.float64) for name, values in looked.outputs.items()}
+    run, cycle = computed.run[keep], shot["cycle"][keep]
+    out = {name: values[keep].astype(np.float64) for name, values in computed.outputs.items()}
     ejected = true_field(
         runs, run, shot["start"][keep], shot["eject_seconds"][keep][:, None] - 1e-6
     )[:, 0, 0]

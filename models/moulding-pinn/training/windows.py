@@ -154,7 +154,7 @@ def solve_table(count: int, seed: int, progress: Progress) -> Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
+class Batch:
     """A batch of windows with the true state of the cycle at their last sample.
 
     Attributes:
@@ -199,7 +199,7 @@ class Windows:
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(*shape, generator=self.generator)
 
-    def make(self, count: int) -> Made:
+    def make(self, count: int) -> Batch:
         """Return `count` windows of independent machines."""
         table, generator = self._table, self.generator
         pick = torch.randint(len(table.conditions), (count,), generator=generator)
@@ -257,7 +257,7 @@ class Windows:
         rows = torch.arange(count)
         profile = torch.stack(profiles, 1)[rows, last]
         amplitude, hot = whole[rows, last], melts[rows, last]
-        return Made(window, conditions, amplitude, profile, drift[:, -1], hot, water)
+        return Batch(window, conditions, amplitude, profile, drift[:, -1], hot, water)
 
     def _noise(self, count: int) -> Tensor:
         """Return noise factors of the temperatures, (B, W, 5); each machine has its own level."""

@@ -19,7 +19,7 @@ from edgeai.training.pinn.autograd import AutogradField
 from edgeai.training.pinn.jets import Jet, coordinates
 from edgeai.training.pinn.networks import FourierFeatures, Mlp, contract
 from edgeai.training.pinn.onnx_export import export
-from edgeai.training.pinn.own import export_own, load_own
+from edgeai.training.pinn.user_model import export_user_model, load_user_model
 from tests.support.commands import run_command
 from tests.support.paths import REPOSITORY
 
@@ -277,8 +277,8 @@ def own(tmp_path, text):
 
 
 def test_a_users_network_gets_its_residual_from_exact_derivatives(tmp_path):
-    model = load_own(own(tmp_path, OWN))
-    made = export_own(model, "own", 17)
+    model = load_user_model(own(tmp_path, OWN))
+    made = export_user_model(model, "own", 17)
     points = model.probe[:5]
     u, v, rate, residual = session(made.model).run(
         ["u", "v", "rate", "residual"], {"points": points}
@@ -299,8 +299,8 @@ def test_a_users_network_gets_its_residual_from_exact_derivatives(tmp_path):
 
 
 def test_a_users_operator_network_gives_field_parameter_and_residual(tmp_path):
-    model = load_own(own(tmp_path, WINDOWS))
-    made = export_own(model, "own", 15)
+    model = load_user_model(own(tmp_path, WINDOWS))
+    made = export_user_model(model, "own", 15)
     graph = session(made.model)
     shapes = {output.name: output.shape for output in graph.get_outputs()}
     assert shapes == {"u": ["B", 7], "rate": ["B"], "residual_at": ["B", 7], "residual": ["B"]}
@@ -323,7 +323,7 @@ def test_a_users_operator_network_gives_field_parameter_and_residual(tmp_path):
 def test_a_users_file_that_does_not_fit_is_refused(tmp_path, before, after, rule):
     assert before in OWN
     with pytest.raises(ConfigError, match=rule):
-        load_own(own(tmp_path, OWN.replace(before, after, 1)))
+        load_user_model(own(tmp_path, OWN.replace(before, after, 1)))
 
 
 @pytest.mark.slow

@@ -168,10 +168,10 @@ def test_the_shipped_package_fits_its_recipe_card_and_machine(manifest):
 def test_hidden_state_parameter_and_intervals_hold_on_runs_that_nobody_saw(
     scorer: Scorer, manifest, healthy
 ):
-    looked = measure.look(
+    computed = measure.window_outputs(
         healthy, scorer.outputs, manifest.window.length, 10, measure.ACCURACY_OUTPUTS
     )
-    found = measure.accuracy(healthy, looked)
+    found = measure.accuracy(healthy, computed)
     assert len(found["field"]) > 500
     assert np.sqrt(found["error_square"].sum() / found["true_square"].sum()) <= 0.01
     assert np.median(np.abs(found["coolant"])) <= 0.03
@@ -182,36 +182,38 @@ def test_hidden_state_parameter_and_intervals_hold_on_runs_that_nobody_saw(
 
 def test_every_fault_is_found_and_told_apart(scorer: Scorer, manifest):
     runs = runs_of.simulate_runs(24, 17, 993, faults=runs_of.FAULTS, with_field=False)
-    looked = measure.look(runs, scorer.outputs, manifest.window.length, 10, ("score", "evidence"))
+    computed = measure.window_outputs(
+        runs, scorer.outputs, manifest.window.length, 10, ("score", "evidence")
+    )
     rule = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
-    for run in measure.judge_runs(runs, looked, rule, NAMES):
+    for run in measure.run_results(runs, computed, rule, NAMES):
         assert run.detected, run
         assert run.right, run
         assert run.delay_seconds <= 30.0, run
 
 
 def test_healthy_runs_raise_no_alarm(scorer: Scorer, manifest, healthy):
-    looked = measure.look(
+    computed = measure.window_outputs(
         healthy, scorer.outputs, manifest.window.length, 10, ("score", "evidence")
     )
     rule = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
-    assert not any(run.alarms for run in measure.judge_runs(healthy, looked, rule, NAMES))
+    assert not any(run.alarms for run in measure.run_results(healthy, computed, rule, NAMES))
 
 
 def test_ejection_is_predicted_while_the_part_still_cools(scorer: Scorer, healthy):
     ends = np.full(len(healthy.values), healthy.values.shape[1] - 40)
-    looked = measure.look(
+    computed = measure.window_outputs(
         healthy, scorer.outputs, 160, 10,
         (*measure.ACCURACY_OUTPUTS, "cooling_time_correction", "part_core_temperature"),
         chosen=ends,
     )  # fmt: skip
-    shot = measure.shot_of(healthy, looked.run, looked.end)
-    clock = healthy.values[looked.run, looked.end, signals.CYCLE]
+    shot = measure.cycle_at(healthy, computed.run, computed.end)
+    clock = healthy.values[computed.run, computed.end, signals.CYCLE]
     early = (clock < shot["eject_seconds"] - 1.0) & shot["whole"]
     assert early.sum() >= 5
-    kept = measure.Looked(
-        looked.run[early], looked.end[early],
-        {name: values[early] for name, values in looked.outputs.items()},
+    kept = measure.WindowOutputs(
+        computed.run[early], computed.end[early],
+        {name: values[early] for name, values in computed.outputs.items()},
     )  # fmt: skip
     found = measure.accuracy(healthy, kept)
     assert np.abs(found["ejection"]).max() < 3.0

@@ -38,7 +38,7 @@ OPTIONAL = ("PARAMETERS", "WINDOW", "COLLOCATION")
 
 
 @dataclass(frozen=True, eq=False)
-class OwnModel:
+class UserModel:
     """The definitions of a user's file; see the docstring of this module."""
 
     network: nn.Module
@@ -80,10 +80,10 @@ class OwnModel:
         return listed
 
 
-class OwnGraph(nn.Module):
+class UserGraph(nn.Module):
     """A module that returns fields, parameters and residual of a user's network."""
 
-    def __init__(self, model: OwnModel) -> None:
+    def __init__(self, model: UserModel) -> None:
         super().__init__()
         self.network = model.network
         self._model = model
@@ -136,7 +136,7 @@ class OwnGraph(nn.Module):
         return value.reshape(1).expand(given.shape[0])
 
 
-def load_own(path: Path) -> OwnModel:
+def load_user_model(path: Path) -> UserModel:
     """Run a user's file and return its definitions.
 
     Raises:
@@ -168,7 +168,7 @@ def load_own(path: Path) -> OwnModel:
     if probe.ndim != (3 if window else 2) or probe.shape[-1] != columns or len(probe) < 8:
         shape = "windows (B, W, C)" if window else "points (N, d)"
         raise wrong("PROBE", f"must be at least 8 {shape} of {columns} columns", probe.shape)
-    return OwnModel(
+    return UserModel(
         network=names["NETWORK"],
         coordinates=dict(names["COORDINATES"]),
         fields=dict(names["FIELDS"]),
@@ -182,7 +182,7 @@ def load_own(path: Path) -> OwnModel:
     )
 
 
-def export_own(model: OwnModel, name: str, opset: int) -> Exported:
+def export_user_model(model: UserModel, name: str, opset: int) -> Exported:
     """Write a user's model as ONNX and verify the graph; see `export`.
 
     Raises:
@@ -191,4 +191,4 @@ def export_own(model: OwnModel, name: str, opset: int) -> Exported:
     # The terms of the residual cancel, so rounding errors are relative to the terms' size.
     size = 1.0 if model.window else model.residual_scale
     scales = {"residual": size, "residual_at": model.residual_scale}
-    return export(OwnGraph(model), model.inputs, name=name, opset=opset, scales=scales)
+    return export(UserGraph(model), model.inputs, name=name, opset=opset, scales=scales)
