@@ -91,7 +91,7 @@ def read_results() -> dict[str, Result]:
     found = {}
     if RESULTS.exists():
         for line in RESULTS.read_text(encoding="utf-8").splitlines():
-            cells = [cell.strip() for cell in line.strip("| \n").split("|")]
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
             if len(cells) == 7 and cells[0] in PIECES and cells[2] != NEVER:
                 name, outcome, date, commit, minutes, rounds, examples = cells
                 found[name] = Result(
