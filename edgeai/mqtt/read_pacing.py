@@ -1,6 +1,6 @@
 """When to read from the socket: at once on a quiet line, in larger portions where that is cheaper.
 
-A turn costs 30 to 100 us of CPU with cold caches, even for one message. Two rules save turns if all
+Each turn costs CPU time, even for one message (docs/performance.md). Two rules save turns if all
 subscriptions use QoS 0. Neither delays a prediction on a quiet line.
 
 - Deferring: messages with which no window can be due stay in the socket. The kernel wakes the
@@ -84,12 +84,12 @@ class ReadPacer:
         return certain * smallest, self._read_by
 
     def record_turn(self, messages: int, payload_bytes: int, now: float) -> None:
-        """Measure the message rate at the begin of a turn.
+        """Update the message rate with a turn.
 
         Args:
             messages: Number of messages in the turn.
             payload_bytes: Bytes of their payloads.
-            now: Seconds of the monotonic clock.
+            now: Begin of the turn, in seconds of the monotonic clock.
         """
         self._turn_began = now
         self._rate_messages += messages + payload_bytes // BYTES_PER_EXTRA_MESSAGE
