@@ -96,7 +96,7 @@ class Lowering:
         """Return the name of a float32 scalar constant."""
         return self.array(value, np.float32)
 
-    def use(self, value: Value) -> str:
+    def name_of(self, value: Value) -> str:
         """Return the name of a value; use it for operators that broadcast."""
         if value.name is not None:
             return value.name
@@ -106,11 +106,11 @@ class Lowering:
             return self.array(constant.numpy(), np.float32)
         return self.array(constant.numpy(), bool if constant.dtype == torch.bool else np.int64)
 
-    def whole(self, value: Value) -> str:
+    def full_name_of(self, value: Value) -> str:
         """Return the name of a value that has its full shape; use it for all other operators."""
         if value.constant is None or tuple(value.constant.shape) == value.shape:
-            return self.use(value)
-        return self.emit("Expand", [self.use(value), self.shape_of(value.shape)])
+            return self.name_of(value)
+        return self.emit("Expand", [self.name_of(value), self.shape_of(value.shape)])
 
     def shape_of(self, shape: Sequence[Any]) -> str:
         """Return the name of a shape as an int64 tensor; the batch size comes from the input."""
@@ -205,7 +205,7 @@ class Lowering:
         if not axes or axes[0] != BATCH:
             raise self.refuse(f"output `{name}` of shape {value.shape} has no batch axis")
         self._nodes.append(
-            helper.make_node("Identity", [self.whole(value)], [name], name=f"output_{name}")
+            helper.make_node("Identity", [self.full_name_of(value)], [name], name=f"output_{name}")
         )
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, axes)
 

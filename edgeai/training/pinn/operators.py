@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.fx import Node
 
 from edgeai.training.pinn.lowering import Lowering, Value
-from edgeai.training.pinn.shapes import SHAPES, lazy, named, shape_of
+from edgeai.training.pinn.shapes import SHAPES, constant_value, node_value, shape_of
 
 Operand = Value | float | int
 
 
 def _operand(low: Lowering, value: Operand) -> str:
-    return low.use(value) if isinstance(value, Value) else low.number(float(value))
+    return low.name_of(value) if isinstance(value, Value) else low.number(float(value))
 
 
 def _is_constant(value: Operand) -> bool:
@@ -39,8 +39,8 @@ def _tensor(value: Operand) -> Tensor | float:
 def _unary(operator: str, function: Callable[[Any], Any]) -> Callable[..., Value]:
     def write(low: Lowering, node: Node, x: Value, *_rest: Any, **_options: Any) -> Value:
         if x.constant is not None:
-            return lazy(node, function(x.constant))
-        return named(low, node, low.emit(operator, [low.use(x)]))
+            return constant_value(node, function(x.constant))
+        return node_value(low, node, low.emit(operator, [low.name_of(x)]))
 
     return write
 
@@ -48,8 +48,8 @@ def _unary(operator: str, function: Callable[[Any], Any]) -> Callable[..., Value
 def _binary(operator: str, function: Callable[[Any, Any], Any]) -> Callable[..., Value]:
     def write(low: Lowering, node: Node, a: Operand, b: Operand) -> Value:
         if _is_constant(a) and _is_constant(b):
-            return lazy(node, torch.as_tensor(function(_tensor(a), _tensor(b))))
-        return named(low, node, low.emit(operator, [_operand(low, a), _operand(low, b)]))
+            return constant_value(node, torch.as_tensor(function(_tensor(a), _tensor(b))))
+        return node_value(low, node, low.emit(operator, [_operand(low, a), _operand(low, b)]))
 
     return write
 
@@ -60,11 +60,11 @@ _multiply = _binary("Mul", lambda a, b: a * b)
 def _signed(operator: str, sign: float) -> Callable[..., Value]:
     def write(low: Lowering, node: Node, a: Operand, b: Operand, alpha: float = 1) -> Value:
         if _is_constant(a) and _is_constant(b):
-            return lazy(node, torch.as_tensor(_tensor(a) + sign * alpha * _tensor(b)))
+            return constant_value(node, torch.as_tensor(_tensor(a) + sign * alpha * _tensor(b)))
         right = _operand(low, b)
         if alpha != 1:
             right = low.emit("Mul", [right, low.number(alpha)])
-        return named(low, node, low.emit(operator, [_operand(low, a), right]))
+        return node_value(low, node, low.emit(operator, [_operand(low, a), right]))
 
     return write
 
@@ -86,29 +86,33 @@ def _power(low: Lowering, node: Node, x: Value, exponent: Operand) -> Value:
     if isinstance(exponent, Value):
         raise low.refuse("a power whose exponent is a tensor")
     if x.constant is not None:
-        return lazy(node, x.constant**exponent)
-    name = low.use(x)
+        return constant_value(node, x.constant**exponent)
+    name = low.name_of(x)
     if exponent in {2, 3}:  # exact, and more NPU compilers support Mul than Pow
         square = low.emit("Mul", [name, name])
-        return named(low, node, square if exponent == 2 else low.emit("Mul", [square, name]))
-    return named(low, node, low.emit("Pow", [name, low.number(float(exponent))]))
+        return node_value(low, node, square if exponent == 2 else low.emit("Mul", [square, name]))
+    return node_value(low, node, low.emit("Pow", [name, low.number(float(exponent))]))
 
 
 def _expm1(low: Lowering, node: Node, x: Value) -> Value:
-    return named(low, node, low.emit("Sub", [low.emit("Exp", [low.use(x)]), low.number(1.0)]))
+    return node_value(
+        low, node, low.emit("Sub", [low.emit("Exp", [low.name_of(x)]), low.number(1.0)])
+    )
 
 
 def _log1p(low: Lowering, node: Node, x: Value) -> Value:
-    return named(low, node, low.emit("Log", [low.emit("Add", [low.use(x), low.number(1.0)])]))
+    return node_value(
+        low, node, low.emit("Log", [low.emit("Add", [low.name_of(x), low.number(1.0)])])
+    )
 
 
 def _silu(low: Lowering, node: Node, x: Value) -> Value:
-    name = low.use(x)
-    return named(low, node, low.emit("Mul", [name, low.emit("Sigmoid", [name])]))
+    name = low.name_of(x)
+    return node_value(low, node, low.emit("Mul", [name, low.emit("Sigmoid", [name])]))
 
 
 def _gelu(low: Lowering, node: Node, x: Value, approximate: str = "none") -> Value:
-    name = low.use(x)
+    name = low.name_of(x)
     if approximate == "tanh":
         cube = low.emit("Mul", [low.emit("Mul", [name, name]), name])
         inner = low.emit("Add", [name, low.emit("Mul", [cube, low.number(0.044715)])])
@@ -117,46 +121,48 @@ def _gelu(low: Lowering, node: Node, x: Value, approximate: str = "none") -> Val
     else:
         gate = low.emit("Erf", [low.emit("Mul", [name, low.number(math.sqrt(0.5))])])
     half = low.emit("Mul", [low.emit("Add", [gate, low.number(1.0)]), low.number(0.5)])
-    return named(low, node, low.emit("Mul", [name, half]))
+    return node_value(low, node, low.emit("Mul", [name, half]))
 
 
 def _softplus(low: Lowering, node: Node, x: Value, beta: float = 1, threshold: float = 20) -> Value:
     del threshold  # ONNX's Softplus does not overflow
     if beta != 1:
         raise low.refuse("a softplus whose beta is not 1")
-    return named(low, node, low.emit("Softplus", [low.use(x)]))
+    return node_value(low, node, low.emit("Softplus", [low.name_of(x)]))
 
 
 def _clamp(
     low: Lowering, node: Node, x: Value, least: float | None = None, most: float | None = None
 ) -> Value:
     bounds = ["" if bound is None else low.number(bound) for bound in (least, most)]
-    return named(low, node, low.emit("Clip", [low.use(x), *bounds]))
+    return node_value(low, node, low.emit("Clip", [low.name_of(x), *bounds]))
 
 
 def _where(low: Lowering, node: Node, condition: Value, a: Operand, b: Operand) -> Value:
-    names = [low.use(condition), _operand(low, a), _operand(low, b)]
-    return named(low, node, low.emit("Where", names))
+    names = [low.name_of(condition), _operand(low, a), _operand(low, b)]
+    return node_value(low, node, low.emit("Where", names))
 
 
 def _matmul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
     if a.constant is not None and b.constant is not None and a.rank == b.rank == 2:
         # Keep equal rows as one row: autograd starts from a column of ones.
         rows = a.constant if a.constant.dim() == 2 else a.constant.reshape(1, -1)
-        return lazy(node, rows.expand(-1, b.shape[0]) @ b.constant.expand(b.shape))
-    return named(low, node, low.emit("MatMul", [low.whole(a), low.whole(b)]))
+        return constant_value(node, rows.expand(-1, b.shape[0]) @ b.constant.expand(b.shape))
+    return node_value(low, node, low.emit("MatMul", [low.full_name_of(a), low.full_name_of(b)]))
 
 
 def _addmm(
     low: Lowering, node: Node, c: Value, a: Value, b: Value, beta: float = 1, alpha: float = 1
 ) -> Value:
-    names = [low.whole(a), low.whole(b), low.use(c)]
+    names = [low.full_name_of(a), low.full_name_of(b), low.name_of(c)]
     options = {} if (alpha, beta) == (1, 1) else {"alpha": float(alpha), "beta": float(beta)}
-    return named(low, node, low.emit("Gemm", names, **options))
+    return node_value(low, node, low.emit("Gemm", names, **options))
 
 
 def _baddbmm(low: Lowering, node: Node, c: Value, a: Value, b: Value) -> Value:
-    return named(low, node, low.emit("Add", [_matmul(low, node, a, b).name or "", low.use(c)]))
+    return node_value(
+        low, node, low.emit("Add", [_matmul(low, node, a, b).name or "", low.name_of(c)])
+    )
 
 
 def _sum(
@@ -168,12 +174,14 @@ def _sum(
     size = x.shape[-1] if x.rank else 1
     if axes == [x.rank - 1] and isinstance(size, int) and x.rank > 1:
         ones = low.array(np.ones((size, 1)), np.float32)
-        column = low.emit("MatMul", [low.whole(x), ones])
+        column = low.emit("MatMul", [low.full_name_of(x), ones])
         if keepdim:
-            return named(low, node, column)
-        return named(low, node, low.emit("Reshape", [column, low.reshape_target(shape_of(node))]))
-    names = [low.whole(x), low.array(axes)]
-    return named(low, node, low.emit("ReduceSum", names, keepdims=int(keepdim)))
+            return node_value(low, node, column)
+        return node_value(
+            low, node, low.emit("Reshape", [column, low.reshape_target(shape_of(node))])
+        )
+    names = [low.full_name_of(x), low.array(axes)]
+    return node_value(low, node, low.emit("ReduceSum", names, keepdims=int(keepdim)))
 
 
 def _mean(
@@ -185,17 +193,17 @@ def _mean(
     if not isinstance(count, int):
         raise low.refuse("a mean over the batch")
     total = _sum(low, node, x, list(axes), keepdim)
-    return named(low, node, low.emit("Mul", [total.name or "", low.number(1.0 / count)]))
+    return node_value(low, node, low.emit("Mul", [total.name or "", low.number(1.0 / count)]))
 
 
 def _softmax(low: Lowering, node: Node, x: Value, dim: int, *_rest: Any) -> Value:
-    return named(low, node, low.emit("Softmax", [low.whole(x)], axis=dim % x.rank))
+    return node_value(low, node, low.emit("Softmax", [low.full_name_of(x)], axis=dim % x.rank))
 
 
 def _filled(number: float | None = None) -> Callable[..., Value]:
     def write(low: Lowering, node: Node, *given: Any, **_options: Any) -> Value:
         value = float(given[-1]) if number is None else number
-        return lazy(node, torch.tensor(value, dtype=node.meta["val"].dtype))
+        return constant_value(node, torch.tensor(value, dtype=node.meta["val"].dtype))
 
     return write
 
@@ -207,10 +215,10 @@ def _alias(low: Lowering, node: Node, x: Value, *_rest: Any, **_options: Any) ->
 def _cast(low: Lowering, node: Node, x: Value, *_rest: Any, **_options: Any) -> Value:
     dtype = node.meta["val"].dtype
     if x.constant is not None:
-        return lazy(node, x.constant.to(dtype))
+        return constant_value(node, x.constant.to(dtype))
     if not dtype.is_floating_point:
         raise low.refuse(f"a conversion to {dtype}")
-    return named(low, node, low.emit("Cast", [low.use(x)], to=1))
+    return node_value(low, node, low.emit("Cast", [low.name_of(x)], to=1))
 
 
 def _convolution(
@@ -219,12 +227,16 @@ def _convolution(
 ) -> Value:  # fmt: skip
     if transposed:
         raise low.refuse("a transposed convolution")
-    names = [low.whole(x), low.whole(weight), *([] if bias is None else [low.whole(bias)])]
+    names = [
+        low.full_name_of(x),
+        low.full_name_of(weight),
+        *([] if bias is None else [low.full_name_of(bias)]),
+    ]
     name = low.emit(
         "Conv", names, strides=list(stride), pads=[*padding, *padding],
         dilations=list(dilation), group=groups,
     )  # fmt: skip
-    return named(low, node, name)
+    return node_value(low, node, name)
 
 
 TABLE: Mapping[str, Callable[..., Any]] = {

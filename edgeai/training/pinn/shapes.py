@@ -18,12 +18,12 @@ def shape_of(node: Node) -> tuple[Any, ...]:
     return sizes_of(node.meta["val"])
 
 
-def named(_low: Lowering, node: Node, name: str) -> Value:
+def node_value(_low: Lowering, node: Node, name: str) -> Value:
     """Return the output `name` of an emitted node as a Value."""
     return Value(shape_of(node), name)
 
 
-def lazy(node: Node, result: Tensor) -> Value:
+def constant_value(node: Node, result: Tensor) -> Value:
     """Return a constant that broadcasts to the node's shape; it is not written to the file yet."""
     return Value(shape_of(node), None, result)
 
@@ -31,23 +31,23 @@ def lazy(node: Node, result: Tensor) -> Value:
 def _reshape(low: Lowering, node: Node, x: Value, *_shape_arguments: Any) -> Value:
     shape = shape_of(node)
     if x.constant is not None and x.constant.numel() == 1:
-        return lazy(node, x.constant.reshape(()))
+        return constant_value(node, x.constant.reshape(()))
     target = low.reshape_target(shape)
-    return named(low, node, low.emit("Reshape", [low.whole(x), target]))
+    return node_value(low, node, low.emit("Reshape", [low.full_name_of(x), target]))
 
 
 def _expand(low: Lowering, node: Node, x: Value, *_arguments: Any, **_options: Any) -> Value:
     shape = shape_of(node)
     if x.constant is not None:
-        return lazy(node, x.constant)
+        return constant_value(node, x.constant)
     if tuple(x.shape) == shape:
         return x
-    return named(low, node, low.emit("Expand", [low.use(x), low.shape_of(shape)]))
+    return node_value(low, node, low.emit("Expand", [low.name_of(x), low.shape_of(shape)]))
 
 
 def _permute(low: Lowering, node: Node, x: Value, order: Sequence[int]) -> Value:
     axes = [axis % x.rank for axis in order]
-    return named(low, node, low.emit("Transpose", [low.whole(x)], perm=axes))
+    return node_value(low, node, low.emit("Transpose", [low.full_name_of(x)], perm=axes))
 
 
 def _transpose(low: Lowering, node: Node, x: Value, a: int = 0, b: int = 1) -> Value:
@@ -60,14 +60,14 @@ def _transpose(low: Lowering, node: Node, x: Value, a: int = 0, b: int = 1) -> V
 def _cat(low: Lowering, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
     rank = len(shape_of(node))
     parts = [part for part in parts if part.shape != (0,)]
-    names = [low.whole(part) for part in parts]
-    return named(low, node, low.emit("Concat", names, axis=dim % rank))
+    names = [low.full_name_of(part) for part in parts]
+    return node_value(low, node, low.emit("Concat", names, axis=dim % rank))
 
 
 def _stack(low: Lowering, node: Node, parts: Sequence[Value], dim: int = 0) -> Value:
     axis = dim % len(shape_of(node))
-    names = [low.emit("Unsqueeze", [low.whole(part), low.array([axis])]) for part in parts]
-    return named(low, node, low.emit("Concat", names, axis=axis))
+    names = [low.emit("Unsqueeze", [low.full_name_of(part), low.array([axis])]) for part in parts]
+    return node_value(low, node, low.emit("Concat", names, axis=axis))
 
 
 def _to_the_end(last: Any, size: Any) -> bool:
@@ -84,12 +84,12 @@ def _slice_of(
     if first == 0 and step == 1 and _to_the_end(last, size):
         return x
     ends = [low.array([number]) for number in (first, last, axis, step)]
-    return named(low, node, low.emit("Slice", [low.whole(x), *ends]))
+    return node_value(low, node, low.emit("Slice", [low.full_name_of(x), *ends]))
 
 
 def _select(low: Lowering, node: Node, x: Value, dim: int, index: int) -> Value:
-    name = low.emit("Gather", [low.whole(x), low.array(index)], axis=dim % x.rank)
-    return named(low, node, name)
+    name = low.emit("Gather", [low.full_name_of(x), low.array(index)], axis=dim % x.rank)
+    return node_value(low, node, name)
 
 
 def _index(low: Lowering, node: Node, x: Value, indices: Sequence[Value | None]) -> Value:
@@ -97,16 +97,20 @@ def _index(low: Lowering, node: Node, x: Value, indices: Sequence[Value | None])
     if len(given) != 1 or given[0][1].constant is None:
         raise low.refuse("indexing by more than one list of constants")
     axis, index = given[0]
-    return named(low, node, low.emit("Gather", [low.whole(x), low.use(index)], axis=axis))
+    return node_value(
+        low, node, low.emit("Gather", [low.full_name_of(x), low.name_of(index)], axis=axis)
+    )
 
 
 def _index_select(low: Lowering, node: Node, x: Value, dim: int, index: Value) -> Value:
-    return named(low, node, low.emit("Gather", [low.whole(x), low.use(index)], axis=dim % x.rank))
+    return node_value(
+        low, node, low.emit("Gather", [low.full_name_of(x), low.name_of(index)], axis=dim % x.rank)
+    )
 
 
 def _split(low: Lowering, node: Node, x: Value, sizes: Any, dim: int = 0) -> list[Value]:
     axis, start, parts = dim % x.rank, 0, []
-    name = low.whole(x)
+    name = low.full_name_of(x)
     for fake in node.meta["val"]:
         size = fake.shape[axis]
         ends = [low.array([number]) for number in (start, start + size, axis)]
@@ -119,7 +123,7 @@ def _unbind(low: Lowering, node: Node, x: Value, dim: int = 0) -> list[Value]:
     return [
         Value(
             sizes_of(fake),
-            low.emit("Gather", [low.whole(x), low.array(index)], axis=dim % x.rank),
+            low.emit("Gather", [low.full_name_of(x), low.array(index)], axis=dim % x.rank),
         )
         for index, fake in enumerate(node.meta["val"])
     ]
@@ -134,11 +138,11 @@ def _padded(low: Lowering, node: Node, x: Value, axis: int, before: int, after: 
         sizes = [-1] * rank
         sizes[axis] = x.shape[axis]
         pads = [0, 0] * (rank - 1 - axis) + [before, after]
-        return lazy(node, torch.nn.functional.pad(constant.expand(sizes), pads))
+        return constant_value(node, torch.nn.functional.pad(constant.expand(sizes), pads))
     pads_before, pads_after = [0] * x.rank, [0] * x.rank
     pads_before[axis], pads_after[axis] = before, after
-    names = [low.whole(x), low.array([*pads_before, *pads_after]), low.number(0.0)]
-    return named(low, node, low.emit("Pad", names))
+    names = [low.full_name_of(x), low.array([*pads_before, *pads_after]), low.number(0.0)]
+    return node_value(low, node, low.emit("Pad", names))
 
 
 def _slice_backward(
@@ -162,7 +166,7 @@ def _select_backward(
     if not isinstance(sizes[axis], int):
         raise low.refuse("the derivative of one row of the batch")
     shape = (*x.shape[:axis], 1, *x.shape[axis:])
-    name = low.emit("Unsqueeze", [low.whole(x), low.array([axis])])
+    name = low.emit("Unsqueeze", [low.full_name_of(x), low.array([axis])])
     at = index % sizes[axis]
     return _padded(low, node, Value(shape, name), axis, at, sizes[axis] - at - 1)
 
