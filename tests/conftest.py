@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,3 +96,10 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip("../shared/data is absent: it is a test store outside the repository")
     return DATA
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path: a Unix socket's may have 107 bytes, and xdist makes long ones."""
+    with tempfile.TemporaryDirectory(prefix="edgeai-") as name:
+        yield Path(name)

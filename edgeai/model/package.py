@@ -158,14 +158,17 @@ def load_package(folder: Path) -> Package:
         ModelError: A file is missing, is a link, is outside the folder, or has another hash.
 
     Example:
+        >>> import tempfile
+        >>> from pathlib import Path
         >>> from edgeai import load_package
-        >>> from edgeai.paths import shipped
-        >>> package = load_package(shipped("models") / "moulding-pca")
-        >>> package.manifest.score, len(package.manifest.signals)
-        ('score', 11)
+        >>> from edgeai.testing import build_package
+        >>> folder = build_package(Path(tempfile.mkdtemp()) / "mean", signals=["a", "b"], length=4)
+        >>> package = load_package(folder)
+        >>> package.manifest.score, [signal.name for signal in package.manifest.signals]
+        ('score', ['a', 'b'])
         >>> windows, outputs = package.golden()
-        >>> windows.dtype.name, sorted(outputs)
-        ('float32', ['contribution', 'q', 'score', 't2'])
+        >>> windows.shape, windows.dtype.name, sorted(outputs)
+        ((40, 4, 2), 'float32', ['contribution', 'score'])
     """
     manifest_path = folder / MANIFEST
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))

@@ -65,7 +65,7 @@ PIECES: dict[str, Piece] = {
         ("tests/decoding/test_frames.py::test_any_document",), examples=5_000
     ),
     "decoder-rows": Piece(
-        ("tests/decoding/test_rows.py", "-k", "both_ways or no_bytes_make"), examples=10_000
+        ("tests/decoding/test_rows.py", "-k", "both_paths or any_bytes_raise"), examples=10_000
     ),
     "mqtt-reader": Piece(
         ("tests/mqtt/test_fast_client.py::test_any_bytes_in_any_pieces",), examples=2_000

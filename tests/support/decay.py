@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from edgeai.training.pinn.fit import fit
+from edgeai.training.pinn.fitting import fit
 from edgeai.training.pinn.jets import coordinates
 from edgeai.training.pinn.loss import Term, adaptive, uniform
 from edgeai.training.pinn.networks import Mlp

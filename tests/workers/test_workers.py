@@ -398,14 +398,16 @@ def test_a_bad_config_is_reported_once_before_any_worker_starts(tmp_path: Path) 
     assert done.stderr.startswith("edgeai: ")
 
 
-def test_a_port_in_use_is_reported_before_any_worker_starts(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_any_worker_starts(
+    tmp_path: Path, short_folder: Path
+) -> None:
     write_package(tmp_path / "mean")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         http = {"enabled": True, "port": taken.getsockname()[1]}
         pipelines = {"p": {"model": "mean", "source": {"topic": "{asset}/s"}}}
         config = write_config(tmp_path / "config.yaml", 1, pipelines, workers=2, http=http)
         command = [sys.executable, "-m", "edgeai", "run", str(config)]
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        environment = {**os.environ, "TMPDIR": str(short_folder)}
         done = subprocess.run(
             command,
             capture_output=True,
@@ -416,7 +418,7 @@ def test_a_port_in_use_is_reported_before_any_worker_starts(tmp_path: Path) -> N
         )
     assert done.returncode == 2
     assert "cannot listen: Address already in use" in done.stderr
-    assert not list(tmp_path.glob("edgeai-*"))
+    assert not list(short_folder.iterdir())
 
 
 # ------------------------------------------------------------------------------------------ live
@@ -707,14 +709,12 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
 
 @pytest.mark.broker
 def test_a_killed_supervisor_leaves_no_orphan(
-    tmp_path: Path, broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, broker: RunningBroker, short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sockets = tmp_path / "t"
-    sockets.mkdir()
-    monkeypatch.setenv("TMPDIR", str(sockets))
+    monkeypatch.setenv("TMPDIR", str(short_folder))
     with node(tmp_path, broker, "n") as one:
         one.wait_online()
-        (folder,) = sockets.glob("edgeai-*")
+        (folder,) = short_folder.glob("edgeai-*")
         assert folder.stat().st_mode & 0o777 == 0o700
         processes = list(one.processes.values())
         assert all(map(alive, processes))
@@ -725,4 +725,4 @@ def test_a_killed_supervisor_leaves_no_orphan(
         wait_for(lambda: not alive(processes[1]), "the worker to stop", 5)
         os.kill(processes[0], signal.SIGCONT)
         wait_for(lambda: not alive(processes[0]), "the other to stop", 5)
-        wait_for(lambda: not list(sockets.glob("edgeai-*")), "the folder to be removed", 5)
+        wait_for(lambda: not list(short_folder.glob("edgeai-*")), "the folder to be removed", 5)
