@@ -195,6 +195,13 @@ def until(connection: Connection, condition: Any, what: str, seconds: float = 3)
     return wait_for(lambda: connection.receive(0.005) is not None and condition(), what, seconds)
 
 
+def until_lost(connection: Connection, what: str) -> None:
+    """Turn the connection until its client is dropped; the next one may be there already."""
+    client = connection._client
+    assert client is not None
+    until(connection, lambda: connection._client is not client, what)
+
+
 def count(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(name, labels) or 0.0
 
@@ -297,7 +304,7 @@ def test_version_5_is_not_given_up_when_it_is_asked_for(fake: FakeBroker, connec
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5
         fake.connack(0x84)
-        until(connection, lambda: connection._client is None, "the refusal")
+        until_lost(connection, "the refusal")
     assert connection.fault == f"127.0.0.1:{fake.port} refuses us: Unsupported protocol version"
 
 
@@ -308,7 +315,7 @@ def test_wrong_password_is_told_once(
     for _ in range(3):
         assert attempt(fake, connection)["version"] == 5, "another version would not help"
         fake.connack(0x86)
-        until(connection, lambda: connection._client is None, "the refusal")
+        until_lost(connection, "the refusal")
     (line,) = lines(caplog)
     assert f"127.0.0.1:{fake.port} refuses us: Bad user name or password; trying again" in line
 
@@ -329,7 +336,7 @@ def test_garbage_never_raises(
         fake.send(junk)
         assert fake.sock is not None
         fake.sock.shutdown(socket.SHUT_WR)
-        until(connection, lambda: connection._client is None, "the end of it")
+        until_lost(connection, "the end of it")
     assert not any(record.exc_info for record in caplog.records)
     attempt(fake, connection)
     fake.connack()
@@ -450,7 +457,7 @@ def test_acknowledged_at_commit_and_never_on_another_connection(
     connection.receive(0)
     assert [first >> 4 for first, _ in fake.packets()] == [], "not yet"
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until_lost(connection, "the loss")
     established(fake, connection)
     connection.commit()
     connection.receive(0)
@@ -485,7 +492,7 @@ def test_what_was_not_acknowledged_is_sent_again(fake: FakeBroker, connect: Any)
     fake.puback(sent[0][2])
     until(connection, lambda: connection.waiting_to_send == 49, "an acknowledgement")
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until_lost(connection, "the loss")
     connection.publish([Publication("out", b"50", 1, False)])
     established(fake, connection)
     again: list[bytes] = []
@@ -529,7 +536,7 @@ def test_what_a_full_socket_holds_is_not_sent_twice(fake: FakeBroker, connect: A
     assert connection._client.want_write(), "the socket took it all: the test needs more"
     assert connection.waiting_to_send == 100
     fake.drop()
-    until(connection, lambda: connection._client is None, "the loss")
+    until_lost(connection, "the loss")
     assert connection.waiting_to_send == 100
 
 
