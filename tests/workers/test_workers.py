@@ -418,7 +418,7 @@ def test_a_port_in_use_is_reported_before_any_worker_starts(
         )
     assert done.returncode == 2
     assert "cannot listen: Address already in use" in done.stderr
-    assert not list(short_folder.iterdir())
+    assert not list(short_folder.glob("edgeai-*"))
 
 
 # ------------------------------------------------------------------------------------------ live
