@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -393,14 +394,23 @@ def test_a_bad_config_is_told_once_before_any_worker(tmp_path: Path) -> None:
     assert done.stderr.startswith("edgeai: ")
 
 
-def test_an_endpoint_that_is_taken_is_told_before_any_worker(tmp_path: Path) -> None:
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for Unix sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_an_endpoint_that_is_taken_is_told_before_any_worker(
+    tmp_path: Path, short_folder: Path
+) -> None:
     write_package(tmp_path / "mean")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         http = {"enabled": True, "port": taken.getsockname()[1]}
         pipelines = {"p": {"model": "mean", "source": {"topic": "{asset}/s"}}}
         config = write_config(tmp_path / "config.yaml", 1, pipelines, workers=2, http=http)
         command = [sys.executable, "-m", "edgeai", "run", str(config)]
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        environment = {**os.environ, "TMPDIR": str(short_folder)}
         done = subprocess.run(
             command,
             capture_output=True,
@@ -411,7 +421,7 @@ def test_an_endpoint_that_is_taken_is_told_before_any_worker(tmp_path: Path) -> 
         )
     assert done.returncode == 2
     assert "cannot listen: Address already in use" in done.stderr
-    assert not list(tmp_path.glob("edgeai-*"))
+    assert not list(short_folder.glob("edgeai-*"))
 
 
 # ------------------------------------------------------------------------------------------ live
@@ -701,10 +711,9 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
 
 @pytest.mark.broker
 def test_a_killed_supervisor_leaves_no_orphan(
-    tmp_path: Path, broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_folder: Path, broker: RunningBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sockets = tmp_path / "t"
-    sockets.mkdir()
+    sockets = short_folder
     monkeypatch.setenv("TMPDIR", str(sockets))
     with node(tmp_path, broker, "n") as one:
         one.wait_online()
