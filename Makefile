@@ -52,7 +52,7 @@ system-packages: mosquitto
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus >/dev/null; } \
 	|| echo "chromium and prometheus are not installed and cannot be: tests that need them are skipped"
 
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations=10
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
 
 test: $(VENV)/.dev mosquitto
 	$(PYTEST) -m "not system"

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -45,20 +46,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             _set_examples(item, int(EXAMPLES))
         if item.nodeid.startswith("tests/system/"):
             item.add_marker(pytest.mark.system)
-        # Fixtures of a module are made once, so its tests stay on one worker.
-        file = item.nodeid.partition("::")[0]
-        group = TIMING_GROUP if file in TIMING_FILES else file
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
     # The longest groups start first, so that the workers end together.
     order = {"tests/end_to_end/test_skab.py": 0, TIMING_GROUP: 1}
-    items.sort(key=lambda item: order.get(_group_of(item), 2))
+    items.sort(key=lambda item: order.get(_group_of(item.nodeid), 2))
 
 
-def _group_of(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    assert marker is not None
-    return str(marker.args[0])
+def _group_of(nodeid: str) -> str:
+    """Return the name of the tests that stay on one worker: fixtures of a module are made once."""
+    file = nodeid.partition("::")[0]
+    return TIMING_GROUP if file in TIMING_FILES else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a group on one worker. (`--dist loadgroup` of xdist 3.8 fails with pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group_of(nodeid)
+
+    return ByGroup(config, log)
 
 
 def _set_examples(item: pytest.Item, count: int) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from edgeai.demo import broker as brokers
 from edgeai.demo import demo
 from edgeai.errors import TransportError
+from tests.support.brokers import free_port
 from tests.support.live import patient
 
 
@@ -34,6 +35,7 @@ def test_the_demo_runs_without_mosquitto(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(brokers, "find_mosquitto", lambda: None)
     monkeypatch.setattr(demo, "Watcher", UntilTheAlarm)
     monkeypatch.setattr(demo, "START_SECONDS", patient(demo.START_SECONDS))
+    monkeypatch.setattr(demo, "free_port", lambda _wanted: free_port())  # no other run takes it
     monkeypatch.setattr(demo, "INJECT_AFTER_SECONDS", 3.0)
     text = io.StringIO()
     code = demo.run_demo(patient(60), Console(file=text, width=100))
