@@ -46,7 +46,7 @@ class Judge:
 
         Args:
             windows: (B,).
-            outputs: (B, ...) each, in the order of the manifest.
+            outputs: (B, ...) each, in the order of the manifest. Overwritten.
         """
         pipeline, threshold = self._pipeline, self._threshold
         session, counted = pipeline.session, pipeline.metrics.predictions
@@ -59,7 +59,7 @@ class Judge:
         if self._published:
             extras = self._extras(outputs)
         tops: list[list[Contributor]] = [[]] * len(scores)
-        if self._contribution is not None:
+        if self._contribution is not None:  # last, because it overwrites the contributions
             contributions = outputs[self._contribution]
             tops = largest_contributions(contributions, pipeline.signals, self._top)
         for (

@@ -65,6 +65,7 @@ class Pipeline:
             or chosen.source.time is None
             or self.settings.align is not None
             or self.settings.lateness_ns > 0
+            or self.settings.hop == 1
         )
         """Whether any message may complete a window, so that `due` has nothing to compute."""
         self.outputs = [output.name for output in manifest.outputs]

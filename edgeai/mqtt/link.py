@@ -261,19 +261,21 @@ class Link:
         Args:
             timeout_seconds: Longest wait. Connections are kept alive meanwhile. With 0, all
                 messages that have arrived are read.
-            due: When the next window can be due. Messages before that may stay in the socket for a
-                while (`edgeai.mqtt.read_pacing`).
+            due: When the next window can be due. Messages before that may gather for a while
+                (`edgeai.mqtt.read_pacing`).
         """
         subscriber, publisher, pacer = self._subscriber, self._publisher, self._pacer
+        inbox = subscriber.inbox
         if self._taken_monotonic:  # done now and not when they came: predictions go first
-            pacer.record_turn(len(self._taken), subscriber.inbox.taken_bytes, self._taken_monotonic)
+            pacer.record_turn(len(self._taken), inbox.taken_bytes, self._taken_monotonic)
         now = time.monotonic()
         deadline = wait_until = now + timeout_seconds
-        deferring, read_by = False, now
+        deferring, deferred_bytes, read_by = False, 0, now
         if due is not AT_ONCE or subscriber.polled.deferred_bytes:
             pacer.record_sizes(self._taken, version5=self._version5)
             deferred_bytes, read_by = pacer.defer(due, now) if timeout_seconds else (0, now)
-            deferring = subscriber.leave_in_socket(deferred_bytes)
+            unread_bytes = pacer.unread_bytes(deferred_bytes, 0) if deferred_bytes else 0
+            deferring = subscriber.leave_in_socket(unread_bytes)
             wait_until = min(deadline, read_by) if deferring else deadline
         pause_seconds = pacer.pause_seconds(now) if pacer.busy else 0.0
         if pause_seconds > 0 and not subscriber.has_unread:
@@ -281,7 +283,12 @@ class Link:
         while True:
             reading = self._steady or publisher.waiting_to_send <= self._max_waiting
             now = self._serve(now, wait_until, reading=reading)
-            messages = subscriber.inbox.take()
+            if deferring and inbox.messages and now < read_by and not inbox.full:
+                unread_bytes = pacer.unread_bytes(deferred_bytes, len(inbox.messages))
+                if unread_bytes >= 0 and not self._stopping():
+                    subscriber.leave_in_socket(unread_bytes)
+                    continue
+            messages = inbox.take()
             if messages or now >= deadline or self._stopping():
                 break
             if deferring and now >= read_by:

@@ -3,12 +3,14 @@
 Each turn costs CPU time, even for one message (docs/performance.md). Two rules save turns if all
 subscriptions use QoS 0. Neither delays a prediction on a quiet line.
 
-- Deferring: messages with which no window can be due stay in the socket. The kernel wakes the
-  process when enough bytes have come that the message that completes a window may be there
-  (SO_RCVLOWAT, socket(7)), or at the time when it can come. The number of messages before is
+- Deferring: messages with which no window can be due gather, and one turn takes them together. They
+  gather in the socket first: the kernel wakes the process when enough bytes have come that the
+  message that completes a window may be there (SO_RCVLOWAT, socket(7)), or at the time when it can
+  come. At most MAX_UNREAD_MESSAGES lie in the socket; these are then read into the inbox, so that
+  the kernel acknowledges them and the sender goes on. The number of messages before a window is
   certain for one stream; for all streams together it is likely as long as senders keep to the
-  model's sample rate. Messages are read at most `defer_seconds` after the last reading, so that
-  counters stay fresh and a sender that is faster than its rate does not wait longer.
+  model's sample rate. A turn begins at most `defer_seconds` after the last one, so that counters
+  stay fresh and a sender that is faster than its rate does not wait longer.
 - Pausing: under load, BUSY_MESSAGES in `turn_interval_seconds`, turns start at that interval, so
   that many messages share the cost of a turn.
 
@@ -23,7 +25,8 @@ BYTES_PER_EXTRA_MESSAGE = 4096  # payload that counts as one more message: wavef
 RATE_INTERVALS = 3
 """Number of intervals over which the message rate is measured, so that a short pause of a sender
 does not end the load. Load begins with the second busy measurement; one burst is not load."""
-MAX_DEFERRED_MESSAGES = 8
+MAX_DEFERRED_MESSAGES = 63  # from here on the cost of a turn is small beside that of its messages
+MAX_UNREAD_MESSAGES = 8
 """A sender may stop after ten unacknowledged packets (initial window, RFC 6928), and the kernel
 acknowledges small packets only when they are read or after 40 ms."""
 MAX_MESSAGES_MEASURED = 64  # larger turns are bursts, in which nothing is deferred
@@ -66,7 +69,7 @@ class ReadPacer:
         return self._interval_seconds - (now - self._turn_began)
 
     def defer(self, due: Due, now: float) -> tuple[int, float]:
-        """Return how many bytes to leave in the socket, and when to read if no more come.
+        """Return how many bytes may gather before the next turn, and when it begins at the latest.
 
         Args:
             due: When the next window can be due. The bytes are those of the messages before it, all
@@ -82,6 +85,17 @@ class ReadPacer:
         if usual > certain and due.seconds > 0:
             return usual * smallest, min(self._read_by, now + due.seconds)
         return certain * smallest, self._read_by
+
+    def unread_bytes(self, deferred_bytes: int, gathered_messages: int) -> int:
+        """Return how many bytes may lie in the socket now; below 0: the turn begins.
+
+        Args:
+            deferred_bytes: The result of `defer`.
+            gathered_messages: Messages that were read since and wait in the inbox.
+        """
+        smallest = min(self._smallest_bytes, self._smallest_bytes_before)
+        rest = deferred_bytes - gathered_messages * smallest
+        return min(rest, MAX_UNREAD_MESSAGES * smallest)
 
     def record_turn(self, messages: int, payload_bytes: int, now: float) -> None:
         """Update the message rate with a turn.

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeai.engine.contributions import MAX_VALUES_IN_PYTHON, largest_contributions
+from edgeai.engine.contributions import (
+    MAX_VALUES_IN_PYTHON,
+    MAX_WINDOWS_ONE_BY_ONE,
+    largest_contributions,
+)
 
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-2, 2)
 
@@ -29,11 +33,11 @@ def wanted(row: list[float], top: int) -> list[tuple[str, float]]:
 def test_they_are_the_largest_in_the_models_order(rows: list[list[float]], top: int) -> None:
     width = len(rows[0]) if rows else 1
     array = np.array(rows, np.float32).reshape(-1, width)
-    found = largest_contributions(array, [f"s{index}" for index in range(width)], top)
+    found = largest_contributions(array.copy(), [f"s{index}" for index in range(width)], top)
     assert found == [wanted(row, top) for row in array.tolist()]
 
 
-@pytest.mark.parametrize("windows", [4, 5])
+@pytest.mark.parametrize("windows", [4, MAX_WINDOWS_ONE_BY_ONE, MAX_WINDOWS_ONE_BY_ONE + 1])
 @pytest.mark.parametrize("count", [MAX_VALUES_IN_PYTHON // 4, 33, 300])
 @pytest.mark.parametrize("top", [1, 5, 9])
 def test_few_and_many_contributions_give_the_same(windows: int, count: int, top: int) -> None:

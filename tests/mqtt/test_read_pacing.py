@@ -19,6 +19,7 @@ from edgeai.mqtt.link import PAUSE_BYTES
 from edgeai.mqtt.read_pacing import (
     BUSY_MESSAGES,
     MAX_DEFERRED_MESSAGES,
+    MAX_UNREAD_MESSAGES,
     RATE_INTERVALS,
     SIZE_HISTORY_MESSAGES,
     ReadPacer,
@@ -202,6 +203,67 @@ def test_a_message_is_deferred_unless_it_completes_a_window(
         sent = send(*range(9, 16))
         wait_for(lambda: predictions() == 2, "the second window")
         assert time.monotonic() - sent < patient(2.0)
+
+
+def test_few_of_the_deferred_messages_lie_unread() -> None:
+    pacer = ReadPacer(Limits(defer_seconds=0.5), acknowledging=False)
+    record(pacer, messages(3), 0.0, version5=False)
+    packet = deferred_bytes(pacer, 2)
+    deferred = deferred_bytes(pacer, 21)
+    assert deferred == 20 * packet
+    unread = [pacer.unread_bytes(deferred, gathered) // packet for gathered in (0, 8, 16, 20, 21)]
+    assert unread == [MAX_UNREAD_MESSAGES, MAX_UNREAD_MESSAGES, 4, 0, -1]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("before", [5, 39, 63])
+def test_messages_before_a_window_gather_over_several_reads(
+    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    """One turn takes them with the message that completes the window, which does not wait."""
+    wake, other = socket.socketpair()
+    settings = Broker(host="127.0.0.1", port=broker.port)
+    link = Link(
+        settings, "edgeai-test", {"in": 0}, Limits(defer_seconds=5.0), Metrics(),
+        status=None, wake_fd=wake.fileno(), stopping=lambda: False,
+    )  # fmt: skip
+    with wake, other, peer(broker.port) as line:
+        wait_for(lambda: link.receive(0.05) or link.connected, "the connections")
+        line.publish("in", b"x" * 100)
+        wait_for(lambda: link.receive(0.05), "a message, for its size")
+        left: list[int] = []
+        leave = link._subscriber.leave_in_socket
+        monkeypatch.setattr(
+            link._subscriber, "leave_in_socket", lambda count: left.append(count) or leave(count)
+        )
+        for _ in range(before + 1):
+            line.publish("in", b"x" * 100)
+        begun = time.monotonic()
+        taken = link.receive(10, Due(before + 1, before + 1, 0.0))
+        assert len(taken) == before + 1
+        assert time.monotonic() - begun < patient(2)
+        assert max(left) <= MAX_UNREAD_MESSAGES * 200
+        link.close(1)
+
+
+@pytest.mark.broker
+def test_deferred_messages_are_read_when_their_time_is_over(broker: RunningBroker) -> None:
+    wake, other = socket.socketpair()
+    settings = Broker(host="127.0.0.1", port=broker.port)
+    link = Link(
+        settings, "edgeai-test", {"in": 0}, Limits(defer_seconds=0.5), Metrics(),
+        status=None, wake_fd=wake.fileno(), stopping=lambda: False,
+    )  # fmt: skip
+    with wake, other, peer(broker.port) as line:
+        wait_for(lambda: link.receive(0.05) or link.connected, "the connections")
+        line.publish("in", b"x" * 100)
+        wait_for(lambda: link.receive(0.05), "a message, for its size")
+        for _ in range(20):
+            line.publish("in", b"x" * 100)
+        begun = time.monotonic()
+        assert len(link.receive(10, Due(40, 40, 0.0))) == 20
+        assert time.monotonic() - begun < patient(2)
+        link.close(1)
 
 
 @pytest.mark.broker
