@@ -190,6 +190,26 @@ def test_turns_do_not_gather_where_nobody_asks_for_them(plans: Plans) -> None:
     assert node.value("end_to_end_seconds_count", pipeline="p") == t - 3
 
 
+def test_the_arrival_of_the_last_message_is_exported(plans: Plans) -> None:
+    node = Node(plans({"p": {}})).turns([row(1), row(2)], [row(7)])
+    assert node.value("last_message_timestamp_seconds") == 7
+
+
+def test_a_stream_is_decoded_with_the_others_again_after_a_strange_message(plans: Plans) -> None:
+    node = Node(plans({"p": {}}))
+    decoder = node.engine.pipelines[0].intake.decoder
+    many = decoder.decode_many
+    sizes: list[int] = []
+    decoder.decode_many = lambda taken: sizes.append(len(taken)) or many(taken)
+    assets = ["a", "b", "c"]
+    turns = [[row(t, asset=asset) for asset in assets for t in (n, n + 0.5)] for n in range(1, 5)]
+    strange = [*turns[1][:-1], row(2.5, None, asset="c")]
+    node.turns(turns[0], strange, turns[2])
+    sizes.clear()
+    node.turns(turns[3])
+    assert sizes == [6], "one call for all streams"
+
+
 def test_topics_of_nobody(plans: Plans) -> None:
     node = Node(plans({"p": {"model": "latest"}}))
     strange = ["factory/m", "factory//sensors", "factory/a/b/sensors", "other", "$SYS/x/sensors"]

@@ -206,3 +206,10 @@ def test_a_frame_source_that_cannot_work_is_refused(
     path = write_config(tmp_path / "c.yaml", 1, {"p": {"model": "mean", "source": source}})
     with pytest.raises(Exception, match=said):
         check(path)
+
+
+def test_each_frame_counts_as_one_message(tmp_path: Path) -> None:
+    node = Node(plan_of(tmp_path, 4, 4))
+    values = np.ones((4, 2), np.float32)
+    node.turns([frame(4 * n, values) for n in range(3)])
+    assert node.value("pipeline_messages_total", pipeline="frames") == 3

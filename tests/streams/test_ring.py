@@ -184,3 +184,23 @@ def test_due_in_counts_the_samples_to_the_next_window() -> None:
     assert seen == [4, 3, 2, 1, 3, 2, 1, 3]
     one.clear()
     assert one.due_in == 4
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+@pytest.mark.parametrize("hop", [1, 2, 5])
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_a_window_spans_from_its_own_first_sample(length: int, hop: int, one_by_one: bool) -> None:
+    """At the model's rate no window is uncertain, from the first one after `clear` on."""
+    windows = Windows()
+    one = ring(windows, length, hop, period_ns=NS)
+    for _ in range(2):
+        times = [NS * n for n in range(1, 4 * length + 2 * hop)]
+        if one_by_one:
+            for time_ns in times:
+                one.push_one(time_ns, [0.0])
+        else:
+            one.push(times, np.zeros((len(times), 1), np.float32), None, None)
+        assert windows
+        assert not any(window.uncertain for window in windows)
+        windows.clear()
+        one.clear()
