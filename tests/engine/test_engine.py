@@ -190,6 +190,12 @@ def test_turns_do_not_gather_where_nobody_asks_for_them(plans: Plans) -> None:
     assert node.value("end_to_end_seconds_count", pipeline="p") == t - 3
 
 
+def test_score_and_contributions_are_not_among_the_other_outputs(plans: Plans) -> None:
+    (prediction,) = Node(plans({"p": {"model": "latest"}})).turns([row(1)]).predictions()
+    assert prediction["outputs"] == {}
+    assert prediction["top"] == [["a", 1.0], ["b", 1.0]]
+
+
 def test_the_arrival_of_the_last_message_is_exported(plans: Plans) -> None:
     node = Node(plans({"p": {}})).turns([row(1), row(2)], [row(7)])
     assert node.value("last_message_timestamp_seconds") == 7

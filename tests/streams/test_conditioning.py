@@ -155,3 +155,37 @@ def test_a_block_is_conditioned_like_its_samples(
     np.testing.assert_array_equal(np.concatenate([piece.values for piece in pieces]), done.values)
     assert parts.counts["not_finite"] == whole.counts["not_finite"]
     assert parts.counts["out_of_range"] == whole.counts["out_of_range"]
+
+
+VALUES = st.floats(width=32) | st.sampled_from([0.0, 5.0, -5.0, 1e300, NAN])
+
+
+@given(
+    raw=st.lists(VALUES, min_size=3, max_size=3),
+    scale=st.sampled_from([1.0, 0.5]),
+    offset=st.sampled_from([0.0, 2.0]),
+    limits=st.sampled_from([None, (-5.0, 5.0), (0.0, 1e308)]),
+)
+@settings(deadline=None)
+def test_one_sample_is_conditioned_as_a_block_of_one(
+    raw: list[float], scale: float, offset: float, limits: tuple[float, float] | None
+) -> None:
+    """`one` returns what `rows` returns, or None: never for a sample of plain values in range."""
+    conditioner = Conditioner([scale] * 3, [offset] * 3, [limits, None, limits], "keep")
+    single = conditioner.one(raw)
+    block = conditioner.rows(np.array([raw], np.float64))
+    clean = block.invalid is None and block.uncertain is None
+    assert (single is not None) <= clean
+    if single is not None:
+        np.testing.assert_array_equal(np.array(single, np.float32), block.values[0])
+    elif clean:
+        # Only a value that rounding to float32 brings to the limit may be left to `rows`.
+        low, high = (-LARGEST, LARGEST) if limits is None else np.clip(limits, -LARGEST, LARGEST)
+        scaled = np.array(raw) * scale + offset
+        assert ((scaled < low) | (scaled > high) | (np.abs(scaled) > LARGEST)).any()
+
+
+def test_one_sample_in_range_is_taken() -> None:
+    conditioner = Conditioner([2.0, 1.0], [1.0, 0.0], [(0.0, 5.0), None], "keep")
+    assert conditioner.one([1.0, 7.0]) == [3.0, 7.0]
+    assert conditioner.one([3.0, 7.0]) is None
