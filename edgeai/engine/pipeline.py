@@ -151,7 +151,7 @@ class Pipeline:
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics
-        state.stream = open_stream(key, self.settings, metrics.drops, metrics.resets, add_window)
+        state.stream = open_stream(self.settings, metrics.drops, metrics.resets, add_window)
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))

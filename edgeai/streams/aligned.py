@@ -17,13 +17,12 @@ class AlignedStream(Stream):
 
     def __init__(
         self,
-        key: str,
         settings: StreamSettings,
         drops: dict[str, int],
         resets: dict[str, int],
         emit: Emit,
     ) -> None:
-        super().__init__(key, settings, drops, resets, emit)
+        super().__init__(settings, drops, resets, emit)
         assert settings.align is not None
         self._aligner = Aligner(settings.align, settings.channels)
 

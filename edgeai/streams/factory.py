@@ -7,7 +7,6 @@ from edgeai.streams.stream import Stream
 
 
 def open_stream(
-    key: str,
     settings: StreamSettings,
     drops: dict[str, int],
     resets: dict[str, int],
@@ -16,11 +15,10 @@ def open_stream(
     """Return a new stream.
 
     Args:
-        key: The asset's name, as captured from the topic.
         settings: The pipeline's settings; `align` chooses the kind.
         drops: Counts dropped samples by reason.
         resets: Counts emptied windows by reason.
         emit: Called with each window.
     """
     kind = OrderedStream if settings.align is None else AlignedStream
-    return kind(key, settings, drops, resets, emit)
+    return kind(settings, drops, resets, emit)

@@ -26,13 +26,12 @@ class OrderedStream(Stream):
 
     def __init__(
         self,
-        key: str,
         settings: StreamSettings,
         drops: dict[str, int],
         resets: dict[str, int],
         emit: Emit,
     ) -> None:
-        super().__init__(key, settings, drops, resets, emit)
+        super().__init__(settings, drops, resets, emit)
         self._has_no_wait = settings.lateness_ns == 0
         """Whether samples are appended as soon as they arrive."""
         whole = self._has_no_wait and settings.hop == settings.length

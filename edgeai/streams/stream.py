@@ -47,17 +47,15 @@ class Stream(ABC):
     `resets`. All streams of a pipeline share these counters.
     """
 
-    __slots__ = ("_late_in_a_row", "_settings", "broken", "drops", "key", "resets", "ring")
+    __slots__ = ("_late_in_a_row", "_settings", "broken", "drops", "resets", "ring")
 
     def __init__(
         self,
-        key: str,
         settings: StreamSettings,
         drops: dict[str, int],
         resets: dict[str, int],
         emit: Emit,
     ) -> None:
-        self.key = key
         self.drops = drops
         self.resets = resets
         self.ring = Ring(settings, emit)

@@ -42,7 +42,6 @@ class Case:
         self.windows = Windows()
         self.channels = channels
         self.stream = open_stream(
-            "s",
             StreamSettings(channels=channels, **fields),
             self.drops,
             self.resets,
@@ -530,3 +529,20 @@ def test_aligned_rows_give_the_same_in_any_blocks(
 def test_layout_tag_needs_an_alignment() -> None:
     with pytest.raises(ValueError, match="alignment"):
         tag(Case(), 1, 0, 1)
+
+
+def test_late_values_between_good_ones_do_not_set_an_aligned_clock_back() -> None:
+    case = aligned()
+    for second in range(100, 100 + 3 * RESYNC_SAMPLES):
+        tag(case, second, 0, 1)
+        tag(case, second, 1, 1)
+        tag(case, 50, 1, 1)
+    assert case.drops == {"late": 3 * RESYNC_SAMPLES}
+    assert not case.resets
+
+
+def test_an_emptied_window_is_marked_for_the_engine() -> None:
+    case = Case(max_gap_ns=5 * NS).seconds(1, 2, 3)
+    assert not case.stream.broken
+    case.seconds(1000)
+    assert case.stream.broken
