@@ -200,3 +200,17 @@ def test_without_delays_the_state_is_the_comparison(scores: list[float], deadban
         alarm.update(score, second * NS)
         active = score > 5 or (active and score >= 5 - deadband)
         assert (alarm.state == "active") == active
+
+
+def test_an_interruption_restarts_a_running_delay() -> None:
+    alarm = Alarm(AlarmRule(1.0, 0.0, on_delay_ns=10, off_delay_ns=10, latch=False))
+    assert not alarm.update(2.0, 0)
+    alarm.interrupt()
+    assert not alarm.update(2.0, 15), "the condition was not seen between 0 and 15"
+    assert alarm.update(2.0, 25)
+    assert not alarm.update(0.0, 30)
+    alarm.interrupt()
+    assert not alarm.update(0.0, 45)
+    assert alarm.state == "active"
+    assert alarm.update(0.0, 55)
+    assert alarm.state == "normal"

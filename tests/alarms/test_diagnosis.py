@@ -29,6 +29,10 @@ def test_the_largest_evidence_names_the_kind_of_an_abnormal_window_only():
     assert found[3] is None
 
 
+def test_a_score_at_the_threshold_is_normal():
+    assert diagnose(np.array([[2.0, 0.0]], np.float32), [1.0], 1.0, KINDS) == [None]
+
+
 def shipped_manifest() -> dict[str, Any]:
     return yaml.safe_load((shipped("models") / "moulding-pinn" / "model.yaml").read_text())
 
