@@ -9,7 +9,7 @@ the live run.
 
 from dataclasses import dataclass
 
-from edgeai.config.node import AlarmConfig
+from edgeai.config.pipeline import AlarmConfig
 from edgeai.messages import SECOND_NS, AlarmState, Quality
 
 

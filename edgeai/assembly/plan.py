@@ -10,7 +10,8 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.config.device import Device, load_device
-from edgeai.config.node import Config, PipelineConfig, load_config
+from edgeai.config.node import Config, load_config
+from edgeai.config.pipeline import PipelineConfig
 from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages

@@ -9,7 +9,7 @@ from edgeai.config.base import Precision, Strict
 MAX_BATCH_SIZES = 16
 Options = dict[str, str]
 BatchSize = Annotated[int, Field(ge=1, le=65536)]
-WindowShape = tuple[int, int]  # samples and channels of a window (W, C)
+WindowShape = tuple[int, ...]  # of one window without the batch, such as (W, C)
 BOOL_TEXT = {True: "1", False: "0"}  # how ONNX Runtime's provider options write a boolean
 
 

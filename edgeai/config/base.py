@@ -1,6 +1,6 @@
 """The base class of every configuration model, and types that several models share."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -8,6 +8,8 @@ FieldPath = list[str | int]
 """Keys and list positions from the top of a message down to one value."""
 Precision = Literal["fp32", "fp16", "int8"]
 """Precision of a graph, or of a device's arithmetic. edgeai serves no bfloat16 graph."""
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 REMOVED_KEYS = "x-removed-keys"
 """Entry of a JSON schema: keys that an earlier version accepted, and what to do about each."""
 

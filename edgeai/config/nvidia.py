@@ -103,10 +103,10 @@ class _Engine(_Nvidia):
     )
 
     def _shapes(self, prefix: str, window: WindowShape) -> Options:
-        length, channels = window
+        row = "x".join(map(str, window))
         sizes = {"min": 1, "opt": max(self.batch_sizes), "max": max(self.batch_sizes)}
         return {
-            f"{prefix}_profile_{name}_shapes": f"window:{size}x{length}x{channels}"
+            f"{prefix}_profile_{name}_shapes": f"window:{size}x{row}"
             for name, size in sizes.items()
         }
 

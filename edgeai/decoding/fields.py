@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.node import QualityField, SourceConfig
+from edgeai.config.source import QualityField, SourceConfig
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from edgeai.config.base import FieldPath
-from edgeai.config.node import SignalField, SourceConfig
+from edgeai.config.source import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     MAX_TIME_NS,

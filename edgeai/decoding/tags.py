@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edgeai.config.base import FieldPath
-from edgeai.config.node import SourceConfig
+from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     NAN,

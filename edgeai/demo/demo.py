@@ -24,7 +24,8 @@ from rich.live import Live
 from rich.table import Table
 
 from edgeai import paths
-from edgeai.config.node import Broker, Limits
+from edgeai.config.broker import Broker
+from edgeai.config.limits import Limits
 from edgeai.demo.broker import embedded_broker, free_port
 from edgeai.errors import TransportError
 from edgeai.messages import Publication

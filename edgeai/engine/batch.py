@@ -17,23 +17,24 @@ before it."""
 
 
 class Batch:
-    """The windows that wait for one session call: (B, *window) float32, allocated once.
+    """The windows that wait for one session call: (B, *window), allocated once.
 
     The buffer is a memory mapping of its own, so a page takes memory only once a window reaches it;
     on a quiet line most never do.
     """
 
-    def __init__(self, capacity: int, window: tuple[int, ...]) -> None:
+    def __init__(self, capacity: int, window: tuple[int, ...], dtype: str = "float32") -> None:
         """Allocate the buffer.
 
         Args:
             capacity: Windows in one session call, at most.
             window: Shape of one window, (W, C) for a series of samples.
+            dtype: Type of its values, by its name in numpy.
         """
         self.capacity = capacity
         shape = (padded_capacity(capacity), *window)
-        memory = mmap.mmap(-1, math.prod(shape) * np.dtype(np.float32).itemsize)
-        self.values = np.frombuffer(memory, np.float32).reshape(shape)
+        memory = mmap.mmap(-1, math.prod(shape) * np.dtype(dtype).itemsize)
+        self.values = np.frombuffer(memory, dtype).reshape(shape)
         self._memory = memoryview(memory)
         self._slots: list[tuple[Floats, memoryview]] = []
         """The first rows of `values` with their bytes, for `place`; made when first needed."""

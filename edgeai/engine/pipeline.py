@@ -1,11 +1,14 @@
 """The state of one pipeline: a model on a topic filter, and the streams it has seen."""
 
+import math
 from fnmatch import fnmatchcase
 from functools import partial
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule
-from edgeai.config.node import RESERVED_CAPTURE, Config, PipelineConfig, SignalField
+from edgeai.config.node import Config
+from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.sharding import Shard
@@ -48,11 +51,10 @@ class Pipeline:
         self.signals = [signal.name for signal in manifest.signals]
         self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
         self.settings = _stream_settings(chosen, manifest)
-        length, channels = self.settings.length, self.settings.channels
-        self.window_values = length * channels
+        self.window_values = math.prod(manifest.input_shape)
         limit = config.limits.batch_windows
-        capacity = batch_capacity(limit, length, channels, session.batch_bytes)
-        self.batch = Batch(capacity, (length, channels))
+        capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
+        self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
         conditioner = _conditioner(chosen, manifest)
         self.intake = INTAKES[chosen.source.layout](

@@ -91,9 +91,9 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
     import numpy as np
     import onnxruntime
 
-    length, channels = (int(part) for part in shape.split("x"))
+    window = [int(part) for part in shape.split("x")]
     inputs = [(name, kind, dims[1:]) for name, kind, dims in facts["inputs"]]
-    if inputs != [(INPUT_NAME, "float32", [length, channels])]:
+    if inputs != [(INPUT_NAME, "float32", window)]:
         return  # the parent will refuse it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -103,7 +103,7 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
             data, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         names = [output.name for output in session.get_outputs()]
-        arrays = session.run(names, {INPUT_NAME: np.zeros((2, length, channels), np.float32)})
+        arrays = session.run(names, {INPUT_NAME: np.zeros((2, *window), np.float32)})
     except Exception as error:  # noqa: BLE001  every ORT error means the model does not run here
         facts["fault"] = f"does not run in ONNX Runtime: {one_line(error)}"
         return

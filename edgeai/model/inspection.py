@@ -80,13 +80,14 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
     if control and not manifest.onnx.control_flow:
         refuse("control flow needs onnx.control_flow: true in the manifest; operator", control[0])
     _check_versions(facts, manifest, refuse)
-    shape = [manifest.window.length, len(manifest.signals)]
+    shape, dtype = list(manifest.input_shape), manifest.input_dtype
     inputs = facts["inputs"]
     if [name for name, _, _ in inputs] != [INPUT_NAME]:
         refuse(f"must have one input, `{INPUT_NAME}`", [name for name, _, _ in inputs])
     _, kind, dims = inputs[0]
-    if kind != "float32" or len(dims) != 3 or isinstance(dims[0], int) or dims[1:] != shape:
-        rule = f"input `{INPUT_NAME}` must be float32 of shape (B, {shape[0]}, {shape[1]}), B free"
+    if kind != dtype or not dims or isinstance(dims[0], int) or dims[1:] != shape:
+        sizes = ", ".join(map(str, shape))
+        rule = f"input `{INPUT_NAME}` must be {dtype} of shape (B, {sizes}), B free"
         refuse(rule, f"{kind} {tuple(dims)}")
     _check_outputs(facts, manifest, refuse)
     if facts["fault"]:
@@ -149,7 +150,7 @@ def _cached_facts(package: Package, precision: Precision, state_folder: Path) ->
     manifest = package.manifest
     graph = package.variant(precision)
     graph_hash = manifest.files[graph.name]
-    shape = f"{manifest.window.length}x{len(manifest.signals)}"
+    shape = "x".join(map(str, manifest.input_shape))
     versions = f"{version('onnx')}-{version('onnxruntime')}-{FACTS_VERSION}"
     allowed = "control-flow" if manifest.onnx.control_flow else "plain"
     cache = state_folder / "inspection" / f"{graph_hash}-{shape}-{allowed}-{versions}.json"

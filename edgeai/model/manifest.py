@@ -3,12 +3,14 @@
 The descriptions of the fields are shown to users by `edgeai schema model`.
 """
 
+import math
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from edgeai.config.base import Precision, Strict
-from edgeai.config.node import AlarmConfig
+from edgeai.config.pipeline import AlarmConfig
 
 MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
@@ -344,6 +346,21 @@ class Manifest(Strict):
                 msg = f"`compiled`: {item.file} is a graph, which needs no entry"
                 raise ValueError(msg)
         return self
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one window without the batch axis: (W, C)."""
+        return self.window.length, len(self.signals)
+
+    @property
+    def input_dtype(self) -> str:
+        """Type of the values of a window, by its name in numpy."""
+        return "float32"
+
+    @property
+    def input_bytes(self) -> int:
+        """Size of one window in bytes."""
+        return np.dtype(self.input_dtype).itemsize * math.prod(self.input_shape)
 
     @property
     def score(self) -> str:

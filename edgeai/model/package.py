@@ -88,9 +88,9 @@ class Package:
             rule = f"must hold `window` and {', '.join(sorted(names))}"
             raise ModelError(str(path), rule, sorted(data))
         windows = data.pop("window")
-        shape = (self.manifest.window.length, len(self.manifest.signals))
-        if windows.ndim != 3 or windows.shape[1:] != shape or windows.dtype != np.float32:
-            rule = f"`window` must be float32 of shape (N, {shape[0]}, {shape[1]})"
+        shape, dtype = self.manifest.input_shape, self.manifest.input_dtype
+        if windows.shape[1:] != shape or windows.dtype != dtype:
+            rule = f"`window` must be {dtype} of shape (N, {', '.join(map(str, shape))})"
             raise ModelError(str(path), rule, f"{windows.dtype} {windows.shape}")
         if not np.isfinite(windows).all():
             raise ModelError(str(path), "`window` must be finite")

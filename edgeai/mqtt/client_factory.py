@@ -7,7 +7,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from edgeai.config.node import Broker
+from edgeai.config.broker import Broker
 from edgeai.errors import ConfigError, Problem
 from edgeai.mqtt import fast_client
 from edgeai.mqtt.fast_client import FastClient

@@ -15,7 +15,7 @@ from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeai.config.node import Broker
+from edgeai.config.broker import Broker
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.client_factory import ClientFactory, Status

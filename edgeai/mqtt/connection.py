@@ -9,7 +9,8 @@ messages between the current client, the inbox and the outbox.
 import select
 import time
 
-from edgeai.config.node import Broker, Limits
+from edgeai.config.broker import Broker
+from edgeai.config.limits import Limits
 from edgeai.messages import Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.client_factory import Status

@@ -2,7 +2,7 @@
 
 import time
 
-from edgeai.config.node import Limits
+from edgeai.config.limits import Limits
 from edgeai.messages import Message
 from edgeai.metrics.definitions import Metrics
 

@@ -161,7 +161,8 @@ import select
 import time
 from collections.abc import Callable
 
-from edgeai.config.node import Broker, Limits
+from edgeai.config.broker import Broker
+from edgeai.config.limits import Limits
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.client_factory import Status

@@ -17,7 +17,7 @@ subscriptions use QoS 0. Neither delays a prediction on a quiet line.
 A timer that collects a batch would delay a message that is followed by no other.
 """
 
-from edgeai.config.node import Limits
+from edgeai.config.limits import Limits
 from edgeai.messages import Due, Message
 
 BUSY_MESSAGES = 128  # per `turn_interval_seconds`; from here on, waiting for more saves CPU

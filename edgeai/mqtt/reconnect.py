@@ -6,7 +6,7 @@ import time
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edgeai.backoff import Backoff
-from edgeai.config.node import Broker
+from edgeai.config.broker import Broker
 
 log = logging.getLogger("edgeai.mqtt")
 

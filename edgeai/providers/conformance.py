@@ -145,7 +145,7 @@ class _Case:
         request = LoadRequest(
             artefact=package / artefact,
             outputs=tuple(output["name"] for output in manifest["outputs"]),
-            window=(windows.shape[1], windows.shape[2]),
+            window=windows.shape[1:],
             batch_sizes=tuple(batch_sizes),
             device=dict(device),
             options=dict(options),

@@ -173,10 +173,10 @@ class CpuSession:
         bit for bit, so batches are padded to a multiple with which all sizes agree. None: there is
         no such multiple.
         """
-        capacity = batch_capacity(batch_windows, *windows.shape[1:])
+        capacity = batch_capacity(batch_windows, windows[0].nbytes)
         largest = max(padded_capacity(capacity), len(windows))
         repeats = -(-largest // len(windows))
-        tiled = np.ascontiguousarray(np.tile(windows, (repeats, 1, 1))[:largest])
+        tiled = np.ascontiguousarray(np.concatenate([windows] * repeats)[:largest])
         reference = [output[: len(windows)] for output in self._call(tiled)]
         order = np.random.default_rng(0).permutation(len(windows))
         for multiple in BATCH_MULTIPLES:

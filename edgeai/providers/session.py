@@ -40,10 +40,10 @@ class Session(Protocol):
 
 
 def batch_capacity(
-    batch_windows: int, length: int, channels: int, batch_bytes: int = MAX_BATCH_BYTES
+    batch_windows: int, window_bytes: int, batch_bytes: int = MAX_BATCH_BYTES
 ) -> int:
-    """Return the number of windows (W, C) in a batch: `batch_windows`, or fewer to limit bytes."""
-    return min(batch_windows, max(1, batch_bytes // (length * channels * 4)))
+    """Return the number of windows in a batch: `batch_windows`, or fewer to limit its bytes."""
+    return min(batch_windows, max(1, batch_bytes // window_bytes))
 
 
 def padded_capacity(windows: int) -> int:

@@ -170,11 +170,11 @@ def _read_windows(path: Path, manifest: Manifest) -> Windows:
         reason = " ".join(str(error).split())[:120]
         problem = Problem(str(path), "", f"is not an .npz file of plain arrays: {reason}")
         raise ConfigError([problem]) from error
-    shape = (manifest.window.length, len(manifest.signals))
+    shape = manifest.input_shape
     windows = data.get("window")
-    if windows is None or windows.ndim != 3 or windows.shape[1:] != shape or not len(windows):
+    if windows is None or windows.shape[1:] != shape or not len(windows):
         found = {name: values.shape for name, values in data.items()}
-        rule = f"must contain `window` of shape (N, {shape[0]}, {shape[1]})"
+        rule = f"must contain `window` of shape (N, {', '.join(map(str, shape))})"
         raise ConfigError([Problem(str(path), "window", rule, found, True)])
     if windows.dtype.kind not in "fiu" or not np.isfinite(windows).all():
         raise ConfigError([Problem(str(path), "window", "must be finite numbers")])

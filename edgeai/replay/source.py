@@ -18,7 +18,7 @@ from typing import IO
 import msgspec
 
 from edgeai.config.base import TimeField
-from edgeai.config.node import Limits
+from edgeai.config.limits import Limits
 from edgeai.decoding.fields import MAX_TIME_NS, time_reader
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, DecodeError, Problem

@@ -15,7 +15,7 @@ import msgspec
 
 from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.node import SourceConfig
+from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, DecodeError, Problem

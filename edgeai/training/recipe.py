@@ -5,8 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from edgeai.config.base import Strict
-from edgeai.config.node import PositiveSeconds, Seconds
+from edgeai.config.base import PositiveSeconds, Seconds, Strict
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.model.manifest import SignalSpec, ToleranceSpec, WindowSpec
 from edgeai.plant.line import MACHINES

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule, quality_of
-from edgeai.config.node import AlarmConfig
+from edgeai.config.pipeline import AlarmConfig
 
 NS = 10**9
 SIGNS = {"normal": ".", "active": "#", "latched": "L"}

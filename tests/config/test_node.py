@@ -11,8 +11,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from edgeai.config.broker import Secret
 from edgeai.config.device import Device, load_device
-from edgeai.config.node import Config, Secret, SourceConfig, load_config
+from edgeai.config.node import Config, load_config
+from edgeai.config.source import SourceConfig
 from edgeai.errors import ConfigError
 from edgeai.model.manifest import Manifest
 from edgeai.paths import shipped

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.config.base import TimeField
-from edgeai.config.node import SourceConfig
+from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import find, iso_ns, number_of, time_reader
 from edgeai.decoding.rows import RowDecoder
 from edgeai.decoding.tags import TagDecoder

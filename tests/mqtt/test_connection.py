@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from edgeai.config.node import Broker, Limits
+from edgeai.config.broker import Broker
+from edgeai.config.limits import Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection, Status, inbox, reconnect

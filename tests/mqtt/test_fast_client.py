@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from benchmarks.tls import write_certificate
-from edgeai.config.node import Limits
+from edgeai.config.limits import Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.fast_client import FastClient, is_tested

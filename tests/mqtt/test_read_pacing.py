@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeai.config.node import Broker, Limits
+from edgeai.config.broker import Broker
+from edgeai.config.limits import Limits
 from edgeai.demo.broker import free_port
 from edgeai.messages import Due, Message, Publication
 from edgeai.metrics.definitions import Metrics

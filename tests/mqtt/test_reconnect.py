@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edgeai.config.node import Broker
+from edgeai.config.broker import Broker
 from edgeai.mqtt.reconnect import ReconnectSchedule
 
 

@@ -230,7 +230,7 @@ def test_proving_takes_no_more_memory_than_serving(
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Recorder)
     proven(load_package(folder), 1024)
-    assert batch_capacity(1024, length, 2) == 65
+    assert batch_capacity(1024, length * 2 * 4) == 65
     assert max(sizes) <= MAX_BATCH_BYTES * 5 // 4
 
 
@@ -239,7 +239,7 @@ def test_proving_takes_no_more_memory_than_serving(
     [(1024, 4, 2, 1024), (1, 4, 2, 1), (1024, 10**6, 1000, 1), (65536, 1024, 1, 16384)],
 )
 def test_batch_capacity(limit: int, length: int, channels: int, capacity: int) -> None:
-    assert batch_capacity(limit, length, channels) == capacity
+    assert batch_capacity(limit, length * channels * 4) == capacity
 
 
 def with_golden(package: Package, folder: Path, change: Any) -> Package:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from edgeai.config.node import SourceConfig
+from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner

@@ -28,7 +28,6 @@ GROUP = "edgeai.backends"
 DESCRIBED = ("device", "driver", "runtime", "precision")
 """Keys that `describe` must return, each with a text that is not empty."""
 
-Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 
 
@@ -39,7 +38,8 @@ class LoadRequest:
     Attributes:
         artefact: File from the vendor's compiler, or the ONNX graph if the adapter compiles it.
         outputs: Names of the outputs, in the order in which `run` must return them.
-        window: Samples W and channels C of a window.
+        window: Shape of one window without the batch axis: (W, C) for W samples of C channels.
+        dtype: Type of the values of a window, by its name in numpy.
         input_name: Name of the only input.
         batch_sizes: Batch sizes with which `run` will be called; an artefact compiled for other
             sizes states them in its `batch_sizes`.
@@ -50,7 +50,8 @@ class LoadRequest:
 
     artefact: Path
     outputs: Sequence[str]
-    window: tuple[int, int]
+    window: tuple[int, ...]
+    dtype: str = "float32"
     input_name: str = "window"
     batch_sizes: Sequence[int] = (1,)
     threads: int = 1
@@ -64,11 +65,12 @@ class CompiledModel(Protocol):
     batch_sizes: Sequence[int]
     """The only batch sizes that `run` accepts; empty: any."""
 
-    def run(self, windows: Floats) -> Sequence[Array]:
+    def run(self, windows: Array) -> Sequence[Array]:
         """Compute the outputs of windows.
 
         Args:
-            windows: (B, W, C) float32, contiguous; must not be changed or kept.
+            windows: (B, ...) of the requested shape and dtype, contiguous; must not be changed or
+                kept.
 
         Returns:
             One array (B, ...) for each output, in the requested order. The next call may overwrite
@@ -111,11 +113,11 @@ class CompiledSession:
         self._model = model
         self._sizes = _static_sizes(model.batch_sizes)
         self._names = list(request.outputs)
-        self._window = request.window
+        self._window, self._dtype = request.window, np.dtype(request.dtype)
         self._rows: list[tuple[int, ...]] | None = None
         self.facts = self._facts(request, name)
         for size in self._sizes or sorted(set(request.batch_sizes)):
-            windows = np.zeros((size, *self._window), np.float32)
+            windows = np.zeros((size, *self._window), self._dtype)
             try:
                 outputs = self._call(windows)
             except Exception as error:
@@ -126,8 +128,8 @@ class CompiledSession:
         rows = zip(self._names, self._rows, strict=True)
         self.facts.outputs.update({output: list(row) for output, row in rows})
 
-    def run(self, windows: Floats) -> list[Array]:
-        """Return the outputs of windows (B, W, C) float32, each (B, ...), in the requested order.
+    def run(self, windows: Array) -> list[Array]:
+        """Return the outputs (B, ...) of windows (B, ...), in the requested order.
 
         Raises:
             ShapeError: The number or shape of the outputs is wrong.
@@ -138,7 +140,7 @@ class CompiledSession:
             return self._call(np.ascontiguousarray(windows))
         parts = []
         for start, stop, size in split_batch(count, self._sizes):
-            batch = np.zeros((size, *self._window), np.float32)
+            batch = np.zeros((size, *self._window), self._dtype)
             batch[: stop - start] = windows[start:stop]
             # Copied because the next call may overwrite the outputs.
             parts.append([output[: stop - start].copy() for output in self._call(batch)])
@@ -148,7 +150,7 @@ class CompiledSession:
         """Release the device."""
         self._model.close()
 
-    def _call(self, windows: Floats) -> list[Array]:
+    def _call(self, windows: Array) -> list[Array]:
         outputs = [np.asarray(output) for output in self._model.run(windows)]
         if len(outputs) != len(self._names):
             raise ShapeError(f"gave {len(outputs)} outputs for {len(self._names)}")
@@ -194,7 +196,8 @@ def build(spec: ChildSpec, backend: Backend | None = None) -> CompiledSession:
     request = LoadRequest(
         artefact=Path(spec.graph),
         outputs=tuple(spec.outputs),
-        window=(spec.window[0], spec.window[1]),
+        window=spec.window,
+        dtype=spec.dtype,
         input_name=spec.input_name,
         batch_sizes=tuple(spec.batch_sizes),
         threads=spec.threads,

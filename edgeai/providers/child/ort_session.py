@@ -44,7 +44,7 @@ class OrtSession:
         self._bound = IoBindingRunner(session, spec) if spec.io_binding else None
         self.facts = facts
         for size in sorted(set(spec.batch_sizes)):
-            windows = np.zeros((size, *spec.window), np.float32)
+            windows = np.zeros((size, *spec.window), spec.dtype)
             try:
                 outputs = self._call(windows)
                 rows = [output.shape[1:] for output in outputs]
@@ -61,7 +61,7 @@ class OrtSession:
         )
 
     def run(self, windows: Floats) -> list[Array]:
-        """Return the outputs of windows (B, W, C) float32, each (B, ...), in the order of the spec.
+        """Return the outputs (B, ...) of windows (B, ...), in the order of the spec.
 
         With `io_binding` the next call with the same number of windows overwrites them.
 

@@ -1,16 +1,21 @@
 """The protocol between an accelerator's child process and its parent.
 
 Windows and outputs are in shared memory; a few bytes in a pipe begin a call, and a few report its
-end. One call at a time. Self-contained: standard library and numpy; Python 3.10 or newer.
+end. One call at a time. Self-contained: standard library, numpy and sibling modules; Python 3.10 or
+newer.
 """
 
+import math
 import mmap
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .spec import ChildSpec
 
 LENGTH = struct.Struct("<I")
 """Sent before the spec: its length in bytes."""
@@ -30,56 +35,44 @@ ALIGNMENT = 64  # bytes
 class Arrays:
     """The arrays of a session, in shared memory."""
 
-    windows: npt.NDArray[np.float32]
-    """(largest batch, W, C)."""
+    windows: npt.NDArray[Any]
+    """(largest batch, ...) of the dtype of the model's input."""
     outputs: list[npt.NDArray[np.float32]]
     """(largest batch, ...) each."""
 
 
-def shared_bytes(
-    window: tuple[int, int], largest: int, rows: Mapping[str, Sequence[int]], outputs: Sequence[str]
-) -> int:
-    """Return the size in bytes of the arrays of a session."""
-    return list(_offsets(_shapes(window, largest, rows, outputs)))[-1]
+def shared_bytes(spec: ChildSpec, largest: int, rows: Mapping[str, Sequence[int]]) -> int:
+    """Return the size in bytes of the arrays of a session; arguments as those of `arrays_in`."""
+    return sum(_padded_bytes(*array) for array in _arrays(spec, largest, rows))
 
 
 def arrays_in(
-    memory: mmap.mmap,
-    window: tuple[int, int],
-    largest: int,
-    rows: Mapping[str, Sequence[int]],
-    outputs: Sequence[str],
+    memory: mmap.mmap, spec: ChildSpec, largest: int, rows: Mapping[str, Sequence[int]]
 ) -> Arrays:
     """Return the arrays of a session in shared memory of `shared_bytes`.
 
     Args:
         memory: Mapped by both processes.
-        window: Length and channels.
+        spec: What the session has loaded: shape and dtype of a window, order of the outputs.
         largest: Largest number of windows in a call.
         rows: Shape of one row of each output.
-        outputs: Order of the outputs.
     """
-    shapes = _shapes(window, largest, rows, outputs)
-    arrays = [
-        np.ndarray(shape, np.float32, memory, offset)
-        for shape, offset in zip(shapes, _offsets(shapes), strict=False)
-    ]
+    offset = 0
+    arrays = []
+    for shape, dtype in _arrays(spec, largest, rows):
+        arrays.append(np.ndarray(shape, dtype, memory, offset))
+        offset += _padded_bytes(shape, dtype)
     return Arrays(arrays[0], arrays[1:])
 
 
-def _shapes(
-    window: tuple[int, int], largest: int, rows: Mapping[str, Sequence[int]], outputs: Sequence[str]
-) -> list[tuple[int, ...]]:
-    return [(largest, *window), *((largest, *rows[name]) for name in outputs)]
+def _arrays(
+    spec: ChildSpec, largest: int, rows: Mapping[str, Sequence[int]]
+) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return shape and dtype of the windows, then of each output."""
+    outputs = [((largest, *rows[name]), np.dtype(np.float32)) for name in spec.outputs]
+    return [((largest, *spec.window), np.dtype(spec.dtype)), *outputs]
 
 
-def _offsets(shapes: Sequence[tuple[int, ...]]) -> Iterator[int]:
-    """Yield the offset of each array, then the size of the memory."""
-    offset = 0
-    for shape in shapes:
-        yield offset
-        values = 1
-        for length in shape:
-            values *= length
-        offset += -(-4 * values // ALIGNMENT) * ALIGNMENT
-    yield offset
+def _padded_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Return the size of an array in bytes, rounded up so that the next one is aligned."""
+    return -(-dtype.itemsize * math.prod(shape) // ALIGNMENT) * ALIGNMENT

@@ -120,9 +120,8 @@ class _Server:
         """Compute `count` windows; return the call's number, its status and an error text."""
         if self._arrays is None:  # the parent sets the size before its first call
             mapped = mmap.mmap(self._memory, 0)
-            spec, rows = self._spec, self._facts.outputs
-            largest = max(spec.batch_sizes)
-            self._arrays = arrays_in(mapped, spec.window, largest, rows, spec.outputs)
+            largest = max(self._spec.batch_sizes)
+            self._arrays = arrays_in(mapped, self._spec, largest, self._facts.outputs)
         try:
             _compute(self._session, self._arrays, count)
         except Exception as error:  # noqa: BLE001  any exception is reported to the parent

@@ -26,10 +26,12 @@ class ChildSpec:
     input_name: str
     outputs: list[str]
     """Names of the outputs, in the order in which they are returned."""
-    window: tuple[int, int]
-    """Length and channels."""
+    window: tuple[int, ...]
+    """Shape of one window, such as (W, C)."""
     provider: str
     """Name of the ORT execution provider, or of the backend's entry point."""
+    dtype: str = "float32"
+    """Type of the values of a window, by its name in numpy."""
     provider_options: dict[str, str] = field(default_factory=dict)
     session_config: dict[str, str] = field(default_factory=dict)
     library: str | None = None

@@ -22,13 +22,14 @@ def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) 
     """
     manifest = package.manifest
     graph = graph_of(candidate, package)
-    window = (manifest.window.length, len(manifest.signals))
+    window = manifest.input_shape
     return ChildSpec(
         kind=candidate.kind,
         graph=str(graph.absolute()),
         input_name=INPUT_NAME,
         outputs=[output.name for output in manifest.outputs],
         window=window,
+        dtype=manifest.input_dtype,
         provider=candidate.execution_provider,
         provider_options=candidate.options(
             _cache_folder(candidate, graph, package, state_folder), window
@@ -36,7 +37,7 @@ def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) 
         library=candidate.plugin,
         device=candidate.device,
         threads=candidate.threads,
-        batch_sizes=_batch_sizes(candidate, window),
+        batch_sizes=_batch_sizes(candidate, manifest.input_bytes),
         environment=candidate.environment,
         io_binding=candidate.io_binding and candidate.kind == "ort",
         min_nodes_share=candidate.min_nodes_share,
@@ -65,10 +66,10 @@ def precision_of(candidate: AnyAccelerator, package: Package) -> Precision:
     return candidate.precision
 
 
-def _batch_sizes(candidate: AnyAccelerator, window: tuple[int, int]) -> list[int]:
+def _batch_sizes(candidate: AnyAccelerator, window_bytes: int) -> list[int]:
     """Return the batch sizes that the engine can fill: with large windows its batches are small."""
     sizes = sorted(set(candidate.batch_sizes))
-    capacity = batch_capacity(sizes[-1], *window)
+    capacity = batch_capacity(sizes[-1], window_bytes)
     return [size for size in sizes if size <= capacity] or sizes[:1]
 
 

@@ -159,7 +159,7 @@ class ChildAccelerator:
         spec = self.spec
         try:
             facts = Facts.from_json(json.loads(text))
-            size = shared_bytes(spec.window, self._largest, facts.outputs, spec.outputs)
+            size = shared_bytes(spec, self._largest, facts.outputs)
         except (ValueError, TypeError, KeyError) as error:
             raise AcceleratorError(
                 "protocol", f"unreadable description of the loaded model: {error!r}"
@@ -173,7 +173,7 @@ class ChildAccelerator:
         except OSError as error:
             text = f"cannot share {size} bytes of memory: {error.strerror}"
             raise AcceleratorError("start_failed", text) from error
-        self._arrays = arrays_in(mapped, spec.window, self._largest, facts.outputs, spec.outputs)
+        self._arrays = arrays_in(mapped, spec, self._largest, facts.outputs)
         self.facts = facts
 
     # ----------------------------------------------------------------------------------------- call

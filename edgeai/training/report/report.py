@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgeai.alarms.alarm import Alarm, alarm_rule
 from edgeai.alarms.diagnosis import diagnose
-from edgeai.config.node import AlarmConfig
+from edgeai.config.pipeline import AlarmConfig
 from edgeai.errors import ConfigError, Problem
 from edgeai.messages import SECOND_NS, Diagnosis
 from edgeai.model.manifest import Manifest

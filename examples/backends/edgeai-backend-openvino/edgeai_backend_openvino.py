@@ -75,7 +75,9 @@ class OpenVinoModel:
         request, order = self._calls[len(windows) if self.batch_sizes else 0]
         # Filling one tensor is faster than `infer({0: windows})`, which creates one at each call.
         if self._input is None or tuple(self._input.shape) != windows.shape:
-            self._input = openvino.Tensor(np.empty(windows.shape, np.float32), shared_memory=True)
+            self._input = openvino.Tensor(
+                np.empty(windows.shape, windows.dtype), shared_memory=True
+            )
         self._input.data[:] = windows
         request.set_input_tensor(self._input)
         request.infer()
@@ -136,9 +138,8 @@ def _checked(
         raise RuntimeError(f"OpenVINO computes in {actual}, not in {precision}")
     shape = model.input(0).partial_shape
     if len(model.inputs) != 1 or not shape.compatible(openvino.PartialShape([-1, *request.window])):
-        raise ValueError(
-            f"the input must be (B, {request.window[0]}, {request.window[1]}): {shape}"
-        )
+        wanted = ", ".join(map(str, request.window))
+        raise ValueError(f"the input must be (B, {wanted}): {shape}")
     names = [output.get_names() for output in model.outputs]
     order = []
     for wanted in request.outputs:

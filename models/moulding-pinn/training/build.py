@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
-from edgeai.config.node import AlarmConfig
+from edgeai.config.pipeline import AlarmConfig
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
 from edgeai.training.pinn import (

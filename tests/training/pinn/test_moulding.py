@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from edgeai.alarms.alarm import alarm_rule
-from edgeai.config.node import AlarmConfig
+from edgeai.config.pipeline import AlarmConfig
 from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.plant import mouldcycles

@@ -1,0 +1,56 @@
+"""Upper bounds of everything in a node that could grow."""
+
+from pydantic import Field
+
+from edgeai.config.base import Strict
+
+
+class Limits(Strict):
+    """Upper bounds of everything that could grow. What exceeds a bound is dropped and counted."""
+
+    turn_messages: int = Field(
+        5000,
+        ge=1,
+        le=1_000_000,
+        description="Number of messages read in one turn. Further messages wait for the next turn.",
+    )
+    turn_bytes: int = Field(
+        16_777_216,
+        ge=1024,
+        description="Payload bytes read in one turn. Further messages wait for the next turn.",
+    )
+    payload_bytes: int = Field(
+        1_048_576, ge=16, description="Size of a payload in bytes. A larger payload is dropped."
+    )
+    streams: int = Field(
+        10_000,
+        ge=1,
+        description="Number of streams of one pipeline. Messages of further streams are dropped.",
+    )
+    batch_windows: int = Field(
+        1024,
+        ge=1,
+        le=65536,
+        description="Number of windows in one call of the model. Further windows need another "
+        "call in the same turn.",
+    )
+    outgoing_messages: int = Field(
+        10_000,
+        ge=1,
+        description="Number of publications that may wait for the broker. While more wait, no "
+        "input is read.",
+    )
+    turn_interval_seconds: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Time between two turns under load, in seconds, so that one turn takes more "
+        "messages. It applies if all sources use QoS 0. 0 turns it off.",
+    )
+    defer_seconds: float = Field(
+        0.05,
+        ge=0,
+        le=10,
+        description="Longest time that a message which completes no window may stay unread, in "
+        "seconds. It applies if all sources use QoS 0. 0 turns it off.",
+    )

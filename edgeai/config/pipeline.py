@@ -1,0 +1,164 @@
+"""One pipeline of a node: a model, its source, windows, alarm and publications."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from edgeai import topics
+from edgeai.config.base import PositiveSeconds, Seconds, Strict, removed_keys
+from edgeai.config.source import SourceConfig
+
+PUBLISH_FIELDS = ("node", "pipeline", "model", "asset")
+
+
+class StreamConfig(Strict):
+    """How the samples of a stream become windows."""
+
+    alignment: Literal["none", "hold", "linear"] = Field(
+        "none",
+        description="`none` takes the samples as they come. `hold` and `linear` resample them to "
+        "the model's sample rate: with the last value, or by linear interpolation.",
+    )
+    max_age_seconds: PositiveSeconds = Field(
+        5.0,
+        description="Age above which a held or interpolated value counts as substituted, in "
+        "seconds; alignments `hold` and `linear` only.",
+    )
+    max_gap_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Time between two samples above which the window is emptied, in seconds. "
+        "Default: 5 sample periods of the model, and at least `max_age_seconds` with an "
+        "alignment; no limit for a model without a sample rate.",
+    )
+    lateness_seconds: Seconds = Field(
+        0.0,
+        description="Time to wait for samples that arrive out of order, in seconds. Later samples "
+        "are dropped. The default waits for none.",
+    )
+    invalid: Literal["hold", "drop"] = Field(
+        "hold",
+        description="What happens to a value that is missing, not finite or of bad quality. "
+        "`hold` uses the last good value and marks the window; `drop` drops the sample.",
+    )
+    out_of_range: Literal["keep", "hold", "drop"] = Field(
+        "keep",
+        description="What happens to a value outside the valid range of its signal. `keep` uses "
+        "it and marks the window, `hold` uses the last good value, `drop` drops the sample.",
+    )
+    max_invalid_ratio: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Share of substituted values in a window, 0 to 1, above which its quality is "
+        "`bad` and it changes no alarm.",
+    )
+
+
+class AlarmConfig(Strict):
+    """When a score becomes an alarm. A key that is not given comes from the model package."""
+
+    threshold: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="Score above which a window is abnormal. Default: the model package's.",
+    )
+    deadband: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="The alarm ends below `threshold` minus this value, in the unit of the score. "
+        "Default: the model package's, or 0.",
+    )
+    on_delay_seconds: Seconds | None = Field(
+        None,
+        description="Time for which the score must stay above the threshold before the alarm "
+        "becomes active, in seconds of sample time. Default: the model package's, or 0.",
+    )
+    off_delay_seconds: Seconds | None = Field(
+        None,
+        description="Time for which the score must stay below the threshold minus the deadband "
+        "before the alarm ends, in seconds of sample time. Default: the model package's, or 0.",
+    )
+    latch: bool | None = Field(
+        None,
+        description="Whether an alarm that ended stays `latched` until it is reset. Default: the "
+        "model package's, or false.",
+    )
+
+
+class PublishConfig(Strict):
+    """Where predictions and changes of the alarm state are published."""
+
+    topic: str = Field(
+        "edgeai/{node}/predictions/{pipeline}/{asset}",
+        description="Topic of the predictions. It must hold {asset}; {node}, {pipeline} and "
+        "{model} are filled in too.",
+    )
+    alarm_topic: str = Field(
+        "edgeai/{node}/alarms/{pipeline}/{asset}",
+        description="Topic of the changes of the alarm state, retained. It must hold {asset}; "
+        "{node}, {pipeline} and {model} are filled in too.",
+    )
+    qos: Literal[0, 1] = Field(
+        0,
+        description="QoS of the predictions: 0 at most once, 1 at least once. Changes of the alarm "
+        "state are always published with QoS 1.",
+    )
+    top: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="Number of signals with the largest contributions that a prediction names.",
+    )
+
+    @field_validator("topic", "alarm_topic")
+    @classmethod
+    def _valid_topic(cls, value: str) -> str:
+        unknown = [name for name in topics.template_fields(value) if name not in PUBLISH_FIELDS]
+        if unknown:
+            msg = f"unknown field {{{unknown[0]}}}; known: {', '.join(PUBLISH_FIELDS)}"
+            raise ValueError(msg)
+        if not topics.is_topic_name(topics.fill(value, ())) or "{asset}" not in value:
+            msg = "must be a topic name without wildcards that holds {asset}"
+            raise ValueError(msg)
+        return value
+
+
+class WindowConfig(Strict):
+    """What the pipeline changes of the model's window."""
+
+    model_config = ConfigDict(
+        json_schema_extra=removed_keys(
+            length="was removed: the manifest of the model package sets the length of the window. "
+            "Delete this key"
+        )
+    )
+
+    hop: int | None = Field(
+        None,
+        ge=1,
+        description="Number of samples from one window to the next. Default: the model package's.",
+    )
+
+
+class PipelineConfig(Strict):
+    """One model on one subscription."""
+
+    model: str = Field(
+        min_length=1,
+        description="Name of a shipped model, or the folder of a model package, relative to this "
+        "file's folder.",
+    )
+    source: SourceConfig = Field(description="The messages to read, and how they become samples.")
+    window: WindowConfig = Field(
+        WindowConfig(), description="Changes to the model's window. Default: no change."
+    )
+    stream: StreamConfig = Field(
+        StreamConfig(), description="How samples become windows. Default: samples as they come."
+    )
+    alarm: AlarmConfig = Field(
+        AlarmConfig(), description="Changes to the model package's alarm. Default: no change."
+    )
+    publish: PublishConfig = Field(
+        PublishConfig(), description="Where predictions and alarms are published."
+    )

@@ -1,0 +1,177 @@
+"""The source of a pipeline: a topic filter, and where a message carries each signal."""
+
+from typing import Any, Literal, Self
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from edgeai import topics
+from edgeai.config.base import FieldPath, Strict, TimeField, as_path, removed_keys
+from edgeai.config.frames import FrameFormat
+
+RESERVED_CAPTURE = "signal"  # `{signal}` in a source topic names the signal, not the stream
+
+
+class QualityField(Strict):
+    """The quality flag of a message, and the values that mean good quality."""
+
+    path: FieldPath = Field(min_length=1, description="Path of the flag in the message.")
+    good: list[str | int | bool] = Field(
+        min_length=1, description="Values that mean good quality. Every other value means bad."
+    )
+
+    _path = field_validator("path", mode="before")(as_path)
+
+
+class SignalField(Strict):
+    """Where a message carries one signal of the model. Its value is raw * scale + offset."""
+
+    path: FieldPath | None = Field(
+        None,
+        min_length=1,
+        description="Path of the value in the message; layout `row` only. Default: the signal's "
+        "name under `values_path`.",
+    )
+    tag: str | None = Field(
+        None,
+        description="Name of the signal in the message; layouts `tag` and `frame` only. Default: "
+        "the signal's name in the model.",
+    )
+    scale: float = Field(
+        1.0,
+        allow_inf_nan=False,
+        description="Factor from the raw value to the model's unit. The default keeps the value.",
+    )
+    offset: float = Field(
+        0.0,
+        allow_inf_nan=False,
+        description="Offset in the model's unit, added after `scale`. The default adds nothing.",
+    )
+    quality: QualityField | None = Field(
+        None,
+        description="Quality flag of this signal; layout `row` only. A flag of the whole message "
+        "is checked too. Default: no flag of its own.",
+    )
+
+    _path = field_validator("path", mode="before")(as_path)
+
+    @model_validator(mode="after")
+    def _scale_not_zero(self) -> Self:
+        if self.scale == 0:
+            msg = "`scale` must not be 0"
+            raise ValueError(msg)
+        return self
+
+
+class SourceConfig(Strict):
+    """The messages that a pipeline reads, and how they become samples."""
+
+    model_config = ConfigDict(
+        json_schema_extra=removed_keys(
+            format="was removed: messages of the layouts `row` and `tag` are always JSON, and "
+            "`frame.type` names the format of a frame. Delete this key"
+        )
+    )
+
+    topic: str = Field(
+        description="MQTT topic filter. A level in braces is captured: in factory/{asset}/sensors "
+        "the captured levels, joined by `/`, are the key of the stream. In the layout `tag`, "
+        "{signal} captures the name of the signal."
+    )
+    assets: list[str] = Field(
+        [],
+        description="Patterns of stream keys, such as press-*. Messages of other streams are not "
+        "read by this pipeline. Default: all streams.",
+    )
+    qos: Literal[0, 1] = Field(
+        0, description="QoS of the subscription: 0 at most once, 1 at least once."
+    )
+    layout: Literal["row", "tag", "frame"] = Field(
+        "row",
+        description="What one message holds. `row`: one sample of all signals; `tag`: one value of "
+        "one signal; `frame`: a block of samples of all signals.",
+    )
+    frame: FrameFormat | None = Field(
+        None, description="Format of a frame. It is required for the layout `frame`."
+    )
+    time: TimeField | None = Field(
+        None, description="Time of the sample in the message. Default: the time of arrival."
+    )
+    values_path: FieldPath = Field(
+        [],
+        description="Path of the map that holds the signals; layout `row` only. Default: the "
+        "message itself.",
+    )
+    value_path: FieldPath = Field(
+        ["value"], min_length=1, description="Path of the value; layout `tag` only."
+    )
+    name_path: FieldPath | None = Field(
+        None,
+        min_length=1,
+        description="Path of the signal's name; layout `tag` only. Default: the name is {signal} "
+        "in `topic`.",
+    )
+    quality: QualityField | None = Field(
+        None,
+        description="Quality flag of the whole message; layouts `row` and `tag` only. Default: "
+        "every value counts as good.",
+    )
+    signals: dict[str, SignalField] = Field(
+        {},
+        description="Signals of the model, by name, whose path or unit differs from the defaults. "
+        "A text is short for a `path`.",
+    )
+    numeric_text: bool = Field(
+        False,
+        description='Whether a number in quotes, such as "23.4", counts as a number. By default it '
+        "counts as an unusable value.",
+    )
+
+    _paths = field_validator("values_path", "value_path", "name_path", mode="before")(as_path)
+
+    @field_validator("signals", mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+    def tag_of(self, signal: str) -> str:
+        """Return the name that a signal has in the messages (layouts `tag` and `frame`)."""
+        field = self.signals.get(signal)
+        return (field.tag if field is not None else None) or signal
+
+    @field_validator("topic")
+    @classmethod
+    def _valid_topic(cls, value: str) -> str:
+        fault = topics.template_fault(value)
+        if fault:
+            raise ValueError(fault)
+        return value
+
+    @model_validator(mode="after")
+    def _layout_has_its_fields(self) -> Self:
+        in_topic = RESERVED_CAPTURE in topics.template_fields(self.topic)
+        if (self.layout == "frame") != (self.frame is not None):
+            msg = "`frame` belongs to the layout `frame`, and says how the block is laid out"
+            raise ValueError(msg)
+        if self.layout == "frame" and (self.time is not None or self.quality is not None):
+            msg = "layout `frame`: time is declared in `frame`, and there is no quality flag"
+            raise ValueError(msg)
+        if self.layout == "tag":
+            if in_topic == (self.name_path is not None):
+                msg = "layout `tag` needs the name either as {signal} in `topic` or at `name_path`"
+                raise ValueError(msg)
+            if any(field.path is not None or field.quality for field in self.signals.values()):
+                msg = (
+                    "layout `tag`: signals take `tag`, `scale` and `offset`, not `path`, `quality`"
+                )
+                raise ValueError(msg)
+        else:
+            if in_topic or self.name_path is not None:
+                msg = "{signal} and `name_path` belong to the layout `tag`"
+                raise ValueError(msg)
+            wrong = "path" if self.layout == "frame" else "tag"
+            if any(getattr(field, wrong) is not None for field in self.signals.values()):
+                msg = f"layout `{self.layout}`: signals do not take `{wrong}`"
+                raise ValueError(msg)
+        return self
