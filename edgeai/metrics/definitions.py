@@ -179,6 +179,8 @@ class PipelineMetrics:
                 found.update(dict(tally))  # a copy, because the engine's thread goes on counting
             return found
 
+        self.read_invalid = total
+        """Returns the values that could not be used so far, by reason."""
         self._watch_invalid(read=total)
 
 

@@ -1,99 +1,300 @@
-"""Read runs from CSV and Parquet files."""
+"""Read runs from recordings, by the rules of the runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgeai.errors import ConfigError, Problem
+from edgeai.config.base import TimeField
+from edgeai.config.node import Config, load_config
+from edgeai.config.pipeline import WindowConfig
+from edgeai.decoding.fields import iso_ns, parse_json, read_time, time_reader
+from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.messages import SECOND_NS, Message
+from edgeai.model.manifest import WindowSpec
 from edgeai.progress import Progress
+from edgeai.recordings.reader import Recorded, RecordingReader
+from edgeai.recordings.tables import TableMapping, TableOptions
+from edgeai.training.data.collector import WindowCollector, draft_manifest, pipeline_config
+from edgeai.training.data.findings import Explainer, Findings
+from edgeai.training.data.rate import check_rate
 from edgeai.training.data.runs import Run
-from edgeai.training.data.windows import Samples
-from edgeai.training.extra import library
-from edgeai.training.recipe import Blocks, FileData, FileRun
+from edgeai.training.recipe_files import Blocks, FileData, FileRun
+
+PIPELINE = "training"
 
 
-def read_runs(data: FileData, recipe_path: Path, progress: Progress) -> list[Run]:
+@dataclass(frozen=True)
+class FileRuns:
+    """The runs of the recordings of a recipe.
+
+    Attributes:
+        runs: In the order of the recipe.
+        findings: What was dropped, held or interrupted, and where.
+        notes: What else the user must know about the recordings, one line each.
+    """
+
+    runs: list[Run]
+    findings: Findings
+    notes: list[str]
+
+
+def read_runs(
+    data: FileData, window: WindowSpec, recipe_path: Path, progress: Progress
+) -> FileRuns:
     """Read every run of a recipe and cut it into blocks where the recipe says so.
 
-    An empty or null cell becomes NaN; windows with NaN are not used.
-
     Raises:
-        ConfigError: A file or column is missing, a value is not a number, or rows do not exist.
+        ConfigError: A file or column is missing, a row is not one, no row of a run can be used, the
+            rate is not the recipe's, or rows do not exist.
     """
-    columns = [signal.column or signal.name for signal in data.signals]
-    tables: dict[str, Samples] = {}
-    runs: list[Run] = []
+    reader = _Reader(data, window, recipe_path)
     for done, item in enumerate(data.runs, 1):
-        if item.file not in tables:
-            path = recipe_path.parent / item.file
-            tables[item.file] = _read(path, columns, data.delimiter)
-        runs += _cut(item, tables[item.file], data, recipe_path, done - 1)
+        reader.read(item, done - 1)
         progress("read", done, len(data.runs), item.file)
-    return runs
+    return FileRuns(reader.runs, reader.findings, list(dict.fromkeys(reader.notes)))
 
 
-def _cut(item: FileRun, table: Samples, data: FileData, recipe_path: Path, index: int) -> list[Run]:
-    first, last = item.rows or [0, len(table)]
-    field = f"data.runs.{index}"
-    if last > len(table):
-        rule = f"{item.file} has {len(table)} rows"
-        raise ConfigError([Problem(str(recipe_path), f"{field}.rows", rule, item.rows, True)])
-    values = table[first:last]
-    name = f"{item.file}[{first}:{last}]"
-    if item.use is None:
-        return cut_blocks(values, data.blocks, name) if data.blocks else []
-    if item.fault_row is None:
-        return [Run(name, item.use, values, severity=0.0)]
-    if not first <= item.fault_row < last:
-        rule = f"must lie in the rows {first} to {last - 1}"
-        raise ConfigError(
-            [Problem(str(recipe_path), f"{field}.fault_row", rule, item.fault_row, True)]
+class _Reader:
+    """Reads the runs of one recipe."""
+
+    def __init__(self, data: FileData, window: WindowSpec, recipe_path: Path) -> None:
+        self.runs: list[Run] = []
+        self.findings = Findings()
+        self.notes: list[str] = []
+        self._data = data
+        self._recipe = recipe_path
+        self._config, self._pipeline = _pipeline_of(data, recipe_path)
+        chosen = self._config.pipelines[self._pipeline]
+        self._source = chosen.source
+        self._resampled = chosen.stream.alignment != "none"
+        signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
+        self._manifest = draft_manifest(signals, data.sample_rate_hz, window.model_dump())
+        names = [signal.name for signal in data.signals]
+        self._mapping = TableMapping(self._pipeline, self._source, names, "the recipe")
+        time = data.time
+        self._options = TableOptions(
+            asset_column=data.asset_column,
+            time_column=time.column if time else None,
+            time_unit=time.unit if time else None,
+            time_zone=time.zone if time else None,
+            delimiter=data.delimiter,
+            encoding=data.encoding,
+            evenly_spaced_ns=round(SECOND_NS / data.sample_rate_hz) if data.evenly_spaced else None,
+            every_signal=True,
         )
-    seconds = (item.fault_row - first) / data.sample_rate_hz
-    return [Run(name, item.use, values, item.fault, 1.0, seconds)]
+        self._to_ns = time_reader(self._source.time) if self._source.time else None
+        self._tables: dict[str, list[Recorded]] = {}
+
+    def read(self, item: FileRun, index: int) -> None:
+        """Read one run of the recipe: one run for each asset, or three if it is cut."""
+        recorded = self._messages(item.file)
+        field = f"data.runs.{index}"
+        start_ns = None
+        if item.fault_row is not None:
+            start_ns = self._time_of(self._row(recorded, item, field))
+            if start_ns is None:
+                rule = f"must be a row of {item.file} with a valid time"
+                raise self._problem(f"{field}.fault_row", rule, item.fault_row)
+        elif item.fault_time is not None:
+            start_ns = self._instant(item.fault_time, f"{field}.fault_time")
+        name = item.file
+        if item.rows is not None:
+            first, last = item.rows
+            if last > len(recorded):
+                rule = f"{item.file} has {len(recorded)} rows"
+                raise self._problem(f"{field}.rows", rule, item.rows)
+            recorded, name = recorded[first:last], f"{name}[{first}:{last}]"
+        if item.between is not None:
+            begin, end = (self._instant(one, f"{field}.between") for one in item.between)
+            times = [self._time_of(one.message) for one in recorded]
+            recorded = [
+                one
+                for one, at in zip(recorded, times, strict=True)
+                if at is None or begin <= at < end
+            ]
+            name = f"{name}[{item.between[0]}, {item.between[1]}]"
+            if not recorded:
+                raise self._problem(f"{field}.between", f"{item.file} has no row", item.between)
+        for key, rows in self._by_asset(recorded, item.file).items():
+            title = name if self._data.asset_column is None else f"{name} {key}"
+            for use, part in _parts(rows, item, self._data.blocks):
+                shown = title if item.use is not None else f"{title} {use}"
+                self._run(part, key, item, use, shown, start_ns)
+
+    def _messages(self, file: str) -> list[Recorded]:
+        """Return all messages of a file; it is read once."""
+        if file not in self._tables:
+            path = self._recipe.parent / file
+            reader = RecordingReader([path], {self._pipeline: self._mapping}, self._options)
+            self._tables[file] = list(reader.messages())
+            if not self._tables[file]:
+                raise ConfigError([Problem(str(path), "", "must hold at least one row")])
+        return self._tables[file]
+
+    def _by_asset(self, recorded: list[Recorded], file: str) -> dict[str, list[Recorded]]:
+        """Return the messages by the stream that they belong to."""
+        collector = self._collector()
+        found: dict[str, list[Recorded]] = {}
+        for one in recorded:
+            key = collector.key_of(one.message)
+            if key is None:
+                places = self._explainer().explain(one, "unexpected_topic")
+                self.findings.add(file, "unexpected_topic", 1, places)
+            else:
+                found.setdefault(key, []).append(one)
+        return found
+
+    def _run(
+        self,
+        recorded: list[Recorded],
+        key: str,
+        item: FileRun,
+        use: str,
+        name: str,
+        fault_ns: int | None,
+    ) -> None:
+        """Pass the messages of one run through the turn, one by one, and keep its windows."""
+        times = [at for at in (self._time_of(one.message) for one in recorded) if at is not None]
+        if not times:
+            places = self._explainer().explain(recorded[0], "invalid_time")
+            raise ConfigError(places)
+        if not self._resampled and self._source.layout == "row":
+            note = check_rate(times, self._data.sample_rate_hz)
+            if note.refused:
+                raise self._problem(
+                    "data.sample_rate_hz", f"{name} {note.text}", self._data.sample_rate_hz
+                )
+            self.notes.append(f"{item.file}: {note.text}")
+        collector, explainer = self._collector(), self._explainer()
+        before: dict[str, int] = {}
+        for one in recorded:
+            collector.push([one.message])
+            before = self._note(collector, before, one, explainer, item.file)
+        collector.finish()
+        self._note(collector, before, recorded[-1], explainer, item.file)
+        start_ns = min(times)
+        windows = collector.windows(key, start_ns)
+        run = Run(name, use, windows)
+        if fault_ns is not None:
+            run = replace(run, fault=item.fault, fault_seconds=(fault_ns - start_ns) / SECOND_NS)
+        else:
+            run = replace(run, severity=0.0)
+        self.runs.append(run)
+
+    def _note(
+        self,
+        collector: WindowCollector,
+        before: dict[str, int],
+        recorded: Recorded,
+        explainer: Explainer,
+        file: str,
+    ) -> dict[str, int]:
+        """Note what one message changed in the runtime's counters; return the counters."""
+        now = collector.counts()
+        if now == before:
+            return before
+        for reason, number in now.items():
+            added = number - before.get(reason, 0)
+            if added > 0:
+                self.findings.add(file, reason, added, explainer.explain(recorded, reason)[:added])
+        return now
+
+    def _collector(self) -> WindowCollector:
+        return WindowCollector(self._config, self._pipeline, self._manifest)
+
+    def _explainer(self) -> Explainer:
+        return Explainer(self._source, self._manifest.signals)
+
+    def _row(self, recorded: list[Recorded], item: FileRun, field: str) -> Message:
+        first, last = item.rows or [0, len(recorded)]
+        assert item.fault_row is not None
+        if not first <= item.fault_row < min(last, len(recorded)):
+            rule = f"must lie in the rows {first} to {last - 1}"
+            raise self._problem(f"{field}.fault_row", rule, item.fault_row)
+        return recorded[item.fault_row].message
+
+    def _time_of(self, message: Message) -> int | None:
+        """Return the time of a message, nanoseconds since 1970; None if it has no valid one."""
+        if self._to_ns is None or self._source.time is None:
+            return message[2]
+        try:
+            return read_time(parse_json(bytes(message[1])), self._source.time, self._to_ns)
+        except DecodeError:
+            return None
+
+    def _instant(self, text: str, field: str) -> int:
+        """Return a time of the recipe, nanoseconds since 1970."""
+        declared = self._source.time
+        reader: Callable[[Any], int] = time_reader(
+            TimeField(path=["t"], unit="iso", zone=declared.zone if declared else None)
+        )
+        try:
+            return reader(text)
+        except DecodeError as error:
+            rule = (
+                "must be a time such as 2024-03-01 08:00:00; without `time.zone` it must name its "
+                "zone, as in 2024-03-01T08:00:00+09:00"
+            )
+            raise self._problem(field, rule, text) from error
+
+    def _problem(self, field: str, rule: str, value: Any) -> ConfigError:
+        return ConfigError([Problem(str(self._recipe), field, rule, value, has_value=True)])
 
 
-def cut_blocks(values: Samples, blocks: Blocks, name: str) -> list[Run]:
-    """Cut one run (n, C) into consecutive blocks for fit, calibration and test."""
-    n = len(values)
+def _parts(
+    rows: list[Recorded], item: FileRun, blocks: Blocks | None
+) -> Iterator[tuple[str, list[Recorded]]]:
+    """Yield use and messages: the whole run, or consecutive blocks for fit, calibration and test."""
+    if item.use is not None:
+        yield item.use, rows
+        return
+    assert blocks is not None  # the recipe was validated
+    n = len(rows)
     ends = [0, round(n * blocks.fit), round(n * (blocks.fit + blocks.calibrate)), n]
-    uses = ("fit", "calibrate", "test")
-    return [
-        Run(f"{name} {use}", use, values[start:end], severity=0.0)
-        for use, start, end in zip(uses, ends[:-1], ends[1:], strict=True)
-    ]
+    for use, start, end in zip(("fit", "calibrate", "test"), ends[:-1], ends[1:], strict=True):
+        if start < end:
+            yield use, rows[start:end]
 
 
-def _read(path: Path, columns: Sequence[str], delimiter: str) -> Samples:
-    """Return the columns of a file, (n, C) float32."""
-    library("pyarrow", "data.type: files")
-    import pyarrow as pa
+def _pipeline_of(data: FileData, recipe_path: Path) -> tuple[Config, str]:
+    """Return the configuration and the name of the pipeline by which recordings are read."""
+    if data.config is None:
+        return _own_pipeline(data), PIPELINE
+    path = recipe_path.parent / data.config
+    config = load_config(path)
+    known = ", ".join(config.pipelines)
+    name = data.pipeline
+    if name is None and len(config.pipelines) > 1:
+        rule = f"{data.config} has several pipelines; choose one of {known}"
+        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule)])
+    if name is None:
+        name = next(iter(config.pipelines))
+    if name not in config.pipelines:
+        rule = f"must be one of {known}"
+        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
+    signals = [signal.name for signal in data.signals]
+    for mapped in config.pipelines[name].source.signals:
+        if mapped not in signals:
+            rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
+            raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
+    # The recipe sets the window; a hop of the pipeline is for serving.
+    chosen = config.pipelines[name].model_copy(update={"window": WindowConfig()})
+    return config.model_copy(update={"pipelines": {name: chosen}}), name
 
-    try:
-        table = _table(path, columns, delimiter)
-        arrays = [table[name].cast(pa.float64()).to_numpy() for name in columns]
-    except FileNotFoundError as error:
-        raise ConfigError([Problem(str(path), "", "no such file")]) from error
-    except KeyError as error:
-        raise ConfigError([Problem(str(path), "columns", f"not found: {error}")]) from error
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
-    return np.stack(arrays, axis=1).astype(np.float32)
 
-
-def _table(path: Path, columns: Sequence[str], delimiter: str) -> Any:
-    if path.suffix == ".parquet":
-        from pyarrow import parquet
-
-        return parquet.read_table(path)
-    from pyarrow import csv, float64
-
-    return csv.read_csv(
-        path,
-        parse_options=csv.ParseOptions(delimiter=delimiter),
-        convert_options=csv.ConvertOptions(
-            include_columns=list(columns), column_types=dict.fromkeys(columns, float64())
-        ),
-    )
+def _own_pipeline(data: FileData) -> Config:
+    """Return a configuration whose pipeline reads the columns that a recipe names."""
+    source: dict[str, Any] = {
+        "topic": "recording/{asset}",
+        "signals": {
+            signal.name: {"path": [signal.column or signal.name]} for signal in data.signals
+        },
+    }
+    if data.time is not None:
+        time = data.time
+        source["time"] = {"path": [time.column], "unit": time.unit, "zone": time.zone}
+    pipeline: dict[str, Any] = {"model": "training", "source": source}
+    if data.stream is not None:
+        pipeline["stream"] = data.stream.model_dump()
+    return pipeline_config({PIPELINE: pipeline})

@@ -1,0 +1,170 @@
+"""What was wrong with recorded rows: counted by reason, with the first places of each.
+
+The runtime's own counters say that something was dropped, held or interrupted. This module finds
+out where: the message of the turn in which a counter moved, and the field of it that breaks a rule.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgeai.config.base import FieldPath
+from edgeai.config.source import SignalField, SourceConfig
+from edgeai.decoding.fields import (
+    ABSENT,
+    find,
+    is_good,
+    number_of,
+    parse_json,
+    signal_path,
+)
+from edgeai.errors import DecodeError, Problem
+from edgeai.model.manifest import SignalSpec
+from edgeai.recordings.reader import Recorded, is_table
+
+MAX_PLACES = 3  # shown of each reason and file
+
+RULES: Mapping[str, str] = {
+    "missing": "must not be empty",
+    "not_a_number": "must be a number",
+    "not_finite": "must be a number that float32 can hold",
+    "bad_quality": "must have a good quality flag",
+    "out_of_range": "must lie in the signal's valid range",
+    "no_time": "must have the time field",
+    "invalid_time": "must be a time in the declared unit",
+    "implausible_time": "must have a plausible time",
+    "late": "must be later than the row before it",
+    "duplicate": "must have a time that no row before it has",
+    "gap": "must follow the row before it without a gap",
+    "clock_back": "must not go back in time",
+    "no_signal": "must hold a signal of the model",
+    "unexpected_topic": "must have a topic that the pipeline reads",
+}
+"""The rule behind each reason of the runtime; a reason that is not here speaks for itself."""
+EFFECTS: Mapping[str, str] = {
+    "missing": "values held",
+    "not_a_number": "values held",
+    "not_finite": "values held",
+    "bad_quality": "values held",
+    "out_of_range": "values outside their range",
+    "gap": "interruptions of the windows",
+    "clock_back": "interruptions of the windows",
+}
+"""What the runtime did; for any other reason it dropped a row."""
+DROPPED = "rows dropped"
+
+
+@dataclass
+class Findings:
+    """What was wrong with the rows of recordings."""
+
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Number of cases by file and reason."""
+    places: dict[tuple[str, str], list[Problem]] = field(default_factory=dict)
+    """The first cases of each, with line, column, rule and value."""
+
+    def add(self, name: str, reason: str, number: int, places: Sequence[Problem]) -> None:
+        """Count cases of one reason in a file, and keep the first places."""
+        key = name, reason
+        self.counts[key] = self.counts.get(key, 0) + number
+        kept = self.places.setdefault(key, [])
+        kept += places[: MAX_PLACES - len(kept)]
+
+    def lines(self) -> list[str]:
+        """Return one line for each file and reason, each followed by its first places."""
+        lines = []
+        for (name, reason), number in self.counts.items():
+            lines.append(f"{name}: {number} {EFFECTS.get(reason, DROPPED)}: {reason}")
+            shown = self.places[name, reason]
+            lines += [f"  {problem}" for problem in shown]
+            if shown and number > len(shown):
+                lines.append(f"  ... and {number - len(shown)} more")
+        return lines
+
+
+class Explainer:
+    """Finds the fields of a message that break a rule."""
+
+    def __init__(self, source: SourceConfig, signals: Sequence[SignalSpec]) -> None:
+        """Prepare the look-up.
+
+        Args:
+            source: Where messages carry each signal.
+            signals: The model's signals, in order.
+        """
+        self._source = source
+        self._signals = signals
+
+    def explain(self, recorded: Recorded, reason: str) -> list[Problem]:
+        """Return the places in a message for which the runtime counted a reason."""
+        where = self._place(recorded)
+        rule = RULES.get(reason, reason.replace("_", " "))
+        name = recorded.path.name
+        try:
+            document = parse_json(bytes(recorded.message[1]))
+        except DecodeError:
+            return [Problem(name, where, rule)]
+        if reason in {"no_time", "invalid_time", "implausible_time", "late", "duplicate", "gap"}:
+            return [self._time_problem(name, where, rule, document)]
+        problems = []
+        for path, value, spec, signal in self._values(document):
+            if self._reason_of(document, value, spec, signal) == reason:
+                column = _column(path, recorded)
+                found = None if value is ABSENT else value
+                shown = f"{rule} {spec.range}" if reason == "out_of_range" else rule
+                problems.append(Problem(name, f"{where}, {column}", shown, found, True))
+        return problems or [Problem(name, where, rule)]
+
+    def _place(self, recorded: Recorded) -> str:
+        word = "row" if recorded.path.suffix == ".parquet" else "line"
+        return f"{word} {recorded.number}"
+
+    def _time_problem(self, name: str, where: str, rule: str, document: Any) -> Problem:
+        declared = self._source.time
+        if declared is None:
+            return Problem(name, where, rule)
+        value = find(document, declared.path)
+        shown = f"{where}, column `{declared.path[-1]}`"
+        if rule == RULES["invalid_time"]:
+            rule = f"must be a time in the unit `{declared.unit}`"
+            if declared.unit == "iso":
+                zone = "" if declared.zone else ", and name its zone (+09:00), or `zone` be given"
+                rule = f"must be a time such as 2024-03-01 08:00:00{zone}"
+        return Problem(name, shown, rule, None if value is ABSENT else value, True)
+
+    def _values(self, document: Any) -> list[tuple[FieldPath, Any, SignalSpec, SignalField]]:
+        """Return path, value, signal and mapping of each value that a message holds."""
+        default = SignalField.model_validate({})
+        mapped = [(spec, self._source.signals.get(spec.name, default)) for spec in self._signals]
+        if self._source.layout == "row":
+            found = []
+            for spec, signal in mapped:
+                path = signal_path(self._source, spec.name)
+                found.append((path, find(document, path), spec, signal))
+            return found
+        if self._source.layout == "tag" and self._source.name_path is not None:
+            tag = find(document, self._source.name_path)
+            mapped = [(s, f) for s, f in mapped if self._source.tag_of(s.name) == tag]
+        path = self._source.value_path
+        return [(path, find(document, path), spec, signal) for spec, signal in mapped[:1]]
+
+    def _reason_of(
+        self, document: Any, value: Any, spec: SignalSpec, signal: SignalField
+    ) -> str | None:
+        """Return the reason why a value cannot be used, as the decoder and conditioner find it."""
+        if value is ABSENT:
+            return "missing"
+        if not (is_good(document, self._source.quality) and is_good(document, signal.quality)):
+            return "bad_quality"
+        number, reason = number_of(value, numeric_text=self._source.numeric_text)
+        if reason is None and spec.range is not None:
+            low, high = spec.range
+            if not low <= number * signal.scale + signal.offset <= high:
+                return "out_of_range"
+        return reason
+
+
+def _column(path: FieldPath, recorded: Recorded) -> str:
+    if is_table(recorded.path):
+        return f"column `{path[-1]}`"
+    return f"field `{'.'.join(str(part) for part in path)}`"
