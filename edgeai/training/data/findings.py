@@ -35,23 +35,23 @@ RULES: Mapping[str, str] = {
     "implausible_time": "must have a plausible time",
     "late": "must be later than the row before it",
     "duplicate": "must have a time that no row before it has",
-    "gap": "must follow the row before it without a gap",
+    "gap": "must follow the row before it without a gap (`stream.max_gap_seconds`)",
     "clock_back": "must not go back in time",
     "no_signal": "must hold a signal of the model",
     "unexpected_topic": "must have a topic that the pipeline reads",
 }
 """The rule behind each reason of the runtime; a reason that is not here speaks for itself."""
-EFFECTS: Mapping[str, str] = {
-    "missing": "values held",
-    "not_a_number": "values held",
-    "not_finite": "values held",
-    "bad_quality": "values held",
-    "out_of_range": "values outside their range",
-    "gap": "interruptions of the windows",
-    "clock_back": "interruptions of the windows",
+EFFECTS: Mapping[str, tuple[str, str]] = {
+    "missing": ("value not usable", "values not usable"),
+    "not_a_number": ("value not usable", "values not usable"),
+    "not_finite": ("value not usable", "values not usable"),
+    "bad_quality": ("value not usable", "values not usable"),
+    "out_of_range": ("value outside its range", "values outside their range"),
+    "gap": ("interruption, no window spans it", "interruptions, no window spans one"),
+    "clock_back": ("interruption, no window spans it", "interruptions, no window spans one"),
 }
-"""What the runtime did; for any other reason it dropped a row."""
-DROPPED = "rows dropped"
+"""What a reason means, for one case and for several; for any other reason a row was dropped."""
+DROPPED = ("row dropped", "rows dropped")
 
 
 @dataclass
@@ -74,7 +74,8 @@ class Findings:
         """Return one line for each file and reason, each followed by its first places."""
         lines = []
         for (name, reason), number in self.counts.items():
-            lines.append(f"{name}: {number} {EFFECTS.get(reason, DROPPED)}: {reason}")
+            effect = EFFECTS.get(reason, DROPPED)[number != 1]
+            lines.append(f"{name}: {number} {effect} ({reason})")
             shown = self.places[name, reason]
             lines += [f"  {problem}" for problem in shown]
             if shown and number > len(shown):
