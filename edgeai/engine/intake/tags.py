@@ -8,7 +8,7 @@ from edgeai.decoding.tags import TagDecoder
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import REDELIVERED, Message
 
 
 class TagIntake:
@@ -33,7 +33,7 @@ class TagIntake:
             tag: The tag's name, if the topic holds it.
             message: As received.
         """
-        _, payload, received_ns, redelivered = message
+        _, payload, received_ns, flags = message
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, channel, value = self._decoder.decode(payload, tag)
@@ -41,7 +41,7 @@ class TagIntake:
             self._metrics.drop(error.code)
             return
         moment = received_ns if time_ns is None else time_ns
-        if redelivered and state.stream.has_passed(moment):
+        if flags & REDELIVERED and state.stream.has_passed(moment):
             self._metrics.drop("duplicate")
             return
         state.tags.append((moment, channel, value))
