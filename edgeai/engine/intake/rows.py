@@ -41,6 +41,7 @@ class RowIntake:
         """Streams with messages in this turn, in the order of their first message."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._refusals = parts.refusals
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
@@ -128,11 +129,13 @@ class RowIntake:
             time_ns, values = self.decoder.decode(payload)
         except DecodeError as error:
             self._metrics.drops[error.code] += 1
+            self._refusals.tell(error.code, message[0], payload)
             return None
         if time_ns is None:
             time_ns = received_ns
         if flags & REDELIVERED and state.stream.has_passed(time_ns):
             self._metrics.drops["duplicate"] += 1
+            self._refusals.tell("duplicate", message[0], payload)
             self._counted_by_decoder += invalid.total() - counted
             return None
         return time_ns, values

@@ -22,6 +22,7 @@ class TagIntake:
         """Streams with values in this turn, in the order of their first value."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._refusals = parts.refusals
         self._decoder = TagDecoder(parts.source, parts.signals)
         self.invalid = self._decoder.invalid
 
@@ -39,10 +40,12 @@ class TagIntake:
             time_ns, channel, value = self._decoder.decode(payload, tag)
         except DecodeError as error:
             self._metrics.drop(error.code)
+            self._refusals.tell(error.code, message[0], payload)
             return
         moment = received_ns if time_ns is None else time_ns
         if flags & REDELIVERED and state.stream.has_passed(moment):
             self._metrics.drop("duplicate")
+            self._refusals.tell("duplicate", message[0], payload)
             return
         state.tags.append((moment, channel, value))
         self.touched[state] = None
