@@ -79,6 +79,7 @@ from typing import Protocol
 from edgeai import topics
 from edgeai.engine.judging import Judge
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.refusals import Refusals
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import DecodeError
@@ -97,6 +98,7 @@ log = logging.getLogger("edgeai.engine")
 MAX_ROUTES = 200_000  # topics of which the engine remembers who takes them
 STREAMS_PER_SCANNED_MESSAGE = 8
 """Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
+POLL_SECONDS = 1.0  # between two looks at what is told but not worth work in every turn
 COUNT_AFTER_ENTRIES = 512
 """Count the turn log after this many turns and windows: one pass over many entries, while the code
 is in the caches, costs less than counting each turn."""
@@ -167,6 +169,9 @@ class Engine:
         """`received` at that scan."""
         self._next_scan = 0
         """Do not scan again before `received` is this."""
+        self.refusals = Refusals("no pipeline", metrics.unrouted_counts)
+        self._next_poll = 0.0
+        """When to poll what is told, in seconds of the monotonic clock."""
         self._log = TurnLog(metrics)
         self._log_entries = 0
         """Turns and windows in the log that are not counted yet."""
@@ -198,6 +203,7 @@ class Engine:
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
+        self._poll(at_end=True)
 
     def _when_due(self) -> Due:
         """Return when the next window can be due, counted from now.
@@ -224,7 +230,7 @@ class Engine:
         for message in messages:
             routes = find(message[0])
             if routes is None:
-                routes = self._find_routes(message[0])
+                routes = self._find_routes(message)
             for pipeline, state, take in routes:
                 if state is None:
                     take(message)
@@ -234,8 +240,9 @@ class Engine:
                     pipeline.intake.touched[state] = None
                 waiting.append(message)
 
-    def _find_routes(self, topic: str) -> list[Route]:
-        """Find who takes a topic. The answer is remembered, so this runs once per topic."""
+    def _find_routes(self, message: Message) -> list[Route]:
+        """Find who takes a message's topic. The answer is remembered: this runs once per topic."""
+        topic = message[0]
         if self._reset_prefix and topic.startswith(self._reset_prefix):
             self._reset_alarm(topic[len(self._reset_prefix) :])
             return []
@@ -253,8 +260,9 @@ class Engine:
             take = partial(pipeline.intake.take, state, tag)
             routes.append((pipeline, state if pipeline.intake.waits else None, take))
         if not routes:
-            valid = topics.is_topic_name(topic)
-            self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
+            reason = "unexpected_topic" if topics.is_topic_name(topic) else "invalid_topic"
+            self._metrics.unrouted.labels(reason).inc()
+            self.refusals.tell(reason, topic, message[1])
             return routes  # not remembered, so that each message is counted
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
@@ -308,6 +316,9 @@ class Engine:
         now = self.last_turn_monotonic = time.monotonic()
         count = len(messages)
         self.received += count
+        if now >= self._next_poll:
+            self._next_poll = now + POLL_SECONDS
+            self._poll()
         if not count and not self._calls:
             return
         ended_ns = time.time_ns()
@@ -319,6 +330,13 @@ class Engine:
         if self._log_entries >= COUNT_AFTER_ENTRIES:
             self._log_entries = 0
             self._log.count()
+
+    # --------------------------------------------------------------------------- told in the log
+
+    def _poll(self, *, at_end: bool = False) -> None:
+        """Tell what was counted since the last poll; outside the turn's own work."""
+        for refusals in (self.refusals, *[pipeline.refusals for pipeline in self.pipelines]):
+            refusals.poll(everything=at_end)
 
     # -------------------------------------------------------------------------- seen from outside
 
@@ -336,6 +354,7 @@ class Engine:
                     yield pipeline.name, state.key, state.score, state.alarm.state
 
 
-def _refuse(pipeline: Pipeline, reason: str, _message: Message) -> None:
-    """Count a message of a stream that the pipeline does not take."""
+def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:
+    """Count and tell a message of a stream that the pipeline does not take."""
     pipeline.metrics.drop(reason)
+    pipeline.refusals.tell(reason, message[0], message[1])

@@ -11,6 +11,7 @@ from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
 from edgeai.engine.intake import INTAKES, IntakeParts
+from edgeai.engine.refusals import Refusals
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -56,9 +57,12 @@ class Pipeline:
         capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
+        self.refusals = Refusals(name, lambda: self.metrics.drops)
         conditioner = _conditioner(chosen, manifest)
         self.intake = INTAKES[chosen.source.layout](
-            IntakeParts(chosen.source, self.signals, conditioner, self.batch, self.metrics)
+            IntakeParts(
+                chosen.source, self.signals, conditioner, self.batch, self.metrics, self.refusals
+            )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
         self.metrics.count_invalid([count for count in counts if count is not None])

@@ -6,7 +6,8 @@ recording of messages (JSONL) is passed on as it is:
 
     mosquitto_sub -t 'factory/#' -F %J > recording.jsonl
 
-writes one; the fields `topic`, `payload` and `tst` are read. `received_ns` may stand for `tst`.
+writes one; the fields `topic`, `payload`, `tst` and `retain` are read. `received_ns` may stand for
+`tst`. `dup` says that the broker sent the message again.
 """
 
 import csv
@@ -20,7 +21,7 @@ import msgspec
 from edgeai.config.base import TimeField
 from edgeai.decoding.fields import MAX_TIME_NS, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
-from edgeai.messages import Message
+from edgeai.messages import REDELIVERED, RETAINED, Message
 from edgeai.recordings.tables import (
     TableMapping,
     TableOptions,
@@ -119,7 +120,8 @@ class RecordingReader:
                 payload = bytes(entry.payload)
                 if payload[:1] == b'"':  # a text payload stands as a JSON string
                     payload = msgspec.json.decode(payload, type=str).encode()
-                yield Recorded((entry.topic, payload, _arrival_ns(entry), False), path, number)
+                message = entry.topic, payload, _arrival_ns(entry), _flags(entry)
+                yield Recorded(message, path, number)
             except (msgspec.MsgspecError, ValueError, DecodeError) as error:
                 where = f"line {number}"
                 rule = f"must be a message with topic, payload and tst: {error}"
@@ -215,6 +217,12 @@ class _Line(msgspec.Struct):
     payload: msgspec.Raw
     tst: str | None = None
     received_ns: int | None = None
+    retain: bool | int = False  # as `mosquitto_sub -F %J` writes it: 0 or 1
+    dup: bool | int = False
+
+
+def _flags(entry: _Line) -> int:
+    return (REDELIVERED if entry.dup else 0) | (RETAINED if entry.retain else 0)
 
 
 _READ_TST = time_reader(TimeField(path=["tst"], unit="iso", zone="UTC"))

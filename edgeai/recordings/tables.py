@@ -158,7 +158,7 @@ class TableWriter:
             for index, place, _ in self._columns:
                 _put(document, place, row[index])
             self._add_quality(document)
-            yield _topic(source, key, ""), msgspec.json.encode(document), received_ns, False
+            yield _topic(source, key, ""), msgspec.json.encode(document), received_ns, 0
             return
         for index, place, tag in self._columns:
             if row[index] is None:
@@ -170,7 +170,7 @@ class TableWriter:
             if source.name_path is not None:
                 _put(document, source.name_path, tag)
             self._add_quality(document)
-            yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, False
+            yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, 0
 
     def _moment_of(self, row: list[Any]) -> tuple[Any, int]:
         """Return a row's time as its message holds it, and as nanoseconds since 1970."""

@@ -24,6 +24,7 @@ class FrameIntake:
         self.invalid = None
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._refusals = parts.refusals
         self._batch = parts.batch
         names = [parts.source.tag_of(signal) for signal in parts.signals]
         self._decode = compile_frame(parts.source.frame, names)
@@ -36,6 +37,7 @@ class FrameIntake:
             frame = self._decode(payload)
         except DecodeError as error:
             metrics.drop(error.code)
+            self._refusals.tell(error.code, message[0], payload)
             return
         metrics.messages.value += 1
         previous, state.sequence = state.sequence, frame.sequence

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
+from edgeai.engine.refusals import Refusals
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
 
@@ -18,3 +19,5 @@ class IntakeParts:
     conditioner: Conditioner
     batch: Batch
     metrics: PipelineMetrics
+    refusals: Refusals
+    """Tells a message that is refused; the intake counts it first."""
