@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import stage_bars
+from edgeai.cli.options import log_to_stderr, stage_bars
 from edgeai.paths import open_output, refuse_overwriting
 
 
@@ -30,6 +30,7 @@ def train(
 
     from edgeai.training.dispatch import run_recipe
 
+    log_to_stderr("error")  # the verdict says what was dropped, and where
     with stage_bars(Console(stderr=True)) as show:
         outcome = run_recipe(recipe, output, show, keep_useless=keep_useless)
     typer.echo(outcome.summary)

@@ -93,6 +93,10 @@ def replay(
         str | None,
         typer.Option(help="Zone of iso times without an offset, such as Asia/Seoul. Default: UTC."),
     ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(help="Form of iso times that are not ISO 8601, such as '%Y/%m/%d %H:%M'."),
+    ] = None,
     delimiter: Annotated[str, typer.Option(help="Column separator of a CSV file.")] = ",",
     encoding: Annotated[
         str, typer.Option(help="Text encoding of a CSV file, such as utf-8 or cp949.")
@@ -102,12 +106,8 @@ def replay(
     """Process recordings exactly as live data, at full speed."""
     from edgeai.assembly.plan import check as make_plan
     from edgeai.config.node import find_config
-    from edgeai.recordings.tables import (
-        ENCODING_RULE,
-        TableOptions,
-        is_encoding,
-        is_time_zone,
-    )
+    from edgeai.recordings.tables import ENCODING_RULE, TableOptions, is_encoding
+    from edgeai.recordings.times import is_time_zone
     from edgeai.replay.run import replay_files
 
     log_to_stderr(log_level)
@@ -127,6 +127,7 @@ def replay(
         time_column=time_column,
         time_unit=time_unit,
         time_zone=time_zone,
+        time_format=time_format,
         delimiter=delimiter,
         encoding=encoding,
     )

@@ -142,11 +142,16 @@ class RecordingReader:
                 if row:
                     # An asset's name is text, also where it looks like a number: 007.
                     asset = row[writer.asset] if writer.names_asset(len(row)) else None
-                    for message in writer.messages([cell_value(text) for text in row], asset):
+                    cells = [cell_value(text) for text in row]
+                    if 0 <= writer.time_as_text < len(row):
+                        cells[writer.time_as_text] = row[writer.time_as_text]
+                    for message in writer.messages(cells, asset):
                         yield Recorded(message, path, rows.line_num)
         except UnicodeDecodeError as error:
             where = f"line {rows.line_num + 1}"
-            rule = f"is not {encoding} text (option `encoding`; Excel in Korea writes cp949): {error}"
+            rule = (
+                f"is not {encoding} text (option `encoding`; Excel in Korea writes cp949): {error}"
+            )
             raise ConfigError([Problem(str(path), where, rule)]) from error
         except csv.Error as error:
             where = f"line {rows.line_num}"

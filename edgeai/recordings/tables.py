@@ -17,17 +17,16 @@ import msgspec
 from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
+from edgeai.decoding.fields import MAX_TIME_NS, signal_path, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import Message
+from edgeai.recordings.times import express, format_reader
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-ENCODING_RULE = (
-    "must be a text encoding in which a line break is one byte, such as utf-8 or cp949"
-)
+ENCODING_RULE = "must be a text encoding in which a line break is one byte, such as utf-8 or cp949"
 
 
 def is_encoding(name: str) -> bool:
@@ -36,17 +35,6 @@ def is_encoding(name: str) -> bool:
         return "\n".encode(codecs.lookup(name).name) == b"\n"
     except (LookupError, UnicodeError, AssertionError):
         return False
-
-
-def is_time_zone(name: str) -> bool:
-    """Return whether a name is a time zone's."""
-    import zoneinfo
-
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -77,6 +65,8 @@ class TableOptions:
     """`s`, `ms`, `us`, `ns` or `iso`; default: the unit of the source's time."""
     time_zone: str | None = None
     """Zone of `iso` times without an offset; default: the zone of the source's time, or UTC."""
+    time_format: str | None = None
+    """Format of times that are texts of another form than ISO 8601, as of `datetime.strptime`."""
     delimiter: str = ","
     encoding: str = "utf-8"
     """Of a CSV file; one in which a line break is one byte."""
@@ -135,7 +125,12 @@ class TableWriter:
         field = TimeField(path=["t"], unit=unit, zone=zone if unit == "iso" else None)  # type: ignore[arg-type]
         self._read_time = time_reader(field)
         self._rewrite = None
-        if declared is not None and unit != declared.unit:
+        self.time_as_text = -1
+        """Column whose cells must stay texts, because of leading zeros; -1: there is none."""
+        if options.time_format is not None:
+            self.time_as_text = self._time
+            self._read_time = format_reader(options.time_format, zone)
+        if declared is not None and (unit != declared.unit or options.time_format is not None):
             self._rewrite = declared.unit
 
     def names_asset(self, width: int) -> bool:
@@ -184,7 +179,7 @@ class TableWriter:
                 raise self._problem("must hold a time in the declared unit", moment) from error
             received_ns = 0  # the engine counts it, as it does live
         if self._rewrite is not None:
-            moment = _express(received_ns, self._rewrite)
+            moment = express(received_ns, self._rewrite)
         return moment, received_ns
 
     def _key_of(self, asset: object) -> str:
@@ -269,15 +264,3 @@ def plain_column(column: Any) -> list[Any]:
         None if isinstance(value, float) and not math.isfinite(value) else value
         for value in column.to_pylist()
     ]
-
-
-def _express(time_ns: int, unit: str) -> Any:
-    """Return a time in a unit, as a number that reads back as the same time, or as ISO text."""
-    if unit == "iso":
-        from datetime import UTC, datetime
-
-        seconds, fraction = divmod(time_ns, UNIT_NS["s"])
-        moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{moment}.{fraction:09d}Z"
-    whole, rest = divmod(time_ns, UNIT_NS[unit])
-    return whole if rest == 0 else whole + rest / UNIT_NS[unit]

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from edgeai.exports import lazy
 
 if TYPE_CHECKING:
+    from edgeai.recordings.tables import TableOptions as TableOptions
     from edgeai.replay.run import ReplaySummary as ReplaySummary
     from edgeai.replay.run import replay_files as replay_files
-    from edgeai.recordings.tables import TableOptions as TableOptions
 
 _MODULES = {
     "ReplaySummary": "edgeai.replay.run",

@@ -27,7 +27,7 @@ class Outcome:
 def train_recipe(
     recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
 ) -> str:
-    """Train what a recipe asks for, as `run_recipe` does; return one line that says what was made."""
+    """Do what `run_recipe` does, and return one line that says what was made."""
     return run_recipe(recipe_path, output_folder, progress).summary
 
 

@@ -32,7 +32,9 @@ class SimulatedFaults(Strict):
     severities: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         [1.0], min_length=1, description="Severities of each fault, above 0 up to 1."
     )
-    names: list[str] | None = Field(None, description="Names of the faults. Default: all of the machine.")
+    names: list[str] | None = Field(
+        None, description="Names of the faults. Default: all of the machine."
+    )
 
 
 def _known_machine(name: str) -> str:

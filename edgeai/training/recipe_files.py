@@ -1,6 +1,6 @@
 """The section `data` of a recipe that trains on recordings: `data.type: files`."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -38,10 +38,26 @@ class TimeColumn(Strict):
         description="IANA time zone of `iso` times without an offset, such as Asia/Seoul or UTC. "
         "By default such times are refused.",
     )
+    format: str | None = Field(
+        None,
+        description="Form of `iso` times that are no ISO 8601 texts, with the signs of Python's "
+        "strptime: %Y/%m/%d %H:%M reads 2024/03/01 8:00. It needs `zone`, unless it holds %z. "
+        "Default: ISO 8601.",
+    )
 
     @model_validator(mode="after")
     def _known_zone(self) -> Self:
         TimeField(path=[self.column], unit=self.unit, zone=self.zone)
+        if self.format is not None:
+            if self.unit != "iso" or (self.zone is None and "%z" not in self.format):
+                msg = "`format` belongs to the unit `iso` with a `zone`, or holds %z"
+                raise ValueError(msg)
+            try:
+                now = datetime.now(UTC)
+                datetime.strptime(now.strftime(self.format), self.format)  # noqa: DTZ007
+            except ValueError as error:
+                msg = f"`format` must be a form of Python's strptime: {error}"
+                raise ValueError(msg) from error
         return self
 
 
@@ -171,7 +187,8 @@ class FileData(Strict):
         ",", min_length=1, max_length=1, description="Column separator of CSV files."
     )
     encoding: Annotated[str, AfterValidator(_line_based)] = Field(
-        "utf-8", description="Text encoding of CSV files, such as utf-8, or cp949 of Excel in Korea."
+        "utf-8",
+        description="Text encoding of CSV files, such as utf-8, or cp949 of Excel in Korea.",
     )
     blocks: Blocks | None = Field(
         None, description="How runs without `use` are cut. Default: every run has a `use`."

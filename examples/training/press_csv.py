@@ -2,8 +2,8 @@
 
     python examples/training/press_csv.py press.csv
 
-It holds 8 hours at one row a second, in the local time of Korea without a zone: 7 healthy hours, a
-leak of the hydraulics at 15:10, and a worn pump at 15:40. Some rows are missing, one row is there
+It holds 3 hours at one row a second, in the local time of Korea without a zone: 2 healthy hours, a
+leak of the hydraulics at 10:10, and a worn pump at 10:40. Some rows are missing, one row is there
 twice, one cell is empty, and one holds a text.
 """
 
@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 START = datetime(2024, 3, 4, 8, 0)  # noqa: DTZ001  the file has local times, as many do
-SECONDS = 8 * 3600
+SECONDS = 3 * 3600
 CYCLE_SECONDS = 12
-LEAK_AT, WORN_AT, FAULT_SECONDS = 7 * 3600 + 600, 7 * 3600 + 2400, 600
-LOST = range(9000, 9180)  # the logger was restarted
+LEAK_AT, WORN_AT, FAULT_SECONDS = 2 * 3600 + 600, 2 * 3600 + 2400, 600
+LOST = range(1500, 1680)  # the logger was restarted
 
 
 def rows() -> list[str]:
@@ -37,10 +37,10 @@ def rows() -> list[str]:
         at = START + timedelta(seconds=second)
         if second not in LOST:
             lines.append(f"{at},{pressure:.2f},{oil:.2f},{current:.3f},{stroke:.1f}")
-    lines.insert(2001, lines[2000])  # sent twice
-    lines[4000] = lines[4000].replace(lines[4000].split(",")[1], "Bad", 1)
-    cells = lines[6000].split(",")
-    lines[6000] = ",".join([*cells[:3], "", cells[4]])
+    lines.insert(501, lines[500])  # sent twice
+    lines[1000] = lines[1000].replace(lines[1000].split(",")[1], "Bad", 1)
+    cells = lines[4000].split(",")
+    lines[4000] = ",".join([*cells[:3], "", cells[4]])
     return lines
 
 

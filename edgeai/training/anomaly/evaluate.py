@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from edgeai.alarms.alarm import Alarm, AlarmRule
 from edgeai.messages import SECOND_NS
-from edgeai.training.false_alarms import false_alarm_figures
 from edgeai.training.data.windows import Floats
+from edgeai.training.false_alarms import false_alarm_figures
 
 Flags = npt.NDArray[np.bool_]
 

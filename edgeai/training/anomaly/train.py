@@ -23,6 +23,7 @@ from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_l
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
 from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Samples, Windows
+from edgeai.training.extra import library
 from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
 
@@ -69,6 +70,7 @@ def train(
     """
     started = time.perf_counter()
     recipe = load_recipe(recipe_path)
+    library("scipy", "edgeai train")
     folder = output_folder or recipe_path.resolve().parent
     data = load_data(recipe, recipe_path, progress)
     fit, held_out = _fit_windows(recipe, data, recipe_path)
@@ -234,7 +236,9 @@ def _choose_golden(data: Dataset, scorer: Scorer, threshold: float, path: Path) 
     are excluded too.
     """
     healthy = [run.windows for run in data.test]
-    faulty = [run.windows.between(run.fault_seconds, run.windows.end_seconds) for run in data.faults]
+    faulty = [
+        run.windows.between(run.fault_seconds, run.windows.end_seconds) for run in data.faults
+    ]
     half = GOLDEN_WINDOWS // 2 if any(part.clean.any() for part in faulty) else 0
     chosen = [_spread(healthy, GOLDEN_WINDOWS - half, scorer, threshold, path)]
     if half:
@@ -252,4 +256,5 @@ def _spread(
     if not clear.size:
         rule = "no test or fault run holds a whole window for the golden windows"
         raise ConfigError([Problem(str(path), "data", rule)])
-    return windows[clear[np.linspace(0, len(clear) - 1, count).astype(int)]]
+    chosen: Samples = windows[clear[np.linspace(0, len(clear) - 1, count).astype(int)]]
+    return chosen

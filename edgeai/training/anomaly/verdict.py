@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeai.training.false_alarms import duration, poisson_interval
 from edgeai.training.data.dataset import Dataset
 from edgeai.training.data.runs import Run
+from edgeai.training.false_alarms import duration, poisson_interval
 
 MAX_TIMES_PROMISED = 10.0
 MAX_SHARE_IN_ALARM = 0.1
@@ -137,9 +137,7 @@ def unused_lines(data: Dataset, on_delay_seconds: float) -> list[str]:
     ):
         total = sum(len(run.windows) for run in runs)
         strict = use in {"fit", "calibrate"}
-        used = sum(
-            int((run.windows.clean if strict else run.windows.judged).sum()) for run in runs
-        )
+        used = sum(int((run.windows.clean if strict else run.windows.judged).sum()) for run in runs)
         if used < total:
             why = (
                 "the others hold values that were not measured or are outside their range, or "
@@ -175,6 +173,10 @@ def _longest_seconds(run: Run) -> float:
     cuts = windows.broken | ~windows.clean
     parts = np.split(np.arange(len(windows)), np.flatnonzero(cuts))
     return max(
-        (float(windows.seconds[part[-1]] - windows.seconds[part[0]]) for part in parts if len(part)),
+        (
+            float(windows.seconds[part[-1]] - windows.seconds[part[0]])
+            for part in parts
+            if len(part)
+        ),
         default=0.0,
     )

@@ -13,7 +13,8 @@ from edgeai.training.data import files, plant
 from edgeai.training.data.findings import Findings
 from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Samples
-from edgeai.training.recipe import FileData, PlantData, Recipe
+from edgeai.training.recipe import PlantData, Recipe
+from edgeai.training.recipe_files import FileData
 
 
 @dataclass(frozen=True)

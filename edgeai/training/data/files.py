@@ -8,7 +8,7 @@ from typing import Any
 from edgeai.config.base import TimeField
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import WindowConfig
-from edgeai.decoding.fields import iso_ns, parse_json, read_time, time_reader
+from edgeai.decoding.fields import parse_json, read_time, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS, Message
 from edgeai.model.manifest import WindowSpec
@@ -19,6 +19,7 @@ from edgeai.training.data.collector import WindowCollector, draft_manifest, pipe
 from edgeai.training.data.findings import Explainer, Findings
 from edgeai.training.data.rate import check_rate
 from edgeai.training.data.runs import Run
+from edgeai.training.data.windows import Windows
 from edgeai.training.recipe_files import Blocks, FileData, FileRun
 
 PIPELINE = "training"
@@ -78,6 +79,7 @@ class _Reader:
             time_column=time.column if time else None,
             time_unit=time.unit if time else None,
             time_zone=time.zone if time else None,
+            time_format=time.format if time else None,
             delimiter=data.delimiter,
             encoding=data.encoding,
             evenly_spaced_ns=round(SECOND_NS / data.sample_rate_hz) if data.evenly_spaced else None,
@@ -120,7 +122,12 @@ class _Reader:
             title = name if self._data.asset_column is None else f"{name} {key}"
             for use, part in _parts(rows, item, self._data.blocks):
                 shown = title if item.use is not None else f"{title} {use}"
-                self._run(part, key, item, use, shown, start_ns)
+                run = Run(shown, use, self._windows(part, key, item.file, shown))
+                if start_ns is None:
+                    self.runs.append(replace(run, severity=0.0))
+                    continue
+                seconds = (start_ns - self._start_of(part)) / SECOND_NS
+                self.runs.append(replace(run, fault=item.fault, fault_seconds=seconds))
 
     def _messages(self, file: str) -> list[Recorded]:
         """Return all messages of a file; it is read once."""
@@ -145,42 +152,34 @@ class _Reader:
                 found.setdefault(key, []).append(one)
         return found
 
-    def _run(
-        self,
-        recorded: list[Recorded],
-        key: str,
-        item: FileRun,
-        use: str,
-        name: str,
-        fault_ns: int | None,
-    ) -> None:
-        """Pass the messages of one run through the turn, one by one, and keep its windows."""
-        times = [at for at in (self._time_of(one.message) for one in recorded) if at is not None]
+    def _windows(self, recorded: list[Recorded], key: str, file: str, name: str) -> Windows:
+        """Pass the messages of one run through the turn, one by one, and return its windows."""
+        explainer = self._explainer()
+        times = self._times(recorded)
         if not times:
-            places = self._explainer().explain(recorded[0], "invalid_time")
-            raise ConfigError(places)
+            raise ConfigError(explainer.explain(recorded[0], "invalid_time"))
         if not self._resampled and self._source.layout == "row":
-            note = check_rate(times, self._data.sample_rate_hz)
-            if note.refused:
-                raise self._problem(
-                    "data.sample_rate_hz", f"{name} {note.text}", self._data.sample_rate_hz
-                )
-            self.notes.append(f"{item.file}: {note.text}")
-        collector, explainer = self._collector(), self._explainer()
+            rate = check_rate(times, self._data.sample_rate_hz)
+            if rate.refused:
+                rule = f"{name} {rate.text}"
+                raise self._problem("data.sample_rate_hz", rule, self._data.sample_rate_hz)
+            self.notes.append(f"{file}: {rate.text}")
+        collector = self._collector()
         before: dict[str, int] = {}
         for one in recorded:
             collector.push([one.message])
-            before = self._note(collector, before, one, explainer, item.file)
+            before = self._note(collector, before, one, explainer, file)
         collector.finish()
-        self._note(collector, before, recorded[-1], explainer, item.file)
-        start_ns = min(times)
-        windows = collector.windows(key, start_ns)
-        run = Run(name, use, windows)
-        if fault_ns is not None:
-            run = replace(run, fault=item.fault, fault_seconds=(fault_ns - start_ns) / SECOND_NS)
-        else:
-            run = replace(run, severity=0.0)
-        self.runs.append(run)
+        self._note(collector, before, recorded[-1], explainer, file)
+        return collector.windows(key, min(times))
+
+    def _times(self, recorded: list[Recorded]) -> list[int]:
+        """Return the valid times of messages, nanoseconds since 1970."""
+        times = [self._time_of(one.message) for one in recorded]
+        return [at for at in times if at is not None]
+
+    def _start_of(self, recorded: list[Recorded]) -> int:
+        return min(self._times(recorded))
 
     def _note(
         self,
@@ -245,7 +244,7 @@ class _Reader:
 def _parts(
     rows: list[Recorded], item: FileRun, blocks: Blocks | None
 ) -> Iterator[tuple[str, list[Recorded]]]:
-    """Yield use and messages: the whole run, or consecutive blocks for fit, calibration and test."""
+    """Yield use and messages: the whole run, or its blocks for fit, calibration and test."""
     if item.use is not None:
         yield item.use, rows
         return

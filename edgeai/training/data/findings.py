@@ -21,6 +21,7 @@ from edgeai.decoding.fields import (
 from edgeai.errors import DecodeError, Problem
 from edgeai.model.manifest import SignalSpec
 from edgeai.recordings.reader import Recorded, is_table
+from edgeai.streams.conditioning import MAX_FLOAT32
 
 MAX_PLACES = 3  # shown of each reason and file
 
@@ -158,11 +159,13 @@ class Explainer:
         if not (is_good(document, self._source.quality) and is_good(document, signal.quality)):
             return "bad_quality"
         number, reason = number_of(value, numeric_text=self._source.numeric_text)
-        if reason is None and spec.range is not None:
-            low, high = spec.range
-            if not low <= number * signal.scale + signal.offset <= high:
-                return "out_of_range"
-        return reason
+        if reason is not None:
+            return reason
+        number = number * signal.scale + signal.offset
+        if abs(number) > MAX_FLOAT32:
+            return "not_finite"
+        low, high = spec.range or (number, number)
+        return None if low <= number <= high else "out_of_range"
 
 
 def _column(path: FieldPath, recorded: Recorded) -> str:

@@ -110,9 +110,7 @@ def simulated_runs(
             Run(
                 name=name,
                 use=use,
-                windows=grid_windows(
-                    np.ascontiguousarray(values), window.length, window.hop, rate
-                ),
+                windows=grid_windows(np.ascontiguousarray(values), window.length, window.hop, rate),
                 fault=fault.name if fault else None,
                 severity=fault.severity if fault else 0.0,
                 fault_seconds=fault.start_seconds if fault else 0.0,
