@@ -109,7 +109,13 @@ def test_when_a_model_is_of_no_use(detected, alarms, hours, active, wanted):
 
 def test_missed_faults_are_named():
     assert detection_line(table(1.0, 0.5)) == (
-        "detection: 3 of 4 given faults detected; missed: f1 (1 of 2)"
+        "detection: 3 of 4 given faults detected; missed: f1 (1 of 2 runs)"
+    )
+    rows = [{"fault": f"f{i}", "runs": 1, "detected": 0.0} for i in range(12)]
+    rows[3]["active_before"] = 1
+    assert detection_line(rows) == (
+        "detection: 0 of 12 given faults detected; missed: f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, "
+        "2 more; in 1 of the runs the alarm was active before the fault started"
     )
 
 

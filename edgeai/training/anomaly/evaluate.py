@@ -115,6 +115,7 @@ def evaluate_detection(runs: Sequence[ScoredRun], rule: AlarmRule) -> list[dict[
     Returns:
         Per fault and severity: `runs`, `detected` (share), and for the detected runs
         `delay_median_seconds` and `delay_worst_seconds`, from the fault's start to the alarm.
+        `active_before`: number of runs whose alarm was active when the fault started, if any.
     """
     table: list[dict[str, object]] = []
     for fault, severity in sorted({(str(run.fault), run.severity) for run in runs}):
@@ -126,11 +127,18 @@ def evaluate_detection(runs: Sequence[ScoredRun], rule: AlarmRule) -> list[dict[
             "runs": len(chosen),
             "detected": round(len(delays) / len(chosen), 3),
         }
+        if active := sum(_active_before(run, rule) for run in chosen):
+            row["active_before"] = active
         if delays:
             row["delay_median_seconds"] = round(float(np.median(delays)), 2)
             row["delay_worst_seconds"] = round(max(delays), 2)
         table.append(row)
     return table
+
+
+def _active_before(run: ScoredRun, rule: AlarmRule) -> bool:
+    before = np.flatnonzero(run.seconds < run.fault_seconds)
+    return bool(before.size) and alarm_states(run, rule)[int(before[-1])]
 
 
 def _delay(run: ScoredRun, rule: AlarmRule) -> float | None:

@@ -73,16 +73,11 @@ def train(
     library("scipy", "edgeai train")
     folder = output_folder or recipe_path.resolve().parent
     data = load_data(recipe, recipe_path, progress)
-    fit, held_out = _fit_windows(recipe, data, recipe_path)
     try:
-        fitted = FAMILIES[recipe.method.type].fit(
-            recipe.method, fit, held_out, recipe.seed, progress
-        )
-        scorer = Scorer(fitted.graph.SerializeToString())
-        progress("calibrate", 0, 2)
-        tail, threshold = _calibrate(recipe, data, scorer)
-    except ValueError as error:
-        raise ConfigError([Problem(str(recipe_path), "data", str(error))]) from error
+        fitted, scorer, tail, threshold = _fit_and_calibrate(recipe, data, recipe_path, progress)
+    except ConfigError as error:  # what was not used of the data is often why
+        notes = [Problem("data", "", note) for note in data.notes]
+        raise ConfigError([*error.problems, *notes, *data.findings.problems()]) from error
     progress("calibrate", 1, 2, f"threshold {threshold:g}")
     draft = _draft_manifest(recipe, data, fitted, tail, threshold)
     figures = draft["training"]["figures"] = _measure(recipe, data, fitted, scorer, draft)
@@ -101,6 +96,25 @@ def train(
     )
     progress("write", 1, 1, str(folder))
     return TrainingReport(package, figures, verdict, time.perf_counter() - started)
+
+
+def _fit_and_calibrate(
+    recipe: Recipe, data: Dataset, path: Path, progress: Progress
+) -> tuple[Fitted, Scorer, Tail, float]:
+    """Return the fitted model, its graph in a session, the tail of its scores, and the threshold.
+
+    Raises:
+        ConfigError: The data is too little for it.
+    """
+    fit, held_out = _fit_windows(recipe, data, path)
+    family = FAMILIES[recipe.method.type]
+    try:
+        fitted = family.fit(recipe.method, fit, held_out, recipe.seed, progress)
+        scorer = Scorer(fitted.graph.SerializeToString())
+        progress("calibrate", 0, 2)
+        return fitted, scorer, *_calibrate(recipe, data, scorer)
+    except ValueError as error:
+        raise ConfigError([Problem(str(path), "data", str(error))]) from error
 
 
 def _fit_windows(recipe: Recipe, data: Dataset, path: Path) -> tuple[Samples, Samples]:

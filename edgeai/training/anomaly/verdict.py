@@ -21,8 +21,9 @@ from edgeai.training.data.runs import Run
 from edgeai.training.false_alarms import duration, poisson_interval
 
 MAX_TIMES_PROMISED = 10.0
-MAX_SHARE_IN_ALARM = 0.1
+MAX_SHARE_IN_ALARM = 0.25
 HOURS_PER_DAY = 24.0
+MAX_NAMED_FAULTS = 10  # of those that were missed
 USES = {
     "fit": "to fit the model",
     "calibrate": "to set the threshold",
@@ -118,12 +119,21 @@ def detection_line(table: Sequence[dict[str, Any]]) -> str:
     if not given:
         return "detection: not measured, because the recipe gives no faulty run"
     line = f"detection: {detected} of {given} given faults detected"
-    missed = [
-        f"{row['fault']} ({row['runs'] - round(row['runs'] * row['detected'])} of {row['runs']})"
-        for row in table
-        if row["detected"] < 1.0
-    ]
-    return f"{line}; missed: {', '.join(missed)}" if missed else line
+    missed = [_missed(row) for row in table if row["detected"] < 1.0]
+    if len(missed) > MAX_NAMED_FAULTS:
+        missed[MAX_NAMED_FAULTS:] = [f"{len(missed) - MAX_NAMED_FAULTS} more"]
+    if missed:
+        line += f"; missed: {', '.join(missed)}"
+    if active := sum(row.get("active_before", 0) for row in table):
+        line += f"; in {active} of the runs the alarm was active before the fault started"
+    return line
+
+
+def _missed(row: dict[str, Any]) -> str:
+    """Name a fault, and how many of its runs were missed if it has several."""
+    runs = row["runs"]
+    missed = runs - round(runs * row["detected"])
+    return str(row["fault"]) if runs == 1 else f"{row['fault']} ({missed} of {runs} runs)"
 
 
 def unused_lines(data: Dataset, on_delay_seconds: float) -> list[str]:
@@ -140,12 +150,13 @@ def unused_lines(data: Dataset, on_delay_seconds: float) -> list[str]:
         used = sum(int((run.windows.clean if strict else run.windows.judged).sum()) for run in runs)
         if used < total:
             why = (
-                "the others hold values that were not measured or are outside their range, or "
-                "their rate is not the model's"
+                "with values that are held or outside their range, or with another rate"
                 if strict
-                else "the quality of the others is bad"
+                else "whose quality is bad"
             )
-            lines.append(f"{used} of {total} windows used {USES[use]}: {why}")
+            lines.append(
+                f"{used} of {total} windows used {USES[use]}; not used: {total - used} {why}"
+            )
         lines += _empty_runs(use, runs)
     if on_delay_seconds > 0:
         for run in data.calibrate:

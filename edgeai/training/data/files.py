@@ -32,7 +32,7 @@ class FileRuns:
     Attributes:
         runs: In the order of the recipe.
         findings: What was dropped, held or interrupted, and where.
-        notes: What else the user must know about the recordings, one line each.
+        notes: The rates of the recordings, one line each.
     """
 
     runs: list[Run]
@@ -53,7 +53,7 @@ def read_runs(
     for done, item in enumerate(data.runs, 1):
         reader.read(item, done - 1)
         progress("read", done, len(data.runs), item.file)
-    return FileRuns(reader.runs, reader.findings, list(dict.fromkeys(reader.notes)))
+    return FileRuns(reader.runs, reader.findings, _rate_notes(reader.rates))
 
 
 class _Reader:
@@ -62,7 +62,8 @@ class _Reader:
     def __init__(self, data: FileData, window: WindowSpec, recipe_path: Path) -> None:
         self.runs: list[Run] = []
         self.findings = Findings()
-        self.notes: list[str] = []
+        self.rates: dict[str, list[str]] = {}
+        """Files by what was found of their rate."""
         self._data = data
         self._recipe = recipe_path
         self._config, self._pipeline = _pipeline_of(data, recipe_path)
@@ -146,7 +147,7 @@ class _Reader:
         for one in recorded:
             key = collector.key_of(one.message)
             if key is None:
-                places = self._explainer().explain(one, "unexpected_topic")
+                places = self._explainer().explain(one, "unexpected_topic", file)
                 self.findings.add(file, "unexpected_topic", 1, places)
             else:
                 found.setdefault(key, []).append(one)
@@ -157,13 +158,17 @@ class _Reader:
         explainer = self._explainer()
         times = self._times(recorded)
         if not times:
-            raise ConfigError(explainer.explain(recorded[0], "invalid_time"))
-        if not self._resampled and self._source.layout == "row":
+            raise ConfigError(explainer.explain(recorded[0], "invalid_time", file))
+        if self._data.evenly_spaced:
+            seconds = 1.0 / self._data.sample_rate_hz
+            text = f"rows are taken as {seconds:.4g} s apart, so gaps in time cannot be seen"
+            self._note_rate(text, file)
+        elif not self._resampled and self._source.layout == "row":
             rate = check_rate(times, self._data.sample_rate_hz)
             if rate.refused:
                 rule = f"{name} {rate.text}"
                 raise self._problem("data.sample_rate_hz", rule, self._data.sample_rate_hz)
-            self.notes.append(f"{file}: {rate.text}")
+            self._note_rate(rate.text, file)
         collector = self._collector()
         before: dict[str, int] = {}
         for one in recorded:
@@ -172,6 +177,11 @@ class _Reader:
         collector.finish()
         self._note(collector, before, recorded[-1], explainer, file)
         return collector.windows(key, min(times))
+
+    def _note_rate(self, text: str, file: str) -> None:
+        files = self.rates.setdefault(text, [])
+        if file not in files:
+            files.append(file)
 
     def _times(self, recorded: list[Recorded]) -> list[int]:
         """Return the valid times of messages, nanoseconds since 1970."""
@@ -196,7 +206,8 @@ class _Reader:
         for reason, number in now.items():
             added = number - before.get(reason, 0)
             if added > 0:
-                self.findings.add(file, reason, added, explainer.explain(recorded, reason)[:added])
+                places = explainer.explain(recorded, reason, file)[:added]
+                self.findings.add(file, reason, added, places)
         return now
 
     def _collector(self) -> WindowCollector:
@@ -239,6 +250,15 @@ class _Reader:
 
     def _problem(self, field: str, rule: str, value: Any) -> ConfigError:
         return ConfigError([Problem(str(self._recipe), field, rule, value, has_value=True)])
+
+
+def _rate_notes(rates: dict[str, list[str]]) -> list[str]:
+    """Return one line for each rate that was found."""
+    notes = []
+    for text, files in rates.items():
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        notes.append(f"{files[0]}{others}: {text}")
+    return notes
 
 
 def _parts(

@@ -17,10 +17,12 @@ from edgeai.decoding.fields import (
     number_of,
     parse_json,
     signal_path,
+    time_reader,
 )
 from edgeai.errors import DecodeError, Problem
 from edgeai.model.manifest import SignalSpec
 from edgeai.recordings.reader import Recorded, is_table
+from edgeai.recordings.times import express
 from edgeai.streams.conditioning import MAX_FLOAT32
 
 MAX_PLACES = 3  # shown of each reason and file
@@ -36,8 +38,9 @@ RULES: Mapping[str, str] = {
     "implausible_time": "must have a plausible time",
     "late": "must be later than the row before it",
     "duplicate": "must have a time that no row before it has",
-    "gap": "must follow the row before it without a gap (`stream.max_gap_seconds`)",
+    "gap": "must follow the row before it without a gap",
     "clock_back": "must not go back in time",
+    "invalid_value": "must hold values that can be used; there is none before to hold instead",
     "no_signal": "must hold a signal of the model",
     "unexpected_topic": "must have a topic that the pipeline reads",
 }
@@ -71,6 +74,15 @@ class Findings:
         kept = self.places.setdefault(key, [])
         kept += places[: MAX_PLACES - len(kept)]
 
+    def problems(self) -> list[Problem]:
+        """Return one problem for each file and reason, each followed by its first places."""
+        found = []
+        for (name, reason), number in self.counts.items():
+            effect = EFFECTS.get(reason, DROPPED)[number != 1]
+            found.append(Problem(name, "", f"{number} {effect} ({reason})"))
+            found += self.places[name, reason]
+        return found
+
     def lines(self) -> list[str]:
         """Return one line for each file and reason, each followed by its first places."""
         lines = []
@@ -78,7 +90,7 @@ class Findings:
             effect = EFFECTS.get(reason, DROPPED)[number != 1]
             lines.append(f"{name}: {number} {effect} ({reason})")
             shown = self.places[name, reason]
-            lines += [f"  {problem}" for problem in shown]
+            lines += [f"  {str(problem).removeprefix(f'{name}: ')}" for problem in shown]
             if shown and number > len(shown):
                 lines.append(f"  ... and {number - len(shown)} more")
         return lines
@@ -97,11 +109,16 @@ class Explainer:
         self._source = source
         self._signals = signals
 
-    def explain(self, recorded: Recorded, reason: str) -> list[Problem]:
-        """Return the places in a message for which the runtime counted a reason."""
+    def explain(self, recorded: Recorded, reason: str, name: str) -> list[Problem]:
+        """Return the places in a message for which the runtime counted a reason.
+
+        Args:
+            recorded: The message.
+            reason: A key of the runtime's counters.
+            name: Name of the file, as the user wrote it.
+        """
         where = self._place(recorded)
         rule = RULES.get(reason, reason.replace("_", " "))
-        name = recorded.path.name
         try:
             document = parse_json(bytes(recorded.message[1]))
         except DecodeError:
@@ -132,7 +149,17 @@ class Explainer:
             if declared.unit == "iso":
                 zone = "" if declared.zone else ", and name its zone (+09:00), or `zone` be given"
                 rule = f"must be a time such as 2024-03-01 08:00:00{zone}"
-        return Problem(name, shown, rule, None if value is ABSENT else value, True)
+        return Problem(name, shown, rule, self._readable(value), True)
+
+    def _readable(self, value: Any) -> Any:
+        """Return a time as a person reads it: a number of seconds since 1970 tells nobody a day."""
+        declared = self._source.time
+        if declared is None or declared.unit == "iso" or not isinstance(value, int | float):
+            return None if value is ABSENT else value
+        try:
+            return f"{value}, {express(time_reader(declared)(value), 'iso')}"
+        except DecodeError:
+            return value
 
     def _values(self, document: Any) -> list[tuple[FieldPath, Any, SignalSpec, SignalField]]:
         """Return path, value, signal and mapping of each value that a message holds."""

@@ -21,6 +21,11 @@ class RateNote(NamedTuple):
     """Whether the rates differ by more than the runtime tolerates in a window."""
 
 
+def rows_per_stamp(times_ns: Sequence[int]) -> float:
+    """Return how many samples share one time stamp (median)."""
+    return float(np.median(list(Counter(times_ns).values())))
+
+
 def measured_rate_hz(times_ns: Sequence[int]) -> float | None:
     """Return the rate of samples by their times, Hz; None if all have the same time.
 
@@ -35,7 +40,7 @@ def measured_rate_hz(times_ns: Sequence[int]) -> float | None:
     if len(counts) < 2:
         return None
     steps = np.diff(np.array(sorted(counts), np.int64))
-    return float(np.median(list(counts.values()))) * SECOND_NS / float(np.median(steps))
+    return rows_per_stamp(times_ns) * SECOND_NS / float(np.median(steps))
 
 
 def check_rate(times_ns: Sequence[int], recipe_hz: float) -> RateNote:
@@ -47,11 +52,16 @@ def check_rate(times_ns: Sequence[int], recipe_hz: float) -> RateNote:
     """
     found = measured_rate_hz(times_ns)
     if found is None:
-        return RateNote("has one time only, so its rate cannot be found", len(times_ns) > 1)
+        return RateNote("has one time only, so its rate is not known", len(times_ns) > 1)
     ratio = max(found / recipe_hz, recipe_hz / found)
-    text = f"has {found:.4g} Hz by its time stamps, a row every {1 / found:.4g} s"
+    text = f"{found:.4g} Hz by the time stamps, a row every {1 / found:.4g} s"
+    if (shared := rows_per_stamp(times_ns)) > 1:
+        text += f"; {shared:g} rows share each time stamp, so the clock is coarser than the rows"
     if ratio > RATE_TOLERANCE:
-        rule = f"must be the rate of the recordings: {text}; more than a factor of {RATE_TOLERANCE}"
+        rule = (
+            f"has {text}; `sample_rate_hz` must be the rate of the recordings, within a factor of "
+            f"{RATE_TOLERANCE}"
+        )
         return RateNote(rule, True)
     if ratio > TOLD_RATIO:
         text += f"; the recipe says {recipe_hz:.4g} Hz, so time in the model is {ratio - 1:.0%} off"
