@@ -156,6 +156,7 @@ def test_detection_counts_from_the_start_of_the_fault():
         run([5] * 40, fault="leak", severity=0.5, fault_seconds=8.0),
     ]
     half, full = evaluate_detection(runs, rule(1.0, on=1.0))
-    assert half == {"fault": "leak", "severity": 0.5, "runs": 1, "detected": 0.0}
+    wanted = {"fault": "leak", "severity": 0.5, "runs": 1, "detected": 0.0, "active_before": 1}
+    assert half == wanted
     assert full["detected"] == 0.5
     assert full["delay_median_seconds"] == full["delay_worst_seconds"] == 3.0
