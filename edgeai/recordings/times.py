@@ -45,3 +45,14 @@ def express(time_ns: int, unit: str) -> Any:
         return f"{moment}.{fraction:09d}Z"
     whole, rest = divmod(time_ns, UNIT_NS[unit])
     return whole if rest == 0 else whole + rest / UNIT_NS[unit]
+
+
+def readable(time_ns: int, zone: str | None = None) -> str:
+    """Return a time for people, in a zone or in UTC, such as 2024-03-04 10:00:00+09:00."""
+    import zoneinfo
+
+    whole, fraction = divmod(time_ns, UNIT_NS["s"])
+    moment = datetime.fromtimestamp(whole, zoneinfo.ZoneInfo(zone) if zone else UTC)
+    digits = f"{fraction:09d}".rstrip("0")
+    text = moment.isoformat(" ")
+    return f"{text[:19]}.{digits}{text[19:]}" if digits else text

@@ -71,7 +71,7 @@ def false_alarm_figures(
 def statement(figures: dict[str, Any]) -> str:
     """Say in one sentence how many false alarms were counted, and what this says about a day."""
     if "high_per_day" not in figures:
-        return "false alarms were not measured, because no healthy test data could be used"
+        return "not measured, because no healthy test data could be used"
     alarms, hours = figures["alarms"], figures["hours"]
     low, high = figures["low_per_day"], figures["high_per_day"]
     confidence = f"with {CONFIDENCE:.0%} confidence".replace("%", " %")

@@ -196,6 +196,14 @@ class FileData(Strict):
     source: str = Field(min_length=1, description="Origin of the data, for the model card.")
 
     @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [signal.name for signal in self.signals]
+        if len(names) != len(set(names)):
+            msg = "`signals`: each name may occur once"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _every_run_has_a_use(self) -> Self:
         if self.blocks is None:
             if any(run.use is None for run in self.runs):

@@ -11,6 +11,7 @@ from edgeai.config.source import SourceConfig
 from edgeai.errors import ConfigError
 from edgeai.recordings.reader import RecordingReader
 from edgeai.recordings.tables import TableMapping, TableOptions, is_encoding
+from edgeai.recordings.times import readable
 
 SOURCE = SourceConfig.model_validate(
     {"topic": "f/{asset}", "time": {"path": "t", "unit": "s"}, "signals": {"pressure": "압력"}}
@@ -90,3 +91,15 @@ def test_times_of_another_form(tmp_path, form, text):
     (found,) = read(path, time_format=form, time_zone="Asia/Seoul")
     assert json.loads(found.message[1])["t"] == 60
     assert found.message[2] == 60 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "zone", "text"),
+    [
+        (0, None, "1970-01-01 00:00:00+00:00"),
+        (1_500_000_000, "Asia/Seoul", "1970-01-01 09:00:01.5+09:00"),
+        (1, "UTC", "1970-01-01 00:00:00.000000001+00:00"),
+    ],
+)
+def test_times_for_people(time_ns, zone, text):
+    assert readable(time_ns, zone) == text

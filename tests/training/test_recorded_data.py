@@ -335,6 +335,7 @@ def test_times_of_the_recipe_choose_rows_and_the_start_of_a_fault(tmp_path):
         ({"evenly_spaced": True}, "the time of a row must be declared"),
         ({"signals": [*SIGNALS, {"name": "c", "unit": "1"}]}, "has no column of the signals c"),
         ({"time": {"column": "t", "unit": "iso"}}, "line 2, column `t`: must be a time such as"),
+        ({"signals": [SIGNALS[0], SIGNALS[0]]}, "each name may occur once"),
         ({"encoding": "utf-16"}, "a line break is one byte"),
         ({"encoding": "klingon"}, "a line break is one byte"),
         ({"pipeline": "p"}, "`pipeline` must not be given without `config`"),
@@ -352,6 +353,8 @@ def test_recipes_that_do_not_fit_the_recording(tmp_path, change, text):
     [
         ({"between": ["1970-01-02 00:00:00", "1970-01-03 00:00:00"]}, "has no row"),
         ({"between": ["yesterday", "today"]}, "data.runs.3.between: must be a time such as"),
+        ({"rows": [0, 30], "fault_time": "1970-01-01 00:00:40"}, "must start inside the run"),
+        ({"rows": [30, 60], "fault_time": "1970-01-01 00:00:10"}, "must start inside the run"),
         ({"fault_row": 60}, "must lie in the rows 0 to 59"),
         ({"fault_row": 1, "fault_time": "x"}, "one of `fault_row` and `fault_time`"),
         ({}, "one of `fault_row` and `fault_time`"),

@@ -22,7 +22,7 @@ from edgeai.training.anomaly.verdict import Verdict, verdict_of
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
 from edgeai.training.data.runs import Run
-from edgeai.training.data.windows import Samples, Windows
+from edgeai.training.data.windows import ConstantChannelError, Samples, Windows
 from edgeai.training.extra import library
 from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
@@ -113,6 +113,10 @@ def _fit_and_calibrate(
         scorer = Scorer(fitted.graph.SerializeToString())
         progress("calibrate", 0, 2)
         return fitted, scorer, *_calibrate(recipe, data, scorer)
+    except ConstantChannelError as error:
+        name = data.signals[error.channel].name
+        rule = f"`{name}` is constant in the data to fit; leave it out of the signals"
+        raise ConfigError([Problem(str(path), "data.signals", rule)]) from error
     except ValueError as error:
         raise ConfigError([Problem(str(path), "data", str(error))]) from error
 

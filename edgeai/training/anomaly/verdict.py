@@ -90,7 +90,7 @@ def _faults(figures: dict[str, Any]) -> list[str]:
     if given and not detected:
         faults.append(f"it detects none of the {given} given faults")
     if "high_per_day" not in measured:
-        faults.append(measured["statement"])
+        faults.append(f"its false alarms were {measured['statement']}")
         return faults
     promised, least = measured["promised_per_day"], measured["low_per_day"]
     if least > MAX_TIMES_PROMISED * promised:

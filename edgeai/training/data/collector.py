@@ -6,7 +6,6 @@ model it has a session that keeps each window, so training sees the windows that
 """
 
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -220,10 +219,3 @@ class _Kept:
             judged=np.array([quality != "bad" for quality in self._qualities], np.bool_),
             broken=broken,
         )
-
-
-def pipeline_config(pipelines: Mapping[str, Any]) -> Config:
-    """Return a configuration that holds only pipelines, given as in a file."""
-    return Config.model_validate(
-        {"node": "training", "broker": {"host": "127.0.0.1"}, "pipelines": dict(pipelines)}
-    )

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from edgeai.config.base import TimeField
-from edgeai.config.node import Config, load_config
-from edgeai.config.pipeline import WindowConfig
 from edgeai.decoding.fields import parse_json, read_time, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS, Message
@@ -15,14 +13,14 @@ from edgeai.model.manifest import WindowSpec
 from edgeai.progress import Progress
 from edgeai.recordings.reader import Recorded, RecordingReader
 from edgeai.recordings.tables import TableMapping, TableOptions
-from edgeai.training.data.collector import WindowCollector, draft_manifest, pipeline_config
+from edgeai.recordings.times import readable
+from edgeai.training.data.collector import WindowCollector, draft_manifest
 from edgeai.training.data.findings import Explainer, Findings
+from edgeai.training.data.mapping import pipeline_of
 from edgeai.training.data.rate import check_rate
 from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Windows
 from edgeai.training.recipe_files import Blocks, FileData, FileRun
-
-PIPELINE = "training"
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class _Reader:
         """Files by what was found of their rate."""
         self._data = data
         self._recipe = recipe_path
-        self._config, self._pipeline = _pipeline_of(data, recipe_path)
+        self._config, self._pipeline = pipeline_of(data, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
         self._source = chosen.source
         self._resampled = chosen.stream.alignment != "none"
@@ -119,6 +117,8 @@ class _Reader:
             name = f"{name}[{item.between[0]}, {item.between[1]}]"
             if not recorded:
                 raise self._problem(f"{field}.between", f"{item.file} has no row", item.between)
+        if start_ns is not None:
+            self._check_start(start_ns, recorded, field)
         for key, rows in self._by_asset(recorded, item.file).items():
             title = name if self._data.asset_column is None else f"{name} {key}"
             for use, part in _parts(rows, item, self._data.blocks):
@@ -177,6 +177,15 @@ class _Reader:
         collector.finish()
         self._note(collector, before, recorded[-1], explainer, file)
         return collector.windows(key, min(times))
+
+    def _check_start(self, start_ns: int, recorded: list[Recorded], field: str) -> None:
+        """Refuse a fault that does not start inside its run: it could not be detected."""
+        times = self._times(recorded)
+        if times and not min(times) < start_ns <= max(times):
+            zone = self._source.time.zone if self._source.time else None
+            first, last, found = (readable(at, zone) for at in (min(times), max(times), start_ns))
+            rule = f"the fault must start inside the run, after {first} and up to {last}"
+            raise self._problem(field, rule, found)
 
     def _note_rate(self, text: str, file: str) -> None:
         files = self.rates.setdefault(text, [])
@@ -274,46 +283,3 @@ def _parts(
     for use, start, end in zip(("fit", "calibrate", "test"), ends[:-1], ends[1:], strict=True):
         if start < end:
             yield use, rows[start:end]
-
-
-def _pipeline_of(data: FileData, recipe_path: Path) -> tuple[Config, str]:
-    """Return the configuration and the name of the pipeline by which recordings are read."""
-    if data.config is None:
-        return _own_pipeline(data), PIPELINE
-    path = recipe_path.parent / data.config
-    config = load_config(path)
-    known = ", ".join(config.pipelines)
-    name = data.pipeline
-    if name is None and len(config.pipelines) > 1:
-        rule = f"{data.config} has several pipelines; choose one of {known}"
-        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule)])
-    if name is None:
-        name = next(iter(config.pipelines))
-    if name not in config.pipelines:
-        rule = f"must be one of {known}"
-        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
-    signals = [signal.name for signal in data.signals]
-    for mapped in config.pipelines[name].source.signals:
-        if mapped not in signals:
-            rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
-            raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
-    # The recipe sets the window; a hop of the pipeline is for serving.
-    chosen = config.pipelines[name].model_copy(update={"window": WindowConfig()})
-    return config.model_copy(update={"pipelines": {name: chosen}}), name
-
-
-def _own_pipeline(data: FileData) -> Config:
-    """Return a configuration whose pipeline reads the columns that a recipe names."""
-    source: dict[str, Any] = {
-        "topic": "recording/{asset}",
-        "signals": {
-            signal.name: {"path": [signal.column or signal.name]} for signal in data.signals
-        },
-    }
-    if data.time is not None:
-        time = data.time
-        source["time"] = {"path": [time.column], "unit": time.unit, "zone": time.zone}
-    pipeline: dict[str, Any] = {"model": "training", "source": source}
-    if data.stream is not None:
-        pipeline["stream"] = data.stream.model_dump()
-    return pipeline_config({PIPELINE: pipeline})

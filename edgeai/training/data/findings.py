@@ -22,7 +22,7 @@ from edgeai.decoding.fields import (
 from edgeai.errors import DecodeError, Problem
 from edgeai.model.manifest import SignalSpec
 from edgeai.recordings.reader import Recorded, is_table
-from edgeai.recordings.times import express
+from edgeai.recordings.times import readable
 from edgeai.streams.conditioning import MAX_FLOAT32
 
 MAX_PLACES = 3  # shown of each reason and file
@@ -157,7 +157,7 @@ class Explainer:
         if declared is None or declared.unit == "iso" or not isinstance(value, int | float):
             return None if value is ABSENT else value
         try:
-            return f"{value}, {express(time_reader(declared)(value), 'iso')}"
+            return f"{value}, {readable(time_reader(declared)(value))}"
         except DecodeError:
             return value
 

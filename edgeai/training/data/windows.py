@@ -118,6 +118,14 @@ def finite(windows: Samples) -> Flags:
     return np.asarray(np.isfinite(windows).all(axis=(1, 2)))
 
 
+class ConstantChannelError(ValueError):
+    """A channel has the same value in all windows, so it cannot be scaled."""
+
+    def __init__(self, channel: int) -> None:
+        self.channel = channel
+        super().__init__(f"channel {channel} is constant in the data to fit")
+
+
 def scaling(windows: Samples) -> tuple[Floats, Floats]:
     """Compute mean (C,) and 1 / standard deviation (C,) of each channel over all samples.
 
@@ -125,13 +133,12 @@ def scaling(windows: Samples) -> tuple[Floats, Floats]:
     parameters.
 
     Raises:
-        ValueError: A channel is constant; the message gives its index.
+        ConstantChannelError: A channel is constant.
     """
     flat = windows.reshape(-1, windows.shape[2])
     mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32).astype(np.float64)
     deviation = np.sqrt(((flat - mean) ** 2).mean(axis=0))
     constant = np.flatnonzero(deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6))
     if constant.size:
-        msg = f"channel {constant[0]} is constant in the data to fit; leave it out of `signals`"
-        raise ValueError(msg)
+        raise ConstantChannelError(int(constant[0]))
     return mean, (1.0 / deviation).astype(np.float32).astype(np.float64)
