@@ -23,7 +23,9 @@ from edgeai.messages import Message
 from edgeai.recordings.times import express, format_reader
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+(\.\d*)?|(\.\d+))([eE][+-]?\d+)?", re.ASCII
+)  # an integer has none of the groups
 
 
 ENCODING_RULE = "must be a text encoding in which a line break is one byte, such as utf-8 or cp949"
@@ -244,12 +246,14 @@ def cell_value(text: str) -> Any:
     if text in NULLS:
         return None
     stripped = text.strip()
-    if not _NUMBER.fullmatch(stripped):
+    found = _NUMBER.fullmatch(stripped)
+    if found is None:
         return text
-    with suppress(ValueError):
-        number = int(stripped)
-        if abs(number) <= MAX_TIME_NS:  # a larger one has no room in what JSON parsers read
-            return number
+    if found.lastindex is None:
+        with suppress(ValueError):  # Python converts no integer of thousands of digits
+            number = int(stripped)
+            if abs(number) <= MAX_TIME_NS:  # a larger one has no room in what JSON parsers read
+                return number
     real = float(stripped)
     return real if math.isfinite(real) else text
 

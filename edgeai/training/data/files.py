@@ -48,8 +48,11 @@ def read_runs(
             rate is not the recipe's, or rows do not exist.
     """
     reader = _Reader(data, window, recipe_path)
+    last_uses = {item.file: index for index, item in enumerate(data.runs)}
     for done, item in enumerate(data.runs, 1):
         reader.read(item, done - 1)
+        if last_uses[item.file] < done:
+            reader.forget(item.file)
         progress("read", done, len(data.runs), item.file)
     return FileRuns(reader.runs, reader.findings, _rate_notes(reader.rates))
 
@@ -129,6 +132,10 @@ class _Reader:
                     continue
                 seconds = (start_ns - self._start_of(part)) / SECOND_NS
                 self.runs.append(replace(run, fault=item.fault, fault_seconds=seconds))
+
+    def forget(self, file: str) -> None:
+        """Release the messages of a file that no later run needs."""
+        del self._tables[file]
 
     def _messages(self, file: str) -> list[Recorded]:
         """Return all messages of a file; it is read once."""
