@@ -174,15 +174,19 @@ class TableWriter:
         if self._evenly_spaced_ns is not None:
             return None, (self._row_number - 1) * self._evenly_spaced_ns
         moment = row[self._time]
-        try:
-            received_ns = self._read_time(moment)
-        except DecodeError as error:
-            if self._source.time is None or self._rewrite is not None:
-                raise self._problem("must hold a time in the declared unit", moment) from error
-            received_ns = 0  # the engine counts it, as it does live
+        received_ns = self._arrival_ns(moment)
         if self._rewrite is not None:
             moment = express(received_ns, self._rewrite)
         return moment, received_ns
+
+    def _arrival_ns(self, moment: Any) -> int:
+        """Return when a row would have arrived: at its time."""
+        try:
+            return self._read_time(moment)
+        except DecodeError as error:
+            if self._source.time is None or self._rewrite is not None:
+                raise self._problem("must hold a time in the declared unit", moment) from error
+            return 0  # the engine counts it, as it does live
 
     def _key_of(self, asset: object) -> str:
         key = str("" if asset is None else asset).strip()

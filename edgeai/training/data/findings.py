@@ -19,7 +19,7 @@ from edgeai.decoding.fields import (
     signal_path,
     time_reader,
 )
-from edgeai.errors import DecodeError, Problem
+from edgeai.errors import DROP_REASONS, DecodeError, Problem
 from edgeai.model.manifest import SignalSpec
 from edgeai.recordings.reader import Recorded, is_table
 from edgeai.recordings.times import readable
@@ -44,7 +44,8 @@ RULES: Mapping[str, str] = {
     "no_signal": "must hold a signal of the model",
     "unexpected_topic": "must have a topic that the pipeline reads",
 }
-"""The rule behind each reason of the runtime; a reason that is not here speaks for itself."""
+"""The rule behind a reason of the runtime, for the person who wrote the file; for others the
+description of the reason is shown."""
 EFFECTS: Mapping[str, tuple[str, str]] = {
     "missing": ("value not usable", "values not usable"),
     "not_a_number": ("value not usable", "values not usable"),
@@ -118,7 +119,7 @@ class Explainer:
             name: Name of the file, as the user wrote it.
         """
         where = self._place(recorded)
-        rule = RULES.get(reason, reason.replace("_", " "))
+        rule = RULES.get(reason) or DROP_REASONS.get(reason, reason.replace("_", " "))
         try:
             document = parse_json(bytes(recorded.message[1]))
         except DecodeError:
