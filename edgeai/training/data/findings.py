@@ -76,24 +76,29 @@ class Findings:
         kept += places[: MAX_PLACES - len(kept)]
 
     def problems(self) -> list[Problem]:
-        """Return one problem for each file and reason, each followed by its first places."""
-        found = []
-        for (name, reason), number in self.counts.items():
-            effect = EFFECTS.get(reason, DROPPED)[number != 1]
-            found.append(Problem(name, "", f"{number} {effect} ({reason})"))
-            found += self.places[name, reason]
-        return found
+        """Return what `lines` does, for an error message."""
+        return [Problem("data", "", line.strip()) for line in self.lines()]
 
     def lines(self) -> list[str]:
-        """Return one line for each file and reason, each followed by its first places."""
+        """Return one line for each reason, each followed by its first places."""
         lines = []
-        for (name, reason), number in self.counts.items():
-            effect = EFFECTS.get(reason, DROPPED)[number != 1]
-            lines.append(f"{name}: {number} {effect} ({reason})")
-            shown = self.places[name, reason]
-            lines += [f"  {str(problem).removeprefix(f'{name}: ')}" for problem in shown]
-            if shown and number > len(shown):
-                lines.append(f"  ... and {number - len(shown)} more")
+        for reason in dict.fromkeys(reason for _, reason in self.counts):
+            files = {name: n for (name, one), n in self.counts.items() if one == reason}
+            total = sum(files.values())
+            what = f"{total} {EFFECTS.get(reason, DROPPED)[total != 1]} ({reason})"
+            names = list(files)
+            if len(names) == 1:
+                lines.append(f"{names[0]}: {what}")
+            else:
+                parts = [f"{name} {files[name]}" for name in names[:MAX_PLACES]]
+                parts += ["..."] if len(names) > MAX_PLACES else []
+                lines.append(f"{len(names)} files: {what}: {', '.join(parts)}")
+            shown = [place for name in names for place in self.places[name, reason]][:MAX_PLACES]
+            # The file is named in the line above, if there is only one.
+            prefix = f"{names[0]}: " if len(names) == 1 else ""
+            lines += [f"  {str(place).removeprefix(prefix)}" for place in shown]
+            if shown and total > len(shown):
+                lines.append(f"  ... and {total - len(shown)} more")
         return lines
 
 
