@@ -96,7 +96,7 @@ DROP_REASONS = {
     "unknown_tag": "tag: the name belongs to no signal of the model",
     "duplicate": "a sample with this time was already taken",
     "late": "the sample is older than stream.lateness_seconds allows",
-    "invalid_value": "a value cannot be used or is out of range, and the policy is `drop`",
+    "invalid_value": "a value cannot be used: the policy is `drop`, or there is none to hold yet",
 }
 """Why a message or a sample was dropped, in plain words, by the value of the label `reason` of the
 metrics edgeai_dropped_total and edgeai_messages_unrouted_total."""

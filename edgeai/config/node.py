@@ -68,7 +68,8 @@ class Config(Strict):
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
     state_folder: str | None = Field(
         None,
-        description="Folder for caches, relative to the working folder. Default: "
+        description="Folder for caches and for alarm states that outlive a restart, relative to "
+        "the working folder. Default: "
         "$EDGEAI_STATE_DIR, or edgeai in the user's state folder.",
     )
     pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], PipelineConfig] = Field(

@@ -26,6 +26,11 @@ class AlignedStream(Stream):
         assert settings.align is not None
         self._aligner = Aligner(settings.align, settings.channels)
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time of a value that was taken; None before the first."""
+        return self._aligner.newest_ns
+
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late."""
         return self._aligner.has_passed(time_ns)

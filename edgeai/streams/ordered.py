@@ -57,6 +57,11 @@ class OrderedStream(Stream):
         self._heap: list[tuple[int, int, Floats, bool]] = []
         """Waiting samples: time, number of samples before it, values, whether it is uncertain."""
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time of a sample that was taken; None before the first."""
+        return self._newest_ns
+
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
         return self._released_ns is not None and time_ns <= self._released_ns

@@ -64,6 +64,11 @@ class Stream(ABC):
         self._settings = settings
         self._late_in_a_row = 0
 
+    @property
+    @abstractmethod
+    def newest_ns(self) -> int | None:
+        """The newest time of a sample that was taken; None before the first."""
+
     @abstractmethod
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
