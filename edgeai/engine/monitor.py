@@ -43,6 +43,8 @@ class Live(msgspec.Struct):
     """Topic of the events."""
     is_connected: Callable[[], bool]
     """Whether the node is connected to its broker."""
+    worker: int = 0
+    """Number of this worker; 0: the node has no others."""
 
 
 class Monitor:
@@ -146,7 +148,8 @@ class Monitor:
         return events
 
     def _tell_counts(self, *, everything: bool = False) -> None:
-        self.refusals.poll(everything=everything)
+        if self._live is None or self._live.worker <= 1:  # each worker counts the same messages
+            self.refusals.poll(everything=everything)
         self.resets.poll(everything=everything)
         for pipeline in self._pipelines:
             pipeline.refusals.poll(everything=everything)
@@ -182,9 +185,6 @@ class Monitor:
                 "samples again from %s", shown_assets(names), count=len(names)
             )
             events.append(self._event("back", pipeline, names, ""))
-        if found.stale or found.back:
-            count = sum(state.is_stale for state in list(pipeline.streams.values()))
-            pipeline.metrics.stale_assets.set(count)
         return events
 
     def _tell_quality(self, pipeline: Pipeline, changes: dict[Quality, list[StreamState]]) -> None:
@@ -213,7 +213,12 @@ class Monitor:
             )
 
     def _hint(self, now: float, live: Live) -> None:
-        """Say which pipelines have had no message although the node is connected."""
+        """Say which pipelines have had no message although the node is connected.
+
+        A worker cannot know: the messages of a pipeline may all be another worker's.
+        """
+        if live.worker:
+            return
         if not live.is_connected():
             self._connected_since = None
             return

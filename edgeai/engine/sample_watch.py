@@ -67,6 +67,7 @@ class SampleWatch:
         stale, back = [], []
         quality: dict[Quality, list[StreamState]] = {}
         made_sample = False
+        stale_count = 0
         for state in list(self.pipeline.streams.values()):
             newest_ns = state.stream.newest_ns
             if newest_ns != state.seen_ns:
@@ -78,10 +79,13 @@ class SampleWatch:
             elif limit and state.seen and not state.is_stale and now - state.seen > limit:
                 state.is_stale = True
                 stale.append(state)
+            if state.is_stale:
+                stale_count += 1
             if state.quality is not state.told_quality and state.quality is not None:
                 if state.told_quality is not None or state.quality != "good":
                     quality.setdefault(state.quality, []).append(state)
                 state.told_quality = state.quality
+        self.pipeline.metrics.stale_assets.set(stale_count)
         before = self.fault
         self._check_samples(now, made_sample=made_sample)
         return Found(

@@ -129,7 +129,12 @@ class Runtime:
             monitor=Monitor(
                 pipelines,
                 self.metrics,
-                live=Live(config.node, events_topic(config.node), lambda: self.link.connected),
+                live=Live(
+                    config.node,
+                    events_topic(config.node),
+                    lambda: self.link.connected,
+                    role.shard.number if role else 0,
+                ),
                 kept=kept,
             ),
             first=restored,

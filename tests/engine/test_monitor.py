@@ -31,7 +31,14 @@ FRAMES = {
 class Line:
     """A node in memory whose clock and connection a test sets."""
 
-    def __init__(self, folder: Path, source: dict[str, Any] | None = None, **pipeline: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: dict[str, Any] | None = None,
+        *,
+        worker: int = 0,
+        **pipeline: Any,
+    ) -> None:
         write_package(folder / "mean", **pipeline.pop("package", {}))
         pipelines = {"p": {"model": "mean", "source": source or SOURCE, **pipeline}}
         self.plan: Plan = check(write_config(folder / "line.yaml", 1883, pipelines))
@@ -39,7 +46,7 @@ class Line:
         self.connected = True
         self.node = Node(
             self.plan,
-            live=Live("test", EVENTS, lambda: self.connected),
+            live=Live("test", EVENTS, lambda: self.connected, worker),
             clock=lambda: self.now,
             clock_ns=lambda: int(self.now) * NS,
         )
@@ -172,13 +179,18 @@ def test_a_pipeline_that_worked_is_not_ready_when_all_is_refused_for_long(tmp_pa
     assert line.faults == []
 
 
-def test_samples_that_the_policy_drops_are_no_samples(tmp_path: Path) -> None:
-    """Their times are seen, but no window gets them."""
-    package = {"ranges": {"a": [0.0, 10.0]}}
-    line = Line(tmp_path, stream={"out_of_range": "drop"}, package=package).wait(2)
+@pytest.mark.parametrize(
+    ("stream", "bad"),
+    [({"out_of_range": "drop"}, {"a": 99, "b": 1}), ({"invalid": "drop"}, {"a": 1, "b": None})],
+)
+def test_samples_that_the_policy_drops_are_no_samples(
+    tmp_path: Path, stream: dict[str, str], bad: dict[str, float]
+) -> None:
+    """Their times may be seen, but no window gets them."""
+    line = Line(tmp_path, stream=stream, package={"ranges": {"a": [0.0, 10.0]}}).wait(2)
     line.rows(1, 4).wait(2)
     for t in range(5, 30):
-        line.rows(t, 1, a=99).wait(1)
+        line.send({"t": t, **bad}).wait(1)
     assert "(invalid_value 25)" in line.faults[0]
 
 
@@ -192,6 +204,17 @@ def test_no_message_at_all_is_a_hint(tmp_path: Path, caplog: pytest.LogCaptureFi
     (hint,) = messages(caplog, "monitor")
     assert hint.startswith("pipeline p: no message on factory/+/sensors since the connection 60 s")
     assert line.faults == []
+
+
+@pytest.mark.parametrize(("worker", "lines"), [(0, 2), (1, 1), (2, 0)])
+def test_a_worker_tells_what_only_it_knows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, worker: int, lines: int
+) -> None:
+    """All workers read all messages: one tells what no pipeline takes, and none gives the hint."""
+    line = Line(tmp_path, worker=worker)
+    line.node.metrics.unrouted.labels("too_large").inc(7)
+    line.wait(2).wait(NO_MESSAGE_SECONDS)
+    assert len(messages(caplog, "monitor", "refused")) == lines
 
 
 # ------------------------------------------------------------------------------ unknown and stale
@@ -255,6 +278,9 @@ def test_a_broker_that_is_away_is_one_line_for_all_assets(
     for asset in range(120):
         line.rows(1, 5, f"factory/m{asset}/sensors")
     line.wait(1)
+    for asset in range(40):
+        line.rows(6, 1, f"factory/m{asset}/sensors")
+    line.wait(1)
     caplog.clear()
     line.connected = False
     for _ in range(15):
@@ -262,16 +288,16 @@ def test_a_broker_that_is_away_is_one_line_for_all_assets(
     assert {one["state"] for one in line.page["assets"]} == {"stale"}
     (told,) = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert told == (
-        "no samples because the broker is not connected: all assets become stale, 120 now"
+        "no samples because the broker is not connected: all assets become stale, 80 now"
     )
-    (event,) = line.events
-    assert (event["cause"], event["count"]) == ("broker_connection", 120)
-    assert len(event["assets"]) == 100, "bounded"
+    assert [event["cause"] for event in line.events] == ["broker_connection"] * 2
+    assert [event["count"] for event in line.events] == [80, 40]
     line.connected = True
     for asset in range(120):
-        line.rows(6, 1, f"factory/m{asset}/sensors")
+        line.rows(7, 1, f"factory/m{asset}/sensors")
     line.wait(1)
-    assert line.events[-1]["event"] == "back"
+    assert (line.events[-1]["event"], line.events[-1]["count"]) == ("back", 120)
+    assert len(line.events[-1]["assets"]) == 100, "bounded"
     assert messages(caplog, "pipeline")[-1] == "p: samples again from m0, m1, m2 and 117 more"
 
 
