@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -113,10 +113,16 @@ class Judge:
                 prediction.alarm_reason = reason
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
-            if changed:
+            if changed or not state.is_announced:
                 publications.append(
                     self.transition(
-                        state, previous, top=top, outputs=extra, diagnosis=diagnosis, reason=reason
+                        state,
+                        previous,
+                        changed=changed,
+                        top=top,
+                        outputs=extra,
+                        diagnosis=diagnosis,
+                        reason=reason,
                     )
                 )
         return publications
@@ -150,6 +156,7 @@ class Judge:
         state: StreamState,
         previous: AlarmState,
         *,
+        changed: bool = True,
         top: Sequence[Contributor] = (),
         outputs: Mapping[str, Any] | None = None,
         diagnosis: Diagnosis | UnsetType | None = UNSET,
@@ -160,6 +167,8 @@ class Judge:
         Args:
             state: The stream, with its new alarm state.
             previous: The state before.
+            changed: Whether the state has changed. If not, what the broker retains of before a
+                restart may still say something else.
             top: As in the prediction that caused it; a reset has none of these.
             outputs: As in the prediction.
             diagnosis: As in the prediction.
@@ -167,8 +176,11 @@ class Judge:
         """
         alarm = state.alarm
         pipeline = self._pipeline
-        pipeline.metrics.alarms[alarm.state] += 1
-        time_ns = alarm.since_ns or 0
+        shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
+        time_ns = (alarm.since_ns if changed else state.time_ns) or 0
+        if changed:
+            pipeline.metrics.alarms[alarm.state] += 1
+        state.is_announced = True
         transition = Transition(
             timestamp=time_ns,
             asset=state.key,
@@ -176,7 +188,7 @@ class Judge:
             model=self._model,
             version=self._version,
             state=alarm.state,
-            previous=previous,
+            previous=shown,
             score=state.score,
             threshold=self._threshold,
             top=list(top),
@@ -189,7 +201,7 @@ class Judge:
         publication = Publication(state.alarm_topic, _encode(transition), 1, True)
         pipeline.on_transition(state, publication)
         pipeline.log.alarm(
-            state.key, previous, alarm.state, score=state.score, threshold=self._threshold,
+            state.key, shown, alarm.state, score=state.score, threshold=self._threshold,
             top=top, diagnosis=diagnosis or None,
         )  # fmt: skip
         return publication

@@ -96,6 +96,24 @@ class KeptAlarms:
         self._has_others = False
         """Whether other workers have files, now or before the number of workers was changed."""
 
+    def check_folder(self) -> bool:
+        """Return whether the folder can be written; if not, tell it now and not at an alarm."""
+        existing = self._folder
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+            return True
+        self._failure = f"{existing} is not a folder that this user can write to"
+        self._tell_failure(self._failure)
+        return False
+
+    def _tell_failure(self, cause: str) -> None:
+        log.warning(
+            "alarm states cannot be kept in %s: %s. After a restart alarms begin as normal, and "
+            "latched ones are forgotten. Make state_folder writable",
+            self._folder, cause,
+        )  # fmt: skip
+
     def load(self) -> dict[str, KeptAlarm]:
         """Return the kept alarms of all workers, by topic; of several the newest.
 
@@ -107,7 +125,7 @@ class KeptAlarms:
             paths = sorted(self._folder.glob("*.json"))
         except OSError:
             paths = []
-        if not paths:
+        if not paths and not self._failure:
             log.info(
                 "no alarm states of before are in %s. If this is not the first start at this "
                 "broker, the folder was lost: keep state_folder",
@@ -176,13 +194,8 @@ class KeptAlarms:
                 temporary.unlink(missing_ok=True)
             self._write_due = begin + RETRY_SECONDS
             cause = error.strerror or one_line(error)
-            if cause != self._failure:
-                log.warning(
-                    "alarm states cannot be kept in %s: %s. After a restart alarms begin as "
-                    "normal, latched ones are forgotten, and retained alarm topics keep their last "
-                    "state until it changes. Make state_folder writable",
-                    self._folder, cause,
-                )  # fmt: skip
+            if not self._failure:
+                self._tell_failure(cause)
             self._failure = cause
             return
         if self._failure:
@@ -199,7 +212,8 @@ def restore_alarms(
 
     An alarm that was not normal gets its stream back, so that it can be seen and reset before the
     first message. Its state is published again, because a broker may have lost it. The topic of an
-    alarm that the configuration has no more is cleared.
+    alarm that the configuration has no more is cleared. Where nothing can be kept, each alarm is
+    published with its first window: what the broker retains of before may be wrong.
 
     Args:
         pipelines: All pipelines of the node.
@@ -210,6 +224,9 @@ def restore_alarms(
     mine = shard or Shard()
     publications: list[Publication] = []
     cleared = restored = 0
+    if not kept.check_folder():
+        for one in pipelines:
+            one.announces_alarms = True
     for topic, alarm in kept.load().items():
         if not mine.takes(alarm.asset):
             continue

@@ -90,6 +90,8 @@ class Pipeline:
         self.streams: dict[str, StreamState] = {}
         self.stale_after_seconds = _stale_after_seconds(chosen, self.settings)
         """Time without a sample after which an asset is stale; 0: never."""
+        self.announces_alarms = False
+        """Whether the alarm of each stream is published with its first window."""
         self.on_transition: Callable[[StreamState, Publication], None] = _ignore_transition
         """Called with each change of an alarm's state; wired by the monitor."""
         self._rings: list[Ring] = []
@@ -196,6 +198,7 @@ class Pipeline:
             topic=topic,
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
+            is_announced=not self.announces_alarms,
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics

@@ -52,7 +52,8 @@ class Transition(msgspec.Struct):
     model: str
     version: str
     state: AlarmState
-    previous: AlarmState
+    previous: AlarmState | Literal["unknown"]
+    """`unknown`: the first state since a start without kept alarm states."""
     score: float | None
     """Published as null when it is not finite."""
     threshold: float

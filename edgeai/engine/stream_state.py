@@ -9,7 +9,7 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "id_prefix", "is_stale", "key", "messages",
+        "alarm", "alarm_topic", "id_prefix", "is_announced", "is_stale", "key", "messages",
         "needs_single_decoding", "quality", "score", "seen", "seen_ns", "sequence", "stream",
         "tags", "time_ns", "told_quality", "topic",
     )  # fmt: skip
@@ -22,6 +22,7 @@ class StreamState:
         topic: str,
         alarm_topic: str,
         id_prefix: str,
+        is_announced: bool = True,
     ) -> None:
         self.key = key
         self.stream: Stream
@@ -30,6 +31,8 @@ class StreamState:
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
+        self.is_announced = is_announced
+        """Whether the retained alarm topic is known to say what is so."""
         self.messages: list[Message] = []
         """Messages of this turn that wait to be decoded together (layout `row`)."""
         self.needs_single_decoding = False

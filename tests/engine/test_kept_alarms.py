@@ -171,9 +171,23 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_costs_nothing_else(
         line.rows(1 + 8 * number, 4, a=99).rows(5 + 8 * number, 4, a=1)
     line.node.finish()
     (told,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
-    assert "alarm states cannot be kept in" in told
-    assert "Not a directory" in told
+    assert f"alarm states cannot be kept in {blocked}/alarms: {blocked} is not a folder" in told
     assert len(line.node.under("alarms")) == 8
+
+
+def test_without_kept_states_the_first_window_says_what_is_true(tmp_path: Path) -> None:
+    """The broker may still retain the alarm of before."""
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    line = Restarts(tmp_path)
+    line.start(kept=KeptAlarms(blocked / "alarms")).rows(1, 4, a=99)
+    assert line.states == {P: "active"}
+    line.start(kept=KeptAlarms(blocked / "alarms")).rows(100, 6, a=1)
+    assert line.states == {P: "normal"}
+    message = json.loads(line.retained[P])
+    assert (message["previous"], message["timestamp"]) == ("unknown", 103 * NS)
+    assert len(line.node.under("alarms")) == 1
+    assert line.node.counts("alarm_transitions", "state") == {}, "nothing has changed"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 2, "alarms": {}}', b"\xff" * 9])
