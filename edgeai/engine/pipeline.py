@@ -11,6 +11,7 @@ from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
 from edgeai.engine.intake import INTAKES, IntakeParts
+from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.refusals import Refusals
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
@@ -61,7 +62,13 @@ class Pipeline:
         conditioner = _conditioner(chosen, manifest)
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(
-                chosen.source, self.signals, conditioner, self.batch, self.metrics, self.refusals
+                chosen.source,
+                self.signals,
+                conditioner,
+                self.batch,
+                self.metrics,
+                Arrival(chosen.source, self.settings.period_ns),
+                self.refusals,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]

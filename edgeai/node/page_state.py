@@ -55,8 +55,13 @@ def node_state(
     }
 
 
-def pipeline_state(pipeline: "Pipeline") -> dict[str, Any]:
-    """Return the state of a pipeline and of its first `MAX_SHOWN_ASSETS` assets."""
+def pipeline_state(pipeline: "Pipeline", hint: str) -> dict[str, Any]:
+    """Return the state of a pipeline and of its first `MAX_SHOWN_ASSETS` assets.
+
+    Args:
+        pipeline: As it is now.
+        hint: What may be wrong with its subscription; empty if nothing is known.
+    """
     states = list(pipeline.streams.values())
     return {
         "name": pipeline.name,
@@ -66,6 +71,7 @@ def pipeline_state(pipeline: "Pipeline") -> dict[str, Any]:
         "requested": pipeline.session.requested,
         "reason": pipeline.session.reason,
         "topic": pipeline.config.source.topic,
+        "hint": hint,
         "threshold": pipeline.rule.threshold,
         "streams": len(states),
         "assets": [_asset_state(pipeline, state) for state in states[:MAX_SHOWN_ASSETS]],

@@ -30,6 +30,11 @@ class AlignedStream(Stream):
         """Return whether a sample of this time would be late."""
         return self._aligner.has_passed(time_ns)
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time of a sample; None before the first."""
+        return self._aligner.newest_ns
+
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
         return self._aligner.waiting_for()
@@ -83,6 +88,10 @@ class AlignedStream(Stream):
         if self._was_set_back(refused, RESYNC_SAMPLES * self._settings.channels):
             self._aligner.add(time_ns, channel, value, uncertain=uncertain)
         self._push_grid()
+
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age as `Stream.hold` says."""
+        return self._aligner.hold(channel, value, time_ns)
 
     def flush(self) -> None:
         """Release the grid points up to the newest time: the stream ends here."""

@@ -61,6 +61,11 @@ class OrderedStream(Stream):
         """Return whether a sample of this time would be late or a duplicate."""
         return self._released_ns is not None and time_ns <= self._released_ns
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time of a sample; None before the first."""
+        return self._newest_ns
+
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
         self._update_good()
@@ -145,6 +150,11 @@ class OrderedStream(Stream):
         return True
 
     def push_tag(self, _time_ns: int, _channel: int, _value: float, _uncertain: bool) -> None:
+        """Raise ValueError: single values need an alignment."""
+        msg = "layout `tag` needs an alignment"
+        raise ValueError(msg)
+
+    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
         """Raise ValueError: single values need an alignment."""
         msg = "layout `tag` needs an alignment"
         raise ValueError(msg)

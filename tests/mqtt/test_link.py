@@ -24,7 +24,7 @@ from edgeai.config.limits import Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection, Link
-from edgeai.mqtt import link as link_module
+from edgeai.mqtt import ways as ways_module
 from tests.support.brokers import RunningBroker
 from tests.support.live import PATIENCE_SECONDS, peer, wait_for
 
@@ -144,19 +144,19 @@ def test_both_connections_are_lost_while_publications_wait(
         assert sorted(set(got)) == list(range(waiting))
 
 
-# ------------------------------------------------------------------- the ways drawn in mqtt/link.py
+# ------------------------------------------------------------------- the ways drawn in mqtt/ways.py
 
 Call = tuple[int, str]
 """Depth in the call tree, and qualified name of the function."""
-CARRIERS = (str(Path(link_module.__file__).parent), str(Path(paho.__file__)))
+CARRIERS = (str(Path(ways_module.__file__).parent), str(Path(paho.__file__)))
 
 
 def drawn_ways() -> dict[str, list[Call]]:
-    """The call trees in the docstring of `edgeai.mqtt.link`, by the letter of the way."""
-    assert link_module.__doc__ is not None
+    """The call trees in the docstring of `edgeai.mqtt.ways`, by the letter of the way."""
+    assert ways_module.__doc__ is not None
     ways: dict[str, list[Call]] = {}
     letters: list[str] = []
-    for line in link_module.__doc__.splitlines():
+    for line in ways_module.__doc__.splitlines():
         if not line.startswith("    "):
             letters += re.findall(r"\b[Ww]ay ([A-Z]),", line)
             continue
