@@ -95,8 +95,8 @@ DROP_REASONS = {
     "wrong_size": "frame: no sample, or the number of bytes fits no whole number of samples",
     "unknown_tag": "tag: the name belongs to no signal of the model",
     "duplicate": "it was already taken: the same time, or the same message sent again",
-    "retained": "the broker kept it (retain flag), and it is a command, or a value without a time of "
-    "its own, too old, or seen before",
+    "retained": "the broker kept it (retain flag): a command, or a value without a time of its "
+    "own, too old, or seen before",
     "late": "the sample is older than stream.lateness_seconds allows",
     "invalid_value": "a value cannot be used or is out of range, and the policy is `drop`",
 }

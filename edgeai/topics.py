@@ -142,7 +142,7 @@ def cover(qos_by_filter: Mapping[str, int]) -> dict[str, int]:
 
 def join(one: str, other: str) -> str:
     """Return a filter that contains both filters."""
-    levels = []
+    levels: list[str] = []
     left, right = one.split("/"), other.split("/")
     for index in range(max(len(left), len(right))):
         mine = left[index] if index < len(left) else None

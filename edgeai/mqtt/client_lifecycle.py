@@ -214,6 +214,7 @@ class ClientLifecycle:
 
     def _lose(self, cause: str, *, taken_over: bool = False) -> None:
         """Handle the loss of an accepted connection."""
+        self._subscriptions.on_lost()
         unconfirmed = self._outbox.confirmation.restart()
         detail = ""
         if unconfirmed:
@@ -232,7 +233,7 @@ class ClientLifecycle:
         if self._redelivery is not None and inbox.acks:  # these messages will be taken
             self._redelivery.remember(inbox.acks.copy(), inbox.messages.copy())
         inbox.forget_acks()
-        self._subscriptions.on_lost()
+        self._subscriptions.forget_answers()
         self._outbox.requeue_unacknowledged()
         if client is not None:
             sock = client.socket()

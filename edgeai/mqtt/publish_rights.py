@@ -76,6 +76,7 @@ class PublishRights:
             Whether this publication is lost and was not counted before.
         """
         topic, parent = publication.topic, _parent(publication.topic)
+        self._asked.add(parent)
         counted_before = self._kept.pop(topic, None) is publication
         if failure is None:
             if self._refused.pop(topic, None):

@@ -129,11 +129,15 @@ class Subscriptions:
             self._kept.keep(self._kept.filters - {topic_filter})
             log.info("%s: unsubscribed from %s", self._client_id, topic_filter)
 
-    def on_lost(self) -> None:
-        """Forget what waits for an answer; give up an optional subscription that cost the link."""
+    def forget_answers(self) -> None:
+        """Forget what waits for an answer: the connection has ended."""
         self.unanswered.clear()
         self._unsubscribed.clear()
-        sent, self._optional_sent = self._optional_sent, None
+        self._optional_sent = None
+
+    def on_lost(self) -> None:
+        """Give the optional subscription up if the connection was lost because of it."""
+        sent = self._optional_sent
         if sent is None or self._optional_survived:
             return
         if time.monotonic() - sent >= PUNISHED_SECONDS:
