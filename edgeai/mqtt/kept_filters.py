@@ -46,7 +46,7 @@ class KeptFilters:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 self.filters = {str(one) for one in content["filters"]}
                 self.age_seconds = max(0.0, time.time() - path.stat().st_mtime)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s is not read: %s", path, error)

@@ -6,12 +6,10 @@ import contextlib
 import re
 import select
 import socket
-import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,60 +24,12 @@ from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection, Link
 from edgeai.mqtt import ways as ways_module
 from tests.support.brokers import RunningBroker
+from tests.support.links import Route
 from tests.support.live import PATIENCE_SECONDS, peer, wait_for
 
 pytestmark = pytest.mark.broker
 
 PUBLICATIONS = [Publication("out", b"%d" % number, 1, retain=False) for number in range(20)]
-
-
-class Route:
-    """A TCP proxy to a broker that can be cut as a firewall does: both ends get a reset."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._near: list[socket.socket] = []
-        self.port = int(self._listener.getsockname()[1])
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                self._near.append(near)
-                for source, target in ((near, far), (far, near)):
-                    self._start(partial(_forward, source, target))
-
-    def _start(self, work: Callable[[], None]) -> None:
-        self._threads.append(threading.Thread(target=work, daemon=True))
-        self._threads[-1].start()
-
-    def cut(self) -> None:
-        near, self._near = self._near, []
-        for sock in near:
-            with contextlib.suppress(OSError):  # closed already
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                sock.shutdown(socket.SHUT_RD)  # wakes the thread that reads it
-            sock.close()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._listener.close()
-        self.cut()
-        for thread in self._threads:
-            thread.join(PATIENCE_SECONDS)
-
-
-def _forward(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
-    source.close()
 
 
 @pytest.fixture
