@@ -50,7 +50,7 @@ class ReconnectSchedule:
         self._version_index = 0
         self._failures = 0
         self._brief_connections = 0
-        """Connections in a row that lasted less than STEADY_SECONDS."""
+        """Connections in a row that were not steady."""
         self._has_rival = False
         """Whether the connections end because another client has the same client id."""
         self._connected_at: float | None = None  # monotonic seconds
@@ -164,8 +164,8 @@ class ReconnectSchedule:
             return
         lasted, self._connected_at = now - self._connected_at, None
         steady = RIVAL_WAITS * self._max_seconds if self._has_rival else STEADY_SECONDS
-        self._brief_connections = self._brief_connections + 1 if lasted < STEADY_SECONDS else 0
+        self._brief_connections += 1
         if lasted >= steady:
-            self._failures = 0
+            self._failures = self._brief_connections = 0
             self._has_rival = False
             self._logged_cause = ""

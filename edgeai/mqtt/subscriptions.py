@@ -15,8 +15,9 @@ from edgeai.mqtt.kept_filters import KeptFilters
 
 log = logging.getLogger("edgeai.mqtt")
 
-PUNISHED_SECONDS = 2.0
-"""A connection that ends so soon after the optional subscription may have ended because of it."""
+PUNISHED_SECONDS = 0.1
+"""A connection that ends before the optional subscription is answered, or so soon after the answer,
+has ended because of it."""
 
 
 class Subscriptions:
@@ -56,10 +57,10 @@ class Subscriptions:
         """Whether the broker should have a session of this client."""
         covers_drops = any(topics.contains(one, DROPS_TOPIC) for one in qos_by_filter)
         self._has_optional = bool(qos_by_filter) and not covers_drops
-        self._optional_sent: float | None = None
-        """When the optional subscription was sent, on this connection, in monotonic seconds."""
-        self._optional_survived = False
-        """Whether a connection has outlived the optional subscription."""
+        self._optional_id: int | None = None
+        """Packet id of the optional subscription; None before it was sent on this connection."""
+        self._optional_answered: float | None = None
+        """When it was answered, in monotonic seconds; None before that."""
         self._unsubscribed: dict[int, str] = {}
         """Topic filters that wait for UNSUBACK, by packet id."""
         self.unanswered: dict[int, str] = {}
@@ -104,9 +105,10 @@ class Subscriptions:
         topic_filter = self.unanswered.pop(packet_id, None)
         if topic_filter is not None and reasons:
             self._record_answer(topic_filter, reasons[0])
-        if self._has_optional and not self.unanswered and self._optional_sent is None:
-            self._optional_sent = time.monotonic()
-            client.subscribe(DROPS_TOPIC, 0)
+        elif packet_id == self._optional_id:
+            self._optional_answered = time.monotonic()
+        if self._has_optional and not self.unanswered and self._optional_id is None:
+            _, self._optional_id = client.subscribe(DROPS_TOPIC, 0)
 
     def _record_answer(self, topic_filter: str, reason: ReasonCode) -> None:
         if reason.is_failure:
@@ -133,15 +135,14 @@ class Subscriptions:
         """Forget what waits for an answer: the connection has ended."""
         self.unanswered.clear()
         self._unsubscribed.clear()
-        self._optional_sent = None
+        self._optional_id = self._optional_answered = None
 
     def on_lost(self) -> None:
         """Give the optional subscription up if the connection was lost because of it."""
-        sent = self._optional_sent
-        if sent is None or self._optional_survived:
-            return
-        if time.monotonic() - sent >= PUNISHED_SECONDS:
-            self._optional_survived = True
+        answered = self._optional_answered
+        if self._optional_id is None or (
+            answered is not None and time.monotonic() - answered >= PUNISHED_SECONDS
+        ):
             return
         self._has_optional = False
         log.warning(

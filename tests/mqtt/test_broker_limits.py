@@ -31,7 +31,7 @@ def test_a_broker_without_retain_or_qos_1_is_served(
     fast_path: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """mosquitto refuses the last will at MQTT 5, and closes the connection without a word before."""
+    """mosquitto refuses the last will at MQTT 5, and closes the connection at 3.1.1."""
     lines = [] if terms.retain else ["retain_available false"]
     lines += [] if terms.max_qos else ["max_qos 0"]
     options: dict[str, Any] = {"protocol": protocol, "fast_path": fast_path, "status": STATUS}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import select
+import signal
 import socket
 import sys
 import threading
@@ -24,7 +25,7 @@ from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection, Link
 from edgeai.mqtt import ways as ways_module
 from tests.support.brokers import RunningBroker
-from tests.support.links import Route
+from tests.support.links import Route, open_link
 from tests.support.live import PATIENCE_SECONDS, peer, wait_for
 
 pytestmark = pytest.mark.broker
@@ -92,6 +93,32 @@ def test_both_connections_are_lost_while_publications_wait(
             got += [int(payload) for _, payload, _, _ in link.receive(0.1)]
             link.commit()
         assert sorted(set(got)) == list(range(waiting))
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_sending_goes_on_when_a_full_socket_drains(
+    broker: RunningBroker, fast_path: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an event of the socket, and not only by the next maintenance."""
+    body = b"x" * 200_000
+    with (
+        peer(broker.port, "out") as other,
+        open_link(broker.port, fast_path=fast_path) as one,
+    ):
+        link = one.link
+        link.publish([Publication("out", b"first", 0, retain=False)])
+        one.until(lambda: other.heard and not link.waiting_to_send, "the first one")
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            link.publish([Publication("out", body, 0, retain=False) for _ in range(100)])
+            assert link.waiting_to_send, "the socket took it all: the test needs more"
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+        monkeypatch.setattr(link, "_maintain", lambda: None)
+        link._next_maintenance = float("inf")
+        link._maintained_changes = -1
+        one.until(lambda: len(other.heard) == 101, "all of them")
+        assert not link.waiting_to_send
 
 
 # ------------------------------------------------------------------- the ways drawn in mqtt/ways.py

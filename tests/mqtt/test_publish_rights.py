@@ -48,7 +48,7 @@ def test_refused_publications_are_seen_told_once_and_sent_later(
         alarms = [Publication("alarms/p/m", b"%d" % n, 1, True) for n in range(20)]
         for one in [*predictions, *alarms]:
             link.link.publish([one])
-            link.turn()
+            link.turn(0)
         link.until(lambda: not link.link.waiting_to_send, "the answers")
         fault = "the broker refuses publications to pred/p/m0: Not authorized"
         assert link.link.fault == fault

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from edgeai import topics
-from edgeai.mqtt import subscriptions
 from edgeai.mqtt.inbox import DROPS_TOPIC
+from edgeai.mqtt.subscriptions import PUNISHED_SECONDS
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.links import Route, open_link
 from tests.support.live import peer
@@ -155,14 +155,13 @@ def test_a_punished_optional_subscription_is_given_up(
 
 
 def test_a_later_loss_does_not_cost_the_optional_subscription(
-    broker: RunningBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    broker: RunningBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(subscriptions, "PUNISHED_SECONDS", 0.2)
     with open_link(broker.port) as link:
         subscribed = link.link._subscriber.lifecycle._subscriptions
-        link.until(lambda: subscribed._optional_sent is not None, "the optional one")
-        time.sleep(0.25)
         for _ in range(2):
+            link.until(lambda: subscribed._optional_answered is not None, "its answer")
+            time.sleep(2 * PUNISHED_SECONDS)
             broker.kill()
             link.until_lost()
             broker.start_again()

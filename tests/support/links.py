@@ -88,9 +88,9 @@ class OpenLink:
         self.metrics = metrics
         self.messages: list[Message] = []
 
-    def turn(self, *, commit: bool = True) -> None:
-        """Receive and acknowledge once."""
-        self.messages += self.link.receive(0.02)
+    def turn(self, seconds: float = 0.02, *, commit: bool = True) -> None:
+        """Receive, for so long at most, and acknowledge once."""
+        self.messages += self.link.receive(seconds)
         if commit:
             self.link.commit()
 
