@@ -75,7 +75,7 @@ class DeliveryHints:
                     log.info("%s: messages arrive", name)
             elif now - self._since >= limit and name not in self.hints:
                 self.hints[name] = (
-                    f"no message in {limit:.0f} s: is {pipeline.template.filter} the topic of the "
+                    f"no message in {limit:g} s: is {pipeline.template.filter} the topic of the "
                     "senders, and may this client read it?"
                 )
                 log.warning("%s: %s", name, self.hints[name])
