@@ -254,7 +254,9 @@ class PacketReader:
         if payload_bytes < 0 or not self._inbox.accepts_size(payload_bytes):
             return None
         first = data[at]
-        flags = (REDELIVERED if first & DUP_BIT else 0) | (RETAINED if first & RETAIN_BIT else 0)
+        flags = RETAINED if first & RETAIN_BIT else 0
+        if qos1 and first & DUP_BIT:  # it means nothing at QoS 0 (MQTT 5.0, 3.3.1.1)
+            flags |= REDELIVERED
         layout = topic_at, size, packet_bytes, qos1, flags
         if topic_at <= LAYOUT_BYTES:
             if len(self._layouts) >= MAX_LAYOUTS:

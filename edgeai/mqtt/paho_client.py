@@ -148,7 +148,9 @@ def store_message(client: Any, _userdata: Any, message: paho.MQTTMessage) -> Non
     except UnicodeDecodeError:
         client.inbox.count_refused("invalid_topic")
         return
-    flags = (REDELIVERED if message.dup else 0) | (RETAINED if message.retain else 0)
+    flags = RETAINED if message.retain else 0
+    if message.dup and message.qos > 0:  # it means nothing at QoS 0 (MQTT 5.0, 3.3.1.1)
+        flags |= REDELIVERED
     client.inbox.add(topic, bytes(message.payload), flags=flags, packet_id=message.mid)
 
 
