@@ -86,6 +86,7 @@ from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import DecodeError
 from edgeai.messages import (
     AT_ONCE,
+    RETAINED,
     SECOND_NS,
     Due,
     Message,
@@ -245,7 +246,11 @@ class Engine:
         """Find who takes a message's topic. The answer is remembered: this runs once per topic."""
         topic = message[0]
         if self._reset_prefix and topic.startswith(self._reset_prefix):
-            self._reset_alarm(topic[len(self._reset_prefix) :])
+            if message[3] & RETAINED:  # an operator's reset of some earlier time
+                self._metrics.unrouted.labels("retained").inc()
+                self.monitor.refusals.tell("retained", topic, message[1])
+            else:
+                self._reset_alarm(topic[len(self._reset_prefix) :])
             return []
         routes: list[Route] = []
         for pipeline in self.pipelines:

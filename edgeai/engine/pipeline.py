@@ -12,6 +12,7 @@ from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
 from edgeai.engine.intake import INTAKES, IntakeParts
+from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
@@ -66,7 +67,13 @@ class Pipeline:
         conditioner = _conditioner(chosen, manifest)
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(
-                chosen.source, self.signals, conditioner, self.batch, self.metrics, self.refusals
+                chosen.source,
+                self.signals,
+                conditioner,
+                self.batch,
+                self.metrics,
+                Arrival(chosen.source, self.settings.period_ns),
+                self.refusals,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]

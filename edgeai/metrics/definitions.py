@@ -92,6 +92,7 @@ class Metrics:
         self.connected = make.gauge("edgeai_broker_connected")
         self.connects = make.counter("edgeai_broker_connects_total")
         self.connect_failures = make.counter("edgeai_broker_connect_failures_total")
+        self.sessions_lost = make.counter("edgeai_broker_sessions_lost_total")
         self.broker_drops = make.gauge("edgeai_broker_dropped_messages")
         self.received = make.counts("edgeai_messages_received_total").labels()
         self.left = make.counts("edgeai_messages_left_total").labels()
@@ -101,6 +102,7 @@ class Metrics:
             self.unrouted.labels(reason)
         self.unpublished = make.counter("edgeai_publications_dropped_total")
         self.waiting = make.gauge("edgeai_publications_waiting")
+        self.unconfirmed = make.counter("edgeai_publications_unconfirmed_total")
 
         # Engine
         self.turn_messages = make.histogram("edgeai_turn_messages").labels()

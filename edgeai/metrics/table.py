@@ -13,7 +13,7 @@ LATENCY_BUCKETS = (
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 MAX_ASSET_SERIES = 500
 
-UNROUTED_REASONS = ("unexpected_topic", "invalid_topic", "too_large")
+UNROUTED_REASONS = ("unexpected_topic", "invalid_topic", "too_large", "retained", "duplicate")
 INVALID_REASONS = ("missing", "not_a_number", "not_finite", "bad_quality", "out_of_range")
 RESET_REASONS = ("gap", "clock_back")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
@@ -41,6 +41,10 @@ CONNECTION = (
         "Failed attempts to connect to the broker.",
     ),
     Definition(
+        "edgeai_broker_sessions_lost_total", "counter", (),
+        "Reconnects at which the broker had forgotten the session with its QoS 1 messages.",
+    ),
+    Definition(
         "edgeai_broker_dropped_messages", "gauge", (),
         "Messages that the broker reports as dropped, for all its clients ($SYS, mosquitto).",
     ),
@@ -62,6 +66,10 @@ CONNECTION = (
     Definition(
         "edgeai_publications_waiting", "gauge", (),
         "Publications that have not reached the broker yet.",
+    ),
+    Definition(
+        "edgeai_publications_unconfirmed_total", "counter", (),
+        "Publications at QoS 0 shortly before a loss of the connection: they may not have arrived.",
     ),
 )  # fmt: skip
 

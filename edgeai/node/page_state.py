@@ -55,12 +55,13 @@ def node_state(
     }
 
 
-def pipeline_state(pipeline: "Pipeline", fault: str | None) -> dict[str, Any]:
+def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[str, Any]:
     """Return the state of a pipeline and of its first `MAX_SHOWN_ASSETS` assets.
 
     Args:
-        pipeline: The pipeline.
+        pipeline: As it is now.
         fault: Why it is not ready; None if it is.
+        hint: What may be wrong with its subscription; empty if nothing is known.
     """
     states = list(pipeline.streams.values())
     return {
@@ -74,6 +75,7 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None) -> dict[str, Any]:
         "requested": pipeline.session.requested,
         "reason": pipeline.session.reason,
         "topic": pipeline.config.source.topic,
+        "hint": hint,
         "threshold": pipeline.rule.threshold,
         "streams": len(states),
         "assets": [_asset_state(pipeline, state) for state in states[:MAX_SHOWN_ASSETS]],

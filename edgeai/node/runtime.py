@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -28,10 +29,12 @@ from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
+from edgeai.mqtt.kept_filters import kept_filters_path
 from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state, pipeline_state
 from edgeai.node.status import HANGUP_IGNORED, node_status
+from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
 
 log = logging.getLogger("edgeai")
 
@@ -91,22 +94,19 @@ class Runtime:
     def _wire(self, pipelines: list[Pipeline]) -> None:
         config, role = self.config, self.role
         resets = reset_prefix(config.node)
-        subscriptions: dict[str, int] = {}
-        for pipeline in pipelines:
-            source = pipeline.config.source
-            known = subscriptions.get(pipeline.template.filter, 0)
-            subscriptions[pipeline.template.filter] = max(known, source.qos)
-        if any(pipeline.rule.latch for pipeline in pipelines):
-            subscriptions[f"{resets}#"] = 1 if any(subscriptions.values()) else 0
+        self._hints = DeliveryHints(pipelines)
+        client_id = config.client_id + (f"-w{role.shard.number}" if role else "")
         self.link = Link(
             config.broker,
-            config.client_id + (f"-w{role.shard.number}" if role else ""),
-            subscriptions,
+            client_id,
+            subscriptions_of(pipelines, resets),
             config.limits,
             self.metrics,
             status=None if role else node_status(config.node, self._started, _models(pipelines)),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
+            kept_filters=kept_filters_path(self._state_folder, config.broker, client_id),
+            interval_seconds=partial(interval_seconds, pipelines),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
         messages: MessageSource = self.link
@@ -164,6 +164,10 @@ class Runtime:
                     self._hangups = 0
                     if not self.role:  # its supervisor tells it
                         log.warning(HANGUP_IGNORED)
+                now = self.engine.last_turn_monotonic
+                if now >= self._hints.next_look:
+                    left = self.metrics.left.value
+                    self._hints.look(now, connected=self.link.connected, left=left)
             log.info("%s: draining", self._stop_signal)
             self.engine.turn(0)
             self.engine.finish()
@@ -192,7 +196,11 @@ class Runtime:
             protocol=self.link.protocol,
             fault=self.link.fault,
             pipelines=[
-                pipeline_state(pipeline, self.engine.monitor.fault_of(pipeline))
+                pipeline_state(
+                    pipeline,
+                    self.engine.monitor.fault_of(pipeline),
+                    self._hints.hints.get(pipeline.name, ""),
+                )
                 for pipeline in self.engine.pipelines
             ],
         )

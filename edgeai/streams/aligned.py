@@ -89,6 +89,10 @@ class AlignedStream(Stream):
             self._aligner.add(time_ns, channel, value, uncertain=uncertain)
         self._push_grid()
 
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age as `Stream.hold` says."""
+        return self._aligner.hold(channel, value, time_ns)
+
     def flush(self) -> None:
         """Release the grid points up to the newest time: the stream ends here."""
         self._push_grid(everything=True)

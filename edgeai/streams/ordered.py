@@ -154,6 +154,11 @@ class OrderedStream(Stream):
         msg = "layout `tag` needs an alignment"
         raise ValueError(msg)
 
+    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
+        """Raise ValueError: single values need an alignment."""
+        msg = "layout `tag` needs an alignment"
+        raise ValueError(msg)
+
     def flush(self) -> None:
         """Release the samples that wait for late ones: the stream ends here."""
         if self._newest_ns is not None:

@@ -167,6 +167,22 @@ class Stream(ABC):
         """
 
     @abstractmethod
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age until the channel has a newer one. No window is due by it.
+
+        Args:
+            channel: Index of the channel.
+            value: In engineering units, finite. It counts as uncertain.
+            time_ns: Its time; None if it is not known.
+
+        Returns:
+            Whether it is used; False if the channel has this value, or a newer one.
+
+        Raises:
+            ValueError: If the stream is not aligned.
+        """
+
+    @abstractmethod
     def flush(self) -> None:
         """Release the samples that wait for late ones: the stream ends here."""
 

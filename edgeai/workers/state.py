@@ -23,6 +23,7 @@ def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             known["stale"] += pipeline["stale"]
             known["fault"] = known["fault"] or pipeline["fault"]
             known["assets"] += pipeline["assets"]
+            known["hint"] = known["hint"] and pipeline["hint"]  # a worker's share may be empty
             if pipeline["provider"] not in known["provider"].split(", "):
                 known["provider"] += f", {pipeline['provider']}"
             if pipeline["reason"] not in known["reason"]:

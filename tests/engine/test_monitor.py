@@ -75,7 +75,7 @@ class Line:
 
     @property
     def page(self) -> dict[str, Any]:
-        return pipeline_state(self.pipeline, self.node.monitor.fault_of(self.pipeline))
+        return pipeline_state(self.pipeline, self.node.monitor.fault_of(self.pipeline), "")
 
     def asset(self, key: str = "m") -> dict[str, Any]:
         (found,) = [one for one in self.page["assets"] if one["asset"] == key]
