@@ -7,7 +7,7 @@ recording of messages (JSONL) is passed on as it is:
     mosquitto_sub -t 'factory/#' -F %J > recording.jsonl
 
 writes one; the fields `topic`, `payload`, `tst` and `retain` are read. `received_ns` may stand for
-`tst`. `dup` says that the broker sent the message again.
+`tst`. `dup` says that the broker sent the message again, `backlog` that it held the message.
 """
 
 import csv
@@ -21,7 +21,7 @@ import msgspec
 from edgeai.config.base import TimeField
 from edgeai.decoding.fields import MAX_TIME_NS, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
-from edgeai.messages import REDELIVERED, RETAINED, Message
+from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
 from edgeai.recordings.tables import (
     TableMapping,
     TableOptions,
@@ -224,10 +224,15 @@ class _Line(msgspec.Struct):
     received_ns: int | None = None
     retain: bool | int = False  # as `mosquitto_sub -F %J` writes it: 0 or 1
     dup: bool | int = False
+    backlog: bool | int = False
 
 
 def _flags(entry: _Line) -> int:
-    return (REDELIVERED if entry.dup else 0) | (RETAINED if entry.retain else 0)
+    return (
+        (REDELIVERED if entry.dup else 0)
+        | (RETAINED if entry.retain else 0)
+        | (BACKLOG if entry.backlog else 0)
+    )
 
 
 _READ_TST = time_reader(TimeField(path=["tst"], unit="iso", zone="UTC"))

@@ -91,7 +91,7 @@ class WindowCollector:
     def counts(self) -> dict[str, int]:
         """Return what was dropped, held or interrupted so far, by reason; zeros are left out."""
         found: dict[str, int] = {}
-        for tally in (self._metrics.drops, self._metrics.resets, self._metrics.read_invalid()):
+        for tally in (self._metrics.drops, self._metrics.resets, self._metrics.invalid_counts()):
             for reason, number in tally.items():
                 if number:
                     found[reason] = found.get(reason, 0) + number
