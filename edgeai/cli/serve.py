@@ -6,7 +6,13 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import ConfigArgument, LogLevel, log_to_stderr, progress_bar
+from edgeai.cli.options import (
+    ConfigArgument,
+    LogLevel,
+    log_to_stderr,
+    progress_bar,
+    warn_without_state,
+)
 
 
 def run(
@@ -104,6 +110,7 @@ def replay(
     if len(delimiter) != 1:
         raise typer.BadParameter("--delimiter must be one character")
     plan = make_plan(find_config(config))
+    warn_without_state(plan.state_folder)
     options = TableOptions(pipeline, asset, asset_column, time_column, time_unit, delimiter)
     total_bytes = sum(file.stat().st_size for file in files if file.is_file())
     with progress_bar("replay", total_bytes) as advance:

@@ -75,6 +75,9 @@ class Runtime:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
+        if role is None or role.shard.number == 1:
+            for warning in plan.warnings:
+                log.warning("%s", warning)
         with ExitStack() as undo:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)

@@ -24,6 +24,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.paths import OutputFile, reason_of
 from edgeai.replay.tables import TableOptions, TableWriter, cell_value, plain_column
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -54,7 +55,8 @@ class FileSource:
         self._done_bytes = 0
         for path in files:
             if not path.is_file():
-                raise ConfigError([Problem(str(path), "", "no such file")])
+                rule = "is a folder, not a file" if path.is_dir() else "no such file"
+                raise ConfigError([Problem(str(path), "", rule)])
             if path.suffix not in READERS:
                 rule = f"must end in one of {', '.join(sorted(READERS))}"
                 raise ConfigError([Problem(str(path), "", rule, path.suffix, has_value=True)])
@@ -94,10 +96,15 @@ class FileSource:
 
     def _read_all(self, files: list[Path]) -> Iterator[Message]:
         for path in files:
-            with path.open("rb") as self._file:
-                yield from READERS[path.suffix](self, path)
-            self._file = None
-            self._done_bytes += path.stat().st_size
+            try:
+                with path.open("rb") as self._file:
+                    yield from READERS[path.suffix](self, path)
+                self._done_bytes += path.stat().st_size
+            except OSError as error:
+                rule = f"cannot be read: {reason_of(error)}"
+                raise ConfigError([Problem(str(path), "", rule)]) from error
+            finally:
+                self._file = None
 
     # -------------------------------------------------------------------------------- recordings
 
@@ -186,7 +193,7 @@ READERS = {
 class FileSink:
     """Predictions, and if wanted alarm transitions, as JSON lines, just as they are published."""
 
-    def __init__(self, predictions: IO[bytes], alarms: IO[bytes] | None) -> None:
+    def __init__(self, predictions: OutputFile, alarms: OutputFile | None) -> None:
         self._predictions = predictions
         self._alarms = alarms
 

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import selectors
 import shutil
 import socket
@@ -256,8 +257,11 @@ def hold(url: str, count: int, sent: bytes = b"") -> contextlib.ExitStack:
 
 
 @contextlib.contextmanager
-def crowd(url: str, count: int) -> Iterator[None]:
-    """Run silent clients, each of which reconnects as soon as it has been dropped."""
+def crowd(url: str, count: int, *, slow: bool = False) -> Iterator[None]:
+    """Run clients without a request, each of which reconnects as soon as it has been dropped.
+
+    Silent ones send nothing; slow ones send a byte now and then.
+    """
     host, _, port = url.removeprefix("http://").rpartition(":")
     is_running = threading.Event()
     is_running.set()
@@ -278,6 +282,9 @@ def crowd(url: str, count: int) -> Iterator[None]:
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
                     connect()
+                for key in list(selector.get_map().values()) if slow else ():
+                    with contextlib.suppress(OSError):
+                        key.fileobj.send(b"G")  # type: ignore[union-attr]
 
     thread = threading.Thread(target=keep_connected)
     thread.start()
@@ -561,9 +568,13 @@ def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
-def test_400_silent_clients_block_neither_broker_nor_prometheus(
+def test_400_silent_and_1000_slow_clients_block_neither_broker_nor_prometheus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2000:
+        pytest.skip("this system allows fewer than 2000 open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
     monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))
     write_package(tmp_path / "mean")
     pipelines = {"p": {"model": "mean", "source": SOURCE}}
@@ -572,7 +583,9 @@ def test_400_silent_clients_block_neither_broker_nor_prometheus(
         config = write_config(tmp_path / "config.yaml", broker.port, pipelines, http=http_)
         with running(config, max_descriptors=256) as edgeai:
             url = next(w for w in edgeai.log.split() if w.startswith("http://"))
-            with crowd(url, 400):
+            with crowd(url, 400), crowd(url, 1000, slow=True):
+                threads = len(list(Path(f"/proc/{edgeai.process.pid}/task").iterdir()))
+                assert threads < 20, "no thread a client"
                 started, before = time.monotonic(), cpu_seconds(edgeai.process.pid)
                 broker.stop()
                 wait_for(lambda: get(url, "/readyz")[0] == 503, "the loss to be noticed")
