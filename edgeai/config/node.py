@@ -74,7 +74,7 @@ class Http(Strict):
 
         Raises:
             ConfigError: A token cannot be read, is too short, or has other characters than
-                printable ASCII.
+                printable ASCII without spaces.
         """
         return _read_token(self.token, "http.token"), _read_token(
             self.metrics_token, "http.metrics_token"
@@ -85,9 +85,9 @@ def _read_token(secret: Secret | None, field: str) -> str | None:
     if secret is None:
         return None
     token = secret.reveal(field)
-    if len(token) >= MIN_TOKEN_CHARACTERS and token.isascii() and token.isprintable():
+    if len(token) >= MIN_TOKEN_CHARACTERS and all("!" <= character <= "~" for character in token):
         return token
-    rule = f"must be at least {MIN_TOKEN_CHARACTERS} printable ASCII characters on one line"
+    rule = f"must be at least {MIN_TOKEN_CHARACTERS} printable ASCII characters without spaces"
     raise ConfigError([Problem(secret.file or "environment", field, rule)])
 
 

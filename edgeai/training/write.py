@@ -1,5 +1,6 @@
 """Write a model package: graph, golden windows, manifest, model card."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -97,6 +98,8 @@ def _write(
     card: str | None,
 ) -> Package:
     """Write the files of a package; `manifest_data` is the manifest without `files`."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the files that it replaces, because a rename does not cross a mount: the folder may be
     # a volume of a container.

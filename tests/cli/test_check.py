@@ -47,7 +47,7 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
 def test_an_open_page_without_a_token_is_told(tmp_path: Path, check: Check) -> None:
     write_package(tmp_path / "mean")
     pipelines = {"p": {"model": "mean", "source": SOURCE}}
-    (tmp_path / "token").write_text("a token of more than 16 characters")
+    (tmp_path / "token").write_text("a-token-of-more-than-16-characters")
     (tmp_path / "token").chmod(0o600)
     for more, is_told in (
         ({"host": "0.0.0.0", "enabled": True}, True),

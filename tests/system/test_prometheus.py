@@ -21,7 +21,7 @@ from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.broker
 
-TOKEN = "the token of this test"
+TOKEN = "the-token-of-this-test"
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 
 
