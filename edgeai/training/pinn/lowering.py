@@ -248,7 +248,8 @@ class Lowering:
         in_place = key.endswith("_") and key not in table and _is_fresh(node.args[0])
         key = key[:-1] if in_place else key
         if key not in table:
-            raise self.refuse(f"torch operator `{node.target}`")
+            remedy = "write the layer that uses it with elementary operations"
+            raise self.refuse(f"torch operator `{node.target}`; {remedy}")
         try:
             written = table[key](self, node, *args, **kwargs)
         except ModelError:
