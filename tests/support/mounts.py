@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
+APART = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+
 
 def run_with_mounts(
     arguments: list[str], folder: Path, mounts: str, *, unset: tuple[str, ...] = ()
@@ -29,16 +31,16 @@ def run_with_mounts(
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
     probe = subprocess.run(
-        ["unshare", "-rm", "mount", "-t", "tmpfs", "none", str(folder)],
+        [*APART, "mount", "-t", "tmpfs", "none", str(folder)],
         capture_output=True,
         check=False,
     )
     if probe.returncode != 0:
-        pytest.skip("this system gives no mount namespaces to tests (unshare -rm)")
+        pytest.skip("this system gives no mount namespaces to tests (unshare -m)")
     script = f'{mounts}\nexec "$@"'
     command = [sys.executable, "-m", "edgeai", *arguments]
     return subprocess.run(
-        ["unshare", "-rm", "bash", "-e", "-c", script, "bash", *command],
+        [*APART, "bash", "-e", "-c", script, "bash", *command],
         cwd=folder,
         env=environment,
         capture_output=True,

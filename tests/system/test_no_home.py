@@ -30,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
     values = np.random.default_rng(0).normal(size=(4000, 2))
     rows = ["A;b", *(f"{a:.4f};{b:.4f}" for a, b in values)]
     (tmp_path / "data.csv").write_text("\n".join(rows))
-    recipe_file(tmp_path, FILES)
+    calibration = {"false_alarms_per_day": 24.0, "tail_share": 0.2}
+    recipe_file(tmp_path, FILES, calibration=calibration)
     shutil.copytree(REPOSITORY / "models" / "agitator-autoencoder", tmp_path / "model")
     return tmp_path
 
