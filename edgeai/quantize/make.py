@@ -257,9 +257,15 @@ def _write(
 
 def _copy(folder: Path, staging: Path) -> None:
     """Copy a package; `staging` may be inside it."""
-    shutil.copytree(
-        folder, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f"{STAGING}*")
-    )
+    # Not shutil.copytree: its error for a full disk is a list of names and texts.
+    for path in [
+        path for path in sorted(folder.rglob("*")) if staging not in {path, *path.parents}
+    ]:
+        target = staging / path.relative_to(folder)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            shutil.copyfile(path, target)
 
 
 def _verify(package: Package, precision: Reduced, state_folder: Path) -> None:

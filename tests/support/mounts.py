@@ -37,7 +37,8 @@ def run_with_mounts(
     )
     if probe.returncode != 0:
         pytest.skip("this system gives no mount namespaces to tests (unshare -m)")
-    script = f'{mounts}\nexec "$@"'
+    # bash sets HOME by itself.
+    script = f'{mounts}\nexec env {" ".join(f"-u {name}" for name in unset)} "$@"'
     command = [sys.executable, "-m", "edgeai", *arguments]
     return subprocess.run(
         [*APART, "bash", "-e", "-c", script, "bash", *command],
@@ -49,9 +50,18 @@ def run_with_mounts(
     )
 
 
+HOME_VARIABLES = ("HOME", "XDG_STATE_HOME", "EDGEAI_STATE_DIR")
+
+
+def no_users(folder: Path) -> str:
+    """Return the mounts that empty the user database; `HOME_VARIABLES` must be unset too."""
+    (folder / "passwd").touch()
+    (folder / "nsswitch.conf").write_text("passwd: files\n")  # systemd makes up an entry of root
+    return "\n".join(
+        f"mount --bind {folder / name} /etc/{name}" for name in ("passwd", "nsswitch.conf")
+    )
+
+
 def run_without_home(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run `edgeai ARGUMENTS` as a user id that has no entry in /etc/passwd, and without HOME."""
-    (folder / "no-users").touch()
-    mounts = f"mount --bind {folder / 'no-users'} /etc/passwd"
-    unset = ("HOME", "XDG_STATE_HOME", "EDGEAI_STATE_DIR")
-    return run_with_mounts(arguments, folder, mounts, unset=unset)
+    return run_with_mounts(arguments, folder, no_users(folder), unset=HOME_VARIABLES)

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from tests.support.brokers import RunningBroker
-from tests.support.mounts import run_with_mounts, run_without_home
+from tests.support.live import patient
+from tests.support.mounts import (
+    HOME_VARIABLES,
+    no_users,
+    run_with_mounts,
+    run_without_home,
+)
 from tests.support.packages import write_config, write_package
 from tests.support.paths import REPOSITORY
 from tests.support.recipes import FILES, recipe_file
@@ -65,11 +71,10 @@ def test_the_service_runs_without_kept_state(
 ) -> None:
     pipelines = {"p": {"model": "mean", "source": SOURCE}}
     write_config(folder / "line.yaml", broker.port, pipelines, workers=workers)
-    (folder / "empty").touch()
     # `timeout` ends it as systemd would.
-    mounts = f'mount --bind {folder / "empty"} /etc/passwd\nset -- timeout -s TERM 6 "$@"'
-    unset = ("HOME", "XDG_STATE_HOME", "EDGEAI_STATE_DIR")
-    done = run_with_mounts(["run", "line.yaml"], folder, mounts, unset=unset)
+    seconds = patient(4 + 4 * workers)
+    mounts = f'{no_users(folder)}\nset -- timeout -s TERM {seconds:g} "$@"'
+    done = run_with_mounts(["run", "line.yaml"], folder, mounts, unset=HOME_VARIABLES)
     assert "connected to" in done.stderr
     assert done.stderr.count(NOT_KEPT) == 1, done.stderr
     assert "stopped" in done.stderr
@@ -103,7 +108,7 @@ def test_a_package_that_is_a_mount_gets_its_variant(folder: Path) -> None:
     mounts = f"mount --bind {folder / 'model'} {folder / 'volume'}"
     done = run_with_mounts(["quantize", "volume", "--to", "fp16"], folder, mounts)
     assert done.returncode == 0, done.stderr
-    assert (folder / "model" / "model_fp16.onnx").is_file()
+    assert (folder / "model" / "model.fp16.onnx").is_file()
     assert not list((folder / "model").glob(".edgeai-*"))
 
 

@@ -106,7 +106,9 @@ PORT = free_port()
 CASES: dict[str, Case] = {
     "demo": Case(lambda _folder: ["demo", "--seconds", "8"]),
     "plant": Case(lambda _folder: ["plant", "--port", str(PORT)], broker=True, seconds=6),
-    "run": Case(lambda folder: ["run", config(folder)], broker=True, seconds=15, says="connected to"),
+    "run": Case(
+        lambda folder: ["run", config(folder)], broker=True, seconds=15, says="connected to"
+    ),
     "check": Case(lambda folder: ["check", config(folder)], says="on compiled:faulty"),
     "devices": Case(lambda folder: ["devices", config(folder)]),
     "schema": Case(lambda _folder: ["schema", "config"]),
