@@ -1,5 +1,6 @@
 """Commands that run a config, check it, or replay recordings through it."""
 
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ def run(
     worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Connect to the broker and publish predictions until SIGTERM or Ctrl-C."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while the models load; the runtime tells it
     from edgeai.config.node import find_config, load_config
 
     path = find_config(config)
