@@ -67,7 +67,7 @@ def state_folder_warning(folder: Path) -> str | None:
                 return None
             why = f"{folder}: cannot be written"
     remedy = "set `state_folder`, or EDGEAI_STATE_DIR, to a folder that can be written"
-    return f"{why}; nothing is kept for the next start ({remedy})"
+    return f"{why}; nothing is kept for the next start, also no alarm ({remedy})"
 
 
 def secret_file_warning(path: Path) -> str | None:
