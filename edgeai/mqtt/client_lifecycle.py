@@ -184,6 +184,8 @@ class ClientLifecycle:
             while client.want_write() and time.monotonic() < deadline:
                 client.loop_write()
             self._outbox.confirmation.restart()  # all was sent before DISCONNECT
+        if connected:
+            self._subscriptions.on_disconnected()
         self._drop_client()
 
     def _connect(self) -> None:
