@@ -86,6 +86,7 @@ DROP_REASONS = (
     "not_an_object",  # the JSON is not an object
     "no_time",  # the declared time field is missing
     "invalid_time",  # the time field is not a time in the declared unit
+    "implausible_time",  # the time is too far ahead of the arrival or behind it, or of a bad clock
     "no_signal",  # none of the model's signals is in the message
     "not_a_frame",  # frame: not the declared format, or no array at the path of the samples
     "bad_magic",  # frame: not the declared magic
@@ -96,7 +97,7 @@ DROP_REASONS = (
     "wrong_channels",  # frame: not the declared channels
     "wrong_size",  # frame: no sample, or the number of bytes fits no whole number of samples
     "unknown_tag",  # tag: the name belongs to no signal of the model
-    "duplicate",  # a sample with this time was already taken
-    "late",  # the sample is older than stream.lateness_seconds allows
+    "duplicate",  # the sample was already taken, or another one with this time
+    "late",  # the sample is older than the newest, and no missing one is in its place
     "invalid_value",  # a value cannot be used or is out of range, and the policy is `drop`
 )

@@ -84,13 +84,14 @@ from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import DecodeError
 from edgeai.messages import (
     AT_ONCE,
+    SECOND_NS,
     Due,
     Message,
     MessageSource,
     Publication,
     PublicationSink,
 )
-from edgeai.metrics.definitions import AssetState, Metrics
+from edgeai.metrics.definitions import AssetState, ClockSkew, Metrics
 
 log = logging.getLogger("edgeai.engine")
 
@@ -173,6 +174,7 @@ class Engine:
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
         metrics.watch_assets(self.asset_states)
+        metrics.watch_clocks(self.clock_skews)
 
     # ------------------------------------------------------------------------------------ the turn
 
@@ -334,6 +336,17 @@ class Engine:
             for state in list(pipeline.streams.values()):
                 if state.time_ns is not None:
                     yield pipeline.name, state.key, state.score, state.alarm.state
+
+    def clock_skews(self) -> Iterator[ClockSkew]:
+        """Yield pipeline, asset and clock skew of every stream whose samples carry a time."""
+        for pipeline in self.pipelines:
+            if pipeline.config.source.clock is None:
+                continue
+            for state in list(pipeline.streams.values()):
+                newest_ns = state.stream.newest_ns
+                if newest_ns is not None:
+                    skew_ns = newest_ns - state.stream.ring.arrived_ns
+                    yield pipeline.name, state.key, skew_ns / SECOND_NS
 
 
 def _refuse(pipeline: Pipeline, reason: str, _message: Message) -> None:

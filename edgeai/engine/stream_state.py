@@ -1,8 +1,12 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
+from collections import deque
+
 from edgeai.alarms.alarm import Alarm
 from edgeai.messages import Message, Quality
 from edgeai.streams.stream import Stream
+
+SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
 
 
 class StreamState:
@@ -10,7 +14,7 @@ class StreamState:
 
     __slots__ = (
         "alarm", "alarm_topic", "id_prefix", "key", "messages", "needs_single_decoding",
-        "quality", "score", "sequence", "stream", "tags", "time_ns", "topic",
+        "quality", "score", "seen_frames", "sequence", "stream", "tags", "time_ns", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -33,10 +37,12 @@ class StreamState:
         """Messages of this turn that wait to be decoded together (layout `row`)."""
         self.needs_single_decoding = False
         """Whether the messages of its last turn could not be decoded together."""
-        self.tags: list[tuple[int, int, float]] = []
-        """Time, channel and value of this turn's tags (layout `tag`)."""
+        self.tags: list[tuple[int, int, float, int]] = []
+        """Time, channel, value and arrival of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
-        """Sequence number of the last frame."""
+        """Sequence number of the newest frame."""
+        self.seen_frames: deque[tuple[int | None, int]] = deque(maxlen=SEEN_FRAMES)
+        """Sequence number of the last frames, and their time, or a checksum if they have none."""
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")

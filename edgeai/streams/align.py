@@ -7,7 +7,7 @@ allowed lateness; a value at or before a grid point that was already returned is
 """
 
 import math
-from bisect import insort
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -145,15 +145,17 @@ class Aligner:
         if self.newest_ns is None or time_ns > self.newest_ns:
             self.newest_ns = time_ns
         queue = self._queues[channel]
-        if any(time_ns == at_ns for at_ns, _, _ in queue):
-            return "duplicate"
+        place = len(queue)
+        if queue and time_ns <= queue[-1][0]:  # seldom: a search costs more than most values
+            place = bisect_left(queue, (time_ns,))
+            if queue[place][0] == time_ns:
+                return "duplicate"
         mark = UNCERTAIN if uncertain else GOOD
         if math.isnan(value):
-            earlier = [held for at_ns, held, _ in queue if at_ns < time_ns]
-            if not earlier:
+            if not place:
                 return None  # no value to hold: the channel still waits for its first value
-            value, mark = earlier[-1], LOST
-        insort(queue, (time_ns, value, mark))
+            value, mark = queue[place - 1][1], LOST
+        queue.insert(place, (time_ns, value, mark))
         if self._next_ns is None and len(queue) > 1:
             queue.popleft()  # until every channel has a value, only the newest is needed
         return None
@@ -188,6 +190,14 @@ class Aligner:
         """Return whether a grid point at or after this time was already returned."""
         return self._next_ns is not None and time_ns <= self._next_ns - self._settings.period_ns
 
+    def save(self) -> "SavedAligner":
+        """Return a copy of its state."""
+        return SavedAligner([deque(queue) for queue in self._queues], self._next_ns, self.newest_ns)
+
+    def restore(self, saved: "SavedAligner") -> None:
+        """Go on from a copy of its state."""
+        self._queues, self._next_ns, self.newest_ns = saved
+
     def restart(self) -> None:
         """Restart the grid and the clock after a gap; each channel keeps its last value."""
         self._next_ns = None
@@ -201,6 +211,14 @@ class Aligner:
         self.restart()
         for queue in self._queues:
             queue.clear()
+
+
+class SavedAligner(NamedTuple):
+    """What an aligner was: values that are still needed, next grid point, newest time."""
+
+    queues: list[Queue]
+    next_ns: int | None
+    newest_ns: int | None
 
 
 def align_row(

@@ -1,12 +1,16 @@
 """Frames: messages that each carry a block of samples of a waveform."""
 
+from zlib import crc32
+
 import numpy as np
 
 from edgeai.decoding.frames import Frame, compile_frame
+from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS, Message
+from edgeai.streams.run import Run, block_times
 
 SEQUENCE_WRAP = 2**32
 
@@ -27,25 +31,40 @@ class FrameIntake:
         self._batch = parts.batch
         names = [parts.source.tag_of(signal) for signal in parts.signals]
         self._decode = compile_frame(parts.source.frame, names)
+        self._clock = SenderClock(parts.source)
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:  # noqa: ARG002
         """Decode a frame and push its samples; count a message that is no frame."""
-        _, payload, received_ns, _ = message
+        _, payload, received_ns, redelivered = message
         metrics = self._metrics
+        stream = state.stream
         try:
             frame = self._decode(payload)
+            t0_ns = frame.t0_ns
+            if t0_ns is not None:
+                t0_ns = self._clock.check(t0_ns, received_ns, stream.newest_ns)
         except DecodeError as error:
             metrics.drop(error.code)
             return
         metrics.messages.value += 1
-        previous, state.sequence = state.sequence, frame.sequence
-        if previous is not None and frame.sequence is not None and frame.sequence != previous + 1:
-            metrics.missed.inc(_missed_between(previous, frame.sequence))
+        sequence = frame.sequence
+        mark = (sequence, t0_ns if t0_ns is not None else crc32(payload))
+        follows = sequence is not None and _follows(state.sequence, sequence)
+        if t0_ns is not None:
+            may_be_seen = t0_ns <= stream.ring.last_ns
+        else:
+            may_be_seen = not follows and (sequence is not None or bool(redelivered))
+        if may_be_seen and mark in state.seen_frames:
+            metrics.drops["duplicate"] += 1
+            return
+        state.seen_frames.append(mark)
         period_ns = SECOND_NS / frame.rate_hz
-        t0_ns = frame.t0_ns
+        is_timed = t0_ns is not None
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
-        if self.push_whole_window(state, frame, t0_ns, period_ns):
+        self._count_missed(state, frame, t0_ns)
+        if is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
+            stream.ring.arrived_ns = received_ns
             return
         values = frame.values
         done = self._conditioner.rows(values)
@@ -54,8 +73,24 @@ class FrameIntake:
         if done.dropped is not None:  # single samples cannot be left out of a block
             metrics.drops["invalid_value"] += frame.samples
             return
-        stream = state.stream
-        stream.push_block(t0_ns, period_ns, done.values, done.invalid, done.uncertain)
+        run = Run(
+            block_times(t0_ns, period_ns, frame.samples), done.values, done.uncertain, received_ns,
+            period_ns, is_block=True, is_clean=done.invalid is None, is_timed=is_timed,
+            sequence=sequence, follows=follows,
+        )  # fmt: skip
+        stream.push_block(run)
+
+    def _count_missed(self, state: StreamState, frame: Frame, t0_ns: int) -> None:
+        """Count the frames that are missing before this one, by its sequence number."""
+        previous, sequence = state.sequence, frame.sequence
+        if sequence is None:
+            return
+        newest_ns = state.stream.newest_ns
+        if previous is not None and sequence != previous + 1:
+            self._metrics.missed.inc(_missed_between(previous, sequence))
+            if newest_ns is not None and t0_ns <= newest_ns and _is_before(previous, sequence):
+                return  # an older frame that comes late
+        state.sequence = sequence
 
     def window(self) -> None:
         """Do nothing: `take` has pushed every frame."""
@@ -83,8 +118,18 @@ class FrameIntake:
         return False
 
 
+def _follows(previous: int | None, sequence: int) -> bool:
+    """Return whether a sequence number is the next one."""
+    return previous is not None and (sequence - previous) % SEQUENCE_WRAP == 1
+
+
+def _is_before(previous: int, sequence: int) -> bool:
+    """Return whether a sequence number is one before `previous`."""
+    return (sequence - previous) % SEQUENCE_WRAP >= SEQUENCE_WRAP // 2
+
+
 def _missed_between(previous: int, sequence: int) -> int:
     """Return how many frames are missing between two sequence numbers."""
+    # A large step is one back: a sender that restarted, or a frame that comes late.
     step = (sequence - previous) % SEQUENCE_WRAP
-    # A large step is one back: a sender that restarted, or a frame sent twice.
-    return step - 1 if 1 <= step < SEQUENCE_WRAP // 2 else 0
+    return 0 if step == 0 or _is_before(previous, sequence) else step - 1

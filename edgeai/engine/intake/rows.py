@@ -7,7 +7,7 @@ look. Up to MAX_ROWS_ONE_BY_ONE rows go one by one.
 
 import math
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, compress
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -23,9 +23,10 @@ from edgeai.messages import Message
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
 
-StreamTimes = tuple[StreamState, list[int]]
-"""A stream and the times of some of its samples, nanoseconds."""
+StreamTimes = tuple[StreamState, list[int], list[Message]]
+"""A stream, the times of some of its samples in nanoseconds, and the message of each."""
 
+_arrived_ns = itemgetter(2)
 _is_redelivered = itemgetter(3)
 
 
@@ -44,6 +45,8 @@ class RowIntake:
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
+        self._clock = self.decoder.sender_clock
+        self._is_untimed = parts.source.time is None
         self.invalid = self.decoder.invalid
         self._counted_by_decoder = 0
         """Invalid values in `decoder.invalid` that `_count_missing` has subtracted so far."""
@@ -72,9 +75,9 @@ class RowIntake:
         slow: list[StreamTimes] = []
         rows: list[Sequence[float]] = []
         for state in left:
-            times, mine = self._decode_one_by_one(state)
+            times, kept, mine = self._decode_one_by_one(state)
             if times:
-                slow.append((state, times))
+                slow.append((state, times, kept))
                 rows += mine
         if rows:
             self._push_block(slow, self._block_of(rows))
@@ -89,32 +92,48 @@ class RowIntake:
         """
         stream = state.stream
         for message in state.messages:
-            decoded = self._decode(state, message)
+            decoded = self._decode(state, message, stream.newest_ns)
             if decoded is None:
                 continue
             time_ns, values = decoded
             row = self._conditioner.one(values)
-            if row is None or not stream.push_one(time_ns, row):
-                self._push_block([(state, [time_ns])], self._block_of([values]))
+            # Without a time of its own a row that is sent again is known by its values.
+            if message[3] and self._is_untimed and row is not None and stream.holds(row):
+                self._metrics.drops["duplicate"] += 1
+                continue
+            if row is not None and stream.push_one(time_ns, row):
+                stream.ring.arrived_ns = message[2]
+                continue
+            self._push_block([(state, [time_ns], [message])], self._block_of([values]))
         state.messages.clear()
 
-    def _decode_one_by_one(self, state: StreamState) -> tuple[list[int], list[Sequence[float]]]:
+    def _decode_one_by_one(
+        self, state: StreamState
+    ) -> tuple[list[int], list[Message], list[Sequence[float]]]:
         """Decode a stream's messages singly; count those that hold no sample.
 
         Returns:
-            (n,) times in nanoseconds and n rows of (C,) raw values.
+            (n,) times in nanoseconds, n messages, and n rows of (C,) raw values.
         """
         times: list[int] = []
+        kept: list[Message] = []
         rows: list[Sequence[float]] = []
+        newest_ns = state.stream.newest_ns
         for message in state.messages:
-            decoded = self._decode(state, message)
-            if decoded is not None:
-                times.append(decoded[0])
-                rows.append(decoded[1])
+            decoded = self._decode(state, message, newest_ns)
+            if decoded is None:
+                continue
+            times.append(decoded[0])
+            kept.append(message)
+            rows.append(decoded[1])
+            if self._clock.is_local:
+                newest_ns = max(times[-1], newest_ns or 0)
         state.messages.clear()
-        return times, rows
+        return times, kept, rows
 
-    def _decode(self, state: StreamState, message: Message) -> tuple[int, Sequence[float]] | None:
+    def _decode(
+        self, state: StreamState, message: Message, newest_ns: int | None
+    ) -> tuple[int, Sequence[float]] | None:
         """Decode a message to its time and (C,) raw values.
 
         Returns None, and counts the reason, if it holds no sample, or if the broker sent it again
@@ -126,11 +145,12 @@ class RowIntake:
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, values = self.decoder.decode(payload)
+            if time_ns is None:
+                return received_ns, values
+            time_ns = self._clock.check(time_ns, received_ns, newest_ns)
         except DecodeError as error:
             self._metrics.drops[error.code] += 1
             return None
-        if time_ns is None:
-            time_ns = received_ns
         if redelivered and state.stream.has_passed(time_ns):
             self._metrics.drops["duplicate"] += 1
             self._counted_by_decoder += invalid.total() - counted
@@ -173,8 +193,8 @@ class RowIntake:
         start = 0
         for state in states:
             begin, start = start, start + len(state.messages)
-            parts.append((state, times[begin:start]))
-            state.messages.clear()
+            parts.append((state, times[begin:start], state.messages))
+            state.messages = []
         raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype)
         self._push_block(parts, raw.reshape(len(rows), -1))
         return True
@@ -192,7 +212,7 @@ class RowIntake:
         """Condition the samples of several streams in one block, then push each stream's part.
 
         Args:
-            parts: Each stream with the times of its samples.
+            parts: Each stream with the times of its samples and their messages.
             raw: (n, C) raw values, stream after stream.
         """
         done = self._conditioner.rows(raw)
@@ -201,24 +221,28 @@ class RowIntake:
         if done.invalid is not None:
             self._count_missing(int(np.isnan(raw).sum()))
         start = 0
-        for state, times in parts:
+        for state, times, messages in parts:
             begin, start = start, start + len(times)
-            if is_clean and state.stream.push_few(times, flat, begin, start):
+            stream = state.stream
+            if is_clean and stream.push_few(times, flat, begin, start):
+                stream.ring.arrived_ns = messages[-1][2]
                 continue
             part = slice(begin, start)
             rows = done.values[part]
             invalid = None if done.invalid is None else done.invalid[part]
             uncertain = None if done.uncertain is None else done.uncertain[part]
             kept = times
+            arrived = list(map(_arrived_ns, messages))
             if done.dropped is not None and done.dropped[part].any():
                 keep = ~done.dropped[part]
                 self._metrics.drops["invalid_value"] += int((~keep).sum())
-                kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
+                kept = list(compress(times, keep))
+                arrived = list(compress(arrived, keep))
                 rows = rows[keep]
                 invalid = None if invalid is None else invalid[keep]
                 if not kept:
                     continue
-            state.stream.push_rows(kept, rows, invalid, uncertain)
+            stream.push_rows(kept, rows, invalid, uncertain, arrived)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""

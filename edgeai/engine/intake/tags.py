@@ -4,6 +4,7 @@ from itertools import repeat
 
 import numpy as np
 
+from edgeai.decoding.sender_clock import SenderClock
 from edgeai.decoding.tags import TagDecoder
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
@@ -23,6 +24,7 @@ class TagIntake:
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
         self._decoder = TagDecoder(parts.source, parts.signals)
+        self._clock = SenderClock(parts.source)
         self.invalid = self._decoder.invalid
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
@@ -37,14 +39,17 @@ class TagIntake:
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, channel, value = self._decoder.decode(payload, tag)
+            moment = received_ns
+            if time_ns is not None:
+                newest_ns = state.tags[-1][0] if state.tags else state.stream.newest_ns
+                moment = self._clock.check(time_ns, received_ns, newest_ns)
         except DecodeError as error:
             self._metrics.drop(error.code)
             return
-        moment = received_ns if time_ns is None else time_ns
         if redelivered and state.stream.has_passed(moment):
             self._metrics.drop("duplicate")
             return
-        state.tags.append((moment, channel, value))
+        state.tags.append((moment, channel, value, received_ns))
         self.touched[state] = None
 
     def window(self) -> None:
@@ -53,13 +58,14 @@ class TagIntake:
         self.touched.clear()
         tags = [tag for state in touched for tag in state.tags]
         self._metrics.messages.value += len(tags)
-        raw = np.array([value for _, _, value in tags])
-        done = self._conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
+        raw = np.array([value for _, _, value, _ in tags])
+        done = self._conditioner.tags(raw, np.array([channel for _, channel, _, _ in tags]))
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
         values = iter(done.values[:, 0].tolist())
         flags = repeat(False) if done.uncertain is None else iter(done.uncertain.tolist())
         for state in touched:
-            for time_ns, channel, _ in state.tags:
-                state.stream.push_tag(time_ns, channel, next(values), next(flags))
+            push_tag = state.stream.push_tag
+            for time_ns, channel, _, received_ns in state.tags:
+                push_tag(time_ns, channel, next(values), next(flags), received_ns)
             state.tags = []
