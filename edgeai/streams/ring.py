@@ -165,19 +165,20 @@ class Ring:
         """Return the time of the sample `back` samples before the newest."""
         return self._times[self._end - 1 - back]
 
+    @property
+    def recent(self) -> Floats:
+        """The newest samples, as many as it always keeps, (n, C), oldest first, as a view."""
+        recent: Floats = self._rows[max(0, self._end - self._keep) : self._end]
+        return recent
+
     def find(self, time_ns: int) -> Floats | None:
-        """Return the sample of exactly this time, (C,) as a view; None if the ring has none."""
-        index = bisect_left(self._times, time_ns, 0, self._end)
-        if index < self._end and self._times[index] == time_ns:
+        """Return the sample of exactly this time among `recent`, (C,) as a view; None: none."""
+        begin, end = max(0, self._end - self._keep), self._end
+        index = bisect_left(self._times, time_ns, begin, end)
+        if index < end and self._times[index] == time_ns:
             found: Floats = self._rows[index]
             return found
         return None
-
-    @property
-    def recent(self) -> Floats:
-        """The samples that it holds, (n, C), oldest first, as a view."""
-        recent: Floats = self._rows[: self._end]
-        return recent
 
     @property
     def due_in(self) -> int:
@@ -352,10 +353,8 @@ class Ring:
             uncertain: Whether a value is outside its range.
         """
         index = number - self._before
-        if not 0 <= index < self._end:
-            return False
-        if not self.flagged:  # no window that holds this sample is still to come
-            return False
+        if index < max(0, self._end - self._length + 1):
+            return False  # no window that holds this sample is still to come
         self._substituted[index] = int(np.isnan(row).sum())
         self._uncertain[index] = uncertain
         np.copyto(self._rows[index], row, where=~np.isnan(row))

@@ -409,7 +409,7 @@ def test_a_clock_set_back_under_alignment() -> None:
     assert tags.drops == {"late": 20}
     assert tags.ends == [102, 103, 104, 13, 14, 15]
     new = np.full((3, 2), 2, np.float32).tobytes()
-    assert [window.values == new for window in tags.windows] == [False] * 3 + [True] * 2
+    assert [window.values == new for window in tags.windows] == [False] * 3 + [True] * 3
 
 
 @settings(deadline=None, max_examples=80)
