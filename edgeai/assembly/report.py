@@ -10,6 +10,11 @@ from edgeai.assembly.plan import Plan
 from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
 
+COUNTED_HOPS = (
+    "{} has no sample rate, so every {} samples are counted from the start of edgeai: after a "
+    "restart windows end at other samples, with other ids (`window.hop: 1` avoids it)"
+)
+
 
 def describe_plan(plan: Plan) -> list[str]:
     """Load every model of a plan as `run` does, and return the lines of the report.
@@ -40,6 +45,9 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
         lines.append(f"{name}: note: {session.requested} was requested; {session.reason}")
     if session.batch_multiple is None:
         lines.append(f"{name}: note: {BATCH_DEPENDENT}")
+    settings = pipeline.settings
+    if settings.period_ns is None and settings.hop > 1:
+        lines.append(f"{name}: note: {COUNTED_HOPS.format(manifest.name, settings.hop)}")
     if plan.config.workers > 1 and not pipeline.template.fields:
         rule = "captures no field, so it is one stream, which only one worker can serve"
         lines.append(f"{name}: note: {pipeline.template.filter} {rule}")

@@ -36,10 +36,10 @@ class StreamConfig(Strict):
         "are dropped. The default waits for none.",
     )
     missing: Literal["hold", "linear", "mark"] = Field(
-        "hold",
+        "linear",
         description="What stands for samples that are missing by the model's sample rate, up to "
-        "`max_gap_seconds`. `hold`: the last values; `linear`: values on the line to the next "
-        "sample; both count as substituted. `mark`: nothing, and the window is `uncertain`. With "
+        "`max_gap_seconds`. `linear`: values on the line to the next sample; `hold`: the last "
+        "values; both count as substituted. `mark`: nothing, and the window is `uncertain`. With "
         "an alignment the alignment fills them.",
     )
     clock_back_seconds: Seconds = Field(

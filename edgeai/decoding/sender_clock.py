@@ -12,7 +12,7 @@ UNLIMITED_NS = 1 << 62
 class SenderClock:
     """Checks the times of one source's messages."""
 
-    __slots__ = ("_ahead_ns", "_behind_ns", "_local")
+    __slots__ = ("_ahead_ns", "_behind_ns", "_local", "is_local")
 
     def __init__(self, source: SourceConfig) -> None:
         """Read the bounds; without a time in the messages there are none."""
@@ -21,13 +21,16 @@ class SenderClock:
         if clock is not None:
             self._ahead_ns = round(clock.max_ahead_seconds * SECOND_NS)
             self._behind_ns = round(clock.max_behind_seconds * SECOND_NS)
+        self.is_local = False
+        """Whether a time may name two moments; only then `check` needs the newest sample."""
         self._local = None
         if zone is not None and zone.upper() != "UTC":
             from edgeai.decoding.local_times import LocalTimes  # needs a time zone database
 
             self._local = LocalTimes(zone)
+            self.is_local = True
 
-    def check(self, time_ns: int, received_ns: int, newest_ns: int | None) -> int:
+    def check(self, time_ns: int, received_ns: int, newest_ns: int | None = None) -> int:
         """Return the moment that the time of a message means.
 
         Args:
@@ -60,8 +63,3 @@ class SenderClock:
             return False
         skews: list[int] = list(map(sub, times, map(itemgetter(2), messages)))
         return behind_ns <= min(skews) and max(skews) <= ahead_ns
-
-    @property
-    def is_local(self) -> bool:
-        """Whether a time may name two moments."""
-        return self._local is not None

@@ -46,10 +46,11 @@ The road of a frame: one message that is the next whole window:
         mqtt.inbox              Inbox.take                     # the messages of this turn
       engine.intake.frames      FrameIntake.take               # callback of the topic's route
         decoding.frames.binary  compile_binary.decode          # header; samples stay a view of it
+        decoding.sender_clock   SenderClock.check              # time against arrival
         streams.ordered         OrderedStream.awaits_window_of # it is the next window
         engine.batch            Batch.place                    # copy it into the batch
         streams.conditioning    Conditioner.is_usable_as_is    # all values inside all ranges
-        streams.ordered         OrderedStream.push_window      # order and gaps
+        streams.ordered         OrderedStream.push_window      # order, holes and gaps
           engine.batch          Batch.add                      # callback `Ring.emit`: window due
       engine.batch              Batch.take                     # the windows of this turn
       providers.cpu             CpuSession.run                 # one ONNX Runtime call

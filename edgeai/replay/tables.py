@@ -79,6 +79,13 @@ class TableWriter:
         zone = (declared.zone if declared and declared.unit == "iso" else None) or "UTC"
         field = TimeField(path=["t"], unit=unit, zone=zone if unit == "iso" else None)  # type: ignore[arg-type]
         self._read_time = time_reader(field)
+        self._local = None
+        if zone != "UTC" and unit == "iso":
+            from edgeai.decoding.local_times import LocalTimes  # needs a time zone database
+
+            self._local = LocalTimes(zone)
+        self._newest_ns: dict[object, int] = {}
+        """Time of the newest row by asset, to tell the two passes of an autumn hour apart."""
         self._rewrite = None
         if declared is not None and unit != declared.unit:
             self._rewrite = declared.unit
@@ -94,12 +101,7 @@ class TableWriter:
             rule = f"must have {self._width} columns, as the first line"
             raise self._problem(rule, len(row))
         moment = row[self._time]
-        try:
-            received_ns = self._read_time(moment)
-        except DecodeError as error:
-            if self._source.time is None or self._rewrite is not None:
-                raise self._problem("must hold a time in the declared unit", moment) from error
-            received_ns = 0  # the engine counts it, as it does live
+        received_ns = self._arrival_ns(moment, asset)
         if self._rewrite is not None:
             moment = _express(received_ns, self._rewrite)
         key = self._key if self.asset < 0 else self._key_of(asset)
@@ -124,6 +126,20 @@ class TableWriter:
                 _put(document, source.name_path, tag)
             self._add_quality(document)
             yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, False
+
+    def _arrival_ns(self, moment: Any, asset: object) -> int:
+        """Return when a row would have arrived: at its time."""
+        try:
+            time_ns = self._read_time(moment)
+        except DecodeError as error:
+            if self._source.time is None or self._rewrite is not None:
+                raise self._problem("must hold a time in the declared unit", moment) from error
+            return 0  # the engine counts it, as it does live
+        if self._local is not None:
+            newest_ns = self._newest_ns.get(asset)
+            time_ns = self._local.decide_by_order(time_ns, newest_ns)
+            self._newest_ns[asset] = max(time_ns, newest_ns or 0)
+        return time_ns
 
     def _key_of(self, asset: object) -> str:
         key = str("" if asset is None else asset).strip()

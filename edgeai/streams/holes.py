@@ -143,11 +143,18 @@ class Holes:
             return near[0]
         return None
 
-    def replace(self, time_ns: int, row: Floats, period_ns: float, *, uncertain: bool) -> bool:
-        """Put a late sample (C,) in its place; return False if there is none for it."""
+    def replace(
+        self, time_ns: int, row: Floats, period_ns: float, *, uncertain: bool
+    ) -> bool | None:
+        """Put a late sample (C,) in its place.
+
+        Returns:
+            True if it is in its place, False if it comes too late for every window, None if there
+            is no place for it.
+        """
         index = self._find(time_ns, period_ns)
         if index is None:
-            return False
+            return None
         _, number = self._filled.pop(index)
         if not self._ring.overwrite(number, time_ns, row, uncertain=uncertain):
             return False

@@ -128,7 +128,7 @@ class OrderedStream(Stream):
             return False
         if not self._least_step_ns < t0_ns - ring.last_ns <= self._max_window_step_ns:
             return False
-        if len(ring):
+        if ring.size:
             ring.clear()
         ring.last_ns = last_ns = t0_ns + self._span_ns
         self._good_bytes[:] = block[-len(self._good_bytes) :]
@@ -216,7 +216,7 @@ class OrderedStream(Stream):
 
     def _may_be_coarse(self, run: Run) -> bool:
         ring = self.ring
-        if run.first_ns != ring.last_ns or not len(ring):
+        if run.first_ns != ring.last_ns or not ring.size:
             return False
         return not equals(run.rows[0], ring.newest)
 
@@ -225,11 +225,11 @@ class OrderedStream(Stream):
         ring, period_ns = self.ring, self._settings.period_ns
         if period_ns is None or self._reorder is not None:
             return
-        times = [ring.time_at(back) for back in range(len(ring))]
+        times = [ring.time_at(back) for back in range(ring.size)]
         if resolution_of(times, period_ns) is None:
             return
         self._coarse = CoarseClock(period_ns, None)
-        if len(ring) == 1 and self._settings.length > 1:
+        if ring.size == 1 and self._settings.length > 1:
             # The step of the first stamp may have begun before: its samples wait until it ends.
             first = Run(times, ring.newest[np.newaxis], None, run.arrived_ns, period_ns)
             self._coarse.place(first, None)

@@ -82,10 +82,10 @@ class Ring:
     """The newest samples of a stream, (n, C) float32; emits each window (W, C) when it is due."""
 
     __slots__ = (
-        "_before", "_capacity", "_clock", "_end", "_flat", "_half_ns", "_hop_left", "_hop_ns",
+        "_before", "_capacity", "_clock", "_flat", "_half_ns", "_hop_left", "_hop_ns",
         "_keep", "_length", "_max_span_ns", "_min_span_ns", "_pack_into", "_row_bytes", "_rows",
         "_settings", "_substituted", "_times", "_uncertain", "arrived_ns", "broken", "due_ns",
-        "emit", "flagged", "last_ns",
+        "emit", "flagged", "last_ns", "size",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
@@ -116,7 +116,8 @@ class Ring:
         """The memory of `_times`."""
         self._substituted = np.zeros(capacity, np.int32)
         self._uncertain = np.zeros(capacity, np.bool_)
-        self._end = 0
+        self.size = 0
+        """Number of samples since the ring was emptied, up to what it keeps."""
         self._before = 0
         """Rows that were in the memory before its first row now; so each row has a number."""
         self.due_ns = 0
@@ -131,8 +132,8 @@ class Ring:
 
     def clear(self) -> None:
         """Empty the ring: the next window needs W new samples."""
-        self._before += self._end
-        self._end = 0
+        self._before += self.size
+        self.size = 0
         self.due_ns = 0
         self._hop_left = 1 if self._settings.hop == 1 or self._hop_ns else self._length
         """Samples until the next window, where samples are counted."""
@@ -141,20 +142,16 @@ class Ring:
 
     # ------------------------------------------------------------------------------- what it holds
 
-    def __len__(self) -> int:
-        """Return the number of samples since the ring was emptied, up to what it keeps."""
-        return self._end
-
     @property
     def newest(self) -> Floats:
         """The last sample, (C,), as a view."""
-        newest: Floats = self._rows[self._end - 1]
+        newest: Floats = self._rows[self.size - 1]
         return newest
 
     @property
     def next_number(self) -> int:
         """The number that the next appended sample gets."""
-        return self._before + self._end
+        return self._before + self.size
 
     @property
     def first_number(self) -> int:
@@ -163,17 +160,17 @@ class Ring:
 
     def time_at(self, back: int) -> int:
         """Return the time of the sample `back` samples before the newest."""
-        return self._times[self._end - 1 - back]
+        return self._times[self.size - 1 - back]
 
     @property
     def recent(self) -> Floats:
         """The newest samples, as many as it always keeps, (n, C), oldest first, as a view."""
-        recent: Floats = self._rows[max(0, self._end - self._keep) : self._end]
+        recent: Floats = self._rows[max(0, self.size - self._keep) : self.size]
         return recent
 
     def find(self, time_ns: int) -> Floats | None:
         """Return the sample of exactly this time among `recent`, (C,) as a view; None: none."""
-        begin, end = max(0, self._end - self._keep), self._end
+        begin, end = max(0, self.size - self._keep), self.size
         index = bisect_left(self._times, time_ns, begin, end)
         if index < end and self._times[index] == time_ns:
             found: Floats = self._rows[index]
@@ -183,7 +180,7 @@ class Ring:
     @property
     def due_in(self) -> int:
         """Samples until the next window at the model's rate, at least 1."""
-        lacking = max(1, self._length - self._end)
+        lacking = max(1, self._length - self.size)
         if not self._hop_ns:
             return max(lacking, self._hop_left)
         return max(lacking, -((self.last_ns - self.due_ns) // (self._settings.period_ns or 1)))
@@ -223,10 +220,10 @@ class Ring:
                 is_end = until > 0
                 until = until or total
             while taken < until:
-                if self._end == self._capacity:
+                if self.size == self._capacity:
                     self._move_to_front()
-                count = min(until - taken, self._capacity - self._end)
-                old, end = self._end, self._end + count
+                count = min(until - taken, self._capacity - self.size)
+                old, end = self.size, self.size + count
                 self._rows[old:end] = rows[taken : taken + count]
                 self._set_times(old, times[taken : taken + count])
                 if flagged or self.flagged:
@@ -234,7 +231,7 @@ class Ring:
                     self._substituted[target] = 0 if substituted is None else substituted[block]
                     self._uncertain[target] = False if uncertain is None else uncertain[block]
                     self.flagged = length + count if flagged else self.flagged
-                self._end = end
+                self.size = end
                 taken += count
                 if is_end and taken == until and end >= length:
                     self._emit_newest()
@@ -261,7 +258,7 @@ class Ring:
             begin: Index of the first row to append.
             stop: Index after the last row to append.
         """
-        old = self._end
+        old = self.size
         end = old + stop - begin
         if self.flagged:
             return False
@@ -269,12 +266,12 @@ class Ring:
             if self._keep + stop - begin > self._capacity:
                 return False
             self._move_to_front()
-            old = self._end
+            old = self.size
             end = old + stop - begin
         channels = self._settings.channels
         self._flat[old * channels : end * channels] = values[begin * channels : stop * channels]
         self._times[old:end] = array("q", times)
-        self._end = end
+        self.size = end
         self.last_ns = last_ns = times[-1]
         if last_ns >= self.due_ns:
             length, count, taken = self._length, end - old, 0
@@ -290,16 +287,16 @@ class Ring:
 
     def push_one(self, time_ns: int, row: Sequence[float]) -> None:
         """Append one sample (C,) without flags, as `push` does."""
-        end = self._end
+        end = self.size
         if end == self._capacity:
             self._move_to_front()
-            end = self._end
+            end = self.size
         self._pack_into(self._flat, end * self._row_bytes, *row)
         self._times[end] = time_ns
         if self.flagged:
             self._substituted[end] = 0
             self._uncertain[end] = False
-        self._end = end + 1
+        self.size = end + 1
         self.last_ns = time_ns
         if time_ns >= self.due_ns and self._advance(time_ns) and end >= self._length - 1:
             self._emit_newest()
@@ -344,7 +341,7 @@ class Ring:
     # --------------------------------------------------------------------------- change what it has
 
     def overwrite(self, number: int, time_ns: int, row: Floats, *, uncertain: bool) -> bool:
-        """Replace a filled sample by the measured one; return whether the ring still has it.
+        """Replace a filled sample by the measured one; return whether a window may still hold it.
 
         Args:
             number: `next_number` before it was appended.
@@ -353,30 +350,32 @@ class Ring:
             uncertain: Whether a value is outside its range.
         """
         index = number - self._before
-        if index < max(0, self._end - self._length + 1):
-            return False  # no window that holds this sample is still to come
-        self._substituted[index] = int(np.isnan(row).sum())
-        self._uncertain[index] = uncertain
+        if index < 0:
+            return False
         np.copyto(self._rows[index], row, where=~np.isnan(row))
         self._times[index] = time_ns
+        if index < self.size - self._length + 1:
+            return False
+        self._substituted[index] = int(np.isnan(row).sum())
+        self._uncertain[index] = uncertain
         return True
 
     def take_back(self, count: int) -> None:
         """Remove the `count` samples before the newest."""
-        old, new = self._end - 1, self._end - 1 - count
+        old, new = self.size - 1, self.size - 1 - count
         self._rows[new] = self._rows[old]
         self._times[new] = self._times[old]
         self._substituted[new] = self._substituted[old]
         self._uncertain[new] = self._uncertain[old]
-        self._end = new + 1
+        self.size = new + 1
 
     def unmark(self) -> None:
         """Take back that the newest sample is uncertain."""
-        self._uncertain[self._end - 1] = False
+        self._uncertain[self.size - 1] = False
 
     def save(self) -> "SavedRing":
         """Return a copy of what the ring holds."""
-        kept = slice(max(0, self._end - self._keep), self._end)
+        kept = slice(max(0, self.size - self._keep), self.size)
         return SavedRing(
             self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
             self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
@@ -386,7 +385,7 @@ class Ring:
     def restore(self, saved: "SavedRing") -> None:
         """Hold again what it held when it was saved."""
         self._before = saved.first_number
-        end = self._end = len(saved.times)
+        end = self.size = len(saved.times)
         self._rows[:end] = saved.rows
         self._clock[:end] = saved.times
         self._substituted[:end] = saved.substituted
@@ -398,7 +397,7 @@ class Ring:
 
     def _emit_newest(self) -> None:
         """Emit the window that ends with the newest sample, with its flags."""
-        end = self._end
+        end = self.size
         start = end - self._length
         substituted = 0
         uncertain = False
@@ -430,14 +429,14 @@ class Ring:
     def _move_to_front(self) -> None:
         """Move the newest samples to the start of the memory."""
         keep = self._keep
-        kept = slice(self._end - keep, self._end)
+        kept = slice(self.size - keep, self.size)
         self._rows[:keep] = self._rows[kept].copy()
         self._times[:keep] = self._times[kept]
         if self.flagged:
             self._substituted[:keep] = self._substituted[kept].copy()
             self._uncertain[:keep] = self._uncertain[kept].copy()
-        self._before += self._end - keep
-        self._end = keep
+        self._before += self.size - keep
+        self.size = keep
 
 
 @dataclass(frozen=True)

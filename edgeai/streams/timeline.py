@@ -95,7 +95,8 @@ class Timeline:
             ring.emit = _emit_nothing
         self._take_next(run)
         ring.emit = emit
-        self._drops["invalid_value"] = dropped  # counted when it came
+        if self._drops["invalid_value"] != dropped:  # counted when it came
+            self._drops["invalid_value"] = dropped
 
     def _follows(self, run: Run) -> bool:
         """Return whether a run follows the newest sample without a hole."""
@@ -158,10 +159,12 @@ class Timeline:
             row = run.rows[index]
             flag = run.uncertain is not None and bool(run.uncertain[index])
             seen = self._ring.find(time_ns)
-            if self.holes.replace(time_ns, row, run.period_ns, uncertain=flag):
+            placed = self.holes.replace(time_ns, row, run.period_ns, uncertain=flag)
+            if placed:
                 continue
-            late.append(seen is None)
-            is_new = is_new or seen is None or not equals(row, seen)
+            is_late = seen is None or placed is not None
+            late.append(is_late)
+            is_new = is_new or is_late or (seen is not None and not equals(row, seen))
         newest_ns = self._ring.last_ns
         if is_new and (run.follows or self._late.add(run.first_ns, run.arrived_ns, newest_ns)):
             self._restart()
@@ -295,7 +298,7 @@ class Timeline:
 
     def update_good(self) -> None:
         """Bring `good` up to date."""
-        if len(self._ring):
+        if self._ring.size:
             self.good[:] = self._ring.newest
 
     def _usable_good(self) -> Floats | None:

@@ -8,7 +8,6 @@ Timelines in seconds; `|` empties the window:
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
 from typing import Any, Literal
 

@@ -42,7 +42,8 @@ class FrameIntake:
             frame = self._decode(payload)
             t0_ns = frame.t0_ns
             if t0_ns is not None:
-                t0_ns = self._clock.check(t0_ns, received_ns, stream.newest_ns)
+                newest_ns = stream.newest_ns if self._clock.is_local else None
+                t0_ns = self._clock.check(t0_ns, received_ns, newest_ns)
         except DecodeError as error:
             metrics.drop(error.code)
             return

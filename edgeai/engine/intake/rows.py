@@ -92,7 +92,8 @@ class RowIntake:
         """
         stream = state.stream
         for message in state.messages:
-            decoded = self._decode(state, message, stream.newest_ns)
+            newest_ns = stream.newest_ns if self._clock.is_local else None
+            decoded = self._decode(state, message, newest_ns)
             if decoded is None:
                 continue
             time_ns, values = decoded
@@ -118,7 +119,7 @@ class RowIntake:
         times: list[int] = []
         kept: list[Message] = []
         rows: list[Sequence[float]] = []
-        newest_ns = state.stream.newest_ns
+        newest_ns = state.stream.newest_ns if self._clock.is_local else None
         for message in state.messages:
             decoded = self._decode(state, message, newest_ns)
             if decoded is None:
