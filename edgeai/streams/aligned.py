@@ -145,9 +145,6 @@ class AlignedStream(Stream):
         """Take one sample with its final time."""
         flag = run.uncertain is not None and bool(run.uncertain[0])
         self._take(Arrival(run.first_ns, ROW, run.rows[0].tolist(), flag, run.arrived_ns))
-        newest_ns = self._aligner.newest_ns
-        if self._coarse is not None and newest_ns is not None and newest_ns < self._coarse.last_ns:
-            self._coarse.resume(newest_ns)  # the stream has returned from a jump ahead
 
     def _take(self, one: Arrival) -> None:
         """Take a value or a sample, and before it those that overtook it."""

@@ -211,8 +211,6 @@ class OrderedStream(Stream):
                 placed = coarse.place(run, self._settings.max_gap_ns)
             for one in placed or ():
                 self._timeline.take(one)
-        elif coarse is not None and self.ring.last_ns < coarse.last_ns:
-            coarse.resume(self.ring.last_ns)  # the stream has returned from a jump ahead
 
     def _may_be_coarse(self, run: Run) -> bool:
         ring = self.ring

@@ -177,6 +177,9 @@ class Stream(ABC):
             return
         for one in placed:
             self._receive(one)
+        newest_ns = self.newest_ns
+        if newest_ns is not None and newest_ns < self._coarse.last_ns:
+            self._coarse.resume(newest_ns)  # the stream has returned from a jump ahead
 
     @abstractmethod
     def _may_be_coarse(self, run: Run) -> bool:
