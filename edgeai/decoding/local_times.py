@@ -56,8 +56,6 @@ class LocalTimes:
             return time_ns
         later_ns = time_ns + change_ns
         off_ns = abs(received_ns - time_ns), abs(received_ns - later_ns)
-        if newest_ns is None:
-            return time_ns if off_ns[0] <= off_ns[1] else later_ns
         if min(off_ns) < change_ns // 4:
             return time_ns if off_ns[0] < off_ns[1] else later_ns
         return self.decide_by_order(time_ns, newest_ns)

@@ -37,6 +37,7 @@ class Jump(NamedTuple):
     aligner: SavedAligner
     was_broken: bool
     arrivals: list[Arrival]
+    gaps: int = 1
 
 
 class AlignedStream(Stream):
@@ -192,8 +193,9 @@ class AlignedStream(Stream):
         """Empty the window, and keep what it was until the step ahead is certain."""
         before, ring = self._jump, self.ring
         if before is not None and before.is_suspect:
-            self.drops["implausible_time"] += len(before.arrivals)
-            self._jump = before._replace(first_ns=one.time_ns, arrivals=[one])
+            self._push_grid(everything=True)
+            before.arrivals.append(one)
+            self._jump = before._replace(gaps=before.gaps + 1)
         else:
             max_gap_ns = self._settings.max_gap_ns or 0
             arrival_step_ns = one.arrived_ns - ring.arrived_ns
@@ -210,7 +212,7 @@ class AlignedStream(Stream):
     def _confirm_jump(self) -> None:
         """Note that the time really went on from the last step ahead."""
         if self._jump is not None and self._jump.is_suspect:
-            self.resets["gap"] += 1
+            self.resets["gap"] += self._jump.gaps
         self._jump = None
 
     def _return(self, jump: Jump) -> None:

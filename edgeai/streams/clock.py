@@ -78,6 +78,8 @@ class Jump:
     was_broken: bool
     runs: list[Run]
     """What came since the step."""
+    gaps: int = 1
+    """Steps beyond the largest gap since the state was kept; counted when they are certain."""
 
     def is_return(self, time_ns: int) -> bool:
         """Return whether a sample of this time continues the time before the step."""

@@ -179,10 +179,10 @@ class Timeline:
         """Empty the window, and keep what it was until the step ahead is certain."""
         before = self._jump
         if before is not None and before.is_suspect:
-            self._drops["implausible_time"] += sum(len(one.times) for one in before.runs)
-            before.first_ns, before.runs = run.first_ns, [run.copy()]
+            before.gaps += 1
+            before.runs.append(run.copy())
             self.holes.forget()
-            self._ring.clear()
+            self.empty()
             return
         self._jump = None
         self.holes.forget()
@@ -201,7 +201,7 @@ class Timeline:
     def _confirm_jump(self) -> None:
         """Note that the time really went on from the last step ahead."""
         if self._jump is not None and self._jump.is_suspect:
-            self._resets["gap"] += 1
+            self._resets["gap"] += self._jump.gaps
         self._jump = None
 
     def _return(self, jump: Jump) -> None:

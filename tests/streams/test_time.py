@@ -305,6 +305,22 @@ def test_one_message_in_ten_that_is_ahead_loses_no_other() -> None:
     assert [end for end in range(3, 300) if end % 10 != 5] == line.ends
 
 
+def test_a_backlog_with_gaps_is_taken_as_it_comes() -> None:
+    """Its samples arrive at once, so no step in time agrees with the arrival."""
+    line = Line(hop=1).send(*range(10))
+    slots = [start + n for start in range(100, 400, 20) for n in range(6)]
+    line.send(*slots, arrived=[1000 + n / 100 for n in range(len(slots))])
+    line.send(*range(1001, 1020))
+    assert line.told() == {"gap": 16}
+    assert len(line.windows) == 7 + 15 * 3 + 16
+
+
+def test_two_bad_time_stamps_in_a_row_cost_two_samples() -> None:
+    line = Line().send(*range(20)).send(1000, 2000, arrived=[20, 21]).send(*range(22, 40))
+    assert line.told() == {"implausible_time": 2, "missing": 2}
+    assert line.ends == [*range(3, 20), *range(22, 40)]
+
+
 def test_new_samples_that_overtake_a_backlog_lose_nothing() -> None:
     line = Line().send(*range(20))
     backlog = list(range(20, 80))
