@@ -8,7 +8,7 @@
 >>> source = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 >>> config = write_config(folder / "line.yaml", {"p": {"model": "mean", "source": source}})
 >>> with MemoryNode(config) as node:
-...     for t in (1, 2):
+...     for t in (1763719201, 1763719202):
 ...         payload = json.dumps({"t": t, "a": 4.0, "b": 8.0}).encode()
 ...         published = node.turn(("factory/press-1/sensors", payload))
 >>> prediction = json.loads(published[0].payload)

@@ -49,8 +49,11 @@ class ClockBounds(Strict):
         description="How far a time may be ahead of the arrival of its message, in seconds. "
         "Samples beyond are refused as `implausible_time`.",
     )
-    max_behind_seconds: PositiveSeconds = Field(
+    max_behind_seconds: float = Field(
         315_576_000.0,
+        gt=0,
+        le=1e10,
+        allow_inf_nan=False,
         description="How far a time may be behind the arrival of its message, in seconds. Samples "
         "beyond are refused as `implausible_time`. The default of ten years refuses a clock that "
         "was never set.",

@@ -33,7 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def cost(layout: str, options: dict[str, Any], rate: int) -> float:
-    """Return the CPU seconds for some seconds of samples, of which some are missing and some late."""
+    """Return the CPU seconds for a few seconds of samples; some are missing, some late."""
     period_ns = NS // rate
     options = dict(options)
     if "align" in options:

@@ -134,7 +134,7 @@ def test_windows_of_frames_do_not_depend_on_the_start(size: int, hop: int) -> No
         assert count
         assert later.windows == whole.windows[-count:]
         assert len(whole.windows) - count <= (first * size + 8) / hop + 2
-    if hop >= size and hop % size == 0 or size % hop == 0:
+    if (hop >= size and hop % size == 0) or size % hop == 0:
         assert {(end - 2) % size for end in whole.ends} <= {n * hop % size for n in range(size)}
 
 
