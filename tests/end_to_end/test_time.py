@@ -23,7 +23,9 @@ def config(folder: Path, port: int, source: dict[str, Any], **package: Any) -> P
     stream = package.pop("stream", {})
     write_package(folder / "mean", signals=["a"], **package)
     pipeline = {"model": "mean", "source": source, "stream": stream, "publish": {"qos": 1}}
-    return write_config(folder / "line.yaml", port, {"p": pipeline}, http={"enabled": True, "port": 0})
+    return write_config(
+        folder / "line.yaml", port, {"p": pipeline}, http={"enabled": True, "port": 0}
+    )
 
 
 def frame(number: int, count: int, rate_hz: float, value: float) -> bytes:
