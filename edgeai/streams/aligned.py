@@ -109,10 +109,20 @@ class AlignedStream(Stream):
         return False
 
     def push_tag(
-        self, time_ns: int, channel: int, value: float, uncertain: bool, arrived_ns: int
+        self,
+        time_ns: int,
+        channel: int,
+        value: float,
+        uncertain: bool,
+        arrived_ns: int | None = None,
     ) -> None:
         """Take one value as `Stream.push_tag` says."""
-        self._take(Arrival(time_ns, channel, [value], uncertain, arrived_ns))
+        at_ns = time_ns if arrived_ns is None else arrived_ns
+        self._take(Arrival(time_ns, channel, [value], uncertain, at_ns))
+
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age as `Stream.hold` says."""
+        return self._aligner.hold(channel, value, time_ns)
 
     def flush(self) -> None:
         """Release the grid points up to the newest time: the stream ends here."""

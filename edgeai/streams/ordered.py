@@ -67,11 +67,6 @@ class OrderedStream(Stream):
         filled = self._timeline.holes.is_filled(time_ns, self._settings.period_ns or 0)
         return time_ns <= self.ring.last_ns and not filled
 
-    def holds(self, row: Sequence[float]) -> bool:
-        """Return whether a recent sample has exactly these values (C,)."""
-        recent = self.ring.recent
-        return bool((recent == np.array(row, np.float32)).all(axis=1).any())
-
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
         self._timeline.update_good()
@@ -136,8 +131,18 @@ class OrderedStream(Stream):
         return True
 
     def push_tag(
-        self, _time_ns: int, _channel: int, _value: float, _uncertain: bool, _arrived_ns: int
+        self,
+        _time_ns: int,
+        _channel: int,
+        _value: float,
+        _uncertain: bool,
+        _arrived_ns: int | None = None,
     ) -> None:
+        """Raise ValueError: single values need an alignment."""
+        msg = "layout `tag` needs an alignment"
+        raise ValueError(msg)
+
+    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
         """Raise ValueError: single values need an alignment."""
         msg = "layout `tag` needs an alignment"
         raise ValueError(msg)

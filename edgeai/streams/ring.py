@@ -162,14 +162,12 @@ class Ring:
         """Return the time of the sample `back` samples before the newest."""
         return self._times[self.size - 1 - back]
 
-    @property
-    def recent(self) -> Floats:
-        """The newest samples, as many as it always keeps, (n, C), oldest first, as a view."""
-        recent: Floats = self._rows[max(0, self.size - self._keep) : self.size]
-        return recent
-
     def find(self, time_ns: int) -> Floats | None:
-        """Return the sample of exactly this time among `recent`, (C,) as a view; None: none."""
+        """Return the sample of exactly this time, (C,) as a view; None if it has none.
+
+        It looks at as many of the newest samples as it always keeps, so that the answer does not
+        depend on how the samples came.
+        """
         begin, end = max(0, self.size - self._keep), self.size
         index = bisect_left(self._times, time_ns, begin, end)
         if index < end and self._times[index] == time_ns:

@@ -59,10 +59,6 @@ class Stream(ABC):
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
 
-    def holds(self, row: Sequence[float]) -> bool:  # noqa: ARG002
-        """Return whether a recent sample has exactly these values (C,)."""
-        return False
-
     @abstractmethod
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
@@ -141,7 +137,12 @@ class Stream(ABC):
 
     @abstractmethod
     def push_tag(
-        self, time_ns: int, channel: int, value: float, uncertain: bool, arrived_ns: int
+        self,
+        time_ns: int,
+        channel: int,
+        value: float,
+        uncertain: bool,
+        arrived_ns: int | None = None,
     ) -> None:
         """Take one value of one channel.
 
@@ -150,7 +151,23 @@ class Stream(ABC):
             channel: Index of the channel.
             value: In engineering units; NaN if it cannot be used.
             uncertain: Whether it is outside its valid range.
-            arrived_ns: When it arrived.
+            arrived_ns: When it arrived; None: at its time.
+
+        Raises:
+            ValueError: If the stream is not aligned.
+        """
+
+    @abstractmethod
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age until the channel has a newer one. No window is due by it.
+
+        Args:
+            channel: Index of the channel.
+            value: In engineering units, finite. It counts as uncertain.
+            time_ns: Its time; None if it is not known.
+
+        Returns:
+            Whether it is used; False if the channel has this value, or a newer one.
 
         Raises:
             ValueError: If the stream is not aligned.
