@@ -51,11 +51,6 @@ class SampleWatch:
         self._without_since = 0.0
         """Time of the scan that found the first message since then; 0 if there was none."""
 
-    @property
-    def has_messages(self) -> bool:
-        """Whether the pipeline has received any message."""
-        return self.pipeline.metrics.messages.value > 0
-
     def scan(self, now: float, *, silence: bool) -> Found:
         """Compare with the last scan.
 
