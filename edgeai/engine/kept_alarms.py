@@ -103,7 +103,8 @@ class KeptAlarms:
     def check_folder(self) -> bool:
         """Return whether the folder can be written; if not, tell it now and not at an alarm."""
         existing = self._folder
-        while not existing.exists() and existing != existing.parent:
+        # Not `exists`, which raises an error inside a folder that this user may not enter.
+        while not os.path.lexists(existing) and existing != existing.parent:
             existing = existing.parent
         if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
             return True
