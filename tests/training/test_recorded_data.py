@@ -294,6 +294,33 @@ def test_tags_are_aligned_as_the_config_says(tmp_path):
     assert (windows.values[:, 0] >= windows.values[:, 1]).all()
 
 
+@pytest.mark.parametrize(("rate_hz", "refused"), [(1.0, False), (1.2, False), (5.0, True)])
+def test_frames_are_cut_as_the_runtime_does(tmp_path, rate_hz, refused):
+    frame = {
+        "type": "json", "encoding": "list", "shape": "per_sample", "channels": ["a", "b"],
+        "time": {"path": "t0", "unit": "s"},
+    }  # fmt: skip
+    config_of(tmp_path, {"topic": "f/{asset}", "layout": "frame", "frame": frame})
+    jsonl(
+        tmp_path,
+        [
+            # The times are in the frames; they arrive later, all at once.
+            (9000, "f/m", {"t0": 1000 + 10 * n, "rate_hz": rate_hz, "data": rows})
+            for n in range(8)
+            for rows in [[[float(10 * n + i), float(i)] for i in range(10)]]
+        ],
+    )
+    if refused:
+        with pytest.raises(ConfigError, match="has 5 Hz as its frames say"):
+            mapped(tmp_path)
+        return
+    windows = mapped(tmp_path).fit[0].windows
+    assert len(windows) > 20
+    assert windows.seconds[0] <= 4.0
+    if rate_hz == 1.0:
+        assert set(np.diff(windows.values[:, 0]).tolist()) == {1.0}
+
+
 def test_a_bad_message_is_named_by_line_and_field(tmp_path):
     config_of(tmp_path, {"topic": "f/{asset}", "time": {"path": "t", "unit": "s"}})
     messages: list[tuple[int, str, Any]] = [

@@ -130,7 +130,7 @@ def _fit_windows(recipe: Recipe, data: Dataset, path: Path) -> tuple[Samples, Sa
     early, late = [], []
     for run in data.fit:
         end = run.windows.end_seconds
-        cut = (1.0 - share) * end
+        cut = run.windows.cut_seconds(1.0 - share)
         early.append(Run(run.name, "fit", run.windows.between(0.0, cut)))
         late.append(Run(run.name, "fit", run.windows.between(cut, end)))
     return run_windows(early, path, "fit"), run_windows(late, path, "fit (held out)")
