@@ -184,6 +184,21 @@ def test_windows_with_values_that_were_not_measured_neither_fit_nor_calibrate(tm
     assert windows.judged.all()
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.85])
+def test_parts_of_a_run_share_no_sample(tmp_path, share):
+    """As the part that is held out of the fit, and the windows after the start of a fault."""
+    write_rows(tmp_path, clean_rows(100) + clean_rows(100, start=1200))
+    windows = loaded(tmp_path).fit[0].windows
+    cut = windows.cut_seconds(share)
+    early, late = windows.between(0.0, cut), windows.between(cut, windows.end_seconds)
+    times = [
+        (one.seconds[:, np.newaxis] - np.arange(4)).ravel() for one in (early, late)
+    ]  # of all samples, 1 Hz
+    assert times[0].max() < cut <= times[1].min()
+    assert len(early) + len(late) >= len(windows) - 3
+    assert len(early) == pytest.approx(share * len(windows), abs=3)
+
+
 @pytest.mark.parametrize(
     ("times", "hz"),
     [
