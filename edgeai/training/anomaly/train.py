@@ -1,6 +1,5 @@
 """Train an anomaly model package from its recipe: data, fit, calibration, figures, files."""
 
-import importlib.metadata
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
+from edgeai.runtime_build import library_versions
 from edgeai.training.anomaly.card import model_card
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, evaluate_detection
 from edgeai.training.anomaly.golden import GOLDEN_WINDOWS, choose_golden
@@ -216,7 +216,7 @@ def _draft_manifest(
             "seed": recipe.seed,
             "recipe": recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True),
             "retrain_rtol": recipe.retrain_rtol,
-            "versions": {name: importlib.metadata.version(name) for name in libraries},
+            "versions": library_versions(libraries),
         },
     }
 
