@@ -10,7 +10,7 @@ import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from edgeai.alarms.alarm import quality_of
-from edgeai.alarms.diagnosis import diagnose
+from edgeai.alarms.diagnosis import diagnose, domain_distances, is_outside
 from edgeai.engine.batch import DueWindow
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.pipeline import Pipeline
@@ -34,9 +34,13 @@ class Judge:
         self._contribution = position.get(manifest.contribution or "")
         self._evidence = position.get(manifest.evidence or "")
         self._kinds = manifest.diagnosis
+        self._domains = [(position[name], edge) for name, edge in manifest.domains]
         self._published = [(name, unit, position[name]) for name, unit in pipeline.published]
+        self._advice = [(out.name, out.unit) for out in manifest.outputs if out.role == "advice"]
         self._threshold = pipeline.rule.threshold
-        self._max_ratio = pipeline.config.stream.max_invalid_ratio
+        self._abnormal = pipeline.rule.abnormal
+        self._abnormal_told: str | UnsetType = self._abnormal if self._abnormal == "low" else UNSET
+        self._quality_rule = pipeline.quality_rule
         self._top, self._qos = publish.top, publish.qos
 
     def judge(
@@ -54,10 +58,16 @@ class Judge:
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._evidence is not None:
-            diagnoses = diagnose(outputs[self._evidence], scores, threshold, self._kinds)
+            diagnoses = diagnose(
+                outputs[self._evidence], scores, threshold, self._kinds, self._abnormal
+            )
+        if self._domains:
+            diagnoses = self._keep_to_domain(windows, outputs, diagnoses)
         extras: list[dict[str, Any]] = [{}] * len(scores)
         if self._published:
             extras = self._extras(outputs)
+            if self._advice:
+                self._withhold_advice(extras, diagnoses)
         tops: list[list[Contributor]] = [[]] * len(scores)
         if self._contribution is not None:  # last, because it overwrites the contributions
             contributions = outputs[self._contribution]
@@ -72,10 +82,9 @@ class Judge:
             windows, scores, tops, diagnoses, extras, strict=True
         ):
             quality: Quality = "good"
-            if substituted or uncertain:
-                quality = quality_of(
-                    substituted, uncertain, pipeline.window_values, self._max_ratio
-                )
+            outside = diagnosis is not UNSET and is_outside(diagnosis)
+            if substituted or uncertain or outside:
+                quality = quality_of(substituted, uncertain or outside, self._quality_rule)
             alarm = state.alarm
             previous = alarm.state
             changed = False
@@ -85,8 +94,9 @@ class Judge:
             if interrupted:
                 alarm.interrupt()
             if quality != "bad":
-                changed = alarm.update(score, time_ns)
+                changed = alarm.update_outside(time_ns) if outside else alarm.update(score, time_ns)
             state.score, state.time_ns, state.quality = score, time_ns, quality
+            state.diagnosis = diagnosis["kind"] if diagnosis else ""
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,
@@ -104,6 +114,7 @@ class Judge:
                 outputs=extra,
                 top=top,
                 diagnosis=diagnosis,
+                abnormal=self._abnormal_told,
             )
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
@@ -118,6 +129,29 @@ class Judge:
             {name: {"value": values[window], "unit": unit} for name, unit, values in columns}
             for window in range(len(outputs[self._score]))
         ]
+
+    def _keep_to_domain(
+        self,
+        windows: list[DueWindow],
+        outputs: list[npt.NDArray[np.float32]],
+        diagnoses: Sequence[Diagnosis | UnsetType | None],
+    ) -> Sequence[Diagnosis | None]:
+        """Return the diagnoses, `outside_domain` for each window outside the domain."""
+        distances = domain_distances(outputs, self._domains)
+        return [
+            window[0].domain.diagnose(None if found is UNSET else found, distance, window[1])
+            for window, found, distance in zip(windows, diagnoses, distances, strict=True)
+        ]
+
+    def _withhold_advice(
+        self, extras: list[dict[str, Any]], diagnoses: Sequence[Diagnosis | UnsetType | None]
+    ) -> None:
+        """Replace the advice of each window outside the domain by null and the reason."""
+        for extra, diagnosis in zip(extras, diagnoses, strict=True):
+            if diagnosis is UNSET or not is_outside(diagnosis):
+                continue
+            for name, unit in self._advice:
+                extra[name] = {"value": None, "unit": unit, "reason": diagnosis["kind"]}
 
     def transition(
         self, state: StreamState, previous: AlarmState, top: list[Contributor]
@@ -137,6 +171,8 @@ class Judge:
             score=state.score,
             threshold=self._threshold,
             top=top,
+            priority=alarm.priority,
+            abnormal=self._abnormal_told,
             id=f"{state.id_prefix}{time_ns}:{alarm.state}",
         )
         return Publication(state.alarm_topic, _encode(transition), 1, True)

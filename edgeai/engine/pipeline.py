@@ -1,11 +1,13 @@
 """The state of one pipeline: a model on a topic filter, and the streams it has seen."""
 
+import logging
 import math
 from fnmatch import fnmatchcase
 from functools import partial
 
 from edgeai import topics
-from edgeai.alarms.alarm import Alarm, alarm_rule
+from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
+from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
@@ -16,13 +18,17 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import AT_ONCE, SECOND_NS, Due
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.manifest import UNPUBLISHED, Manifest
+from edgeai.model.manifest import UNPUBLISHED, HeldValuesSpec, Manifest
 from edgeai.model.package import Package
+from edgeai.model.resolution import Resolution, precision_text
 from edgeai.providers.session import Session, batch_capacity
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
+
+NO_HELD_VALUES = HeldValuesSpec(good=0)
+log = logging.getLogger("edgeai.pipeline")
 
 GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
 
@@ -38,8 +44,23 @@ class Pipeline:
         session: Session,
         metrics: Metrics,
         *,
+        held: HeldValuesSpec = NO_HELD_VALUES,
+        resolution: Resolution | None = None,
         shard: Shard | None = None,
     ) -> None:
+        """Prepare a pipeline.
+
+        Args:
+            name: Its name.
+            config: The node's configuration.
+            package: Its model package.
+            session: Computes the package's outputs.
+            metrics: The node's metrics.
+            held: How many held values a window bears.
+            resolution: The steps of the signals, for which float32 may be too coarse; None: it is
+                fine enough.
+            shard: The shard of the streams to serve; None: all.
+        """
         chosen = config.pipelines[name]
         manifest = package.manifest
         self.name = name
@@ -49,14 +70,23 @@ class Pipeline:
         self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
         self.template = topics.TopicTemplate(chosen.source.topic)
         self.signals = [signal.name for signal in manifest.signals]
-        self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
+        self.rule = alarm_rule(
+            manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
+        )
+        self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
         self.settings = _stream_settings(chosen, manifest)
-        self.window_values = math.prod(manifest.input_shape)
+        self.quality_rule = quality_rule(
+            math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
+        )
         limit = config.limits.batch_windows
         capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        conditioner = _conditioner(chosen, manifest)
+        self.resolution = resolution
+        self._coarse: set[int] = set()
+        """Channels of which the log has told that float32 is too coarse for them."""
+        conditioner = _conditioner(chosen, manifest, resolution)
+        conditioner.on_coarse = self._warn_of_coarse_values
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(chosen.source, self.signals, conditioner, self.batch, self.metrics)
         )
@@ -150,6 +180,7 @@ class Pipeline:
             topic=topic,
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
+            domain=Domain(self._settle_ns),
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics
@@ -159,8 +190,19 @@ class Pipeline:
         self.metrics.streams.set(len(self.streams))
         return state
 
+    def _warn_of_coarse_values(self, channel: int, value: float) -> None:
+        """Log once for each channel that float32 loses the steps that the model knows."""
+        if self.resolution is None or channel in self._coarse:
+            return
+        self._coarse.add(channel)
+        step = float(self.resolution.steps[channel])
+        text = precision_text(self.signals[channel], value, step)
+        log.warning("pipeline %s: %s. Windows with such values are `uncertain`", self.name, text)
 
-def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
+
+def _conditioner(
+    config: PipelineConfig, manifest: Manifest, resolution: Resolution | None
+) -> Conditioner:
     default = SignalField.model_validate({})
     fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
     ranges = [None if s.range is None else (s.range[0], s.range[1]) for s in manifest.signals]
@@ -169,6 +211,7 @@ def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
         [field.offset for field in fields],
         ranges,
         config.stream.out_of_range,
+        None if resolution is None else resolution.largest.tolist(),
     )
 
 

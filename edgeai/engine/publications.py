@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from edgeai.engine.contributions import Contributor
-from edgeai.messages import AlarmState, Diagnosis, Quality
+from edgeai.messages import AlarmState, Diagnosis, Priority, Quality
 
 
 class Prediction(msgspec.Struct):
@@ -30,10 +30,13 @@ class Prediction(msgspec.Struct):
     id: str
     """The same for a window whenever it is computed, so that a consumer can drop repeats."""
     outputs: dict[str, dict[str, Any]]
-    """Value and unit of the model's other outputs, by name."""
+    """Value and unit of the model's other outputs, by name. Advice outside the model's domain is
+    null, with a reason."""
     top: list[Contributor]
     diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
-    """None for a normal window; left out for a model without evidence."""
+    """None for a normal window; left out for a model without evidence and domain."""
+    abnormal: str | msgspec.UnsetType = msgspec.UNSET
+    """`low` if a score below the threshold is abnormal; left out otherwise."""
 
 
 class Transition(msgspec.Struct):
@@ -50,8 +53,12 @@ class Transition(msgspec.Struct):
     score: float | None
     threshold: float
     top: list[Contributor]
+    priority: Priority
+    """Of the alarm that became active, or of the one that ended."""
     id: str
     """Ends in the state, because a reset can have the time of the transition before it."""
+    abnormal: str | msgspec.UnsetType = msgspec.UNSET
+    """As in a prediction."""
 
 
 class ProviderEvent(msgspec.Struct):

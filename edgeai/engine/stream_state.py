@@ -1,6 +1,7 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
 from edgeai.alarms.alarm import Alarm
+from edgeai.alarms.diagnosis import Domain
 from edgeai.messages import Message, Quality
 from edgeai.streams.stream import Stream
 
@@ -9,8 +10,9 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "id_prefix", "key", "messages", "needs_single_decoding",
-        "quality", "score", "sequence", "stream", "tags", "time_ns", "topic",
+        "alarm", "alarm_topic", "diagnosis", "domain", "id_prefix", "key", "messages",
+        "needs_single_decoding", "quality", "score", "sequence", "stream", "tags", "time_ns",
+        "topic",
     )  # fmt: skip
 
     def __init__(
@@ -21,11 +23,13 @@ class StreamState:
         topic: str,
         alarm_topic: str,
         id_prefix: str,
+        domain: Domain,
     ) -> None:
         self.key = key
         self.stream: Stream
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
         self.alarm = alarm
+        self.domain = domain
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
@@ -41,3 +45,5 @@ class StreamState:
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
         self.quality: Quality = "good"
+        self.diagnosis = ""
+        """Kind of the last window's diagnosis; empty if it was normal."""

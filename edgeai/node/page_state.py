@@ -67,6 +67,7 @@ def pipeline_state(pipeline: "Pipeline") -> dict[str, Any]:
         "reason": pipeline.session.reason,
         "topic": pipeline.config.source.topic,
         "threshold": pipeline.rule.threshold,
+        "abnormal": pipeline.rule.abnormal,
         "streams": len(states),
         "assets": [_asset_state(pipeline, state) for state in states[:MAX_SHOWN_ASSETS]],
     }
@@ -80,6 +81,8 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "asset": state.key,
         "score": state.score if math.isfinite(state.score) else None,  # JSON has no infinity
         "alarm": state.alarm.state,
+        "priority": state.alarm.priority,
+        "diagnosis": state.diagnosis,
         "quality": state.quality,
         "time": None if state.time_ns is None else state.time_ns / 1e9,
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],

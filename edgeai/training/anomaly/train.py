@@ -12,7 +12,8 @@ import numpy as np
 from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.errors import ConfigError, Problem
-from edgeai.model.package import Package
+from edgeai.model.held_values import measure_held_values
+from edgeai.model.package import FAULTY, HEALTHY, Labels, Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.training.anomaly.card import model_card
@@ -26,6 +27,7 @@ from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
 
 GOLDEN_WINDOWS = 48
+HELD_WINDOWS = 192  # on which the number of held values that a window bears is measured
 MIN_GOLDEN_MARGIN = 0.02  # smallest distance of a golden score from the threshold, relative to it
 LIBRARIES = ("numpy", "onnx", "onnxruntime")  # their versions are recorded in the manifest
 
@@ -77,13 +79,15 @@ def train(
     draft = _draft_manifest(recipe, data, fitted, tail, threshold)
     draft["training"]["figures"] = _measure(recipe, data, fitted, scorer, draft)
     progress("calibrate", 2, 2)
-    golden = _choose_golden(recipe, data, scorer, threshold)
+    golden, labels = choose_golden(recipe, data, scorer, threshold, GOLDEN_WINDOWS)
+    draft["held_values"] = _held_values(recipe, data, scorer, threshold)
     package = write_package(
         folder,
         draft,
         fitted.graph,
         golden,
         reference=fitted.reference(golden),
+        labels=labels,
         card=model_card(recipe, draft),
     )
     progress("write", 1, 1, str(folder))
@@ -209,11 +213,28 @@ def _measure(
     }
 
 
-def _choose_golden(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float) -> Samples:
+def _held_values(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float) -> dict[str, int]:
+    """Measure how many held values a window bears, on more windows than the golden ones."""
+    windows, _ = choose_golden(recipe, data, scorer, threshold, HELD_WINDOWS)
+    held = measure_held_values(
+        windows,
+        lambda given: scorer.outputs(given)["score"],
+        threshold,
+        max_windows=HELD_WINDOWS,
+    )
+    return held.model_dump(exclude_none=True)
+
+
+def choose_golden(
+    recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float, number: int
+) -> tuple[Samples, Labels]:
     """Choose golden windows: half spread over the healthy test runs, half over the faults.
 
     Scores near the threshold are excluded, because there the last digits of a provider could
     change the decision, which the parity test compares.
+
+    Returns:
+        The windows (number, W, C), and (number,) HEALTHY or FAULTY.
     """
     length, hop = recipe.window.length, recipe.window.hop
     healthy = [windows_of(run.values, length, hop) for run in data.test]
@@ -221,13 +242,14 @@ def _choose_golden(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: flo
     for run in data.faults:
         start = round(run.fault_seconds * data.sample_rate_hz)
         faulty.append(windows_of(run.values[start:], length, hop))
-    half = GOLDEN_WINDOWS // 2 if any(map(len, faulty)) else 0
-    chosen = []
-    for parts, count in ((healthy, GOLDEN_WINDOWS - half), (faulty, half)):
+    half = number // 2 if any(map(len, faulty)) else 0
+    chosen, labels = [], []
+    for parts, count, label in ((healthy, number - half, HEALTHY), (faulty, half, FAULTY)):
         if count:
             windows = np.concatenate([part[finite(part)] for part in parts if len(part)])
             scores = scorer.outputs(windows)["score"]
             clear = np.flatnonzero(np.abs(scores - threshold) > MIN_GOLDEN_MARGIN * abs(threshold))
             at = np.linspace(0, len(clear) - 1, count).astype(int)
             chosen.append(windows[clear[at]])
-    return np.concatenate(chosen)
+            labels.append(np.full(count, label, np.int8))
+    return np.concatenate(chosen), np.concatenate(labels)

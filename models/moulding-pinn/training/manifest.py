@@ -127,12 +127,15 @@ def output_entries(limits: Limits, level: float) -> list[dict[str, Any]]:
             "the cycle, root mean square",
             "residual",
         ),
-        _out(
-            "domain", "1",
-            "farthest condition from the middle of its trained range over half the range; 1 is "
-            "the edge",
-            "domain",
-        ),
+        {
+            **_out(
+                "domain", "1",
+                "farthest condition from the middle of its trained range over half the range; the "
+                "time that the mould was open or closed is one of them",
+                "domain",
+            ),
+            "edge": limits.domain,
+        },
         _out("evidence", "1", "of each kind in `diagnosis`; 1 is its limit", "evidence"),
         {
             **_out(
