@@ -68,20 +68,23 @@ class Domain:
     """Whether the windows of one stream are in the model's domain.
 
     After the last window outside, a machine may need some time until the conditions are those of
-    the training again: a mould that stood still has to warm up.
+    the training again: a mould that stood still has to warm up. It is given as much time as it was
+    outside, up to a limit, so that a single window outside does not hide a fault.
     """
 
-    __slots__ = ("_last_outside_ns", "_settle_ns")
+    __slots__ = ("_last_outside_ns", "_outside_since_ns", "_settle_ns")
 
     def __init__(self, settle_ns: int) -> None:
         """Start inside.
 
         Args:
-            settle_ns: How long windows still count as outside after the last one outside,
+            settle_ns: How long windows still count as outside after the last one outside, at most,
                 nanoseconds of sample time.
         """
         self._settle_ns = settle_ns
+        self._outside_since_ns = 0
         self._last_outside_ns: int | None = None
+        """None while the machine is inside and has settled."""
 
     def diagnose(
         self, diagnosis: Diagnosis | None, distance: float, time_ns: int
@@ -93,13 +96,18 @@ class Domain:
             distance: From `domain_distances`. NaN is outside.
             time_ns: Time of the window's last sample.
         """
+        last_ns = self._last_outside_ns
         if not distance <= 1.0:
+            if last_ns is None or time_ns < last_ns:
+                self._outside_since_ns = time_ns
             self._last_outside_ns = time_ns
-        elif self._last_outside_ns is None:
+        elif last_ns is None:
             return diagnosis
-        elif not 0 <= time_ns - self._last_outside_ns <= self._settle_ns:
-            self._last_outside_ns = None
-            return diagnosis
+        else:
+            settle_ns = min(self._settle_ns, last_ns - self._outside_since_ns)
+            if not 0 <= time_ns - last_ns <= settle_ns:
+                self._last_outside_ns = None
+                return diagnosis
         return {"kind": OUTSIDE, "cause": "domain", "evidence": distance}
 
 

@@ -138,7 +138,7 @@ def _check_versions(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -
     if opset != stated.opset:
         refuse(f"opset must be {stated.opset}, as the manifest says", opset)
     # The empty name and `ai.onnx` are the same domain (ONNX IR specification, operator sets).
-    used = {name or "ai.onnx" for name in facts["used_domains"]}
+    used = {name or "ai.onnx" for name in facts["used_domains"] if name in ALLOWED_DOMAINS}
     if not used <= {name or "ai.onnx" for name in stated.domains}:
         rule = f"operator domains must be among {sorted(stated.domains)}, as the manifest says"
         refuse(rule, sorted(used))

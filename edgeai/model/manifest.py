@@ -142,8 +142,8 @@ class OutputSpec(Strict):
         ge=0,
         allow_inf_nan=False,
         description="Time after the last window outside the domain in which windows still count as "
-        "outside, in seconds of sample time, as of a machine that warms up after a stop; role "
-        "`domain` only.",
+        "outside, in seconds of sample time, as of a machine that warms up after a stop: as long "
+        "as it was outside, at most this time. Role `domain` only.",
     )
 
     @model_validator(mode="after")

@@ -55,17 +55,28 @@ def test_outside_the_domain_no_fault_is_claimed():
     assert [is_outside(one) for one in found] == [False, False, True, True]
 
 
-def test_a_machine_settles_after_it_was_outside():
+def outside_at(settle: int, distances: dict[int, float]) -> list[int]:
+    """Return the times of the windows that count as outside."""
     fault = {"kind": "stuck", "cause": "sensor", "evidence": 9.0}
-    domain = Domain(10)
-    distances = {0: 0.5, 5: 1.5, 6: 0.5, 15: 0.5, 16: 0.5, 17: 0.5, 20: 2.0, 30: 0.9, 31: 0.9}
-    outside = [
-        time_ns
-        for time_ns, distance in distances.items()
-        if is_outside(domain.diagnose(fault, distance, time_ns))
-    ]
-    assert outside == [5, 6, 15, 20, 30]
-    assert not is_outside(domain.diagnose(fault, 0.5, 2)), "a clock set back ends it"
+    domain = Domain(settle)
+    found = {at: domain.diagnose(fault, distance, at) for at, distance in distances.items()}
+    return [at for at, one in found.items() if is_outside(one)]
+
+
+def test_a_machine_settles_after_it_was_outside():
+    stop = {at: 1.5 for at in range(5, 31)}
+    inside = {at: 0.5 for at in (0, 4, 31, 40, 41, 42)}
+    assert outside_at(10, dict(sorted({**inside, **stop}.items()))) == [*range(5, 32), 40]
+    assert outside_at(0, dict(sorted({**inside, **stop}.items()))) == list(range(5, 31))
+
+
+def test_it_settles_no_longer_than_it_was_outside():
+    assert outside_at(10, {0: 0.5, 5: 1.5, 6: 0.5, 7: 0.5}) == [5], "a single window"
+    assert outside_at(10, {5: 1.5, 8: 1.5, 9: 0.5, 11: 0.5, 12: 0.5}) == [5, 8, 9, 11]
+
+
+def test_a_clock_set_back_ends_the_settling():
+    assert outside_at(10, {5: 1.5, 20: 1.5, 2: 0.5, 21: 0.5}) == [5, 20]
 
 
 def test_the_farthest_of_several_domains_decides():

@@ -345,6 +345,13 @@ GRAPHS: dict[str, tuple[Change, dict[str, Any], str]] = {
     "older opset": (older_opset, {}, "opset must be 17, as the manifest says (found 13)"),
     "future opset": (future_opset, {}, "opset must be 17, as the manifest says (found 99)"),
     "memory bomb": (memory_bomb, {}, "does not run in ONNX Runtime: "),
+    "good": (lambda m: m, {}, ""),
+    "good with if": (if_node, {"control_flow": True}, ""),
+}  # fmt: skip
+
+
+# The same for graphs whose facts can be read in this process, because they run.
+RUNNABLE: dict[str, tuple[Change, dict[str, Any], str]] = {
     "unused imports": (unused_imports, {}, ""),
     "unused imports in the manifest too": (
         unused_imports, {"domains": ["", "ai.onnx.ml", "ai.onnx.preview"]}, "",
@@ -382,9 +389,23 @@ GRAPHS: dict[str, tuple[Change, dict[str, Any], str]] = {
          "(node `norm`)')"),
     ),
     "batch norm in evaluation mode": (batch_norm(), {}, ""),
-    "good": (lambda m: m, {}, ""),
-    "good with if": (if_node, {"control_flow": True}, ""),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_verdict_on_a_graph_that_runs(tmp_path: Path, name: str) -> None:
+    change, onnx_changes, wanted = RUNNABLE[name]
+    model = mean_graph(4, 2)
+    change(model)
+    data = model.SerializeToString()
+    spec = {"opset": 17, "ir_version": 8, "domains": [""], **onnx_changes}
+    manifest = load_package(write_graph(tmp_path / "graph", data, onnx=spec)).manifest
+    facts = graph_facts.graph_facts(data)
+    graph_facts._run_once(data, facts, "4x2")
+    found = inspection.find_faults(facts, manifest, "f")
+    assert [str(error) for error in found] == ([f"f: {wanted}"] if wanted else [])
+    assert facts["fault"] is None
+    assert facts["run_shapes"] == {**facts["run_shapes"], "score": [2], "contribution": [2, 2]}
 
 
 @pytest.fixture(scope="module")

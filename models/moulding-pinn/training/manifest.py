@@ -36,6 +36,10 @@ def signal_entries() -> list[dict[str, Any]]:
     ]
 
 
+SETTLE_SECONDS = 20.0
+"""After a stop the steel has another temperature; so long until the cycles are periodic again."""
+
+
 def output_entries(limits: Limits, level: float) -> list[dict[str, Any]]:
     """Return the entries of `outputs`."""
     half = mould.HALF_WALL_M
@@ -135,6 +139,7 @@ def output_entries(limits: Limits, level: float) -> list[dict[str, Any]]:
                 "domain",
             ),
             "edge": limits.domain,
+            "settle_seconds": SETTLE_SECONDS,
         },
         _out("evidence", "1", "of each kind in `diagnosis`; 1 is its limit", "evidence"),
         {
