@@ -234,7 +234,8 @@ def build_package(
         windows = rng.normal(5, 3, (GOLDEN_WINDOWS, length, len(names))).astype(np.float32)
         for index, name in enumerate(names):
             if ranges and name in ranges:
-                windows[..., index] = np.clip(windows[..., index], *ranges[name])
+                low, high = ranges[name]
+                windows[..., index] = np.clip(windows[..., index], low, high)
     if outputs is None:
         tensors = [one for one in model.graph.output if one.type.HasField("tensor_type")]
         names_out = [output.name for output in tensors]

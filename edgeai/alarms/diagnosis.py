@@ -8,6 +8,7 @@ the diagnosis is `outside_domain`, and advice is withheld.
 """
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +112,6 @@ class Domain:
         return {"kind": OUTSIDE, "cause": "domain", "evidence": distance}
 
 
-def is_outside(diagnosis: Diagnosis | None) -> bool:
+def is_outside(diagnosis: Diagnosis | None) -> TypeGuard[Diagnosis]:
     """Return whether a diagnosis says that the model does not know the conditions."""
     return diagnosis is not None and diagnosis["cause"] == "domain"

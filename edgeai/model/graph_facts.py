@@ -138,7 +138,7 @@ def _constants(model: Any) -> dict[str, Any]:
     """Return the scalar constants of a model by name, as Python values."""
     from onnx import numpy_helper
 
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for graph in _graphs(model.graph):
         tensors |= {tensor.name: tensor for tensor in graph.initializer}
         for node in graph.node:

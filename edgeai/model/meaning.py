@@ -181,7 +181,7 @@ def _exchanged_axes(windows: Windows, manifest: Manifest) -> str:
         return ""
 
     def share(values: Windows) -> float:
-        return sum(one[1] for one in _outside(values, manifest)) / channels
+        return float(sum(one[1] for one in _outside(values, manifest)) / channels)
 
     given, exchanged = share(windows), share(windows.transpose(0, 2, 1))
     if given < MIN_OUTSIDE_SHARE or given < EXCHANGED_RATIO * exchanged:

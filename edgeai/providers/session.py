@@ -34,8 +34,9 @@ class Session(Protocol):
 
     @property
     def batch_effect(self) -> float:
-        """Largest effect of the other windows of a batch on a window's outputs, relative to the
-        largest value of the output; 0 if there is none.
+        """Largest effect of the other windows of a batch on a window's outputs; 0: none.
+
+        It is relative to the largest value of the output.
         """
 
     def bind(self, batch: Floats) -> None:

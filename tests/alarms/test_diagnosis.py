@@ -64,8 +64,8 @@ def outside_at(settle: int, distances: dict[int, float]) -> list[int]:
 
 
 def test_a_machine_settles_after_it_was_outside():
-    stop = {at: 1.5 for at in range(5, 31)}
-    inside = {at: 0.5 for at in (0, 4, 31, 40, 41, 42)}
+    stop = dict.fromkeys(range(5, 31), 1.5)
+    inside = dict.fromkeys((0, 4, 31, 40, 41, 42), 0.5)
     assert outside_at(10, dict(sorted({**inside, **stop}.items()))) == [*range(5, 32), 40]
     assert outside_at(0, dict(sorted({**inside, **stop}.items()))) == list(range(5, 31))
 

@@ -65,7 +65,7 @@ def faults_of(package: Package) -> list[str]:
     return [str(error).removeprefix(prefix) for error in find_meaning_faults(package)]
 
 
-# ----------------------------------------------------------------------------- side of the threshold
+# ---------------------------------------------------------------------------- side of the threshold
 
 
 @pytest.mark.parametrize(

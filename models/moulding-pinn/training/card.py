@@ -109,11 +109,12 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
 
 def _outside(draft: Mapping[str, Any]) -> str:
     domain = next(one for one in draft["outputs"] if one["role"] == "domain")
+    delay = draft["alarm"]["outside_domain_seconds"]
     return (
         f"Where `domain` is above {domain['edge']:g}, the diagnosis is `outside_domain` whatever "
-        "the evidence, and no advice is given. The same holds after it for as long as it lasted, at "
-        f"most {domain['settle_seconds']:g} s. After "
-        f"{draft['alarm']['outside_domain_seconds']:g} s outside, an alarm of low priority says so."
+        "the evidence, and no advice is given. The same holds after it for as long as it lasted, "
+        f"at most {domain['settle_seconds']:g} s. After {delay:g} s outside, an alarm of low "
+        "priority says so."
     )
 
 
