@@ -10,14 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import yaml
-from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.commands import Outcome, run_command
 from tests.support.networks import add_endless_loop
-from tests.support.packages import golden, rehash, saved, write_config, write_graph, write_package
+from tests.support.packages import (
+    FOREST_LABELS,
+    golden,
+    rehash,
+    saved,
+    write_config,
+    write_forest,
+    write_graph,
+    write_package,
+)
 
 Check = Callable[[object], Outcome]
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
@@ -58,61 +65,15 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
     ]
 
 
-def forest() -> onnx.ModelProto:
-    """An isolation forest as scikit-learn's converter leaves it: its score falls with a fault.
-
-    One tree on the first signal: the window's value is the path; 0.1 is healthy, -0.2 is not.
-    """
-    tree = helper.make_node(
-        "TreeEnsembleRegressor", ["flat"], ["scores"], domain="ai.onnx.ml", n_targets=1,
-        nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0],
-        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_values=[8.0, 0.0, 0.0],
-        nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
-        target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0],
-        target_weights=[0.1, -0.2],
-    )  # fmt: skip
-    graph = helper.make_graph(
-        [
-            helper.make_node("Reshape", ["window", "shape"], ["flat"]),
-            tree,
-            helper.make_node("Reshape", ["scores", "line"], ["score"]),
-        ],
-        "forest",
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", 1, 2])],
-        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["B"])],
-        [
-            numpy_helper.from_array(np.array([-1, 2], np.int64), "shape"),
-            numpy_helper.from_array(np.array([-1], np.int64), "line"),
-        ],
-    )
-    imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
-    return helper.make_model(graph, opset_imports=imports, ir_version=8)
-
-
-def write_forest(tmp_path: Path, *, labels: list[int] | None = None, **threshold: Any) -> Path:
-    """Write a configuration with a forest whose golden windows are 24 healthy and 16 faulty."""
-    windows = np.full((40, 1, 2), 5.0, np.float32)
-    windows += np.linspace(0, 1, 80, dtype=np.float32).reshape(40, 1, 2)
-    windows[24:] += 10
-    output = {"name": "score", "unit": "1", "meaning": "of the forest", "role": "score"}
-    write_package(
-        tmp_path / "forest", length=1, model=forest(), windows=windows, labels=labels,
-        manifest_changes={
-            "outputs": [output],
-            "threshold": {"value": 0.0, "method": "as predict", "data": "none", **threshold},
-            "onnx": {"opset": 17, "ir_version": 8, "domains": ["ai.onnx", "ai.onnx.ml"]},
-        },
-    )  # fmt: skip
+def setup_forest(tmp_path: Path, *, labels: list[int] | None = None, **threshold: Any) -> Path:
+    write_forest(tmp_path / "forest", labels=labels, **threshold)
     return write_config(tmp_path / "c.yaml", 1883, {"p": {"model": "forest", "source": SOURCE}})
-
-
-LABELS = [0] * 24 + [1] * 16  # of the golden windows of the forest
 
 
 def test_a_score_that_falls_with_a_fault_is_told_without_labels(
     tmp_path: Path, check: Check
 ) -> None:
-    outcome = check(write_forest(tmp_path))
+    outcome = check(setup_forest(tmp_path))
     assert outcome.code == 0
     assert (
         "p: golden windows: 24 of 40 are abnormal (score above 0); none is labelled healthy or "
@@ -127,7 +88,7 @@ def test_a_score_that_falls_with_a_fault_is_refused_with_labels(
     monkeypatch: pytest.MonkeyPatch,
     command: str,
 ) -> None:
-    config = write_forest(tmp_path, labels=LABELS)
+    config = setup_forest(tmp_path, labels=FOREST_LABELS)
     outcome = run_command(capsys, monkeypatch, command, config)
     assert outcome.code == 2
     assert outcome.complaints == [
@@ -142,7 +103,7 @@ def test_a_score_that_falls_with_a_fault_is_refused_with_labels(
 def test_a_score_that_falls_with_a_fault_is_served_where_the_manifest_says_so(
     tmp_path: Path, check: Check
 ) -> None:
-    outcome = check(write_forest(tmp_path, labels=LABELS, abnormal="low"))
+    outcome = check(setup_forest(tmp_path, labels=FOREST_LABELS, abnormal="low"))
     assert outcome.code == 0
     lines = outcome.out.splitlines()
     assert lines[0].endswith(", threshold 0, abnormal below it")
@@ -153,7 +114,7 @@ def test_a_score_that_falls_with_a_fault_is_served_where_the_manifest_says_so(
 
 def test_several_faults_of_a_package_are_told_at_once(tmp_path: Path, check: Check) -> None:
     """The graph's and the golden windows' together."""
-    config = write_forest(tmp_path, labels=LABELS)
+    config = setup_forest(tmp_path, labels=FOREST_LABELS)
     manifest = yaml.safe_load((tmp_path / "forest" / "model.yaml").read_text())
     manifest["onnx"] |= {"opset": 16, "domains": ["ai.onnx"]}
     (tmp_path / "forest" / "model.yaml").write_text(yaml.safe_dump(manifest))
