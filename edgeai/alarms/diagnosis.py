@@ -69,7 +69,7 @@ class Domain:
     """Whether the windows of one stream are in the model's domain.
 
     After the last window outside, a machine may need some time until the conditions are those of
-    the training again: heated steel that stood still has to warm up. It is given as much time as it was
+    the training again: one that stood still has to warm up. It is given as much time as it was
     outside, up to a limit, so that a single window outside does not hide a fault.
     """
 
