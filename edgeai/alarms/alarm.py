@@ -117,7 +117,8 @@ class Alarm:
         """Update the state with one score; return whether state or priority changed.
 
         Args:
-            score: Of a window inside the model's domain, whose quality is not bad. Not NaN.
+            score: Of a window inside the model's domain whose values have no bad quality. The
+                infinity beyond every threshold stands also for a score that is no number.
             time_ns: Time of the window's last sample; does not decrease within a stream.
         """
         rule = self._rule
@@ -141,10 +142,11 @@ class Alarm:
         self._enter("latched" if rule.latch else "normal", time_ns)
         return True
 
-    def update_outside(self, time_ns: int) -> bool:
+    def update_outside(self, _score: float, time_ns: int) -> bool:
         """Update the state with a window outside the domain; return whether the state changed.
 
         Args:
+            _score: Not used: it says nothing there.
             time_ns: As in `update`.
         """
         if self.state != "normal":
@@ -180,6 +182,18 @@ class Alarm:
             return False
         self._enter("normal", time_ns)
         return True
+
+    def restore(self, state: AlarmState, since_ns: int, priority: Priority = "high") -> None:
+        """Continue with a state of before a restart.
+
+        Args:
+            state: A latched alarm continues as active if alarms do not latch any more: otherwise
+                nothing would ever end it.
+            since_ns: Sample time of the transition to it.
+            priority: Of the alarm.
+        """
+        self.priority = priority
+        self._enter("active" if state == "latched" and not self._rule.latch else state, since_ns)
 
     def _enter(self, state: AlarmState, time_ns: int) -> None:
         self.state = state

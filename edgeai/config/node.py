@@ -68,7 +68,8 @@ class Config(Strict):
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
     state_folder: str | None = Field(
         None,
-        description="Folder for caches, relative to the working folder. Default: "
+        description="Folder for caches and for alarm states that outlive a restart, relative to "
+        "the working folder. Default: "
         "$EDGEAI_STATE_DIR, or edgeai in the user's state folder.",
     )
     pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], PipelineConfig] = Field(
@@ -96,6 +97,31 @@ class Config(Strict):
                             f"pipelines.{other}.source.topic, a feedback loop"
                         )
                         raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _no_partial_overlap(self) -> Self:
+        """Refuse sources of which neither contains the other, but that share topic names.
+
+        Many brokers deliver a message once for each subscription at MQTT 5, so that every pipeline
+        would take it twice.
+        """
+        sources = [
+            (f"pipelines.{name}.source.topic", topics.template_filter(one.source.topic))
+            for name, one in self.pipelines.items()
+        ]
+        sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
+        for index, (field, one) in enumerate(sources):
+            for other_field, other in sources[:index]:
+                is_nested = topics.contains(one, other) or topics.contains(other, one)
+                if not is_nested and topics.may_overlap(one, other):
+                    msg = (
+                        f"{other_field} ({other}) and {field} ({one}) overlap only in part: a "
+                        "broker may deliver a message that matches both of them twice. Write one "
+                        "of them so that it contains the other, for example as "
+                        f"{topics.join(one, other)}, and choose the streams with `assets`"
+                    )
+                    raise ValueError(msg)
         return self
 
 

@@ -1,8 +1,8 @@
 """Model outputs to publications: quality, alarm state, contributing signals, diagnosis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -14,9 +14,10 @@ from edgeai.alarms.diagnosis import diagnose, domain_distances, is_outside
 from edgeai.engine.batch import DueWindow
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import Prediction, Transition
+from edgeai.engine.publications import Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
+from edgeai.model.direction import SIDES
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,12 +35,15 @@ class Judge:
         self._contribution = position.get(manifest.contribution or "")
         self._evidence = position.get(manifest.evidence or "")
         self._kinds = manifest.diagnosis
+        self._diagnoses_windows = bool(manifest.evidence or manifest.domains)
         self._domains = [(position[name], edge) for name, edge in manifest.domains]
         self._published = [(name, unit, position[name]) for name, unit in pipeline.published]
         self._advice = [(out.name, out.unit) for out in manifest.outputs if out.role == "advice"]
         self._threshold = pipeline.rule.threshold
         self._abnormal = pipeline.rule.abnormal
         self._abnormal_told: str | UnsetType = self._abnormal if self._abnormal == "low" else UNSET
+        self._worst = inf if self._abnormal == "high" else -inf
+        """The score that is beyond every threshold."""
         self._quality_rule = pipeline.quality_rule
         self._top, self._qos = publish.top, publish.qos
 
@@ -57,17 +61,11 @@ class Judge:
         publications: list[Publication] = []
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
-        if self._evidence is not None:
-            diagnoses = diagnose(
-                outputs[self._evidence], scores, threshold, self._kinds, self._abnormal
-            )
-        if self._domains:
-            diagnoses = self._keep_to_domain(windows, outputs, diagnoses)
+        if self._diagnoses_windows:
+            diagnoses = self._diagnose(windows, outputs, scores)
         extras: list[dict[str, Any]] = [{}] * len(scores)
         if self._published:
-            extras = self._extras(outputs)
-            if self._advice:
-                self._withhold_advice(extras, diagnoses)
+            extras = self._extras(outputs, diagnoses)
         tops: list[list[Contributor]] = [[]] * len(scores)
         if self._contribution is not None:  # last, because it overwrites the contributions
             contributions = outputs[self._contribution]
@@ -88,13 +86,19 @@ class Judge:
             alarm = state.alarm
             previous = alarm.state
             changed = False
+            level = score
+            reason = None
             if not -inf < score < inf:  # also true for NaN
-                pipeline.metrics.not_finite.inc()
-                quality = "bad"
+                level = self._worst
+                reason = self._reason_of(state, score, quality)
             if interrupted:
                 alarm.interrupt()
             if quality != "bad":
-                changed = alarm.update_outside(time_ns) if outside else alarm.update(score, time_ns)
+                # Outside the domain the score says nothing, but that it is none is a failure.
+                update = alarm.update_outside if outside and reason is None else alarm.update
+                changed = update(level, time_ns)
+            if reason is not None and score != level:
+                quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
             state.diagnosis = diagnosis["kind"] if diagnosis else ""
             counted[quality] += 1
@@ -116,63 +120,135 @@ class Judge:
                 diagnosis=diagnosis,
                 abnormal=self._abnormal_told,
             )
+            if reason is not None:
+                prediction.alarm_reason = reason
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
-            if changed:
-                publications.append(self.transition(state, previous, top))
+            if changed or not state.is_announced:
+                publications.append(
+                    self.transition(
+                        state,
+                        previous,
+                        changed=changed,
+                        top=top,
+                        outputs=extra,
+                        diagnosis=diagnosis,
+                        reason=reason,
+                    )
+                )
         return publications
 
-    def _extras(self, outputs: list[npt.NDArray[np.float32]]) -> list[dict[str, Any]]:
-        """Return value and unit of the other published outputs, for each window."""
-        columns = [(name, unit, outputs[index].tolist()) for name, unit, index in self._published]
-        return [
-            {name: {"value": values[window], "unit": unit} for name, unit, values in columns}
-            for window in range(len(outputs[self._score]))
-        ]
+    def _reason_of(self, state: StreamState, score: float, quality: Quality) -> ScoreReason:
+        """Count and tell a score that is not finite; return what it is.
 
-    def _keep_to_domain(
+        +infinity is above every threshold: a model answers it to a gross fault. (Where a low score
+        is abnormal, -infinity is.) The windows hold finite values only, so a NaN or the other
+        infinity means that the model has failed. That must not pass in silence: it counts as
+        beyond the threshold too, although the quality is then bad.
+        """
+        pipeline = self._pipeline
+        pipeline.metrics.not_finite.inc()
+        if quality == "bad":
+            effect = "too many values of its window are substituted, so its alarm keeps its state"
+        else:
+            effect = f"it counts as {SIDES[self._abnormal]} the threshold"
+        pipeline.log.score_not_finite(state.key, score, effect)
+        return "score_infinite" if score == self._worst else "score_not_finite"
+
+    def _diagnose(
         self,
         windows: list[DueWindow],
         outputs: list[npt.NDArray[np.float32]],
-        diagnoses: Sequence[Diagnosis | UnsetType | None],
+        scores: list[float],
     ) -> Sequence[Diagnosis | None]:
-        """Return the diagnoses, `outside_domain` for each window outside the domain."""
+        """Return the diagnoses: by evidence, and `outside_domain` for windows outside."""
+        found: list[Diagnosis | None] = [None] * len(scores)
+        if self._evidence is not None:
+            evidence = outputs[self._evidence]
+            found = diagnose(evidence, scores, self._threshold, self._kinds, self._abnormal)
+        if not self._domains:
+            return found
         distances = domain_distances(outputs, self._domains)
         return [
-            window[0].domain.diagnose(None if found is UNSET else found, distance, window[1])
-            for window, found, distance in zip(windows, diagnoses, distances, strict=True)
+            window[0].domain.diagnose(diagnosis, distance, window[1])
+            for window, diagnosis, distance in zip(windows, found, distances, strict=True)
         ]
 
-    def _withhold_advice(
-        self, extras: list[dict[str, Any]], diagnoses: Sequence[Diagnosis | UnsetType | None]
-    ) -> None:
-        """Replace the advice of each window outside the domain by null and the reason."""
-        for extra, diagnosis in zip(extras, diagnoses, strict=True):
-            if diagnosis is UNSET or not is_outside(diagnosis):
-                continue
-            for name, unit in self._advice:
-                extra[name] = {"value": None, "unit": unit, "reason": diagnosis["kind"]}
+    def _extras(
+        self,
+        outputs: list[npt.NDArray[np.float32]],
+        diagnoses: Sequence[Diagnosis | UnsetType | None],
+    ) -> list[dict[str, Any]]:
+        """Return value and unit of the other published outputs, for each window.
+
+        Advice is null, with the reason, where the model does not know the conditions.
+        """
+        columns = [(name, unit, outputs[index].tolist()) for name, unit, index in self._published]
+        extras = [
+            {name: {"value": values[window], "unit": unit} for name, unit, values in columns}
+            for window in range(len(outputs[self._score]))
+        ]
+        if self._advice:
+            for extra, diagnosis in zip(extras, diagnoses, strict=True):
+                if diagnosis is not UNSET and is_outside(diagnosis):
+                    reason = diagnosis["kind"]
+                    for name, unit in self._advice:
+                        extra[name] = {"value": None, "unit": unit, "reason": reason}
+        return extras
 
     def transition(
-        self, state: StreamState, previous: AlarmState, top: list[Contributor]
+        self,
+        state: StreamState,
+        previous: AlarmState,
+        *,
+        changed: bool = True,
+        top: Sequence[Contributor] = (),
+        outputs: Mapping[str, Any] | None = None,
+        diagnosis: Diagnosis | UnsetType | None = UNSET,
+        reason: ScoreReason | None = None,
     ) -> Publication:
-        """Return a change of alarm state, retained, so that a later subscriber sees it."""
+        """Return a change of alarm state, retained, so that a later subscriber sees it.
+
+        Args:
+            state: The stream, with its new alarm state.
+            previous: The state before.
+            changed: Whether the state has changed. If not, what the broker retains of before a
+                restart may still say something else.
+            top: As in the prediction that caused it; a reset has none of these.
+            outputs: As in the prediction.
+            diagnosis: As in the prediction.
+            reason: As in the prediction.
+        """
         alarm = state.alarm
-        self._pipeline.metrics.alarms[alarm.state] += 1
-        time_ns = alarm.since_ns or 0
+        pipeline = self._pipeline
+        shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
+        time_ns = (alarm.since_ns if changed else state.time_ns) or 0
+        if changed:
+            pipeline.metrics.alarms[alarm.state] += 1
+        state.is_announced = True
         transition = Transition(
             timestamp=time_ns,
             asset=state.key,
-            pipeline=self._pipeline.name,
+            pipeline=pipeline.name,
             model=self._model,
             version=self._version,
             state=alarm.state,
-            previous=previous,
+            previous=shown,
             score=state.score,
             threshold=self._threshold,
-            top=top,
+            top=list(top),
             priority=alarm.priority,
-            abnormal=self._abnormal_told,
             id=f"{state.id_prefix}{time_ns}:{alarm.state}",
+            quality=state.quality,
+            outputs=dict(outputs or {}),
+            diagnosis=diagnosis,
+            alarm_reason=reason or UNSET,
+            abnormal=self._abnormal_told,
         )
-        return Publication(state.alarm_topic, _encode(transition), 1, True)
+        publication = Publication(state.alarm_topic, _encode(transition), 1, True)
+        pipeline.on_transition(state, publication)
+        pipeline.log.alarm(
+            state.key, shown, alarm.state, score=state.score, threshold=self._threshold,
+            top=top, diagnosis=diagnosis or None,
+        )  # fmt: skip
+        return publication

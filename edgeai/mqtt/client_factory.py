@@ -10,6 +10,7 @@ from paho.mqtt.properties import Properties
 from edgeai.config.broker import Broker
 from edgeai.errors import ConfigError, Problem
 from edgeai.mqtt import fast_client
+from edgeai.mqtt.broker_limits import Terms
 from edgeai.mqtt.fast_client import FastClient
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
@@ -61,8 +62,16 @@ class ClientFactory:
             FastClient if broker.fast_path and fast_client.is_tested() else PahoClient
         )
 
-    def create(self, version: MQTTProtocolVersion, status: Status | None) -> PahoClient:
-        """Return a client that is not connected, with `status.lost` as its last will."""
+    def create(
+        self, version: MQTTProtocolVersion, status: Status | None, terms: Terms
+    ) -> PahoClient:
+        """Return a client that is not connected, with `status.lost` as its last will.
+
+        Args:
+            version: MQTT version.
+            status: None for a client without a last will.
+            terms: What the last will may use.
+        """
         broker = self._broker
         client = self._client_class(
             self._client_id,
@@ -77,7 +86,7 @@ class ClientFactory:
         if self._tls is not None:
             client.tls_set_context(self._tls)
         if status is not None:
-            client.will_set(status.topic, status.lost, 1, True)
+            client.will_set(status.topic, status.lost, terms.max_qos, terms.retain)
         return client
 
     def connect(self, client: PahoClient) -> None:

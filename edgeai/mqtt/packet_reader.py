@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
+from edgeai.messages import REDELIVERED, RETAINED
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.paho_client import OnPuback
 
@@ -25,20 +27,19 @@ MAX_TOPICS = 100_000
 MAX_PROPERTIES = 1_000
 MAX_HEADER_BYTES = 128 * 1024  # the longest topic and its properties
 
-PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
+PUBLISH_QOS0, PUBLISH_QOS1, PUBACK, PINGRESP = 0x30, 0x32, 0x40, 0xD0
 FAST_PUBLISH_TYPES = (PUBLISH_QOS0, PUBLISH_QOS1)
-TYPE_MASK, TYPE_AND_QOS_MASK, QOS_MASK, DUP_FLAG = 0xF0, 0xF6, 0x06, 0x08
+TYPE_MASK, TYPE_AND_QOS_MASK, QOS_MASK, DUP_BIT, RETAIN_BIT = 0xF0, 0xF6, 0x06, 0x08, 0x01
 FIRST_FAILURE = 0x80  # reason codes from here on are failures (MQTT 5.0, section 2.4)
 
-Layout = tuple[int, int, int, bool, bool]
+Layout = tuple[int, int, int, bool, int]
 """Layout of a PUBLISH packet: index of the topic, index after the topic, length of the packet,
-whether it needs an acknowledgement (QoS 1), whether it was sent before (DUP). Indices count from
-the first byte of the packet."""
+whether it needs an acknowledgement (QoS 1), flags of the message (`edgeai.messages`). Indices count
+from the first byte of the packet."""
 
-Prefix = tuple[str, int, int, bool, bool]
+Prefix = tuple[str, int, int, bool, int]
 """Meaning of the first bytes of a PUBLISH packet, up to the end of the topic: topic, number of
-these bytes, length of the packet, whether it needs an acknowledgement, whether it was sent before.
-"""
+these bytes, length of the packet, whether it needs an acknowledgement, flags of the message."""
 
 
 class PacketReader:
@@ -54,6 +55,7 @@ class PacketReader:
         *,
         version5: bool,
         on_puback: OnPuback,
+        on_pingresp: Callable[[], None],
         pass_to_paho: Callable[[bytes], bool],
     ) -> None:
         """Start with an empty buffer.
@@ -62,12 +64,14 @@ class PacketReader:
             inbox: Receives messages and packet ids.
             version5: Whether packets have properties (MQTT 5).
             on_puback: Called for each PUBACK that is parsed here.
+            on_pingresp: Called for each PINGRESP, before paho handles it.
             pass_to_paho: Called with one packet that paho must handle; returns whether the
                 connection is still open.
         """
         self._inbox = inbox
         self._version5 = version5
         self._on_puback = on_puback
+        self._on_pingresp = on_pingresp
         self._pass_to_paho = pass_to_paho
         self._open = True
         """False after paho has closed the connection."""
@@ -151,7 +155,7 @@ class PacketReader:
         """
         inbox = self._inbox
         append = inbox.messages.append
-        acks = inbox.acks
+        acks, redelivered_ids = inbox.acks, inbox.redelivered_ids
         prefix_of, topic_of, layout_of = (
             self.known_prefixes.get, self._topics.get, self._layouts.get,
         )  # fmt: skip
@@ -173,7 +177,7 @@ class PacketReader:
                 layout = layout_of(data[at : at + LAYOUT_BYTES]) or self._learn_layout(data, at)
                 if layout is None:
                     break
-                topic_at, size, length, qos1, redelivered = layout
+                topic_at, size, length, qos1, flags = layout
                 if at + size > end:  # the topic is incomplete
                     break
                 topic = topic_of(data[at + topic_at : at + size])
@@ -181,12 +185,13 @@ class PacketReader:
                     topic = self._learn_topic(data[at + topic_at : at + size])
                     if topic is None:
                         break
-                if learns:
-                    prefix = topic, size, length, qos1, redelivered
+                # Messages with flags are rare, and their prefixes would crowd out the usual ones.
+                if learns and not flags:
+                    prefix = topic, size, length, qos1, flags
                     learns = self._learn_prefix(data[at : at + size], prefix)
             else:
                 # `size` is set again: at the end of `data` a shorter prefix may have been found.
-                topic, size, length, qos1, redelivered = prefix
+                topic, size, length, qos1, flags = prefix
             stop = at + length
             if stop > end:
                 break
@@ -203,8 +208,10 @@ class PacketReader:
                 place += 1
             if qos1:
                 acks.append(data[ack] << 8 | data[ack + 1])
+                if flags & REDELIVERED:
+                    redelivered_ids.append(acks[-1])
             source = data if length < VIEW_BYTES else memoryview(data)
-            append((topic, source[place:stop], now, redelivered))
+            append((topic, source[place:stop], now, flags))
             taken += stop - place
             at = stop
         self.prefix_bytes = size
@@ -246,7 +253,11 @@ class PacketReader:
         payload_bytes = packet_bytes - size - 2 * qos1 - self._version5
         if payload_bytes < 0 or not self._inbox.accepts_size(payload_bytes):
             return None
-        layout = topic_at, size, packet_bytes, qos1, data[at] & DUP_FLAG != 0
+        first = data[at]
+        flags = RETAINED if first & RETAIN_BIT else 0
+        if qos1 and first & DUP_BIT:  # it means nothing at QoS 0 (MQTT 5.0, 3.3.1.1)
+            flags |= REDELIVERED
+        layout = topic_at, size, packet_bytes, qos1, flags
         if topic_at <= LAYOUT_BYTES:
             if len(self._layouts) >= MAX_LAYOUTS:
                 self._layouts.clear()
@@ -294,10 +305,12 @@ class PacketReader:
         if packet[0] == PUBACK and (length == 2 or (length > 2 and self._version5)):
             header = body - at
             reason = packet[header + 2] if length > 2 else 0
-            failure = f"reason code 0x{reason:02x}" if reason >= FIRST_FAILURE else None
+            failure = describe_refusal(reason) if reason >= FIRST_FAILURE else None
             self._on_puback(packet[header] << 8 | packet[header + 1], failure)
             if length == 2:
                 return True
+        if packet[0] == PINGRESP:
+            self._on_pingresp()
         if self._version5 and packet[0] & TYPE_MASK == PUBLISH_QOS0:
             self._learn_properties(packet, body - at)
         self._open = self._pass_to_paho(bytes(packet))
@@ -355,6 +368,14 @@ def remaining_length(data: bytes, at: int) -> tuple[int, int]:
         if not byte & 0x80:
             return length, at + index + 1
     return (-1, 0) if at + 4 < len(data) else (0, 0)
+
+
+def describe_refusal(code: int) -> str:
+    """Return the meaning of a reason code of PUBACK."""
+    try:
+        return ReasonCode(PacketTypes.PUBACK, identifier=code).getName()
+    except KeyError:
+        return f"reason code 0x{code:02x}"
 
 
 def _are_valid_properties(raw: bytes) -> bool:

@@ -203,7 +203,7 @@ def outside_timeline(alarm: Alarm, scores: str) -> str:
     for second, sign in enumerate(scores):
         before = alarm.state, alarm.priority
         if sign == "o":
-            changed = alarm.update_outside(second * NS)
+            changed = alarm.update_outside(0.0, second * NS)
         else:
             changed = alarm.update(float(sign), second * NS)
         assert changed == (alarm.state != before[0] or alarm.priority != before[1])
@@ -236,7 +236,7 @@ def test_a_latched_alarm_waits_for_its_reset_outside_the_domain_too() -> None:
     alarm = Alarm(AlarmRule(5.0, 0.0, 0, 0, latch=True, outside_delay_ns=0))
     alarm.update(9.0, 0)
     alarm.update(1.0, NS)
-    assert not alarm.update_outside(2 * NS)
+    assert not alarm.update_outside(0.0, 2 * NS)
     assert (alarm.state, alarm.priority) == ("latched", "high")
 
 

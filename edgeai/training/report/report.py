@@ -125,7 +125,7 @@ def _alarms(
         was_active = alarm.state == "active"
         time_ns = round(seconds * SECOND_NS)
         if is_outside(diagnosis):
-            alarm.update_outside(time_ns)
+            alarm.update_outside(0.0, time_ns)
         else:
             alarm.update(score, time_ns)
         if alarm.state == "active":

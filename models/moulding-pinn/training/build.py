@@ -19,6 +19,7 @@ from edgeai.training.pinn import (
     Samples,
     deterministic,
     export,
+    false_alarm_figures,
     sustained,
     windows_in,
     write_package,
@@ -32,6 +33,7 @@ from .recipe import Recipe, load_recipe
 from .runs import FAULTS, simulate_runs
 from .windows import Table, solve_table
 
+SECONDS_PER_HOUR = 3600.0
 CYCLES = 14  # of a run without a fault: about 80 s, of which SETTLE_SECONDS are not used
 PROBE = 96  # windows on which the exported graph is compared with float64
 AT_ONCE = 200  # runs simulated together
@@ -83,7 +85,9 @@ def build_package(recipe_path: Path, folder: Path, progress: Progress) -> str:
             name: float(f"{error:.2g}") for name, error in exported.errors.items()
         }
         healthy = draft["training"]["figures"]["healthy"]
-        draft["threshold"]["false_alarms_per_day"] = healthy["alarms_per_day"]
+        draft["threshold"]["false_alarms"] = false_alarm_figures(
+            healthy["alarms"], healthy["hours"] * SECONDS_PER_HOUR
+        )
         golden, labels = golden_windows(recipe, scorer, threshold)
         final = _exported(recipe, parts, quantiles, golden)
         package = write_package(
