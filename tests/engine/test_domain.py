@@ -119,7 +119,7 @@ def test_outside_the_domain_no_fault_is_claimed_and_no_advice_given(node: Memory
         assert one["quality"] == "uncertain"
         assert one["alarm"] == "normal"
     assert predictions[1]["outputs"]["distance"]["value"] == 18.0
-    (asset,) = pipeline_state(node.pipelines[0])["assets"]
+    (asset,) = pipeline_state(node.pipelines[0], None, "")["assets"]
     assert (asset["diagnosis"], asset["priority"]) == ("outside_domain", "high")
 
 
@@ -129,6 +129,8 @@ def test_a_machine_that_stays_outside_is_not_silent(node: MemoryNode) -> None:
     assert [(one["timestamp"] // NS, one["state"], one["priority"]) for one in alarms] == [
         (4, "active", "low"), (6, "normal", "low"),
     ]  # fmt: skip
+    assert alarms[0]["diagnosis"]["kind"] == "outside_domain"
+    assert alarms[0]["outputs"]["correction"]["value"] is None
     assert node.metrics.registry.get_sample_value(
         "edgeai_alarm_transitions_total", {"pipeline": "p", "state": "active"}
     ) == 1  # fmt: skip
