@@ -11,7 +11,8 @@ import numpy as np
 from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.errors import ConfigError, Problem
-from edgeai.model.package import Package
+from edgeai.model.held_values import measure_held_values
+from edgeai.model.package import FAULTY, HEALTHY, Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.runtime_build import library_versions
@@ -28,6 +29,7 @@ from edgeai.training.extra import library
 from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
 
+HELD_WINDOWS = 192  # on which the number of held values that a window bears is measured
 LIBRARIES = ("numpy", "onnx", "onnxruntime")  # their versions are recorded in the manifest
 
 
@@ -85,12 +87,14 @@ def train(
     if not verdict.is_of_use and not keep_useless:
         return TrainingReport(None, figures, verdict, time.perf_counter() - started)
     golden = choose_golden(data, scorer, threshold, GOLDEN_WINDOWS, recipe_path)
+    draft["held_values"] = _held_values(data, scorer, threshold, recipe_path)
     package = write_package(
         folder,
         draft,
         fitted.graph,
         golden.windows,
         reference=fitted.reference(golden.windows),
+        labels=np.where(golden.faulty, FAULTY, HEALTHY).astype(np.int8),
         card=model_card(recipe, draft),
     )
     progress("write", 1, 1, str(folder))
@@ -243,3 +247,15 @@ def _measure(
         "healthy_score": quantiles,
         "detection": evaluate_detection(_score_runs(data.faults, scorer), rule),
     }
+
+
+def _held_values(data: Dataset, scorer: Scorer, threshold: float, path: Path) -> dict[str, int]:
+    """Measure how many held values a window bears, on more windows than the golden ones."""
+    chosen = choose_golden(data, scorer, threshold, HELD_WINDOWS, path)
+    held = measure_held_values(
+        chosen.windows,
+        lambda given: scorer.outputs(given)["score"],
+        threshold,
+        max_windows=HELD_WINDOWS,
+    )
+    return held.model_dump(exclude_none=True)
