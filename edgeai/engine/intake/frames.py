@@ -102,6 +102,8 @@ class FrameIntake:
         arrived: "_Arrived",
     ) -> None:
         """Push the samples of a frame with a flag as `Arrival` decides."""
+        if message[3] & RETAINED:
+            self._metrics.retained += 1
         period_ns = SECOND_NS / frame.rate_hz
         span_ns = round((frame.samples - 1) * period_ns)
         taken = self._arrival.judge(
