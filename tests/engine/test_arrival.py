@@ -155,7 +155,7 @@ def test_retained_tags_with_a_time_take_their_place(plans: Plans, order: tuple[i
     """In whatever order they arrive, a value older than the one that is held changes nothing."""
     retained = [tag("b", value, RETAINED, t=value, at=1000) for value in (990, 995, 998)]
     node = Node(plans(TIMED_TAGS, stream=HOLD)).turns([retained[index] for index in order])
-    node.turns([tag("a", 0, t=second) for second in range(999, 1002)])
+    node.turns([tag("a", 0, t=second, at=second) for second in range(999, 1002)])
     assert [one["score"] for one in node.predictions()] == [998, 998]
     assert set(qualities(node)) == {"uncertain"}
 
