@@ -84,8 +84,7 @@ DROP_REASONS = {
     "not_an_object": "the JSON is not an object",
     "no_time": "the declared time field is missing",
     "invalid_time": "the time field is not a time in the declared unit",
-    "implausible_time": "the time is too far from the arrival (max_ahead_seconds, max_behind_seconds), "
-    "or jumped ahead",
+    "implausible_time": "the time is too far from the arrival, or the sender's clock jumped ahead",
     "no_signal": "none of the model's signals is in the message",
     "not_a_frame": "frame: not the declared format, or no array at the path of the samples",
     "bad_magic": "frame: not the declared magic",

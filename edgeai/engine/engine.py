@@ -21,8 +21,9 @@ The road of a row: one message that completes a window, alone on a quiet line:
         mqtt.inbox            Inbox.take                 # the messages of this turn
       engine.intake.rows      RowIntake.window           # decode, condition, push
         decoding.rows         RowDecoder.decode          # JSON to time and raw values
+        decoding.sender_clock SenderClock.check          # time against arrival
         streams.conditioning  Conditioner.one            # scale, offset, valid range
-        streams.ordered       OrderedStream.push_one     # order and gaps
+        streams.ordered       OrderedStream.push_one     # order, holes and gaps
           streams.ring        Ring.push_one              # append the sample
             engine.batch      Batch.add                  # callback `Ring.emit`: window due
       engine.batch            Batch.take                 # the windows of this turn

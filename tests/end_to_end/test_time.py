@@ -99,7 +99,12 @@ def test_clocks_that_were_never_set_and_that_are_far_ahead(
 ) -> None:
     source = {
         "topic": "plant/{asset}/row",
-        "time": {"path": "t", "unit": "s", "max_behind_seconds": 315576000},
+        "time": {
+            "path": "t",
+            "unit": "s",
+            "max_ahead_seconds": 300,
+            "max_behind_seconds": 315576000,
+        },
     }
     path = config(tmp_path, broker.port, source, length=4, hop=1, rate_hz=1.0)
     now = int(time.time()) - 40

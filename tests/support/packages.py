@@ -58,22 +58,8 @@ def write_forest(folder: Path, *, labels: list[int] | None = None, **threshold: 
 
 
 def write_config(path: Path, port: int, pipelines: dict[str, Any], **more: Any) -> Path:
-    """Write a configuration for a broker on a loopback port.
-
-    Messages of tests may have times soon after 1970.
-    """
-    return testing.write_config(
-        path, {name: _of_1970(one) for name, one in pipelines.items()}, port=port, **more
-    )
-
-
-def _of_1970(pipeline: Any) -> Any:
-    """Return a pipeline whose sources may have times far behind their arrival."""
-    source = pipeline.get("source") if isinstance(pipeline, dict) else None
-    if not isinstance(source, dict) or not isinstance(source.get("time"), dict):
-        return pipeline
-    time = {"max_behind_seconds": 1e10, **source["time"]}
-    return {**pipeline, "source": {**source, "time": time}}
+    """Write a configuration for a broker on a loopback port."""
+    return testing.write_config(path, pipelines, port=port, **more)
 
 
 def write_graph(folder: Path, data: bytes, **manifest_changes: Any) -> Path:
