@@ -154,7 +154,9 @@ class Link:
             messages = inbox.take()
             if messages or now >= deadline or self._stopping():
                 if packet_ids:
-                    messages = self._redelivery.take(messages, packet_ids, redelivered_ids)
+                    messages = self._redelivery.take(
+                        messages, packet_ids, redelivered_ids, inbox.taken_bytes
+                    )
                 break
             if deferring and now >= read_by:
                 deferring = subscriber.leave_in_socket(0)
