@@ -88,7 +88,7 @@ class Link:
         self._pacer = ReadPacer(limits, acknowledging=any(subscriptions.values()))
         self._metrics = metrics
         repeats = metrics.unrouted.labels("duplicate")
-        self._redelivery = Redelivery(interval_seconds, repeats.inc)
+        self._redelivery = Redelivery(interval_seconds, repeats.inc, broker.receive_maximum)
         self._subscriber = Connection(
             broker, client_id, subscriptions, limits, metrics,
             kept_filters=kept_filters, redelivery=self._redelivery, poll=self._poll,

@@ -22,17 +22,17 @@ QUIET_SECONDS = 0.5
 MAX_BURST_SECONDS = 60.0
 UNKNOWN_INTERVAL_SECONDS = 0.1  # between two messages of a topic, where no sample rate says it
 MAX_TOPICS = 100_000
-MIN_REMEMBERED_MESSAGES = 1000
-"""The broker waits for the acknowledgement of so many messages at most (`receive_maximum`)."""
-FORGET_AT_MESSAGES = 2 * MIN_REMEMBERED_MESSAGES
-MAX_REMEMBERED_BYTES = 1024 * 1024
+MAX_REMEMBERED_BYTES = 4 * 1024 * 1024  # a payload may keep a receive buffer of 256 KiB alive
 
 
 class Redelivery:
     """Sorts the messages that follow a reconnect; inactive at all other times."""
 
     def __init__(
-        self, interval_seconds: Callable[[str], float | None], count_repeat: Callable[[], None]
+        self,
+        interval_seconds: Callable[[str], float | None],
+        count_repeat: Callable[[], None],
+        receive_maximum: int,
     ) -> None:
         """Start inactive.
 
@@ -40,9 +40,12 @@ class Redelivery:
             interval_seconds: Returns the time between two messages of a topic at its sender's
                 sample rate; None: not known.
             count_repeat: Called for each message that is dropped because it was taken before.
+            receive_maximum: Number of messages of which the broker may miss the acknowledgement:
+                so many are remembered.
         """
         self._interval_seconds = interval_seconds
         self._count_repeat = count_repeat
+        self._min_remembered = receive_maximum
         self._taken: deque[tuple[list[int], list[Message], int]] = deque()
         """The last turns of this connection: packet ids, messages, payload bytes."""
         self._taken_count = self._taken_bytes = 0
@@ -74,13 +77,14 @@ class Redelivery:
         self._taken.append((packet_ids, messages, size))
         self._taken_count += len(messages)
         self._taken_bytes += size
-        if self._taken_count >= FORGET_AT_MESSAGES or self._taken_bytes > MAX_REMEMBERED_BYTES:
+        too_many = self._taken_count >= 2 * self._min_remembered
+        if too_many or self._taken_bytes > MAX_REMEMBERED_BYTES:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         taken = self._taken
         while len(taken) > 1 and (
-            self._taken_count - len(taken[0][1]) >= MIN_REMEMBERED_MESSAGES
+            self._taken_count - len(taken[0][1]) >= self._min_remembered
             or self._taken_bytes > MAX_REMEMBERED_BYTES
         ):
             _, oldest, size = taken.popleft()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, SECOND_NS, Message
 from edgeai.mqtt import redelivery
-from edgeai.mqtt.redelivery import MIN_REMEMBERED_MESSAGES, Redelivery
+from edgeai.mqtt.redelivery import Redelivery
 from tests.support.brokers import RunningBroker
 from tests.support.links import OpenLink, Route, open_link
 from tests.support.live import patient, peer
@@ -128,7 +128,7 @@ def messages(*parts: tuple[str, int, float], payload: bytes = b"x") -> list[Mess
 
 def begun(interval: float | None = 1.0) -> tuple[Redelivery, list[int]]:
     repeats: list[int] = []
-    one = Redelivery(lambda _topic: interval, lambda: repeats.append(1))
+    one = Redelivery(lambda _topic: interval, lambda: repeats.append(1), 1000)
     one.begin(session_present=True)
     return one, repeats
 
@@ -178,7 +178,7 @@ def test_a_repeat_has_a_known_id_and_a_known_content(
 ) -> None:
     """What was not taken is never dropped for its packet id alone."""
     repeats: list[int] = []
-    one = Redelivery(lambda _topic: None, lambda: repeats.append(1))
+    one = Redelivery(lambda _topic: None, lambda: repeats.append(1), 1000)
     for packet_id, payload in taken:
         one.take(messages(("a", 0, 1.0), payload=payload), [packet_id], [], 1)
     one.begin(session_present=True)
@@ -210,9 +210,9 @@ def test_nothing_is_dropped_where_the_session_is_new() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     one, _ = begun()
-    for number in range(5 * MIN_REMEMBERED_MESSAGES):
+    for number in range(5000):
         one.take(messages(("a", 0, number)), [number], [], 1)
-    assert len(one._taken) <= 2 * MIN_REMEMBERED_MESSAGES
+    assert len(one._taken) <= 2000
     for number in range(100):
         one.take(messages(("a", 0, number), payload=b"x" * 100_000), [number], [], 100_000)
-    assert len(one._taken) <= 12
+    assert len(one._taken) <= 42
