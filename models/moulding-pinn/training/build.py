@@ -11,13 +11,13 @@ from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
-from edgeai.runtime_build import library_versions
 from edgeai.training.pinn import (
     Exported,
     Floats,
     Samples,
     deterministic,
     export,
+    library_versions,
     sustained,
     windows_in,
     write_package,
