@@ -67,19 +67,23 @@ def devices(
 
 
 def schema(
-    what: Annotated[str, typer.Argument(help="Kind of file: config, device or model.")] = "config",
+    what: Annotated[
+        str, typer.Argument(help="Kind of file: config, device, model or train.")
+    ] = "config",
 ) -> None:
-    """Print the JSON Schema of a config, device or model file, for use in an editor."""
+    """Print the JSON Schema of a config, device, model or train file, for use in an editor."""
     from pydantic import BaseModel
 
     from edgeai.config.device import Device
     from edgeai.config.node import Config
     from edgeai.model.manifest import Manifest
+    from edgeai.training.recipe import Recipe
 
     models: dict[str, type[BaseModel]] = {
         "config": Config,
         "device": Device,
         "model": Manifest,
+        "train": Recipe,
     }
     if what not in models:
         raise typer.BadParameter(f"must be one of {', '.join(models)}")

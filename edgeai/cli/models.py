@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import stage_bars, warn_without_state
+from edgeai.cli.options import log_to_stderr, stage_bars, warn_without_state
 from edgeai.paths import OutputFile, refuse_overwriting
 
 
@@ -17,18 +17,32 @@ def train(
         Path | None,
         typer.Option(help="Folder of the new package. Default: the folder of the recipe."),
     ] = None,
+    keep_useless: Annotated[
+        bool,
+        typer.Option("--keep-useless", help="Write the package whatever the verdict on it."),
+    ] = False,
 ) -> None:
-    """Train the model that a recipe describes (needs the extra `train`).
+    """Train the model that a recipe describes (needs the extra `train`); exit code 1 if useless.
 
     If the recipe names a `trainer`, its Python code is run.
     """
     from rich.console import Console
 
-    from edgeai.training.dispatch import train_recipe
+    from edgeai.training.dispatch import run_recipe
 
+    log_to_stderr("error")  # the verdict says what was dropped, and where
     with stage_bars(Console(stderr=True)) as show:
-        summary = train_recipe(recipe, output, show)
-    typer.echo(summary)
+        outcome = run_recipe(recipe, output, show, keep_useless=keep_useless)
+    typer.echo(outcome.summary)
+    if outcome.verdict is None:
+        return
+    for line in outcome.verdict.lines:
+        typer.echo(f"  {line}")
+    if not outcome.verdict.is_of_use:
+        for fault in outcome.verdict.faults:
+            typer.echo(f"verdict: of no use: {fault}")
+        raise typer.Exit(1)
+    typer.echo("verdict: of use")
 
 
 def quantize(

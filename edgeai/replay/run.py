@@ -16,8 +16,8 @@ from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
 from edgeai.metrics.definitions import Metrics
 from edgeai.paths import OutputFile, refuse_overwriting
+from edgeai.recordings.tables import TableOptions
 from edgeai.replay.source import FileSink, FileSource
-from edgeai.replay.tables import TableOptions
 
 SHOWN_COUNTERS = {
     "edgeai_dropped": "dropped",

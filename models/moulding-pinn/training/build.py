@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.pipeline import AlarmConfig
@@ -17,6 +18,7 @@ from edgeai.training.pinn import (
     Samples,
     deterministic,
     export,
+    false_alarm_figures,
     library_versions,
     sustained,
     windows_in,
@@ -31,6 +33,7 @@ from .recipe import Recipe, load_recipe
 from .runs import FAULTS, simulate_runs
 from .windows import Table, solve_table
 
+SECONDS_PER_HOUR = 3600.0
 CYCLES = 14  # of a run without a fault: about 80 s, of which SETTLE_SECONDS are not used
 PROBE = 96  # windows on which the exported graph is compared with float64
 AT_ONCE = 200  # runs simulated together
@@ -42,6 +45,8 @@ SCALES = {
 may be near zero, or are differences of larger terms."""
 INTERVALS = ("ejection", "coolant", "contact")
 GOLDEN_WINDOWS = 32
+OUTSIDE_DOMAIN_SECONDS = 60.0
+"""Default delay of the alarm of low priority: longer than a short stop with the window after it."""
 
 
 def build_package(recipe_path: Path, folder: Path, progress: Progress) -> str:
@@ -80,11 +85,13 @@ def build_package(recipe_path: Path, folder: Path, progress: Progress) -> str:
             name: float(f"{error:.2g}") for name, error in exported.errors.items()
         }
         healthy = draft["training"]["figures"]["healthy"]
-        draft["threshold"]["false_alarms_per_day"] = healthy["alarms_per_day"]
-        golden = _golden(recipe, scorer, threshold)
+        draft["threshold"]["false_alarms"] = false_alarm_figures(
+            healthy["alarms"], healthy["hours"] * SECONDS_PER_HOUR
+        )
+        golden, labels = golden_windows(recipe, scorer, threshold)
         final = _exported(recipe, parts, quantiles, golden)
         package = write_package(
-            folder, draft, final.model, golden, reference=final.reference,
+            folder, draft, final.model, golden, reference=final.reference, labels=labels,
             card=model_card(recipe, draft),
         )  # fmt: skip
     for path in kept.iterdir():
@@ -253,6 +260,7 @@ def _draft(
             "on_delay_seconds": float(recipe.alarm.on_delay_seconds),
             "off_delay_seconds": float(recipe.alarm.off_delay_seconds),
             "latch": recipe.alarm.latch,
+            "outside_domain_seconds": OUTSIDE_DOMAIN_SECONDS,
         },
         "tolerance": recipe.tolerance.model_dump(exclude_none=True),
         "training": {
@@ -299,8 +307,14 @@ def _figures(
     }
 
 
-def _golden(recipe: Recipe, scorer: Scorer, threshold: float) -> Samples:
-    """Return windows of healthy and faulty runs whose score is not near the threshold."""
+def golden_windows(
+    recipe: Recipe, scorer: Scorer, threshold: float
+) -> tuple[Samples, npt.NDArray[np.int8]]:
+    """Return windows of healthy and faulty runs whose score is not near the threshold.
+
+    Returns:
+        The windows (N, W, 9), and (N,) 0 for those of healthy runs, 1 for those of faulty runs.
+    """
     runs = simulate_runs(
         4 * GOLDEN_WINDOWS,
         CYCLES,
@@ -313,4 +327,5 @@ def _golden(recipe: Recipe, scorer: Scorer, threshold: float) -> Samples:
     scores = scorer.outputs(windows)["score"]
     clear = np.flatnonzero(np.abs(scores - threshold) > 0.03)
     chosen = clear[np.linspace(0, len(clear) - 1, GOLDEN_WINDOWS).astype(int)]
-    return np.ascontiguousarray(windows[chosen])
+    labels = np.array([bool(runs.faults[run]) for run in chosen], np.int8)
+    return np.ascontiguousarray(windows[chosen]), labels

@@ -59,6 +59,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
             ("kind", "cause", "meaning"),
             [(one["kind"], one["cause"], one["meaning"]) for one in draft["diagnosis"]],
         ),
+        _outside(draft),
         "## Physics and assumptions",
         ("The following is enough to rebuild the simulator. Units are in the names; temperatures "
         "are in degC."),
@@ -82,7 +83,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"{draft['threshold']['method']}."),
         "## Figures",
         _accuracy(figures["accuracy"]),
-        _faults(figures),
+        _faults(figures, draft["threshold"]["false_alarms"]),
         "### Comparison with a network without physics",
         ("Relative L2 error of the hidden field on runs that were not used for any fit. This "
         "network uses none of the labelled runs. The network without physics has the same features "
@@ -104,6 +105,17 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"Versions: {versions}. Seed {training['seed']}.",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _outside(draft: Mapping[str, Any]) -> str:
+    domain = next(one for one in draft["outputs"] if one["role"] == "domain")
+    delay = draft["alarm"]["outside_domain_seconds"]
+    return (
+        f"Where `domain` is above {domain['edge']:g}, the diagnosis is `outside_domain` whatever "
+        "the evidence, and no advice is given. The same holds after it for as long as it lasted, "
+        f"at most {domain['settle_seconds']:g} s. After {delay:g} s outside, an alarm of low "
+        "priority says so."
+    )
 
 
 def _sentence(text: str) -> str:
@@ -164,8 +176,7 @@ def _accuracy(found: Mapping[str, Any]) -> str:
     return head + "\n\n" + _table(("figure", "measured"), rows)
 
 
-def _faults(figures: Mapping[str, Any]) -> str:
-    healthy = figures["healthy"]
+def _faults(figures: Mapping[str, Any], false_alarms: Mapping[str, Any]) -> str:
     rows = [
         (
             row["fault"], row["runs"], f"{row['detected']:.1%}", f"{row['kind_right']:.1%}",
@@ -174,8 +185,8 @@ def _faults(figures: Mapping[str, Any]) -> str:
         for row in figures["faults"]
     ]  # fmt: skip
     return (
-        f"False alarms: {healthy['alarms']} in {healthy['hours']:g} h of healthy operation that "
-        f"was used for nothing else ({healthy['alarms_per_day']:g} per day).\n\n"
+        "On healthy operation that was used for nothing else: "
+        f"{false_alarms['statement']}.\n\n"
         + _table(
             ("fault", "runs", "detected", "correct kind", "median delay, s", "longest delay, s"),
             rows,
