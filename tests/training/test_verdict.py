@@ -15,7 +15,7 @@ pytest.importorskip("scipy", reason="needs the extra train")
 from scipy import stats
 
 from edgeai.alarms.alarm import AlarmRule
-from edgeai.model.package import load_package
+from edgeai.model.package import FAULTY, HEALTHY, UNKNOWN, load_package
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, find_activations
 from edgeai.training.anomaly.verdict import _faults, detection_line
 from edgeai.training.false_alarms import (
@@ -181,6 +181,10 @@ def test_a_model_of_use(tmp_path, capsys, monkeypatch):
     stated = load_package(tmp_path).manifest.threshold.false_alarms.statement
     assert any(line.startswith(f"  false alarms: {stated}; ") for line in lines)
     assert stated in (tmp_path / "README.md").read_text()
+    labels = load_package(tmp_path).labelled_golden()[2]
+    assert labels.tolist() == [HEALTHY] * 24 + [FAULTY] * 24
+    held = load_package(tmp_path).manifest.held_values
+    assert any(f"up to {held.good} held values of 8" in line for line in lines)
 
 
 def test_a_useless_model_ends_with_1_and_leaves_the_old_package(tmp_path, capsys, monkeypatch):
@@ -197,6 +201,8 @@ def test_a_useless_model_ends_with_1_and_leaves_the_old_package(tmp_path, capsys
     assert (tmp_path / "model.yaml").read_bytes() == before
     assert run_command(capsys, monkeypatch, "train", recipe, "--keep-useless").code == 1
     assert (tmp_path / "model.yaml").read_bytes() != before
+    labels = load_package(tmp_path).labelled_golden()[2]
+    assert set(labels.tolist()) == {UNKNOWN}  # healthy and faulty windows score alike
 
 
 def test_the_schema_of_a_recipe_describes_every_key(capsys, monkeypatch):
