@@ -17,6 +17,7 @@ from scipy import stats
 from edgeai.alarms.alarm import AlarmRule
 from edgeai.model.package import FAULTY, HEALTHY, UNKNOWN, load_package
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, find_activations
+from edgeai.training.anomaly.golden import Chosen
 from edgeai.training.anomaly.verdict import _faults, detection_line
 from edgeai.training.false_alarms import (
     false_alarm_figures,
@@ -187,6 +188,21 @@ def test_a_model_of_use(tmp_path, capsys, monkeypatch):
     assert any(f"up to {held.good} held values of 8" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("scores", "labels"),
+    [
+        ([0, 0, 5, 5], [HEALTHY, HEALTHY, FAULTY, FAULTY]),
+        ([0, 0, 0, 5], [HEALTHY, HEALTHY, FAULTY, FAULTY]),  # a fault shows in some windows only
+        ([0, 0, 0, 0], [UNKNOWN] * 4),
+        ([0, 5, 5, 0], [UNKNOWN] * 4),
+    ],
+)
+def test_golden_windows_are_labelled_unless_the_decisions_contradict_it(scores, labels):
+    faulty = np.array([False, False, True, True])
+    chosen = Chosen(np.zeros((4, 2, 1), np.float32), np.array(scores, float), faulty)
+    assert chosen.labels_that_fit(1.0).tolist() == labels
+
+
 def test_a_useless_model_ends_with_1_and_leaves_the_old_package(tmp_path, capsys, monkeypatch):
     recipe = write_recipe(tmp_path, 20.0)
     assert run_command(capsys, monkeypatch, "train", recipe).code == 0
@@ -201,8 +217,7 @@ def test_a_useless_model_ends_with_1_and_leaves_the_old_package(tmp_path, capsys
     assert (tmp_path / "model.yaml").read_bytes() == before
     assert run_command(capsys, monkeypatch, "train", recipe, "--keep-useless").code == 1
     assert (tmp_path / "model.yaml").read_bytes() != before
-    labels = load_package(tmp_path).labelled_golden()[2]
-    assert set(labels.tolist()) == {UNKNOWN}  # healthy and faulty windows score alike
+    load_package(tmp_path).golden()
 
 
 def test_the_schema_of_a_recipe_describes_every_key(capsys, monkeypatch):
