@@ -149,6 +149,11 @@ class Ring:
         return newest
 
     @property
+    def recent(self) -> Floats:
+        """The samples that are still here, (n, C), oldest first, as a view."""
+        return self._rows[: self.size]
+
+    @property
     def next_number(self) -> int:
         """The number that the next appended sample gets."""
         return self._before + self.size

@@ -19,7 +19,7 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import RETAINED, Message
+from edgeai.messages import REDELIVERED, RETAINED, Message
 
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
@@ -165,6 +165,8 @@ class RowIntake:
             self._refuse(error.code, message)
             return
         taken = self._arrival.judge(state.stream, flags, time_ns, received_ns)
+        if time_ns is None and flags == REDELIVERED and self._was_taken(state, values):
+            taken = "duplicate"
         if isinstance(taken, str):
             self._refuse(taken, message)
             self._counted_by_decoder += self.invalid.total() - counted
@@ -173,6 +175,18 @@ class RowIntake:
             block = self._block_of([values])
             part = (state, [taken.time_ns], [message])
             self._push_block([part], block, uncertain=taken.uncertain)
+
+    def _was_taken(self, state: StreamState, values: Sequence[float]) -> bool:
+        """Return whether a recent sample has these values.
+
+        This is all that tells a row without a time that is sent again from a new one, if nobody
+        has compared packet ids (`mqtt.redelivery` does, and marks the rest as backlog).
+        """
+        row = self._conditioner.one(values)
+        if row is None:
+            return False
+        recent = state.stream.ring.recent
+        return bool((recent == np.asarray(row, np.float32)).all(axis=1).any())
 
     def _refuse(self, reason: str, message: Message) -> None:
         self._metrics.drops[reason] += 1
