@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import log_to_stderr, stage_bars
-from edgeai.paths import open_output, refuse_overwriting
+from edgeai.cli.options import log_to_stderr, stage_bars, warn_without_state
+from edgeai.paths import OutputFile, refuse_overwriting
 
 
 def train(
@@ -72,11 +72,13 @@ def quantize(
 
     if to not in {"fp16", "int8"}:
         raise typer.BadParameter("--to must be fp16 or int8")
+    state_folder = default_state_folder()
+    warn_without_state(state_folder)
     with stage_bars(Console(stderr=True)) as show:
         report = quantize(
             package,
             "fp16" if to == "fp16" else "int8",
-            state_folder=default_state_folder(),
+            state_folder=state_folder,
             windows=None if windows == "golden" else Path(windows),
             output=output,
             tolerance=tolerance,
@@ -134,7 +136,7 @@ def export(
     refuse_overwriting([file], [output])
     model = load_user_model(file)
     exported = export_user_model(model, output.stem, opset)
-    with open_output(output) as target:
+    with OutputFile(output) as target:
         target.write(exported.model.SerializeToString(deterministic=True))
     typer.echo(f"{output}: {exported.nodes} operators, opset {opset}, batch symbolic")
     for item in model.outputs():
@@ -168,6 +170,6 @@ def report(
         folder = shipped("models") / package
     refuse_overwriting([recording], [output])
     result = make_report(folder, recording, time_column)
-    with open_output(output) as file:
+    with OutputFile(output) as file:
         file.write(render_page(result).encode())
     typer.echo(f"{output}: {len(result.window_seconds)} windows, {len(result.alarms)} alarms")

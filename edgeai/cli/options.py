@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +42,15 @@ def log_to_stderr(level: str, prefix: str = "") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(UtcFormatter(f"%(asctime)s %(levelname)-7s {prefix}%(name)s: %(message)s"))
     logging.basicConfig(level=names[level.upper()], handlers=[handler])
+
+
+def warn_without_state(folder: Path) -> None:
+    """Say on stderr if nothing can be kept in the state folder."""
+    from edgeai.paths import state_folder_warning
+
+    warning = state_folder_warning(folder)
+    if warning is not None:
+        typer.echo(f"edgeai: warning: {warning}", err=True)
 
 
 @contextmanager

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import ConfigArgument, LogLevel, log_to_stderr, progress_bar
+from edgeai.cli.options import (
+    ConfigArgument,
+    LogLevel,
+    log_to_stderr,
+    progress_bar,
+    warn_without_state,
+)
 
 
 def run(
@@ -122,6 +128,7 @@ def replay(
     if time_zone is not None and not is_time_zone(time_zone):
         raise typer.BadParameter("--time-zone must be an IANA time zone, such as Asia/Seoul")
     plan = make_plan(find_config(config))
+    warn_without_state(plan.state_folder)
     options = TableOptions(
         pipeline=pipeline,
         asset=asset,

@@ -75,6 +75,8 @@ class KeptAlarms:
         number: int = 1,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        is_told: bool = False,
     ) -> None:
         """Prepare; `load` reads.
 
@@ -83,7 +85,9 @@ class KeptAlarms:
             number: The worker's.
             clock: Returns seconds that never go back.
             clock_ns: Returns the time now, nanoseconds since 1970.
+            is_told: Whether the log says already that nothing can be kept.
         """
+        self._is_told = is_told
         self.alarms: dict[str, KeptAlarm] = {}
         """By alarm topic."""
         self._folder = folder
@@ -100,12 +104,14 @@ class KeptAlarms:
     def check_folder(self) -> bool:
         """Return whether the folder can be written; if not, tell it now and not at an alarm."""
         existing = self._folder
-        while not existing.exists() and existing != existing.parent:
+        # Not `exists`, which raises an error inside a folder that this user may not enter.
+        while not os.path.lexists(existing) and existing != existing.parent:
             existing = existing.parent
         if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
             return True
         self._failure = f"{existing} is not a folder that this user can write to"
-        self._tell_failure(self._failure)
+        if not self._is_told:
+            self._tell_failure(self._failure)
         return False
 
     def _tell_failure(self, cause: str) -> None:

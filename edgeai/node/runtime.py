@@ -35,6 +35,7 @@ from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state, pipeline_state
 from edgeai.node.status import HANGUP_IGNORED, node_status
 from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
+from edgeai.paths import state_folder_warning
 
 log = logging.getLogger("edgeai")
 
@@ -76,6 +77,7 @@ class Runtime:
         self.config = config
         self.role = role
         self._state_folder = plan.state_folder
+        self._keeps_state = state_folder_warning(plan.state_folder) is None
         self.metrics = Metrics()
         self._started = time.time()
         self._stop_signal = ""
@@ -84,6 +86,9 @@ class Runtime:
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
+        if role is None or role.shard.number == 1:
+            for warning in plan.warnings:
+                log.warning("%s", warning)
         with ExitStack() as undo:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
@@ -105,7 +110,11 @@ class Runtime:
             status=None if role else node_status(config.node, self._started, _models(pipelines)),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
-            kept_filters=kept_filters_path(self._state_folder, config.broker, client_id),
+            kept_filters=(
+                kept_filters_path(self._state_folder, config.broker, client_id)
+                if self._keeps_state
+                else None
+            ),
             interval_seconds=partial(interval_seconds, pipelines),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
@@ -115,6 +124,7 @@ class Runtime:
         kept = KeptAlarms(
             alarms_folder(self._state_folder, config.node, config.broker.host, config.broker.port),
             role.shard.number if role else 1,
+            is_told=not self._keeps_state,
         )
         restored = restore_alarms(pipelines, kept, role.shard if role else None)
         self.engine = Engine(

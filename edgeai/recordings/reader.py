@@ -22,6 +22,7 @@ from edgeai.config.base import TimeField
 from edgeai.decoding.fields import MAX_TIME_NS, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
+from edgeai.paths import reason_of
 from edgeai.recordings.tables import (
     TableMapping,
     TableOptions,
@@ -71,7 +72,8 @@ class RecordingReader:
         self._done_bytes = 0
         for path in files:
             if not path.is_file():
-                raise ConfigError([Problem(str(path), "", "no such file")])
+                rule = "is a folder, not a file" if path.is_dir() else "no such file"
+                raise ConfigError([Problem(str(path), "", rule)])
             if path.suffix not in READERS:
                 rule = f"must end in one of {', '.join(sorted(READERS))}"
                 raise ConfigError([Problem(str(path), "", rule, path.suffix, has_value=True)])
@@ -98,11 +100,12 @@ class RecordingReader:
             try:
                 with path.open("rb") as self._file:
                     yield from READERS[path.suffix](self, path)
+                self._done_bytes += path.stat().st_size
             except OSError as error:
-                rule = f"cannot be read: {error.strerror or error}"
+                rule = f"cannot be read: {reason_of(error)}"
                 raise ConfigError([Problem(str(path), "", rule)]) from error
-            self._file = None
-            self._done_bytes += path.stat().st_size
+            finally:
+                self._file = None
 
     # -------------------------------------------------------------------------------- recordings
 

@@ -1,12 +1,12 @@
 """Recorded files as the source of a turn, and files as its sink: as fast as the engine can."""
 
 from pathlib import Path
-from typing import IO
 
 from edgeai.config.limits import Limits
 from edgeai.engine.pipeline import Pipeline
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.paths import OutputFile
 from edgeai.recordings.reader import RecordingReader
 from edgeai.recordings.tables import TableMapping, TableOptions
 
@@ -67,7 +67,7 @@ class FileSource:
 class FileSink:
     """Predictions, and if wanted alarm transitions, as JSON lines, just as they are published."""
 
-    def __init__(self, predictions: IO[bytes], alarms: IO[bytes] | None) -> None:
+    def __init__(self, predictions: OutputFile, alarms: OutputFile | None) -> None:
         self._predictions = predictions
         self._alarms = alarms
 

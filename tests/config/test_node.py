@@ -78,7 +78,7 @@ WRONG = [
     ),
     (
         {"http__zzz": 1},
-        "http.zzz: unknown key; known: enabled, host, port (found 1)",
+        "http.zzz: unknown key; known: enabled, host, metrics_token, port, token (found 1)",
     ),
     (
         {"broker__tls": {"ca": "x"}},

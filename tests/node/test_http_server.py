@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import selectors
 import shutil
 import socket
 import struct
@@ -27,6 +26,7 @@ from edgeai.node import bounded_server
 from edgeai.node.http_server import HttpServer
 from edgeai.workers.unix_http import fetch_page
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
+from tests.support.crowd import crowd
 from tests.support.live import Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
@@ -253,40 +253,6 @@ def hold(url: str, count: int, sent: bytes = b"") -> contextlib.ExitStack:
             sock = stack.enter_context(socket.create_connection((host, int(port)), 5))
             sock.sendall(sent)
         return stack.pop_all()
-
-
-@contextlib.contextmanager
-def crowd(url: str, count: int) -> Iterator[None]:
-    """Run silent clients, each of which reconnects as soon as it has been dropped."""
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    is_running = threading.Event()
-    is_running.set()
-
-    def keep_connected() -> None:
-        with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
-
-            def connect() -> None:
-                sock = stack.enter_context(socket.socket())
-                sock.setblocking(False)
-                sock.connect_ex((host, int(port)))
-                selector.register(sock, selectors.EVENT_READ)
-
-            for _ in range(count):
-                connect()
-            while is_running.is_set():
-                for key, _ in selector.select(0.1):
-                    selector.unregister(key.fileobj)
-                    key.fileobj.close()  # type: ignore[union-attr]
-                    connect()
-
-    thread = threading.Thread(target=keep_connected)
-    thread.start()
-    time.sleep(0.5)
-    try:
-        yield
-    finally:
-        is_running.clear()
-        thread.join()
 
 
 def cpu_seconds(process: int) -> float:
@@ -613,7 +579,7 @@ def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
-def test_400_silent_clients_block_neither_broker_nor_prometheus(
+def test_held_connections_block_neither_broker_nor_prometheus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))
@@ -624,7 +590,8 @@ def test_400_silent_clients_block_neither_broker_nor_prometheus(
         config = write_config(tmp_path / "config.yaml", broker.port, pipelines, http=http_)
         with running(config, max_descriptors=256) as edgeai:
             url = next(w for w in edgeai.log.split() if w.startswith("http://"))
-            with crowd(url, 400):
+            with crowd(url, silent=400):
+                time.sleep(0.5)  # all places are taken
                 started, before = time.monotonic(), cpu_seconds(edgeai.process.pid)
                 broker.stop()
                 wait_for(lambda: get(url, "/readyz")[0] == 503, "the loss to be noticed")
@@ -640,6 +607,17 @@ def test_400_silent_clients_block_neither_broker_nor_prometheus(
                     for t in range(1, 6):
                         other.publish("factory/m/sensors", {"t": t, "a": t, "b": 1})
                     wait_for(lambda: other.topics("edgeai/test/predictions"), "predictions")
+            with crowd(url, silent=0, slow=1000), peer(broker.port, "edgeai/#") as other:
+                broker.stop()
+                broker.start_again()
+                wait_for(lambda: edgeai.log.count("connected to ") >= 3, "the node to reconnect", 5)
+                threads = len(list(Path(f"/proc/{edgeai.process.pid}/task").iterdir()))
+                assert threads < 20, "no thread a client"
+                wait_for(other.client.is_connected, "the test to reconnect")
+                other.client.subscribe("edgeai/#")
+                for t in range(6, 11):
+                    other.publish("factory/m/sensors", {"t": t, "a": t, "b": 1})
+                wait_for(lambda: other.topics("edgeai/test/predictions"), "predictions")
                 started = time.monotonic()
                 assert edgeai.stop() == 0
                 assert time.monotonic() - started < 5

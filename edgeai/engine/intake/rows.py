@@ -19,7 +19,7 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import RETAINED, Message
 
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
@@ -137,6 +137,8 @@ class RowIntake:
     def _push_flagged(self, state: StreamState, message: Message) -> None:
         """Decode a message with a flag, and push its sample as `Arrival` decides."""
         _, payload, received_ns, flags = message
+        if flags & RETAINED:
+            self._metrics.retained += 1
         counted = self.invalid.total()
         try:
             time_ns, values = self.decoder.decode(bytes(payload))

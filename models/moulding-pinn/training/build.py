@@ -1,6 +1,5 @@
 """From the recipe to the package: equations, fit, intervals, threshold, figures, files."""
 
-import importlib.metadata
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
+from edgeai.runtime_build import library_versions
 from edgeai.training.pinn import (
     Exported,
     Floats,
@@ -272,7 +272,7 @@ def _draft(
             "operator network learns the minimisers, an encoder which of them explains a window",
             "seed": recipe.seed,
             "recipe": recipe.recorded(),
-            "versions": {name: importlib.metadata.version(name) for name in versions},
+            "versions": library_versions(versions),
             "physics": manifest.physics_entries(),
             "interval_factors": [float(f"{value:.4g}") for value in quantiles],
         },
