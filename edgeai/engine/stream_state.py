@@ -1,9 +1,13 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
+from collections import deque
+
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.stream import Stream
+
+SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
 
 
 class StreamState:
@@ -11,8 +15,8 @@ class StreamState:
 
     __slots__ = (
         "alarm", "alarm_topic", "diagnosis", "domain", "id_prefix", "is_announced", "is_stale",
-        "key", "messages", "needs_single_decoding", "quality", "score", "seen", "seen_ns",
-        "sequence", "stream", "tags", "time_ns", "told_quality", "topic",
+        "key", "messages", "needs_single_decoding", "quality", "score", "seen", "seen_frames",
+        "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -40,10 +44,12 @@ class StreamState:
         """Messages of this turn that wait to be decoded together (layout `row`)."""
         self.needs_single_decoding = False
         """Whether the messages of its last turn could not be decoded together."""
-        self.tags: list[tuple[int, int, float]] = []
-        """Time, channel and value of this turn's tags (layout `tag`)."""
+        self.tags: list[tuple[int, int, float, int]] = []
+        """Time, channel, value and arrival of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
-        """Sequence number of the last frame."""
+        """Sequence number of the newest frame."""
+        self.seen_frames: deque[tuple[int | None, int]] = deque(maxlen=SEEN_FRAMES)
+        """Sequence number of the last frames, and their time, or a checksum if they have none."""
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
