@@ -132,6 +132,11 @@ KINDS = {
         (1010, 1.0, "1e300"), "not_finite", "line 12, column `b`: must be a number that float32",
     ),
     "no time": (("never", 1.0, 1), "invalid_time", "line 12, column `t`: must be a time in"),
+    "a row missing": (
+        (1011, 10.0, 1),
+        "missing_sample",
+        "line 13, column `t`: comes just after rows that are missing by the rate",
+    ),
     "a time again": ((1009, 1.0, 1), "duplicate", "line 12, column `t`: must have a time that no"),
     "a time before": ((990, 1.0, 1), "late", "line 12, column `t`: must be later than"),
 }  # fmt: skip
@@ -182,6 +187,28 @@ def test_windows_with_values_that_were_not_measured_neither_fit_nor_calibrate(tm
     assert not windows.clean[held].any()
     assert windows.clean[~held].all()
     assert windows.judged.all()
+
+
+def test_rows_that_share_a_time_are_spread_by_the_rate(tmp_path):
+    """A clock of whole minutes at a row every 6 s, as the melting tank of KAMP has."""
+    rows = [(60 * (n // 10), n / 4, float(n % 7)) for n in range(200)]
+    write_rows(tmp_path, [(t + 6000, a, b) for t, a, b in rows])
+    data = loaded(tmp_path, sample_rate_hz=1 / 6)
+    windows = data.fit[0].windows
+    assert len(windows) > 80
+    assert set(np.diff(windows.values[:, 0]).tolist()) == {0.25}
+    assert data.findings.counts == {}
+
+
+def test_rows_that_are_swapped_are_put_in_their_place(tmp_path):
+    rows = clean_rows()
+    rows[20], rows[21] = rows[21], rows[20]
+    write_rows(tmp_path, rows)
+    data = loaded(tmp_path)
+    assert reasons(data)["reordered"] == 1
+    clean = data.fit[0].windows.take(data.fit[0].windows.clean)
+    assert set(np.diff(clean[:, :, 0], axis=1).ravel().tolist()) == {1.0}
+    assert len(clean) >= len(data.fit[0].windows) - 2  # a window may end before the swapped row
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.85])
