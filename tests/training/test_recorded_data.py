@@ -132,11 +132,6 @@ KINDS = {
         (1010, 1.0, "1e300"), "not_finite", "line 12, column `b`: must be a number that float32",
     ),
     "no time": (("never", 1.0, 1), "invalid_time", "line 12, column `t`: must be a time in"),
-    "a row missing": (
-        (1011, 10.0, 1),
-        "missing_sample",
-        "line 13, column `t`: comes just after rows that are missing by the rate",
-    ),
     "a time again": ((1009, 1.0, 1), "duplicate", "line 12, column `t`: must have a time that no"),
     "a time before": ((990, 1.0, 1), "late", "line 12, column `t`: must be later than"),
 }  # fmt: skip
@@ -187,6 +182,20 @@ def test_windows_with_values_that_were_not_measured_neither_fit_nor_calibrate(tm
     assert not windows.clean[held].any()
     assert windows.clean[~held].all()
     assert windows.judged.all()
+
+
+def test_a_row_that_is_missing_by_the_rate_is_told_and_filled(tmp_path):
+    rows = clean_rows()
+    del rows[20]
+    write_rows(tmp_path, rows)
+    data = loaded(tmp_path)
+    assert reasons(data) == {"missing_sample": 1}
+    line = data.findings.lines()[1].strip()
+    assert line.startswith(("line 22, ", "line 23, "))  # the hole is certain with the next row
+    assert "comes just after rows that are missing by the rate" in line
+    windows = data.fit[0].windows
+    assert (~windows.clean).sum() == 2
+    assert not windows.broken.any()
 
 
 def test_rows_that_share_a_time_are_spread_by_the_rate(tmp_path):
