@@ -2,17 +2,19 @@
 
 At MQTT 5 a broker answers a publication at QoS 1, and says if it refuses it (an ACL, for example);
 one at QoS 0 is thrown away without a word, as is every one at MQTT 3.1.1. So on each connection the
-first publication under each parent topic is sent at QoS 1 in place of QoS 0. What is refused is
-told once, makes the node not ready, and is tried again every RETRY_SECONDS.
+first publication to each topic is sent at QoS 1 in place of QoS 0; of very many topics, to the
+first MAX_ASKED, and to one under each parent. What is refused is told once for each parent, makes
+the node not ready, and is tried again every RETRY_SECONDS.
 """
 
 import logging
+from collections import Counter
 
 from edgeai.messages import Publication
 
 log = logging.getLogger("edgeai.mqtt")
 
-MAX_ASKED = 1000  # topics that are asked about on one connection
+MAX_ASKED = 1000  # topics, and their parents, that are asked about on one connection
 MAX_REFUSED = 1000  # topics that are known to be refused
 RETRY_SECONDS = 30.0
 
@@ -23,7 +25,11 @@ class PublishRights:
     def __init__(self) -> None:
         self._asks = False
         self._asked: set[str] = set()
-        """Parent topics asked about on this connection; topics, where something is refused."""
+        """Topics asked about on this connection, and their parents."""
+        self._unanswered: set[str] = set()
+        """Topics of the publications that were sent at QoS 1 to see the answer."""
+        self._unknown: Counter[str] = Counter()
+        """Publications at QoS 0 by topic, sent while their fate was not known."""
         self._refused: dict[str, str] = {}
         """Why publications are refused, by topic."""
         self._parents: set[str] = set()
@@ -37,6 +43,11 @@ class PublishRights:
         """What is refused, as text for the user; None if nothing is known to be."""
         return next(iter(self._refused.values()), None)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is refused, and no answer is awaited."""
+        return not self._refused and not self._unanswered
+
     def restart(self, *, answers_with_reason: bool) -> None:
         """Start with a new connection.
 
@@ -45,6 +56,8 @@ class PublishRights:
         """
         self._asks = answers_with_reason
         self._asked.clear()
+        self._unanswered.clear()
+        self._unknown.clear()
         if not answers_with_reason:
             self._refused.clear()
             self._parents.clear()
@@ -54,18 +67,28 @@ class PublishRights:
         """Return whether to send a publication to this topic at QoS 1, to see the answer."""
         if not self._asks:
             return False
-        parent = _parent(topic)
-        asked = topic if parent in self._parents else parent
-        if asked in self._asked or len(self._asked) >= MAX_ASKED:
+        asked, parent = self._asked, _parent(topic)
+        limit = MAX_ASKED if parent in asked else 2 * MAX_ASKED
+        if topic in asked or len(asked) >= limit:
             return False
-        self._asked.add(asked)
+        asked.update((topic, parent))
+        self._unanswered.add(topic)
         return True
 
-    def is_refused(self, topic: str) -> bool:
-        """Return whether the broker is known to throw away publications to this topic."""
+    def is_lost(self, topic: str) -> bool:
+        """Return whether the broker is known to throw away a publication at QoS 0 to this topic.
+
+        While it is not known, the publication is counted until the answer comes.
+        """
+        if topic in self._unanswered:
+            self._unknown[topic] += 1
         return topic in self._refused
 
-    def on_answer(self, publication: Publication, failure: str | None) -> bool:
+    def is_refused(self, topic: str) -> bool:
+        """Return whether the broker refuses publications to this topic, as far as it has said."""
+        return topic in self._refused
+
+    def on_answer(self, publication: Publication, failure: str | None) -> int:
         """Record the broker's answer.
 
         Args:
@@ -73,17 +96,19 @@ class PublishRights:
             failure: Why the broker refused it; None: it was accepted.
 
         Returns:
-            Whether this publication is lost and was not counted before.
+            How many publications are lost by this that were not counted before.
         """
         topic, parent = publication.topic, _parent(publication.topic)
-        self._asked.add(parent)
+        self._asked.update((topic, parent))
+        self._unanswered.discard(topic)
+        lost = self._unknown.pop(topic, 0)
         counted_before = self._kept.pop(topic, None) is publication
         if failure is None:
             if self._refused.pop(topic, None):
                 self._parents = {_parent(one) for one in self._refused}
                 if parent not in self._parents:
                     log.info("the broker accepts publications to %s again", topic[:200])
-            return False
+            return 0
         fault = f"the broker refuses publications to {topic[:200]}: {failure}"
         if parent not in self._parents:
             log.error("%s; tried again every %.0f s, and counted as dropped", fault, RETRY_SECONDS)
@@ -92,7 +117,7 @@ class PublishRights:
             self._parents.add(parent)
             if publication.retain:
                 self._kept[topic] = publication
-        return not counted_before
+        return lost + (not counted_before)
 
     def take_retry(self, now: float) -> list[Publication]:
         """Return the retained publications to be sent again now; others are asked about again.
@@ -106,7 +131,7 @@ class PublishRights:
         self._next_retry = now + RETRY_SECONDS
         if first:  # refused just now
             return []
-        self._asked -= self._refused.keys() | self._parents
+        self._asked -= self._refused.keys()
         return list(self._kept.values())
 
 
