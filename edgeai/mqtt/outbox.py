@@ -132,9 +132,10 @@ class Outbox:
         publication = self._in_flight.pop(packet_id, None)
         if publication is None:
             return
-        lost = self.rights.on_answer(publication, failure)
-        if lost:
+        lost, doubtful = self.rights.on_answer(publication, failure)
+        if lost or doubtful:
             self._metrics.unpublished.inc(lost)
+            self._metrics.unconfirmed.inc(doubtful)
         self._update_bypass()
 
     def queue_refused(self, now: float) -> bool:

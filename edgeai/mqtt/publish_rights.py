@@ -2,9 +2,10 @@
 
 At MQTT 5 a broker answers a publication at QoS 1, and says if it refuses it (an ACL, for example);
 one at QoS 0 is thrown away without a word, as is every one at MQTT 3.1.1. So on each connection the
-first publication to each topic is sent at QoS 1 in place of QoS 0; of very many topics, to the
-first MAX_ASKED, and to one under each parent. What is refused is told once for each parent, makes
-the node not ready, and is tried again every RETRY_SECONDS.
+first publication under each parent topic is sent at QoS 1 in place of QoS 0; and where something is
+refused, the next one to each topic. (Not the first to each topic from the start: a subscriber may
+get many messages at QoS 1 after those at QoS 0 that follow them.) What is refused is told once for
+each parent, makes the node not ready, and is tried again every RETRY_SECONDS.
 """
 
 import logging
@@ -14,7 +15,7 @@ from edgeai.messages import Publication
 
 log = logging.getLogger("edgeai.mqtt")
 
-MAX_ASKED = 1000  # topics, and their parents, that are asked about on one connection
+MAX_ASKED = 1000  # topics that are asked about on one connection
 MAX_REFUSED = 1000  # topics that are known to be refused
 RETRY_SECONDS = 30.0
 
@@ -25,11 +26,11 @@ class PublishRights:
     def __init__(self) -> None:
         self._asks = False
         self._asked: set[str] = set()
-        """Topics asked about on this connection, and their parents."""
+        """Parent topics asked about on this connection; topics, where something is refused."""
         self._unanswered: set[str] = set()
         """Topics of the publications that were sent at QoS 1 to see the answer."""
-        self._unknown: Counter[str] = Counter()
-        """Publications at QoS 0 by topic, sent while their fate was not known."""
+        self._unknown: dict[str, Counter[str]] = {}
+        """Publications at QoS 0 that were sent before the answer, by parent and topic."""
         self._refused: dict[str, str] = {}
         """Why publications are refused, by topic."""
         self._parents: set[str] = set()
@@ -67,12 +68,13 @@ class PublishRights:
         """Return whether to send a publication to this topic at QoS 1, to see the answer."""
         if not self._asks:
             return False
-        asked, parent = self._asked, _parent(topic)
-        limit = MAX_ASKED if parent in asked else 2 * MAX_ASKED
-        if topic in asked or len(asked) >= limit:
+        parent = _parent(topic)
+        asked = topic if parent in self._parents else parent
+        if asked in self._asked or len(self._asked) >= MAX_ASKED:
             return False
-        asked.update((topic, parent))
+        self._asked.add(asked)
         self._unanswered.add(topic)
+        self._unknown.setdefault(parent, Counter())
         return True
 
     def is_lost(self, topic: str) -> bool:
@@ -80,15 +82,18 @@ class PublishRights:
 
         While it is not known, the publication is counted until the answer comes.
         """
-        if topic in self._unanswered:
-            self._unknown[topic] += 1
-        return topic in self._refused
+        if topic in self._refused:
+            return True
+        unknown = self._unknown.get(_parent(topic))
+        if unknown is not None and (topic in unknown or len(unknown) < MAX_REFUSED):
+            unknown[topic] += 1
+        return False
 
     def is_refused(self, topic: str) -> bool:
         """Return whether the broker refuses publications to this topic, as far as it has said."""
         return topic in self._refused
 
-    def on_answer(self, publication: Publication, failure: str | None) -> int:
+    def on_answer(self, publication: Publication, failure: str | None) -> tuple[int, int]:
         """Record the broker's answer.
 
         Args:
@@ -96,19 +101,21 @@ class PublishRights:
             failure: Why the broker refused it; None: it was accepted.
 
         Returns:
-            How many publications are lost by this that were not counted before.
+            How many publications are lost by this that were not counted before, and how many to
+            other topics under the same parent may be.
         """
         topic, parent = publication.topic, _parent(publication.topic)
-        self._asked.update((topic, parent))
+        self._asked.add(parent)
         self._unanswered.discard(topic)
-        lost = self._unknown.pop(topic, 0)
+        unknown = self._unknown.pop(parent, None) or Counter[str]()
+        lost = unknown.pop(topic, 0)
         counted_before = self._kept.pop(topic, None) is publication
         if failure is None:
             if self._refused.pop(topic, None):
                 self._parents = {_parent(one) for one in self._refused}
                 if parent not in self._parents:
                     log.info("the broker accepts publications to %s again", topic[:200])
-            return 0
+            return 0, 0
         fault = f"the broker refuses publications to {topic[:200]}: {failure}"
         if parent not in self._parents:
             log.error("%s; tried again every %.0f s, and counted as dropped", fault, RETRY_SECONDS)
@@ -117,7 +124,7 @@ class PublishRights:
             self._parents.add(parent)
             if publication.retain:
                 self._kept[topic] = publication
-        return lost + (not counted_before)
+        return lost + (not counted_before), unknown.total()
 
     def take_retry(self, now: float) -> list[Publication]:
         """Return the retained publications to be sent again now; others are asked about again.
@@ -131,7 +138,7 @@ class PublishRights:
         self._next_retry = now + RETRY_SECONDS
         if first:  # refused just now
             return []
-        self._asked -= self._refused.keys()
+        self._asked -= self._refused.keys() | self._parents
         return list(self._kept.values())
 
 
