@@ -153,8 +153,9 @@ class Checker:
             return self._echo(topic, payload)
         seen = self._prediction.decode(payload)
         machine = self._machines[seen.asset]
-        sample = _require(self.load.sample_of(seen.timestamp), "time", seen.timestamp)
-        due = sample - (self.load.length - 1) + self._phases[machine]
+        phase = self._phases[machine]
+        sample = _require(self.load.sample_of(seen.timestamp, phase), "time", seen.timestamp)
+        due = sample - (self.load.length - 1) + phase
         place = due // self.load.hop % len(self.load.last_samples)
         if due < 0 or due % self.load.hop:
             raise ValueError(f"no window ends at sample {sample}")
@@ -175,7 +176,8 @@ class Checker:
         asset = topic.rsplit("/", 1)[-1]
         machine = self._machines[asset]
         nanoseconds = row.timestamp * 1_000_000
-        sample = _require(self.load.sample_of(nanoseconds), "time", row.timestamp)
+        phase = self._phases[machine]
+        sample = _require(self.load.sample_of(nanoseconds, phase), "time", row.timestamp)
         wanted = self.load.values[sample % self.load.distinct_samples, machine].tolist()
         if row.values != dict(zip(self.load.signals, wanted, strict=True)):
             raise ValueError("not the values that were sent")

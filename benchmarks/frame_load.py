@@ -72,10 +72,15 @@ class Frames(Workload):
         blocks += size * np.sin(2 * np.pi * hertz * time)
         return blocks
 
-    def sample_of(self, time_ns: int) -> int | None:
+    @cached_property
+    def first_time_ms(self) -> int:
+        """Time of the first frame: windows end where frames end, whatever their times."""
+        return FIRST_TIME_MS
+
+    def sample_of(self, time_ns: int, phase: int = 0) -> int | None:
         """Return the frame whose last sample has this time, or None."""
         within = round((self.rows - 1) * 1e9 / self.sample_rate_hz)
-        return super().sample_of(time_ns - within)
+        return super().sample_of(time_ns - within, phase)
 
     def windows(self, last_samples: list[int]) -> npt.NDArray[np.float32]:
         """Return the windows of these frames, (n * M, W, C), all machines of one frame together."""

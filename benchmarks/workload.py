@@ -67,7 +67,7 @@ class Workload:
     """Layers of the autoencoder."""
     staggered: bool = False
     """Whether windows of the machines are due one after the other: machine m is m % hop samples
-    ahead, and sends these samples before the first common one."""
+    ahead, sends these samples before the first common one, and its clock is as much ahead."""
     distinct_samples: int = CYCLE
     """Samples of a machine before its values repeat; a multiple of the hop."""
 
@@ -110,14 +110,24 @@ class Workload:
         values: npt.NDArray[np.float64] = np.round(rng.normal(500, 50, shape).clip(101, 899), 3)
         return values
 
-    def time_ms(self, sample: int) -> int:
-        """Return the time of a sample."""
-        return FIRST_TIME_MS + sample * self.period_ms
+    @cached_property
+    def first_time_ms(self) -> int:
+        """Time of the first common sample.
 
-    def sample_of(self, time_ns: int) -> int | None:
-        """Return the sample with this time, or None."""
-        index, rest = divmod(time_ns - FIRST_TIME_MS * MS_NS, self.period_ms * MS_NS)
-        return None if rest or index < 0 else index
+        The last sample of the first window has a time at which windows end (multiples of the hop
+        since 1970).
+        """
+        hop_ms = self.hop * self.period_ms
+        return -(-FIRST_TIME_MS // hop_ms) * hop_ms - (self.length - 1) * self.period_ms
+
+    def time_ms(self, sample: int) -> int:
+        """Return the time of a sample of a machine that is not ahead."""
+        return self.first_time_ms + sample * self.period_ms
+
+    def sample_of(self, time_ns: int, phase: int = 0) -> int | None:
+        """Return the sample with this time, or None; `phase` as for `windows_due`."""
+        index, rest = divmod(time_ns - self.first_time_ms * MS_NS, self.period_ms * MS_NS)
+        return None if rest or index < 0 else index - phase
 
     @cached_property
     def phases(self) -> npt.NDArray[np.int64]:
@@ -224,10 +234,11 @@ class Packets:
         load = self.load
         samples = np.arange(first, first + count)
         block = self._cycle[samples % load.distinct_samples]
-        times = FIRST_TIME_MS + samples * load.period_ms
+        ahead = np.repeat(load.phases, len(self.ends) // load.machines)
+        times = load.first_time_ms + (samples[:, None] + ahead) * load.period_ms
         for digit in range(TIME_DIGITS):
             column = (times // 10 ** (TIME_DIGITS - 1 - digit) % 10 + ord("0")).astype(np.uint8)
-            block[:, self._times + digit] = column[:, None]
+            block[:, self._times + digit] = column
         if self._ids is not None:
             number = samples[:, None] * len(self._ids) + np.arange(len(self._ids))
             packet_ids = number % 65_535 + 1
