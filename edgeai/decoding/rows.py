@@ -7,6 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import starmap
+from math import isnan
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from edgeai.decoding.fields import (
     find,
     is_good,
     number_of,
+    other_forms,
     parse_object,
     read_time,
     signal_path,
@@ -128,6 +130,9 @@ class RowDecoder:
         # An integer time, the most frequent type, is converted here without a call of `to_ns`.
         factor = UNIT_NS.get(self._time.unit, 0) if self._time is not None else 0
         largest = MAX_TIME_NS // factor if factor else -1
+        has_other_forms = any(
+            isinstance(part, str) and other_forms(part) for path in self._paths for part in path
+        )
 
         def decode(payload: bytes) -> Row:
             try:
@@ -140,6 +145,8 @@ class RowDecoder:
             # All values absent? The test of the first value is enough for most messages.
             if values[0] != values[0] and all(value != value for value in values):  # noqa: PLR0124
                 return decode_slowly(payload)
+            if has_other_forms and isnan(sum(values)):
+                return decode_slowly(payload)  # a name may be written in another Unicode form
             if time_of is None or to_ns is None:
                 return None, values
             moment = time_of(document)
@@ -152,6 +159,7 @@ class RowDecoder:
             _all_values_getter(document_type, getters[:count]),
             self._packing,
             None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
+            has_other_forms=has_other_forms,
         )
         return decode, decode_many
 
@@ -161,6 +169,8 @@ def _compile_decode_many(
     values_of_all: Callable[[list[Any]], Iterable[Sequence[float]]],
     packing: struct.Struct,
     clock: tuple[Callable[[Any], Any], Callable[[Any], int], int, int] | None,
+    *,
+    has_other_forms: bool,
 ) -> Callable[[list[Message]], Rows | None]:
     """Return `decode_many`: its loops are in C, or are comprehensions.
 
@@ -171,6 +181,8 @@ def _compile_decode_many(
         clock: Function from a document to its time; function from that time to nanoseconds;
             nanoseconds in the time's unit, 0 for ISO 8601; largest valid integer time. None if the
             messages carry no time.
+        has_other_forms: Whether a name can be written in another Unicode form, which only the slow
+            path finds.
     """
     pack = packing.pack
     absent = pack(*[NAN] * (packing.size // struct.calcsize(packing.format[-1:])))
@@ -184,7 +196,12 @@ def _compile_decode_many(
             return None
         try:
             documents = list(map(parse, payloads))
-            rows = list(starmap(pack, values_of_all(documents)))
+            values = values_of_all(documents)
+            if has_other_forms:
+                values = list(values)
+                if any(map(isnan, map(sum, values))):
+                    return None
+            rows = list(starmap(pack, values))
         except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
             return None  # OverflowError: too large for float32
         if absent in rows:

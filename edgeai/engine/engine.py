@@ -77,11 +77,14 @@ from functools import partial
 from typing import Protocol
 
 from edgeai import topics
+from edgeai.engine.containment import Steps
 from edgeai.engine.judging import Judge
+from edgeai.engine.one_by_one import compute_one_by_one, publish_one_by_one
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.quarantine import Quarantine
+from edgeai.engine.routes import Route, Routes
 from edgeai.engine.turn_log import Call, TurnLog
-from edgeai.errors import DecodeError
+from edgeai.errors import EdgeError
 from edgeai.messages import (
     AT_ONCE,
     Due,
@@ -94,17 +97,11 @@ from edgeai.metrics.definitions import AssetState, Metrics
 
 log = logging.getLogger("edgeai.engine")
 
-MAX_ROUTES = 200_000  # topics of which the engine remembers who takes them
 STREAMS_PER_SCANNED_MESSAGE = 8
 """Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
 COUNT_AFTER_ENTRIES = 512
 """Count the turn log after this many turns and windows: one pass over many entries, while the code
 is in the caches, costs less than counting each turn."""
-
-Take = Callable[[Message], None]
-Route = tuple[Pipeline, StreamState | None, Take]
-"""Who takes a topic: a pipeline, and either its stream, where messages wait to be decoded together,
-or a function that takes each message at once."""
 
 
 class ProviderWatch(Protocol):
@@ -131,6 +128,7 @@ class Engine:
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
         watch: ProviderWatch | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -143,6 +141,7 @@ class Engine:
                 empty prefix none does.
             clock_ns: Now, to measure the end-to-end time; None in a replay, where it means nothing.
             watch: Looks after the accelerators; None if there are none.
+            quarantine: The messages that failed in earlier runs; None: none did, and none are kept.
         """
         self.pipelines = pipelines
         self._source = source
@@ -152,7 +151,9 @@ class Engine:
         self._reset_prefix = reset_prefix
         self._judges = {pipeline: Judge(pipeline) for pipeline in pipelines}
         self._clock_ns = clock_ns
-        self._routes: dict[str, list[Route]] = {}
+        self._quarantine = quarantine or Quarantine()
+        self._steps = Steps()
+        self._routes = Routes(pipelines, metrics, self._quarantine, self._steps)
         self._outgoing: list[Publication] = []
         self._calls: list[Call] = []
         """The session calls of this turn."""
@@ -172,6 +173,7 @@ class Engine:
         """Turns and windows in the log that are not counted yet."""
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
+            pipeline.containment.retries_at_once = clock_ns is None
         metrics.watch_assets(self.asset_states)
 
     # ------------------------------------------------------------------------------------ the turn
@@ -185,7 +187,10 @@ class Engine:
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
-            self._outgoing += self._watch.poll()
+            try:
+                self._outgoing += self._watch.poll()
+            except Exception as error:  # noqa: BLE001  the turn goes on
+                self._steps.tell("looking after the accelerators", error)
         self._publish_and_commit()
         self._record_turn(messages, started)
         return len(messages)
@@ -194,10 +199,15 @@ class Engine:
         """Release the samples that wait for late ones: the input ends here."""
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
-                state.stream.flush()
+                try:
+                    state.stream.flush()
+                except Exception as error:  # noqa: BLE001  the other streams go on
+                    self._steps.tell(f"{pipeline.name}: releasing the last samples", error)
+                    pipeline.batch.recover(state)
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
+        self._quarantine.save(at_once=True)
 
     def _when_due(self) -> Due:
         """Return when the next window can be due, counted from now.
@@ -224,67 +234,73 @@ class Engine:
         for message in messages:
             routes = find(message[0])
             if routes is None:
-                routes = self._find_routes(message[0])
+                routes = self._find_routes(message)
             for pipeline, state, take in routes:
                 if state is None:
-                    take(message)
+                    try:
+                        take(message)
+                    except Exception as error:  # noqa: BLE001  it costs this message
+                        pipeline.metrics.messages.value += 1
+                        pipeline.containment.drop(message, error)
                     continue
                 waiting = state.messages
                 if not waiting:
                     pipeline.intake.touched[state] = None
                 waiting.append(message)
 
-    def _find_routes(self, topic: str) -> list[Route]:
-        """Find who takes a topic. The answer is remembered, so this runs once per topic."""
-        if self._reset_prefix and topic.startswith(self._reset_prefix):
+    def _find_routes(self, message: Message) -> list[Route]:
+        """Find who takes a message; a message on a reset topic resets an alarm here."""
+        topic = message[0]
+        if not (self._reset_prefix and topic.startswith(self._reset_prefix)):
+            return self._routes.find(message)
+        try:
             self._reset_alarm(topic[len(self._reset_prefix) :])
-            return []
-        routes: list[Route] = []
-        for pipeline in self.pipelines:
-            found = pipeline.key_of(topic)
-            if found is None:
-                continue
-            key, tag = found
-            try:
-                state = pipeline.stream_of(key)
-            except DecodeError as error:
-                routes.append((pipeline, None, partial(_refuse, pipeline, error.code)))
-                continue
-            take = partial(pipeline.intake.take, state, tag)
-            routes.append((pipeline, state if pipeline.intake.waits else None, take))
-        if not routes:
-            valid = topics.is_topic_name(topic)
-            self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
-            return routes  # not remembered, so that each message is counted
-        if len(self._routes) >= MAX_ROUTES:
-            self._routes.clear()
-        self._routes[topic] = routes
-        return routes
+        except Exception as error:  # noqa: BLE001  the turn goes on
+            self._steps.tell(f"the reset of {topic[:200]!r}", error)
+        return []
 
     # ------------------------------------------------------------------------ window, infer, judge
 
     def _serve(self, pipeline: Pipeline) -> None:
         """Take what a pipeline received in this turn to publications."""
         if pipeline.intake.touched:
-            pipeline.intake.window()
+            try:
+                pipeline.intake.window()
+            except Exception as error:  # noqa: BLE001  the intake contains what it can foresee
+                pipeline.drop_waiting(error)
         if pipeline.batch.windows:
             self._infer_and_judge(pipeline)
 
     def _infer_and_judge(self, pipeline: Pipeline) -> None:
         """Run the windows of a batch in one session call, and make publications of the outputs."""
-        session = pipeline.session
+        session, judge, containment = (
+            pipeline.session, self._judges[pipeline], pipeline.containment
+        )  # fmt: skip
         windows = pipeline.batch.take()
+        if containment.fault is not None and not containment.may_compute:
+            containment.drop_windows(len(windows), None)
+            return
+        judged: list[Publication] = []
         started = time.monotonic()
-        outputs = session.run(pipeline.batch.values, len(windows))
-        seconds = time.monotonic() - started
-        self._outgoing += self._judges[pipeline].judge(windows, outputs)
-        self._calls.append((pipeline, session.provider, seconds, windows))
-        self._log_entries += len(windows)
+        try:
+            outputs = session.run(pipeline.batch.values, len(windows))
+            seconds = time.monotonic() - started
+            judge.judge(windows, outputs, judged)
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs the windows at fault
+            windows, judged, seconds = compute_one_by_one(pipeline, judge, windows, judged, error)
+        else:
+            if containment.failed_windows:
+                containment.succeed()
+        self._outgoing += judged
+        if windows:
+            self._calls.append((pipeline, session.provider, seconds, windows))
+            self._log_entries += len(windows)
 
     def _reset_alarm(self, target: str) -> None:
         """Reset a latched alarm; `target` is `<pipeline>/<asset>`."""
         for pipeline in self.pipelines:
-            state = pipeline.streams.get(target.removeprefix(f"{pipeline.name}/"))
+            key = topics.composed(target.removeprefix(f"{pipeline.name}/"))
+            state = pipeline.streams.get(key)
             if state is None or not target.startswith(f"{pipeline.name}/"):
                 continue
             self._serve(pipeline)  # the samples that came before the reset, in the same turn
@@ -300,8 +316,18 @@ class Engine:
         """Publish what the turn made, then acknowledge what it took."""
         if self._outgoing:
             outgoing, self._outgoing = self._outgoing, []
-            self._sink.publish(outgoing)
-        self._source.commit()
+            try:
+                self._sink.publish(outgoing)
+            except EdgeError:  # the output of a replay cannot be written
+                raise
+            except Exception as error:  # noqa: BLE001  it costs the publications at fault
+                publish_one_by_one(self._sink, outgoing, self._metrics, self._steps, error)
+        try:
+            self._source.commit()
+        except EdgeError:
+            raise
+        except Exception as error:  # noqa: BLE001  the next turn acknowledges these messages too
+            self._steps.tell("acknowledging the messages of a turn", error)
 
     def _record_turn(self, messages: list[Message], started: float) -> None:
         """Append the turn to the log, after its predictions have been sent."""
@@ -318,7 +344,10 @@ class Engine:
         self._log_entries += 1
         if self._log_entries >= COUNT_AFTER_ENTRIES:
             self._log_entries = 0
-            self._log.count()
+            try:
+                self._log.count()
+            except Exception as error:  # noqa: BLE001  the turn is done
+                self._steps.tell("counting turns", error)
 
     # -------------------------------------------------------------------------- seen from outside
 
@@ -328,14 +357,14 @@ class Engine:
         self._log.count()
         return self._log.predicted
 
+    @property
+    def faults(self) -> list[str]:
+        """Why pipelines do not serve: a line for each that is set aside."""
+        return [one.containment.fault for one in self.pipelines if one.containment.fault]
+
     def asset_states(self) -> Iterator[AssetState]:
         """Yield pipeline, asset, score and alarm state of every stream that was judged."""
         for pipeline in self.pipelines:
             for state in list(pipeline.streams.values()):
                 if state.time_ns is not None:
                     yield pipeline.name, state.key, state.score, state.alarm.state
-
-
-def _refuse(pipeline: Pipeline, reason: str, _message: Message) -> None:
-    """Count a message of a stream that the pipeline does not take."""
-    pipeline.metrics.drop(reason)

@@ -40,17 +40,21 @@ class Judge:
         self._top, self._qos = publish.top, publish.qos
 
     def judge(
-        self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]
-    ) -> list[Publication]:
-        """Return the predictions of a batch, each followed by its change of alarm state, if any.
+        self,
+        windows: list[DueWindow],
+        outputs: list[npt.NDArray[np.float32]],
+        publications: list[Publication],
+    ) -> None:
+        """Append the predictions of a batch, each followed by its change of alarm state, if any.
 
         Args:
             windows: (B,).
             outputs: (B, ...) each, in the order of the manifest. Overwritten.
+            publications: Receives the publications. After an exception it holds those of the
+                windows before, so that no window is judged twice.
         """
         pipeline, threshold = self._pipeline, self._threshold
         session, counted = pipeline.session, pipeline.metrics.predictions
-        publications: list[Publication] = []
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._evidence is not None:
@@ -109,7 +113,6 @@ class Judge:
             publications.append(published)
             if changed:
                 publications.append(self.transition(state, previous, top))
-        return publications
 
     def _extras(self, outputs: list[npt.NDArray[np.float32]]) -> list[dict[str, Any]]:
         """Return value and unit of the other published outputs, for each window."""
@@ -118,6 +121,10 @@ class Judge:
             {name: {"value": values[window], "unit": unit} for name, unit, values in columns}
             for window in range(len(outputs[self._score]))
         ]
+
+    def count_unpublished(self, error: Exception) -> None:
+        """Count and tell a change of alarm state that cannot be published."""
+        self._pipeline.containment.count_unpublished(error)
 
     def transition(
         self, state: StreamState, previous: AlarmState, top: list[Contributor]

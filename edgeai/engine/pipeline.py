@@ -1,7 +1,7 @@
 """The state of one pipeline: a model on a topic filter, and the streams it has seen."""
 
 import math
-from fnmatch import fnmatchcase
+from collections.abc import Callable
 from functools import partial
 
 from edgeai import topics
@@ -10,8 +10,10 @@ from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
+from edgeai.engine.containment import Containment
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.sharding import Shard
+from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import AT_ONCE, SECOND_NS, Due
@@ -39,6 +41,7 @@ class Pipeline:
         metrics: Metrics,
         *,
         shard: Shard | None = None,
+        budget: ByteBudget | None = None,
     ) -> None:
         chosen = config.pipelines[name]
         manifest = package.manifest
@@ -56,9 +59,17 @@ class Pipeline:
         capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
+        self.containment = Containment(name, self.metrics)
         conditioner = _conditioner(chosen, manifest)
         self.intake = INTAKES[chosen.source.layout](
-            IntakeParts(chosen.source, self.signals, conditioner, self.batch, self.metrics)
+            IntakeParts(
+                chosen.source,
+                self.signals,
+                conditioner,
+                self.batch,
+                self.metrics,
+                self.containment,
+            )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
         self.metrics.count_invalid([count for count in counts if count is not None])
@@ -81,7 +92,19 @@ class Pipeline:
         self.streams: dict[str, StreamState] = {}
         self._rings: list[Ring] = []
         """The rings of all streams."""
-        self._max_streams = config.limits.streams
+        self._room = StreamRoom(
+            name,
+            self.streams,
+            self.settings,
+            max_streams=config.limits.streams,
+            budget=budget or ByteBudget(config.limits.stream_bytes),
+            silent_seconds=config.limits.stream_silent_seconds,
+            evict=self._evict,
+        )
+        self._max_key_bytes = config.limits.stream_key_bytes
+        self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
+        self.forget_stream: Callable[[StreamState], None] = _forget_nothing
+        """Called with a stream that has left; wired by the engine."""
         self._node = config.node
         self._shard = shard or Shard()
 
@@ -117,23 +140,26 @@ class Pipeline:
             return None
         tag = captures.pop(RESERVED_CAPTURE, None)
         key = "/".join(captures.values()) or self.name
-        wanted = self.config.source.assets
-        if wanted and not any(fnmatchcase(key, pattern) for pattern in wanted):
+        if self._assets and not any(pattern.fullmatch(key) for pattern in self._assets):
             return None
         return key, tag
 
-    def stream_of(self, key: str) -> StreamState:
+    def stream_of(self, key: str, now_ns: int = 0) -> StreamState:
         """Return the stream of a key; make it at its first message.
 
+        Args:
+            key: The stream's.
+            now_ns: Arrival of the message.
+
         Raises:
-            DecodeError: "too_many_streams", or "invalid_topic" if its predictions would have a
-                topic that cannot be published.
+            DecodeError: "key_too_long", "too_many_streams", or "invalid_topic" if its predictions
+                would have a topic that cannot be published.
         """
         state = self.streams.get(key)
         if state is not None:
             return state
-        if len(self.streams) >= self._max_streams:
-            raise DecodeError("too_many_streams")
+        if len(key.encode("utf-8", "replace")) > self._max_key_bytes:
+            raise DecodeError("key_too_long")
         fields = (
             ("node", self._node),
             ("pipeline", self.name),
@@ -144,6 +170,7 @@ class Pipeline:
         alarm_topic = topics.fill(self.config.publish.alarm_topic, fields)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
+        self._room.take(key, now_ns)
         state = StreamState(
             key,
             Alarm(self.rule),
@@ -158,6 +185,24 @@ class Pipeline:
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
+
+    def drop_waiting(self, error: Exception) -> None:
+        """Drop and count what waits at the streams, because the intake has failed."""
+        for state in self.streams.values():
+            waiting = [*state.messages, *[tag[3] for tag in state.tags]]
+            state.messages, state.tags = [], []
+            for message in waiting:
+                self.containment.drop(message, error)
+            if waiting:
+                self.batch.recover(state)
+
+    def _evict(self, state: StreamState) -> None:
+        """Remove a silent stream, to make room for another."""
+        del self.streams[state.key]
+        self._rings.remove(state.stream.ring)
+        self.metrics.streams.set(len(self.streams))
+        self.metrics.evicted.value += 1
+        self.forget_stream(state)
 
 
 def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
@@ -199,3 +244,7 @@ def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettin
         invalid=stream.invalid,
         align=align,
     )
+
+
+def _forget_nothing(_state: StreamState) -> None:
+    """Stand in for the engine."""

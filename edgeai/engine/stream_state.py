@@ -9,8 +9,9 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "id_prefix", "key", "messages", "needs_single_decoding",
-        "quality", "score", "sequence", "stream", "tags", "time_ns", "topic",
+        "alarm", "alarm_topic", "failed_at_ns", "id_prefix", "key", "messages",
+        "needs_single_decoding", "quality", "score", "sequence", "stream", "tags", "time_ns",
+        "topic",
     )  # fmt: skip
 
     def __init__(
@@ -33,11 +34,13 @@ class StreamState:
         """Messages of this turn that wait to be decoded together (layout `row`)."""
         self.needs_single_decoding = False
         """Whether the messages of its last turn could not be decoded together."""
-        self.tags: list[tuple[int, int, float]] = []
-        """Time, channel and value of this turn's tags (layout `tag`)."""
+        self.tags: list[tuple[int, int, float, Message]] = []
+        """Time, channel, value and message of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
         """Sequence number of the last frame."""
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
         self.quality: Quality = "good"
+        self.failed_at_ns: int | None = -1
+        """`time_ns` at the last exception in the stream; -1 before the first."""

@@ -102,6 +102,8 @@ class Metrics:
         self._not_finite = make.counts("edgeai_scores_not_finite_total")
         self._alarms = make.counts("edgeai_alarm_transitions_total")
         self._streams = make.gauge("edgeai_streams")
+        self._evicted = make.counts("edgeai_streams_evicted_total")
+        self._set_aside = make.gauge("edgeai_set_aside")
         self._inference = make.histogram("edgeai_inference_seconds")
         self._batch = make.histogram("edgeai_batch_windows")
         self._end_to_end = make.histogram("edgeai_end_to_end_seconds")
@@ -156,6 +158,8 @@ class PipelineMetrics:
         self.not_finite = metrics._not_finite.labels(pipeline)
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
+        self.evicted = metrics._evicted.labels(pipeline)
+        self.set_aside = metrics._set_aside.labels(pipeline)
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
         """Counts by reason. This dict and the next ones hold every key from the start."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)

@@ -67,6 +67,7 @@ def pipeline_state(pipeline: "Pipeline") -> dict[str, Any]:
         "reason": pipeline.session.reason,
         "topic": pipeline.config.source.topic,
         "threshold": pipeline.rule.threshold,
+        "fault": pipeline.containment.fault,
         "streams": len(states),
         "assets": [_asset_state(pipeline, state) for state in states[:MAX_SHOWN_ASSETS]],
     }

@@ -22,6 +22,7 @@ from edgeai.assembly.pipelines import (
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
@@ -49,6 +50,11 @@ class WorkerRole(NamedTuple):
 def _models(pipelines: list[Pipeline]) -> dict[str, str]:
     """Return the model and its version of each pipeline, by the pipeline's name."""
     return {one.name: f"{one.manifest.name} {one.manifest.version}" for one in pipelines}
+
+
+def _quarantine_name(node: str, role: WorkerRole | None) -> str:
+    """Return the name of the file of quarantined messages; each process has its own."""
+    return f"quarantine-{node}{f'-w{role.shard.number}' if role else ''}.json"
 
 
 class Runtime:
@@ -79,10 +85,10 @@ class Runtime:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
             undo.callback(close_sessions, pipelines)
-            self._wire(pipelines)
+            self._wire(pipelines, plan.state_folder)
             undo.pop_all()
 
-    def _wire(self, pipelines: list[Pipeline]) -> None:
+    def _wire(self, pipelines: list[Pipeline], state_folder: Path) -> None:
         config, role = self.config, self.role
         resets = reset_prefix(config.node)
         subscriptions: dict[str, int] = {}
@@ -115,6 +121,7 @@ class Runtime:
             watch=create_provider_watch(
                 pipelines, self.metrics, config.node, events_topic(config.node)
             ),
+            quarantine=Quarantine(state_folder / _quarantine_name(config.node, role)),
         )
         self.http_server: HttpServer | None = None
         if config.http.enabled or role:
@@ -191,8 +198,8 @@ class Runtime:
 
     def _ready(self) -> dict[str, Any]:
         # The models are proven before the HTTP server starts.
-        fault = self.link.fault
-        return {"ready": fault is None, "reasons": [fault] if fault else []}
+        reasons = [*([self.link.fault] if self.link.fault else []), *self.engine.faults]
+        return {"ready": not reasons, "reasons": reasons}
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

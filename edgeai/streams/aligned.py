@@ -26,6 +26,22 @@ class AlignedStream(Stream):
         assert settings.align is not None
         self._aligner = Aligner(settings.align, settings.channels)
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time seen; None before the first sample."""
+        return self._aligner.newest_ns
+
+    def recover(self, _after_ns: int | None, *, everything: bool) -> None:
+        """Empty the stream as `Stream.recover` says; each channel keeps its last value at first.
+
+        A tag that is sent when it changes may not come again for hours.
+        """
+        self._clear_after_failure()
+        if everything:
+            self._aligner.clear()
+        else:
+            self._aligner.restart()
+
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late."""
         return self._aligner.has_passed(time_ns)

@@ -57,6 +57,19 @@ class OrderedStream(Stream):
         self._heap: list[tuple[int, int, Floats, bool]] = []
         """Waiting samples: time, number of samples before it, values, whether it is uncertain."""
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time seen; None before the first sample."""
+        return self._newest_ns
+
+    def recover(self, after_ns: int | None, *, everything: bool) -> None:  # noqa: ARG002
+        """Empty the stream as `Stream.recover` says; a sample has all values, so none is kept."""
+        self._clear_after_failure()
+        self._heap.clear()
+        self._good[:] = np.nan
+        self._good_is_newest = False
+        self._newest_ns = self._released_ns = after_ns
+
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
         return self._released_ns is not None and time_ns <= self._released_ns

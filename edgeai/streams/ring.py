@@ -60,6 +60,11 @@ class Ring:
         "_starts", "_substituted", "_to_start", "_uncertain", "due_in", "emit", "flagged",
     )  # fmt: skip
 
+    @staticmethod
+    def bytes_of(settings: StreamSettings) -> int:
+        """Return the bytes of a ring's samples and flags."""
+        return max(2 * settings.length, MIN_RING_ROWS) * (4 * settings.channels + 5)
+
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
         capacity = max(2 * settings.length, MIN_RING_ROWS)
         self.emit = emit

@@ -64,6 +64,23 @@ class Stream(ABC):
         self._settings = settings
         self._late_in_a_row = 0
 
+    @property
+    @abstractmethod
+    def newest_ns(self) -> int | None:
+        """The newest time seen; None before the first sample. It changes only if samples come."""
+
+    @abstractmethod
+    def recover(self, after_ns: int | None, *, everything: bool) -> None:
+        """Empty the stream after an exception in the middle of a push; count the reset.
+
+        Nothing half done stays: the window starts again.
+
+        Args:
+            after_ns: Time of the last sample of the last window that was emitted: the next samples
+                must be newer. None: none was.
+            everything: Also forget the last value of each channel: the exception came again.
+        """
+
     @abstractmethod
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
@@ -178,6 +195,12 @@ class Stream(ABC):
             return False
         self.drops[reason] += 1
         return True
+
+    def _clear_after_failure(self) -> None:
+        self.resets["failure"] += 1
+        self.ring.clear()
+        self.broken = True
+        self._late_in_a_row = 0
 
     def _empty_window(self, reason: str) -> None:
         self.resets[reason] += 1

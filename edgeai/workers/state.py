@@ -18,6 +18,7 @@ def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             known = merged.setdefault(pipeline["name"], {**pipeline, "streams": 0, "assets": []})
             known["streams"] += pipeline["streams"]
             known["assets"] += pipeline["assets"]
+            known["fault"] = known["fault"] or pipeline["fault"]
             if pipeline["provider"] not in known["provider"].split(", "):
                 known["provider"] += f", {pipeline['provider']}"
             if pipeline["reason"] not in known["reason"]:

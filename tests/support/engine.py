@@ -8,6 +8,7 @@ from typing import Any
 from edgeai.assembly.pipelines import build_pipelines
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
+from edgeai.engine.quarantine import Quarantine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 
@@ -49,13 +50,15 @@ class Published:
 class Node:
     """An engine with all that is around it."""
 
-    def __init__(self, plan: Plan, now_ns: int = 0) -> None:
+    def __init__(
+        self, plan: Plan, now_ns: int = 0, *, quarantine: Quarantine | None = None
+    ) -> None:
         self.metrics = Metrics()
         self.log: list[str] = []
         self.source, self.sink = Turns(self.log), Published(self.log)
         self.engine = Engine(
             build_pipelines(plan, self.metrics), self.source, self.sink, self.metrics,
-            reset_prefix=RESET, clock_ns=lambda: now_ns,
+            reset_prefix=RESET, clock_ns=lambda: now_ns, quarantine=quarantine,
         )  # fmt: skip
 
     def turns(self, *turns: list[Message]) -> Node:

@@ -25,6 +25,7 @@ class FrameIntake:
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
         self._batch = parts.batch
+        self._containment = parts.containment
         names = [parts.source.tag_of(signal) for signal in parts.signals]
         self._decode = compile_frame(parts.source.frame, names)
 
@@ -37,6 +38,10 @@ class FrameIntake:
         except DecodeError as error:
             metrics.drop(error.code)
             return
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            metrics.messages.value += 1
+            self._containment.drop(message, error)
+            return
         metrics.messages.value += 1
         previous, state.sequence = state.sequence, frame.sequence
         if previous is not None and frame.sequence is not None and frame.sequence != previous + 1:
@@ -45,9 +50,16 @@ class FrameIntake:
         t0_ns = frame.t0_ns
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
-        if self.push_whole_window(state, frame, t0_ns, period_ns):
-            return
-        values = frame.values
+        try:
+            if not self.push_whole_window(state, frame, t0_ns, period_ns):
+                self._push_samples(state, frame, t0_ns, period_ns)
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._containment.drop(message, error)
+            self._batch.recover(state)
+
+    def _push_samples(self, state: StreamState, frame: Frame, t0_ns: int, period_ns: float) -> None:
+        """Condition the samples of a frame and push them."""
+        metrics, values = self._metrics, frame.values
         done = self._conditioner.rows(values)
         if done.invalid is not None:
             metrics.invalid["missing"] += int(np.isnan(values).sum())

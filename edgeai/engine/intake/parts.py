@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
+from edgeai.engine.containment import Containment
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
 
@@ -18,3 +19,5 @@ class IntakeParts:
     conditioner: Conditioner
     batch: Batch
     metrics: PipelineMetrics
+    containment: Containment
+    """Counts and tells a message that has caused an exception."""

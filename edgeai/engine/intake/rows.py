@@ -5,6 +5,7 @@ streams of a pipeline are decoded and conditioned in one block, unless one of th
 look. Up to MAX_ROWS_ONE_BY_ONE rows go one by one.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from itertools import chain
@@ -19,6 +20,9 @@ from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
+from edgeai.streams.conditioning import Conditioned
+
+log = logging.getLogger("edgeai.engine")
 
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
@@ -41,6 +45,8 @@ class RowIntake:
         """Streams with messages in this turn, in the order of their first message."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._batch = parts.batch
+        self._containment = parts.containment
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
@@ -59,10 +65,20 @@ class RowIntake:
         if len(touched) > 1:
             total = sum([len(state.messages) for state in touched])
         self._metrics.messages.value += total
-        if total <= MAX_ROWS_ONE_BY_ONE:
-            for state in touched:
-                self._push_one_by_one(state)
-            return
+        try:
+            if total > MAX_ROWS_ONE_BY_ONE:
+                self._push_many(touched)
+                return
+        except Exception as error:  # what is left goes one by one, which contains
+            log.debug("rows are processed one by one: %r", error, exc_info=error)
+        for state in touched:
+            self._push_one_by_one(state)
+
+    def _push_many(self, touched: list[StreamState]) -> None:
+        """Decode and push the messages of streams together, apart from those that do not allow it.
+
+        A stream's messages are taken from it before its samples are pushed.
+        """
         left = self._push_together(touched)
         # A redelivered row must be compared with all rows before it, those of this turn included,
         # and before the other streams: their blocks are pushed with the decoder's counts so far.
@@ -71,13 +87,33 @@ class RowIntake:
                 self._push_one_by_one(state)
         slow: list[StreamTimes] = []
         rows: list[Sequence[float]] = []
+        messages: list[Message] = []
         for state in left:
-            times, mine = self._decode_one_by_one(state)
+            times, mine = self._decode_one_by_one(state, messages)
             if times:
                 slow.append((state, times))
                 rows += mine
-        if rows:
-            self._push_block(slow, self._block_of(rows))
+        if not rows:
+            return
+        try:
+            block = self._block_of(rows)
+        except Exception:  # noqa: BLE001  one by one finds the message
+            samples = [(state, time_ns) for state, times in slow for time_ns in times]
+            for (state, time_ns), row, message in zip(samples, rows, messages, strict=True):
+                self._push_row(state, time_ns, row, message)
+            return
+        self._push_block(slow, block, messages)
+
+    def _push_row(
+        self, state: StreamState, time_ns: int, row: Sequence[float], message: Message
+    ) -> None:
+        """Push one decoded row, or drop its message."""
+        try:
+            block = self._block_of([row])
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._containment.drop(message, error)
+            return
+        self._push_block([(state, [time_ns])], block, [message])
 
     # ---------------------------------------------------------------------------- one row at a time
 
@@ -93,13 +129,30 @@ class RowIntake:
             if decoded is None:
                 continue
             time_ns, values = decoded
-            row = self._conditioner.one(values)
-            if row is None or not stream.push_one(time_ns, row):
-                self._push_block([(state, [time_ns])], self._block_of([values]))
+            try:
+                row = self._conditioner.one(values)
+            except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                self._containment.drop(message, error)
+                continue
+            try:
+                if row is not None and stream.push_one(time_ns, row):
+                    continue
+                block = self._block_of([values])
+            except Exception as error:  # noqa: BLE001
+                self._containment.drop(message, error)
+                self._batch.recover(state)
+                continue
+            self._push_block([(state, [time_ns])], block, [message])
         state.messages.clear()
 
-    def _decode_one_by_one(self, state: StreamState) -> tuple[list[int], list[Sequence[float]]]:
+    def _decode_one_by_one(
+        self, state: StreamState, decoded_messages: list[Message]
+    ) -> tuple[list[int], list[Sequence[float]]]:
         """Decode a stream's messages singly; count those that hold no sample.
+
+        Args:
+            state: The stream's.
+            decoded_messages: Receives the messages that hold a sample.
 
         Returns:
             (n,) times in nanoseconds and n rows of (C,) raw values.
@@ -111,6 +164,7 @@ class RowIntake:
             if decoded is not None:
                 times.append(decoded[0])
                 rows.append(decoded[1])
+                decoded_messages.append(message)
         state.messages.clear()
         return times, rows
 
@@ -128,6 +182,9 @@ class RowIntake:
             time_ns, values = self.decoder.decode(payload)
         except DecodeError as error:
             self._metrics.drops[error.code] += 1
+            return None
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._containment.drop(message, error)
             return None
         if time_ns is None:
             time_ns = received_ns
@@ -165,18 +222,22 @@ class RowIntake:
         messages = [message for state in states for message in state.messages]
         if any(map(_is_redelivered, messages)):
             return False
-        decoded = self.decoder.decode_many(messages)
+        try:
+            decoded = self.decoder.decode_many(messages)
+        except Exception as error:  # decoding one by one finds the message
+            log.debug("rows cannot be decoded together: %r", error, exc_info=error)
+            return False
         if decoded is None:
             return False
         times, rows = decoded
+        raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype).reshape(len(rows), -1)
         parts = []
         start = 0
         for state in states:
             begin, start = start, start + len(state.messages)
             parts.append((state, times[begin:start]))
             state.messages.clear()
-        raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype)
-        self._push_block(parts, raw.reshape(len(rows), -1))
+        self._push_block(parts, raw, messages)
         return True
 
     def _block_of(self, rows: list[Sequence[float]]) -> npt.NDArray[Any]:
@@ -188,14 +249,21 @@ class RowIntake:
             )
         return raw.reshape(shape)
 
-    def _push_block(self, parts: list[StreamTimes], raw: npt.NDArray[Any]) -> None:
+    def _push_block(
+        self, parts: list[StreamTimes], raw: npt.NDArray[Any], messages: list[Message]
+    ) -> None:
         """Condition the samples of several streams in one block, then push each stream's part.
 
         Args:
             parts: Each stream with the times of its samples.
             raw: (n, C) raw values, stream after stream.
+            messages: (n,) the messages that held them.
         """
-        done = self._conditioner.rows(raw)
+        try:
+            done = self._conditioner.rows(raw)
+        except Exception as error:  # noqa: BLE001  conditioning one by one finds the message
+            self._push_each(parts, raw, messages, error)
+            return
         is_clean = done.invalid is None and done.uncertain is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
@@ -203,22 +271,66 @@ class RowIntake:
         start = 0
         for state, times in parts:
             begin, start = start, start + len(times)
-            if is_clean and state.stream.push_few(times, flat, begin, start):
-                continue
-            part = slice(begin, start)
-            rows = done.values[part]
-            invalid = None if done.invalid is None else done.invalid[part]
-            uncertain = None if done.uncertain is None else done.uncertain[part]
-            kept = times
-            if done.dropped is not None and done.dropped[part].any():
-                keep = ~done.dropped[part]
-                self._metrics.drops["invalid_value"] += int((~keep).sum())
-                kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
-                rows = rows[keep]
-                invalid = None if invalid is None else invalid[keep]
-                if not kept:
+            try:
+                if is_clean and state.stream.push_few(times, flat, begin, start):
                     continue
-            state.stream.push_rows(kept, rows, invalid, uncertain)
+                self._push_part(state, times, done, slice(begin, start))
+            except Exception as error:  # noqa: BLE001  the other streams go on
+                after_ns = self._batch.recover(state)
+                if start - begin == 1:
+                    self._containment.drop(messages[begin], error)
+                    continue
+                for index, time_ns in enumerate(times, begin):
+                    if after_ns is None or time_ns > after_ns:  # not in a window yet
+                        row = raw[index : index + 1]
+                        self._push_block([(state, [time_ns])], row, [messages[index]])
+
+    def _push_each(
+        self,
+        parts: list[StreamTimes],
+        raw: npt.NDArray[Any],
+        messages: list[Message],
+        error: Exception,
+    ) -> None:
+        """Push the samples of a block that cannot be conditioned one by one; drop the one at fault.
+
+        Args:
+            parts: As for `_push_block`.
+            raw: As for `_push_block`.
+            messages: As for `_push_block`.
+            error: Why the block cannot be conditioned.
+        """
+        if len(messages) == 1:
+            self._containment.drop(messages[0], error)
+            return
+        times = ((state, time_ns) for state, all_times in parts for time_ns in all_times)
+        for index, (state, time_ns) in enumerate(times):
+            row = raw[index : index + 1]
+            self._push_block([(state, [time_ns])], row, [messages[index]])
+
+    def _push_part(
+        self, state: StreamState, times: list[int], done: Conditioned, part: slice
+    ) -> None:
+        """Push the part of a conditioned block that belongs to one stream.
+
+        Args:
+            state: The stream's.
+            times: Times of its samples.
+            done: The block.
+            part: Which of its rows.
+        """
+        rows = done.values[part]
+        invalid = None if done.invalid is None else done.invalid[part]
+        uncertain = None if done.uncertain is None else done.uncertain[part]
+        if done.dropped is not None and done.dropped[part].any():
+            keep = ~done.dropped[part]
+            self._metrics.drops["invalid_value"] += int((~keep).sum())
+            times = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
+            rows = rows[keep]
+            invalid = None if invalid is None else invalid[keep]
+            if not times:
+                return
+        state.stream.push_rows(times, rows, invalid, uncertain)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""

@@ -1,5 +1,6 @@
 """Tags: messages that each carry one value of one signal."""
 
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 
 import numpy as np
@@ -9,6 +10,9 @@ from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
+
+Waiting = tuple[int, int, float, Message]
+"""Time, channel, value and message of a tag."""
 
 
 class TagIntake:
@@ -22,6 +26,8 @@ class TagIntake:
         """Streams with values in this turn, in the order of their first value."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._batch = parts.batch
+        self._containment = parts.containment
         self._decoder = TagDecoder(parts.source, parts.signals)
         self.invalid = self._decoder.invalid
 
@@ -40,11 +46,15 @@ class TagIntake:
         except DecodeError as error:
             self._metrics.drop(error.code)
             return
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._metrics.messages.value += 1
+            self._containment.drop(message, error)
+            return
         moment = received_ns if time_ns is None else time_ns
         if redelivered and state.stream.has_passed(moment):
             self._metrics.drop("duplicate")
             return
-        state.tags.append((moment, channel, value))
+        state.tags.append((moment, channel, value, message))
         self.touched[state] = None
 
     def window(self) -> None:
@@ -53,13 +63,39 @@ class TagIntake:
         self.touched.clear()
         tags = [tag for state in touched for tag in state.tags]
         self._metrics.messages.value += len(tags)
-        raw = np.array([value for _, _, value in tags])
-        done = self._conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
+        try:
+            done = self._condition(tags)
+        except Exception:  # noqa: BLE001  conditioning one by one finds the message
+            done = [one for state in touched for one in self._condition_each(state)]
+        conditioned = iter(done)
+        for state in touched:
+            waiting, state.tags = state.tags, []
+            for time_ns, channel, _, message in waiting:
+                value, uncertain = next(conditioned)
+                try:
+                    state.stream.push_tag(time_ns, channel, value, uncertain)
+                except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                    self._containment.drop(message, error)
+                    self._batch.recover(state)
+
+    def _condition(self, tags: list[Waiting]) -> Iterable[tuple[float, bool]]:
+        """Return each value in engineering units, NaN if unusable, and whether it is uncertain."""
+        raw = np.array([value for _, _, value, _ in tags])
+        done = self._conditioner.tags(raw, np.array([channel for _, channel, _, _ in tags]))
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
-        values = iter(done.values[:, 0].tolist())
-        flags = repeat(False) if done.uncertain is None else iter(done.uncertain.tolist())
-        for state in touched:
-            for time_ns, channel, _ in state.tags:
-                state.stream.push_tag(time_ns, channel, next(values), next(flags))
-            state.tags = []
+        flags = repeat(False) if done.uncertain is None else done.uncertain.tolist()
+        return zip(done.values[:, 0].tolist(), flags, strict=False)  # `repeat` has no end
+
+    def _condition_each(self, state: StreamState) -> Iterator[tuple[float, bool]]:
+        """Condition a stream's values one by one; drop those that cannot be."""
+        kept = []
+        for tag in state.tags:
+            try:
+                (one,) = self._condition([tag])
+            except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                self._containment.drop(tag[3], error)
+                continue
+            kept.append(tag)
+            yield one
+        state.tags = kept
