@@ -74,34 +74,34 @@ def one_line(text: object, limit: int = 200) -> str:
     return " ".join(str(text).split())[:limit]
 
 
-# Why a message or a sample was dropped. These are the values of the label `reason` of the metrics
-# edgeai_dropped_total and edgeai_messages_unrouted_total.
-DROP_REASONS = (
-    "too_large",  # the payload is larger than limits.payload_bytes
-    "unexpected_topic",  # no pipeline reads this topic
-    "invalid_topic",  # control characters, or a stream key that is not allowed in a topic
-    "key_too_long",  # the stream's key is longer than limits.stream_key_bytes
-    "too_many_streams",  # limits.streams or limits.stream_bytes is reached, and no stream is silent
-    "invalid_json",  # the payload is not JSON, or not UTF-8
-    "too_deep",  # the JSON is nested more deeply than the parser allows
-    "not_an_object",  # the JSON is not an object
-    "no_time",  # the declared time field is missing
-    "invalid_time",  # the time field is not a time in the declared unit
-    "no_signal",  # none of the model's signals is in the message
-    "not_a_frame",  # frame: not the declared format, or no array at the path of the samples
-    "bad_magic",  # frame: not the declared magic
-    "bad_version",  # frame: not the declared version
-    "bad_header",  # frame: shorter than its header, or a count or sequence that is no valid number
-    "bad_dtype",  # frame: an unknown type code, or samples of a type that cannot be read
-    "bad_rate",  # frame: no rate, or a rate outside the allowed range
-    "wrong_channels",  # frame: not the declared channels
-    "wrong_size",  # frame: no sample, or the number of bytes fits no whole number of samples
-    "unknown_tag",  # tag: the name belongs to no signal of the model
-    "duplicate",  # a sample with this time was already taken
-    "late",  # the sample is older than stream.lateness_seconds allows
-    "invalid_value",  # a value cannot be used or is out of range, and the policy is `drop`
-    "internal_error",  # a defect of edgeai: the message caused an exception
-    "quarantined",  # the message has caused exceptions twice: it is not tried again
-    "failed_window",  # the window got no prediction: the model or edgeai failed on it
-    "set_aside",  # the window was not computed: the pipeline is set aside after repeated failures
-)
+DROP_REASONS = {
+    "too_large": "the payload is larger than limits.payload_bytes",
+    "unexpected_topic": "no pipeline reads this topic",
+    "invalid_topic": "control characters, or a stream key that is not allowed in a topic",
+    "key_too_long": "the stream's key is longer than limits.stream_key_bytes",
+    "too_many_streams": "limits.streams or limits.stream_bytes is reached, and no stream is silent",
+    "invalid_json": "the payload is not JSON, or not UTF-8",
+    "too_deep": "the JSON is nested more deeply than the parser allows",
+    "not_an_object": "the JSON is not an object",
+    "no_time": "the declared time field is missing",
+    "invalid_time": "the time field is not a time in the declared unit",
+    "no_signal": "none of the model's signals is in the message",
+    "not_a_frame": "frame: not the declared format, or no array at the path of the samples",
+    "bad_magic": "frame: not the declared magic",
+    "bad_version": "frame: not the declared version",
+    "bad_header": "frame: shorter than its header, or a count or sequence that is no valid number",
+    "bad_dtype": "frame: an unknown type code, or samples of a type that cannot be read",
+    "bad_rate": "frame: no rate, or a rate outside the allowed range",
+    "wrong_channels": "frame: not the declared channels",
+    "wrong_size": "frame: no sample, or the number of bytes fits no whole number of samples",
+    "unknown_tag": "tag: the name belongs to no signal of the model",
+    "duplicate": "a sample with this time was already taken",
+    "late": "the sample is older than stream.lateness_seconds allows",
+    "invalid_value": "a value cannot be used or is out of range, and the policy is `drop`",
+    "internal_error": "a defect of edgeai: the message caused an exception",
+    "quarantined": "the message has caused exceptions twice, and is not tried again",
+    "failed_window": "the window got no prediction: the model or edgeai failed on it",
+    "set_aside": "the window was not computed: the pipeline is set aside after repeated failures",
+}
+"""Why a message or a sample was dropped, in plain words, by the value of the label `reason` of the
+metrics edgeai_dropped_total and edgeai_messages_unrouted_total."""

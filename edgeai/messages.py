@@ -11,11 +11,18 @@ AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
 
 
-Message = tuple[str, bytes | memoryview, int, bool]
+REDELIVERED = 1
+"""Flag of a message that the broker sent again after a lost connection (DUP)."""
+RETAINED = 2
+"""Flag of a message that the broker kept and sent because of a subscription (RETAIN): it may be of
+any age."""
+
+Message = tuple[str, bytes | memoryview, int, int]
 """One MQTT message, or one line of a recording: topic, payload, arrival time (nanoseconds since
-1970, UTC; in a replay the time in the file), and whether the broker sent it again after a lost
-connection (the DUP flag). A long payload may be a view of the receive buffer, which saves a copy. A
-plain tuple, because making a named tuple takes longer than all other work of receiving a message.
+1970, UTC; in a replay the time in the file), and flags: the sum of REDELIVERED and RETAINED, 0 for
+an ordinary message. A message with a flag needs a closer look (`engine.intake.arrival`). A long
+payload may be a view of the receive buffer, which saves a copy. A plain tuple, because making a
+named tuple takes longer than all other work of receiving a message.
 """
 
 

@@ -148,7 +148,7 @@ class MemoryNode:
 
 def _complete(message: tuple[str, bytes] | Message) -> Message:
     if len(message) == 2:
-        return message[0], message[1], time.time_ns(), False
+        return message[0], message[1], time.time_ns(), 0
     return message
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 
 from edgeai.backoff import Backoff
 from edgeai.engine.quarantine import FAILURES_TO_QUARANTINE, QUARANTINE_SECONDS, Quarantine
+from edgeai.engine.refusals import Refusals
 from edgeai.errors import one_line
 from edgeai.messages import Message
 from edgeai.metrics.definitions import PipelineMetrics
@@ -40,17 +41,23 @@ class Containment:
     """What one pipeline has lost to exceptions, and whether it is set aside."""
 
     def __init__(
-        self, name: str, metrics: PipelineMetrics, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        metrics: PipelineMetrics,
+        refusals: Refusals,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare for a pipeline.
 
         Args:
             name: The pipeline's name.
             metrics: Its metrics.
+            refusals: Tells later how often it happened; here the first ones are told.
             clock: Seconds that never go back.
         """
         self._name = name
         self._metrics = metrics
+        self._refusals = refusals
         self._clock = clock
         self._lines: deque[float] = deque()
         self.quarantine = Quarantine()
@@ -78,12 +85,16 @@ class Containment:
         topic, payload = message[0], message[1]
         if isinstance(error, MemoryError):  # says nothing about the message
             self._metrics.drops["internal_error"] += 1
-            self._tell("a message of %s could not be processed: out of memory", _shown(topic))
+            self._tell(
+                "internal_error", "a message of %s could not be processed: out of memory",
+                _shown(topic),
+            )  # fmt: skip
             return
         name, failures = self.quarantine.add_failure(topic, payload)
         if failures < FAILURES_TO_QUARANTINE:
             self._metrics.drops["internal_error"] += 1
             self._tell(
+                "internal_error",
                 "a message could not be processed and is dropped: topic %s, %d bytes, sha256 %s: "
                 "%s. This is a defect of edgeai; please report it. All other messages are "
                 "processed",
@@ -94,6 +105,7 @@ class Containment:
         if failures == FAILURES_TO_QUARANTINE:
             self.forget_route(topic)
             self._tell(
+                "quarantined",
                 "a message has failed %d times and is quarantined for %.0f hours: topic %s, "
                 "%d bytes, sha256 %s: %s",
                 failures, QUARANTINE_SECONDS / 3600, _shown(topic), len(payload), name,
@@ -128,6 +140,7 @@ class Containment:
         self.failed_windows += count
         if self.fault is None:
             self._tell(
+                "failed_window",
                 "computing or judging a batch failed, and %d of its windows got no prediction: %s",
                 count, describe(error), error=error,
             )  # fmt: skip
@@ -135,7 +148,10 @@ class Containment:
     def count_unpublished(self, error: Exception) -> None:
         """Count and tell a change of alarm state that could not be made into a publication."""
         self._metrics.drops["failed_window"] += 1
-        self._tell("a change of the alarm state is not published: %s", describe(error), error=error)
+        self._tell(
+            "failed_window", "a change of the alarm state is not published: %s", describe(error),
+            error=error,
+        )  # fmt: skip
 
     def set_aside_if_failing(self, error: Exception) -> None:
         """Compute no window until the next attempt is due, if too many failed in a row."""
@@ -150,6 +166,7 @@ class Containment:
                 "tried again in %.0f s, then less and less often",
                 self._name, describe(error), wait,
             )  # fmt: skip
+            self._refusals.told("set_aside")
         self.fault = f"{self._name}: set aside, no window can be computed: {describe(error)}"
         self._metrics.set_aside.set(1)
 
@@ -161,8 +178,12 @@ class Containment:
             self._metrics.set_aside.set(0)
         self.failed_windows = self._attempts = 0
 
-    def _tell(self, text: str, *values: object, error: Exception | None = None) -> None:
+    def _tell(
+        self, reason: str, text: str, *values: object, error: Exception | None = None
+    ) -> None:
+        """Tell the first ones of a reason, which have been counted, with their details."""
         if may_tell(self._lines, self._clock()):
+            self._refusals.told(reason)
             log.error(f"%s: {text}", self._name, *values, exc_info=_traceback_of(error))
 
 

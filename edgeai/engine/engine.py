@@ -82,6 +82,7 @@ from edgeai.engine.judging import Judge
 from edgeai.engine.one_by_one import compute_one_by_one, publish_one_by_one
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
+from edgeai.engine.refusals import Refusals
 from edgeai.engine.routes import Route, Routes
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import EdgeError
@@ -99,6 +100,7 @@ log = logging.getLogger("edgeai.engine")
 
 STREAMS_PER_SCANNED_MESSAGE = 8
 """Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
+POLL_SECONDS = 1.0  # between two looks at what is told but not worth work in every turn
 COUNT_AFTER_ENTRIES = 512
 """Count the turn log after this many turns and windows: one pass over many entries, while the code
 is in the caches, costs less than counting each turn."""
@@ -153,7 +155,8 @@ class Engine:
         self._clock_ns = clock_ns
         self._quarantine = quarantine or Quarantine()
         self._steps = Steps()
-        self._routes = Routes(pipelines, metrics, self._quarantine, self._steps)
+        self.refusals = Refusals("no pipeline", metrics.unrouted_counts)
+        self._routes = Routes(pipelines, metrics, self._quarantine, self.refusals, self._steps)
         self._outgoing: list[Publication] = []
         self._calls: list[Call] = []
         """The session calls of this turn."""
@@ -168,6 +171,8 @@ class Engine:
         """`received` at that scan."""
         self._next_scan = 0
         """Do not scan again before `received` is this."""
+        self._next_poll = 0.0
+        """When to poll what is told, in seconds of the monotonic clock."""
         self._log = TurnLog(metrics)
         self._log_entries = 0
         """Turns and windows in the log that are not counted yet."""
@@ -207,6 +212,7 @@ class Engine:
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
+        self._poll(at_end=True)
         self._quarantine.save(at_once=True)
 
     def _when_due(self) -> Due:
@@ -334,6 +340,9 @@ class Engine:
         now = self.last_turn_monotonic = time.monotonic()
         count = len(messages)
         self.received += count
+        if now >= self._next_poll:
+            self._next_poll = now + POLL_SECONDS
+            self._poll()
         if not count and not self._calls:
             return
         ended_ns = time.time_ns()
@@ -348,6 +357,13 @@ class Engine:
                 self._log.count()
             except Exception as error:  # noqa: BLE001  the turn is done
                 self._steps.tell("counting turns", error)
+
+    # --------------------------------------------------------------------------- told in the log
+
+    def _poll(self, *, at_end: bool = False) -> None:
+        """Tell what was counted since the last poll; outside the turn's own work."""
+        for refusals in (self.refusals, *[pipeline.refusals for pipeline in self.pipelines]):
+            refusals.poll(everything=at_end)
 
     # -------------------------------------------------------------------------- seen from outside
 

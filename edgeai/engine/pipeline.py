@@ -12,6 +12,7 @@ from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.intake import INTAKES, IntakeParts
+from edgeai.engine.refusals import Refusals
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
@@ -59,7 +60,8 @@ class Pipeline:
         capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        self.containment = Containment(name, self.metrics)
+        self.refusals = Refusals(name, lambda: self.metrics.drops)
+        self.containment = Containment(name, self.metrics, self.refusals)
         conditioner = _conditioner(chosen, manifest)
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(
@@ -69,6 +71,7 @@ class Pipeline:
                 self.batch,
                 self.metrics,
                 self.containment,
+                self.refusals,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]

@@ -7,6 +7,7 @@ from edgeai import topics
 from edgeai.engine.containment import Steps
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
+from edgeai.engine.refusals import Refusals
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.topic_cache import TopicCache
 from edgeai.errors import DecodeError
@@ -29,6 +30,7 @@ class Routes:
         pipelines: list[Pipeline],
         metrics: Metrics,
         quarantine: Quarantine,
+        refusals: Refusals,
         steps: Steps,
     ) -> None:
         """Wire the parts.
@@ -37,11 +39,13 @@ class Routes:
             pipelines: Those of the node.
             metrics: The node's metrics.
             quarantine: Messages that must not be tried again.
+            refusals: Tells messages that no pipeline takes.
             steps: Tells what failed without a pipeline.
         """
         self._pipelines = pipelines
         self._metrics = metrics
         self._quarantine = quarantine
+        self._refusals = refusals
         self._steps = steps
         self._cache: TopicCache[list[Route]] = TopicCache()
         self.get = self._cache.get
@@ -90,8 +94,9 @@ class Routes:
             else:
                 routes.append((pipeline, state if waits else None, take))
         if not routes and remembers:
-            valid = topics.is_topic_name(topic)
-            self._metrics.unrouted.labels("unexpected_topic" if valid else "invalid_topic").inc()
+            reason = "unexpected_topic" if topics.is_topic_name(topic) else "invalid_topic"
+            self._metrics.unrouted.labels(reason).inc()
+            self._refusals.tell(reason, topic, message[1])
         elif remembers:  # otherwise each message is counted
             self._cache.add(topic, routes)
         return routes
@@ -120,9 +125,10 @@ class Routes:
         self._cache.remove_where(leads_there)
 
 
-def _refuse(pipeline: Pipeline, reason: str, _message: Message) -> None:
-    """Count a message of a stream that the pipeline does not take."""
+def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:
+    """Count and tell a message of a stream that the pipeline does not take."""
     pipeline.metrics.drop(reason)
+    pipeline.refusals.tell(reason, message[0], message[1])
 
 
 def _take_if_clean(

@@ -80,7 +80,7 @@ class Metrics:
         self.received = make.counts("edgeai_messages_received_total").labels()
         self.left = make.counts("edgeai_messages_left_total").labels()
         self.received_bytes = make.counts("edgeai_received_bytes_total").labels()
-        self.unrouted = make.counter("edgeai_messages_unrouted_total")
+        self.unrouted = make.counts("edgeai_messages_unrouted_total")
         for reason in UNROUTED_REASONS:
             self.unrouted.labels(reason)
         self.unpublished = make.counter("edgeai_publications_dropped_total")
@@ -131,6 +131,10 @@ class Metrics:
             self._session_info.remove(*before)
         self._session_labels[pipeline] = labels
         self._session_info.labels(*labels).set(1)
+
+    def unrouted_counts(self) -> dict[str, int]:
+        """Return the number of messages that no pipeline takes, by reason."""
+        return {reason: self.unrouted.labels(reason).value for reason in UNROUTED_REASONS}
 
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
         """Export score and alarm state of assets. `states` is called at each scrape."""

@@ -97,11 +97,11 @@ class FastClient(PahoClient):
                 prefix = reader.known_prefixes.get(data[: reader.prefix_bytes])
                 if prefix is not None and prefix[2] == len(data) and not prefix[3]:
                     # Exactly one message at QoS 0, with a known prefix: the usual case at low rate.
-                    topic, size, length, _, redelivered = prefix
+                    topic, size, length, _, flags = prefix
                     if not (version5 and data[size]):
                         place = size + version5
                         source = data if length < VIEW_BYTES else memoryview(data)
-                        inbox.messages.append((topic, source[place:], time.time_ns(), redelivered))
+                        inbox.messages.append((topic, source[place:], time.time_ns(), flags))
                         inbox.size += length - place
                         if self._ssl or length == RECEIVE_BYTES:
                             continue

@@ -41,14 +41,14 @@ class Inbox:
         """Return whether a payload is small enough; the only place of this rule."""
         return payload_bytes <= self.limits.payload_bytes
 
-    def add(self, topic: str, payload: bytes, *, redelivered: bool) -> None:
+    def add(self, topic: str, payload: bytes, *, flags: int) -> None:
         """Add a message that paho has read, unless it is too large or the broker's drop counter."""
         if topic == DROPS_TOPIC:
             self._record_broker_drops(payload)
         elif not self.accepts_size(len(payload)):
             self.count_refused("too_large")
         else:
-            self.messages.append((topic, payload, time.time_ns(), redelivered))
+            self.messages.append((topic, payload, time.time_ns(), flags))
             self.size += len(payload)
 
     def count_refused(self, reason: str) -> None:

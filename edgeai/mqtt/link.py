@@ -9,7 +9,7 @@ The ways of a message, from its socket to `Link.receive`. Indented calls are mad
 in this order; calls that do not carry the message are left out. "Known" means that an earlier
 packet had the same topic and length.
 
-Way A, fast client, one known message at QoS 0 alone in one recv:
+Way A, fast client, one known message at QoS 0 without flags alone in one recv:
 
     Link.receive
       Link._serve                                     polls both sockets

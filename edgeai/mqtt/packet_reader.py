@@ -13,6 +13,7 @@ from collections.abc import Callable
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edgeai.messages import REDELIVERED, RETAINED
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
 from edgeai.mqtt.paho_client import OnPuback
 
@@ -27,18 +28,17 @@ MAX_HEADER_BYTES = 128 * 1024  # the longest topic and its properties
 
 PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
 FAST_PUBLISH_TYPES = (PUBLISH_QOS0, PUBLISH_QOS1)
-TYPE_MASK, TYPE_AND_QOS_MASK, QOS_MASK, DUP_FLAG = 0xF0, 0xF6, 0x06, 0x08
+TYPE_MASK, TYPE_AND_QOS_MASK, QOS_MASK, DUP_BIT, RETAIN_BIT = 0xF0, 0xF6, 0x06, 0x08, 0x01
 FIRST_FAILURE = 0x80  # reason codes from here on are failures (MQTT 5.0, section 2.4)
 
-Layout = tuple[int, int, int, bool, bool]
+Layout = tuple[int, int, int, bool, int]
 """Layout of a PUBLISH packet: index of the topic, index after the topic, length of the packet,
-whether it needs an acknowledgement (QoS 1), whether it was sent before (DUP). Indices count from
-the first byte of the packet."""
+whether it needs an acknowledgement (QoS 1), flags of the message (`edgeai.messages`). Indices count
+from the first byte of the packet."""
 
-Prefix = tuple[str, int, int, bool, bool]
+Prefix = tuple[str, int, int, bool, int]
 """Meaning of the first bytes of a PUBLISH packet, up to the end of the topic: topic, number of
-these bytes, length of the packet, whether it needs an acknowledgement, whether it was sent before.
-"""
+these bytes, length of the packet, whether it needs an acknowledgement, flags of the message."""
 
 
 class PacketReader:
@@ -173,7 +173,7 @@ class PacketReader:
                 layout = layout_of(data[at : at + LAYOUT_BYTES]) or self._learn_layout(data, at)
                 if layout is None:
                     break
-                topic_at, size, length, qos1, redelivered = layout
+                topic_at, size, length, qos1, flags = layout
                 if at + size > end:  # the topic is incomplete
                     break
                 topic = topic_of(data[at + topic_at : at + size])
@@ -181,12 +181,13 @@ class PacketReader:
                     topic = self._learn_topic(data[at + topic_at : at + size])
                     if topic is None:
                         break
-                if learns:
-                    prefix = topic, size, length, qos1, redelivered
+                # Messages with flags are rare, and their prefixes would crowd out the usual ones.
+                if learns and not flags:
+                    prefix = topic, size, length, qos1, flags
                     learns = self._learn_prefix(data[at : at + size], prefix)
             else:
                 # `size` is set again: at the end of `data` a shorter prefix may have been found.
-                topic, size, length, qos1, redelivered = prefix
+                topic, size, length, qos1, flags = prefix
             stop = at + length
             if stop > end:
                 break
@@ -204,7 +205,7 @@ class PacketReader:
             if qos1:
                 acks.append(data[ack] << 8 | data[ack + 1])
             source = data if length < VIEW_BYTES else memoryview(data)
-            append((topic, source[place:stop], now, redelivered))
+            append((topic, source[place:stop], now, flags))
             taken += stop - place
             at = stop
         self.prefix_bytes = size
@@ -246,7 +247,9 @@ class PacketReader:
         payload_bytes = packet_bytes - size - 2 * qos1 - self._version5
         if payload_bytes < 0 or not self._inbox.accepts_size(payload_bytes):
             return None
-        layout = topic_at, size, packet_bytes, qos1, data[at] & DUP_FLAG != 0
+        first = data[at]
+        flags = (REDELIVERED if first & DUP_BIT else 0) | (RETAINED if first & RETAIN_BIT else 0)
+        layout = topic_at, size, packet_bytes, qos1, flags
         if topic_at <= LAYOUT_BYTES:
             if len(self._layouts) >= MAX_LAYOUTS:
                 self._layouts.clear()

@@ -16,7 +16,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeai.messages import Publication
+from edgeai.messages import REDELIVERED, RETAINED, Publication
 from edgeai.mqtt.inbox import Inbox
 
 log = logging.getLogger("edgeai.mqtt")
@@ -142,7 +142,8 @@ def store_message(client: Any, _userdata: Any, message: paho.MQTTMessage) -> Non
     except UnicodeDecodeError:
         client.inbox.count_refused("invalid_topic")
         return
-    client.inbox.add(topic, bytes(message.payload), redelivered=message.dup)
+    flags = (REDELIVERED if message.dup else 0) | (RETAINED if message.retain else 0)
+    client.inbox.add(topic, bytes(message.payload), flags=flags)
 
 
 def report_published(

@@ -176,7 +176,7 @@ class CpuSession:
         capacity = batch_capacity(batch_windows, windows[0].nbytes)
         largest = max(padded_capacity(capacity), len(windows))
         repeats = -(-largest // len(windows))
-        tiled = np.ascontiguousarray(np.concatenate([windows] * repeats)[:largest])
+        tiled = np.concatenate([windows] * repeats)[:largest]
         reference = [output[: len(windows)] for output in self._call(tiled)]
         order = np.random.default_rng(0).permutation(len(windows))
         for multiple in BATCH_MULTIPLES:

@@ -6,7 +6,8 @@ recording of messages (JSONL) is passed on as it is:
 
     mosquitto_sub -t 'factory/#' -F %J > recording.jsonl
 
-writes one; the fields `topic`, `payload` and `tst` are read. `received_ns` may stand for `tst`.
+writes one; the fields `topic`, `payload`, `tst` and `retain` are read. `received_ns` may stand for
+`tst`. `dup` says that the broker sent the message again.
 """
 
 import csv
@@ -22,7 +23,7 @@ from edgeai.config.limits import Limits
 from edgeai.decoding.fields import MAX_TIME_NS, time_reader
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, DecodeError, Problem
-from edgeai.messages import AT_ONCE, Due, Message, Publication
+from edgeai.messages import AT_ONCE, REDELIVERED, RETAINED, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.replay.tables import TableOptions, TableWriter, cell_value, plain_column
 
@@ -115,7 +116,7 @@ class FileSource:
                 payload = bytes(entry.payload)
                 if payload[:1] == b'"':  # a text payload stands as a JSON string
                     payload = msgspec.json.decode(payload, type=str).encode()
-                yield entry.topic, payload, _arrival_ns(entry), False
+                yield entry.topic, payload, _arrival_ns(entry), _flags(entry)
             except (msgspec.MsgspecError, ValueError, DecodeError) as error:
                 where = f"line {number}"
                 rule = f"must be a message with topic, payload and tst: {error}"
@@ -206,6 +207,12 @@ class _Line(msgspec.Struct):
     payload: msgspec.Raw
     tst: str | None = None
     received_ns: int | None = None
+    retain: bool | int = False  # as `mosquitto_sub -F %J` writes it: 0 or 1
+    dup: bool | int = False
+
+
+def _flags(entry: _Line) -> int:
+    return (REDELIVERED if entry.dup else 0) | (RETAINED if entry.retain else 0)
 
 
 _READ_TST = time_reader(TimeField(path=["tst"], unit="iso", zone="UTC"))

@@ -111,7 +111,7 @@ class TableWriter:
             for index, place, _ in self._columns:
                 _put(document, place, row[index])
             self._add_quality(document)
-            yield _topic(source, key, ""), msgspec.json.encode(document), received_ns, False
+            yield _topic(source, key, ""), msgspec.json.encode(document), received_ns, 0
             return
         for index, place, tag in self._columns:
             if row[index] is None:
@@ -123,7 +123,7 @@ class TableWriter:
             if source.name_path is not None:
                 _put(document, source.name_path, tag)
             self._add_quality(document)
-            yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, False
+            yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, 0
 
     def _key_of(self, asset: object) -> str:
         key = str("" if asset is None else asset).strip()

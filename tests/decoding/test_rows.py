@@ -41,7 +41,7 @@ def answer(decoder: RowDecoder, payload: bytes, count: int | None = None) -> Any
     try:
         time_ns, values = decoder.decode(payload)
     except DecodeError as error:
-        return DROP_REASONS.index(error.code)
+        return list(DROP_REASONS).index(error.code)
     assert all(type(value) is float for value in values)
     assert time_ns is None or 0 <= time_ns <= BIG
     return time_ns, [repr(value) for value in values][:count], dict(decoder.invalid)

@@ -24,6 +24,7 @@ class FrameIntake:
         self.invalid = None
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._refusals = parts.refusals
         self._batch = parts.batch
         self._containment = parts.containment
         names = [parts.source.tag_of(signal) for signal in parts.signals]
@@ -37,6 +38,7 @@ class FrameIntake:
             frame = self._decode(payload)
         except DecodeError as error:
             metrics.drop(error.code)
+            self._refusals.tell(error.code, message[0], payload)
             return
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             metrics.messages.value += 1

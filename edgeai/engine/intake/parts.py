@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
+from edgeai.engine.refusals import Refusals
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
 
@@ -21,3 +22,5 @@ class IntakeParts:
     metrics: PipelineMetrics
     containment: Containment
     """Counts and tells a message that has caused an exception."""
+    refusals: Refusals
+    """Tells a message that is refused; the intake counts it first."""

@@ -19,7 +19,7 @@ from edgeai.decoding.rows import RowDecoder
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import REDELIVERED, Message
 from edgeai.streams.conditioning import Conditioned
 
 log = logging.getLogger("edgeai.engine")
@@ -30,7 +30,7 @@ GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to 
 StreamTimes = tuple[StreamState, list[int]]
 """A stream and the times of some of its samples, nanoseconds."""
 
-_is_redelivered = itemgetter(3)
+_flags_of = itemgetter(3)
 
 
 class RowIntake:
@@ -47,6 +47,7 @@ class RowIntake:
         self._metrics = parts.metrics
         self._batch = parts.batch
         self._containment = parts.containment
+        self._refusals = parts.refusals
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
@@ -80,10 +81,10 @@ class RowIntake:
         A stream's messages are taken from it before its samples are pushed.
         """
         left = self._push_together(touched)
-        # A redelivered row must be compared with all rows before it, those of this turn included,
+        # A row with a flag must be compared with all rows before it, those of this turn included,
         # and before the other streams: their blocks are pushed with the decoder's counts so far.
         for state in left:
-            if any(map(_is_redelivered, state.messages)):
+            if any(map(_flags_of, state.messages)):
                 self._push_one_by_one(state)
         slow: list[StreamTimes] = []
         rows: list[Sequence[float]] = []
@@ -174,22 +175,24 @@ class RowIntake:
         Returns None, and counts the reason, if it holds no sample, or if the broker sent it again
         and the stream has passed its time.
         """
-        _, payload, received_ns, redelivered = message
+        _, payload, received_ns, flags = message
         invalid = self.invalid
-        counted = invalid.total() if redelivered else 0
+        counted = invalid.total() if flags else 0
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, values = self.decoder.decode(payload)
         except DecodeError as error:
             self._metrics.drops[error.code] += 1
+            self._refusals.tell(error.code, message[0], payload)
             return None
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(message, error)
             return None
         if time_ns is None:
             time_ns = received_ns
-        if redelivered and state.stream.has_passed(time_ns):
+        if flags & REDELIVERED and state.stream.has_passed(time_ns):
             self._metrics.drops["duplicate"] += 1
+            self._refusals.tell("duplicate", message[0], payload)
             self._counted_by_decoder += invalid.total() - counted
             return None
         return time_ns, values
@@ -220,7 +223,7 @@ class RowIntake:
     def _try_push(self, states: list[StreamState]) -> bool:
         """Decode the messages of streams in one call and push them; False if any needs more."""
         messages = [message for state in states for message in state.messages]
-        if any(map(_is_redelivered, messages)):
+        if any(map(_flags_of, messages)):
             return False
         try:
             decoded = self.decoder.decode_many(messages)

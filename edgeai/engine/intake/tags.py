@@ -9,7 +9,7 @@ from edgeai.decoding.tags import TagDecoder
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import REDELIVERED, Message
 
 Waiting = tuple[int, int, float, Message]
 """Time, channel, value and message of a tag."""
@@ -28,6 +28,7 @@ class TagIntake:
         self._metrics = parts.metrics
         self._batch = parts.batch
         self._containment = parts.containment
+        self._refusals = parts.refusals
         self._decoder = TagDecoder(parts.source, parts.signals)
         self.invalid = self._decoder.invalid
 
@@ -39,20 +40,22 @@ class TagIntake:
             tag: The tag's name, if the topic holds it.
             message: As received.
         """
-        _, payload, received_ns, redelivered = message
+        _, payload, received_ns, flags = message
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, channel, value = self._decoder.decode(payload, tag)
         except DecodeError as error:
             self._metrics.drop(error.code)
+            self._refusals.tell(error.code, message[0], payload)
             return
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._metrics.messages.value += 1
             self._containment.drop(message, error)
             return
         moment = received_ns if time_ns is None else time_ns
-        if redelivered and state.stream.has_passed(moment):
+        if flags & REDELIVERED and state.stream.has_passed(moment):
             self._metrics.drop("duplicate")
+            self._refusals.tell("duplicate", message[0], payload)
             return
         state.tags.append((moment, channel, value, message))
         self.touched[state] = None

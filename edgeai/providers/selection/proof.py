@@ -237,4 +237,4 @@ def _timed(call: Call, windows: Floats, count: int) -> Iterator[float]:
 def _tiled(windows: Floats, rows: int) -> Floats:
     """Repeat windows (N, W, C) to a batch of `rows` rows."""
     repeats = -(-rows // len(windows))
-    return np.ascontiguousarray(np.tile(windows, (repeats, 1, 1))[:rows])
+    return np.concatenate([windows] * repeats)[:rows]

@@ -1,0 +1,108 @@
+"""Tell in the log what is refused: messages that hold no sample, and samples that no window takes.
+
+Every refusal is counted. The first one of each reason is also told at once, with an example; later
+ones are told with their number, at most once in `TELL_AGAIN_SECONDS`. So a user finds the cause in
+the log, and nothing that is sent can flood it.
+"""
+
+import codecs
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from edgeai.errors import DROP_REASONS
+
+log = logging.getLogger("edgeai.refused")
+
+TELL_AGAIN_SECONDS = 600.0
+SHOWN_PAYLOAD_BYTES = 80
+SHOWN_CHARACTERS = 120  # of a topic or a key
+HARMLESS = frozenset({"duplicate"})
+"""Reasons that lose nothing: the broker sends again what it may have lost."""
+
+
+class Refusals:
+    """What one pipeline, or the node, has refused and told."""
+
+    def __init__(
+        self,
+        who: str,
+        counts: Callable[[], Mapping[str, int]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            who: Start of each line: the pipeline's name.
+            counts: Returns the number of refusals so far, by reason.
+            clock: Returns seconds that never go back.
+        """
+        self._who = who
+        self._counts = counts
+        self._clock = clock
+        self._told: dict[str, tuple[float, int]] = {}
+        """When to tell a reason again, and its count when it was told; by reason."""
+
+    def tell(self, reason: str, topic: str, payload: bytes | memoryview) -> None:
+        """Tell a refusal that has been counted just now, unless its reason was told recently.
+
+        Args:
+            reason: A key of `DROP_REASONS`.
+            topic: The message's.
+            payload: The message's; its first bytes are shown.
+        """
+        told = self._told.get(reason)
+        if told is None or self._clock() >= told[0]:
+            example = f"topic {printable(topic)}, {len(payload)} bytes: {shown_payload(payload)}"
+            self._write(reason, self._counts().get(reason, 0), example)
+
+    def told(self, reason: str) -> None:
+        """Note that what was counted so far of a reason has been told elsewhere."""
+        self._told[reason] = self._clock() + TELL_AGAIN_SECONDS, self._counts().get(reason, 0)
+
+    def poll(self, *, everything: bool = False) -> None:
+        """Tell what was counted without a call of `tell`, and what is due to be told again.
+
+        Args:
+            everything: Whether to tell also what was told recently: the process stops.
+        """
+        for reason, count in self._counts().items():
+            told = self._told.get(reason)
+            if count > (told[1] if told else 0) and (
+                told is None or everything or self._clock() >= told[0]
+            ):
+                self._write(reason, count, "")
+
+    def _write(self, reason: str, count: int, example: str) -> None:
+        _, before = self._told.get(reason, (0.0, 0))
+        more = " more" if reason in self._told else ""
+        self._told[reason] = self._clock() + TELL_AGAIN_SECONDS, count
+        log.log(
+            logging.INFO if reason in HARMLESS else logging.WARNING,
+            "%s: refused %s%s, %s: %s%s",
+            self._who,
+            f"{max(1, count - before):,}",
+            more,
+            reason,
+            DROP_REASONS.get(reason, reason.replace("_", " ")),
+            f"; {example}" if example else "",
+        )
+
+
+def shown_payload(payload: bytes | memoryview) -> str:
+    """Return the start of a payload in quotes, with every byte that cannot be printed as `\\xNN`."""
+    start = bytes(payload[:SHOWN_PAYLOAD_BYTES])
+    cut = len(payload) > len(start)
+    # A character that the cut divides is left out, not shown as bytes.
+    text = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode(start, final=not cut)
+    return f"'{_escape(text)}'{'...' if cut else ''}"
+
+
+def printable(text: str) -> str:
+    """Return a topic or a key on one line, cut, with control characters escaped."""
+    cut = "..." if len(text) > SHOWN_CHARACTERS else ""
+    return _escape(text[:SHOWN_CHARACTERS]) + cut
+
+
+def _escape(text: str) -> str:
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

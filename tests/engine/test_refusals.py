@@ -1,0 +1,171 @@
+"""What is refused is told: at once, with an example, and never as a flood."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeai.assembly.plan import check
+from edgeai.engine import refusals as module
+from edgeai.engine.refusals import TELL_AGAIN_SECONDS, Refusals, printable, shown_payload
+from edgeai.errors import DROP_REASONS
+from tests.support.engine import NS, SOURCE, Node
+from tests.support.packages import write_config, write_package
+
+LOGGER = "edgeai.refused"
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name == LOGGER]
+
+
+def test_the_first_of_each_reason_is_told_and_later_ones_by_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    counts, clock = Counter[str](), Clock()
+    refusals = Refusals("press", lambda: counts, clock)
+    for number in range(1241):
+        counts["invalid_json"] += 1
+        refusals.tell("invalid_json", "plant/x/row", b"[%d" % number)
+        refusals.poll()
+    counts["no_time"] += 1
+    refusals.tell("no_time", "plant/y/row", b"{}")
+    json, time = DROP_REASONS["invalid_json"], DROP_REASONS["no_time"]
+    first = f"press: refused 1, invalid_json: {json}; topic plant/x/row, 2 bytes: '[0'"
+    other = f"press: refused 1, no_time: {time}; topic plant/y/row, 2 bytes: '{{}}'"
+    assert lines(caplog) == [first, other]
+    clock.now = TELL_AGAIN_SECONDS
+    refusals.poll()
+    refusals.poll()
+    assert lines(caplog)[2:] == [f"press: refused 1,240 more, invalid_json: {json}"]
+    counts["no_time"] += 2
+    refusals.tell("no_time", "plant/z/row", b"{1}")
+    assert lines(caplog)[3] == (
+        f"press: refused 2 more, no_time: {time}; topic plant/z/row, 3 bytes: '{{1}}'"
+    )
+
+
+def test_what_is_counted_without_a_message_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+    counts, clock = Counter({"late": 0}), Clock()
+    refusals = Refusals("press", lambda: counts, clock)
+    refusals.poll()
+    assert not lines(caplog)
+    counts["late"] += 7
+    refusals.poll()
+    counts["late"] += 5
+    refusals.poll()
+    assert lines(caplog) == [f"press: refused 7, late: {DROP_REASONS['late']}"]
+    refusals.poll(everything=True)  # the process stops: the rest is not lost
+    assert lines(caplog)[1:] == [f"press: refused 5 more, late: {DROP_REASONS['late']}"]
+
+
+def test_duplicates_are_told_but_are_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    counts = Counter({"duplicate": 1})
+    Refusals("press", lambda: counts).tell("duplicate", "t", b"")
+    assert [one.levelno for one in caplog.records] == [logging.INFO]
+
+
+@given(payload=st.binary(max_size=200), topic=st.text(max_size=300))
+def test_whatever_is_sent_is_one_short_printable_line(payload: bytes, topic: str) -> None:
+    for shown in (shown_payload(payload), shown_payload(memoryview(payload)), printable(topic)):
+        assert shown.isprintable()
+        assert len(shown) < 1300
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        (b"", "''"),
+        (b'{"a": 1}', "'{\"a\": 1}'"),
+        ("온도 21.5°C".encode(), "'온도 21.5°C'"),
+        (b"\x1f\x8b\x08\x00", r"'\x1f\x8b\x08\x00'"),
+        (b"a\nb\x1b[2J", r"'a\nb\x1b[2J'"),
+        ("a\u202eb".encode(), r"'a\u202eb'"),  # would turn the text of a terminal around
+        (b"x" * 80, f"'{'x' * 80}'"),
+        (b"x" * 81, f"'{'x' * 80}'..."),
+        ("각".encode() * 27, f"'{'각' * 26}'..."),  # 81 bytes: the cut divides the last
+    ],
+)
+def test_the_start_of_a_payload(payload: bytes, shown: str) -> None:
+    assert shown_payload(payload) == shown
+
+
+FRAME = {"layout": "frame", "frame": {"type": "binary"}}
+TAG = {"layout": "tag", "topic": "factory/{asset}/{signal}", "time": {"path": "t", "unit": "s"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "stream", "topic", "payload", "reason"),
+    [
+        (SOURCE, {}, "factory/m/sensors", b"20.5;1", "invalid_json"),
+        (SOURCE, {}, "factory/m/sensors", b"[1, 2]", "not_an_object"),
+        ({"topic": "factory/{asset}/sensors", **FRAME}, {}, "factory/m/sensors", b"x", "bad_header"),
+        (TAG, {"alignment": "hold"}, "factory/m/a", b"[]", "not_an_object"),
+        (TAG, {"alignment": "hold"}, "factory/m/other", b'{"t": 1, "value": 1}', "unknown_tag"),
+        (SOURCE, {}, "elsewhere/m", b"{}", "unexpected_topic"),
+        (SOURCE, {}, "factory/m\x01/sensors", b"{}", "invalid_topic"),
+        (SOURCE, {}, "factory/second/sensors", b'{"t": 1, "a": 1, "b": 1}', "too_many_streams"),
+    ],
+)
+def test_every_way_to_refuse_a_message_tells_it(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    source: dict[str, object],
+    stream: dict[str, object],
+    topic: str,
+    payload: bytes,
+    reason: str,
+) -> None:
+    write_package(tmp_path / "mean")
+    pipelines = {"p": {"model": "mean", "source": source, "stream": stream}}
+    limits = {"streams": 1}
+    node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines, limits=limits)))
+    if reason == "too_many_streams":
+        node.engine.pipelines[0].stream_of("first")
+    for _ in range(3):
+        node.turns([(topic, payload, NS, False)])
+    (line,) = lines(caplog)
+    who = "no pipeline" if reason in {"unexpected_topic", "invalid_topic"} else "p"
+    assert line.startswith(f"{who}: refused 1, {reason}: {DROP_REASONS[reason]}; topic "), line
+    assert f", {len(payload)} bytes: " in line
+    node.finish()
+    assert lines(caplog)[1:] == [f"{who}: refused 2 more, {reason}: {DROP_REASONS[reason]}"]
+
+
+def test_samples_that_a_stream_drops_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeai.engine.engine.POLL_SECONDS", 0.0)
+    write_package(tmp_path / "mean")
+    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))
+    for t in (5, 6, 4):
+        payload = b'{"t": %d, "a": 1, "b": 1}' % t
+        node.turns([("factory/m/sensors", payload, NS, False)])
+    assert lines(caplog) == [f"p: refused 1, late: {DROP_REASONS['late']}"]
+
+
+def test_the_words_are_short_and_end_without_a_full_stop() -> None:
+    for reason, words in DROP_REASONS.items():
+        assert words, reason
+        assert words.isprintable(), reason
+        assert not words.endswith("."), reason
+        assert len(words) < 120, reason
+    assert set(DROP_REASONS) >= module.HARMLESS
