@@ -191,6 +191,7 @@ class Pipeline:
 
     def drop_waiting(self, error: Exception) -> None:
         """Drop and count what waits at the streams, because the intake has failed."""
+        self.intake.touched.clear()
         for state in self.streams.values():
             waiting = [*state.messages, *[tag[3] for tag in state.tags]]
             state.messages, state.tags = [], []

@@ -500,3 +500,166 @@ def test_a_lost_change_of_the_alarm_state_is_published_after_all(
         node.turns(messages_at("row", t, "m", value))
     assert [state for *_, state in node.transitions(asset="m")] == ["active", "normal"]
     assert node.counts("dropped", "reason") == {"failed_window": 3}
+
+
+def raising(*_: Any, **__: Any) -> Any:
+    raise Boom("planted")
+
+
+OUTSIDE: dict[str, Callable[[Node, pytest.MonkeyPatch], None]] = {
+    "rows taken together": lambda node, patch: patch.setattr(
+        node.engine.pipelines[0].intake, "_push_together", raising
+    ),
+    "looking after accelerators": lambda node, patch: patch.setattr(
+        node.engine, "_watch", type("Watch", (), {"poll": raising})()
+    ),
+    "counting turns": lambda node, patch: (
+        patch.setattr("edgeai.engine.engine.COUNT_AFTER_ENTRIES", 1),
+        patch.setattr(node.engine._log, "count", raising),
+    )[0],
+    "a topic that nobody takes": lambda node, patch: patch.setattr(
+        "edgeai.topics.is_topic_name", raising
+    ),
+    "a reset": lambda node, patch: patch.setattr(node.engine, "_reset_alarm", raising),
+}
+"""Faults that belong to no message that is served, and how to plant them."""
+
+
+@pytest.mark.parametrize("step", OUTSIDE)
+def test_a_fault_outside_costs_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    turns = turns_of("row", -1, rows_a_turn=3, last=9)
+    extra: list[Message] = [("edgeai/test/reset/p/m", b"", 0, 0), ("elsewhere", b"", 0, 0)]
+    wanted = Node(plan_of(folder, "row")).turns(*turns)
+    node = Node(plan_of(folder, "row"))
+    # The streams exist before, because making one also looks at topics.
+    node.turns(turns[0])
+    OUTSIDE[step](node, monkeypatch)
+    node.turns(*[[*extra, *turn] for turn in turns[1:]])
+    monkeypatch.undo()
+    for name in "pq":
+        for asset in ASSETS:
+            assert node.predictions(name, asset) == wanted.predictions(name, asset)
+    assert node.log.count("commit") == len(turns)
+
+
+@pytest.mark.parametrize("layout", ["tag", "frame"])
+def test_a_fault_in_front_of_the_intake(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    node = Node(plan_of(folder, layout))
+    p = node.engine.pipelines[0]
+    real = p.intake.take
+
+    def take(state: Any, tag: Any, message: Message) -> None:
+        if state.key == "n":
+            raise Boom("planted")
+        real(state, tag, message)
+
+    monkeypatch.setattr(p.intake, "take", take)
+    turns = turns_of(layout, -1, rows_a_turn=1, last=6)
+    node.turns(*turns)
+    assert node.predictions("p", "n") == []
+    assert len(node.predictions("p", "m")) == len(node.predictions("q", "n")) >= 4
+    lost = sum(message[0].startswith("f/n") for turn in turns for message in turn)
+    assert node.counts("dropped", "reason") == {"internal_error": lost}
+    assert node.value("pipeline_messages_total", pipeline="p") == 3 * lost
+
+
+@pytest.mark.parametrize("layout", ["row", "tag"])
+def test_a_fault_of_the_intake_as_a_whole(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """What waits is counted as lost; the next turn goes on."""
+    node = Node(plan_of(folder, layout))
+    p = node.engine.pipelines[0]
+    turns = turns_of(layout, -1, rows_a_turn=1, last=8)
+    node.turns(*turns[:3])
+    with monkeypatch.context() as patch:
+        patch.setattr(p.intake, "window", raising)
+        node.turns(turns[3])
+    assert not p.intake.touched
+    node.turns(*turns[4:])
+    assert node.counts("dropped", "reason") == {"internal_error": len(turns[3])}
+    assert len(node.predictions("q", "m")) >= 6
+    last = [node.predictions(name, "m")[-1]["timestamp"] for name in "pq"]
+    assert last[0] == last[1]
+
+
+@pytest.mark.parametrize("rows_a_turn", [1, 5])
+def test_a_decoder_that_returns_nonsense(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rows_a_turn: int
+) -> None:
+    node = Node(plan_of(folder, "row"))
+    decoder: Any = node.engine.pipelines[0].intake.decoder  # type: ignore[attr-defined]
+    real = decoder.decode
+
+    def decode(payload: bytes) -> Any:
+        time_ns, values = real(payload)
+        return time_ns, ("x", None) if b"666" in payload else values
+
+    monkeypatch.setattr(decoder, "decode", decode)
+    monkeypatch.setattr(decoder, "decode_many", lambda _: None)
+    node.turns(*turns_of("row", 7, rows_a_turn=rows_a_turn, last=15))
+    assert len(node.predictions("p", "m")) == 14
+    assert len(node.predictions("p", "n")) >= 12
+    assert node.counts("dropped", "reason") == {"internal_error": 1}
+
+
+def test_a_fault_while_the_last_samples_are_released(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(plan_of(folder, "tag"))
+    node.turns(*turns_of("tag", -1, rows_a_turn=1, last=6))
+    p = node.engine.pipelines[0]
+    before = {asset: len(node.predictions("p", asset)) for asset in ASSETS}
+    real = AlignedStream.flush
+
+    def flush(stream: AlignedStream) -> None:
+        if stream is p.streams["m"].stream:
+            raise Boom("planted")
+        real(stream)
+
+    monkeypatch.setattr(AlignedStream, "flush", flush)
+    node.finish()
+    assert len(node.predictions("p", "m")) == before["m"]
+    assert len(node.predictions("p", "n")) == before["n"] + 1
+    assert len(node.predictions("q", "m")) == before["m"] + 1
+
+
+def test_a_tag_that_is_rarely_sent_keeps_its_value(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first fault keeps the last value of each channel; the same fault again clears them."""
+    node = Node(plan_of(folder, "tag"))
+    stream_of = node.engine.pipelines[0].streams
+
+    def at(t: int, *names: str) -> list[Message]:
+        found = messages_at("tag", t, "m", float(t))
+        return [one for one in found if one[0][-1] in names]
+
+    node.turns(at(0, "a", "b"), *[at(t, "a") for t in range(1, 5)])
+    known = len(node.predictions("p"))
+    assert known >= 2
+    with monkeypatch.context() as patch:
+        patch.setattr(AlignedStream, "push_tag", raising)
+        node.turns(at(5, "a"))
+    node.turns(*[at(t, "a") for t in range(6, 10)])
+    assert len(node.predictions("p")) > known, "`b` was not sent again"
+    with monkeypatch.context() as patch:
+        patch.setattr(AlignedStream, "push_tag", raising)
+        node.turns(at(10, "a"), at(11, "a"))
+    assert stream_of["m"].stream.waiting_for() == [0, 1], "its own value may be the fault"
+
+
+def test_half_a_window_does_not_stay_in_the_batch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of a batch beyond its windows are computed too."""
+    node = Node(plan_of(folder, "frame"))
+    p = node.engine.pipelines[0]
+    monkeypatch.setattr(OrderedStream, "push_window", raising)
+    node.turns(messages_at("frame", 0, "m", POISON))
+    assert not p.batch.values.any()
+    assert node.counts("dropped", "reason") == {"internal_error": 1}

@@ -24,6 +24,7 @@ Nodes = Callable[..., Node]
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     folder = tmp_path_factory.mktemp("room")
     write_package(folder / "mean", length=2)
+    write_package(folder / "one", length=1)
 
     def make(limits: dict[str, Any], **pipeline: Any) -> Node:
         whole = {"model": "mean", "source": SOURCE, **pipeline}
@@ -146,8 +147,9 @@ def test_a_limit_that_holds_no_stream_is_refused(tmp_path: Path) -> None:
     from edgeai.errors import ConfigError
     from edgeai.metrics.definitions import Metrics
 
-    write_package(tmp_path / "long", length=200_000)
-    pipelines = {"p": {"model": "long", "source": SOURCE}}
+    write_package(tmp_path / "mean")
+    stream = {"lateness_seconds": 50_000.0}  # samples of 14 hours may wait
+    pipelines = {"p": {"model": "mean", "source": SOURCE, "stream": stream}}
     path = write_config(tmp_path / "line.yaml", 1, pipelines, limits={"stream_bytes": 2**20})
     with pytest.raises(ConfigError, match=r"limits\.stream_bytes: must hold one stream of the pip"):
         build_pipelines(check(path), Metrics())
@@ -157,9 +159,9 @@ def test_the_page_and_the_metrics_stay_small(nodes: Nodes) -> None:
     """With as many streams as are allowed, of names as long as is allowed."""
     from edgeai.node.page_state import pipeline_state
 
-    node = nodes({"streams": 10_000})
+    node = nodes({"streams": 10_000}, model="one")
     names = [f"{number:05}" + "\U0001f600" * 62 for number in range(10_000)]
-    node.turns(*[[row(name, t) for name in names] for t in (1, 2)])
+    node.turns([row(name, 1) for name in names])
     assert len(node.predictions(asset=names[0])) == 1
     assert len(node.metrics.render()) < 2_000_000
     state = json.dumps(pipeline_state(node.engine.pipelines[0]), ensure_ascii=False)
