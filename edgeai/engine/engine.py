@@ -72,22 +72,25 @@ the general one. A test compares both drawings with the calls that really happen
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
 from edgeai import topics
 from edgeai.engine.containment import Steps
 from edgeai.engine.judging import Judge
+from edgeai.engine.monitor import Monitor
 from edgeai.engine.one_by_one import compute_one_by_one, publish_one_by_one
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
-from edgeai.engine.refusals import Refusals
+from edgeai.engine.refusals import printable
 from edgeai.engine.routes import Route, Routes
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import EdgeError
 from edgeai.messages import (
     AT_ONCE,
+    RETAINED,
+    SECOND_NS,
     Due,
     Message,
     MessageSource,
@@ -96,11 +99,9 @@ from edgeai.messages import (
 )
 from edgeai.metrics.definitions import AssetState, Metrics
 
-log = logging.getLogger("edgeai.engine")
-
 STREAMS_PER_SCANNED_MESSAGE = 8
 """Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
-POLL_SECONDS = 1.0  # between two looks at what is told but not worth work in every turn
+FAILED_POLL_SECONDS = 10.0  # from a failure of the monitor to its next poll
 COUNT_AFTER_ENTRIES = 512
 """Count the turn log after this many turns and windows: one pass over many entries, while the code
 is in the caches, costs less than counting each turn."""
@@ -131,6 +132,8 @@ class Engine:
         clock_ns: Callable[[], int] | None = time.time_ns,
         watch: ProviderWatch | None = None,
         quarantine: Quarantine | None = None,
+        monitor: Monitor | None = None,
+        first: Sequence[Publication] = (),
     ) -> None:
         """Wire the parts.
 
@@ -144,6 +147,8 @@ class Engine:
             clock_ns: Now, to measure the end-to-end time; None in a replay, where it means nothing.
             watch: Looks after the accelerators; None if there are none.
             quarantine: The messages that failed in earlier runs; None: none did, and none are kept.
+            monitor: Tells what happens; None for one that tells no silence and keeps no alarms.
+            first: Published with the first turn.
         """
         self.pipelines = pipelines
         self._source = source
@@ -155,9 +160,11 @@ class Engine:
         self._clock_ns = clock_ns
         self._quarantine = quarantine or Quarantine()
         self._steps = Steps()
-        self.refusals = Refusals("no pipeline", metrics.unrouted_counts)
-        self._routes = Routes(pipelines, metrics, self._quarantine, self.refusals, self._steps)
-        self._outgoing: list[Publication] = []
+        self.monitor = monitor or Monitor(pipelines, metrics)
+        self._routes = Routes(
+            pipelines, metrics, self._quarantine, self.monitor.refusals, self._steps
+        )
+        self._outgoing: list[Publication] = list(first)
         self._calls: list[Call] = []
         """The session calls of this turn."""
         self.last_turn_monotonic = time.monotonic()
@@ -171,8 +178,6 @@ class Engine:
         """`received` at that scan."""
         self._next_scan = 0
         """Do not scan again before `received` is this."""
-        self._next_poll = 0.0
-        """When to poll what is told, in seconds of the monotonic clock."""
         self._log = TurnLog(metrics)
         self._log_entries = 0
         """Turns and windows in the log that are not counted yet."""
@@ -212,7 +217,10 @@ class Engine:
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
-        self._poll(at_end=True)
+        try:
+            self.monitor.finish()
+        except Exception as error:  # noqa: BLE001  the node still ends well
+            self._steps.tell("telling what has changed", error)
         self._quarantine.save(at_once=True)
 
     def _when_due(self) -> Due:
@@ -259,6 +267,10 @@ class Engine:
         topic = message[0]
         if not (self._reset_prefix and topic.startswith(self._reset_prefix)):
             return self._routes.find(message)
+        if message[3] & RETAINED:  # an operator's reset of some earlier time
+            self._metrics.unrouted.labels("retained").inc()
+            self.monitor.refusals.tell("retained", topic, message[1])
+            return []
         try:
             self._reset_alarm(topic[len(self._reset_prefix) :])
         except Exception as error:  # noqa: BLE001  the turn goes on
@@ -311,10 +323,12 @@ class Engine:
                 continue
             self._serve(pipeline)  # the samples that came before the reset, in the same turn
             previous = state.alarm.state
-            if state.alarm.reset(state.time_ns or 0):
-                self._outgoing.append(self._judges[pipeline].transition(state, previous, []))
+            if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
+                self._outgoing.append(self._judges[pipeline].transition(state, previous))
             return
-        log.warning("reset of %r: no such pipeline and asset", target[:200])
+        self.monitor.resets.write(
+            "no such pipeline and asset: %s", printable(target), level=logging.WARNING
+        )
 
     # ---------------------------------------------------------------------------- publish, commit
 
@@ -340,9 +354,12 @@ class Engine:
         now = self.last_turn_monotonic = time.monotonic()
         count = len(messages)
         self.received += count
-        if now >= self._next_poll:
-            self._next_poll = now + POLL_SECONDS
-            self._poll()
+        if now >= self.monitor.next_poll:
+            try:
+                self._outgoing += self.monitor.poll()  # published at the end of the next turn
+            except Exception as error:  # noqa: BLE001  the next turns go on
+                self.monitor.next_poll = now + FAILED_POLL_SECONDS
+                self._steps.tell("telling what has changed", error)
         if not count and not self._calls:
             return
         ended_ns = time.time_ns()
@@ -358,13 +375,6 @@ class Engine:
             except Exception as error:  # noqa: BLE001  the turn is done
                 self._steps.tell("counting turns", error)
 
-    # --------------------------------------------------------------------------- told in the log
-
-    def _poll(self, *, at_end: bool = False) -> None:
-        """Tell what was counted since the last poll; outside the turn's own work."""
-        for refusals in (self.refusals, *[pipeline.refusals for pipeline in self.pipelines]):
-            refusals.poll(everything=at_end)
-
     # -------------------------------------------------------------------------- seen from outside
 
     @property
@@ -379,8 +389,21 @@ class Engine:
         return [one.containment.fault for one in self.pipelines if one.containment.fault]
 
     def asset_states(self) -> Iterator[AssetState]:
-        """Yield pipeline, asset, score and alarm state of every stream that was judged."""
-        for pipeline in self.pipelines:
-            for state in list(pipeline.streams.values()):
-                if state.time_ns is not None:
-                    yield pipeline.name, state.key, state.score, state.alarm.state
+        """Yield the state of every stream, those first that were judged: only some are exported."""
+        found = [
+            (pipeline, state)
+            for pipeline in self.pipelines
+            for state in list(pipeline.streams.values())
+        ]
+        found.sort(key=lambda one: one[1].time_ns is None)
+        for pipeline, state in found:
+            newest_ns = state.stream.newest_ns
+            yield AssetState(
+                pipeline.name,
+                state.key,
+                state.presence,
+                score=state.score,
+                alarm=state.alarm.state,
+                threshold=pipeline.rule.threshold,
+                last_sample_seconds=None if newest_ns is None else newest_ns / SECOND_NS,
+            )

@@ -89,7 +89,7 @@ def _missing_transition(
         return []
     previous: AlarmState = "normal" if alarm.state == "active" else "active"
     try:
-        return [judge.transition(state, previous, [])]
+        return [judge.transition(state, previous)]
     except Exception as error:  # noqa: BLE001  the window goes on without it
         judge.count_unpublished(error)
         return []

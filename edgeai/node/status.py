@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from edgeai import __version__
 from edgeai.mqtt import Status
 
+HANGUP_IGNORED = "SIGHUP is ignored: to read a changed configuration, restart edgeai"
+"""What the log says to a SIGHUP, of a node as of the supervisor of its workers."""
+
 
 def node_status(
     node: str,

@@ -28,7 +28,7 @@ class AlignedStream(Stream):
 
     @property
     def newest_ns(self) -> int | None:
-        """The newest time seen; None before the first sample."""
+        """The newest time of a value that was taken; None before the first."""
         return self._aligner.newest_ns
 
     def recover(self, _after_ns: int | None, *, everything: bool) -> None:
@@ -99,6 +99,10 @@ class AlignedStream(Stream):
         if self._was_set_back(refused, RESYNC_SAMPLES * self._settings.channels):
             self._aligner.add(time_ns, channel, value, uncertain=uncertain)
         self._push_grid()
+
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age as `Stream.hold` says."""
+        return self._aligner.hold(channel, value, time_ns)
 
     def flush(self) -> None:
         """Release the grid points up to the newest time: the stream ends here."""

@@ -59,7 +59,7 @@ class OrderedStream(Stream):
 
     @property
     def newest_ns(self) -> int | None:
-        """The newest time seen; None before the first sample."""
+        """The newest time of a sample that was taken; None before the first."""
         return self._newest_ns
 
     def recover(self, after_ns: int | None, *, everything: bool) -> None:  # noqa: ARG002
@@ -158,6 +158,11 @@ class OrderedStream(Stream):
         return True
 
     def push_tag(self, _time_ns: int, _channel: int, _value: float, _uncertain: bool) -> None:
+        """Raise ValueError: single values need an alignment."""
+        msg = "layout `tag` needs an alignment"
+        raise ValueError(msg)
+
+    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
         """Raise ValueError: single values need an alignment."""
         msg = "layout `tag` needs an alignment"
         raise ValueError(msg)

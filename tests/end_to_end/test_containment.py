@@ -83,7 +83,7 @@ def test_the_message_of_53_bytes(live: RunningBroker, tmp_path: Path) -> None:
                 wait_for(lambda: len(other.topics("edgeai/test/predictions/lists")) >= 1, "lists")
                 dropped = edge.metric("edgeai_dropped_total", pipeline="lists", reason="bad_dtype")
                 assert dropped == 1, "once, and not again after the restart"
-                assert edge.get("/readyz")[0] == 200
+                wait_for(lambda: edge.get("/readyz")[0] == 200, "readiness")  # noqa: B023
                 edge.stops_well()
             other.heard.clear()
 
@@ -109,7 +109,7 @@ def test_an_unknown_defect_costs_its_message_also_after_restarts(
                 other.publish("rows/m", {"t": t, "a": 1, "b": 1}, 1)
             wait_for(lambda: len(other.topics("edgeai/")) == 5, "every window of the good rows")
             assert (drops(edge, "internal_error"), drops(edge, "quarantined")) == (1, 5)
-            assert edge.get("/readyz")[0] == 200
+            wait_for(lambda: edge.get("/readyz")[0] == 200, "readiness")
             lines = [line for line in edge.complaints() if "ZeroDivisionError: planted" in line]
             assert len(lines) == 2, edge.log
             assert all("rows/m" in line and "sha256" in line for line in lines)

@@ -520,6 +520,10 @@ OUTSIDE: dict[str, Callable[[Node, pytest.MonkeyPatch], None]] = {
     "a topic that nobody takes": lambda node, patch: patch.setattr(
         "edgeai.topics.is_topic_name", raising
     ),
+    "the monitor": lambda node, patch: (
+        patch.setattr(node.monitor, "_next_scan", 0.0),
+        patch.setattr(node.monitor, "_scan", raising),
+    )[0],
     "a reset": lambda node, patch: patch.setattr(node.engine, "_reset_alarm", raising),
 }
 """Faults that belong to no message that is served, and how to plant them."""

@@ -164,7 +164,7 @@ def test_the_page_and_the_metrics_stay_small(nodes: Nodes) -> None:
     node.turns([row(name, 1) for name in names])
     assert len(node.predictions(asset=names[0])) == 1
     assert len(node.metrics.render()) < 2_000_000
-    state = json.dumps(pipeline_state(node.engine.pipelines[0]), ensure_ascii=False)
+    state = json.dumps(pipeline_state(node.engine.pipelines[0], None, ""), ensure_ascii=False)
     assert len(state.encode()) < 1_000_000
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
+from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.refusals import Refusals
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
@@ -22,5 +23,7 @@ class IntakeParts:
     metrics: PipelineMetrics
     containment: Containment
     """Counts and tells a message that has caused an exception."""
+    arrival: Arrival
+    """Decides about messages with a flag."""
     refusals: Refusals
     """Tells a message that is refused; the intake counts it first."""

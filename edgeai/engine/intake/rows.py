@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.decoding.rows import RowDecoder
+from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import REDELIVERED, Message
+from edgeai.messages import Message
 from edgeai.streams.conditioning import Conditioned
 
 log = logging.getLogger("edgeai.engine")
@@ -47,6 +48,7 @@ class RowIntake:
         self._metrics = parts.metrics
         self._batch = parts.batch
         self._containment = parts.containment
+        self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
@@ -126,7 +128,14 @@ class RowIntake:
         """
         stream = state.stream
         for message in state.messages:
-            decoded = self._decode(state, message)
+            if message[3]:
+                try:
+                    self._push_flagged(state, message)
+                except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                    self._containment.drop(message, error)
+                    self._batch.recover(state)
+                continue
+            decoded = self._decode(message)
             if decoded is None:
                 continue
             time_ns, values = decoded
@@ -161,7 +170,7 @@ class RowIntake:
         times: list[int] = []
         rows: list[Sequence[float]] = []
         for message in state.messages:
-            decoded = self._decode(state, message)
+            decoded = self._decode(message)
             if decoded is not None:
                 times.append(decoded[0])
                 rows.append(decoded[1])
@@ -169,33 +178,45 @@ class RowIntake:
         state.messages.clear()
         return times, rows
 
-    def _decode(self, state: StreamState, message: Message) -> tuple[int, Sequence[float]] | None:
-        """Decode a message to its time and (C,) raw values.
+    def _decode(self, message: Message) -> tuple[int, Sequence[float]] | None:
+        """Decode a message without flags to its time and (C,) raw values.
 
-        Returns None, and counts the reason, if it holds no sample, or if the broker sent it again
-        and the stream has passed its time.
+        Returns None, and counts the reason, if it holds no sample.
         """
-        _, payload, received_ns, flags = message
-        invalid = self.invalid
-        counted = invalid.total() if flags else 0
+        payload = message[1]
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, values = self.decoder.decode(payload)
         except DecodeError as error:
-            self._metrics.drops[error.code] += 1
-            self._refusals.tell(error.code, message[0], payload)
+            self._refuse(error.code, message)
             return None
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(message, error)
             return None
-        if time_ns is None:
-            time_ns = received_ns
-        if flags & REDELIVERED and state.stream.has_passed(time_ns):
-            self._metrics.drops["duplicate"] += 1
-            self._refusals.tell("duplicate", message[0], payload)
-            self._counted_by_decoder += invalid.total() - counted
-            return None
-        return time_ns, values
+        return (message[2] if time_ns is None else time_ns), values
+
+    def _push_flagged(self, state: StreamState, message: Message) -> None:
+        """Decode a message with a flag, and push its sample as `Arrival` decides."""
+        _, payload, received_ns, flags = message
+        counted = self.invalid.total()
+        try:
+            time_ns, values = self.decoder.decode(bytes(payload))
+        except DecodeError as error:
+            self._refuse(error.code, message)
+            return
+        taken = self._arrival.judge(state.stream, flags, time_ns, received_ns)
+        if isinstance(taken, str):
+            self._refuse(taken, message)
+            self._counted_by_decoder += self.invalid.total() - counted
+            return
+        with windows_only_if(taken.completes_windows, state.stream):
+            block = self._block_of([values])
+            times = [(state, [taken.time_ns])]
+            self._push_block(times, block, [message], uncertain=taken.uncertain)
+
+    def _refuse(self, reason: str, message: Message) -> None:
+        self._metrics.drops[reason] += 1
+        self._refusals.tell(reason, message[0], message[1])
 
     # --------------------------------------------------------------------------- many rows together
 
@@ -253,7 +274,12 @@ class RowIntake:
         return raw.reshape(shape)
 
     def _push_block(
-        self, parts: list[StreamTimes], raw: npt.NDArray[Any], messages: list[Message]
+        self,
+        parts: list[StreamTimes],
+        raw: npt.NDArray[Any],
+        messages: list[Message],
+        *,
+        uncertain: bool = False,
     ) -> None:
         """Condition the samples of several streams in one block, then push each stream's part.
 
@@ -261,9 +287,12 @@ class RowIntake:
             parts: Each stream with the times of its samples.
             raw: (n, C) raw values, stream after stream.
             messages: (n,) the messages that held them.
+            uncertain: Whether to mark all samples as uncertain.
         """
         try:
             done = self._conditioner.rows(raw)
+            if uncertain:
+                done = done._replace(uncertain=np.ones(len(raw), np.bool_))
         except Exception as error:  # noqa: BLE001  conditioning one by one finds the message
             self._push_each(parts, raw, messages, error)
             return
@@ -331,6 +360,7 @@ class RowIntake:
             times = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
             rows = rows[keep]
             invalid = None if invalid is None else invalid[keep]
+            uncertain = None if uncertain is None else uncertain[keep]
             if not times:
                 return
         state.stream.push_rows(times, rows, invalid, uncertain)
