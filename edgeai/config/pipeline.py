@@ -67,24 +67,31 @@ class AlarmConfig(Strict):
     threshold: float | None = Field(
         None,
         allow_inf_nan=False,
-        description="Score above which a window is abnormal. Default: the model package's.",
+        description="Score beyond which a window is abnormal: above it, or below it where the "
+        "model package says `abnormal: low`. Default: the model package's.",
     )
     deadband: float | None = Field(
         None,
         ge=0,
         allow_inf_nan=False,
-        description="The alarm ends below `threshold` minus this value, in the unit of the score. "
-        "Default: the model package's, or 0.",
+        description="The alarm ends when the score is on the normal side of `threshold` by more "
+        "than this value, in the unit of the score. Default: the model package's, or 0.",
     )
     on_delay_seconds: Seconds | None = Field(
         None,
-        description="Time for which the score must stay above the threshold before the alarm "
-        "becomes active, in seconds of sample time. Default: the model package's, or 0.",
+        description="Time for which the score must stay abnormal before the alarm becomes active, "
+        "in seconds of sample time. Default: the model package's, or 0.",
     )
     off_delay_seconds: Seconds | None = Field(
         None,
-        description="Time for which the score must stay below the threshold minus the deadband "
-        "before the alarm ends, in seconds of sample time. Default: the model package's, or 0.",
+        description="Time for which the score must stay normal, beyond the deadband, before the "
+        "alarm ends, in seconds of sample time. Default: the model package's, or 0.",
+    )
+    outside_domain_seconds: Seconds | None = Field(
+        None,
+        description="Time for which windows must stay outside the model's domain before an alarm "
+        "of low priority becomes active, in seconds of sample time. Default: the model package's, "
+        "or 60.",
     )
     latch: bool | None = Field(
         None,

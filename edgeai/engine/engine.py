@@ -80,7 +80,7 @@ from edgeai import topics
 from edgeai.engine.containment import Steps
 from edgeai.engine.judging import Judge
 from edgeai.engine.monitor import Monitor
-from edgeai.engine.one_by_one import compute_one_by_one, publish_one_by_one
+from edgeai.engine.one_by_one import compute_one_by_one, drop_waiting, publish_one_by_one
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.refusals import printable
@@ -285,7 +285,7 @@ class Engine:
             try:
                 pipeline.intake.window()
             except Exception as error:  # noqa: BLE001  the intake contains what it can foresee
-                pipeline.drop_waiting(error)
+                drop_waiting(pipeline, error)
         if pipeline.batch.windows:
             self._infer_and_judge(pipeline)
 

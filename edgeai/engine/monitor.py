@@ -28,7 +28,6 @@ log = logging.getLogger("edgeai.monitor")
 
 SCAN_SECONDS = 0.5  # between two scans of all streams
 SCAN_SHARE = 0.005  # of the time that scans may take; with very many streams they come later
-NO_MESSAGE_SECONDS = 60.0  # connected without a message, before the log gives a hint
 MAX_EVENT_ASSETS = 100
 MAX_EVENT_CHARACTERS = 20_000  # of the names of assets in one event
 
@@ -81,11 +80,8 @@ class Monitor:
         self._next_scan = 0.0
         self._outage_told = False
         """Whether assets that became stale while the broker was away were told."""
-        self._connected_since: float | None = None
         self._invalid: dict[str, Counter[str]] = {}
         """Unusable values when a change of quality was told last, by pipeline."""
-        self._hinted: set[str] = set()
-        """Pipelines of which the log has said that no message comes."""
         if kept is not None:
             for pipeline in pipelines:
                 pipeline.on_transition = partial(self._keep, pipeline.name)
@@ -143,7 +139,6 @@ class Monitor:
                 events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
         if live is not None:
             self._tell_outage(stale, is_connected=is_connected)
-            self._hint(now, live)
         self._tell_counts()
         return events
 
@@ -211,30 +206,6 @@ class Monitor:
                 "no samples because the broker is not connected: all assets become stale, %d now",
                 stale,
             )
-
-    def _hint(self, now: float, live: Live) -> None:
-        """Say which pipelines have had no message although the node is connected.
-
-        A worker cannot know: the messages of a pipeline may all be another worker's.
-        """
-        if live.worker:
-            return
-        if not live.is_connected():
-            self._connected_since = None
-            return
-        if self._connected_since is None:
-            self._connected_since = now
-        if now - self._connected_since < NO_MESSAGE_SECONDS:
-            return
-        for watch in self._watches:
-            pipeline = watch.pipeline
-            if pipeline.name not in self._hinted and not watch.has_messages:
-                log.info(
-                    "pipeline %s: no message on %s since the connection %.0f s ago: is the topic "
-                    "right, and does the broker allow this client to read it?",
-                    pipeline.name, pipeline.template.filter, now - self._connected_since,
-                )  # fmt: skip
-            self._hinted.add(pipeline.name)
 
     def _event(self, event: str, pipeline: Pipeline, names: list[str], cause: str) -> Publication:
         assert self._live is not None

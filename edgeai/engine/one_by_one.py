@@ -95,6 +95,18 @@ def _missing_transition(
         return []
 
 
+def drop_waiting(pipeline: Pipeline, error: Exception) -> None:
+    """Drop and count what waits at the streams of a pipeline, because its intake has failed."""
+    pipeline.intake.touched.clear()
+    for state in pipeline.streams.values():
+        waiting = [*state.messages, *[tag[3] for tag in state.tags]]
+        state.messages, state.tags = [], []
+        for message in waiting:
+            pipeline.containment.drop(message, error)
+        if waiting:
+            pipeline.batch.recover(state)
+
+
 def publish_one_by_one(
     sink: PublicationSink,
     outgoing: list[Publication],

@@ -1,11 +1,13 @@
 """The state of one pipeline: a model on a topic filter, and the streams it has seen."""
 
+import logging
 import math
 from collections.abc import Callable
 from functools import partial
 
 from edgeai import topics
-from edgeai.alarms.alarm import Alarm, alarm_rule
+from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
+from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
@@ -19,16 +21,20 @@ from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Publication
+from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.manifest import UNPUBLISHED, Manifest
+from edgeai.model.manifest import UNPUBLISHED, HeldValuesSpec, Manifest
 from edgeai.model.package import Package
+from edgeai.model.resolution import Resolution, precision_text
 from edgeai.providers.session import Session, batch_capacity
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
 
+log = logging.getLogger("edgeai.pipeline")
+
+NO_HELD_VALUES = HeldValuesSpec(good=0)
 STALE_PERIODS = 10  # sample periods without a sample after which an asset is stale, and at least
 MIN_STALE_SECONDS = 10.0
 GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
@@ -45,9 +51,25 @@ class Pipeline:
         session: Session,
         metrics: Metrics,
         *,
+        held: HeldValuesSpec = NO_HELD_VALUES,
+        resolution: Resolution | None = None,
         shard: Shard | None = None,
         budget: ByteBudget | None = None,
     ) -> None:
+        """Prepare a pipeline.
+
+        Args:
+            name: Its name.
+            config: The node's configuration.
+            package: Its model package.
+            session: Computes the package's outputs.
+            metrics: The node's metrics.
+            held: How many held values a window bears.
+            resolution: The steps of the signals, for which float32 may be too coarse; None: it is
+                fine enough.
+            shard: The shard of the streams to serve; None: all.
+            budget: The bytes that the streams of all pipelines share; None: this one has its own.
+        """
         chosen = config.pipelines[name]
         manifest = package.manifest
         self.name = name
@@ -57,9 +79,14 @@ class Pipeline:
         self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
         self.template = topics.TopicTemplate(chosen.source.topic)
         self.signals = [signal.name for signal in manifest.signals]
-        self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
+        self.rule = alarm_rule(
+            manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
+        )
+        self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
         self.settings = _stream_settings(chosen, manifest)
-        self.window_values = math.prod(manifest.input_shape)
+        self.quality_rule = quality_rule(
+            math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
+        )
         limit = config.limits.batch_windows
         capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
@@ -67,7 +94,11 @@ class Pipeline:
         self.refusals = Refusals(name, lambda: self.metrics.drops)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
-        conditioner = _conditioner(chosen, manifest)
+        self.resolution = resolution
+        self._coarse: set[int] = set()
+        """Channels of which the log has told that float32 is too coarse for them."""
+        conditioner = _conditioner(chosen, manifest, resolution)
+        conditioner.on_coarse = self._warn_of_coarse_values
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(
                 chosen.source,
@@ -108,15 +139,8 @@ class Pipeline:
         self._rings: list[Ring] = []
         """The rings of all streams."""
         self._room = StreamRoom(
-            name,
-            self.streams,
-            self.settings,
-            max_streams=config.limits.streams,
-            budget=budget or ByteBudget(config.limits.stream_bytes),
-            silent_seconds=config.limits.stream_silent_seconds,
-            evict=self._evict,
+            name, self.streams, self.settings, config.limits, budget=budget, evict=self._evict
         )
-        self._max_key_bytes = config.limits.stream_key_bytes
         self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
@@ -196,24 +220,26 @@ class Pipeline:
             self.log.assets.write("first message of asset %s", printable(key))
         return state
 
-    def restore(self, key: str, alarm: AlarmState, since_ns: int) -> StreamState:
+    def restore(
+        self, key: str, alarm: AlarmState, since_ns: int, priority: Priority = "high"
+    ) -> StreamState:
         """Make a stream before its first message, with the alarm of before a restart.
 
         Args:
             key: The stream's.
             alarm: State of its alarm.
             since_ns: Sample time of the transition to it.
+            priority: Of its alarm.
 
         Raises:
             DecodeError: As `stream_of`.
         """
         state = self.streams.get(key) or self._make_stream(key, 0)
-        state.alarm.restore(alarm, since_ns)
+        state.alarm.restore(alarm, since_ns, priority)
         return state
 
     def _make_stream(self, key: str, now_ns: int) -> StreamState:
-        if len(key.encode("utf-8", "replace")) > self._max_key_bytes:
-            raise DecodeError("key_too_long")
+        self._room.check_key(key)
         topic = topics.fill(self.config.publish.topic, self._topic_fields(key))
         alarm_topic = self.alarm_topic_of(key)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
@@ -225,6 +251,7 @@ class Pipeline:
             topic=topic,
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
+            domain=Domain(self._settle_ns),
             is_announced=not self.announces_alarms,
         )
         add_window = partial(self.batch.add, state)
@@ -235,17 +262,6 @@ class Pipeline:
         self.metrics.streams.set(len(self.streams))
         return state
 
-    def drop_waiting(self, error: Exception) -> None:
-        """Drop and count what waits at the streams, because the intake has failed."""
-        self.intake.touched.clear()
-        for state in self.streams.values():
-            waiting = [*state.messages, *[tag[3] for tag in state.tags]]
-            state.messages, state.tags = [], []
-            for message in waiting:
-                self.containment.drop(message, error)
-            if waiting:
-                self.batch.recover(state)
-
     def _evict(self, state: StreamState) -> None:
         """Remove a silent stream, to make room for another."""
         del self.streams[state.key]
@@ -254,12 +270,23 @@ class Pipeline:
         self.metrics.evicted.value += 1
         self.forget_stream(state)
 
+    def _warn_of_coarse_values(self, channel: int, value: float) -> None:
+        """Log once for each channel that float32 loses the steps that the model knows."""
+        if self.resolution is None or channel in self._coarse:
+            return
+        self._coarse.add(channel)
+        step = float(self.resolution.steps[channel])
+        text = precision_text(self.signals[channel], value, step)
+        log.warning("pipeline %s: %s. Windows with such values are `uncertain`", self.name, text)
+
 
 def _ignore_transition(_state: StreamState, _publication: Publication) -> None:
     """Do nothing: alarm states are not kept."""
 
 
-def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
+def _conditioner(
+    config: PipelineConfig, manifest: Manifest, resolution: Resolution | None
+) -> Conditioner:
     default = SignalField.model_validate({})
     fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
     ranges = [None if s.range is None else (s.range[0], s.range[1]) for s in manifest.signals]
@@ -268,6 +295,7 @@ def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
         [field.offset for field in fields],
         ranges,
         config.stream.out_of_range,
+        None if resolution is None else resolution.largest.tolist(),
     )
 
 

@@ -51,11 +51,6 @@ class SampleWatch:
         self._without_since = 0.0
         """Time of the scan that found the first message since then; 0 if there was none."""
 
-    @property
-    def has_messages(self) -> bool:
-        """Whether the pipeline has received any message."""
-        return self.pipeline.metrics.messages.value > 0
-
     def scan(self, now: float, *, silence: bool) -> Found:
         """Compare with the last scan.
 
@@ -99,11 +94,11 @@ class SampleWatch:
     def _check_samples(self, now: float, *, made_sample: bool) -> None:
         """Set or clear the fault of a pipeline that gets messages and makes no sample of them."""
         metrics = self.pipeline.metrics
-        messages = metrics.messages.value
+        messages = metrics.messages.value - metrics.retained
         refused = {
             reason: count - self._drops.get(reason, 0)
             for reason, count in metrics.drops.items()
-            if count > self._drops.get(reason, 0)
+            if count > self._drops.get(reason, 0) and reason != "retained"
         }
         without = messages - self._messages
         # A sample may be refused after its stream has seen its time: then no window gets it.

@@ -10,6 +10,7 @@ other times.
 import logging
 from collections.abc import Callable
 
+from edgeai.config.limits import Limits
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
@@ -57,10 +58,9 @@ class StreamRoom:
         pipeline: str,
         streams: dict[str, StreamState],
         settings: StreamSettings,
+        limits: Limits,
         *,
-        max_streams: int,
-        budget: ByteBudget,
-        silent_seconds: float,
+        budget: ByteBudget | None,
         evict: Callable[[StreamState], None],
     ) -> None:
         """Prepare.
@@ -69,18 +69,20 @@ class StreamRoom:
             pipeline: The pipeline's name.
             streams: Its streams by key; the pipeline adds the new ones.
             settings: Settings of all its streams.
-            max_streams: How many it may have.
-            budget: The bytes that it shares with other pipelines.
-            silent_seconds: A stream without a new sample for this long may leave. At least twice
-                the gap that empties a window counts, so that a slow stream is not taken for silent.
+            limits: How many streams it may have, how long their keys may be, and the time without
+                a new sample after which one may leave. At least twice the gap that empties a window
+                counts, so that a slow stream is not taken for silent.
+            budget: The bytes that it shares with other pipelines; None: it has all to itself.
             evict: Removes a stream.
         """
         self._pipeline = pipeline
         self._streams = streams
         self._settings = settings
-        self._max_streams = max_streams
-        self._budget = budget
-        self._silent_ns = max(round(silent_seconds * SECOND_NS), 2 * (settings.max_gap_ns or 0))
+        self._max_streams = limits.streams
+        self._max_key_bytes = limits.stream_key_bytes
+        self._budget = budget or ByteBudget(limits.stream_bytes)
+        silent_ns = round(limits.stream_silent_seconds * SECOND_NS)
+        self._silent_ns = max(silent_ns, 2 * (settings.max_gap_ns or 0))
         self._evict = evict
         self._seen: dict[StreamState, tuple[int | None, int]] = {}
         """Newest sample of each stream, and since when it is the newest, by arrival times."""
@@ -88,6 +90,11 @@ class StreamRoom:
         """The silent streams of the last look that may leave, the next one at the end."""
         self._next_look_ns = 0
         self._has_told = False
+
+    def check_key(self, key: str) -> None:
+        """Raise DecodeError("key_too_long") for a key that takes too much room everywhere."""
+        if len(key.encode("utf-8", "replace")) > self._max_key_bytes:
+            raise DecodeError("key_too_long")
 
     def take(self, key: str, now_ns: int) -> None:
         """Take the room of a new stream.

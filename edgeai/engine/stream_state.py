@@ -1,6 +1,7 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
 from edgeai.alarms.alarm import Alarm
+from edgeai.alarms.diagnosis import Domain
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.stream import Stream
 
@@ -9,9 +10,10 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "failed_at_ns", "id_prefix", "is_announced", "is_stale", "key",
-        "messages", "needs_single_decoding", "quality", "score", "seen", "seen_ns", "sequence",
-        "stream", "tags", "time_ns", "told_quality", "topic",
+        "alarm", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
+        "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "quality",
+        "score", "seen", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality",
+        "topic",
     )  # fmt: skip
 
     def __init__(
@@ -22,12 +24,14 @@ class StreamState:
         topic: str,
         alarm_topic: str,
         id_prefix: str,
+        domain: Domain,
         is_announced: bool = True,
     ) -> None:
         self.key = key
         self.stream: Stream
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
         self.alarm = alarm
+        self.domain = domain
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
@@ -46,6 +50,8 @@ class StreamState:
         self.score: float = float("nan")
         self.failed_at_ns: int | None = -1
         """`time_ns` at the last exception in the stream; -1 before the first."""
+        self.diagnosis = ""
+        """Kind of the last window's diagnosis; empty if it was normal."""
         self.quality: Quality | None = None
         """Of the last judged window; None until one was judged."""
         self.told_quality: Quality | None = None

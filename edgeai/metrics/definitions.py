@@ -174,6 +174,8 @@ class PipelineMetrics:
 
     def __init__(self, metrics: Metrics, pipeline: str, model: str, provider: str) -> None:
         self.messages = metrics._messages.labels(pipeline)
+        self.retained = 0
+        """How many of these the broker had kept: they do not show that anybody sends."""
         self.inference = _ByProvider(metrics._inference, model)
         """The series by the provider that computed."""
         self.inference[provider]

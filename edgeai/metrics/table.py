@@ -16,7 +16,9 @@ MAX_ASSET_SERIES = 500
 UNROUTED_REASONS = (
     "unexpected_topic", "invalid_topic", "too_large", "retained", "duplicate", "internal_error",
 )  # fmt: skip
-INVALID_REASONS = ("missing", "not_a_number", "not_finite", "bad_quality", "out_of_range")
+INVALID_REASONS = (
+    "missing", "not_a_number", "not_finite", "bad_quality", "out_of_range", "too_coarse",
+)  # fmt: skip
 RESET_REASONS = ("gap", "clock_back", "failure")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
@@ -104,7 +106,7 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_invalid_values_total", "counter", ("pipeline", "reason"),
-        "Values that could not be used, or were outside their valid range.",
+        "Values that could not be used, were outside their valid range, or too large for float32.",
     ),
     Definition(
         "edgeai_window_resets_total", "counter", ("pipeline", "reason"),

@@ -184,6 +184,8 @@ class ClientLifecycle:
             while client.want_write() and time.monotonic() < deadline:
                 client.loop_write()
             self._outbox.confirmation.restart()  # all was sent before DISCONNECT
+        if connected:
+            self._subscriptions.on_disconnected()
         self._drop_client()
 
     def _connect(self) -> None:
@@ -305,13 +307,15 @@ class ClientLifecycle:
         self._subscriptions.on_unsuback(packet_id)
 
     def _on_disconnect(
-        self, client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _props: Any
+        self, client: paho.Client, _userdata: Any, flags: Any, reason: ReasonCode, _props: Any
     ) -> None:
         """Handle the end of the connection, unless the client was already replaced."""
         if client is not self.client:
             return
         if self.connected:
-            self._lose(f"connection lost: {reason}", taken_over=reason.value == SESSION_TAKEN_OVER)
+            by_packet = flags is not None and flags.is_disconnect_packet_from_server
+            why = str(reason) if by_packet else "the broker or the network closed it"
+            self._lose(f"connection lost: {why}", taken_over=reason.value == SESSION_TAKEN_OVER)
         else:
             cause = f"{self._address} closed the connection{self._close_hint}"
             self._fail(cause, may_be_version=True, may_be_will=True, detail=self._socket_error)

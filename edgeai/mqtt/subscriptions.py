@@ -51,9 +51,9 @@ class Subscriptions:
         self._metrics = metrics
         self.keep_session = any(qos > 0 for qos in qos_by_filter.values())
         """Whether the broker must keep messages while the client is disconnected."""
-        self._kept = KeptFilters(kept if self.keep_session else None)
+        self._kept = KeptFilters(kept)
         age = self._kept.age_seconds
-        self._expects_session = age is not None and age < self._expiry_seconds
+        self._expects_session = self.keep_session and age is not None and age < self._expiry_seconds
         """Whether the broker should have a session of this client."""
         covers_drops = any(topics.contains(one, DROPS_TOPIC) for one in qos_by_filter)
         self._has_optional = bool(qos_by_filter) and not covers_drops
@@ -95,6 +95,8 @@ class Subscriptions:
             left = self._kept.filters if session_present else set()
             self._kept.keep(left | wanted)
             self._expects_session = True
+        else:
+            self._kept.forget()
         for topic_filter, qos in self._qos_by_filter.items():
             _, packet_id = client.subscribe(topic_filter, qos)
             if packet_id is not None:
@@ -130,6 +132,11 @@ class Subscriptions:
         if topic_filter is not None:
             self._kept.keep(self._kept.filters - {topic_filter})
             log.info("%s: unsubscribed from %s", self._client_id, topic_filter)
+
+    def on_disconnected(self) -> None:
+        """Note that the session's time of expiry begins now."""
+        if self._expects_session:
+            self._kept.keep(self._kept.filters)
 
     def forget_answers(self) -> None:
         """Forget what waits for an answer: the connection has ended."""

@@ -13,7 +13,7 @@ import pytest
 from edgeai.assembly.plan import check
 from tests.support.engine import NS, SOURCE, Node
 from tests.support.odd import INFINITE, MILD, MINUS, NORMAL, NOT_A_NUMBER, write_odd_package
-from tests.support.packages import write_config
+from tests.support.packages import rehash, write_config
 from tests.support.paths import REPOSITORY
 
 TOPIC = "factory/m/sensors"
@@ -65,6 +65,25 @@ def test_a_score_that_is_not_finite_is_an_alarm(
     assert all(
         "the model's score of m is " in line and "above the threshold" in line for line in told
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "quality"),
+    [
+        (MINUS, "score_infinite", "good"),
+        (INFINITE, "score_not_finite", "bad"),
+        (NOT_A_NUMBER, "score_not_finite", "bad"),
+    ],
+)
+def test_where_a_low_score_is_abnormal_minus_infinity_is_below_every_threshold(
+    tmp_path: Path, values: tuple[float, float], reason: str, quality: str
+) -> None:
+    threshold = {"value": 3.0, "method": "m", "data": "d", "abnormal": "low"}
+    rehash(write_odd_package(tmp_path / "odd"), threshold=threshold)
+    line = write_config(tmp_path / "line.yaml", 1883, {"p": {"model": "odd", "source": SOURCE}})
+    normal, bad, after = send(Node(check(line)), NORMAL, values, NORMAL)
+    assert (normal["alarm"], after["alarm"]) == ("normal", "normal")
+    assert (bad["alarm"], bad["quality"], bad["alarm_reason"]) == ("active", quality, reason)
 
 
 @pytest.mark.parametrize("values", [INFINITE, MINUS, NOT_A_NUMBER])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import time
 from collections import Counter
@@ -120,6 +121,32 @@ def test_a_session_that_the_broker_has_forgotten_is_told(
         broker.start_again()
         with open_link(broker.port, {"a/#": 1}, protocol=protocol, kept_filters=kept) as link:
             assert link.value("broker_sessions_lost_total") == 1, "also across our own restart"
+
+
+def test_a_session_that_we_have_ended_is_not_missed(broker: RunningBroker, tmp_path: Path) -> None:
+    """The configuration went from QoS 1 to QoS 0 and back."""
+    kept = tmp_path / "kept.json"
+    for qos in (1, 0, 1):
+        with open_link(broker.port, {"a/#": qos}, kept_filters=kept) as link:
+            assert kept.exists() == bool(qos)
+            assert link.value("broker_sessions_lost_total") == 0
+
+
+def test_the_age_of_a_session_counts_from_its_end(
+    broker: RunningBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that ran for longer than the expiry has lost nothing by that."""
+    kept = tmp_path / "kept.json"
+    with open_link(broker.port, {"a/#": 1}, kept_filters=kept):
+        os.utime(kept, (1000, 1000))
+    assert time.time() - kept.stat().st_mtime < 60
+    os.utime(kept, (1000, 1000))
+    with (
+        start_mosquitto(tmp_path / "other") as other,
+        open_link(other.port, {"a/#": 1}, kept_filters=kept) as link,
+    ):
+        assert link.value("broker_sessions_lost_total") == 0, "it had expired"
+    assert warnings(caplog) == []
 
 
 # ------------------------------------------------------------------------------------- $SYS

@@ -163,7 +163,7 @@ def test_too_little_data_is_told_as_a_problem_of_the_recipe(tmp_path):
 def test_a_constant_signal_is_told_as_a_problem_of_the_recipe(tmp_path):
     lines = [f"{i % 7};3.5" for i in range(500)]
     (tmp_path / "data.csv").write_text("\n".join(["A;b", *lines]) + "\n")
-    with pytest.raises(ConfigError, match="channel 1 is constant"):
+    with pytest.raises(ConfigError, match="`b` is constant"):
         train(recipe_file(tmp_path, FILES))
 
 

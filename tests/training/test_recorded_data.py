@@ -184,6 +184,21 @@ def test_windows_with_values_that_were_not_measured_neither_fit_nor_calibrate(tm
     assert windows.judged.all()
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.85])
+def test_parts_of_a_run_share_no_sample(tmp_path, share):
+    """As the part that is held out of the fit, and the windows after the start of a fault."""
+    write_rows(tmp_path, clean_rows(100) + clean_rows(100, start=1200))
+    windows = loaded(tmp_path).fit[0].windows
+    cut = windows.cut_seconds(share)
+    early, late = windows.between(0.0, cut), windows.between(cut, windows.end_seconds)
+    times = [
+        (one.seconds[:, np.newaxis] - np.arange(4)).ravel() for one in (early, late)
+    ]  # of all samples, 1 Hz
+    assert times[0].max() < cut <= times[1].min()
+    assert len(early) + len(late) >= len(windows) - 3
+    assert len(early) == pytest.approx(share * len(windows), abs=3)
+
+
 @pytest.mark.parametrize(
     ("times", "hz"),
     [
@@ -292,6 +307,33 @@ def test_tags_are_aligned_as_the_config_says(tmp_path):
     assert len(windows) > 20
     assert windows.clean.all()
     assert (windows.values[:, 0] >= windows.values[:, 1]).all()
+
+
+@pytest.mark.parametrize(("rate_hz", "refused"), [(1.0, False), (1.2, False), (5.0, True)])
+def test_frames_are_cut_as_the_runtime_does(tmp_path, rate_hz, refused):
+    frame = {
+        "type": "json", "encoding": "list", "shape": "per_sample", "channels": ["a", "b"],
+        "time": {"path": "t0", "unit": "s"},
+    }  # fmt: skip
+    config_of(tmp_path, {"topic": "f/{asset}", "layout": "frame", "frame": frame})
+    jsonl(
+        tmp_path,
+        [
+            # The times are in the frames; they arrive later, all at once.
+            (9000, "f/m", {"t0": 1000 + 10 * n, "rate_hz": rate_hz, "data": rows})
+            for n in range(8)
+            for rows in [[[float(10 * n + i), float(i)] for i in range(10)]]
+        ],
+    )
+    if refused:
+        with pytest.raises(ConfigError, match="has 5 Hz as its frames say"):
+            mapped(tmp_path)
+        return
+    windows = mapped(tmp_path).fit[0].windows
+    assert len(windows) > 20
+    assert windows.seconds[0] <= 4.0
+    if rate_hz == 1.0:
+        assert set(np.diff(windows.values[:, 0]).tolist()) == {1.0}
 
 
 def test_a_bad_message_is_named_by_line_and_field(tmp_path):

@@ -7,7 +7,7 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import SECOND_NS, Message
+from edgeai.messages import RETAINED, SECOND_NS, Message
 
 SEQUENCE_WRAP = 2**32
 
@@ -63,6 +63,8 @@ class FrameIntake:
 
     def _take_flagged(self, state: StreamState, frame: Frame, message: Message) -> None:
         """Push the samples of a frame with a flag as `Arrival` decides."""
+        if message[3] & RETAINED:
+            self._metrics.retained += 1
         period_ns = SECOND_NS / frame.rate_hz
         span_ns = round((frame.samples - 1) * period_ns)
         taken = self._arrival.judge(

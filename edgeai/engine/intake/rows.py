@@ -20,7 +20,7 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import RETAINED, Message
 from edgeai.streams.conditioning import Conditioned
 
 log = logging.getLogger("edgeai.engine")
@@ -198,6 +198,8 @@ class RowIntake:
     def _push_flagged(self, state: StreamState, message: Message) -> None:
         """Decode a message with a flag, and push its sample as `Arrival` decides."""
         _, payload, received_ns, flags = message
+        if flags & RETAINED:
+            self._metrics.retained += 1
         counted = self.invalid.total()
         try:
             time_ns, values = self.decoder.decode(bytes(payload))

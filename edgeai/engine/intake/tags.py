@@ -68,6 +68,8 @@ class TagIntake:
     def _take_flagged(self, state: StreamState, message: Message, tag: Tag) -> None:
         """Use the value of a message with a flag as the rules of `Arrival` say."""
         flags, stream = message[3], state.stream
+        if flags & RETAINED:
+            self._metrics.retained += 1
         if self.touched:
             self.window()  # the values that came before, in the same turn
         done = self._conditioner.tags(np.array([tag.value]), np.array([tag.channel]))

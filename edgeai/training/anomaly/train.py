@@ -11,24 +11,25 @@ import numpy as np
 from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.errors import ConfigError, Problem
-from edgeai.model.package import Package
+from edgeai.model.held_values import measure_held_values
+from edgeai.model.package import FAULTY, HEALTHY, Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.runtime_build import library_versions
 from edgeai.training.anomaly.card import model_card
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, evaluate_detection
+from edgeai.training.anomaly.golden import GOLDEN_WINDOWS, choose_golden
 from edgeai.training.anomaly.methods import FAMILIES, Fitted
 from edgeai.training.anomaly.verdict import Verdict, verdict_of
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
 from edgeai.training.data.runs import Run
-from edgeai.training.data.windows import ConstantChannelError, Samples, Windows
+from edgeai.training.data.windows import ConstantChannelError, Samples
 from edgeai.training.extra import library
 from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
 
-GOLDEN_WINDOWS = 48
-MIN_GOLDEN_MARGIN = 0.02  # smallest distance of a golden score from the threshold, relative to it
+HELD_WINDOWS = 192  # on which the number of held values that a window bears is measured
 LIBRARIES = ("numpy", "onnx", "onnxruntime")  # their versions are recorded in the manifest
 
 
@@ -85,13 +86,15 @@ def train(
     progress("calibrate", 2, 2)
     if not verdict.is_of_use and not keep_useless:
         return TrainingReport(None, figures, verdict, time.perf_counter() - started)
-    golden = _choose_golden(data, scorer, threshold, recipe_path)
+    golden = choose_golden(data, scorer, threshold, GOLDEN_WINDOWS, recipe_path)
+    draft["held_values"] = _held_values(data, scorer, threshold, recipe_path)
     package = write_package(
         folder,
         draft,
         fitted.graph,
-        golden,
-        reference=fitted.reference(golden),
+        golden.windows,
+        reference=fitted.reference(golden.windows),
+        labels=np.where(golden.faulty, FAULTY, HEALTHY).astype(np.int8),
         card=model_card(recipe, draft),
     )
     progress("write", 1, 1, str(folder))
@@ -130,7 +133,7 @@ def _fit_windows(recipe: Recipe, data: Dataset, path: Path) -> tuple[Samples, Sa
     early, late = [], []
     for run in data.fit:
         end = run.windows.end_seconds
-        cut = (1.0 - share) * end
+        cut = run.windows.cut_seconds(1.0 - share)
         early.append(Run(run.name, "fit", run.windows.between(0.0, cut)))
         late.append(Run(run.name, "fit", run.windows.between(cut, end)))
     return run_windows(early, path, "fit"), run_windows(late, path, "fit (held out)")
@@ -246,33 +249,13 @@ def _measure(
     }
 
 
-def _choose_golden(data: Dataset, scorer: Scorer, threshold: float, path: Path) -> Samples:
-    """Choose golden windows: half spread over the healthy test runs, half over the faults.
-
-    Scores near the threshold are excluded, because there the last digits of a provider could
-    change the decision, which the parity test compares. Windows with values that were not measured
-    are excluded too.
-    """
-    healthy = [run.windows for run in data.test]
-    faulty = [
-        run.windows.between(run.fault_seconds, run.windows.end_seconds) for run in data.faults
-    ]
-    half = GOLDEN_WINDOWS // 2 if any(part.clean.any() for part in faulty) else 0
-    chosen = [_spread(healthy, GOLDEN_WINDOWS - half, scorer, threshold, path)]
-    if half:
-        chosen.append(_spread(faulty, half, scorer, threshold, path))
-    return np.concatenate(chosen)
-
-
-def _spread(
-    parts: Sequence[Windows], count: int, scorer: Scorer, threshold: float, path: Path
-) -> Samples:
-    """Return windows that are spread over the parts and whose scores are not near the threshold."""
-    windows = np.concatenate([part.take(part.clean) for part in parts])
-    scores = scorer.outputs(windows)["score"] if len(windows) else np.empty(0)
-    clear = np.flatnonzero(np.abs(scores - threshold) > MIN_GOLDEN_MARGIN * abs(threshold))
-    if not clear.size:
-        rule = "no test or fault run holds a whole window for the golden windows"
-        raise ConfigError([Problem(str(path), "data", rule)])
-    chosen: Samples = windows[clear[np.linspace(0, len(clear) - 1, count).astype(int)]]
-    return chosen
+def _held_values(data: Dataset, scorer: Scorer, threshold: float, path: Path) -> dict[str, int]:
+    """Measure how many held values a window bears, on more windows than the golden ones."""
+    chosen = choose_golden(data, scorer, threshold, HELD_WINDOWS, path)
+    held = measure_held_values(
+        chosen.windows,
+        lambda given: scorer.outputs(given)["score"],
+        threshold,
+        max_windows=HELD_WINDOWS,
+    )
+    return held.model_dump(exclude_none=True)

@@ -1,12 +1,10 @@
 """Read runs from recordings, by the rules of the runtime."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgeai.config.base import TimeField
-from edgeai.decoding.fields import parse_json, read_time, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS, Message
 from edgeai.model.manifest import WindowSpec
@@ -17,7 +15,7 @@ from edgeai.recordings.times import readable
 from edgeai.training.data.collector import WindowCollector, draft_manifest
 from edgeai.training.data.findings import Explainer, Findings
 from edgeai.training.data.mapping import pipeline_of
-from edgeai.training.data.rate import check_rate
+from edgeai.training.data.message_clock import MessageClock
 from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Windows
 from edgeai.training.recipe_files import Blocks, FileData, FileRun
@@ -70,7 +68,6 @@ class _Reader:
         self._config, self._pipeline = pipeline_of(data, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
         self._source = chosen.source
-        self._resampled = chosen.stream.alignment != "none"
         signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
         self._manifest = draft_manifest(signals, data.sample_rate_hz, window.model_dump())
         names = [signal.name for signal in data.signals]
@@ -87,7 +84,8 @@ class _Reader:
             evenly_spaced_ns=round(SECOND_NS / data.sample_rate_hz) if data.evenly_spaced else None,
             every_signal=True,
         )
-        self._to_ns = time_reader(self._source.time) if self._source.time else None
+        resampled = chosen.stream.alignment != "none"
+        self._clock = MessageClock(self._source, names, resampled=resampled)
         self._tables: dict[str, list[Recorded]] = {}
 
     def read(self, item: FileRun, index: int) -> None:
@@ -96,7 +94,7 @@ class _Reader:
         field = f"data.runs.{index}"
         start_ns = None
         if item.fault_row is not None:
-            start_ns = self._time_of(self._row(recorded, item, field))
+            start_ns = self._clock.time_of(self._row(recorded, item, field))
             if start_ns is None:
                 rule = f"must be a row of {item.file} with a valid time"
                 raise self._problem(f"{field}.fault_row", rule, item.fault_row)
@@ -111,7 +109,7 @@ class _Reader:
             recorded, name = recorded[first:last], f"{name}[{first}:{last}]"
         if item.between is not None:
             begin, end = (self._instant(one, f"{field}.between") for one in item.between)
-            times = [self._time_of(one.message) for one in recorded]
+            times = [self._clock.time_of(one.message) for one in recorded]
             recorded = [
                 one
                 for one, at in zip(recorded, times, strict=True)
@@ -163,15 +161,14 @@ class _Reader:
     def _windows(self, recorded: list[Recorded], key: str, file: str, name: str) -> Windows:
         """Pass the messages of one run through the turn, one by one, and return its windows."""
         explainer = self._explainer()
-        times = self._times(recorded)
+        times = self._clock.times_of(recorded)
         if not times:
             raise ConfigError(explainer.explain(recorded[0], "invalid_time", file))
         if self._data.evenly_spaced:
             seconds = 1.0 / self._data.sample_rate_hz
             text = f"rows are taken as {seconds:.4g} s apart, so gaps in time cannot be seen"
             self._note_rate(text, file)
-        elif not self._resampled and self._source.layout == "row":
-            rate = check_rate(times, self._data.sample_rate_hz)
+        elif rate := self._clock.check_rate(recorded, self._data.sample_rate_hz):
             if rate.refused:
                 rule = f"{name} {rate.text}"
                 raise self._problem("data.sample_rate_hz", rule, self._data.sample_rate_hz)
@@ -187,9 +184,9 @@ class _Reader:
 
     def _check_start(self, start_ns: int, recorded: list[Recorded], field: str) -> None:
         """Refuse a fault that does not start inside its run: it could not be detected."""
-        times = self._times(recorded)
+        times = self._clock.times_of(recorded)
         if times and not min(times) < start_ns <= max(times):
-            zone = self._source.time.zone if self._source.time else None
+            zone = self._clock.zone
             first, last, found = (readable(at, zone) for at in (min(times), max(times), start_ns))
             rule = f"the fault must start inside the run, after {first} and up to {last}"
             raise self._problem(field, rule, found)
@@ -199,13 +196,8 @@ class _Reader:
         if file not in files:
             files.append(file)
 
-    def _times(self, recorded: list[Recorded]) -> list[int]:
-        """Return the valid times of messages, nanoseconds since 1970."""
-        times = [self._time_of(one.message) for one in recorded]
-        return [at for at in times if at is not None]
-
     def _start_of(self, recorded: list[Recorded]) -> int:
-        return min(self._times(recorded))
+        return min(self._clock.times_of(recorded))
 
     def _note(
         self,
@@ -240,21 +232,9 @@ class _Reader:
             raise self._problem(f"{field}.fault_row", rule, item.fault_row)
         return recorded[item.fault_row].message
 
-    def _time_of(self, message: Message) -> int | None:
-        """Return the time of a message, nanoseconds since 1970; None if it has no valid one."""
-        if self._to_ns is None or self._source.time is None:
-            return message[2]
-        try:
-            return read_time(parse_json(bytes(message[1])), self._source.time, self._to_ns)
-        except DecodeError:
-            return None
-
     def _instant(self, text: str, field: str) -> int:
         """Return a time of the recipe, nanoseconds since 1970."""
-        declared = self._source.time
-        reader: Callable[[Any], int] = time_reader(
-            TimeField(path=["t"], unit="iso", zone=declared.zone if declared else None)
-        )
+        reader = self._clock.instant_reader()
         try:
             return reader(text)
         except DecodeError as error:

@@ -125,6 +125,8 @@ class Explainer:
         """
         where = self._place(recorded)
         rule = RULES.get(reason) or DROP_REASONS.get(reason, reason.replace("_", " "))
+        if self._source.layout == "frame":
+            return [Problem(name, where, rule)]
         try:
             document = parse_json(bytes(recorded.message[1]))
         except DecodeError:

@@ -53,10 +53,31 @@ def check_rate(times_ns: Sequence[int], recipe_hz: float) -> RateNote:
     found = measured_rate_hz(times_ns)
     if found is None:
         return RateNote("has one time only, so its rate is not known", len(times_ns) > 1)
-    ratio = max(found / recipe_hz, recipe_hz / found)
     text = f"{found:.4g} Hz by the time stamps, a row every {1 / found:.4g} s"
     if (shared := rows_per_stamp(times_ns)) > 1:
         text += f"; {shared:g} rows share each time stamp, so the clock is coarser than the rows"
+    return _compared(found, recipe_hz, text)
+
+
+def check_frame_rates(rates_hz: Sequence[float], recipe_hz: float) -> RateNote:
+    """Compare the rates that frames state with the recipe's.
+
+    Args:
+        rates_hz: (n,) Hz.
+        recipe_hz: The rate that the recipe states, Hz.
+    """
+    if not rates_hz:
+        return RateNote("has no frame that can be read", True)
+    found = float(np.median(rates_hz))
+    text = f"{found:.4g} Hz as its frames say"
+    if max(rates_hz) != min(rates_hz):
+        text += f", from {min(rates_hz):.4g} to {max(rates_hz):.4g} Hz"
+    return _compared(found, recipe_hz, text)
+
+
+def _compared(found: float, recipe_hz: float, text: str) -> RateNote:
+    """Return the note on a rate that was found, which `text` describes."""
+    ratio = max(found / recipe_hz, recipe_hz / found)
     if ratio > RATE_TOLERANCE:
         rule = (
             f"has {text}; `sample_rate_hz` must be the rate of the recordings, within a factor of "

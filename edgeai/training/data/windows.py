@@ -58,6 +58,12 @@ class Windows:
             return len(self.values) / self.rate_hz
         return float(self.seconds[-1]) + 1.0 / self.rate_hz if len(self) else 0.0
 
+    def cut_seconds(self, share: float) -> float:
+        """Return the time at which a share of the run has passed, s since its start."""
+        if self.on_grid or not len(self):
+            return share * self.end_seconds
+        return float(self.seconds[min(len(self) - 1, round(share * len(self)))])
+
     def between(self, start_seconds: float, end_seconds: float) -> "Windows":
         """Return the windows whose samples all lie in a part of the run.
 
