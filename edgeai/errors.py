@@ -85,6 +85,7 @@ DROP_REASONS = {
     "not_an_object": "the JSON is not an object",
     "no_time": "the declared time field is missing",
     "invalid_time": "the time field is not a time in the declared unit",
+    "implausible_time": "the time is too far from the arrival, or the sender's clock jumped ahead",
     "no_signal": "none of the model's signals is in the message",
     "not_a_frame": "frame: not the declared format, or no array at the path of the samples",
     "bad_magic": "frame: not the declared magic",
@@ -98,7 +99,7 @@ DROP_REASONS = {
     "duplicate": "it was already taken: the same time, or the same message sent again",
     "retained": "the broker kept it (retain flag): a command, or a value without a time of its "
     "own, too old, or seen before",
-    "late": "the sample is older than stream.lateness_seconds allows",
+    "late": "the sample is older than the newest, and no missing one is in its place",
     "invalid_value": "a value cannot be used: the policy is `drop`, or there is none to hold yet",
     "internal_error": "a defect of edgeai: the message caused an exception",
     "quarantined": "the message has caused exceptions twice, and is not tried again",

@@ -8,7 +8,7 @@
 >>> source = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 >>> config = write_config(folder / "line.yaml", {"p": {"model": "mean", "source": source}})
 >>> with MemoryNode(config) as node:
-...     for t in (1, 2):
+...     for t in (1763719201, 1763719202):
 ...         payload = json.dumps({"t": t, "a": 4.0, "b": 8.0}).encode()
 ...         published = node.turn(("factory/press-1/sensors", payload))
 >>> prediction = json.loads(published[0].payload)
@@ -278,10 +278,21 @@ def build_package(
     return folder
 
 
+def _with_any_time(pipeline: Any) -> Any:
+    """Return a pipeline whose messages may have times far from their arrival."""
+    source = pipeline.get("source") if isinstance(pipeline, dict) else None
+    if not isinstance(source, dict) or not isinstance(source.get("time"), dict):
+        return pipeline
+    time_field = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10, **source["time"]}
+    return {**pipeline, "source": {**source, "time": time_field}}
+
+
 def write_config(
     path: Path, pipelines: Mapping[str, Any], *, port: int = 1883, **more: Any
 ) -> Path:
     """Write a configuration for a broker on a loopback port, and return its path.
+
+    Times of messages may be far from their arrival, unless the pipelines say otherwise.
 
     Args:
         path: The YAML file.
@@ -293,7 +304,7 @@ def write_config(
         "node": "test",
         "broker": {"host": "127.0.0.1", "port": port},
         "http": {"enabled": False},
-        "pipelines": dict(pipelines),
+        "pipelines": {name: _with_any_time(one) for name, one in pipelines.items()},
     }
     for key, value in more.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):

@@ -223,7 +223,8 @@ def quality_rule(
         held_bad: Number of substituted values from which decisions change often; None: none known.
     """
     bad = math.floor(max_invalid_ratio * values) + 1
-    return QualityRule(held_good, bad if held_bad is None else min(bad, held_bad))
+    bad = bad if held_bad is None else min(bad, held_bad)
+    return QualityRule(min(held_good, bad - 1), bad)
 
 
 def quality_of(substituted: int, uncertain: bool, rule: QualityRule) -> Quality:

@@ -65,7 +65,7 @@ def make_probes(pipeline: Pipeline, windows: Windows, labels: Labels) -> dict[st
 
 def _answer(score: float, pipeline: Pipeline) -> str:
     if math.isnan(score):
-        return "NaN"
+        return "NaN, which is an alarm"
     rule = pipeline.rule
     said = "abnormal" if is_abnormal(score, rule.threshold, rule.abnormal) else "normal"
     return f"{score:.3g} {said}"

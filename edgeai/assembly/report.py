@@ -18,6 +18,11 @@ from edgeai.model.meaning import describe_decisions, describe_ranges
 from edgeai.model.package import Package
 from edgeai.model.resolution import describe_precision
 
+COUNTED_HOPS = (
+    "{} has no sample rate, so every {} samples are counted from the start of edgeai: after a "
+    "restart windows end at other samples, with other ids (`window.hop: 1` avoids it)"
+)
+
 
 def describe_plan(plan: Plan) -> list[str]:
     """Load every model of a plan as `run` does, and return the lines of the report.
@@ -74,6 +79,9 @@ def _notes(pipeline: Pipeline, plan: Plan, package: Package) -> Iterator[str]:
         yield note
     yield from describe_ranges(package)
     yield from describe_precision(package.golden()[0], manifest)
+    settings = pipeline.settings
+    if settings.period_ns is None and settings.hop > 1:
+        yield COUNTED_HOPS.format(manifest.name, settings.hop)
     if plan.config.workers > 1 and not pipeline.template.fields:
         rule = "captures no field, so it is one stream, which only one worker can serve"
         yield f"{pipeline.template.filter} {rule}"

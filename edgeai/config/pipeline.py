@@ -35,6 +35,24 @@ class StreamConfig(Strict):
         description="Time to wait for samples that arrive out of order, in seconds. Later samples "
         "are dropped. The default waits for none.",
     )
+    missing: Literal["hold", "linear", "mark"] = Field(
+        "linear",
+        description="What stands for samples that are missing by the model's sample rate, up to "
+        "`max_gap_seconds`. `linear`: values on the line to the next sample; `hold`: the last "
+        "values; both count as substituted. `mark`: nothing, and the window is `uncertain`. With "
+        "an alignment the alignment fills them.",
+    )
+    clock_back_seconds: Seconds = Field(
+        10.0,
+        description="How long late samples must rise at the pace of their arrival, in seconds, "
+        "until the sender's clock counts as set back and the window starts again.",
+    )
+    frame_jitter_seconds: PositiveSeconds | None = Field(
+        None,
+        description="How far the start of a frame may be from where the frame before it ended, in "
+        "seconds, and still continue it; layout `frame` only. Default: half a sample period, and "
+        "0.1 s for frames without a time.",
+    )
     invalid: Literal["hold", "drop"] = Field(
         "hold",
         description="What happens to a value that is missing, not finite or of bad quality. "

@@ -31,6 +31,7 @@ from edgeai.decoding.fields import (
     signal_path,
     time_reader,
 )
+from edgeai.decoding.sender_clock import SenderClock
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 
@@ -71,12 +72,14 @@ class RowDecoder:
         self._numeric_text = source.numeric_text
         self._time = source.time
         self._to_ns = time_reader(source.time) if source.time else None
+        self.sender_clock = SenderClock(source)
         self._packing = struct.Struct(f"{len(names)}{code}")
         self.decode: Callable[[bytes], Row]
         """Returns the sample in a payload; raises DecodeError if there is none."""
         self.decode_many: Callable[[list[Message]], Rows | None]
         """Returns the samples of messages in their order, with NaN for each absent value. Returns
-        None if any message needs the slow path or would make `decode` raise."""
+        None if any message needs the slow path, would make `decode` raise, or has a time that the
+        sender's clock must be asked about."""
         fast_path = self._compile_fast_path()
         if fast_path is None:
             self.decode, self.decode_many = self._decode_slowly, _decode_none
@@ -154,12 +157,15 @@ class RowDecoder:
                 return moment * factor, values
             return to_ns(moment), values
 
+        values_of_all = _all_values_getter(document_type, getters[:count])
+        if has_other_forms:
+            values_of_all = _refusing_absent_values(values_of_all)
         decode_many = _compile_decode_many(
             parse,
-            _all_values_getter(document_type, getters[:count]),
+            values_of_all,
             self._packing,
             None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
-            has_other_forms=has_other_forms,
+            self.sender_clock,
         )
         return decode, decode_many
 
@@ -169,8 +175,7 @@ def _compile_decode_many(
     values_of_all: Callable[[list[Any]], Iterable[Sequence[float]]],
     packing: struct.Struct,
     clock: tuple[Callable[[Any], Any], Callable[[Any], int], int, int] | None,
-    *,
-    has_other_forms: bool,
+    sender_clock: SenderClock,
 ) -> Callable[[list[Message]], Rows | None]:
     """Return `decode_many`: its loops are in C, or are comprehensions.
 
@@ -181,8 +186,7 @@ def _compile_decode_many(
         clock: Function from a document to its time; function from that time to nanoseconds;
             nanoseconds in the time's unit, 0 for ISO 8601; largest valid integer time. None if the
             messages carry no time.
-        has_other_forms: Whether a name can be written in another Unicode form, which only the slow
-            path finds.
+        sender_clock: Judges the times.
     """
     pack = packing.pack
     absent = pack(*[NAN] * (packing.size // struct.calcsize(packing.format[-1:])))
@@ -196,12 +200,7 @@ def _compile_decode_many(
             return None
         try:
             documents = list(map(parse, payloads))
-            values = values_of_all(documents)
-            if has_other_forms:
-                values = list(values)
-                if any(map(isnan, map(sum, values))):
-                    return None
-            rows = list(starmap(pack, values))
+            rows = list(starmap(pack, values_of_all(documents)))
         except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
             return None  # OverflowError: too large for float32
         if absent in rows:
@@ -212,12 +211,19 @@ def _compile_decode_many(
         times = list(map(time_of, documents))
         if not factor or type(sum(times)) is not int:  # the sum is an int only if all are ints
             try:
-                return list(map(to_ns, times)), rows
+                times = list(map(to_ns, times))
             except DecodeError:
                 return None
-        if min(times) < 0 or max(times) > largest:
+            return (times, rows) if sender_clock.accepts(times, messages) else None
+        earliest, latest = min(times), max(times)
+        if earliest < 0 or latest > largest:
             return None
-        return [moment * factor for moment in times] if factor > 1 else times, rows
+        if factor > 1:
+            times = [moment * factor for moment in times]
+        low_ns, high_ns = sender_clock.bounds(messages[0][2], messages[-1][2])
+        if earliest * factor < low_ns or latest * factor > high_ns:
+            return (times, rows) if sender_clock.accepts(times, messages) else None
+        return times, rows
 
     return decode_many
 
@@ -242,6 +248,23 @@ def _all_values_getter(
         if getters == [f"{parent}.f{index}" for index in range(len(getters))]:
             return lambda documents: map(astuple, map(struct_of, documents))
     return lambda documents: map(values_of, documents)
+
+
+def _refusing_absent_values(
+    values_of_all: Callable[[list[Any]], Iterable[Sequence[float]]],
+) -> Callable[[list[Any]], Iterable[Sequence[float]]]:
+    """Return a function that raises ValueError if a value is absent.
+
+    Its name may be written in another Unicode form, which only the slow path finds.
+    """
+
+    def get(documents: list[Any]) -> Iterable[Sequence[float]]:
+        rows = list(values_of_all(documents))
+        if any(map(isnan, map(sum, rows))):
+            raise ValueError
+        return rows
+
+    return get
 
 
 def _type_at(document_type: Any, path: str) -> Any:

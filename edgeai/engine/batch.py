@@ -3,6 +3,7 @@
 import math
 import mmap
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -67,9 +68,9 @@ class Batch:
         index = len(windows)
         if index >= len(self._slots) or window is not self._slots[index][0]:
             self.values[index] = window
-        stream = state.stream
-        windows.append((state, time_ns, substituted, uncertain, stream.broken))
-        stream.broken = False
+        ring = state.stream.ring
+        windows.append((state, time_ns, substituted, uncertain, ring.broken))
+        ring.broken = False
         if index + 1 == self.capacity:
             self.when_full()
 
@@ -87,6 +88,7 @@ class Batch:
                 break
         again = state.failed_at_ns == after_ns
         state.failed_at_ns = after_ns
+        state.stream.ring.emit = partial(self.add, state)  # it may have been set for a while
         state.stream.recover(after_ns, everything=again)
         return after_ns
 

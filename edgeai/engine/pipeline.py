@@ -8,6 +8,7 @@ from functools import partial
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
+from edgeai.config.base import TimeField
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
@@ -34,6 +35,8 @@ from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
 
 log = logging.getLogger("edgeai.pipeline")
 
+ARRIVAL_JITTER_NS = SECOND_NS // 10
+"""How far frames without a time may be from an even pace, unless the configuration says."""
 NO_HELD_VALUES = HeldValuesSpec(good=0)
 STALE_PERIODS = 10  # sample periods without a sample after which an asset is stale, and at least
 MIN_STALE_SECONDS = 10.0
@@ -150,14 +153,21 @@ class Pipeline:
     def due(self) -> Due:
         """Return when the next window can be due at the earliest, counted from now.
 
-        One message brings each stream at most one sample. A window is always due where a sample
+        One message brings each stream at most one sample, which at the model's rate is one sample
+        period later than the one before. A window is always due where a sample
         takes its time from its arrival, where samples come in blocks, and where one sample can
         release others (reordering, alignment).
         """
         if self.is_always_due:
             return AT_ONCE
-        # A stream that is new, or starts again, needs a whole window.
-        samples = min([self.settings.length, *[ring.due_in for ring in self._rings]])
+        # A stream that is new needs a whole window.
+        samples = self.settings.length
+        period_ns = self.settings.period_ns
+        if period_ns is None:
+            samples = min([samples, *[ring.due_in for ring in self._rings]])
+        elif self._rings:
+            wait_ns = min([ring.due_ns - ring.last_ns for ring in self._rings])
+            samples = max(1, min(samples, -(-wait_ns // period_ns)))
         usual = (samples - 1) * max(1, len(self._rings)) + 1
         # The first of these samples may come at any moment.
         seconds = (samples - 1) * (self.settings.period_ns or 0) / SECOND_NS / RATE_TOLERANCE
@@ -256,7 +266,9 @@ class Pipeline:
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics
-        state.stream = open_stream(self.settings, metrics.drops, metrics.resets, add_window)
+        state.stream = open_stream(
+            self.settings, metrics.drops, metrics.resets, metrics.samples, add_window
+        )
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
@@ -325,11 +337,29 @@ def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettin
         lateness_ns=lateness_ns,
         invalid=stream.invalid,
         align=align,
+        missing=stream.missing,
+        clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
+        resolution_ns=_resolution_ns(config.source.time),
+        frame_jitter_ns=_frame_jitter_ns(config),
     )
 
 
 def _forget_nothing(_state: StreamState) -> None:
     """Stand in for the engine."""
+
+
+def _resolution_ns(time: TimeField | None) -> int | None:
+    if time is None or time.resolution_seconds is None:
+        return None
+    return round(time.resolution_seconds * SECOND_NS)
+
+
+def _frame_jitter_ns(config: PipelineConfig) -> int | None:
+    """Return how far a frame may start from where the frame before it ended."""
+    frame, declared = config.source.frame, config.stream.frame_jitter_seconds
+    if declared is not None:
+        return round(declared * SECOND_NS)
+    return None if frame is None or frame.clock is not None else ARRIVAL_JITTER_NS
 
 
 def _stale_after_seconds(config: PipelineConfig, settings: StreamSettings) -> float:

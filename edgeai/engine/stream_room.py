@@ -14,15 +14,15 @@ from edgeai.config.limits import Limits
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
-from edgeai.streams.ring import Ring, StreamSettings
+from edgeai.streams.ring import MIN_KEPT_ROWS, Ring, StreamSettings
 
 log = logging.getLogger("edgeai.engine")
 
-OVERHEAD_BYTES = 4096
+OVERHEAD_BYTES = 6144
 """A stream without its samples and names: objects of Python, its routes, its alarm."""
 BYTES_PER_CHARACTER = 24
 """A stream's key is kept in topics, ids and caches, each up to 4 bytes a character."""
-ALIGNED_CHANNEL_BYTES = 800  # a queue of one channel
+ALIGNED_CHANNEL_BYTES = 800 + 120 * MIN_KEPT_ROWS  # its queue, and what was seen of it
 MAX_WAITING_SAMPLES = 100_000  # of a stream with lateness, as far as its bytes are estimated
 LOOKS_PER_SILENCE = 6
 """Compare all streams this often in the time after which one counts as silent."""
@@ -35,7 +35,7 @@ def stream_bytes(settings: StreamSettings, key: str) -> int:
     """Return about how many bytes a stream takes, with all its memory in use."""
     size = OVERHEAD_BYTES + BYTES_PER_CHARACTER * len(key) + Ring.bytes_of(settings)
     if settings.align is not None:
-        size += ALIGNED_CHANNEL_BYTES * settings.channels
+        size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1)
     if settings.lateness_ns and settings.period_ns:
         waiting = min(settings.lateness_ns // settings.period_ns, MAX_WAITING_SAMPLES)
         size += waiting * (4 * settings.channels + 250)

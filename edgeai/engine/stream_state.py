@@ -1,9 +1,13 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
+from collections import deque
+
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.stream import Stream
+
+SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
 
 
 class StreamState:
@@ -12,8 +16,8 @@ class StreamState:
     __slots__ = (
         "alarm", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
         "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "quality",
-        "score", "seen", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality",
-        "topic",
+        "score", "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns",
+        "told_quality", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -44,7 +48,9 @@ class StreamState:
         self.tags: list[tuple[int, int, float, Message]] = []
         """Time, channel, value and message of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
-        """Sequence number of the last frame."""
+        """Sequence number of the newest frame."""
+        self.seen_frames: deque[tuple[int | None, int]] = deque(maxlen=SEEN_FRAMES)
+        """Sequence number of the last frames, and their time, or a checksum if they have none."""
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")

@@ -117,6 +117,14 @@ PIPELINE = (
         "Frames that never arrived, according to the senders' sequence numbers.",
     ),
     Definition(
+        "edgeai_samples_missing_total", "counter", ("pipeline",),
+        "Samples that are missing by the model's sample rate between two that came.",
+    ),
+    Definition(
+        "edgeai_samples_reordered_total", "counter", ("pipeline",),
+        "Samples that came out of order and were put in the place of a missing one.",
+    ),
+    Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),
         "Predictions made, by the quality of the window.",
     ),
@@ -169,6 +177,10 @@ PIPELINE = (
     Definition(
         "edgeai_threshold", "gauge", ("pipeline", "asset"),
         "Score above which a window is abnormal.",
+    ),
+    Definition(
+        "edgeai_clock_skew_seconds", "gauge", ("pipeline", "asset"),
+        "Time of the newest sample minus its arrival: positive if the sender's clock is ahead.",
     ),
     Definition(
         "edgeai_alarm_state", "gauge", ("pipeline", "asset"),

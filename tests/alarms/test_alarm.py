@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule, quality_of, quality_rule
+from edgeai.alarms.alarm import Alarm, AlarmRule, QualityRule, alarm_rule, quality_of, quality_rule
 from edgeai.config.pipeline import AlarmConfig
 
 NS = 10**9
@@ -163,6 +163,10 @@ def test_quality_follows_what_the_model_bears(
     substituted: int, uncertain: bool, held: tuple[int, int | None], quality: str
 ) -> None:
     assert quality_of(substituted, uncertain, quality_rule(100, 0.2, *held)) == quality
+
+
+def test_no_number_of_values_is_both_good_and_bad() -> None:
+    assert quality_rule(176, 0.2, 40) == QualityRule(35, 36)
 
 
 # ------------------------------------------------------------------------ side of the threshold

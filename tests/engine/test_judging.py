@@ -30,7 +30,7 @@ def send(node: Node, *values: tuple[float | None, float]) -> list[dict[str, Any]
     known = len(node.predictions())
     for number, (a, b) in enumerate(values, known + 1):
         payload = json.dumps({"t": number, "a": a, "b": b}).encode()
-        node.turns([(TOPIC, payload, NS, False)])
+        node.turns([(TOPIC, payload, 1000 * NS, False)])
     return node.predictions()[known:]
 
 
@@ -129,10 +129,12 @@ def test_an_alarm_message_carries_the_diagnosis(tmp_path: Path) -> None:
     scores = golden[pipeline.manifest.score]
     window = golden["window"][int(np.nanargmax(scores))]
     period = 1 / float(pipeline.manifest.sample_rate_hz or 1)
-    for number, row in enumerate(window):
+    # Windows end at multiples of the hop: the last row ends the only one.
+    first = -len(window) + 1 - (1000 / period) % pipeline.settings.hop
+    for number, row in enumerate(window, round(first)):
         values = dict(zip(pipeline.signals, row.tolist(), strict=True))
         payload = json.dumps({"t": 1000 + number * period, "v": values}).encode()
-        node.turns([(TOPIC, payload, NS, False)])
+        node.turns([(TOPIC, payload, 1000 * NS, False)])
     (prediction,) = node.predictions()
     (alarm,) = node.under("alarms")
     assert prediction["alarm"] == "active"
@@ -158,7 +160,7 @@ def test_a_shipped_model_answers_an_overloaded_meter_with_an_alarm(
     for number, row in enumerate(rows.tolist()):
         values = dict(zip(pipeline.signals, row, strict=True))
         payload = json.dumps({"t": 1000 + number * period, **values}).encode()
-        node.turns([(TOPIC, payload, NS, False)])
+        node.turns([(TOPIC, payload, 1000 * NS, False)])
     last = node.predictions()[-1]
     assert last["alarm"] == "active"
     assert (last["score"] is None) == ("alarm_reason" in last)

@@ -7,8 +7,8 @@ look. Up to MAX_ROWS_ONE_BY_ONE rows go one by one.
 
 import logging
 import math
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, compress
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import RETAINED, Message
+from edgeai.messages import REDELIVERED, RETAINED, Message
 from edgeai.streams.conditioning import Conditioned
 
 log = logging.getLogger("edgeai.engine")
@@ -28,9 +28,10 @@ log = logging.getLogger("edgeai.engine")
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
 
-StreamTimes = tuple[StreamState, list[int]]
-"""A stream and the times of some of its samples, nanoseconds."""
+StreamTimes = tuple[StreamState, list[int], list[Message]]
+"""A stream, the times of some of its samples in nanoseconds, and the message of each."""
 
+_arrived_ns = itemgetter(2)
 _flags_of = itemgetter(3)
 
 
@@ -53,6 +54,7 @@ class RowIntake:
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
+        self._clock = self.decoder.sender_clock
         self.invalid = self.decoder.invalid
         self._counted_by_decoder = 0
         """Invalid values in `decoder.invalid` that `_count_missing` has subtracted so far."""
@@ -90,33 +92,29 @@ class RowIntake:
                 self._push_one_by_one(state)
         slow: list[StreamTimes] = []
         rows: list[Sequence[float]] = []
-        messages: list[Message] = []
         for state in left:
-            times, mine = self._decode_one_by_one(state, messages)
+            times, kept, mine = self._decode_one_by_one(state)
             if times:
-                slow.append((state, times))
+                slow.append((state, times, kept))
                 rows += mine
         if not rows:
             return
         try:
             block = self._block_of(rows)
         except Exception:  # noqa: BLE001  one by one finds the message
-            samples = [(state, time_ns) for state, times in slow for time_ns in times]
-            for (state, time_ns), row, message in zip(samples, rows, messages, strict=True):
-                self._push_row(state, time_ns, row, message)
+            for part, row in zip(_each(slow), rows, strict=True):
+                self._push_row(part, row)
             return
-        self._push_block(slow, block, messages)
+        self._push_block(slow, block)
 
-    def _push_row(
-        self, state: StreamState, time_ns: int, row: Sequence[float], message: Message
-    ) -> None:
+    def _push_row(self, part: StreamTimes, row: Sequence[float]) -> None:
         """Push one decoded row, or drop its message."""
         try:
             block = self._block_of([row])
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
-            self._containment.drop(message, error)
+            self._containment.drop(part[2][0], error)
             return
-        self._push_block([(state, [time_ns])], block, [message])
+        self._push_block([part], block)
 
     # ---------------------------------------------------------------------------- one row at a time
 
@@ -135,7 +133,8 @@ class RowIntake:
                     self._containment.drop(message, error)
                     self._batch.recover(state)
                 continue
-            decoded = self._decode(message)
+            newest_ns = stream.newest_ns if self._clock.is_local else None
+            decoded = self._decode(message, newest_ns)
             if decoded is None:
                 continue
             time_ns, values = decoded
@@ -146,39 +145,42 @@ class RowIntake:
                 continue
             try:
                 if row is not None and stream.push_one(time_ns, row):
+                    stream.ring.arrived_ns = message[2]
                     continue
-                block = self._block_of([values])
             except Exception as error:  # noqa: BLE001
                 self._containment.drop(message, error)
                 self._batch.recover(state)
                 continue
-            self._push_block([(state, [time_ns])], block, [message])
+            self._push_row((state, [time_ns], [message]), values)
         state.messages.clear()
 
     def _decode_one_by_one(
-        self, state: StreamState, decoded_messages: list[Message]
-    ) -> tuple[list[int], list[Sequence[float]]]:
+        self, state: StreamState
+    ) -> tuple[list[int], list[Message], list[Sequence[float]]]:
         """Decode a stream's messages singly; count those that hold no sample.
 
-        Args:
-            state: The stream's.
-            decoded_messages: Receives the messages that hold a sample.
-
         Returns:
-            (n,) times in nanoseconds and n rows of (C,) raw values.
+            (n,) times in nanoseconds, n messages, and n rows of (C,) raw values.
         """
         times: list[int] = []
+        kept: list[Message] = []
         rows: list[Sequence[float]] = []
+        newest_ns = state.stream.newest_ns if self._clock.is_local else None
         for message in state.messages:
-            decoded = self._decode(message)
-            if decoded is not None:
-                times.append(decoded[0])
-                rows.append(decoded[1])
-                decoded_messages.append(message)
+            decoded = self._decode(message, newest_ns)
+            if decoded is None:
+                continue
+            times.append(decoded[0])
+            kept.append(message)
+            rows.append(decoded[1])
+            if self._clock.is_local:
+                newest_ns = max(times[-1], newest_ns or 0)
         state.messages.clear()
-        return times, rows
+        return times, kept, rows
 
-    def _decode(self, message: Message) -> tuple[int, Sequence[float]] | None:
+    def _decode(
+        self, message: Message, newest_ns: int | None
+    ) -> tuple[int, Sequence[float]] | None:
         """Decode a message without flags to its time and (C,) raw values.
 
         Returns None, and counts the reason, if it holds no sample.
@@ -187,13 +189,15 @@ class RowIntake:
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, values = self.decoder.decode(payload)
+            if time_ns is None:
+                return message[2], values
+            return self._clock.check(time_ns, message[2], newest_ns), values
         except DecodeError as error:
             self._refuse(error.code, message)
             return None
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(message, error)
             return None
-        return (message[2] if time_ns is None else time_ns), values
 
     def _push_flagged(self, state: StreamState, message: Message) -> None:
         """Decode a message with a flag, and push its sample as `Arrival` decides."""
@@ -203,18 +207,34 @@ class RowIntake:
         counted = self.invalid.total()
         try:
             time_ns, values = self.decoder.decode(bytes(payload))
+            if time_ns is not None:
+                time_ns = self._clock.check(time_ns, received_ns, state.stream.newest_ns)
         except DecodeError as error:
             self._refuse(error.code, message)
             return
         taken = self._arrival.judge(state.stream, flags, time_ns, received_ns)
+        if time_ns is None and flags == REDELIVERED and self._was_taken(state, values):
+            taken = "duplicate"
         if isinstance(taken, str):
             self._refuse(taken, message)
             self._counted_by_decoder += self.invalid.total() - counted
             return
         with windows_only_if(taken.completes_windows, state.stream):
             block = self._block_of([values])
-            times = [(state, [taken.time_ns])]
-            self._push_block(times, block, [message], uncertain=taken.uncertain)
+            part = (state, [taken.time_ns], [message])
+            self._push_block([part], block, uncertain=taken.uncertain)
+
+    def _was_taken(self, state: StreamState, values: Sequence[float]) -> bool:
+        """Return whether a recent sample has these values.
+
+        This is all that tells a row without a time that is sent again from a new one, if nobody
+        has compared packet ids (`mqtt.redelivery` does, and marks the rest as backlog).
+        """
+        row = self._conditioner.one(values)
+        if row is None:
+            return False
+        recent = state.stream.ring.recent
+        return bool((recent == np.asarray(row, np.float32)).all(axis=1).any())
 
     def _refuse(self, reason: str, message: Message) -> None:
         self._metrics.drops[reason] += 1
@@ -261,9 +281,9 @@ class RowIntake:
         start = 0
         for state in states:
             begin, start = start, start + len(state.messages)
-            parts.append((state, times[begin:start]))
-            state.messages.clear()
-        self._push_block(parts, raw, messages)
+            parts.append((state, times[begin:start], state.messages))
+            state.messages = []
+        self._push_block(parts, raw)
         return True
 
     def _block_of(self, rows: list[Sequence[float]]) -> npt.NDArray[Any]:
@@ -276,19 +296,13 @@ class RowIntake:
         return raw.reshape(shape)
 
     def _push_block(
-        self,
-        parts: list[StreamTimes],
-        raw: npt.NDArray[Any],
-        messages: list[Message],
-        *,
-        uncertain: bool = False,
+        self, parts: list[StreamTimes], raw: npt.NDArray[Any], *, uncertain: bool = False
     ) -> None:
         """Condition the samples of several streams in one block, then push each stream's part.
 
         Args:
-            parts: Each stream with the times of its samples.
+            parts: Each stream with the times of its samples and their messages.
             raw: (n, C) raw values, stream after stream.
-            messages: (n,) the messages that held them.
             uncertain: Whether to mark all samples as uncertain.
         """
         try:
@@ -296,76 +310,58 @@ class RowIntake:
             if uncertain:
                 done = done._replace(uncertain=np.ones(len(raw), np.bool_))
         except Exception as error:  # noqa: BLE001  conditioning one by one finds the message
-            self._push_each(parts, raw, messages, error)
+            if len(raw) == 1:
+                self._containment.drop(parts[0][2][0], error)
+                return
+            for index, one in enumerate(_each(parts)):
+                self._push_block([one], raw[index : index + 1])
             return
         is_clean = done.invalid is None and done.uncertain is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
             self._count_missing(int(np.isnan(raw).sum()))
         start = 0
-        for state, times in parts:
+        for state, times, messages in parts:
             begin, start = start, start + len(times)
+            stream = state.stream
             try:
-                if is_clean and state.stream.push_few(times, flat, begin, start):
+                if is_clean and stream.push_few(times, flat, begin, start):
+                    stream.ring.arrived_ns = messages[-1][2]
                     continue
-                self._push_part(state, times, done, slice(begin, start))
+                self._push_part((state, times, messages), done, slice(begin, start))
             except Exception as error:  # noqa: BLE001  the other streams go on
                 after_ns = self._batch.recover(state)
                 if start - begin == 1:
-                    self._containment.drop(messages[begin], error)
+                    self._containment.drop(messages[0], error)
                     continue
-                for index, time_ns in enumerate(times, begin):
-                    if after_ns is None or time_ns > after_ns:  # not in a window yet
-                        row = raw[index : index + 1]
-                        self._push_block([(state, [time_ns])], row, [messages[index]])
+                for index, one in enumerate(_each([(state, times, messages)]), begin):
+                    if after_ns is None or one[1][0] > after_ns:  # not in a window yet
+                        self._push_block([one], raw[index : index + 1])
 
-    def _push_each(
-        self,
-        parts: list[StreamTimes],
-        raw: npt.NDArray[Any],
-        messages: list[Message],
-        error: Exception,
-    ) -> None:
-        """Push the samples of a block that cannot be conditioned one by one; drop the one at fault.
+    def _push_part(self, part: StreamTimes, done: Conditioned, of_block: slice) -> None:
+        """Push the samples of one stream.
 
         Args:
-            parts: As for `_push_block`.
-            raw: As for `_push_block`.
-            messages: As for `_push_block`.
-            error: Why the block cannot be conditioned.
+            part: The stream, times and messages.
+            done: The conditioned block.
+            of_block: Which of its rows.
         """
-        if len(messages) == 1:
-            self._containment.drop(messages[0], error)
-            return
-        times = ((state, time_ns) for state, all_times in parts for time_ns in all_times)
-        for index, (state, time_ns) in enumerate(times):
-            row = raw[index : index + 1]
-            self._push_block([(state, [time_ns])], row, [messages[index]])
-
-    def _push_part(
-        self, state: StreamState, times: list[int], done: Conditioned, part: slice
-    ) -> None:
-        """Push the part of a conditioned block that belongs to one stream.
-
-        Args:
-            state: The stream's.
-            times: Times of its samples.
-            done: The block.
-            part: Which of its rows.
-        """
-        rows = done.values[part]
-        invalid = None if done.invalid is None else done.invalid[part]
-        uncertain = None if done.uncertain is None else done.uncertain[part]
-        if done.dropped is not None and done.dropped[part].any():
-            keep = ~done.dropped[part]
+        state, times, messages = part
+        rows = done.values[of_block]
+        invalid = None if done.invalid is None else done.invalid[of_block]
+        marks = None if done.uncertain is None else done.uncertain[of_block]
+        arrived = list(map(_arrived_ns, messages))
+        if done.dropped is not None and done.dropped[of_block].any():
+            keep = ~done.dropped[of_block]
             self._metrics.drops["invalid_value"] += int((~keep).sum())
-            times = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
+            times = list(compress(times, keep))
+            arrived = list(compress(arrived, keep))
             rows = rows[keep]
             invalid = None if invalid is None else invalid[keep]
-            uncertain = None if uncertain is None else uncertain[keep]
+            marks = None if marks is None else marks[keep]
             if not times:
                 return
-        state.stream.push_rows(times, rows, invalid, uncertain)
+        state.stream.push_rows(times, rows, invalid, marks, arrived)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""
@@ -373,3 +369,10 @@ class RowIntake:
         missing = not_numbers - (counted - self._counted_by_decoder)
         self._counted_by_decoder = counted
         self._metrics.invalid["missing"] += max(0, missing)
+
+
+def _each(parts: list[StreamTimes]) -> Iterator[StreamTimes]:
+    """Yield each sample of several streams as a part of its own."""
+    for state, times, messages in parts:
+        for time_ns, message in zip(times, messages, strict=True):
+            yield state, [time_ns], [message]

@@ -6,6 +6,7 @@ from itertools import repeat
 
 import numpy as np
 
+from edgeai.decoding.sender_clock import SenderClock
 from edgeai.decoding.tags import Tag, TagDecoder
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
@@ -32,6 +33,7 @@ class TagIntake:
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._decoder = TagDecoder(parts.source, parts.signals)
+        self._clock = SenderClock(parts.source)
         self.invalid = self._decoder.invalid
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
@@ -46,6 +48,9 @@ class TagIntake:
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, channel, value = self._decoder.decode(payload, tag)
+            if time_ns is not None:
+                newest_ns = state.tags[-1][0] if state.tags else state.stream.newest_ns
+                time_ns = self._clock.check(time_ns, received_ns, newest_ns)
         except DecodeError as error:
             self._refuse(error.code, message)
             return
@@ -61,8 +66,8 @@ class TagIntake:
                 self._containment.drop(message, error)
                 self._batch.recover(state)
             return
-        moment = received_ns if time_ns is None else time_ns
-        state.tags.append((moment, channel, value, message))
+        moment_ns = received_ns if time_ns is None else time_ns
+        state.tags.append((moment_ns, channel, value, message))
         self.touched[state] = None
 
     def _take_flagged(self, state: StreamState, message: Message, tag: Tag) -> None:
@@ -85,7 +90,7 @@ class TagIntake:
                 self._refuse(taken, message)
                 return
             uncertain = taken.uncertain or done.uncertain is not None
-            stream.push_tag(taken.time_ns, tag.channel, value, uncertain)
+            stream.push_tag(taken.time_ns, tag.channel, value, uncertain, message[2])
         self._metrics.messages.value += 1
 
     def _refuse(self, reason: str, message: Message) -> None:
@@ -104,11 +109,12 @@ class TagIntake:
             done = [one for state in touched for one in self._condition_each(state)]
         conditioned = iter(done)
         for state in touched:
+            push_tag = state.stream.push_tag
             waiting, state.tags = state.tags, []
             for time_ns, channel, _, message in waiting:
                 value, uncertain = next(conditioned)
                 try:
-                    state.stream.push_tag(time_ns, channel, value, uncertain)
+                    push_tag(time_ns, channel, value, uncertain, message[2])
                 except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
                     self._containment.drop(message, error)
                     self._batch.recover(state)

@@ -11,16 +11,15 @@ import numpy as np
 from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.errors import ConfigError, Problem
-from edgeai.model.held_values import measure_held_values
-from edgeai.model.package import FAULTY, HEALTHY, Package
+from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
 from edgeai.runtime_build import library_versions
 from edgeai.training.anomaly.card import model_card
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, evaluate_detection
-from edgeai.training.anomaly.golden import GOLDEN_WINDOWS, choose_golden
+from edgeai.training.anomaly.golden import GOLDEN_WINDOWS, choose_golden, held_values
 from edgeai.training.anomaly.methods import FAMILIES, Fitted
-from edgeai.training.anomaly.verdict import Verdict, verdict_of
+from edgeai.training.anomaly.verdict import Verdict, held_line, verdict_of
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
 from edgeai.training.data.runs import Run
@@ -29,7 +28,6 @@ from edgeai.training.extra import library
 from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
 
-HELD_WINDOWS = 192  # on which the number of held values that a window bears is measured
 LIBRARIES = ("numpy", "onnx", "onnxruntime")  # their versions are recorded in the manifest
 
 
@@ -87,14 +85,16 @@ def train(
     if not verdict.is_of_use and not keep_useless:
         return TrainingReport(None, figures, verdict, time.perf_counter() - started)
     golden = choose_golden(data, scorer, threshold, GOLDEN_WINDOWS, recipe_path)
-    draft["held_values"] = _held_values(data, scorer, threshold, recipe_path)
+    held = held_values(data, scorer, threshold, recipe_path)
+    draft["held_values"] = held.model_dump(exclude_none=True)
+    verdict = verdict.with_line(held_line(held, golden.windows[0].size))
     package = write_package(
         folder,
         draft,
         fitted.graph,
         golden.windows,
         reference=fitted.reference(golden.windows),
-        labels=np.where(golden.faulty, FAULTY, HEALTHY).astype(np.int8),
+        labels=golden.labels_that_fit(threshold),
         card=model_card(recipe, draft),
     )
     progress("write", 1, 1, str(folder))
@@ -247,15 +247,3 @@ def _measure(
         "healthy_score": quantiles,
         "detection": evaluate_detection(_score_runs(data.faults, scorer), rule),
     }
-
-
-def _held_values(data: Dataset, scorer: Scorer, threshold: float, path: Path) -> dict[str, int]:
-    """Measure how many held values a window bears, on more windows than the golden ones."""
-    chosen = choose_golden(data, scorer, threshold, HELD_WINDOWS, path)
-    held = measure_held_values(
-        chosen.windows,
-        lambda given: scorer.outputs(given)["score"],
-        threshold,
-        max_windows=HELD_WINDOWS,
-    )
-    return held.model_dump(exclude_none=True)

@@ -12,7 +12,6 @@ from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
-from edgeai.runtime_build import library_versions
 from edgeai.training.pinn import (
     Exported,
     Floats,
@@ -20,6 +19,7 @@ from edgeai.training.pinn import (
     deterministic,
     export,
     false_alarm_figures,
+    library_versions,
     sustained,
     windows_in,
     write_package,
