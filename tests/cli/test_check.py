@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.support.commands import Outcome, run_command
+from tests.support.mounts import run_without_home
 from tests.support.networks import add_endless_loop
 from tests.support.packages import (
     FOREST_LABELS,
@@ -172,6 +173,29 @@ def test_the_real_command(tmp_path: Path) -> None:
         "(found 'c')\n"
     )
     assert config.exists()
+
+
+def test_check_writes_only_into_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no variable says that this is a build server, to which libraries are polite."""
+    config = setup_config(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("CI", "EDGEAI_STATE_DIR", "XDG_STATE_HOME", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    done = subprocess.run([sys.executable, "-m", "edgeai", "check", str(config)], check=False)
+    assert done.returncode == 0
+    found = {path.relative_to(home).parts[:3] for path in home.rglob("*") if path.is_file()}
+    assert found == {(".local", "state", "edgeai")}
+
+
+def test_check_works_without_a_home(tmp_path: Path) -> None:
+    config = setup_config(tmp_path)
+    done = run_without_home(["check", str(config)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("warning: this user has no home folder; nothing is kept") == 1
 
 
 SIGNALS = {"a": {"path": "a"}}

@@ -151,3 +151,35 @@ def test_frames_that_wait_for_late_ones_do_not_hold_up_the_node(
         Edge(process).stops_well()
     times = [one["timestamp"] for one in other.topics(PREDICTIONS)]
     assert times == sorted(set(times))
+
+
+def test_a_clock_that_is_set_back_is_followed(tmp_path: Path, broker: RunningBroker) -> None:
+    source = {"topic": "plant/{asset}/row", "time": {"path": "t", "unit": "ms"}}
+    path = config(
+        tmp_path, broker.port, source, length=4, hop=1, rate_hz=20.0,
+        stream={"clock_back_seconds": 0.5, "max_gap_seconds": 5},
+    )  # fmt: skip
+    with peer(broker.port, "edgeai/#") as other, running(path) as process:
+        edge = Edge(process)
+
+        def send(offset_ms: int) -> None:
+            other.publish("plant/m/row", {"t": int(time.time() * 1000) + offset_ms, "a": 1})
+            time.sleep(0.05)
+
+        def resets() -> float:
+            return edge.metric("edgeai_window_resets_total", pipeline="p", reason="clock_back")
+
+        for _ in range(6):
+            send(0)
+        before = time.time()
+        while not resets():
+            send(-100_000)
+            assert time.time() < before + patient(10), edge.log
+        assert edge.metric("edgeai_dropped_total", pipeline="p", reason="late") >= 3
+        for _ in range(6):
+            send(-100_000)
+        wait_for(
+            lambda: other.topics(PREDICTIONS)[-1]["timestamp"] < (before - 90) * 1e9,
+            "a prediction of the new time",
+        )
+        edge.stops_well()

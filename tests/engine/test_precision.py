@@ -20,26 +20,48 @@ TAG = {
     "topic": "plant/{asset}/{signal}", "layout": "tag", "time": {"path": "t", "unit": "s"},
     "value_path": "v",
 }  # fmt: skip
+FRAME = {
+    "topic": "plant/{asset}/meter",
+    "layout": "frame",
+    "frame": {
+        "type": "json", "encoding": "list", "shape": "per_sample", "channels": ["energy"],
+        "rate_hz": 1.0, "time": {"path": "t0", "unit": "s"},
+    },
+}  # fmt: skip
 COUNT = 40
 
 
 def rows(start: int) -> list[Message]:
     return [
-        ("plant/m/meter", json.dumps({"t": t, "energy": start + 5 * t}).encode(), t * NS, False)
+        ("plant/m/meter", json.dumps({"t": t, "energy": start + 5 * t}).encode(), t * NS, 0)
         for t in range(1, COUNT + 1)
     ]
 
 
 def tags(start: int) -> list[Message]:
     return [
-        ("plant/m/energy", json.dumps({"t": t, "v": start + 5 * t}).encode(), t * NS, False)
+        ("plant/m/energy", json.dumps({"t": t, "v": start + 5 * t}).encode(), t * NS, 0)
         for t in range(1, COUNT + 1)
+    ]
+
+
+def frames(start: int) -> list[Message]:
+    """Frames of four samples: each is a whole window."""
+    return [
+        (
+            "plant/m/meter",
+            json.dumps({"t0": t, "data": [[start + 5 * (t + n)] for n in range(4)]}).encode(),
+            t * NS,
+            0,
+        )
+        for t in range(1, COUNT + 1, 4)
     ]
 
 
 LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[int], list[Message]]]] = {
     "row": (ROW, {}, rows),
     "tag": (TAG, {"alignment": "hold"}, tags),
+    "frame": (FRAME, {}, frames),
 }
 
 
