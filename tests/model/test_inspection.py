@@ -60,8 +60,15 @@ def unused_imports(model: onnx.ModelProto) -> None:
 
 def sequence_beside(model: onnx.ModelProto) -> None:
     """A further output that is no tensor, as the converters' ZipMap leaves behind."""
-    model.graph.node.append(helper.make_node("SplitToSequence", ["score"], ["probabilities"]))
-    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOAT, None))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    model.graph.node.append(
+        helper.make_node(
+            "ZipMap", ["contribution"], ["probabilities"], domain="ai.onnx.ml",
+            classlabels_int64s=[0, 1],
+        )
+    )  # fmt: skip
+    share = helper.make_tensor_type_proto(FLOAT, [])
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, share))
     model.graph.output.append(helper.make_value_info("probabilities", kind))
 
 
@@ -356,7 +363,7 @@ RUNNABLE: dict[str, tuple[Change, dict[str, Any], str]] = {
     "unused imports in the manifest too": (
         unused_imports, {"domains": ["", "ai.onnx.ml", "ai.onnx.preview"]}, "",
     ),
-    "sequence beside the score": (sequence_beside, {}, ""),
+    "sequence beside the score": (sequence_beside, {"domains": ["", "ai.onnx.ml"]}, ""),
     "random normal": (
         noisy("RandomNormalLike"), {},
         f"{RANDOM} `score` depends on (found 'RandomNormalLike (node `sampling`)')",

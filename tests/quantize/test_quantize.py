@@ -434,8 +434,13 @@ def test_imports_and_outputs_that_nobody_uses_do_no_harm(tmp_path: Path, state: 
     mean_row_outputs(model)
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    model.graph.node.append(helper.make_node("SplitToSequence", ["score"], ["classes"]))
-    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    model.graph.node.append(
+        helper.make_node(
+            "ZipMap", ["contribution"], ["classes"], domain="ai.onnx.ml", classlabels_int64s=[0, 1]
+        )
+    )
+    share = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    kind = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, share))
     model.graph.output.append(helper.make_value_info("classes", kind))
     spec = {"opset": 17, "ir_version": model.ir_version, "domains": ["ai.onnx", "ai.onnx.ml"]}
     folder = write_package(
