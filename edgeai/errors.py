@@ -78,7 +78,8 @@ DROP_REASONS = {
     "too_large": "the payload is larger than limits.payload_bytes",
     "unexpected_topic": "no pipeline reads this topic",
     "invalid_topic": "control characters, or a stream key that is not allowed in a topic",
-    "too_many_streams": "the pipeline already has limits.streams streams",
+    "key_too_long": "the stream's key is longer than limits.stream_key_bytes",
+    "too_many_streams": "limits.streams or limits.stream_bytes is reached, and no stream is silent",
     "invalid_json": "the payload is not JSON, or not UTF-8",
     "too_deep": "the JSON is nested more deeply than the parser allows",
     "not_an_object": "the JSON is not an object",
@@ -100,6 +101,10 @@ DROP_REASONS = {
     "own, too old, or seen before",
     "late": "the sample is older than the newest, and no missing one is in its place",
     "invalid_value": "a value cannot be used: the policy is `drop`, or there is none to hold yet",
+    "internal_error": "a defect of edgeai: the message caused an exception",
+    "quarantined": "the message has caused exceptions twice, and is not tried again",
+    "failed_window": "the window got no prediction: the model or edgeai failed on it",
+    "set_aside": "the window was not computed: the pipeline is set aside after repeated failures",
 }
 """Why a message or a sample was dropped, in plain words, by the value of the label `reason` of the
 metrics edgeai_dropped_total and edgeai_messages_unrouted_total."""

@@ -6,8 +6,10 @@ Source of the rules: OASIS MQTT 5.0, sections 4.7 (topic names and filters) and 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from unicodedata import normalize
 
 MAX_TOPIC_BYTES = 65_535
+MAX_COMPOSED_CHARACTERS = 1024  # composing a longer hostile text takes quadratic time
 
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
@@ -75,7 +77,7 @@ class TopicTemplate:
         self.filter = template_filter(template)
         self.fields = template_fields(template)
         levels = []
-        for level in template.split("/"):
+        for level in composed(template).split("/"):
             field = _FIELD.fullmatch(level)
             if field:
                 levels.append(f"(?P<{field[1]}>[^/]+)")
@@ -93,8 +95,11 @@ class TopicTemplate:
         self._pattern = re.compile(pattern, re.DOTALL)
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """Return the captured levels by name, or None if the topic does not match."""
-        found = self._pattern.fullmatch(topic)
+        """Return the captured levels by name, or None if the topic does not match.
+
+        Names are compared, and returned, in Unicode's composed form.
+        """
+        found = self._pattern.fullmatch(composed(topic))
         return found.groupdict() if found else None
 
 
@@ -103,6 +108,37 @@ def fill(template: str, fields: tuple[tuple[str, str], ...]) -> str:
     """Replace each `{field}` by its value. Unknown fields stay; the configuration refuses them."""
     values = dict(fields)
     return _FIELD.sub(lambda found: values.get(found[1], found[0]), template)
+
+
+def composed(text: str) -> str:
+    """Return a name in Unicode's composed form (NFC): `ü` as one character, 한 as one syllable.
+
+    macOS and some libraries send names decomposed, which look the same. A text longer than
+    MAX_COMPOSED_CHARACTERS is returned as it is.
+    """
+    if text.isascii() or len(text) > MAX_COMPOSED_CHARACTERS:
+        return text
+    return normalize("NFC", text)
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression whose `fullmatch` is the match of a pattern of names.
+
+    `*` stands for any characters, also none, and `?` for one. Every other character stands for
+    itself, brackets included: they occur in the names of ports and array members. The time of a
+    match is at most proportional to the product of both lengths.
+    """
+    first, *rest = [_literal(part) for part in composed(pattern).split("*")]
+    if not rest:
+        return re.compile(first, re.DOTALL)
+    *middle, last = rest
+    # Atomic groups: a part that was found at its first place is never searched again.
+    parts = "".join(f"(?>.*?{part})" for part in middle if part)
+    return re.compile(f"{first}{parts}.*{last}", re.DOTALL)
+
+
+def _literal(text: str) -> str:
+    return "".join("." if one == "?" else re.escape(one) for one in text)
 
 
 def contains(wide: str, narrow: str) -> bool:

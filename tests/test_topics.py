@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from edgeai.topics import (
     TopicTemplate,
+    compile_pattern,
+    composed,
     contains,
     cover,
     fill,
@@ -169,6 +172,57 @@ def test_filters_with_a_topic_in_common_overlap(one: str, other: str, topic: str
 def test_filters_without_a_topic_in_common(one: str, other: str) -> None:
     assert not may_overlap(one, other)
     assert not may_overlap(other, one)
+
+
+ALPHABET = "ab*?[]!-/.\\é\n"
+
+
+def matches_pattern(pattern: str, name: str) -> bool:
+    """`*` is any characters, `?` is one, everything else is itself: by dynamic programming."""
+    ends = {0}
+    for one in pattern:
+        if one == "*":
+            ends = set(range(min(ends), len(name) + 1)) if ends else set()
+        else:
+            ends = {at + 1 for at in ends if at < len(name) and one in ("?", name[at])}
+    return len(name) in ends
+
+
+@settings(deadline=None, max_examples=500)
+@given(pattern=st.text(ALPHABET, max_size=8), name=st.text(ALPHABET.replace("*", ""), max_size=8))
+def test_a_pattern_knows_two_wildcards_and_no_other(pattern: str, name: str) -> None:
+    assert bool(compile_pattern(pattern).fullmatch(name)) == matches_pattern(pattern, name)
+
+
+@settings(deadline=None)
+@given(name=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_a_pattern_without_wildcards_is_the_name(name: str) -> None:
+    if "*" not in name and "?" not in name:
+        assert compile_pattern(name).fullmatch(composed(name))
+
+
+def test_brackets_are_no_class() -> None:
+    assert compile_pattern("port[1]").fullmatch("port[1]")
+    assert not compile_pattern("port[1]").fullmatch("port1")
+    assert compile_pattern("Drive[*").fullmatch("Drive[3]")
+
+
+def test_a_pattern_takes_no_exponential_time() -> None:
+    pattern = compile_pattern("*a" * 30 + "b")
+    assert not pattern.fullmatch("a" * 4000)
+
+
+NFD_NAMES = ["Größe-1", "Meßgerät", "사출기 3호", "압력", "Ü"]
+
+
+@pytest.mark.parametrize("name", NFD_NAMES)
+def test_a_name_is_the_same_composed_and_decomposed(name: str) -> None:
+    decomposed = normalize("NFD", name)
+    assert decomposed != name
+    for template in (f"f/{{asset}}/{name}", f"f/{{asset}}/{decomposed}"):
+        for topic in (f"f/{name}/{name}", f"f/{decomposed}/{decomposed}"):
+            assert TopicTemplate(template).match(topic) == {"asset": name}
+    assert compile_pattern(f"{decomposed}*").fullmatch(composed(decomposed))
 
 
 # ---------------------------------------------------------------- filters that contain each other

@@ -14,6 +14,8 @@ from edgeai.config.device import Device
 from edgeai.engine.engine import ProviderWatch
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
+from edgeai.engine.stream_room import ByteBudget, stream_bytes
+from edgeai.errors import ConfigError, Problem
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.providers.cpu import CpuSession
@@ -53,12 +55,14 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
 
     Raises:
         ModelError: A model does not reproduce its golden outputs on this machine.
-        ConfigError: The device allows only one candidate, and it is not proven.
+        ConfigError: The device allows only one candidate, and it is not proven; or
+            `limits.stream_bytes` does not hold one stream.
     """
     # One session per package, not per graph: two manifests may name the outputs of one graph
     # differently.
     sessions: dict[Path, tuple[Session, GoldenFacts]] = {}
     pipelines = []
+    budget = ByteBudget(plan.config.limits.stream_bytes)
     device = plan.device
     with ExitStack() as undo:
         for name, package in plan.packages.items():
@@ -77,7 +81,9 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
                 held=facts.held_values,
                 resolution=facts.resolution,
                 shard=shard,
+                budget=budget,
             )
+            _check_room(plan, pipeline)
             pipelines.append(pipeline)
             metrics.session_info(
                 name,
@@ -89,6 +95,14 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
             )
         undo.pop_all()
     return pipelines
+
+
+def _check_room(plan: Plan, pipeline: Pipeline) -> None:
+    """Refuse a limit that holds no stream of a pipeline."""
+    limit, size = plan.config.limits.stream_bytes, stream_bytes(pipeline.settings, "")
+    if size > limit:
+        rule = f"must hold one stream of the pipeline {pipeline.name}, which takes {size} bytes"
+        raise ConfigError([Problem(str(plan.path), "limits.stream_bytes", rule, limit, True)])
 
 
 def _open(plan: Plan, device: Device, package: Package) -> tuple[Session, GoldenFacts]:

@@ -25,7 +25,30 @@ class Limits(Strict):
     streams: int = Field(
         10_000,
         ge=1,
-        description="Number of streams of one pipeline. Messages of further streams are dropped.",
+        description="Number of streams of one pipeline. When there are more, the stream that was "
+        "silent longest leaves for a new one; if none is silent, messages of further streams are "
+        "dropped.",
+    )
+    stream_bytes: int = Field(
+        1_073_741_824,
+        ge=1_048_576,
+        description="Bytes that the streams of all pipelines may take together, as estimated from "
+        "their windows, signals and keys. Beyond them, as beyond `streams`.",
+    )
+    stream_key_bytes: int = Field(
+        256,
+        ge=16,
+        le=4096,
+        description="Length of a stream's key, the levels captured from the topic, in bytes of "
+        "UTF-8. Messages of a stream with a longer key are dropped.",
+    )
+    stream_silent_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=1e9,
+        description="Time without a new sample, in seconds, after which a stream may leave for a "
+        "new one, if there is no more room. At least twice `stream.max_gap_seconds` counts. A "
+        "stream whose alarm is not normal never leaves.",
     )
     batch_windows: int = Field(
         1024,

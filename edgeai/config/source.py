@@ -87,8 +87,9 @@ class SourceConfig(Strict):
     )
     assets: list[str] = Field(
         [],
-        description="Patterns of stream keys, such as press-*. Messages of other streams are not "
-        "read by this pipeline. Default: all streams.",
+        description="Patterns of stream keys, such as press-*. `*` stands for any characters and "
+        "`?` for one; every other character, brackets included, stands for itself. Messages of "
+        "other streams are not read by this pipeline. Default: all streams.",
     )
     qos: Literal[0, 1] = Field(
         0, description="QoS of the subscription: 0 at most once, 1 at least once."

@@ -13,12 +13,15 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.source import QualityField, SourceConfig
+from edgeai.decoding.mending import mend_json
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 
@@ -156,7 +159,7 @@ _JSON = json.JSONDecoder(parse_int=_parse_integer)
 
 
 def parse_json(payload: bytes) -> Any:
-    """Parse JSON; also accept the literals NaN and Infinity, which many publishers write.
+    """Parse JSON; also accept NaN, Infinity and the small faults that `mend_json` mends.
 
     Raises:
         DecodeError: "invalid_json" or "too_deep".
@@ -166,6 +169,14 @@ def parse_json(payload: bytes) -> Any:
     except RecursionError as error:
         raise DecodeError("too_deep") from error
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        text = mend_json(payload)
+        if text is None:
+            raise DecodeError("invalid_json") from error
+    try:
+        return _JSON.decode(text)
+    except RecursionError as error:
+        raise DecodeError("too_deep") from error
+    except ValueError as error:
         raise DecodeError("invalid_json") from error
 
 
@@ -185,12 +196,34 @@ ABSENT = object()
 """Marks a field that a document does not have; compare with `is`."""
 
 
+@lru_cache(maxsize=4096)
+def other_forms(name: str) -> tuple[str, ...]:
+    """Return the name composed (NFC) and decomposed (NFD), without the given form.
+
+    Many letters have two spellings in Unicode. macOS and some libraries decompose Korean syllables
+    and umlauts, which look the same.
+    """
+    return tuple({normalize("NFC", name), normalize("NFD", name)} - {name})
+
+
+def member(members: dict[Any, Any], name: str) -> Any:
+    """Return a member of an object, also if its name is written in another Unicode form.
+
+    `ABSENT` if there is none.
+    """
+    value = members.get(name, ABSENT)
+    if value is ABSENT and not name.isascii():
+        for form in other_forms(name):
+            value = members.get(form, value)
+    return value
+
+
 def find(document: Any, path: FieldPath) -> Any:
     """Return the value at a path of keys and list positions; `ABSENT` if there is none."""
     here = document
     for part in path:
         if isinstance(part, str) and isinstance(here, dict):
-            here = here.get(part, ABSENT)
+            here = member(here, part)
         elif isinstance(part, int) and isinstance(here, list) and -len(here) <= part < len(here):
             here = here[part]
         else:

@@ -7,6 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import starmap
+from math import isnan
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from edgeai.decoding.fields import (
     find,
     is_good,
     number_of,
+    other_forms,
     parse_object,
     read_time,
     signal_path,
@@ -131,6 +133,9 @@ class RowDecoder:
         # An integer time, the most frequent type, is converted here without a call of `to_ns`.
         factor = UNIT_NS.get(self._time.unit, 0) if self._time is not None else 0
         largest = MAX_TIME_NS // factor if factor else -1
+        has_other_forms = any(
+            isinstance(part, str) and other_forms(part) for path in self._paths for part in path
+        )
 
         def decode(payload: bytes) -> Row:
             try:
@@ -143,6 +148,8 @@ class RowDecoder:
             # All values absent? The test of the first value is enough for most messages.
             if values[0] != values[0] and all(value != value for value in values):  # noqa: PLR0124
                 return decode_slowly(payload)
+            if has_other_forms and isnan(sum(values)):
+                return decode_slowly(payload)  # a name may be written in another Unicode form
             if time_of is None or to_ns is None:
                 return None, values
             moment = time_of(document)
@@ -150,9 +157,12 @@ class RowDecoder:
                 return moment * factor, values
             return to_ns(moment), values
 
+        values_of_all = _all_values_getter(document_type, getters[:count])
+        if has_other_forms:
+            values_of_all = _refusing_absent_values(values_of_all)
         decode_many = _compile_decode_many(
             parse,
-            _all_values_getter(document_type, getters[:count]),
+            values_of_all,
             self._packing,
             None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
             self.sender_clock,
@@ -238,6 +248,23 @@ def _all_values_getter(
         if getters == [f"{parent}.f{index}" for index in range(len(getters))]:
             return lambda documents: map(astuple, map(struct_of, documents))
     return lambda documents: map(values_of, documents)
+
+
+def _refusing_absent_values(
+    values_of_all: Callable[[list[Any]], Iterable[Sequence[float]]],
+) -> Callable[[list[Any]], Iterable[Sequence[float]]]:
+    """Return a function that raises ValueError if a value is absent.
+
+    Its name may be written in another Unicode form, which only the slow path finds.
+    """
+
+    def get(documents: list[Any]) -> Iterable[Sequence[float]]:
+        rows = list(values_of_all(documents))
+        if any(map(isnan, map(sum, rows))):
+            raise ValueError
+        return rows
+
+    return get
 
 
 def _type_at(document_type: Any, path: str) -> Any:

@@ -17,6 +17,7 @@ from edgeai.decoding.fields import (
     is_good,
     is_one_of,
     number_of,
+    other_forms,
     parse_object,
     read_time,
     time_reader,
@@ -51,7 +52,13 @@ class TagDecoder:
         """
         self.invalid: Counter[str] = Counter()
         """Unusable values by reason."""
-        self._channels = {source.tag_of(name): channel for channel, name in enumerate(names)}
+        self._channels: dict[str, int] = {}
+        """Channel by the tag's name, in each Unicode form of the name."""
+        for channel, name in enumerate(names):
+            tag = source.tag_of(name)
+            for form in (tag, *other_forms(tag)):
+                self._channels.setdefault(form, channel)
+        self._channels |= {source.tag_of(name): channel for channel, name in enumerate(names)}
         self._source = source
         self._good = source.quality.good if source.quality is not None else []
         self._to_ns = time_reader(source.time) if source.time else None

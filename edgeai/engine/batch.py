@@ -3,6 +3,7 @@
 import math
 import mmap
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -72,6 +73,24 @@ class Batch:
         ring.broken = False
         if index + 1 == self.capacity:
             self.when_full()
+
+    def recover(self, state: StreamState) -> int | None:
+        """Empty a stream after an exception in its middle; the windows in the batch stay.
+
+        Returns:
+            Time of the last sample of the stream's last window; None if it never had one.
+        """
+        self.values[len(self.windows)] = 0  # `place` may have copied half a window there
+        after_ns = state.time_ns
+        for window in reversed(self.windows):
+            if window[0] is state:
+                after_ns = window[1]
+                break
+        again = state.failed_at_ns == after_ns
+        state.failed_at_ns = after_ns
+        state.stream.ring.emit = partial(self.add, state)  # it may have been set for a while
+        state.stream.recover(after_ns, everything=again)
+        return after_ns
 
     def take(self) -> list[DueWindow]:
         """Return the windows and empty the batch; `values` stays as it is."""

@@ -79,13 +79,16 @@ from functools import partial
 from typing import Protocol
 
 from edgeai import topics
+from edgeai.engine.containment import Steps
 from edgeai.engine.judging import Judge
 from edgeai.engine.monitor import Monitor
+from edgeai.engine.one_by_one import compute_one_by_one, drop_waiting, publish_one_by_one
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.refusals import printable
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.routes import Route, Routes
 from edgeai.engine.turn_log import Call, TurnLog
-from edgeai.errors import DecodeError
+from edgeai.errors import EdgeError
 from edgeai.messages import (
     AT_ONCE,
     RETAINED,
@@ -98,17 +101,12 @@ from edgeai.messages import (
 )
 from edgeai.metrics.definitions import AssetState, ClockSkew, Metrics
 
-MAX_ROUTES = 200_000  # topics of which the engine remembers who takes them
 STREAMS_PER_SCANNED_MESSAGE = 8
 """Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
+FAILED_POLL_SECONDS = 10.0  # from a failure of the monitor to its next poll
 COUNT_AFTER_ENTRIES = 512
 """Count the turn log after this many turns and windows: one pass over many entries, while the code
 is in the caches, costs less than counting each turn."""
-
-Take = Callable[[Message], None]
-Route = tuple[Pipeline, StreamState | None, Take]
-"""Who takes a topic: a pipeline, and either its stream, where messages wait to be decoded together,
-or a function that takes each message at once."""
 
 
 class ProviderWatch(Protocol):
@@ -135,6 +133,7 @@ class Engine:
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
         watch: ProviderWatch | None = None,
+        quarantine: Quarantine | None = None,
         monitor: Monitor | None = None,
         first: Sequence[Publication] = (),
     ) -> None:
@@ -149,6 +148,7 @@ class Engine:
                 empty prefix none does.
             clock_ns: Now, to measure the end-to-end time; None in a replay, where it means nothing.
             watch: Looks after the accelerators; None if there are none.
+            quarantine: The messages that failed in earlier runs; None: none did, and none are kept.
             monitor: Tells what happens; None for one that tells no silence and keeps no alarms.
             first: Published with the first turn.
         """
@@ -160,7 +160,12 @@ class Engine:
         self._reset_prefix = reset_prefix
         self._judges = {pipeline: Judge(pipeline) for pipeline in pipelines}
         self._clock_ns = clock_ns
-        self._routes: dict[str, list[Route]] = {}
+        self._quarantine = quarantine or Quarantine()
+        self._steps = Steps()
+        self.monitor = monitor or Monitor(pipelines, metrics)
+        self._routes = Routes(
+            pipelines, metrics, self._quarantine, self.monitor.refusals, self._steps
+        )
         self._outgoing: list[Publication] = list(first)
         self._calls: list[Call] = []
         """The session calls of this turn."""
@@ -175,12 +180,12 @@ class Engine:
         """`received` at that scan."""
         self._next_scan = 0
         """Do not scan again before `received` is this."""
-        self.monitor = monitor or Monitor(pipelines, metrics)
         self._log = TurnLog(metrics)
         self._log_entries = 0
         """Turns and windows in the log that are not counted yet."""
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
+            pipeline.containment.retries_at_once = clock_ns is None
         metrics.watch_assets(self.asset_states)
         metrics.watch_clocks(self.clock_skews)
 
@@ -195,7 +200,10 @@ class Engine:
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
-            self._outgoing += self._watch.poll()
+            try:
+                self._outgoing += self._watch.poll()
+            except Exception as error:  # noqa: BLE001  the turn goes on
+                self._steps.tell("looking after the accelerators", error)
         self._publish_and_commit()
         self._record_turn(messages, started)
         return len(messages)
@@ -204,11 +212,19 @@ class Engine:
         """Release the samples that wait for late ones: the input ends here."""
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
-                state.stream.flush()
+                try:
+                    state.stream.flush()
+                except Exception as error:  # noqa: BLE001  the other streams go on
+                    self._steps.tell(f"{pipeline.name}: releasing the last samples", error)
+                    pipeline.batch.recover(state)
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
-        self.monitor.finish()
+        try:
+            self.monitor.finish()
+        except Exception as error:  # noqa: BLE001  the node still ends well
+            self._steps.tell("telling what has changed", error)
+        self._quarantine.save(at_once=True)
 
     def _when_due(self) -> Due:
         """Return when the next window can be due, counted from now.
@@ -238,7 +254,11 @@ class Engine:
                 routes = self._find_routes(message)
             for pipeline, state, take in routes:
                 if state is None:
-                    take(message)
+                    try:
+                        take(message)
+                    except Exception as error:  # noqa: BLE001  it costs this message
+                        pipeline.metrics.messages.value += 1
+                        pipeline.containment.drop(message, error)
                     continue
                 waiting = state.messages
                 if not waiting:
@@ -246,62 +266,62 @@ class Engine:
                 waiting.append(message)
 
     def _find_routes(self, message: Message) -> list[Route]:
-        """Find who takes a message's topic. The answer is remembered: this runs once per topic."""
+        """Find who takes a message; a message on a reset topic resets an alarm here."""
         topic = message[0]
-        if self._reset_prefix and topic.startswith(self._reset_prefix):
-            if message[3] & RETAINED:  # an operator's reset of some earlier time
-                self._metrics.unrouted.labels("retained").inc()
-                self.monitor.refusals.tell("retained", topic, message[1])
-            else:
-                self._reset_alarm(topic[len(self._reset_prefix) :])
+        if not (self._reset_prefix and topic.startswith(self._reset_prefix)):
+            return self._routes.find(message)
+        if message[3] & RETAINED:  # an operator's reset of some earlier time
+            self._metrics.unrouted.labels("retained").inc()
+            self.monitor.refusals.tell("retained", topic, message[1])
             return []
-        routes: list[Route] = []
-        for pipeline in self.pipelines:
-            found = pipeline.key_of(topic)
-            if found is None:
-                continue
-            key, tag = found
-            try:
-                state = pipeline.stream_of(key)
-            except DecodeError as error:
-                routes.append((pipeline, None, partial(_refuse, pipeline, error.code)))
-                continue
-            take = partial(pipeline.intake.take, state, tag)
-            routes.append((pipeline, state if pipeline.intake.waits else None, take))
-        if not routes:
-            reason = "unexpected_topic" if topics.is_topic_name(topic) else "invalid_topic"
-            self._metrics.unrouted.labels(reason).inc()
-            self.monitor.refusals.tell(reason, topic, message[1])
-            return routes  # not remembered, so that each message is counted
-        if len(self._routes) >= MAX_ROUTES:
-            self._routes.clear()
-        self._routes[topic] = routes
-        return routes
+        try:
+            self._reset_alarm(topic[len(self._reset_prefix) :])
+        except Exception as error:  # noqa: BLE001  the turn goes on
+            self._steps.tell(f"the reset of {topic[:200]!r}", error)
+        return []
 
     # ------------------------------------------------------------------------ window, infer, judge
 
     def _serve(self, pipeline: Pipeline) -> None:
         """Take what a pipeline received in this turn to publications."""
         if pipeline.intake.touched:
-            pipeline.intake.window()
+            try:
+                pipeline.intake.window()
+            except Exception as error:  # noqa: BLE001  the intake contains what it can foresee
+                drop_waiting(pipeline, error)
         if pipeline.batch.windows:
             self._infer_and_judge(pipeline)
 
     def _infer_and_judge(self, pipeline: Pipeline) -> None:
         """Run the windows of a batch in one session call, and make publications of the outputs."""
-        session = pipeline.session
+        session, judge, containment = (
+            pipeline.session, self._judges[pipeline], pipeline.containment
+        )  # fmt: skip
         windows = pipeline.batch.take()
+        if containment.fault is not None and not containment.may_compute:
+            containment.drop_windows(len(windows), None)
+            return
+        judged: list[Publication] = []
         started = time.monotonic()
-        outputs = session.run(pipeline.batch.values, len(windows))
-        seconds = time.monotonic() - started
-        self._outgoing += self._judges[pipeline].judge(windows, outputs)
-        self._calls.append((pipeline, session.provider, seconds, windows))
-        self._log_entries += len(windows)
+        try:
+            outputs = session.run(pipeline.batch.values, len(windows))
+            seconds = time.monotonic() - started
+            judge.judge(windows, outputs, judged)
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs the windows at fault
+            windows, judged, seconds = compute_one_by_one(pipeline, judge, windows, judged, error)
+        else:
+            if containment.failed_windows:
+                containment.succeed()
+        self._outgoing += judged
+        if windows:
+            self._calls.append((pipeline, session.provider, seconds, windows))
+            self._log_entries += len(windows)
 
     def _reset_alarm(self, target: str) -> None:
         """Reset a latched alarm; `target` is `<pipeline>/<asset>`."""
         for pipeline in self.pipelines:
-            state = pipeline.streams.get(target.removeprefix(f"{pipeline.name}/"))
+            key = topics.composed(target.removeprefix(f"{pipeline.name}/"))
+            state = pipeline.streams.get(key)
             if state is None or not target.startswith(f"{pipeline.name}/"):
                 continue
             self._serve(pipeline)  # the samples that came before the reset, in the same turn
@@ -319,8 +339,18 @@ class Engine:
         """Publish what the turn made, then acknowledge what it took."""
         if self._outgoing:
             outgoing, self._outgoing = self._outgoing, []
-            self._sink.publish(outgoing)
-        self._source.commit()
+            try:
+                self._sink.publish(outgoing)
+            except EdgeError:  # the output of a replay cannot be written
+                raise
+            except Exception as error:  # noqa: BLE001  it costs the publications at fault
+                publish_one_by_one(self._sink, outgoing, self._metrics, self._steps, error)
+        try:
+            self._source.commit()
+        except EdgeError:
+            raise
+        except Exception as error:  # noqa: BLE001  the next turn acknowledges these messages too
+            self._steps.tell("acknowledging the messages of a turn", error)
 
     def _record_turn(self, messages: list[Message], started: float) -> None:
         """Append the turn to the log, after its predictions have been sent."""
@@ -328,7 +358,11 @@ class Engine:
         count = len(messages)
         self.received += count
         if now >= self.monitor.next_poll:
-            self._outgoing += self.monitor.poll()  # published at the end of the next turn
+            try:
+                self._outgoing += self.monitor.poll()  # published at the end of the next turn
+            except Exception as error:  # noqa: BLE001  the next turns go on
+                self.monitor.next_poll = now + FAILED_POLL_SECONDS
+                self._steps.tell("telling what has changed", error)
         if not count and not self._calls:
             return
         ended_ns = time.time_ns()
@@ -339,7 +373,10 @@ class Engine:
         self._log_entries += 1
         if self._log_entries >= COUNT_AFTER_ENTRIES:
             self._log_entries = 0
-            self._log.count()
+            try:
+                self._log.count()
+            except Exception as error:  # noqa: BLE001  the turn is done
+                self._steps.tell("counting turns", error)
 
     # -------------------------------------------------------------------------- seen from outside
 
@@ -348,6 +385,11 @@ class Engine:
         """Number of predictions made."""
         self._log.count()
         return self._log.predicted
+
+    @property
+    def faults(self) -> list[str]:
+        """Why pipelines do not serve: a line for each that is set aside."""
+        return [one.containment.fault for one in self.pipelines if one.containment.fault]
 
     def asset_states(self) -> Iterator[AssetState]:
         """Yield the state of every stream, those first that were judged: only some are exported."""
@@ -379,9 +421,3 @@ class Engine:
                 if newest_ns is not None:
                     skew_ns = newest_ns - state.stream.ring.arrived_ns
                     yield pipeline.name, state.key, skew_ns / SECOND_NS
-
-
-def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:
-    """Count and tell a message of a stream that the pipeline does not take."""
-    pipeline.metrics.drop(reason)
-    pipeline.refusals.tell(reason, message[0], message[1])

@@ -48,17 +48,21 @@ class Judge:
         self._top, self._qos = publish.top, publish.qos
 
     def judge(
-        self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]
-    ) -> list[Publication]:
-        """Return the predictions of a batch, each followed by its change of alarm state, if any.
+        self,
+        windows: list[DueWindow],
+        outputs: list[npt.NDArray[np.float32]],
+        publications: list[Publication],
+    ) -> None:
+        """Append the predictions of a batch, each followed by its change of alarm state, if any.
 
         Args:
             windows: (B,).
             outputs: (B, ...) each, in the order of the manifest. Overwritten.
+            publications: Receives the publications. After an exception it holds those of the
+                windows before, so that no window is judged twice.
         """
         pipeline, threshold = self._pipeline, self._threshold
         session, counted = pipeline.session, pipeline.metrics.predictions
-        publications: list[Publication] = []
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._diagnoses_windows:
@@ -136,7 +140,6 @@ class Judge:
                         reason=reason,
                     )
                 )
-        return publications
 
     def _reason_of(self, state: StreamState, score: float, quality: Quality) -> ScoreReason:
         """Count and tell a score that is not finite; return what it is.
@@ -195,6 +198,10 @@ class Judge:
                     for name, unit in self._advice:
                         extra[name] = {"value": None, "unit": unit, "reason": reason}
         return extras
+
+    def count_unpublished(self, error: Exception) -> None:
+        """Count and tell a change of alarm state that cannot be published."""
+        self._pipeline.containment.count_unpublished(error)
 
     def transition(
         self,

@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from functools import partial
 
 from edgeai import topics
@@ -14,11 +13,13 @@ from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
+from edgeai.engine.containment import Containment
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
+from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
@@ -57,6 +58,7 @@ class Pipeline:
         held: HeldValuesSpec = NO_HELD_VALUES,
         resolution: Resolution | None = None,
         shard: Shard | None = None,
+        budget: ByteBudget | None = None,
     ) -> None:
         """Prepare a pipeline.
 
@@ -70,6 +72,7 @@ class Pipeline:
             resolution: The steps of the signals, for which float32 may be too coarse; None: it is
                 fine enough.
             shard: The shard of the streams to serve; None: all.
+            budget: The bytes that the streams of all pipelines share; None: this one has its own.
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
@@ -93,6 +96,7 @@ class Pipeline:
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
         self.refusals = Refusals(name, lambda: self.metrics.drops)
+        self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
         self.resolution = resolution
         self._coarse: set[int] = set()
@@ -106,8 +110,9 @@ class Pipeline:
                 conditioner,
                 self.batch,
                 self.metrics,
-                Arrival(chosen.source, self.settings.period_ns),
-                self.refusals,
+                containment=self.containment,
+                arrival=Arrival(chosen.source, self.settings.period_ns),
+                refusals=self.refusals,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
@@ -137,7 +142,12 @@ class Pipeline:
         """Called with each change of an alarm's state; wired by the monitor."""
         self._rings: list[Ring] = []
         """The rings of all streams."""
-        self._max_streams = config.limits.streams
+        self._room = StreamRoom(
+            name, self.streams, self.settings, config.limits, budget=budget, evict=self._evict
+        )
+        self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
+        self.forget_stream: Callable[[StreamState], None] = _forget_nothing
+        """Called with a stream that has left; wired by the engine."""
         self._node = config.node
         self._shard = shard or Shard()
 
@@ -184,8 +194,7 @@ class Pipeline:
 
     def _wants(self, key: str) -> bool:
         """Return whether `source.assets` lets a stream key through."""
-        wanted = self.config.source.assets
-        return not wanted or any(fnmatchcase(key, pattern) for pattern in wanted)
+        return not self._assets or any(pattern.fullmatch(key) for pattern in self._assets)
 
     def serves(self, key: str) -> bool:
         """Return whether a stream of this key can come from the source as it is configured."""
@@ -205,16 +214,20 @@ class Pipeline:
             ("asset", key),
         )
 
-    def stream_of(self, key: str) -> StreamState:
+    def stream_of(self, key: str, now_ns: int = 0) -> StreamState:
         """Return the stream of a key; make it at its first message.
 
+        Args:
+            key: The stream's.
+            now_ns: Arrival of the message.
+
         Raises:
-            DecodeError: "too_many_streams", or "invalid_topic" if its predictions would have a
-                topic that cannot be published.
+            DecodeError: "key_too_long", "too_many_streams", or "invalid_topic" if its predictions
+                would have a topic that cannot be published.
         """
         state = self.streams.get(key)
         if state is None:
-            state = self._make_stream(key)
+            state = self._make_stream(key, now_ns)
             self.log.assets.write("first message of asset %s", printable(key))
         return state
 
@@ -232,17 +245,17 @@ class Pipeline:
         Raises:
             DecodeError: As `stream_of`.
         """
-        state = self.streams.get(key) or self._make_stream(key)
+        state = self.streams.get(key) or self._make_stream(key, 0)
         state.alarm.restore(alarm, since_ns, priority)
         return state
 
-    def _make_stream(self, key: str) -> StreamState:
-        if len(self.streams) >= self._max_streams:
-            raise DecodeError("too_many_streams")
+    def _make_stream(self, key: str, now_ns: int) -> StreamState:
+        self._room.check_key(key)
         topic = topics.fill(self.config.publish.topic, self._topic_fields(key))
         alarm_topic = self.alarm_topic_of(key)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
+        self._room.take(key, now_ns)
         state = StreamState(
             key,
             Alarm(self.rule),
@@ -261,6 +274,14 @@ class Pipeline:
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
+
+    def _evict(self, state: StreamState) -> None:
+        """Remove a silent stream, to make room for another."""
+        del self.streams[state.key]
+        self._rings.remove(state.stream.ring)
+        self.metrics.streams.set(len(self.streams))
+        self.metrics.evicted.value += 1
+        self.forget_stream(state)
 
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
         """Log once for each channel that float32 loses the steps that the model knows."""
@@ -322,6 +343,10 @@ def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettin
         resolution_ns=_resolution_ns(config.source.time),
         frame_jitter_ns=_frame_jitter_ns(config),
     )
+
+
+def _forget_nothing(_state: StreamState) -> None:
+    """Stand in for the engine."""
 
 
 def _resolution_ns(time: TimeField | None) -> int | None:

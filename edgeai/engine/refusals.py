@@ -56,6 +56,10 @@ class Refusals:
             example = f"topic {printable(topic)}, {len(payload)} bytes: {shown_payload(payload)}"
             self._write(reason, self._counts().get(reason, 0), example)
 
+    def told(self, reason: str) -> None:
+        """Note that what was counted so far of a reason has been told elsewhere."""
+        self._told[reason] = self._clock() + TELL_AGAIN_SECONDS, self._counts().get(reason, 0)
+
     def poll(self, *, everything: bool = False) -> None:
         """Tell what was counted without a call of `tell`, and what is due to be told again.
 

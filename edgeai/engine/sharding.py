@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from edgeai.config.node import MAX_WORKERS
+from edgeai.engine.topic_cache import TopicCache
 from edgeai.messages import AT_ONCE, Due, Message, MessageSource
-
-MAX_TOPICS = 200_000  # topics of which a worker remembers whether they are its own
 
 
 class Shard(NamedTuple):
@@ -67,8 +66,7 @@ class ShardedSource:
         self._shard = shard
         self._keys_of = keys_of
         self._count_skipped = count_skipped
-        self._is_mine: dict[str, bool] = {}
-        """By topic."""
+        self._is_mine: TopicCache[bool] = TopicCache()
 
     def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:
         """Return this worker's messages; wait at most `timeout_seconds` for the first."""
@@ -93,7 +91,5 @@ class ShardedSource:
         if mine is None:
             keys = list(self._keys_of(topic))
             mine = any(map(self._shard.takes, keys)) if keys else self._shard.number == 1
-            if len(self._is_mine) >= MAX_TOPICS:
-                self._is_mine.clear()
-            self._is_mine[topic] = mine
+            self._is_mine.add(topic, mine)
         return mine

@@ -14,9 +14,10 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "diagnosis", "domain", "id_prefix", "is_announced", "is_stale",
-        "key", "messages", "needs_single_decoding", "quality", "score", "seen", "seen_frames",
-        "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "topic",
+        "alarm", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
+        "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "quality",
+        "score", "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns",
+        "told_quality", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -44,8 +45,8 @@ class StreamState:
         """Messages of this turn that wait to be decoded together (layout `row`)."""
         self.needs_single_decoding = False
         """Whether the messages of its last turn could not be decoded together."""
-        self.tags: list[tuple[int, int, float, int]] = []
-        """Time, channel, value and arrival of this turn's tags (layout `tag`)."""
+        self.tags: list[tuple[int, int, float, Message]] = []
+        """Time, channel, value and message of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
         """Sequence number of the newest frame."""
         self.seen_frames: deque[tuple[int | None, int]] = deque(maxlen=SEEN_FRAMES)
@@ -53,6 +54,8 @@ class StreamState:
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
+        self.failed_at_ns: int | None = -1
+        """`time_ns` at the last exception in the stream; -1 before the first."""
         self.diagnosis = ""
         """Kind of the last window's diagnosis; empty if it was normal."""
         self.quality: Quality | None = None

@@ -13,11 +13,13 @@ LATENCY_BUCKETS = (
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 MAX_ASSET_SERIES = 500
 
-UNROUTED_REASONS = ("unexpected_topic", "invalid_topic", "too_large", "retained", "duplicate")
+UNROUTED_REASONS = (
+    "unexpected_topic", "invalid_topic", "too_large", "retained", "duplicate", "internal_error",
+)  # fmt: skip
 INVALID_REASONS = (
     "missing", "not_a_number", "not_finite", "bad_quality", "out_of_range", "too_coarse",
 )  # fmt: skip
-RESET_REASONS = ("gap", "clock_back")
+RESET_REASONS = ("gap", "clock_back", "failure")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
 
@@ -135,7 +137,15 @@ PIPELINE = (
         "edgeai_alarm_transitions_total", "counter", ("pipeline", "state"),
         "Changes of an alarm's state, by the new state.",
     ),
-    Definition("edgeai_streams", "gauge", ("pipeline",), "Streams seen since the start."),
+    Definition("edgeai_streams", "gauge", ("pipeline",), "Streams that the pipeline has now."),
+    Definition(
+        "edgeai_streams_evicted_total", "counter", ("pipeline",),
+        "Silent streams that left because a limit was reached.",
+    ),
+    Definition(
+        "edgeai_set_aside", "gauge", ("pipeline",),
+        "1 while the pipeline is set aside because no window can be computed, else 0.",
+    ),
     Definition(
         "edgeai_inference_seconds", "histogram", ("model", "provider"),
         "Time of one session call, by the provider that computed it.", LATENCY_BUCKETS,

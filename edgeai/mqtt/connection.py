@@ -131,7 +131,11 @@ class Connection:
         inbox, client = self.inbox, self.lifecycle.client
         packet_ids, inbox.unacknowledged = inbox.unacknowledged, []
         if packet_ids and client is not None:
-            client.send_acks(packet_ids)
+            try:
+                client.send_acks(packet_ids)
+            except Exception:  # the next call acknowledges them
+                inbox.unacknowledged = packet_ids + inbox.unacknowledged
+                raise
 
     def watch(self, *, reading: bool = True) -> bool:
         """Set the events that the socket is polled for.

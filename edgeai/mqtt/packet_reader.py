@@ -24,6 +24,7 @@ MAX_LAYOUTS = 10_000
 MAX_PREFIXES = 2_000  # more would not stay in the CPU's cache
 MAX_PREFIX_BYTES = 256
 MAX_TOPICS = 100_000
+MAX_KNOWN_TOPIC_BYTES = 512  # so that hostile topics, up to 64 kB each, do not fill the memory
 MAX_PROPERTIES = 1_000
 MAX_HEADER_BYTES = 128 * 1024  # the longest topic and its properties
 
@@ -265,13 +266,19 @@ class PacketReader:
         return layout
 
     def _learn_topic(self, raw: bytes) -> str | None:
-        """Decode a topic and remember it; return None if paho must handle the packet."""
+        """Decode a topic, and remember it if it is not too long.
+
+        Returns:
+            None if paho must handle the packet.
+        """
         try:
             topic = raw.decode()
         except UnicodeDecodeError:
             return None
         if not topic or topic == DROPS_TOPIC:
             return None
+        if len(raw) > MAX_KNOWN_TOPIC_BYTES:
+            return topic
         if len(self._topics) >= MAX_TOPICS:
             self._topics.clear()
         self._topics[raw] = topic

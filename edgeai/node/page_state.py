@@ -66,7 +66,7 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
     states = list(pipeline.streams.values())
     return {
         "name": pipeline.name,
-        "fault": fault,
+        "fault": pipeline.containment.fault or fault,
         "stale_after_seconds": pipeline.stale_after_seconds,
         "stale": sum(state.is_stale for state in states),
         "model": pipeline.manifest.name,

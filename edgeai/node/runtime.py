@@ -25,6 +25,7 @@ from edgeai.engine.engine import Engine
 from edgeai.engine.kept_alarms import KeptAlarms, alarms_folder, restore_alarms
 from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
@@ -56,6 +57,11 @@ class WorkerRole(NamedTuple):
 def _models(pipelines: list[Pipeline]) -> dict[str, str]:
     """Return the model and its version of each pipeline, by the pipeline's name."""
     return {one.name: f"{one.manifest.name} {one.manifest.version}" for one in pipelines}
+
+
+def _quarantine_name(node: str, role: WorkerRole | None) -> str:
+    """Return the name of the file of quarantined messages; each process has its own."""
+    return f"quarantine-{node}{f'-w{role.shard.number}' if role else ''}.json"
 
 
 class Runtime:
@@ -93,10 +99,10 @@ class Runtime:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
             undo.callback(close_sessions, pipelines)
-            self._wire(pipelines)
+            self._wire(pipelines, plan.state_folder)
             undo.pop_all()
 
-    def _wire(self, pipelines: list[Pipeline]) -> None:
+    def _wire(self, pipelines: list[Pipeline], state_folder: Path) -> None:
         config, role = self.config, self.role
         resets = reset_prefix(config.node)
         self._hints = DeliveryHints(pipelines)
@@ -136,6 +142,7 @@ class Runtime:
             watch=create_provider_watch(
                 pipelines, self.metrics, config.node, events_topic(config.node)
             ),
+            quarantine=Quarantine(state_folder / _quarantine_name(config.node, role)),
             monitor=Monitor(
                 pipelines,
                 self.metrics,
@@ -240,7 +247,8 @@ class Runtime:
     def _ready(self) -> dict[str, Any]:
         # The models are proven before the HTTP server starts.
         fault = self.link.fault
-        reasons = [*([fault] if fault else []), *self.engine.monitor.faults]
+        faults = [*self.engine.faults, *self.engine.monitor.faults]
+        reasons = [*([fault] if fault else []), *faults]
         return {"ready": not reasons, "reasons": reasons}
 
     @contextmanager

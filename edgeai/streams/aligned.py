@@ -73,6 +73,21 @@ class AlignedStream(Stream):
         """The time of the newest value; None before the first."""
         return self._aligner.newest_ns
 
+    def recover(self, after_ns: int | None, *, everything: bool) -> None:
+        """Empty the stream as `Stream.recover` says; each channel keeps its last value at first.
+
+        A tag that is sent when it changes may not come again for hours.
+        """
+        self._empty_after_failure(after_ns)
+        self._late = LateRun(self._settings.clock_back_ns)
+        self._jump = self._row = None
+        self._overtook.clear()
+        self._stamps.clear()
+        if everything:
+            self._aligner.clear()
+        else:
+            self._aligner.restart()
+
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late."""
         if self._coarse is not None:

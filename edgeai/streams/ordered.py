@@ -38,11 +38,7 @@ class OrderedStream(Stream):
         emit: Emit,
     ) -> None:
         super().__init__(settings, drops, resets, counts, emit)
-        self._timeline = Timeline(settings, self.ring, drops, resets, counts)
-        self._reorder = Reorder(settings.lateness_ns) if settings.lateness_ns else None
-        self._timeline.before_restart = self._release
-        self._is_plain = False
-        """Whether a sample that follows the newest needs no further look."""
+        self._start_again()
         self._max_step_ns = self._longest_step(settings.period_ns or FOREVER_NS)
         """A longer step is a hole or a gap."""
         whole = self._reorder is None and settings.hop == settings.length
@@ -56,7 +52,21 @@ class OrderedStream(Stream):
         """Shortest and longest step from the end of that block to the next."""
         self._is_off_rate = False
         """Whether the rate of that block is not the model's."""
+
+    def _start_again(self) -> None:
+        """Forget all but the ring's samples."""
+        settings = self._settings
+        self._timeline = Timeline(settings, self.ring, self.drops, self.resets, self.counts)
+        self._reorder = Reorder(settings.lateness_ns) if settings.lateness_ns else None
+        self._timeline.before_restart = self._release
         self._good_bytes = self._timeline.good.data.cast("B")
+        self._is_plain = False
+        """Whether a sample that follows the newest needs no further look."""
+
+    def recover(self, after_ns: int | None, *, everything: bool) -> None:  # noqa: ARG002
+        """Empty the stream as `Stream.recover` says; a sample has all values, so none is kept."""
+        self._empty_after_failure(after_ns)
+        self._start_again()
 
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""

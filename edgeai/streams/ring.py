@@ -39,10 +39,16 @@ class Ring:
         "emit", "flagged", "last_ns", "size",
     )  # fmt: skip
 
+    @staticmethod
+    def bytes_of(settings: StreamSettings) -> int:
+        """Return the bytes of a ring's samples and flags."""
+        _, capacity = _rows_of(settings.length)
+        return capacity * (4 * settings.channels + 13)
+
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
         length, channels = settings.length, settings.channels
-        self._keep = max(length - 1 + SPARE_ROWS, MIN_KEPT_ROWS)
-        self._capacity = capacity = self._keep + max(length, MIN_FREE_ROWS)
+        self._keep, capacity = _rows_of(length)
+        self._capacity = capacity
         self.emit = emit
         """Called with each window."""
         self._settings = settings
@@ -391,6 +397,12 @@ class Ring:
             self._uncertain[:keep] = self._uncertain[kept].copy()
         self._before += self.size - keep
         self.size = keep
+
+
+def _rows_of(length: int) -> tuple[int, int]:
+    """Return how many samples a ring keeps, and its room, for windows of this length."""
+    keep = max(length - 1 + SPARE_ROWS, MIN_KEPT_ROWS)
+    return keep, keep + max(length, MIN_FREE_ROWS)
 
 
 @dataclass(frozen=True)

@@ -46,15 +46,38 @@ class Stream(ABC):
         self.counts = counts
         self.ring = Ring(settings, emit)
         self._settings = settings
-        self._coarse: CoarseClock | None = None
+        self._coarse = self._declared_clock()
         """Spreads the samples of a clock coarser than the sample period; None: it is not."""
-        if settings.resolution_ns is not None and settings.period_ns is not None:
-            self._coarse = CoarseClock(settings.period_ns, settings.resolution_ns)
+
+    def _declared_clock(self) -> CoarseClock | None:
+        settings = self._settings
+        if settings.resolution_ns is None or settings.period_ns is None:
+            return None
+        return CoarseClock(settings.period_ns, settings.resolution_ns)
 
     @property
     def newest_ns(self) -> int | None:
         """The time of the newest sample; None before the first."""
         return None if self.ring.last_ns == NEVER_NS else self.ring.last_ns
+
+    @abstractmethod
+    def recover(self, after_ns: int | None, *, everything: bool) -> None:
+        """Empty the stream after an exception in the middle of a push; count the reset.
+
+        Nothing half done stays: the window starts again.
+
+        Args:
+            after_ns: Time of the last sample of the last window that was emitted: the next samples
+                must be newer. None: none was.
+            everything: Also forget the last value of each channel: the exception came again.
+        """
+
+    def _empty_after_failure(self, after_ns: int | None) -> None:
+        self.resets["failure"] += 1
+        self.ring.clear()
+        self.ring.broken = True
+        self.ring.last_ns = NEVER_NS if after_ns is None else after_ns
+        self._coarse = self._declared_clock()
 
     @abstractmethod
     def has_passed(self, time_ns: int) -> bool:

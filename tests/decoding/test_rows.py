@@ -281,10 +281,9 @@ def test_an_empty_path_is_refused() -> None:
         (b'{"a": 1} {"a": 1}', "invalid_json"),
         (b'{"a": 1,}', "invalid_json"),
         (b"{'a': 1}", "invalid_json"),
-        (b'\xef\xbb\xbf{"a": 1}', "invalid_json"),  # a byte order mark
         (b'{"a": 1, "unit": "\xb0C"}', "invalid_json"),  # Latin-1
         (b'{"a": 1, "x": "\xed\xa0\x80"}', "invalid_json"),  # a surrogate, encoded
-        ('{"a": 1}'.encode("utf-16"), "invalid_json"),
+        ('{"a": 1}'.encode("utf-16-le"), "invalid_json"),  # without a byte order mark
         (b"[" * 100_000, "too_deep"),
         (b'{"a":' * 100_000, "too_deep"),
         (b'{"a": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too_deep"),

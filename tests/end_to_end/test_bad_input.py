@@ -285,7 +285,7 @@ BAD: list[tuple[Any, str]] = [
     (b'{"t": 4', "invalid_json"),
     (b"\xff\xfe\x00", "invalid_json"),
     (b'{"t": 4, "a": "\xff"}', "invalid_json"),
-    (b'\xef\xbb\xbf{"t": 4, "a": 1, "b": 1}', "invalid_json"),
+    (b'\xef\xbb\xbf\xef\xbb\xbf{"t": 4, "a": 1, "b": 1}', "invalid_json"),
     (b"[" * 100_000 + b"]" * 100_000, "too_deep"),
     (b'{"x": ' * 50_000 + b"1" + b"}" * 50_000, "too_deep"),
     (b"[1, 2]", "not_an_object"),

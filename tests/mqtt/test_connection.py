@@ -582,6 +582,40 @@ def test_messages_are_acknowledged_by_commit_and_only_on_their_own_connection(
     assert PUBACK not in [first >> 4 for first, _ in fake.packets()]
 
 
+def test_a_failed_acknowledgement_is_sent_by_the_next_commit(
+    fake: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the broker would wait for it for ever, and deliver less and less."""
+    connection = connect({"#": 1})
+    established(fake, connection)
+    fake.packets()
+    fake.send(publish(b"a", b"1", mid=1))
+    wait_for(lambda: connection.receive(0.01), "the message", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(connection.lifecycle.client, "send_acks", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            connection.commit()
+    fake.send(publish(b"a", b"2", mid=2))
+    wait_for(lambda: connection.receive(0.01), "the next message", 2)
+    connection.commit()
+    acks = [body for first, body in fake.packets() if first >> 4 == PUBACK]
+    assert acks == [b"\0\1", b"\0\2"], "each once"
+
+
+def test_long_topics_do_not_fill_the_memory(fake: FakeBroker, connect: Any) -> None:
+    connection = connect({"#": 0})
+    established(fake, connection)
+    fake.packets()
+    for size in (512, 513, 60_000):
+        for _ in range(2):
+            topic = b"x" * size
+            fake.send(publish(topic, b"1"))
+            (message,) = wait_for(lambda: connection.receive(0.01), "the message", 2)
+            assert message[0] == topic.decode()
+    reader = connection.lifecycle.client._reader
+    assert {len(one) for one in reader._topics} == {512}
+
+
 # ---------------------------------------------------------------------------------- publications
 
 

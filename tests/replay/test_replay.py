@@ -348,3 +348,30 @@ def test_what_mosquitto_sub_recorded(replay: Replay, tmp_path: Path) -> None:
     assert [p["asset"] for p in found] == ["m-ü"] * 3
     assert [p["timestamp"] for p in found] == [t * 10**9 + 10**8 for t in (4, 5, 6)]
     assert found[0]["score"] == pytest.approx(2.5 + 0.123456789012345 + 1, rel=1e-6)
+
+
+def test_a_defect_costs_its_message_in_a_replay_too(
+    replay: Replay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeai.decoding.rows import RowDecoder
+
+    real = RowDecoder.__init__
+
+    def init(self: Any, *arguments: Any) -> None:
+        real(self, *arguments)
+        one, many = self.decode, self.decode_many
+
+        def decode(payload: bytes) -> Any:
+            if b"boom" in payload:
+                raise ZeroDivisionError("planted")
+            return one(payload)
+
+        self.decode = decode
+        self.decode_many = lambda messages: [decode(one[1]) for one in messages] and many(messages)
+
+    monkeypatch.setattr(RowDecoder, "__init__", init)
+    texts = [line(t) for t in range(1, 7)]
+    texts.insert(3, line(3.5, payload={"t": 3.5, "a": "boom"}))
+    found = replay.predictions(replay.file("r.jsonl", "".join(texts)))
+    assert [p["score"] for p in found] == [3.5, 4.5, 5.5]
+    assert "p: 1 dropped, internal_error" in replay.said

@@ -10,6 +10,7 @@ from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
 from edgeai.engine.kept_alarms import restore_alarms
 from edgeai.engine.monitor import Monitor
+from edgeai.engine.quarantine import Quarantine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 
@@ -51,7 +52,14 @@ class Published:
 class Node:
     """An engine with all that is around it."""
 
-    def __init__(self, plan: Plan, now_ns: int = 0, **monitoring: Any) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        now_ns: int = 0,
+        *,
+        quarantine: Quarantine | None = None,
+        **monitoring: Any,
+    ) -> None:
         """Build the pipelines; `monitoring` goes to the monitor."""
         self.metrics = Metrics()
         self.log: list[str] = []
@@ -63,6 +71,7 @@ class Node:
         self.engine = Engine(
             pipelines, self.source, self.sink, self.metrics,
             reset_prefix=RESET, clock_ns=lambda: now_ns, monitor=self.monitor, first=first,
+            quarantine=quarantine,
         )  # fmt: skip
 
     def turns(self, *turns: list[Message]) -> Node:

@@ -13,7 +13,15 @@ import numpy as np
 
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.frames import ArrowFormat, CborFormat, JsonFormat, MapFormat, MsgpackFormat
-from edgeai.decoding.fields import ABSENT, UNIT_NS, find, parse_json, time_reader
+from edgeai.decoding.fields import (
+    ABSENT,
+    UNIT_NS,
+    find,
+    member,
+    other_forms,
+    parse_json,
+    time_reader,
+)
 from edgeai.decoding.frames.arrow import arrow_reader
 from edgeai.decoding.frames.block import (
     MAX_SEQUENCE,
@@ -126,9 +134,10 @@ def _block_reader(
     def read_by_name(payload: bytes, data: Any) -> Values:
         if not isinstance(data, dict):
             raise DecodeError("not_a_frame")
-        if any(name not in data for name in channels):
+        found = [member(data, name) for name in channels]
+        if any(value is ABSENT for value in found):
             raise DecodeError("wrong_channels")
-        return join_channels(payload, [read_array(data[name]) for name in channels])
+        return join_channels(payload, [read_array(value) for value in found])
 
     def read_block(payload: bytes, data: Any) -> Values:
         if shape == "flat":
@@ -176,7 +185,7 @@ def _read_numbers(value: Any) -> Values:
         raise DecodeError("not_a_frame")
     try:
         return np.array(msgspec.convert(value, list[float | None]), np.float64)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # ValidationError; UnicodeEncodeError: half a surrogate pair
         raise DecodeError("bad_dtype") from error
 
 
@@ -186,7 +195,7 @@ def _read_rows(value: list[Any], width: int) -> Values:
         raise DecodeError("wrong_size")
     try:
         rows = msgspec.convert(value, list[list[float | None]])
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # ValidationError; UnicodeEncodeError: half a surrogate pair
         raise DecodeError("bad_dtype") from error
     if any(len(row) != width for row in rows):
         raise DecodeError("wrong_channels")
@@ -285,7 +294,10 @@ def _find_raw(
             inside = isinstance(part, int)
             if isinstance(here, msgspec.Raw):
                 here = (_RAW_LIST if inside else _RAW_MAP).decode(here)
-            here = here[part]
+            key: str | int = part
+            if isinstance(part, str) and part not in here:
+                key = next((form for form in other_forms(part) if form in here), part)
+            here = here[key]
         return decoder.decode(here)
     except LookupError:
         return ABSENT

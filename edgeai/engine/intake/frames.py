@@ -43,14 +43,15 @@ class FrameIntake:
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._batch = parts.batch
+        self._containment = parts.containment
         names = [parts.source.tag_of(signal) for signal in parts.signals]
         self._decode = compile_frame(parts.source.frame, names)
         self._clock = SenderClock(parts.source)
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:  # noqa: ARG002
         """Decode a frame and push its samples; count a message that is no frame."""
-        _, payload, received_ns, flags = message
-        metrics, stream = self._metrics, state.stream
+        _, payload, received_ns, _ = message
+        stream = state.stream
         try:
             frame = self._decode(payload)
             t0_ns = frame.t0_ns
@@ -60,6 +61,30 @@ class FrameIntake:
         except DecodeError as error:
             self._refuse(error.code, message)
             return
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._metrics.messages.value += 1
+            self._containment.drop(message, error)
+            return
+        try:
+            self._take_frame(state, frame, t0_ns, message)
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._containment.drop(message, error)
+            self._batch.recover(state)
+
+    def _take_frame(
+        self, state: StreamState, frame: Frame, t0_ns: int | None, message: Message
+    ) -> None:
+        """Push the samples of a frame, unless it was seen.
+
+        Args:
+            state: The stream's.
+            frame: As decoded.
+            t0_ns: Time of its first sample, by the sender's clock as it is judged; None: it has
+                none.
+            message: As received.
+        """
+        _, payload, received_ns, flags = message
+        metrics, stream = self._metrics, state.stream
         sequence = frame.sequence
         follows = sequence is not None and _follows(state.sequence, sequence)
         mark = (sequence, t0_ns if t0_ns is not None else crc32(payload))

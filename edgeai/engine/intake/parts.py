@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
+from edgeai.engine.containment import Containment
 from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.refusals import Refusals
 from edgeai.metrics.definitions import PipelineMetrics
@@ -20,6 +21,8 @@ class IntakeParts:
     conditioner: Conditioner
     batch: Batch
     metrics: PipelineMetrics
+    containment: Containment
+    """Counts and tells a message that has caused an exception."""
     arrival: Arrival
     """Decides about messages with a flag."""
     refusals: Refusals

@@ -5,8 +5,9 @@ streams of a pipeline are decoded and conditioned in one block, unless one of th
 look. Up to MAX_ROWS_ONE_BY_ONE rows go one by one.
 """
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, compress
 from operator import itemgetter
 from typing import Any, Literal
@@ -20,6 +21,9 @@ from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import REDELIVERED, RETAINED, Message
+from edgeai.streams.conditioning import Conditioned
+
+log = logging.getLogger("edgeai.engine")
 
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
@@ -43,6 +47,8 @@ class RowIntake:
         """Streams with messages in this turn, in the order of their first message."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._batch = parts.batch
+        self._containment = parts.containment
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._channels = len(parts.signals)
@@ -64,10 +70,20 @@ class RowIntake:
         if len(touched) > 1:
             total = sum([len(state.messages) for state in touched])
         self._metrics.messages.value += total
-        if total <= MAX_ROWS_ONE_BY_ONE:
-            for state in touched:
-                self._push_one_by_one(state)
-            return
+        try:
+            if total > MAX_ROWS_ONE_BY_ONE:
+                self._push_many(touched)
+                return
+        except Exception as error:  # what is left goes one by one, which contains
+            log.debug("rows are processed one by one: %r", error, exc_info=error)
+        for state in touched:
+            self._push_one_by_one(state)
+
+    def _push_many(self, touched: list[StreamState]) -> None:
+        """Decode and push the messages of streams together, apart from those that do not allow it.
+
+        A stream's messages are taken from it before its samples are pushed.
+        """
         left = self._push_together(touched)
         # A row with a flag must be compared with all rows before it, those of this turn included,
         # and before the other streams: their blocks are pushed with the decoder's counts so far.
@@ -81,8 +97,24 @@ class RowIntake:
             if times:
                 slow.append((state, times, kept))
                 rows += mine
-        if rows:
-            self._push_block(slow, self._block_of(rows))
+        if not rows:
+            return
+        try:
+            block = self._block_of(rows)
+        except Exception:  # noqa: BLE001  one by one finds the message
+            for part, row in zip(_each(slow), rows, strict=True):
+                self._push_row(part, row)
+            return
+        self._push_block(slow, block)
+
+    def _push_row(self, part: StreamTimes, row: Sequence[float]) -> None:
+        """Push one decoded row, or drop its message."""
+        try:
+            block = self._block_of([row])
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._containment.drop(part[2][0], error)
+            return
+        self._push_block([part], block)
 
     # ---------------------------------------------------------------------------- one row at a time
 
@@ -95,18 +127,31 @@ class RowIntake:
         stream = state.stream
         for message in state.messages:
             if message[3]:
-                self._push_flagged(state, message)
+                try:
+                    self._push_flagged(state, message)
+                except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                    self._containment.drop(message, error)
+                    self._batch.recover(state)
                 continue
             newest_ns = stream.newest_ns if self._clock.is_local else None
             decoded = self._decode(message, newest_ns)
             if decoded is None:
                 continue
             time_ns, values = decoded
-            row = self._conditioner.one(values)
-            if row is not None and stream.push_one(time_ns, row):
-                stream.ring.arrived_ns = message[2]
-            else:
-                self._push_block([(state, [time_ns], [message])], self._block_of([values]))
+            try:
+                row = self._conditioner.one(values)
+            except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                self._containment.drop(message, error)
+                continue
+            try:
+                if row is not None and stream.push_one(time_ns, row):
+                    stream.ring.arrived_ns = message[2]
+                    continue
+            except Exception as error:  # noqa: BLE001
+                self._containment.drop(message, error)
+                self._batch.recover(state)
+                continue
+            self._push_row((state, [time_ns], [message]), values)
         state.messages.clear()
 
     def _decode_one_by_one(
@@ -149,6 +194,9 @@ class RowIntake:
             return self._clock.check(time_ns, message[2], newest_ns), values
         except DecodeError as error:
             self._refuse(error.code, message)
+            return None
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._containment.drop(message, error)
             return None
 
     def _push_flagged(self, state: StreamState, message: Message) -> None:
@@ -220,18 +268,22 @@ class RowIntake:
         messages = [message for state in states for message in state.messages]
         if any(map(_flags_of, messages)):
             return False
-        decoded = self.decoder.decode_many(messages)
+        try:
+            decoded = self.decoder.decode_many(messages)
+        except Exception as error:  # decoding one by one finds the message
+            log.debug("rows cannot be decoded together: %r", error, exc_info=error)
+            return False
         if decoded is None:
             return False
         times, rows = decoded
+        raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype).reshape(len(rows), -1)
         parts = []
         start = 0
         for state in states:
             begin, start = start, start + len(state.messages)
             parts.append((state, times[begin:start], state.messages))
             state.messages = []
-        raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype)
-        self._push_block(parts, raw.reshape(len(rows), -1))
+        self._push_block(parts, raw)
         return True
 
     def _block_of(self, rows: list[Sequence[float]]) -> npt.NDArray[Any]:
@@ -253,9 +305,17 @@ class RowIntake:
             raw: (n, C) raw values, stream after stream.
             uncertain: Whether to mark all samples as uncertain.
         """
-        done = self._conditioner.rows(raw)
-        if uncertain:
-            done = done._replace(uncertain=np.ones(len(raw), np.bool_))
+        try:
+            done = self._conditioner.rows(raw)
+            if uncertain:
+                done = done._replace(uncertain=np.ones(len(raw), np.bool_))
+        except Exception as error:  # noqa: BLE001  conditioning one by one finds the message
+            if len(raw) == 1:
+                self._containment.drop(parts[0][2][0], error)
+                return
+            for index, one in enumerate(_each(parts)):
+                self._push_block([one], raw[index : index + 1])
+            return
         is_clean = done.invalid is None and done.uncertain is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
@@ -264,26 +324,44 @@ class RowIntake:
         for state, times, messages in parts:
             begin, start = start, start + len(times)
             stream = state.stream
-            if is_clean and stream.push_few(times, flat, begin, start):
-                stream.ring.arrived_ns = messages[-1][2]
-                continue
-            part = slice(begin, start)
-            rows = done.values[part]
-            invalid = None if done.invalid is None else done.invalid[part]
-            marks = None if done.uncertain is None else done.uncertain[part]
-            kept = times
-            arrived = list(map(_arrived_ns, messages))
-            if done.dropped is not None and done.dropped[part].any():
-                keep = ~done.dropped[part]
-                self._metrics.drops["invalid_value"] += int((~keep).sum())
-                kept = list(compress(times, keep))
-                arrived = list(compress(arrived, keep))
-                rows = rows[keep]
-                invalid = None if invalid is None else invalid[keep]
-                marks = None if marks is None else marks[keep]
-                if not kept:
+            try:
+                if is_clean and stream.push_few(times, flat, begin, start):
+                    stream.ring.arrived_ns = messages[-1][2]
                     continue
-            stream.push_rows(kept, rows, invalid, marks, arrived)
+                self._push_part((state, times, messages), done, slice(begin, start))
+            except Exception as error:  # noqa: BLE001  the other streams go on
+                after_ns = self._batch.recover(state)
+                if start - begin == 1:
+                    self._containment.drop(messages[0], error)
+                    continue
+                for index, one in enumerate(_each([(state, times, messages)]), begin):
+                    if after_ns is None or one[1][0] > after_ns:  # not in a window yet
+                        self._push_block([one], raw[index : index + 1])
+
+    def _push_part(self, part: StreamTimes, done: Conditioned, of_block: slice) -> None:
+        """Push the samples of one stream.
+
+        Args:
+            part: The stream, times and messages.
+            done: The conditioned block.
+            of_block: Which of its rows.
+        """
+        state, times, messages = part
+        rows = done.values[of_block]
+        invalid = None if done.invalid is None else done.invalid[of_block]
+        marks = None if done.uncertain is None else done.uncertain[of_block]
+        arrived = list(map(_arrived_ns, messages))
+        if done.dropped is not None and done.dropped[of_block].any():
+            keep = ~done.dropped[of_block]
+            self._metrics.drops["invalid_value"] += int((~keep).sum())
+            times = list(compress(times, keep))
+            arrived = list(compress(arrived, keep))
+            rows = rows[keep]
+            invalid = None if invalid is None else invalid[keep]
+            marks = None if marks is None else marks[keep]
+            if not times:
+                return
+        state.stream.push_rows(times, rows, invalid, marks, arrived)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""
@@ -291,3 +369,10 @@ class RowIntake:
         missing = not_numbers - (counted - self._counted_by_decoder)
         self._counted_by_decoder = counted
         self._metrics.invalid["missing"] += max(0, missing)
+
+
+def _each(parts: list[StreamTimes]) -> Iterator[StreamTimes]:
+    """Yield each sample of several streams as a part of its own."""
+    for state, times, messages in parts:
+        for time_ns, message in zip(times, messages, strict=True):
+            yield state, [time_ns], [message]

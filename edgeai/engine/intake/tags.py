@@ -1,6 +1,7 @@
 """Tags: messages that each carry one value of one signal."""
 
 import math
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 
 import numpy as np
@@ -11,6 +12,9 @@ from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import RETAINED, Message
+
+Waiting = tuple[int, int, float, Message]
+"""Time, channel, value and message of a tag."""
 
 
 class TagIntake:
@@ -24,6 +28,8 @@ class TagIntake:
         """Streams with values in this turn, in the order of their first value."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._batch = parts.batch
+        self._containment = parts.containment
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._decoder = TagDecoder(parts.source, parts.signals)
@@ -48,11 +54,20 @@ class TagIntake:
         except DecodeError as error:
             self._refuse(error.code, message)
             return
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+            self._metrics.messages.value += 1
+            self._containment.drop(message, error)
+            return
         if flags:
-            self._take_flagged(state, message, Tag(time_ns, channel, value))
+            try:
+                self._take_flagged(state, message, Tag(time_ns, channel, value))
+            except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                self._metrics.messages.value += 1
+                self._containment.drop(message, error)
+                self._batch.recover(state)
             return
         moment_ns = received_ns if time_ns is None else time_ns
-        state.tags.append((moment_ns, channel, value, received_ns))
+        state.tags.append((moment_ns, channel, value, message))
         self.touched[state] = None
 
     def _take_flagged(self, state: StreamState, message: Message, tag: Tag) -> None:
@@ -88,14 +103,40 @@ class TagIntake:
         self.touched.clear()
         tags = [tag for state in touched for tag in state.tags]
         self._metrics.messages.value += len(tags)
+        try:
+            done = self._condition(tags)
+        except Exception:  # noqa: BLE001  conditioning one by one finds the message
+            done = [one for state in touched for one in self._condition_each(state)]
+        conditioned = iter(done)
+        for state in touched:
+            push_tag = state.stream.push_tag
+            waiting, state.tags = state.tags, []
+            for time_ns, channel, _, message in waiting:
+                value, uncertain = next(conditioned)
+                try:
+                    push_tag(time_ns, channel, value, uncertain, message[2])
+                except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                    self._containment.drop(message, error)
+                    self._batch.recover(state)
+
+    def _condition(self, tags: list[Waiting]) -> Iterable[tuple[float, bool]]:
+        """Return each value in engineering units, NaN if unusable, and whether it is uncertain."""
         raw = np.array([value for _, _, value, _ in tags])
         done = self._conditioner.tags(raw, np.array([channel for _, channel, _, _ in tags]))
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
-        values = iter(done.values[:, 0].tolist())
-        flags = repeat(False) if done.uncertain is None else iter(done.uncertain.tolist())
-        for state in touched:
-            push_tag = state.stream.push_tag
-            for time_ns, channel, _, received_ns in state.tags:
-                push_tag(time_ns, channel, next(values), next(flags), received_ns)
-            state.tags = []
+        flags = repeat(False) if done.uncertain is None else done.uncertain.tolist()
+        return zip(done.values[:, 0].tolist(), flags, strict=False)  # `repeat` has no end
+
+    def _condition_each(self, state: StreamState) -> Iterator[tuple[float, bool]]:
+        """Condition a stream's values one by one; drop those that cannot be."""
+        kept = []
+        for tag in state.tags:
+            try:
+                (one,) = self._condition([tag])
+            except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
+                self._containment.drop(tag[3], error)
+                continue
+            kept.append(tag)
+            yield one
+        state.tags = kept
