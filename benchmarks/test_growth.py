@@ -132,7 +132,8 @@ def test_of_several_models_each_must_answer(tmp_path: Any) -> None:
             score = float(checker.scores[place, machine])
             for name in load.pipelines:
                 body = {
-                    "timestamp": load.time_ms(sample) * 1_000_000, "asset": asset, "score": score,
+                    "timestamp": load.time_ms(sample + phase) * 1_000_000, "asset": asset,
+                    "score": score,
                     "alarm": "normal", "quality": "good", "id": f"{name}/{asset}:{sample}",
                     "top": [],
                 }  # fmt: skip

@@ -91,6 +91,7 @@ def test_a_wrong_password(
 ) -> None:
     file = tmp_path / "password"
     file.write_text(f"{SECRET}, but wrong\n")
+    file.chmod(0o600)  # or a warning says that everyone may read it
     edge = start(guarded.port, username="edge", password={"file": str(file)}, protocol=protocol)
     edge.not_ready_because(f"127.0.0.1:{guarded.port} refuses the connection: Not authorized")
     wait_for(lambda: edge.metric("edgeai_broker_connect_failures_total") > 3, "more attempts")
@@ -108,6 +109,7 @@ def test_the_right_password(
 ) -> None:
     file = tmp_path / "password"
     file.write_text(f"{SECRET}\n")
+    file.chmod(0o600)
     monkeypatch.setenv("EDGE_PASSWORD", SECRET)
     secret = {"file": str(file)} if kind == "file" else {"env": "EDGE_PASSWORD"}
     edge = start(guarded.port, username="edge", password=secret, online=True)
