@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edgeai.exports import lazy
+from edgeai.version import __version__
 
 if TYPE_CHECKING:
     from edgeai.assembly.plan import Plan as Plan
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from edgeai.model.package import load_package as load_package
     from edgeai.replay.run import replay_files as replay_files
     from edgeai.training.write import write_package as write_package
-
-__version__ = "0.1.0"
 
 _MODULES = {
     "ConfigError": "edgeai.errors",

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from edgeai import __version__
 from edgeai.cli import demo, inspect, models, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
+from edgeai.version import __version__
 
 BAD_INPUT = 2
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h

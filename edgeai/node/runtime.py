@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from edgeai import __version__
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
@@ -30,6 +29,7 @@ from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state, pipeline_state
 from edgeai.node.status import node_status
+from edgeai.version import __version__
 
 log = logging.getLogger("edgeai")
 

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Mapping
 
-from edgeai import __version__
 from edgeai.mqtt import Status
+from edgeai.version import __version__
 
 
 def node_status(

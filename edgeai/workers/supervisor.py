@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgeai import __version__
 from edgeai.config.node import Config
 from edgeai.engine.sharding import Shard
 from edgeai.errors import ConfigError, Problem
@@ -26,6 +25,7 @@ from edgeai.mqtt import Connection, Status
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state
 from edgeai.node.status import node_status
+from edgeai.version import __version__
 from edgeai.workers.state import merge_pipelines
 from edgeai.workers.worker import Worker, edgeai_command
 
