@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from edgeai import paths
+from edgeai import paths, stop_signals
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
 from edgeai.demo.broker import embedded_broker, free_port
@@ -292,7 +292,9 @@ def _stop_signal() -> Iterator[list[str]]:
     def note(number: int, _frame: FrameType | None) -> None:
         noted.append(signal.Signals(number).name)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, note) for number in stop_signals.STOPPING}
+    if stop_signals.noted():
+        noted.append(stop_signals.noted())
     try:
         yield noted
     finally:

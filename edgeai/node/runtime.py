@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from edgeai import stop_signals
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
@@ -201,9 +202,8 @@ class Runtime:
         def on_signal(number: int, _frame: FrameType | None) -> None:
             self._stop_signal = signal.Signals(number).name
 
-        previous = {
-            number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        previous = {number: signal.signal(number, on_signal) for number in stop_signals.STOPPING}
+        self._stop_signal = self._stop_signal or stop_signals.noted()
         wakeup = signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         try:
             yield
