@@ -75,7 +75,13 @@ class SourceConfig(Strict):
     topic: str = Field(
         description="MQTT topic filter. A level in braces is captured: in factory/{asset}/sensors "
         "the captured levels, joined by `/`, are the key of the stream. In the layout `tag`, "
-        "{signal} captures the name of the signal."
+        "{signal} captures the name of the signal. If nothing is captured, all messages are one "
+        "stream, whose key and asset are the name of the pipeline. + and # need `merge_topics`."
+    )
+    merge_topics: bool = Field(
+        False,
+        description="Whether the topics that match + or # in `topic` carry samples of the same "
+        "stream. By default + and # are refused, because they would mix machines in one stream.",
     )
     assets: list[str] = Field(
         [],
@@ -150,6 +156,14 @@ class SourceConfig(Strict):
 
     @model_validator(mode="after")
     def _layout_has_its_fields(self) -> Self:
+        wildcards = [level for level in self.topic.split("/") if level in {"+", "#"}]
+        if wildcards and not self.merge_topics:
+            msg = (
+                f"`{wildcards[0]}` in `topic` would mix machines in one stream: write a name in "
+                "braces, such as {asset}, for each level that tells machines apart; or set "
+                "`merge_topics: true` if all these topics carry the samples of one stream"
+            )
+            raise ValueError(msg)
         in_topic = RESERVED_CAPTURE in topics.template_fields(self.topic)
         if (self.layout == "frame") != (self.frame is not None):
             msg = "`frame` belongs to the layout `frame`, and says how the block is laid out"

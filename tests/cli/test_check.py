@@ -39,9 +39,27 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
     assert outcome.code == 0
     assert outcome.err == ""
     assert outcome.out.splitlines() == [
-        "p: mean 1.0.0 on cpu, factory/+/sensors (QoS 0), 2 signals, window 4, hop 1, threshold 10",
+        "p: mean 1.0.0 on cpu, factory/{asset}/sensors (QoS 0), 2 signals, window 4, hop 1, threshold 10",
         f"{config}: ok",
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ({"topic": "f/{line}/{asset}"}, "f/{line}/{asset}"),
+        ({"topic": "press/sensors"}, "press/sensors as one stream, asset p"),
+        ({"topic": "press/#", "merge_topics": True}, "press/# as one stream, asset p"),
+        ({"topic": "press/{signal}", "layout": "tag"}, "press/{signal} as one stream, asset p"),
+    ],
+)
+def test_the_report_says_what_becomes_a_stream(
+    tmp_path: Path, check: Check, source: dict[str, Any], shown: str
+) -> None:
+    alignment = {"stream": {"alignment": "hold"}} if "layout" in source else {}
+    outcome = check(setup_config(tmp_path, source=source, **alignment))
+    assert outcome.code == 0
+    assert f"p: mean 1.0.0 on cpu, {shown} (QoS 0)" in outcome.out
 
 
 def test_the_real_command(tmp_path: Path) -> None:

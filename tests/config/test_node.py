@@ -252,6 +252,21 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("topic", "wildcard"),
+    [("plant1/+/sensors", "+"), ("plant1/#", "#"), ("+/{asset}/sensors", "+"), ("#", "#")],
+)
+def test_a_wildcard_would_mix_machines(tmp_path: Path, topic: str, wildcard: str) -> None:
+    (line,) = complaints(tmp_path, changed(pipelines__p__source__topic=topic))
+    assert line == (
+        f"pipelines.p.source: `{wildcard}` in `topic` would mix machines in one stream: write a "
+        "name in braces, such as {asset}, for each level that tells machines apart; or set "
+        "`merge_topics: true` if all these topics carry the samples of one stream"
+    )
+    on_purpose = {"topic": topic, "merge_topics": True}
+    assert SourceConfig.model_validate(on_purpose).topic == topic
+
+
 # ------------------------------------------------------------------------------------ feedback
 
 LOOPS = [
@@ -276,7 +291,10 @@ LOOPS = [
 def test_a_feedback_loop_is_refused(
     tmp_path: Path, source: str, target: str | None, field: str
 ) -> None:
-    changes: dict[str, Any] = {"pipelines__p__source__topic": source}
+    changes: dict[str, Any] = {
+        "pipelines__p__source__topic": source,
+        "pipelines__p__source__merge_topics": True,  # some of these topics hold + or #
+    }
     if target is not None:
         changes["pipelines__p__publish__topic"] = "safe/{asset}"
         changes["pipelines__p__publish__alarm_topic"] = "safe/{asset}"

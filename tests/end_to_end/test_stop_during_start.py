@@ -73,9 +73,7 @@ def end_of(process: subprocess.Popen[str], answer: str = "") -> tuple[int, str]:
     return process.returncode, err
 
 
-@pytest.mark.parametrize(
-    ("command", "number"), [("run", signal.SIGTERM), ("plant", signal.SIGINT)]
-)
+@pytest.mark.parametrize(("command", "number"), [("run", signal.SIGTERM), ("plant", signal.SIGINT)])
 def test_a_signal_during_an_import_stops_a_serving_command(
     tmp_path: Path, start: Starting, number: signal.Signals, command: str
 ) -> None:
