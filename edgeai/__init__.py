@@ -1,9 +1,14 @@
 """edgeai: anomaly and physics-informed models as a service on a factory line."""
 
+import os
 from typing import TYPE_CHECKING
 
 from edgeai.exports import lazy
 from edgeai.version import __version__
+
+# ONNX Runtime from 1.29 on writes a device id into the home folder and looks up its collector. Only
+# this variable, set before the first import of onnxruntime, stops it. Child processes inherit it.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from edgeai.assembly.plan import Plan as Plan

@@ -18,7 +18,13 @@ class Backoff:
     def wait_seconds(self, failures: int) -> float:
         """Return the wait after this number of consecutive failures, at least 1."""
         doublings = min(failures - 1, MAX_DOUBLINGS)
-        seconds = min(self.first_seconds * 2.0**doublings, self.max_seconds)
+        return self._varied(min(self.first_seconds * 2.0**doublings, self.max_seconds))
+
+    def longest_seconds(self) -> float:
+        """Return the wait after many failures."""
+        return self._varied(self.max_seconds)
+
+    def _varied(self, seconds: float) -> float:
         if self.jitter:
             seconds *= random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311  not a secret
         return seconds

@@ -94,9 +94,11 @@ DROP_REASONS = {
     "wrong_channels": "frame: not the declared channels",
     "wrong_size": "frame: no sample, or the number of bytes fits no whole number of samples",
     "unknown_tag": "tag: the name belongs to no signal of the model",
-    "duplicate": "a sample with this time was already taken",
+    "duplicate": "it was already taken: the same time, or the same message sent again",
+    "retained": "the broker kept it (retain flag): a command, or a value without a time of its "
+    "own, too old, or seen before",
     "late": "the sample is older than stream.lateness_seconds allows",
-    "invalid_value": "a value cannot be used or is out of range, and the policy is `drop`",
+    "invalid_value": "a value cannot be used: the policy is `drop`, or there is none to hold yet",
 }
 """Why a message or a sample was dropped, in plain words, by the value of the label `reason` of the
 metrics edgeai_dropped_total and edgeai_messages_unrouted_total."""

@@ -9,6 +9,8 @@ SECOND_NS = 1_000_000_000
 
 AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
+Presence = Literal["unknown", "current", "stale"]
+"""State of an asset: nothing was judged yet, its last result is current, or it stopped sending."""
 
 
 REDELIVERED = 1
@@ -16,13 +18,16 @@ REDELIVERED = 1
 RETAINED = 2
 """Flag of a message that the broker kept and sent because of a subscription (RETAIN): it may be of
 any age."""
+BACKLOG = 4
+"""Flag of a message that the broker held while edgeai was away: it is not of the time at which it
+arrives."""
 
 Message = tuple[str, bytes | memoryview, int, int]
 """One MQTT message, or one line of a recording: topic, payload, arrival time (nanoseconds since
-1970, UTC; in a replay the time in the file), and flags: the sum of REDELIVERED and RETAINED, 0 for
-an ordinary message. A message with a flag needs a closer look (`engine.intake.arrival`). A long
-payload may be a view of the receive buffer, which saves a copy. A plain tuple, because making a
-named tuple takes longer than all other work of receiving a message.
+1970, UTC; in a replay the time in the file), and flags: the sum of REDELIVERED, RETAINED and
+BACKLOG, 0 for an ordinary message. A message with a flag needs a closer look
+(`engine.intake.arrival`). A long payload may be a view of the receive buffer, which saves a copy. A
+plain tuple, because making a named tuple takes longer than all other work of receiving a message.
 """
 
 

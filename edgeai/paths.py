@@ -1,13 +1,19 @@
-"""Paths of shipped files and of the state folder, and safe opening of output files."""
+"""Paths of shipped files and of the state folder, and safe reading and writing of files."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import Self
 
 from edgeai.errors import ConfigError, Problem
 
 _PACKAGE = Path(__file__).parent
+NO_STATE_FOLDER = Path(os.devnull) / "edgeai"
+"""The state folder of a user without a home: it can never be created, so nothing is kept."""
 
 
 def shipped(kind: str) -> Path:
@@ -28,12 +34,63 @@ def is_file(path: Path) -> bool:
 
 
 def default_state_folder() -> Path:
-    """Return the folder for caches: $EDGEAI_STATE_DIR, or edgeai in the user's state folder."""
+    """Return the folder for caches: $EDGEAI_STATE_DIR, or edgeai in the user's state folder.
+
+    Return `NO_STATE_FOLDER` for a user without a home folder, as in many containers.
+    """
     given = os.environ.get("EDGEAI_STATE_DIR")
     if given:
         return Path(given)
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    base = os.environ.get("XDG_STATE_HOME")
+    if not base:
+        try:
+            base = str(Path.home() / ".local" / "state")
+        except RuntimeError:  # no HOME, and no entry in the user database
+            return NO_STATE_FOLDER
     return Path(base) / "edgeai"
+
+
+def state_folder_warning(folder: Path) -> str | None:
+    """Create the state folder; return why nothing can be kept in it, or None if it can.
+
+    Every command works without it, but repeats at each start what it would have kept.
+    """
+    if folder == NO_STATE_FOLDER:
+        why = "this user has no home folder"
+    else:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            why = f"{folder}: cannot be created: {reason_of(error)}"
+        else:
+            if os.access(folder, os.W_OK | os.X_OK):
+                return None
+            why = f"{folder}: cannot be written"
+    remedy = "set `state_folder`, or EDGEAI_STATE_DIR, to a folder that can be written"
+    return f"{why}; nothing is kept for the next start, also no alarm ({remedy})"
+
+
+def secret_file_warning(path: Path) -> str | None:
+    """Return a warning with the remedy if every user of the machine may read a file of a secret.
+
+    Its group may read it: a service often gets its secret as `root:edgeai 0640`.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # the reader of the secret reports it
+        return None
+    if not mode & stat.S_IROTH:
+        return None
+    return f"{path}: every user of this machine may read this secret (chmod o-rwx {path})"
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why a file cannot be used, in words and without its name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, ValueError):  # a null byte, or a character that no file name can hold
+        return "is not a possible file name"
+    return str(error) or type(error).__name__
 
 
 def refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
@@ -61,14 +118,74 @@ def refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path | None]) -
         written.add(path.resolve())
 
 
-def open_output(path: Path) -> IO[bytes]:
-    """Open a file for writing.
+@contextlib.contextmanager
+def naming_failures(path: Path) -> Iterator[None]:
+    """Turn a failure to write, as on a full disk, into an error that names the user's file.
 
     Raises:
-        ConfigError: The file cannot be written.
+        ConfigError: The block raised an OSError.
     """
     try:
-        return path.open("wb")
+        yield
     except OSError as error:
-        rule = f"cannot be written: {error.strerror}"
+        rule = f"cannot be written: {reason_of(error)}"
         raise ConfigError([Problem(str(path), "", rule)]) from error
+
+
+class OutputFile:
+    """A file that a command writes. Every failure to write names the file."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the file, or empty it.
+
+        Raises:
+            ConfigError: The file cannot be written.
+        """
+        self._path = path
+        with naming_failures(path):
+            self._file = path.open("wb")
+
+    def write(self, data: bytes) -> None:
+        """Append bytes; ConfigError if they cannot be written."""
+        with naming_failures(self._path):
+            self._file.write(data)
+
+    def close(self) -> None:
+        """Write what is still in memory, and close; ConfigError if that fails."""
+        with naming_failures(self._path):
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            self._file.close()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all; create its folder.
+
+    The temporary file is beside the target, because a rename does not cross a mount.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -4,6 +4,7 @@ Source of the rules: OASIS MQTT 5.0, sections 4.7 (topic names and filters) and 
 """
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 MAX_TOPIC_BYTES = 65_535
@@ -104,8 +105,59 @@ def fill(template: str, fields: tuple[tuple[str, str], ...]) -> str:
     return _FIELD.sub(lambda found: values.get(found[1], found[0]), template)
 
 
+def contains(wide: str, narrow: str) -> bool:
+    """Whether every topic name that matches `narrow` matches `wide`. Both must be valid filters."""
+    if narrow.startswith("$") and wide[:1] in {"+", "#"}:  # 4.7.2
+        return False
+    if narrow == "#":  # a topic name has at least one level
+        return wide in {"#", "+/#"}
+    wide_levels, narrow_levels = wide.split("/"), narrow.split("/")
+    for index, level in enumerate(wide_levels):
+        if level == "#":  # also matches the level above it
+            return True
+        if index >= len(narrow_levels) or narrow_levels[index] == "#":
+            return False
+        if level not in {"+", narrow_levels[index]}:
+            return False
+    return len(wide_levels) == len(narrow_levels)
+
+
+def cover(qos_by_filter: Mapping[str, int]) -> dict[str, int]:
+    """Return the filters that no other one contains, each with the largest QoS that it stands for.
+
+    A broker may deliver a message once for each subscription that it matches (MQTT 5.0, 3.3.4). If
+    no two of the filters overlap only in part, each message matches exactly one of those returned.
+    """
+    ordered = sorted(qos_by_filter, key=lambda one: (one.count("/"), one))
+    kept: dict[str, int] = {}
+    for topic_filter in ordered:
+        if not any(contains(other, topic_filter) for other in kept):
+            kept = {one: qos for one, qos in kept.items() if not contains(topic_filter, one)}
+            kept[topic_filter] = 0
+    for topic_filter, qos in qos_by_filter.items():
+        wide = next(one for one in kept if contains(one, topic_filter))
+        kept[wide] = max(kept[wide], qos)
+    return {one: kept[one] for one in qos_by_filter if one in kept}
+
+
+def join(one: str, other: str) -> str:
+    """Return a filter that contains both filters."""
+    levels: list[str] = []
+    left, right = one.split("/"), other.split("/")
+    for index in range(max(len(left), len(right))):
+        mine = left[index] if index < len(left) else None
+        its = right[index] if index < len(right) else None
+        if mine is None or its is None or "#" in {mine, its}:
+            return "/".join([*levels, "#"])
+        levels.append(mine if mine == its else "+")
+    return "/".join(levels)
+
+
 def may_overlap(one: str, other: str) -> bool:
     """Whether a topic name exists that matches both topic filters. Both must be valid."""
+    for this, that in ((one, other), (other, one)):
+        if this.startswith("$") and that[:1] in {"+", "#"}:  # 4.7.2
+            return False
     return _overlap(one.split("/"), other.split("/"))
 
 

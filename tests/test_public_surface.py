@@ -34,6 +34,7 @@ SURFACE = {
     "edgeai.plant": [],
     "edgeai.providers": ["Backend", "CompiledSession", "LoadRequest", "check_backend"],
     "edgeai.quantize": ["OutputError", "QuantizeReport", "quantize"],
+    "edgeai.recordings": [],
     "edgeai.replay": ["ReplaySummary", "TableOptions", "replay_files"],
     "edgeai.streams": [],
     "edgeai.testing": [

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.topics import (
     TopicTemplate,
+    contains,
+    cover,
     fill,
     filter_fault,
     is_topic_name,
+    join,
     may_overlap,
     template_fault,
     template_fields,
@@ -164,3 +169,52 @@ def test_filters_with_a_topic_in_common_overlap(one: str, other: str, topic: str
 def test_filters_without_a_topic_in_common(one: str, other: str) -> None:
     assert not may_overlap(one, other)
     assert not may_overlap(other, one)
+
+
+# ---------------------------------------------------------------- filters that contain each other
+
+
+def _paths(levels: str, longest: int) -> list[str]:
+    return ["/".join(p) for n in range(1, longest + 1) for p in product(levels.split(), repeat=n)]
+
+
+NAMES = [*_paths("a b c", 4), "$x", *(f"$x/{path}" for path in _paths("a b c", 3))]
+PLAIN = [*_paths("a b +", 3), "$x", "$x/+", "$x/a"]
+FILTERS = {
+    one: frozenset(name for name in NAMES if matches(one, name))
+    for one in ["#", *PLAIN, *(f"{plain}/#" for plain in PLAIN if plain.count("/") < 3)]
+}
+"""Filters, and the names that they match. The names tell any two of the filters apart."""
+
+
+def test_containing_overlapping_and_joining_are_those_of_the_matched_names() -> None:
+    for (one, its), (other, others) in product(FILTERS.items(), repeat=2):
+        assert contains(one, other) == (its >= others), (one, other)
+        assert may_overlap(one, other) == bool(its & others), (one, other)
+        if its & others:
+            joined = {name for name in NAMES if matches(join(one, other), name)}
+            assert filter_fault(join(one, other)) is None
+            assert joined >= its | others, (one, other)
+
+
+QOS_BY_FILTER = st.dictionaries(st.sampled_from(sorted(FILTERS)), st.integers(0, 1), min_size=1)
+
+
+@settings(deadline=None, max_examples=300)
+@given(wanted=QOS_BY_FILTER)
+def test_a_message_matches_one_filter_of_a_cover(wanted: dict[str, int]) -> None:
+    """If no two filters overlap only in part, which the configuration refuses."""
+    nested: dict[str, int] = {}
+    for one, qos in wanted.items():
+        if all(
+            contains(one, other) or contains(other, one) or not may_overlap(one, other)
+            for other in nested
+        ):
+            nested[one] = qos
+    covering = cover(nested)
+    assert covering.keys() <= nested.keys()
+    for name in NAMES:
+        mine = [qos for one, qos in nested.items() if name in FILTERS[one]]
+        found = [qos for one, qos in covering.items() if name in FILTERS[one]]
+        assert len(found) == bool(mine), name
+        assert not mine or found[0] >= max(mine)

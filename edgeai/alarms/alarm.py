@@ -75,7 +75,8 @@ class Alarm:
         """Update the state with one score; return whether the state changed.
 
         Args:
-            score: Finite, and of a window whose quality is not bad.
+            score: Of a window whose values have no bad quality. Infinity is above every threshold,
+                and stands also for a score that is no number.
             time_ns: Time of the window's last sample; does not decrease within a stream.
         """
         rule = self._rule
@@ -112,6 +113,16 @@ class Alarm:
             return False
         self._enter("normal", time_ns)
         return True
+
+    def restore(self, state: AlarmState, since_ns: int) -> None:
+        """Continue with a state of before a restart.
+
+        Args:
+            state: A latched alarm continues as active if alarms do not latch any more: otherwise
+                nothing would ever end it.
+            since_ns: Sample time of the transition to it.
+        """
+        self._enter("active" if state == "latched" and not self._rule.latch else state, since_ns)
 
     def _enter(self, state: AlarmState, time_ns: int) -> None:
         self.state = state

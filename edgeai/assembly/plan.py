@@ -3,9 +3,7 @@
 Uses no network.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgeai import paths
@@ -17,6 +15,7 @@ from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import MANIFEST
 from edgeai.model.package import Package, load_package
+from edgeai.runtime_build import installed_build
 
 
 @dataclass(frozen=True)
@@ -29,31 +28,8 @@ class Plan:
     packages: dict[str, Package]
     """Packages by the name of the pipeline."""
     state_folder: Path
-
-
-RUNTIMES = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "onnxruntime-directml",
-    "onnxruntime-migraphx",
-)
-"""Distributions that contain the Python module `onnxruntime` and overwrite each other."""
-
-
-def check_installation() -> None:
-    """Check that exactly one build of ONNX Runtime is installed.
-
-    Raises:
-        ConfigError: No build or several builds are installed.
-    """
-    found = []
-    for name in RUNTIMES:
-        with suppress(PackageNotFoundError):
-            found.append(f"{name} {version(name)}")
-    if len(found) != 1:
-        rule = "exactly one build of onnxruntime must be installed (pip uninstall the others)"
-        raise ConfigError([Problem("Python environment", "onnxruntime", rule, found, True)])
+    warnings: tuple[str, ...] = ()
+    """What works, but not as an operator would want it; each is one line for the log."""
 
 
 def check(path: Path) -> Plan:
@@ -62,7 +38,7 @@ def check(path: Path) -> Plan:
     Raises:
         ConfigError: Lists every problem; each names file, field, rule and value.
     """
-    check_installation()
+    installed_build()
     config = load_config(path)
     problems: list[Problem] = []
     device = None
@@ -73,7 +49,7 @@ def check(path: Path) -> Plan:
     state_folder = (
         Path(config.state_folder) if config.state_folder else paths.default_state_folder()
     )
-    problems += _missing_files(config, str(path))
+    problems += _unusable_files(config, str(path))
     packages: dict[str, Package] = {}
     loaded: dict[Path, Package] = {}
     for name, pipeline in config.pipelines.items():
@@ -91,7 +67,9 @@ def check(path: Path) -> Plan:
     problems += [error.problem for error in broken]
     if problems or device is None:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
-    return Plan(path, config, device, packages, state_folder)
+    return Plan(
+        path, config, device, packages, state_folder, tuple(_warnings(config, state_folder))
+    )
 
 
 def load_profile(name: str, config: Path) -> Device:
@@ -145,19 +123,45 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
 
 
-def _missing_files(config: Config, file: str) -> list[Problem]:
-    """Return problems with the broker's secrets and certificates that do not exist."""
+def _unusable_files(config: Config, file: str) -> list[Problem]:
+    """Return problems with the secrets and certificates that a configuration names."""
     problems = []
-    if config.broker.password is not None:
-        try:
+    tls = config.broker.tls
+    for field, value in () if tls is None else tls.model_dump(exclude_none=True).items():
+        if not Path(value).is_file():
+            problems.append(Problem(file, f"broker.tls.{field}", "no such file", value, True))
+
+    def read_password() -> None:
+        if config.broker.password is not None:
             config.broker.password.reveal("broker.password")
+
+    def read_certificates() -> None:
+        if tls is not None and not problems:
+            from edgeai.mqtt.tls import create_tls_context
+
+            create_tls_context(tls)
+
+    for read in (read_certificates, read_password, config.http.tokens):
+        try:
+            read()
         except ConfigError as error:
             problems += error.problems
-    if config.broker.tls is not None:
-        for field, value in config.broker.tls.model_dump(exclude_none=True).items():
-            if not Path(value).is_file():
-                problems.append(Problem(file, f"broker.tls.{field}", "no such file", value, True))
     return problems
+
+
+def _warnings(config: Config, state_folder: Path) -> list[str]:
+    """Return what an operator should know although everything works."""
+    secrets = [config.broker.password, config.http.token, config.http.metrics_token]
+    files = [secret.file for secret in secrets if secret is not None]
+    files.append(config.broker.tls.key_file if config.broker.tls is not None else None)
+    found = [paths.secret_file_warning(Path(file)) for file in files if file is not None]
+    found.append(paths.state_folder_warning(state_folder))
+    if config.http.is_open and config.http.token is None:
+        found.append(
+            f"http.host {config.http.host}: other machines may read the status page "
+            "(`http.token` asks for a token, 127.0.0.1 admits this machine only)"
+        )
+    return [warning for warning in found if warning is not None]
 
 
 def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -> list[Problem]:

@@ -25,7 +25,8 @@ def describe_plan(plan: Plan) -> list[str]:
         found = [line for pipeline in pipelines for line in _describe(pipeline, plan)]
     finally:
         close_sessions(pipelines)
-    return [*found, f"{plan.path}: ok"]
+    warnings = [f"warning: {warning}" for warning in plan.warnings]
+    return [*found, *warnings, f"{plan.path}: ok"]
 
 
 def _streams_of(pipeline: Pipeline) -> str:

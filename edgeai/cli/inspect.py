@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from edgeai.cli.options import warn_without_state
+
 
 def devices(
     config: Annotated[
@@ -30,22 +32,24 @@ def devices(
     """Test and time every execution provider with every model; print which one is chosen."""
     from rich.console import Console
 
-    from edgeai.assembly.plan import check, check_installation, load_profile, load_shipped_packages
+    from edgeai.assembly.plan import check, load_profile, load_shipped_packages
     from edgeai.config.node import find_config
     from edgeai.paths import default_state_folder
     from edgeai.providers.selection import survey
+    from edgeai.runtime_build import installed_build
 
     if config is not None:
         plan = check(find_config(config))
         packages = list({one.folder: one for one in plan.packages.values()}.values())
         profile, state_folder = plan.device, plan.state_folder
     else:
-        check_installation()
+        installed_build()
         state_folder = default_state_folder()
         packages = load_shipped_packages(state_folder)
         profile = load_profile(device or "auto", Path("--device"))
     if device is not None:
         profile = load_profile(device, Path("--device"))
+    warn_without_state(state_folder)
     console = Console(stderr=True)
     with console.status("") as status:
         result = survey.survey(
@@ -63,19 +67,23 @@ def devices(
 
 
 def schema(
-    what: Annotated[str, typer.Argument(help="Kind of file: config, device or model.")] = "config",
+    what: Annotated[
+        str, typer.Argument(help="Kind of file: config, device, model or train.")
+    ] = "config",
 ) -> None:
-    """Print the JSON Schema of a config, device or model file, for use in an editor."""
+    """Print the JSON Schema of a config, device, model or train file, for use in an editor."""
     from pydantic import BaseModel
 
     from edgeai.config.device import Device
     from edgeai.config.node import Config
     from edgeai.model.manifest import Manifest
+    from edgeai.training.recipe import Recipe
 
     models: dict[str, type[BaseModel]] = {
         "config": Config,
         "device": Device,
         "model": Manifest,
+        "train": Recipe,
     }
     if what not in models:
         raise typer.BadParameter(f"must be one of {', '.join(models)}")

@@ -1,10 +1,12 @@
 """The command `edgeai`. Errors in the user's files: one line each on stderr, exit code 2."""
 
+import contextlib
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -67,6 +69,7 @@ def main() -> None:
     """Run the command line. An error in the user's input is printed without a traceback."""
     # Imports allocate many objects and little garbage: collect less often, to start faster.
     gc.set_threshold(50_000, 20, 100)
+    _print_every_name()
     try:
         app()
     except (ConfigError, ModelError) as error:
@@ -77,12 +80,40 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(0)
-    except Exception as error:
-        if os.environ.get("EDGEAI_DEBUG"):
-            raise
-        _print_error(f"internal error: {type(error).__name__}: {error}")
-        _print_error("this is a defect in edgeai; set EDGEAI_DEBUG=1 to see the traceback")
-        sys.exit(INTERNAL_ERROR)
+    except OSError as error:
+        _end_with_system_error(error)
+    except Exception as error:  # noqa: BLE001  no traceback may reach a user
+        _end_with_internal_error(error)
+
+
+def _end_with_system_error(error: OSError) -> NoReturn:
+    """End after a file or the system has failed, which is never a defect of edgeai."""
+    if os.environ.get("EDGEAI_DEBUG"):
+        raise error
+    why = error.strerror or error
+    if error.filename is None:
+        # It may be standard output. What is still in its buffer must not fail again at the exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _print_error(f"the system refuses: {why}; set EDGEAI_DEBUG=1 to see where")
+    else:
+        _print_error(f"{os.fsdecode(error.filename)}: cannot be read or written: {why}")
+    sys.exit(BAD_INPUT)
+
+
+def _end_with_internal_error(error: Exception) -> NoReturn:
+    if os.environ.get("EDGEAI_DEBUG"):
+        raise error
+    _print_error(f"internal error: {type(error).__name__}: {error}")
+    _print_error("this is a defect in edgeai; set EDGEAI_DEBUG=1 to see the traceback")
+    sys.exit(INTERNAL_ERROR)
+
+
+def _print_every_name() -> None:
+    """Print a file name with characters that the terminal does not know, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _print_error(text: str) -> None:

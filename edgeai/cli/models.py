@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import stage_bars
-from edgeai.paths import open_output, refuse_overwriting
+from edgeai.cli.options import log_to_stderr, stage_bars, warn_without_state
+from edgeai.paths import OutputFile, refuse_overwriting
 
 
 def train(
@@ -17,18 +17,32 @@ def train(
         Path | None,
         typer.Option(help="Folder of the new package. Default: the folder of the recipe."),
     ] = None,
+    keep_useless: Annotated[
+        bool,
+        typer.Option("--keep-useless", help="Write the package whatever the verdict on it."),
+    ] = False,
 ) -> None:
-    """Train the model that a recipe describes (needs the extra `train`).
+    """Train the model that a recipe describes (needs the extra `train`); exit code 1 if useless.
 
     If the recipe names a `trainer`, its Python code is run.
     """
     from rich.console import Console
 
-    from edgeai.training.dispatch import train_recipe
+    from edgeai.training.dispatch import run_recipe
 
+    log_to_stderr("error")  # the verdict says what was dropped, and where
     with stage_bars(Console(stderr=True)) as show:
-        summary = train_recipe(recipe, output, show)
-    typer.echo(summary)
+        outcome = run_recipe(recipe, output, show, keep_useless=keep_useless)
+    typer.echo(outcome.summary)
+    if outcome.verdict is None:
+        return
+    for line in outcome.verdict.lines:
+        typer.echo(f"  {line}")
+    if not outcome.verdict.is_of_use:
+        for fault in outcome.verdict.faults:
+            typer.echo(f"verdict: of no use: {fault}")
+        raise typer.Exit(1)
+    typer.echo("verdict: of use")
 
 
 def quantize(
@@ -58,11 +72,13 @@ def quantize(
 
     if to not in {"fp16", "int8"}:
         raise typer.BadParameter("--to must be fp16 or int8")
+    state_folder = default_state_folder()
+    warn_without_state(state_folder)
     with stage_bars(Console(stderr=True)) as show:
         report = quantize(
             package,
             "fp16" if to == "fp16" else "int8",
-            state_folder=default_state_folder(),
+            state_folder=state_folder,
             windows=None if windows == "golden" else Path(windows),
             output=output,
             tolerance=tolerance,
@@ -120,7 +136,7 @@ def export(
     refuse_overwriting([file], [output])
     model = load_user_model(file)
     exported = export_user_model(model, output.stem, opset)
-    with open_output(output) as target:
+    with OutputFile(output) as target:
         target.write(exported.model.SerializeToString(deterministic=True))
     typer.echo(f"{output}: {exported.nodes} operators, opset {opset}, batch symbolic")
     for item in model.outputs():
@@ -154,6 +170,6 @@ def report(
         folder = shipped("models") / package
     refuse_overwriting([recording], [output])
     result = make_report(folder, recording, time_column)
-    with open_output(output) as file:
+    with OutputFile(output) as file:
         file.write(render_page(result).encode())
     typer.echo(f"{output}: {len(result.window_seconds)} windows, {len(result.alarms)} alarms")

@@ -2,8 +2,10 @@
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,8 +17,20 @@ ConfigArgument = Annotated[
 LogLevel = Annotated[str, typer.Option(help="Lowest level printed: debug, info, warning or error.")]
 
 
+class UtcFormatter(logging.Formatter):
+    """Formats times as 2026-11-27T13:00:00.123Z, as predictions and recordings count them."""
+
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    @staticmethod
+    def converter(seconds: float | None) -> time.struct_time:
+        """Return a time in UTC; the base class uses local time."""
+        return time.gmtime(seconds)
+
+
 def log_to_stderr(level: str, prefix: str = "") -> None:
-    """Log to stderr from a level such as `info` upwards.
+    """Log to stderr, with times in UTC, from a level such as `info` upwards.
 
     Args:
         level: Name of the lowest level printed.
@@ -25,11 +39,18 @@ def log_to_stderr(level: str, prefix: str = "") -> None:
     names = logging.getLevelNamesMapping()
     if level.upper() not in names:
         raise typer.BadParameter(f"must be one of {', '.join(sorted(names))}")
-    logging.basicConfig(
-        level=names[level.upper()],
-        stream=sys.stderr,
-        format=f"%(asctime)s %(levelname)-7s {prefix}%(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(UtcFormatter(f"%(asctime)s %(levelname)-7s {prefix}%(name)s: %(message)s"))
+    logging.basicConfig(level=names[level.upper()], handlers=[handler])
+
+
+def warn_without_state(folder: Path) -> None:
+    """Say on stderr if nothing can be kept in the state folder."""
+    from edgeai.paths import state_folder_warning
+
+    warning = state_folder_warning(folder)
+    if warning is not None:
+        typer.echo(f"edgeai: warning: {warning}", err=True)
 
 
 @contextmanager

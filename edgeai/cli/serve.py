@@ -1,12 +1,19 @@
 """Commands that run a config, check it, or replay recordings through it."""
 
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import ConfigArgument, LogLevel, log_to_stderr, progress_bar
+from edgeai.cli.options import (
+    ConfigArgument,
+    LogLevel,
+    log_to_stderr,
+    progress_bar,
+    warn_without_state,
+)
 
 
 def run(
@@ -16,6 +23,7 @@ def run(
     worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Connect to the broker and publish predictions until SIGTERM or Ctrl-C."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while the models load; the runtime tells it
     from edgeai.config.node import find_config, load_config
 
     path = find_config(config)
@@ -89,22 +97,49 @@ def replay(
     time_unit: Annotated[
         str | None, typer.Option(help="Unit of the time column: s, ms, us, ns or iso.")
     ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(help="Zone of iso times without an offset, such as Asia/Seoul. Default: UTC."),
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(help="Form of iso times that are not ISO 8601, such as '%Y/%m/%d %H:%M'."),
+    ] = None,
     delimiter: Annotated[str, typer.Option(help="Column separator of a CSV file.")] = ",",
+    encoding: Annotated[
+        str, typer.Option(help="Text encoding of a CSV file, such as utf-8 or cp949.")
+    ] = "utf-8",
     log_level: LogLevel = "warning",
 ) -> None:
     """Process recordings exactly as live data, at full speed."""
     from edgeai.assembly.plan import check as make_plan
     from edgeai.config.node import find_config
+    from edgeai.recordings.tables import ENCODING_RULE, TableOptions, is_encoding
+    from edgeai.recordings.times import is_time_zone
     from edgeai.replay.run import replay_files
-    from edgeai.replay.tables import TableOptions
 
     log_to_stderr(log_level)
     if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:
         raise typer.BadParameter("--time-unit must be one of s, ms, us, ns, iso")
     if len(delimiter) != 1:
         raise typer.BadParameter("--delimiter must be one character")
+    if not is_encoding(encoding):
+        raise typer.BadParameter(f"--encoding {ENCODING_RULE}")
+    if time_zone is not None and not is_time_zone(time_zone):
+        raise typer.BadParameter("--time-zone must be an IANA time zone, such as Asia/Seoul")
     plan = make_plan(find_config(config))
-    options = TableOptions(pipeline, asset, asset_column, time_column, time_unit, delimiter)
+    warn_without_state(plan.state_folder)
+    options = TableOptions(
+        pipeline=pipeline,
+        asset=asset,
+        asset_column=asset_column,
+        time_column=time_column,
+        time_unit=time_unit,
+        time_zone=time_zone,
+        time_format=time_format,
+        delimiter=delimiter,
+        encoding=encoding,
+    )
     total_bytes = sum(file.stat().st_size for file in files if file.is_file())
     with progress_bar("replay", total_bytes) as advance:
         summary = replay_files(plan, files, output, alarms, options=options, advance=advance)

@@ -1,8 +1,16 @@
 """The base class of every configuration model, and types that several models share."""
 
+import os
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 FieldPath = list[str | int]
 """Keys and list positions from the top of a message down to one value."""
@@ -10,6 +18,21 @@ Precision = Literal["fp32", "fp16", "int8"]
 """Precision of a graph, or of a device's arithmetic. edgeai serves no bfloat16 graph."""
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+
+
+def _possible_path(text: str) -> str:
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded or not encoded:
+        msg = "is not a possible file name"
+        raise ValueError(msg)
+    return text
+
+
+PathText = Annotated[str, AfterValidator(_possible_path)]
+"""The path of a file or folder; the file need not exist."""
 REMOVED_KEYS = "x-removed-keys"
 """Entry of a JSON schema: keys that an earlier version accepted, and what to do about each."""
 

@@ -6,8 +6,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from edgeai.config.base import PositiveSeconds, Strict
+from edgeai.config.base import PathText, PositiveSeconds, Strict
 from edgeai.errors import ConfigError, Problem
+from edgeai.paths import reason_of
+
+MAX_SECRET_BYTES = 65_536  # a file given by mistake, such as a device, may be endless
 
 
 class Secret(Strict):
@@ -16,7 +19,7 @@ class Secret(Strict):
     env: str | None = Field(
         None, description="Name of the environment variable that holds the secret."
     )
-    file: str | None = Field(
+    file: PathText | None = Field(
         None,
         description="File that holds the secret, relative to this file's folder. Newlines at its "
         "end are removed.",
@@ -44,37 +47,50 @@ class Secret(Strict):
             field: Name of the configuration key, for the error.
 
         Raises:
-            ConfigError: The environment variable is not set, or the file cannot be read.
+            ConfigError: The environment variable is not set, the file cannot be read, or the
+                secret is empty.
         """
         if self.env is not None:
-            value = os.environ.get(self.env)
+            where, value = "environment", os.environ.get(self.env)
             if value is None:
-                raise ConfigError(
-                    [Problem("environment", field, f"variable {self.env} is not set")]
-                )
-            return value
-        try:
-            return Path(str(self.file)).read_text(encoding="utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:  # the error's own text would show bytes of the secret
-            raise ConfigError([Problem(str(self.file), field, "is not UTF-8 text")]) from error
-        except OSError as error:
-            rule = f"cannot be read: {error.strerror}"
-            raise ConfigError([Problem(str(self.file), field, rule)]) from error
+                raise ConfigError([Problem(where, field, f"variable {self.env} is not set")])
+        else:
+            where, value = str(self.file), _read_secret(Path(str(self.file)), field)
+        if not value:
+            raise ConfigError([Problem(where, field, "the secret is empty")])
+        return value
+
+
+def _read_secret(path: Path, field: str) -> str:
+    def refuse(rule: str) -> ConfigError:
+        return ConfigError([Problem(str(path), field, rule)])
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:  # the error's own text would show bytes of the secret
+        raise refuse("is not UTF-8 text") from error
+    except (OSError, ValueError) as error:
+        raise refuse(f"cannot be read: {reason_of(error)}") from error
+    if len(content) > MAX_SECRET_BYTES:
+        raise refuse(f"must not be larger than {MAX_SECRET_BYTES} bytes")
+    return text.rstrip("\r\n")
 
 
 class Tls(Strict):
     """TLS to the broker. The broker's name and certificate are always verified."""
 
-    ca_file: str | None = Field(
+    ca_file: PathText | None = Field(
         None,
         description="File with the CA certificates (PEM) that may sign the broker's certificate. "
         "Default: the CA certificates of the system.",
     )
-    cert_file: str | None = Field(
+    cert_file: PathText | None = Field(
         None,
         description="Client certificate (PEM) for mutual TLS. Default: no client certificate.",
     )
-    key_file: str | None = Field(
+    key_file: PathText | None = Field(
         None,
         description="Private key (PEM, without passphrase) of the client certificate. "
         "Default: no client certificate.",

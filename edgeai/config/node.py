@@ -8,21 +8,27 @@ that need the model package are in `edgeai.assembly.plan`. Device profiles are i
 The descriptions of the fields are shown to users by `edgeai schema config`.
 """
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
-from edgeai.config.base import Strict
-from edgeai.config.broker import Broker
+from edgeai.config.base import PathText, Strict
+from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.yaml_file import read_yaml, validate
+from edgeai.errors import ConfigError, Problem
 
 NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})
+SECTIONS_WITH_FILES = (
+    ("broker", "password"), ("broker", "tls"), ("http", "token"), ("http", "metrics_token"),
+)  # fmt: skip
 MAX_WORKERS = 64
+MIN_TOKEN_CHARACTERS = 16  # a shorter one can be found by trying
 
 
 class Http(Strict):
@@ -41,6 +47,48 @@ class Http(Strict):
         le=65535,
         description="TCP port to listen on. 0 takes a free port and writes it to the log.",
     )
+    token: Secret | None = Field(
+        None,
+        description="Token that a client must send for the status page and all else but metrics "
+        "and health: as `Authorization: Bearer TOKEN`, or as the password of a browser's login. "
+        "Default: no token.",
+    )
+    metrics_token: Secret | None = Field(
+        None,
+        description="Token that a client must send for /metrics, /healthz and /readyz. Default: "
+        "no token.",
+    )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines may connect. A host name other than localhost counts as open."""
+        if not self.enabled:
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    def tokens(self) -> tuple[str | None, str | None]:
+        """Return the tokens for the page and for the metrics; None where none is asked for.
+
+        Raises:
+            ConfigError: A token cannot be read, is too short, or has other characters than
+                printable ASCII without spaces.
+        """
+        return _read_token(self.token, "http.token"), _read_token(
+            self.metrics_token, "http.metrics_token"
+        )
+
+
+def _read_token(secret: Secret | None, field: str) -> str | None:
+    if secret is None:
+        return None
+    token = secret.reveal(field)
+    if len(token) >= MIN_TOKEN_CHARACTERS and all("!" <= character <= "~" for character in token):
+        return token
+    rule = f"must be at least {MIN_TOKEN_CHARACTERS} printable ASCII characters without spaces"
+    raise ConfigError([Problem(secret.file or "environment", field, rule)])
 
 
 class Config(Strict):
@@ -66,9 +114,10 @@ class Config(Strict):
     )
     http: Http = Field(Http(), description="The HTTP server of metrics, health and status page.")
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
-    state_folder: str | None = Field(
+    state_folder: PathText | None = Field(
         None,
-        description="Folder for caches, relative to the working folder. Default: "
+        description="Folder for caches and for alarm states that outlive a restart, relative to "
+        "the working folder. Default: "
         "$EDGEAI_STATE_DIR, or edgeai in the user's state folder.",
     )
     pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], PipelineConfig] = Field(
@@ -98,6 +147,31 @@ class Config(Strict):
                         raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _no_partial_overlap(self) -> Self:
+        """Refuse sources of which neither contains the other, but that share topic names.
+
+        Many brokers deliver a message once for each subscription at MQTT 5, so that every pipeline
+        would take it twice.
+        """
+        sources = [
+            (f"pipelines.{name}.source.topic", topics.template_filter(one.source.topic))
+            for name, one in self.pipelines.items()
+        ]
+        sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
+        for index, (field, one) in enumerate(sources):
+            for other_field, other in sources[:index]:
+                is_nested = topics.contains(one, other) or topics.contains(other, one)
+                if not is_nested and topics.may_overlap(one, other):
+                    msg = (
+                        f"{other_field} ({other}) and {field} ({one}) overlap only in part: a "
+                        "broker may deliver a message that matches both of them twice. Write one "
+                        "of them so that it contains the other, for example as "
+                        f"{topics.join(one, other)}, and choose the streams with `assets`"
+                    )
+                    raise ValueError(msg)
+        return self
+
 
 def find_config(name: str) -> Path:
     """Return the path of a configuration file, given its path or the name of a shipped one."""
@@ -119,11 +193,20 @@ def load_config(path: Path) -> Config:
         ConfigError: The file cannot be read or breaks rules; it names every problem found.
     """
     data = read_yaml(path)
-    broker = data.get("broker") if isinstance(data, dict) else None
-    if isinstance(broker, dict):
-        for section in (broker.get("password"), broker.get("tls")):
-            if isinstance(section, dict):
-                for key, value in section.items():
-                    if key in FILE_KEYS and isinstance(value, str):
-                        section[key] = str(path.parent / value)
+    for section in _with_files(data):
+        for key, value in section.items():
+            if key in FILE_KEYS and isinstance(value, str):
+                section[key] = str(path.parent / value)
     return validate(Config, data, str(path))
+
+
+def _with_files(data: Any) -> list[dict[str, Any]]:
+    """Return the sections of a configuration that may name files of secrets or certificates."""
+    found = []
+    for path in SECTIONS_WITH_FILES:
+        section = data
+        for key in path:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            found.append(section)
+    return found

@@ -45,6 +45,13 @@ class StreamConfig(Strict):
         description="What happens to a value outside the valid range of its signal. `keep` uses "
         "it and marks the window, `hold` uses the last good value, `drop` drops the sample.",
     )
+    stale_after_seconds: Seconds | None = Field(
+        None,
+        description="Time without a sample after which an asset is `stale`, in seconds. 0 turns it "
+        "off. Default: 10 sample periods of the model, at least 10 s, for frames at least two "
+        "windows or hops, with an alignment at least twice `max_age_seconds`; off for a model "
+        "without a sample rate.",
+    )
     max_invalid_ratio: float = Field(
         0.2,
         ge=0,

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
-from edgeai.config.base import FieldPath, Strict, TimeField, as_path, removed_keys
+from edgeai.config.base import FieldPath, PositiveSeconds, Strict, TimeField, as_path, removed_keys
 from edgeai.config.frames import FrameFormat
 
 RESERVED_CAPTURE = "signal"  # `{signal}` in a source topic names the signal, not the stream
@@ -90,6 +90,30 @@ class SourceConfig(Strict):
     )
     qos: Literal[0, 1] = Field(
         0, description="QoS of the subscription: 0 at most once, 1 at least once."
+    )
+    retained: Literal["state", "skip"] = Field(
+        "state",
+        description="What a retained message is: the broker kept it, and sends it at each connect. "
+        "`state`: a row or frame is a sample if it has a time of its own, is fresh and was not "
+        "seen; a tag is the held value, uncertain. `skip`: never read. Neither triggers a "
+        "prediction.",
+    )
+    retained_max_age_seconds: PositiveSeconds = Field(
+        60.0,
+        description="Age up to which a retained row or frame is fresh: time between the time in "
+        "the message and its arrival, in seconds.",
+    )
+    backlog: Literal["mark", "space"] = Field(
+        "mark",
+        description="What to do with messages without a time that the broker held while edgeai was "
+        "away (QoS 1). `mark`: samples at the time of arrival, which make a window uncertain. "
+        "`space`: samples one period after each other, from the last sample before the outage.",
+    )
+    expect_within_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Time after connecting in which a message is expected, in seconds. If none "
+        "came, log and status page give a hint. Default: 60, or three sample periods of the model "
+        "if they are longer.",
     )
     layout: Literal["row", "tag", "frame"] = Field(
         "row",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from edgeai.config.base import REMOVED_KEYS
 from edgeai.errors import ConfigError, Problem
+from edgeai.paths import reason_of
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_NODES = 1_000_000
@@ -73,8 +74,8 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         where = f"line {content.count(10, 0, error.start) + 1}"
         raise ConfigError([Problem(name, where, "is not UTF-8 text")]) from error
-    except OSError as error:
-        raise ConfigError([Problem(name, "", f"cannot be read: {error.strerror}")]) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(name, "", f"cannot be read: {reason_of(error)}")]) from error
     if len(content) > MAX_FILE_BYTES:
         rule = f"must not be larger than {MAX_FILE_BYTES} bytes"
         raise ConfigError([Problem(name, "", rule)])

@@ -40,6 +40,8 @@ INJECT_AFTER_SECONDS = 8.0
 CLEAR_AFTER_SECONDS = 30.0
 DETECT_SECONDS = 8.0  # the fault must be detected within this time after injection
 ALARM_STYLES = {"normal": "green", "active": "bold red", "latched": "yellow"}
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANGUP = "SIGHUP"  # the terminal is closed
 LOGGED_LINES = 15  # lines of the logs that an error message shows
 IDENTIFIED = "coolant_coefficient"  # parameter of the mould's model that the table shows
 
@@ -107,10 +109,14 @@ class Scene:
                 tail = "\n".join(text.strip().splitlines()[-LOGGED_LINES:])
                 raise TransportError(f"{name} ended with {process.returncode}:\n{tail}")
 
-    def wait_online(self) -> None:
-        """Wait until the runtime is online; TransportError after START_SECONDS."""
+    def wait_online(self, stop: list[str]) -> None:
+        """Wait until the runtime is online, or a signal stops the demo.
+
+        Raises:
+            TransportError: The runtime is not online after START_SECONDS.
+        """
         deadline = time.monotonic() + START_SECONDS
-        while not self.watcher.online:
+        while not self.watcher.online and not stop:
             self.watcher.listen(REFRESH_SECONDS)
             self.require_alive()
             if time.monotonic() > deadline:
@@ -144,20 +150,41 @@ def run_demo(seconds: float | None, console: Console) -> int:
             "the simulated line": _start(stack, folder, "plant", "--port", str(port)),
         }
         scene = Scene(folder, parts, watcher)
-        scene.wait_online()
-        console.print(f"[bold]edgeai demo[/bold]: a [bold]simulated[/bold] line on {broker}")
-        console.print(f"  status page   {page}/")
-        console.print(f"  metrics       {page}/metrics")
-        console.print(f"  broker        127.0.0.1:{port}   (mosquitto_sub -p {port} -t 'edgeai/#')")
-        console.print(
-            f"  inject        mosquitto_pub -p {port} -t factory/agitator-1/command "
-            """-m '{"fault": "impeller_imbalance"}'""",
-            highlight=False,
-            soft_wrap=True,
-        )
-        console.print(f"  config        {paths.shipped('configs') / 'demo.yaml'}\n", soft_wrap=True)
-        injected_at = _show(scene, seconds, console, stop)
-        return _summary(watcher, injected_at, console)
+        scene.wait_online(stop)
+        try:
+            return _present(scene, seconds, console, stop, page=page, port=port, broker=broker)
+        except OSError:
+            if HANGUP not in stop:
+                raise
+            return 0  # the terminal is closed, so nothing can be printed
+
+
+def _present(
+    scene: Scene,
+    seconds: float | None,
+    console: Console,
+    stop: list[str],
+    *,
+    page: str,
+    port: int,
+    broker: str,
+) -> int:
+    """Print where to look, show the table until the end, and return the exit code."""
+    if stop:
+        return 0
+    console.print(f"[bold]edgeai demo[/bold]: a [bold]simulated[/bold] line on {broker}")
+    console.print(f"  status page   {page}/")
+    console.print(f"  metrics       {page}/metrics")
+    console.print(f"  broker        127.0.0.1:{port}   (mosquitto_sub -p {port} -t 'edgeai/#')")
+    console.print(
+        f"  inject        mosquitto_pub -p {port} -t factory/agitator-1/command "
+        """-m '{"fault": "impeller_imbalance"}'""",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"  config        {paths.shipped('configs') / 'demo.yaml'}\n", soft_wrap=True)
+    injected_at = _show(scene, seconds, console, stop)
+    return 0 if HANGUP in stop else _summary(scene.watcher, injected_at, console)
 
 
 def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]) -> float | None:
@@ -286,13 +313,13 @@ def _start(
 
 @contextlib.contextmanager
 def _stop_signal() -> Iterator[list[str]]:
-    """Yield a list to which SIGINT or SIGTERM adds its name."""
+    """Yield a list to which SIGINT, SIGTERM or SIGHUP adds its name."""
     noted: list[str] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         noted.append(signal.Signals(number).name)
 
-    previous = {number: signal.signal(number, note) for number in stop_signals.STOPPING}
+    previous = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     if stop_signals.noted():
         noted.append(stop_signals.noted())
     try:

@@ -7,7 +7,7 @@ import time
 from edgeai import stop_signals
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
-from edgeai.messages import Publication
+from edgeai.messages import RETAINED, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection
 from edgeai.plant.line import Line
@@ -40,8 +40,9 @@ def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
     log.info("simulated line with the assets %s", ", ".join(line.active_faults))
     while not stopped and not stop_signals.noted():
         answers = []
-        for topic, payload, _, _ in connection.receive(STEP_SECONDS):
-            answers += line.handle(topic, bytes(payload))
+        for topic, payload, _, flags in connection.receive(STEP_SECONDS):
+            if not flags & RETAINED:  # a command of some earlier time
+                answers += line.handle(topic, bytes(payload))
         connection.commit()
         # Samples are lost while the broker is away, as with a real controller.
         due = [*answers, *line.step(time.time_ns())]

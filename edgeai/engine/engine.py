@@ -72,19 +72,22 @@ the general one. A test compares both drawings with the calls that really happen
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
 from edgeai import topics
 from edgeai.engine.judging import Judge
+from edgeai.engine.monitor import Monitor
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.refusals import Refusals
+from edgeai.engine.refusals import printable
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import DecodeError
 from edgeai.messages import (
     AT_ONCE,
+    RETAINED,
+    SECOND_NS,
     Due,
     Message,
     MessageSource,
@@ -93,12 +96,9 @@ from edgeai.messages import (
 )
 from edgeai.metrics.definitions import AssetState, Metrics
 
-log = logging.getLogger("edgeai.engine")
-
 MAX_ROUTES = 200_000  # topics of which the engine remembers who takes them
 STREAMS_PER_SCANNED_MESSAGE = 8
 """Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
-POLL_SECONDS = 1.0  # between two looks at what is told but not worth work in every turn
 COUNT_AFTER_ENTRIES = 512
 """Count the turn log after this many turns and windows: one pass over many entries, while the code
 is in the caches, costs less than counting each turn."""
@@ -133,6 +133,8 @@ class Engine:
         reset_prefix: str = "",
         clock_ns: Callable[[], int] | None = time.time_ns,
         watch: ProviderWatch | None = None,
+        monitor: Monitor | None = None,
+        first: Sequence[Publication] = (),
     ) -> None:
         """Wire the parts.
 
@@ -145,6 +147,8 @@ class Engine:
                 empty prefix none does.
             clock_ns: Now, to measure the end-to-end time; None in a replay, where it means nothing.
             watch: Looks after the accelerators; None if there are none.
+            monitor: Tells what happens; None for one that tells no silence and keeps no alarms.
+            first: Published with the first turn.
         """
         self.pipelines = pipelines
         self._source = source
@@ -155,7 +159,7 @@ class Engine:
         self._judges = {pipeline: Judge(pipeline) for pipeline in pipelines}
         self._clock_ns = clock_ns
         self._routes: dict[str, list[Route]] = {}
-        self._outgoing: list[Publication] = []
+        self._outgoing: list[Publication] = list(first)
         self._calls: list[Call] = []
         """The session calls of this turn."""
         self.last_turn_monotonic = time.monotonic()
@@ -169,9 +173,7 @@ class Engine:
         """`received` at that scan."""
         self._next_scan = 0
         """Do not scan again before `received` is this."""
-        self.refusals = Refusals("no pipeline", metrics.unrouted_counts)
-        self._next_poll = 0.0
-        """When to poll what is told, in seconds of the monotonic clock."""
+        self.monitor = monitor or Monitor(pipelines, metrics)
         self._log = TurnLog(metrics)
         self._log_entries = 0
         """Turns and windows in the log that are not counted yet."""
@@ -203,7 +205,7 @@ class Engine:
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
-        self._poll(at_end=True)
+        self.monitor.finish()
 
     def _when_due(self) -> Due:
         """Return when the next window can be due, counted from now.
@@ -244,7 +246,11 @@ class Engine:
         """Find who takes a message's topic. The answer is remembered: this runs once per topic."""
         topic = message[0]
         if self._reset_prefix and topic.startswith(self._reset_prefix):
-            self._reset_alarm(topic[len(self._reset_prefix) :])
+            if message[3] & RETAINED:  # an operator's reset of some earlier time
+                self._metrics.unrouted.labels("retained").inc()
+                self.monitor.refusals.tell("retained", topic, message[1])
+            else:
+                self._reset_alarm(topic[len(self._reset_prefix) :])
             return []
         routes: list[Route] = []
         for pipeline in self.pipelines:
@@ -262,7 +268,7 @@ class Engine:
         if not routes:
             reason = "unexpected_topic" if topics.is_topic_name(topic) else "invalid_topic"
             self._metrics.unrouted.labels(reason).inc()
-            self.refusals.tell(reason, topic, message[1])
+            self.monitor.refusals.tell(reason, topic, message[1])
             return routes  # not remembered, so that each message is counted
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
@@ -297,10 +303,12 @@ class Engine:
                 continue
             self._serve(pipeline)  # the samples that came before the reset, in the same turn
             previous = state.alarm.state
-            if state.alarm.reset(state.time_ns or 0):
-                self._outgoing.append(self._judges[pipeline].transition(state, previous, []))
+            if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
+                self._outgoing.append(self._judges[pipeline].transition(state, previous))
             return
-        log.warning("reset of %r: no such pipeline and asset", target[:200])
+        self.monitor.resets.write(
+            "no such pipeline and asset: %s", printable(target), level=logging.WARNING
+        )
 
     # ---------------------------------------------------------------------------- publish, commit
 
@@ -316,9 +324,8 @@ class Engine:
         now = self.last_turn_monotonic = time.monotonic()
         count = len(messages)
         self.received += count
-        if now >= self._next_poll:
-            self._next_poll = now + POLL_SECONDS
-            self._poll()
+        if now >= self.monitor.next_poll:
+            self._outgoing += self.monitor.poll()  # published at the end of the next turn
         if not count and not self._calls:
             return
         ended_ns = time.time_ns()
@@ -331,13 +338,6 @@ class Engine:
             self._log_entries = 0
             self._log.count()
 
-    # --------------------------------------------------------------------------- told in the log
-
-    def _poll(self, *, at_end: bool = False) -> None:
-        """Tell what was counted since the last poll; outside the turn's own work."""
-        for refusals in (self.refusals, *[pipeline.refusals for pipeline in self.pipelines]):
-            refusals.poll(everything=at_end)
-
     # -------------------------------------------------------------------------- seen from outside
 
     @property
@@ -347,11 +347,24 @@ class Engine:
         return self._log.predicted
 
     def asset_states(self) -> Iterator[AssetState]:
-        """Yield pipeline, asset, score and alarm state of every stream that was judged."""
-        for pipeline in self.pipelines:
-            for state in list(pipeline.streams.values()):
-                if state.time_ns is not None:
-                    yield pipeline.name, state.key, state.score, state.alarm.state
+        """Yield the state of every stream, those first that were judged: only some are exported."""
+        found = [
+            (pipeline, state)
+            for pipeline in self.pipelines
+            for state in list(pipeline.streams.values())
+        ]
+        found.sort(key=lambda one: one[1].time_ns is None)
+        for pipeline, state in found:
+            newest_ns = state.stream.newest_ns
+            yield AssetState(
+                pipeline.name,
+                state.key,
+                state.presence,
+                score=state.score,
+                alarm=state.alarm.state,
+                threshold=pipeline.rule.threshold,
+                last_sample_seconds=None if newest_ns is None else newest_ns / SECOND_NS,
+            )
 
 
 def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:

@@ -1,8 +1,8 @@
 """Model outputs to publications: quality, alarm state, contributing signals, diagnosis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ from edgeai.alarms.diagnosis import diagnose
 from edgeai.engine.batch import DueWindow
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import Prediction, Transition
+from edgeai.engine.publications import Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
 
@@ -79,13 +79,17 @@ class Judge:
             alarm = state.alarm
             previous = alarm.state
             changed = False
+            level = score
+            reason = None
             if not -inf < score < inf:  # also true for NaN
-                pipeline.metrics.not_finite.inc()
-                quality = "bad"
+                level = inf
+                reason = self._reason_of(state, score, quality)
             if interrupted:
                 alarm.interrupt()
             if quality != "bad":
-                changed = alarm.update(score, time_ns)
+                changed = alarm.update(level, time_ns)
+            if reason is not None and score != level:
+                quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
             counted[quality] += 1
             prediction = Prediction(
@@ -105,11 +109,39 @@ class Judge:
                 top=top,
                 diagnosis=diagnosis,
             )
+            if reason is not None:
+                prediction.alarm_reason = reason
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
-            if changed:
-                publications.append(self.transition(state, previous, top))
+            if changed or not state.is_announced:
+                publications.append(
+                    self.transition(
+                        state,
+                        previous,
+                        changed=changed,
+                        top=top,
+                        outputs=extra,
+                        diagnosis=diagnosis,
+                        reason=reason,
+                    )
+                )
         return publications
+
+    def _reason_of(self, state: StreamState, score: float, quality: Quality) -> ScoreReason:
+        """Count and tell a score that is not finite; return what it is.
+
+        +infinity is above every threshold: a model answers it to a gross fault. The windows hold
+        finite values only, so a NaN or -infinity means that the model has failed. That must not
+        pass in silence: it counts as above the threshold too, although the quality is then bad.
+        """
+        pipeline = self._pipeline
+        pipeline.metrics.not_finite.inc()
+        if quality == "bad":
+            effect = "too many values of its window are substituted, so its alarm keeps its state"
+        else:
+            effect = "it counts as above the threshold"
+        pipeline.log.score_not_finite(state.key, score, effect)
+        return "score_infinite" if score == inf else "score_not_finite"
 
     def _extras(self, outputs: list[npt.NDArray[np.float32]]) -> list[dict[str, Any]]:
         """Return value and unit of the other published outputs, for each window."""
@@ -120,23 +152,56 @@ class Judge:
         ]
 
     def transition(
-        self, state: StreamState, previous: AlarmState, top: list[Contributor]
+        self,
+        state: StreamState,
+        previous: AlarmState,
+        *,
+        changed: bool = True,
+        top: Sequence[Contributor] = (),
+        outputs: Mapping[str, Any] | None = None,
+        diagnosis: Diagnosis | UnsetType | None = UNSET,
+        reason: ScoreReason | None = None,
     ) -> Publication:
-        """Return a change of alarm state, retained, so that a later subscriber sees it."""
+        """Return a change of alarm state, retained, so that a later subscriber sees it.
+
+        Args:
+            state: The stream, with its new alarm state.
+            previous: The state before.
+            changed: Whether the state has changed. If not, what the broker retains of before a
+                restart may still say something else.
+            top: As in the prediction that caused it; a reset has none of these.
+            outputs: As in the prediction.
+            diagnosis: As in the prediction.
+            reason: As in the prediction.
+        """
         alarm = state.alarm
-        self._pipeline.metrics.alarms[alarm.state] += 1
-        time_ns = alarm.since_ns or 0
+        pipeline = self._pipeline
+        shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
+        time_ns = (alarm.since_ns if changed else state.time_ns) or 0
+        if changed:
+            pipeline.metrics.alarms[alarm.state] += 1
+        state.is_announced = True
         transition = Transition(
             timestamp=time_ns,
             asset=state.key,
-            pipeline=self._pipeline.name,
+            pipeline=pipeline.name,
             model=self._model,
             version=self._version,
             state=alarm.state,
-            previous=previous,
+            previous=shown,
             score=state.score,
             threshold=self._threshold,
-            top=top,
+            top=list(top),
             id=f"{state.id_prefix}{time_ns}:{alarm.state}",
+            quality=state.quality,
+            outputs=dict(outputs or {}),
+            diagnosis=diagnosis,
+            alarm_reason=reason or UNSET,
         )
-        return Publication(state.alarm_topic, _encode(transition), 1, True)
+        publication = Publication(state.alarm_topic, _encode(transition), 1, True)
+        pipeline.on_transition(state, publication)
+        pipeline.log.alarm(
+            state.key, shown, alarm.state, score=state.score, threshold=self._threshold,
+            top=top, diagnosis=diagnosis or None,
+        )  # fmt: skip
+        return publication

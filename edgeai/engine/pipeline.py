@@ -1,6 +1,7 @@
 """The state of one pipeline: a model on a topic filter, and the streams it has seen."""
 
 import math
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -11,11 +12,13 @@ from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
 from edgeai.engine.batch import Batch
 from edgeai.engine.intake import INTAKES, IntakeParts
-from edgeai.engine.refusals import Refusals
+from edgeai.engine.intake.arrival import Arrival
+from edgeai.engine.pipeline_log import PipelineLog
+from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import AT_ONCE, SECOND_NS, Due
+from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import UNPUBLISHED, Manifest
 from edgeai.model.package import Package
@@ -25,6 +28,8 @@ from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
 
+STALE_PERIODS = 10  # sample periods without a sample after which an asset is stale, and at least
+MIN_STALE_SECONDS = 10.0
 GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
 
 
@@ -58,10 +63,17 @@ class Pipeline:
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
         self.refusals = Refusals(name, lambda: self.metrics.drops)
+        self.log = PipelineLog(name)
         conditioner = _conditioner(chosen, manifest)
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(
-                chosen.source, self.signals, conditioner, self.batch, self.metrics, self.refusals
+                chosen.source,
+                self.signals,
+                conditioner,
+                self.batch,
+                self.metrics,
+                Arrival(chosen.source, self.settings.period_ns),
+                self.refusals,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
@@ -83,6 +95,12 @@ class Pipeline:
         ]
         """Name and unit of the outputs that predictions carry beside score and contributions."""
         self.streams: dict[str, StreamState] = {}
+        self.stale_after_seconds = _stale_after_seconds(chosen, self.settings)
+        """Time without a sample after which an asset is stale; 0: never."""
+        self.announces_alarms = False
+        """Whether the alarm of each stream is published with its first window."""
+        self.on_transition: Callable[[StreamState, Publication], None] = _ignore_transition
+        """Called with each change of an alarm's state; wired by the monitor."""
         self._rings: list[Ring] = []
         """The rings of all streams."""
         self._max_streams = config.limits.streams
@@ -121,10 +139,30 @@ class Pipeline:
             return None
         tag = captures.pop(RESERVED_CAPTURE, None)
         key = "/".join(captures.values()) or self.name
+        return (key, tag) if self._wants(key) else None
+
+    def _wants(self, key: str) -> bool:
+        """Return whether `source.assets` lets a stream key through."""
         wanted = self.config.source.assets
-        if wanted and not any(fnmatchcase(key, pattern) for pattern in wanted):
-            return None
-        return key, tag
+        return not wanted or any(fnmatchcase(key, pattern) for pattern in wanted)
+
+    def serves(self, key: str) -> bool:
+        """Return whether a stream of this key can come from the source as it is configured."""
+        levels = len([name for name in self.template.fields if name != RESERVED_CAPTURE])
+        fits = key.count("/") + 1 == levels if levels else key == self.name
+        return fits and self._wants(key)
+
+    def alarm_topic_of(self, key: str) -> str:
+        """Return the topic of the alarm of a stream."""
+        return topics.fill(self.config.publish.alarm_topic, self._topic_fields(key))
+
+    def _topic_fields(self, key: str) -> tuple[tuple[str, str], ...]:
+        return (
+            ("node", self._node),
+            ("pipeline", self.name),
+            ("model", self.manifest.name),
+            ("asset", key),
+        )
 
     def stream_of(self, key: str) -> StreamState:
         """Return the stream of a key; make it at its first message.
@@ -134,18 +172,31 @@ class Pipeline:
                 topic that cannot be published.
         """
         state = self.streams.get(key)
-        if state is not None:
-            return state
+        if state is None:
+            state = self._make_stream(key)
+            self.log.assets.write("first message of asset %s", printable(key))
+        return state
+
+    def restore(self, key: str, alarm: AlarmState, since_ns: int) -> StreamState:
+        """Make a stream before its first message, with the alarm of before a restart.
+
+        Args:
+            key: The stream's.
+            alarm: State of its alarm.
+            since_ns: Sample time of the transition to it.
+
+        Raises:
+            DecodeError: As `stream_of`.
+        """
+        state = self.streams.get(key) or self._make_stream(key)
+        state.alarm.restore(alarm, since_ns)
+        return state
+
+    def _make_stream(self, key: str) -> StreamState:
         if len(self.streams) >= self._max_streams:
             raise DecodeError("too_many_streams")
-        fields = (
-            ("node", self._node),
-            ("pipeline", self.name),
-            ("model", self.manifest.name),
-            ("asset", key),
-        )
-        topic = topics.fill(self.config.publish.topic, fields)
-        alarm_topic = topics.fill(self.config.publish.alarm_topic, fields)
+        topic = topics.fill(self.config.publish.topic, self._topic_fields(key))
+        alarm_topic = self.alarm_topic_of(key)
         if not (topics.is_topic_name(topic) and topics.is_topic_name(alarm_topic)):
             raise DecodeError("invalid_topic")
         state = StreamState(
@@ -154,6 +205,7 @@ class Pipeline:
             topic=topic,
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
+            is_announced=not self.announces_alarms,
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics
@@ -162,6 +214,10 @@ class Pipeline:
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
+
+
+def _ignore_transition(_state: StreamState, _publication: Publication) -> None:
+    """Do nothing: alarm states are not kept."""
 
 
 def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
@@ -203,3 +259,16 @@ def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettin
         invalid=stream.invalid,
         align=align,
     )
+
+
+def _stale_after_seconds(config: PipelineConfig, settings: StreamSettings) -> float:
+    """Return the time without a sample after which an asset is stale; 0: never."""
+    if config.stream.stale_after_seconds is not None:
+        return config.stream.stale_after_seconds
+    if settings.period_ns is None:
+        return 0.0
+    periods = float(STALE_PERIODS)
+    if config.source.layout == "frame":  # a frame may hold a whole window, and comes once in that
+        periods = max(periods, 2 * settings.length, 2 * settings.hop)
+    longest = 2 * config.stream.max_age_seconds if settings.align is not None else 0.0
+    return max(MIN_STALE_SECONDS, periods * settings.period_ns / SECOND_NS, longest)

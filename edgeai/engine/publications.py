@@ -1,11 +1,15 @@
 """What is published, as JSON: predictions, changes of alarm state, provider events."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from edgeai.engine.contributions import Contributor
 from edgeai.messages import AlarmState, Diagnosis, Quality
+
+ScoreReason = Literal["score_infinite", "score_not_finite"]
+"""Why the score is null. `score_infinite`: it is +infinity, which is above every threshold.
+`score_not_finite`: it is NaN or -infinity; the model has failed, and that is an alarm."""
 
 
 class Prediction(msgspec.Struct):
@@ -34,6 +38,8 @@ class Prediction(msgspec.Struct):
     top: list[Contributor]
     diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
     """None for a normal window; left out for a model without evidence."""
+    alarm_reason: ScoreReason | msgspec.UnsetType = msgspec.UNSET
+    """Left out for a finite score."""
 
 
 class Transition(msgspec.Struct):
@@ -46,12 +52,41 @@ class Transition(msgspec.Struct):
     model: str
     version: str
     state: AlarmState
-    previous: AlarmState
+    previous: AlarmState | Literal["unknown"]
+    """`unknown`: the first state since a start without kept alarm states."""
     score: float | None
+    """Published as null when it is not finite."""
     threshold: float
     top: list[Contributor]
     id: str
     """Ends in the state, because a reset can have the time of the transition before it."""
+    quality: Quality | None
+    """Of the last judged window; None before the first."""
+    outputs: dict[str, dict[str, Any]]
+    """As in the prediction, advice included; empty for a reset, which has no window."""
+    diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
+    """As in the prediction."""
+    alarm_reason: ScoreReason | msgspec.UnsetType = msgspec.UNSET
+    """As in the prediction."""
+
+
+class AssetEvent(msgspec.Struct):
+    """Assets of a pipeline have stopped sending, or send again."""
+
+    timestamp: int
+    """When edgeai noticed it, nanoseconds since 1970, UTC."""
+    node: str
+    event: str
+    """`stale` or `back`."""
+    pipeline: str
+    assets: list[str]
+    """The first ones, if there are very many."""
+    count: int
+    """Number of all of them."""
+    stale_after_seconds: float
+    cause: str
+    """`no_samples`, or `broker_connection` while the node was not connected; empty for `back`."""
+    id: str
 
 
 class ProviderEvent(msgspec.Struct):

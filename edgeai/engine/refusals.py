@@ -86,7 +86,7 @@ class Refusals:
 
 
 def shown_payload(payload: bytes | memoryview) -> str:
-    """Return the start of a payload in quotes, with every byte that cannot be printed as `\\xNN`."""
+    r"""Return the start of a payload in quotes; what cannot be printed is shown as \xNN."""
     start = bytes(payload[:SHOWN_PAYLOAD_BYTES])
     cut = len(payload) > len(start)
     # A character that the cut divides is left out, not shown as bytes.

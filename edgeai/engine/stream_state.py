@@ -1,7 +1,7 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
 from edgeai.alarms.alarm import Alarm
-from edgeai.messages import Message, Quality
+from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.stream import Stream
 
 
@@ -9,8 +9,9 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "id_prefix", "key", "messages", "needs_single_decoding",
-        "quality", "score", "sequence", "stream", "tags", "time_ns", "topic",
+        "alarm", "alarm_topic", "id_prefix", "is_announced", "is_stale", "key", "messages",
+        "needs_single_decoding", "quality", "score", "seen", "seen_ns", "sequence", "stream",
+        "tags", "time_ns", "told_quality", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -21,6 +22,7 @@ class StreamState:
         topic: str,
         alarm_topic: str,
         id_prefix: str,
+        is_announced: bool = True,
     ) -> None:
         self.key = key
         self.stream: Stream
@@ -29,6 +31,8 @@ class StreamState:
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
+        self.is_announced = is_announced
+        """Whether the retained alarm topic is known to say what is so."""
         self.messages: list[Message] = []
         """Messages of this turn that wait to be decoded together (layout `row`)."""
         self.needs_single_decoding = False
@@ -40,4 +44,20 @@ class StreamState:
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
-        self.quality: Quality = "good"
+        self.quality: Quality | None = None
+        """Of the last judged window; None until one was judged."""
+        self.told_quality: Quality | None = None
+        """The quality at the last scan."""
+        self.seen_ns: int | None = None
+        """The stream's newest sample time at the last scan."""
+        self.seen = 0.0
+        """When a scan last found a new sample, on the monotonic clock; 0 before the first."""
+        self.is_stale = False
+        """Whether no sample has come for the declared time."""
+
+    @property
+    def presence(self) -> Presence:
+        """Whether the last result still says what is so."""
+        if self.is_stale:
+            return "stale"
+        return "unknown" if self.time_ns is None else "current"

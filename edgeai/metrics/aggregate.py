@@ -22,6 +22,8 @@ so the largest value counts."""
 GAUGES: dict[str, Callable[[Iterable[float]], float]] = {
     "edgeai_broker_connected": min,
     "edgeai_publications_waiting": sum,
+    "edgeai_pipeline_ready": min,
+    "edgeai_stale_assets": sum,
     "edgeai_streams": sum,
     "process_max_fds": min,
     "process_open_fds": sum,

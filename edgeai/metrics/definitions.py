@@ -8,6 +8,8 @@ not pay for them.
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
+from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -21,6 +23,7 @@ from edgeai.metrics.table import (
     INVALID_REASONS,
     MAX_ASSET_SERIES,
     METRICS,
+    PRESENCE_VALUES,
     RESET_REASONS,
     UNROUTED_REASONS,
 )
@@ -29,8 +32,21 @@ from edgeai.version import __version__
 # prometheus-client would add a `_created` series to each counter, which nobody reads.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-AssetState = tuple[str, str, float, str]
-"""Pipeline, asset, last score, alarm state."""
+
+class AssetState(NamedTuple):
+    """The state of one asset of one pipeline."""
+
+    pipeline: str
+    asset: str
+    presence: str
+    """A key of `PRESENCE_VALUES`."""
+    score: float
+    """Of the last judged window."""
+    alarm: str
+    """A key of `ALARM_VALUES`."""
+    threshold: float
+    last_sample_seconds: float | None
+    """Time of the newest sample, seconds since 1970, by its sender's clock; None before it."""
 
 
 class _Maker:
@@ -76,6 +92,7 @@ class Metrics:
         self.connected = make.gauge("edgeai_broker_connected")
         self.connects = make.counter("edgeai_broker_connects_total")
         self.connect_failures = make.counter("edgeai_broker_connect_failures_total")
+        self.sessions_lost = make.counter("edgeai_broker_sessions_lost_total")
         self.broker_drops = make.gauge("edgeai_broker_dropped_messages")
         self.received = make.counts("edgeai_messages_received_total").labels()
         self.left = make.counts("edgeai_messages_left_total").labels()
@@ -85,6 +102,7 @@ class Metrics:
             self.unrouted.labels(reason)
         self.unpublished = make.counter("edgeai_publications_dropped_total")
         self.waiting = make.gauge("edgeai_publications_waiting")
+        self.unconfirmed = make.counter("edgeai_publications_unconfirmed_total")
 
         # Engine
         self.turn_messages = make.histogram("edgeai_turn_messages").labels()
@@ -102,6 +120,8 @@ class Metrics:
         self._not_finite = make.counts("edgeai_scores_not_finite_total")
         self._alarms = make.counts("edgeai_alarm_transitions_total")
         self._streams = make.gauge("edgeai_streams")
+        self._stale_assets = make.gauge("edgeai_stale_assets")
+        self._pipeline_ready = make.gauge("edgeai_pipeline_ready")
         self._inference = make.histogram("edgeai_inference_seconds")
         self._batch = make.histogram("edgeai_batch_windows")
         self._end_to_end = make.histogram("edgeai_end_to_end_seconds")
@@ -135,7 +155,7 @@ class Metrics:
         return {reason: self.unrouted.labels(reason).value for reason in UNROUTED_REASONS}
 
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
-        """Export score and alarm state of assets. `states` is called at each scrape."""
+        """Export the states of assets. `states` is called at each scrape."""
         self.registry.register(_AssetCollector(states))
 
     def call_before_scrape(self, step: Callable[[], None]) -> None:
@@ -152,6 +172,8 @@ class PipelineMetrics:
 
     def __init__(self, metrics: Metrics, pipeline: str, model: str, provider: str) -> None:
         self.messages = metrics._messages.labels(pipeline)
+        self.retained = 0
+        """How many of these the broker had kept: they do not show that anybody sends."""
         self.inference = _ByProvider(metrics._inference, model)
         """The series by the provider that computed."""
         self.inference[provider]
@@ -160,12 +182,17 @@ class PipelineMetrics:
         self.not_finite = metrics._not_finite.labels(pipeline)
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
+        self.stale_assets = metrics._stale_assets.labels(pipeline)
+        self.ready = metrics._pipeline_ready.labels(pipeline)
+        self.ready.set(1)
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
         """Counts by reason. This dict and the next ones hold every key from the start."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
         self.predictions = _tally(metrics._predictions, pipeline, ("good", "uncertain", "bad"))
+        self.invalid_counts: Callable[[], Tally[str]]
+        """Returns the values that could not be used so far, by reason."""
         self._watch_invalid = partial(metrics._invalid.watch, pipeline)
         self.count_invalid([self.invalid])
 
@@ -183,6 +210,7 @@ class PipelineMetrics:
                 found.update(dict(tally))  # a copy, because the engine's thread goes on counting
             return found
 
+        self.invalid_counts = total
         self._watch_invalid(read=total)
 
 
@@ -230,20 +258,32 @@ class _Before:
 
 
 class _AssetCollector:
-    """Score and alarm state of the first MAX_ASSET_SERIES assets."""
+    """The states of the first MAX_ASSET_SERIES assets.
+
+    A score is exported only while it is current: a dashboard must not show the last value of an
+    asset that has stopped. For the same reason a normal alarm state is; another one is exported
+    until it ends, because an alarm must not vanish with the asset's last message.
+    """
 
     def __init__(self, states: Callable[[], Iterable[AssetState]]) -> None:
         self._states = states
 
     def collect(self) -> Iterator[Metric]:
-        score, alarm = _family("edgeai_score"), _family("edgeai_alarm_state")
-        for count, (pipeline, asset, value, state) in enumerate(self._states()):
-            if count >= MAX_ASSET_SERIES:
-                break
-            score.add_metric([pipeline, asset], value)
-            alarm.add_metric([pipeline, asset], ALARM_VALUES[state])
-        yield score
-        yield alarm
+        presence, score = _family("edgeai_asset_state"), _family("edgeai_score")
+        threshold, alarm = _family("edgeai_threshold"), _family("edgeai_alarm_state")
+        last_sample = _family("edgeai_last_sample_timestamp_seconds")
+        for one in islice(self._states(), MAX_ASSET_SERIES):
+            labels = [one.pipeline, one.asset]
+            is_current = one.presence == "current"
+            presence.add_metric(labels, PRESENCE_VALUES[one.presence])
+            threshold.add_metric(labels, one.threshold)
+            if is_current:
+                score.add_metric(labels, one.score)
+            if is_current or one.alarm != "normal":
+                alarm.add_metric(labels, ALARM_VALUES[one.alarm])
+            if one.last_sample_seconds is not None:
+                last_sample.add_metric(labels, one.last_sample_seconds)
+        yield from (presence, score, threshold, alarm, last_sample)
 
 
 def _family(name: str) -> GaugeMetricFamily:

@@ -13,10 +13,11 @@ LATENCY_BUCKETS = (
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 MAX_ASSET_SERIES = 500
 
-UNROUTED_REASONS = ("unexpected_topic", "invalid_topic", "too_large")
+UNROUTED_REASONS = ("unexpected_topic", "invalid_topic", "too_large", "retained", "duplicate")
 INVALID_REASONS = ("missing", "not_a_number", "not_finite", "bad_quality", "out_of_range")
 RESET_REASONS = ("gap", "clock_back")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
+PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
 
 
 class Definition(NamedTuple):
@@ -40,6 +41,10 @@ CONNECTION = (
         "Failed attempts to connect to the broker.",
     ),
     Definition(
+        "edgeai_broker_sessions_lost_total", "counter", (),
+        "Reconnects at which the broker had forgotten the session with its QoS 1 messages.",
+    ),
+    Definition(
         "edgeai_broker_dropped_messages", "gauge", (),
         "Messages that the broker reports as dropped, for all its clients ($SYS, mosquitto).",
     ),
@@ -61,6 +66,10 @@ CONNECTION = (
     Definition(
         "edgeai_publications_waiting", "gauge", (),
         "Publications that have not reached the broker yet.",
+    ),
+    Definition(
+        "edgeai_publications_unconfirmed_total", "counter", (),
+        "Publications at QoS 0 shortly before a loss of the connection: they may not have arrived.",
     ),
 )  # fmt: skip
 
@@ -129,10 +138,34 @@ PIPELINE = (
         "Time from a window's last sample, by its sender's clock, to the publication.",
         LATENCY_BUCKETS,
     ),
-    Definition("edgeai_score", "gauge", ("pipeline", "asset"), "Score of the last window."),
+    Definition(
+        "edgeai_stale_assets", "gauge", ("pipeline",),
+        "Assets that have sent no sample for the time after which they are stale.",
+    ),
+    Definition(
+        "edgeai_pipeline_ready", "gauge", ("pipeline",),
+        "0 while the pipeline gets messages and makes no sample of them, else 1.",
+    ),
+    Definition(
+        "edgeai_asset_state", "gauge", ("pipeline", "asset"),
+        "State of the asset: 0 unknown (nothing was judged yet), 1 current, 2 stale.",
+    ),
+    Definition(
+        "edgeai_score", "gauge", ("pipeline", "asset"),
+        "Score of the last window; absent unless the asset is current.",
+    ),
+    Definition(
+        "edgeai_threshold", "gauge", ("pipeline", "asset"),
+        "Score above which a window is abnormal.",
+    ),
     Definition(
         "edgeai_alarm_state", "gauge", ("pipeline", "asset"),
-        "State of the alarm: 0 normal, 1 active, 2 latched.",
+        "State of the alarm: 0 normal, 1 active, 2 latched; normal only while the asset is "
+        "current.",
+    ),
+    Definition(
+        "edgeai_last_sample_timestamp_seconds", "gauge", ("pipeline", "asset"),
+        "Time of the newest sample by its sender's clock, in seconds since 1970-01-01, UTC.",
     ),
 )  # fmt: skip
 

@@ -7,11 +7,11 @@ not need the child.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -23,16 +23,12 @@ from edgeai.errors import ModelError
 from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
 from edgeai.model.manifest import MAX_OPSET, Manifest
 from edgeai.model.package import Package
+from edgeai.paths import write_atomically
+from edgeai.runtime_build import installed_build
 
 TIME_LIMIT_SECONDS = 60
 MAX_GRAPH_BYTES = 1024**3
 FACTS_VERSION = 2  # increased when the child prints other facts, so that old caches are not used
-FACTS = frozenset(
-    {
-        "domains", "operators", "functions", "external_data", "inputs", "outputs", "fault",
-        "run_shapes",
-    }
-)  # fmt: skip
 NUMBERS = frozenset({"float32", "double", "float16", "int32", "int64"})
 
 
@@ -151,25 +147,34 @@ def _cached_facts(package: Package, precision: Precision, state_folder: Path) ->
     graph = package.variant(precision)
     graph_hash = manifest.files[graph.name]
     shape = "x".join(map(str, manifest.input_shape))
-    versions = f"{version('onnx')}-{version('onnxruntime')}-{FACTS_VERSION}"
+    build = installed_build()
+    versions = f"{version('onnx')}-{build.name}-{build.version}-{FACTS_VERSION}"
     allowed = "control-flow" if manifest.onnx.control_flow else "plain"
-    cache = state_folder / "inspection" / f"{graph_hash}-{shape}-{allowed}-{versions}.json"
-    with contextlib.suppress(OSError, ValueError):
-        facts = json.loads(cache.read_text(encoding="utf-8"))
-        if isinstance(facts, dict) and (
-            isinstance(facts.get("error"), str) or facts.keys() >= FACTS
-        ):
-            return facts
-    facts = _facts_from_child(graph, shape, allowed)
-    # Without a cache (the folder is read-only) the next start reads the graph again.
-    with contextlib.suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=cache.parent, delete=False, encoding="utf-8"
-        ) as file:
-            json.dump(facts, file)
-        Path(file.name).replace(cache)
+    cache = state_folder / "inspection" / f"{graph_hash}-{shape}-{allowed}-{versions}.facts"
+    facts = _read_cache(cache)
+    if facts is None:
+        facts = _facts_from_child(graph, shape, allowed)
+        text = json.dumps(facts)
+        # Without a cache (the folder is read-only) the next start reads the graph again.
+        with contextlib.suppress(OSError):
+            write_atomically(cache, f"{_digest(text)}\n{text}".encode())
     return facts
+
+
+def _read_cache(cache: Path) -> dict[str, Any] | None:
+    """Return cached facts; None if there are none, or if the file is damaged in any way."""
+    try:
+        digest, _, text = cache.read_text(encoding="utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+    if digest != _digest(text):
+        return None
+    facts: dict[str, Any] = json.loads(text)
+    return facts
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _facts_from_child(graph: Path, shape: str, allowed: str) -> dict[str, Any]:

@@ -152,6 +152,36 @@ class KindSpec(Strict):
     meaning: str = Field(description="What the diagnosis means, for people.")
 
 
+class FalseAlarmsSpec(Strict):
+    """False alarms that were counted on healthy data, which neither fit nor calibration used."""
+
+    promised_per_day: float | None = Field(
+        None, gt=0, description="Number a day that the threshold was set for. Default: not stated."
+    )
+    alarms: int = Field(ge=0, description="Number of alarms counted.")
+    hours: float = Field(ge=0, description="Time over which they were counted, in hours.")
+    share_in_alarm: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of this time, 0 to 1, in which the alarm was active. Default: not "
+        "measured.",
+    )
+    low_per_day: float | None = Field(
+        None,
+        ge=0,
+        description="Lower end of the exact 95 % Poisson interval (Garwood 1936) of their rate, "
+        "per day. Default: not measured.",
+    )
+    high_per_day: float | None = Field(
+        None,
+        ge=0,
+        description="Upper end of this interval; one-sided if no alarm was counted. Default: not "
+        "measured.",
+    )
+    statement: str = Field("", description="The same in one sentence, for people.")
+
+
 class ThresholdSpec(Strict):
     """The score above which a window is abnormal, and how this value was found."""
 
@@ -163,6 +193,9 @@ class ThresholdSpec(Strict):
         ge=0,
         description="Number of false alarms a day that are expected of this value. Default: not "
         "known.",
+    )
+    false_alarms: FalseAlarmsSpec | None = Field(
+        None, description="False alarms that were counted on healthy data. Default: not counted."
     )
 
 

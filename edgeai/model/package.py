@@ -6,7 +6,6 @@ Every error names the file, the rule and the value. The graph is read in a child
 
 import hashlib
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import numpy.typing as npt
 
 from edgeai.config.base import Precision
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.errors import ModelError
+from edgeai.errors import ModelError, one_line
 from edgeai.model.manifest import GOLDEN, GRAPH, GRAPHS, MANIFEST, CompiledSpec, Manifest
+from edgeai.paths import reason_of
 
 MIN_GOLDEN_WINDOWS = 32
 MAX_GOLDEN_BYTES = 1024**3
@@ -80,9 +80,8 @@ class Package:
         path = self.folder / GOLDEN
         try:
             data = read_arrays(path)
-        except NOT_ARRAYS as error:
-            reason = " ".join(str(error).split())[:120]
-            raise ModelError(str(path), f"is not an .npz file of plain arrays: {reason}") from error
+        except ValueError as error:
+            raise ModelError(str(path), f"is not an .npz file of plain arrays: {error}") from error
         names = {output.name for output in self.manifest.outputs}
         if set(data) != names | {"window"}:
             rule = f"must hold `window` and {', '.join(sorted(names))}"
@@ -108,28 +107,27 @@ class Package:
         return windows, data
 
 
-NOT_ARRAYS = (
-    OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""Exceptions of numpy and zipfile for a file that is not a valid .npz file."""
-
-
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an .npz file by name.
 
     Raises:
-        Exception: One of `NOT_ARRAYS`: the file is not a valid .npz file.
+        ValueError: The file cannot be read, or is not a valid .npz file. The text says why.
     """
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MAX_GOLDEN_BYTES:
-            msg = f"larger than {MAX_GOLDEN_BYTES} bytes"
-            raise ValueError(msg)
-    with np.load(path, allow_pickle=False) as arrays:
-        data = {name: arrays[name] for name in arrays.files}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        data: dict[str, Any] = {}
+        if size <= MAX_GOLDEN_BYTES:
+            with np.load(path, allow_pickle=False) as arrays:
+                data = {name: arrays[name] for name in arrays.files}
+    except OSError as error:
+        raise ValueError(reason_of(error)) from error
+    except Exception as error:  # numpy and zipfile raise a dozen kinds on a damaged file
+        raise ValueError(one_line(error, 120) or type(error).__name__) from error
+    if size > MAX_GOLDEN_BYTES:
+        raise ValueError(f"larger than {MAX_GOLDEN_BYTES} bytes")
     if not all(isinstance(values, np.ndarray) for values in data.values()):
-        msg = "a member is no array"
-        raise ValueError(msg)
+        raise ValueError("a member is no array")
     return data
 
 
@@ -146,8 +144,8 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise ModelError(str(path), "no such file") from error
-    except OSError as error:
-        raise ModelError(str(path), f"cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(str(path), f"cannot be read: {reason_of(error)}") from error
 
 
 def load_package(folder: Path) -> Package:

@@ -1,6 +1,5 @@
 """Creates paho clients from the configuration and opens their connections."""
 
-import ssl
 from dataclasses import dataclass
 
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -8,11 +7,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgeai.config.broker import Broker
-from edgeai.errors import ConfigError, Problem
 from edgeai.mqtt import fast_client
+from edgeai.mqtt.broker_limits import Terms
 from edgeai.mqtt.fast_client import FastClient
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
+from edgeai.mqtt.tls import create_tls_context
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,21 @@ class ClientFactory:
         self._inbox = inbox
         self._callbacks = callbacks
         self._password = broker.password.reveal("broker.password") if broker.password else None
-        self._tls = _create_tls_context(broker)
+        self._tls = None if broker.tls is None else create_tls_context(broker.tls)
         self._client_class = (
             FastClient if broker.fast_path and fast_client.is_tested() else PahoClient
         )
 
-    def create(self, version: MQTTProtocolVersion, status: Status | None) -> PahoClient:
-        """Return a client that is not connected, with `status.lost` as its last will."""
+    def create(
+        self, version: MQTTProtocolVersion, status: Status | None, terms: Terms
+    ) -> PahoClient:
+        """Return a client that is not connected, with `status.lost` as its last will.
+
+        Args:
+            version: MQTT version.
+            status: None for a client without a last will.
+            terms: What the last will may use.
+        """
         broker = self._broker
         client = self._client_class(
             self._client_id,
@@ -77,7 +85,7 @@ class ClientFactory:
         if self._tls is not None:
             client.tls_set_context(self._tls)
         if status is not None:
-            client.will_set(status.topic, status.lost, 1, True)
+            client.will_set(status.topic, status.lost, terms.max_qos, terms.retain)
         return client
 
     def connect(self, client: PahoClient) -> None:
@@ -103,21 +111,3 @@ class ClientFactory:
             clean_start=not self._keep_session,
             properties=properties,
         )
-
-
-def _create_tls_context(broker: Broker) -> ssl.SSLContext | None:
-    if broker.tls is None:
-        return None
-    tls = broker.tls
-    field, files = "ca_file", tls.ca_file
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.cert_file is not None:
-            field, files = "cert_file, key_file", f"{tls.cert_file}, {tls.key_file}"
-            # Without a password function OpenSSL would wait for a passphrase on the terminal.
-            context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: b"")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        rule = f"cannot be loaded: {reason}"
-        raise ConfigError([Problem("config", f"broker.tls.{field}", rule, files, True)]) from error
-    return context

@@ -8,6 +8,7 @@ constructor of `ClientLifecycle` and set in the constructor of each client.
 import logging
 import select
 import time
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -18,17 +19,22 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgeai.config.broker import Broker
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.mqtt.broker_limits import Terms, describe_terms, limits_of
 from edgeai.mqtt.client_factory import ClientFactory, Status
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
 from edgeai.mqtt.polled_socket import PolledSocket
 from edgeai.mqtt.reconnect import VERSION_NAMES, ReconnectSchedule
+from edgeai.mqtt.redelivery import Redelivery
 from edgeai.mqtt.subscriptions import Subscriptions
 
 log = logging.getLogger("edgeai.mqtt")
 
-UNSUPPORTED_PROTOCOL_VERSION = 0x84  # reason code (MQTT 5.0, section 2.4)
+# Reason codes (MQTT 5.0, section 2.4)
+UNSUPPORTED_PROTOCOL_VERSION = 0x84
+SESSION_TAKEN_OVER = 0x8E
+RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 0x9A, 0x9B
 KEEP_ALIVE_CHECK_SECONDS = 1.0
 
 
@@ -42,6 +48,8 @@ class ClientLifecycle:
         subscriptions: dict[str, int],
         metrics: Metrics,
         *,
+        kept_filters: Path | None,
+        redelivery: Redelivery | None,
         status: Status | None,
         poll: "select.poll | None",
         inbox: Inbox,
@@ -54,6 +62,8 @@ class ClientLifecycle:
             client_id: Must be unique at the broker.
             subscriptions: QoS by topic filter.
             metrics: Metrics of the connection.
+            kept_filters: File that keeps the topic filters of the session; None: none does.
+            redelivery: Sorts the messages that follow a reconnect.
             status: Published retained after CONNACK, and set as the last will.
             poll: Poll object to register the socket in; None for one of its own.
             inbox: Receives messages.
@@ -68,8 +78,11 @@ class ClientLifecycle:
         self._close_hint = _describe_close_hint(broker)
         self._inbox = inbox
         self._outbox = outbox
-        self._subscriptions = Subscriptions(subscriptions)
-        self._reconnect = ReconnectSchedule(broker, client_id)
+        self._redelivery = redelivery
+        self._subscriptions = Subscriptions(subscriptions, client_id, broker, metrics, kept_filters)
+        self._reconnect = ReconnectSchedule(broker, client_id, has_will=status is not None)
+        self._told_terms = Terms()
+        """The terms that the user was told last."""
         self._clients = ClientFactory(
             broker,
             client_id,
@@ -80,8 +93,10 @@ class ClientLifecycle:
                 on_connect=self._on_connect,
                 on_disconnect=self._on_disconnect,
                 on_subscribe=self._on_subscribe,
+                on_unsubscribe=self._on_unsubscribe,
                 on_log=self._on_log,
                 on_puback=outbox.acknowledge,
+                on_pingresp=outbox.confirmation.on_answer,
             ),
         )
         self._connack_deadline = 0.0  # monotonic seconds
@@ -108,7 +123,7 @@ class ClientLifecycle:
             return self._reconnect.last_error or f"not connected to {self._address}"
         if self._subscriptions.refused:
             return f"the broker refuses the subscription {self._subscriptions.refused[0]}"
-        return None
+        return self._outbox.rights.fault
 
     @property
     def protocol(self) -> str | None:
@@ -138,6 +153,10 @@ class ClientLifecycle:
             self._next_keep_alive_check = now + KEEP_ALIVE_CHECK_SECONDS
             if client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose("the broker does not answer")
+            elif self.connected:
+                if self._outbox.confirmation.mark(now):
+                    client.ping()
+                self._outbox.queue_refused(now)
 
     def flush(self) -> None:
         """Send what waits in paho's queue, as far as the socket takes it."""
@@ -164,12 +183,16 @@ class ClientLifecycle:
             client.disconnect()
             while client.want_write() and time.monotonic() < deadline:
                 client.loop_write()
+            self._outbox.confirmation.restart()  # all was sent before DISCONNECT
+        if connected:
+            self._subscriptions.on_disconnected()
         self._drop_client()
 
     def _connect(self) -> None:
         """Open the socket and send CONNECT; `read_packets` receives the CONNACK."""
         self._socket_error = ""
-        client = self.client = self._clients.create(self._reconnect.version, self.status)
+        schedule = self._reconnect
+        client = self.client = self._clients.create(schedule.version, self.status, schedule.terms)
         try:
             self._clients.connect(client)
         except (OSError, ValueError) as error:
@@ -181,16 +204,26 @@ class ClientLifecycle:
         self._next_keep_alive_check = time.monotonic() + KEEP_ALIVE_CHECK_SECONDS
         self.flush()
 
-    def _fail(self, cause: str, *, may_be_version: bool, detail: str = "") -> None:
+    def _fail(
+        self, cause: str, *, may_be_version: bool, may_be_will: bool = False, detail: str = ""
+    ) -> None:
         """End an attempt to connect."""
         self._metrics.connect_failures.inc()
         self._drop_client()
-        self._reconnect.on_failed(cause, may_be_version=may_be_version, detail=detail)
+        self._reconnect.on_failed(
+            cause, may_be_version=may_be_version, may_be_will=may_be_will, detail=detail
+        )
 
-    def _lose(self, cause: str) -> None:
+    def _lose(self, cause: str, *, taken_over: bool = False) -> None:
         """Handle the loss of an accepted connection."""
+        self._subscriptions.on_lost()
+        unconfirmed = self._outbox.confirmation.restart()
+        detail = ""
+        if unconfirmed:
+            self._metrics.unconfirmed.inc(unconfirmed)
+            detail = f"; {unconfirmed} publications at QoS 0 before that are not confirmed"
         self._drop_client()
-        self._reconnect.on_lost(cause)
+        self._reconnect.on_lost(cause, detail, taken_over=taken_over)
 
     def _drop_client(self) -> None:
         """Close the client; unacknowledged publications wait for the next client."""
@@ -198,8 +231,11 @@ class ClientLifecycle:
         self.connected = False
         self.state_changes += 1
         self.polled.unregister()
-        self._inbox.forget_acks()
-        self._subscriptions.unanswered.clear()
+        inbox = self._inbox
+        if self._redelivery is not None and inbox.acks:  # these messages will be taken
+            self._redelivery.remember(inbox.acks.copy(), inbox.messages.copy())
+        inbox.forget_acks()
+        self._subscriptions.forget_answers()
         self._outbox.requeue_unacknowledged()
         if client is not None:
             sock = client.socket()
@@ -217,26 +253,35 @@ class ClientLifecycle:
             self._socket_error = f": {text.partition('socket: ')[2] or text}"
 
     def _on_connect(
-        self, client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, properties: Any
+        self, client: paho.Client, _userdata: Any, flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
         """Handle CONNACK: subscribe, and publish the status."""
+        schedule = self._reconnect
         if reason.is_failure:
-            self._fail(
-                f"{self._address} refuses the connection: {reason}",
-                may_be_version=reason.value == UNSUPPORTED_PROTOCOL_VERSION,
-            )
+            cause = f"{self._address} refuses the connection: {reason}"
+            if reason.value in {RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED}:
+                self._metrics.connect_failures.inc()
+                self._drop_client()
+                what = {"retain": False} if reason.value == RETAIN_NOT_SUPPORTED else {"max_qos": 0}
+                schedule.on_terms_refused(schedule.terms._replace(**what), cause)
+                return
+            self._fail(cause, may_be_version=reason.value == UNSUPPORTED_PROTOCOL_VERSION)
             return
         client.on_log = None  # paho would call it for each packet
         self.connected = True
         self.state_changes += 1
-        self._reconnect.on_connected()
-        self._outbox.set_broker_limits(
-            getattr(properties, "ReceiveMaximum", None),
-            getattr(properties, "MaximumPacketSize", None),
-        )
+        schedule.on_connected()
+        limits = limits_of(properties, schedule.version, schedule.terms)
+        self._outbox.set_broker_limits(limits)
+        if self.status is not None and limits.terms != self._told_terms:
+            self._told_terms = limits.terms
+            if limits.terms != Terms():
+                log.warning("%s: %s", self._client_id, describe_terms(limits.terms))
         self._metrics.connects.inc()
         log.debug("%s connected with MQTT %s", self._client_id, self.protocol)
-        self._subscriptions.send(client)
+        if self._redelivery is not None:
+            self._redelivery.begin(session_present=flags.session_present)
+        self._subscriptions.send(client, session_present=flags.session_present)
         if self.status is not None:
             # An older status that was in flight on the last connection must not follow this one.
             self._outbox.drop_topic(self.status.topic)
@@ -244,23 +289,36 @@ class ClientLifecycle:
             self._outbox.add_first([online])
 
     def _on_subscribe(
-        self, _client: Any, _userdata: Any, packet_id: int, reasons: list[ReasonCode], _props: Any
+        self,
+        client: paho.Client,
+        _userdata: Any,
+        packet_id: int,
+        reasons: list[ReasonCode],
+        _props: Any,
     ) -> None:
         """Handle SUBACK."""
         self.state_changes += 1
-        self._subscriptions.on_suback(packet_id, reasons)
+        self._subscriptions.on_suback(client, packet_id, reasons)
+
+    def _on_unsubscribe(
+        self, _client: Any, _userdata: Any, packet_id: int, _reasons: Any, _props: Any
+    ) -> None:
+        """Handle UNSUBACK."""
+        self._subscriptions.on_unsuback(packet_id)
 
     def _on_disconnect(
-        self, client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _props: Any
+        self, client: paho.Client, _userdata: Any, flags: Any, reason: ReasonCode, _props: Any
     ) -> None:
         """Handle the end of the connection, unless the client was already replaced."""
         if client is not self.client:
             return
         if self.connected:
-            self._lose(f"connection lost: {reason}")
+            by_packet = flags is not None and flags.is_disconnect_packet_from_server
+            why = str(reason) if by_packet else "the broker or the network closed it"
+            self._lose(f"connection lost: {why}", taken_over=reason.value == SESSION_TAKEN_OVER)
         else:
             cause = f"{self._address} closed the connection{self._close_hint}"
-            self._fail(cause, may_be_version=True, detail=self._socket_error)
+            self._fail(cause, may_be_version=True, may_be_will=True, detail=self._socket_error)
 
 
 def _describe_close_hint(broker: Broker) -> str:

@@ -8,6 +8,7 @@ messages between the current client, the inbox and the outbox.
 
 import select
 import time
+from pathlib import Path
 
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
@@ -17,6 +18,7 @@ from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.client_lifecycle import ClientLifecycle
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
+from edgeai.mqtt.redelivery import Redelivery
 
 CLOSE_POLL_MS = 20
 
@@ -32,6 +34,8 @@ class Connection:
         limits: Limits,
         metrics: Metrics,
         *,
+        kept_filters: Path | None = None,
+        redelivery: Redelivery | None = None,
         status: Status | None = None,
         poll: "select.poll | None" = None,
     ) -> None:
@@ -43,6 +47,8 @@ class Connection:
             subscriptions: QoS by topic filter.
             limits: Limits of a turn, of a payload, and of publications that wait.
             metrics: Metrics of the connection.
+            kept_filters: File that keeps the topic filters of the session; None: none does.
+            redelivery: Sorts the messages that follow a reconnect, for a caller that uses it.
             status: Published retained after connecting and in `close`, and set as the last will.
             poll: Poll object to register the socket in, if the caller polls others as well.
 
@@ -50,13 +56,15 @@ class Connection:
             ConfigError: A secret or a certificate cannot be read.
         """
         self._max_waiting = limits.outgoing_messages
-        self._outbox = Outbox(metrics)
+        self._outbox = Outbox(metrics, broker.keepalive_seconds)
         self.inbox = Inbox(limits, metrics)
         self.lifecycle = ClientLifecycle(
             broker,
             client_id,
             subscriptions,
             metrics,
+            kept_filters=kept_filters,
+            redelivery=redelivery,
             status=status,
             poll=poll,
             inbox=self.inbox,
@@ -181,6 +189,7 @@ class Connection:
         if client is not None and lifecycle.connected and self._outbox.can_bypass:
             sent = client.send_at_once(publications)
             if sent is not None and client is lifecycle.client:
+                self._outbox.confirmation.sent += len(publications)
                 return sent
             if sent is not None:  # the connection was lost while sending
                 self._outbox.add(publications)

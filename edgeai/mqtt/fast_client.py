@@ -20,7 +20,7 @@ from edgeai.messages import Publication
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import BATCH_BYTES
 from edgeai.mqtt.packet_reader import MAX_TOPICS, VIEW_BYTES, PacketReader
-from edgeai.mqtt.paho_client import Callbacks, PahoClient
+from edgeai.mqtt.paho_client import Callbacks, PahoClient, guard
 
 TESTED_VERSIONS = ("2.2.0",)
 
@@ -28,6 +28,7 @@ RECEIVE_BYTES = 256 * 1024
 """About the capacity of a socket. `assembly.memory` prevents a memory mapping for each read."""
 NO_DATA_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 PUBLISH, PUBACK = 0x30, 0x40  # first bytes of the packets
+PINGREQ = b"\xc0\x00"
 
 
 class FastClient(PahoClient):
@@ -54,6 +55,7 @@ class FastClient(PahoClient):
             inbox,
             version5=self._version5,
             on_puback=self.on_puback,
+            on_pingresp=guard(callbacks.on_pingresp),
             pass_to_paho=self._pass_to_paho,
         )
 
@@ -187,6 +189,10 @@ class FastClient(PahoClient):
         packets = b"".join(parts)
         # Bytes in paho's queue are not counted as waiting and are lost with the client.
         return self._send(packets) if len(packets) <= BATCH_BYTES else None
+
+    def ping(self) -> None:
+        """Ask the broker for a PINGRESP, which follows its work on all packets before."""
+        self._send(PINGREQ)
 
     def send_acks(self, packet_ids: list[int]) -> None:
         """Send a PUBACK for each packet id, all at once."""

@@ -3,7 +3,7 @@
 import time
 
 from edgeai.config.limits import Limits
-from edgeai.messages import Message
+from edgeai.messages import REDELIVERED, Message
 from edgeai.metrics.definitions import Metrics
 
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
@@ -29,6 +29,8 @@ class Inbox:
         """Payload bytes that the last `take` returned."""
         self.acks: list[int] = []
         """Packet ids of QoS 1 messages received since the last `take`, refused ones included."""
+        self.redelivered_ids: list[int] = []
+        """Packet ids of the messages in `messages` with the flag REDELIVERED, in order."""
         self.unacknowledged: list[int] = []
         """Packet ids of the messages that `take` returned and that are not acknowledged yet."""
 
@@ -41,7 +43,7 @@ class Inbox:
         """Return whether a payload is small enough; the only place of this rule."""
         return payload_bytes <= self.limits.payload_bytes
 
-    def add(self, topic: str, payload: bytes, *, flags: int) -> None:
+    def add(self, topic: str, payload: bytes, *, flags: int, packet_id: int) -> None:
         """Add a message that paho has read, unless it is too large or the broker's drop counter."""
         if topic == DROPS_TOPIC:
             self._record_broker_drops(payload)
@@ -49,6 +51,8 @@ class Inbox:
             self.count_refused("too_large")
         else:
             self.messages.append((topic, payload, time.time_ns(), flags))
+            if flags & REDELIVERED:
+                self.redelivered_ids.append(packet_id)
             self.size += len(payload)
 
     def count_refused(self, reason: str) -> None:
@@ -66,10 +70,11 @@ class Inbox:
         self.taken_bytes = self.size
         self.unacknowledged += self.acks
         messages = self.messages
-        self.messages, self.acks, self.size = [], [], 0
+        self.messages, self.acks, self.redelivered_ids, self.size = [], [], [], 0
         return messages
 
     def forget_acks(self) -> None:
         """Forget all packet ids: they are valid only on the connection that was lost."""
         self.acks.clear()
+        self.redelivered_ids.clear()
         self.unacknowledged.clear()

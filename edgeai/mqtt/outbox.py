@@ -4,9 +4,14 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from edgeai import topics
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.mqtt.broker_limits import BrokerLimits, Terms
+from edgeai.mqtt.confirmation import Confirmation
+from edgeai.mqtt.publish_rights import PublishRights
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -19,7 +24,16 @@ MAX_VALID_TOPICS = 100_000
 class Outbox:
     """First in, first out. A QoS 1 publication stays until the broker has acknowledged it."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, keepalive_seconds: float) -> None:
+        """Start empty.
+
+        Args:
+            metrics: Metrics of the connection.
+            keepalive_seconds: As for `Confirmation`.
+        """
+        self.confirmation = Confirmation(keepalive_seconds)
+        """What was sent at QoS 0."""
+        self.rights = PublishRights()
         self._metrics = metrics
         self._waiting: deque[Publication] = deque()
         self._in_flight: dict[int, Publication] = {}
@@ -28,25 +42,35 @@ class Outbox:
         """Publications returned by `next_batch` and not confirmed by `mark_sent`."""
         self._valid_topics: set[str] = set()
         self._logged_too_large = False
-        self._max_in_flight = MAX_IN_FLIGHT
-        self._max_packet_bytes: int | None = None
+        self._limits = BrokerLimits()
+        self._may_bypass = True
+        """Whether the broker takes publications at QoS 0 as they are, as far as it has said."""
 
     def __len__(self) -> int:
         """Number of publications that the broker may not have received."""
         return len(self._waiting) + len(self._in_flight)
 
-    def set_broker_limits(self, receive_maximum: int | None, max_packet_bytes: int | None) -> None:
-        """Store the limits from CONNACK; None where the broker sets no limit."""
-        self._max_in_flight = min(MAX_IN_FLIGHT, receive_maximum or MAX_IN_FLIGHT)
-        self._max_packet_bytes = max_packet_bytes
+    def set_broker_limits(self, limits: BrokerLimits) -> None:
+        """Store the limits of a new connection."""
+        self._limits = limits
+        self.rights.restart(
+            answers_with_reason=limits.answers_with_reason and limits.terms.max_qos > 0
+        )
+        self._update_bypass()
+
+    def _update_bypass(self) -> None:
+        limits = self._limits
+        is_unlimited = limits.max_packet_bytes is None and limits.terms.retain
+        self._may_bypass = is_unlimited and self.rights.fault is None
 
     @property
     def can_bypass(self) -> bool:
         """Whether publications to topics used before may be sent without the outbox.
 
-        This is the usual case: nothing waits, and the broker does not limit the packet size.
+        This is the usual case: nothing waits, the broker has no limit that concerns them, and
+        refuses nothing.
         """
-        return not self._waiting and self._max_packet_bytes is None
+        return not self._waiting and self._may_bypass
 
     def add(self, publications: Iterable[Publication]) -> None:
         """Append to the queue, in this order."""
@@ -72,17 +96,24 @@ class Outbox:
         """Take what may be sent now, about BATCH_BYTES; call `mark_sent` after sending it."""
         batch: list[Publication] = []
         size = 0
-        room = self._max_in_flight - len(self._in_flight)
+        limits = self._limits
+        room = min(MAX_IN_FLIGHT, limits.receive_maximum or MAX_IN_FLIGHT) - len(self._in_flight)
         while self._waiting and size < BATCH_BYTES:
-            publication = self._waiting[0]
-            if publication.qos:
-                if room <= 0:
-                    break
-                room -= 1
+            publication = self._within(limits.terms, self._waiting[0])
+            if publication.qos and room <= 0:
+                break
             self._waiting.popleft()
-            if self._is_valid(publication):
-                batch.append(publication)
-                size += len(publication.payload)
+            if not self._is_valid(publication):
+                continue
+            if publication.qos:
+                room -= 1
+            elif room > 0 and self.rights.wants_answer(publication.topic):
+                publication = replace(publication, qos=1)
+                room -= 1
+            elif self.rights.is_refused(publication.topic):  # sent, but the broker drops it
+                self._metrics.unpublished.inc()
+            batch.append(publication)
+            size += len(publication.payload)
         self._sending = batch
         return batch
 
@@ -91,14 +122,28 @@ class Outbox:
         for publication, packet_id in zip(batch, packet_ids, strict=True):
             if packet_id:
                 self._in_flight[packet_id] = publication
+            else:
+                self.confirmation.sent += 1
         self._sending = []
 
     def acknowledge(self, packet_id: int, failure: str | None) -> None:
         """Remove a publication that the broker has accepted, or refused for a reason."""
         publication = self._in_flight.pop(packet_id, None)
-        if publication is not None and failure is not None:
-            log.error("the broker refuses a publication to %r: %s", publication.topic, failure)
+        if publication is None:
+            return
+        if self.rights.on_answer(publication, failure):
             self._metrics.unpublished.inc()
+        self._update_bypass()
+
+    def queue_refused(self, now: float) -> bool:
+        """Queue again, from time to time, what the broker has refused; return whether it did.
+
+        Args:
+            now: Seconds of the monotonic clock.
+        """
+        refused = self.rights.take_retry(now)
+        self._waiting.extend(refused)
+        return bool(refused)
 
     def requeue_unacknowledged(self) -> None:
         """Queue again, first, what was in flight or being sent on a connection that was lost.
@@ -108,6 +153,13 @@ class Outbox:
         self.add_first([*self._in_flight.values(), *self._sending])
         self._in_flight.clear()
         self._sending = []
+
+    def _within(self, terms: Terms, publication: Publication) -> Publication:
+        """Return a publication as the broker takes it."""
+        if publication.retain > terms.retain or publication.qos > terms.max_qos:
+            retain, qos = publication.retain and terms.retain, min(publication.qos, terms.max_qos)
+            return replace(publication, retain=retain, qos=qos)
+        return publication
 
     def _is_valid(self, publication: Publication) -> bool:
         """Return False, and count, if the broker would close the connection because of it."""
@@ -120,7 +172,7 @@ class Outbox:
             if len(self._valid_topics) >= MAX_VALID_TOPICS:
                 self._valid_topics.clear()
             self._valid_topics.add(topic)
-        limit = self._max_packet_bytes
+        limit = self._limits.max_packet_bytes
         if limit is None:
             return True
         size = len(publication.payload) + len(topic.encode()) + MAX_PACKET_OVERHEAD_BYTES

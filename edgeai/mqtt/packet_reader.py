@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.messages import REDELIVERED, RETAINED
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
@@ -26,7 +27,7 @@ MAX_TOPICS = 100_000
 MAX_PROPERTIES = 1_000
 MAX_HEADER_BYTES = 128 * 1024  # the longest topic and its properties
 
-PUBLISH_QOS0, PUBLISH_QOS1, PUBACK = 0x30, 0x32, 0x40
+PUBLISH_QOS0, PUBLISH_QOS1, PUBACK, PINGRESP = 0x30, 0x32, 0x40, 0xD0
 FAST_PUBLISH_TYPES = (PUBLISH_QOS0, PUBLISH_QOS1)
 TYPE_MASK, TYPE_AND_QOS_MASK, QOS_MASK, DUP_BIT, RETAIN_BIT = 0xF0, 0xF6, 0x06, 0x08, 0x01
 FIRST_FAILURE = 0x80  # reason codes from here on are failures (MQTT 5.0, section 2.4)
@@ -54,6 +55,7 @@ class PacketReader:
         *,
         version5: bool,
         on_puback: OnPuback,
+        on_pingresp: Callable[[], None],
         pass_to_paho: Callable[[bytes], bool],
     ) -> None:
         """Start with an empty buffer.
@@ -62,12 +64,14 @@ class PacketReader:
             inbox: Receives messages and packet ids.
             version5: Whether packets have properties (MQTT 5).
             on_puback: Called for each PUBACK that is parsed here.
+            on_pingresp: Called for each PINGRESP, before paho handles it.
             pass_to_paho: Called with one packet that paho must handle; returns whether the
                 connection is still open.
         """
         self._inbox = inbox
         self._version5 = version5
         self._on_puback = on_puback
+        self._on_pingresp = on_pingresp
         self._pass_to_paho = pass_to_paho
         self._open = True
         """False after paho has closed the connection."""
@@ -151,7 +155,7 @@ class PacketReader:
         """
         inbox = self._inbox
         append = inbox.messages.append
-        acks = inbox.acks
+        acks, redelivered_ids = inbox.acks, inbox.redelivered_ids
         prefix_of, topic_of, layout_of = (
             self.known_prefixes.get, self._topics.get, self._layouts.get,
         )  # fmt: skip
@@ -204,6 +208,8 @@ class PacketReader:
                 place += 1
             if qos1:
                 acks.append(data[ack] << 8 | data[ack + 1])
+                if flags & REDELIVERED:
+                    redelivered_ids.append(acks[-1])
             source = data if length < VIEW_BYTES else memoryview(data)
             append((topic, source[place:stop], now, flags))
             taken += stop - place
@@ -248,7 +254,9 @@ class PacketReader:
         if payload_bytes < 0 or not self._inbox.accepts_size(payload_bytes):
             return None
         first = data[at]
-        flags = (REDELIVERED if first & DUP_BIT else 0) | (RETAINED if first & RETAIN_BIT else 0)
+        flags = RETAINED if first & RETAIN_BIT else 0
+        if qos1 and first & DUP_BIT:  # it means nothing at QoS 0 (MQTT 5.0, 3.3.1.1)
+            flags |= REDELIVERED
         layout = topic_at, size, packet_bytes, qos1, flags
         if topic_at <= LAYOUT_BYTES:
             if len(self._layouts) >= MAX_LAYOUTS:
@@ -297,10 +305,12 @@ class PacketReader:
         if packet[0] == PUBACK and (length == 2 or (length > 2 and self._version5)):
             header = body - at
             reason = packet[header + 2] if length > 2 else 0
-            failure = f"reason code 0x{reason:02x}" if reason >= FIRST_FAILURE else None
+            failure = describe_refusal(reason) if reason >= FIRST_FAILURE else None
             self._on_puback(packet[header] << 8 | packet[header + 1], failure)
             if length == 2:
                 return True
+        if packet[0] == PINGRESP:
+            self._on_pingresp()
         if self._version5 and packet[0] & TYPE_MASK == PUBLISH_QOS0:
             self._learn_properties(packet, body - at)
         self._open = self._pass_to_paho(bytes(packet))
@@ -358,6 +368,14 @@ def remaining_length(data: bytes, at: int) -> tuple[int, int]:
         if not byte & 0x80:
             return length, at + index + 1
     return (-1, 0) if at + 4 < len(data) else (0, 0)
+
+
+def describe_refusal(code: int) -> str:
+    """Return the meaning of a reason code of PUBACK."""
+    try:
+        return ReasonCode(PacketTypes.PUBACK, identifier=code).getName()
+    except KeyError:
+        return f"reason code 0x{code:02x}"
 
 
 def _are_valid_properties(raw: bytes) -> bool:

@@ -34,8 +34,10 @@ class Callbacks:
     on_connect: PahoCallback  # at CONNACK
     on_disconnect: PahoCallback
     on_subscribe: PahoCallback  # at SUBACK
+    on_unsubscribe: PahoCallback  # at UNSUBACK
     on_log: PahoCallback
     on_puback: OnPuback
+    on_pingresp: Callable[[], None]
 
 
 class PahoClient(paho.Client):
@@ -74,6 +76,7 @@ class PahoClient(paho.Client):
         self.on_connect = guard(callbacks.on_connect)
         self.on_disconnect = guard(callbacks.on_disconnect)
         self.on_subscribe = guard(callbacks.on_subscribe)
+        self.on_unsubscribe = guard(callbacks.on_unsubscribe)
         self.on_log = guard(callbacks.on_log)
         self.on_message = guard(store_message)
         self.on_publish = guard(report_published)
@@ -114,6 +117,9 @@ class PahoClient(paho.Client):
         """Return None: paho has no quicker way to send publications at QoS 0."""
         return None
 
+    def ping(self) -> None:
+        """Do nothing: paho pings by itself, and does not say when it is answered."""
+
     def send_acks(self, packet_ids: list[int]) -> None:
         """Send a PUBACK for each packet id."""
         for packet_id in packet_ids:
@@ -142,8 +148,10 @@ def store_message(client: Any, _userdata: Any, message: paho.MQTTMessage) -> Non
     except UnicodeDecodeError:
         client.inbox.count_refused("invalid_topic")
         return
-    flags = (REDELIVERED if message.dup else 0) | (RETAINED if message.retain else 0)
-    client.inbox.add(topic, bytes(message.payload), flags=flags)
+    flags = RETAINED if message.retain else 0
+    if message.dup and message.qos > 0:  # it means nothing at QoS 0 (MQTT 5.0, 3.3.1.1)
+        flags |= REDELIVERED
+    client.inbox.add(topic, bytes(message.payload), flags=flags, packet_id=message.mid)
 
 
 def report_published(

@@ -1,49 +1,159 @@
-"""The subscriptions of one connection, and how the broker has answered them."""
+"""The subscriptions of one connection, how the broker answers them, and what its session holds."""
 
 import logging
+import time
+from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgeai import topics
+from edgeai.config.broker import Broker
+from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.inbox import DROPS_TOPIC
+from edgeai.mqtt.kept_filters import KeptFilters
 
 log = logging.getLogger("edgeai.mqtt")
 
+PUNISHED_SECONDS = 0.1
+"""A connection that ends before the optional subscription is answered, or so soon after the answer,
+has ended because of it."""
+
 
 class Subscriptions:
-    """QoS by topic filter, and what the broker has refused."""
+    """QoS by topic filter, and what the broker has refused.
 
-    def __init__(self, qos_by_filter: dict[str, int]) -> None:
+    The broker's counter of dropped messages (`DROPS_TOPIC`) is subscribed to last, and is optional:
+    a broker may refuse it, or close the connection because of it; then it is given up.
+    """
+
+    def __init__(
+        self,
+        qos_by_filter: dict[str, int],
+        client_id: str,
+        broker: Broker,
+        metrics: Metrics,
+        kept: Path | None = None,
+    ) -> None:
         """Prepare; `send` subscribes.
 
         Args:
-            qos_by_filter: QoS by topic filter. If there are any, the broker's counter of dropped
-                messages is subscribed to as well.
+            qos_by_filter: QoS by topic filter. A filter that another one contains is not
+                subscribed: the broker might deliver a message once for each of them.
+            client_id: Written to the log.
+            broker: How long the broker keeps the session.
+            metrics: Metrics of the connection.
+            kept: File that keeps the filters of the session; None: nothing is kept.
         """
-        self._qos_by_filter = dict(qos_by_filter)
-        if qos_by_filter:
-            self._qos_by_filter[DROPS_TOPIC] = 0
+        self._qos_by_filter = topics.cover(qos_by_filter)
+        self._client_id = client_id
+        self._expiry_seconds = broker.session_expiry_seconds
+        self._metrics = metrics
         self.keep_session = any(qos > 0 for qos in qos_by_filter.values())
         """Whether the broker must keep messages while the client is disconnected."""
+        self._kept = KeptFilters(kept)
+        age = self._kept.age_seconds
+        self._expects_session = self.keep_session and age is not None and age < self._expiry_seconds
+        """Whether the broker should have a session of this client."""
+        covers_drops = any(topics.contains(one, DROPS_TOPIC) for one in qos_by_filter)
+        self._has_optional = bool(qos_by_filter) and not covers_drops
+        self._optional_id: int | None = None
+        """Packet id of the optional subscription; None before it was sent on this connection."""
+        self._optional_answered: float | None = None
+        """When it was answered, in monotonic seconds; None before that."""
+        self._unsubscribed: dict[int, str] = {}
+        """Topic filters that wait for UNSUBACK, by packet id."""
         self.unanswered: dict[int, str] = {}
         """Topic filters that wait for SUBACK, by packet id."""
         self.refused: list[str] = []
         """Topic filters that the broker has refused."""
+        self._told_qos: set[str] = set()
 
-    def send(self, client: paho.Client) -> None:
-        """Send a SUBSCRIBE for each topic filter."""
+    def send(self, client: paho.Client, *, session_present: bool) -> None:
+        """Send a SUBSCRIBE for each topic filter, and an UNSUBSCRIBE for each one that is left.
+
+        Args:
+            client: Connected.
+            session_present: Whether the broker has a session of this client.
+        """
         self.refused = []
+        wanted = self._qos_by_filter.keys()
+        if self.keep_session:
+            if session_present:
+                for topic_filter in sorted(self._kept.filters - wanted):
+                    _, packet_id = client.unsubscribe(topic_filter)
+                    if packet_id is not None:
+                        self._unsubscribed[packet_id] = topic_filter
+            elif self._expects_session:
+                self._metrics.sessions_lost.inc()
+                log.warning(
+                    "%s: the broker has forgotten the session: what was sent at QoS 1 since the "
+                    "last connection is lost (broker restarted without persistence, or away for "
+                    "longer than session_expiry_seconds, %d s)",
+                    self._client_id, self._expiry_seconds,
+                )  # fmt: skip
+            left = self._kept.filters if session_present else set()
+            self._kept.keep(left | wanted)
+            self._expects_session = True
+        else:
+            self._kept.forget()
         for topic_filter, qos in self._qos_by_filter.items():
             _, packet_id = client.subscribe(topic_filter, qos)
             if packet_id is not None:
                 self.unanswered[packet_id] = topic_filter
 
-    def on_suback(self, packet_id: int, reasons: list[ReasonCode]) -> None:
-        """Record the broker's answer to a SUBSCRIBE."""
+    def on_suback(self, client: paho.Client, packet_id: int, reasons: list[ReasonCode]) -> None:
+        """Record the broker's answer to a SUBSCRIBE; send the optional one after the last."""
         topic_filter = self.unanswered.pop(packet_id, None)
-        # A broker other than mosquitto may refuse DROPS_TOPIC; then that counter is not available.
-        if topic_filter is None or topic_filter == DROPS_TOPIC:
-            return
-        if reasons and reasons[0].is_failure:
+        if topic_filter is not None and reasons:
+            self._record_answer(topic_filter, reasons[0])
+        elif packet_id == self._optional_id:
+            self._optional_answered = time.monotonic()
+        if self._has_optional and not self.unanswered and self._optional_id is None:
+            _, self._optional_id = client.subscribe(DROPS_TOPIC, 0)
+
+    def _record_answer(self, topic_filter: str, reason: ReasonCode) -> None:
+        if reason.is_failure:
             self.refused.append(topic_filter)
-            log.error("the broker refuses the subscription %s: %s", topic_filter, reasons[0])
+            log.error("the broker refuses the subscription %s: %s", topic_filter, reason)
+        elif reason.value < self._qos_by_filter[topic_filter] and (
+            topic_filter not in self._told_qos
+        ):
+            self._told_qos.add(topic_filter)
+            log.warning(
+                "the broker grants QoS %d to the subscription %s, not QoS %d: messages that are "
+                "sent while edgeai is away are lost",
+                reason.value, topic_filter, self._qos_by_filter[topic_filter],
+            )  # fmt: skip
+
+    def on_unsuback(self, packet_id: int) -> None:
+        """Record that the session no longer holds a topic filter."""
+        topic_filter = self._unsubscribed.pop(packet_id, None)
+        if topic_filter is not None:
+            self._kept.keep(self._kept.filters - {topic_filter})
+            log.info("%s: unsubscribed from %s", self._client_id, topic_filter)
+
+    def on_disconnected(self) -> None:
+        """Note that the session's time of expiry begins now."""
+        if self._expects_session:
+            self._kept.keep(self._kept.filters)
+
+    def forget_answers(self) -> None:
+        """Forget what waits for an answer: the connection has ended."""
+        self.unanswered.clear()
+        self._unsubscribed.clear()
+        self._optional_id = self._optional_answered = None
+
+    def on_lost(self) -> None:
+        """Give the optional subscription up if the connection was lost because of it."""
+        answered = self._optional_answered
+        if self._optional_id is None or (
+            answered is not None and time.monotonic() - answered >= PUNISHED_SECONDS
+        ):
+            return
+        self._has_optional = False
+        log.warning(
+            "%s: the connection ended after the subscription %s, which is now left out: "
+            "edgeai_broker_dropped_messages stays 0",
+            self._client_id, DROPS_TOPIC,
+        )  # fmt: skip

@@ -1,6 +1,7 @@
 """The HTTP endpoint: /metrics, /healthz, /readyz, /api/state and the status page. Read only.
 
-Its threads read what the engine keeps and never wait for a turn. `bounded_server` limits clients.
+Its threads read what the engine keeps and never wait for a turn. `bounded_server` limits clients,
+`http_access` asks for tokens.
 """
 
 import json
@@ -15,6 +16,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from edgeai.config.node import Http
 from edgeai.errors import ConfigError, Problem
 from edgeai.node.bounded_server import LISTEN_BACKLOG, BoundedServer
+from edgeai.node.http_access import CHALLENGE, Access
 
 log = logging.getLogger("edgeai.http")
 
@@ -35,6 +37,7 @@ COMMON_HEADERS = [
 Answer = tuple[HTTPStatus, str, bytes]
 """Status, content type, body."""
 
+UNAUTHORIZED: Answer = (HTTPStatus.UNAUTHORIZED, JSON, b'{"error": "unauthorized"}')
 NO_SUCH_PAGE: Answer = (HTTPStatus.NOT_FOUND, JSON, b'{"error": "no such page"}')
 READ_ONLY: Answer = (HTTPStatus.METHOD_NOT_ALLOWED, JSON, b'{"error": "only GET and HEAD"}')
 FAILED: Answer = (HTTPStatus.INTERNAL_SERVER_ERROR, JSON, b'{"error": "internal error"}')
@@ -55,14 +58,16 @@ class HttpServer:
         """Start to listen and answer.
 
         Args:
-            address: Host and port, where port 0 takes a free one; or the path of a Unix socket.
+            address: Host, port and tokens, where port 0 takes a free port; or the path of a Unix
+                socket, which asks for no token.
             render_metrics: Return the Prometheus text format.
             alive: Return `{"alive": bool, ...}`; false is answered with status 503.
             ready: Return `{"ready": bool, ...}`; false is answered with status 503.
             state: Return what the status page shows.
 
         Raises:
-            ConfigError: The address is in use, unknown or not of this machine.
+            ConfigError: The address is in use, unknown or not of this machine, or a token cannot be
+                read.
         """
         routes: dict[str, Callable[[], Answer]] = {
             "/": lambda: (HTTPStatus.OK, HTML, STATUS_PAGE.read_bytes()),
@@ -72,9 +77,10 @@ class HttpServer:
             "/api/state": lambda: _as_json(state()),
         }
         self._socket_path = address if isinstance(address, Path) else None
+        access = Access() if isinstance(address, Path) else Access(*address.tokens())
         listener = _listen_unix(address) if isinstance(address, Path) else _listen_tcp(address)
         self.url = _url(listener)
-        self._server = BoundedServer(_application(routes), listener)
+        self._server = BoundedServer(_application(routes, access), listener)
 
     def close(self) -> None:
         """Stop listening, close all connections and end the threads."""
@@ -89,8 +95,10 @@ def _as_json(content: dict[str, Any], must_be_true: str | None = None) -> Answer
     return status, JSON, json.dumps(content).encode()
 
 
-def _application(routes: dict[str, Callable[[], Answer]]) -> WSGIApplication:
-    def answer(method: str, path: str) -> Answer:
+def _application(routes: dict[str, Callable[[], Answer]], access: Access) -> WSGIApplication:
+    def answer(method: str, path: str, authorization: str) -> Answer:
+        if not access.allows(path, authorization):
+            return UNAUTHORIZED
         if method not in METHODS:
             return READ_ONLY
         route = routes.get(path)
@@ -104,7 +112,9 @@ def _application(routes: dict[str, Callable[[], Answer]]) -> WSGIApplication:
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
-        status, content_type, body = answer(method, environ["PATH_INFO"])
+        status, content_type, body = answer(
+            method, environ["PATH_INFO"], environ.get("HTTP_AUTHORIZATION", "")
+        )
         headers = [
             ("Content-Type", content_type),
             ("Content-Length", str(len(body))),
@@ -112,6 +122,8 @@ def _application(routes: dict[str, Callable[[], Answer]]) -> WSGIApplication:
         ]
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             headers.append(("Allow", ", ".join(METHODS)))
+        if status is HTTPStatus.UNAUTHORIZED:
+            headers.append(("WWW-Authenticate", CHALLENGE))
         start_response(f"{status.value} {status.phrase}", headers)
         return [] if method == "HEAD" else [body]
 

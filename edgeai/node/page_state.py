@@ -55,17 +55,27 @@ def node_state(
     }
 
 
-def pipeline_state(pipeline: "Pipeline") -> dict[str, Any]:
-    """Return the state of a pipeline and of its first `MAX_SHOWN_ASSETS` assets."""
+def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[str, Any]:
+    """Return the state of a pipeline and of its first `MAX_SHOWN_ASSETS` assets.
+
+    Args:
+        pipeline: As it is now.
+        fault: Why it is not ready; None if it is.
+        hint: What may be wrong with its subscription; empty if nothing is known.
+    """
     states = list(pipeline.streams.values())
     return {
         "name": pipeline.name,
+        "fault": fault,
+        "stale_after_seconds": pipeline.stale_after_seconds,
+        "stale": sum(state.is_stale for state in states),
         "model": pipeline.manifest.name,
         "version": pipeline.manifest.version,
         "provider": pipeline.session.provider,
         "requested": pipeline.session.requested,
         "reason": pipeline.session.reason,
         "topic": pipeline.config.source.topic,
+        "hint": hint,
         "threshold": pipeline.rule.threshold,
         "streams": len(states),
         "assets": [_asset_state(pipeline, state) for state in states[:MAX_SHOWN_ASSETS]],
@@ -74,13 +84,19 @@ def pipeline_state(pipeline: "Pipeline") -> dict[str, Any]:
 
 def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     waiting_for: list[str] = []
-    if state.time_ns is None:
+    is_judged = state.time_ns is not None
+    if not is_judged:
         waiting_for = [pipeline.signals[i] for i in state.stream.waiting_for()]
+    alarm = state.alarm.state
+    newest_ns = state.stream.newest_ns
     return {
         "asset": state.key,
+        "state": state.presence,
         "score": state.score if math.isfinite(state.score) else None,  # JSON has no infinity
-        "alarm": state.alarm.state,
-        "quality": state.quality,
+        # Only an alarm of before a restart is known before the first window is judged.
+        "alarm": alarm if is_judged or alarm != "normal" else "unknown",
+        "quality": state.quality or "unknown",
         "time": None if state.time_ns is None else state.time_ns / 1e9,
+        "last_sample": None if newest_ns is None else newest_ns / 1e9,
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
     }

@@ -5,7 +5,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -21,21 +22,27 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
+from edgeai.engine.kept_alarms import KeptAlarms, alarms_folder, restore_alarms
+from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
+from edgeai.mqtt.kept_filters import kept_filters_path
 from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state, pipeline_state
-from edgeai.node.status import node_status
+from edgeai.node.status import HANGUP_IGNORED, node_status
+from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
+from edgeai.paths import state_folder_warning
 from edgeai.version import __version__
 
 log = logging.getLogger("edgeai")
 
 TURN_SECONDS = 0.5  # longest wait for messages in one turn
 ALIVE_SECONDS = 10.0  # a node is dead when its last turn is older
+WAKE_BYTES = 4096  # more signals than can wait in the socket
 CLOSE_SECONDS = 3.0  # to send what is still waiting for the broker
 
 
@@ -70,12 +77,19 @@ class Runtime:
         config = plan.config
         self.config = config
         self.role = role
+        self._state_folder = plan.state_folder
+        self._keeps_state = state_folder_warning(plan.state_folder) is None
         self.metrics = Metrics()
         self._started = time.time()
         self._stop_signal = ""
+        self._hangups = 0
+        """SIGHUPs that were not told yet."""
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
+        if role is None or role.shard.number == 1:
+            for warning in plan.warnings:
+                log.warning("%s", warning)
         with ExitStack() as undo:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
@@ -86,27 +100,34 @@ class Runtime:
     def _wire(self, pipelines: list[Pipeline]) -> None:
         config, role = self.config, self.role
         resets = reset_prefix(config.node)
-        subscriptions: dict[str, int] = {}
-        for pipeline in pipelines:
-            source = pipeline.config.source
-            known = subscriptions.get(pipeline.template.filter, 0)
-            subscriptions[pipeline.template.filter] = max(known, source.qos)
-        if any(pipeline.rule.latch for pipeline in pipelines):
-            subscriptions[f"{resets}#"] = 1 if any(subscriptions.values()) else 0
+        self._hints = DeliveryHints(pipelines)
+        client_id = config.client_id + (f"-w{role.shard.number}" if role else "")
         self.link = Link(
             config.broker,
-            config.client_id + (f"-w{role.shard.number}" if role else ""),
-            subscriptions,
+            client_id,
+            subscriptions_of(pipelines, resets),
             config.limits,
             self.metrics,
             status=None if role else node_status(config.node, self._started, _models(pipelines)),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
+            kept_filters=(
+                kept_filters_path(self._state_folder, config.broker, client_id)
+                if self._keeps_state
+                else None
+            ),
+            interval_seconds=partial(interval_seconds, pipelines),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
         messages: MessageSource = self.link
         if role:
             messages = ShardedSource(self.link, role.shard, self._keys_of, self.metrics.left.inc)
+        kept = KeptAlarms(
+            alarms_folder(self._state_folder, config.node, config.broker.host, config.broker.port),
+            role.shard.number if role else 1,
+            is_told=not self._keeps_state,
+        )
+        restored = restore_alarms(pipelines, kept, role.shard if role else None)
         self.engine = Engine(
             pipelines,
             messages,
@@ -116,6 +137,18 @@ class Runtime:
             watch=create_provider_watch(
                 pipelines, self.metrics, config.node, events_topic(config.node)
             ),
+            monitor=Monitor(
+                pipelines,
+                self.metrics,
+                live=Live(
+                    config.node,
+                    events_topic(config.node),
+                    lambda: self.link.connected,
+                    role.shard.number if role else 0,
+                ),
+                kept=kept,
+            ),
+            first=restored,
         )
         self.http_server: HttpServer | None = None
         if config.http.enabled or role:
@@ -138,6 +171,14 @@ class Runtime:
                 start_reporting(self._report)
             while not self._stop_signal:
                 self.engine.turn(TURN_SECONDS)
+                if self._hangups:
+                    self._hangups = 0
+                    if not self.role:  # its supervisor tells it
+                        log.warning(HANGUP_IGNORED)
+                now = self.engine.last_turn_monotonic
+                if now >= self._hints.next_look:
+                    left = self.metrics.left.value
+                    self._hints.look(now, connected=self.link.connected, left=left)
             log.info("%s: draining", self._stop_signal)
             self.engine.turn(0)
             self.engine.finish()
@@ -165,7 +206,14 @@ class Runtime:
             connected=self.link.connected,
             protocol=self.link.protocol,
             fault=self.link.fault,
-            pipelines=[pipeline_state(pipeline) for pipeline in self.engine.pipelines],
+            pipelines=[
+                pipeline_state(
+                    pipeline,
+                    self.engine.monitor.fault_of(pipeline),
+                    self._hints.hints.get(pipeline.name, ""),
+                )
+                for pipeline in self.engine.pipelines
+            ],
         )
 
     def _keys_of(self, topic: str) -> Iterable[str]:
@@ -193,16 +241,32 @@ class Runtime:
     def _ready(self) -> dict[str, Any]:
         # The models are proven before the HTTP server starts.
         fault = self.link.fault
-        return {"ready": fault is None, "reasons": [fault] if fault else []}
+        reasons = [*([fault] if fault else []), *self.engine.monitor.faults]
+        return {"ready": not reasons, "reasons": reasons}
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Make SIGTERM and SIGINT end the loop, even while it waits for the socket."""
+        """Make SIGTERM and SIGINT end the loop, even while it waits for the socket.
+
+        SIGHUP, which the end of a terminal sends, is told and otherwise ignored.
+        """
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
             self._stop_signal = signal.Signals(number).name
 
-        previous = {number: signal.signal(number, on_signal) for number in stop_signals.STOPPING}
+        def on_hangup(_number: int, _frame: FrameType | None) -> None:
+            self._hangups += 1
+            with suppress(BlockingIOError):  # else every later wait would end at once
+                self._wake_read.recv(WAKE_BYTES)
+
+        previous = {
+            number: signal.signal(number, handler)
+            for number, handler in (
+                (signal.SIGTERM, on_signal),
+                (signal.SIGINT, on_signal),
+                (signal.SIGHUP, on_hangup),
+            )
+        }
         self._stop_signal = self._stop_signal or stop_signals.noted()
         wakeup = signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         try:

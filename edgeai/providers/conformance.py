@@ -23,8 +23,11 @@ from edgeai.providers.child.compiled import (
     LoadRequest,
     open_session,
 )
+from edgeai.providers.child.privacy import silence_vendors
 from edgeai.providers.child.spec import LoadError
 from edgeai.providers.child.text import describe_error
+
+silence_vendors()  # before the adapter imports its vendor's library, if this import comes first
 
 Array = npt.NDArray[Any]
 ODD_BATCHES = (1, 2, 3, 5, 7)  # sizes for which static artefacts are usually not compiled

@@ -16,11 +16,13 @@ from edgeai.model.manifest import INPUT_NAME
 from edgeai.model.package import Package
 from edgeai.providers.cpu_binding import IoBindingCache
 from edgeai.providers.session import BATCH_MULTIPLES, Floats, batch_capacity, padded_capacity
+from edgeai.runtime_build import installed_build
 
 # The model's metadata must not set session options.
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
+installed_build()  # half a build may be imported, and fails later
 
-import onnxruntime
+import onnxruntime  # noqa: E402
 
 log = logging.getLogger("edgeai.session")
 

@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,20 @@ from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.golden import Golden
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import GRAPHS, MANIFEST, Manifest
-from edgeai.model.package import NOT_ARRAYS, Package, load_package, read_arrays, sha256_of
+from edgeai.model.package import Package, load_package, read_arrays, sha256_of
+from edgeai.paths import naming_failures
 from edgeai.progress import Progress, silent
 from edgeai.providers.cpu import CpuSession
 from edgeai.providers.session import padded_capacity
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
+from edgeai.runtime_build import installed_build
 
 DEFAULT_TOLERANCE: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}
 """Relative to each value, and near zero relative to the threshold."""
 CARD = "README.md"
+STAGING = ".edgeai-"
+"""Beginning of the name of the folder in which a variant is prepared."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,10 @@ def quantize(
     )
     manifest["training"].setdefault("variants", {})[precision] = _provenance(report, windows)
     progress("write", 0, 1)
-    try:
+    with naming_failures(output or folder):
         written = _write(
             package, precision, data, content=manifest, output=output, state_folder=state_folder
         )
-    except OSError as error:
-        rule = f"cannot be written: {error.strerror}"
-        raise ConfigError([Problem(str(output or folder), "", rule)]) from error
     progress("write", 1, 1, str(written.folder))
     return replace(report, package=written)
 
@@ -166,9 +166,8 @@ def _read_windows(path: Path, manifest: Manifest) -> Windows:
     """Read `window` (N, W, C) of an .npz file; ConfigError if it does not match the model."""
     try:
         data = read_arrays(path)
-    except NOT_ARRAYS as error:
-        reason = " ".join(str(error).split())[:120]
-        problem = Problem(str(path), "", f"is not an .npz file of plain arrays: {reason}")
+    except ValueError as error:
+        problem = Problem(str(path), "", f"is not an .npz file of plain arrays: {error}")
         raise ConfigError([problem]) from error
     shape = manifest.input_shape
     windows = data.get("window")
@@ -204,7 +203,7 @@ def _provenance(report: QuantizeReport, windows: Path | None) -> dict[str, Any]:
     """Return the manifest's entry for a variant: how it was made, and its errors."""
     return {
         "calibration": "golden windows" if windows is None else windows.name,
-        "made_with": f"onnxruntime {version('onnxruntime')}",
+        "made_with": str(installed_build()),
         "weights": round(report.weights, 4),
         "float32_layers": report.kept,
         "golden_flips": [0, report.golden_windows],
@@ -226,11 +225,13 @@ def _write(
     state_folder: Path,
 ) -> Package:
     """Write and verify the variant in a copy of the package, then move it into place."""
-    target = output or package.folder
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    # Beside the files that it replaces, because a rename does not cross a mount: the package may
+    # be a volume of a container.
+    folder = package.folder if output is None else output.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
     try:
-        shutil.copytree(package.folder, staging, dirs_exist_ok=True)
+        _copy(package.folder, staging)
         graph = staging / GRAPHS[precision]
         graph.write_bytes(data)
         content["files"][graph.name] = sha256_of(graph)
@@ -247,10 +248,24 @@ def _write(
         else:
             # The manifest comes last: until then a reader finds the old package.
             for name in (graph.name, CARD, MANIFEST):
-                os.replace(staging / name, target / name)  # noqa: PTH105  atomic, over a file
+                with naming_failures(folder / name):
+                    os.replace(staging / name, folder / name)  # noqa: PTH105  atomic, over a file
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return load_package(target)
+    return load_package(output or package.folder)
+
+
+def _copy(folder: Path, staging: Path) -> None:
+    """Copy a package; `staging` may be inside it."""
+    # Not shutil.copytree: its error for a full disk is a list of names and texts.
+    for path in [
+        path for path in sorted(folder.rglob("*")) if staging not in {path, *path.parents}
+    ]:
+        target = staging / path.relative_to(folder)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            shutil.copyfile(path, target)
 
 
 def _verify(package: Package, precision: Reduced, state_folder: Path) -> None:

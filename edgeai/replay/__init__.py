@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 from edgeai.exports import lazy
 
 if TYPE_CHECKING:
+    from edgeai.recordings.tables import TableOptions as TableOptions
     from edgeai.replay.run import ReplaySummary as ReplaySummary
     from edgeai.replay.run import replay_files as replay_files
-    from edgeai.replay.tables import TableOptions as TableOptions
 
 _MODULES = {
     "ReplaySummary": "edgeai.replay.run",
-    "TableOptions": "edgeai.replay.tables",
+    "TableOptions": "edgeai.recordings.tables",
     "replay_files": "edgeai.replay.run",
 }
 __all__ = ["ReplaySummary", "TableOptions", "replay_files"]

@@ -15,9 +15,9 @@ from edgeai.assembly.pipelines import (
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
 from edgeai.metrics.definitions import Metrics
-from edgeai.paths import open_output, refuse_overwriting
+from edgeai.paths import OutputFile, refuse_overwriting
+from edgeai.recordings.tables import TableOptions
 from edgeai.replay.source import FileSink, FileSource
-from edgeai.replay.tables import TableOptions
 
 SHOWN_COUNTERS = {
     "edgeai_dropped": "dropped",
@@ -83,8 +83,8 @@ def replay_files(
         limits = plan.config.limits
         source = FileSource(list(files), pipelines, limits, metrics, options or TableOptions())
         wait_for_accelerators(pipelines)
-        target = stack.enter_context(open_output(output))
-        transitions = stack.enter_context(open_output(alarms)) if alarms is not None else None
+        target = stack.enter_context(OutputFile(output))
+        transitions = stack.enter_context(OutputFile(alarms)) if alarms is not None else None
         engine = Engine(
             pipelines,
             source,

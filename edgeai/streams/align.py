@@ -117,7 +117,7 @@ METHODS: dict[str, Method] = {
 class Aligner:
     """Aligns one stream of C channels."""
 
-    __slots__ = ("_compute_row", "_next_ns", "_queues", "_settings", "newest_ns")
+    __slots__ = ("_compute_row", "_held", "_next_ns", "_queues", "_settings", "newest_ns")
 
     def __init__(self, settings: AlignSettings, channels: int) -> None:
         self._settings = settings
@@ -125,12 +125,51 @@ class Aligner:
         self._queues: list[Queue] = [deque() for _ in range(channels)]
         self._next_ns: int | None = None
         """The next grid point; None until every channel has a value."""
+        self._held: dict[int, float] = {}
+        """Values without a time by channel, while no sample has come: they are as of the first."""
         self.newest_ns: int | None = None
         """The newest time seen; None before the first sample."""
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet."""
-        return [index for index, queue in enumerate(self._queues) if not queue]
+        return [
+            index
+            for index, queue in enumerate(self._queues)
+            if not queue and index not in self._held
+        ]
+
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age until the channel has a newer one; it counts as uncertain.
+
+        It does not change the newest time, so no grid point becomes complete.
+
+        Args:
+            channel: Index of the channel.
+            value: Finite.
+            time_ns: Its time; None if it is not known. It is then as of the newest sample.
+
+        Returns:
+            Whether it is used; False if the channel has this value, or a newer one.
+        """
+        queue = self._queues[channel]
+        if time_ns is None and self.newest_ns is None and not queue:
+            is_new = self._held.get(channel) != value
+            self._held[channel] = value
+            return is_new
+        at_ns = time_ns if time_ns is not None else (self.newest_ns or 0) + 1
+        if queue and (queue[-1][1] == value or at_ns < queue[-1][0]):
+            return False
+        if self.has_passed(at_ns):
+            return False
+        if queue and queue[-1][0] == at_ns:
+            queue.pop()
+        self._append(queue, at_ns, value, UNCERTAIN)
+        return True
+
+    def _append(self, queue: Queue, time_ns: int, value: float, mark: int) -> None:
+        insort(queue, (time_ns, value, mark))
+        if self._next_ns is None and len(queue) > 1:
+            queue.popleft()  # until every channel has a value, only the newest is needed
 
     def add(
         self, time_ns: int, channel: int, value: float, *, uncertain: bool = False
@@ -144,6 +183,8 @@ class Aligner:
             return "late"
         if self.newest_ns is None or time_ns > self.newest_ns:
             self.newest_ns = time_ns
+            if self._held:
+                self._place_held(time_ns)
         queue = self._queues[channel]
         if any(time_ns == at_ns for at_ns, _, _ in queue):
             return "duplicate"
@@ -153,10 +194,16 @@ class Aligner:
             if not earlier:
                 return None  # no value to hold: the channel still waits for its first value
             value, mark = earlier[-1], LOST
-        insort(queue, (time_ns, value, mark))
-        if self._next_ns is None and len(queue) > 1:
-            queue.popleft()  # until every channel has a value, only the newest is needed
+        self._append(queue, time_ns, value, mark)
         return None
+
+    def _place_held(self, time_ns: int) -> None:
+        """Give the values without a time that of the first sample."""
+        held, self._held = self._held, {}
+        for channel, value in held.items():
+            if not self._queues[channel]:
+                # Before the sample itself, so that a value of the same time replaces it.
+                self._queues[channel].append((time_ns - 1, value, UNCERTAIN))
 
     def take_rows(self, *, everything: bool = False) -> list[GridRow]:
         """Return the grid points that the watermark has passed since the last call, oldest first.
@@ -199,6 +246,7 @@ class Aligner:
     def clear(self) -> None:
         """Remove everything: after the clock went back, old values would look new."""
         self.restart()
+        self._held.clear()
         for queue in self._queues:
             queue.clear()
 

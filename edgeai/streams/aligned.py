@@ -26,6 +26,11 @@ class AlignedStream(Stream):
         assert settings.align is not None
         self._aligner = Aligner(settings.align, settings.channels)
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time of a value that was taken; None before the first."""
+        return self._aligner.newest_ns
+
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late."""
         return self._aligner.has_passed(time_ns)
@@ -83,6 +88,10 @@ class AlignedStream(Stream):
         if self._was_set_back(refused, RESYNC_SAMPLES * self._settings.channels):
             self._aligner.add(time_ns, channel, value, uncertain=uncertain)
         self._push_grid()
+
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age as `Stream.hold` says."""
+        return self._aligner.hold(channel, value, time_ns)
 
     def flush(self) -> None:
         """Release the grid points up to the newest time: the stream ends here."""

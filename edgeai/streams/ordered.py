@@ -57,6 +57,11 @@ class OrderedStream(Stream):
         self._heap: list[tuple[int, int, Floats, bool]] = []
         """Waiting samples: time, number of samples before it, values, whether it is uncertain."""
 
+    @property
+    def newest_ns(self) -> int | None:
+        """The newest time of a sample that was taken; None before the first."""
+        return self._newest_ns
+
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
         return self._released_ns is not None and time_ns <= self._released_ns
@@ -145,6 +150,11 @@ class OrderedStream(Stream):
         return True
 
     def push_tag(self, _time_ns: int, _channel: int, _value: float, _uncertain: bool) -> None:
+        """Raise ValueError: single values need an alignment."""
+        msg = "layout `tag` needs an alignment"
+        raise ValueError(msg)
+
+    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
         """Raise ValueError: single values need an alignment."""
         msg = "layout `tag` needs an alignment"
         raise ValueError(msg)

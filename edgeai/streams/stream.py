@@ -64,6 +64,11 @@ class Stream(ABC):
         self._settings = settings
         self._late_in_a_row = 0
 
+    @property
+    @abstractmethod
+    def newest_ns(self) -> int | None:
+        """The newest time of a sample that was taken; None before the first."""
+
     @abstractmethod
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
@@ -156,6 +161,22 @@ class Stream(ABC):
             channel: Index of the channel.
             value: In engineering units; NaN if it cannot be used.
             uncertain: Whether it is outside its valid range.
+
+        Raises:
+            ValueError: If the stream is not aligned.
+        """
+
+    @abstractmethod
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age until the channel has a newer one. No window is due by it.
+
+        Args:
+            channel: Index of the channel.
+            value: In engineering units, finite. It counts as uncertain.
+            time_ns: Its time; None if it is not known.
+
+        Returns:
+            Whether it is used; False if the channel has this value, or a newer one.
 
         Raises:
             ValueError: If the stream is not aligned.

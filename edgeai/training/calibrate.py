@@ -155,9 +155,11 @@ def fit_tail(
     level = float(np.quantile(everything, 1.0 - share))
     peaks = np.concatenate([cluster_peaks(values, level, separation) for values in held])
     if len(peaks) < MIN_CLUSTERS:
+        times = MIN_CLUSTERS / max(1, len(peaks))
         msg = (
             f"only {len(peaks)} separate excursions in the data to calibrate on, at least "
-            f"{MIN_CLUSTERS} are needed: take longer runs, or a larger tail_share"
+            f"{MIN_CLUSTERS} are needed: take about {times:.1f} times as much data, or a larger "
+            "calibration.tail_share"
         )
         raise ValueError(msg)
     days = everything.size * hop_seconds / SECONDS_PER_DAY

@@ -7,31 +7,34 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edgeai.config.base import PositiveSeconds, Seconds, Strict
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.model.manifest import SignalSpec, ToleranceSpec, WindowSpec
+from edgeai.model.manifest import ToleranceSpec, WindowSpec
 from edgeai.plant.line import MACHINES
+from edgeai.training.recipe_files import FileData, Share
 
-Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
-Use = Literal["fit", "calibrate", "test", "fault"]
 
 
 class SimulatedRuns(Strict):
     """Runs of one use. Each run has its own seed, so its own set-points and disturbances."""
 
-    runs: Count
-    seconds: PositiveSeconds
+    runs: Count = Field(description="Number of runs.")
+    seconds: PositiveSeconds = Field(description="Duration of each run, in seconds.")
 
 
 class SimulatedFaults(Strict):
     """Faulty runs, each healthy until its fault starts; `runs` counts per fault and severity."""
 
-    runs: Count
+    runs: Count = Field(description="Number of runs of each fault and severity.")
     start_seconds: PositiveSeconds = Field(
         description="Healthy time before the fault; starts are spread over 10 s after it."
     )
     seconds: PositiveSeconds = Field(description="Duration of the fault; the run ends with it.")
-    severities: list[Annotated[float, Field(gt=0, le=1)]] = Field([1.0], min_length=1)
-    names: list[str] | None = Field(None, description="Default: every fault of the machine.")
+    severities: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        [1.0], min_length=1, description="Severities of each fault, above 0 up to 1."
+    )
+    names: list[str] | None = Field(
+        None, description="Names of the faults. Default: all of the machine."
+    )
 
 
 def _known_machine(name: str) -> str:
@@ -44,12 +47,15 @@ def _known_machine(name: str) -> str:
 class PlantData(Strict):
     """Recordings of a simulated machine of `edgeai.plant`."""
 
-    type: Literal["plant"]
-    machine: Annotated[str, AfterValidator(_known_machine)]
+    type: Literal["plant"] = Field(description="`plant`: a simulated machine.")
+    machine: Annotated[str, AfterValidator(_known_machine)] = Field(
+        description="Name of the simulated machine."
+    )
     sample_rate_hz: float | None = Field(
         None,
         gt=0,
-        description="Default: the machine's rate, which must be a multiple.",
+        description="Sample rate of the model in Hz. Default: the machine's rate, which must be a "
+        "multiple.",
     )
     as_published: bool = Field(
         False,
@@ -57,85 +63,14 @@ class PlantData(Strict):
         "value, as the runtime does, so that the data includes deadbands and scan times.",
     )
     signals: list[str] | None = Field(
-        None, min_length=1, description="Default: all signals of the machine, in its order."
-    )
-    fit: SimulatedRuns
-    calibrate: SimulatedRuns
-    test: SimulatedRuns
-    faults: SimulatedFaults
-
-
-class FileSignal(SignalSpec):
-    """A signal and its column in the file."""
-
-    column: str | None = Field(None, description="Default: the signal's name.")
-
-
-class FileRun(Strict):
-    """One run: contiguous rows of one file."""
-
-    file: str = Field(min_length=1, description="Relative to the recipe.")
-    rows: list[Annotated[int, Field(ge=0)]] | None = Field(
         None,
-        min_length=2,
-        max_length=2,
-        description="[first, last + 1], counted from 0. Default: all rows.",
+        min_length=1,
+        description="Signals of the model. Default: all of the machine, in its order.",
     )
-    use: Use | None = Field(None, description="Use of the whole run. Default: cut by `blocks`.")
-    fault: str | None = Field(None, description="Name of the fault, for the use `fault`.")
-    fault_row: int | None = Field(None, ge=0, description="Row of the file where the fault starts.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.rows is not None and not self.rows[0] < self.rows[1]:
-            msg = "`rows` must be [first, last + 1], with at least one row"
-            raise ValueError(msg)
-        named = self.fault is not None and self.fault_row is not None
-        if (self.use == "fault") != named or (self.fault is None) != (self.fault_row is None):
-            msg = "`fault` and `fault_row` must be given for the use `fault`, and only for it"
-            raise ValueError(msg)
-        return self
-
-
-class Blocks(Strict):
-    """Shares of a run without `use`, in order of time. Random rows would resemble each other."""
-
-    fit: Share
-    calibrate: Share
-    test: Share
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if abs(self.fit + self.calibrate + self.test - 1.0) > 1e-6:
-            msg = "`fit`, `calibrate` and `test` must add up to 1"
-            raise ValueError(msg)
-        return self
-
-
-class FileData(Strict):
-    """Recordings in CSV or Parquet files; the rows have the model's sample rate."""
-
-    type: Literal["files"]
-    sample_rate_hz: float = Field(gt=0)
-    signals: list[FileSignal] = Field(min_length=1)
-    runs: list[FileRun] = Field(min_length=1)
-    delimiter: str = Field(
-        ",", min_length=1, max_length=1, description="Column separator of CSV files."
-    )
-    blocks: Blocks | None = None
-    source: str = Field(min_length=1, description="Origin of the data, for the model card.")
-
-    @model_validator(mode="after")
-    def _every_run_has_a_use(self) -> Self:
-        if self.blocks is None:
-            if any(run.use is None for run in self.runs):
-                msg = "a run without `use` needs `blocks`"
-                raise ValueError(msg)
-            missing = {"fit", "calibrate", "test"} - {str(run.use) for run in self.runs}
-            if missing:
-                msg = f"without `blocks`, runs must also have the uses {', '.join(sorted(missing))}"
-                raise ValueError(msg)
-        return self
+    fit: SimulatedRuns = Field(description="Healthy runs to fit the model.")
+    calibrate: SimulatedRuns = Field(description="Healthy runs to set the threshold.")
+    test: SimulatedRuns = Field(description="Healthy runs to count false alarms.")
+    faults: SimulatedFaults = Field(description="Faulty runs to measure the detection.")
 
 
 class PcaMethod(Strict):
@@ -143,13 +78,16 @@ class PcaMethod(Strict):
 
     held_out: ClassVar[float] = 0.0  # the fit needs no early stopping
 
-    type: Literal["pca"]
+    type: Literal["pca"] = Field(description="`pca`: PCA monitoring.")
     span: Literal["window", "trend", "median"] = Field(
         "window",
         description="`window`: one vector of all samples; `trend`: level and slope of each signal; "
         "`median`: one vector per sample, median of the statistics over the window.",
     )
-    statistic: Literal["t2", "q", "max", "combined"] = "combined"
+    statistic: Literal["t2", "q", "max", "combined"] = Field(
+        "combined",
+        description="The score: T² or Q over its limit, the larger of the two, or their sum.",
+    )
     variance_share: Share | None = Field(
         None, description="Keep the fewest components that explain this share of the variance."
     )
@@ -169,14 +107,16 @@ class PcaMethod(Strict):
 class AutoencoderMethod(Strict):
     """A dense autoencoder, see `edgeai.training.anomaly.autoencoder`."""
 
-    type: Literal["autoencoder"]
+    type: Literal["autoencoder"] = Field(description="`autoencoder`: a dense autoencoder.")
     hidden: list[Count] = Field(
         min_length=1, description="Sizes of the layers between input and output."
     )
-    epochs: Count = 60
-    patience: Count = 8
-    batch: Count = 256
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    epochs: Count = Field(60, description="Passes over the data, at most.")
+    patience: Count = Field(
+        8, description="Passes without an improvement on the data held out, after which it stops."
+    )
+    batch: Count = Field(256, description="Windows in one step of the optimiser.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Step size of the optimiser.")
     held_out: Share = Field(
         0.15, description="Last share of each fit run, used for early stopping."
     )
@@ -185,7 +125,9 @@ class AutoencoderMethod(Strict):
 class Calibration(Strict):
     """How the threshold follows from the extrapolated tail of healthy scores."""
 
-    false_alarms_per_day: float = Field(gt=0, le=1000, description="Accepted number, per stream.")
+    false_alarms_per_day: float = Field(
+        gt=0, le=1000, description="Accepted number of false alarms a day, per stream."
+    )
     tail_share: float = Field(
         0.02, gt=0, le=0.5, description="Share of the scores that forms the tail."
     )
@@ -194,34 +136,48 @@ class Calibration(Strict):
 class AlarmDefaults(Strict):
     """Alarm defaults that go into the manifest."""
 
-    on_delay_seconds: Seconds
-    off_delay_seconds: Seconds
+    on_delay_seconds: Seconds = Field(
+        description="Time for which the score must stay above the threshold before the alarm."
+    )
+    off_delay_seconds: Seconds = Field(
+        description="Time for which the score must stay below before the alarm ends."
+    )
     deadband_ratio: float = Field(
         0.1, ge=0, lt=1, description="Deadband as a share of the threshold."
     )
-    latch: bool = False
+    latch: bool = Field(False, description="Whether an alarm stays until it is reset.")
 
 
 class Card(Strict):
     """Texts of the model card."""
 
-    watches: str
+    watches: str = Field(description="What the model watches.")
     limits: list[str] = Field(min_length=1, description="Limits of use.")
 
 
 class Recipe(Strict):
-    """The file train.yaml."""
+    """The recipe of an anomaly model, the file train.yaml."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
-    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
-    description: str
-    seed: int = Field(ge=0, le=2**31 - 1)
-    data: Annotated[PlantData | FileData, Field(discriminator="type")]
-    window: WindowSpec
-    method: Annotated[PcaMethod | AutoencoderMethod, Field(discriminator="type")]
-    calibration: Calibration
-    alarm: AlarmDefaults
-    tolerance: ToleranceSpec = ToleranceSpec()
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the model.")
+    version: str = Field(
+        pattern=r"^\d+\.\d+\.\d+$", description="Version of the model, as in 1.0.0."
+    )
+    description: str = Field(description="What the model is for, for people.")
+    seed: int = Field(
+        ge=0, le=2**31 - 1, description="Random seed; the same seed gives the same model."
+    )
+    data: Annotated[PlantData | FileData, Field(discriminator="type")] = Field(
+        description="The training data: recordings, or a simulated machine."
+    )
+    window: WindowSpec = Field(description="Length and hop of the windows.")
+    method: Annotated[PcaMethod | AutoencoderMethod, Field(discriminator="type")] = Field(
+        description="Kind of model, and its settings."
+    )
+    calibration: Calibration = Field(description="How the threshold is set.")
+    alarm: AlarmDefaults = Field(description="Defaults of the alarm, for the manifest.")
+    tolerance: ToleranceSpec = Field(
+        ToleranceSpec(), description="How far outputs may be from the golden outputs."
+    )
     retrain_rtol: float = Field(
         0.05,
         gt=0,
@@ -229,7 +185,7 @@ class Recipe(Strict):
         description="Allowed difference of golden scores after training on another computer, as a "
         "share of the larger of score and threshold.",
     )
-    card: Card
+    card: Card = Field(description="Texts of the model card, README.md.")
 
     @model_validator(mode="after")
     def _span_fits_window(self) -> Self:

@@ -1,5 +1,6 @@
 """Write a model package: graph, golden windows, manifest, model card."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from edgeai.config.yaml_file import validate
 from edgeai.errors import ModelError
 from edgeai.model.manifest import GOLDEN, GRAPH, MANIFEST, Manifest
 from edgeai.model.package import MIN_GOLDEN_WINDOWS, Package, load_package, sha256_of
+from edgeai.paths import naming_failures
 from edgeai.providers.scorer import Outputs, Scorer
 from edgeai.training.data.windows import Floats, Samples
 
@@ -47,7 +49,7 @@ def write_package(
 
     Raises:
         ModelError: The graph is not valid, or its outputs differ from the reference.
-        ConfigError: The manifest breaks a rule.
+        ConfigError: The manifest breaks a rule, or a file cannot be written.
 
     Example:
         >>> import numpy as np, tempfile
@@ -83,11 +85,29 @@ def write_package(
         raise ModelError(
             str(folder / GOLDEN), f"needs at least {MIN_GOLDEN_WINDOWS} windows", len(golden)
         )
+    with naming_failures(folder):
+        arrays = {"window": np.ascontiguousarray(golden), **expected}
+        return _write(folder, data, arrays, manifest_data, card)
+
+
+def _write(
+    folder: Path,
+    graph: bytes,
+    arrays: Mapping[str, Any],
+    manifest_data: dict[str, Any],
+    card: str | None,
+) -> Package:
+    """Write the files of a package; `manifest_data` is the manifest without `files`."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    # Beside the files that it replaces, because a rename does not cross a mount: the folder may be
+    # a volume of a container.
+    beside = folder if folder.is_dir() else folder.parent
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=beside))
     try:
-        (staging / GRAPH).write_bytes(data)
-        np.savez(staging / GOLDEN, **{"window": np.ascontiguousarray(golden), **expected})  # type: ignore[arg-type]
+        (staging / GRAPH).write_bytes(graph)
+        np.savez(staging / GOLDEN, **arrays)
         manifest_data["files"] = {name: sha256_of(staging / name) for name in (GRAPH, GOLDEN)}
         # Validate before writing: the error then names the field, not a temporary file.
         validate(Manifest, manifest_data, str(folder / MANIFEST))
@@ -152,4 +172,5 @@ def _publish(staging: Path, folder: Path) -> None:
         return
     names = sorted(path.name for path in staging.iterdir() if path.name != MANIFEST)
     for name in [*names, MANIFEST]:
-        os.replace(staging / name, folder / name)  # noqa: PTH105  atomic, also over a file on Windows
+        with naming_failures(folder / name):
+            os.replace(staging / name, folder / name)  # noqa: PTH105  atomic, also over a file on Windows

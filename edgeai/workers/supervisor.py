@@ -25,7 +25,7 @@ from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state
-from edgeai.node.status import node_status
+from edgeai.node.status import HANGUP_IGNORED, node_status
 from edgeai.version import __version__
 from edgeai.workers.state import merge_pipelines
 from edgeai.workers.worker import Worker, edgeai_command
@@ -71,6 +71,8 @@ class Supervisor:
         self._config = config
         self._started, self._started_monotonic = time.time(), time.monotonic()
         self._stop_signal = ""
+        self._hangups = 0
+        """SIGHUPs that were not told yet."""
         self._metrics = Metrics()
         self._worker_metrics = WorkerMetrics(self._metrics, config.workers)
         self._merged_metrics = MergedMetrics(self._metrics.registry)
@@ -111,6 +113,7 @@ class Supervisor:
         for number in stop_signals.STOPPING:
             signal.signal(number, self._on_signal)
         self._stop_signal = self._stop_signal or stop_signals.noted()
+        signal.signal(signal.SIGHUP, self._on_hangup)
         try:
             while not self._stop_signal:
                 self._turn()
@@ -122,7 +125,13 @@ class Supervisor:
         for worker in self.workers:  # not in the loop, which may be waiting for the broker
             worker.terminate()
 
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        self._hangups += 1
+
     def _turn(self) -> None:
+        if self._hangups:
+            self._hangups = 0
+            log.warning(HANGUP_IGNORED)
         now = self._last_turn = time.monotonic()
         for worker in self.workers:
             worker.update(now)

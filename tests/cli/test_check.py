@@ -62,6 +62,26 @@ def test_the_report_says_what_becomes_a_stream(
     assert f"p: mean 1.0.0 on cpu, {shown} (QoS 0)" in outcome.out
 
 
+def test_an_open_page_without_a_token_is_told(tmp_path: Path, check: Check) -> None:
+    write_package(tmp_path / "mean")
+    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    (tmp_path / "token").write_text("a-token-of-more-than-16-characters")
+    (tmp_path / "token").chmod(0o600)
+    for more, is_told in (
+        ({"host": "0.0.0.0", "enabled": True}, True),
+        ({"host": "127.0.0.1", "enabled": True}, False),
+        ({"host": "0.0.0.0", "enabled": True, "token": {"file": "token"}}, False),
+        ({"host": "0.0.0.0", "enabled": False}, False),
+    ):
+        config = write_config(tmp_path / "config.yaml", 1883, pipelines, http=more)
+        outcome = check(config)
+        assert outcome.code == 0
+        told = [line for line in outcome.out.splitlines() if line.startswith("warning: ")]
+        assert bool(told) == is_told
+        if is_told:
+            assert told[0].startswith("warning: http.host 0.0.0.0: other machines may read the")
+
+
 def test_the_real_command(tmp_path: Path) -> None:
     config = setup_config(tmp_path, source={**SOURCE, "signals": {"c": "x"}})
     done = subprocess.run(

@@ -78,7 +78,7 @@ WRONG = [
     ),
     (
         {"http__zzz": 1},
-        "http.zzz: unknown key; known: enabled, host, port (found 1)",
+        "http.zzz: unknown key; known: enabled, host, metrics_token, port, token (found 1)",
     ),
     (
         {"broker__tls": {"ca": "x"}},
@@ -307,6 +307,37 @@ def test_a_feedback_loop_is_refused(
             "a feedback loop"
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "joined"),
+    [
+        ("plant/{asset}/row", "plant/p1/{kind}", "plant/+/+"),
+        ("a/{asset}/c/#", "a/b/{asset}", "a/+/+/#"),
+        ("{line}/b", "a/{asset}", "+/+"),
+        ("+/line-1/reset/{asset}", "a/{asset}", None),
+    ],
+)
+def test_sources_that_overlap_only_in_part_are_refused(
+    tmp_path: Path, first: str, second: str, joined: str | None
+) -> None:
+    """A broker may deliver a message once for each of them, and each pipeline would take both."""
+    config = changed(pipelines__p__source__topic=first)
+    config["pipelines"]["q"] = {"model": "mean", "source": {"topic": second}}
+    (line,) = complaints(tmp_path, config)
+    assert "overlap only in part: a broker may deliver a message that matches both" in line
+    assert joined is None or f"for example as {joined}, and choose the streams" in line
+    one = "pipelines.p.source.topic" if joined else "the reset topics of this node"
+    assert one in line
+
+
+def test_sources_of_which_one_contains_the_other_are_accepted(tmp_path: Path) -> None:
+    config = changed(pipelines__p__source__topic="plant/{asset}/row")
+    for name, topic in [("q", "plant/p1/row"), ("r", "plant/#"), ("s", "other/#")]:
+        config["pipelines"][name] = {"model": "mean", "source": {"topic": topic}}
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert len(load_config(path).pipelines) == 4
 
 
 def test_a_loop_through_another_pipeline_is_refused(tmp_path: Path) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +18,7 @@ from edgeai.demo import broker as brokers
 from edgeai.demo import demo
 from edgeai.errors import TransportError
 from tests.support.brokers import free_port
-from tests.support.live import patient
+from tests.support.live import patient, wait_for
 
 
 class UntilTheAlarm(demo.Watcher):
@@ -49,3 +53,35 @@ def test_without_any_broker_the_demo_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setattr(brokers.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(TransportError, match=r"install mosquitto .* pip install 'edgeai\[demo\]'"):
         demo.run_demo(5, Console(file=io.StringIO()))
+
+
+@pytest.mark.slow
+def test_a_hangup_ends_the_demo_and_leaves_no_process(tmp_path: Path) -> None:
+    """The terminal was closed. The parts of the demo have sessions of their own."""
+    if brokers.find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed")
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgeai", "demo"], stdout=output, stderr=output,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+    try:
+        wait_for(lambda: len(_children(process.pid)) == 3, "the broker, the runtime and the line")
+        wait_for(lambda: "status page" in log.read_text(), "the demo to run", 40)
+        children = _children(process.pid)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(patient(15)) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait(patient(10))
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    assert "Traceback" not in log.read_text()
+
+
+def _children(process: int) -> list[int]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    try:
+        return [int(one) for one in path.read_text().split()]
+    except OSError:
+        return []

@@ -116,11 +116,18 @@ TAG = {"layout": "tag", "topic": "factory/{asset}/{signal}", "time": {"path": "t
     [
         (SOURCE, {}, "factory/m/sensors", b"20.5;1", "invalid_json"),
         (SOURCE, {}, "factory/m/sensors", b"[1, 2]", "not_an_object"),
-        ({"topic": "factory/{asset}/sensors", **FRAME}, {}, "factory/m/sensors", b"x", "bad_header"),
+        (
+            {"topic": "factory/{asset}/sensors", **FRAME},
+            {},
+            "factory/m/sensors",
+            b"x",
+            "bad_header",
+        ),
         (TAG, {"alignment": "hold"}, "factory/m/a", b"[]", "not_an_object"),
         (TAG, {"alignment": "hold"}, "factory/m/other", b'{"t": 1, "value": 1}', "unknown_tag"),
         (SOURCE, {}, "elsewhere/m", b"{}", "unexpected_topic"),
         (SOURCE, {}, "factory/m\x01/sensors", b"{}", "invalid_topic"),
+        (SOURCE, {}, "else\x01where", b"{}", "invalid_topic"),
         (SOURCE, {}, "factory/second/sensors", b'{"t": 1, "a": 1, "b": 1}', "too_many_streams"),
     ],
 )
@@ -142,7 +149,7 @@ def test_every_way_to_refuse_a_message_tells_it(
     for _ in range(3):
         node.turns([(topic, payload, NS, False)])
     (line,) = lines(caplog)
-    who = "no pipeline" if reason in {"unexpected_topic", "invalid_topic"} else "p"
+    who = "no pipeline" if topic.startswith("else") else "p"
     assert line.startswith(f"{who}: refused 1, {reason}: {DROP_REASONS[reason]}; topic "), line
     assert f", {len(payload)} bytes: " in line
     node.finish()
@@ -152,7 +159,8 @@ def test_every_way_to_refuse_a_message_tells_it(
 def test_samples_that_a_stream_drops_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeai.engine.engine.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("edgeai.engine.monitor.SCAN_SECONDS", 0.0)
+    monkeypatch.setattr("edgeai.engine.monitor.SCAN_SHARE", 1e9)
     write_package(tmp_path / "mean")
     pipelines = {"p": {"model": "mean", "source": SOURCE}}
     node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))

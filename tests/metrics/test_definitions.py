@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -22,6 +23,11 @@ from edgeai.metrics.table import (
     UNROUTED_REASONS,
 )
 from edgeai.paths import shipped
+
+
+def asset(name: str, presence: str = "current", **fields: Any) -> AssetState:
+    given = {"score": 1.0, "alarm": "normal", "threshold": 2.0, "last_sample_seconds": 5.0}
+    return AssetState("p", name, presence, **{**given, **fields})
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     metrics.failovers.labels("p", "crashed")
     for one in (metrics.readmissions, metrics.parity_failures, metrics.degraded):
         one.labels("p")
-    metrics.watch_assets(lambda: [("p", "m", 1.0, "normal")])
+    metrics.watch_assets(lambda: [asset("m")])
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}
     for name, family in families.items():
@@ -90,7 +96,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
         "asset",
     }  # fmt: skip
-    metrics.watch_assets(lambda: [("p", "m", 1.0, "normal")])
+    metrics.watch_assets(lambda: [asset("m")])
     used = {
         label
         for family in metrics.registry.collect()
@@ -142,8 +148,8 @@ def test_assets_are_read_at_the_scrape_and_bounded() -> None:
     states: list[AssetState] = []
     metrics.watch_assets(lambda: states)
     assert b"edgeai_score{" not in metrics.render()
-    states += [("p", 'a"\\\n°', float("nan"), "latched")]
-    states += [("p", f"m{number}", float(number), "normal") for number in range(MAX_ASSET_SERIES)]
+    states += [asset('a"\\\n°', score=float("nan"), alarm="latched")]
+    states += [asset(f"m{number}", score=float(number)) for number in range(MAX_ASSET_SERIES)]
     families = {one.name: one for one in text_string_to_metric_families(metrics.render().decode())}
     score, alarm = families["edgeai_score"].samples, families["edgeai_alarm_state"].samples
     assert len(score) == len(alarm) == MAX_ASSET_SERIES
@@ -151,6 +157,35 @@ def test_assets_are_read_at_the_scrape_and_bounded() -> None:
     assert alarm[0].value == 2
     assert score[0].value != score[0].value
     assert (score[-1].labels["asset"], score[-1].value) == ("m498", 498)
+
+
+@pytest.mark.parametrize(
+    ("presence", "alarm", "exported"),
+    [
+        ("current", "normal", {"asset_state": 1, "score": 1, "alarm_state": 0}),
+        ("current", "active", {"asset_state": 1, "score": 1, "alarm_state": 1}),
+        ("stale", "normal", {"asset_state": 2}),
+        ("stale", "active", {"asset_state": 2, "alarm_state": 1}),
+        ("unknown", "normal", {"asset_state": 0}),
+        ("unknown", "latched", {"asset_state": 0, "alarm_state": 2}),
+    ],
+)
+def test_only_a_current_asset_has_a_score_and_a_normal_alarm(
+    presence: str, alarm: str, exported: dict[str, float]
+) -> None:
+    metrics = Metrics()
+    metrics.watch_assets(lambda: [asset("m", presence, alarm=alarm)])
+    labels = {"pipeline": "p", "asset": "m"}
+    names = ("asset_state", "score", "alarm_state", "threshold", "last_sample_timestamp_seconds")
+    values = {n: metrics.registry.get_sample_value(f"edgeai_{n}", labels) for n in names}
+    always = {"threshold": 2.0, "last_sample_timestamp_seconds": 5.0}
+    assert {n: v for n, v in values.items() if v is not None} == {**exported, **always}
+
+
+def test_an_asset_without_a_sample_has_no_time() -> None:
+    metrics = Metrics()
+    metrics.watch_assets(lambda: [asset("m", "unknown", last_sample_seconds=None)])
+    assert b"edgeai_last_sample_timestamp_seconds{" not in metrics.render()
 
 
 def test_two_runtimes_do_not_share_counts() -> None:

@@ -124,7 +124,7 @@ def test_facts_of_a_variant_are_its_own(folder: Path, tmp_path: Path) -> None:
     model.producer_name = "another file, another hash"
     package = load_package(add_variant(folder, "fp16", model))
     assert inspect_packages([package], state) == []
-    assert len(list((state / "inspection").glob("*.json"))) == 2
+    assert len(list((state / "inspection").glob("*.facts"))) == 2
 
 
 def test_a_compiled_artefact_is_found_by_backend_and_device(folder: Path) -> None:

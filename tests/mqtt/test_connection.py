@@ -329,6 +329,35 @@ def test_a_wrong_password_is_logged_once(
     assert f"{cause}; trying again" in line
 
 
+def test_another_client_with_the_same_id_is_told_once_and_waited_for(
+    fake: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MQTT 5 says it: session taken over. (mosquitto 2.0 does not.)"""
+    connection = connect(reconnect_min_seconds=0.01, reconnect_max_seconds=0.3)
+    for _ in range(3):
+        established(fake, connection)
+        fake.send(packet(DISCONNECT, b"\x8e\0"))
+        until_dropped(connection)
+        assert connection.lifecycle._reconnect.next_attempt - time.monotonic() > 0.15
+    (line,) = lines(caplog)
+    assert "another client has connected with the client id test: give each node its own" in line
+    assert "another client has connected" in str(connection.fault)
+
+
+@pytest.mark.parametrize(("protocol", "refusal"), [("5", b"\x87"), ("3.1.1", b"\x80")])
+def test_a_refused_subscription_makes_not_ready_at_both_versions(
+    fake: FakeBroker, connect: Any, protocol: str, refusal: bytes
+) -> None:
+    connection = connect({"a/#": 1}, protocol=protocol)
+    established(fake, connection)
+    connection.receive(0.01)
+    ((_, body),) = fake.packets()
+    head = body[:2] + (b"\0" if protocol == "5" else b"")
+    fake.send(packet(SUBACK, head + refusal))
+    until(connection, lambda: connection.fault, "the refusal")
+    assert connection.fault == "the broker refuses the subscription a/#"
+
+
 def test_garbage_never_raises(
     fake: FakeBroker, connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -589,10 +618,10 @@ def test_a_publication_being_sent_follows_the_unacknowledged_ones(
     fake.drop()
     connection.publish([Publication(topic, b"last" * 100, 0, False)])
     assert connection.lifecycle.client is None
-    assert connection.waiting_to_send == 4
+    assert connection.waiting_to_send == 5, "the first one was sent at QoS 1, to see the answer"
     established(fake, connection)
     again = [payload for _, payload, _ in fake.publications()]
-    assert again == [b"0", b"1", b"2", b"last" * 100]
+    assert again == [b"0", b"0", b"1", b"2", b"last" * 100]
 
 
 def test_what_a_full_socket_holds_is_not_sent_twice(fake: FakeBroker, connect: Any) -> None:

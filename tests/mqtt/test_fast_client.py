@@ -48,6 +48,8 @@ class Result:
     """Result of feeding bytes to a client."""
 
     messages: list[tuple[str, bytes]] = field(default_factory=list)
+    flags: list[int] = field(default_factory=list)
+    redelivered_ids: list[int] = field(default_factory=list)
     acks: list[int] = field(default_factory=list)
     refused: dict[str, float] = field(default_factory=dict)
     open: bool = True
@@ -68,7 +70,8 @@ class FakeBroker:
         self.acknowledged: list[tuple[int, str | None]] = []
         callbacks = Callbacks(
             on_socket_open=ignore, on_connect=ignore, on_disconnect=ignore, on_subscribe=ignore,
-            on_log=ignore, on_puback=lambda *answer: self.acknowledged.append(answer),
+            on_unsubscribe=ignore, on_log=ignore, on_pingresp=ignore,
+            on_puback=lambda *answer: self.acknowledged.append(answer),
         )  # fmt: skip
         self.client = CLIENTS[kind](
             "c", version, keep_session=False, inbox=self.inbox, callbacks=callbacks
@@ -97,7 +100,9 @@ class FakeBroker:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             self.client.read_packets()
+            self.result.redelivered_ids += self.inbox.redelivered_ids
             messages = self.inbox.take()
+            self.result.flags += [flags for *_, flags in messages]
             self.result.messages += [(topic, bytes(payload)) for topic, payload, *_ in messages]
             self.result.acks += self.inbox.unacknowledged
             self.inbox.unacknowledged.clear()
@@ -491,7 +496,7 @@ def test_both_clients_send_the_same_bytes(version: MQTTProtocolVersion) -> None:
 def test_pubacks_are_reported() -> None:
     broker = FakeBroker("fast", V5)
     broker.send(b"\x40\x02\x00\x05" + b"\x40\x03\x01\x00\x97" + b"\x40\x04\x00\x07\x10\x00")
-    assert broker.acknowledged == [(5, None), (256, "reason code 0x97"), (7, None)]
+    assert broker.acknowledged == [(5, None), (256, "Quota exceeded"), (7, None)]
     broker.end()
 
 

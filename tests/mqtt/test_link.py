@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import select
+import signal
 import socket
-import struct
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,62 +23,14 @@ from edgeai.config.limits import Limits
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection, Link
-from edgeai.mqtt import link as link_module
+from edgeai.mqtt import ways as ways_module
 from tests.support.brokers import RunningBroker
+from tests.support.links import Route, open_link
 from tests.support.live import PATIENCE_SECONDS, peer, wait_for
 
 pytestmark = pytest.mark.broker
 
 PUBLICATIONS = [Publication("out", b"%d" % number, 1, retain=False) for number in range(20)]
-
-
-class Route:
-    """A TCP proxy to a broker that can be cut as a firewall does: both ends get a reset."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._near: list[socket.socket] = []
-        self.port = int(self._listener.getsockname()[1])
-        self._threads: list[threading.Thread] = []
-        self._start(self._accept)
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                self._near.append(near)
-                for source, target in ((near, far), (far, near)):
-                    self._start(partial(_forward, source, target))
-
-    def _start(self, work: Callable[[], None]) -> None:
-        self._threads.append(threading.Thread(target=work, daemon=True))
-        self._threads[-1].start()
-
-    def cut(self) -> None:
-        near, self._near = self._near, []
-        for sock in near:
-            with contextlib.suppress(OSError):  # closed already
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                sock.shutdown(socket.SHUT_RD)  # wakes the thread that reads it
-            sock.close()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
-        self._listener.close()
-        self.cut()
-        for thread in self._threads:
-            thread.join(PATIENCE_SECONDS)
-
-
-def _forward(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
-    source.close()
 
 
 @pytest.fixture
@@ -144,19 +95,45 @@ def test_both_connections_are_lost_while_publications_wait(
         assert sorted(set(got)) == list(range(waiting))
 
 
-# ------------------------------------------------------------------- the ways drawn in mqtt/link.py
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_sending_goes_on_when_a_full_socket_drains(
+    broker: RunningBroker, fast_path: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an event of the socket, and not only by the next maintenance."""
+    body = b"x" * 200_000
+    with (
+        peer(broker.port, "out") as other,
+        open_link(broker.port, fast_path=fast_path) as one,
+    ):
+        link = one.link
+        link.publish([Publication("out", b"first", 0, retain=False)])
+        one.until(lambda: other.heard and not link.waiting_to_send, "the first one")
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            link.publish([Publication("out", body, 0, retain=False) for _ in range(100)])
+            assert link.waiting_to_send, "the socket took it all: the test needs more"
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+        monkeypatch.setattr(link, "_maintain", lambda: None)
+        link._next_maintenance = float("inf")
+        link._maintained_changes = -1
+        one.until(lambda: len(other.heard) == 101, "all of them")
+        assert not link.waiting_to_send
+
+
+# ------------------------------------------------------------------- the ways drawn in mqtt/ways.py
 
 Call = tuple[int, str]
 """Depth in the call tree, and qualified name of the function."""
-CARRIERS = (str(Path(link_module.__file__).parent), str(Path(paho.__file__)))
+CARRIERS = (str(Path(ways_module.__file__).parent), str(Path(paho.__file__)))
 
 
 def drawn_ways() -> dict[str, list[Call]]:
-    """The call trees in the docstring of `edgeai.mqtt.link`, by the letter of the way."""
-    assert link_module.__doc__ is not None
+    """The call trees in the docstring of `edgeai.mqtt.ways`, by the letter of the way."""
+    assert ways_module.__doc__ is not None
     ways: dict[str, list[Call]] = {}
     letters: list[str] = []
-    for line in link_module.__doc__.splitlines():
+    for line in ways_module.__doc__.splitlines():
         if not line.startswith("    "):
             letters += re.findall(r"\b[Ww]ay ([A-Z]),", line)
             continue

@@ -11,7 +11,7 @@ from edgeai.mqtt.outbox import Outbox
 
 @pytest.fixture
 def outbox() -> Outbox:
-    return Outbox(Metrics())
+    return Outbox(Metrics(), 30)
 
 
 def publications(count: int, qos: int) -> list[Publication]:

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import selectors
 import shutil
 import socket
 import struct
@@ -27,6 +26,7 @@ from edgeai.node import bounded_server
 from edgeai.node.http_server import HttpServer
 from edgeai.workers.unix_http import fetch_page
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
+from tests.support.crowd import crowd
 from tests.support.live import Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
@@ -255,40 +255,6 @@ def hold(url: str, count: int, sent: bytes = b"") -> contextlib.ExitStack:
         return stack.pop_all()
 
 
-@contextlib.contextmanager
-def crowd(url: str, count: int) -> Iterator[None]:
-    """Run silent clients, each of which reconnects as soon as it has been dropped."""
-    host, _, port = url.removeprefix("http://").rpartition(":")
-    is_running = threading.Event()
-    is_running.set()
-
-    def keep_connected() -> None:
-        with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
-
-            def connect() -> None:
-                sock = stack.enter_context(socket.socket())
-                sock.setblocking(False)
-                sock.connect_ex((host, int(port)))
-                selector.register(sock, selectors.EVENT_READ)
-
-            for _ in range(count):
-                connect()
-            while is_running.is_set():
-                for key, _ in selector.select(0.1):
-                    selector.unregister(key.fileobj)
-                    key.fileobj.close()  # type: ignore[union-attr]
-                    connect()
-
-    thread = threading.Thread(target=keep_connected)
-    thread.start()
-    time.sleep(0.5)
-    try:
-        yield
-    finally:
-        is_running.clear()
-        thread.join()
-
-
 def cpu_seconds(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -502,6 +468,63 @@ def test_the_state(live: tuple[RunningBroker, Running, str]) -> None:
 @pytest.mark.broker
 @pytest.mark.system
 def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_path: Path) -> None:
+    page = page_in_browser(live[2], tmp_path)
+    assert "<title>edgeai test</title>" in page
+    assert "press &lt;i&gt;1" in page, "the asset's name is text, never markup"
+    assert '<td class="active">active</td>' in page
+    assert "waiting for b" in page
+    assert "MQTT 5" in page
+    assert '<span id="broker" class="good">connected to ' in page
+
+
+@pytest.mark.system
+def test_the_page_shows_what_is_stale_and_unknown(stub: Stub, tmp_path: Path) -> None:
+    """Nothing of an asset that has stopped, or was never judged, looks healthy."""
+    shown = {"score": 1.0, "time": 5.0, "last_sample": 5.0, "waiting_for": [], "quality": "good"}
+    unknown = {"score": None, "time": None, "last_sample": None, "quality": "unknown"}
+    pipeline = {
+        "name": "p", "model": "mean", "version": "1", "provider": "cpu", "requested": "cpu",
+        "reason": "", "topic": "t", "threshold": 2.0, "streams": 4, "stale": 2,
+        "fault": "pipeline p: 140 messages and no sample",
+        "assets": [
+            {**shown, "asset": "runs", "state": "current", "alarm": "normal"},
+            {**shown, "asset": "stopped", "state": "stale", "alarm": "normal"},
+            {**shown, "asset": "stopped in alarm", "state": "stale", "alarm": "active"},
+            {**shown, **unknown, "asset": "never", "state": "unknown", "alarm": "unknown"},
+        ],
+    }  # fmt: skip
+    broker = {"address": "b:1883", "connected": True, "protocol": "5", "fault": None}
+    stub.state = {
+        "node": "n", "version": "1", "now": 60.0, "received": 1, "predicted": 1, "broker": broker,
+        "pipelines": [pipeline],
+    }  # fmt: skip
+    page = page_in_browser(stub.web.url, tmp_path)
+    rows = {row[0]: row[1:] for row in table_rows(page)}
+    assert rows["runs"][:2] == ['good">current', 'normal">normal']
+    assert rows["runs"][4] == 'good">good'
+    assert rows["stopped"][:2] == ['stale">stale', 'quiet">normal'], "not green"
+    assert rows["stopped"][4] == 'quiet">good'
+    assert rows["stopped in alarm"][:2] == ['stale">stale', 'active">active'], "an alarm stays"
+    assert rows["never"][:2] == ['quiet">unknown', 'unknown">unknown']
+    assert rows["never"][4] == 'quiet">waiting for a full window'
+    assert page.count('<tr class="old">') == 3
+    assert "2 of 4 assets stale" in page
+    assert '<span class="bad">not ready: pipeline p: 140 messages and no sample</span>' in page
+
+
+def table_rows(page: str) -> list[list[str]]:
+    """The cells of each asset, as class and text; the first only as text."""
+    found = []
+    for row in page.split("<tr")[1:]:
+        cells = [cell.split("</td>")[0] for cell in row.split("<td")[1:]]
+        if cells:
+            texts = [cell.removeprefix(' class="').removeprefix(">") for cell in cells]
+            found.append(texts)
+    return found
+
+
+def page_in_browser(url: str, folder: Path) -> str:
+    """Return the page as a real browser shows it after its first answers."""
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("chromium is not installed (Debian: chromium)")
@@ -519,16 +542,11 @@ def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_pat
         "--dump-dom",
     ]
     done = subprocess.run(
-        [browser, *flags, f"--user-data-dir={tmp_path}/profile", live[2] + "/"],
+        [browser, *flags, f"--user-data-dir={folder}/profile", url + "/"],
         capture_output=True, text=True, timeout=patient(40), check=False,
     )  # fmt: skip
-    page = done.stdout
-    assert "<title>edgeai test</title>" in page, done.stderr[-2000:]
-    assert "press &lt;i&gt;1" in page, "the asset's name is text, never markup"
-    assert '<td class="active">active</td>' in page
-    assert "waiting for b" in page
-    assert "MQTT 5" in page
-    assert '<span id="broker" class="good">connected to ' in page
+    assert "<title>edgeai" in done.stdout, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
@@ -561,7 +579,7 @@ def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.broker
-def test_400_silent_clients_block_neither_broker_nor_prometheus(
+def test_held_connections_block_neither_broker_nor_prometheus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))
@@ -572,7 +590,8 @@ def test_400_silent_clients_block_neither_broker_nor_prometheus(
         config = write_config(tmp_path / "config.yaml", broker.port, pipelines, http=http_)
         with running(config, max_descriptors=256) as edgeai:
             url = next(w for w in edgeai.log.split() if w.startswith("http://"))
-            with crowd(url, 400):
+            with crowd(url, silent=400):
+                time.sleep(0.5)  # all places are taken
                 started, before = time.monotonic(), cpu_seconds(edgeai.process.pid)
                 broker.stop()
                 wait_for(lambda: get(url, "/readyz")[0] == 503, "the loss to be noticed")
@@ -588,6 +607,17 @@ def test_400_silent_clients_block_neither_broker_nor_prometheus(
                     for t in range(1, 6):
                         other.publish("factory/m/sensors", {"t": t, "a": t, "b": 1})
                     wait_for(lambda: other.topics("edgeai/test/predictions"), "predictions")
+            with crowd(url, silent=0, slow=1000), peer(broker.port, "edgeai/#") as other:
+                broker.stop()
+                broker.start_again()
+                wait_for(lambda: edgeai.log.count("connected to ") >= 3, "the node to reconnect", 5)
+                threads = len(list(Path(f"/proc/{edgeai.process.pid}/task").iterdir()))
+                assert threads < 20, "no thread a client"
+                wait_for(other.client.is_connected, "the test to reconnect")
+                other.client.subscribe("edgeai/#")
+                for t in range(6, 11):
+                    other.publish("factory/m/sensors", {"t": t, "a": t, "b": 1})
+                wait_for(lambda: other.topics("edgeai/test/predictions"), "predictions")
                 started = time.monotonic()
                 assert edgeai.stop() == 0
                 assert time.monotonic() - started < 5

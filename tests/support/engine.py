@@ -8,6 +8,8 @@ from typing import Any
 from edgeai.assembly.pipelines import build_pipelines
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
+from edgeai.engine.kept_alarms import restore_alarms
+from edgeai.engine.monitor import Monitor
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 
@@ -49,13 +51,18 @@ class Published:
 class Node:
     """An engine with all that is around it."""
 
-    def __init__(self, plan: Plan, now_ns: int = 0) -> None:
+    def __init__(self, plan: Plan, now_ns: int = 0, **monitoring: Any) -> None:
+        """Build the pipelines; `monitoring` goes to the monitor."""
         self.metrics = Metrics()
         self.log: list[str] = []
         self.source, self.sink = Turns(self.log), Published(self.log)
+        pipelines = build_pipelines(plan, self.metrics)
+        kept = monitoring.get("kept")
+        first = restore_alarms(pipelines, kept) if kept is not None else []
+        self.monitor = Monitor(pipelines, self.metrics, **monitoring)
         self.engine = Engine(
-            build_pipelines(plan, self.metrics), self.source, self.sink, self.metrics,
-            reset_prefix=RESET, clock_ns=lambda: now_ns,
+            pipelines, self.source, self.sink, self.metrics,
+            reset_prefix=RESET, clock_ns=lambda: now_ns, monitor=self.monitor, first=first,
         )  # fmt: skip
 
     def turns(self, *turns: list[Message]) -> Node:

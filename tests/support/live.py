@@ -85,6 +85,7 @@ class Peer:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # paho leaves its pair of sockets to the garbage collector
 
 
 @contextlib.contextmanager

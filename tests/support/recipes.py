@@ -22,6 +22,7 @@ FILES = {
     "type": "files",
     "sample_rate_hz": 1.0,
     "source": "a test",
+    "evenly_spaced": True,
     "signals": [{"name": "a", "unit": "1", "column": "A"}, {"name": "b", "unit": "1"}],
     "runs": [{"file": "data.csv"}],
     "blocks": {"fit": 0.5, "calibrate": 0.3, "test": 0.2},

@@ -33,6 +33,7 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16")
 HALF = ("avx512_fp16", "amx_fp16")
 EXPORT = """
 import sys
+sys.modules["openvino_telemetry"] = None  # it would report to its maker
 import openvino
 graph, kind, target = sys.argv[1:4]
 core = openvino.Core()
@@ -106,6 +107,22 @@ def test_the_golden_windows_are_reproduced_in_fp32(start: Start, name: str, stat
     found = parity(accelerator, package)
     assert found.fault is None
     assert found.flips == 0
+
+
+def test_openvino_reports_nothing_to_its_maker(
+    start: Start, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it writes an id below the home folder and sends it with an event."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("CI", "TF_BUILD", "JENKINS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    package = shipped("agitator-autoencoder")
+    assert parity(start(package), package).fault is None
+    assert not list(tmp_path.iterdir())
+    offline = ["unshare", "-rn", str(python), "-c", "import openvino"]
+    done = subprocess.run(offline, env=clean_variables(), capture_output=True, check=False)
+    if done.returncode == 0:
+        assert list(tmp_path.rglob("openvino_ga_cid")), "what this test watches for has moved"
 
 
 def test_the_bfloat16_trap_is_caught_by_the_golden_windows(start: Start) -> None:

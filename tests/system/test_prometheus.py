@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -16,9 +17,11 @@ import pytest
 from tests.support.brokers import RunningBroker, free_port
 from tests.support.live import patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.broker
 
+TOKEN = "the-token-of-this-test"
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 
 
@@ -39,8 +42,10 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
         tmp_path / "config.yaml",
         broker.port,
         {"p": {"model": "mean", "source": source}},
-        http={"enabled": True, "port": 0},
+        http={"enabled": True, "port": 0, "metrics_token": {"file": "token"}},
     )
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "token").chmod(0o600)
     with peer(broker.port, "edgeai/test/predictions/#") as other, running(config) as edgeai:
         for t in range(1, 21):
             other.publish("factory/m/sensors", {"t": t, "a": t, "b": 0})
@@ -49,7 +54,12 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
         url = re.search(r"http://\S+", edgeai.log)
         assert url is not None
         if PROMTOOL is not None:
-            with urllib.request.urlopen(f"{url[0]}/metrics") as answer:
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"{url[0]}/metrics")
+            request = urllib.request.Request(
+                f"{url[0]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
+            )
+            with urllib.request.urlopen(request) as answer:
                 text = answer.read()
             done = subprocess.run(
                 [PROMTOOL, "check", "metrics"], input=text, capture_output=True, check=False
@@ -57,10 +67,16 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
             assert done.returncode == 0, done.stdout + done.stderr
         port = free_port()
         target = url[0].removeprefix("http://")
-        (tmp_path / "prometheus.yml").write_text(
-            "global: {scrape_interval: 1s}\n"
-            f"scrape_configs: [{{job_name: edgeai, static_configs: [{{targets: ['{target}']}}]}}]\n"
-        )
+        # The configuration in docs/security.md, with the names of this test.
+        documented = (REPOSITORY / "docs" / "security.md").read_text()
+        scrape = next(
+            block for block in re.findall(r"```yaml\n(.*?)```", documented, re.DOTALL)
+            if "scrape_configs" in block
+        )  # fmt: skip
+        scrape = scrape.replace("press-pc:9108", target)
+        scrape = scrape.replace("/etc/prometheus/edgeai-token", str(tmp_path / "token"))
+        assert target in scrape
+        (tmp_path / "prometheus.yml").write_text(f"global: {{scrape_interval: 1s}}\n{scrape}")
         command = [
             str(PROMETHEUS),
             f"--config.file={tmp_path / 'prometheus.yml'}",

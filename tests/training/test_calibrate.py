@@ -114,8 +114,8 @@ def test_calibrated_threshold_keeps_the_rate_on_fresh_data():
         share=0.02,
     )
     threshold = upper_return_level(tail, 5.0)
-    found = count_false_alarms([run(scores(20), hop=2.0)], rule(threshold, on, off=10.0))
-    assert 0.2 <= found["alarms_per_day"] <= 5.0
+    found = count_false_alarms([run(scores(20), hop=2.0)], rule(threshold, on, off=10.0), 5.0)
+    assert 0.2 * 20 <= found["alarms"] <= 5.0 * 20
 
 
 def test_the_upper_level_covers_the_true_one_nine_times_in_ten():
@@ -142,8 +142,9 @@ def test_too_little_data_is_refused():
 def test_false_alarms_are_counted_by_day():
     quiet, loud = np.zeros(7201), np.zeros(7201)
     loud[[100, 101, 3000]] = 5.0
-    found = count_false_alarms([run(quiet), run(loud)], rule(1.0))
-    assert found == {"hours": 2.0, "alarms": 2, "alarms_per_day": 24.0}
+    found = count_false_alarms([run(quiet), run(loud)], rule(1.0), 3.0)
+    assert (found["hours"], found["alarms"], found["promised_per_day"]) == (2.0, 2, 3.0)
+    assert found["share_in_alarm"] == 0.000208  # three of the 14,400 half seconds
 
 
 def test_detection_counts_from_the_start_of_the_fault():
@@ -155,6 +156,7 @@ def test_detection_counts_from_the_start_of_the_fault():
         run([5] * 40, fault="leak", severity=0.5, fault_seconds=8.0),
     ]
     half, full = evaluate_detection(runs, rule(1.0, on=1.0))
-    assert half == {"fault": "leak", "severity": 0.5, "runs": 1, "detected": 0.0}
+    wanted = {"fault": "leak", "severity": 0.5, "runs": 1, "detected": 0.0, "active_before": 1}
+    assert half == wanted
     assert full["detected"] == 0.5
     assert full["delay_median_seconds"] == full["delay_worst_seconds"] == 3.0

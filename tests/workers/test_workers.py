@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai.engine.sharding import Shard
 from edgeai.metrics.aggregate import COUNTED_BY_ALL, GAUGES, MergedMetrics, WorkerText
-from edgeai.metrics.definitions import Metrics, WorkerMetrics
+from edgeai.metrics.definitions import AssetState, Metrics, WorkerMetrics
 from edgeai.node.bounded_server import APPLICATION_THREADS
 from edgeai.node.heartbeat import ReportReceiver
 from edgeai.workers.state import merge_pipelines
@@ -74,7 +74,13 @@ def test_metrics_of_all_workers_are_merged() -> None:
         mine.streams.set(number)
         mine.inference["cpu"].observe([0.0001 * 4**number])
         asset = f'a"\\\n°{number}'
-        metrics.watch_assets(lambda asset=asset: [("p", asset, float("nan"), "active")])
+        state = AssetState(
+            "p", asset, "current", score=float("nan"), alarm="active", threshold=2.0,
+            last_sample_seconds=5.0,
+        )  # fmt: skip
+        metrics.watch_assets(lambda state=state: [state])
+        mine.stale_assets.set(number)
+        mine.ready.set(number - 1)
     own.connected.set(1)
     merged = MergedMetrics(own.registry)
     text = merged.render([WorkerText(1, 1, text_of(one)), WorkerText(2, 1, text_of(two))])
@@ -87,6 +93,8 @@ def test_metrics_of_all_workers_are_merged() -> None:
     assert found["edgeai_broker_connected", ()] == 1
     assert found["edgeai_last_message_timestamp_seconds", ()] == 102
     assert found["edgeai_streams", (("pipeline", "p"),)] == 3
+    assert found["edgeai_stale_assets", (("pipeline", "p"),)] == 3
+    assert found["edgeai_pipeline_ready", (("pipeline", "p"),)] == 0
     labels = (("model", "model"), ("provider", "cpu"))
     assert found["edgeai_inference_seconds_count", labels] == 2
     assert found["edgeai_inference_seconds_sum", labels] == pytest.approx(0.002)
@@ -136,11 +144,13 @@ def test_pipelines_of_all_workers_are_merged() -> None:
         shown = [{"asset": asset} for asset in assets]
         pipeline = {"name": "p", "provider": provider, "streams": len(assets), "assets": shown}
         pipeline |= {"requested": "npu", "reason": "" if provider == "npu" else "npu: crashed"}
+        pipeline |= {"stale": 1, "fault": "no sample" if provider == "npu" else None}
         return {"pipelines": [pipeline, {**pipeline, "name": "q", "assets": [], "streams": 0}]}
 
     first, second = merge_pipelines([state("cpu", "b", "d"), state("npu", "a"), state("cpu", "c")])
     assert (first["name"], first["provider"], first["streams"]) == ("p", "cpu, npu", 4)
     assert first["reason"] == "npu: crashed"
+    assert (first["stale"], first["fault"]) == (3, "no sample")
     assert [one["asset"] for one in first["assets"]] == ["a", "b", "c", "d"]
     assert (second["name"], second["streams"]) == ("q", 0)
     many = [state("cpu", *(f"m{number}" for number in range(400))) for _ in range(2)]

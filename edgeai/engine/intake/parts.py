@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
+from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.refusals import Refusals
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
@@ -19,5 +20,7 @@ class IntakeParts:
     conditioner: Conditioner
     batch: Batch
     metrics: PipelineMetrics
+    arrival: Arrival
+    """Decides about messages with a flag."""
     refusals: Refusals
     """Tells a message that is refused; the intake counts it first."""

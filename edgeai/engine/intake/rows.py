@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.decoding.rows import RowDecoder
+from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import REDELIVERED, Message
+from edgeai.messages import RETAINED, Message
 
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
@@ -41,6 +42,7 @@ class RowIntake:
         """Streams with messages in this turn, in the order of their first message."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
@@ -90,7 +92,10 @@ class RowIntake:
         """
         stream = state.stream
         for message in state.messages:
-            decoded = self._decode(state, message)
+            if message[3]:
+                self._push_flagged(state, message)
+                continue
+            decoded = self._decode(message)
             if decoded is None:
                 continue
             time_ns, values = decoded
@@ -108,37 +113,50 @@ class RowIntake:
         times: list[int] = []
         rows: list[Sequence[float]] = []
         for message in state.messages:
-            decoded = self._decode(state, message)
+            decoded = self._decode(message)
             if decoded is not None:
                 times.append(decoded[0])
                 rows.append(decoded[1])
         state.messages.clear()
         return times, rows
 
-    def _decode(self, state: StreamState, message: Message) -> tuple[int, Sequence[float]] | None:
-        """Decode a message to its time and (C,) raw values.
+    def _decode(self, message: Message) -> tuple[int, Sequence[float]] | None:
+        """Decode a message without flags to its time and (C,) raw values.
 
-        Returns None, and counts the reason, if it holds no sample, or if the broker sent it again
-        and the stream has passed its time.
+        Returns None, and counts the reason, if it holds no sample.
         """
-        _, payload, received_ns, flags = message
-        invalid = self.invalid
-        counted = invalid.total() if flags else 0
+        payload = message[1]
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, values = self.decoder.decode(payload)
         except DecodeError as error:
-            self._metrics.drops[error.code] += 1
-            self._refusals.tell(error.code, message[0], payload)
+            self._refuse(error.code, message)
             return None
-        if time_ns is None:
-            time_ns = received_ns
-        if flags & REDELIVERED and state.stream.has_passed(time_ns):
-            self._metrics.drops["duplicate"] += 1
-            self._refusals.tell("duplicate", message[0], payload)
-            self._counted_by_decoder += invalid.total() - counted
-            return None
-        return time_ns, values
+        return (message[2] if time_ns is None else time_ns), values
+
+    def _push_flagged(self, state: StreamState, message: Message) -> None:
+        """Decode a message with a flag, and push its sample as `Arrival` decides."""
+        _, payload, received_ns, flags = message
+        if flags & RETAINED:
+            self._metrics.retained += 1
+        counted = self.invalid.total()
+        try:
+            time_ns, values = self.decoder.decode(bytes(payload))
+        except DecodeError as error:
+            self._refuse(error.code, message)
+            return
+        taken = self._arrival.judge(state.stream, flags, time_ns, received_ns)
+        if isinstance(taken, str):
+            self._refuse(taken, message)
+            self._counted_by_decoder += self.invalid.total() - counted
+            return
+        with windows_only_if(taken.completes_windows, state.stream):
+            block = self._block_of([values])
+            self._push_block([(state, [taken.time_ns])], block, uncertain=taken.uncertain)
+
+    def _refuse(self, reason: str, message: Message) -> None:
+        self._metrics.drops[reason] += 1
+        self._refusals.tell(reason, message[0], message[1])
 
     # --------------------------------------------------------------------------- many rows together
 
@@ -191,14 +209,19 @@ class RowIntake:
             )
         return raw.reshape(shape)
 
-    def _push_block(self, parts: list[StreamTimes], raw: npt.NDArray[Any]) -> None:
+    def _push_block(
+        self, parts: list[StreamTimes], raw: npt.NDArray[Any], *, uncertain: bool = False
+    ) -> None:
         """Condition the samples of several streams in one block, then push each stream's part.
 
         Args:
             parts: Each stream with the times of its samples.
             raw: (n, C) raw values, stream after stream.
+            uncertain: Whether to mark all samples as uncertain.
         """
         done = self._conditioner.rows(raw)
+        if uncertain:
+            done = done._replace(uncertain=np.ones(len(raw), np.bool_))
         is_clean = done.invalid is None and done.uncertain is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
@@ -211,7 +234,7 @@ class RowIntake:
             part = slice(begin, start)
             rows = done.values[part]
             invalid = None if done.invalid is None else done.invalid[part]
-            uncertain = None if done.uncertain is None else done.uncertain[part]
+            marks = None if done.uncertain is None else done.uncertain[part]
             kept = times
             if done.dropped is not None and done.dropped[part].any():
                 keep = ~done.dropped[part]
@@ -219,9 +242,10 @@ class RowIntake:
                 kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
                 rows = rows[keep]
                 invalid = None if invalid is None else invalid[keep]
+                marks = None if marks is None else marks[keep]
                 if not kept:
                     continue
-            state.stream.push_rows(kept, rows, invalid, uncertain)
+            state.stream.push_rows(kept, rows, invalid, marks)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""

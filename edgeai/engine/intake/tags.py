@@ -1,14 +1,15 @@
 """Tags: messages that each carry one value of one signal."""
 
+import math
 from itertools import repeat
 
 import numpy as np
 
-from edgeai.decoding.tags import TagDecoder
+from edgeai.decoding.tags import Tag, TagDecoder
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import REDELIVERED, Message
+from edgeai.messages import RETAINED, Message
 
 
 class TagIntake:
@@ -22,6 +23,7 @@ class TagIntake:
         """Streams with values in this turn, in the order of their first value."""
         self._conditioner = parts.conditioner
         self._metrics = parts.metrics
+        self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._decoder = TagDecoder(parts.source, parts.signals)
         self.invalid = self._decoder.invalid
@@ -39,16 +41,40 @@ class TagIntake:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, channel, value = self._decoder.decode(payload, tag)
         except DecodeError as error:
-            self._metrics.drop(error.code)
-            self._refusals.tell(error.code, message[0], payload)
+            self._refuse(error.code, message)
             return
-        moment = received_ns if time_ns is None else time_ns
-        if flags & REDELIVERED and state.stream.has_passed(moment):
-            self._metrics.drop("duplicate")
-            self._refusals.tell("duplicate", message[0], payload)
+        if flags:
+            self._take_flagged(state, message, Tag(time_ns, channel, value))
             return
-        state.tags.append((moment, channel, value))
+        state.tags.append((received_ns if time_ns is None else time_ns, channel, value))
         self.touched[state] = None
+
+    def _take_flagged(self, state: StreamState, message: Message, tag: Tag) -> None:
+        """Use the value of a message with a flag as the rules of `Arrival` say."""
+        flags, stream = message[3], state.stream
+        if flags & RETAINED:
+            self._metrics.retained += 1
+        if self.touched:
+            self.window()  # the values that came before, in the same turn
+        done = self._conditioner.tags(np.array([tag.value]), np.array([tag.channel]))
+        value = float(done.values[0, 0]) if done.dropped is None else math.nan
+        if flags & RETAINED:
+            takes = self._arrival.takes_retained and not math.isnan(value)
+            if not takes or not stream.hold(tag.channel, value, tag.time_ns):
+                self._refuse("retained", message)
+                return
+        else:
+            taken = self._arrival.judge(stream, flags, tag.time_ns, message[2])
+            if isinstance(taken, str):
+                self._refuse(taken, message)
+                return
+            uncertain = taken.uncertain or done.uncertain is not None
+            stream.push_tag(taken.time_ns, tag.channel, value, uncertain)
+        self._metrics.messages.value += 1
+
+    def _refuse(self, reason: str, message: Message) -> None:
+        self._metrics.drop(reason)
+        self._refusals.tell(reason, message[0], message[1])
 
     def window(self) -> None:
         """Condition the values of all touched streams in one block, then push them one by one."""

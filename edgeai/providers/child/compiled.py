@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .privacy import silence_vendors
 from .spec import ChildSpec, Facts, LoadError, ShapeError
 from .text import describe_error
 
@@ -192,6 +193,7 @@ def build(spec: ChildSpec, backend: Backend | None = None) -> CompiledSession:
     Raises:
         LoadError: The adapter is missing or cannot load the artefact, or a check failed.
     """
+    silence_vendors()
     name = spec.provider.removeprefix("compiled:")
     request = LoadRequest(
         artefact=Path(spec.graph),

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from .io_binding import IoBindingRunner
 from .ort_log import ON_CPU, LogCapture, error_message, join_reasons
+from .privacy import silence_vendors
 from .spec import ChildSpec, Facts, LoadError, ShapeError
 
 CPU = "CPUExecutionProvider"
@@ -100,6 +101,7 @@ def build(spec: ChildSpec) -> OrtSession:
     # The model's metadata must not set session options.
     os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
     os.environ.update(spec.environment)
+    silence_vendors()
     try:
         import onnxruntime
     except ImportError as error:

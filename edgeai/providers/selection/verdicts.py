@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -147,10 +146,8 @@ class VerdictStore:
     def save(self, key: str, verdict: Verdict) -> None:
         """Store a verdict, if the folder can be written."""
         with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                file.write(msgspec.json.format(msgspec.json.encode(verdict), indent=1))
-            Path(file.name).replace(self._folder / f"{key}.json")
+            content = msgspec.json.format(msgspec.json.encode(verdict), indent=1)
+            paths.write_atomically(self._folder / f"{key}.json", content)
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -162,7 +159,8 @@ class VerdictStore:
             yield
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):  # a network file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)

@@ -29,8 +29,8 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"{_sentence(threshold['method'])}."
     )
     false_alarms = (
-        f"False alarms: {test['alarms']} in {test['hours']:g} h of healthy operation, not used for "
-        f"fit or calibration ({test['alarms_per_day']:g} a day)."
+        f"On healthy operation, not used for fit or calibration: {test['statement']}. The "
+        f"threshold was set for {test['promised_per_day']:g} a day."
     )
     reproduction = (
         "On the same computer with the same versions, training writes identical files. On another "

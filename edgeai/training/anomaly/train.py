@@ -1,6 +1,5 @@
 """Train an anomaly model package from its recipe: data, fit, calibration, figures, files."""
 
-import importlib.metadata
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,18 +14,20 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.model.package import Package
 from edgeai.progress import Progress, silent
 from edgeai.providers.scorer import Scorer
+from edgeai.runtime_build import library_versions
 from edgeai.training.anomaly.card import model_card
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, evaluate_detection
+from edgeai.training.anomaly.golden import GOLDEN_WINDOWS, choose_golden
 from edgeai.training.anomaly.methods import FAMILIES, Fitted
+from edgeai.training.anomaly.verdict import Verdict, verdict_of
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
 from edgeai.training.data.runs import Run
-from edgeai.training.data.windows import Samples, finite, windows_of
+from edgeai.training.data.windows import ConstantChannelError, Samples
+from edgeai.training.extra import library
 from edgeai.training.recipe import Recipe, load_recipe
 from edgeai.training.write import write_package
 
-GOLDEN_WINDOWS = 48
-MIN_GOLDEN_MARGIN = 0.02  # smallest distance of a golden score from the threshold, relative to it
 LIBRARIES = ("numpy", "onnx", "onnxruntime")  # their versions are recorded in the manifest
 
 
@@ -35,25 +36,32 @@ class TrainingReport:
     """The result of a training.
 
     Attributes:
-        package: The package, loaded from disk.
+        package: The package, loaded from disk; None if the model is of no use and was not written.
         figures: `training.figures` of the manifest.
+        verdict: What a user must know about the model, and whether it is of use.
         seconds: Duration of the training, s.
     """
 
-    package: Package
+    package: Package | None
     figures: dict[str, Any]
+    verdict: Verdict
     seconds: float
 
 
 def train(
-    recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
+    recipe_path: Path,
+    output_folder: Path | None = None,
+    progress: Progress = silent,
+    *,
+    keep_useless: bool = False,
 ) -> TrainingReport:
-    """Train a model and write its package.
+    """Train a model and write its package, unless the verdict is that it is of no use.
 
     Args:
         recipe_path: The file train.yaml.
         output_folder: Folder of the package; None: the folder of the recipe.
         progress: Called after every step.
+        keep_useless: Write the package whatever the verdict.
 
     Raises:
         ConfigError: The recipe or its data breaks a rule, or the extra `train` is not installed.
@@ -61,66 +69,94 @@ def train(
     """
     started = time.perf_counter()
     recipe = load_recipe(recipe_path)
+    library("scipy", "edgeai train")
     folder = output_folder or recipe_path.resolve().parent
     data = load_data(recipe, recipe_path, progress)
-    fit, held_out = _fit_windows(recipe, data, recipe_path)
     try:
-        fitted = FAMILIES[recipe.method.type].fit(
-            recipe.method, fit, held_out, recipe.seed, progress
-        )
-        scorer = Scorer(fitted.graph.SerializeToString())
-        progress("calibrate", 0, 2)
-        tail, threshold = _calibrate(recipe, data, scorer)
-    except ValueError as error:
-        raise ConfigError([Problem(str(recipe_path), "data", str(error))]) from error
+        fitted, scorer, tail, threshold = _fit_and_calibrate(recipe, data, recipe_path, progress)
+    except ConfigError as error:  # what was not used of the data is often why
+        notes = [Problem("data", "", note) for note in data.notes]
+        raise ConfigError([*error.problems, *notes, *data.findings.problems()]) from error
     progress("calibrate", 1, 2, f"threshold {threshold:g}")
     draft = _draft_manifest(recipe, data, fitted, tail, threshold)
-    draft["training"]["figures"] = _measure(recipe, data, fitted, scorer, draft)
+    figures = draft["training"]["figures"] = _measure(recipe, data, fitted, scorer, draft)
+    verdict = verdict_of(data, figures, recipe.alarm.on_delay_seconds)
     progress("calibrate", 2, 2)
-    golden = _choose_golden(recipe, data, scorer, threshold)
+    if not verdict.is_of_use and not keep_useless:
+        return TrainingReport(None, figures, verdict, time.perf_counter() - started)
+    golden = choose_golden(data, scorer, threshold, GOLDEN_WINDOWS, recipe_path)
     package = write_package(
         folder,
         draft,
         fitted.graph,
-        golden,
-        reference=fitted.reference(golden),
+        golden.windows,
+        reference=fitted.reference(golden.windows),
         card=model_card(recipe, draft),
     )
     progress("write", 1, 1, str(folder))
-    return TrainingReport(package, draft["training"]["figures"], time.perf_counter() - started)
+    return TrainingReport(package, figures, verdict, time.perf_counter() - started)
+
+
+def _fit_and_calibrate(
+    recipe: Recipe, data: Dataset, path: Path, progress: Progress
+) -> tuple[Fitted, Scorer, Tail, float]:
+    """Return the fitted model, its graph in a session, the tail of its scores, and the threshold.
+
+    Raises:
+        ConfigError: The data is too little for it.
+    """
+    fit, held_out = _fit_windows(recipe, data, path)
+    family = FAMILIES[recipe.method.type]
+    try:
+        fitted = family.fit(recipe.method, fit, held_out, recipe.seed, progress)
+        scorer = Scorer(fitted.graph.SerializeToString())
+        progress("calibrate", 0, 2)
+        return fitted, scorer, *_calibrate(recipe, data, scorer)
+    except ConstantChannelError as error:
+        name = data.signals[error.channel].name
+        rule = f"`{name}` is constant in the data to fit; leave it out of the signals"
+        raise ConfigError([Problem(str(path), "data.signals", rule)]) from error
+    except ValueError as error:
+        raise ConfigError([Problem(str(path), "data", str(error))]) from error
 
 
 def _fit_windows(recipe: Recipe, data: Dataset, path: Path) -> tuple[Samples, Samples]:
     """Return windows to fit, and windows held out from each run's end; they share no sample."""
-    length, hop = recipe.window.length, recipe.window.hop
     share = recipe.method.held_out
+    if not share:
+        fit = run_windows(data.fit, path, "fit")
+        return fit, fit[:0]
     early, late = [], []
     for run in data.fit:
-        cut = round(len(run.values) * (1.0 - share))
-        early.append(Run(run.name, "fit", run.values[:cut]))
-        late.append(Run(run.name, "fit", run.values[cut:]))
-    fit = run_windows(early, length, hop, path, "fit")
-    if not share:
-        return fit, fit[:0]
-    return fit, run_windows(late, length, hop, path, "fit (held out)")
+        end = run.windows.end_seconds
+        cut = run.windows.cut_seconds(1.0 - share)
+        early.append(Run(run.name, "fit", run.windows.between(0.0, cut)))
+        late.append(Run(run.name, "fit", run.windows.between(cut, end)))
+    return run_windows(early, path, "fit"), run_windows(late, path, "fit (held out)")
 
 
-def score_run(run: Run, recipe: Recipe, rate_hz: float, scorer: Scorer) -> ScoredRun:
-    """Score all windows of a run that contain only finite values."""
-    length, hop = recipe.window.length, recipe.window.hop
-    windows = windows_of(run.values, length, hop)
-    good = finite(windows)
-    seconds = (length - 1 + hop * np.arange(len(windows))) / rate_hz
-    scores = (
-        scorer.outputs(windows[good])["score"].astype(np.float64) if good.any() else seconds[:0]
+def score_run(run: Run, scorer: Scorer) -> ScoredRun:
+    """Score the windows of a run that may change the alarm."""
+    windows = run.windows
+    judged = windows.judged
+    scores = np.empty(0)
+    if judged.any():
+        scores = scorer.outputs(windows.take(judged))["score"].astype(np.float64)
+    # An interruption before a window that is left out is one before the next that is not.
+    interruptions = np.cumsum(windows.broken)[judged]
+    return ScoredRun(
+        scores,
+        windows.seconds[judged],
+        run.fault,
+        run.severity,
+        run.fault_seconds,
+        broken=np.diff(interruptions, prepend=interruptions[:1]) > 0,
+        clean=windows.clean[judged],
     )
-    return ScoredRun(scores, seconds[good], run.fault, run.severity, run.fault_seconds)
 
 
-def _score_runs(
-    runs: Sequence[Run], recipe: Recipe, data: Dataset, scorer: Scorer
-) -> list[ScoredRun]:
-    return [score_run(run, recipe, data.sample_rate_hz, scorer) for run in runs]
+def _score_runs(runs: Sequence[Run], scorer: Scorer) -> list[ScoredRun]:
+    return [score_run(run, scorer) for run in runs]
 
 
 def _calibrate(recipe: Recipe, data: Dataset, scorer: Scorer) -> tuple[Tail, float]:
@@ -128,7 +164,7 @@ def _calibrate(recipe: Recipe, data: Dataset, scorer: Scorer) -> tuple[Tail, flo
     window_hops = -(-recipe.window.length // recipe.window.hop)
     off = windows_in(recipe.alarm.off_delay_seconds, hop_seconds)
     tail = fit_tail(
-        [run.scores for run in _score_runs(data.calibrate, recipe, data, scorer)],
+        [part for run in _score_runs(data.calibrate, scorer) for part in run.clean_scores()],
         hop_seconds,
         count=windows_in(recipe.alarm.on_delay_seconds, hop_seconds),
         # Excursions in windows that share samples are one event.
@@ -180,7 +216,7 @@ def _draft_manifest(
             "seed": recipe.seed,
             "recipe": recipe.model_dump(mode="json", exclude={"card"}, exclude_none=True),
             "retrain_rtol": recipe.retrain_rtol,
-            "versions": {name: importlib.metadata.version(name) for name in libraries},
+            "versions": library_versions(libraries),
         },
     }
 
@@ -189,9 +225,9 @@ def _measure(
     recipe: Recipe, data: Dataset, fitted: Fitted, scorer: Scorer, draft: dict[str, Any]
 ) -> dict[str, Any]:
     rule = alarm_rule(draft["threshold"]["value"], AlarmConfig(**draft["alarm"]), AlarmConfig())
-    healthy = _score_runs(data.test, recipe, data, scorer)
-    counted = count_false_alarms(healthy, rule)
-    draft["threshold"]["false_alarms_per_day"] = counted["alarms_per_day"]
+    healthy = _score_runs(data.test, scorer)
+    counted = count_false_alarms(healthy, rule, recipe.calibration.false_alarms_per_day)
+    draft["threshold"]["false_alarms"] = dict(counted)
     scores = np.concatenate([run.scores for run in healthy])
     quantiles = (
         {
@@ -205,29 +241,5 @@ def _measure(
         "fit": fitted.figures,
         "false_alarms": counted,
         "healthy_score": quantiles,
-        "detection": evaluate_detection(_score_runs(data.faults, recipe, data, scorer), rule),
+        "detection": evaluate_detection(_score_runs(data.faults, scorer), rule),
     }
-
-
-def _choose_golden(recipe: Recipe, data: Dataset, scorer: Scorer, threshold: float) -> Samples:
-    """Choose golden windows: half spread over the healthy test runs, half over the faults.
-
-    Scores near the threshold are excluded, because there the last digits of a provider could
-    change the decision, which the parity test compares.
-    """
-    length, hop = recipe.window.length, recipe.window.hop
-    healthy = [windows_of(run.values, length, hop) for run in data.test]
-    faulty = []
-    for run in data.faults:
-        start = round(run.fault_seconds * data.sample_rate_hz)
-        faulty.append(windows_of(run.values[start:], length, hop))
-    half = GOLDEN_WINDOWS // 2 if any(map(len, faulty)) else 0
-    chosen = []
-    for parts, count in ((healthy, GOLDEN_WINDOWS - half), (faulty, half)):
-        if count:
-            windows = np.concatenate([part[finite(part)] for part in parts if len(part)])
-            scores = scorer.outputs(windows)["score"]
-            clear = np.flatnonzero(np.abs(scores - threshold) > MIN_GOLDEN_MARGIN * abs(threshold))
-            at = np.linspace(0, len(clear) - 1, count).astype(int)
-            chosen.append(windows[clear[at]])
-    return np.concatenate(chosen)

@@ -1,7 +1,7 @@
 """Load the training data, split by run or by block of time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.model.manifest import SignalSpec
 from edgeai.progress import Progress
 from edgeai.training.data import files, plant
+from edgeai.training.data.findings import Findings
 from edgeai.training.data.runs import Run
-from edgeai.training.data.windows import Samples, finite, windows_of
-from edgeai.training.recipe import FileData, PlantData, Recipe
+from edgeai.training.data.windows import Samples
+from edgeai.training.recipe import PlantData, Recipe
+from edgeai.training.recipe_files import FileData
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,15 @@ class Dataset:
     """Runs of one recipe, grouped by use.
 
     Attributes:
-        signals: The C signals, in the order of the columns of `Run.values`.
+        signals: The C signals, in the order of the windows' last axis.
         sample_rate_hz: Sample rate of every run.
         fit: Healthy runs for the model's parameters.
         calibrate: Healthy runs for the threshold.
         test: Healthy runs for the reported false alarms.
         faults: Runs that are healthy until a fault starts.
         description: Origin of the data, one sentence.
+        notes: What the user must know about the recordings, one line each.
+        findings: What was dropped, held or interrupted, by file and reason, with its places.
     """
 
     signals: tuple[SignalSpec, ...]
@@ -36,6 +40,8 @@ class Dataset:
     test: tuple[Run, ...]
     faults: tuple[Run, ...]
     description: str
+    notes: tuple[str, ...] = ()
+    findings: Findings = field(default_factory=Findings)
 
 
 def load_data(recipe: Recipe, recipe_path: Path, progress: Progress) -> Dataset:
@@ -45,13 +51,16 @@ def load_data(recipe: Recipe, recipe_path: Path, progress: Progress) -> Dataset:
         ConfigError: A file, column, signal or fault is unknown or unusable.
     """
     data = recipe.data
+    notes: tuple[str, ...] = ()
+    findings = Findings()
     if isinstance(data, PlantData):
         signals, rate = plant.signals_of(data, str(recipe_path))
-        runs = plant.simulated_runs(data, recipe.seed, str(recipe_path), progress)
+        runs = plant.simulated_runs(data, recipe.window, recipe.seed, str(recipe_path), progress)
         description = plant.describe(data, rate)
     else:
         signals, rate = _specs(data), data.sample_rate_hz
-        runs = files.read_runs(data, recipe_path, progress)
+        read = files.read_runs(data, recipe.window, recipe_path, progress)
+        runs, notes, findings = read.runs, tuple(read.notes), read.findings
         description = data.source
     by_use = {
         use: tuple(run for run in runs if run.use == use)
@@ -65,6 +74,8 @@ def load_data(recipe: Recipe, recipe_path: Path, progress: Progress) -> Dataset:
         test=by_use["test"],
         faults=by_use["fault"],
         description=description,
+        notes=notes,
+        findings=findings,
     )
 
 
@@ -75,16 +86,17 @@ def _specs(data: FileData) -> tuple[SignalSpec, ...]:
     )
 
 
-def run_windows(runs: Sequence[Run], length: int, hop: int, recipe_path: Path, use: str) -> Samples:
-    """Return all windows of runs that contain only finite values, (N, length, C).
+def run_windows(runs: Sequence[Run], recipe_path: Path, use: str) -> Samples:
+    """Return all windows of runs whose values were all measured, (N, W, C).
 
     Raises:
         ConfigError: There is no such window.
     """
-    parts = [windows_of(run.values, length, hop) for run in runs]
-    kept = [part[finite(part)] for part in parts if len(part)]
-    count = sum(len(part) for part in kept)
-    if not count:
-        rule = f"no run for `{use}` holds a whole window of {length} samples"
+    parts = [run.windows.take(run.windows.clean) for run in runs]
+    if not sum(len(part) for part in parts):
+        windows = sum(len(run.windows) for run in runs)
+        rule = f"no run for `{use}` holds a whole window"
+        if windows:
+            rule += f" whose values were all measured and inside their ranges, of {windows} windows"
         raise ConfigError([Problem(str(recipe_path), "data", rule)])
-    return np.concatenate(kept)
+    return np.concatenate(parts)

@@ -1,99 +1,272 @@
-"""Read runs from CSV and Parquet files."""
+"""Read runs from recordings, by the rules of the runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgeai.errors import ConfigError, Problem
+from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.messages import SECOND_NS, Message
+from edgeai.model.manifest import WindowSpec
 from edgeai.progress import Progress
+from edgeai.recordings.reader import Recorded, RecordingReader
+from edgeai.recordings.tables import TableMapping, TableOptions
+from edgeai.recordings.times import readable
+from edgeai.training.data.collector import WindowCollector, draft_manifest
+from edgeai.training.data.findings import Explainer, Findings
+from edgeai.training.data.mapping import pipeline_of
+from edgeai.training.data.message_clock import MessageClock
 from edgeai.training.data.runs import Run
-from edgeai.training.data.windows import Samples
-from edgeai.training.extra import library
-from edgeai.training.recipe import Blocks, FileData, FileRun
+from edgeai.training.data.windows import Windows
+from edgeai.training.recipe_files import Blocks, FileData, FileRun
 
 
-def read_runs(data: FileData, recipe_path: Path, progress: Progress) -> list[Run]:
+@dataclass(frozen=True)
+class FileRuns:
+    """The runs of the recordings of a recipe.
+
+    Attributes:
+        runs: In the order of the recipe.
+        findings: What was dropped, held or interrupted, and where.
+        notes: The rates of the recordings, one line each.
+    """
+
+    runs: list[Run]
+    findings: Findings
+    notes: list[str]
+
+
+def read_runs(
+    data: FileData, window: WindowSpec, recipe_path: Path, progress: Progress
+) -> FileRuns:
     """Read every run of a recipe and cut it into blocks where the recipe says so.
 
-    An empty or null cell becomes NaN; windows with NaN are not used.
-
     Raises:
-        ConfigError: A file or column is missing, a value is not a number, or rows do not exist.
+        ConfigError: A file or column is missing, a row is not one, no row of a run can be used, the
+            rate is not the recipe's, or rows do not exist.
     """
-    columns = [signal.column or signal.name for signal in data.signals]
-    tables: dict[str, Samples] = {}
-    runs: list[Run] = []
+    reader = _Reader(data, window, recipe_path)
+    last_uses = {item.file: index for index, item in enumerate(data.runs)}
     for done, item in enumerate(data.runs, 1):
-        if item.file not in tables:
-            path = recipe_path.parent / item.file
-            tables[item.file] = _read(path, columns, data.delimiter)
-        runs += _cut(item, tables[item.file], data, recipe_path, done - 1)
+        reader.read(item, done - 1)
+        if last_uses[item.file] < done:
+            reader.forget(item.file)
         progress("read", done, len(data.runs), item.file)
-    return runs
+    return FileRuns(reader.runs, reader.findings, _rate_notes(reader.rates))
 
 
-def _cut(item: FileRun, table: Samples, data: FileData, recipe_path: Path, index: int) -> list[Run]:
-    first, last = item.rows or [0, len(table)]
-    field = f"data.runs.{index}"
-    if last > len(table):
-        rule = f"{item.file} has {len(table)} rows"
-        raise ConfigError([Problem(str(recipe_path), f"{field}.rows", rule, item.rows, True)])
-    values = table[first:last]
-    name = f"{item.file}[{first}:{last}]"
-    if item.use is None:
-        return cut_blocks(values, data.blocks, name) if data.blocks else []
-    if item.fault_row is None:
-        return [Run(name, item.use, values, severity=0.0)]
-    if not first <= item.fault_row < last:
-        rule = f"must lie in the rows {first} to {last - 1}"
-        raise ConfigError(
-            [Problem(str(recipe_path), f"{field}.fault_row", rule, item.fault_row, True)]
+class _Reader:
+    """Reads the runs of one recipe."""
+
+    def __init__(self, data: FileData, window: WindowSpec, recipe_path: Path) -> None:
+        self.runs: list[Run] = []
+        self.findings = Findings()
+        self.rates: dict[str, list[str]] = {}
+        """Files by what was found of their rate."""
+        self._data = data
+        self._recipe = recipe_path
+        self._config, self._pipeline = pipeline_of(data, recipe_path)
+        chosen = self._config.pipelines[self._pipeline]
+        self._source = chosen.source
+        signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
+        self._manifest = draft_manifest(signals, data.sample_rate_hz, window.model_dump())
+        names = [signal.name for signal in data.signals]
+        self._mapping = TableMapping(self._pipeline, self._source, names, "the recipe")
+        time = data.time
+        self._options = TableOptions(
+            asset_column=data.asset_column,
+            time_column=time.column if time else None,
+            time_unit=time.unit if time else None,
+            time_zone=time.zone if time else None,
+            time_format=time.format if time else None,
+            delimiter=data.delimiter,
+            encoding=data.encoding,
+            evenly_spaced_ns=round(SECOND_NS / data.sample_rate_hz) if data.evenly_spaced else None,
+            every_signal=True,
         )
-    seconds = (item.fault_row - first) / data.sample_rate_hz
-    return [Run(name, item.use, values, item.fault, 1.0, seconds)]
+        resampled = chosen.stream.alignment != "none"
+        self._clock = MessageClock(self._source, names, resampled=resampled)
+        self._tables: dict[str, list[Recorded]] = {}
+
+    def read(self, item: FileRun, index: int) -> None:
+        """Read one run of the recipe: one run for each asset, or three if it is cut."""
+        recorded = self._messages(item.file)
+        field = f"data.runs.{index}"
+        start_ns = None
+        if item.fault_row is not None:
+            start_ns = self._clock.time_of(self._row(recorded, item, field))
+            if start_ns is None:
+                rule = f"must be a row of {item.file} with a valid time"
+                raise self._problem(f"{field}.fault_row", rule, item.fault_row)
+        elif item.fault_time is not None:
+            start_ns = self._instant(item.fault_time, f"{field}.fault_time")
+        name = item.file
+        if item.rows is not None:
+            first, last = item.rows
+            if last > len(recorded):
+                rule = f"{item.file} has {len(recorded)} rows"
+                raise self._problem(f"{field}.rows", rule, item.rows)
+            recorded, name = recorded[first:last], f"{name}[{first}:{last}]"
+        if item.between is not None:
+            begin, end = (self._instant(one, f"{field}.between") for one in item.between)
+            times = [self._clock.time_of(one.message) for one in recorded]
+            recorded = [
+                one
+                for one, at in zip(recorded, times, strict=True)
+                if at is None or begin <= at < end
+            ]
+            name = f"{name}[{item.between[0]}, {item.between[1]}]"
+            if not recorded:
+                raise self._problem(f"{field}.between", f"{item.file} has no row", item.between)
+        if start_ns is not None:
+            self._check_start(start_ns, recorded, field)
+        for key, rows in self._by_asset(recorded, item.file).items():
+            title = name if self._data.asset_column is None else f"{name} {key}"
+            for use, part in _parts(rows, item, self._data.blocks):
+                shown = title if item.use is not None else f"{title} {use}"
+                run = Run(shown, use, self._windows(part, key, item.file, shown))
+                if start_ns is None:
+                    self.runs.append(replace(run, severity=0.0))
+                    continue
+                seconds = (start_ns - self._start_of(part)) / SECOND_NS
+                self.runs.append(replace(run, fault=item.fault, fault_seconds=seconds))
+
+    def forget(self, file: str) -> None:
+        """Release the messages of a file that no later run needs."""
+        del self._tables[file]
+
+    def _messages(self, file: str) -> list[Recorded]:
+        """Return all messages of a file; it is read once."""
+        if file not in self._tables:
+            path = self._recipe.parent / file
+            reader = RecordingReader([path], {self._pipeline: self._mapping}, self._options)
+            self._tables[file] = list(reader.messages())
+            if not self._tables[file]:
+                raise ConfigError([Problem(str(path), "", "must hold at least one row")])
+        return self._tables[file]
+
+    def _by_asset(self, recorded: list[Recorded], file: str) -> dict[str, list[Recorded]]:
+        """Return the messages by the stream that they belong to."""
+        collector = self._collector()
+        found: dict[str, list[Recorded]] = {}
+        for one in recorded:
+            key = collector.key_of(one.message)
+            if key is None:
+                places = self._explainer().explain(one, "unexpected_topic", file)
+                self.findings.add(file, "unexpected_topic", 1, places)
+            else:
+                found.setdefault(key, []).append(one)
+        return found
+
+    def _windows(self, recorded: list[Recorded], key: str, file: str, name: str) -> Windows:
+        """Pass the messages of one run through the turn, one by one, and return its windows."""
+        explainer = self._explainer()
+        times = self._clock.times_of(recorded)
+        if not times:
+            raise ConfigError(explainer.explain(recorded[0], "invalid_time", file))
+        if self._data.evenly_spaced:
+            seconds = 1.0 / self._data.sample_rate_hz
+            text = f"rows are taken as {seconds:.4g} s apart, so gaps in time cannot be seen"
+            self._note_rate(text, file)
+        elif rate := self._clock.check_rate(recorded, self._data.sample_rate_hz):
+            if rate.refused:
+                rule = f"{name} {rate.text}"
+                raise self._problem("data.sample_rate_hz", rule, self._data.sample_rate_hz)
+            self._note_rate(rate.text, file)
+        collector = self._collector()
+        before: dict[str, int] = {}
+        for one in recorded:
+            collector.push([one.message])
+            before = self._note(collector, before, one, explainer, file)
+        collector.finish()
+        self._note(collector, before, recorded[-1], explainer, file)
+        return collector.windows(key, min(times))
+
+    def _check_start(self, start_ns: int, recorded: list[Recorded], field: str) -> None:
+        """Refuse a fault that does not start inside its run: it could not be detected."""
+        times = self._clock.times_of(recorded)
+        if times and not min(times) < start_ns <= max(times):
+            zone = self._clock.zone
+            first, last, found = (readable(at, zone) for at in (min(times), max(times), start_ns))
+            rule = f"the fault must start inside the run, after {first} and up to {last}"
+            raise self._problem(field, rule, found)
+
+    def _note_rate(self, text: str, file: str) -> None:
+        files = self.rates.setdefault(text, [])
+        if file not in files:
+            files.append(file)
+
+    def _start_of(self, recorded: list[Recorded]) -> int:
+        return min(self._clock.times_of(recorded))
+
+    def _note(
+        self,
+        collector: WindowCollector,
+        before: dict[str, int],
+        recorded: Recorded,
+        explainer: Explainer,
+        file: str,
+    ) -> dict[str, int]:
+        """Note what one message changed in the runtime's counters; return the counters."""
+        now = collector.counts()
+        if now == before:
+            return before
+        for reason, number in now.items():
+            added = number - before.get(reason, 0)
+            if added > 0:
+                places = explainer.explain(recorded, reason, file)[:added]
+                self.findings.add(file, reason, added, places)
+        return now
+
+    def _collector(self) -> WindowCollector:
+        return WindowCollector(self._config, self._pipeline, self._manifest)
+
+    def _explainer(self) -> Explainer:
+        return Explainer(self._source, self._manifest.signals)
+
+    def _row(self, recorded: list[Recorded], item: FileRun, field: str) -> Message:
+        first, last = item.rows or [0, len(recorded)]
+        assert item.fault_row is not None
+        if not first <= item.fault_row < min(last, len(recorded)):
+            rule = f"must lie in the rows {first} to {last - 1}"
+            raise self._problem(f"{field}.fault_row", rule, item.fault_row)
+        return recorded[item.fault_row].message
+
+    def _instant(self, text: str, field: str) -> int:
+        """Return a time of the recipe, nanoseconds since 1970."""
+        reader = self._clock.instant_reader()
+        try:
+            return reader(text)
+        except DecodeError as error:
+            rule = (
+                "must be a time such as 2024-03-01 08:00:00; without `time.zone` it must name its "
+                "zone, as in 2024-03-01T08:00:00+09:00"
+            )
+            raise self._problem(field, rule, text) from error
+
+    def _problem(self, field: str, rule: str, value: Any) -> ConfigError:
+        return ConfigError([Problem(str(self._recipe), field, rule, value, has_value=True)])
 
 
-def cut_blocks(values: Samples, blocks: Blocks, name: str) -> list[Run]:
-    """Cut one run (n, C) into consecutive blocks for fit, calibration and test."""
-    n = len(values)
+def _rate_notes(rates: dict[str, list[str]]) -> list[str]:
+    """Return one line for each rate that was found."""
+    notes = []
+    for text, files in rates.items():
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        notes.append(f"{files[0]}{others}: {text}")
+    return notes
+
+
+def _parts(
+    rows: list[Recorded], item: FileRun, blocks: Blocks | None
+) -> Iterator[tuple[str, list[Recorded]]]:
+    """Yield use and messages: the whole run, or its blocks for fit, calibration and test."""
+    if item.use is not None:
+        yield item.use, rows
+        return
+    assert blocks is not None  # the recipe was validated
+    n = len(rows)
     ends = [0, round(n * blocks.fit), round(n * (blocks.fit + blocks.calibrate)), n]
-    uses = ("fit", "calibrate", "test")
-    return [
-        Run(f"{name} {use}", use, values[start:end], severity=0.0)
-        for use, start, end in zip(uses, ends[:-1], ends[1:], strict=True)
-    ]
-
-
-def _read(path: Path, columns: Sequence[str], delimiter: str) -> Samples:
-    """Return the columns of a file, (n, C) float32."""
-    library("pyarrow", "data.type: files")
-    import pyarrow as pa
-
-    try:
-        table = _table(path, columns, delimiter)
-        arrays = [table[name].cast(pa.float64()).to_numpy() for name in columns]
-    except FileNotFoundError as error:
-        raise ConfigError([Problem(str(path), "", "no such file")]) from error
-    except KeyError as error:
-        raise ConfigError([Problem(str(path), "columns", f"not found: {error}")]) from error
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
-    return np.stack(arrays, axis=1).astype(np.float32)
-
-
-def _table(path: Path, columns: Sequence[str], delimiter: str) -> Any:
-    if path.suffix == ".parquet":
-        from pyarrow import parquet
-
-        return parquet.read_table(path)
-    from pyarrow import csv, float64
-
-    return csv.read_csv(
-        path,
-        parse_options=csv.ParseOptions(delimiter=delimiter),
-        convert_options=csv.ConvertOptions(
-            include_columns=list(columns), column_types=dict.fromkeys(columns, float64())
-        ),
-    )
+    for use, start, end in zip(("fit", "calibrate", "test"), ends[:-1], ends[1:], strict=True):
+        if start < end:
+            yield use, rows[start:end]

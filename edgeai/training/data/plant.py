@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeai.errors import ConfigError, Problem
-from edgeai.model.manifest import SignalSpec
+from edgeai.model.manifest import SignalSpec, WindowSpec
 from edgeai.plant.faults import ScheduledFault
 from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.simulate import Recording, simulate
 from edgeai.progress import Progress
 from edgeai.training.data.runs import Run
-from edgeai.training.data.windows import Samples
+from edgeai.training.data.windows import Samples, grid_windows
 from edgeai.training.recipe import PlantData
 
 START_SPREAD_SECONDS = 10.0  # fault starts are spread over this time
@@ -80,7 +80,9 @@ def describe(data: PlantData, rate_hz: float) -> str:
     )
 
 
-def simulated_runs(data: PlantData, seed: int, file: str, progress: Progress) -> list[Run]:
+def simulated_runs(
+    data: PlantData, window: WindowSpec, seed: int, file: str, progress: Progress
+) -> list[Run]:
     """Simulate every run of a recipe; each has its own seed, derived from the recipe's.
 
     Raises:
@@ -108,7 +110,7 @@ def simulated_runs(data: PlantData, seed: int, file: str, progress: Progress) ->
             Run(
                 name=name,
                 use=use,
-                values=np.ascontiguousarray(values),
+                windows=grid_windows(np.ascontiguousarray(values), window.length, window.hop, rate),
                 fault=fault.name if fault else None,
                 severity=fault.severity if fault else 0.0,
                 fault_seconds=fault.start_seconds if fault else 0.0,

@@ -1,18 +1,18 @@
-"""The data of one run."""
+"""One run: the windows of a contiguous recording of one machine."""
 
 from dataclasses import dataclass
 
-from edgeai.training.data.windows import Samples
+from edgeai.training.data.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A contiguous recording of one machine.
+    """A recording of one machine, as windows.
 
     Attributes:
         name: Name for messages to the user.
         use: `fit`, `calibrate`, `test` or `fault`.
-        values: (n, C) float32, engineering units, one row per sample period; NaN where missing.
+        windows: In the order of time.
         fault: Name of the fault, for the use `fault`.
         severity: Severity of the fault, 0 to 1; 1 for recordings.
         fault_seconds: Start of the fault, s since the run's start.
@@ -20,7 +20,7 @@ class Run:
 
     name: str
     use: str
-    values: Samples
+    windows: Windows
     fault: str | None = None
     severity: float = 1.0
     fault_seconds: float = 0.0

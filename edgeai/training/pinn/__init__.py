@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgeai.training.data.windows import Floats, Samples
     from edgeai.training.determinism import deterministic
     from edgeai.training.extra import library
+    from edgeai.training.false_alarms import false_alarm_figures
     from edgeai.training.pinn import jets
     from edgeai.training.pinn.autograd import AutogradField
     from edgeai.training.pinn.figures import Figure, Network, relative_l2, rms, within
@@ -77,6 +78,7 @@ _MODULES = {
     "relative_l2": "pinn.figures",
     "rms": "pinn.figures",
     "within": "pinn.figures",
+    "false_alarm_figures": "false_alarms",
     "Identified": "pinn.identifiability",
     "identify": "pinn.identifiability",
     # Types of arrays.
@@ -115,6 +117,7 @@ __all__ = [
     "coordinates",
     "deterministic",
     "export",
+    "false_alarm_figures",
     "fit",
     "identify",
     "inside",

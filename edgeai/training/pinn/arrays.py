@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.errors import ConfigError, Problem
+from edgeai.errors import ConfigError, Problem, one_line
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -21,6 +21,6 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {str(name): table[name] for name in table.dtype.names or ()}
         with np.load(path, allow_pickle=False) as file:
             return {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except Exception as error:  # numpy and zipfile raise a dozen kinds on a damaged file
+        reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
         raise ConfigError([Problem(str(path), "", f"cannot be read: {reason}")]) from error

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from edgeai.errors import ConfigError, Problem
+from edgeai.errors import ConfigError, Problem, one_line
 
 Floats = npt.NDArray[np.float64]
 CHUNK = 4096  # points per call of the session
@@ -68,7 +68,7 @@ class Network:
     """A stored ONNX network that takes points (N, d).
 
     Raises:
-        ConfigError: The file is missing.
+        ConfigError: The file is missing or damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,9 +77,13 @@ class Network:
             raise ConfigError([Problem(str(path), "", rule)])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ORT's exceptions share no base class
+            rule = f"ONNX Runtime refuses it: {one_line(error)}"
+            raise ConfigError([Problem(str(path), "", rule)]) from error
         self._names = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, points: npt.ArrayLike) -> dict[str, Floats]:

@@ -42,11 +42,26 @@ class Value:
         name: Name in the ONNX graph; None for a constant that is not in the file yet.
         constant: Values of a constant. They may be smaller than `shape`, to which they broadcast;
             so the ones and zeros of autograd need no memory and no operator.
+        held: Shape of the tensor `name` if it is smaller than `shape`, to which it broadcasts: the
+            result of an operator on such a constant. None: it is `shape`.
     """
 
     shape: tuple[Any, ...]
     name: str | None
     constant: Tensor | None = None
+    held: tuple[Any, ...] | None = None
+
+    @property
+    def held_shape(self) -> tuple[Any, ...]:
+        """The shape that the tensor has in the ONNX graph."""
+        if self.constant is not None:
+            return tuple(self.constant.shape)
+        return self.shape if self.held is None else self.held
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tensor in the ONNX graph has the shape that it has in torch."""
+        return self.held is None if self.constant is None else self.held_shape == self.shape
 
     @property
     def rank(self) -> int:
@@ -108,7 +123,7 @@ class Lowering:
 
     def full_name_of(self, value: Value) -> str:
         """Return the name of a value that has its full shape; use it for all other operators."""
-        if value.constant is None or tuple(value.constant.shape) == value.shape:
+        if value.is_whole:
             return self.name_of(value)
         return self.emit("Expand", [self.name_of(value), self.shape_of(value.shape)])
 
@@ -230,13 +245,20 @@ class Lowering:
         if (folded := _fold(node, args, kwargs, meta)) is not None:
             return folded
         key = _operator(node)
-        if key.endswith("_") and key not in table and _is_fresh(node.args[0]):
-            key = key[:-1]
-            values[node.args[0]] = table[key](self, node, *args, **kwargs)  # type: ignore[index]
-            return values[node.args[0]]  # type: ignore[index]
+        in_place = key.endswith("_") and key not in table and _is_fresh(node.args[0])
+        key = key[:-1] if in_place else key
         if key not in table:
-            raise self.refuse(f"torch operator `{node.target}`")
-        return table[key](self, node, *args, **kwargs)
+            remedy = "write the layer that uses it with elementary operations"
+            raise self.refuse(f"torch operator `{node.target}`; {remedy}")
+        try:
+            written = table[key](self, node, *args, **kwargs)
+        except ModelError:
+            raise
+        except Exception as error:  # arguments that the function in the table does not take
+            raise self.refuse(f"torch operator `{node.target}` as it is used here") from error
+        if in_place:
+            values[node.args[0]] = written  # type: ignore[index]
+        return written
 
 
 def _operator(node: Node) -> str:

@@ -28,7 +28,7 @@ from torch.fx.experimental.symbolic_shapes import (
     StatelessSymbolicContext,
 )
 
-from edgeai.errors import ModelError
+from edgeai.errors import ModelError, one_line
 from edgeai.training.graph_builder import OPSET
 from edgeai.training.pinn.lowering import BATCH, Lowering
 from edgeai.training.pinn.operators import TABLE
@@ -92,17 +92,23 @@ def export(
         output: (scales or {}).get(output) or float(np.abs(exact).max()) or 1.0
         for output, exact in reference.items()
     }
-    session = _session(model)
-    prove_batches(session, inputs, name, sizes)
+    try:
+        session = _session(model)
+        prove_batches(session, inputs, name, sizes)
+        actual = dict(zip(reference, session.run(list(reference), dict(inputs)), strict=True))
+    except ModelError:
+        raise
+    except Exception as error:  # ORT's exceptions share no base class
+        rule = f"the exported graph does not run in ONNX Runtime: {one_line(error)}"
+        raise ModelError(name, rule) from error
     errors = {}
-    actual = dict(zip(reference, session.run(list(reference), dict(inputs)), strict=True))
     for output, exact in reference.items():
-        error = float(np.abs(actual[output] - exact).max()) / sizes[output]
-        if not error <= agreement:  # true for NaN too
+        distance = float(np.abs(actual[output] - exact).max()) / sizes[output]
+        if not distance <= agreement:  # true for NaN too
             rule = "must agree with float64 within"
             rule = f"output `{output}` {rule} {agreement:g} of {sizes[output]:g}"
-            raise ModelError(name, rule, error)
-        errors[output] = error
+            raise ModelError(name, rule, distance)
+        errors[output] = distance
     return Exported(model, reference, errors, len(model.graph.node))
 
 

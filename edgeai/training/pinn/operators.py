@@ -16,7 +16,13 @@ from torch import Tensor
 from torch.fx import Node
 
 from edgeai.training.pinn.lowering import Lowering, Value
-from edgeai.training.pinn.shapes import SHAPES, constant_value, node_value, shape_of
+from edgeai.training.pinn.shapes import (
+    SHAPES,
+    constant_value,
+    elementwise_value,
+    node_value,
+    shape_of,
+)
 
 Operand = Value | float | int
 
@@ -40,7 +46,7 @@ def _unary(operator: str, function: Callable[[Any], Any]) -> Callable[..., Value
     def write(low: Lowering, node: Node, x: Value, *_rest: Any, **_options: Any) -> Value:
         if x.constant is not None:
             return constant_value(node, function(x.constant))
-        return node_value(low, node, low.emit(operator, [low.name_of(x)]))
+        return elementwise_value(node, low.emit(operator, [low.name_of(x)]), x)
 
     return write
 
@@ -49,7 +55,9 @@ def _binary(operator: str, function: Callable[[Any, Any], Any]) -> Callable[...,
     def write(low: Lowering, node: Node, a: Operand, b: Operand) -> Value:
         if _is_constant(a) and _is_constant(b):
             return constant_value(node, torch.as_tensor(function(_tensor(a), _tensor(b))))
-        return node_value(low, node, low.emit(operator, [_operand(low, a), _operand(low, b)]))
+        return elementwise_value(
+            node, low.emit(operator, [_operand(low, a), _operand(low, b)]), a, b
+        )
 
     return write
 
@@ -64,7 +72,7 @@ def _signed(operator: str, sign: float) -> Callable[..., Value]:
         right = _operand(low, b)
         if alpha != 1:
             right = low.emit("Mul", [right, low.number(alpha)])
-        return node_value(low, node, low.emit(operator, [_operand(low, a), right]))
+        return elementwise_value(node, low.emit(operator, [_operand(low, a), right]), a, b)
 
     return write
 
@@ -90,25 +98,25 @@ def _power(low: Lowering, node: Node, x: Value, exponent: Operand) -> Value:
     name = low.name_of(x)
     if exponent in {2, 3}:  # exact, and more NPU compilers support Mul than Pow
         square = low.emit("Mul", [name, name])
-        return node_value(low, node, square if exponent == 2 else low.emit("Mul", [square, name]))
-    return node_value(low, node, low.emit("Pow", [name, low.number(float(exponent))]))
+        result = square if exponent == 2 else low.emit("Mul", [square, name])
+    else:
+        result = low.emit("Pow", [name, low.number(float(exponent))])
+    return elementwise_value(node, result, x)
 
 
 def _expm1(low: Lowering, node: Node, x: Value) -> Value:
-    return node_value(
-        low, node, low.emit("Sub", [low.emit("Exp", [low.name_of(x)]), low.number(1.0)])
-    )
+    grown = low.emit("Exp", [low.name_of(x)])
+    return elementwise_value(node, low.emit("Sub", [grown, low.number(1.0)]), x)
 
 
 def _log1p(low: Lowering, node: Node, x: Value) -> Value:
-    return node_value(
-        low, node, low.emit("Log", [low.emit("Add", [low.name_of(x), low.number(1.0)])])
-    )
+    more = low.emit("Add", [low.name_of(x), low.number(1.0)])
+    return elementwise_value(node, low.emit("Log", [more]), x)
 
 
 def _silu(low: Lowering, node: Node, x: Value) -> Value:
     name = low.name_of(x)
-    return node_value(low, node, low.emit("Mul", [name, low.emit("Sigmoid", [name])]))
+    return elementwise_value(node, low.emit("Mul", [name, low.emit("Sigmoid", [name])]), x)
 
 
 def _gelu(low: Lowering, node: Node, x: Value, approximate: str = "none") -> Value:
@@ -121,26 +129,26 @@ def _gelu(low: Lowering, node: Node, x: Value, approximate: str = "none") -> Val
     else:
         gate = low.emit("Erf", [low.emit("Mul", [name, low.number(math.sqrt(0.5))])])
     half = low.emit("Mul", [low.emit("Add", [gate, low.number(1.0)]), low.number(0.5)])
-    return node_value(low, node, low.emit("Mul", [name, half]))
+    return elementwise_value(node, low.emit("Mul", [name, half]), x)
 
 
 def _softplus(low: Lowering, node: Node, x: Value, beta: float = 1, threshold: float = 20) -> Value:
     del threshold  # ONNX's Softplus does not overflow
     if beta != 1:
         raise low.refuse("a softplus whose beta is not 1")
-    return node_value(low, node, low.emit("Softplus", [low.name_of(x)]))
+    return elementwise_value(node, low.emit("Softplus", [low.name_of(x)]), x)
 
 
 def _clamp(
     low: Lowering, node: Node, x: Value, least: float | None = None, most: float | None = None
 ) -> Value:
     bounds = ["" if bound is None else low.number(bound) for bound in (least, most)]
-    return node_value(low, node, low.emit("Clip", [low.name_of(x), *bounds]))
+    return elementwise_value(node, low.emit("Clip", [low.name_of(x), *bounds]), x)
 
 
 def _where(low: Lowering, node: Node, condition: Value, a: Operand, b: Operand) -> Value:
     names = [low.name_of(condition), _operand(low, a), _operand(low, b)]
-    return node_value(low, node, low.emit("Where", names))
+    return elementwise_value(node, low.emit("Where", names), condition, a, b)
 
 
 def _matmul(low: Lowering, node: Node, a: Value, b: Value) -> Value:
@@ -218,7 +226,7 @@ def _cast(low: Lowering, node: Node, x: Value, *_rest: Any, **_options: Any) -> 
         return constant_value(node, x.constant.to(dtype))
     if not dtype.is_floating_point:
         raise low.refuse(f"a conversion to {dtype}")
-    return node_value(low, node, low.emit("Cast", [low.name_of(x)], to=1))
+    return elementwise_value(node, low.emit("Cast", [low.name_of(x)], to=1), x)
 
 
 def _convolution(

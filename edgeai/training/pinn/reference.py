@@ -1,14 +1,15 @@
 """Train a reference problem from its recipe: fit, verified ONNX file, facts of the training."""
 
 import hashlib
-import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeai.errors import ConfigError, ModelError, Problem
+from edgeai.paths import naming_failures
 from edgeai.progress import Progress, silent
+from edgeai.runtime_build import library_versions
 from edgeai.training.determinism import deterministic
 from edgeai.training.extra import library
 from edgeai.training.pinn.arrays import read_arrays
@@ -65,7 +66,8 @@ def train_reference(
         problem = Problem(str(recipe_path), "problem", rule, recipe.problem, has_value=True)
         raise ConfigError([problem])
     folder = output_folder or recipe_path.resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
+    with naming_failures(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     arrays = {} if recipe.data is None else read_arrays(recipe_path.parent / recipe.data)
     default = torch.get_default_dtype()
     with deterministic(recipe.seed):
@@ -104,9 +106,10 @@ def train_reference(
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "seconds": round(fitted.seconds, 1),
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+        "versions": library_versions(VERSIONS),
     }
-    (folder / NETWORK).write_bytes(data)
-    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    for name, content in ((NETWORK, data), (FACTS, f"{json.dumps(facts, indent=2)}\n".encode())):
+        with naming_failures(folder / name):
+            (folder / name).write_bytes(content)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return ReferenceReport(folder, facts)

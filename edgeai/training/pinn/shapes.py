@@ -23,6 +23,26 @@ def node_value(_low: Lowering, node: Node, name: str) -> Value:
     return Value(shape_of(node), name)
 
 
+def elementwise_value(node: Node, name: str, *operands: Any) -> Value:
+    """Return the output `name` of an operator that broadcasts its operands, as a Value.
+
+    Its tensor is smaller than in torch where all operands are: a constant may stand for more rows
+    than it has.
+    """
+    shape = shape_of(node)
+    shapes = [operand.held_shape for operand in operands if isinstance(operand, Value)]
+    held: list[Any] = []
+    for axis in range(-len(shape), 0):
+        sizes = [each[axis] for each in shapes if len(each) >= -axis]
+        is_full = any(not isinstance(size, int) or size != 1 for size in sizes)
+        held.append(shape[axis] if is_full else 1)
+    is_smaller = any(
+        isinstance(has, int) and has == 1 and not (isinstance(wanted, int) and wanted == 1)
+        for has, wanted in zip(held, shape, strict=True)
+    )
+    return Value(shape, name, held=tuple(held) if is_smaller else None)
+
+
 def constant_value(node: Node, result: Tensor) -> Value:
     """Return a constant that broadcasts to the node's shape; it is not written to the file yet."""
     return Value(shape_of(node), None, result)

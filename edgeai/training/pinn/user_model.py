@@ -146,9 +146,11 @@ def load_user_model(path: Path) -> UserModel:
     def wrong(name: str, rule: str, value: Any = None) -> ConfigError:
         return ConfigError([Problem(str(path), name, rule, value, value is not None)])
 
+    if path.is_dir():  # Python would run a module inside it
+        raise wrong("", "is a folder, not a file")
     try:
-        names = runpy.run_path(str(path))
-    except Exception as error:
+        names = runpy.run_path(str(path.absolute()))
+    except (Exception, SystemExit) as error:
         reason = f"cannot be run: {type(error).__name__}: {error}"
         raise ConfigError([Problem(str(path), "", reason)]) from error
     missing = [name for name in REQUIRED if name not in names]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.model.manifest import OutputSpec
+from edgeai.model.manifest import Manifest, OutputSpec
 from edgeai.training.data.windows import Floats
 from edgeai.training.report.report import Report
 
@@ -40,6 +40,7 @@ def render_page(report: Report) -> str:
         f"<h1>{_escape(f'{manifest.name} {manifest.version} on {report.recording}')}</h1>",
         f"<p>{_escape(manifest.description)}</p>",
         f"<p>{size}</p>",
+        f"<p>{_escape(_threshold(manifest))}</p>",
         _alarm_table(report),
     ]
     fields = [output for output in manifest.outputs if output.role == "field"]
@@ -65,6 +66,15 @@ def render_page(report: Report) -> str:
 
 def _escape(value: object) -> str:
     return html.escape(str(value))
+
+
+def _threshold(manifest: Manifest) -> str:
+    """State the threshold, and the false alarms that the package promises for it."""
+    spec = manifest.threshold
+    text = f"Threshold {spec.value:g}."
+    if spec.false_alarms is not None and spec.false_alarms.statement:
+        text += f" On healthy data: {spec.false_alarms.statement}."
+    return text
 
 
 def _alarm_table(report: Report) -> str:

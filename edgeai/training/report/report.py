@@ -6,7 +6,7 @@ code is the same for every process.
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import numpy.typing as npt
 from edgeai.alarms.alarm import Alarm, alarm_rule
 from edgeai.alarms.diagnosis import diagnose
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.errors import ConfigError, Problem
+from edgeai.errors import ConfigError, Problem, one_line
 from edgeai.messages import SECOND_NS, Diagnosis
 from edgeai.model.manifest import Manifest
 from edgeai.model.package import Package, load_package
+from edgeai.paths import reason_of
 from edgeai.providers.scorer import Scorer
 from edgeai.training.data.windows import Floats, Samples, finite, windows_of
 from edgeai.training.extra import library
@@ -121,18 +122,31 @@ def read_recording(path: Path, package: Package, time_column: str) -> tuple[Samp
         raise ConfigError([Problem(str(path), "", rule, path.suffix, has_value=True)])
     try:
         columns = reader(path, [*names, time_column])
-    except (OSError, ValueError, UnicodeError) as error:
-        raise ConfigError([Problem(str(path), "", f"cannot be read: {error}")]) from error
-    missing = [name for name in names if name not in columns]
-    if missing:
-        rule = "must have a column for each signal of the package; missing"
-        raise ConfigError([Problem(str(path), "", rule, missing, has_value=True)])
+        missing = [name for name in names if name not in columns]
+        if not missing:
+            return _arrays(columns, names, package, time_column)
+    except ConfigError:
+        raise
+    except Exception as error:  # csv, json and pyarrow raise a dozen kinds on a damaged file
+        reason = reason_of(error) if isinstance(error, OSError) else one_line(error)
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {reason}")]) from error
+    rule = "must have a column for each signal of the package; missing"
+    raise ConfigError([Problem(str(path), "", rule, missing, has_value=True)])
+
+
+def _arrays(
+    columns: Mapping[str, list[float]], names: list[str], package: Package, time_column: str
+) -> tuple[Samples, Floats]:
+    """Return values and times of columns; ValueError if they are not numbers."""
     values = np.stack([np.asarray(columns[name], np.float32) for name in names], axis=1)
-    if time_column in columns:
-        stamps = np.asarray(columns[time_column], np.float64)
-        return values, (stamps - stamps[0]) / MS_PER_SECOND
-    rate = package.manifest.sample_rate_hz or 1.0
-    return values, np.arange(len(values)) / rate
+    if time_column not in columns or not len(values):
+        rate = package.manifest.sample_rate_hz or 1.0
+        return values, np.arange(len(values)) / rate
+    stamps = np.asarray(columns[time_column], np.float64)
+    if not np.isfinite(stamps).all():
+        row = int(np.flatnonzero(~np.isfinite(stamps))[0]) + 1
+        raise ValueError(f"row {row} has no time in the column `{time_column}`")
+    return values, (stamps - stamps[0]) / MS_PER_SECOND
 
 
 def _number(text: str) -> float:

@@ -1,6 +1,5 @@
 """From the recipe to the package: equations, fit, intervals, threshold, figures, files."""
 
-import importlib.metadata
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +11,14 @@ from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
+from edgeai.runtime_build import library_versions
 from edgeai.training.pinn import (
     Exported,
     Floats,
     Samples,
     deterministic,
     export,
+    false_alarm_figures,
     sustained,
     windows_in,
     write_package,
@@ -31,6 +32,7 @@ from .recipe import Recipe, load_recipe
 from .runs import FAULTS, simulate_runs
 from .windows import Table, solve_table
 
+SECONDS_PER_HOUR = 3600.0
 CYCLES = 14  # of a run without a fault: about 80 s, of which SETTLE_SECONDS are not used
 PROBE = 96  # windows on which the exported graph is compared with float64
 AT_ONCE = 200  # runs simulated together
@@ -80,7 +82,9 @@ def build_package(recipe_path: Path, folder: Path, progress: Progress) -> str:
             name: float(f"{error:.2g}") for name, error in exported.errors.items()
         }
         healthy = draft["training"]["figures"]["healthy"]
-        draft["threshold"]["false_alarms_per_day"] = healthy["alarms_per_day"]
+        draft["threshold"]["false_alarms"] = false_alarm_figures(
+            healthy["alarms"], healthy["hours"] * SECONDS_PER_HOUR
+        )
         golden = _golden(recipe, scorer, threshold)
         final = _exported(recipe, parts, quantiles, golden)
         package = write_package(
@@ -264,7 +268,7 @@ def _draft(
             "operator network learns the minimisers, an encoder which of them explains a window",
             "seed": recipe.seed,
             "recipe": recipe.recorded(),
-            "versions": {name: importlib.metadata.version(name) for name in versions},
+            "versions": library_versions(versions),
             "physics": manifest.physics_entries(),
             "interval_factors": [float(f"{value:.4g}") for value in quantiles],
         },

@@ -82,7 +82,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"{draft['threshold']['method']}."),
         "## Figures",
         _accuracy(figures["accuracy"]),
-        _faults(figures),
+        _faults(figures, draft["threshold"]["false_alarms"]),
         "### Comparison with a network without physics",
         ("Relative L2 error of the hidden field on runs that were not used for any fit. This "
         "network uses none of the labelled runs. The network without physics has the same features "
@@ -164,8 +164,7 @@ def _accuracy(found: Mapping[str, Any]) -> str:
     return head + "\n\n" + _table(("figure", "measured"), rows)
 
 
-def _faults(figures: Mapping[str, Any]) -> str:
-    healthy = figures["healthy"]
+def _faults(figures: Mapping[str, Any], false_alarms: Mapping[str, Any]) -> str:
     rows = [
         (
             row["fault"], row["runs"], f"{row['detected']:.1%}", f"{row['kind_right']:.1%}",
@@ -174,8 +173,8 @@ def _faults(figures: Mapping[str, Any]) -> str:
         for row in figures["faults"]
     ]  # fmt: skip
     return (
-        f"False alarms: {healthy['alarms']} in {healthy['hours']:g} h of healthy operation that "
-        f"was used for nothing else ({healthy['alarms_per_day']:g} per day).\n\n"
+        "On healthy operation that was used for nothing else: "
+        f"{false_alarms['statement']}.\n\n"
         + _table(
             ("fault", "runs", "detected", "correct kind", "median delay, s", "longest delay, s"),
             rows,

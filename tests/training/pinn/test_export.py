@@ -19,6 +19,7 @@ from edgeai.training.pinn.autograd import AutogradField
 from edgeai.training.pinn.jets import Jet, coordinates
 from edgeai.training.pinn.networks import FourierFeatures, Mlp, contract
 from edgeai.training.pinn.onnx_export import export
+from edgeai.training.pinn.shapes import node_value
 from edgeai.training.pinn.user_model import export_user_model, load_user_model
 from tests.support.commands import run_command
 from tests.support.paths import REPOSITORY
@@ -268,6 +269,73 @@ WINDOW = {"inlet": "degC", "outlet": "degC"}
 COLLOCATION = torch.rand(7, 2)
 PROBE = torch.randn(20, 8, 2)
 """
+
+
+TRUNKS = {
+    "linear": "nn.Linear(2, 6)",
+    "tanh, linear": "nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 6)",
+    "linear, linear": "nn.Linear(2, 9), nn.Linear(9, 6, bias=False)",
+    "tanh": "nn.Linear(2, 6), nn.Tanh()",
+}
+PRODUCTS = {
+    "sum": "(code[:, None, :] * self.trunk(points)).sum(dim=-1, keepdim=True)",
+    "einsum": 'torch.einsum("bnk,bk->bn", self.trunk(points), code)[..., None]',
+    "bmm": "torch.bmm(self.trunk(points), code[:, :, None])",
+    "flat": "(self.trunk(points.reshape(-1, 2)).reshape(-1, 7, 6) * code[:, None]).sum(-1)",
+    "mean": "(self.trunk(points) * code[:, None, :]).mean(dim=-1)",
+    "added": "(self.trunk(points) + code[:, None, :]).sum(dim=-1)",
+    "gated": "(torch.sigmoid(code)[:, None, :] * self.trunk(points) * points[..., :1]).sum(-1)",
+}
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_operator_networks_of_every_build_export(tmp_path, trunk, product):
+    """The derivative of a linear layer is a constant, which stands for all rows of the batch."""
+    text = WINDOWS.replace("nn.Linear(2, 6), nn.Tanh()", TRUNKS[trunk])
+    line = "u = (code[:, None, :] * self.trunk(points)).sum(dim=-1)"
+    assert line in text
+    text = text.replace(line, f"u = {PRODUCTS[product]}")
+    made = export_user_model(load_user_model(own(tmp_path, text)), "own", 17)
+    assert max(made.errors.values()) < 1e-5
+
+
+def test_an_operator_without_a_plain_form_is_refused_with_the_remedy(tmp_path):
+    text = WINDOWS.replace("nn.Linear(2, 6), nn.Tanh()", "nn.Linear(2, 6), nn.LayerNorm(6)")
+    rule = "native_layer_norm_backward.*; write the layer that uses it with elementary operations"
+    with pytest.raises(ModelError, match=rule):
+        export_user_model(load_user_model(own(tmp_path, text)), "own", 17)
+
+
+CONSTANTS = {
+    "expanded, then flat": lambda x: (torch.ones_like(x) * x[:, :1]).reshape(-1, 1).sum(-1)
+    .reshape(x.shape)[:, 1],
+    "added": lambda x: (torch.zeros_like(x) + x[:, 1:]).reshape(-1).reshape(x.shape)[:, 0],
+    "function of it": lambda x: torch.sin(torch.ones_like(x) * x[:, :1]).flatten()
+    .reshape(x.shape)[:, 1],
+    "power": lambda x: ((torch.ones_like(x) * x[:, :1]) ** 2).T.sum(0),
+    "chosen": lambda x: torch.where(x[:, :1] > 0, torch.ones_like(x), torch.zeros_like(x))
+    .reshape(-1).reshape(x.shape)[:, 1],
+    "joined": lambda x: torch.cat([torch.ones_like(x) * x[:, :1], x], dim=1)[:, 1],
+    "matrix": lambda x: ((torch.ones_like(x) * x[:, :1]) @ torch.eye(2, dtype=x.dtype))[:, 1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_a_constant_that_stands_for_more_rows_keeps_its_shape(name):
+    made = export(Broken(CONSTANTS[name]), {"points": probe()})
+    assert made.errors["u"] < 1e-6
+
+
+def test_a_graph_that_does_not_run_is_refused(monkeypatch):
+    """No fault of this kind is known; a wrong entry of the table stands for one."""
+
+    def wrong(low, node, x):
+        return node_value(low, node, low.emit("Gather", [low.name_of(x), low.array([99])], axis=1))
+
+    monkeypatch.setattr(export_module, "TABLE", {**export_module.TABLE, "tanh": wrong})
+    with pytest.raises(ModelError, match="the exported graph does not run in ONNX Runtime: "):
+        export(Broken(lambda x: torch.tanh(x)[:, 0]), {"points": probe()})
 
 
 def own(tmp_path, text):

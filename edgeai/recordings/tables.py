@@ -3,9 +3,10 @@
 The pipeline's field mapping is read backwards, so every rule that holds live holds here too.
 """
 
+import codecs
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,39 @@ import msgspec
 from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, signal_path, time_reader
-from edgeai.engine.pipeline import Pipeline
+from edgeai.decoding.fields import MAX_TIME_NS, signal_path, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import Message
+from edgeai.recordings.times import express, format_reader
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+(\.\d*)?|(\.\d+))([eE][+-]?\d+)?", re.ASCII
+)  # an integer has none of the groups
+
+
+ENCODING_RULE = "must be a text encoding in which a line break is one byte, such as utf-8 or cp949"
+
+
+def is_encoding(name: str) -> bool:
+    """Return whether text of an encoding can be read line by line."""
+    try:
+        return "\n".encode(codecs.lookup(name).name) == b"\n"
+    except (LookupError, UnicodeError, AssertionError):
+        return False
+
+
+@dataclass(frozen=True)
+class TableMapping:
+    """What a table's columns mean: the source of one pipeline, and the signals of its model."""
+
+    name: str
+    """Name of the pipeline."""
+    source: SourceConfig
+    signals: Sequence[str]
+    """Names of the model's signals, in order."""
+    model: str
+    """Name of the model."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +65,28 @@ class TableOptions:
     """Default: the last part of the source's time path."""
     time_unit: str | None = None
     """`s`, `ms`, `us`, `ns` or `iso`; default: the unit of the source's time."""
+    time_zone: str | None = None
+    """Zone of `iso` times without an offset; default: the zone of the source's time, or UTC."""
+    time_format: str | None = None
+    """Format of times that are texts of another form than ISO 8601, as of `datetime.strptime`."""
     delimiter: str = ","
+    encoding: str = "utf-8"
+    """Of a CSV file; one in which a line break is one byte."""
+    evenly_spaced_ns: int | None = None
+    """The rows carry no time: the next row is this much later. The time column is not read."""
+    every_signal: bool = False
+    """Whether each signal must have a column. Otherwise one is enough; the others are missing."""
 
 
 class TableWriter:
     """Rows of a table to the messages that the pipeline's source describes."""
 
     def __init__(
-        self, pipeline: Pipeline, header: list[str], path: Path, options: TableOptions
+        self, mapping: TableMapping, header: list[str], path: Path, options: TableOptions
     ) -> None:
-        source = pipeline.config.source
+        source = mapping.source
         if source.layout == "frame":
-            rule = f"cannot be replayed into {pipeline.name}: a table has no frames, JSONL may have"
+            rule = f"cannot be replayed into {mapping.name}: a table has no frames, JSONL may have"
             raise ConfigError([Problem(str(path), "", rule)])
         self._source = source
         self._path = path
@@ -57,18 +94,28 @@ class TableWriter:
         self._width = len(header)
         self._header = header
         self._columns: list[tuple[int, FieldPath, str]] = []
-        for name in pipeline.signals:
+        missing = []
+        for name in mapping.signals:
             tag = source.tag_of(name)
             place = signal_path(source, name) if source.layout == "row" else source.value_path
-            for candidate in (name, str(place[-1]) if source.layout == "row" else tag):
+            # The declared name comes first: a column of the signal's own name may be another value.
+            for candidate in (str(place[-1]) if source.layout == "row" else tag, name):
                 if candidate in header:
                     index = _column(candidate, header, path, "signal")
                     self._columns.append((index, place, tag))
                     break
+            else:
+                missing.append(name)
         if not self._columns:
-            rule = f"has no column of a signal of {pipeline.manifest.name}; columns"
+            rule = f"has no column of a signal of {mapping.model}; columns"
             raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
-        self._time = _column(options.time_column or _time_name(source), header, path, "time")
+        if missing and options.every_signal:
+            rule = f"has no column of the signals {', '.join(missing)}; columns"
+            raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+        self._evenly_spaced_ns = options.evenly_spaced_ns
+        self._time = -1
+        if self._evenly_spaced_ns is None:
+            self._time = _column(options.time_column or _time_name(source), header, path, "time")
         self.asset = -1
         """Column that names the asset; -1: there is none."""
         if options.asset_column is not None:
@@ -76,11 +123,16 @@ class TableWriter:
         self._key = options.asset or path.stem
         declared = source.time
         unit = options.time_unit or (declared.unit if declared else "ns")
-        zone = (declared.zone if declared and declared.unit == "iso" else None) or "UTC"
+        zone = options.time_zone or (declared.zone if declared else None) or "UTC"
         field = TimeField(path=["t"], unit=unit, zone=zone if unit == "iso" else None)  # type: ignore[arg-type]
         self._read_time = time_reader(field)
         self._rewrite = None
-        if declared is not None and unit != declared.unit:
+        self.time_as_text = -1
+        """Column whose cells must stay texts, because of leading zeros; -1: there is none."""
+        if options.time_format is not None:
+            self.time_as_text = self._time
+            self._read_time = format_reader(options.time_format, zone)
+        if declared is not None and (unit != declared.unit or options.time_format is not None):
             self._rewrite = declared.unit
 
     def names_asset(self, width: int) -> bool:
@@ -93,15 +145,7 @@ class TableWriter:
         if len(row) != self._width:
             rule = f"must have {self._width} columns, as the first line"
             raise self._problem(rule, len(row))
-        moment = row[self._time]
-        try:
-            received_ns = self._read_time(moment)
-        except DecodeError as error:
-            if self._source.time is None or self._rewrite is not None:
-                raise self._problem("must hold a time in the declared unit", moment) from error
-            received_ns = 0  # the engine counts it, as it does live
-        if self._rewrite is not None:
-            moment = _express(received_ns, self._rewrite)
+        moment, received_ns = self._moment_of(row)
         key = self._key if self.asset < 0 else self._key_of(asset)
         source = self._source
         if source.layout == "row":
@@ -124,6 +168,25 @@ class TableWriter:
                 _put(document, source.name_path, tag)
             self._add_quality(document)
             yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, 0
+
+    def _moment_of(self, row: list[Any]) -> tuple[Any, int]:
+        """Return a row's time as its message holds it, and as nanoseconds since 1970."""
+        if self._evenly_spaced_ns is not None:
+            return None, (self._row_number - 1) * self._evenly_spaced_ns
+        moment = row[self._time]
+        received_ns = self._arrival_ns(moment)
+        if self._rewrite is not None:
+            moment = express(received_ns, self._rewrite)
+        return moment, received_ns
+
+    def _arrival_ns(self, moment: Any) -> int:
+        """Return when a row would have arrived: at its time."""
+        try:
+            return self._read_time(moment)
+        except DecodeError as error:
+            if self._source.time is None or self._rewrite is not None:
+                raise self._problem("must hold a time in the declared unit", moment) from error
+            return 0  # the engine counts it, as it does live
 
     def _key_of(self, asset: object) -> str:
         key = str("" if asset is None else asset).strip()
@@ -187,12 +250,14 @@ def cell_value(text: str) -> Any:
     if text in NULLS:
         return None
     stripped = text.strip()
-    if not _NUMBER.fullmatch(stripped):
+    found = _NUMBER.fullmatch(stripped)
+    if found is None:
         return text
-    with suppress(ValueError):
-        number = int(stripped)
-        if abs(number) <= MAX_TIME_NS:  # a larger one has no room in what JSON parsers read
-            return number
+    if found.lastindex is None:
+        with suppress(ValueError):  # Python converts no integer of thousands of digits
+            number = int(stripped)
+            if abs(number) <= MAX_TIME_NS:  # a larger one has no room in what JSON parsers read
+                return number
     real = float(stripped)
     return real if math.isfinite(real) else text
 
@@ -207,15 +272,3 @@ def plain_column(column: Any) -> list[Any]:
         None if isinstance(value, float) and not math.isfinite(value) else value
         for value in column.to_pylist()
     ]
-
-
-def _express(time_ns: int, unit: str) -> Any:
-    """Return a time in a unit, as a number that reads back as the same time, or as ISO text."""
-    if unit == "iso":
-        from datetime import UTC, datetime
-
-        seconds, fraction = divmod(time_ns, UNIT_NS["s"])
-        moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{moment}.{fraction:09d}Z"
-    whole, rest = divmod(time_ns, UNIT_NS[unit])
-    return whole if rest == 0 else whole + rest / UNIT_NS[unit]

@@ -1,0 +1,275 @@
+"""Alarm states that outlive a restart, and the retained alarm topics that must agree with them.
+
+One small file for each worker, written as a whole and replaced at once, so it is never half
+written. It is written when an alarm state has changed, at most once a second, and never for a
+message. It names every alarm topic that this node has published, so that the topics of pipelines
+and assets that are gone from the configuration can be cleared. The write does not wait for the
+disk: it survives the end of the process, however it ends, but a power cut may lose the last change.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import inf
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.sharding import Shard
+from edgeai.engine.stream_state import StreamState
+from edgeai.errors import DecodeError, one_line
+from edgeai.messages import AlarmState, Publication
+
+log = logging.getLogger("edgeai.alarms")
+
+MAX_KEPT = 20_000  # alarm topics; what exceeds it is not kept, and that is told
+MAX_FILE_BYTES = 64 * 1024 * 1024  # a larger file is none of ours
+WRITE_SECONDS = 1.0  # least time between two writes
+WRITE_SHARE = 0.02  # of the time that writing may take
+RETRY_SECONDS = 60.0  # after a write that failed
+
+
+class KeptAlarm(msgspec.Struct):
+    """The last state of one alarm that was published."""
+
+    pipeline: str
+    asset: str
+    state: AlarmState
+    since_ns: int
+    """Sample time of the transition."""
+    kept_ns: int
+    """When it was kept, nanoseconds since 1970; of two files the newer one counts."""
+    message: str
+    """The retained message; empty for a normal alarm."""
+    is_cleared: bool = False
+    """Whether the topic was cleared, because the configuration has no such alarm any more."""
+
+
+class _File(msgspec.Struct):
+    format: Literal[1]
+    alarms: dict[str, KeptAlarm]
+    """By alarm topic."""
+
+
+def alarms_folder(state_folder: Path, node: str, host: str, port: int) -> Path:
+    """Return the folder of a node's kept alarms.
+
+    The broker is in the name because the retained topics are there: alarms of one plant must not
+    appear in another that uses the same node name.
+    """
+    return state_folder / "alarms" / re.sub(r"[^A-Za-z0-9_.-]", "_", f"{node}_{host}_{port}")
+
+
+class KeptAlarms:
+    """The alarm states of one worker, in memory and in its file."""
+
+    def __init__(
+        self,
+        folder: Path,
+        number: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+        *,
+        is_told: bool = False,
+    ) -> None:
+        """Prepare; `load` reads.
+
+        Args:
+            folder: Of all workers of the node; made when first needed.
+            number: The worker's.
+            clock: Returns seconds that never go back.
+            clock_ns: Returns the time now, nanoseconds since 1970.
+            is_told: Whether the log says already that nothing can be kept.
+        """
+        self._is_told = is_told
+        self.alarms: dict[str, KeptAlarm] = {}
+        """By alarm topic."""
+        self._folder = folder
+        self._path = folder / f"{number}.json"
+        self._clock, self._clock_ns = clock, clock_ns
+        self._is_dirty = False
+        self._write_due = 0.0
+        self._failure = ""
+        """Why the last write failed; empty if it did not."""
+        self._is_full = False
+        self._has_others = False
+        """Whether other workers have files, now or before the number of workers was changed."""
+
+    def check_folder(self) -> bool:
+        """Return whether the folder can be written; if not, tell it now and not at an alarm."""
+        existing = self._folder
+        # Not `exists`, which raises an error inside a folder that this user may not enter.
+        while not os.path.lexists(existing) and existing != existing.parent:
+            existing = existing.parent
+        if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+            return True
+        self._failure = f"{existing} is not a folder that this user can write to"
+        if not self._is_told:
+            self._tell_failure(self._failure)
+        return False
+
+    def _tell_failure(self, cause: str) -> None:
+        log.warning(
+            "alarm states cannot be kept in %s: %s. After a restart alarms begin as normal, and "
+            "latched ones are forgotten. Make state_folder writable",
+            self._folder, cause,
+        )  # fmt: skip
+
+    def load(self) -> dict[str, KeptAlarm]:
+        """Return the kept alarms of all workers, by topic; of several the newest.
+
+        All that the own file has stays in it, also streams that another worker has now: that
+        worker may not have read it yet. A file that cannot be read is told and left out.
+        """
+        found: dict[str, KeptAlarm] = {}
+        try:
+            paths = sorted(self._folder.glob("*.json"))
+        except OSError:
+            paths = []
+        if not paths and not self._failure:
+            log.info(
+                "no alarm states of before are in %s. If this is not the first start at this "
+                "broker, the folder was lost: keep state_folder",
+                self._folder,
+            )
+        for path in paths:
+            alarms = _read(path)
+            if path == self._path:
+                self.alarms = dict(alarms)
+            else:
+                self._has_others = True
+            for topic, alarm in alarms.items():
+                if topic not in found or found[topic].kept_ns < alarm.kept_ns:
+                    found[topic] = alarm
+        return {topic: alarm for topic, alarm in found.items() if not alarm.is_cleared}
+
+    def keep(self, pipeline: str, state: StreamState, publication: Publication) -> None:
+        """Keep a state that was published; the next write saves it."""
+        alarm = state.alarm
+        message = "" if alarm.state == "normal" else publication.payload.decode()
+        self.add(
+            publication.topic,
+            KeptAlarm(
+                pipeline, state.key, alarm.state, alarm.since_ns or 0, self._clock_ns(), message
+            ),
+        )
+
+    def add(self, topic: str, alarm: KeptAlarm) -> None:
+        """Keep an alarm as it is."""
+        if topic not in self.alarms and len(self.alarms) >= MAX_KEPT:
+            if not self._is_full:
+                self._is_full = True
+                log.warning("alarm states are kept for %d assets only, not for more", MAX_KEPT)
+            return
+        self.alarms[topic] = alarm
+        self._is_dirty = True
+
+    def forget(self, topic: str, alarm: KeptAlarm) -> None:
+        """Keep the alarm of a topic that is cleared no longer; other files may still have it."""
+        if self._has_others:
+            self.alarms[topic] = msgspec.structs.replace(
+                alarm, state="normal", message="", kept_ns=self._clock_ns(), is_cleared=True
+            )
+        else:
+            self.alarms.pop(topic, None)
+        self._is_dirty = True
+
+    def write_if_due(self, now: float) -> float:
+        """Write what has changed, unless it was written just now; return when to call this next."""
+        if self._is_dirty and now >= self._write_due:
+            self.write()
+        return self._write_due if self._is_dirty else inf
+
+    def write(self) -> None:
+        """Write the file if an alarm has changed. A failure is told once, and tried again later."""
+        if not self._is_dirty:
+            return
+        begin = self._clock()
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(msgspec.json.encode(_File(1, self.alarms)))
+            temporary.replace(self._path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            self._write_due = begin + RETRY_SECONDS
+            cause = error.strerror or one_line(error)
+            if not self._failure:
+                self._tell_failure(cause)
+            self._failure = cause
+            return
+        if self._failure:
+            log.info("alarm states are kept in %s again", self._folder)
+        self._failure, self._is_dirty = "", False
+        took = self._clock() - begin
+        self._write_due = begin + max(WRITE_SECONDS, took / WRITE_SHARE)
+
+
+def restore_alarms(
+    pipelines: Sequence[Pipeline], kept: KeptAlarms, shard: Shard | None = None
+) -> list[Publication]:
+    """Continue the alarms of before the restart; return what makes the retained topics agree.
+
+    An alarm that was not normal gets its stream back, so that it can be seen and reset before the
+    first message. Its state is published again, because a broker may have lost it. The topic of an
+    alarm that the configuration has no more is cleared. Where nothing can be kept, each alarm is
+    published with its first window: what the broker retains of before may be wrong.
+
+    Args:
+        pipelines: All pipelines of the node.
+        kept: The kept alarms of this worker.
+        shard: The streams of this worker; None: all.
+    """
+    by_name = {pipeline.name: pipeline for pipeline in pipelines}
+    mine = shard or Shard()
+    publications: list[Publication] = []
+    cleared = restored = 0
+    if not kept.check_folder():
+        for one in pipelines:
+            one.announces_alarms = True
+    for topic, alarm in kept.load().items():
+        if not mine.takes(alarm.asset):
+            continue
+        pipeline = by_name.get(alarm.pipeline)
+        serves = pipeline is not None and pipeline.serves(alarm.asset)
+        topic_now = pipeline.alarm_topic_of(alarm.asset) if pipeline is not None else ""
+        if not serves or topic_now != topic:
+            publications.append(Publication(topic, b"", 1, True))
+            kept.forget(topic, alarm)
+            cleared += 1
+        if pipeline is None or not serves:
+            continue
+        if topic_now == topic:
+            kept.add(topic, alarm)
+        if alarm.state == "normal":
+            continue
+        try:
+            state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns)
+        except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
+            continue
+        restored += 1
+        kept.add(state.alarm_topic, alarm)
+        publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))
+    if restored:
+        log.info("alarms of before the restart that continue: %d", restored)
+    if cleared:
+        log.info("alarm topics of removed pipelines and assets, now cleared: %d", cleared)
+    kept.write()
+    return publications
+
+
+def _read(path: Path) -> dict[str, KeptAlarm]:
+    try:
+        with path.open("rb") as file:
+            content = msgspec.json.decode(file.read(MAX_FILE_BYTES), type=_File)
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or one_line(error)
+        log.warning("%s cannot be read: %s. The alarm states in it are forgotten", path, cause)
+        return {}
+    return content.alarms

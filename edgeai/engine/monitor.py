@@ -1,0 +1,231 @@
+"""What is told about a running node now and then, apart from its predictions.
+
+A turn only counts. This module compares the counters and the streams with what was told last, and
+tells what has changed: in the log, in the readiness, and as events on MQTT. A cause is told once:
+when the connection to the broker is down, that is one line and not one for each asset.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from edgeai.engine.kept_alarms import KeptAlarms
+from edgeai.engine.limited_log import LimitedLog
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.pipeline_log import shown_assets
+from edgeai.engine.publications import AssetEvent
+from edgeai.engine.refusals import Refusals
+from edgeai.engine.sample_watch import Found, SampleWatch
+from edgeai.engine.stream_state import StreamState
+from edgeai.messages import Publication, Quality
+from edgeai.metrics.definitions import Metrics
+
+log = logging.getLogger("edgeai.monitor")
+
+SCAN_SECONDS = 0.5  # between two scans of all streams
+SCAN_SHARE = 0.005  # of the time that scans may take; with very many streams they come later
+MAX_EVENT_ASSETS = 100
+MAX_EVENT_CHARACTERS = 20_000  # of the names of assets in one event
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Live(msgspec.Struct):
+    """What only a node on a broker has; a replay has no silence and no events."""
+
+    node: str
+    topic: str
+    """Topic of the events."""
+    is_connected: Callable[[], bool]
+    """Whether the node is connected to its broker."""
+    worker: int = 0
+    """Number of this worker; 0: the node has no others."""
+
+
+class Monitor:
+    """Tells what happens to the pipelines of a node; polled at the end of turns."""
+
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline],
+        metrics: Metrics,
+        *,
+        live: Live | None = None,
+        kept: KeptAlarms | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Wire the parts.
+
+        Args:
+            pipelines: The pipelines of the node.
+            metrics: Metrics of the node.
+            live: None in a replay.
+            kept: Keeps alarm states over restarts; None: they are not kept.
+            clock: Returns seconds that never go back.
+            clock_ns: Returns the time now, nanoseconds since 1970.
+        """
+        self.refusals = Refusals("no pipeline", metrics.unrouted_counts, clock)
+        self.resets = LimitedLog("reset", "of unknown alarms", lines=10, seconds=600, clock=clock)
+        self.next_poll = 0.0
+        """When to call `poll` next, in seconds of `time.monotonic`."""
+        self._pipelines = list(pipelines)
+        self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
+        self._live, self._kept = live, kept
+        self._clock, self._clock_ns = clock, clock_ns
+        self._next_scan = 0.0
+        self._outage_told = False
+        """Whether assets that became stale while the broker was away were told."""
+        self._invalid: dict[str, Counter[str]] = {}
+        """Unusable values when a change of quality was told last, by pipeline."""
+        if kept is not None:
+            for pipeline in pipelines:
+                pipeline.on_transition = partial(self._keep, pipeline.name)
+
+    @property
+    def faults(self) -> list[str]:
+        """Why pipelines are not ready, one text for each."""
+        return [watch.fault for watch in self._watches if watch.fault]
+
+    def fault_of(self, pipeline: Pipeline) -> str | None:
+        """Return why a pipeline is not ready; None if it is."""
+        return next((one.fault for one in self._watches if one.pipeline is pipeline), None)
+
+    def poll(self) -> list[Publication]:
+        """Tell what is due; return the events to publish."""
+        now = self._clock()
+        events: list[Publication] = []
+        if now >= self._next_scan:
+            events = self._scan(now)
+            took = self._clock() - now
+            self._next_scan = now + max(SCAN_SECONDS, took / SCAN_SHARE)
+        self.next_poll = self._next_scan
+        if self._kept is not None:
+            self.next_poll = min(self.next_poll, self._kept.write_if_due(now))
+        return events
+
+    def finish(self) -> None:
+        """Tell what the bounds of the log have held back, and keep the alarms: the process stops.
+
+        The last scan finds what the last turns have made.
+        """
+        self._scan(self._clock(), silence=False)
+        self._tell_counts(everything=True)
+        if self._kept is not None:
+            self._kept.write()
+
+    def _keep(self, pipeline: str, state: StreamState, publication: Publication) -> None:
+        """Keep an alarm state that changes; it is written at the end of this turn."""
+        assert self._kept is not None
+        self._kept.keep(pipeline, state, publication)
+        self.next_poll = 0.0
+
+    def _scan(self, now: float, *, silence: bool = True) -> list[Publication]:
+        events: list[Publication] = []
+        live = self._live
+        is_connected = live is None or live.is_connected()
+        stale = 0
+        for watch in self._watches:
+            found = watch.scan(now, silence=silence and live is not None)
+            self._tell_readiness(watch, found)
+            if found.quality:
+                self._tell_quality(watch.pipeline, found.quality)
+            stale += len(found.stale)
+            if live is not None:
+                events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
+        if live is not None:
+            self._tell_outage(stale, is_connected=is_connected)
+        self._tell_counts()
+        return events
+
+    def _tell_counts(self, *, everything: bool = False) -> None:
+        if self._live is None or self._live.worker <= 1:  # each worker counts the same messages
+            self.refusals.poll(everything=everything)
+        self.resets.poll(everything=everything)
+        for pipeline in self._pipelines:
+            pipeline.refusals.poll(everything=everything)
+            pipeline.log.poll(everything=everything)
+
+    def _tell_readiness(self, watch: SampleWatch, found: Found) -> None:
+        ready = watch.pipeline.metrics.ready
+        if found.fault is not None:
+            ready.set(0)
+            log.warning("not ready: %s", found.fault)
+        elif found.is_ready_again:
+            ready.set(1)
+            log.info("ready again: pipeline %s makes samples", watch.pipeline.name)
+
+    def _tell_silence(
+        self, pipeline: Pipeline, found: Found, *, is_connected: bool
+    ) -> list[Publication]:
+        """Tell the assets that stopped or came back, in the log and as events."""
+        events = []
+        seconds = pipeline.stale_after_seconds
+        if found.stale:
+            names = [state.key for state in found.stale]
+            if is_connected:
+                pipeline.log.silence.write(
+                    "no sample for %g s, stale: %s",
+                    seconds, shown_assets(names), level=logging.WARNING, count=len(names),
+                )  # fmt: skip
+            cause = "no_samples" if is_connected else "broker_connection"
+            events.append(self._event("stale", pipeline, names, cause))
+        if found.back:
+            names = [state.key for state in found.back]
+            pipeline.log.silence.write(
+                "samples again from %s", shown_assets(names), count=len(names)
+            )
+            events.append(self._event("back", pipeline, names, ""))
+        return events
+
+    def _tell_quality(self, pipeline: Pipeline, changes: dict[Quality, list[StreamState]]) -> None:
+        """Tell which assets have another quality than at the last scan, and what was counted."""
+        counts = pipeline.metrics.invalid_counts()
+        more = counts - self._invalid.get(pipeline.name, Counter())
+        self._invalid[pipeline.name] = counts
+        causes = ", ".join(f"{reason} {count:,}" for reason, count in sorted(more.items()))
+        for quality, states in changes.items():
+            names = [state.key for state in states]
+            why = f" (values of the pipeline since the last change: {causes})" if causes else ""
+            pipeline.log.quality.write(
+                "quality is %s now: %s%s",
+                quality, shown_assets(names), "" if quality == "good" else why, count=len(names),
+            )  # fmt: skip
+
+    def _tell_outage(self, stale: int, *, is_connected: bool) -> None:
+        """Tell once that assets are stale because the broker is away."""
+        if is_connected:
+            self._outage_told = False
+        elif stale and not self._outage_told:
+            self._outage_told = True
+            log.warning(
+                "no samples because the broker is not connected: all assets become stale, %d now",
+                stale,
+            )
+
+    def _event(self, event: str, pipeline: Pipeline, names: list[str], cause: str) -> Publication:
+        assert self._live is not None
+        now_ns = self._clock_ns()
+        shown: list[str] = []
+        characters = 0
+        for name in names[:MAX_EVENT_ASSETS]:
+            characters += len(name)
+            if characters > MAX_EVENT_CHARACTERS:
+                break
+            shown.append(name)
+        content = AssetEvent(
+            timestamp=now_ns,
+            node=self._live.node,
+            event=event,
+            pipeline=pipeline.name,
+            assets=shown,
+            count=len(names),
+            stale_after_seconds=pipeline.stale_after_seconds,
+            cause=cause,
+            id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
+        )
+        return Publication(self._live.topic, _encode(content), 1, False)

@@ -1,0 +1,151 @@
+"""Which assets of a pipeline send samples, and whether the pipeline makes any of its messages.
+
+Nothing here costs work per message: a scan compares what the streams and the counters say now with
+what they said at the last scan. Silence is measured from when a new sample was seen, not by the
+sender's clock.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.refusals import printable
+from edgeai.engine.stream_state import StreamState
+from edgeai.messages import Quality
+
+FIRST_SAMPLE_SECONDS = 5.0
+"""A pipeline whose messages are not refused, but make no sample, is not ready after this time."""
+DEFAULT_PATIENCE_SECONDS = 10.0  # of a pipeline whose assets never count as stale
+MIN_MESSAGES = 3
+"""Messages without a sample after which a pipeline that has made samples before is not ready."""
+SHOWN_REASONS = 4
+SHOWN_SIGNALS = 4
+
+
+class Found(NamedTuple):
+    """What has changed since the last scan."""
+
+    stale: list[StreamState]
+    """Assets that have sent no sample for the declared time."""
+    back: list[StreamState]
+    """Stale assets that sent a sample."""
+    quality: dict[Quality, list[StreamState]]
+    """Assets whose quality is another than at the last scan, by the quality now."""
+    fault: str | None
+    """Why the pipeline became not ready; None if nothing changed."""
+    is_ready_again: bool
+
+
+class SampleWatch:
+    """The samples of one pipeline, scan by scan."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.fault: str | None = None
+        """Why the pipeline is not ready, with the remedy; None if it is."""
+        self._drops: dict[str, int] = dict(pipeline.metrics.drops)
+        self._messages = 0
+        """Messages up to the last scan that found a new sample."""
+        self._sampled = 0.0
+        """Time of that scan; 0 before the first."""
+        self._without_since = 0.0
+        """Time of the scan that found the first message since then; 0 if there was none."""
+
+    def scan(self, now: float, *, silence: bool) -> Found:
+        """Compare with the last scan.
+
+        Args:
+            now: Seconds on a clock that never goes back; above 0.
+            silence: Whether silent assets become stale.
+        """
+        limit = self.pipeline.stale_after_seconds if silence else 0.0
+        stale, back = [], []
+        quality: dict[Quality, list[StreamState]] = {}
+        made_sample = False
+        stale_count = 0
+        for state in list(self.pipeline.streams.values()):
+            newest_ns = state.stream.newest_ns
+            if newest_ns != state.seen_ns:
+                state.seen_ns, state.seen = newest_ns, now
+                made_sample = made_sample or _is_complete(state)
+                if state.is_stale:
+                    state.is_stale = False
+                    back.append(state)
+            elif limit and state.seen and not state.is_stale and now - state.seen > limit:
+                state.is_stale = True
+                stale.append(state)
+            if state.is_stale:
+                stale_count += 1
+            if state.quality is not state.told_quality and state.quality is not None:
+                if state.told_quality is not None or state.quality != "good":
+                    quality.setdefault(state.quality, []).append(state)
+                state.told_quality = state.quality
+        self.pipeline.metrics.stale_assets.set(stale_count)
+        before = self.fault
+        self._check_samples(now, made_sample=made_sample)
+        return Found(
+            stale,
+            back,
+            quality,
+            self.fault if before is None else None,
+            is_ready_again=before is not None and self.fault is None,
+        )
+
+    def _check_samples(self, now: float, *, made_sample: bool) -> None:
+        """Set or clear the fault of a pipeline that gets messages and makes no sample of them."""
+        metrics = self.pipeline.metrics
+        messages = metrics.messages.value - metrics.retained
+        refused = {
+            reason: count - self._drops.get(reason, 0)
+            for reason, count in metrics.drops.items()
+            if count > self._drops.get(reason, 0) and reason != "retained"
+        }
+        without = messages - self._messages
+        # A sample may be refused after its stream has seen its time: then no window gets it.
+        all_refused = sum(refused.values()) >= without
+        is_block = self.pipeline.config.source.layout == "frame"
+        if made_sample and (is_block or not all_refused):
+            self._messages, self._drops = messages, dict(metrics.drops)
+            self._sampled, self._without_since = now, 0.0
+            self.fault = None
+            return
+        if not without:
+            return
+        if not self._without_since:
+            self._without_since = now
+        if self.fault is None:
+            if self._sampled:
+                patience = self.pipeline.stale_after_seconds or DEFAULT_PATIENCE_SECONDS
+                is_fault = without >= MIN_MESSAGES and now - self._sampled >= patience
+            else:
+                is_fault = all_refused or now - self._without_since >= FIRST_SAMPLE_SECONDS
+            if not is_fault:
+                return
+        self.fault = self._describe(without, refused)
+
+    def _describe(self, without: int, refused: Mapping[str, int]) -> str:
+        name = self.pipeline.name
+        told = f"pipeline {name}: {without:,} message{'s' * (without > 1)} and no sample"
+        if refused:
+            largest = sorted(refused.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in largest)
+            return (
+                f"{told} ({reasons}); the log shows one of each: "
+                f"compare it with pipelines.{name}.source"
+            )
+        for state in list(self.pipeline.streams.values()):
+            channels = state.stream.waiting_for()
+            if state.time_ns is None and channels:
+                signals = [self.pipeline.signals[channel] for channel in channels[:SHOWN_SIGNALS]]
+                more = len(channels) - len(signals)
+                names = ", ".join(signals) + (f" and {more} more" if more else "")
+                return (
+                    f"{told}; asset {printable(state.key)} still waits for a first value of "
+                    f"{names}: check their names in pipelines.{name}.source.signals"
+                )
+        return f"{told} since the last one: check pipelines.{name}.source and .stream"
+
+
+def _is_complete(state: StreamState) -> bool:
+    """Return whether a stream has had a value of every signal, so that a sample can be made."""
+    return state.time_ns is not None or not state.stream.waiting_for()

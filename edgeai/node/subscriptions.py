@@ -1,0 +1,88 @@
+"""What a node subscribes to, and which of its pipelines get nothing."""
+
+import logging
+from collections.abc import Sequence
+
+from edgeai.engine.pipeline import Pipeline
+from edgeai.messages import SECOND_NS
+
+log = logging.getLogger("edgeai")
+
+CHECK_SECONDS = 1.0  # between two looks at the pipelines
+EXPECTED_SECONDS, EXPECTED_PERIODS = 60.0, 3
+"""A message is expected in this time, and in so many sample periods, whichever is longer."""
+
+
+def subscriptions_of(pipelines: Sequence[Pipeline], reset_prefix: str) -> dict[str, int]:
+    """Return the QoS by topic filter; that of the resets is included if an alarm can latch."""
+    subscriptions: dict[str, int] = {}
+    for pipeline in pipelines:
+        source = pipeline.config.source
+        known = subscriptions.get(pipeline.template.filter, 0)
+        subscriptions[pipeline.template.filter] = max(known, source.qos)
+    if any(pipeline.rule.latch for pipeline in pipelines):
+        subscriptions[f"{reset_prefix}#"] = 1 if any(subscriptions.values()) else 0
+    return subscriptions
+
+
+def interval_seconds(pipelines: Sequence[Pipeline], topic: str) -> float | None:
+    """Return the time between two messages of a topic at the model's sample rate; None: unknown."""
+    for pipeline in pipelines:
+        period_ns = pipeline.settings.period_ns
+        if pipeline.config.source.layout != "frame" and period_ns and pipeline.find_key(topic):
+            return period_ns / SECOND_NS
+    return None
+
+
+class DeliveryHints:
+    """Which pipelines have got no message for a declared time, although all seems well.
+
+    Their topic may be wrong, or an ACL may let them subscribe and not read: the broker then
+    delivers nothing, without a word. This is a hint: the line may simply stand still.
+    """
+
+    def __init__(self, pipelines: Sequence[Pipeline]) -> None:
+        """Start to wait, as soon as the broker is connected."""
+        self._pipelines = pipelines
+        self._since: float | None = None
+        """Since when the node is connected, in monotonic seconds."""
+        self._before: dict[str, int] = {}
+        """Messages of each pipeline before that."""
+        self.next_look = 0.0
+        """When to call `look`, in seconds of the monotonic clock."""
+        self.hints: dict[str, str] = {}
+        """Text for the user, by the name of the pipeline."""
+
+    def look(self, now: float, *, connected: bool, left: int) -> None:
+        """Look for pipelines without messages.
+
+        Args:
+            now: Seconds of the monotonic clock.
+            connected: Whether all connections are made.
+            left: Messages that were left to other workers: the broker delivers.
+        """
+        self.next_look = now + CHECK_SECONDS
+        counts = {one.name: one.metrics.messages.value for one in self._pipelines}
+        if not connected or self._since is None:
+            self._since = now if connected else None
+            self._before = counts
+            return
+        for pipeline in self._pipelines:
+            name = pipeline.name
+            limit = _expected_seconds(pipeline)
+            if counts[name] > self._before[name] or left:
+                if self.hints.pop(name, None):
+                    log.info("%s: messages arrive", name)
+            elif now - self._since >= limit and name not in self.hints:
+                self.hints[name] = (
+                    f"no message in {limit:g} s: is {pipeline.template.filter} the topic of the "
+                    "senders, and may this client read it?"
+                )
+                log.warning("%s: %s", name, self.hints[name])
+
+
+def _expected_seconds(pipeline: Pipeline) -> float:
+    declared = pipeline.config.source.expect_within_seconds
+    if declared is not None:
+        return declared
+    return max(EXPECTED_SECONDS, EXPECTED_PERIODS * (pipeline.settings.period_ns or 0) / SECOND_NS)

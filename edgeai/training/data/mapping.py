@@ -1,0 +1,56 @@
+"""The pipeline by whose mapping recordings are read: a configuration's, or the recipe's own."""
+
+from pathlib import Path
+from typing import Any
+
+from edgeai.config.node import Config, load_config
+from edgeai.config.pipeline import WindowConfig
+from edgeai.errors import ConfigError, Problem
+from edgeai.training.recipe_files import FileData
+
+PIPELINE = "training"
+
+
+def pipeline_of(data: FileData, recipe_path: Path) -> tuple[Config, str]:
+    """Return the configuration and the name of the pipeline by which recordings are read."""
+    if data.config is None:
+        return _own_pipeline(data), PIPELINE
+    path = recipe_path.parent / data.config
+    config = load_config(path)
+    known = ", ".join(config.pipelines)
+    name = data.pipeline
+    if name is None and len(config.pipelines) > 1:
+        rule = f"{data.config} has several pipelines; choose one of {known}"
+        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule)])
+    if name is None:
+        name = next(iter(config.pipelines))
+    if name not in config.pipelines:
+        rule = f"must be one of {known}"
+        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
+    signals = [signal.name for signal in data.signals]
+    for mapped in config.pipelines[name].source.signals:
+        if mapped not in signals:
+            rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
+            raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
+    # The recipe sets the window; a hop of the pipeline is for serving.
+    chosen = config.pipelines[name].model_copy(update={"window": WindowConfig()})
+    return config.model_copy(update={"pipelines": {name: chosen}}), name
+
+
+def _own_pipeline(data: FileData) -> Config:
+    """Return a configuration whose pipeline reads the columns that a recipe names."""
+    source: dict[str, Any] = {
+        "topic": "recording/{asset}",
+        "signals": {
+            signal.name: {"path": [signal.column or signal.name]} for signal in data.signals
+        },
+    }
+    if data.time is not None:
+        time = data.time
+        source["time"] = {"path": [time.column], "unit": time.unit, "zone": time.zone}
+    pipeline: dict[str, Any] = {"model": "training", "source": source}
+    if data.stream is not None:
+        pipeline["stream"] = data.stream.model_dump()
+    return Config.model_validate(
+        {"node": PIPELINE, "broker": {"host": "127.0.0.1"}, "pipelines": {PIPELINE: pipeline}}
+    )

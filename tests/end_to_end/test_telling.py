@@ -1,0 +1,178 @@
+"""The running command tells what it does not do: refusals, silence, alarms over a restart."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.brokers import RunningBroker
+from tests.support.live import Edge, patient, peer, running, wait_for
+from tests.support.odd import INFINITE, NORMAL, NOT_A_NUMBER, write_odd_package
+from tests.support.packages import write_config, write_package
+
+pytestmark = pytest.mark.broker
+
+SOURCE: dict[str, Any] = {"topic": "plant/{asset}/row", "time": {"path": "t", "unit": "s"}}
+ALARMS = "edgeai/test/alarms/"
+QUICK = {"reconnect_min_seconds": 0.1, "reconnect_max_seconds": 0.2}
+
+
+def write(folder: Path, port: int, model: str = "mean", **pipeline: Any) -> Path:
+    if model == "mean":
+        write_package(folder / "mean")
+    pipelines = {"p": {"model": model, "source": SOURCE, **pipeline}}
+    web = {"enabled": True, "port": 0}
+    state = str(folder / "state")
+    return write_config(
+        folder / "line.yaml", port, pipelines, http=web, broker=QUICK, state_folder=state
+    )
+
+
+UNUSABLE = [
+    b'[{"n": "a", "v": 20.5, "t": 1763719200}]',  # an array of tags
+    b"press temperature=20.5,pressure=5.1 1763719200000000000",  # line protocol
+    b"1763719200;20,5;5,1\r\n",  # CSV
+    gzip.compress(b'{"t": 1763719200, "a": 1, "b": 1}'),
+    bytes.fromhex("0880a8d6b4e33312190a0b74656d7065726174757265"),  # Sparkplug
+    b'"no object"',
+    "온도=20.5".encode(),
+]
+
+
+def test_a_line_of_which_nothing_can_be_used(tmp_path: Path, broker: RunningBroker) -> None:
+    """Case mqtt 27: it used to be ready, green, of good quality, and silent in the log."""
+    config = write(tmp_path, broker.port)
+    with peer(broker.port, "edgeai/#") as other, running(config) as process:
+        edge = Edge(process)
+        assert edge.get("/readyz")[0] == 200
+        for _ in range(20):
+            for number, payload in enumerate(UNUSABLE):
+                other.publish(f"plant/m{number}/row", payload)
+        edge.not_ready_because("pipeline p: ")
+        wait_for(lambda: "pipeline p: 140 messages" in edge.get("/readyz")[1], "all of them")
+        reason = json.loads(edge.get("/readyz")[1])["reasons"][0]
+        assert "no sample (invalid_json 100, not_an_object 40); the log shows" in reason
+        told = [line for line in edge.complaints() if "edgeai.refused" in line]
+        assert len(told) == 2, told
+        assert (
+            "p: refused 1, not_an_object: the JSON is not an object; topic plant/m0/row" in told[0]
+        )
+        assert """bytes: '[{"n": "a", "v": 20.5, "t": 1763719200}]'""" in told[0]
+        assert "p: refused 1, invalid_json: " in told[1]
+        assert len(edge.complaints()) == 3, "and that the pipeline is not ready"
+        (pipeline,) = json.loads(edge.get("/api/state")[1])["pipelines"]
+        assert len(pipeline["assets"]) == len(UNUSABLE)
+        for asset in pipeline["assets"]:
+            assert (asset["state"], asset["alarm"], asset["quality"]) == ("unknown",) * 3
+        assert edge.metric("edgeai_asset_state", pipeline="p", asset="m0") == 0
+        assert edge.metric("edgeai_pipeline_ready", pipeline="p") == 0
+        for t in range(1, 5):
+            other.publish("plant/m0/row", {"t": t, "a": 1, "b": 1})
+        wait_for(lambda: edge.get("/readyz")[0] == 200, "readiness to come back")
+        assert edge.metric("edgeai_asset_state", pipeline="p", asset="m0") == 1
+        edge.stops_well()
+        assert "p: refused 99 more, invalid_json" in edge.log
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|WARNING) "
+    assert all(re.match(stamp, line) for line in edge.log.splitlines()), edge.log
+
+
+def test_a_retained_alarm_is_true_after_a_restart(tmp_path: Path, broker: RunningBroker) -> None:
+    """Case mqtt 02: the machine was repaired while edgeai was away."""
+    config = write(tmp_path, broker.port)
+    topic = f"{ALARMS}p/m"
+    with peer(broker.port) as other:
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            for t in range(1, 5):
+                other.publish("plant/m/row", {"t": t, "a": 100, "b": 1})
+            wait_for(lambda: listener.topics(topic), "the alarm")
+            kept = tmp_path / "state" / "alarms" / f"test_127.0.0.1_{broker.port}" / "1.json"
+            wait_for(lambda: kept.exists() and "active" in kept.read_text(), "the file")
+            edge.process.kill()  # the hardest end: nothing can be written any more
+            edge.process.wait(patient(10))
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            (before,) = wait_for(lambda: listener.topics(topic), "the retained alarm")[-1:]
+            assert before["state"] == "active"
+            (pipeline,) = json.loads(Edge(edge).get("/api/state")[1])["pipelines"]
+            (asset,) = pipeline["assets"]
+            assert (asset["state"], asset["alarm"]) == ("unknown", "active")
+            for t in range(100, 104):
+                other.publish("plant/m/row", {"t": t, "a": 1, "b": 1})
+            wait_for(lambda: listener.topics(topic)[-1]["state"] == "normal", "the truth")
+        with peer(broker.port, f"{ALARMS}#") as late:
+            (last,) = wait_for(lambda: late.topics(topic), "the retained alarm")
+            assert (last["state"], last["previous"]) == ("normal", "active")
+
+
+def test_assets_are_stale_while_the_broker_is_away(tmp_path: Path, broker: RunningBroker) -> None:
+    config = write(tmp_path, broker.port, stream={"stale_after_seconds": 1.0})
+    with running(config) as process:
+        edge = Edge(process)
+        with peer(broker.port, "edgeai/#") as other:
+            for t in range(1, 5):
+                for number in range(30):
+                    other.publish(f"plant/m{number}/row", {"t": t, "a": 1, "b": 1})
+            wait_for(lambda: len(other.topics("edgeai/test/predictions/")) == 30, "predictions")
+            assert edge.metric("edgeai_score", pipeline="p", asset="m3") == 2
+        broker.kill()
+        wait_for(lambda: edge.metric("edgeai_stale_assets", pipeline="p") == 30, "the silence")
+        (pipeline,) = json.loads(edge.get("/api/state")[1])["pipelines"]
+        assert {one["state"] for one in pipeline["assets"]} == {"stale"}
+        assert edge.metric("edgeai_asset_state", pipeline="p", asset="m3") == 2
+        assert 'edgeai_score{asset="m3"' not in edge.get("/metrics")[1]
+        (line,) = [one for one in edge.complaints() if "edgeai.mqtt" not in one]
+        assert "no samples because the broker is not connected" in line
+        broker.start_again()
+        wait_for(lambda: edge.log.count("connected to") == 2, "the connection to come back")
+        with peer(broker.port, "edgeai/test/events") as other:
+            time.sleep(0.2)
+            for number in range(30):
+                other.publish(f"plant/m{number}/row", {"t": 5, "a": 1, "b": 1})
+            back = wait_for(
+                lambda: [e for e in other.topics("edgeai/") if e["event"] == "back"], "the event"
+            )
+        assert sum(one["count"] for one in back) >= 1
+        wait_for(lambda: "samples again from m" in edge.log, "the line")
+
+
+def test_scores_that_are_not_finite_alarm_and_are_told(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    """Cases models 12 and 31: a gross fault gave no alarm where a mild one did.
+
+    A SIGHUP, told and ignored, changes nothing about it.
+    """
+    write_odd_package(tmp_path / "odd")
+    config = write(tmp_path, broker.port, "odd")
+    with peer(broker.port, "edgeai/#") as other, running(config) as process:
+        edge = Edge(process)
+        for number in (1, 2):
+            process.process.send_signal(signal.SIGHUP)
+            wait_for(lambda n=number: edge.log.count("SIGHUP is ignored") == n, "the line")
+        before = _cpu_seconds(process.process.pid)
+        time.sleep(0.6)
+        assert _cpu_seconds(process.process.pid) - before < 0.3, "it does not spin"
+        for t, (a, b) in enumerate((NORMAL, INFINITE, NORMAL, NOT_A_NUMBER), 1):
+            other.publish("plant/m/row", {"t": t, "a": a, "b": b})
+        topic = f"{ALARMS}p/m"
+        wait_for(lambda: len(other.topics(topic)) == 3, "the transitions")
+        found = [(one["state"], one.get("alarm_reason")) for one in other.topics(topic)]
+        assert found == [
+            ("active", "score_infinite"), ("normal", None), ("active", "score_not_finite"),
+        ]  # fmt: skip
+        qualities = [one["quality"] for one in other.topics("edgeai/test/predictions/")]
+        assert qualities == ["good", "good", "good", "bad"]
+        assert "the model's score of m is inf: it counts as above the threshold" in edge.log
+        assert edge.log.count("the model's score") == 1
+        edge.stops_well()
+
+
+def _cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
