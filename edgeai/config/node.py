@@ -167,7 +167,8 @@ class Config(Strict):
                         f"{other_field} ({other}) and {field} ({one}) overlap only in part: a "
                         "broker may deliver a message that matches both of them twice. Write one "
                         "of them so that it contains the other, for example as "
-                        f"{topics.join(one, other)}, and choose the streams with `assets`"
+                        f"{topics.join(one, other)}, and choose the streams with `assets` (write a "
+                        "name in braces, such as {asset}, for each +)"
                     )
                     raise ValueError(msg)
         return self

@@ -334,7 +334,8 @@ def test_sources_that_overlap_only_in_part_are_refused(
 def test_sources_of_which_one_contains_the_other_are_accepted(tmp_path: Path) -> None:
     config = changed(pipelines__p__source__topic="plant/{asset}/row")
     for name, topic in [("q", "plant/p1/row"), ("r", "plant/#"), ("s", "other/#")]:
-        config["pipelines"][name] = {"model": "mean", "source": {"topic": topic}}
+        source = {"topic": topic, "merge_topics": True}
+        config["pipelines"][name] = {"model": "mean", "source": source}
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(config))
     assert len(load_config(path).pipelines) == 4
