@@ -15,14 +15,13 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
-from edgeai.config.base import PathText, Strict
+from edgeai.config.base import NAME_PATTERN, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
-NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})
 SECTIONS_WITH_FILES = (
     ("broker", "password"), ("broker", "tls"), ("http", "token"), ("http", "metrics_token"),
@@ -95,7 +94,7 @@ class Config(Strict):
     """A node: a broker, a device, and one or more pipelines."""
 
     node: str = Field(
-        pattern=NODE_PATTERN,
+        pattern=NAME_PATTERN,
         description="Name of this node. It appears in topics and in the MQTT client id.",
     )
     broker: Broker = Field(description="The MQTT broker, and how to connect to it.")
@@ -120,7 +119,7 @@ class Config(Strict):
         "the working folder. Default: "
         "$EDGEAI_STATE_DIR, or edgeai in the user's state folder.",
     )
-    pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], PipelineConfig] = Field(
+    pipelines: dict[Annotated[str, Field(pattern=NAME_PATTERN)], PipelineConfig] = Field(
         min_length=1, description="The pipelines by name. The name appears in topics and metrics."
     )
 

@@ -189,8 +189,11 @@ class SourceConfig(Strict):
             )
             raise ValueError(msg)
         in_topic = RESERVED_CAPTURE in topics.template_fields(self.topic)
-        if (self.layout == "frame") != (self.frame is not None):
-            msg = "`frame` belongs to the layout `frame`, and says how the block is laid out"
+        if self.layout == "frame" and self.frame is None:
+            msg = "the layout `frame` needs the key `frame`, which describes the format"
+            raise ValueError(msg)
+        if self.layout != "frame" and self.frame is not None:
+            msg = f"`frame` needs `layout: frame`; the layout is `{self.layout}`"
             raise ValueError(msg)
         if self.layout == "frame" and (self.time is not None or self.quality is not None):
             msg = "layout `frame`: time is declared in `frame`, and there is no quality flag"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgeai.config.base import Precision, Strict
+from edgeai.config.base import Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
 
 MANIFEST = "model.yaml"
@@ -36,16 +36,15 @@ class SignalSpec(Strict):
     )
     range: list[Number] | None = Field(
         None,
-        min_length=2,
-        max_length=2,
+        json_schema_extra={"minItems": 2, "maxItems": 2},
         description="Valid range [low, high] in this unit. Default: every finite value is valid.",
     )
     meaning: str = Field("", description="What the signal measures, for people.")
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
-        if self.range is not None and not self.range[0] < self.range[1]:
-            msg = "`range` must be [low, high] with low < high"
+        if self.range is not None and not (len(self.range) == 2 and self.range[0] < self.range[1]):
+            msg = f"`range` must be [low, high] with low < high, not {self.range}"
             raise ValueError(msg)
         return self
 
@@ -327,12 +326,15 @@ class Manifest(Strict):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         names = [signal.name for signal in self.signals]
-        if len(names) != len(set(names)):
-            msg = "`signals`: each name may occur once"
+        if repeated := first_repeated(names):
+            msg = f"`signals`: the name `{repeated}` occurs twice"
             raise ValueError(msg)
         outputs = [output.name for output in self.outputs]
-        if len(outputs) != len(set(outputs)) or INPUT_NAME in outputs:
-            msg = f"`outputs`: each name may occur once, and none may be `{INPUT_NAME}`"
+        if repeated := first_repeated(outputs):
+            msg = f"`outputs`: the name `{repeated}` occurs twice"
+            raise ValueError(msg)
+        if INPUT_NAME in outputs:
+            msg = f"`outputs`: `{INPUT_NAME}` is the name of the input, so no output may have it"
             raise ValueError(msg)
         roles = [output.role for output in self.outputs]
         if roles.count("score") != 1:

@@ -201,7 +201,7 @@ def test_all_files_are_judged_at_once(tmp_path: Path, check: Check) -> None:
         "config.yaml: device:",
         "config.yaml: pipelines.fourth.model:",
         "config.yaml: pipelines.mean.stream.alignment:",
-        "first/model.yaml: signals.0.range:",
+        "first/model.yaml: signals.0: `range`",
         "second/golden.npz:",
         "third/model.onnx: is not a valid ONNX model: the file is empty",
     ]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from edgeai.config.base import NAME_PATTERN, PATTERN_WORDS
 from edgeai.config.broker import Secret
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, load_config
@@ -135,7 +136,7 @@ WRONG = [
     ),
     (
         {"node": "a/b"},
-        f"node: must match pattern '{r'^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'}' (found 'a/b')",
+        f"node: must be {PATTERN_WORDS[NAME_PATTERN]} (found 'a/b')",
     ),
     # topics
     (
@@ -322,8 +323,10 @@ def test_sources_that_overlap_only_in_part_are_refused(
     tmp_path: Path, first: str, second: str, joined: str | None
 ) -> None:
     """A broker may deliver a message once for each of them, and each pipeline would take both."""
-    config = changed(pipelines__p__source__topic=first)
-    config["pipelines"]["q"] = {"model": "mean", "source": {"topic": second}}
+    config = changed(pipelines__p__source__topic=first, pipelines__p__source__merge_topics=True)
+    config["pipelines"]["q"] = {
+        "model": "mean", "source": {"topic": second, "merge_topics": True},
+    }  # fmt: skip
     (line,) = complaints(tmp_path, config)
     assert "overlap only in part: a broker may deliver a message that matches both" in line
     assert joined is None or f"for example as {joined}, and choose the streams" in line
