@@ -1,12 +1,15 @@
 """The base class of every configuration model, and types that several models share."""
 
+import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
@@ -32,6 +35,29 @@ def _possible_path(text: str) -> str:
     return text
 
 
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # True == 1, so a Literal of numbers would take it
+        msg = "must be a number, not true or false (in YAML, yes and no mean true and false)"
+        raise ValueError(msg)  # noqa: TRY004  pydantic reports ValueError as a problem of the field
+    return value
+
+
+NotBool = BeforeValidator(_no_bool)
+"""For a Literal of whole numbers."""
+
+
+def _host_alone(host: str) -> str:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", host):
+            msg = "must be a host name or an IP address alone, without scheme, port or path"
+            raise ValueError(msg) from None
+    return host
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_host_alone)]
+"""A host name, or an IPv4 or IPv6 address."""
 PathText = Annotated[str, AfterValidator(_possible_path)]
 """The path of a file or folder; the file need not exist."""
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"

@@ -21,6 +21,13 @@ class Restart(Strict):
     )
     max_seconds: Seconds = Field(60.0, description="Longest wait before a restart, in seconds.")
 
+    @model_validator(mode="after")
+    def _shortest_wait_first(self) -> Self:
+        if self.first_seconds > self.max_seconds:
+            msg = "`first_seconds` must not be greater than `max_seconds`"
+            raise ValueError(msg)
+        return self
+
 
 class Breaker(Strict):
     """The circuit breaker: an accelerator that fails too often is not restarted for a while."""

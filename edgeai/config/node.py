@@ -15,7 +15,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
-from edgeai.config.base import NAME_PATTERN, PathText, Strict
+from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
@@ -29,14 +29,16 @@ SECTIONS_WITH_FILES = (
 MAX_WORKERS = 64
 MIN_TOKEN_CHARACTERS = 16  # a shorter one can be found by trying
 
+_OWN_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_ALL_HOSTS = {"0.0.0.0", "::"}  # noqa: S104  not bound to, only compared
+
 
 class Http(Strict):
     """The HTTP server of /metrics, /healthz, /readyz and the status page."""
 
     enabled: bool = Field(True, description="Whether the HTTP server runs.")
-    host: str = Field(
+    host: Host = Field(
         "127.0.0.1",
-        min_length=1,
         description="Address to listen on. The default accepts connections from this machine only; "
         "0.0.0.0 accepts connections from the network.",
     )
@@ -147,6 +149,15 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        same_host = self.broker.host in _OWN_HOSTS and self.http.host in {*_OWN_HOSTS, *_ALL_HOSTS}
+        same_host = same_host or self.broker.host == self.http.host
+        if self.http.enabled and same_host and self.http.port == self.broker.port:
+            msg = f"`http.port` and `broker.port` are both {self.http.port} on this machine"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _no_partial_overlap(self) -> Self:
         """Refuse sources of which neither contains the other, but that share topic names.
 
@@ -174,12 +185,20 @@ class Config(Strict):
 
 
 def find_config(name: str) -> Path:
-    """Return the path of a configuration file, given its path or the name of a shipped one."""
+    """Return the path of a configuration file, given its path or the name of a shipped one.
+
+    Raises:
+        ConfigError: The name has no suffix, and is neither a file or folder nor a shipped config.
+    """
     path = Path(name)
     if name and path.suffix == "" and path.name == name and not paths.is_file(path):
         shipped = paths.shipped("configs") / f"{name}.yaml"
         if paths.is_file(shipped):
             return shipped
+        if not path.is_dir():
+            known = ", ".join(sorted(one.stem for one in paths.shipped("configs").glob("*.yaml")))
+            rule = f"no such file, and no shipped config has this name: {known}"
+            raise ConfigError([Problem(name, "", rule)])
     return path
 
 

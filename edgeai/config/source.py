@@ -1,11 +1,19 @@
 """The source of a pipeline: a topic filter, and where a message carries each signal."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
-from edgeai.config.base import FieldPath, PositiveSeconds, Strict, TimeField, as_path, removed_keys
+from edgeai.config.base import (
+    FieldPath,
+    NotBool,
+    PositiveSeconds,
+    Strict,
+    TimeField,
+    as_path,
+    removed_keys,
+)
 from edgeai.config.frames import FrameFormat
 
 RESERVED_CAPTURE = "signal"  # `{signal}` in a source topic names the signal, not the stream
@@ -88,7 +96,7 @@ class SourceConfig(Strict):
         description="Patterns of stream keys, such as press-*. Messages of other streams are not "
         "read by this pipeline. Default: all streams.",
     )
-    qos: Literal[0, 1] = Field(
+    qos: Annotated[Literal[0, 1], NotBool] = Field(
         0, description="QoS of the subscription: 0 at most once, 1 at least once."
     )
     retained: Literal["state", "skip"] = Field(

@@ -21,7 +21,7 @@ from typing import Any
 from edgeai.config.base import Precision
 from edgeai.errors import ModelError
 from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
-from edgeai.model.manifest import MAX_OPSET, Manifest
+from edgeai.model.manifest import MANIFEST, MAX_OPSET, Manifest
 from edgeai.model.package import Package
 from edgeai.paths import write_atomically
 from edgeai.runtime_build import installed_build
@@ -84,6 +84,9 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
     if kind != dtype or not dims or isinstance(dims[0], int) or dims[1:] != shape:
         sizes = ", ".join(map(str, shape))
         rule = f"input `{INPUT_NAME}` must be {dtype} of shape (B, {sizes}), B free"
+        signals = len(manifest.signals)
+        if len(dims) == len(shape) + 1 and dims[-1] != shape[-1] and shape[-1] == signals:
+            rule = f"{MANIFEST} lists {signals} signals, the graph has {dims[-1]}: {rule}"
         refuse(rule, f"{kind} {tuple(dims)}")
     _check_outputs(facts, manifest, refuse)
     if facts["fault"]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgeai.config.base import Precision, Strict, first_repeated
+from edgeai.config.base import NotBool, Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
 
 MANIFEST = "model.yaml"
@@ -276,7 +276,9 @@ class CompiledSpec(Strict):
 class Manifest(Strict):
     """The manifest of a model package, the file model.yaml."""
 
-    format: Literal[1] = Field(description="Version of the format of this file.")
+    format: Annotated[Literal[1], NotBool] = Field(
+        description="Version of the format of this file."
+    )
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the model in predictions."
     )

@@ -39,7 +39,10 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
     assert outcome.code == 0
     assert outcome.err == ""
     assert outcome.out.splitlines() == [
-        "p: mean 1.0.0 on cpu, factory/{asset}/sensors (QoS 0), 2 signals, window 4, hop 1, threshold 10",
+        (
+            "p: mean 1.0.0 on cpu, factory/{asset}/sensors (QoS 0), 2 signals, window 4, hop 1, "
+            "threshold 10"
+        ),
         f"{config}: ok",
     ]
 
@@ -163,7 +166,10 @@ def test_alignment_needs_a_rate(tmp_path: Path, check: Check) -> None:
     [
         ("toaster", "{config}: device: must be a YAML file or one of the shipped devices: amd-"),
         ("../../etc/passwd", "{config}: device: must be a YAML file or one of the shipped devices"),
-        ("absent.yaml", "{folder}/absent.yaml: no such file"),
+        (
+            "absent.yaml",
+            "{config}: device: no such file: {folder}/absent.yaml (found 'absent.yaml')",
+        ),
         ("config.yaml", "{folder}/config.yaml: description: is required"),
         ("x" * 5000, "{config}: device: must be a YAML file or one of the shipped devices"),
     ],
@@ -325,6 +331,29 @@ def test_what_is_no_config(check: Check, name: str) -> None:
     outcome = check(name)
     assert outcome.code == 2
     assert len(outcome.complaints) == 1
+
+
+def test_an_alarm_that_could_never_end(tmp_path: Path, check: Check) -> None:
+    config = setup_config(tmp_path, alarm={"deadband": 1e6})
+    (line,) = check(config).complaints
+    assert line.startswith(f"{config}: pipelines.p.alarm.deadband: the alarm could never end: ")
+    assert line.endswith("no golden window's score is so far from the threshold (found 1000000.0)")
+    assert check(setup_config(tmp_path, alarm={"deadband": 1.0})).code == 0
+
+
+def test_an_unknown_name_lists_the_shipped_configs(check: Check) -> None:
+    assert check("deno").complaints == [
+        "deno: no such file, and no shipped config has this name: demo, moulding-pinn"
+    ]
+
+
+def test_a_signal_deleted_from_the_manifest(tmp_path: Path, check: Check) -> None:
+    config = setup_config(tmp_path)
+    rehash(tmp_path / "mean", signals=[{"name": "a", "unit": "1"}])
+    (line,) = check(config).complaints
+    assert line.startswith(
+        f"{tmp_path}/mean/model.onnx: model.yaml lists 1 signals, the graph has 2"
+    )
 
 
 def test_a_folder_that_is_no_config(tmp_path: Path, check: Check) -> None:
