@@ -21,7 +21,7 @@ from benchmarks.result import Result, Scale, rounded, shown
 from benchmarks.rig import Rig, Run, open_rig
 from benchmarks.systems import EDGEAI, Options, ask
 from benchmarks.workload import Workload
-from edgeai.alarms.alarm import Alarm, AlarmRule, quality_of
+from edgeai.alarms.alarm import Alarm, AlarmRule, quality_of, quality_rule
 
 RATES = (2_000, 20_000)
 STARTS = 2  # processes of each variant
@@ -122,9 +122,10 @@ def measure_features(scale: Scale) -> Result:
 def judging_us() -> float:
     """Return the CPU of alarm state and quality for one prediction, timed alone, us."""
     alarm = Alarm(AlarmRule(1.0, 0.1, 10, 10, latch=False))
+    rule = quality_rule(640, 0.2)
     before = time.process_time()
     for time_ns in range(UPDATES):
-        quality_of(0, False, 640, 0.2)
+        quality_of(0, False, rule)
         alarm.update(0.5, time_ns)
     return (time.process_time() - before) / UPDATES * 1e6
 

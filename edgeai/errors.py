@@ -9,6 +9,7 @@
 The module that imports a foreign library converts the library's exceptions to these.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,12 @@ def one_line(text: object, limit: int = 200) -> str:
     return " ".join(str(text).split())[:limit]
 
 
+def listed(names: Iterable[object], limit: int = 12) -> str:
+    """Return names as the end of a sentence: `a, b, c`, cut after `limit`; `none` if empty."""
+    shown = [str(name) for name in names]
+    return ", ".join([*shown[:limit], *["..."] * (len(shown) > limit)]) or "none"
+
+
 DROP_REASONS = {
     "too_large": "the payload is larger than limits.payload_bytes",
     "unexpected_topic": "no pipeline reads this topic",
@@ -84,6 +91,7 @@ DROP_REASONS = {
     "not_an_object": "the JSON is not an object",
     "no_time": "the declared time field is missing",
     "invalid_time": "the time field is not a time in the declared unit",
+    "implausible_time": "the time is too far from the arrival, or the sender's clock jumped ahead",
     "no_signal": "none of the model's signals is in the message",
     "not_a_frame": "frame: not the declared format, or no array at the path of the samples",
     "bad_magic": "frame: not the declared magic",
@@ -97,7 +105,7 @@ DROP_REASONS = {
     "duplicate": "it was already taken: the same time, or the same message sent again",
     "retained": "the broker kept it (retain flag): a command, or a value without a time of its "
     "own, too old, or seen before",
-    "late": "the sample is older than stream.lateness_seconds allows",
+    "late": "the sample is older than the newest, and no missing one is in its place",
     "invalid_value": "a value cannot be used: the policy is `drop`, or there is none to hold yet",
 }
 """Why a message or a sample was dropped, in plain words, by the value of the label `reason` of the

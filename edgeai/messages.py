@@ -9,6 +9,8 @@ SECOND_NS = 1_000_000_000
 
 AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
+Priority = Literal["high", "low"]
+"""Of an alarm. `low`: the machine is outside the model's domain, and the model knows no cause."""
 Presence = Literal["unknown", "current", "stale"]
 """State of an asset: nothing was judged yet, its last result is current, or it stopped sending."""
 

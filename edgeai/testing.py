@@ -8,7 +8,7 @@
 >>> source = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 >>> config = write_config(folder / "line.yaml", {"p": {"model": "mean", "source": source}})
 >>> with MemoryNode(config) as node:
-...     for t in (1, 2):
+...     for t in (1763719201, 1763719202):
 ...         payload = json.dumps({"t": t, "a": 4.0, "b": 8.0}).encode()
 ...         published = node.turn(("factory/press-1/sensors", payload))
 >>> prediction = json.loads(published[0].payload)
@@ -17,7 +17,7 @@
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,7 +38,7 @@ from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.manifest import GOLDEN, GRAPH, INPUT_NAME, MANIFEST
+from edgeai.model.manifest import GOLDEN, GRAPH, INPUT_NAME, MANIFEST, WINDOW_LABEL
 from edgeai.model.package import sha256_of
 from edgeai.providers.cpu import open_cpu
 
@@ -203,6 +203,8 @@ def build_package(
     rate_hz: float | None = 1.0,
     ranges: Mapping[str, list[float]] | None = None,
     model: onnx.ModelProto | None = None,
+    windows: npt.NDArray[np.float32] | None = None,
+    labels: Sequence[int] | None = None,
     outputs: Mapping[str, npt.NDArray[Any]] | None = None,
     manifest_changes: Mapping[str, Any] | None = None,
 ) -> Path:
@@ -215,9 +217,11 @@ def build_package(
         hop: Samples from one window to the next.
         threshold: A score above it is an alarm.
         rate_hz: Sample rate; None: samples are events.
-        ranges: Valid range of signals that have one.
+        ranges: Valid range of signals that have one. The default golden windows lie inside.
         model: The graph; default `mean_graph`.
-        outputs: Expected outputs of the golden windows, (40, ...) each; default: what the graph
+        windows: The golden windows, (N, length, signals); default: 40 random ones.
+        labels: (N,) which of them are healthy (0) and which faulty (1); default: no labels.
+        outputs: Expected outputs of the golden windows, (N, ...) each; default: what the graph
             computes.
         manifest_changes: Fields of the manifest to replace.
     """
@@ -225,13 +229,21 @@ def build_package(
     folder.mkdir(parents=True, exist_ok=True)
     model = model or mean_graph(length, len(names))
     (folder / GRAPH).write_bytes(model.SerializeToString())
-    rng = np.random.default_rng(0)
-    windows = rng.normal(5, 3, (GOLDEN_WINDOWS, length, len(names))).astype(np.float32)
+    if windows is None:
+        rng = np.random.default_rng(0)
+        windows = rng.normal(5, 3, (GOLDEN_WINDOWS, length, len(names))).astype(np.float32)
+        for index, name in enumerate(names):
+            if ranges and name in ranges:
+                low, high = ranges[name]
+                windows[..., index] = np.clip(windows[..., index], low, high)
     if outputs is None:
-        names_out = [output.name for output in model.graph.output]
+        tensors = [one for one in model.graph.output if one.type.HasField("tensor_type")]
+        names_out = [output.name for output in tensors]
         computed = open_cpu(model.SerializeToString()).run(names_out, {INPUT_NAME: windows})
         outputs = dict(zip(names_out, computed, strict=True))
     arrays: dict[str, Any] = {"window": windows, **outputs}
+    if labels is not None:
+        arrays[WINDOW_LABEL] = np.array(labels, np.int8)
     np.savez(folder / GOLDEN, **arrays)
     manifest = {
         "format": 1,
@@ -256,6 +268,7 @@ def build_package(
             },
         ],
         "threshold": {"value": threshold, "method": "chosen", "data": "none"},
+        "held_values": {"good": 0},
         "onnx": {"opset": 17, "ir_version": 8, "domains": [""]},
         "training": {"data": "none"},
         "files": {name: sha256_of(folder / name) for name in (GRAPH, GOLDEN)},
@@ -265,10 +278,21 @@ def build_package(
     return folder
 
 
+def _with_any_time(pipeline: Any) -> Any:
+    """Return a pipeline whose messages may have times far from their arrival."""
+    source = pipeline.get("source") if isinstance(pipeline, dict) else None
+    if not isinstance(source, dict) or not isinstance(source.get("time"), dict):
+        return pipeline
+    time_field = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10, **source["time"]}
+    return {**pipeline, "source": {**source, "time": time_field}}
+
+
 def write_config(
     path: Path, pipelines: Mapping[str, Any], *, port: int = 1883, **more: Any
 ) -> Path:
     """Write a configuration for a broker on a loopback port, and return its path.
+
+    Times of messages may be far from their arrival, unless the pipelines say otherwise.
 
     Args:
         path: The YAML file.
@@ -280,7 +304,7 @@ def write_config(
         "node": "test",
         "broker": {"host": "127.0.0.1", "port": port},
         "http": {"enabled": False},
-        "pipelines": dict(pipelines),
+        "pipelines": {name: _with_any_time(one) for name, one in pipelines.items()},
     }
     for key, value in more.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):

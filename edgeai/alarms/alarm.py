@@ -3,14 +3,26 @@
 The terms are those of IEC 62682 and ISA-18.2 (alarm management) and OPC UA Part 9. An alarm becomes
 active when its condition has lasted for the on-delay, and returns to normal when the condition has
 been absent for the off-delay. A latching alarm becomes latched instead and stays so until it is
-reset. Time is the time of the samples, never the wall clock, so a replay gives the same alarms as
+reset.
+
+Outside the model's domain the score says nothing about the machine: it raises and ends no alarm.
+If windows stay outside for a declared time, an alarm of low priority becomes active, so that a
+machine that a fault has thrown out of its domain is not silent.
+
+Time is the time of the samples, never the wall clock, so a replay gives the same alarms as
 the live run.
 """
 
+import math
 from dataclasses import dataclass
+from operator import gt, lt
+from typing import Literal
 
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.messages import SECOND_NS, AlarmState, Quality
+from edgeai.messages import SECOND_NS, AlarmState, Priority, Quality
+from edgeai.model.direction import Direction
+
+OUTSIDE_DOMAIN_SECONDS = 60.0  # default of `alarm.outside_domain_seconds`
 
 
 @dataclass(frozen=True)
@@ -18,22 +30,32 @@ class AlarmRule:
     """When a score makes an alarm. Delays in nanoseconds of sample time."""
 
     threshold: float
-    """The alarm condition: a score above it."""
+    """The alarm condition: a score beyond it."""
     deadband: float
-    """An active alarm's condition is absent only below threshold - deadband."""
+    """An active alarm's condition is absent only beyond threshold and deadband."""
     on_delay_ns: int
     off_delay_ns: int
     latch: bool
     """Whether an alarm stays until it is reset."""
+    abnormal: Direction = "high"
+    """Side of the threshold on which a score is abnormal."""
+    outside_delay_ns: int = round(OUTSIDE_DOMAIN_SECONDS * SECOND_NS)
+    """How long windows must be outside the model's domain for an alarm of low priority."""
 
 
-def alarm_rule(threshold: float, defaults: AlarmConfig, chosen: AlarmConfig) -> AlarmRule:
+def alarm_rule(
+    threshold: float,
+    defaults: AlarmConfig,
+    chosen: AlarmConfig,
+    abnormal: Direction = "high",
+) -> AlarmRule:
     """Return the alarm rule of a pipeline.
 
     Args:
         threshold: Used if neither of the others has a threshold.
         defaults: The alarm settings of the model package.
         chosen: The alarm settings of the configuration; each that is given takes precedence.
+        abnormal: The abnormal side of the threshold, as the model package says.
     """
 
     def pick(name: str, fallback: float) -> float:
@@ -49,55 +71,102 @@ def alarm_rule(threshold: float, defaults: AlarmConfig, chosen: AlarmConfig) -> 
         on_delay_ns=round(pick("on_delay_seconds", 0.0) * SECOND_NS),
         off_delay_ns=round(pick("off_delay_seconds", 0.0) * SECOND_NS),
         latch=bool(pick("latch", 0.0)),
+        abnormal=abnormal,
+        outside_delay_ns=round(pick("outside_domain_seconds", OUTSIDE_DOMAIN_SECONDS) * SECOND_NS),
     )
 
 
 class Alarm:
     """The alarm of one stream of one pipeline.
 
-    normal --(score > threshold for the on-delay)--> active
-    active --(score < threshold - deadband for the off-delay)--> normal, or latched if it latches
+    normal --(score abnormal for the on-delay)--> active
+    active --(score normal, beyond the deadband, for the off-delay)--> normal, or latched if it
+        latches
     latched --(reset)--> normal
-    latched --(score > threshold for the on-delay)--> active
+    latched --(score abnormal for the on-delay)--> active
+
+    normal --(windows outside the domain for their delay)--> active, of low priority
+    active, of low priority --(score abnormal inside for the on-delay)--> active, of high priority
+    active, of low priority --(score normal inside for the off-delay)--> normal, or latched
+
+    Any other alarm stays as it is while windows are outside.
     """
 
-    __slots__ = ("_pending_since_ns", "_rule", "since_ns", "state")
+    __slots__ = (
+        "_is_abnormal", "_is_normal", "_normal_beyond", "_pending", "_pending_since_ns", "_rule",
+        "priority", "since_ns", "state",
+    )  # fmt: skip
 
     def __init__(self, rule: AlarmRule) -> None:
+        high = rule.abnormal == "high"
         self._rule = rule
+        self._is_abnormal, self._is_normal = (gt, lt) if high else (lt, gt)
+        self._normal_beyond = rule.threshold + (-rule.deadband if high else rule.deadband)
+        """Score beyond which, on the normal side, an active alarm's condition is absent."""
         self.state: AlarmState = "normal"
+        self.priority: Priority = "high"
+        """Priority of the last active alarm."""
         self.since_ns: int | None = None
         """Sample time of the last transition; None before the first."""
+        self._pending: Literal["abnormal", "normal", "outside"] = "abnormal"
+        """The condition whose delay is running."""
         self._pending_since_ns: int | None = None
-        """Start of the condition whose delay is running; None if no delay is running."""
+        """Start of that condition; None if no delay is running."""
 
     def update(self, score: float, time_ns: int) -> bool:
-        """Update the state with one score; return whether the state changed.
+        """Update the state with one score; return whether state or priority changed.
 
         Args:
-            score: Of a window whose values have no bad quality. Infinity is above every threshold,
-                and stands also for a score that is no number.
+            score: Of a window inside the model's domain whose values have no bad quality. The
+                infinity beyond every threshold stands also for a score that is no number.
             time_ns: Time of the window's last sample; does not decrease within a stream.
         """
         rule = self._rule
-        if self.state == "active":
-            should_change = score < rule.threshold - rule.deadband
-            delay_ns = rule.off_delay_ns
-        else:
-            should_change = score > rule.threshold
-            delay_ns = rule.on_delay_ns
-        if not should_change:
+        low = self.state == "active" and self.priority == "low"
+        if self.state != "active" or low:
+            if self._is_abnormal(score, rule.threshold):
+                if not self._lasts("abnormal", rule.on_delay_ns, time_ns):
+                    return False
+                self.priority = "high"
+                self._enter("active", time_ns)
+                return True
+            if not low:
+                self._pending_since_ns = None
+                return False
+        # An alarm of low priority ends inside the domain, whatever the deadband.
+        if not (low or self._is_normal(score, self._normal_beyond)):
             self._pending_since_ns = None
             return False
-        if self._pending_since_ns is None or time_ns < self._pending_since_ns:
-            self._pending_since_ns = time_ns
-        if time_ns - self._pending_since_ns < delay_ns:
+        if not self._lasts("normal", rule.off_delay_ns, time_ns):
             return False
-        if self.state == "active":
-            self._enter("latched" if rule.latch else "normal", time_ns)
-        else:
-            self._enter("active", time_ns)
+        self._enter("latched" if rule.latch else "normal", time_ns)
         return True
+
+    def update_outside(self, _score: float, time_ns: int) -> bool:
+        """Update the state with a window outside the domain; return whether the state changed.
+
+        Args:
+            _score: Not used: it says nothing there.
+            time_ns: As in `update`.
+        """
+        if self.state != "normal":
+            self._pending_since_ns = None
+            return False
+        if not self._lasts("outside", self._rule.outside_delay_ns, time_ns):
+            return False
+        self.priority = "low"
+        self._enter("active", time_ns)
+        return True
+
+    def _lasts(
+        self, condition: Literal["abnormal", "normal", "outside"], delay_ns: int, time_ns: int
+    ) -> bool:
+        """Return whether a condition, which is there now, has lasted for its delay."""
+        since_ns = self._pending_since_ns
+        if since_ns is None or condition != self._pending or time_ns < since_ns:
+            self._pending, self._pending_since_ns = condition, time_ns
+            return delay_ns <= 0
+        return time_ns - since_ns >= delay_ns
 
     def interrupt(self) -> None:
         """Restart a running delay: the window was emptied, so the condition was not continuous."""
@@ -114,14 +183,16 @@ class Alarm:
         self._enter("normal", time_ns)
         return True
 
-    def restore(self, state: AlarmState, since_ns: int) -> None:
+    def restore(self, state: AlarmState, since_ns: int, priority: Priority = "high") -> None:
         """Continue with a state of before a restart.
 
         Args:
             state: A latched alarm continues as active if alarms do not latch any more: otherwise
                 nothing would ever end it.
             since_ns: Sample time of the transition to it.
+            priority: Of the alarm.
         """
+        self.priority = priority
         self._enter("active" if state == "latched" and not self._rule.latch else state, since_ns)
 
     def _enter(self, state: AlarmState, time_ns: int) -> None:
@@ -130,20 +201,41 @@ class Alarm:
         self._pending_since_ns = None
 
 
-def quality_of(
-    substituted: int,
-    uncertain: bool,
-    values: int,
-    max_invalid_ratio: float,
-) -> Quality:
+@dataclass(frozen=True)
+class QualityRule:
+    """What a window's quality is by the number of its substituted values."""
+
+    good: int
+    """Largest number with which a window is still `good`."""
+    bad: int
+    """Smallest number with which a window is `bad`."""
+
+
+def quality_rule(
+    values: int, max_invalid_ratio: float, held_good: int = 0, held_bad: int | None = None
+) -> QualityRule:
+    """Return the quality rule of a pipeline.
+
+    Args:
+        values: Number of values in the window, W * C.
+        max_invalid_ratio: Share of substituted values above which the window is `bad`.
+        held_good: Number of substituted values that the model bears.
+        held_bad: Number of substituted values from which decisions change often; None: none known.
+    """
+    bad = math.floor(max_invalid_ratio * values) + 1
+    bad = bad if held_bad is None else min(bad, held_bad)
+    return QualityRule(min(held_good, bad - 1), bad)
+
+
+def quality_of(substituted: int, uncertain: bool, rule: QualityRule) -> Quality:
     """Return the quality of a window.
 
     Args:
         substituted: Number of substituted values in the window.
-        uncertain: Whether a value is outside its valid range, or the rate is not the model's.
-        values: Number of values in the window, W * C.
-        max_invalid_ratio: Share of substituted values above which the window is `bad`.
+        uncertain: Whether a value is outside its valid range, the rate is not the model's, or the
+            window is outside the model's domain.
+        rule: The pipeline's.
     """
-    if substituted > max_invalid_ratio * values:
+    if substituted >= rule.bad:
         return "bad"
-    return "uncertain" if substituted or uncertain else "good"
+    return "uncertain" if uncertain or substituted > rule.good else "good"

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from edgeai.assembly import memory
+from edgeai.assembly.golden_facts import GoldenFacts, golden_facts
 from edgeai.assembly.plan import Plan
 from edgeai.config.device import Device
 from edgeai.engine.engine import ProviderWatch
@@ -16,15 +17,28 @@ from edgeai.engine.sharding import Shard
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.providers.cpu import CpuSession
-from edgeai.providers.session import Session
+from edgeai.providers.session import ROUNDING_EFFECT, Session
 
 log = logging.getLogger("edgeai")
 
-BATCH_DEPENDENT = (
-    "the last bits of the outputs depend on the other windows of a batch (a ReduceSum over a "
-    "short axis causes this; a MatMul with ones avoids it), so each window is computed alone, "
-    "which is slower"
+LAST_BITS = (
+    "the last bits of the outputs depend on the other windows of a batch (by up to {effect:.1e} of "
+    "an output's largest value; a ReduceSum over a short axis causes this, a MatMul with ones "
+    "avoids it), so each window is computed alone, which is slower"
 )
+BATCH_DEPENDENT = (
+    "the outputs depend on the other windows of a batch, by up to {effect:.2g} of an output's "
+    "largest value: the graph computes something over the whole batch, as dynamic quantisation "
+    "does. Each window is computed alone, which is slower"
+)
+
+
+def describe_batch_effect(session: Session) -> str:
+    """Return a note if the outputs of a window depend on its batch; empty if they do not."""
+    if session.batch_multiple is not None:
+        return ""
+    text = LAST_BITS if session.batch_effect <= ROUNDING_EFFECT else BATCH_DEPENDENT
+    return text.format(effect=session.batch_effect)
 
 
 def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) -> list[Pipeline]:
@@ -43,18 +57,28 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
     """
     # One session per package, not per graph: two manifests may name the outputs of one graph
     # differently.
-    sessions: dict[Path, Session] = {}
+    sessions: dict[Path, tuple[Session, GoldenFacts]] = {}
     pipelines = []
     device = plan.device
     with ExitStack() as undo:
         for name, package in plan.packages.items():
             manifest = package.manifest
-            session = sessions.get(package.folder)
-            if session is None:
-                session = sessions[package.folder] = _open(plan, device, package)
-                undo.callback(session.close)
+            if package.folder not in sessions:
+                sessions[package.folder] = _open(plan, device, package)
+                undo.callback(sessions[package.folder][0].close)
                 memory.trim()
-            pipelines.append(Pipeline(name, plan.config, package, session, metrics, shard=shard))
+            session, facts = sessions[package.folder]
+            pipeline = Pipeline(
+                name,
+                plan.config,
+                package,
+                session,
+                metrics,
+                held=facts.held_values,
+                resolution=facts.resolution,
+                shard=shard,
+            )
+            pipelines.append(pipeline)
             metrics.session_info(
                 name,
                 manifest.name,
@@ -67,22 +91,23 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
     return pipelines
 
 
-def _open(plan: Plan, device: Device, package: Package) -> Session:
-    """Return the session of a package: on the CPU, or on an accelerator with failover."""
+def _open(plan: Plan, device: Device, package: Package) -> tuple[Session, GoldenFacts]:
+    """Return the session of a package, on the CPU or on an accelerator with failover, and facts."""
     outputs = [output.name for output in package.manifest.outputs]
     cpu = CpuSession(package.graph, outputs, device.cpu.threads)
     cpu.prove(package, plan.config.limits.batch_windows)
-    if cpu.batch_multiple is None:
-        log.warning("%s: %s", package.manifest.name, BATCH_DEPENDENT)
+    if note := describe_batch_effect(cpu):
+        log.warning("%s: %s", package.manifest.name, note)
+    facts = golden_facts(package, cpu, plan.state_folder)
     if not device.accelerators:
-        return cpu
+        return cpu, facts
     from edgeai.providers.selection.choose import choose
     from edgeai.providers.selection.open import open_session
 
     choice = choose(device, package, cpu, plan.state_folder, profile=plan.config.device)
     if choice.reason:
         log.warning("%s: on %s: %s", package.manifest.name, choice.provider, choice.reason)
-    return open_session(choice, package, cpu, device)
+    return open_session(choice, package, cpu, device), facts
 
 
 def wait_for_accelerators(pipelines: list[Pipeline]) -> None:

@@ -16,6 +16,7 @@ from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import MANIFEST
+from edgeai.model.meaning import find_meaning_faults
 from edgeai.model.package import Package, load_package
 from edgeai.runtime_build import installed_build
 
@@ -66,6 +67,8 @@ def check(path: Path) -> Plan:
         except ModelError as error:
             problems.append(error.problem)
     broken = inspect_packages(list(loaded.values()), state_folder)
+    for package in loaded.values():
+        broken += find_meaning_faults(package)
     problems += [error.problem for error in broken]
     if problems or device is None:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
@@ -213,6 +216,9 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     if alarm.deadband > 0 and not _can_end(alarm, package):
         rule = "the alarm could never end: no golden window's score is so far from the threshold"
         add("alarm.deadband", rule, alarm.deadband)
+    if pipeline.alarm.outside_domain_seconds is not None and not manifest.domains:
+        rule = f"needs a model that says when it is outside its domain; {manifest.name} does not"
+        add("alarm.outside_domain_seconds", rule, pipeline.alarm.outside_domain_seconds)
     if pipeline.source.layout == "tag" and pipeline.stream.alignment == "none":
         add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
     return problems

@@ -1,15 +1,28 @@
 """The report of `edgeai check`: each pipeline with its model, provider, stream and threshold."""
 
+from collections.abc import Iterator
+
 from edgeai.assembly.pipelines import (
-    BATCH_DEPENDENT,
     build_pipelines,
     close_sessions,
+    describe_batch_effect,
     wait_for_accelerators,
 )
 from edgeai.assembly.plan import Plan
+from edgeai.assembly.probe import describe_probes
 from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
+from edgeai.model.direction import SIDES
+from edgeai.model.inspection import describe_opset
+from edgeai.model.meaning import describe_decisions, describe_ranges
+from edgeai.model.package import Package
+from edgeai.model.resolution import describe_precision
+
+COUNTED_HOPS = (
+    "{} has no sample rate, so every {} samples are counted from the start of edgeai: after a "
+    "restart windows end at other samples, with other ids (`window.hop: 1` avoids it)"
+)
 
 
 def describe_plan(plan: Plan) -> list[str]:
@@ -45,12 +58,39 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
         f"{len(pipeline.signals)} signals, window {pipeline.settings.length}, "
         f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
     )
-    lines = [what]
+    if pipeline.rule.abnormal == "low":
+        what += f", abnormal {SIDES['low']} it"
+    package = plan.packages[name]
+    lines = [what, *[f"{name}: {fact}" for fact in _describe_meaning(pipeline, package)]]
+    lines += [f"{name}: note: {note}" for note in _notes(pipeline, plan, package)]
+    return lines
+
+
+def _describe_meaning(pipeline: Pipeline, package: Package) -> Iterator[str]:
+    """Yield what the model answers, so that a user sees whether it is what the manifest means."""
+    yield describe_decisions(package, pipeline.rule.threshold)
+    windows, _, labels = package.labelled_golden()
+    yield describe_probes(pipeline, windows, labels)
+    rule, values = pipeline.quality_rule, windows[0].size
+    yield (
+        f"of the {values} values of a window, {rule.good} may be held: up to {rule.good} the "
+        f"quality is good, from {rule.bad} on it is bad"
+    )
+
+
+def _notes(pipeline: Pipeline, plan: Plan, package: Package) -> Iterator[str]:
+    session, manifest = pipeline.session, pipeline.manifest
     if session.reason:
-        lines.append(f"{name}: note: {session.requested} was requested; {session.reason}")
-    if session.batch_multiple is None:
-        lines.append(f"{name}: note: {BATCH_DEPENDENT}")
+        yield f"{session.requested} was requested; {session.reason}"
+    if note := describe_batch_effect(session):
+        yield note
+    if note := describe_opset(manifest):
+        yield note
+    yield from describe_ranges(package)
+    yield from describe_precision(package.golden()[0], manifest)
+    settings = pipeline.settings
+    if settings.period_ns is None and settings.hop > 1:
+        yield COUNTED_HOPS.format(manifest.name, settings.hop)
     if plan.config.workers > 1 and not pipeline.template.fields:
         rule = "captures no level, so it is one stream, which only one worker can serve"
-        lines.append(f"{name}: note: {pipeline.template.template} {rule}")
-    return lines
+        yield f"{pipeline.template.template} {rule}"

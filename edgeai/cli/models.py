@@ -104,6 +104,9 @@ def evaluate(
     """Measure the stored reference models against published results; exit code 1 on a miss."""
     from rich.console import Console
 
+    from edgeai.runtime_build import installed_build
+
+    installed_build()
     from edgeai.training.pinn.evaluate import evaluate_pinn, identifiability
     from edgeai.training.pinn.show import figures_table
 
@@ -139,8 +142,10 @@ def export(
     ] = 17,
 ) -> None:
     """Convert your own torch network and equation to ONNX (see docs/pinn.md)."""
+    from edgeai.runtime_build import installed_build
     from edgeai.training.extra import library
 
+    installed_build()
     library("torch", "edgeai export")
     from edgeai.training.pinn.user_model import export_user_model, load_user_model
 

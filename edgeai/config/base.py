@@ -116,7 +116,26 @@ def as_path(value: Any) -> Any:
     return value
 
 
-class TimeField(Strict):
+class ClockBounds(Strict):
+    """How far the time of a message may be from its arrival."""
+
+    max_ahead_seconds: PositiveSeconds = Field(
+        300.0,
+        description="How far a time may be ahead of the arrival of its message, in seconds. "
+        "Samples beyond are refused as `implausible_time`.",
+    )
+    max_behind_seconds: float = Field(
+        315_576_000.0,
+        gt=0,
+        le=1e10,
+        allow_inf_nan=False,
+        description="How far a time may be behind the arrival of its message, in seconds. Samples "
+        "beyond are refused as `implausible_time`. The default of ten years refuses a clock that "
+        "was never set.",
+    )
+
+
+class TimeField(ClockBounds):
     """The time of a message: where it is, and in which unit."""
 
     path: FieldPath = Field(min_length=1, description="Path of the time in the message.")
@@ -127,7 +146,16 @@ class TimeField(Strict):
     zone: str | None = Field(
         None,
         description="IANA time zone of `iso` times without an offset, such as Asia/Seoul or UTC. "
-        "By default such times are refused.",
+        "By default such times are refused. In the hour that an autumn night has twice, the "
+        "second pass is told from the first by order and arrival.",
+    )
+    resolution_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Step of the sender's clock in seconds, if it is coarser than the sample "
+        "period: 1 for whole seconds at 10 Hz. Samples that share a time stamp are then spread by "
+        "the model's sample rate, in the order of their arrival; layout `row` only. Default: "
+        "whole seconds and whole minutes are recognized by samples that share a time stamp and "
+        "differ.",
     )
 
     _path = field_validator("path", mode="before")(as_path)

@@ -12,7 +12,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from edgeai.config.base import FieldPath, Strict, TimeField, as_path, first_repeated
+from edgeai.config.base import (
+    ClockBounds,
+    FieldPath,
+    Strict,
+    TimeField,
+    as_path,
+    first_repeated,
+)
 
 MIN_RATE_HZ = 1e-9
 MAX_RATE_HZ = 1e9
@@ -145,7 +152,7 @@ class _Format(Strict):
         return value
 
 
-class BinaryFormat(_Format):
+class BinaryFormat(_Format, ClockBounds):
     """A header of packed fields, followed by samples up to the end of the message.
 
     The header `edgeai1` has 40 bytes, so that the samples start at a multiple of 8:
@@ -190,6 +197,11 @@ class BinaryFormat(_Format):
     def fields(self) -> list[HeaderField]:
         """The fields of the header, in order."""
         return EDGEAI1 if isinstance(self.header, str) else self.header
+
+    @property
+    def clock(self) -> ClockBounds | None:
+        """How far times may be from their arrival; None if frames carry no time."""
+        return self if any(field.name in TIMES for field in self.fields) else None
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -244,6 +256,11 @@ class MapFormat(_Format):
         description="Path of a number that rises by one from frame to frame. Default: missing "
         "frames are not detected.",
     )
+
+    @property
+    def clock(self) -> ClockBounds | None:
+        """How far times may be from their arrival; None if frames carry no time."""
+        return self.time
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:

@@ -35,6 +35,24 @@ class StreamConfig(Strict):
         description="Time to wait for samples that arrive out of order, in seconds. Later samples "
         "are dropped. The default waits for none.",
     )
+    missing: Literal["hold", "linear", "mark"] = Field(
+        "linear",
+        description="What stands for samples that are missing by the model's sample rate, up to "
+        "`max_gap_seconds`. `linear`: values on the line to the next sample; `hold`: the last "
+        "values; both count as substituted. `mark`: nothing, and the window is `uncertain`. With "
+        "an alignment the alignment fills them.",
+    )
+    clock_back_seconds: Seconds = Field(
+        10.0,
+        description="How long late samples must rise at the pace of their arrival, in seconds, "
+        "until the sender's clock counts as set back and the window starts again.",
+    )
+    frame_jitter_seconds: PositiveSeconds | None = Field(
+        None,
+        description="How far the start of a frame may be from where the frame before it ended, in "
+        "seconds, and still continue it; layout `frame` only. Default: half a sample period, and "
+        "0.1 s for frames without a time.",
+    )
     invalid: Literal["hold", "drop"] = Field(
         "hold",
         description="What happens to a value that is missing, not finite or of bad quality. "
@@ -67,24 +85,31 @@ class AlarmConfig(Strict):
     threshold: float | None = Field(
         None,
         allow_inf_nan=False,
-        description="Score above which a window is abnormal. Default: the model package's.",
+        description="Score beyond which a window is abnormal: above it, or below it where the "
+        "model package says `abnormal: low`. Default: the model package's.",
     )
     deadband: float | None = Field(
         None,
         ge=0,
         allow_inf_nan=False,
-        description="The alarm ends below `threshold` minus this value, in the unit of the score. "
-        "Default: the model package's, or 0.",
+        description="The alarm ends when the score is on the normal side of `threshold` by more "
+        "than this value, in the unit of the score. Default: the model package's, or 0.",
     )
     on_delay_seconds: Seconds | None = Field(
         None,
-        description="Time for which the score must stay above the threshold before the alarm "
-        "becomes active, in seconds of sample time. Default: the model package's, or 0.",
+        description="Time for which the score must stay abnormal before the alarm becomes active, "
+        "in seconds of sample time. Default: the model package's, or 0.",
     )
     off_delay_seconds: Seconds | None = Field(
         None,
-        description="Time for which the score must stay below the threshold minus the deadband "
-        "before the alarm ends, in seconds of sample time. Default: the model package's, or 0.",
+        description="Time for which the score must stay normal, beyond the deadband, before the "
+        "alarm ends, in seconds of sample time. Default: the model package's, or 0.",
+    )
+    outside_domain_seconds: Seconds | None = Field(
+        None,
+        description="Time for which windows must stay outside the model's domain before an alarm "
+        "of low priority becomes active, in seconds of sample time. Default: the model package's, "
+        "or 60.",
     )
     latch: bool | None = Field(
         None,

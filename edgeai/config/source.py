@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
 from edgeai.config.base import (
+    ClockBounds,
     FieldPath,
     NotBool,
     PositiveSeconds,
@@ -173,6 +174,17 @@ class SourceConfig(Strict):
             return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
         return value
 
+    @property
+    def clock(self) -> ClockBounds | None:
+        """How far times may be from their arrival; None if messages carry no time."""
+        return self.time if self.frame is None else self.frame.clock
+
+    @property
+    def local_zone(self) -> str | None:
+        """The zone of local times without an offset."""
+        clock = self.clock
+        return clock.zone if isinstance(clock, TimeField) else None
+
     def tag_of(self, signal: str) -> str:
         """Return the name that a signal has in the messages (layouts `tag` and `frame`)."""
         field = self.signals.get(signal)
@@ -205,6 +217,11 @@ class SourceConfig(Strict):
             raise ValueError(msg)
         if self.layout == "frame" and (self.time is not None or self.quality is not None):
             msg = "layout `frame`: time is declared in `frame`, and there is no quality flag"
+            raise ValueError(msg)
+        coarse = self.time is not None and self.time.resolution_seconds is not None
+        nested = getattr(self.frame, "time", None)
+        if (coarse and self.layout != "row") or (nested and nested.resolution_seconds is not None):
+            msg = "`resolution_seconds` belongs to the layout `row`"
             raise ValueError(msg)
         if self.layout == "tag":
             if in_topic == (self.name_path is not None):

@@ -29,6 +29,7 @@ from edgeai.decoding.fields import (
     signal_path,
     time_reader,
 )
+from edgeai.decoding.sender_clock import SenderClock
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 
@@ -69,12 +70,14 @@ class RowDecoder:
         self._numeric_text = source.numeric_text
         self._time = source.time
         self._to_ns = time_reader(source.time) if source.time else None
+        self.sender_clock = SenderClock(source)
         self._packing = struct.Struct(f"{len(names)}{code}")
         self.decode: Callable[[bytes], Row]
         """Returns the sample in a payload; raises DecodeError if there is none."""
         self.decode_many: Callable[[list[Message]], Rows | None]
         """Returns the samples of messages in their order, with NaN for each absent value. Returns
-        None if any message needs the slow path or would make `decode` raise."""
+        None if any message needs the slow path, would make `decode` raise, or has a time that the
+        sender's clock must be asked about."""
         fast_path = self._compile_fast_path()
         if fast_path is None:
             self.decode, self.decode_many = self._decode_slowly, _decode_none
@@ -152,6 +155,7 @@ class RowDecoder:
             _all_values_getter(document_type, getters[:count]),
             self._packing,
             None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
+            self.sender_clock,
         )
         return decode, decode_many
 
@@ -161,6 +165,7 @@ def _compile_decode_many(
     values_of_all: Callable[[list[Any]], Iterable[Sequence[float]]],
     packing: struct.Struct,
     clock: tuple[Callable[[Any], Any], Callable[[Any], int], int, int] | None,
+    sender_clock: SenderClock,
 ) -> Callable[[list[Message]], Rows | None]:
     """Return `decode_many`: its loops are in C, or are comprehensions.
 
@@ -171,6 +176,7 @@ def _compile_decode_many(
         clock: Function from a document to its time; function from that time to nanoseconds;
             nanoseconds in the time's unit, 0 for ISO 8601; largest valid integer time. None if the
             messages carry no time.
+        sender_clock: Judges the times.
     """
     pack = packing.pack
     absent = pack(*[NAN] * (packing.size // struct.calcsize(packing.format[-1:])))
@@ -195,12 +201,19 @@ def _compile_decode_many(
         times = list(map(time_of, documents))
         if not factor or type(sum(times)) is not int:  # the sum is an int only if all are ints
             try:
-                return list(map(to_ns, times)), rows
+                times = list(map(to_ns, times))
             except DecodeError:
                 return None
-        if min(times) < 0 or max(times) > largest:
+            return (times, rows) if sender_clock.accepts(times, messages) else None
+        earliest, latest = min(times), max(times)
+        if earliest < 0 or latest > largest:
             return None
-        return [moment * factor for moment in times] if factor > 1 else times, rows
+        if factor > 1:
+            times = [moment * factor for moment in times]
+        low_ns, high_ns = sender_clock.bounds(messages[0][2], messages[-1][2])
+        if earliest * factor < low_ns or latest * factor > high_ns:
+            return (times, rows) if sender_clock.accepts(times, messages) else None
+        return times, rows
 
     return decode_many
 

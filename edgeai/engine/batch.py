@@ -67,9 +67,9 @@ class Batch:
         index = len(windows)
         if index >= len(self._slots) or window is not self._slots[index][0]:
             self.values[index] = window
-        stream = state.stream
-        windows.append((state, time_ns, substituted, uncertain, stream.broken))
-        stream.broken = False
+        ring = state.stream.ring
+        windows.append((state, time_ns, substituted, uncertain, ring.broken))
+        ring.broken = False
         if index + 1 == self.capacity:
             self.when_full()
 

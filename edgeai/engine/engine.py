@@ -21,8 +21,9 @@ The road of a row: one message that completes a window, alone on a quiet line:
         mqtt.inbox            Inbox.take                 # the messages of this turn
       engine.intake.rows      RowIntake.window           # decode, condition, push
         decoding.rows         RowDecoder.decode          # JSON to time and raw values
+        decoding.sender_clock SenderClock.check          # time against arrival
         streams.conditioning  Conditioner.one            # scale, offset, valid range
-        streams.ordered       OrderedStream.push_one     # order and gaps
+        streams.ordered       OrderedStream.push_one     # order, holes and gaps
           streams.ring        Ring.push_one              # append the sample
             engine.batch      Batch.add                  # callback `Ring.emit`: window due
       engine.batch            Batch.take                 # the windows of this turn
@@ -46,10 +47,11 @@ The road of a frame: one message that is the next whole window:
         mqtt.inbox              Inbox.take                     # the messages of this turn
       engine.intake.frames      FrameIntake.take               # callback of the topic's route
         decoding.frames.binary  compile_binary.decode          # header; samples stay a view of it
+        decoding.sender_clock   SenderClock.check              # time against arrival
         streams.ordered         OrderedStream.awaits_window_of # it is the next window
         engine.batch            Batch.place                    # copy it into the batch
         streams.conditioning    Conditioner.is_usable_as_is    # all values inside all ranges
-        streams.ordered         OrderedStream.push_window      # order and gaps
+        streams.ordered         OrderedStream.push_window      # order, holes and gaps
           engine.batch          Batch.add                      # callback `Ring.emit`: window due
       engine.batch              Batch.take                     # the windows of this turn
       providers.cpu             CpuSession.run                 # one ONNX Runtime call
@@ -94,7 +96,7 @@ from edgeai.messages import (
     Publication,
     PublicationSink,
 )
-from edgeai.metrics.definitions import AssetState, Metrics
+from edgeai.metrics.definitions import AssetState, ClockSkew, Metrics
 
 MAX_ROUTES = 200_000  # topics of which the engine remembers who takes them
 STREAMS_PER_SCANNED_MESSAGE = 8
@@ -180,6 +182,7 @@ class Engine:
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
         metrics.watch_assets(self.asset_states)
+        metrics.watch_clocks(self.clock_skews)
 
     # ------------------------------------------------------------------------------------ the turn
 
@@ -365,6 +368,17 @@ class Engine:
                 threshold=pipeline.rule.threshold,
                 last_sample_seconds=None if newest_ns is None else newest_ns / SECOND_NS,
             )
+
+    def clock_skews(self) -> Iterator[ClockSkew]:
+        """Yield pipeline, asset and clock skew of every stream whose samples carry a time."""
+        for pipeline in self.pipelines:
+            if pipeline.config.source.clock is None:
+                continue
+            for state in list(pipeline.streams.values()):
+                newest_ns = state.stream.newest_ns
+                if newest_ns is not None:
+                    skew_ns = newest_ns - state.stream.ring.arrived_ns
+                    yield pipeline.name, state.key, skew_ns / SECOND_NS
 
 
 def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:

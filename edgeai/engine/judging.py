@@ -10,13 +10,14 @@ import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from edgeai.alarms.alarm import quality_of
-from edgeai.alarms.diagnosis import diagnose
+from edgeai.alarms.diagnosis import diagnose, domain_distances, is_outside
 from edgeai.engine.batch import DueWindow
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.publications import Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
+from edgeai.model.direction import SIDES
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,9 +35,16 @@ class Judge:
         self._contribution = position.get(manifest.contribution or "")
         self._evidence = position.get(manifest.evidence or "")
         self._kinds = manifest.diagnosis
+        self._diagnoses_windows = bool(manifest.evidence or manifest.domains)
+        self._domains = [(position[name], edge) for name, edge in manifest.domains]
         self._published = [(name, unit, position[name]) for name, unit in pipeline.published]
+        self._advice = [(out.name, out.unit) for out in manifest.outputs if out.role == "advice"]
         self._threshold = pipeline.rule.threshold
-        self._max_ratio = pipeline.config.stream.max_invalid_ratio
+        self._abnormal = pipeline.rule.abnormal
+        self._abnormal_told: str | UnsetType = self._abnormal if self._abnormal == "low" else UNSET
+        self._worst = inf if self._abnormal == "high" else -inf
+        """The score that is beyond every threshold."""
+        self._quality_rule = pipeline.quality_rule
         self._top, self._qos = publish.top, publish.qos
 
     def judge(
@@ -53,11 +61,11 @@ class Judge:
         publications: list[Publication] = []
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
-        if self._evidence is not None:
-            diagnoses = diagnose(outputs[self._evidence], scores, threshold, self._kinds)
+        if self._diagnoses_windows:
+            diagnoses = self._diagnose(windows, outputs, scores)
         extras: list[dict[str, Any]] = [{}] * len(scores)
         if self._published:
-            extras = self._extras(outputs)
+            extras = self._extras(outputs, diagnoses)
         tops: list[list[Contributor]] = [[]] * len(scores)
         if self._contribution is not None:  # last, because it overwrites the contributions
             contributions = outputs[self._contribution]
@@ -72,25 +80,27 @@ class Judge:
             windows, scores, tops, diagnoses, extras, strict=True
         ):
             quality: Quality = "good"
-            if substituted or uncertain:
-                quality = quality_of(
-                    substituted, uncertain, pipeline.window_values, self._max_ratio
-                )
+            outside = diagnosis is not UNSET and is_outside(diagnosis)
+            if substituted or uncertain or outside:
+                quality = quality_of(substituted, uncertain or outside, self._quality_rule)
             alarm = state.alarm
             previous = alarm.state
             changed = False
             level = score
             reason = None
             if not -inf < score < inf:  # also true for NaN
-                level = inf
+                level = self._worst
                 reason = self._reason_of(state, score, quality)
             if interrupted:
                 alarm.interrupt()
             if quality != "bad":
-                changed = alarm.update(level, time_ns)
+                # Outside the domain the score says nothing, but that it is none is a failure.
+                update = alarm.update_outside if outside and reason is None else alarm.update
+                changed = update(level, time_ns)
             if reason is not None and score != level:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
+            state.diagnosis = diagnosis["kind"] if diagnosis else ""
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,
@@ -108,6 +118,7 @@ class Judge:
                 outputs=extra,
                 top=top,
                 diagnosis=diagnosis,
+                abnormal=self._abnormal_told,
             )
             if reason is not None:
                 prediction.alarm_reason = reason
@@ -130,26 +141,60 @@ class Judge:
     def _reason_of(self, state: StreamState, score: float, quality: Quality) -> ScoreReason:
         """Count and tell a score that is not finite; return what it is.
 
-        +infinity is above every threshold: a model answers it to a gross fault. The windows hold
-        finite values only, so a NaN or -infinity means that the model has failed. That must not
-        pass in silence: it counts as above the threshold too, although the quality is then bad.
+        +infinity is above every threshold: a model answers it to a gross fault. (Where a low score
+        is abnormal, -infinity is.) The windows hold finite values only, so a NaN or the other
+        infinity means that the model has failed. That must not pass in silence: it counts as
+        beyond the threshold too, although the quality is then bad.
         """
         pipeline = self._pipeline
         pipeline.metrics.not_finite.inc()
         if quality == "bad":
             effect = "too many values of its window are substituted, so its alarm keeps its state"
         else:
-            effect = "it counts as above the threshold"
+            effect = f"it counts as {SIDES[self._abnormal]} the threshold"
         pipeline.log.score_not_finite(state.key, score, effect)
-        return "score_infinite" if score == inf else "score_not_finite"
+        return "score_infinite" if score == self._worst else "score_not_finite"
 
-    def _extras(self, outputs: list[npt.NDArray[np.float32]]) -> list[dict[str, Any]]:
-        """Return value and unit of the other published outputs, for each window."""
-        columns = [(name, unit, outputs[index].tolist()) for name, unit, index in self._published]
+    def _diagnose(
+        self,
+        windows: list[DueWindow],
+        outputs: list[npt.NDArray[np.float32]],
+        scores: list[float],
+    ) -> Sequence[Diagnosis | None]:
+        """Return the diagnoses: by evidence, and `outside_domain` for windows outside."""
+        found: list[Diagnosis | None] = [None] * len(scores)
+        if self._evidence is not None:
+            evidence = outputs[self._evidence]
+            found = diagnose(evidence, scores, self._threshold, self._kinds, self._abnormal)
+        if not self._domains:
+            return found
+        distances = domain_distances(outputs, self._domains)
         return [
+            window[0].domain.diagnose(diagnosis, distance, window[1])
+            for window, diagnosis, distance in zip(windows, found, distances, strict=True)
+        ]
+
+    def _extras(
+        self,
+        outputs: list[npt.NDArray[np.float32]],
+        diagnoses: Sequence[Diagnosis | UnsetType | None],
+    ) -> list[dict[str, Any]]:
+        """Return value and unit of the other published outputs, for each window.
+
+        Advice is null, with the reason, where the model does not know the conditions.
+        """
+        columns = [(name, unit, outputs[index].tolist()) for name, unit, index in self._published]
+        extras = [
             {name: {"value": values[window], "unit": unit} for name, unit, values in columns}
             for window in range(len(outputs[self._score]))
         ]
+        if self._advice:
+            for extra, diagnosis in zip(extras, diagnoses, strict=True):
+                if diagnosis is not UNSET and is_outside(diagnosis):
+                    reason = diagnosis["kind"]
+                    for name, unit in self._advice:
+                        extra[name] = {"value": None, "unit": unit, "reason": reason}
+        return extras
 
     def transition(
         self,
@@ -192,11 +237,13 @@ class Judge:
             score=state.score,
             threshold=self._threshold,
             top=list(top),
+            priority=alarm.priority,
             id=f"{state.id_prefix}{time_ns}:{alarm.state}",
             quality=state.quality,
             outputs=dict(outputs or {}),
             diagnosis=diagnosis,
             alarm_reason=reason or UNSET,
+            abnormal=self._abnormal_told,
         )
         publication = Publication(state.alarm_topic, _encode(transition), 1, True)
         pipeline.on_transition(state, publication)

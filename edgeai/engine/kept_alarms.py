@@ -23,7 +23,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError, one_line
-from edgeai.messages import AlarmState, Publication
+from edgeai.messages import AlarmState, Priority, Publication
 
 log = logging.getLogger("edgeai.alarms")
 
@@ -46,6 +46,7 @@ class KeptAlarm(msgspec.Struct):
     """When it was kept, nanoseconds since 1970; of two files the newer one counts."""
     message: str
     """The retained message; empty for a normal alarm."""
+    priority: Priority = "high"
     is_cleared: bool = False
     """Whether the topic was cleared, because the configuration has no such alarm any more."""
 
@@ -155,7 +156,13 @@ class KeptAlarms:
         self.add(
             publication.topic,
             KeptAlarm(
-                pipeline, state.key, alarm.state, alarm.since_ns or 0, self._clock_ns(), message
+                pipeline,
+                state.key,
+                alarm.state,
+                alarm.since_ns or 0,
+                self._clock_ns(),
+                message,
+                alarm.priority,
             ),
         )
 
@@ -250,7 +257,7 @@ def restore_alarms(
         if alarm.state == "normal":
             continue
         try:
-            state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns)
+            state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns, alarm.priority)
         except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
             continue
         restored += 1

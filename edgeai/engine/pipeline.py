@@ -1,12 +1,15 @@
 """The state of one pipeline: a model on a topic filter, and the streams it has seen."""
 
+import logging
 import math
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
 
 from edgeai import topics
-from edgeai.alarms.alarm import Alarm, alarm_rule
+from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
+from edgeai.alarms.diagnosis import Domain
+from edgeai.config.base import TimeField
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
@@ -18,16 +21,22 @@ from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Publication
+from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.manifest import UNPUBLISHED, Manifest
+from edgeai.model.manifest import UNPUBLISHED, HeldValuesSpec, Manifest
 from edgeai.model.package import Package
+from edgeai.model.resolution import Resolution, precision_text
 from edgeai.providers.session import Session, batch_capacity
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
 
+log = logging.getLogger("edgeai.pipeline")
+
+ARRIVAL_JITTER_NS = SECOND_NS // 10
+"""How far frames without a time may be from an even pace, unless the configuration says."""
+NO_HELD_VALUES = HeldValuesSpec(good=0)
 STALE_PERIODS = 10  # sample periods without a sample after which an asset is stale, and at least
 MIN_STALE_SECONDS = 10.0
 GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
@@ -44,8 +53,23 @@ class Pipeline:
         session: Session,
         metrics: Metrics,
         *,
+        held: HeldValuesSpec = NO_HELD_VALUES,
+        resolution: Resolution | None = None,
         shard: Shard | None = None,
     ) -> None:
+        """Prepare a pipeline.
+
+        Args:
+            name: Its name.
+            config: The node's configuration.
+            package: Its model package.
+            session: Computes the package's outputs.
+            metrics: The node's metrics.
+            held: How many held values a window bears.
+            resolution: The steps of the signals, for which float32 may be too coarse; None: it is
+                fine enough.
+            shard: The shard of the streams to serve; None: all.
+        """
         chosen = config.pipelines[name]
         manifest = package.manifest
         self.name = name
@@ -55,16 +79,25 @@ class Pipeline:
         self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
         self.template = topics.TopicTemplate(chosen.source.topic)
         self.signals = [signal.name for signal in manifest.signals]
-        self.rule = alarm_rule(manifest.threshold.value, manifest.alarm, chosen.alarm)
+        self.rule = alarm_rule(
+            manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
+        )
+        self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
         self.settings = _stream_settings(chosen, manifest)
-        self.window_values = math.prod(manifest.input_shape)
+        self.quality_rule = quality_rule(
+            math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
+        )
         limit = config.limits.batch_windows
         capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
         self.refusals = Refusals(name, lambda: self.metrics.drops)
         self.log = PipelineLog(name)
-        conditioner = _conditioner(chosen, manifest)
+        self.resolution = resolution
+        self._coarse: set[int] = set()
+        """Channels of which the log has told that float32 is too coarse for them."""
+        conditioner = _conditioner(chosen, manifest, resolution)
+        conditioner.on_coarse = self._warn_of_coarse_values
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(
                 chosen.source,
@@ -110,14 +143,21 @@ class Pipeline:
     def due(self) -> Due:
         """Return when the next window can be due at the earliest, counted from now.
 
-        One message brings each stream at most one sample. A window is always due where a sample
+        One message brings each stream at most one sample, which at the model's rate is one sample
+        period later than the one before. A window is always due where a sample
         takes its time from its arrival, where samples come in blocks, and where one sample can
         release others (reordering, alignment).
         """
         if self.is_always_due:
             return AT_ONCE
-        # A stream that is new, or starts again, needs a whole window.
-        samples = min([self.settings.length, *[ring.due_in for ring in self._rings]])
+        # A stream that is new needs a whole window.
+        samples = self.settings.length
+        period_ns = self.settings.period_ns
+        if period_ns is None:
+            samples = min([samples, *[ring.due_in for ring in self._rings]])
+        elif self._rings:
+            wait_ns = min([ring.due_ns - ring.last_ns for ring in self._rings])
+            samples = max(1, min(samples, -(-wait_ns // period_ns)))
         usual = (samples - 1) * max(1, len(self._rings)) + 1
         # The first of these samples may come at any moment.
         seconds = (samples - 1) * (self.settings.period_ns or 0) / SECOND_NS / RATE_TOLERANCE
@@ -177,19 +217,22 @@ class Pipeline:
             self.log.assets.write("first message of asset %s", printable(key))
         return state
 
-    def restore(self, key: str, alarm: AlarmState, since_ns: int) -> StreamState:
+    def restore(
+        self, key: str, alarm: AlarmState, since_ns: int, priority: Priority = "high"
+    ) -> StreamState:
         """Make a stream before its first message, with the alarm of before a restart.
 
         Args:
             key: The stream's.
             alarm: State of its alarm.
             since_ns: Sample time of the transition to it.
+            priority: Of its alarm.
 
         Raises:
             DecodeError: As `stream_of`.
         """
         state = self.streams.get(key) or self._make_stream(key)
-        state.alarm.restore(alarm, since_ns)
+        state.alarm.restore(alarm, since_ns, priority)
         return state
 
     def _make_stream(self, key: str) -> StreamState:
@@ -205,22 +248,36 @@ class Pipeline:
             topic=topic,
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
+            domain=Domain(self._settle_ns),
             is_announced=not self.announces_alarms,
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics
-        state.stream = open_stream(self.settings, metrics.drops, metrics.resets, add_window)
+        state.stream = open_stream(
+            self.settings, metrics.drops, metrics.resets, metrics.samples, add_window
+        )
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         return state
+
+    def _warn_of_coarse_values(self, channel: int, value: float) -> None:
+        """Log once for each channel that float32 loses the steps that the model knows."""
+        if self.resolution is None or channel in self._coarse:
+            return
+        self._coarse.add(channel)
+        step = float(self.resolution.steps[channel])
+        text = precision_text(self.signals[channel], value, step)
+        log.warning("pipeline %s: %s. Windows with such values are `uncertain`", self.name, text)
 
 
 def _ignore_transition(_state: StreamState, _publication: Publication) -> None:
     """Do nothing: alarm states are not kept."""
 
 
-def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
+def _conditioner(
+    config: PipelineConfig, manifest: Manifest, resolution: Resolution | None
+) -> Conditioner:
     default = SignalField.model_validate({})
     fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
     ranges = [None if s.range is None else (s.range[0], s.range[1]) for s in manifest.signals]
@@ -229,6 +286,7 @@ def _conditioner(config: PipelineConfig, manifest: Manifest) -> Conditioner:
         [field.offset for field in fields],
         ranges,
         config.stream.out_of_range,
+        None if resolution is None else resolution.largest.tolist(),
     )
 
 
@@ -258,7 +316,25 @@ def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettin
         lateness_ns=lateness_ns,
         invalid=stream.invalid,
         align=align,
+        missing=stream.missing,
+        clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
+        resolution_ns=_resolution_ns(config.source.time),
+        frame_jitter_ns=_frame_jitter_ns(config),
     )
+
+
+def _resolution_ns(time: TimeField | None) -> int | None:
+    if time is None or time.resolution_seconds is None:
+        return None
+    return round(time.resolution_seconds * SECOND_NS)
+
+
+def _frame_jitter_ns(config: PipelineConfig) -> int | None:
+    """Return how far a frame may start from where the frame before it ended."""
+    frame, declared = config.source.frame, config.stream.frame_jitter_seconds
+    if declared is not None:
+        return round(declared * SECOND_NS)
+    return None if frame is None or frame.clock is not None else ARRIVAL_JITTER_NS
 
 
 def _stale_after_seconds(config: PipelineConfig, settings: StreamSettings) -> float:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from edgeai.engine.contributions import Contributor
-from edgeai.messages import AlarmState, Diagnosis, Quality
+from edgeai.messages import AlarmState, Diagnosis, Priority, Quality
 
 ScoreReason = Literal["score_infinite", "score_not_finite"]
 """Why the score is null. `score_infinite`: it is +infinity, which is above every threshold.
@@ -34,12 +34,15 @@ class Prediction(msgspec.Struct):
     id: str
     """The same for a window whenever it is computed, so that a consumer can drop repeats."""
     outputs: dict[str, dict[str, Any]]
-    """Value and unit of the model's other outputs, by name."""
+    """Value and unit of the model's other outputs, by name. Advice outside the model's domain is
+    null, with a reason."""
     top: list[Contributor]
     diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
-    """None for a normal window; left out for a model without evidence."""
+    """None for a normal window; left out for a model without evidence and domain."""
     alarm_reason: ScoreReason | msgspec.UnsetType = msgspec.UNSET
     """Left out for a finite score."""
+    abnormal: str | msgspec.UnsetType = msgspec.UNSET
+    """`low` if a score below the threshold is abnormal; left out otherwise."""
 
 
 class Transition(msgspec.Struct):
@@ -58,6 +61,8 @@ class Transition(msgspec.Struct):
     """Published as null when it is not finite."""
     threshold: float
     top: list[Contributor]
+    priority: Priority
+    """Of the alarm that became active, or of the one that ended."""
     id: str
     """Ends in the state, because a reset can have the time of the transition before it."""
     quality: Quality | None
@@ -67,6 +72,8 @@ class Transition(msgspec.Struct):
     diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
     """As in the prediction."""
     alarm_reason: ScoreReason | msgspec.UnsetType = msgspec.UNSET
+    """As in the prediction."""
+    abnormal: str | msgspec.UnsetType = msgspec.UNSET
     """As in the prediction."""
 
 

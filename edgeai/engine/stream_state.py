@@ -1,17 +1,22 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
+from collections import deque
+
 from edgeai.alarms.alarm import Alarm
+from edgeai.alarms.diagnosis import Domain
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.stream import Stream
+
+SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
 
 
 class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "id_prefix", "is_announced", "is_stale", "key", "messages",
-        "needs_single_decoding", "quality", "score", "seen", "seen_ns", "sequence", "stream",
-        "tags", "time_ns", "told_quality", "topic",
+        "alarm", "alarm_topic", "diagnosis", "domain", "id_prefix", "is_announced", "is_stale",
+        "key", "messages", "needs_single_decoding", "quality", "score", "seen", "seen_frames",
+        "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "topic",
     )  # fmt: skip
 
     def __init__(
@@ -22,12 +27,14 @@ class StreamState:
         topic: str,
         alarm_topic: str,
         id_prefix: str,
+        domain: Domain,
         is_announced: bool = True,
     ) -> None:
         self.key = key
         self.stream: Stream
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
         self.alarm = alarm
+        self.domain = domain
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
@@ -37,13 +44,17 @@ class StreamState:
         """Messages of this turn that wait to be decoded together (layout `row`)."""
         self.needs_single_decoding = False
         """Whether the messages of its last turn could not be decoded together."""
-        self.tags: list[tuple[int, int, float]] = []
-        """Time, channel and value of this turn's tags (layout `tag`)."""
+        self.tags: list[tuple[int, int, float, int]] = []
+        """Time, channel, value and arrival of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
-        """Sequence number of the last frame."""
+        """Sequence number of the newest frame."""
+        self.seen_frames: deque[tuple[int | None, int]] = deque(maxlen=SEEN_FRAMES)
+        """Sequence number of the last frames, and their time, or a checksum if they have none."""
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
+        self.diagnosis = ""
+        """Kind of the last window's diagnosis; empty if it was normal."""
         self.quality: Quality | None = None
         """Of the last judged window; None until one was judged."""
         self.told_quality: Quality | None = None

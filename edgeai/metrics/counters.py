@@ -40,6 +40,7 @@ class Counts:
         self._labels = list(labels)
         self._series: dict[tuple[str, ...], Count] = {}
         self._tallies: dict[tuple[str, ...], Callable[[], Mapping[str, int]]] = {}
+        self._numbers: dict[tuple[str, ...], Callable[[], int]] = {}
         registry.register(self)
 
     def labels(self, *values: str) -> Count:
@@ -58,11 +59,18 @@ class Counts:
         self._check(len(values) + 1)
         self._tallies[values] = read
 
+    def watch_one(self, *values: str, read: Callable[[], int]) -> None:
+        """Read one series from a function, at each scrape, as `watch` does."""
+        self._check(len(values))
+        self._numbers[values] = read
+
     def collect(self) -> Iterator[Metric]:
         """Yield the metric in prometheus-client's form."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, count in list(self._series.items()):
             family.add_metric(values, count.value)
+        for values, read_one in list(self._numbers.items()):
+            family.add_metric(values, read_one())
         for values, read in list(self._tallies.items()):
             for last, number in list(read().items()):
                 family.add_metric([*values, last], number)

@@ -49,6 +49,10 @@ class AssetState(NamedTuple):
     """Time of the newest sample, seconds since 1970, by its sender's clock; None before it."""
 
 
+ClockSkew = tuple[str, str, float]
+"""Pipeline, asset, seconds by which the time of the newest sample is ahead of its arrival."""
+
+
 class _Maker:
     """Makes the metrics of the table, on one registry, in the order of the scrape."""
 
@@ -116,6 +120,8 @@ class Metrics:
         self._invalid = make.counts("edgeai_invalid_values_total")
         self._resets = make.counts("edgeai_window_resets_total")
         self._missed = make.counts("edgeai_frames_missed_total")
+        self._missing = make.counts("edgeai_samples_missing_total")
+        self._reordered = make.counts("edgeai_samples_reordered_total")
         self._predictions = make.counts("edgeai_predictions_total")
         self._not_finite = make.counts("edgeai_scores_not_finite_total")
         self._alarms = make.counts("edgeai_alarm_transitions_total")
@@ -158,6 +164,10 @@ class Metrics:
         """Export the states of assets. `states` is called at each scrape."""
         self.registry.register(_AssetCollector(states))
 
+    def watch_clocks(self, skews: Callable[[], Iterable[ClockSkew]]) -> None:
+        """Export how far assets' clocks are ahead. `skews` is called at each scrape."""
+        self.registry.register(_SkewCollector(skews))
+
     def call_before_scrape(self, step: Callable[[], None]) -> None:
         """Call `step` at the start of each scrape, before any metric is read."""
         self._before.append(step)
@@ -188,6 +198,10 @@ class PipelineMetrics:
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
         """Counts by reason. This dict and the next ones hold every key from the start."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
+        self.samples = {"missing": 0, "reordered": 0}
+        """Samples that are missing by the rate, and samples that were put in their place."""
+        metrics._missing.watch_one(pipeline, read=lambda: self.samples["missing"])
+        metrics._reordered.watch_one(pipeline, read=lambda: self.samples["reordered"])
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
         self.predictions = _tally(metrics._predictions, pipeline, ("good", "uncertain", "bad"))
@@ -284,6 +298,19 @@ class _AssetCollector:
             if one.last_sample_seconds is not None:
                 last_sample.add_metric(labels, one.last_sample_seconds)
         yield from (presence, score, threshold, alarm, last_sample)
+
+
+class _SkewCollector:
+    """Clock skew of the first MAX_ASSET_SERIES assets."""
+
+    def __init__(self, skews: Callable[[], Iterable[ClockSkew]]) -> None:
+        self._skews = skews
+
+    def collect(self) -> Iterator[Metric]:
+        family = _family("edgeai_clock_skew_seconds")
+        for pipeline, asset, seconds in islice(self._skews(), MAX_ASSET_SERIES):
+            family.add_metric([pipeline, asset], seconds)
+        yield family
 
 
 def _family(name: str) -> GaugeMetricFamily:

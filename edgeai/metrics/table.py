@@ -14,7 +14,9 @@ COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 MAX_ASSET_SERIES = 500
 
 UNROUTED_REASONS = ("unexpected_topic", "invalid_topic", "too_large", "retained", "duplicate")
-INVALID_REASONS = ("missing", "not_a_number", "not_finite", "bad_quality", "out_of_range")
+INVALID_REASONS = (
+    "missing", "not_a_number", "not_finite", "bad_quality", "out_of_range", "too_coarse",
+)  # fmt: skip
 RESET_REASONS = ("gap", "clock_back")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
@@ -102,7 +104,7 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_invalid_values_total", "counter", ("pipeline", "reason"),
-        "Values that could not be used, or were outside their valid range.",
+        "Values that could not be used, were outside their valid range, or too large for float32.",
     ),
     Definition(
         "edgeai_window_resets_total", "counter", ("pipeline", "reason"),
@@ -111,6 +113,14 @@ PIPELINE = (
     Definition(
         "edgeai_frames_missed_total", "counter", ("pipeline",),
         "Frames that never arrived, according to the senders' sequence numbers.",
+    ),
+    Definition(
+        "edgeai_samples_missing_total", "counter", ("pipeline",),
+        "Samples that are missing by the model's sample rate between two that came.",
+    ),
+    Definition(
+        "edgeai_samples_reordered_total", "counter", ("pipeline",),
+        "Samples that came out of order and were put in the place of a missing one.",
     ),
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),
@@ -157,6 +167,10 @@ PIPELINE = (
     Definition(
         "edgeai_threshold", "gauge", ("pipeline", "asset"),
         "Score above which a window is abnormal.",
+    ),
+    Definition(
+        "edgeai_clock_skew_seconds", "gauge", ("pipeline", "asset"),
+        "Time of the newest sample minus its arrival: positive if the sender's clock is ahead.",
     ),
     Definition(
         "edgeai_alarm_state", "gauge", ("pipeline", "asset"),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.config.base import Precision
+from edgeai.model.direction import Direction, is_abnormal
 from edgeai.model.package import Package
 
 
@@ -55,6 +56,8 @@ class Golden:
     score: str
     """Name of the output that holds the score."""
     threshold: float
+    abnormal: Direction = "high"
+    """The abnormal side of the threshold."""
 
     @classmethod
     def of(cls, package: Package, precision: Precision = "fp32") -> Self:
@@ -77,6 +80,7 @@ class Golden:
             tolerance.atol,
             manifest.score,
             manifest.threshold.value,
+            manifest.threshold.abnormal,
         )
 
     def compare(self, actual: Mapping[str, npt.NDArray[Any]]) -> Parity:
@@ -105,8 +109,11 @@ class Golden:
                     f"rtol {self.rtol:g}, atol {self.atol:g}"
                 )
                 fault = Fault(rule, float(values.flat[worst]))
-        decided = actual[self.score] > self.threshold
-        flipped = np.flatnonzero(decided != (self.expected[self.score] > self.threshold))
+        decided, wanted = (
+            is_abnormal(outputs[self.score], self.threshold, self.abnormal)
+            for outputs in (actual, self.expected)
+        )
+        flipped = np.flatnonzero(decided != wanted)
         if fault is None and flipped.size:
             rule = "golden windows must be on the same side of the threshold; flipped window"
             fault = Fault(rule, int(flipped[0]))

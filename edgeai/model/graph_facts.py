@@ -17,6 +17,13 @@ from edgeai.errors import one_line
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 CONTROL_FLOW = frozenset({"Loop", "Scan", "If"})
 INPUT_NAME = "window"
+RANDOM = frozenset(
+    {
+        "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+        "RandomUniformLike",
+    }
+)  # fmt: skip
+"""Operators that give another result at each call, also with a seed."""
 MEMORY_LIMIT_BYTES = 6 * 1024**3
 
 
@@ -33,27 +40,30 @@ def graph_facts(data: bytes) -> dict[str, Any]:
     if not model.graph.node:
         return {"error": "is not a valid ONNX model: it holds no graph"}
     operators: set[str] = set()
+    domains: set[str] = set()
     external: list[str] = []
-    graphs = [model.graph]
-    while graphs:
-        graph = graphs.pop()
+    for graph in _graphs(model.graph):
         tensors = list(graph.initializer)
         for sparse in graph.sparse_initializer:
             tensors += [sparse.values, sparse.indices]
         for node in graph.node:
             operators.add(node.op_type)
+            domains.add(node.domain)
             for attribute in node.attribute:
                 tensors += [attribute.t, *attribute.tensors]
-                if attribute.HasField("g"):
-                    graphs.append(attribute.g)
-                graphs.extend(attribute.graphs)
-        external += [t.name for t in tensors if t.external_data or t.data_location == t.EXTERNAL]
+        external += [
+            next((entry.value for entry in tensor.external_data if entry.key == "location"), "?")
+            for tensor in tensors
+            if tensor.external_data or tensor.data_location == tensor.EXTERNAL
+        ]
 
     def described(values: Any) -> list[Any]:
         found = []
         for value in values:
             tensor = value.type.tensor_type
             kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+            if not value.type.HasField("tensor_type"):  # such as a sequence of maps
+                kind = value.type.WhichOneof("value") or "undefined"
             dims = [
                 dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
                 for dim in tensor.shape.dim
@@ -64,10 +74,12 @@ def graph_facts(data: bytes) -> dict[str, Any]:
     constants = {tensor.name for tensor in model.graph.initializer}
     return {
         "domains": {item.domain: item.version for item in model.opset_import},
+        "used_domains": sorted(domains),
         "ir_version": model.ir_version,
         "operators": sorted(operators),
         "functions": [function.name for function in model.functions],
-        "external_data": external,
+        "external_data": sorted(set(external)),
+        "random": _random_nodes(model),
         "inputs": described(value for value in model.graph.input if value.name not in constants),
         "outputs": described(model.graph.output),
         "fault": _fault(model),
@@ -75,10 +87,108 @@ def graph_facts(data: bytes) -> dict[str, Any]:
     }
 
 
+def _graphs(graph: Any) -> list[Any]:
+    """Return a graph and all graphs inside its nodes: branches and bodies of loops."""
+    found, waiting = [], [graph]
+    while waiting:
+        one = waiting.pop()
+        found.append(one)
+        for node in one.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    waiting.append(attribute.g)
+                waiting.extend(attribute.graphs)
+    return found
+
+
+def _random_nodes(model: Any) -> list[list[Any]]:
+    """Return the nodes whose result is another one at each call.
+
+    Returns:
+        A description of each node, and the names of the graph's outputs that depend on it.
+    """
+    opset = max(
+        [0, *[item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}]]
+    )
+    constants = _constants(model)
+    users: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        read = {name for graph in _inside(node) for inner in graph.node for name in inner.input}
+        for name in {*node.input, *read}:
+            users.setdefault(name, []).append(node)
+    outputs = {output.name for output in model.graph.output}
+    found = []
+    for node in model.graph.node:
+        inner = [one for graph in _inside(node) for one in graph.node]
+        reasons = [why for one in (node, *inner) if (why := _is_random(one, opset, constants))]
+        if reasons:
+            reached = _reached_from(node, users) & outputs
+            found.append([f"{reasons[0]} (node `{node.name or node.output[0]}`)", sorted(reached)])
+    return found
+
+
+def _inside(node: Any) -> list[Any]:
+    """Return the graphs inside a node."""
+    held = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    held += [graph for attribute in node.attribute for graph in attribute.graphs]
+    return [graph for one in held for graph in _graphs(one)]
+
+
+def _constants(model: Any) -> dict[str, Any]:
+    """Return the scalar constants of a model by name, as Python values."""
+    from onnx import numpy_helper
+
+    tensors: dict[str, Any] = {}
+    for graph in _graphs(model.graph):
+        tensors |= {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    tensors[node.output[0]] = attribute.t
+    small = {name: one for name, one in tensors.items() if not one.external_data}
+    return {
+        name: numpy_helper.to_array(tensor).item()
+        for name, tensor in small.items()
+        if list(tensor.dims) in ([], [1])
+    }
+
+
+def _is_random(node: Any, opset: int, constants: dict[str, Any]) -> str:
+    """Return why a node is random, or an empty text."""
+    if node.op_type in RANDOM:
+        return str(node.op_type)
+    if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
+        trained = constants.get(node.input[2], True)
+        return "Dropout in training mode" if trained else ""
+    if node.op_type == "BatchNormalization":
+        mode = {one.name: one.i for one in node.attribute}.get("training_mode", 0)
+        old = opset < 14 and sum(map(bool, node.output)) > 1  # more outputs meant training mode
+        return "BatchNormalization in training mode" if mode or old else ""
+    return ""
+
+
+def _reached_from(node: Any, users: dict[str, list[Any]]) -> set[str]:
+    """Return the names of all values that depend on a node."""
+    reached: set[str] = set()
+    waiting = [node]
+    while waiting:
+        for name in waiting.pop().output:
+            if name not in reached:
+                reached.add(name)
+                waiting += users.get(name, [])
+    return reached
+
+
 def _fault(model: Any) -> str | None:
-    """Return the complaint of onnx's own checker, or None."""
+    """Return the complaint of onnx's own checker, or None.
+
+    A model newer than the checker is left to ONNX Runtime, which may know it.
+    """
     import onnx
 
+    newest = max([0, *[item.version for item in model.opset_import if not item.domain]])
+    if newest > onnx.defs.onnx_opset_version() or model.ir_version > onnx.IR_VERSION:
+        return None
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # noqa: BLE001  onnx raises many kinds; all mean refused
@@ -102,7 +212,7 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
         session = onnxruntime.InferenceSession(
             data, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
-        names = [output.name for output in session.get_outputs()]
+        names = [one.name for one in session.get_outputs() if one.type.startswith("tensor(")]
         arrays = session.run(names, {INPUT_NAME: np.zeros((2, *window), np.float32)})
     except Exception as error:  # noqa: BLE001  every ORT error means the model does not run here
         facts["fault"] = f"does not run in ONNX Runtime: {one_line(error)}"
@@ -118,7 +228,7 @@ def _may_run(facts: dict[str, Any], *, control_flow: bool) -> bool:
         not facts["fault"]
         and not facts["external_data"]
         and not facts["functions"]
-        and set(facts["domains"]) <= ALLOWED_DOMAINS
+        and set(facts["used_domains"]) <= ALLOWED_DOMAINS
         and (control_flow or not CONTROL_FLOW & set(facts["operators"]))
     )
 

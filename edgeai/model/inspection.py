@@ -21,53 +21,70 @@ from typing import Any
 from edgeai.config.base import Precision
 from edgeai.errors import ModelError
 from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
-from edgeai.model.manifest import MANIFEST, MAX_OPSET, Manifest
+from edgeai.model.manifest import MANIFEST, TESTED_OPSET, Manifest
 from edgeai.model.package import Package
 from edgeai.paths import write_atomically
 from edgeai.runtime_build import installed_build
 
 TIME_LIMIT_SECONDS = 60
 MAX_GRAPH_BYTES = 1024**3
-FACTS_VERSION = 2  # increased when the child prints other facts, so that old caches are not used
+FACTS_VERSION = 3  # increased when the child prints other facts, so that old caches are not used
+EXTERNAL_DATA = (
+    "must hold its weights: export it with external_data=False (torch.onnx.export), or join the "
+    "files with onnx.save(onnx.load(OLD), NEW); weights in"
+)
 NUMBERS = frozenset({"float32", "double", "float16", "int32", "int64"})
 
 
+Refuse = Callable[[str, Any], None]
+"""Takes a broken rule and the value found."""
+
+
 def inspect_packages(packages: list[Package], state_folder: Path) -> list[ModelError]:
-    """Check every graph of some packages; return one error for each graph that breaks a rule.
+    """Check every graph of some packages; return one error for each broken rule.
 
     All variants of a package must keep the same rules. Graphs without cached facts are read by
     child processes, as many at a time as there are cores.
     """
 
-    def inspect(graph: tuple[Package, Precision]) -> ModelError | None:
+    def inspect(graph: tuple[Package, Precision]) -> list[ModelError]:
         package, precision = graph
         try:
             facts = _cached_facts(package, precision, state_folder)
-            check_facts(facts, package.manifest, str(package.variant(precision)))
         except ModelError as error:
-            return error
-        return None
+            return [error]
+        return find_faults(facts, package.manifest, str(package.variant(precision)))
 
     graphs = [(package, precision) for package in packages for precision in package.variants]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [error for error in pool.map(inspect, graphs) if error is not None]
+        return [error for errors in pool.map(inspect, graphs) for error in errors]
 
 
-def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
-    """Apply the rules to the facts of the child.
+def describe_opset(manifest: Manifest) -> str:
+    """Return a note about a graph that is newer than edgeai's tests; empty if it is not."""
+    if manifest.onnx.opset <= TESTED_OPSET:
+        return ""
+    return (
+        f"opset {manifest.onnx.opset} is newer than the newest that edgeai is tested with, "
+        f"{TESTED_OPSET}; the installed ONNX Runtime runs it"
+    )
 
-    Raises:
-        ModelError: With the first rule that the graph breaks.
+
+def find_faults(facts: dict[str, Any], manifest: Manifest, file: str) -> list[ModelError]:
+    """Apply the rules to the facts of the child; return one error for each broken rule.
+
+    That onnx or ONNX Runtime refuses the graph is told only if no rule of edgeai's says why.
     """
+    if facts.get("error"):
+        return [ModelError(file, facts["error"])]
+    faults: list[ModelError] = []
 
     def refuse(rule: str, value: Any) -> None:
-        raise ModelError(file, rule, value, has_value=True)
+        faults.append(ModelError(file, rule, value, has_value=True))
 
-    if facts.get("error"):
-        raise ModelError(file, facts["error"])
     if facts["external_data"]:
-        refuse("must not refer to data in other files", facts["external_data"])
-    foreign = sorted(set(facts["domains"]) - ALLOWED_DOMAINS)
+        refuse(EXTERNAL_DATA, facts["external_data"])
+    foreign = sorted(set(facts["used_domains"]) - ALLOWED_DOMAINS)
     if foreign:
         refuse("must use standard operators only; foreign domain", foreign[0])
     if facts["functions"]:
@@ -75,11 +92,30 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
     control = sorted(CONTROL_FLOW & set(facts["operators"]))
     if control and not manifest.onnx.control_flow:
         refuse("control flow needs onnx.control_flow: true in the manifest; operator", control[0])
+    named = {output.name for output in manifest.outputs}
+    for node, outputs in facts["random"]:
+        if named & set(outputs):
+            rule = (
+                "must give the same outputs for the same window: export it in evaluation mode, "
+                f"without sampling; output `{min(named & set(outputs))}` depends on"
+            )
+            refuse(rule, node)
     _check_versions(facts, manifest, refuse)
+    _check_input(facts, manifest, refuse)
+    _check_outputs(facts, manifest, refuse)
+    if facts["fault"] and not faults:
+        return [ModelError(file, facts["fault"])]
+    if not faults:
+        _check_run_shapes(facts, manifest, refuse)
+    return faults
+
+
+def _check_input(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -> None:
     shape, dtype = list(manifest.input_shape), manifest.input_dtype
     inputs = facts["inputs"]
     if [name for name, _, _ in inputs] != [INPUT_NAME]:
         refuse(f"must have one input, `{INPUT_NAME}`", [name for name, _, _ in inputs])
+        return
     _, kind, dims = inputs[0]
     if kind != dtype or not dims or isinstance(dims[0], int) or dims[1:] != shape:
         sizes = ", ".join(map(str, shape))
@@ -87,46 +123,40 @@ def check_facts(facts: dict[str, Any], manifest: Manifest, file: str) -> None:
         signals = len(manifest.signals)
         if len(dims) == len(shape) + 1 and dims[-1] != shape[-1] and shape[-1] == signals:
             rule = f"{MANIFEST} lists {signals} signals, the graph has {dims[-1]}: {rule}"
+        if dims and isinstance(dims[0], int):
+            batch = f"{{'{INPUT_NAME}': {{0: torch.export.Dim('B')}}}}"
+            rule = f"{rule} (torch.onnx.export: dynamic_shapes={batch})"
         refuse(rule, f"{kind} {tuple(dims)}")
-    _check_outputs(facts, manifest, refuse)
-    if facts["fault"]:
-        raise ModelError(file, facts["fault"])
-    _check_run_shapes(facts, manifest, refuse)
 
 
-def _check_versions(
-    facts: dict[str, Any], manifest: Manifest, refuse: Callable[[str, Any], None]
-) -> None:
+def _check_versions(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -> None:
     """Check that the graph requires what the manifest states: opset, domains, IR version."""
     stated = manifest.onnx
     domains = facts["domains"]
     opset = domains.get("", domains.get("ai.onnx", 0))
-    if opset != stated.opset or opset > MAX_OPSET:
+    if opset != stated.opset:
         refuse(f"opset must be {stated.opset}, as the manifest says", opset)
     # The empty name and `ai.onnx` are the same domain (ONNX IR specification, operator sets).
-    if {name or "ai.onnx" for name in domains} != {name or "ai.onnx" for name in stated.domains}:
-        rule = f"operator domains must be {sorted(stated.domains)}, as the manifest says"
-        refuse(rule, sorted(domains))
+    used = {name or "ai.onnx" for name in facts["used_domains"] if name in ALLOWED_DOMAINS}
+    if not used <= {name or "ai.onnx" for name in stated.domains}:
+        rule = f"operator domains must be among {sorted(stated.domains)}, as the manifest says"
+        refuse(rule, sorted(used))
     if facts["ir_version"] != stated.ir_version:
         rule = f"IR version must be {stated.ir_version}, as the manifest says"
         refuse(rule, facts["ir_version"])
 
 
-def _check_outputs(
-    facts: dict[str, Any], manifest: Manifest, refuse: Callable[[str, Any], None]
-) -> None:
+def _check_outputs(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -> None:
     kinds = {name: kind for name, kind, _ in facts["outputs"]}
     for output in manifest.outputs:
         if output.name not in kinds:
-            rule = f"has no output `{output.name}`, which the manifest names; outputs"
+            rule = f"must have the output `{output.name}`, which the manifest names"
             refuse(rule, sorted(kinds))
-        if kinds[output.name] not in NUMBERS:
+        elif kinds[output.name] not in NUMBERS:
             refuse(f"output `{output.name}` must be of numbers", kinds[output.name])
 
 
-def _check_run_shapes(
-    facts: dict[str, Any], manifest: Manifest, refuse: Callable[[str, Any], None]
-) -> None:
+def _check_run_shapes(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -> None:
     """Check that the output shapes of two windows match the roles of the outputs."""
     if facts["run_shapes"] is None:
         return

@@ -11,12 +11,15 @@ from pydantic import Field, model_validator
 
 from edgeai.config.base import NotBool, Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
+from edgeai.model.direction import Direction
 
 MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
 GOLDEN = "golden.npz"
 INPUT_NAME = "window"
-MAX_OPSET = 24  # the newest ONNX opset that is accepted
+WINDOW_LABEL = "window_label"  # optional array of golden.npz: which windows are healthy
+TESTED_OPSET = 24  # the newest ONNX opset that edgeai is tested with; a newer one gets a note
+DOMAIN_EDGE = 1.0  # of an output with the role `domain`, unless it states another
 
 GRAPHS: dict[Precision, str] = {
     "fp32": GRAPH,
@@ -126,6 +129,21 @@ class OutputSpec(Strict):
     axes: list[AxisSpec] = Field(
         [], description="The axes of a field after the batch axis, in order; role `field` only."
     )
+    edge: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Value above which a window is outside the model's domain; role `domain` only. "
+        "There edgeai names no cause but `outside_domain`, and gives no advice. Default: 1.",
+    )
+    settle_seconds: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Time after the last window outside the domain in which windows still count as "
+        "outside, in seconds of sample time, as of a machine that warms up after a stop: as long "
+        "as it was outside, at most this time. Role `domain` only.",
+    )
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
@@ -134,6 +152,9 @@ class OutputSpec(Strict):
             raise ValueError(msg)
         if (self.role == "field") != bool(self.axes):
             msg = "the role `field`, and only it, needs `axes`"
+            raise ValueError(msg)
+        if self.role != "domain" and (self.edge is not None or self.settle_seconds):
+            msg = "only the role `domain` takes `edge` and `settle_seconds`"
             raise ValueError(msg)
         return self
 
@@ -182,9 +203,14 @@ class FalseAlarmsSpec(Strict):
 
 
 class ThresholdSpec(Strict):
-    """The score above which a window is abnormal, and how this value was found."""
+    """The score at which a window becomes abnormal, and how this value was found."""
 
-    value: Number = Field(description="Score above which a window is abnormal.")
+    value: Number = Field(description="Score beyond which a window is abnormal.")
+    abnormal: Direction = Field(
+        "high",
+        description="Side of the threshold that is abnormal. `high`: scores above it; `low`: "
+        "scores below it, as of an isolation forest.",
+    )
     method: str = Field(description="How the value was calibrated.")
     data: str = Field(description="The data that it was calibrated on.")
     false_alarms_per_day: float | None = Field(
@@ -196,6 +222,29 @@ class ThresholdSpec(Strict):
     false_alarms: FalseAlarmsSpec | None = Field(
         None, description="False alarms that were counted on healthy data. Default: not counted."
     )
+
+
+class HeldValuesSpec(Strict):
+    """How many held (substituted) values a window bears. `edgeai train` measures it."""
+
+    good: int = Field(
+        ge=0,
+        description="Largest number of held values in a window with which decisions do not change. "
+        "Up to it the quality is `good`, above it `uncertain`.",
+    )
+    bad: int | None = Field(
+        None,
+        ge=1,
+        description="Number of held values from which decisions change often. From it on the "
+        "quality is `bad`. Default: only `stream.max_invalid_ratio` decides.",
+    )
+
+    @model_validator(mode="after")
+    def _good_below_bad(self) -> Self:
+        if self.bad is not None and not self.good < self.bad:
+            msg = "`good` must be smaller than `bad`"
+            raise ValueError(msg)
+        return self
 
 
 class Tolerance(Strict):
@@ -237,9 +286,11 @@ class ToleranceSpec(Tolerance):
 class OnnxSpec(Strict):
     """What the graph requires of an ONNX runtime."""
 
-    opset: int = Field(ge=7, le=MAX_OPSET, description="Opset of the graph.")
+    opset: int = Field(ge=7, description="Opset of the graph.")
     ir_version: int = Field(ge=3, description="Version of the ONNX file format (IR version).")
-    domains: list[str] = Field(description="Operator domains that the graph imports.")
+    domains: list[str] = Field(
+        description="Operator domains of the graph's nodes. Further names do no harm."
+    )
     control_flow: bool = Field(
         False,
         description="Whether the graph may use the operators Loop, Scan and If. By default they "
@@ -300,10 +351,15 @@ class Manifest(Strict):
     window: WindowSpec = Field(description="Length and hop of the windows.")
     outputs: list[OutputSpec] = Field(min_length=1, description="The outputs of the graph.")
     threshold: ThresholdSpec = Field(description="The threshold of the score.")
+    held_values: HeldValuesSpec | None = Field(
+        None,
+        description="How many held (substituted) values a window bears. Default: measured on the "
+        "golden windows when the package is loaded.",
+    )
     diagnosis: list[KindSpec] = Field(
         [],
-        description="Meaning of each column of the output with the role `evidence`. A window whose "
-        "score is above the threshold gets the kind with the largest evidence. Default: no "
+        description="Meaning of each column of the output with the role `evidence`. An abnormal "
+        "window gets the kind with the largest evidence. Default: no "
         "diagnosis.",
     )
     alarm: AlarmConfig = Field(
@@ -335,8 +391,8 @@ class Manifest(Strict):
         if repeated := first_repeated(outputs):
             msg = f"`outputs`: the name `{repeated}` occurs twice"
             raise ValueError(msg)
-        if INPUT_NAME in outputs:
-            msg = f"`outputs`: `{INPUT_NAME}` is the name of the input, so no output may have it"
+        if reserved := {INPUT_NAME, WINDOW_LABEL} & set(outputs):
+            msg = f"`outputs`: `{min(reserved)}` is reserved, so no output may have this name"
             raise ValueError(msg)
         roles = [output.role for output in self.outputs]
         if roles.count("score") != 1:
@@ -413,3 +469,17 @@ class Manifest(Strict):
     def evidence(self) -> str | None:
         """Name of the output with the role `evidence`, or None."""
         return next((out.name for out in self.outputs if out.role == "evidence"), None)
+
+    @property
+    def domains(self) -> list[tuple[str, float]]:
+        """Name and edge of each output with the role `domain`."""
+        return [
+            (out.name, DOMAIN_EDGE if out.edge is None else out.edge)
+            for out in self.outputs
+            if out.role == "domain"
+        ]
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long windows still count as outside the domain after the last one outside."""
+        return max([out.settle_seconds for out in self.outputs])

@@ -15,14 +15,25 @@ import numpy.typing as npt
 
 from edgeai.config.base import Precision
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.errors import ModelError, one_line
-from edgeai.model.manifest import GOLDEN, GRAPH, GRAPHS, MANIFEST, CompiledSpec, Manifest
+from edgeai.errors import ModelError, listed, one_line
+from edgeai.model.manifest import (
+    GOLDEN,
+    GRAPH,
+    GRAPHS,
+    MANIFEST,
+    WINDOW_LABEL,
+    CompiledSpec,
+    Manifest,
+)
 from edgeai.paths import reason_of
 
 MIN_GOLDEN_WINDOWS = 32
 MAX_GOLDEN_BYTES = 1024**3
 Windows = npt.NDArray[np.float32]
 Outputs = dict[str, npt.NDArray[np.float32]]
+Labels = npt.NDArray[np.int8]
+HEALTHY, FAULTY, UNKNOWN = 0, 1, -1
+"""Values of the optional array `window_label` of golden.npz, one a window."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +66,8 @@ class Package:
         """
         name = GRAPHS[precision]
         if name not in self.manifest.files:
-            rule = f"holds no {name} (edgeai quantize makes one); variants"
-            raise ModelError(str(self.folder / MANIFEST), rule, self.variants)
+            rule = f"holds no {name} (edgeai quantize makes one); it has: {listed(self.variants)}"
+            raise ModelError(str(self.folder / MANIFEST), rule)
         return self.folder / name
 
     def compiled(self, backend: str, device: str = "") -> CompiledSpec | None:
@@ -77,12 +88,24 @@ class Package:
         Raises:
             ModelError: The file cannot be read, or its arrays do not match the manifest.
         """
+        windows, outputs, _ = self.labelled_golden()
+        return windows, outputs
+
+    def labelled_golden(self) -> tuple[Windows, Outputs, Labels]:
+        """Return the golden windows, their expected outputs, and (N,) which are healthy.
+
+        A label is HEALTHY, FAULTY or UNKNOWN; all are UNKNOWN if the file has no labels.
+
+        Raises:
+            ModelError: As `golden`.
+        """
         path = self.folder / GOLDEN
         try:
             data = read_arrays(path)
         except ValueError as error:
             raise ModelError(str(path), f"is not an .npz file of plain arrays: {error}") from error
         names = {output.name for output in self.manifest.outputs}
+        given = data.pop(WINDOW_LABEL, None)
         if set(data) != names | {"window"}:
             rule = f"must hold `window` and {', '.join(sorted(names))}"
             raise ModelError(str(path), rule, sorted(data))
@@ -104,7 +127,17 @@ class Package:
             ):
                 rule = f"`{name}` must be finite numbers, one row a window"
                 raise ModelError(str(path), rule, f"{values.dtype} {values.shape}")
-        return windows, data
+        labels = np.full(len(windows), UNKNOWN, np.int8) if given is None else given
+        if (
+            labels.shape != windows.shape[:1]
+            or not np.isin(labels, (HEALTHY, FAULTY, UNKNOWN)).all()
+        ):
+            rule = (
+                f"`{WINDOW_LABEL}` must be 0 (healthy), 1 (faulty) or -1 (unknown) for each window"
+            )
+            found = f"{labels.dtype} {labels.shape}, {np.unique(labels)[:4].tolist()}"
+            raise ModelError(str(path), rule, found)
+        return windows, data, labels.astype(np.int8)
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -137,6 +170,8 @@ def sha256_of(path: Path) -> str:
     Raises:
         ModelError: The file cannot be read, or is not a plain file.
     """
+    if path.is_symlink() and not path.exists():
+        raise ModelError(str(path), "is a link to a file that does not exist", str(path.readlink()))
     try:
         if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
             raise ModelError(str(path), "must be a plain file")
@@ -153,7 +188,8 @@ def load_package(folder: Path) -> Package:
 
     Raises:
         ConfigError: The manifest breaks a rule.
-        ModelError: A file is missing, is a link, is outside the folder, or has another hash.
+        ModelError: A file is missing, is outside the folder, or has another hash. A link is read
+            like the file that it leads to: the hash decides.
 
     Example:
         >>> import tempfile
@@ -172,8 +208,8 @@ def load_package(folder: Path) -> Package:
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))
     for name, expected in manifest.files.items():
         path = folder / name
-        if Path(name).name != name or name in {"", ".."} or path.is_symlink():
-            rule = "files of a package are plain files in its folder"
+        if Path(name).name != name or name in {"", ".."}:
+            rule = "files of a package are in its folder"
             raise ModelError(str(manifest_path), rule, name)
         actual = sha256_of(path)
         if actual != expected:

@@ -233,7 +233,7 @@ class ClientLifecycle:
         self.polled.unregister()
         inbox = self._inbox
         if self._redelivery is not None and inbox.acks:  # these messages will be taken
-            self._redelivery.remember(inbox.acks.copy(), inbox.messages.copy())
+            self._redelivery.remember(inbox.acks.copy(), inbox.messages.copy(), inbox.size)
         inbox.forget_acks()
         self._subscriptions.forget_answers()
         self._outbox.requeue_unacknowledged()

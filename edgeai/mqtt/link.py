@@ -88,7 +88,7 @@ class Link:
         self._pacer = ReadPacer(limits, acknowledging=any(subscriptions.values()))
         self._metrics = metrics
         repeats = metrics.unrouted.labels("duplicate")
-        self._redelivery = Redelivery(interval_seconds, repeats.inc)
+        self._redelivery = Redelivery(interval_seconds, repeats.inc, broker.receive_maximum)
         self._subscriber = Connection(
             broker, client_id, subscriptions, limits, metrics,
             kept_filters=kept_filters, redelivery=self._redelivery, poll=self._poll,
@@ -154,7 +154,9 @@ class Link:
             messages = inbox.take()
             if messages or now >= deadline or self._stopping():
                 if packet_ids:
-                    messages = self._redelivery.take(messages, packet_ids, redelivered_ids)
+                    messages = self._redelivery.take(
+                        messages, packet_ids, redelivered_ids, inbox.taken_bytes
+                    )
                 break
             if deferring and now >= read_by:
                 deferring = subscriber.leave_in_socket(0)

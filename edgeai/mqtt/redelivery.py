@@ -22,16 +22,17 @@ QUIET_SECONDS = 0.5
 MAX_BURST_SECONDS = 60.0
 UNKNOWN_INTERVAL_SECONDS = 0.1  # between two messages of a topic, where no sample rate says it
 MAX_TOPICS = 100_000
-MAX_REMEMBERED_MESSAGES = 1000
-"""The broker waits for the acknowledgement of so many messages at most (`receive_maximum`)."""
-MAX_REMEMBERED_BYTES = 1024 * 1024
+MAX_REMEMBERED_BYTES = 4 * 1024 * 1024  # a payload may keep a receive buffer of 256 KiB alive
 
 
 class Redelivery:
     """Sorts the messages that follow a reconnect; inactive at all other times."""
 
     def __init__(
-        self, interval_seconds: Callable[[str], float | None], count_repeat: Callable[[], None]
+        self,
+        interval_seconds: Callable[[str], float | None],
+        count_repeat: Callable[[], None],
+        receive_maximum: int,
     ) -> None:
         """Start inactive.
 
@@ -39,11 +40,14 @@ class Redelivery:
             interval_seconds: Returns the time between two messages of a topic at its sender's
                 sample rate; None: not known.
             count_repeat: Called for each message that is dropped because it was taken before.
+            receive_maximum: Number of messages of which the broker may miss the acknowledgement:
+                so many are remembered.
         """
         self._interval_seconds = interval_seconds
         self._count_repeat = count_repeat
-        self._taken: deque[tuple[list[int], list[Message]]] = deque()
-        """The last turns of this connection: packet ids and messages."""
+        self._min_remembered = receive_maximum
+        self._taken: deque[tuple[list[int], list[Message], int]] = deque()
+        """The last turns of this connection: packet ids, messages, payload bytes."""
         self._taken_count = self._taken_bytes = 0
         self._repeatable_ids: set[int] = set()
         self._repeatable: Counter[tuple[str, bytes]] = Counter()
@@ -55,7 +59,7 @@ class Redelivery:
         """Whether the broker may still deliver what it kept."""
 
     def take(
-        self, messages: list[Message], packet_ids: list[int], redelivered_ids: list[int]
+        self, messages: list[Message], packet_ids: list[int], redelivered_ids: list[int], size: int
     ) -> list[Message]:
         """Return the messages of a turn without repeats; the backlog has its flag.
 
@@ -63,23 +67,29 @@ class Redelivery:
             messages: As received, in order.
             packet_ids: Packet ids of those at QoS 1.
             redelivered_ids: Packet ids of those that have the flag REDELIVERED, in order.
+            size: Bytes of all payloads.
         """
-        self.remember(packet_ids, messages)
+        self.remember(packet_ids, messages, size)
         return self._sort(messages, redelivered_ids) if self.active else messages
 
-    def remember(self, packet_ids: list[int], messages: list[Message]) -> None:
+    def remember(self, packet_ids: list[int], messages: list[Message], size: int) -> None:
         """Remember messages whose acknowledgement may be lost with the connection."""
-        taken = self._taken
-        taken.append((packet_ids, messages))
+        self._taken.append((packet_ids, messages, size))
         self._taken_count += len(messages)
-        self._taken_bytes += _size_of(messages)
+        self._taken_bytes += size
+        too_many = self._taken_count >= 2 * self._min_remembered
+        if too_many or self._taken_bytes > MAX_REMEMBERED_BYTES:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        taken = self._taken
         while len(taken) > 1 and (
-            self._taken_count - len(taken[0][1]) >= MAX_REMEMBERED_MESSAGES
+            self._taken_count - len(taken[0][1]) >= self._min_remembered
             or self._taken_bytes > MAX_REMEMBERED_BYTES
         ):
-            _, oldest = taken.popleft()
+            _, oldest, size = taken.popleft()
             self._taken_count -= len(oldest)
-            self._taken_bytes -= _size_of(oldest)
+            self._taken_bytes -= size
 
     def on_acknowledged(self) -> None:
         """Begin the wait for the broker's next messages: our own work is no pause of the broker."""
@@ -91,7 +101,7 @@ class Redelivery:
         self._repeatable.clear()
         self._last_ns.clear()
         if session_present:
-            for packet_ids, messages in self._taken:
+            for packet_ids, messages, _ in self._taken:
                 self._repeatable_ids.update(packet_ids)
                 self._repeatable.update([(one[0], bytes(one[1])) for one in messages])
         self._taken.clear()
@@ -146,7 +156,3 @@ class Redelivery:
         self._repeatable_ids.clear()
         self._repeatable.clear()
         self._last_ns.clear()
-
-
-def _size_of(messages: list[Message]) -> int:
-    return sum([len(message[1]) for message in messages])

@@ -77,6 +77,7 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
         "topic": pipeline.config.source.topic,
         "hint": hint,
         "threshold": pipeline.rule.threshold,
+        "abnormal": pipeline.rule.abnormal,
         "streams": len(states),
         "assets": [_asset_state(pipeline, state) for state in states[:MAX_SHOWN_ASSETS]],
     }
@@ -95,6 +96,8 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "score": state.score if math.isfinite(state.score) else None,  # JSON has no infinity
         # Only an alarm of before a restart is known before the first window is judged.
         "alarm": alarm if is_judged or alarm != "normal" else "unknown",
+        "priority": state.alarm.priority,
+        "diagnosis": state.diagnosis,
         "quality": state.quality or "unknown",
         "time": None if state.time_ns is None else state.time_ns / 1e9,
         "last_sample": None if newest_ns is None else newest_ns / 1e9,

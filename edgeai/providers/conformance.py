@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.model.direction import is_abnormal
 from edgeai.providers.child.compiled import (
     Backend,
     CompiledSession,
@@ -204,8 +205,10 @@ def _decisions(session: CompiledSession, case: _Case) -> list[str]:
     outputs = case.manifest["outputs"]
     score = next(output["name"] for output in outputs if output.get("role") == "score")
     threshold = case.manifest["threshold"]["value"]
+    abnormal = case.manifest["threshold"].get("abnormal", "high")
     values = session.run(case.windows)[case.request.outputs.index(score)]
-    flipped = np.flatnonzero((values > threshold) != (case.golden[score] > threshold))
+    decided = is_abnormal(values, threshold, abnormal)
+    flipped = np.flatnonzero(decided != is_abnormal(case.golden[score], threshold, abnormal))
     return [f"golden window {flipped[0]} changes the side of the threshold"] if len(flipped) else []
 
 

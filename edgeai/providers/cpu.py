@@ -6,6 +6,7 @@ Outside `child`, this is the only module of the room that imports onnxruntime.
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,13 @@ from edgeai.model.golden import Golden
 from edgeai.model.manifest import INPUT_NAME
 from edgeai.model.package import Package
 from edgeai.providers.cpu_binding import IoBindingCache
-from edgeai.providers.session import BATCH_MULTIPLES, Floats, batch_capacity, padded_capacity
+from edgeai.providers.session import (
+    BATCH_MULTIPLES,
+    ROUNDING_EFFECT,
+    Floats,
+    batch_capacity,
+    padded_capacity,
+)
 from edgeai.runtime_build import installed_build
 
 # The model's metadata must not set session options.
@@ -92,6 +99,7 @@ class CpuSession:
         self._bound: IoBindingCache | None = None
         self.requested, self.reason = self.provider, ""
         self.batch_multiple: int | None = 1
+        self.batch_effect = 0.0
         self.batch_bytes = CPU_BATCH_BYTES
 
     def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
@@ -165,7 +173,13 @@ class CpuSession:
         actual = dict(zip(self._outputs, self.run(buffer, len(windows)), strict=True))
         fault = golden.compare(actual).fault
         if fault is not None:
-            raise ModelError(str(package.graph), fault.rule, fault.value)
+            cause = ""
+            if self.batch_effect > ROUNDING_EFFECT:
+                cause = (
+                    "; the graph's outputs depend on the other windows of a batch by up to "
+                    f"{self.batch_effect:.2g}: compute the golden outputs one window at a time"
+                )
+            raise ModelError(str(package.graph), fault.rule + cause, fault.value)
 
     def _invariant_multiple(self, windows: Floats, batch_windows: int) -> int | None:
         """Return the batch multiple that makes a window's outputs independent of its batch.
@@ -180,6 +194,7 @@ class CpuSession:
         repeats = -(-largest // len(windows))
         tiled = np.concatenate([windows] * repeats)[:largest]
         reference = [output[: len(windows)] for output in self._call(tiled)]
+        self._check_repeatable(windows)
         order = np.random.default_rng(0).permutation(len(windows))
         for multiple in BATCH_MULTIPLES:
             if all(
@@ -188,7 +203,25 @@ class CpuSession:
                 if size <= len(windows)
             ):
                 return multiple
+        alone = [self._call(windows[index : index + 1]) for index in range(len(windows))]
+        parts = [np.concatenate(output) for output in zip(*alone, strict=True)]
+        self.batch_effect = max(map(_difference, parts, reference))
         return None
+
+    def _check_repeatable(self, windows: Floats) -> None:
+        """Refuse a graph that gives other outputs for the same batch.
+
+        Raises:
+            ModelError: With the size of the difference.
+        """
+        first = [output.copy() for output in self._call(windows)]
+        for name, one, again in zip(self._outputs, first, self._call(windows), strict=True):
+            if one.tobytes() != again.tobytes():
+                rule = (
+                    f"output `{name}` must be the same for the same windows, but two calls differ, "
+                    "relative to its largest value, by"
+                )
+                raise ModelError(str(self._graph), rule, float(f"{_difference(one, again):.2g}"))
 
     def _agrees(
         self, windows: Floats, order: npt.NDArray[np.intp], size: int, reference: list[Floats]
@@ -201,3 +234,10 @@ class CpuSession:
                 if output.tobytes() != wanted[rows].tobytes():
                     return False
         return True
+
+
+def _difference(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Return the largest difference of two outputs, relative to the largest value."""
+    distance = np.abs(one.astype(np.float64) - other)
+    scale = float(np.abs(other).max(initial=0.0)) or 1.0
+    return float(np.nanmax(distance, initial=0.0)) / scale

@@ -19,10 +19,11 @@ class Scorer:
 
     def __init__(self, graph: bytes) -> None:
         self._session = open_cpu(graph)
-        self._names = [output.name for output in self._session.get_outputs()]
+        outputs = self._session.get_outputs()
+        self._names = [one.name for one in outputs if one.type.startswith("tensor(")]
 
     def outputs(self, windows: Floats) -> Outputs:
-        """Return the outputs of windows (N, W, C) float32, each with N rows.
+        """Return the outputs of windows (N, W, C) float32 that are tensors, each with N rows.
 
         An odd batch is padded by one row, because kernels compute a single row with other bits.
         """

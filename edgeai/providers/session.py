@@ -11,6 +11,9 @@ MAX_BATCH_BYTES = 64 * 1024 * 1024
 BATCH_MULTIPLES = (1, 2, 4, 8, 16)
 """Batches are padded to a multiple of the smallest of these that gives every window the same bits.
 """
+ROUNDING_EFFECT = 1e-4
+"""Largest effect of a batch on a window's outputs that rounding can explain, relative to an
+output's largest value: about 1,000 steps of float32."""
 
 
 class Session(Protocol):
@@ -28,6 +31,13 @@ class Session(Protocol):
     @property
     def batch_multiple(self) -> int | None:
         """Batches are padded to a multiple of this; None: each window is computed alone."""
+
+    @property
+    def batch_effect(self) -> float:
+        """Largest effect of the other windows of a batch on a window's outputs; 0: none.
+
+        It is relative to the largest value of the output.
+        """
 
     def bind(self, batch: Floats) -> None:
         """Bind a batch buffer: each `run` on it may overwrite the outputs of the run before."""

@@ -48,7 +48,7 @@ class QuantizeReport:
         given_windows: Number of windows in the user's file; 0 without a file.
         given_flips: Number of these windows whose decision changes.
         kept: Layers kept in float32, because they would exceed the tolerance.
-        weights: Share of the weights that is reduced, 0 to 1.
+        weights: Share of all weights of the graph that is reduced, 0 to 1.
         bytes: Sizes of the variant and of `model.onnx`.
     """
 
@@ -120,7 +120,7 @@ def quantize(
     manifest = _with_tolerance(folder, package, precision, tolerance)
     trial = Trial(package, precision, manifest, given)
     chosen = choose(trial, progress)
-    weights = sum(trial.layers[name] for name in chosen) / sum(trial.layers.values())
+    weights = trial.share(chosen)
     data, errors, flips = trial.evaluate(chosen)
     kept = [name for name in trial.layers if name not in chosen]
     report = QuantizeReport(

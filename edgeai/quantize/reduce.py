@@ -63,6 +63,15 @@ def layers(model: onnx.ModelProto) -> dict[str, int]:
     return found
 
 
+def count_weights(model: onnx.ModelProto) -> int:
+    """Return the number of float constants of a prepared graph, also of those in no layer."""
+    return sum(
+        int(np.prod(tensor.dims, dtype=np.int64))
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.FLOAT
+    )
+
+
 def to_fp16(model: onnx.ModelProto, chosen: Collection[str], _windows: Windows) -> onnx.ModelProto:
     """Convert the chosen layers and the activations after them to half precision.
 

@@ -13,12 +13,14 @@ from edgeai.model.manifest import GRAPHS, Manifest
 from edgeai.model.package import Package
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Outputs, Scorer
-from edgeai.quantize.reduce import EMULATE, REDUCE, layers, prepare, serialise
+from edgeai.quantize.reduce import EMULATE, REDUCE, count_weights, layers, prepare, serialise
 
 Reduced = Literal["fp16", "int8"]
 Windows = npt.NDArray[np.float32]
 
-MIN_WEIGHTS = 0.5  # smallest share of reduced weights; with less the variant is refused
+MIN_WEIGHTS = (
+    0.5  # smallest share of reduced weights of all weights; with less the variant is refused
+)
 MAX_CALIBRATION_WINDOWS = 512
 
 
@@ -48,6 +50,7 @@ class Trial:
         if not self.layers:
             rule = "has no layer (MatMul, Gemm, Conv with constant weights) to reduce"
             raise ModelError(str(package.graph), rule)
+        self.weights = count_weights(self.model)
         self.precision = precision
         stated = manifest["tolerance"][precision]
         self.tolerance = (float(stated["rtol"]), float(stated["atol"]))
@@ -58,9 +61,16 @@ class Trial:
         step = -(-len(windows) // MAX_CALIBRATION_WINDOWS)
         self.calibration = np.ascontiguousarray(windows[::step])
 
+    def share(self, chosen: Collection[str]) -> float:
+        """Return the share of all weights of the graph that a choice of layers reduces, 0 to 1."""
+        # A constant that two layers share counts in both.
+        return min(1.0, sum(self.layers[name] for name in chosen) / self.weights)
+
     def _golden_of(self, windows: Windows, expected: dict[str, Any], manifest: Manifest) -> Golden:
-        score, threshold = manifest.score, manifest.threshold.value
-        return Golden(windows, expected, *self.tolerance, score, threshold)
+        score, threshold = manifest.score, manifest.threshold
+        return Golden(
+            windows, expected, *self.tolerance, score, threshold.value, threshold.abnormal
+        )
 
     def tolerance_used(self, chosen: Collection[str]) -> float:
         """Return the largest error for a choice of layers, as a multiple of the tolerance.
@@ -118,6 +128,14 @@ def choose(trial: Trial, progress: Progress) -> list[str]:
         ModelError: Less than half of the weights can be reduced.
     """
     everything = list(trial.layers)
+    possible = trial.share(everything)
+    if possible < MIN_WEIGHTS:
+        rule = (
+            f"only {possible:.0%} of the weights are in layers that can be {trial.precision} "
+            "(MatMul, Gemm, Conv with constant weights); other operators, such as LSTM and GRU, "
+            "stay in float32"
+        )
+        raise ModelError(trial.file, rule)
     progress("reduce", 0, 1, f"all {len(everything)} layers")
     if trial.tolerance_used(everything) <= 1.0:
         progress("reduce", 1, 1, f"all {len(everything)} layers")
@@ -133,8 +151,7 @@ def choose(trial: Trial, progress: Progress) -> list[str]:
         if alone[name] <= 1.0 and trial.tolerance_used([*chosen, name]) <= 1.0:
             chosen.append(name)
     progress("reduce", steps, steps, f"{len(chosen)} of {len(everything)} layers")
-    total = sum(trial.layers.values())
-    share = sum(trial.layers[name] for name in chosen) / total
+    share = trial.share(chosen)
     if share < MIN_WEIGHTS:
         rtol, atol = trial.tolerance
         rule = (

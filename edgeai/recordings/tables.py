@@ -18,7 +18,8 @@ from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import MAX_TIME_NS, signal_path, time_reader
-from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.decoding.local_times import LocalTimes
+from edgeai.errors import ConfigError, DecodeError, Problem, listed
 from edgeai.messages import Message
 from edgeai.recordings.times import express, format_reader
 
@@ -107,11 +108,11 @@ class TableWriter:
             else:
                 missing.append(name)
         if not self._columns:
-            rule = f"has no column of a signal of {mapping.model}; columns"
-            raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+            rule = f"has no column of a signal of {mapping.model}; it has: {listed(header)}"
+            raise ConfigError([Problem(str(path), "", rule)])
         if missing and options.every_signal:
-            rule = f"has no column of the signals {', '.join(missing)}; columns"
-            raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+            rule = f"has no column of the signals {listed(missing)}; it has: {listed(header)}"
+            raise ConfigError([Problem(str(path), "", rule)])
         self._evenly_spaced_ns = options.evenly_spaced_ns
         self._time = -1
         if self._evenly_spaced_ns is None:
@@ -126,6 +127,10 @@ class TableWriter:
         zone = options.time_zone or (declared.zone if declared else None) or "UTC"
         field = TimeField(path=["t"], unit=unit, zone=zone if unit == "iso" else None)  # type: ignore[arg-type]
         self._read_time = time_reader(field)
+        is_local = zone != "UTC" and (unit == "iso" or options.time_format is not None)
+        self._local = _local_times(zone) if is_local else None
+        self._newest_ns: dict[object, int] = {}
+        """Time of the newest row by asset, to tell the two passes of an autumn hour apart."""
         self._rewrite = None
         self.time_as_text = -1
         """Column whose cells must stay texts, because of leading zeros; -1: there is none."""
@@ -145,7 +150,7 @@ class TableWriter:
         if len(row) != self._width:
             rule = f"must have {self._width} columns, as the first line"
             raise self._problem(rule, len(row))
-        moment, received_ns = self._moment_of(row)
+        moment, received_ns = self._moment_of(row, asset)
         key = self._key if self.asset < 0 else self._key_of(asset)
         source = self._source
         if source.layout == "row":
@@ -169,24 +174,29 @@ class TableWriter:
             self._add_quality(document)
             yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, 0
 
-    def _moment_of(self, row: list[Any]) -> tuple[Any, int]:
+    def _moment_of(self, row: list[Any], asset: object) -> tuple[Any, int]:
         """Return a row's time as its message holds it, and as nanoseconds since 1970."""
         if self._evenly_spaced_ns is not None:
             return None, (self._row_number - 1) * self._evenly_spaced_ns
         moment = row[self._time]
-        received_ns = self._arrival_ns(moment)
+        received_ns = self._arrival_ns(moment, asset)
         if self._rewrite is not None:
             moment = express(received_ns, self._rewrite)
         return moment, received_ns
 
-    def _arrival_ns(self, moment: Any) -> int:
+    def _arrival_ns(self, moment: Any, asset: object) -> int:
         """Return when a row would have arrived: at its time."""
         try:
-            return self._read_time(moment)
+            time_ns = self._read_time(moment)
         except DecodeError as error:
             if self._source.time is None or self._rewrite is not None:
                 raise self._problem("must hold a time in the declared unit", moment) from error
             return 0  # the engine counts it, as it does live
+        if self._local is not None:
+            newest_ns = self._newest_ns.get(asset)
+            time_ns = self._local.decide_by_order(time_ns, newest_ns)
+            self._newest_ns[asset] = max(time_ns, newest_ns or 0)
+        return time_ns
 
     def _key_of(self, asset: object) -> str:
         key = str("" if asset is None else asset).strip()
@@ -208,14 +218,20 @@ class TableWriter:
         return ConfigError([Problem(str(self._path), where, rule, value, has_value=True)])
 
 
+def _local_times(zone: str) -> "LocalTimes":
+    from edgeai.decoding.local_times import LocalTimes  # needs a time zone database
+
+    return LocalTimes(zone)
+
+
 def _time_name(source: SourceConfig) -> str:
     return str(source.time.path[-1]) if source.time is not None else "timestamp"
 
 
 def _column(name: str, header: list[str], path: Path, what: str) -> int:
     if name not in header:
-        rule = f"has no {what} column `{name}` (see --{what}-column); columns"
-        raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+        rule = f"has no {what} column `{name}` (see --{what}-column); it has: {listed(header)}"
+        raise ConfigError([Problem(str(path), "", rule)])
     if header.count(name) > 1:
         raise ConfigError([Problem(str(path), "", f"the column `{name}` stands twice")])
     return header.index(name)

@@ -24,6 +24,8 @@ SHOWN_COUNTERS = {
     "edgeai_messages_unrouted": "dropped",
     "edgeai_invalid_values": "invalid values",
     "edgeai_window_resets": "windows emptied",
+    "edgeai_samples_missing": "samples missing by the sample rate",
+    "edgeai_samples_reordered": "samples out of order put in their place",
 }
 """Counters that a summary lists, and what it calls them."""
 
@@ -111,5 +113,7 @@ def _dropped(metrics: Metrics) -> list[str]:
             if sample.name.endswith("_total") and sample.value:
                 who = sample.labels.get("pipeline", "no pipeline")
                 what = SHOWN_COUNTERS[family.name]
-                lines.append(f"{who}: {sample.value:.0f} {what}, {sample.labels['reason']}")
+                reason = sample.labels.get("reason")
+                ending = "" if reason is None else f", {reason}"
+                lines.append(f"{who}: {sample.value:.0f} {what}{ending}")
     return lines

@@ -7,7 +7,7 @@ allowed lateness; a value at or before a grid point that was already returned is
 """
 
 import math
-from bisect import insort
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -163,11 +163,11 @@ class Aligner:
             return False
         if queue and queue[-1][0] == at_ns:
             queue.pop()
-        self._append(queue, at_ns, value, UNCERTAIN)
+        self._append(queue, at_ns, value, UNCERTAIN, len(queue))
         return True
 
-    def _append(self, queue: Queue, time_ns: int, value: float, mark: int) -> None:
-        insort(queue, (time_ns, value, mark))
+    def _append(self, queue: Queue, time_ns: int, value: float, mark: int, place: int) -> None:
+        queue.insert(place, (time_ns, value, mark))
         if self._next_ns is None and len(queue) > 1:
             queue.popleft()  # until every channel has a value, only the newest is needed
 
@@ -186,15 +186,17 @@ class Aligner:
             if self._held:
                 self._place_held(time_ns)
         queue = self._queues[channel]
-        if any(time_ns == at_ns for at_ns, _, _ in queue):
-            return "duplicate"
+        place = len(queue)
+        if queue and time_ns <= queue[-1][0]:  # seldom: a search costs more than most values
+            place = bisect_left(queue, (time_ns,))
+            if queue[place][0] == time_ns:
+                return "duplicate"
         mark = UNCERTAIN if uncertain else GOOD
         if math.isnan(value):
-            earlier = [held for at_ns, held, _ in queue if at_ns < time_ns]
-            if not earlier:
+            if not place:
                 return None  # no value to hold: the channel still waits for its first value
-            value, mark = earlier[-1], LOST
-        self._append(queue, time_ns, value, mark)
+            value, mark = queue[place - 1][1], LOST
+        self._append(queue, time_ns, value, mark, place)
         return None
 
     def _place_held(self, time_ns: int) -> None:
@@ -235,6 +237,14 @@ class Aligner:
         """Return whether a grid point at or after this time was already returned."""
         return self._next_ns is not None and time_ns <= self._next_ns - self._settings.period_ns
 
+    def save(self) -> "SavedAligner":
+        """Return a copy of its state."""
+        return SavedAligner([deque(queue) for queue in self._queues], self._next_ns, self.newest_ns)
+
+    def restore(self, saved: "SavedAligner") -> None:
+        """Go on from a copy of its state."""
+        self._queues, self._next_ns, self.newest_ns = saved
+
     def restart(self) -> None:
         """Restart the grid and the clock after a gap; each channel keeps its last value."""
         self._next_ns = None
@@ -249,6 +259,14 @@ class Aligner:
         self._held.clear()
         for queue in self._queues:
             queue.clear()
+
+
+class SavedAligner(NamedTuple):
+    """What an aligner was: values that are still needed, next grid point, newest time."""
+
+    queues: list[Queue]
+    next_ns: int | None
+    newest_ns: int | None
 
 
 def align_row(

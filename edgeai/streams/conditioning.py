@@ -4,7 +4,7 @@ Raw values may have any real dtype. The result is float32, which the ring and th
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +25,8 @@ class Conditioned(NamedTuple):
     invalid: Flags | None
     """(n, C), True for each value that cannot be used."""
     uncertain: Flags | None
-    """(n,), True if a value of the sample is outside its valid range and was kept."""
+    """(n,), True if a value of the sample was kept that is outside its valid range, or too large
+    for float32 to hold the steps that the model knows."""
     dropped: Flags | None
     """(n,), True if the policy drops the sample."""
 
@@ -39,6 +40,7 @@ class Conditioner:
         offset: Sequence[float],
         ranges: Sequence[tuple[float, float] | None],
         out_of_range: Literal["keep", "hold", "drop"],
+        largest: Sequence[float] | None = None,
     ) -> None:
         """Prepare the conversion.
 
@@ -48,6 +50,8 @@ class Conditioner:
             ranges: (C,) valid ranges in engineering units; None: every finite value is valid.
             out_of_range: What to do with a value outside its range: keep the value, hold the last
                 good value, or drop the sample.
+            largest: (C,) sizes of values from which float32 loses the steps that the model knows;
+                None: none. Such values are kept and make their sample uncertain.
         """
         self._scale = np.array(scale, np.float64)
         self._offset = np.array(offset, np.float64)
@@ -58,13 +62,22 @@ class Conditioner:
         # Finite bounds, so that infinity is never inside a range.
         limits = np.clip(limits, -MAX_FLOAT32, MAX_FLOAT32).astype(np.float32)  # (C, 2)
         self._low, self._high = limits[:, 0], limits[:, 1]
-        self._highest_low, self._lowest_high = float(self._low.max()), float(self._high.min())
-        """A value between these bounds is inside the range of every channel."""
-        self._limits = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
+        sizes = np.full(len(limits), np.inf) if largest is None else np.array(largest, np.float64)
+        self._largest = np.clip(sizes, 0, MAX_FLOAT32).astype(np.float32)
+        self._plain_low = np.maximum(self._low, -self._largest)
+        self._plain_high = np.minimum(self._high, self._largest)
+        """Bounds of the values that need no closer look: inside the range, and fine enough."""
+        self._highest_low = float(self._plain_low.max())
+        self._lowest_high = float(self._plain_high.min())
+        """A value between these bounds needs none in any channel."""
+        self._limits = list(zip(self._plain_low.tolist(), self._plain_high.tolist(), strict=True))
         self._factors = list(zip(self._scale.tolist(), self._offset.tolist(), strict=True))
         self._out_of_range = out_of_range
         self.counts: Counter[str] = Counter()
-        """Counts the finite values `out_of_range`, and the values `not_finite` in float32."""
+        """Counts the finite values `out_of_range` and `too_coarse`, and the values `not_finite` in
+        float32."""
+        self.on_coarse: Callable[[int, float], None] | None = None
+        """Called with channel and value for each channel that has too coarse values in a block."""
 
     def one(self, raw: Sequence[float]) -> Sequence[float] | None:
         """Return one sample (C,) in engineering units if all its values are inside their ranges.
@@ -118,10 +131,10 @@ class Conditioner:
                 if not self._is_identity:
                     raw = raw * self._scale[channels] + self._offset[channels]
                 values = raw.astype(np.float32)
-        low, high = self._low[channels], self._high[channels]
-        inside = (values >= low) & (values <= high)
-        if inside.all():  # NaN is never inside: all values are numbers
+        plain = (values >= self._plain_low[channels]) & (values <= self._plain_high[channels])
+        if plain.all():  # NaN is never between bounds: all values are numbers
             return Conditioned(values, None, None, None)
+        inside = (values >= self._low[channels]) & (values <= self._high[channels])
         if values is given:
             values = values.copy()
         invalid: Flags = ~np.isfinite(values)
@@ -139,4 +152,21 @@ class Conditioner:
                 uncertain = np.asarray(outside.any(axis=1))
             else:
                 dropped = np.asarray(outside.any(axis=1))
+        coarse: Flags = inside & ~plain
+        if coarse.any():
+            self.counts["too_coarse"] += int(coarse.sum())
+            self._report_coarse(values, coarse, channels)
+            marked = np.asarray(coarse.any(axis=1))
+            uncertain = marked if uncertain is None else uncertain | marked
         return Conditioned(values, invalid if invalid.any() else None, uncertain, dropped)
+
+    def _report_coarse(
+        self, values: Floats, coarse: Flags, channels: slice | npt.NDArray[np.intp]
+    ) -> None:
+        """Call `on_coarse` once for each channel with such values."""
+        if self.on_coarse is None:
+            return
+        rows, columns = np.nonzero(coarse)
+        found = columns if isinstance(channels, slice) else channels[rows, 0]
+        for channel, first in zip(*np.unique(found, return_index=True), strict=True):
+            self.on_coarse(int(channel), float(values[rows[first], columns[first]]))

@@ -10,6 +10,7 @@ def open_stream(
     settings: StreamSettings,
     drops: dict[str, int],
     resets: dict[str, int],
+    counts: dict[str, int],
     emit: Emit,
 ) -> Stream:
     """Return a new stream.
@@ -18,7 +19,8 @@ def open_stream(
         settings: The pipeline's settings; `align` chooses the kind.
         drops: Counts dropped samples by reason.
         resets: Counts emptied windows by reason.
+        counts: Counts the samples that are `missing` by the rate, or were `reordered`.
         emit: Called with each window.
     """
     kind = OrderedStream if settings.align is None else AlignedStream
-    return kind(settings, drops, resets, emit)
+    return kind(settings, drops, resets, counts, emit)

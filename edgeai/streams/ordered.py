@@ -1,27 +1,32 @@
 """A stream that makes windows of the samples as they were sent, in the order of their times."""
 
-import heapq
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from edgeai.streams.coarse import CoarseClock, resolution_of
 from edgeai.streams.conditioning import Flags
-from edgeai.streams.ring import Emit, Floats, StreamSettings, Times
-from edgeai.streams.stream import RESYNC_SAMPLES, Stream, block_times
+from edgeai.streams.holes import HOLE_PERIODS
+from edgeai.streams.reorder import Reorder
+from edgeai.streams.ring import NEVER_NS, Emit, Floats, StreamSettings
+from edgeai.streams.run import Run, equals
+from edgeai.streams.stream import Stream
+from edgeai.streams.timeline import Timeline
 
 FOREVER_NS = 1 << 62
 
 
 class OrderedStream(Stream):
-    """A stream whose samples are neither moved in time nor interpolated.
+    """A stream whose samples are neither interpolated nor moved in time.
 
-    With `lateness_ns` 0 a sample is appended as soon as it arrives. Otherwise samples wait in a
-    heap, and are appended in the order of their times once the watermark has reached them.
+    With `lateness_ns` 0 a sample is appended as soon as it arrives. Otherwise samples wait until
+    the watermark has reached them, and are appended in the order of their times.
     """
 
     __slots__ = (
-        "_good", "_good_bytes", "_good_is_newest", "_has_no_wait", "_heap", "_is_off_rate",
-        "_max_step_ns", "_newest_ns", "_period_ns", "_released_ns", "_span_ns", "_whole_windows",
+        "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns", "_max_step_ns",
+        "_max_window_step_ns", "_period_ns", "_reorder", "_span_ns", "_timeline", "_whole_windows",
     )  # fmt: skip
 
     def __init__(
@@ -29,47 +34,43 @@ class OrderedStream(Stream):
         settings: StreamSettings,
         drops: dict[str, int],
         resets: dict[str, int],
+        counts: dict[str, int],
         emit: Emit,
     ) -> None:
-        super().__init__(settings, drops, resets, emit)
-        self._has_no_wait = settings.lateness_ns == 0
-        """Whether samples are appended as soon as they arrive."""
-        whole = self._has_no_wait and settings.hop == settings.length
+        super().__init__(settings, drops, resets, counts, emit)
+        self._timeline = Timeline(settings, self.ring, drops, resets, counts)
+        self._reorder = Reorder(settings.lateness_ns) if settings.lateness_ns else None
+        self._timeline.before_restart = self._release
+        self._is_plain = False
+        """Whether a sample that follows the newest needs no further look."""
+        self._max_step_ns = self._longest_step(settings.period_ns or FOREVER_NS)
+        """A longer step is a hole or a gap."""
+        whole = self._reorder is None and settings.hop == settings.length
         self._whole_windows = settings.length if whole else 0
         """W if `push_window` can be used: windows share no sample, and samples do not wait."""
-        self._max_step_ns = settings.max_gap_ns or FOREVER_NS
         self._period_ns = 0.0
         """Sample period of the last block that was a whole window."""
         self._span_ns = 0
         """Time from the first to the last sample of that block."""
+        self._least_step_ns = self._max_window_step_ns = 0
+        """Shortest and longest step from the end of that block to the next."""
         self._is_off_rate = False
         """Whether the rate of that block is not the model's."""
-        self._good = np.full(settings.channels, np.nan, np.float32)
-        """The last good value of each channel, NaN before the first."""
-        self._good_bytes = self._good.data.cast("B")
-        """The memory of `_good`."""
-        self._good_is_newest = False
-        """Whether the ring's newest sample replaces `_good`, which is then out of date."""
-        self._newest_ns: int | None = None
-        """The newest time seen."""
-        self._released_ns: int | None = None
-        """Time of the last sample that was appended."""
-        self._heap: list[tuple[int, int, Floats, bool]] = []
-        """Waiting samples: time, number of samples before it, values, whether it is uncertain."""
-
-    @property
-    def newest_ns(self) -> int | None:
-        """The newest time of a sample that was taken; None before the first."""
-        return self._newest_ns
+        self._good_bytes = self._timeline.good.data.cast("B")
 
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a sample of this time would be late or a duplicate."""
-        return self._released_ns is not None and time_ns <= self._released_ns
+        if self._coarse is not None:
+            return self._coarse.has_passed(time_ns)
+        if self._reorder is not None and self._reorder.has(time_ns):
+            return True
+        filled = self._timeline.holes.is_filled(time_ns, self._settings.period_ns or 0)
+        return time_ns <= self.ring.last_ns and not filled
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
-        self._update_good()
-        return [int(index) for index in np.flatnonzero(np.isnan(self._good))]
+        self._timeline.update_good()
+        return [int(index) for index in np.flatnonzero(np.isnan(self._timeline.good))]
 
     def push_rows(
         self,
@@ -77,79 +78,66 @@ class OrderedStream(Stream):
         rows: Floats,
         invalid: Flags | None,
         uncertain: Flags | None,
+        arrived: list[int] | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
-        if self._has_no_wait and self._accept_in_order(times):
-            self._append(times, rows, invalid, uncertain)
+        if self._is_plain and self._is_in_order(times):
+            self._timeline.append(times, rows, invalid, uncertain)
+            self.ring.arrived_ns = times[-1] if arrived is None else arrived[-1]
             return
-        for index, time_ns in enumerate(times):
-            flag = uncertain is not None and bool(uncertain[index])
-            self._reorder(time_ns, rows[index], flag)
+        super().push_rows(times, rows, invalid, uncertain, arrived)
 
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
-        """Take one sample as `Stream.push_one` says: not a late one, nor one that follows a gap."""
-        newest = self._newest_ns
-        if not self._has_no_wait or (
-            newest is not None and not 0 < time_ns - newest <= self._max_step_ns
-        ):
-            return False
-        self._newest_ns = self._released_ns = time_ns
-        self._late_in_a_row = 0
-        self._good_is_newest = True
-        self.ring.push_one(time_ns, row)
-        return True
+        """Take one sample as `Stream.push_one` says: only one that follows without a hole."""
+        ring = self.ring
+        if self._is_plain and 0 < time_ns - ring.last_ns <= self._max_step_ns:
+            ring.push_one(time_ns, row)
+            return True
+        return False
 
     def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Take samples as `Stream.push_few` says: all of them, or none."""
-        newest, released, late = self._newest_ns, self._released_ns, self._late_in_a_row
-        if not self._has_no_wait or not self._accept_in_order(times):
-            return False
-        if self.ring.push_few(times, values, begin, stop):
-            self._good_is_newest = True
-            return True
-        self._newest_ns, self._released_ns, self._late_in_a_row = newest, released, late
+        if self._is_plain and self._is_in_order(times):
+            return self.ring.push_few(times, values, begin, stop)
         return False
 
-    def push_block(
-        self,
-        t0_ns: int,
-        period_ns: float,
-        rows: Floats,
-        invalid: Flags | None,
-        uncertain: Flags | None,
-    ) -> None:
-        """Take a block of samples as `Stream.push_block` says."""
-        times = block_times(t0_ns, period_ns, len(rows))
-        newest = self._newest_ns
-        follows = newest is None or (t0_ns > newest and not self._is_gap(t0_ns - newest))
-        simple = self._has_no_wait and invalid is None
-        if follows and simple and period_ns >= 1 and not self._is_gap(round(period_ns)):
-            self._newest_ns = self._released_ns = int(times[-1])
-            self._late_in_a_row = 0
-            self._push_good(times, rows, uncertain)
+    def push_block(self, run: Run) -> None:
+        """Take a block of samples at one rate."""
+        gap_ns = self._settings.max_gap_ns
+        if gap_ns is None or run.period_ns <= gap_ns:
+            self._receive(run)
             return
-        self.push_rows([int(time_ns) for time_ns in times], rows, invalid, uncertain)
+        for index, time_ns in enumerate(map(int, run.times)):  # a gap after every sample
+            flag = None if run.uncertain is None else run.uncertain[index : index + 1]
+            row = run.rows[index : index + 1]
+            self._receive(Run([time_ns], row, flag, run.arrived_ns, run.period_ns))
 
     def awaits_window_of(self, samples: int) -> bool:
         """Return whether `push_window` may take a block of this many samples."""
-        ring = self.ring
-        return ring.due_in == samples == self._whole_windows and not ring.flagged
+        return samples == self._whole_windows and self._is_plain
 
     def push_window(self, t0_ns: int, period_ns: float, window: Floats, block: memoryview) -> bool:
-        """Take a whole window as `Stream.push_window` says: not if late or after a gap."""
-        newest = self._newest_ns
-        if newest is not None and not 0 < t0_ns - newest <= self._max_step_ns:
-            return False
+        """Take a window as `Stream.push_window` says: only one that follows without a hole."""
+        ring = self.ring
         if period_ns != self._period_ns and not self._set_period(period_ns):
             return False
-        self._newest_ns = self._released_ns = last_ns = t0_ns + self._span_ns
-        self._late_in_a_row = 0
-        self._good_is_newest = False
+        if not self._least_step_ns < t0_ns - ring.last_ns <= self._max_window_step_ns:
+            return False
+        if ring.size:
+            ring.clear()
+        ring.last_ns = last_ns = t0_ns + self._span_ns
         self._good_bytes[:] = block[-len(self._good_bytes) :]
-        self.ring.emit(window, last_ns, 0, self._is_off_rate)
+        ring.emit(window, last_ns, 0, self._is_off_rate)
         return True
 
-    def push_tag(self, _time_ns: int, _channel: int, _value: float, _uncertain: bool) -> None:
+    def push_tag(
+        self,
+        _time_ns: int,
+        _channel: int,
+        _value: float,
+        _uncertain: bool,
+        _arrived_ns: int | None = None,
+    ) -> None:
         """Raise ValueError: single values need an alignment."""
         msg = "layout `tag` needs an alignment"
         raise ValueError(msg)
@@ -160,130 +148,96 @@ class OrderedStream(Stream):
         raise ValueError(msg)
 
     def flush(self) -> None:
-        """Release the samples that wait for late ones: the stream ends here."""
-        if self._newest_ns is not None:
-            self._release(self._newest_ns)
+        """Release the samples that wait for others: the stream ends here."""
+        super().flush()
+        self._release()
+        self._update_plain()
 
-    # -------------------------------------------------------------------------------------- order
+    def _release(self) -> None:
+        if self._reorder is not None:
+            for run in self._reorder.release(None):
+                self._timeline.take(run)
+        self._timeline.flush()
+
+    # ---------------------------------------------------------------------------------- fast roads
+
+    def _longest_step(self, period_ns: float) -> int:
+        """Return the longest step to the next sample that is neither a hole nor a gap."""
+        gap_ns = self._settings.max_gap_ns or FOREVER_NS
+        return min(gap_ns, math.ceil(HOLE_PERIODS * period_ns) - 1)
 
     def _set_period(self, period_ns: float) -> bool:
         """Store the period of blocks that are whole windows; return False if it is a gap."""
-        if not 1 <= period_ns <= self._max_step_ns:
+        if period_ns < 1 or period_ns > (self._settings.max_gap_ns or FOREVER_NS):
             return False
         steps, whole = self._settings.length - 1, int(period_ns)
         self._span_ns = steps * whole if whole == period_ns else round(steps * period_ns)
         self._is_off_rate = self.ring.is_off_rate(self._span_ns)
+        self._least_step_ns = math.ceil(period_ns / 2) - 1
+        self._max_window_step_ns = self._longest_step(period_ns)
         self._period_ns = period_ns
         return True
 
-    def _accept_in_order(self, times: list[int]) -> bool:
-        """Advance the clock if all times rise without a gap; return whether they do."""
-        previous = self._newest_ns
-        if previous is None:
-            previous = times[0] - 1
+    def _is_in_order(self, times: list[int]) -> bool:
+        """Return whether all times rise, after the newest and without a hole or a gap."""
+        previous = self.ring.last_ns
         max_step = self._max_step_ns
         for time_ns in times:
             if not 0 < time_ns - previous <= max_step:
                 return False
             previous = time_ns
-        self._newest_ns = self._released_ns = previous
-        self._late_in_a_row = 0
         return True
 
-    def _reorder(self, time_ns: int, row: Floats, uncertain: bool) -> None:
-        """Take one sample that may be out of order, late, a duplicate, or after a gap."""
-        refused = None
-        if self._released_ns is not None and time_ns <= self._released_ns:
-            refused = "duplicate" if time_ns == self._released_ns else "late"
-        elif any(time_ns == waiting[0] for waiting in self._heap):
-            refused = "duplicate"
-        if refused is None:
-            self._late_in_a_row = 0
-        elif self._refuse(refused, RESYNC_SAMPLES):
-            return
+    def _update_plain(self) -> None:
+        waits = self._coarse is not None or self._reorder is not None
+        self._is_plain = not waits and self._timeline.is_plain
+
+    # ---------------------------------------------------------------------------- the general road
+
+    def _receive(self, run: Run) -> None:
+        """Take samples with their final times; let them wait if late ones are waited for."""
+        reorder = self._reorder
+        if reorder is None or run.last_ns <= self.ring.last_ns:
+            self._take(run)
+        elif reorder.has(run.first_ns):
+            self.drops["duplicate"] += len(run.times)
         else:
-            self._restart()
-        if self._newest_ns is None or time_ns > self._newest_ns:
-            self._newest_ns = time_ns
-        heapq.heappush(self._heap, (time_ns, len(self._heap), row.copy(), uncertain))
-        self._release(self._newest_ns - self._settings.lateness_ns)
+            for released in reorder.add(run):
+                self._take(released)
+        self._update_plain()
 
-    def _release(self, watermark_ns: int) -> None:
-        """Append the waiting samples that the watermark has reached, oldest first."""
-        while self._heap and self._heap[0][0] <= watermark_ns:
-            time_ns, _, row, uncertain = heapq.heappop(self._heap)
-            previous = self._released_ns
-            # Gaps are found here because only here the samples are in the order of their times.
-            if previous is not None and self._is_gap(time_ns - previous):
-                self._empty_window("gap")
-            self._released_ns = time_ns
-            block = row[np.newaxis]
-            invalid = np.isnan(block)
-            flags = np.array([True]) if uncertain else None
-            self._append([time_ns], block, invalid if invalid.any() else None, flags)
+    def _take(self, run: Run) -> None:
+        """Append samples; if the sender's clock was set back, start again with them."""
+        coarse = self._coarse
+        if not self._timeline.take(run):
+            placed: list[Run] | None = [run]
+            if coarse is not None:
+                coarse.restart()
+                placed = coarse.place(run, self._settings.max_gap_ns)
+            for one in placed or ():
+                self._timeline.take(one)
 
-    def _restart(self) -> None:
-        """Release the waiting samples, then start again: the sender's clock was set back."""
-        self.flush()
-        self._empty_window("clock_back")
-        self._newest_ns = self._released_ns = None
-        self._late_in_a_row = 0
-        self._good[:] = np.nan
+    def _may_be_coarse(self, run: Run) -> bool:
+        ring = self.ring
+        if run.first_ns != ring.last_ns or not ring.size:
+            return False
+        return not equals(run.rows[0], ring.newest)
 
-    def _empty_window(self, reason: str) -> None:
-        self._update_good()
-        super()._empty_window(reason)
-
-    # ---------------------------------------------------------------------------- unusable values
-
-    def _append(
-        self,
-        times: list[int],
-        rows: Floats,
-        invalid: Flags | None,
-        uncertain: Flags | None,
-    ) -> None:
-        """Replace the unusable values and push the samples to the ring."""
-        if invalid is None:
-            self._push_good(times, rows, uncertain)
+    def _recognize(self, run: Run) -> None:
+        """Set `_coarse` if all time stamps so far are those of a coarse clock."""
+        ring, period_ns = self.ring, self._settings.period_ns
+        if period_ns is None or self._reorder is not None:
             return
-        flags = None if uncertain is None else uncertain.tolist()
-        for index, time_ns in enumerate(times):
-            row = rows[index].copy()
-            substituted = self._substitute(row, invalid[index])
-            if substituted is None:
-                self.drops["invalid_value"] += 1
-                continue
-            flag = None if flags is None else flags[index : index + 1]
-            self.ring.push([time_ns], row[np.newaxis], [substituted], flag)
-
-    def _push_good(self, times: Times, rows: Floats, uncertain: Flags | None) -> None:
-        """Push samples whose values can all be used to the ring."""
-        # Whole windows may be emitted without a copy in the ring: its newest sample is another.
-        self._good_is_newest = len(times) < self._settings.length
-        if not self._good_is_newest:
-            self._good[:] = rows[-1]
-        flags = None if uncertain is None else uncertain.tolist()
-        self.ring.push(times, rows, None, flags)
-
-    def _update_good(self) -> None:
-        """Bring `_good` up to date."""
-        if self._good_is_newest:
-            self._good[:] = self.ring.newest
-            self._good_is_newest = False
-
-    def _substitute(self, row: Floats, invalid: Flags) -> int | None:
-        """Replace the unusable values of a sample (C,) by the last good values, in place.
-
-        Returns the number of replaced values; None if the sample must be dropped, by policy or
-        because a channel has not had a good value yet.
-        """
-        self._update_good()
-        np.copyto(self._good, row, where=~invalid)
-        count = int(invalid.sum())
-        if not count:
-            return 0
-        if self._settings.invalid == "drop" or np.isnan(self._good[invalid]).any():
-            return None
-        np.copyto(row, self._good, where=invalid)
-        return count
+        times = [ring.time_at(back) for back in range(ring.size)]
+        if resolution_of(times, period_ns) is None:
+            return
+        self._coarse = CoarseClock(period_ns, None)
+        if ring.size == 1 and self._settings.length > 1:
+            # The step of the first stamp may have begun before: its samples wait until it ends.
+            first = Run(times, ring.newest[np.newaxis], None, run.arrived_ns, period_ns)
+            self._coarse.place(first, None)
+            self._timeline.empty()
+            ring.last_ns = NEVER_NS
+        else:
+            self._coarse.start(run.first_ns, 1)
+        self._update_plain()

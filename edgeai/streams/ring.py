@@ -1,8 +1,15 @@
-"""A buffer of one stream's newest samples, contiguous in memory, that emits windows when due."""
+"""A buffer of one stream's newest samples, contiguous in memory, that emits windows when due.
+
+When a window is due does not depend on when edgeai was started. With a sample rate, a window ends
+with the first sample whose time reaches k * hop * period - period / 2 since 1970, k whole: the
+sample of the slot k * hop, or the next one if that is missing. A block may say itself where windows
+end in it. Only where samples have no rate does the ring count them.
+"""
 
 import math
 import struct
-from collections import deque
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +30,14 @@ the call only. `Ring` emits (W, C) float32; other sources of windows may emit an
 Times = Sequence[int] | npt.NDArray[np.int64]
 """(n,) nanoseconds since 1970, UTC."""
 
-MIN_RING_ROWS = 64  # samples
+MIN_KEPT_ROWS = 128
+"""Samples that a ring keeps at least. They tell a sample that was seen from one that was not."""
+SPARE_ROWS = 8
+"""Samples that a ring keeps beyond a window, so that as many filled samples can be taken back."""
+MIN_FREE_ROWS = 64
+
+NEVER_NS = -(1 << 62)
+"""Stands for the time of a sample where there is none: every time is much later."""
 
 RATE_TOLERANCE = 1.5
 """Largest ratio of a window's time span to its nominal span, and of nominal span to time span.
@@ -50,52 +64,131 @@ class StreamSettings:
     """Replace an unusable value by the last good value, or drop the sample."""
     align: AlignSettings | None = None
     """How to align samples to the model's grid; None: windows are made of the samples as sent."""
+    missing: Literal["hold", "linear", "mark"] = "mark"
+    """What stands for samples that are missing by the rate: the last values, values on the line to
+    the next sample, or nothing, and the window is uncertain."""
+    clock_back_ns: int = 10_000_000_000
+    """How long late samples must keep pace with their arrival until the sender's clock counts as
+    set back."""
+    resolution_ns: int | None = None
+    """Step of a sender's clock that is coarser than the sample period, as declared; None: it is
+    recognized."""
+    frame_jitter_ns: int | None = None
+    """How far the start of a block may be from where the block before ended, and still continue it;
+    None: one sample period of the block."""
 
 
 class Ring:
     """The newest samples of a stream, (n, C) float32; emits each window (W, C) when it is due."""
 
     __slots__ = (
-        "_end", "_flat", "_max_span_ns", "_min_span_ns", "_pack_into", "_rows", "_settings",
-        "_starts", "_substituted", "_to_start", "_uncertain", "due_in", "emit", "flagged",
+        "_before", "_capacity", "_clock", "_flat", "_half_ns", "_hop_left", "_hop_ns",
+        "_keep", "_length", "_max_span_ns", "_min_span_ns", "_pack_into", "_row_bytes", "_rows",
+        "_settings", "_substituted", "_times", "_uncertain", "arrived_ns", "broken", "due_ns",
+        "emit", "flagged", "last_ns", "size",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
-        capacity = max(2 * settings.length, MIN_RING_ROWS)
+        length, channels = settings.length, settings.channels
+        self._keep = max(length - 1 + SPARE_ROWS, MIN_KEPT_ROWS)
+        self._capacity = capacity = self._keep + max(length, MIN_FREE_ROWS)
         self.emit = emit
         """Called with each window."""
         self._settings = settings
-        nominal_ns = (settings.length - 1) * (settings.period_ns or 0)
+        self._length = length
+        period_ns = settings.period_ns or 0
+        self._half_ns = period_ns // 2
+        self._hop_ns = settings.hop * period_ns if settings.hop > 1 else 0
+        """From one boundary of windows to the next; 0: count samples."""
+        nominal_ns = (length - 1) * period_ns
         self._min_span_ns = nominal_ns / RATE_TOLERANCE
         """Shortest time span of a window at about the model's rate."""
         self._max_span_ns = nominal_ns * RATE_TOLERANCE if nominal_ns else math.inf
         """Longest time span; infinite if the model has no rate."""
-        self._rows = np.zeros((capacity, settings.channels), np.float32)
+        self._rows = np.zeros((capacity, channels), np.float32)
         self._flat = self._rows.reshape(-1).data
         """The memory of `_rows`: assigning a few values is cheaper here than in an array."""
-        self._pack_into = struct.Struct(f"{settings.channels}f").pack_into
+        self._row_bytes = 4 * channels
+        self._pack_into = struct.Struct(f"{channels}f").pack_into
+        self._times = array("q", bytes(8 * capacity))
+        """Time of each row of `_rows`."""
+        self._clock = np.frombuffer(self._times, np.int64)
+        """The memory of `_times`."""
         self._substituted = np.zeros(capacity, np.int32)
         self._uncertain = np.zeros(capacity, np.bool_)
-        self._starts: deque[int] = deque()
-        """Times of the first samples of the windows that are not complete yet."""
+        self.size = 0
+        """Number of samples since the ring was emptied, up to what it keeps."""
+        self._before = 0
+        """Rows that were in the memory before its first row now; so each row has a number."""
+        self.due_ns = 0
+        """A sample of this time or later is looked at: it may end a window."""
+        self.last_ns = NEVER_NS
+        """Time of the newest sample, also after the ring was emptied; NEVER_NS before the first."""
+        self.arrived_ns = 0
+        """When the newest sample arrived; set by who appends it."""
+        self.broken = False
+        """Set when the stream was interrupted; cleared by the engine with the next window."""
         self.clear()
 
     def clear(self) -> None:
         """Empty the ring: the next window needs W new samples."""
-        self._end = 0
-        self.due_in = self._settings.length
-        """Samples until the next window is complete."""
-        self._to_start = 0
-        """Samples until the next sample that starts a window."""
-        self._starts.clear()
+        self._before += self.size
+        self.size = 0
+        self.due_ns = 0
+        self._hop_left = 1 if self._settings.hop == 1 or self._hop_ns else self._length
+        """Samples until the next window, where samples are counted."""
         self.flagged = 0
         """Number of coming samples whose windows may still contain a flagged sample."""
+
+    # ------------------------------------------------------------------------------- what it holds
 
     @property
     def newest(self) -> Floats:
         """The last sample, (C,), as a view."""
-        newest: Floats = self._rows[self._end - 1]
+        newest: Floats = self._rows[self.size - 1]
         return newest
+
+    @property
+    def recent(self) -> Floats:
+        """The samples that are still here, (n, C), oldest first, as a view."""
+        return self._rows[: self.size]
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next appended sample gets."""
+        return self._before + self.size
+
+    @property
+    def first_number(self) -> int:
+        """The number of the oldest sample that the ring holds."""
+        return self._before
+
+    def time_at(self, back: int) -> int:
+        """Return the time of the sample `back` samples before the newest."""
+        return self._times[self.size - 1 - back]
+
+    def find(self, time_ns: int) -> Floats | None:
+        """Return the sample of exactly this time, (C,) as a view; None if it has none.
+
+        It looks at as many of the newest samples as it always keeps, so that the answer does not
+        depend on how the samples came.
+        """
+        begin, end = max(0, self.size - self._keep), self.size
+        index = bisect_left(self._times, time_ns, begin, end)
+        if index < end and self._times[index] == time_ns:
+            found: Floats = self._rows[index]
+            return found
+        return None
+
+    @property
+    def due_in(self) -> int:
+        """Samples until the next window at the model's rate, at least 1."""
+        lacking = max(1, self._length - self.size)
+        if not self._hop_ns:
+            return max(lacking, self._hop_left)
+        return max(lacking, -((self.last_ns - self.due_ns) // (self._settings.period_ns or 1)))
+
+    # -------------------------------------------------------------------------------------- append
 
     def push(
         self,
@@ -103,6 +196,7 @@ class Ring:
         rows: Floats,
         substituted: Sequence[int] | None,
         uncertain: Sequence[bool] | None,
+        ends: Sequence[int] | None = None,
     ) -> None:
         """Append samples in time order and emit each window as it becomes complete.
 
@@ -111,45 +205,50 @@ class Ring:
             rows: (n, C) finite.
             substituted: (n,) number of substituted values in each sample; None: all 0.
             uncertain: (n,) whether a value of the sample is outside its range; None: all False.
+            ends: Where windows end: after how many of these samples, rising; None: by their times.
         """
         total = len(times)
         flagged = substituted is not None or uncertain is not None
-        length = self._settings.length
-        hop = self._settings.hop
+        length = self._length
         if flagged and not self.flagged:  # the flag arrays were not kept up to date
             self._substituted[:] = 0
             self._uncertain[:] = False
         taken = 0
-        if hop == length == self.due_in and not flagged:
-            # Windows that share no sample and are complete in the block are not copied here.
-            while total - taken >= length:
-                end = taken + length
-                window = rows[taken:end]
-                self._emit_window(window, int(times[taken]), int(times[end - 1]), 0, False)
-                taken = end
-                self.flagged = 0
+        coming = iter(() if ends is None else ends)
         while taken < total:
-            if self._end == len(self._rows):
-                self._move_to_front(length - 1)
-            count = min(total - taken, self.due_in, len(self._rows) - self._end)
-            end = self._end + count
-            self._rows[self._end : end] = rows[taken : taken + count]
-            if flagged or self.flagged:
-                target = slice(self._end, end)
-                block = slice(taken, taken + count)
-                self._substituted[target] = 0 if substituted is None else substituted[block]
-                self._uncertain[target] = False if uncertain is None else uncertain[block]
-                self.flagged = length + count if flagged else self.flagged
-            self._end = end
-            taken += count
-            self.due_in -= count
-            self._to_start -= count
-            if self._to_start < 0:
-                self._add_starts(times, taken)
-            if self.due_in == 0:
-                self.due_in = hop
-                self._emit_newest(int(times[taken - 1]))
-            self.flagged = max(0, self.flagged - count)
+            if ends is None:
+                until, is_end = self._next_end(times, taken)
+            else:
+                until = next(coming, 0)
+                is_end = until > 0
+                until = until or total
+            while taken < until:
+                if self.size == self._capacity:
+                    self._move_to_front()
+                count = min(until - taken, self._capacity - self.size)
+                old, end = self.size, self.size + count
+                self._rows[old:end] = rows[taken : taken + count]
+                self._set_times(old, times[taken : taken + count])
+                if flagged or self.flagged:
+                    target, block = slice(old, end), slice(taken, taken + count)
+                    self._substituted[target] = 0 if substituted is None else substituted[block]
+                    self._uncertain[target] = False if uncertain is None else uncertain[block]
+                    self.flagged = length + count if flagged else self.flagged
+                self.size = end
+                taken += count
+                if is_end and taken == until and end >= length:
+                    self._emit_newest()
+                self.flagged = max(0, self.flagged - count)
+        self.last_ns = int(times[-1])
+
+    def _set_times(self, old: int, times: Times) -> None:
+        end = old + len(times)
+        if isinstance(times, range):
+            self._clock[old:end] = np.arange(times.start, times.stop, times.step)
+        elif isinstance(times, np.ndarray):
+            self._clock[old:end] = times
+        else:
+            self._times[old:end] = array("q", times)
 
     def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Append a few samples without flags, as `push` does; return whether they were appended.
@@ -162,68 +261,156 @@ class Ring:
             begin: Index of the first row to append.
             stop: Index after the last row to append.
         """
-        old = self._end
+        old = self.size
         end = old + stop - begin
-        if end > len(self._rows) or self.flagged:
+        if self.flagged:
             return False
-        settings = self._settings
-        channels = settings.channels
+        if end > self._capacity:
+            if self._keep + stop - begin > self._capacity:
+                return False
+            self._move_to_front()
+            old = self.size
+            end = old + stop - begin
+        channels = self._settings.channels
         self._flat[old * channels : end * channels] = values[begin * channels : stop * channels]
-        self._end = end
-        self._to_start -= end - old
-        if self._to_start < 0:
-            self._add_starts(times, end - old)
-        due = self.due_in - (end - old)
-        while due <= 0:  # a window ends -due samples before the last sample
-            last = end + due
-            window = self._rows[last - settings.length : last]
-            self._emit_window(window, self._starts.popleft(), times[due - 1], 0, False)
-            due += settings.hop
-        self.due_in = due
+        self._times[old:end] = array("q", times)
+        self.size = end
+        self.last_ns = last_ns = times[-1]
+        if last_ns >= self.due_ns:
+            length, count, taken = self._length, end - old, 0
+            while taken < count:
+                taken, is_end = self._next_end(times, taken)
+                last = old + taken
+                if is_end and last >= length:
+                    window = self._rows[last - length : last]
+                    self._emit_window(
+                        window, self._times[last - length], times[taken - 1], 0, False
+                    )
         return True
 
     def push_one(self, time_ns: int, row: Sequence[float]) -> None:
         """Append one sample (C,) without flags, as `push` does."""
-        if self._end == len(self._rows):
-            self._move_to_front(self._settings.length - 1)
-        self._pack_into(self._flat, self._end * 4 * self._settings.channels, *row)
+        end = self.size
+        if end == self._capacity:
+            self._move_to_front()
+            end = self.size
+        self._pack_into(self._flat, end * self._row_bytes, *row)
+        self._times[end] = time_ns
         if self.flagged:
-            self._substituted[self._end] = 0
-            self._uncertain[self._end] = False
-        end = self._end = self._end + 1
-        settings = self._settings
-        self.due_in -= 1
-        self._to_start -= 1
-        if self._to_start < 0:
-            self._starts.append(time_ns)
-            self._to_start += settings.hop
-        if self.due_in == 0:
-            self.due_in = settings.hop
-            if self.flagged:
-                self._emit_newest(time_ns)
-            else:
-                window = self._rows[end - settings.length : end]
-                self._emit_window(window, self._starts.popleft(), time_ns, 0, False)
+            self._substituted[end] = 0
+            self._uncertain[end] = False
+        self.size = end + 1
+        self.last_ns = time_ns
+        if time_ns >= self.due_ns and self._advance(time_ns) and end >= self._length - 1:
+            self._emit_newest()
         if self.flagged:
             self.flagged -= 1
 
-    def _add_starts(self, times: Times, taken: int) -> None:
-        """Store the times of samples that start a window, among the first `taken` of a block."""
-        while self._to_start < 0:
-            self._starts.append(int(times[taken + self._to_start]))
-            self._to_start += self._settings.hop
+    def _advance(self, time_ns: int) -> bool:
+        """Note a sample that reaches `due_ns`; return whether a window ends with it."""
+        hop_ns = self._hop_ns
+        if hop_ns:
+            is_first, half_ns = not self.due_ns, self._half_ns
+            slots, past_ns = divmod(time_ns + half_ns, hop_ns)
+            self.due_ns = (slots + 1) * hop_ns - half_ns
+            # Whether a sample before the first one reached the boundary is not known.
+            return not is_first or past_ns < 2 * half_ns
+        self._hop_left -= 1
+        if self._hop_left:
+            return False
+        self._hop_left = self._settings.hop
+        return True
 
-    def _emit_newest(self, last_ns: int) -> None:
+    def _next_end(self, times: Times, taken: int) -> tuple[int, bool]:
+        """Return after how many samples of a block the next window ends, and True; or n, False.
+
+        Args:
+            times: (n,) of the block.
+            taken: Samples of the block that were appended already.
+        """
+        total = len(times)
+        if self._hop_ns:
+            index = bisect_left(times, self.due_ns, taken)
+            if index == total:
+                return total, False
+            return index + 1, self._advance(int(times[index]))
+        until = taken + self._hop_left
+        if until > total:
+            self._hop_left -= total - taken
+            return total, False
+        self._hop_left = self._settings.hop
+        return until, True
+
+    # --------------------------------------------------------------------------- change what it has
+
+    def overwrite(self, number: int, time_ns: int, row: Floats, *, uncertain: bool) -> bool:
+        """Replace a filled sample by the measured one; return whether a window may still hold it.
+
+        Args:
+            number: `next_number` before it was appended.
+            time_ns: The time of the measured one, between the times of its neighbors.
+            row: (C,); a NaN leaves the filled value.
+            uncertain: Whether a value is outside its range.
+        """
+        index = number - self._before
+        if index < 0:
+            return False
+        np.copyto(self._rows[index], row, where=~np.isnan(row))
+        self._times[index] = time_ns
+        if index < self.size - self._length + 1:
+            return False
+        self._substituted[index] = int(np.isnan(row).sum())
+        self._uncertain[index] = uncertain
+        return True
+
+    def take_back(self, count: int) -> None:
+        """Remove the `count` samples before the newest."""
+        old, new = self.size - 1, self.size - 1 - count
+        self._rows[new] = self._rows[old]
+        self._times[new] = self._times[old]
+        self._substituted[new] = self._substituted[old]
+        self._uncertain[new] = self._uncertain[old]
+        self.size = new + 1
+
+    def unmark(self) -> None:
+        """Take back that the newest sample is uncertain."""
+        self._uncertain[self.size - 1] = False
+
+    def save(self) -> "SavedRing":
+        """Return a copy of what the ring holds."""
+        kept = slice(max(0, self.size - self._keep), self.size)
+        return SavedRing(
+            self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
+            self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
+            self.due_ns, self._hop_left,
+        )  # fmt: skip
+
+    def restore(self, saved: "SavedRing") -> None:
+        """Hold again what it held when it was saved."""
+        self._before = saved.first_number
+        end = self.size = len(saved.times)
+        self._rows[:end] = saved.rows
+        self._clock[:end] = saved.times
+        self._substituted[:end] = saved.substituted
+        self._uncertain[:end] = saved.uncertain
+        self.flagged, self.last_ns = saved.flagged, saved.last_ns
+        self.due_ns, self._hop_left = saved.due_ns, saved.hop_left
+
+    # ---------------------------------------------------------------------------------------- emit
+
+    def _emit_newest(self) -> None:
         """Emit the window that ends with the newest sample, with its flags."""
-        end = self._end
-        start = end - self._settings.length
+        end = self.size
+        start = end - self._length
         substituted = 0
         uncertain = False
         if self.flagged:
             substituted = int(self._substituted[start:end].sum())
             uncertain = bool(self._uncertain[start:end].any())
-        first_ns = self._starts.popleft()
-        self._emit_window(self._rows[start:end], first_ns, last_ns, substituted, uncertain)
+        times = self._times
+        self._emit_window(
+            self._rows[start:end], times[start], times[end - 1], substituted, uncertain
+        )
 
     def _emit_window(
         self,
@@ -242,11 +429,29 @@ class Ring:
         """Return whether a window of this time span has another sample rate than the model."""
         return not self._min_span_ns <= span_ns <= self._max_span_ns
 
-    def _move_to_front(self, keep: int) -> None:
-        """Move the newest `keep` samples to the start of the memory."""
-        kept = slice(self._end - keep, self._end)
+    def _move_to_front(self) -> None:
+        """Move the newest samples to the start of the memory."""
+        keep = self._keep
+        kept = slice(self.size - keep, self.size)
         self._rows[:keep] = self._rows[kept].copy()
+        self._times[:keep] = self._times[kept]
         if self.flagged:
             self._substituted[:keep] = self._substituted[kept].copy()
             self._uncertain[:keep] = self._uncertain[kept].copy()
-        self._end = keep
+        self._before += self.size - keep
+        self.size = keep
+
+
+@dataclass(frozen=True)
+class SavedRing:
+    """What a ring held: its newest n samples."""
+
+    rows: Floats
+    times: npt.NDArray[np.int64]
+    substituted: npt.NDArray[np.int32]
+    uncertain: npt.NDArray[np.bool_]
+    first_number: int
+    flagged: int
+    last_ns: int
+    due_ns: int
+    hop_left: int

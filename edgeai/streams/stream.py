@@ -1,39 +1,19 @@
 """One stream: what all kinds of streams share.
 
-A stream is the signals of one asset in one pipeline. It puts samples in order, detects gaps,
-replaces or drops unusable values, and passes the samples to its ring, which emits the windows.
-There are two kinds: `OrderedStream` makes windows of the samples as they were sent, `AlignedStream`
-of samples on the model's grid. `open_stream` in `factory` chooses the kind.
+A stream is the signals of one asset in one pipeline. It puts samples in order, recognizes those it
+has seen, finds holes and gaps, replaces or drops unusable values, and passes the samples to its
+ring, which emits the windows. There are two kinds: `OrderedStream` makes windows of the samples as
+they were sent, `AlignedStream` of samples on the model's grid. `open_stream` in `factory` chooses
+the kind.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
 
-import numpy as np
-import numpy.typing as npt
-
+from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
-from edgeai.streams.ring import Emit, Floats, Ring, StreamSettings, Times
-
-RESYNC_SAMPLES = 16
-"""Late samples in a row after which the sender's clock is considered set back."""
-
-
-@lru_cache(maxsize=64)
-def _block_offsets(count: int, period_ns: float) -> npt.NDArray[np.int64]:
-    """Return the times of a block's samples after its first, (n,) nanoseconds; read-only."""
-    offsets: npt.NDArray[np.int64] = np.rint(np.arange(count) * period_ns).astype(np.int64)
-    offsets.flags.writeable = False
-    return offsets
-
-
-def block_times(t0_ns: int, period_ns: float, count: int) -> Times:
-    """Return the times of a block's samples, (n,) nanoseconds."""
-    whole = int(period_ns)
-    if whole == period_ns:  # the most frequent case: a range computes only the times that are read
-        return range(t0_ns, t0_ns + count * whole, whole)
-    return t0_ns + _block_offsets(count, period_ns)
+from edgeai.streams.ring import NEVER_NS, Emit, Floats, Ring, StreamSettings
+from edgeai.streams.run import Run
 
 
 class Stream(ABC):
@@ -41,33 +21,39 @@ class Stream(ABC):
 
     `push_rows` takes any samples. `push_one`, `push_few` and `push_window` are faster, but take
     only samples that need no further work; they return False for all others, and the caller then
-    uses `push_rows` or `push_block`.
+    uses `push_rows` or `push_block`. After one of the fast ones the caller sets `ring.arrived_ns`.
 
-    Each sample that does not reach the ring is counted in `drops`, and each emptied window in
-    `resets`. All streams of a pipeline share these counters.
+    Each sample that does not reach the ring is counted in `drops`, each emptied window in `resets`,
+    and each sample that is missing by the rate, or was put in its place, in `counts`. All streams
+    of a pipeline share these counters.
     """
 
-    __slots__ = ("_late_in_a_row", "_settings", "broken", "drops", "resets", "ring")
+    __slots__ = (
+        "_coarse", "_settings", "counts", "drops", "resets", "ring",
+    )  # fmt: skip
 
     def __init__(
         self,
         settings: StreamSettings,
         drops: dict[str, int],
         resets: dict[str, int],
+        counts: dict[str, int],
         emit: Emit,
     ) -> None:
         self.drops = drops
         self.resets = resets
+        self.counts = counts
         self.ring = Ring(settings, emit)
-        self.broken = False
-        """Set when the window is emptied; cleared by the engine with the next window."""
         self._settings = settings
-        self._late_in_a_row = 0
+        self._coarse: CoarseClock | None = None
+        """Spreads the samples of a clock coarser than the sample period; None: it is not."""
+        if settings.resolution_ns is not None and settings.period_ns is not None:
+            self._coarse = CoarseClock(settings.period_ns, settings.resolution_ns)
 
     @property
-    @abstractmethod
     def newest_ns(self) -> int | None:
-        """The newest time of a sample that was taken; None before the first."""
+        """The time of the newest sample; None before the first."""
+        return None if self.ring.last_ns == NEVER_NS else self.ring.last_ns
 
     @abstractmethod
     def has_passed(self, time_ns: int) -> bool:
@@ -77,13 +63,13 @@ class Stream(ABC):
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
 
-    @abstractmethod
     def push_rows(
         self,
         times: list[int],
         rows: Floats,
-        invalid: Flags | None,
+        invalid: Flags | None,  # noqa: ARG002  NaN marks them too
         uncertain: Flags | None,
+        arrived: list[int] | None = None,
     ) -> None:
         """Take samples of all channels in the order of their arrival.
 
@@ -92,7 +78,19 @@ class Stream(ABC):
             rows: (n, C) float32, NaN for each value that cannot be used.
             invalid: (n, C), True for each value that cannot be used; None: all can be used.
             uncertain: (n,) whether a value is outside its valid range; None: all False.
+            arrived: (n,) when each arrived, nanoseconds; None: at its time.
         """
+        period_ns = self._settings.period_ns or 0
+        for index, time_ns in enumerate(times):
+            self._arrive(
+                Run(
+                    [time_ns],
+                    rows[index : index + 1],
+                    None if uncertain is None else uncertain[index : index + 1],
+                    time_ns if arrived is None else arrived[index],
+                    period_ns,
+                )
+            )
 
     @abstractmethod
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
@@ -117,23 +115,8 @@ class Stream(ABC):
         """
 
     @abstractmethod
-    def push_block(
-        self,
-        t0_ns: int,
-        period_ns: float,
-        rows: Floats,
-        invalid: Flags | None,
-        uncertain: Flags | None,
-    ) -> None:
-        """Take a block of samples at one rate.
-
-        Args:
-            t0_ns: Time of the first sample.
-            period_ns: Time from one sample to the next; need not be whole.
-            rows: (n, C) float32, NaN for each value that cannot be used.
-            invalid: (n, C), True for each value that cannot be used; None: all can be used.
-            uncertain: (n,) whether a value is outside its valid range; None: all False.
-        """
+    def push_block(self, run: Run) -> None:
+        """Take a block of samples at one rate."""
 
     @abstractmethod
     def awaits_window_of(self, samples: int) -> bool:
@@ -153,7 +136,14 @@ class Stream(ABC):
         """
 
     @abstractmethod
-    def push_tag(self, time_ns: int, channel: int, value: float, uncertain: bool) -> None:
+    def push_tag(
+        self,
+        time_ns: int,
+        channel: int,
+        value: float,
+        uncertain: bool,
+        arrived_ns: int | None = None,
+    ) -> None:
         """Take one value of one channel.
 
         Args:
@@ -161,6 +151,7 @@ class Stream(ABC):
             channel: Index of the channel.
             value: In engineering units; NaN if it cannot be used.
             uncertain: Whether it is outside its valid range.
+            arrived_ns: When it arrived; None: at its time.
 
         Raises:
             ValueError: If the stream is not aligned.
@@ -182,25 +173,39 @@ class Stream(ABC):
             ValueError: If the stream is not aligned.
         """
 
-    @abstractmethod
     def flush(self) -> None:
-        """Release the samples that wait for late ones: the stream ends here."""
+        """Release the samples that wait for others: the stream ends here."""
+        if self._coarse is not None:
+            for run in self._coarse.release(None):
+                self._receive(run)
 
-    def _is_gap(self, step_ns: int) -> bool:
-        return self._settings.max_gap_ns is not None and step_ns > self._settings.max_gap_ns
+    # ------------------------------------------------------------------------------- coarse clocks
 
-    def _refuse(self, reason: str, resync_after: int) -> bool:
-        """Count a late or duplicate sample as dropped.
+    def _arrive(self, run: Run) -> None:
+        """Take one sample of which nothing is known yet."""
+        if self._coarse is None and self._may_be_coarse(run):
+            self._recognize(run)
+        if self._coarse is None:
+            self._receive(run)
+            return
+        placed = self._coarse.place(run, self._settings.max_gap_ns)
+        if placed is None:
+            self.drops["duplicate"] += 1
+            return
+        for one in placed:
+            self._receive(one)
+        newest_ns = self.newest_ns
+        if newest_ns is not None and newest_ns < self._coarse.last_ns:
+            self._coarse.resume(newest_ns)  # the stream has returned from a jump ahead
 
-        Return False, without counting, if the sender's clock was set back: the sample is valid.
-        """
-        self._late_in_a_row = self._late_in_a_row + 1 if reason == "late" else 0
-        if self._late_in_a_row >= resync_after:
-            return False
-        self.drops[reason] += 1
-        return True
+    @abstractmethod
+    def _may_be_coarse(self, run: Run) -> bool:
+        """Return whether a sample has the time stamp of the newest sample and other values."""
 
-    def _empty_window(self, reason: str) -> None:
-        self.resets[reason] += 1
-        self.ring.clear()
-        self.broken = True
+    @abstractmethod
+    def _recognize(self, run: Run) -> None:
+        """Set `_coarse` if all time stamps so far are those of a coarse clock."""
+
+    @abstractmethod
+    def _receive(self, run: Run) -> None:
+        """Take samples with their final times."""

@@ -1,9 +1,12 @@
-"""Import of the libraries in the extra `train`."""
+"""Import of the libraries in the extra `train`, and their versions."""
 
 import importlib
 from types import ModuleType
 
 from edgeai.errors import ConfigError, Problem
+from edgeai.runtime_build import library_versions
+
+__all__ = ["library", "library_versions"]
 
 
 def library(name: str, purpose: str) -> ModuleType:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from edgeai.config.base import Strict, TimeField
+from edgeai.config.base import PositiveSeconds, Strict, TimeField
 from edgeai.config.pipeline import StreamConfig
 from edgeai.model.manifest import SignalSpec
 from edgeai.recordings.tables import ENCODING_RULE, is_encoding
@@ -37,6 +37,12 @@ class TimeColumn(Strict):
         None,
         description="IANA time zone of `iso` times without an offset, such as Asia/Seoul or UTC. "
         "By default such times are refused.",
+    )
+    resolution_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Step of the clock in seconds, if it is coarser than the sample period: 60 for "
+        "whole minutes. Rows that share a time are then spread by the sample rate. Default: whole "
+        "seconds and whole minutes are recognized.",
     )
     format: str | None = Field(
         None,

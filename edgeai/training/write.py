@@ -14,8 +14,16 @@ import yaml
 
 from edgeai.config.yaml_file import validate
 from edgeai.errors import ModelError
-from edgeai.model.manifest import GOLDEN, GRAPH, MANIFEST, Manifest
-from edgeai.model.package import MIN_GOLDEN_WINDOWS, Package, load_package, sha256_of
+from edgeai.model.held_values import measure_held_values
+from edgeai.model.manifest import GOLDEN, GRAPH, MANIFEST, WINDOW_LABEL, Manifest
+from edgeai.model.meaning import find_meaning_faults
+from edgeai.model.package import (
+    MIN_GOLDEN_WINDOWS,
+    Labels,
+    Package,
+    load_package,
+    sha256_of,
+)
 from edgeai.paths import naming_failures
 from edgeai.providers.scorer import Outputs, Scorer
 from edgeai.training.data.windows import Floats, Samples
@@ -31,6 +39,7 @@ def write_package(
     golden: Samples,
     *,
     reference: Mapping[str, Floats],
+    labels: Labels | None = None,
     card: str | None = None,
 ) -> Package:
     """Write a package completely or not at all, and load it again.
@@ -39,16 +48,21 @@ def write_package(
     rename, the manifest last: a concurrent reader may find a wrong hash, but never a wrong model.
     Other files in the folder, such as train.yaml, are kept.
 
+    If the manifest does not state `held_values`, they are measured on the golden windows.
+
     Args:
         folder: Folder of the package; parents are created.
         draft: The manifest without `onnx` and `files`, which this function adds.
         graph: The model.
         golden: (N, W, C) float32, at least 32 windows, healthy and faulty.
         reference: The outputs for `golden` in float64, computed without the graph.
+        labels: (N,) which golden windows are healthy (0) and which faulty (1); -1: unknown. None:
+            all are unknown.
         card: Text of README.md; None: no README.md is written.
 
     Raises:
-        ModelError: The graph is not valid, or its outputs differ from the reference.
+        ModelError: The graph is not valid, its outputs differ from the reference, or the golden
+            windows contradict the manifest (ranges, labels).
         ConfigError: The manifest breaks a rule, or a file cannot be written.
 
     Example:
@@ -85,8 +99,10 @@ def write_package(
         raise ModelError(
             str(folder / GOLDEN), f"needs at least {MIN_GOLDEN_WINDOWS} windows", len(golden)
         )
+    arrays: dict[str, Any] = {"window": np.ascontiguousarray(golden), **expected}
+    if labels is not None:
+        arrays[WINDOW_LABEL] = np.asarray(labels, np.int8)
     with naming_failures(folder):
-        arrays = {"window": np.ascontiguousarray(golden), **expected}
         return _write(folder, data, arrays, manifest_data, card)
 
 
@@ -110,16 +126,30 @@ def _write(
         np.savez(staging / GOLDEN, **arrays)
         manifest_data["files"] = {name: sha256_of(staging / name) for name in (GRAPH, GOLDEN)}
         # Validate before writing: the error then names the field, not a temporary file.
-        validate(Manifest, manifest_data, str(folder / MANIFEST))
+        manifest = validate(Manifest, manifest_data, str(folder / MANIFEST))
+        if manifest.held_values is None:
+            manifest_data["held_values"] = _held_values(graph, arrays["window"], manifest)
         text = yaml.safe_dump(manifest_data, sort_keys=False, width=100, allow_unicode=True)
         (staging / MANIFEST).write_text(text, encoding="utf-8")
         if card is not None:
             (staging / CARD).write_text(card, encoding="utf-8")
-        load_package(staging).golden()
+        for fault in find_meaning_faults(load_package(staging)):
+            raise fault
         _publish(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return load_package(folder)
+
+
+def _held_values(data: bytes, golden: Samples, manifest: Manifest) -> dict[str, int]:
+    scorer, threshold = Scorer(data), manifest.threshold
+    held = measure_held_values(
+        golden,
+        lambda windows: scorer.outputs(windows)[manifest.score],
+        threshold.value,
+        threshold.abnormal,
+    )
+    return held.model_dump(exclude_none=True)
 
 
 def _serialised(graph: onnx.ModelProto, folder: Path) -> bytes:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule, quality_of
+from edgeai.alarms.alarm import Alarm, AlarmRule, QualityRule, alarm_rule, quality_of, quality_rule
 from edgeai.config.pipeline import AlarmConfig
 
 NS = 10**9
@@ -24,6 +24,12 @@ def rule_of(
     deadband: float = 0, on: float = 0, off: float = 0, *, latch: bool = False
 ) -> AlarmRule:
     return AlarmRule(5.0, deadband, round(on * NS), round(off * NS), latch)
+
+
+def low_rule(
+    deadband: float = 0, on: float = 0, off: float = 0, *, latch: bool = False
+) -> AlarmRule:
+    return AlarmRule(5.0, deadband, round(on * NS), round(off * NS), latch, abnormal="low")
 
 
 def timeline(alarm: Alarm, scores: str) -> str:
@@ -130,10 +136,112 @@ def test_the_config_overrides_the_package_and_the_package_overrides_the_defaults
         (21, True, 0.2, "bad"),
         (1, False, 0.0, "bad"),
         (100, False, 1.0, "uncertain"),
+        (29, False, 0.295, "uncertain"),
+        (30, False, 0.295, "bad"),
     ],
 )
 def test_quality(substituted: int, uncertain: bool, ratio: float, quality: str) -> None:
-    assert quality_of(substituted, uncertain, 100, ratio) == quality
+    assert quality_of(substituted, uncertain, quality_rule(100, ratio)) == quality
+
+
+@pytest.mark.parametrize(
+    ("substituted", "uncertain", "held", "quality"),
+    [
+        (0, False, (5, 12), "good"),
+        (5, False, (5, 12), "good"),  # as many as the model bears
+        (6, False, (5, 12), "uncertain"),
+        (11, False, (5, 12), "uncertain"),
+        (12, False, (5, 12), "bad"),  # from here on its decisions change
+        (5, True, (5, 12), "uncertain"),  # for another reason
+        (20, False, (5, None), "uncertain"),
+        (21, False, (5, None), "bad"),  # the ratio of the pipeline
+        (21, False, (50, None), "bad"),  # which goes before what the model bears
+        (21, False, (50, 90), "bad"),
+    ],
+)
+def test_quality_follows_what_the_model_bears(
+    substituted: int, uncertain: bool, held: tuple[int, int | None], quality: str
+) -> None:
+    assert quality_of(substituted, uncertain, quality_rule(100, 0.2, *held)) == quality
+
+
+def test_no_number_of_values_is_both_good_and_bad() -> None:
+    assert quality_rule(176, 0.2, 40) == QualityRule(35, 36)
+
+
+# ------------------------------------------------------------------------ side of the threshold
+
+
+@pytest.mark.parametrize(
+    ("rule", "scores", "states"),
+    [
+        (low_rule(), "6544565", "..###.."),
+        (low_rule(deadband=2), "4678867", "###...."),  # normal again above 7
+        (low_rule(on=2, off=2), "444466666", "..####..."),
+        (low_rule(latch=True), "464r", "#L##"),
+    ],
+)
+def test_a_low_score_is_abnormal_where_the_model_says_so(
+    rule: AlarmRule, scores: str, states: str
+) -> None:
+    assert timeline(Alarm(rule), scores) == states
+
+
+@settings(deadline=None, max_examples=60)
+@given(scores=st.lists(st.integers(0, 9), min_size=1, max_size=40), deadband=st.integers(0, 4))
+def test_low_is_high_turned_round(scores: list[int], deadband: int) -> None:
+    high = Alarm(AlarmRule(5.0, deadband, NS, 2 * NS, latch=True))
+    low = Alarm(AlarmRule(-5.0, deadband, NS, 2 * NS, latch=True, abnormal="low"))
+    for second, score in enumerate(scores):
+        changed = high.update(score, second * NS)
+        assert low.update(-score, second * NS) == changed
+        assert low.state == high.state
+
+
+# ------------------------------------------------------------------------------ outside the domain
+
+
+def outside_timeline(alarm: Alarm, scores: str) -> str:
+    """Like `timeline`; `o` is a window outside the domain, `l` an active alarm of low priority."""
+    states = ""
+    for second, sign in enumerate(scores):
+        before = alarm.state, alarm.priority
+        if sign == "o":
+            changed = alarm.update_outside(0.0, second * NS)
+        else:
+            changed = alarm.update(float(sign), second * NS)
+        assert changed == (alarm.state != before[0] or alarm.priority != before[1])
+        states += "l" if (alarm.state, alarm.priority) == ("active", "low") else SIGNS[alarm.state]
+    return states
+
+
+OUTSIDE = AlarmRule(5.0, 2.0, NS, 2 * NS, latch=False, outside_delay_ns=3 * NS)
+
+
+@pytest.mark.parametrize(
+    ("scores", "states"),
+    [
+        ("oooo", "...l"),  # after its own delay
+        ("ooo4oooo", ".......l"),  # inside in between: the delay starts again
+        ("oo9oo", "....."),  # neither condition has lasted for its delay
+        ("99oooooooo", ".#########"),  # an alarm stays while windows are outside
+        ("99ooo222", ".######."),  # the off-delay begins with the first window inside
+        ("99ooo444", ".#######"),  # and needs a score below threshold - deadband
+        ("oooo444", "...lll."),  # back inside: normal after the off-delay, whatever the deadband
+        ("oooo99", "...ll#"),  # back inside with a fault: high priority after the on-delay
+        ("oooo4o4o4o", "...lllllll"),
+    ],
+)
+def test_outside_the_domain(scores: str, states: str) -> None:
+    assert outside_timeline(Alarm(OUTSIDE), scores) == states
+
+
+def test_a_latched_alarm_waits_for_its_reset_outside_the_domain_too() -> None:
+    alarm = Alarm(AlarmRule(5.0, 0.0, 0, 0, latch=True, outside_delay_ns=0))
+    alarm.update(9.0, 0)
+    alarm.update(1.0, NS)
+    assert not alarm.update_outside(0.0, 2 * NS)
+    assert (alarm.state, alarm.priority) == ("latched", "high")
 
 
 class AlarmMachine(RuleBasedStateMachine):

@@ -14,8 +14,18 @@ import pytest
 import yaml
 
 from tests.support.commands import Outcome, run_command
+from tests.support.mounts import run_without_home
 from tests.support.networks import add_endless_loop
-from tests.support.packages import golden, rehash, saved, write_config, write_graph, write_package
+from tests.support.packages import (
+    FOREST_LABELS,
+    golden,
+    rehash,
+    saved,
+    write_config,
+    write_forest,
+    write_graph,
+    write_package,
+)
 
 Check = Callable[[object], Outcome]
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
@@ -42,6 +52,18 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
         (
             "p: mean 1.0.0 on cpu, factory/{asset}/sensors (QoS 0), 2 signals, window 4, hop 1, "
             "threshold 10"
+        ),
+        (
+            "p: golden windows: 17 of 40 are abnormal (score above 10); none is labelled healthy "
+            "or faulty, so the side is not checked"
+        ),
+        (
+            "p: windows far outside: zeros 0 normal; constant 9.65 normal; low ends -10.6 normal; "
+            "high ends 27.5 abnormal; 10 spans above 408 abnormal; 1e+30 2e+30 abnormal"
+        ),
+        (
+            "p: of the 8 values of a window, 0 may be held: up to 0 the quality is good, from 2 on "
+            "it is bad"
         ),
         f"{config}: ok",
     ]
@@ -85,6 +107,80 @@ def test_an_open_page_without_a_token_is_told(tmp_path: Path, check: Check) -> N
             assert told[0].startswith("warning: http.host 0.0.0.0: other machines may read the")
 
 
+def setup_forest(tmp_path: Path, *, labels: list[int] | None = None, **threshold: Any) -> Path:
+    write_forest(tmp_path / "forest", labels=labels, **threshold)
+    return write_config(tmp_path / "c.yaml", 1883, {"p": {"model": "forest", "source": SOURCE}})
+
+
+def test_a_score_that_falls_with_a_fault_is_told_without_labels(
+    tmp_path: Path, check: Check
+) -> None:
+    outcome = check(setup_forest(tmp_path))
+    assert outcome.code == 0
+    assert (
+        "p: golden windows: 24 of 40 are abnormal (score above 0); none is labelled healthy or "
+        "faulty, so the side is not checked"
+    ) in outcome.out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_score_that_falls_with_a_fault_is_refused_with_labels(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    config = setup_forest(tmp_path, labels=FOREST_LABELS)
+    outcome = run_command(capsys, monkeypatch, command, config)
+    assert outcome.code == 2
+    assert outcome.complaints == [
+        (
+            f"{tmp_path}/forest/golden.npz: healthy windows must be normal and faulty ones "
+            "abnormal: a score above 0 have 24 of 24 healthy and 0 of 16 faulty windows; is "
+            "`threshold.abnormal: low` meant?"
+        )
+    ]
+
+
+def test_a_score_that_falls_with_a_fault_is_served_where_the_manifest_says_so(
+    tmp_path: Path, check: Check
+) -> None:
+    outcome = check(setup_forest(tmp_path, labels=FOREST_LABELS, abnormal="low"))
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert lines[0].endswith(", threshold 0, abnormal below it")
+    assert (
+        "p: golden windows: 0 of 24 healthy and 16 of 16 faulty are abnormal (score below 0)"
+    ) in lines
+
+
+def test_several_faults_of_a_package_are_told_at_once(tmp_path: Path, check: Check) -> None:
+    """The graph's and the golden windows' together."""
+    config = setup_forest(tmp_path, labels=FOREST_LABELS)
+    manifest = yaml.safe_load((tmp_path / "forest" / "model.yaml").read_text())
+    manifest["onnx"] |= {"opset": 16, "domains": ["ai.onnx"]}
+    (tmp_path / "forest" / "model.yaml").write_text(yaml.safe_dump(manifest))
+    found = check(config).complaints
+    assert [line.split(": ")[1][:24] for line in found] == [
+        "opset must be 16, as the", "operator domains must be", "healthy windows must be ",
+    ]  # fmt: skip
+
+
+def test_what_the_model_answers_far_outside_is_told(tmp_path: Path, check: Check) -> None:
+    config = setup_config(tmp_path)
+    write_package(tmp_path / "mean", ranges={"a": [0, 20], "b": [-5, 15]})
+    line = next(one for one in check(config).out.splitlines() if "far outside" in one)
+    assert line.startswith("p: windows far outside: zeros 0 normal; constant ")
+    assert "; low ends -5 normal; high ends 35 abnormal; 10 spans above 435 abnormal; " in line
+
+
+def test_precision_and_ranges_are_noted(tmp_path: Path, check: Check) -> None:
+    config = setup_config(tmp_path)
+    write_package(tmp_path / "mean", ranges={"a": [0, 1e12], "b": [-5, 15]})
+    (note,) = [line for line in check(config).out.splitlines() if ": note: " in line]
+    assert note.startswith("p: note: signal `a`: at 1e+12 float32 keeps steps of 6.55e+04")
+
+
 def test_the_real_command(tmp_path: Path) -> None:
     config = setup_config(tmp_path, source={**SOURCE, "signals": {"c": "x"}})
     done = subprocess.run(
@@ -98,6 +194,29 @@ def test_the_real_command(tmp_path: Path) -> None:
         "(found 'c')\n"
     )
     assert config.exists()
+
+
+def test_check_writes_only_into_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no variable says that this is a build server, to which libraries are polite."""
+    config = setup_config(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("CI", "EDGEAI_STATE_DIR", "XDG_STATE_HOME", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    done = subprocess.run([sys.executable, "-m", "edgeai", "check", str(config)], check=False)
+    assert done.returncode == 0
+    found = {path.relative_to(home).parts[:3] for path in home.rglob("*") if path.is_file()}
+    assert found == {(".local", "state", "edgeai")}
+
+
+def test_check_works_without_a_home(tmp_path: Path) -> None:
+    config = setup_config(tmp_path)
+    done = run_without_home(["check", str(config)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("warning: this user has no home folder; nothing is kept") == 1
 
 
 SIGNALS = {"a": {"path": "a"}}
@@ -350,7 +469,7 @@ def test_an_unknown_name_lists_the_shipped_configs(check: Check) -> None:
 def test_a_signal_deleted_from_the_manifest(tmp_path: Path, check: Check) -> None:
     config = setup_config(tmp_path)
     rehash(tmp_path / "mean", signals=[{"name": "a", "unit": "1"}])
-    (line,) = check(config).complaints
+    line = check(config).complaints[0]
     assert line.startswith(
         f"{tmp_path}/mean/model.onnx: model.yaml lists 1 signals, the graph has 2"
     )

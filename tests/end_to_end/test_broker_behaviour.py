@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from edgeai.mqtt.redelivery import QUIET_SECONDS
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.links import Route
 from tests.support.live import Edge, peer, running, wait_for
@@ -162,3 +164,27 @@ def test_a_topic_that_delivers_nothing_is_a_hint(tmp_path: Path, broker: Running
         assert edge.get("/readyz")[0] == 200
         other.publish("plnat/m/row", {"t": 1, "a": 1, "b": 0})
         wait_for(lambda: not shown(), "the hint to end")
+
+
+def test_rows_that_the_broker_held_are_not_of_now(tmp_path: Path, broker: RunningBroker) -> None:
+    """Without a time of their own they mark their windows; those that come live do not."""
+    source = {"topic": "plant/{asset}/row", "qos": 1}
+    config = setup(tmp_path, broker.port, {"p": {"model": "w1", "source": source}})
+    with peer(broker.port, "edgeai/#") as other:
+
+        def qualities(count: int) -> list[str]:
+            topic = "edgeai/test/predictions/"
+            wait_for(lambda: len(other.topics(topic)) >= count, f"{count} predictions")
+            return [str(one["quality"]) for one in other.topics(topic)]
+
+        with running(config) as process:
+            other.publish("plant/m/row", {"a": 1, "b": 0}, 1)
+            assert qualities(1) == ["good"]
+            assert process.stop() == 0
+        for number in range(20):
+            other.publish("plant/m/row", {"a": number, "b": 0}, 1)
+        with running(config):
+            assert qualities(21)[1:] == ["uncertain"] * 20
+            time.sleep(QUIET_SECONDS + 0.1)
+            other.publish("plant/m/row", {"a": 1, "b": 0}, 1)
+            assert qualities(22)[21:] == ["good"]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.brokers import RunningBroker
 from tests.support.live import patient, peer, running, wait_for
-from tests.support.packages import write_config, write_package
+from tests.support.packages import FOREST_LABELS, write_config, write_forest, write_package
 
 pytestmark = pytest.mark.broker
 
@@ -71,6 +71,29 @@ def test_alarm_is_published_retained(tmp_path: Path, broker: RunningBroker) -> N
     assert transition["state"] == "active"
     assert transition["previous"] == "normal"
     assert transition["timestamp"] == 10 * 10**9
+
+
+def test_a_score_that_falls_with_a_fault_alarms_on_the_fault(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    """An isolation forest alarmed on every healthy window, retained, and on no fault."""
+    write_forest(tmp_path / "forest", labels=FOREST_LABELS, abnormal="low")
+    config = write_config(
+        tmp_path / "config.yaml", broker.port, {"p": {"model": "forest", "source": SOURCE}}
+    )
+    with peer(broker.port, "edgeai/#") as other, running(config) as edgeai:
+        for t in range(1, 21):
+            value = 5.5 if t <= 10 else 15.5
+            other.publish("factory/press-1/sensors", {"t": t, "a": value, "b": 5.0})
+        predictions = wait_for(
+            lambda: len(found := other.topics(PREDICTIONS)) == 20 and found, "20 predictions"
+        )
+        (alarm,) = wait_for(lambda: other.topics("edgeai/test/alarms/"), "the alarm")
+        assert edgeai.stop() == 0
+    assert [one["alarm"] for one in predictions] == ["normal"] * 10 + ["active"] * 10
+    assert {(one["abnormal"], one["threshold"]) for one in predictions} == {("low", 0.0)}
+    assert (alarm["state"], alarm["timestamp"]) == ("active", 11 * 10**9)
+    assert (alarm["abnormal"], alarm["priority"]) == ("low", "high")
 
 
 def test_stop_within_five_seconds_under_load(tmp_path: Path, broker: RunningBroker) -> None:

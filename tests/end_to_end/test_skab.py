@@ -68,7 +68,7 @@ def configure(folder: Path, packages: Path, tables: Iterable[str], port: int, **
                 "time": {"path": "datetime", "unit": "iso", "zone": "UTC"},
             },
             # Windows run over rows, as in the benchmark, whatever lies between them.
-            "stream": {"max_gap_seconds": 600},
+            "stream": {"max_gap_seconds": 600, "missing": "mark"},
             "publish": {"qos": 1},
         }
         for asset in tables
@@ -99,7 +99,10 @@ def recording(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording
     recorded, out = folder / "recording.jsonl", folder / "replayed.jsonl"
     with recorded.open("w") as file:
         for topic, row in messages:
-            file.write(json.dumps({"topic": topic, "payload": row, "received_ns": 1}) + "\n")
+            file.write(
+                json.dumps({"topic": topic, "payload": row, "received_ns": 1_700_000_000 * 10**9})
+                + "\n"
+            )
     config = configure(folder, packages, tables, 1883)
     command = [sys.executable, "-m", "edgeai", "replay", str(config)]
     subprocess.run([*command, "--input", str(recorded), "--output", str(out)], check=True)

@@ -155,7 +155,7 @@ def test_retained_tags_with_a_time_take_their_place(plans: Plans, order: tuple[i
     """In whatever order they arrive, a value older than the one that is held changes nothing."""
     retained = [tag("b", value, RETAINED, t=value, at=1000) for value in (990, 995, 998)]
     node = Node(plans(TIMED_TAGS, stream=HOLD)).turns([retained[index] for index in order])
-    node.turns([tag("a", 0, t=second) for second in range(999, 1002)])
+    node.turns([tag("a", 0, t=second, at=second) for second in range(999, 1002)])
     assert [one["score"] for one in node.predictions()] == [998, 998]
     assert set(qualities(node)) == {"uncertain"}
 
@@ -227,9 +227,23 @@ def test_a_retained_frame_without_a_time_is_refused(plans: Plans) -> None:
 @pytest.mark.parametrize("count", [3, 20])
 def test_a_backlog_without_times_is_marked(plans: Plans, flags: int, count: int) -> None:
     node = Node(plans(TIMELESS)).turns([row(t) for t in range(1, 4)])
-    late = [row(60, flags, at=60 + n / 1000) for n in range(count)]
+    late = [row(60, flags, at=60 + n / 1000, a=n + 2) for n in range(count)]
     node.turns(late, [row(61), row(62)])
     assert qualities(node) == ["good"] * 3 + ["uncertain"] * count + ["good"] * 2
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_rows_without_a_time_that_are_sent_again_are_taken_once(
+    plans: Plans, together: bool
+) -> None:
+    """Where only the DUP flag tells it: what has the values of a recent sample is a duplicate."""
+    fresh = [row(t, a=t) for t in range(1, 31)]
+    again = [row(t, REDELIVERED, at=40 + t / 1000, a=t) for t in range(11, 36)]
+    node = Node(plans(TIMELESS))
+    node.turns(fresh + again) if together else node.turns(*[[one] for one in fresh + again])
+    assert [one["score"] for one in node.predictions()] == list(range(1, 36))
+    assert qualities(node) == ["good"] * 30 + ["uncertain"] * 5
+    assert node.counts("dropped", "reason") == {"duplicate": 20}
 
 
 @pytest.mark.parametrize("source", [TIMED, {**TIMED, "backlog": "space"}])
@@ -274,7 +288,7 @@ def test_a_backlog_of_tags_without_times_is_marked(plans: Plans) -> None:
 
 def test_a_recording_of_flags_replays_the_same(plans: Plans, tmp_path: Path) -> None:
     plan = plans(TIMELESS)
-    messages = [row(1), row(2, RETAINED), row(3, BACKLOG), row(4, REDELIVERED), row(5)]
+    messages = [row(1), row(2, RETAINED), row(3, BACKLOG), row(4, REDELIVERED, a=7), row(5)]
     live = Node(plan).turns(*[[one] for one in messages])
     recording, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     names = {"retain": RETAINED, "dup": REDELIVERED, "backlog": BACKLOG}

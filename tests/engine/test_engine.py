@@ -446,7 +446,7 @@ def test_what_was_dropped_does_not_make_duplicates(plans: Plans, together: bool)
     moments = [one["timestamp"] // NS for one in node.predictions()]
     assert moments == [*range(4, 32), 33]
     dropped = node.counts("dropped", "reason")
-    assert dropped == {"duplicate": 25, "late": 1, "invalid_value": 1}
+    assert dropped == {"duplicate": 26, "invalid_value": 1}
 
 
 def test_the_on_delay_does_not_run_across_a_gap(plans: Plans) -> None:
@@ -620,7 +620,8 @@ def traffic(seed: int, count: int) -> list[Message]:
             messages.append(row(t, value, b, asset=f"m{index}", c=rng.random()))
         elif kind < 0.85:
             body = json.dumps({"t": t, "value": value}).encode()
-            messages.append((f"f/m{index}/{rng.choice('abx')}", body, 0, False))
+            arrived_ns = round(now[index] * NS)
+            messages.append((f"f/m{index}/{rng.choice('abx')}", body, arrived_ns, False))
         elif kind < 0.9:
             pipeline = rng.choice(["plain", "tags", "none"])
             messages.append(reset(f"{pipeline}/m{index}"))
@@ -688,9 +689,12 @@ def test_every_message_is_accounted_for(plans: Plans, seed: int, stream: dict[st
     unrouted = sum(node.counts("messages_unrouted", "reason", None).values())
     routed = node.value("pipeline_messages_total", pipeline="p")
     dropped = Counter(node.counts("dropped", "reason"))
+    # Before a time turned out to be wrong, its sample had its window.
+    dropped["implausible_time"] = 0
     predictions = sum(node.counts("predictions", "quality").values())
     assert node.value("messages_received_total") == 300 == resets + unrouted + routed
-    assert routed == predictions + dropped.total()
+    reordered = node.value("samples_reordered_total", pipeline="p")
+    assert routed == predictions + dropped.total() + reordered
     published = [one for one in node.sink.all if not one.retain]
     assert predictions == node.engine.predicted == len(published)
 
@@ -698,18 +702,20 @@ def test_every_message_is_accounted_for(plans: Plans, seed: int, stream: dict[st
 def test_the_engine_says_when_a_window_can_be_due(plans: Plans) -> None:
     """Windows of 4 with hop 3 at 1 Hz, of two machines; asked before each message."""
     node = Node(plans({"p": {"window": {"hop": 3}}}))
-    order = "mmnmmnnnmmmn"
-    for t, asset in enumerate(order):
-        node.turns([row(t + 1, asset=asset)])
+    made = []
+    for t in range(1, 14):
+        for machine in "mn":
+            before = node.engine.predicted
+            node.turns([row(t + (0.2 if machine == "n" else 0), asset=machine)])
+            made.append(node.engine.predicted > before)
+    assert [turn // 2 + 1 for turn in np.flatnonzero(made)] == [6, 6, 9, 9, 12, 12]
     for turn, said in enumerate(node.source.due):
-        # However the rest is mixed, no window is made before the message that was named.
-        seen = [order[:turn].count(machine) for machine in "mn"]
-        nearest = min(4 - n if n < 4 else 3 - (n - 4) % 3 for n in seen)
+        nearest = made[turn:].index(True) + 1 if any(made[turn:]) else 99
         assert 1 <= said.messages <= nearest
         assert said.messages <= said.usual_messages
         assert said.seconds <= 2.0
     assert node.source.due[0] == (4, 4, 2.0)
-    assert node.engine.predicted == 3
+    assert max(said.messages for said in node.source.due[13:]) >= 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from edgeai.assembly.plan import check
 from tests.support.engine import NS, SOURCE, Node
 from tests.support.odd import INFINITE, MILD, MINUS, NORMAL, NOT_A_NUMBER, write_odd_package
-from tests.support.packages import write_config
+from tests.support.packages import rehash, write_config
 from tests.support.paths import REPOSITORY
 
 TOPIC = "factory/m/sensors"
@@ -30,7 +30,7 @@ def send(node: Node, *values: tuple[float | None, float]) -> list[dict[str, Any]
     known = len(node.predictions())
     for number, (a, b) in enumerate(values, known + 1):
         payload = json.dumps({"t": number, "a": a, "b": b}).encode()
-        node.turns([(TOPIC, payload, NS, False)])
+        node.turns([(TOPIC, payload, 1000 * NS, False)])
     return node.predictions()[known:]
 
 
@@ -65,6 +65,25 @@ def test_a_score_that_is_not_finite_is_an_alarm(
     assert all(
         "the model's score of m is " in line and "above the threshold" in line for line in told
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "quality"),
+    [
+        (MINUS, "score_infinite", "good"),
+        (INFINITE, "score_not_finite", "bad"),
+        (NOT_A_NUMBER, "score_not_finite", "bad"),
+    ],
+)
+def test_where_a_low_score_is_abnormal_minus_infinity_is_below_every_threshold(
+    tmp_path: Path, values: tuple[float, float], reason: str, quality: str
+) -> None:
+    threshold = {"value": 3.0, "method": "m", "data": "d", "abnormal": "low"}
+    rehash(write_odd_package(tmp_path / "odd"), threshold=threshold)
+    line = write_config(tmp_path / "line.yaml", 1883, {"p": {"model": "odd", "source": SOURCE}})
+    normal, bad, after = send(Node(check(line)), NORMAL, values, NORMAL)
+    assert (normal["alarm"], after["alarm"]) == ("normal", "normal")
+    assert (bad["alarm"], bad["quality"], bad["alarm_reason"]) == ("active", quality, reason)
 
 
 @pytest.mark.parametrize("values", [INFINITE, MINUS, NOT_A_NUMBER])
@@ -110,10 +129,12 @@ def test_an_alarm_message_carries_the_diagnosis(tmp_path: Path) -> None:
     scores = golden[pipeline.manifest.score]
     window = golden["window"][int(np.nanargmax(scores))]
     period = 1 / float(pipeline.manifest.sample_rate_hz or 1)
-    for number, row in enumerate(window):
+    # Windows end at multiples of the hop: the last row ends the only one.
+    first = -len(window) + 1 - (1000 / period) % pipeline.settings.hop
+    for number, row in enumerate(window, round(first)):
         values = dict(zip(pipeline.signals, row.tolist(), strict=True))
         payload = json.dumps({"t": 1000 + number * period, "v": values}).encode()
-        node.turns([(TOPIC, payload, NS, False)])
+        node.turns([(TOPIC, payload, 1000 * NS, False)])
     (prediction,) = node.predictions()
     (alarm,) = node.under("alarms")
     assert prediction["alarm"] == "active"
@@ -139,7 +160,7 @@ def test_a_shipped_model_answers_an_overloaded_meter_with_an_alarm(
     for number, row in enumerate(rows.tolist()):
         values = dict(zip(pipeline.signals, row, strict=True))
         payload = json.dumps({"t": 1000 + number * period, **values}).encode()
-        node.turns([(TOPIC, payload, NS, False)])
+        node.turns([(TOPIC, payload, 1000 * NS, False)])
     last = node.predictions()[-1]
     assert last["alarm"] == "active"
     assert (last["score"] is None) == ("alarm_reason" in last)

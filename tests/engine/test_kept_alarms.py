@@ -84,6 +84,18 @@ def test_an_active_alarm_is_normal_when_the_first_window_says_so(tmp_path: Path)
     assert line.published == 0, "a normal alarm has nothing to say"
 
 
+def test_the_priority_of_an_alarm_outlives_a_restart(tmp_path: Path) -> None:
+    """An alarm of a machine that is outside the model's domain is of low priority."""
+    line = Restarts(tmp_path).rows(1, 4, a=99)
+    state = line.node.engine.pipelines[0].streams["m"]
+    assert (state.alarm.state, state.alarm.priority) == ("active", "high")
+    state.alarm.priority = "low"
+    line.kept.keep("p", state, Publication(P, line.retained[P], 1, True))
+    line.kept.write()
+    line.start()
+    assert line.node.engine.pipelines[0].streams["m"].alarm.priority == "low"
+
+
 def test_an_active_alarm_that_goes_on_is_no_new_transition(tmp_path: Path) -> None:
     line = Restarts(tmp_path).rows(1, 4, a=99)
     before = dict(line.retained)

@@ -205,6 +205,9 @@ def test_retained_messages_do_not_show_that_anybody_sends(tmp_path: Path) -> Non
     rows = Line(tmp_path / "rows")
     rows.send(*[b'{"t": 1, "a": 1, "b": 1}'] * 5, flags=RETAINED).wait(2 * FIRST_SAMPLE_SECONDS)
     assert rows.faults == []
+    for first in range(10, 30, 5):
+        rows.send(*[b'{"t": 1, "a": 1, "b": 1}'] * 9, flags=RETAINED).rows(first, 5).wait(30)
+        assert rows.faults == [], "nor do they hide that samples come"
 
 
 @pytest.mark.parametrize(("worker", "lines"), [(0, 1), (1, 1), (2, 0)])

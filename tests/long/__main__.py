@@ -75,6 +75,7 @@ PIECES: dict[str, Piece] = {
     "engine": Piece(
         ("tests/engine", "-k", "turns_do_not_matter or frames_and_rows_agree"), examples=200
     ),
+    "real-times": Piece(("tests/replay/test_real_times.py", "tests/end_to_end/test_time.py")),
     "failover": Piece(
         ("tests/end_to_end/test_failover.py", "-k", "loses_no_prediction or open_the_breaker")
     ),

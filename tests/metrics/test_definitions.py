@@ -71,6 +71,7 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     for one in (metrics.readmissions, metrics.parity_failures, metrics.degraded):
         one.labels("p")
     metrics.watch_assets(lambda: [asset("m")])
+    metrics.watch_clocks(lambda: [("p", "m", 0.5)])
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}
     for name, family in families.items():

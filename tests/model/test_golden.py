@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgeai.config.base import Precision
+from edgeai.model.direction import Direction
 from edgeai.model.golden import Golden
 from edgeai.model.manifest import ToleranceSpec
 from edgeai.model.package import load_package
@@ -93,3 +94,18 @@ def test_a_decision_that_flips_is_a_fault_and_counted(tmp_path: Path) -> None:
     assert parity.flips >= 1
     assert parity.tolerance_used <= 1
     assert "same side of the threshold" in str(parity.fault)
+
+
+@pytest.mark.parametrize(("abnormal", "below", "above"), [("high", 0, 1), ("low", 1, 0)])
+def test_a_score_at_the_threshold_is_normal_on_either_side(
+    abnormal: Direction, below: int, above: int
+) -> None:
+    """So a last bit changes the decision on one side only: the abnormal one."""
+    expected = {"score": np.ones(40, np.float32)}
+    golden = Golden(np.zeros((40, 2, 2), np.float32), expected, 1e-3, 1e-3, "score", 1.0, abnormal)
+    for change, flips in ((-1e-4, below), (1e-4, above)):
+        actual = expected["score"].copy()
+        actual[7] += np.float32(change)
+        found = golden.compare({"score": actual})
+        assert found.flips == flips
+        assert (found.fault is not None) == bool(flips)

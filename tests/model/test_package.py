@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from edgeai.errors import ConfigError, ModelError
+from edgeai.model.inspection import inspect_packages
 from edgeai.model.package import load_package
 from edgeai.providers.cpu import CpuSession
 from tests.support.packages import Arrays, golden, manifest_of, rehash, saved, write_package
@@ -88,15 +89,15 @@ MANIFESTS: list[tuple[dict[str, Any], str]] = [
     ({"files": {"model.onnx": "abc"}}, "files.model.onnx: must be a SHA-256: 64 of the digits"),
     (
         {"files": {"model.onnx": HASH, "golden.npz": HASH, "../x": HASH}},
-        "files of a package are plain files in its folder (found '../x')",
+        "files of a package are in its folder (found '../x')",
     ),
     (
         {"files": {"/etc/passwd": HASH, "model.onnx": HASH, "golden.npz": HASH}},
-        "files of a package are plain files in its folder (found '/etc/passwd')",
+        "files of a package are in its folder (found '/etc/passwd')",
     ),
     (
         {"files": {"..": HASH, "model.onnx": HASH, "golden.npz": HASH}},
-        "files of a package are plain files in its folder (found '..')",
+        "files of a package are in its folder (found '..')",
     ),
 ]  # fmt: skip
 
@@ -136,9 +137,33 @@ def test_files(tmp_path: Path, name: str) -> None:
     assert refusal(folder) == f"{name}: must be a plain file"
     (folder / name).unlink()
 
-    (tmp_path / "elsewhere").write_bytes(original)
     (folder / name).symlink_to(tmp_path / "elsewhere")
-    assert "files of a package are plain files in its folder" in refusal(folder)
+    assert refusal(folder).startswith(f"{name}: is a link to a file that does not exist (found '")
+
+
+@pytest.mark.parametrize("layout", ["each file", "one folder", "as Kubernetes mounts it"])
+def test_links_whose_targets_have_the_stated_hash_are_read(tmp_path: Path, layout: str) -> None:
+    """git-annex and DVC link each file; a ConfigMap links it through a folder that is a link."""
+    folder = write_package(tmp_path / "mean")
+    store = tmp_path / "store"
+    if layout == "one folder":
+        folder.rename(store)
+        folder.symlink_to(store)
+    else:
+        store.mkdir()
+        through = store
+        if layout != "each file":
+            through = folder / "..data"
+            through.symlink_to(store)
+        for name in ("model.onnx", "golden.npz", "model.yaml"):
+            (folder / name).rename(store / name)
+            (folder / name).symlink_to(through / name)
+    package = load_package(folder)
+    assert inspect_packages([package], tmp_path / "state") == []
+    assert len(package.golden()[0]) == 40
+    graph = store / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    assert "model.onnx: must have the SHA-256 that model.yaml states" in refusal(folder)
 
 
 def test_no_manifest(tmp_path: Path) -> None:

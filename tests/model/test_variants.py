@@ -84,6 +84,7 @@ def test_a_graph_that_the_manifest_does_not_name_is_no_variant(folder: Path) -> 
 
 def _foreign(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.node.append(helper.make_node("Gelu", ["score"], ["x"], domain="com.microsoft"))
 
 
 def _other_opset(model: onnx.ModelProto) -> None:

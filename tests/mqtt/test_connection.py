@@ -16,6 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from tests.support.brokers import free_port
 from tests.support.live import patient, wait_for
 
 CONNECT, CONNACK, PUBLISH, PUBACK = 1, 2, 3, 4
-SUBSCRIBE, SUBACK, PINGREQ, DISCONNECT = 8, 9, 12, 14
+SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, DISCONNECT = 8, 9, 10, 11, 12, 14
 WAITS = {"reconnect_min_seconds": 0.05, "reconnect_max_seconds": 0.05}
 STATUS = Status("edgeai/test/status", b"online", b"offline", b"lost")
 
@@ -519,6 +520,26 @@ def test_a_broker_without_a_counter_of_dropped_messages(
     answer_subscriptions(fake, connection, refuse=b"$SYS")
     assert connection.fault is None
     assert lines(caplog) == []
+
+
+def test_a_filter_stays_in_the_list_until_the_broker_has_answered(
+    fake: FakeBroker, metrics: Metrics, tmp_path: Path
+) -> None:
+    """Otherwise an end in between would leave it in the broker's session for ever."""
+    kept = tmp_path / "kept.json"
+    kept.write_text('{"filters": ["old/#"]}')
+    broker = Broker(host="127.0.0.1", port=fake.port, protocol="5", **WAITS)
+    connection = Connection(broker, "test", {"a/#": 1}, Limits(), metrics, kept_filters=kept)
+    attempt(fake, connection)
+    fake.send(packet(CONNACK, b"\1\0\0"))  # session present
+    until(connection, lambda: connection.connected, "CONNACK")
+    found = {first >> 4: body for first, body in fake.packets()}
+    assert found.keys() == {SUBSCRIBE, UNSUBSCRIBE}
+    assert "old/#" in kept.read_text()
+    fake.send(packet(UNSUBACK, found[UNSUBSCRIBE][:2] + b"\0\0"))
+    until(connection, lambda: "old/#" not in kept.read_text(), "UNSUBACK")
+    assert "a/#" in kept.read_text()
+    connection.close(0)
 
 
 def test_packet_ids_of_a_lost_connection_are_forgotten(fake: FakeBroker, connect: Any) -> None:

@@ -25,7 +25,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from benchmarks.tls import write_certificate
 from edgeai.config.limits import Limits
-from edgeai.messages import Publication
+from edgeai.messages import RETAINED, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.fast_client import FastClient, is_tested
 from edgeai.mqtt.inbox import Inbox
@@ -529,3 +529,17 @@ def test_all_tls_records_that_have_arrived_are_read_in_one_turn(tmp_path: Path) 
     assert [int(payload) for _, payload, *_ in messages] == list(range(1, 21))
     broker.client._sock.close()
     wrapped[0].close()
+
+
+def test_retained_messages_do_not_crowd_out_the_prefixes_of_others() -> None:
+    """At start the broker may send one for each of thousands of topics, and then never again."""
+    broker = FakeBroker("fast", V311)
+    for number in range(MAX_PREFIXES + 10):
+        broker.send(publish(V311, b"a/%d" % number, b"x", flags=1))
+    assert isinstance(broker.client, FastClient)
+    reader = broker.client._reader
+    assert not reader.known_prefixes
+    broker.send(publish(V311, b"a/1", b"x"))
+    assert len(reader.known_prefixes) == 1
+    result = broker.end()
+    assert result.flags == [RETAINED] * (MAX_PREFIXES + 10) + [0]

@@ -190,7 +190,7 @@ def test_a_message_is_deferred_unless_it_completes_a_window(
 
         def send(*samples: int) -> float:
             for sample in samples:
-                line.publish("f/m", {"t": 10 + sample, "a": 1.5, "b": 2.5})
+                line.publish("f/m", {"t": 9 + sample, "a": 1.5, "b": 2.5})  # due at 16, 24
             return time.monotonic()
 
         def predictions() -> int:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, SECOND_NS, Message
 from edgeai.mqtt import redelivery
-from edgeai.mqtt.redelivery import MAX_REMEMBERED_MESSAGES, Redelivery
+from edgeai.mqtt.redelivery import Redelivery
 from tests.support.brokers import RunningBroker
 from tests.support.links import OpenLink, Route, open_link
 from tests.support.live import patient, peer
@@ -128,7 +128,7 @@ def messages(*parts: tuple[str, int, float], payload: bytes = b"x") -> list[Mess
 
 def begun(interval: float | None = 1.0) -> tuple[Redelivery, list[int]]:
     repeats: list[int] = []
-    one = Redelivery(lambda _topic: interval, lambda: repeats.append(1))
+    one = Redelivery(lambda _topic: interval, lambda: repeats.append(1), 1000)
     one.begin(session_present=True)
     return one, repeats
 
@@ -137,7 +137,7 @@ def test_each_topic_catches_up_alone() -> None:
     one, _ = begun()
     sent = [("a", 0, 10.0), ("b", 0, 10.0), ("a", 0, 10.01), ("b", 0, 10.6), ("a", 0, 10.7)]
     sent += [("a", 0, 10.71), ("b", 0, 10.61), ("c", RETAINED, 11.0)]
-    found = one.take(messages(*sent), [1], [])
+    found = one.take(messages(*sent), [1], [], 1)
     marked = [bool(bits & BACKLOG) for _, _, _, bits in found]
     assert marked == [True, True, True, False, False, False, False, False]
     assert found[-1][3] == RETAINED
@@ -151,7 +151,7 @@ def test_the_burst_has_an_end_whatever_comes(monkeypatch: pytest.MonkeyPatch) ->
     while one.active:
         now += 0.1
         seconds += 0.1
-        one.take(messages(("a", 0, now / 1e6)), [1], [])
+        one.take(messages(("a", 0, now / 1e6)), [1], [], 1)
         assert seconds < 61
     assert seconds > 59
 
@@ -160,11 +160,11 @@ def test_the_time_of_our_own_work_is_no_pause(monkeypatch: pytest.MonkeyPatch) -
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     one, _ = begun()
-    one.take(messages(("a", 0, 1.0)), [1], [])
+    one.take(messages(("a", 0, 1.0)), [1], [], 1)
     now += 5  # a turn that takes long
     one.on_acknowledged()
     now += 0.1
-    (last,) = one.take(messages(("a", 0, 1.001)), [2], [])
+    (last,) = one.take(messages(("a", 0, 1.001)), [2], [], 1)
     assert last[3] == BACKLOG
 
 
@@ -178,13 +178,13 @@ def test_a_repeat_has_a_known_id_and_a_known_content(
 ) -> None:
     """What was not taken is never dropped for its packet id alone."""
     repeats: list[int] = []
-    one = Redelivery(lambda _topic: None, lambda: repeats.append(1))
+    one = Redelivery(lambda _topic: None, lambda: repeats.append(1), 1000)
     for packet_id, payload in taken:
-        one.take(messages(("a", 0, 1.0), payload=payload), [packet_id], [])
+        one.take(messages(("a", 0, 1.0), payload=payload), [packet_id], [], 1)
     one.begin(session_present=True)
     sent = [message for _, body in again for message in messages(("a", 1, 2.0), payload=body)]
     ids = [packet_id for packet_id, _ in again]
-    found = one.take(sent, ids, ids)
+    found = one.take(sent, ids, ids, 1)
     assert len(found) + len(repeats) == len(again)
     for content in (b"x", b"y"):
         dropped = sum(body == content for _, body in again) - sum(
@@ -202,17 +202,17 @@ def test_a_repeat_has_a_known_id_and_a_known_content(
 
 def test_nothing_is_dropped_where_the_session_is_new() -> None:
     one, repeats = begun()
-    one.take(messages(("a", 0, 1.0)), [1], [])
+    one.take(messages(("a", 0, 1.0)), [1], [], 1)
     one.begin(session_present=False)
-    assert len(one.take(messages(("a", REDELIVERED, 2.0)), [1], [1])) == 1
+    assert len(one.take(messages(("a", REDELIVERED, 2.0)), [1], [1], 1)) == 1
     assert repeats == []
 
 
 def test_what_is_remembered_is_bounded() -> None:
     one, _ = begun()
-    for number in range(5 * MAX_REMEMBERED_MESSAGES):
-        one.take(messages(("a", 0, number)), [number], [])
-    assert len(one._taken) <= MAX_REMEMBERED_MESSAGES + 1
+    for number in range(5000):
+        one.take(messages(("a", 0, number)), [number], [], 1)
+    assert len(one._taken) <= 2000
     for number in range(100):
-        one.take(messages(("a", 0, number), payload=b"x" * 100_000), [number], [])
-    assert len(one._taken) <= 12
+        one.take(messages(("a", 0, number), payload=b"x" * 100_000), [number], [], 100_000)
+    assert len(one._taken) <= 42

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from edgeai.node.http_access import Access
 from edgeai.node.http_server import HttpServer
 from edgeai.workers.unix_http import fetch_page
 from tests.support.live import patient
+from tests.support.paths import REPOSITORY
 
 PAGE, METRICS = "the-token-of-the-page", "the-token-of-the-metrics"
 PAGES = ("/", "/api/state", "/absent", "/metrics/")
@@ -141,3 +144,17 @@ def test_no_other_text_is_accepted(authorization: str) -> None:
 def test_whether_other_machines_may_connect(host: str, is_open: bool) -> None:
     assert Http(host=host).is_open == is_open
     assert not Http(host=host, enabled=False).is_open
+
+
+def test_the_configuration_in_the_documentation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (block,) = [block for block in blocks if block.startswith("http:")]
+    (tmp_path / "page-token").write_text(PAGE)
+    monkeypatch.setenv("EDGEAI_METRICS", METRICS)
+    monkeypatch.chdir(tmp_path)
+    address = Http.model_validate(yaml.safe_load(block)["http"])
+    assert address.is_open
+    assert address.tokens() == (PAGE, METRICS)

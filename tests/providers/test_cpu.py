@@ -12,10 +12,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeai.assembly.pipelines import describe_batch_effect
 from edgeai.errors import ModelError
 from edgeai.model.package import Package, load_package
 from edgeai.providers.cpu import CpuSession
 from edgeai.providers.session import MAX_BATCH_BYTES, batch_capacity, padded_capacity
+from edgeai.testing import mean_graph
 from tests.support.packages import write_package
 
 OUTPUTS = ["score", "contribution"]
@@ -157,6 +159,88 @@ def test_without_a_batch_multiple_each_window_is_computed_alone(
     session = proven(package)
     assert session.batch_multiple is None
     assert_batches_agree(session, 4, 2)
+
+
+def scaled_by_the_batch(length: int, channels: int) -> onnx.ModelProto:
+    """The mean graph with its input rounded to 255 steps of the largest value of the whole batch.
+
+    Dynamic quantisation (`quantize_dynamic`) computes its scale so.
+    """
+    model = mean_graph(length, channels)
+    graph = model.graph
+    graph.node[0].input[0] = "rounded"
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["window"], ["steps", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["steps", "scale", "zero"], ["rounded"]),
+        *graph.node,
+    ]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+    return model
+
+
+def written_alone(folder: Path, model: onnx.ModelProto, *, alone: bool) -> Package:
+    """Write a package with golden outputs computed one window at a time, or all at once."""
+    rng = np.random.default_rng(0)
+    windows = rng.normal(0, 1, (40, 4, 2)).astype(np.float32)
+    windows[::3] *= 10
+    raw = onnxruntime.InferenceSession(model.SerializeToString())
+    size = 1 if alone else 40
+    parts = [raw.run(OUTPUTS, {"window": windows[at : at + size]}) for at in range(0, 40, size)]
+    outputs = dict(zip(OUTPUTS, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+    return load_package(write_package(folder, model=model, windows=windows, outputs=outputs))
+
+
+def test_a_small_effect_of_the_batch_is_told_as_last_bits_with_its_size(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert describe_batch_effect(proven(package)) == ""
+    monkeypatch.setattr(onnxruntime, "InferenceSession", NoTwoAlike)
+    session = proven(package)
+    assert 1e-7 < session.batch_effect < 1e-5
+    note = describe_batch_effect(session)
+    assert note.startswith("the last bits of the outputs depend on the other windows of a batch")
+    assert f"(by up to {session.batch_effect:.1e} of an output's largest value" in note
+
+
+def test_a_large_effect_of_the_batch_is_told_as_what_it_is(tmp_path: Path) -> None:
+    model = scaled_by_the_batch(4, 2)
+    session = proven(written_alone(tmp_path / "dynamic", model, alone=True))
+    assert session.batch_multiple is None
+    assert session.batch_effect > 1e-3
+    note = describe_batch_effect(session)
+    assert "last bits" not in note
+    assert f"by up to {session.batch_effect:.2g} of an output's largest value" in note
+    assert "as dynamic quantisation does" in note
+    assert_batches_agree(session, 4, 2)
+
+
+def test_golden_outputs_computed_all_at_once_are_refused_with_the_cause(tmp_path: Path) -> None:
+    package = written_alone(tmp_path / "dynamic", scaled_by_the_batch(4, 2), alone=False)
+    with pytest.raises(
+        ModelError, match=r"golden output .* depend on the other windows of a batch"
+    ):
+        proven(package)
+
+
+class AnotherEachTime(FourAtATime):
+    """A graph that is random in a way that its operators do not show."""
+
+    def run(self, names: list[str], inputs: dict[str, Any], _options: None = None) -> list[Any]:
+        score, contribution = super().run(["score", "contribution"], inputs)
+        score = score * np.float32(1 + 0.01 * (len(self.calls) % 2))
+        return [{"score": score, "contribution": contribution}[name] for name in names]
+
+
+def test_a_graph_that_gives_other_outputs_for_the_same_batch_is_refused(
+    package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "InferenceSession", AnotherEachTime)
+    rule = "output `score` must be the same for the same windows, but two calls differ"
+    with pytest.raises(ModelError, match=rule) as caught:
+        proven(package)
+    assert "(found 0.0" in str(caught.value), "with the size"
 
 
 @pytest.mark.parametrize(

@@ -149,3 +149,34 @@ def add_endless_loop(model: onnx.ModelProto) -> None:
     model.graph.node.append(
         helper.make_node("Loop", ["times", "true", "raw_score"], ["score"], body=body)
     )
+
+
+def forest() -> onnx.ModelProto:
+    """An isolation forest as scikit-learn's converter leaves it: its score falls with a fault.
+
+    One tree on the first signal: the window's value is the path; 0.1 is healthy, -0.2 is not.
+    """
+    tree = helper.make_node(
+        "TreeEnsembleRegressor", ["flat"], ["scores"], domain="ai.onnx.ml", n_targets=1,
+        nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2], nodes_featureids=[0, 0, 0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_values=[8.0, 0.0, 0.0],
+        nodes_truenodeids=[1, 0, 0], nodes_falsenodeids=[2, 0, 0],
+        target_treeids=[0, 0], target_nodeids=[1, 2], target_ids=[0, 0],
+        target_weights=[0.1, -0.2],
+    )  # fmt: skip
+    graph = helper.make_graph(
+        [
+            helper.make_node("Reshape", ["window", "shape"], ["flat"]),
+            tree,
+            helper.make_node("Reshape", ["scores", "line"], ["score"]),
+        ],
+        "forest",
+        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", 1, 2])],
+        [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["B"])],
+        [
+            numpy_helper.from_array(np.array([-1, 2], np.int64), "shape"),
+            numpy_helper.from_array(np.array([-1], np.int64), "line"),
+        ],
+    )
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)

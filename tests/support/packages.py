@@ -20,6 +20,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 
 from edgeai import testing
 from edgeai.testing import GOLDEN_WINDOWS
+from tests.support.networks import forest
 
 
 def write_package(folder: Path, *, model: onnx.ModelProto | None = None, **options: Any) -> Path:
@@ -35,6 +36,25 @@ def write_package(folder: Path, *, model: onnx.ModelProto | None = None, **optio
         assert model is not None
         outputs = {one.name: np.zeros(GOLDEN_WINDOWS, np.float32) for one in model.graph.output}
         return testing.build_package(folder, model=model, outputs=outputs, **options)
+
+
+FOREST_LABELS = [0] * 24 + [1] * 16  # of the golden windows of `write_forest`
+
+
+def write_forest(folder: Path, *, labels: list[int] | None = None, **threshold: Any) -> Path:
+    """Write a package with an isolation forest: 24 healthy golden windows and 16 faulty ones."""
+    windows = np.full((40, 1, 2), 5.0, np.float32)
+    windows += np.linspace(0, 1, 80, dtype=np.float32).reshape(40, 1, 2)
+    windows[24:] += 10
+    output = {"name": "score", "unit": "1", "meaning": "of the forest", "role": "score"}
+    return write_package(
+        folder, length=1, model=forest(), windows=windows, labels=labels,
+        manifest_changes={
+            "outputs": [output],
+            "threshold": {"value": 0.0, "method": "as predict", "data": "none", **threshold},
+            "onnx": {"opset": 17, "ir_version": 8, "domains": ["ai.onnx", "ai.onnx.ml"]},
+        },
+    )  # fmt: skip
 
 
 def write_config(path: Path, port: int, pipelines: dict[str, Any], **more: Any) -> Path:

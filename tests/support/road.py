@@ -105,7 +105,7 @@ def running_engine(folder: Path, port: int, layout: str) -> Iterator[Engine]:
 
 def payloads(layout: str, first: int, count: int) -> list[bytes]:
     """Messages that hold `count` samples from the `first` on; of frames one a window."""
-    start_ms = 1_700_000_000_000
+    start_ms = 1_700_000_000_100  # windows end at every fourth tenth of a second
     if layout == "row":
         rows = range(first, first + count)
         return [json.dumps({"t": start_ms + 100 * n, "a": 1.5, "b": 2.5}).encode() for n in rows]

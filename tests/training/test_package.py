@@ -14,7 +14,8 @@ pytest.importorskip("torch", reason="needs the extra train")
 import torch
 
 from edgeai.errors import ConfigError, ModelError
-from edgeai.model.package import load_package
+from edgeai.model.meaning import count_decisions
+from edgeai.model.package import FAULTY, HEALTHY, load_package
 from edgeai.paths import shipped
 from edgeai.providers.scorer import Scorer
 from edgeai.training import train
@@ -75,6 +76,9 @@ def test_the_package_loads_and_its_golden_outputs_are_the_graphs(trained):
     for name, values in Scorer(package.graph.read_bytes()).outputs(windows).items():
         np.testing.assert_array_equal(values, expected[name])
     threshold = package.manifest.threshold.value
+    labels = package.labelled_golden()[2]
+    assert labels.tolist() == [HEALTHY] * 24 + [FAULTY] * 24
+    assert package.manifest.held_values is not None
     assert (expected["score"][:24] < threshold).mean() > 0.9
     assert (expected["score"][24:] > threshold).mean() > 0.5
 
@@ -267,6 +271,14 @@ def test_a_shipped_package_fits_its_recipe_and_card(name):
     figures = manifest.training["figures"]
     assert figures["false_alarms"]["hours"] >= 20
     assert manifest.threshold.false_alarms.high_per_day <= 4.0
+    decisions = count_decisions(
+        package.golden()[1]["score"], package.labelled_golden()[2],
+        manifest.threshold.value, manifest.threshold.abnormal,
+    )  # fmt: skip
+    assert decisions.healthy == (0, 24)
+    assert decisions.faulty[1] == 24
+    assert manifest.held_values is not None
+    assert manifest.held_values.good >= 12, "a whole sample of the signals may be missing"
     card = (folder / "README.md").read_text()
     assert "SIMULATED" in card
     draft = yaml.safe_load((folder / "model.yaml").read_text())

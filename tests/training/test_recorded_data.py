@@ -184,6 +184,42 @@ def test_windows_with_values_that_were_not_measured_neither_fit_nor_calibrate(tm
     assert windows.judged.all()
 
 
+def test_a_row_that_is_missing_by_the_rate_is_told_and_filled(tmp_path):
+    rows = clean_rows()
+    del rows[20]
+    write_rows(tmp_path, rows)
+    data = loaded(tmp_path)
+    assert reasons(data) == {"missing_sample": 1}
+    line = data.findings.lines()[1].strip()
+    assert line.startswith(("line 22, ", "line 23, "))  # the hole is certain with the next row
+    assert "comes just after rows that are missing by the rate" in line
+    windows = data.fit[0].windows
+    assert (~windows.clean).sum() == 2
+    assert not windows.broken.any()
+
+
+def test_rows_that_share_a_time_are_spread_by_the_rate(tmp_path):
+    """A clock of whole minutes at a row every 6 s, as the melting tank of KAMP has."""
+    rows = [(60 * (n // 10), n / 4, float(n % 7)) for n in range(200)]
+    write_rows(tmp_path, [(t + 6000, a, b) for t, a, b in rows])
+    data = loaded(tmp_path, sample_rate_hz=1 / 6)
+    windows = data.fit[0].windows
+    assert len(windows) > 80
+    assert set(np.diff(windows.values[:, 0]).tolist()) == {0.25}
+    assert data.findings.counts == {}
+
+
+def test_rows_that_are_swapped_are_put_in_their_place(tmp_path):
+    rows = clean_rows()
+    rows[20], rows[21] = rows[21], rows[20]
+    write_rows(tmp_path, rows)
+    data = loaded(tmp_path)
+    assert reasons(data)["reordered"] == 1
+    clean = data.fit[0].windows.take(data.fit[0].windows.clean)
+    assert set(np.diff(clean[:, :, 0], axis=1).ravel().tolist()) == {1.0}
+    assert len(clean) >= len(data.fit[0].windows) - 2  # a window may end before the swapped row
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.85])
 def test_parts_of_a_run_share_no_sample(tmp_path, share):
     """As the part that is held out of the fit, and the windows after the start of a fault."""

@@ -27,6 +27,7 @@ ALLOWED = (
     "edgeai.providers.scorer",
     "edgeai.errors",
     "edgeai.progress",
+    "edgeai.runtime_build",
 )
 TRAIN = "def train(recipe, folder, progress):\n    return f'{recipe.name} into {folder.name}'\n"
 FIGURES = "def figures(folder, progress):\n    return [folder.name]\n"

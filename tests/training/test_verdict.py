@@ -15,8 +15,9 @@ pytest.importorskip("scipy", reason="needs the extra train")
 from scipy import stats
 
 from edgeai.alarms.alarm import AlarmRule
-from edgeai.model.package import load_package
+from edgeai.model.package import FAULTY, HEALTHY, UNKNOWN, load_package
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, find_activations
+from edgeai.training.anomaly.golden import Chosen
 from edgeai.training.anomaly.verdict import _faults, detection_line
 from edgeai.training.false_alarms import (
     false_alarm_figures,
@@ -181,6 +182,25 @@ def test_a_model_of_use(tmp_path, capsys, monkeypatch):
     stated = load_package(tmp_path).manifest.threshold.false_alarms.statement
     assert any(line.startswith(f"  false alarms: {stated}; ") for line in lines)
     assert stated in (tmp_path / "README.md").read_text()
+    labels = load_package(tmp_path).labelled_golden()[2]
+    assert labels.tolist() == [HEALTHY] * 24 + [FAULTY] * 24
+    held = load_package(tmp_path).manifest.held_values
+    assert any(f"up to {held.good} held values of 8" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels"),
+    [
+        ([0, 0, 5, 5], [HEALTHY, HEALTHY, FAULTY, FAULTY]),
+        ([0, 0, 0, 5], [HEALTHY, HEALTHY, FAULTY, FAULTY]),  # a fault shows in some windows only
+        ([0, 0, 0, 0], [UNKNOWN] * 4),
+        ([0, 5, 5, 0], [UNKNOWN] * 4),
+    ],
+)
+def test_golden_windows_are_labelled_unless_the_decisions_contradict_it(scores, labels):
+    faulty = np.array([False, False, True, True])
+    chosen = Chosen(np.zeros((4, 2, 1), np.float32), np.array(scores, float), faulty)
+    assert chosen.labels_that_fit(1.0).tolist() == labels
 
 
 def test_a_useless_model_ends_with_1_and_leaves_the_old_package(tmp_path, capsys, monkeypatch):
@@ -197,6 +217,7 @@ def test_a_useless_model_ends_with_1_and_leaves_the_old_package(tmp_path, capsys
     assert (tmp_path / "model.yaml").read_bytes() == before
     assert run_command(capsys, monkeypatch, "train", recipe, "--keep-useless").code == 1
     assert (tmp_path / "model.yaml").read_bytes() != before
+    load_package(tmp_path).golden()
 
 
 def test_the_schema_of_a_recipe_describes_every_key(capsys, monkeypatch):

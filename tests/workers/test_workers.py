@@ -145,12 +145,15 @@ def test_pipelines_of_all_workers_are_merged() -> None:
         pipeline = {"name": "p", "provider": provider, "streams": len(assets), "assets": shown}
         pipeline |= {"requested": "npu", "reason": "" if provider == "npu" else "npu: crashed"}
         pipeline |= {"stale": 1, "fault": "no sample" if provider == "npu" else None}
+        pipeline["hint"] = "" if provider == "npu" else "nothing came"
         return {"pipelines": [pipeline, {**pipeline, "name": "q", "assets": [], "streams": 0}]}
 
     first, second = merge_pipelines([state("cpu", "b", "d"), state("npu", "a"), state("cpu", "c")])
     assert (first["name"], first["provider"], first["streams"]) == ("p", "cpu, npu", 4)
     assert first["reason"] == "npu: crashed"
     assert (first["stale"], first["fault"]) == (3, "no sample")
+    assert first["hint"] == "", "one worker has got messages"
+    assert merge_pipelines([state("cpu"), state("cpu")])[0]["hint"] == "nothing came"
     assert [one["asset"] for one in first["assets"]] == ["a", "b", "c", "d"]
     assert (second["name"], second["streams"]) == ("q", 0)
     many = [state("cpu", *(f"m{number}" for number in range(400))) for _ in range(2)]

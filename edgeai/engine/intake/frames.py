@@ -1,15 +1,30 @@
 """Frames: messages that each carry a block of samples of a waveform."""
 
+from typing import NamedTuple
+from zlib import crc32
+
 import numpy as np
 
 from edgeai.decoding.frames import Frame, compile_frame
+from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import RETAINED, SECOND_NS, Message
+from edgeai.streams.run import Run, block_times
 
 SEQUENCE_WRAP = 2**32
+
+
+class _Arrived(NamedTuple):
+    """How a frame arrived."""
+
+    received_ns: int
+    is_timed: bool
+    """Whether it carries a time."""
+    follows: bool
+    """Whether its sequence number is the next one."""
 
 
 class FrameIntake:
@@ -30,29 +45,62 @@ class FrameIntake:
         self._batch = parts.batch
         names = [parts.source.tag_of(signal) for signal in parts.signals]
         self._decode = compile_frame(parts.source.frame, names)
+        self._clock = SenderClock(parts.source)
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:  # noqa: ARG002
         """Decode a frame and push its samples; count a message that is no frame."""
         _, payload, received_ns, flags = message
-        metrics = self._metrics
+        metrics, stream = self._metrics, state.stream
         try:
             frame = self._decode(payload)
+            t0_ns = frame.t0_ns
+            if t0_ns is not None:
+                newest_ns = stream.newest_ns if self._clock.is_local else None
+                t0_ns = self._clock.check(t0_ns, received_ns, newest_ns)
         except DecodeError as error:
             self._refuse(error.code, message)
             return
-        if flags:
-            self._take_flagged(state, frame, message)
+        sequence = frame.sequence
+        follows = sequence is not None and _follows(state.sequence, sequence)
+        mark = (sequence, t0_ns if t0_ns is not None else crc32(payload))
+        if not follows and self._was_seen(state, mark, t0_ns, flags):
+            self._refuse("duplicate", message)
             return
-        metrics.messages.value += 1
-        self._count_missed(state, frame.sequence)
         period_ns = SECOND_NS / frame.rate_hz
-        t0_ns = frame.t0_ns
+        arrived = _Arrived(received_ns, t0_ns is not None, follows)
+        if flags:
+            self._take_flagged(state, frame, message, t0_ns, arrived)
+            state.seen_frames.append(mark)
+            return
+        state.seen_frames.append(mark)
+        metrics.messages.value += 1
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
-        if not self.push_whole_window(state, frame, t0_ns, period_ns):
-            self._push(state, frame, t0_ns, period_ns)
+        self._count_missed(state, sequence, t0_ns)
+        if arrived.is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
+            stream.ring.arrived_ns = received_ns
+            return
+        self._push(state, frame, t0_ns, arrived)
 
-    def _take_flagged(self, state: StreamState, frame: Frame, message: Message) -> None:
+    def _was_seen(
+        self, state: StreamState, mark: tuple[int | None, int], t0_ns: int | None, flags: int
+    ) -> bool:
+        """Return whether a frame, which is not the next by its number, was taken before."""
+        if flags & RETAINED:
+            return False  # `Arrival` decides
+        if t0_ns is not None:
+            return t0_ns <= state.stream.ring.last_ns and mark in state.seen_frames
+        # Without time and number, equal frames may be those of a machine that stands still.
+        return (mark[0] is not None or flags != 0) and mark in state.seen_frames
+
+    def _take_flagged(
+        self,
+        state: StreamState,
+        frame: Frame,
+        message: Message,
+        t0_ns: int | None,
+        arrived: "_Arrived",
+    ) -> None:
         """Push the samples of a frame with a flag as `Arrival` decides."""
         if message[3] & RETAINED:
             self._metrics.retained += 1
@@ -61,7 +109,7 @@ class FrameIntake:
         taken = self._arrival.judge(
             state.stream,
             message[3],
-            None if frame.t0_ns is None else frame.t0_ns + span_ns,
+            None if t0_ns is None else t0_ns + span_ns,
             message[2],
             step_ns=round(frame.samples * period_ns),
         )
@@ -69,17 +117,17 @@ class FrameIntake:
             self._refuse(taken, message)
             return
         self._metrics.messages.value += 1
-        self._count_missed(state, frame.sequence)
+        t0_ns = taken.time_ns - span_ns
+        self._count_missed(state, frame.sequence, t0_ns)
         with windows_only_if(taken.completes_windows, state.stream):
-            t0_ns = taken.time_ns - span_ns
-            self._push(state, frame, t0_ns, period_ns, uncertain=taken.uncertain)
+            self._push(state, frame, t0_ns, arrived, uncertain=taken.uncertain)
 
     def _push(
         self,
         state: StreamState,
         frame: Frame,
         t0_ns: int,
-        period_ns: float,
+        arrived: "_Arrived",
         *,
         uncertain: bool = False,
     ) -> None:
@@ -89,7 +137,7 @@ class FrameIntake:
             state: The stream's.
             frame: As decoded.
             t0_ns: Time of its first sample.
-            period_ns: From one sample to the next.
+            arrived: How it arrived.
             uncertain: Whether to mark all samples as uncertain.
         """
         values = frame.values
@@ -99,13 +147,31 @@ class FrameIntake:
         if done.dropped is not None:  # single samples cannot be left out of a block
             self._metrics.drops["invalid_value"] += frame.samples
             return
-        marks = np.ones(frame.samples, np.bool_) if uncertain else done.uncertain
-        state.stream.push_block(t0_ns, period_ns, done.values, done.invalid, marks)
+        period_ns = SECOND_NS / frame.rate_hz
+        run = Run(
+            block_times(t0_ns, period_ns, frame.samples),
+            done.values,
+            np.ones(frame.samples, np.bool_) if uncertain else done.uncertain,
+            arrived.received_ns,
+            period_ns,
+            is_block=True,
+            is_clean=done.invalid is None,
+            is_timed=arrived.is_timed,
+            sequence=frame.sequence,
+            follows=arrived.follows,
+        )
+        state.stream.push_block(run)
 
-    def _count_missed(self, state: StreamState, sequence: int | None) -> None:
-        previous, state.sequence = state.sequence, sequence
-        if previous is not None and sequence is not None and sequence != previous + 1:
+    def _count_missed(self, state: StreamState, sequence: int | None, t0_ns: int) -> None:
+        """Count the frames that are missing before this one, by its sequence number."""
+        previous = state.sequence
+        if sequence is None:
+            return
+        if previous is not None and sequence != previous + 1:
             self._metrics.missed.inc(_missed_between(previous, sequence))
+            if t0_ns <= state.stream.ring.last_ns and _is_before(previous, sequence):
+                return  # an older frame that comes late
+        state.sequence = sequence
 
     def _refuse(self, reason: str, message: Message) -> None:
         self._metrics.drop(reason)
@@ -137,8 +203,18 @@ class FrameIntake:
         return False
 
 
+def _follows(previous: int | None, sequence: int) -> bool:
+    """Return whether a sequence number is the next one."""
+    return previous is not None and (sequence - previous) % SEQUENCE_WRAP == 1
+
+
+def _is_before(previous: int, sequence: int) -> bool:
+    """Return whether a sequence number is one before `previous`."""
+    return (sequence - previous) % SEQUENCE_WRAP >= SEQUENCE_WRAP // 2
+
+
 def _missed_between(previous: int, sequence: int) -> int:
     """Return how many frames are missing between two sequence numbers."""
+    # A large step is one back: a sender that restarted, or a frame that comes late.
     step = (sequence - previous) % SEQUENCE_WRAP
-    # A large step is one back: a sender that restarted, or a frame sent twice.
-    return step - 1 if 1 <= step < SEQUENCE_WRAP // 2 else 0
+    return 0 if step == 0 or _is_before(previous, sequence) else step - 1

@@ -7,7 +7,7 @@ look. Up to MAX_ROWS_ONE_BY_ONE rows go one by one.
 
 import math
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, compress
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -19,14 +19,15 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import RETAINED, Message
+from edgeai.messages import REDELIVERED, RETAINED, Message
 
 MAX_ROWS_ONE_BY_ONE = 4  # decoding a block costs more below this
 GROUP_STREAMS = 16  # the search for streams that fail block decoding halves to this size first
 
-StreamTimes = tuple[StreamState, list[int]]
-"""A stream and the times of some of its samples, nanoseconds."""
+StreamTimes = tuple[StreamState, list[int], list[Message]]
+"""A stream, the times of some of its samples in nanoseconds, and the message of each."""
 
+_arrived_ns = itemgetter(2)
 _flags_of = itemgetter(3)
 
 
@@ -47,6 +48,7 @@ class RowIntake:
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
+        self._clock = self.decoder.sender_clock
         self.invalid = self.decoder.invalid
         self._counted_by_decoder = 0
         """Invalid values in `decoder.invalid` that `_count_missing` has subtracted so far."""
@@ -75,9 +77,9 @@ class RowIntake:
         slow: list[StreamTimes] = []
         rows: list[Sequence[float]] = []
         for state in left:
-            times, mine = self._decode_one_by_one(state)
+            times, kept, mine = self._decode_one_by_one(state)
             if times:
-                slow.append((state, times))
+                slow.append((state, times, kept))
                 rows += mine
         if rows:
             self._push_block(slow, self._block_of(rows))
@@ -95,32 +97,45 @@ class RowIntake:
             if message[3]:
                 self._push_flagged(state, message)
                 continue
-            decoded = self._decode(message)
+            newest_ns = stream.newest_ns if self._clock.is_local else None
+            decoded = self._decode(message, newest_ns)
             if decoded is None:
                 continue
             time_ns, values = decoded
             row = self._conditioner.one(values)
-            if row is None or not stream.push_one(time_ns, row):
-                self._push_block([(state, [time_ns])], self._block_of([values]))
+            if row is not None and stream.push_one(time_ns, row):
+                stream.ring.arrived_ns = message[2]
+            else:
+                self._push_block([(state, [time_ns], [message])], self._block_of([values]))
         state.messages.clear()
 
-    def _decode_one_by_one(self, state: StreamState) -> tuple[list[int], list[Sequence[float]]]:
+    def _decode_one_by_one(
+        self, state: StreamState
+    ) -> tuple[list[int], list[Message], list[Sequence[float]]]:
         """Decode a stream's messages singly; count those that hold no sample.
 
         Returns:
-            (n,) times in nanoseconds and n rows of (C,) raw values.
+            (n,) times in nanoseconds, n messages, and n rows of (C,) raw values.
         """
         times: list[int] = []
+        kept: list[Message] = []
         rows: list[Sequence[float]] = []
+        newest_ns = state.stream.newest_ns if self._clock.is_local else None
         for message in state.messages:
-            decoded = self._decode(message)
-            if decoded is not None:
-                times.append(decoded[0])
-                rows.append(decoded[1])
+            decoded = self._decode(message, newest_ns)
+            if decoded is None:
+                continue
+            times.append(decoded[0])
+            kept.append(message)
+            rows.append(decoded[1])
+            if self._clock.is_local:
+                newest_ns = max(times[-1], newest_ns or 0)
         state.messages.clear()
-        return times, rows
+        return times, kept, rows
 
-    def _decode(self, message: Message) -> tuple[int, Sequence[float]] | None:
+    def _decode(
+        self, message: Message, newest_ns: int | None
+    ) -> tuple[int, Sequence[float]] | None:
         """Decode a message without flags to its time and (C,) raw values.
 
         Returns None, and counts the reason, if it holds no sample.
@@ -129,10 +144,12 @@ class RowIntake:
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, values = self.decoder.decode(payload)
+            if time_ns is None:
+                return message[2], values
+            return self._clock.check(time_ns, message[2], newest_ns), values
         except DecodeError as error:
             self._refuse(error.code, message)
             return None
-        return (message[2] if time_ns is None else time_ns), values
 
     def _push_flagged(self, state: StreamState, message: Message) -> None:
         """Decode a message with a flag, and push its sample as `Arrival` decides."""
@@ -142,17 +159,34 @@ class RowIntake:
         counted = self.invalid.total()
         try:
             time_ns, values = self.decoder.decode(bytes(payload))
+            if time_ns is not None:
+                time_ns = self._clock.check(time_ns, received_ns, state.stream.newest_ns)
         except DecodeError as error:
             self._refuse(error.code, message)
             return
         taken = self._arrival.judge(state.stream, flags, time_ns, received_ns)
+        if time_ns is None and flags == REDELIVERED and self._was_taken(state, values):
+            taken = "duplicate"
         if isinstance(taken, str):
             self._refuse(taken, message)
             self._counted_by_decoder += self.invalid.total() - counted
             return
         with windows_only_if(taken.completes_windows, state.stream):
             block = self._block_of([values])
-            self._push_block([(state, [taken.time_ns])], block, uncertain=taken.uncertain)
+            part = (state, [taken.time_ns], [message])
+            self._push_block([part], block, uncertain=taken.uncertain)
+
+    def _was_taken(self, state: StreamState, values: Sequence[float]) -> bool:
+        """Return whether a recent sample has these values.
+
+        This is all that tells a row without a time that is sent again from a new one, if nobody
+        has compared packet ids (`mqtt.redelivery` does, and marks the rest as backlog).
+        """
+        row = self._conditioner.one(values)
+        if row is None:
+            return False
+        recent = state.stream.ring.recent
+        return bool((recent == np.asarray(row, np.float32)).all(axis=1).any())
 
     def _refuse(self, reason: str, message: Message) -> None:
         self._metrics.drops[reason] += 1
@@ -194,8 +228,8 @@ class RowIntake:
         start = 0
         for state in states:
             begin, start = start, start + len(state.messages)
-            parts.append((state, times[begin:start]))
-            state.messages.clear()
+            parts.append((state, times[begin:start], state.messages))
+            state.messages = []
         raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype)
         self._push_block(parts, raw.reshape(len(rows), -1))
         return True
@@ -215,7 +249,7 @@ class RowIntake:
         """Condition the samples of several streams in one block, then push each stream's part.
 
         Args:
-            parts: Each stream with the times of its samples.
+            parts: Each stream with the times of its samples and their messages.
             raw: (n, C) raw values, stream after stream.
             uncertain: Whether to mark all samples as uncertain.
         """
@@ -227,25 +261,29 @@ class RowIntake:
         if done.invalid is not None:
             self._count_missing(int(np.isnan(raw).sum()))
         start = 0
-        for state, times in parts:
+        for state, times, messages in parts:
             begin, start = start, start + len(times)
-            if is_clean and state.stream.push_few(times, flat, begin, start):
+            stream = state.stream
+            if is_clean and stream.push_few(times, flat, begin, start):
+                stream.ring.arrived_ns = messages[-1][2]
                 continue
             part = slice(begin, start)
             rows = done.values[part]
             invalid = None if done.invalid is None else done.invalid[part]
             marks = None if done.uncertain is None else done.uncertain[part]
             kept = times
+            arrived = list(map(_arrived_ns, messages))
             if done.dropped is not None and done.dropped[part].any():
                 keep = ~done.dropped[part]
                 self._metrics.drops["invalid_value"] += int((~keep).sum())
-                kept = [time_ns for time_ns, good in zip(times, keep, strict=True) if good]
+                kept = list(compress(times, keep))
+                arrived = list(compress(arrived, keep))
                 rows = rows[keep]
                 invalid = None if invalid is None else invalid[keep]
                 marks = None if marks is None else marks[keep]
                 if not kept:
                     continue
-            state.stream.push_rows(kept, rows, invalid, marks)
+            stream.push_rows(kept, rows, invalid, marks, arrived)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""

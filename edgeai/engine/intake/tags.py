@@ -5,6 +5,7 @@ from itertools import repeat
 
 import numpy as np
 
+from edgeai.decoding.sender_clock import SenderClock
 from edgeai.decoding.tags import Tag, TagDecoder
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
@@ -26,6 +27,7 @@ class TagIntake:
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._decoder = TagDecoder(parts.source, parts.signals)
+        self._clock = SenderClock(parts.source)
         self.invalid = self._decoder.invalid
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
@@ -40,13 +42,17 @@ class TagIntake:
         try:
             payload = payload if isinstance(payload, bytes) else bytes(payload)
             time_ns, channel, value = self._decoder.decode(payload, tag)
+            if time_ns is not None:
+                newest_ns = state.tags[-1][0] if state.tags else state.stream.newest_ns
+                time_ns = self._clock.check(time_ns, received_ns, newest_ns)
         except DecodeError as error:
             self._refuse(error.code, message)
             return
         if flags:
             self._take_flagged(state, message, Tag(time_ns, channel, value))
             return
-        state.tags.append((received_ns if time_ns is None else time_ns, channel, value))
+        moment_ns = received_ns if time_ns is None else time_ns
+        state.tags.append((moment_ns, channel, value, received_ns))
         self.touched[state] = None
 
     def _take_flagged(self, state: StreamState, message: Message, tag: Tag) -> None:
@@ -69,7 +75,7 @@ class TagIntake:
                 self._refuse(taken, message)
                 return
             uncertain = taken.uncertain or done.uncertain is not None
-            stream.push_tag(taken.time_ns, tag.channel, value, uncertain)
+            stream.push_tag(taken.time_ns, tag.channel, value, uncertain, message[2])
         self._metrics.messages.value += 1
 
     def _refuse(self, reason: str, message: Message) -> None:
@@ -82,13 +88,14 @@ class TagIntake:
         self.touched.clear()
         tags = [tag for state in touched for tag in state.tags]
         self._metrics.messages.value += len(tags)
-        raw = np.array([value for _, _, value in tags])
-        done = self._conditioner.tags(raw, np.array([channel for _, channel, _ in tags]))
+        raw = np.array([value for _, _, value, _ in tags])
+        done = self._conditioner.tags(raw, np.array([channel for _, channel, _, _ in tags]))
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
         values = iter(done.values[:, 0].tolist())
         flags = repeat(False) if done.uncertain is None else iter(done.uncertain.tolist())
         for state in touched:
-            for time_ns, channel, _ in state.tags:
-                state.stream.push_tag(time_ns, channel, next(values), next(flags))
+            push_tag = state.stream.push_tag
+            for time_ns, channel, _, received_ns in state.tags:
+                push_tag(time_ns, channel, next(values), next(flags), received_ns)
             state.tags = []

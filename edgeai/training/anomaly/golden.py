@@ -1,4 +1,4 @@
-"""Choose the golden windows of a package, and say which of them are healthy and which faulty."""
+"""Choose the golden windows of a package, label them, and measure the held values they bear."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from edgeai.errors import ConfigError, Problem
+from edgeai.model.held_values import measure_held_values
+from edgeai.model.manifest import HeldValuesSpec
+from edgeai.model.meaning import count_decisions
+from edgeai.model.package import FAULTY, HEALTHY, UNKNOWN, Labels
 from edgeai.providers.scorer import Scorer
 from edgeai.training.data.dataset import Dataset
 from edgeai.training.data.windows import Flags, Floats, Samples, Windows
 
 GOLDEN_WINDOWS = 48
+HELD_WINDOWS = 192  # on which the number of held values that a window bears is measured
 MIN_MARGIN = 0.02  # smallest distance of a golden score from the threshold, relative to it
 
 
@@ -28,6 +33,19 @@ class Chosen:
     windows: Samples
     scores: Floats
     faulty: Flags
+
+    def labels_that_fit(self, threshold: float) -> Labels:
+        """Return the labels (N,), or none where the decisions contradict them.
+
+        A fault shows late, or not at all, in some of the windows after its start. If no larger
+        share of the faulty windows is abnormal than of the healthy ones, all windows are UNKNOWN,
+        because `edgeai check` would refuse the package. The verdict counts detection by runs.
+        """
+        labels = np.where(self.faulty, FAULTY, HEALTHY).astype(np.int8)
+        scores = self.scores.astype(np.float32)
+        if count_decisions(scores, labels, threshold, "high").fits:
+            return labels
+        return np.full_like(labels, UNKNOWN)
 
 
 def choose_golden(
@@ -69,3 +87,16 @@ def _spread(
         raise ConfigError([Problem(str(path), "data", rule)])
     chosen = clear[np.linspace(0, len(clear) - 1, count).astype(int)]
     return windows[chosen], scores[chosen]
+
+
+def held_values(
+    data: Dataset, scorer: Scorer, threshold: float, recipe_path: Path
+) -> HeldValuesSpec:
+    """Measure how many held values a window bears, on more windows than the golden ones."""
+    chosen = choose_golden(data, scorer, threshold, HELD_WINDOWS, recipe_path)
+    return measure_held_values(
+        chosen.windows,
+        lambda given: scorer.outputs(given)["score"],
+        threshold,
+        max_windows=HELD_WINDOWS,
+    )

@@ -17,9 +17,9 @@ from edgeai.providers.scorer import Scorer
 from edgeai.runtime_build import library_versions
 from edgeai.training.anomaly.card import model_card
 from edgeai.training.anomaly.evaluate import ScoredRun, count_false_alarms, evaluate_detection
-from edgeai.training.anomaly.golden import GOLDEN_WINDOWS, choose_golden
+from edgeai.training.anomaly.golden import GOLDEN_WINDOWS, choose_golden, held_values
 from edgeai.training.anomaly.methods import FAMILIES, Fitted
-from edgeai.training.anomaly.verdict import Verdict, verdict_of
+from edgeai.training.anomaly.verdict import Verdict, held_line, verdict_of
 from edgeai.training.calibrate import CONFIDENCE, Tail, fit_tail, upper_return_level, windows_in
 from edgeai.training.data.dataset import Dataset, load_data, run_windows
 from edgeai.training.data.runs import Run
@@ -85,12 +85,16 @@ def train(
     if not verdict.is_of_use and not keep_useless:
         return TrainingReport(None, figures, verdict, time.perf_counter() - started)
     golden = choose_golden(data, scorer, threshold, GOLDEN_WINDOWS, recipe_path)
+    held = held_values(data, scorer, threshold, recipe_path)
+    draft["held_values"] = held.model_dump(exclude_none=True)
+    verdict = verdict.with_line(held_line(held, golden.windows[0].size))
     package = write_package(
         folder,
         draft,
         fitted.graph,
         golden.windows,
         reference=fitted.reference(golden.windows),
+        labels=golden.labels_that_fit(threshold),
         card=model_card(recipe, draft),
     )
     progress("write", 1, 1, str(folder))

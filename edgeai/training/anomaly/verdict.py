@@ -11,11 +11,12 @@ A model is of no use if one of these holds:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from edgeai.model.manifest import HeldValuesSpec
 from edgeai.training.data.dataset import Dataset
 from edgeai.training.data.runs import Run
 from edgeai.training.false_alarms import duration, poisson_interval
@@ -43,6 +44,10 @@ class Verdict:
 
     lines: tuple[str, ...]
     faults: tuple[str, ...]
+
+    def with_line(self, line: str) -> "Verdict":
+        """Return the verdict with one line more."""
+        return replace(self, lines=(*self.lines, line))
 
     @property
     def is_of_use(self) -> bool:
@@ -134,6 +139,17 @@ def _missed(row: dict[str, Any]) -> str:
     runs = row["runs"]
     missed = runs - round(runs * row["detected"])
     return str(row["fault"]) if runs == 1 else f"{row['fault']} ({missed} of {runs} runs)"
+
+
+def held_line(held: HeldValuesSpec, values: int) -> str:
+    """Say how many held values a window bears.
+
+    Args:
+        held: As measured.
+        values: Number of values in a window, W * C.
+    """
+    bad = "" if held.bad is None else f", and is `bad` from {held.bad} on"
+    return f"a window is `good` with up to {held.good} held values of {values}{bad}"
 
 
 def unused_lines(data: Dataset, on_delay_seconds: float) -> list[str]:

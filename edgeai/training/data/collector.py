@@ -23,6 +23,8 @@ from edgeai.model.package import Package
 from edgeai.providers.session import MAX_BATCH_BYTES, Floats
 from edgeai.training.data.windows import Samples, Windows
 
+SAMPLE_REASONS = {"missing": "missing_sample", "reordered": "reordered"}
+"""Reasons of `Findings` for the counters of whole samples."""
 MAX_HOP_RATIO = 1.5
 """Windows further apart than this many hops were interrupted: a sample is missing, or time went
 back. The same ratio makes the runtime call a window's rate uncertain."""
@@ -90,7 +92,8 @@ class WindowCollector:
 
     def counts(self) -> dict[str, int]:
         """Return what was dropped, held or interrupted so far, by reason; zeros are left out."""
-        found: dict[str, int] = {}
+        samples = self._metrics.samples
+        found = {SAMPLE_REASONS[name]: number for name, number in samples.items() if number}
         for tally in (self._metrics.drops, self._metrics.resets, self._metrics.invalid_counts()):
             for reason, number in tally.items():
                 if number:
@@ -129,6 +132,7 @@ class _KeepingSession:
     reason = ""
     batch_bytes = MAX_BATCH_BYTES
     batch_multiple: int | None = 1
+    batch_effect = 0.0
 
     def __init__(self) -> None:
         self.windows: deque[Samples] = deque()

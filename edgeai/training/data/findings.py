@@ -38,6 +38,8 @@ RULES: Mapping[str, str] = {
     "implausible_time": "must have a plausible time",
     "late": "must be later than the row before it",
     "duplicate": "must have a time that no row before it has",
+    "missing_sample": "comes just after rows that are missing by the rate",
+    "reordered": "must be later than the row before it; it takes the place of a missing one",
     "gap": "must follow the row before it without a gap",
     "clock_back": "must not go back in time",
     "invalid_value": "must hold values that can be used; there is none before to hold instead",
@@ -52,10 +54,19 @@ EFFECTS: Mapping[str, tuple[str, str]] = {
     "not_finite": ("value not usable", "values not usable"),
     "bad_quality": ("value not usable", "values not usable"),
     "out_of_range": ("value outside its range", "values outside their range"),
+    "missing_sample": ("row missing by the rate", "rows missing by the rate"),
+    "reordered": ("row out of order, put in its place", "rows out of order, put in their place"),
     "gap": ("interruption, no window spans it", "interruptions, no window spans one"),
     "clock_back": ("interruption, no window spans it", "interruptions, no window spans one"),
 }
 """What a reason means, for one case and for several; for any other reason a row was dropped."""
+TIME_REASONS = frozenset(
+    {
+        "no_time", "invalid_time", "implausible_time", "late", "duplicate", "gap", "clock_back",
+        "missing_sample", "reordered",
+    }
+)  # fmt: skip
+"""Reasons that are about the time of a row."""
 DROPPED = ("row dropped", "rows dropped")
 
 
@@ -131,7 +142,7 @@ class Explainer:
             document = parse_json(bytes(recorded.message[1]))
         except DecodeError:
             return [Problem(name, where, rule)]
-        if reason in {"no_time", "invalid_time", "implausible_time", "late", "duplicate", "gap"}:
+        if reason in TIME_REASONS:
             return [self._time_problem(name, where, rule, document)]
         problems = []
         for path, value, spec, signal in self._values(document):

@@ -47,7 +47,12 @@ def _own_pipeline(data: FileData) -> Config:
     }
     if data.time is not None:
         time = data.time
-        source["time"] = {"path": [time.column], "unit": time.unit, "zone": time.zone}
+        source["time"] = {
+            "path": [time.column],
+            "unit": time.unit,
+            "zone": time.zone,
+            "resolution_seconds": time.resolution_seconds,
+        }
     pipeline: dict[str, Any] = {"model": "training", "source": source}
     if data.stream is not None:
         pipeline["stream"] = data.stream.model_dump()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edgeai.training.calibrate import SECONDS_PER_DAY, sustained, windows_in
     from edgeai.training.data.windows import Floats, Samples
     from edgeai.training.determinism import deterministic
-    from edgeai.training.extra import library
+    from edgeai.training.extra import library, library_versions
     from edgeai.training.false_alarms import false_alarm_figures
     from edgeai.training.pinn import jets
     from edgeai.training.pinn.autograd import AutogradField
@@ -71,6 +71,7 @@ _MODULES = {
     "sustained": "calibrate",
     "windows_in": "calibrate",
     "library": "extra",
+    "library_versions": "extra",
     "write_package": "write",
     # Evaluation.
     "Figure": "pinn.figures",
@@ -123,6 +124,7 @@ __all__ = [
     "inside",
     "jets",
     "library",
+    "library_versions",
     "outside",
     "relative_l2",
     "rms",

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.alarms.alarm import Alarm, alarm_rule
-from edgeai.alarms.diagnosis import diagnose
+from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.alarms.diagnosis import Domain, diagnose, domain_distances, is_outside
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.errors import ConfigError, Problem, one_line
+from edgeai.errors import ConfigError, Problem, listed, one_line
 from edgeai.messages import SECOND_NS, Diagnosis
 from edgeai.model.manifest import Manifest
 from edgeai.model.package import Package, load_package
@@ -42,7 +42,8 @@ class Report:
         window_seconds: (M,) time of each window's last sample.
         outputs: Outputs by name, (M, ...).
         alarms: (start, end) of each alarm, s.
-        diagnoses: (M,), None where the window is normal; empty if the model has no evidence.
+        diagnoses: (M,), None where the window is normal; empty if the model has no evidence and no
+            domain.
     """
 
     manifest: Manifest
@@ -82,25 +83,54 @@ def make_report(folder: Path, recording: Path, time_column: str = "timestamp") -
     outputs: dict[str, npt.NDArray[Any]] = dict(
         Scorer(package.graph.read_bytes()).outputs(windows[good])
     )
-    rule_of = alarm_rule(manifest.threshold.value, manifest.alarm, AlarmConfig())
+    threshold = manifest.threshold
+    rule_of = alarm_rule(threshold.value, manifest.alarm, AlarmConfig(), threshold.abnormal)
     scores = outputs[manifest.score].tolist()
-    alarms = _alarms(Alarm(rule_of), at, scores)
-    diagnoses: list[Diagnosis | None] = []
-    if manifest.evidence is not None:
-        diagnoses = diagnose(
-            outputs[manifest.evidence], scores, rule_of.threshold, manifest.diagnosis
-        )
+    diagnoses = _diagnoses(manifest, outputs, at, rule_of)
+    alarms = _alarms(Alarm(rule_of), at, scores, diagnoses)
     return Report(manifest, recording.name, values, seconds, at, outputs, alarms, diagnoses)
 
 
-def _alarms(alarm: Alarm, at: Floats, scores: list[float]) -> list[tuple[float, float]]:
+def _diagnoses(
+    manifest: Manifest,
+    outputs: dict[str, npt.NDArray[Any]],
+    at: Floats,
+    rule: AlarmRule,
+) -> list[Diagnosis | None]:
+    scores = outputs[manifest.score].tolist()
+    found: list[Diagnosis | None] = []
+    if manifest.evidence is not None:
+        evidence = outputs[manifest.evidence]
+        found = diagnose(evidence, scores, rule.threshold, manifest.diagnosis, rule.abnormal)
+    if manifest.domains:
+        names = list(outputs)
+        domains = [(names.index(name), edge) for name, edge in manifest.domains]
+        distances = domain_distances(list(outputs.values()), domains)
+        domain = Domain(round(manifest.settle_seconds * SECOND_NS))
+        found = [
+            domain.diagnose(diagnosis, distance, round(seconds * SECOND_NS))
+            for diagnosis, distance, seconds in zip(
+                found or [None] * len(scores), distances, at.tolist(), strict=True
+            )
+        ]
+    return found
+
+
+def _alarms(
+    alarm: Alarm, at: Floats, scores: list[float], diagnoses: list[Diagnosis | None]
+) -> list[tuple[float, float]]:
     spans: list[tuple[float, float]] = []
     since: float | None = None
-    for seconds, score in zip(at.tolist(), scores, strict=True):
-        if not alarm.update(score, round(seconds * SECOND_NS)):
-            continue
+    found = diagnoses or [None] * len(scores)
+    for seconds, score, diagnosis in zip(at.tolist(), scores, found, strict=True):
+        was_active = alarm.state == "active"
+        time_ns = round(seconds * SECOND_NS)
+        if is_outside(diagnosis):
+            alarm.update_outside(0.0, time_ns)
+        else:
+            alarm.update(score, time_ns)
         if alarm.state == "active":
-            since = seconds
+            since = since if was_active else seconds
         elif since is not None:
             spans.append((since, seconds))
             since = None
@@ -130,8 +160,8 @@ def read_recording(path: Path, package: Package, time_column: str) -> tuple[Samp
     except Exception as error:  # csv, json and pyarrow raise a dozen kinds on a damaged file
         reason = reason_of(error) if isinstance(error, OSError) else one_line(error)
         raise ConfigError([Problem(str(path), "", f"cannot be read: {reason}")]) from error
-    rule = "must have a column for each signal of the package; missing"
-    raise ConfigError([Problem(str(path), "", rule, missing, has_value=True)])
+    rule = f"must have a column for each signal of the package, but has none for {listed(missing)}"
+    raise ConfigError([Problem(str(path), "", rule)])
 
 
 def _arrays(

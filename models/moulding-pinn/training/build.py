@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
-from edgeai.runtime_build import library_versions
 from edgeai.training.pinn import (
     Exported,
     Floats,
@@ -19,6 +19,7 @@ from edgeai.training.pinn import (
     deterministic,
     export,
     false_alarm_figures,
+    library_versions,
     sustained,
     windows_in,
     write_package,
@@ -44,6 +45,8 @@ SCALES = {
 may be near zero, or are differences of larger terms."""
 INTERVALS = ("ejection", "coolant", "contact")
 GOLDEN_WINDOWS = 32
+OUTSIDE_DOMAIN_SECONDS = 60.0
+"""Default delay of the alarm of low priority: longer than a short stop with the window after it."""
 
 
 def build_package(recipe_path: Path, folder: Path, progress: Progress) -> str:
@@ -85,10 +88,10 @@ def build_package(recipe_path: Path, folder: Path, progress: Progress) -> str:
         draft["threshold"]["false_alarms"] = false_alarm_figures(
             healthy["alarms"], healthy["hours"] * SECONDS_PER_HOUR
         )
-        golden = _golden(recipe, scorer, threshold)
+        golden, labels = golden_windows(recipe, scorer, threshold)
         final = _exported(recipe, parts, quantiles, golden)
         package = write_package(
-            folder, draft, final.model, golden, reference=final.reference,
+            folder, draft, final.model, golden, reference=final.reference, labels=labels,
             card=model_card(recipe, draft),
         )  # fmt: skip
     for path in kept.iterdir():
@@ -257,6 +260,7 @@ def _draft(
             "on_delay_seconds": float(recipe.alarm.on_delay_seconds),
             "off_delay_seconds": float(recipe.alarm.off_delay_seconds),
             "latch": recipe.alarm.latch,
+            "outside_domain_seconds": OUTSIDE_DOMAIN_SECONDS,
         },
         "tolerance": recipe.tolerance.model_dump(exclude_none=True),
         "training": {
@@ -303,8 +307,14 @@ def _figures(
     }
 
 
-def _golden(recipe: Recipe, scorer: Scorer, threshold: float) -> Samples:
-    """Return windows of healthy and faulty runs whose score is not near the threshold."""
+def golden_windows(
+    recipe: Recipe, scorer: Scorer, threshold: float
+) -> tuple[Samples, npt.NDArray[np.int8]]:
+    """Return windows of healthy and faulty runs whose score is not near the threshold.
+
+    Returns:
+        The windows (N, W, 9), and (N,) 0 for those of healthy runs, 1 for those of faulty runs.
+    """
     runs = simulate_runs(
         4 * GOLDEN_WINDOWS,
         CYCLES,
@@ -317,4 +327,5 @@ def _golden(recipe: Recipe, scorer: Scorer, threshold: float) -> Samples:
     scores = scorer.outputs(windows)["score"]
     clear = np.flatnonzero(np.abs(scores - threshold) > 0.03)
     chosen = clear[np.linspace(0, len(clear) - 1, GOLDEN_WINDOWS).astype(int)]
-    return np.ascontiguousarray(windows[chosen])
+    labels = np.array([bool(runs.faults[run]) for run in chosen], np.int8)
+    return np.ascontiguousarray(windows[chosen]), labels

@@ -59,6 +59,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
             ("kind", "cause", "meaning"),
             [(one["kind"], one["cause"], one["meaning"]) for one in draft["diagnosis"]],
         ),
+        _outside(draft),
         "## Physics and assumptions",
         ("The following is enough to rebuild the simulator. Units are in the names; temperatures "
         "are in degC."),
@@ -104,6 +105,17 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"Versions: {versions}. Seed {training['seed']}.",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _outside(draft: Mapping[str, Any]) -> str:
+    domain = next(one for one in draft["outputs"] if one["role"] == "domain")
+    delay = draft["alarm"]["outside_domain_seconds"]
+    return (
+        f"Where `domain` is above {domain['edge']:g}, the diagnosis is `outside_domain` whatever "
+        "the evidence, and no advice is given. The same holds after it for as long as it lasted, "
+        f"at most {domain['settle_seconds']:g} s. After {delay:g} s outside, an alarm of low "
+        "priority says so."
+    )
 
 
 def _sentence(text: str) -> str:

@@ -36,6 +36,10 @@ def signal_entries() -> list[dict[str, Any]]:
     ]
 
 
+SETTLE_SECONDS = 20.0
+"""After a stop the steel has another temperature; so long until the cycles are periodic again."""
+
+
 def output_entries(limits: Limits, level: float) -> list[dict[str, Any]]:
     """Return the entries of `outputs`."""
     half = mould.HALF_WALL_M
@@ -127,12 +131,16 @@ def output_entries(limits: Limits, level: float) -> list[dict[str, Any]]:
             "the cycle, root mean square",
             "residual",
         ),
-        _out(
-            "domain", "1",
-            "farthest condition from the middle of its trained range over half the range; 1 is "
-            "the edge",
-            "domain",
-        ),
+        {
+            **_out(
+                "domain", "1",
+                "farthest condition from the middle of its trained range over half the range; the "
+                "time that the mould was open or closed is one of them",
+                "domain",
+            ),
+            "edge": limits.domain,
+            "settle_seconds": SETTLE_SECONDS,
+        },
         _out("evidence", "1", "of each kind in `diagnosis`; 1 is its limit", "evidence"),
         {
             **_out(

@@ -158,8 +158,10 @@ class Monitor(nn.Module):
         out |= self._ejection(aligned, amplitude, latent, excess, water)
         out["residual"] = self._residual(aligned, latent, amplitude)
         out["sensor_mismatch"] = self._mismatch(aligned, latent, amplitude, excess)
-        out["domain"] = self._domain(latent)
-        evidence = self._evidence(out)
+        trained = self._domain(latent)
+        # The score keeps to the conditions of a cycle: a stop is no fault of the machine.
+        out["domain"] = torch.maximum(trained, standstill(window))
+        evidence = self._evidence(out, trained)
         out["evidence"] = evidence
         out["score"] = _largest(evidence)
         return out
@@ -318,7 +320,7 @@ class Monitor(nn.Module):
         ]
         return _largest(torch.cat([unit, torch.stack(extra, 1)], 1))
 
-    def _evidence(self, out: dict[str, Tensor]) -> Tensor:
+    def _evidence(self, out: dict[str, Tensor], trained: Tensor) -> Tensor:
         limits = self.limits
         span = torch.log(torch.tensor(limits.coolant_normal_w_m2_k / limits.coolant_w_m2_k)).item()
         coolant = -torch.log(out["coolant_coefficient"] / limits.coolant_normal_w_m2_k) / span
@@ -333,13 +335,40 @@ class Monitor(nn.Module):
                 torch.abs(out["near_drift"]) / limits.drift_k,
                 torch.abs(out["deep_drift"]) / limits.drift_k,
                 coolant, contact, melt,
-                out["domain"] / limits.domain,
+                trained / limits.domain,
                 out["sensor_mismatch"] / limits.mismatch_k,
                 out["residual"] / limits.residual,
             ],
             1,
         )  # fmt: skip
         return torch.clamp(evidence, min=0.0)
+
+
+def standstill(window: Tensor) -> Tensor:
+    """Return how far the cycle has stood still in each window (B, W, 9), 1 at the trained edge.
+
+    The longest time with the mould open, and the longest time since the start of filling with the
+    mould closed, scaled like the conditions of the domain: middle and half of the trained range.
+    The cycle in progress is shorter, so only the upper end counts.
+    """
+    phase = window[..., signals.PHASE]
+    is_open = torch.clamp(phase - 2.0, 0.0, 1.0)
+    opened = window[..., signals.ELAPSED] * is_open
+    closed = window[..., signals.CYCLE] * (1.0 - is_open)
+    eject = (float(signals.LOW[5]), float(signals.HIGH[5]))
+    terms = [
+        (_longest(values) - (low + high) / 2.0) / ((high - low) / 2.0)
+        for values, (low, high) in ((opened, signals.OPEN_RANGE), (closed, eject))
+    ]
+    return torch.maximum(terms[0], terms[1])
+
+
+def _longest(values: Tensor) -> Tensor:
+    """Return the largest value of each row (B, n), by maxima of halves."""
+    while (count := values.shape[1]) > 1:
+        half = (count + 1) // 2
+        values = torch.maximum(values[:, :half], values[:, count - half :])
+    return values[:, 0]
 
 
 def _largest(values: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import shutil
 from pathlib import Path
 
@@ -13,13 +14,17 @@ import yaml
 
 from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.pipeline import AlarmConfig
+from edgeai.messages import Message
 from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.plant import mouldcycles
 from edgeai.plant.faults import ScheduledFault
+from edgeai.plant.injection import COOL, OPEN
 from edgeai.plant.line import make_controller, make_machine
+from edgeai.plant.moulding import Moulding
 from edgeai.plant.simulate import simulate, write_csv
 from edgeai.providers.scorer import Scorer
+from edgeai.testing import MemoryNode
 from edgeai.training.report.html import render_page
 from edgeai.training.report.report import make_report
 from edgeai.training.trainer import load_trainer
@@ -241,6 +246,98 @@ def test_a_mould_that_rests_gives_numbers_and_no_crash(scorer: Scorer):
     window[..., signals.MELT], window[..., signals.NEAR :] = 230.0, 22.0
     for name, values in scorer.outputs(window).items():
         assert np.isfinite(values).all(), name
+
+
+# Stops.
+
+
+def rows_with_a_stop(
+    seed: int, seconds: int, *, stop: float, phase: int = OPEN, fault: str = "", fault_at: int = 0
+) -> list[Message]:
+    """What the machine's controller publishes; the machine stands still from about 50 s on."""
+    machine = make_machine("moulding", seed)
+    assert isinstance(machine, Moulding)
+    controller = make_controller("moulding", "m", make_machine("moulding", 0))
+    messages: list[Message] = []
+    has_stopped = False
+    for number in range(seconds * 10):
+        if fault and number == fault_at * 10:
+            machine.inject(fault)
+        if not has_stopped and number >= 500 and machine._injection.phase == phase:
+            machine._injection._duration_seconds += stop
+            has_stopped = True
+        time_ns = number * 10**8
+        published = controller.publish(time_ns, machine.step())
+        messages += [(one.topic, one.payload, time_ns, False) for one in published]
+    return messages
+
+
+def served(tmp_path: Path, messages: list[Message]) -> tuple[list[dict], list[dict]]:
+    """Return the predictions and the changes of alarm state."""
+    pipelines = {"mould": {"model": str(PACKAGE), "source": SOURCE}}
+    with MemoryNode(write_config(tmp_path / "config.yaml", 1883, pipelines)) as node:
+        for begin in range(0, len(messages), 50):
+            node.turn(*messages[begin : begin + 50])
+        found = [(one.topic, json.loads(one.payload)) for one in node.sink.publications]
+    return (
+        [content for topic, content in found if "/predictions/" in topic],
+        [content for topic, content in found if "/alarms/" in topic],
+    )
+
+
+@pytest.mark.parametrize(
+    ("seed", "stop", "phase"), [(0, 2.0, OPEN), (1, 2.0, OPEN), (2, 20.0, OPEN), (3, 20.0, COOL)]
+)
+def test_a_stop_is_no_fault(tmp_path: Path, seed: int, stop: float, phase: int):
+    """One cycle that was open for 2 s more was told as a broken thermocouple, with advice."""
+    predictions, alarms = served(tmp_path, rows_with_a_stop(seed, 150, stop=stop, phase=phase))
+    assert alarms == []
+    told = [one for one in predictions if one["diagnosis"]]
+    assert len(told) >= 15
+    for one in told:
+        assert one["diagnosis"]["kind"] == "outside_domain"
+        assert one["quality"] == "uncertain"
+        advice = one["outputs"]["cooling_time_correction"]
+        assert (advice["value"], advice["reason"]) == (None, "outside_domain")
+    for one in (predictions[0], predictions[-1]):
+        assert one["diagnosis"] is None
+        assert one["outputs"]["cooling_time_correction"]["value"] is not None
+
+
+def test_a_long_stop_is_told_by_an_alarm_of_low_priority_only(tmp_path: Path):
+    predictions, alarms = served(tmp_path, rows_with_a_stop(4, 250, stop=120.0))
+    assert {one["diagnosis"]["kind"] for one in predictions if one["diagnosis"]} == {
+        "outside_domain"
+    }
+    assert [(one["state"], one["priority"]) for one in alarms] == [
+        ("active", "low"), ("normal", "low"),
+    ]  # fmt: skip
+    began, ended = (one["timestamp"] / 1e9 for one in alarms)
+    assert 110 <= began <= 120
+    assert ended <= 250
+
+
+def test_a_fault_that_begins_in_a_stop_is_told_after_it(tmp_path: Path):
+    rows = rows_with_a_stop(5, 150, stop=20.0, fault="thermocouple_drift", fault_at=60)
+    predictions, alarms = served(tmp_path, rows)
+    assert [(one["state"], one["priority"]) for one in alarms] == [("active", "high")]
+    assert alarms[0]["timestamp"] / 1e9 <= 120
+    assert predictions[-1]["diagnosis"]["kind"] == "near_thermocouple_drift"
+
+
+def test_the_graph_knows_the_standstill_of_the_trainer(scorer: Scorer, healthy):
+    """The domain of the shipped graph is that of the trainer's code, for cycles and for stops."""
+    torch = pytest.importorskip("torch", reason="needs the extra train")
+    windows = np.ascontiguousarray(healthy.values[:, -160:])
+    stopped = windows.copy()
+    stopped[:20, -30:, signals.PHASE] = 3.0
+    stopped[:20, -30:, signals.ELAPSED] = 30.0
+    stopped[20:, -30:, signals.PHASE] = 2.0
+    stopped[20:, -30:, signals.CYCLE] = 8.0
+    standstill = of_trainer("monitor").standstill(torch.from_numpy(stopped)).numpy()
+    np.testing.assert_allclose(scorer.outputs(stopped)["domain"], standstill, rtol=1e-5)
+    assert standstill.min() > 1.25
+    assert scorer.outputs(windows)["domain"].max() < 1.25
 
 
 # Live.

@@ -1,0 +1,91 @@
+"""Judge a sender's clock: one time stamp proves nothing, late samples over seconds do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgeai.streams.ring import SavedRing
+from edgeai.streams.run import Run
+
+MIN_LATE_SAMPLES = 3
+PACE_TOLERANCE = 2.0
+"""Largest ratio of the pace of late samples to that of their arrival, and of its inverse. A backlog
+or a file that is sent again comes faster than it was measured."""
+MAX_JUMPED_RUNS = 16
+"""Samples or blocks after a jump ahead, during which the time before the jump may go on."""
+
+
+class LateRun:
+    """Late samples in a row, which may show that a sender's clock was set back."""
+
+    __slots__ = ("_arrived_ns", "_count", "_first_ns", "_least_ns", "_newest_ns", "_previous_ns")
+
+    def __init__(self, least_ns: int) -> None:
+        """Wait for the first late sample.
+
+        Args:
+            least_ns: How long the samples must keep pace with their arrival.
+        """
+        self._least_ns = least_ns
+        self._count = 0
+        self._newest_ns = self._first_ns = self._arrived_ns = self._previous_ns = 0
+
+    def add(self, time_ns: int, arrived_ns: int, newest_ns: int) -> bool:
+        """Note a late sample that was not seen before; return whether the clock was set back.
+
+        That is so if late samples rise at about the pace of their arrival, over the time that was
+        given to the constructor, with no sample in order between them.
+
+        Args:
+            time_ns: Its time.
+            arrived_ns: When it arrived.
+            newest_ns: Time of the newest sample of the stream, which moves with samples in order.
+        """
+        if not self._count or newest_ns != self._newest_ns or time_ns < self._previous_ns:
+            self._start(time_ns, arrived_ns, newest_ns)
+            return False
+        self._count += 1
+        self._previous_ns = time_ns
+        waited_ns = arrived_ns - self._arrived_ns
+        if waited_ns < self._least_ns:
+            return False
+        passed_ns = time_ns - self._first_ns
+        if not waited_ns / PACE_TOLERANCE <= passed_ns <= waited_ns * PACE_TOLERANCE:
+            self._start(time_ns, arrived_ns, newest_ns)
+            return False
+        if self._count < MIN_LATE_SAMPLES:
+            return False
+        self._count = 0
+        return True
+
+    def _start(self, time_ns: int, arrived_ns: int, newest_ns: int) -> None:
+        self._count = 1
+        self._first_ns = self._previous_ns = time_ns
+        self._arrived_ns, self._newest_ns = arrived_ns, newest_ns
+
+
+@dataclass
+class Jump:
+    """A step ahead beyond the largest gap, and the state before it, to which samples may return."""
+
+    first_ns: int
+    """Time of the first sample after the step."""
+    is_suspect: bool
+    """Whether the clock of the first sample is further ahead of its arrival than the samples before
+    it were: then its time is wrong. Otherwise time has really passed."""
+    saved: SavedRing
+    kept: Any
+    """What else the stream was before the step."""
+    was_broken: bool
+    runs: list[Run]
+    """What came since the step."""
+    gaps: int = 1
+    """Steps beyond the largest gap since the state was kept; counted when they are certain."""
+
+    def is_return(self, time_ns: int) -> bool:
+        """Return whether a sample of this time continues the time before the step."""
+        return self.saved.last_ns < time_ns < self.first_ns
+
+
+def is_clock_ahead(step_ns: int, arrival_step_ns: int, max_gap_ns: int) -> bool:
+    """Return whether a step in time is longer than the step of the arrivals by more than a gap."""
+    return step_ns - max(0, arrival_step_ns) > max_gap_ns

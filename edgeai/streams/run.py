@@ -1,0 +1,96 @@
+"""Samples on their way to the ring: one, or a block at one rate."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeai.streams.conditioning import Flags
+from edgeai.streams.ring import Floats, Times
+
+
+@lru_cache(maxsize=64)
+def _block_offsets(count: int, period_ns: float) -> npt.NDArray[np.int64]:
+    """Return the times of a block's samples after its first, (n,) nanoseconds; read-only."""
+    offsets: npt.NDArray[np.int64] = np.rint(np.arange(count) * period_ns).astype(np.int64)
+    offsets.flags.writeable = False
+    return offsets
+
+
+def block_times(t0_ns: int, period_ns: float, count: int) -> Times:
+    """Return the times of a block's samples, (n,) nanoseconds."""
+    whole = int(period_ns)
+    if whole == period_ns:  # the most frequent case: a range computes only the times that are read
+        return range(t0_ns, t0_ns + count * whole, whole)
+    return t0_ns + _block_offsets(count, period_ns)
+
+
+@dataclass(slots=True)
+class Run:
+    """Samples that arrived together and whose times rise: one sample, or a block."""
+
+    times: Times
+    """(n,) nanoseconds."""
+    rows: Floats
+    """(n, C), NaN for each value that cannot be used."""
+    uncertain: Flags | None
+    """(n,) whether a value is outside its valid range; None: all False."""
+    arrived_ns: int
+    period_ns: float
+    """From one sample to the next: the block's, or the model's; 0: unknown."""
+    is_block: bool = False
+    is_clean: bool = False
+    """Whether no value is NaN, so that nobody has to look."""
+    is_timed: bool = True
+    """Whether its times come from the message, and not from its arrival."""
+    sequence: int | None = None
+    """The sender's number of a block."""
+    follows: bool = False
+    """Whether the sequence number says that it follows the block before it."""
+    skipped: int = 0
+    """Samples that the block had before these."""
+    is_used: bool = False
+    """Whether the windows that end in it were emitted already."""
+
+    @property
+    def first_ns(self) -> int:
+        """Time of the first sample."""
+        return int(self.times[0])
+
+    @property
+    def last_ns(self) -> int:
+        """Time of the last sample."""
+        return int(self.times[-1])
+
+    def mark(self) -> None:
+        """Mark the first sample as uncertain."""
+        flags = np.zeros(len(self.times), np.bool_)
+        if self.uncertain is not None:
+            flags |= self.uncertain
+        flags[0] = True
+        self.uncertain = flags
+
+    def skip_until(self, time_ns: int) -> int:
+        """Leave out the samples up to a time, but not the last one; return how many."""
+        passed = math.floor((time_ns - self.first_ns) / self.period_ns) + 1
+        count = max(0, min(passed, len(self.times) - 1))
+        self.times = self.times[count:]
+        self.rows = self.rows[count:]
+        self.uncertain = None if self.uncertain is None else self.uncertain[count:]
+        self.skipped += count
+        return count
+
+    def move_to(self, first_ns: int) -> None:
+        """Set the time of the first sample, and of the others by the period."""
+        self.times = block_times(first_ns, self.period_ns, len(self.times))
+
+    def copy(self) -> "Run":
+        """Return a run whose rows are its own memory."""
+        return replace(self, rows=self.rows.copy())
+
+
+def equals(row: Floats, seen: Floats) -> bool:
+    """Return whether the usable values (C,) of a sample are those of a sample that was taken."""
+    return bool((np.isnan(row) | (row == seen)).all())

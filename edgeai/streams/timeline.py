@@ -1,0 +1,322 @@
+"""The samples of one stream in the order of their times: holes, gaps, repeats, a clock set back."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
+from edgeai.streams.conditioning import Flags
+from edgeai.streams.holes import HOLE_PERIODS, Holes
+from edgeai.streams.ring import NEVER_NS, Floats, Ring, StreamSettings, Times
+from edgeai.streams.run import Run, equals
+from edgeai.streams.window_ends import ends_in_block
+
+SLOWEST_FOLLOWING = 4
+"""A block's clock is followed by at most one such part of a sample period a block."""
+
+
+def _emit_nothing(*_: object) -> None:
+    """Stand in for `Ring.emit` where the windows were emitted already."""
+
+
+class Timeline:
+    """Takes samples in the order of their arrival and appends them to a ring.
+
+    A sample is appended, put in the place of a filled one, or dropped and counted by its reason.
+    """
+
+    __slots__ = (
+        "_counts", "_drops", "_jump", "_late", "_overtook", "_resets", "_ring", "_sequence",
+        "_settings", "before_restart", "good", "holes",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        ring: Ring,
+        drops: dict[str, int],
+        resets: dict[str, int],
+        counts: dict[str, int],
+    ) -> None:
+        self._settings = settings
+        self._ring = ring
+        self._drops, self._resets, self._counts = drops, resets, counts
+        self.good = np.full(settings.channels, np.nan, np.float32)
+        """(C,) the last good value of each channel, NaN before the first. If the ring holds any
+        sample, that is newer."""
+        self.holes = Holes(ring, settings.missing, settings.length, counts)
+        self._late = LateRun(settings.clock_back_ns)
+        self._jump: Jump | None = None
+        """The last step beyond a gap, while samples may still return to the time before it."""
+        self._overtook: list[Run] = []
+        """Samples that came before older ones, in the order of their times; they wait for these."""
+        self._sequence: int | None = None
+        """Sequence number of the last block."""
+        self.before_restart: Callable[[], None] = self.flush
+        """Takes all samples that still wait, before the stream starts again."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a sample that follows the newest without a hole needs no further look."""
+        return not (
+            self._jump is not None
+            or self._overtook
+            or self.holes.is_open
+            or self._ring.last_ns == NEVER_NS
+        )
+
+    def take(self, run: Run) -> bool:
+        """Take samples; return False if the sender's clock was set back.
+
+        Then the stream has started again: the samples were not taken and are to be given again.
+        """
+        while self._overtook and self._overtook[0].first_ns <= run.first_ns:
+            self._take_overtaking()
+        if not self._take_next(run):
+            return False
+        while self._overtook and self._follows(self._overtook[0]):
+            self._take_overtaking()
+        return True
+
+    def flush(self) -> None:
+        """Take the samples that wait for older ones: the stream ends here."""
+        self._confirm_jump()
+        while self._overtook:
+            self._take_overtaking()
+        self.holes.settle(None)
+
+    # --------------------------------------------------------------------------------------- order
+
+    def _take_overtaking(self) -> None:
+        """Take the first of the samples that came before older ones."""
+        run, ring = self._overtook.pop(0), self._ring
+        emit, dropped = ring.emit, self._drops["invalid_value"]
+        if run.is_used:
+            ring.emit = _emit_nothing
+        self._take_next(run)
+        ring.emit = emit
+        if self._drops["invalid_value"] != dropped:  # counted when it came
+            self._drops["invalid_value"] = dropped
+
+    def _follows(self, run: Run) -> bool:
+        """Return whether a run follows the newest sample without a hole."""
+        return run.first_ns - self._ring.last_ns < HOLE_PERIODS * run.period_ns
+
+    def _take_next(self, run: Run) -> bool:
+        """Take samples that may be late, a duplicate, or after a hole or a gap."""
+        last_ns = self._ring.last_ns
+        if last_ns == NEVER_NS:
+            self._append_run(run, None)
+            return True
+        if run.is_block:
+            self._join(run, last_ns)
+        step_ns = run.first_ns - last_ns
+        if step_ns <= 0:
+            return self._take_late(run)
+        if self._settings.max_gap_ns is not None and step_ns > self._settings.max_gap_ns:
+            self._jump_ahead(run, step_ns)
+            self._append_run(run, None)
+            return True
+        self.holes.settle(run.first_ns)
+        if run.period_ns and step_ns >= HOLE_PERIODS * run.period_ns:
+            self._open_hole(run, last_ns)
+        if self._jump is not None:
+            self._jump.runs.append(run.copy())
+            if len(self._jump.runs) > MAX_JUMPED_RUNS:
+                self._confirm_jump()
+        self._append_run(run, last_ns)
+        return True
+
+    def _join(self, run: Run, last_ns: int) -> None:
+        """Move a block to the end of the one before it if it continues it, or cut the overlap."""
+        period_ns = run.period_ns
+        off_ns = run.first_ns - last_ns - period_ns
+        jitter_ns: float = self._settings.frame_jitter_ns or period_ns / 2
+        if run.follows:
+            jitter_ns = max(jitter_ns, self._settings.max_gap_ns or 0)
+        if abs(off_ns) <= jitter_ns and (not run.is_timed or abs(off_ns) > period_ns / 2):
+            most_ns = period_ns / SLOWEST_FOLLOWING
+            first_ns = last_ns + period_ns + max(-most_ns, min(off_ns, most_ns))
+            run.move_to(max(last_ns + 1, round(first_ns)))
+        elif off_ns < -period_ns / 2 and run.last_ns > last_ns and not run.follows:
+            self._drops["duplicate"] += run.skip_until(last_ns + int(period_ns / 2))
+
+    def _open_hole(self, run: Run, last_ns: int) -> None:
+        if self._is_whole(run):  # its windows hold no sample before it
+            self._counts["missing"] += round((run.first_ns - last_ns) / run.period_ns) - 1
+        elif self.holes.open(run, self._usable_good(), last_ns):
+            run.mark()
+
+    def _take_late(self, run: Run) -> bool:
+        """Put samples at or before the newest in filled places, or drop and count them."""
+        jump = self._jump
+        if jump is not None and jump.is_return(run.first_ns):
+            self._return(jump)
+            return self.take(run)
+        late: list[bool] = []
+        is_new = False
+        for index, time_ns in enumerate(map(int, run.times)):
+            row = run.rows[index]
+            flag = run.uncertain is not None and bool(run.uncertain[index])
+            seen = self._ring.find(time_ns)
+            placed = self.holes.replace(time_ns, row, run.period_ns, uncertain=flag)
+            if placed:
+                continue
+            is_late = seen is None or placed is not None
+            late.append(is_late)
+            is_new = is_new or is_late or (seen is not None and not equals(row, seen))
+        newest_ns = self._ring.last_ns
+        if is_new and (run.follows or self._late.add(run.first_ns, run.arrived_ns, newest_ns)):
+            self._restart()
+            return False
+        self._drops["late"] += sum(late)
+        self._drops["duplicate"] += len(late) - sum(late)
+        return True
+
+    # --------------------------------------------------------------------------------------- clock
+
+    def _jump_ahead(self, run: Run, step_ns: int) -> None:
+        """Empty the window, and keep what it was until the step ahead is certain."""
+        before = self._jump
+        if before is not None and before.is_suspect:
+            before.gaps += 1
+            before.runs.append(run.copy())
+            self.holes.forget()
+            self.empty()
+            return
+        self._jump = None
+        self.holes.forget()
+        self.update_good()
+        ring = self._ring
+        is_suspect = is_clock_ahead(
+            step_ns, run.arrived_ns - ring.arrived_ns, self._settings.max_gap_ns or 0
+        )
+        if not is_suspect:
+            self._resets["gap"] += 1
+        good = self.good.copy()
+        self._jump = Jump(run.first_ns, is_suspect, ring.save(), good, ring.broken, [run.copy()])
+        ring.clear()
+        ring.broken = True
+
+    def _confirm_jump(self) -> None:
+        """Note that the time really went on from the last step ahead."""
+        if self._jump is not None and self._jump.is_suspect:
+            self._resets["gap"] += self._jump.gaps
+        self._jump = None
+
+    def _return(self, jump: Jump) -> None:
+        """Go on where the stream was before a step ahead."""
+        self._jump = None
+        self.holes.forget()
+        self._ring.restore(jump.saved)
+        self._ring.broken = jump.was_broken
+        self.good[:] = jump.kept
+        if jump.is_suspect:
+            self._drops["implausible_time"] += sum(len(run.times) for run in jump.runs)
+            return
+        count = 0
+        for run in jump.runs:
+            count += len(run.times)
+            run.is_used = count >= self._settings.length
+        self._overtook = sorted(self._overtook + jump.runs, key=lambda run: run.first_ns)
+
+    def _restart(self) -> None:
+        """Start again: the sender's clock was set back."""
+        self.before_restart()
+        self.holes.forget()
+        self._resets["clock_back"] += 1
+        self._ring.clear()
+        self._ring.broken = True
+        self._ring.last_ns = NEVER_NS
+        self._sequence = None
+        self.good[:] = np.nan
+
+    # ---------------------------------------------------------------------------- unusable values
+
+    def _is_whole(self, run: Run) -> bool:
+        """Return whether a block's windows share no sample with any other block."""
+        length = self._settings.length
+        if not run.is_block or run.skipped or self._settings.hop != length:
+            return False
+        return len(run.times) % length == 0
+
+    def _append_run(self, run: Run, last_ns: int | None) -> None:
+        """Append samples that are in order."""
+        self._ring.arrived_ns = run.arrived_ns
+        invalid = None
+        if not run.is_clean:
+            found = np.isnan(run.rows)
+            invalid = found if found.any() else None
+        if not run.is_block:
+            self.append(run.times, run.rows, invalid, run.uncertain)
+            return
+        ends = ends_in_block(run, self._settings.hop, last_ns, self._sequence)
+        self._sequence = run.sequence
+        if self._is_whole(run):
+            self.empty()
+        self.append(run.times, run.rows, invalid, run.uncertain, list(ends))
+        if self._is_whole(run):
+            self.empty()
+
+    def append(
+        self,
+        times: Times,
+        rows: Floats,
+        invalid: Flags | None,
+        uncertain: Flags | None,
+        ends: list[int] | None = None,
+    ) -> None:
+        """Replace the unusable values of samples that are in order, and push them to the ring.
+
+        Args:
+            times: (n,) nanoseconds, rising.
+            rows: (n, C) float32.
+            invalid: (n, C), True for each value that cannot be used; None: all can be used.
+            uncertain: (n,) whether a value is outside its valid range; None: all False.
+            ends: After how many samples windows end; None: the ring decides.
+        """
+        flags = None if uncertain is None else uncertain.tolist()
+        if invalid is None:
+            self._ring.push(times, rows, None, flags, ends)
+            return
+        last = frozenset(ends or ())
+        for index, time_ns in enumerate(map(int, times)):
+            row = rows[index].copy()
+            substituted = self._substitute(row, invalid[index])
+            if substituted is None:
+                self._drops["invalid_value"] += 1
+                self._ring.last_ns = time_ns
+                continue
+            flag = None if flags is None else flags[index : index + 1]
+            here = None if ends is None else [1] if index + 1 in last else []
+            self._ring.push([time_ns], row[np.newaxis], [substituted], flag, here)
+
+    def empty(self) -> None:
+        """Empty the ring, and keep the last good values."""
+        self.update_good()
+        self._ring.clear()
+
+    def update_good(self) -> None:
+        """Bring `good` up to date."""
+        if self._ring.size:
+            self.good[:] = self._ring.newest
+
+    def _usable_good(self) -> Floats | None:
+        self.update_good()
+        return None if np.isnan(self.good).any() else self.good
+
+    def _substitute(self, row: Floats, invalid: Flags) -> int | None:
+        """Replace the unusable values of a sample (C,) by the last good values, in place.
+
+        Returns the number of replaced values; None if the sample must be dropped, by policy or
+        because a channel has not had a good value yet.
+        """
+        self.update_good()
+        np.copyto(self.good, row, where=~invalid)
+        count = int(invalid.sum())
+        if not count:
+            return 0
+        if self._settings.invalid == "drop" or np.isnan(self.good[invalid]).any():
+            return None
+        np.copyto(row, self.good, where=invalid)
+        return count
