@@ -81,6 +81,11 @@ def listed(names: Iterable[object], limit: int = 12) -> str:
     return ", ".join([*shown[:limit], *["..."] * (len(shown) > limit)]) or "none"
 
 
+def install_extra(extra: str) -> str:
+    """Return how to install an extra, for the end of an error message."""
+    return f"install edgeai with its extra `{extra}`: in a checkout, pip install '.[{extra}]'"
+
+
 DROP_REASONS = {
     "too_large": "the payload is larger than limits.payload_bytes",
     "unexpected_topic": "no pipeline reads this topic",

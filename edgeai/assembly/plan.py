@@ -35,12 +35,13 @@ class Plan:
     """What works, but not as an operator would want it; each is one line for the log."""
 
 
-def check(path: Path) -> Plan:
+def check(path: Path | str) -> Plan:
     """Check a configuration and everything it refers to.
 
     Raises:
         ConfigError: Lists every problem; each names file, field, rule and value.
     """
+    path = Path(path)
     installed_build()
     config = load_config(path)
     problems: list[Problem] = []

@@ -115,7 +115,7 @@ class Device(Strict):
         return any(isinstance(one, Auto) for one in self.candidates)
 
 
-def load_device(path: Path) -> Device:
+def load_device(path: Path | str) -> Device:
     """Read and validate a device profile.
 
     Paths of interpreters, libraries and files become relative to the profile's folder.
@@ -123,6 +123,7 @@ def load_device(path: Path) -> Device:
     Raises:
         ConfigError: The file cannot be read or breaks rules; it names every problem found.
     """
+    path = Path(path)
     data = read_yaml(path)
     candidates = data.get("candidates") if isinstance(data, dict) else None
     for one in candidates if isinstance(candidates, list) else []:

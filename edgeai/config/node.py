@@ -202,7 +202,7 @@ def find_config(name: str) -> Path:
     return path
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path | str) -> Config:
     """Read and validate a configuration file.
 
     Paths of secrets and certificates become relative to the configuration's folder, as paths of
@@ -211,6 +211,7 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: The file cannot be read or breaks rules; it names every problem found.
     """
+    path = Path(path)
     data = read_yaml(path)
     for section in _with_files(data):
         for key, value in section.items():

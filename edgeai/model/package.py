@@ -183,7 +183,7 @@ def sha256_of(path: Path) -> str:
         raise ModelError(str(path), f"cannot be read: {reason_of(error)}") from error
 
 
-def load_package(folder: Path) -> Package:
+def load_package(folder: Path | str) -> Package:
     """Read the manifest and verify the hash of every file it names.
 
     Raises:
@@ -204,6 +204,7 @@ def load_package(folder: Path) -> Package:
         >>> windows.shape, windows.dtype.name, sorted(outputs)
         ((40, 4, 2), 'float32', ['contribution', 'score'])
     """
+    folder = Path(folder)
     manifest_path = folder / MANIFEST
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))
     for name, expected in manifest.files.items():

@@ -227,7 +227,8 @@ def test_parquet_without_pyarrow(replay: Replay, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     file = replay.file("press.parquet", b"PAR1")
     assert replay.refusal(file) == (
-        "press.parquet: Parquet needs pyarrow: pip install 'edgeai[train]'"
+        "press.parquet: Parquet needs pyarrow; install edgeai with its extra `train`: "
+        "in a checkout, pip install '.[train]'"
     )
 
 

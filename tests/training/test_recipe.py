@@ -184,5 +184,7 @@ def test_a_missing_library_is_named(monkeypatch, tmp_path):
 
     write_csv(tmp_path)
     monkeypatch.setattr(extra.importlib, "import_module", absent)
-    with pytest.raises(ConfigError, match=r"needs the extra train: pip install 'edgeai\[train\]'"):
+    with pytest.raises(
+        ConfigError, match=r"which is missing; install edgeai with its extra `train`"
+    ):
         train(recipe_file(tmp_path, FILES), tmp_path / "out")
