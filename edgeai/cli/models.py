@@ -188,4 +188,4 @@ def report(
     result = make_report(folder, recording, time_column)
     with OutputFile(output) as file:
         file.write(render_page(result).encode())
-    typer.echo(f"{output}: {len(result.window_seconds)} windows, {len(result.alarms)} alarms")
+    typer.echo(f"{output}: {len(result.window_seconds)} windows, alarms: {len(result.alarms)}")

@@ -94,7 +94,7 @@ class Device(Strict):
             msg = "`cpu` is always proven, so nothing after it would be tried: put it last"
             raise ValueError(msg)
         if self.policy == "fixed" and (len(kinds) > 1 or "auto" in kinds):
-            msg = "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`"
+            msg = "the policy `fixed` needs exactly one candidate: delete the others (also `cpu`)"
             raise ValueError(msg)
         return self
 

@@ -258,7 +258,7 @@ def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> i
     """Print a summary and return the exit code."""
     console.print(_table(watcher))
     activated = [(at, asset) for at, asset, state in watcher.alarms if state == "active"]
-    console.print(f"{watcher.predictions} predictions, {len(activated)} alarms")
+    console.print(f"{watcher.predictions} predictions, alarms: {len(activated)}")
     if watcher.predictions == 0:
         console.print("[bold red]no predictions were published[/]")
         return 1

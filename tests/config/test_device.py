@@ -85,11 +85,11 @@ def test_a_shipped_device_is_valid_and_has_no_reduced_precision(path: Path) -> N
         ),
         (
             {"policy": "fixed", "candidates": [{"provider": "cuda"}, {"provider": "cpu"}]},
-            "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`",
+            "the policy `fixed` needs exactly one candidate: delete the others (also `cpu`)",
         ),
         (
             {"policy": "fixed", "candidates": [{"provider": "auto"}]},
-            "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`",
+            "the policy `fixed` needs exactly one candidate: delete the others (also `cpu`)",
         ),
         (
             {"on_failure": "cpu", "candidates": [{"provider": "cuda"}]},
