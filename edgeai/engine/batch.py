@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeai.engine.stream_state import StreamState
 from edgeai.providers.session import padded_capacity
-from edgeai.streams.ring import Floats
+from edgeai.streams.settings import Floats
 
 DueWindow = tuple[StreamState, int, int, bool, bool]
 """A window in a batch: its stream, the time of its last sample (nanoseconds since 1970, UTC), how

@@ -30,7 +30,8 @@ from edgeai.providers.session import Session, batch_capacity
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
-from edgeai.streams.ring import RATE_TOLERANCE, Ring, StreamSettings
+from edgeai.streams.ring import RATE_TOLERANCE, Ring
+from edgeai.streams.settings import StreamSettings
 
 log = logging.getLogger("edgeai.pipeline")
 

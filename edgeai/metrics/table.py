@@ -71,7 +71,8 @@ CONNECTION = (
     ),
     Definition(
         "edgeai_publications_unconfirmed_total", "counter", (),
-        "Publications at QoS 0 shortly before a loss of the connection: they may not have arrived.",
+        "Publications at QoS 0 that may not have arrived: sent just before the connection broke, "
+        "or before the broker refused others like them.",
     ),
 )  # fmt: skip
 

@@ -61,7 +61,7 @@ class Outbox:
     def _update_bypass(self) -> None:
         limits = self._limits
         is_unlimited = limits.max_packet_bytes is None and limits.terms.retain
-        self._may_bypass = is_unlimited and self.rights.fault is None
+        self._may_bypass = is_unlimited and self.rights.is_settled
 
     @property
     def can_bypass(self) -> bool:
@@ -110,11 +110,12 @@ class Outbox:
             elif room > 0 and self.rights.wants_answer(publication.topic):
                 publication = replace(publication, qos=1)
                 room -= 1
-            elif self.rights.is_refused(publication.topic):  # sent, but the broker drops it
+            elif self.rights.is_lost(publication.topic):  # sent, in case it is accepted now
                 self._metrics.unpublished.inc()
             batch.append(publication)
             size += len(publication.payload)
         self._sending = batch
+        self._update_bypass()
         return batch
 
     def mark_sent(self, batch: list[Publication], packet_ids: Iterable[int]) -> None:
@@ -131,8 +132,10 @@ class Outbox:
         publication = self._in_flight.pop(packet_id, None)
         if publication is None:
             return
-        if self.rights.on_answer(publication, failure):
-            self._metrics.unpublished.inc()
+        lost, doubtful = self.rights.on_answer(publication, failure)
+        if lost or doubtful:
+            self._metrics.unpublished.inc(lost)
+            self._metrics.unconfirmed.inc(doubtful)
         self._update_bypass()
 
     def queue_refused(self, now: float) -> bool:

@@ -2,11 +2,14 @@
 
 At MQTT 5 a broker answers a publication at QoS 1, and says if it refuses it (an ACL, for example);
 one at QoS 0 is thrown away without a word, as is every one at MQTT 3.1.1. So on each connection the
-first publication under each parent topic is sent at QoS 1 in place of QoS 0. What is refused is
-told once, makes the node not ready, and is tried again every RETRY_SECONDS.
+first publication under each parent topic is sent at QoS 1 in place of QoS 0; and where something is
+refused, the next one to each topic. (Not the first to each topic from the start: a subscriber may
+get many messages at QoS 1 after those at QoS 0 that follow them.) What is refused is told once for
+each parent, makes the node not ready, and is tried again every RETRY_SECONDS.
 """
 
 import logging
+from collections import Counter
 
 from edgeai.messages import Publication
 
@@ -24,6 +27,10 @@ class PublishRights:
         self._asks = False
         self._asked: set[str] = set()
         """Parent topics asked about on this connection; topics, where something is refused."""
+        self._unanswered: set[str] = set()
+        """Topics of the publications that were sent at QoS 1 to see the answer."""
+        self._unknown: dict[str, Counter[str]] = {}
+        """Publications at QoS 0 that were sent before the answer, by parent and topic."""
         self._refused: dict[str, str] = {}
         """Why publications are refused, by topic."""
         self._parents: set[str] = set()
@@ -37,6 +44,11 @@ class PublishRights:
         """What is refused, as text for the user; None if nothing is known to be."""
         return next(iter(self._refused.values()), None)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is refused, and no answer is awaited."""
+        return not self._refused and not self._unanswered
+
     def restart(self, *, answers_with_reason: bool) -> None:
         """Start with a new connection.
 
@@ -45,6 +57,8 @@ class PublishRights:
         """
         self._asks = answers_with_reason
         self._asked.clear()
+        self._unanswered.clear()
+        self._unknown.clear()
         if not answers_with_reason:
             self._refused.clear()
             self._parents.clear()
@@ -59,13 +73,27 @@ class PublishRights:
         if asked in self._asked or len(self._asked) >= MAX_ASKED:
             return False
         self._asked.add(asked)
+        self._unanswered.add(topic)
+        self._unknown.setdefault(parent, Counter())
         return True
 
+    def is_lost(self, topic: str) -> bool:
+        """Return whether the broker is known to throw away a publication at QoS 0 to this topic.
+
+        While it is not known, the publication is counted until the answer comes.
+        """
+        if topic in self._refused:
+            return True
+        unknown = self._unknown.get(_parent(topic))
+        if unknown is not None and (topic in unknown or len(unknown) < MAX_REFUSED):
+            unknown[topic] += 1
+        return False
+
     def is_refused(self, topic: str) -> bool:
-        """Return whether the broker is known to throw away publications to this topic."""
+        """Return whether the broker refuses publications to this topic, as far as it has said."""
         return topic in self._refused
 
-    def on_answer(self, publication: Publication, failure: str | None) -> bool:
+    def on_answer(self, publication: Publication, failure: str | None) -> tuple[int, int]:
         """Record the broker's answer.
 
         Args:
@@ -73,17 +101,21 @@ class PublishRights:
             failure: Why the broker refused it; None: it was accepted.
 
         Returns:
-            Whether this publication is lost and was not counted before.
+            How many publications are lost by this that were not counted before, and how many to
+            other topics under the same parent may be.
         """
         topic, parent = publication.topic, _parent(publication.topic)
         self._asked.add(parent)
+        self._unanswered.discard(topic)
+        unknown = self._unknown.pop(parent, None) or Counter[str]()
+        lost = unknown.pop(topic, 0)
         counted_before = self._kept.pop(topic, None) is publication
         if failure is None:
             if self._refused.pop(topic, None):
                 self._parents = {_parent(one) for one in self._refused}
                 if parent not in self._parents:
                     log.info("the broker accepts publications to %s again", topic[:200])
-            return False
+            return 0, 0
         fault = f"the broker refuses publications to {topic[:200]}: {failure}"
         if parent not in self._parents:
             log.error("%s; tried again every %.0f s, and counted as dropped", fault, RETRY_SECONDS)
@@ -92,7 +124,7 @@ class PublishRights:
             self._parents.add(parent)
             if publication.retain:
                 self._kept[topic] = publication
-        return not counted_before
+        return lost + (not counted_before), unknown.total()
 
     def take_retry(self, now: float) -> list[Publication]:
         """Return the retained publications to be sent again now; others are asked about again.

@@ -9,8 +9,9 @@ import numpy as np
 from edgeai.streams.align import Aligner, SavedAligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.coarse import CoarseClock, resolution_of
-from edgeai.streams.ring import MIN_KEPT_ROWS, Emit, Floats, SavedRing, StreamSettings
+from edgeai.streams.ring import MIN_KEPT_ROWS, SavedRing
 from edgeai.streams.run import Run, block_times, equals
+from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
 
 ROW = -1  # stands for a channel: all of them

@@ -11,8 +11,8 @@ do not depend on when edgeai was started.
 """
 
 from edgeai.messages import SECOND_NS
-from edgeai.streams.ring import NEVER_NS
 from edgeai.streams.run import Run
+from edgeai.streams.settings import NEVER_NS
 
 RESOLUTIONS_NS = (60 * SECOND_NS, SECOND_NS)
 """Steps of coarse clocks that are recognized: a minute, a second."""

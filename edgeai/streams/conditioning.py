@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.streams.ring import Floats
+from edgeai.streams.settings import Floats
 
 Flags = npt.NDArray[np.bool_]
 

@@ -2,7 +2,7 @@
 
 from edgeai.streams.aligned import AlignedStream
 from edgeai.streams.ordered import OrderedStream
-from edgeai.streams.ring import Emit, StreamSettings
+from edgeai.streams.settings import Emit, StreamSettings
 from edgeai.streams.stream import Stream
 
 

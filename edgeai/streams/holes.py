@@ -16,8 +16,9 @@ from bisect import bisect_left
 
 import numpy as np
 
-from edgeai.streams.ring import SPARE_ROWS, Floats, Ring
+from edgeai.streams.ring import SPARE_ROWS, Ring
 from edgeai.streams.run import Run
+from edgeai.streams.settings import Floats
 
 HOLE_PERIODS = 1.5
 """A step of so many periods is a hole of at least one sample."""

@@ -9,8 +9,8 @@ from edgeai.streams.coarse import CoarseClock, resolution_of
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.reorder import Reorder
-from edgeai.streams.ring import NEVER_NS, Emit, Floats, StreamSettings
 from edgeai.streams.run import Run, equals
+from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
 from edgeai.streams.timeline import Timeline
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.streams.conditioning import Flags
-from edgeai.streams.ring import Floats, Times
+from edgeai.streams.settings import Floats, Times
 
 
 @lru_cache(maxsize=64)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
-from edgeai.streams.ring import NEVER_NS, Emit, Floats, Ring, StreamSettings
+from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
+from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings
 
 
 class Stream(ABC):

@@ -7,8 +7,9 @@ import numpy as np
 from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.holes import HOLE_PERIODS, Holes
-from edgeai.streams.ring import NEVER_NS, Floats, Ring, StreamSettings, Times
+from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run, equals
+from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings, Times
 from edgeai.streams.window_ends import ends_in_block
 
 SLOWEST_FOLLOWING = 4

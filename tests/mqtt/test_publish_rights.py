@@ -10,7 +10,7 @@ import pytest
 
 from edgeai.messages import Publication
 from edgeai.mqtt import publish_rights
-from edgeai.mqtt.publish_rights import MAX_REFUSED, RETRY_SECONDS, PublishRights
+from edgeai.mqtt.publish_rights import MAX_ASKED, MAX_REFUSED, RETRY_SECONDS, PublishRights
 from tests.support.brokers import start_mosquitto
 from tests.support.links import open_link
 from tests.support.live import peer, wait_for
@@ -57,7 +57,9 @@ def test_refused_publications_are_seen_told_once_and_sent_later(
         assert told[0].startswith(fault)
         assert "alarms/p/m: Not authorized" in told[1]
         dropped = link.value("publications_dropped_total")
-        assert dropped >= 110, "nearly all are counted; the first few before the answer are not"
+        doubtful = link.value("publications_unconfirmed_total")
+        assert dropped + doubtful == 120, "each, also those before the answer"
+        assert dropped >= 40
         acl.write_text(OPEN)
         broker.process.send_signal(signal.SIGHUP)
         link.until(lambda: other.raw("alarms/") == [b"19"], "the last alarm")
@@ -103,9 +105,31 @@ def test_what_is_remembered_is_bounded() -> None:
     rights = PublishRights()
     rights.restart(answers_with_reason=True)
     for n in range(3 * MAX_REFUSED):
-        assert rights.on_answer(refused(f"a/{n}", retain=True), "no"), "each is counted"
+        lost = rights.on_answer(refused(f"a/{n}", retain=True), "no")
+        assert lost == (1, 0), "each is counted"
     assert len(rights._refused) == len(rights._kept) == MAX_REFUSED
-    assert sum(rights.wants_answer(f"b{n}/x") for n in range(10_000)) < 10_000
+    rights.restart(answers_with_reason=True)
+    assert sum(rights.wants_answer(f"b/{n}") for n in range(10_000)) == 1
+    assert sum(rights.wants_answer(f"d{n}/x") for n in range(10_000)) == MAX_ASKED - 1
+    for n in range(10_000):
+        assert not rights.is_lost(f"b/{n}")
+    assert len(rights._unknown["b"]) <= MAX_REFUSED
+
+
+def test_what_is_sent_before_the_answer_is_lost_or_in_doubt() -> None:
+    rights = PublishRights()
+    rights.restart(answers_with_reason=True)
+    assert rights.wants_answer("a/1")
+    for topic in ("a/1", "a/1", "a/2", "a/3", "b/1"):
+        assert not rights.is_lost(topic)
+    assert not rights.is_settled
+    assert rights.on_answer(refused("a/1"), "no") == (3, 2)
+    assert rights.is_lost("a/1")
+    assert rights.wants_answer("a/2"), "now each topic is asked about"
+    assert not rights.is_lost("a/2")
+    assert rights.on_answer(refused("a/2"), None) == (0, 0)
+    assert rights.on_answer(refused("a/1"), None) == (0, 0)
+    assert rights.is_settled
 
 
 def test_a_refusal_ends_for_each_topic_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -126,11 +150,11 @@ def test_a_retained_publication_is_counted_once_however_often_it_is_refused() ->
     rights = PublishRights()
     rights.restart(answers_with_reason=True)
     one = refused("a/1", retain=True)
-    assert rights.on_answer(one, "no")
+    assert rights.on_answer(one, "no") == (1, 0)
     assert rights.take_retry(100.0) == [], "just refused"
     assert rights.take_retry(100.0 + RETRY_SECONDS - 1) == []
     assert rights.take_retry(100.0 + RETRY_SECONDS) == [one]
-    assert not rights.on_answer(one, "no")
-    assert rights.on_answer(refused("a/1", retain=True), "no"), "another one"
+    assert rights.on_answer(one, "no") == (0, 0)
+    assert rights.on_answer(refused("a/1", retain=True), "no") == (1, 0), "another one"
     rights.restart(answers_with_reason=False)
     assert rights.fault is None

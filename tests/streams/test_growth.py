@@ -10,8 +10,8 @@ import pytest
 
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.factory import open_stream
-from edgeai.streams.ring import StreamSettings
 from edgeai.streams.run import Run, block_times
+from edgeai.streams.settings import StreamSettings
 
 NS = 10**9
 RATES = (500, 2000)

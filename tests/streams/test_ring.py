@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.streams.ring import Ring, StreamSettings
+from edgeai.streams.ring import Ring
+from edgeai.streams.settings import StreamSettings
 from tests.support.windows import Windows
 
 NS = 10**9

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edgeai.streams.align import AlignSettings
 from edgeai.streams.factory import open_stream
-from edgeai.streams.ring import StreamSettings
+from edgeai.streams.settings import StreamSettings
 from tests.support.windows import Windows
 
 NS = 10**9

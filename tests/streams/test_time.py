@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.streams.factory import open_stream
-from edgeai.streams.ring import StreamSettings
 from edgeai.streams.run import Run, block_times
+from edgeai.streams.settings import StreamSettings
 from tests.support.windows import Windows
 
 P = 10**8  # ns, the sample period
