@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
@@ -16,6 +18,7 @@ from edgeai.config.broker import Secret
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, load_config
 from edgeai.config.source import SourceConfig
+from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError
 from edgeai.model.manifest import Manifest
 from edgeai.paths import shipped
@@ -493,9 +496,16 @@ def test_every_key_is_described_by_sentences(model: type[BaseModel]) -> None:
 
 def test_the_examples_of_the_documentation_are_valid() -> None:
     text = (shipped("configs").parent / "docs" / "config.md").read_text()
-    whole, source = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    whole, *sources = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert Config.model_validate(yaml.safe_load(whole)).node == "press-shop"
-    assert SourceConfig.model_validate(yaml.safe_load(source)["source"]).layout == "frame"
+    forms = [SourceConfig.model_validate(yaml.safe_load(one)["source"]) for one in sources]
+    assert [form.layout for form in forms] == ["frame", "frame"]
+    custom = forms[1].frame
+    assert custom is not None
+    frame = compile_frame(custom, ["z", "x"])(
+        struct.pack(">4sHHq", b"VIB1", 2, 0, 7) + np.arange(6, dtype=">i2").tobytes()
+    )
+    np.testing.assert_array_equal(frame.block, [[2, 0], [5, 3]])
 
 
 SHIPPED = sorted(shipped("configs").glob("*.yaml"))
