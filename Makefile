@@ -7,16 +7,17 @@ ONLY ?=
 PIECE ?=
 WORKERS ?= 2
 
-.PHONY: help demo test test-system test-long check format bench bench-plots clean mosquitto system-packages
+.PHONY: help dev demo test test-system test-long check format bench bench-plots clean mosquitto system-packages
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table"
+	@echo "make dev                 install into .venv what a single test or command needs"
 	@echo "make test                the fast tests, against a real broker [WORKERS=2]"
 	@echo "make test-system         browser, Prometheus, wheels, other environments"
 	@echo "make test-long           one piece of what takes hours [PIECE=name]"
-	@echo "make check               format, lint, types, import contracts, drawing of the rooms"
-	@echo "make format              format the code, redraw the rooms"
+	@echo "make check               format, lint, types, import contracts, pages written from the code"
+	@echo "make format              format the code, write those pages again"
 	@echo "make bench [ONLY=A]      measure; ONLY=growth, ONLY=workers: by name alone"
 	@echo "make bench-plots         plots of the last ONLY=growth, into docs/images"
 
@@ -32,6 +33,8 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev,train]'
 	@touch $@ $(VENV)/.demo
+
+dev: $(VENV)/.dev
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -70,11 +73,13 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/draw_rooms.py --check
+	$(BIN)/python scripts/write_reference.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/draw_rooms.py
+	$(BIN)/python scripts/write_reference.py
 
 bench: $(VENV)/.dev mosquitto
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))

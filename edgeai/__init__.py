@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 from edgeai.exports import lazy
+from edgeai.version import __version__
 
 # ONNX Runtime from 1.29 on writes a device id into the home folder and looks up its collector. Only
 # this variable, set before the first import of onnxruntime, stops it. Child processes inherit it.
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from edgeai.model.package import load_package as load_package
     from edgeai.replay.run import replay_files as replay_files
     from edgeai.training.write import write_package as write_package
-
-__version__ = "0.1.0"
 
 _MODULES = {
     "ConfigError": "edgeai.errors",

@@ -9,6 +9,7 @@
 The module that imports a foreign library converts the library's exceptions to these.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,17 @@ class TransportError(EdgeError):
 def one_line(text: object, limit: int = 200) -> str:
     """Return a text, or an exception's message, on one line of at most `limit` characters."""
     return " ".join(str(text).split())[:limit]
+
+
+def listed(names: Iterable[object], limit: int = 12) -> str:
+    """Return names as the end of a sentence: `a, b, c`, cut after `limit`; `none` if empty."""
+    shown = [str(name) for name in names]
+    return ", ".join([*shown[:limit], *["..."] * (len(shown) > limit)]) or "none"
+
+
+def install_extra(extra: str) -> str:
+    """Return how to install an extra, for the end of an error message."""
+    return f"install edgeai with its extra `{extra}`: in a checkout, pip install '.[{extra}]'"
 
 
 DROP_REASONS = {

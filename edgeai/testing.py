@@ -38,7 +38,7 @@ from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.manifest import GOLDEN, GRAPH, INPUT_NAME, MANIFEST, WINDOW_LABEL
+from edgeai.model.manifest import GOLDEN, GRAPH, INPUT_NAME, MANIFEST, WINDOW_LABEL, Manifest
 from edgeai.model.package import sha256_of
 from edgeai.providers.cpu import open_cpu
 
@@ -55,7 +55,11 @@ GOLDEN_WINDOWS = 40
 
 
 class MemorySource:
-    """A source that gives the messages put into it, one list a turn."""
+    """A source that gives the messages put into it, one list a turn.
+
+    Append a list of `edgeai.messages.Message` to `turns`: (topic, payload, time of arrival in
+    nanoseconds since 1970, flags). `MemoryNode.turn` does so for you.
+    """
 
     def __init__(self) -> None:
         self.turns: list[list[Message]] = []
@@ -97,7 +101,7 @@ class MemoryNode:
         ModelError: A model does not reproduce its golden outputs.
     """
 
-    def __init__(self, config: Path | Plan, clock_ns: int | None = None) -> None:
+    def __init__(self, config: Path | str | Plan, clock_ns: int | None = None) -> None:
         plan = config if isinstance(config, Plan) else check(config)
         self.metrics = Metrics()
         self.source, self.sink = MemorySource(), MemorySink()
@@ -112,11 +116,12 @@ class MemoryNode:
             clock_ns=None if clock_ns is None else lambda: clock_ns,
         )
 
-    def turn(self, *messages: tuple[str, bytes] | Message) -> list[Publication]:
+    def turn(self, *messages: tuple[str, bytes | str] | Message) -> list[Publication]:
         """Run one turn on messages and return what it publishes.
 
         Args:
-            messages: Topic and payload, or a whole `edgeai.messages.Message`.
+            messages: Topic and payload (a text is sent as UTF-8), or a whole
+                `edgeai.messages.Message`.
         """
         self.source.turns.append([_complete(message) for message in messages])
         return self._published_by(self.engine.turn, 0)
@@ -146,10 +151,16 @@ class MemoryNode:
         return self.sink.publications[before:]
 
 
-def _complete(message: tuple[str, bytes] | Message) -> Message:
+def _complete(message: tuple[str, bytes | str] | Message) -> Message:
+    topic, payload = message[:2]
+    if isinstance(payload, str):
+        payload = payload.encode()
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        kind = type(payload).__name__
+        raise TypeError(f"the payload of {topic!r} must be bytes or str, not {kind}")
     if len(message) == 2:
-        return message[0], message[1], time.time_ns(), 0
-    return message
+        return topic, payload, time.time_ns(), 0
+    return topic, payload, *message[2:]
 
 
 def mean_graph(length: int, channels: int, weights: list[float] | None = None) -> onnx.ModelProto:
@@ -194,7 +205,7 @@ def mean_graph(length: int, channels: int, weights: list[float] | None = None) -
 
 
 def build_package(
-    folder: Path,
+    folder: Path | str,
     *,
     signals: list[str] | None = None,
     length: int = 4,
@@ -224,8 +235,21 @@ def build_package(
         outputs: Expected outputs of the golden windows, (N, ...) each; default: what the graph
             computes.
         manifest_changes: Fields of the manifest to replace.
+
+    Raises:
+        ValueError: `length` or `hop` is below 1, or a name is unknown.
     """
+    folder = Path(folder)
     names = signals or ["a", "b"]
+    if length < 1 or hop < 1:
+        raise ValueError(f"length and hop must be at least 1 (found {length} and {hop})")
+    for what, given, known in (
+        ("ranges", ranges or {}, names),
+        ("manifest_changes", manifest_changes or {}, list(Manifest.model_fields)),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise ValueError(f"{what}: unknown name {unknown[0]!r}; known: {', '.join(known)}")
     folder.mkdir(parents=True, exist_ok=True)
     model = model or mean_graph(length, len(names))
     (folder / GRAPH).write_bytes(model.SerializeToString())
@@ -288,7 +312,7 @@ def _with_any_time(pipeline: Any) -> Any:
 
 
 def write_config(
-    path: Path, pipelines: Mapping[str, Any], *, port: int = 1883, **more: Any
+    path: Path | str, pipelines: Mapping[str, Any], *, port: Any = 1883, **more: Any
 ) -> Path:
     """Write a configuration for a broker on a loopback port, and return its path.
 
@@ -297,9 +321,10 @@ def write_config(
     Args:
         path: The YAML file.
         pipelines: As in the file.
-        port: The broker's.
+        port: The broker's, a whole number.
         more: Other sections; a dict is merged into its section.
     """
+    path = Path(path)
     config: dict[str, Any] = {
         "node": "test",
         "broker": {"host": "127.0.0.1", "port": port},

@@ -3,10 +3,12 @@
 Uses no network.
 """
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeai import paths
+from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import PipelineConfig
@@ -33,12 +35,13 @@ class Plan:
     """What works, but not as an operator would want it; each is one line for the log."""
 
 
-def check(path: Path) -> Plan:
+def check(path: Path | str) -> Plan:
     """Check a configuration and everything it refers to.
 
     Raises:
         ConfigError: Lists every problem; each names file, field, rule and value.
     """
+    path = Path(path)
     installed_build()
     config = load_config(path)
     problems: list[Problem] = []
@@ -104,7 +107,11 @@ def load_shipped_packages(state_folder: Path) -> list[Package]:
 
 def _find_device(name: str, config: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
-        return config.parent / name
+        file = config.parent / name
+        if not os.path.lexists(file):
+            rule = f"no such file: {file}"
+            raise ConfigError([Problem(str(config), "device", rule, name, has_value=True)])
+        return file
     path = paths.shipped("devices") / f"{name}.yaml"
     if not paths.is_file(path):
         known = sorted(file.stem for file in paths.shipped("devices").glob("*.yaml"))
@@ -167,6 +174,14 @@ def _warnings(config: Config, state_folder: Path) -> list[str]:
     return [warning for warning in found if warning is not None]
 
 
+def _can_end(rule: AlarmRule, package: Package) -> bool:
+    """Whether the score of a golden window ends an active alarm."""
+    score = next(output.name for output in package.manifest.outputs if output.role == "score")
+    alarm = Alarm(replace(rule, off_delay_ns=0))
+    alarm.restore("active", 0)
+    return any(alarm.update(float(one), 0) for one in package.golden()[1][score])
+
+
 def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -> list[Problem]:
     """Return the settings of a pipeline that do not fit its model."""
     manifest = package.manifest
@@ -198,6 +213,10 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
         if pipeline.stream.alignment != "none":
             rule = "must be `none` for the layout `frame`"
             add("stream.alignment", rule, pipeline.stream.alignment)
+    alarm = alarm_rule(manifest.threshold.value, manifest.alarm, pipeline.alarm)
+    if alarm.deadband > 0 and not _can_end(alarm, package):
+        rule = "the alarm could never end: no golden window's score is so far from the threshold"
+        add("alarm.deadband", rule, alarm.deadband)
     if pipeline.alarm.outside_domain_seconds is not None and not manifest.domains:
         rule = f"needs a model that says when it is outside its domain; {manifest.name} does not"
         add("alarm.outside_domain_seconds", rule, pipeline.alarm.outside_domain_seconds)

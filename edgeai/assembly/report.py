@@ -10,6 +10,7 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.assembly.probe import describe_probes
+from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.direction import SIDES
@@ -41,11 +42,19 @@ def describe_plan(plan: Plan) -> list[str]:
     return [*found, *warnings, f"{plan.path}: ok"]
 
 
+def _streams_of(pipeline: Pipeline) -> str:
+    """Return the topic as declared, and the one stream's name if the topic captures none."""
+    template = pipeline.template
+    if any(field != RESERVED_CAPTURE for field in template.fields):
+        return template.template
+    return f"{template.template} as one stream, asset {pipeline.name}"
+
+
 def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     manifest, session, name = pipeline.manifest, pipeline.session, pipeline.name
     what = (
         f"{name}: {manifest.name} {manifest.version} on {session.provider}, "
-        f"{pipeline.template.filter} (QoS {pipeline.config.source.qos}), "
+        f"{_streams_of(pipeline)} (QoS {pipeline.config.source.qos}), "
         f"{len(pipeline.signals)} signals, window {pipeline.settings.length}, "
         f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
     )
@@ -83,5 +92,5 @@ def _notes(pipeline: Pipeline, plan: Plan, package: Package) -> Iterator[str]:
     if settings.period_ns is None and settings.hop > 1:
         yield COUNTED_HOPS.format(manifest.name, settings.hop)
     if plan.config.workers > 1 and not pipeline.template.fields:
-        rule = "captures no field, so it is one stream, which only one worker can serve"
-        yield f"{pipeline.template.filter} {rule}"
+        rule = "captures no level, so it is one stream, which only one worker can serve"
+        yield f"{pipeline.template.template} {rule}"

@@ -4,13 +4,17 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import LogLevel, log_to_stderr
+from edgeai.cli.options import LogLevel, log_to_stderr, number
 
 
 def demo(
     seconds: Annotated[
         float | None,
-        typer.Option(help="Stop after this many seconds. Default: run until Ctrl-C.", min=1),
+        typer.Option(
+            help="Stop after this many seconds. Default: run until Ctrl-C.",
+            metavar="SECONDS",
+            parser=number(float, "a number of seconds", 1),
+        ),
     ] = None,
 ) -> None:
     """Start a broker, a simulated line and the runtime, and show predictions in a live table."""
@@ -26,9 +30,21 @@ def plant(
         str, typer.Option(help="Host name or address of the MQTT broker.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="TCP port of the MQTT broker.", min=1, max=65535)
+        int,
+        typer.Option(
+            help="TCP port of the MQTT broker.",
+            metavar="PORT",
+            parser=number(int, "a TCP port", 1, 65535),
+        ),
     ] = 1883,
-    seed: Annotated[int, typer.Option(help="Random seed of noise, variation and faults.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            help="Random seed of noise, variation and faults.",
+            metavar="NUMBER",
+            parser=number(int, "a whole number"),
+        ),
+    ] = 0,
     faults: Annotated[bool, typer.Option(help="Start faults at random times.")] = True,
     log_level: LogLevel = "info",
 ) -> None:

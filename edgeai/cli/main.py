@@ -10,11 +10,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from edgeai import __version__
+from edgeai import stop_signals
 from edgeai.cli import demo, inspect, models, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
+from edgeai.version import __version__
 
 BAD_INPUT = 2
+SERVING = {"run", "demo", "plant"}
+"""Commands that end by themselves after SIGTERM or SIGINT, also if it comes during their start."""
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -35,11 +38,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def _top(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(f"edgeai {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand not in SERVING:
+        stop_signals.end_on_signals()
 
 
 def _make_app() -> typer.Typer:

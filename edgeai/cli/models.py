@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import log_to_stderr, stage_bars, warn_without_state
+from edgeai.cli.options import log_to_stderr, number, stage_bars, warn_without_state
 from edgeai.paths import OutputFile, refuse_overwriting
 
 
@@ -58,7 +58,11 @@ def quantize(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Allowed relative error. Default: 0.005 for fp16, 0.05 for int8."),
+        typer.Option(
+            help="Allowed relative error. Default: 0.005 for fp16, 0.05 for int8.",
+            metavar="NUMBER",
+            parser=number(float, "a number such as 0.05"),
+        ),
     ] = None,
     allow_int8_residual: Annotated[
         bool, typer.Option("--allow-int8-residual", help="Allow int8 for a physics-informed model.")
@@ -128,7 +132,14 @@ def export(
         Path, typer.Argument(metavar="FILE.PY", help="Python file with your network and equation.")
     ],
     output: Annotated[Path, typer.Option(help="ONNX file to write.")],
-    opset: Annotated[int, typer.Option(help="ONNX opset, 13 to 18.", min=13, max=18)] = 17,
+    opset: Annotated[
+        int,
+        typer.Option(
+            help="ONNX opset, 13 to 18.",
+            metavar="NUMBER",
+            parser=number(int, "a whole number", 13, 18),
+        ),
+    ] = 17,
 ) -> None:
     """Convert your own torch network and equation to ONNX (see docs/pinn.md)."""
     from edgeai.runtime_build import installed_build
@@ -177,4 +188,4 @@ def report(
     result = make_report(folder, recording, time_column)
     with OutputFile(output) as file:
         file.write(render_page(result).encode())
-    typer.echo(f"{output}: {len(result.window_seconds)} windows, {len(result.alarms)} alarms")
+    typer.echo(f"{output}: {len(result.window_seconds)} windows, alarms: {len(result.alarms)}")

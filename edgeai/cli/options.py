@@ -1,6 +1,7 @@
 """Shared by several commands: arguments, logging, progress bars."""
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,39 @@ class UtcFormatter(logging.Formatter):
     def converter(seconds: float | None) -> time.struct_time:
         """Return a time in UTC; the base class uses local time."""
         return time.gmtime(seconds)
+
+
+def number(
+    kind: type[int] | type[float], what: str, low: float | None = None, high: float | None = None
+) -> Callable[[str], Any]:
+    """Return the parser of an option, which says in plain words what the option takes.
+
+    Args:
+        kind: int or float.
+        what: What the option holds, such as "a number of seconds".
+        low: Lowest value; None: none.
+        high: Highest value; None: none.
+    """
+    bounds = [] if low is None else [f"at least {low:g}"]
+    bounds += [] if high is None else [f"at most {high:g}"]
+    rule = f"must be {', '.join([what, *bounds])}"
+
+    def parse(text: str) -> Any:
+        try:
+            value: float | None = kind(text)
+        except ValueError:
+            value = None
+        if value is not None and math.isnan(value):
+            value = None
+        if (
+            value is None
+            or not (low is None or value >= low)
+            or (high is not None and value > high)
+        ):
+            raise typer.BadParameter(f"{rule} (found {text!r})")
+        return value
+
+    return parse
 
 
 def log_to_stderr(level: str, prefix: str = "") -> None:

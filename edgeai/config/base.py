@@ -1,11 +1,15 @@
 """The base class of every configuration model, and types that several models share."""
 
+import ipaddress
 import os
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
@@ -31,8 +35,51 @@ def _possible_path(text: str) -> str:
     return text
 
 
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):  # True == 1, so a Literal of numbers would take it
+        msg = "must be a number, not true or false (in YAML, yes and no mean true and false)"
+        raise ValueError(msg)  # noqa: TRY004  pydantic reports ValueError as a problem of the field
+    return value
+
+
+NotBool = BeforeValidator(_no_bool)
+"""For a Literal of whole numbers."""
+
+
+def _host_alone(host: str) -> str:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", host):
+            msg = "must be a host name or an IP address alone, without scheme, port or path"
+            raise ValueError(msg) from None
+    return host
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_host_alone)]
+"""A host name, or an IPv4 or IPv6 address."""
 PathText = Annotated[str, AfterValidator(_possible_path)]
 """The path of a file or folder; the file need not exist."""
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+PATTERN_WORDS = {
+    NAME_PATTERN: "1 to 64 of the letters A-Z and a-z, digits and `_` `.` `-`, the first a letter "
+    "or a digit",
+    r"^[a-z0-9][a-z0-9-]{0,63}$": "1 to 64 of the small letters a-z, digits and `-`, the first a "
+    "letter or a digit",
+    r"^[a-z0-9][a-z0-9_]{0,63}$": "1 to 64 of the small letters a-z, digits and `_`, the first a "
+    "letter or a digit",
+    r"^[a-z0-9][a-z0-9_-]{0,63}$": "1 to 64 of the small letters a-z, digits, `_` and `-`, the "
+    "first a letter or a digit",
+    r"^[a-z][a-z0-9-]{0,31}$": "1 to 32 of the small letters a-z, digits and `-`, the first a "
+    "letter",
+    r"^\d+\.\d+\.\d+$": "three whole numbers with points, such as 1.0.0",
+    r"^[0-9a-f]{64}$": "a SHA-256: 64 of the digits 0-9 and a-f",
+    r"^([ui](16|32|64)|u8|f32|f64|bytes[1-9][0-9]{0,3})$": "u8, u16, u32, u64, i16, i32, i64, f32, "
+    "f64, or bytes with their number, such as bytes4",
+    r"^(AUTO:|HETERO:)?(CPU|NPU|GPU(\.[0-9])?)$": "CPU, NPU, GPU, or GPU with its number, such as "
+    "GPU.0, in capitals",
+}
+"""What each pattern of the models accepts, in the words of an error message: "must be ..."."""
 REMOVED_KEYS = "x-removed-keys"
 """Entry of a JSON schema: keys that an earlier version accepted, and what to do about each."""
 
@@ -52,6 +99,11 @@ def removed_keys(**advice: str) -> dict[str, Any]:
         advice: For each removed key the end of the sentence "`key` ...", without a full stop.
     """
     return {REMOVED_KEYS: dict(advice)}
+
+
+def first_repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs twice, or None."""
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def as_path(value: Any) -> Any:
@@ -119,6 +171,6 @@ class TimeField(ClockBounds):
             try:
                 zoneinfo.ZoneInfo(self.zone)
             except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-                msg = f"unknown time zone {self.zone!r}"
+                msg = f"unknown time zone {self.zone!r}: write an IANA zone, such as Asia/Seoul"
                 raise ValueError(msg) from error
         return self

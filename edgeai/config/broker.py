@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from edgeai.config.base import PathText, PositiveSeconds, Strict
+from edgeai.config.base import Host, PathText, PositiveSeconds, Strict
 from edgeai.errors import ConfigError, Problem
 from edgeai.paths import reason_of
 
@@ -68,7 +68,7 @@ def _read_secret(path: Path, field: str) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SECRET_BYTES + 1)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # without the byte order mark that some editors write
     except UnicodeDecodeError as error:  # the error's own text would show bytes of the secret
         raise refuse("is not UTF-8 text") from error
     except (OSError, ValueError) as error:
@@ -107,7 +107,7 @@ class Tls(Strict):
 class Broker(Strict):
     """The MQTT broker, and how to connect to it."""
 
-    host: str = Field(min_length=1, description="Host name or IP address of the broker.")
+    host: Host = Field(description="Host name or IP address of the broker.")
     port: int = Field(
         1883, ge=1, le=65535, description="TCP port of the broker. With TLS it is usually 8883."
     )
@@ -171,6 +171,13 @@ class Broker(Strict):
     @classmethod
     def _number_is_text(cls, value: Any) -> Any:
         return "5" if value == 5 and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _shortest_wait_first(self) -> Self:
+        if self.reconnect_min_seconds > self.reconnect_max_seconds:
+            msg = "`reconnect_min_seconds` must not be greater than `reconnect_max_seconds`"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _password_needs_name(self) -> Self:

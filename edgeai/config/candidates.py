@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from edgeai.config.accelerator import BOOL_TEXT, AcceleratorConfig, Options, WindowShape
-from edgeai.config.base import Precision, Strict
+from edgeai.config.base import NotBool, Precision, Strict
 from edgeai.config.nvidia import Cuda, TensorRt, TensorRtRtx
 from edgeai.config.openvino import OpenVino
 
@@ -57,7 +57,7 @@ class Qnn(AcceleratorConfig):
     ] = Field(
         "sustained_high_performance", description="Power and clock mode of the HTP."
     )  # fmt: skip
-    finalization: Literal[0, 1, 2, 3] = Field(
+    finalization: Annotated[Literal[0, 1, 2, 3], NotBool] = Field(
         3,
         description="Optimisation level of the HTP's compiler. 3 optimises most and takes longest.",
     )

@@ -21,6 +21,13 @@ class Restart(Strict):
     )
     max_seconds: Seconds = Field(60.0, description="Longest wait before a restart, in seconds.")
 
+    @model_validator(mode="after")
+    def _shortest_wait_first(self) -> Self:
+        if self.first_seconds > self.max_seconds:
+            msg = "`first_seconds` must not be greater than `max_seconds`"
+            raise ValueError(msg)
+        return self
+
 
 class Breaker(Strict):
     """The circuit breaker: an accelerator that fails too often is not restarted for a while."""
@@ -87,7 +94,7 @@ class Device(Strict):
             msg = "`cpu` is always proven, so nothing after it would be tried: put it last"
             raise ValueError(msg)
         if self.policy == "fixed" and (len(kinds) > 1 or "auto" in kinds):
-            msg = "the policy `fixed` names exactly one candidate: leave out the others, also `cpu`"
+            msg = "the policy `fixed` needs exactly one candidate: delete the others (also `cpu`)"
             raise ValueError(msg)
         return self
 
@@ -108,7 +115,7 @@ class Device(Strict):
         return any(isinstance(one, Auto) for one in self.candidates)
 
 
-def load_device(path: Path) -> Device:
+def load_device(path: Path | str) -> Device:
     """Read and validate a device profile.
 
     Paths of interpreters, libraries and files become relative to the profile's folder.
@@ -116,6 +123,7 @@ def load_device(path: Path) -> Device:
     Raises:
         ConfigError: The file cannot be read or breaks rules; it names every problem found.
     """
+    path = Path(path)
     data = read_yaml(path)
     candidates = data.get("candidates") if isinstance(data, dict) else None
     for one in candidates if isinstance(candidates, list) else []:

@@ -12,7 +12,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from edgeai.config.base import ClockBounds, FieldPath, Strict, TimeField, as_path
+from edgeai.config.base import (
+    ClockBounds,
+    FieldPath,
+    Strict,
+    TimeField,
+    as_path,
+    first_repeated,
+)
 
 MIN_RATE_HZ = 1e-9
 MAX_RATE_HZ = 1e9
@@ -139,8 +146,8 @@ class _Format(Strict):
     @field_validator("channels")
     @classmethod
     def _no_duplicates(cls, value: list[str] | None) -> list[str] | None:
-        if value is not None and len(set(value)) != len(value):
-            msg = "a name occurs twice"
+        if value is not None and (repeated := first_repeated(value)):
+            msg = f"the name `{repeated}` occurs twice"
             raise ValueError(msg)
         return value
 
@@ -206,12 +213,22 @@ class BinaryFormat(_Format, ClockBounds):
         if sum(field.size for field in self.fields) > MAX_HEADER_BYTES:
             msg = f"the header must not be longer than {MAX_HEADER_BYTES} bytes"
             raise ValueError(msg)
-        if ("dtype" in names) == (self.dtype is not None):
-            msg = "`dtype` must be either in the header or given"
-            raise ValueError(msg)
         rates = [name for name in names if name in RATES]
-        if len(rates) + (self.rate_hz is not None) != 1:
-            msg = "the rate must be given once: `rate_hz`, or in the header rate_hz or period_ns"
+        for key, there in (("dtype", [n for n in names if n == "dtype"]), ("rate_hz", rates)):
+            if there and getattr(self, key) is not None:
+                msg = f"the header already holds `{there[0]}`: delete the key `{key}`"
+                raise ValueError(msg)
+        if "dtype" not in names and self.dtype is None:
+            msg = "`dtype` is missing: give it here, or as a field of the header"
+            raise ValueError(msg)
+        if not rates and self.rate_hz is None:
+            msg = (
+                "the sample rate is missing: give `rate_hz` here, or `rate_hz` or `period_ns` as a "
+                "field of the header"
+            )
+            raise ValueError(msg)
+        if len(rates) > 1:
+            msg = "the header has `rate_hz` and `period_ns`: only one of them can be the rate"
             raise ValueError(msg)
         if sum(name in TIMES for name in names) > 1:
             msg = "the header has more than one time"

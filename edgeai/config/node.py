@@ -15,14 +15,13 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
-from edgeai.config.base import PathText, Strict
+from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
-NODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})
 SECTIONS_WITH_FILES = (
     ("broker", "password"), ("broker", "tls"), ("http", "token"), ("http", "metrics_token"),
@@ -30,14 +29,16 @@ SECTIONS_WITH_FILES = (
 MAX_WORKERS = 64
 MIN_TOKEN_CHARACTERS = 16  # a shorter one can be found by trying
 
+_OWN_HOSTS = {"localhost", "127.0.0.1", "::1"}
+_ALL_HOSTS = {"0.0.0.0", "::"}  # noqa: S104  not bound to, only compared
+
 
 class Http(Strict):
     """The HTTP server of /metrics, /healthz, /readyz and the status page."""
 
     enabled: bool = Field(True, description="Whether the HTTP server runs.")
-    host: str = Field(
+    host: Host = Field(
         "127.0.0.1",
-        min_length=1,
         description="Address to listen on. The default accepts connections from this machine only; "
         "0.0.0.0 accepts connections from the network.",
     )
@@ -95,7 +96,7 @@ class Config(Strict):
     """A node: a broker, a device, and one or more pipelines."""
 
     node: str = Field(
-        pattern=NODE_PATTERN,
+        pattern=NAME_PATTERN,
         description="Name of this node. It appears in topics and in the MQTT client id.",
     )
     broker: Broker = Field(description="The MQTT broker, and how to connect to it.")
@@ -120,7 +121,7 @@ class Config(Strict):
         "the working folder. Default: "
         "$EDGEAI_STATE_DIR, or edgeai in the user's state folder.",
     )
-    pipelines: dict[Annotated[str, Field(pattern=NODE_PATTERN)], PipelineConfig] = Field(
+    pipelines: dict[Annotated[str, Field(pattern=NAME_PATTERN)], PipelineConfig] = Field(
         min_length=1, description="The pipelines by name. The name appears in topics and metrics."
     )
 
@@ -148,6 +149,15 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        same_host = self.broker.host in _OWN_HOSTS and self.http.host in {*_OWN_HOSTS, *_ALL_HOSTS}
+        same_host = same_host or self.broker.host == self.http.host
+        if self.http.enabled and same_host and self.http.port == self.broker.port:
+            msg = f"`http.port` and `broker.port` are both {self.http.port} on this machine"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _no_partial_overlap(self) -> Self:
         """Refuse sources of which neither contains the other, but that share topic names.
 
@@ -167,23 +177,32 @@ class Config(Strict):
                         f"{other_field} ({other}) and {field} ({one}) overlap only in part: a "
                         "broker may deliver a message that matches both of them twice. Write one "
                         "of them so that it contains the other, for example as "
-                        f"{topics.join(one, other)}, and choose the streams with `assets`"
+                        f"{topics.join(one, other)}, and choose the streams with `assets` (write a "
+                        "name in braces, such as {asset}, for each +)"
                     )
                     raise ValueError(msg)
         return self
 
 
 def find_config(name: str) -> Path:
-    """Return the path of a configuration file, given its path or the name of a shipped one."""
+    """Return the path of a configuration file, given its path or the name of a shipped one.
+
+    Raises:
+        ConfigError: The name has no suffix, and is neither a file or folder nor a shipped config.
+    """
     path = Path(name)
     if name and path.suffix == "" and path.name == name and not paths.is_file(path):
         shipped = paths.shipped("configs") / f"{name}.yaml"
         if paths.is_file(shipped):
             return shipped
+        if not path.is_dir():
+            known = ", ".join(sorted(one.stem for one in paths.shipped("configs").glob("*.yaml")))
+            rule = f"no such file, and no shipped config has this name: {known}"
+            raise ConfigError([Problem(name, "", rule)])
     return path
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path | str) -> Config:
     """Read and validate a configuration file.
 
     Paths of secrets and certificates become relative to the configuration's folder, as paths of
@@ -192,6 +211,7 @@ def load_config(path: Path) -> Config:
     Raises:
         ConfigError: The file cannot be read or breaks rules; it names every problem found.
     """
+    path = Path(path)
     data = read_yaml(path)
     for section in _with_files(data):
         for key, value in section.items():

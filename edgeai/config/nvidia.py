@@ -163,7 +163,7 @@ class TensorRt(_Engine):
 
 
 class TensorRtRtx(_Engine):
-    """NVIDIA TensorRT for RTX (30 series and later), a plugin: `pip install edgeai[cuda]`."""
+    """NVIDIA TensorRT for RTX (30 series and later), a plugin (the extra `cuda`)."""
 
     provider: Literal["nv_tensorrt_rtx"] = Field(description="NVIDIA's TensorRT for RTX provider.")
     library: str = Field(

@@ -1,11 +1,11 @@
 """One pipeline of a node: a model, its source, windows, alarm and publications."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
 from edgeai import topics
-from edgeai.config.base import PositiveSeconds, Seconds, Strict, removed_keys
+from edgeai.config.base import NotBool, PositiveSeconds, Seconds, Strict, removed_keys
 from edgeai.config.source import SourceConfig
 
 PUBLISH_FIELDS = ("node", "pipeline", "model", "asset")
@@ -131,7 +131,7 @@ class PublishConfig(Strict):
         description="Topic of the changes of the alarm state, retained. It must hold {asset}; "
         "{node}, {pipeline} and {model} are filled in too.",
     )
-    qos: Literal[0, 1] = Field(
+    qos: Annotated[Literal[0, 1], NotBool] = Field(
         0,
         description="QoS of the predictions: 0 at most once, 1 at least once. Changes of the alarm "
         "state are always published with QoS 1.",

@@ -1,6 +1,6 @@
 """The source of a pipeline: a topic filter, and where a message carries each signal."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -8,6 +8,7 @@ from edgeai import topics
 from edgeai.config.base import (
     ClockBounds,
     FieldPath,
+    NotBool,
     PositiveSeconds,
     Strict,
     TimeField,
@@ -83,7 +84,13 @@ class SourceConfig(Strict):
     topic: str = Field(
         description="MQTT topic filter. A level in braces is captured: in factory/{asset}/sensors "
         "the captured levels, joined by `/`, are the key of the stream. In the layout `tag`, "
-        "{signal} captures the name of the signal."
+        "{signal} captures the name of the signal. If nothing is captured, all messages are one "
+        "stream, whose key and asset are the name of the pipeline. + and # need `merge_topics`."
+    )
+    merge_topics: bool = Field(
+        False,
+        description="Whether the topics that match + or # in `topic` carry samples of the same "
+        "stream. By default + and # are refused, because they would mix machines in one stream.",
     )
     assets: list[str] = Field(
         [],
@@ -91,7 +98,7 @@ class SourceConfig(Strict):
         "`?` for one; every other character, brackets included, stands for itself. Messages of "
         "other streams are not read by this pipeline. Default: all streams.",
     )
-    qos: Literal[0, 1] = Field(
+    qos: Annotated[Literal[0, 1], NotBool] = Field(
         0, description="QoS of the subscription: 0 at most once, 1 at least once."
     )
     retained: Literal["state", "skip"] = Field(
@@ -194,9 +201,20 @@ class SourceConfig(Strict):
 
     @model_validator(mode="after")
     def _layout_has_its_fields(self) -> Self:
+        wildcards = [level for level in self.topic.split("/") if level in {"+", "#"}]
+        if wildcards and not self.merge_topics:
+            msg = (
+                f"`{wildcards[0]}` in `topic` would mix machines in one stream: write a name in "
+                "braces, such as {asset}, for each level that tells machines apart; or set "
+                "`merge_topics: true` if all these topics carry the samples of one stream"
+            )
+            raise ValueError(msg)
         in_topic = RESERVED_CAPTURE in topics.template_fields(self.topic)
-        if (self.layout == "frame") != (self.frame is not None):
-            msg = "`frame` belongs to the layout `frame`, and says how the block is laid out"
+        if self.layout == "frame" and self.frame is None:
+            msg = "the layout `frame` needs the key `frame`, which describes the format"
+            raise ValueError(msg)
+        if self.layout != "frame" and self.frame is not None:
+            msg = f"`frame` needs `layout: frame`; the layout is `{self.layout}`"
             raise ValueError(msg)
         if self.layout == "frame" and (self.time is not None or self.quality is not None):
             msg = "layout `frame`: time is declared in `frame`, and there is no quality flag"

@@ -1,40 +1,19 @@
 """Read a YAML file and validate it. Every error names file, field, rule and value."""
 
-import difflib
-import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from edgeai.config.base import REMOVED_KEYS
+from edgeai.config.problems import problems_of
 from edgeai.errors import ConfigError, Problem
 from edgeai.paths import reason_of
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MAX_NODES = 1_000_000
 """Values in a file, aliases expanded: ten lines of nested aliases can expand to 10^10 values."""
-SECRET_NAMES = re.compile("pass|pwd|secret|token|credential|key", re.IGNORECASE)
-"""The value of a key with such a name is never shown."""
-
-PLAIN_TYPES = {
-    "string": "text",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "number": "a number",
-    "list": "a list",
-}
 PLAIN_KINDS: dict[type, str] = {list: "list", str: "text"}
-REWORDINGS = (
-    (re.compile(r"^(Value error, |(Input|String|List|Dictionary) (?=should))"), ""),
-    (re.compile(r"^should\b"), "must"),
-    (re.compile(r"a valid dictionary( or instance of \w+)?"), "a map of keys"),
-    (re.compile(r"a valid (string|integer|boolean|number|list)"), lambda m: PLAIN_TYPES[m[1]]),
-    (re.compile(r" after validation, not 0$"), ""),
-)
-"""Replacements that turn pydantic's messages into words for the person who wrote the file."""
-
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -147,69 +126,4 @@ def validate(model: type[Model], data: Any, file: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError([_problem(model, item, file) for item in error.errors()]) from error
-
-
-def _problem(model: type[BaseModel], item: Any, file: str) -> Problem:
-    location, here = _walk(model, [str(part) for part in item["loc"]])
-    field = ".".join(location)
-    if item["type"] == "extra_forbidden":
-        removed = here.get(REMOVED_KEYS, {}).get(location[-1])
-        if removed is not None:
-            return Problem(file, field, removed, item["input"], has_value=True)
-        known = sorted(here.get("properties", {}))
-        close = difflib.get_close_matches(location[-1], known, n=1)
-        hint = f"; did you mean `{close[0]}`?" if close else f"; known: {', '.join(known)}"
-        shown = not any(SECRET_NAMES.search(part) for part in [*location, *close])
-        rule = f"unknown key{hint if known else ''}"
-        return Problem(file, field, rule, item["input"] if shown else None, shown)
-    if item["type"] == "missing":
-        return Problem(file, field, "is required")
-    if item["type"].startswith("union_tag"):
-        field = ".".join([*location, item["ctx"]["discriminator"].strip("'")])
-        if item["type"] == "union_tag_not_found":
-            return Problem(file, field, "is required")
-        rule = f"must be one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
-        return Problem(file, field, rule, item["ctx"]["tag"], has_value=True)
-    rule = item["msg"]
-    for pattern, replacement in REWORDINGS:
-        rule = pattern.sub(replacement, rule)
-    shown = not isinstance(item["input"], BaseModel | dict)
-    shown = shown and not any(SECRET_NAMES.search(part) for part in location)
-    return Problem(file, field, rule, item["input"] if shown else None, shown)
-
-
-def _walk(model: type[BaseModel], location: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Return a field's path as the user wrote it, and the JSON schema that holds its last part.
-
-    pydantic adds the kind of a union to the path (`candidates.0.openvino.device`), although the
-    file has no such level.
-    """
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-    here = around = _resolve(schema, definitions)
-    written = []
-    for part in location:
-        kinds = here.get("discriminator", {}).get("mapping", {})
-        if part in kinds:
-            here = around = _resolve({"$ref": kinds[part]}, definitions)
-            continue
-        written.append(part)
-        around = here
-        step = here.get("properties", {}).get(part)
-        step = step or here.get("additionalProperties") or here.get("items")
-        if step is None:
-            step = next(iter((here.get("patternProperties") or {}).values()), None)
-        here = _resolve(step, definitions) if isinstance(step, dict) else {}
-    return written, around
-
-
-def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    for option in [schema, *schema.get("anyOf", []), *schema.get("allOf", [])]:
-        if "discriminator" in option:
-            kinds: dict[str, Any] = option
-            return kinds
-        if "$ref" in option:
-            found: dict[str, Any] = definitions[option["$ref"].rsplit("/", 1)[-1]]
-            return found
-    return schema
+        raise ConfigError(problems_of(model, data, error, file)) from error

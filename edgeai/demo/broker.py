@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeai.errors import TransportError
+from edgeai.errors import TransportError, install_extra
 
 START_SECONDS = 15.0
 
@@ -61,7 +61,7 @@ def embedded_broker(folder: Path, port: int) -> Iterator[str]:
     else:
         raise TransportError(
             "the demo needs a broker: install mosquitto from your system's packages, "
-            "or pip install 'edgeai[demo]' for one in Python"
+            f"or, for one in Python, {install_extra('demo')}"
         )
     log = folder / "broker.log"
     with log.open("wb") as output:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from edgeai import paths
+from edgeai import paths, stop_signals
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
 from edgeai.demo.broker import embedded_broker, free_port
@@ -258,7 +258,7 @@ def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> i
     """Print a summary and return the exit code."""
     console.print(_table(watcher))
     activated = [(at, asset) for at, asset, state in watcher.alarms if state == "active"]
-    console.print(f"{watcher.predictions} predictions, {len(activated)} alarms")
+    console.print(f"{watcher.predictions} predictions, alarms: {len(activated)}")
     if watcher.predictions == 0:
         console.print("[bold red]no predictions were published[/]")
         return 1
@@ -320,6 +320,8 @@ def _stop_signal() -> Iterator[list[str]]:
         noted.append(signal.Signals(number).name)
 
     previous = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    if stop_signals.noted():
+        noted.append(stop_signals.noted())
     try:
         yield noted
     finally:

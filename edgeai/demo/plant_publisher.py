@@ -4,6 +4,7 @@ import logging
 import signal
 import time
 
+from edgeai import stop_signals
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
 from edgeai.messages import RETAINED, Publication
@@ -34,10 +35,10 @@ def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
         Metrics(),
     )
     stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals.STOPPING:
         signal.signal(number, lambda received, _frame: stopped.append(received))
     log.info("simulated line with the assets %s", ", ".join(line.active_faults))
-    while not stopped:
+    while not stopped and not stop_signals.noted():
         answers = []
         for topic, payload, _, flags in connection.receive(STEP_SECONDS):
             if not flags & RETAINED:  # a command of some earlier time

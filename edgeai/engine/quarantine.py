@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeai import __version__
+from edgeai.version import __version__
 
 log = logging.getLogger("edgeai.engine")
 

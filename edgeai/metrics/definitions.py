@@ -15,7 +15,6 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from edgeai import __version__
 from edgeai.errors import DROP_REASONS
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
@@ -28,6 +27,7 @@ from edgeai.metrics.table import (
     RESET_REASONS,
     UNROUTED_REASONS,
 )
+from edgeai.version import __version__
 
 # prometheus-client would add a `_created` series to each counter, which nobody reads.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]

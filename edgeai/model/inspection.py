@@ -21,7 +21,7 @@ from typing import Any
 from edgeai.config.base import Precision
 from edgeai.errors import ModelError
 from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
-from edgeai.model.manifest import TESTED_OPSET, Manifest
+from edgeai.model.manifest import MANIFEST, TESTED_OPSET, Manifest
 from edgeai.model.package import Package
 from edgeai.paths import write_atomically
 from edgeai.runtime_build import installed_build
@@ -120,6 +120,9 @@ def _check_input(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -> N
     if kind != dtype or not dims or isinstance(dims[0], int) or dims[1:] != shape:
         sizes = ", ".join(map(str, shape))
         rule = f"input `{INPUT_NAME}` must be {dtype} of shape (B, {sizes}), B free"
+        signals = len(manifest.signals)
+        if len(dims) == len(shape) + 1 and dims[-1] != shape[-1] and shape[-1] == signals:
+            rule = f"{MANIFEST} lists {signals} signals, the graph has {dims[-1]}: {rule}"
         if dims and isinstance(dims[0], int):
             batch = f"{{'{INPUT_NAME}': {{0: torch.export.Dim('B')}}}}"
             rule = f"{rule} (torch.onnx.export: dynamic_shapes={batch})"
@@ -147,7 +150,7 @@ def _check_outputs(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) ->
     kinds = {name: kind for name, kind, _ in facts["outputs"]}
     for output in manifest.outputs:
         if output.name not in kinds:
-            rule = f"has no output `{output.name}`, which the manifest names; outputs"
+            rule = f"must have the output `{output.name}`, which the manifest names"
             refuse(rule, sorted(kinds))
         elif kinds[output.name] not in NUMBERS:
             refuse(f"output `{output.name}` must be of numbers", kinds[output.name])

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgeai.config.base import Precision, Strict
+from edgeai.config.base import NotBool, Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.model.direction import Direction
 
@@ -39,16 +39,15 @@ class SignalSpec(Strict):
     )
     range: list[Number] | None = Field(
         None,
-        min_length=2,
-        max_length=2,
+        json_schema_extra={"minItems": 2, "maxItems": 2},
         description="Valid range [low, high] in this unit. Default: every finite value is valid.",
     )
     meaning: str = Field("", description="What the signal measures, for people.")
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
-        if self.range is not None and not self.range[0] < self.range[1]:
-            msg = "`range` must be [low, high] with low < high"
+        if self.range is not None and not (len(self.range) == 2 and self.range[0] < self.range[1]):
+            msg = f"`range` must be [low, high] with low < high, not {self.range}"
             raise ValueError(msg)
         return self
 
@@ -328,7 +327,9 @@ class CompiledSpec(Strict):
 class Manifest(Strict):
     """The manifest of a model package, the file model.yaml."""
 
-    format: Literal[1] = Field(description="Version of the format of this file.")
+    format: Annotated[Literal[1], NotBool] = Field(
+        description="Version of the format of this file."
+    )
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="Name of the model in predictions."
     )
@@ -383,13 +384,15 @@ class Manifest(Strict):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         names = [signal.name for signal in self.signals]
-        if len(names) != len(set(names)):
-            msg = "`signals`: each name may occur once"
+        if repeated := first_repeated(names):
+            msg = f"`signals`: the name `{repeated}` occurs twice"
             raise ValueError(msg)
         outputs = [output.name for output in self.outputs]
-        if len(outputs) != len(set(outputs)) or {INPUT_NAME, WINDOW_LABEL} & set(outputs):
-            reserved = f"`{INPUT_NAME}` or `{WINDOW_LABEL}`"
-            msg = f"`outputs`: each name may occur once, and none may be {reserved}"
+        if repeated := first_repeated(outputs):
+            msg = f"`outputs`: the name `{repeated}` occurs twice"
+            raise ValueError(msg)
+        if reserved := {INPUT_NAME, WINDOW_LABEL} & set(outputs):
+            msg = f"`outputs`: `{min(reserved)}` is reserved, so no output may have this name"
             raise ValueError(msg)
         roles = [output.role for output in self.outputs]
         if roles.count("score") != 1:

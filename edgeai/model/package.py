@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edgeai.config.base import Precision
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.errors import ModelError, one_line
+from edgeai.errors import ModelError, listed, one_line
 from edgeai.model.manifest import (
     GOLDEN,
     GRAPH,
@@ -66,8 +66,8 @@ class Package:
         """
         name = GRAPHS[precision]
         if name not in self.manifest.files:
-            rule = f"holds no {name} (edgeai quantize makes one); variants"
-            raise ModelError(str(self.folder / MANIFEST), rule, self.variants)
+            rule = f"holds no {name} (edgeai quantize makes one); it has: {listed(self.variants)}"
+            raise ModelError(str(self.folder / MANIFEST), rule)
         return self.folder / name
 
     def compiled(self, backend: str, device: str = "") -> CompiledSpec | None:
@@ -183,7 +183,7 @@ def sha256_of(path: Path) -> str:
         raise ModelError(str(path), f"cannot be read: {reason_of(error)}") from error
 
 
-def load_package(folder: Path) -> Package:
+def load_package(folder: Path | str) -> Package:
     """Read the manifest and verify the hash of every file it names.
 
     Raises:
@@ -204,6 +204,7 @@ def load_package(folder: Path) -> Package:
         >>> windows.shape, windows.dtype.name, sorted(outputs)
         ((40, 4, 2), 'float32', ['contribution', 'score'])
     """
+    folder = Path(folder)
     manifest_path = folder / MANIFEST
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))
     for name, expected in manifest.files.items():

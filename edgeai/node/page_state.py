@@ -4,8 +4,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeai import __version__
 from edgeai.config.node import Config
+from edgeai.version import __version__
 
 if TYPE_CHECKING:  # the supervisor uses this module and must not load the engine
     from edgeai.engine.pipeline import Pipeline

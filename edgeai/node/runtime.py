@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from edgeai import __version__
+from edgeai import stop_signals
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
@@ -37,6 +37,7 @@ from edgeai.node.page_state import node_state, pipeline_state
 from edgeai.node.status import HANGUP_IGNORED, node_status
 from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
 from edgeai.paths import state_folder_warning
+from edgeai.version import __version__
 
 log = logging.getLogger("edgeai")
 
@@ -274,6 +275,7 @@ class Runtime:
                 (signal.SIGHUP, on_hangup),
             )
         }
+        self._stop_signal = self._stop_signal or stop_signals.noted()
         wakeup = signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
         try:
             yield

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Mapping
 
-from edgeai import __version__
 from edgeai.mqtt import Status
+from edgeai.version import __version__
 
 HANGUP_IGNORED = "SIGHUP is ignored: to read a changed configuration, restart edgeai"
 """What the log says to a SIGHUP, of a node as of the supervisor of its workers."""

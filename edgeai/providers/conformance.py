@@ -5,7 +5,7 @@
 
 It raises one AssertionError that lists every broken rule, so it needs no test framework. Of
 edgeai's dependencies it needs only numpy and PyYAML, so it runs in the vendor's environment
-(`pip install --no-deps edgeai`).
+(`pip install --no-deps .` in a checkout).
 """
 
 import tempfile
@@ -36,7 +36,7 @@ ODD_BATCHES = (1, 2, 3, 5, 7)  # sizes for which static artefacts are usually no
 
 def check_backend(
     backend: Backend,
-    package: Path,
+    package: Path | str,
     artefact: str = "model.onnx",
     *,
     batch_sizes: Sequence[int] = (1, 8, 32),
@@ -86,6 +86,7 @@ def check_backend(
         >>> check_backend(Adapter, package)["score"] < 1e-5
         True
     """
+    package = Path(package)
     case = _Case.read(
         package,
         artefact,

@@ -84,12 +84,12 @@ class QuantizeReport:
 
 
 def quantize(
-    folder: Path,
+    folder: Path | str,
     precision: Reduced,
     *,
-    state_folder: Path,
-    windows: Path | None = None,
-    output: Path | None = None,
+    state_folder: Path | str,
+    windows: Path | str | None = None,
+    output: Path | str | None = None,
     tolerance: float | None = None,
     allow_int8_residual: bool = False,
     progress: Progress = silent,
@@ -112,6 +112,10 @@ def quantize(
         ConfigError: A file or an option breaks a rule.
         ModelError: The variant exceeds its tolerance, or changes the decision on a golden window.
     """
+    folder = Path(folder)
+    state_folder = Path(state_folder)
+    windows = None if windows is None else Path(windows)
+    output = None if output is None else Path(output)
     package = load_package(folder)
     for error in inspect_packages([package], state_folder):
         raise error

@@ -20,7 +20,7 @@ import msgspec
 
 from edgeai.config.base import TimeField
 from edgeai.decoding.fields import MAX_TIME_NS, time_reader
-from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.errors import ConfigError, DecodeError, Problem, install_extra
 from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
 from edgeai.paths import reason_of
 from edgeai.recordings.tables import (
@@ -166,7 +166,7 @@ class RecordingReader:
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
-            rule = "Parquet needs pyarrow: pip install 'edgeai[train]'"
+            rule = f"Parquet needs pyarrow; {install_extra('train')}"
             raise ConfigError([Problem(str(path), "", rule)]) from error
         number = 0
         try:

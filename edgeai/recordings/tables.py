@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -18,12 +18,10 @@ from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import MAX_TIME_NS, signal_path, time_reader
-from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.decoding.local_times import LocalTimes
+from edgeai.errors import ConfigError, DecodeError, Problem, listed
 from edgeai.messages import Message
 from edgeai.recordings.times import express, format_reader
-
-if TYPE_CHECKING:
-    from edgeai.decoding.local_times import LocalTimes
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
 _NUMBER = re.compile(
@@ -110,11 +108,11 @@ class TableWriter:
             else:
                 missing.append(name)
         if not self._columns:
-            rule = f"has no column of a signal of {mapping.model}; columns"
-            raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+            rule = f"has no column of a signal of {mapping.model}; it has: {listed(header)}"
+            raise ConfigError([Problem(str(path), "", rule)])
         if missing and options.every_signal:
-            rule = f"has no column of the signals {', '.join(missing)}; columns"
-            raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+            rule = f"has no column of the signals {listed(missing)}; it has: {listed(header)}"
+            raise ConfigError([Problem(str(path), "", rule)])
         self._evenly_spaced_ns = options.evenly_spaced_ns
         self._time = -1
         if self._evenly_spaced_ns is None:
@@ -232,8 +230,8 @@ def _time_name(source: SourceConfig) -> str:
 
 def _column(name: str, header: list[str], path: Path, what: str) -> int:
     if name not in header:
-        rule = f"has no {what} column `{name}` (see --{what}-column); columns"
-        raise ConfigError([Problem(str(path), "", rule, header, has_value=True)])
+        rule = f"has no {what} column `{name}` (see --{what}-column); it has: {listed(header)}"
+        raise ConfigError([Problem(str(path), "", rule)])
     if header.count(name) > 1:
         raise ConfigError([Problem(str(path), "", f"the column `{name}` stands twice")])
     return header.index(name)

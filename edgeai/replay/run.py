@@ -42,9 +42,9 @@ class ReplaySummary:
 
 def replay_files(
     plan: Plan,
-    files: Sequence[Path],
-    output: Path,
-    alarms: Path | None = None,
+    files: Sequence[Path | str],
+    output: Path | str,
+    alarms: Path | str | None = None,
     *,
     options: TableOptions | None = None,
     advance: Callable[[int], None] | None = None,
@@ -77,13 +77,16 @@ def replay_files(
         >>> replay_files(check(config), [folder / "press.csv"], folder / "predictions.jsonl")
         ReplaySummary(messages=3, predictions=2, dropped=[])
     """
+    inputs = [Path(one) for one in files]
+    output = Path(output)
+    alarms = None if alarms is None else Path(alarms)
     metrics = Metrics()
     with ExitStack() as stack:
         pipelines = build_pipelines(plan, metrics)
         stack.callback(close_sessions, pipelines)
-        refuse_overwriting(files, [output, alarms])
+        refuse_overwriting(inputs, [output, alarms])
         limits = plan.config.limits
-        source = FileSource(list(files), pipelines, limits, metrics, options or TableOptions())
+        source = FileSource(list(inputs), pipelines, limits, metrics, options or TableOptions())
         wait_for_accelerators(pipelines)
         target = stack.enter_context(OutputFile(output))
         transitions = stack.enter_context(OutputFile(alarms)) if alarms is not None else None

@@ -25,15 +25,15 @@ class Outcome:
 
 
 def train_recipe(
-    recipe_path: Path, output_folder: Path | None = None, progress: Progress = silent
+    recipe_path: Path | str, output_folder: Path | str | None = None, progress: Progress = silent
 ) -> str:
     """Do what `run_recipe` does, and return one line that says what was made."""
     return run_recipe(recipe_path, output_folder, progress).summary
 
 
 def run_recipe(
-    recipe_path: Path,
-    output_folder: Path | None = None,
+    recipe_path: Path | str,
+    output_folder: Path | str | None = None,
     progress: Progress = silent,
     *,
     keep_useless: bool = False,
@@ -54,6 +54,8 @@ def run_recipe(
             `train` is not installed.
         ModelError: The graph is not valid or does not agree with float64.
     """
+    recipe_path = Path(recipe_path)
+    output_folder = None if output_folder is None else Path(output_folder)
     read: Any = read_yaml(recipe_path)
     fields = read if isinstance(read, dict) else {}
     if FIELD in fields:

@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from edgeai.errors import ConfigError, Problem
+from edgeai.errors import ConfigError, Problem, install_extra
 from edgeai.runtime_build import library_versions
 
 __all__ = ["library", "library_versions"]
@@ -22,5 +22,5 @@ def library(name: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        rule = f"needs the extra train: pip install 'edgeai[train]' ({name} is missing)"
+        rule = f"needs {name}, which is missing; {install_extra('train')}"
         raise ConfigError([Problem("environment", purpose, rule)]) from error

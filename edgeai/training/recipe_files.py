@@ -205,7 +205,8 @@ class FileData(Strict):
     def _names_are_unique(self) -> Self:
         names = [signal.name for signal in self.signals]
         if len(names) != len(set(names)):
-            msg = "`signals`: each name may occur once"
+            repeated = next(name for name in names if names.count(name) > 1)
+            msg = f"`signals`: the name `{repeated}` occurs twice"
             raise ValueError(msg)
         return self
 

@@ -33,7 +33,7 @@ MAX_GRAPH_BYTES = 512 * 1024 * 1024  # a larger monitor is a mistake; protobuf e
 
 
 def write_package(
-    folder: Path,
+    folder: Path | str,
     draft: Mapping[str, Any],
     graph: onnx.ModelProto,
     golden: Samples,
@@ -90,6 +90,7 @@ def write_package(
         >>> package.manifest.name
         'mean'
     """
+    folder = Path(folder)
     data = _serialised(graph, folder)
     expected = Scorer(data).outputs(golden)
     manifest_data = {**draft, "onnx": _onnx_facts(graph)}

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgeai import __version__
+from edgeai import stop_signals
 from edgeai.config.node import Config
 from edgeai.engine.sharding import Shard
 from edgeai.errors import ConfigError, Problem
@@ -26,6 +26,7 @@ from edgeai.mqtt import Connection, Status
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state
 from edgeai.node.status import HANGUP_IGNORED, node_status
+from edgeai.version import __version__
 from edgeai.workers.state import merge_pipelines
 from edgeai.workers.worker import Worker, edgeai_command
 
@@ -47,7 +48,10 @@ def check_in_child(path: Path) -> int:
         The exit code. The child has printed the problems.
     """
     command = edgeai_command("check", str(path))
-    return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
+    # A session of its own: Ctrl-C in a terminal reaches this process, which stops after the check.
+    return subprocess.run(
+        command, stdout=subprocess.DEVNULL, check=False, start_new_session=True
+    ).returncode
 
 
 class Supervisor:
@@ -106,8 +110,9 @@ class Supervisor:
         log.info(
             "edgeai %s, node %s, %d workers", __version__, self._config.node, self._config.workers
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals.STOPPING:
             signal.signal(number, self._on_signal)
+        self._stop_signal = self._stop_signal or stop_signals.noted()
         signal.signal(signal.SIGHUP, self._on_hangup)
         try:
             while not self._stop_signal:

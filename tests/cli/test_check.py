@@ -49,7 +49,10 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
     assert outcome.code == 0
     assert outcome.err == ""
     assert outcome.out.splitlines() == [
-        "p: mean 1.0.0 on cpu, factory/+/sensors (QoS 0), 2 signals, window 4, hop 1, threshold 10",
+        (
+            "p: mean 1.0.0 on cpu, factory/{asset}/sensors (QoS 0), 2 signals, window 4, hop 1, "
+            "threshold 10"
+        ),
         (
             "p: golden windows: 17 of 40 are abnormal (score above 10); none is labelled healthy "
             "or faulty, so the side is not checked"
@@ -64,6 +67,24 @@ def test_a_good_config(tmp_path: Path, check: Check) -> None:
         ),
         f"{config}: ok",
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ({"topic": "f/{line}/{asset}"}, "f/{line}/{asset}"),
+        ({"topic": "press/sensors"}, "press/sensors as one stream, asset p"),
+        ({"topic": "press/#", "merge_topics": True}, "press/# as one stream, asset p"),
+        ({"topic": "press/{signal}", "layout": "tag"}, "press/{signal} as one stream, asset p"),
+    ],
+)
+def test_the_report_says_what_becomes_a_stream(
+    tmp_path: Path, check: Check, source: dict[str, Any], shown: str
+) -> None:
+    alignment = {"stream": {"alignment": "hold"}} if "layout" in source else {}
+    outcome = check(setup_config(tmp_path, source=source, **alignment))
+    assert outcome.code == 0
+    assert f"p: mean 1.0.0 on cpu, {shown} (QoS 0)" in outcome.out
 
 
 def test_an_open_page_without_a_token_is_told(tmp_path: Path, check: Check) -> None:
@@ -264,7 +285,10 @@ def test_alignment_needs_a_rate(tmp_path: Path, check: Check) -> None:
     [
         ("toaster", "{config}: device: must be a YAML file or one of the shipped devices: amd-"),
         ("../../etc/passwd", "{config}: device: must be a YAML file or one of the shipped devices"),
-        ("absent.yaml", "{folder}/absent.yaml: no such file"),
+        (
+            "absent.yaml",
+            "{config}: device: no such file: {folder}/absent.yaml (found 'absent.yaml')",
+        ),
         ("config.yaml", "{folder}/config.yaml: description: is required"),
         ("x" * 5000, "{config}: device: must be a YAML file or one of the shipped devices"),
     ],
@@ -302,7 +326,7 @@ def test_all_files_are_judged_at_once(tmp_path: Path, check: Check) -> None:
         "config.yaml: device:",
         "config.yaml: pipelines.fourth.model:",
         "config.yaml: pipelines.mean.stream.alignment:",
-        "first/model.yaml: signals.0.range:",
+        "first/model.yaml: signals.0: `range`",
         "second/golden.npz:",
         "third/model.onnx: is not a valid ONNX model: the file is empty",
     ]
@@ -426,6 +450,29 @@ def test_what_is_no_config(check: Check, name: str) -> None:
     outcome = check(name)
     assert outcome.code == 2
     assert len(outcome.complaints) == 1
+
+
+def test_an_alarm_that_could_never_end(tmp_path: Path, check: Check) -> None:
+    config = setup_config(tmp_path, alarm={"deadband": 1e6})
+    (line,) = check(config).complaints
+    assert line.startswith(f"{config}: pipelines.p.alarm.deadband: the alarm could never end: ")
+    assert line.endswith("no golden window's score is so far from the threshold (found 1000000.0)")
+    assert check(setup_config(tmp_path, alarm={"deadband": 1.0})).code == 0
+
+
+def test_an_unknown_name_lists_the_shipped_configs(check: Check) -> None:
+    assert check("deno").complaints == [
+        "deno: no such file, and no shipped config has this name: demo, moulding-pinn"
+    ]
+
+
+def test_a_signal_deleted_from_the_manifest(tmp_path: Path, check: Check) -> None:
+    config = setup_config(tmp_path)
+    rehash(tmp_path / "mean", signals=[{"name": "a", "unit": "1"}])
+    line = check(config).complaints[0]
+    assert line.startswith(
+        f"{tmp_path}/mean/model.onnx: model.yaml lists 1 signals, the graph has 2"
+    )
 
 
 def test_a_folder_that_is_no_config(tmp_path: Path, check: Check) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel
 
+from edgeai.config.base import NAME_PATTERN, PATTERN_WORDS
 from edgeai.config.broker import Secret
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, load_config
 from edgeai.config.source import SourceConfig
+from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError
 from edgeai.model.manifest import Manifest
 from edgeai.paths import shipped
@@ -135,7 +139,7 @@ WRONG = [
     ),
     (
         {"node": "a/b"},
-        f"node: must match pattern '{r'^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'}' (found 'a/b')",
+        f"node: must be {PATTERN_WORDS[NAME_PATTERN]} (found 'a/b')",
     ),
     # topics
     (
@@ -252,6 +256,21 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("topic", "wildcard"),
+    [("plant1/+/sensors", "+"), ("plant1/#", "#"), ("+/{asset}/sensors", "+"), ("#", "#")],
+)
+def test_a_wildcard_would_mix_machines(tmp_path: Path, topic: str, wildcard: str) -> None:
+    (line,) = complaints(tmp_path, changed(pipelines__p__source__topic=topic))
+    assert line == (
+        f"pipelines.p.source: `{wildcard}` in `topic` would mix machines in one stream: write a "
+        "name in braces, such as {asset}, for each level that tells machines apart; or set "
+        "`merge_topics: true` if all these topics carry the samples of one stream"
+    )
+    on_purpose = {"topic": topic, "merge_topics": True}
+    assert SourceConfig.model_validate(on_purpose).topic == topic
+
+
 # ------------------------------------------------------------------------------------ feedback
 
 LOOPS = [
@@ -276,7 +295,10 @@ LOOPS = [
 def test_a_feedback_loop_is_refused(
     tmp_path: Path, source: str, target: str | None, field: str
 ) -> None:
-    changes: dict[str, Any] = {"pipelines__p__source__topic": source}
+    changes: dict[str, Any] = {
+        "pipelines__p__source__topic": source,
+        "pipelines__p__source__merge_topics": True,  # some of these topics hold + or #
+    }
     if target is not None:
         changes["pipelines__p__publish__topic"] = "safe/{asset}"
         changes["pipelines__p__publish__alarm_topic"] = "safe/{asset}"
@@ -304,8 +326,10 @@ def test_sources_that_overlap_only_in_part_are_refused(
     tmp_path: Path, first: str, second: str, joined: str | None
 ) -> None:
     """A broker may deliver a message once for each of them, and each pipeline would take both."""
-    config = changed(pipelines__p__source__topic=first)
-    config["pipelines"]["q"] = {"model": "mean", "source": {"topic": second}}
+    config = changed(pipelines__p__source__topic=first, pipelines__p__source__merge_topics=True)
+    config["pipelines"]["q"] = {
+        "model": "mean", "source": {"topic": second, "merge_topics": True},
+    }  # fmt: skip
     (line,) = complaints(tmp_path, config)
     assert "overlap only in part: a broker may deliver a message that matches both" in line
     assert joined is None or f"for example as {joined}, and choose the streams" in line
@@ -316,7 +340,8 @@ def test_sources_that_overlap_only_in_part_are_refused(
 def test_sources_of_which_one_contains_the_other_are_accepted(tmp_path: Path) -> None:
     config = changed(pipelines__p__source__topic="plant/{asset}/row")
     for name, topic in [("q", "plant/p1/row"), ("r", "plant/#"), ("s", "other/#")]:
-        config["pipelines"][name] = {"model": "mean", "source": {"topic": topic}}
+        source = {"topic": topic, "merge_topics": True}
+        config["pipelines"][name] = {"model": "mean", "source": source}
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(config))
     assert len(load_config(path).pipelines) == 4
@@ -471,9 +496,16 @@ def test_every_key_is_described_by_sentences(model: type[BaseModel]) -> None:
 
 def test_the_examples_of_the_documentation_are_valid() -> None:
     text = (shipped("configs").parent / "docs" / "config.md").read_text()
-    whole, source = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    whole, *sources = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert Config.model_validate(yaml.safe_load(whole)).node == "press-shop"
-    assert SourceConfig.model_validate(yaml.safe_load(source)["source"]).layout == "frame"
+    forms = [SourceConfig.model_validate(yaml.safe_load(one)["source"]) for one in sources]
+    assert [form.layout for form in forms] == ["frame", "frame"]
+    custom = forms[1].frame
+    assert custom is not None
+    frame = compile_frame(custom, ["z", "x"])(
+        struct.pack(">4sHHq", b"VIB1", 2, 0, 7) + np.arange(6, dtype=">i2").tobytes()
+    )
+    np.testing.assert_array_equal(frame.block, [[2, 0], [5, 3]])
 
 
 SHIPPED = sorted(shipped("configs").glob("*.yaml"))

@@ -109,7 +109,7 @@ def test_overlapping_pipelines_take_each_message_once(
     pipelines = {
         "one": {"model": "w4", "source": {**SOURCE, "topic": "plant/p1/row"}},
         "every": {"model": "w4", "source": {**SOURCE, "qos": 1}},
-        "all": {"model": "w1", "source": {**SOURCE, "topic": "plant/#"}},
+        "all": {"model": "w1", "source": {**SOURCE, "topic": "plant/#", "merge_topics": True}},
     }
     config = setup(tmp_path, broker.port, pipelines, protocol=protocol)
     with peer(broker.port, "edgeai/#") as other, running(config) as process:

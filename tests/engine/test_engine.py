@@ -295,7 +295,13 @@ def test_payloads_may_be_views_of_what_was_read(plans: Plans) -> None:
 
 
 def test_tags_named_by_the_payload(plans: Plans) -> None:
-    source = {"topic": "f/{asset}/#", "layout": "tag", "name_path": "id", "value_path": "v.x"}
+    source = {
+        "topic": "f/{asset}/#",
+        "merge_topics": True,
+        "layout": "tag",
+        "name_path": "id",
+        "value_path": "v.x",
+    }
     stream = {"alignment": "linear"}
     node = Node(plans({"p": {"model": "latest", "source": source, "stream": stream}}))
     for t in range(1, 5):

@@ -195,7 +195,7 @@ def test_late_and_duplicate_frames_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"frame": None}, "`frame` belongs to the layout `frame`"),
+        ({"frame": None}, "the layout `frame` needs the key `frame`"),
         ({"time": {"path": "t", "unit": "s"}}, "time is declared in `frame`"),
         ({"signals": {"a": {"path": "x"}}}, "signals do not take `path`"),
         ({"frame": {**FRAME, "dtype": "float3"}}, "dtype"),

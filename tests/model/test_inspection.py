@@ -332,7 +332,8 @@ GRAPHS: dict[str, tuple[Change, dict[str, Any], str]] = {
     ),
     "other channels": (
         lambda _m: mean_graph(4, 3), {},
-        "input `window` must be float32 of shape (B, 4, 2), B free (found \"float32 ('B', 4, 3)\")",
+        ("model.yaml lists 2 signals, the graph has 3: input `window` must be float32 of shape "
+         "(B, 4, 2), B free (found \"float32 ('B', 4, 3)\")"),
     ),
     "two inputs": (
         two_inputs, {}, "must have one input, `window` (found ['window', 'more'])",
@@ -340,7 +341,7 @@ GRAPHS: dict[str, tuple[Change, dict[str, Any], str]] = {
     "renamed input": (renamed_input, {}, "must have one input, `window` (found ['x'])"),
     "no score": (
         no_score, {},
-        "has no output `score`, which the manifest names; outputs (found ['contribution'])",
+        "must have the output `score`, which the manifest names (found ['contribution'])",
     ),
     "score as column": (
         score_as_column, {},

@@ -38,7 +38,9 @@ def test_a_pipeline_without_messages_has_a_hint(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with node(tmp_path, {"p": {"expect_within_seconds": 20}, "other": {"topic": "x/#"}}) as one:
+    with node(
+        tmp_path, {"p": {"expect_within_seconds": 20}, "other": {"topic": "x/{asset}"}}
+    ) as one:
         hints = DeliveryHints(one.pipelines)
         for now in (0.0, 100.0):
             hints.look(now, connected=False, left=0)

@@ -87,7 +87,7 @@ def test_a_table(replay: Replay) -> None:
 def test_delimiters(replay: Replay, separator: str) -> None:
     file = replay.file("press.csv", table(separator=separator))
     assert len(replay.predictions(file, options=("--delimiter", separator))) == 3
-    assert replay.refusal(file).startswith("press.csv: has no column of a signal of mean; columns")
+    assert replay.refusal(file).startswith("press.csv: has no column of a signal of mean; it has: ")
 
 
 def test_what_spreadsheets_write(replay: Replay) -> None:
@@ -99,12 +99,12 @@ def test_what_spreadsheets_write(replay: Replay) -> None:
 @pytest.mark.parametrize(
     ("content", "wanted"),
     [
-        ("", "press.csv: has no column of a signal of mean; columns (found [])"),
-        ("t,x,y\n1,2,3\n", "press.csv: has no column of a signal of mean; columns"),
+        ("", "press.csv: has no column of a signal of mean; it has: none"),
+        ("t,x,y\n1,2,3\n", "press.csv: has no column of a signal of mean; it has: "),
         (
             "time,a,b\n1,2,3\n",
-            ("press.csv: has no time column `t` (see --time-column); columns "
-            "(found ['time', 'a', 'b'])"),
+            ("press.csv: has no time column `t` (see --time-column); it has: "
+            "time, a, b"),
         ),
         (
             "t,a,b\n1,1,1\n2,2\n",
@@ -227,7 +227,8 @@ def test_parquet_without_pyarrow(replay: Replay, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     file = replay.file("press.parquet", b"PAR1")
     assert replay.refusal(file) == (
-        "press.parquet: Parquet needs pyarrow: pip install 'edgeai[train]'"
+        "press.parquet: Parquet needs pyarrow; install edgeai with its extra `train`: "
+        "in a checkout, pip install '.[train]'"
     )
 
 

@@ -430,7 +430,7 @@ def test_times_of_the_recipe_choose_rows_and_the_start_of_a_fault(tmp_path):
         ({"evenly_spaced": True}, "the time of a row must be declared"),
         ({"signals": [*SIGNALS, {"name": "c", "unit": "1"}]}, "has no column of the signals c"),
         ({"time": {"column": "t", "unit": "iso"}}, "line 2, column `t`: must be a time such as"),
-        ({"signals": [SIGNALS[0], SIGNALS[0]]}, "each name may occur once"),
+        ({"signals": [SIGNALS[0], SIGNALS[0]]}, "occurs twice"),
         ({"encoding": "utf-16"}, "a line break is one byte"),
         ({"encoding": "klingon"}, "a line break is one byte"),
         ({"pipeline": "p"}, "`pipeline` must not be given without `config`"),

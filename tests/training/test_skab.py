@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("scipy", reason="needs the extra train: pip install 'edgeai[train]'")
+pytest.importorskip("scipy", reason="needs the extra train")
 
 from edgeai.model.package import load_package
 from edgeai.providers.scorer import Scorer

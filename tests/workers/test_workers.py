@@ -328,7 +328,7 @@ def test_check_knows_workers_and_names_what_cannot_be_shardd(
     outcome = run_command(capsys, monkeypatch, "check", config)
     assert outcome.code == 0
     note = (
-        "q: note: plant/sensors captures no field, "
+        "q: note: plant/sensors captures no level, "
         "so it is one stream, which only one worker can serve"
     )
     assert [line for line in outcome.out.splitlines() if "note" in line] == [note]

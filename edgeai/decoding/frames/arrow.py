@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from edgeai.errors import ConfigError, DecodeError, Problem
+from edgeai.errors import ConfigError, DecodeError, Problem, install_extra
 
 _INTEGER = re.compile(r"-?\d{1,30}", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,30}(\.\d{0,30})?([eE][+-]?\d{1,4})?", re.ASCII)
@@ -29,7 +29,7 @@ def arrow_reader(
     try:
         import pyarrow as pa
     except ImportError as error:
-        rule = "frames of the type `arrow` need pyarrow: pip install 'edgeai[arrow]'"
+        rule = f"frames of the type `arrow` need pyarrow; {install_extra('arrow')}"
         raise ConfigError([Problem("environment", "format.type", rule)]) from error
 
     # Arrow raises its own errors and Python's: ArrowInvalid is a ValueError, for example.

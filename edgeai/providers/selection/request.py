@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeai.config.base import Precision
 from edgeai.config.candidates import AnyAccelerator, Compiled
-from edgeai.errors import ModelError
+from edgeai.errors import ModelError, listed
 from edgeai.model.manifest import INPUT_NAME, MANIFEST
 from edgeai.model.package import Package
 from edgeai.providers.child.spec import ChildSpec
@@ -52,8 +52,9 @@ def graph_of(candidate: AnyAccelerator, package: Package) -> Path:
     artefact = package.compiled(candidate.backend, device)
     if artefact is None:
         known = [f"{one.backend} {one.device}".strip() for one in package.manifest.compiled]
-        rule = f"holds nothing compiled for {candidate.backend} {device}".rstrip()
-        raise ModelError(str(package.folder / MANIFEST), rule, known)
+        wanted = f"{candidate.backend} {device}".rstrip()
+        rule = f"holds nothing compiled for {wanted}; compiled files: {listed(known)}"
+        raise ModelError(str(package.folder / MANIFEST), rule)
     return package.folder / artefact.file
 
 

@@ -49,8 +49,8 @@ class TrainingReport:
 
 
 def train(
-    recipe_path: Path,
-    output_folder: Path | None = None,
+    recipe_path: Path | str,
+    output_folder: Path | str | None = None,
     progress: Progress = silent,
     *,
     keep_useless: bool = False,
@@ -67,9 +67,12 @@ def train(
         ConfigError: The recipe or its data breaks a rule, or the extra `train` is not installed.
         ModelError: The graph is not valid or does not agree with float64.
     """
+    recipe_path = Path(recipe_path)
+    output_folder = None if output_folder is None else Path(output_folder)
     started = time.perf_counter()
     recipe = load_recipe(recipe_path)
-    library("scipy", "edgeai train")
+    for name in ("scipy", *FAMILIES[recipe.method.type].libraries):
+        library(name, "edgeai train")  # before the data is made, which may take minutes
     folder = output_folder or recipe_path.resolve().parent
     data = load_data(recipe, recipe_path, progress)
     try:

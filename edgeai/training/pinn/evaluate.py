@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgeai.errors import ConfigError, Problem
+from edgeai.errors import ConfigError, Problem, listed
 from edgeai.paths import shipped
 from edgeai.progress import Progress, silent
 from edgeai.training.pinn.figures import Figure
@@ -24,8 +24,8 @@ def data_folder(given: Path | None) -> Path:
     folder = given or CHECKOUT.parent / "shared" / "data"
     missing = [name for name in DATA_FOLDERS if not (folder / name).is_dir()]
     if missing:
-        rule = f"must contain the folders {', '.join(DATA_FOLDERS)}; give it with --data"
-        raise ConfigError([Problem(str(folder), "", rule, missing, has_value=True)])
+        rule = f"the folder {listed(missing)} is missing in it; name another folder with --data"
+        raise ConfigError([Problem(str(folder), "", rule)])
     return folder
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
 from edgeai.alarms.diagnosis import Domain, diagnose, domain_distances, is_outside
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.errors import ConfigError, Problem, one_line
+from edgeai.errors import ConfigError, Problem, listed, one_line
 from edgeai.messages import SECOND_NS, Diagnosis
 from edgeai.model.manifest import Manifest
 from edgeai.model.package import Package, load_package
@@ -160,8 +160,8 @@ def read_recording(path: Path, package: Package, time_column: str) -> tuple[Samp
     except Exception as error:  # csv, json and pyarrow raise a dozen kinds on a damaged file
         reason = reason_of(error) if isinstance(error, OSError) else one_line(error)
         raise ConfigError([Problem(str(path), "", f"cannot be read: {reason}")]) from error
-    rule = "must have a column for each signal of the package; missing"
-    raise ConfigError([Problem(str(path), "", rule, missing, has_value=True)])
+    rule = f"must have a column for each signal of the package, but has none for {listed(missing)}"
+    raise ConfigError([Problem(str(path), "", rule)])
 
 
 def _arrays(

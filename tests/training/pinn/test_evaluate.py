@@ -192,7 +192,7 @@ def test_a_missed_target_ends_with_1(data, tmp_path, capsys, monkeypatch):
 def test_a_data_folder_without_the_data_is_refused(tmp_path, capsys, monkeypatch):
     result = run_command(capsys, monkeypatch, "evaluate", "pinn", "--data", tmp_path)
     assert result.code == 2
-    assert "must contain the folders pinn_reference, tclab_thermal" in result.complaints[0]
+    assert "the folder pinn_reference, tclab_thermal is missing in it" in result.complaints[0]
 
 
 def test_only_pinn_can_be_evaluated(capsys, monkeypatch):

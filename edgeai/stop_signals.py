@@ -1,0 +1,49 @@
+"""Note SIGTERM and SIGINT from the start of a process, before the slow imports.
+
+A process without handlers is killed by SIGTERM while it starts, ignores SIGTERM if it is process 1
+of a container, and prints a traceback for Ctrl-C during an import. The commands that serve replace
+these handlers when they have started, and then look at `noted`.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+_previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+_noted: list[str] = []
+
+
+def noted() -> str:
+    """Return the name of the first signal that was noted, such as SIGTERM; empty if none was."""
+    return _noted[0] if _noted else ""
+
+
+def note_signals() -> None:
+    """Note SIGTERM and SIGINT instead of ending. A second SIGINT ends as Ctrl-C usually does."""
+    _noted.clear()
+    for number in STOPPING:
+        _previous[number] = signal.signal(number, _note)
+
+
+def end_on_signals() -> None:
+    """Restore the earlier handlers, for a command that does not serve; end if one was noted.
+
+    Raises:
+        SystemExit: A signal was noted. The exit code is 128 and the signal's number, as in a shell.
+    """
+    while _previous:
+        signal.signal(*_previous.popitem())
+    if _noted:
+        raise SystemExit(128 + signal.Signals[_noted[0]].value)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT and _noted:  # a start may take minutes if an engine is compiled
+        signal.default_int_handler(number, frame)
+    name = signal.Signals(number).name
+    _noted.append(name)
+    text = f"edgeai: {name} during the start: stops after it; a second Ctrl-C ends at once\n"
+    os.write(2, text.encode())  # sys.stderr may be in use by the code that was interrupted
