@@ -51,7 +51,7 @@ def test_the_demo_runs_without_mosquitto(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_any_broker_the_demo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brokers, "find_mosquitto", lambda: None)
     monkeypatch.setattr(brokers.importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(TransportError, match=r"install mosquitto .* pip install 'edgeai\[demo\]'"):
+    with pytest.raises(TransportError, match=r"install mosquitto .* pip install '\.\[demo\]'"):
         demo.run_demo(5, Console(file=io.StringIO()))
 
 
