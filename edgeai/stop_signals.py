@@ -1,19 +1,27 @@
 """Note SIGTERM and SIGINT from the start of a process, before the slow imports.
 
 A process without handlers is killed by SIGTERM while it starts, ignores SIGTERM if it is process 1
-of a container, and prints a traceback for Ctrl-C during an import. The commands that serve replace
-these handlers when they have started, and then look at `noted`.
+of a container, and prints a traceback for Ctrl-C during an import. The commands that serve load
+their models in `interruptible`, because that may take minutes; they replace these handlers when
+they have started, and then look at `noted`.
 """
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 _previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 _noted: list[str] = []
+_interruptible: list[bool] = []
+"""Not empty while `interruptible` runs its block."""
+
+
+class StoppedError(BaseException):
+    """A signal came during the start; the text is its name."""
 
 
 def noted() -> str:
@@ -26,6 +34,22 @@ def note_signals() -> None:
     _noted.clear()
     for number in STOPPING:
         _previous[number] = signal.signal(number, _note)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Run a block that a signal ends at once, also one that was noted before it.
+
+    Raises:
+        StoppedError: A signal was noted.
+    """
+    _interruptible.append(True)
+    try:
+        _raise_if_noted()
+        yield
+    finally:
+        _interruptible.pop()
+    _raise_if_noted()  # where the exception was swallowed, as in a callback of a library
 
 
 def end_on_signals() -> None:
@@ -45,5 +69,12 @@ def _note(number: int, frame: FrameType | None) -> None:
         signal.default_int_handler(number, frame)
     name = signal.Signals(number).name
     _noted.append(name)
-    text = f"edgeai: {name} during the start: stops after it; a second Ctrl-C ends at once\n"
+    text = f"edgeai: {name} during the start: stops; a second Ctrl-C ends at once\n"
     os.write(2, text.encode())  # sys.stderr may be in use by the code that was interrupted
+    if _interruptible:
+        _raise_if_noted()
+
+
+def _raise_if_noted() -> None:
+    if _noted:
+        raise StoppedError(_noted[0])

@@ -1,5 +1,6 @@
 """Commands that run a config, check it, or replay recordings through it."""
 
+import logging
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from edgeai import stop_signals
 from edgeai.cli.options import (
     ConfigArgument,
     LogLevel,
@@ -14,6 +16,8 @@ from edgeai.cli.options import (
     progress_bar,
     warn_without_state,
 )
+
+log = logging.getLogger("edgeai")
 
 
 def run(
@@ -24,6 +28,13 @@ def run(
 ) -> None:
     """Connect to the broker and publish predictions until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while the models load; the runtime tells it
+    try:
+        _run(config, log_level, worker, worker_socket)
+    except stop_signals.StoppedError as stopped:
+        log.info("%s: stopped before it served", stopped)
+
+
+def _run(config: str, log_level: LogLevel, worker: str | None, worker_socket: Path | None) -> None:
     from edgeai.config.node import find_config, load_config
 
     path = find_config(config)
@@ -37,14 +48,18 @@ def run(
         # The supervisor does not import NumPy or ONNX Runtime, so that it stays small.
         from edgeai.workers.supervisor import Supervisor, check_in_child
 
-        if code := check_in_child(path):
-            raise typer.Exit(code)
-        Supervisor(path, loaded, log_level).run()
+        with stop_signals.interruptible():
+            if code := check_in_child(path):
+                raise typer.Exit(code)
+            supervisor = Supervisor(path, loaded, log_level)
+        supervisor.run()
         return
     from edgeai.assembly.plan import check as make_plan
     from edgeai.node.runtime import Runtime
 
-    Runtime(make_plan(path)).run()
+    with stop_signals.interruptible():
+        runtime = Runtime(make_plan(path))
+    runtime.run()
 
 
 def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
@@ -58,7 +73,9 @@ def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
     except ValueError as error:
         raise typer.BadParameter(f"--worker {error}") from error
     log_to_stderr(log_level, f"w{shard.number} ")
-    Runtime(make_plan(path), WorkerRole(shard, socket)).run()
+    with stop_signals.interruptible():
+        runtime = Runtime(make_plan(path), WorkerRole(shard, socket))
+    runtime.run()
     with suppress(OSError):  # if the supervisor is gone, the last worker removes the folder
         socket.parent.rmdir()
 

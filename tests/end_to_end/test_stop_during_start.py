@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from edgeai.paths import shipped
 from tests.support.live import patient
 from tests.support.packages import write_config, write_package
 from tests.support.paths import REPOSITORY
@@ -32,7 +31,7 @@ sys.meta_path.insert(0, Hold())
 """
 """A sitecustomize: the process waits in an import, as on a slow disk, until a line is written."""
 
-NOTED = "edgeai: {} during the start: stops after it; a second Ctrl-C ends at once\n"
+NOTED = "edgeai: {} during the start: stops; a second Ctrl-C ends at once\n"
 
 Starting = Callable[..., "subprocess.Popen[str]"]
 
@@ -85,8 +84,7 @@ def test_a_signal_during_an_import_stops_a_serving_command(
     code, err = end_of(process, "go on\n")
     assert code == 0, err
     if command == "run":
-        assert f"{number.name}: draining" in err
-        assert "stopped: 0 messages, 0 predictions" in err
+        assert f"{number.name}: stopped before it served" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -120,12 +118,11 @@ def test_a_signal_while_the_start_is_under_way(
     device = tmp_path / "device.yaml"
     os.mkfifo(device)
     process = start("run", config_of(tmp_path, workers=workers, device=device.name))
-    with device.open("w") as file:  # waits for the reader; with workers it is a child
+    with device.open("w"):  # waits for the reader; with workers it is a child
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
         assert process.stderr.readline() == NOTED.format("SIGTERM")
-        file.write((shipped("devices") / "cpu.yaml").read_text())
-    code, err = end_of(process)
+        # It does not wait for what the pipe has to say.
+        code, err = end_of(process)
     assert code == 0, err
-    assert "SIGTERM: " in err
-    assert "stopped" in err.splitlines()[-1]
+    assert err.splitlines()[-1].endswith("SIGTERM: stopped before it served")

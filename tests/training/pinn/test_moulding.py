@@ -366,8 +366,8 @@ def test_a_blocked_coolant_and_a_drifting_thermocouple_are_told_apart_live(
             for topic, payload in rows_of(fault, asset, 31):
                 other.publish(topic, payload)
         predictions = wait_for(
-            lambda: len(found := other.topics("edgeai/test/predictions/")) == 2 * 85 and found,
-            "85 predictions of each machine",
+            lambda: len(found := other.topics("edgeai/test/predictions/")) == 2 * 84 and found,
+            "84 predictions of each machine",
         )
         assert edgeai.stop() == 0
     by_asset = {
