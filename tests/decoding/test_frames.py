@@ -1065,7 +1065,7 @@ def test_formats_that_do_not_fit(keys: dict[str, Any], text: str) -> None:
         ([("speed", "u32")], "name"),
         ([("count", "u32"), ("count", "u32")], "`count` twice"),
         ([("t0_s", "u32"), ("t0_ns", "u32")], "more than one time"),
-        ([("rate_hz", "u32"), ("period_ns", "u32")], "only one of them can be the rate"),
+        ([("rate_hz", "u32"), ("period_ns", "u32")], "already holds `rate_hz`"),
         ([("reserved", "bytes4000"), ("reserved", "bytes4000")], "longer"),
     ],
 )

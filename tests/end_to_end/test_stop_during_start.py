@@ -70,8 +70,9 @@ def end_of(process: subprocess.Popen[str], answer: str = "") -> tuple[int, str]:
     """Return exit code and the rest of stderr, also what `readline` has read ahead."""
     assert process.stdin is not None
     assert process.stderr is not None
-    process.stdin.write(answer)
-    process.stdin.close()
+    if answer:
+        process.stdin.write(answer)
+        process.stdin.flush()
     code = process.wait(patient(30))
     err = process.stderr.read()
     assert "Traceback" not in err, err
