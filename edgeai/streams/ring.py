@@ -137,6 +137,11 @@ class Ring:
             return found
         return None
 
+    def reaches(self, time_ns: int, samples: int | None) -> bool:
+        """Return whether a time is not before the newest `samples`; None: all that `find` knows."""
+        known = min(self.size, samples or self._keep)
+        return known > 0 and time_ns >= self._times[self.size - known]
+
     @property
     def due_in(self) -> int:
         """Samples until the next window at the model's rate, at least 1."""

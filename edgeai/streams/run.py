@@ -1,6 +1,5 @@
 """Samples on their way to the ring: one, or a block at one rate."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -51,6 +50,8 @@ class Run:
     """Whether the sequence number says that it follows the block before it."""
     skipped: int = 0
     """Samples that the block had before these."""
+    is_torn: bool = False
+    """Whether samples before it may be missing, which nothing stands for."""
     is_used: bool = False
     """Whether the windows that end in it were emitted already."""
 
@@ -72,19 +73,23 @@ class Run:
         flags[0] = True
         self.uncertain = flags
 
-    def skip_until(self, time_ns: int) -> int:
-        """Leave out the samples up to a time, but not the last one; return how many."""
-        passed = math.floor((time_ns - self.first_ns) / self.period_ns) + 1
-        count = max(0, min(passed, len(self.times) - 1))
+    def skip(self, count: int) -> None:
+        """Leave out the first samples."""
         self.times = self.times[count:]
         self.rows = self.rows[count:]
         self.uncertain = None if self.uncertain is None else self.uncertain[count:]
         self.skipped += count
-        return count
 
-    def move_to(self, first_ns: int) -> None:
-        """Set the time of the first sample, and of the others by the period."""
-        self.times = block_times(first_ns, self.period_ns, len(self.times))
+    def spread(self, last_ns: int, moved_ns: float) -> None:
+        """Set the times from one period after `last_ns` on, by the period.
+
+        Args:
+            last_ns: Time of the sample before.
+            moved_ns: How much later than by the period the last sample is; the samples share it.
+        """
+        count = len(self.times)
+        first_ns = max(last_ns + 1, round(last_ns + self.period_ns + moved_ns / count))
+        self.times = block_times(first_ns, self.period_ns + moved_ns / count, count)
 
     def copy(self) -> "Run":
         """Return a run whose rows are its own memory."""

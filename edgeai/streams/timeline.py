@@ -7,13 +7,11 @@ import numpy as np
 from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.holes import HOLE_PERIODS, Holes
+from edgeai.streams.joins import Joins
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run, equals
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings, Times
 from edgeai.streams.window_ends import ends_in_block
-
-SLOWEST_FOLLOWING = 4
-"""A block's clock is followed by at most one such part of a sample period a block."""
 
 
 def _emit_nothing(*_: object) -> None:
@@ -27,8 +25,8 @@ class Timeline:
     """
 
     __slots__ = (
-        "_counts", "_drops", "_jump", "_late", "_overtook", "_resets", "_ring", "_sequence",
-        "_settings", "before_restart", "good", "holes",
+        "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_overtook", "_resets",
+        "_ring", "_sequence", "_settings", "before_restart", "good", "holes",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +44,10 @@ class Timeline:
         """(C,) the last good value of each channel, NaN before the first. If the ring holds any
         sample, that is newer."""
         self.holes = Holes(ring, settings.missing, settings.length, counts)
+        self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)
+        self._is_torn = False
+        """Whether a sample was dropped that belongs between the newest ones: the next is marked."""
         self._jump: Jump | None = None
         """The last step beyond a gap, while samples may still return to the time before it."""
         self._overtook: list[Run] = []
@@ -62,6 +63,7 @@ class Timeline:
         return not (
             self._jump is not None
             or self._overtook
+            or self._is_torn
             or self.holes.is_open
             or self._ring.last_ns == NEVER_NS
         )
@@ -110,7 +112,11 @@ class Timeline:
             self._append_run(run, None)
             return True
         if run.is_block:
-            self._join(run, last_ns)
+            count = len(run.times)
+            copies = self._joins.join(run, last_ns, self._settings.max_gap_ns or 0)
+            self._drops["duplicate"] += copies
+            if copies == count:
+                return True
         step_ns = run.first_ns - last_ns
         if step_ns <= 0:
             return self._take_late(run)
@@ -125,25 +131,14 @@ class Timeline:
             self._jump.runs.append(run.copy())
             if len(self._jump.runs) > MAX_JUMPED_RUNS:
                 self._confirm_jump()
+        if (self._is_torn or run.is_torn) and not self._is_whole(run):
+            run.mark()
+        self._is_torn = False
         self._append_run(run, last_ns)
         return True
 
-    def _join(self, run: Run, last_ns: int) -> None:
-        """Move a block to the end of the one before it if it continues it, or cut the overlap."""
-        period_ns = run.period_ns
-        off_ns = run.first_ns - last_ns - period_ns
-        jitter_ns: float = self._settings.frame_jitter_ns or period_ns / 2
-        if run.follows:
-            jitter_ns = max(jitter_ns, self._settings.max_gap_ns or 0)
-        if abs(off_ns) <= jitter_ns and (not run.is_timed or abs(off_ns) > period_ns / 2):
-            most_ns = period_ns / SLOWEST_FOLLOWING
-            first_ns = last_ns + period_ns + max(-most_ns, min(off_ns, most_ns))
-            run.move_to(max(last_ns + 1, round(first_ns)))
-        elif off_ns < -period_ns / 2 and run.last_ns > last_ns and not run.follows:
-            self._drops["duplicate"] += run.skip_until(last_ns + int(period_ns / 2))
-
     def _open_hole(self, run: Run, last_ns: int) -> None:
-        if self._is_whole(run):  # its windows hold no sample before it
+        if self._is_whole(run) or run.is_torn:  # nothing is to be filled
             self._counts["missing"] += round((run.first_ns - last_ns) / run.period_ns) - 1
         elif self.holes.open(run, self._usable_good(), last_ns):
             run.mark()
@@ -166,10 +161,12 @@ class Timeline:
             is_late = seen is None or placed is not None
             late.append(is_late)
             is_new = is_new or is_late or (seen is not None and not equals(row, seen))
-        newest_ns = self._ring.last_ns
+        newest_ns, length = self._ring.last_ns, self._settings.length
         if is_new and (run.follows or self._late.add(run.first_ns, run.arrived_ns, newest_ns)):
             self._restart()
             return False
+        if is_new and self._ring.reaches(run.last_ns, None if run.is_block else length):
+            self._is_torn = True
         self._drops["late"] += sum(late)
         self._drops["duplicate"] += len(late) - sum(late)
         return True
@@ -230,6 +227,7 @@ class Timeline:
         self._ring.broken = True
         self._ring.last_ns = NEVER_NS
         self._sequence = None
+        self._is_torn = False
         self.good[:] = np.nan
 
     # ---------------------------------------------------------------------------- unusable values

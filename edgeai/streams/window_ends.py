@@ -7,6 +7,7 @@ Of a block of n samples and a hop of h:
 - neither: with the first sample that reaches k * h * period - period / 2.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from edgeai.streams.run import Run
@@ -45,7 +46,7 @@ def ends_in_block(
     for boundary in range(first, (run.last_ns + half_ns) // hop_ns + 1):
         begin_ns = boundary * hop_ns - half_ns
         # The first sample at or after the boundary.
-        index = max(0, -int((run.first_ns - begin_ns) // run.period_ns))
+        index = bisect_left(run.times, begin_ns)
         end = min(index, count - 1) + 1
         if not ends or end > ends[-1]:
             ends.append(end)
