@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeai.streams.align import AlignSettings
@@ -105,3 +106,24 @@ def test_under_alignment(method: Any) -> None:
     assert ends(line)[-1] == 99
     assert line.contents[-1] == [float(n % 7) for n in range(96, 100)]
     assert all(window.substituted == 0 for window in line.windows)
+
+
+@pytest.mark.parametrize("resolution_ns", [None, SECOND])
+@pytest.mark.parametrize("periods", [1, 10, 25])
+@pytest.mark.parametrize("rate", [1.0, 1.008, 1.02, 1.03])
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.7])
+def test_a_sender_that_is_a_little_fast_loses_nothing(
+    resolution_ns: int | None, periods: int, rate: float, phase: float
+) -> None:
+    if periods == 1 and resolution_ns is None:
+        pytest.skip("not recognized")
+    period_ns = SECOND // periods
+    line = Line(length=4, period_ns=period_ns, max_gap_ns=5 * SECOND, resolution_ns=resolution_ns)
+    first_ns = 1_700_000_000 * SECOND
+    for number in range(1500):
+        time_ns = first_ns + round((phase + number / rate) * period_ns)
+        row = np.array([[number]], np.float32)
+        line.stream.push_rows([time_ns // SECOND * SECOND], row, None, None, [time_ns])
+    assert line.drops.total() == 0
+    assert [window[0] for window in line.contents[2:]] == list(range(2, len(line.contents)))
+    assert line.told() == {}
