@@ -60,7 +60,7 @@ class Joins:
         period_ns = run.period_ns
         off_ns = run.first_ns - last_ns - period_ns
         late_ns, self._late_ns = self._late_ns, max(0.0, off_ns)
-        if run.is_timed and abs(off_ns) <= period_ns / 2:
+        if run.is_placed or (run.is_timed and abs(off_ns) <= period_ns / 2):
             return 0
         tolerance_ns = self._tolerance_ns or period_ns / 2
         if run.follows:
@@ -71,7 +71,7 @@ class Joins:
         if off_ns <= tolerance_ns or self._is_drift(off_ns, late_ns, span_ns, period_ns):
             self._continue(run, last_ns, off_ns)
         else:
-            run.is_torn = off_ns < HOLE_SHARE * span_ns
+            run.is_torn = run.is_torn or off_ns < HOLE_SHARE * span_ns
         return 0
 
     def _join_early(self, run: Run, last_ns: int, off_ns: float, tolerance_ns: float) -> int:
@@ -93,7 +93,7 @@ class Joins:
         run.skip(copies)
         off_ns = run.first_ns - last_ns - run.period_ns
         if abs(off_ns) > run.period_ns / 2:
-            run.is_torn = -off_ns > max(tolerance_ns, span_ns / 2)
+            run.is_torn = run.is_torn or -off_ns > max(tolerance_ns, span_ns / 2)
             self._continue(run, last_ns, off_ns)
         return copies
 

@@ -75,7 +75,9 @@ class OrderedStream(Stream):
         if self._reorder is not None and self._reorder.has(time_ns):
             return True
         filled = self._timeline.holes.is_filled(time_ns, self._settings.period_ns or 0)
-        return time_ns <= self.ring.last_ns and not filled
+        if filled or self._timeline.is_return(time_ns):
+            return False
+        return time_ns <= self.ring.last_ns
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""

@@ -48,6 +48,8 @@ class Run:
     """The sender's number of a block."""
     follows: bool = False
     """Whether the sequence number says that it follows the block before it."""
+    is_placed: bool = False
+    """Whether the sequence number gave its time: then it is not moved."""
     skipped: int = 0
     """Samples that the block had before these."""
     is_torn: bool = False

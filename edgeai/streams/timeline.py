@@ -68,6 +68,10 @@ class Timeline:
             or self._ring.last_ns == NEVER_NS
         )
 
+    def is_return(self, time_ns: int) -> bool:
+        """Return whether a sample of this time goes on before the last step beyond a gap."""
+        return self._jump is not None and self._jump.is_return(time_ns)
+
     def take(self, run: Run) -> bool:
         """Take samples; return False if the sender's clock was set back.
 
@@ -145,9 +149,8 @@ class Timeline:
 
     def _take_late(self, run: Run) -> bool:
         """Put samples at or before the newest in filled places, or drop and count them."""
-        jump = self._jump
-        if jump is not None and jump.is_return(run.first_ns):
-            self._return(jump)
+        if self._jump is not None and self.is_return(run.first_ns):
+            self._return(self._jump)
             return self.take(run)
         late: list[bool] = []
         is_new = False

@@ -216,3 +216,46 @@ def test_each_frame_counts_as_one_message(tmp_path: Path) -> None:
     values = np.ones((4, 2), np.float32)
     node.turns([frame(4 * n, values) for n in range(3)])
     assert node.value("pipeline_messages_total", pipeline="frames") == 3
+
+
+@pytest.mark.parametrize("size", [5, 20, 64, 200])
+@pytest.mark.parametrize("trouble", ["swapped", "lost", "copied", "restarted"])
+@pytest.mark.parametrize("gap", [0.005, 1.0])
+def test_numbered_frames_without_a_time_in_any_order(
+    tmp_path: Path, trouble: str, size: int, gap: float
+) -> None:
+    """A good window holds W consecutive samples; swapped frames are put in their places."""
+    write_package(tmp_path / "mean", length=50, hop=1, rate_hz=RATE_HZ)
+    header = [{"name": "sequence", "type": "u32"}, {"name": "count", "type": "u32"}]
+    source = {
+        "topic": "frames/{asset}", "layout": "frame", "frame": FRAME | {"header": header},
+    }  # fmt: skip
+    stream = {"missing": "hold", "max_gap_seconds": gap}
+    pipeline = {"model": "mean", "source": source, "stream": stream}
+    plan = check(write_config(tmp_path / "config.yaml", 1, {"p": pipeline}))
+    order = {
+        "swapped": [*range(8), 9, 8, *range(10, 20)],
+        "lost": [*range(8), *range(9, 20)],
+        "copied": [*range(8), 7, *range(8, 20)],
+        "restarted": [*range(8), *range(9, 20)],
+    }[trouble]
+    rng = np.random.default_rng(1)
+    sent = np.zeros((20 * size, 2), "<f4")
+    sent[:, 0] = np.arange(20 * size) + rng.uniform(0, 0.9, 20 * size)
+    node = Node(plan)
+    for place, number in enumerate(order):
+        sequence = number if trouble != "restarted" or place < 8 else place - 8
+        values = sent[number * size : (number + 1) * size]
+        payload = struct.pack("<II", sequence, size) + values.tobytes()
+        at = (place if trouble == "swapped" else number) + rng.uniform(0, 0.2)
+        node.turns([("frames/m", payload, T0 + round(at * size * NS / RATE_HZ), 0)])
+    right = np.convolve(sent[:, 0], np.full(50, 1 / 50), "valid")
+    good = [one for one in node.predictions("p") if one["quality"] == "good"]
+    assert len(good) > 10 * size - 49
+    wrong = [one for one in good if np.abs(right - one["score"]).min() > 1e-2]
+    assert [(one["timestamp"] - T0) / 1e6 for one in wrong] == []
+    if trouble == "swapped" and gap == 1.0 and size < 50:  # else its windows have been emitted
+        assert node.value("samples_reordered_total", pipeline="p") == size
+    if trouble == "copied":
+        assert len(good) == 20 * size - 49
+        assert node.counts("dropped", "reason", "p") == {"duplicate": 1}

@@ -25,6 +25,10 @@ class _Arrived(NamedTuple):
     """Whether it carries a time."""
     follows: bool
     """Whether its sequence number is the next one."""
+    is_placed: bool = False
+    """Whether its sequence number gave its time."""
+    is_torn: bool = False
+    """Whether it is not known how many samples are missing before it."""
 
 
 class FrameIntake:
@@ -101,11 +105,37 @@ class FrameIntake:
         metrics.messages.value += 1
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
+            if not follows and sequence is not None and state.sequence is not None:
+                t0_ns, arrived = self._place(state, frame, t0_ns, arrived)
         self._count_missed(state, sequence, t0_ns)
         if arrived.is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
             stream.ring.arrived_ns = received_ns
             return
         self._push(state, frame, t0_ns, arrived)
+
+    def _place(
+        self, state: StreamState, frame: Frame, t0_ns: int, arrived: _Arrived
+    ) -> tuple[int, _Arrived]:
+        """Give a frame without a time the place that its sequence number says.
+
+        Where the arrivals contradict, or the place is taken, its arrival is its time, and it is not
+        known what is missing before it.
+        """
+        assert frame.sequence is not None
+        assert state.sequence is not None
+        period_ns, stream = SECOND_NS / frame.rate_hz, state.stream
+        span_ns = frame.samples * period_ns
+        steps = (frame.sequence - state.sequence) % SEQUENCE_WRAP
+        if _is_before(state.sequence, frame.sequence):
+            steps -= SEQUENCE_WRAP
+        placed_ns = round(stream.ring.last_ns + period_ns + (steps - 1) * span_ns)
+        if steps > 0:
+            fits = abs(placed_ns - t0_ns) <= max(2 * span_ns, SECOND_NS / 10)
+        else:
+            fits = not stream.has_passed(placed_ns + round(span_ns - period_ns))
+        if fits:
+            return placed_ns, arrived._replace(is_placed=True)
+        return t0_ns, arrived._replace(is_torn=True)
 
     def _was_seen(
         self, state: StreamState, mark: tuple[int | None, int], t0_ns: int | None, flags: int
@@ -184,6 +214,8 @@ class FrameIntake:
             is_timed=arrived.is_timed,
             sequence=frame.sequence,
             follows=arrived.follows,
+            is_placed=arrived.is_placed,
+            is_torn=arrived.is_torn,
         )
         state.stream.push_block(run)
 
