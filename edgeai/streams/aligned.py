@@ -9,11 +9,14 @@ import numpy as np
 from edgeai.streams.align import Aligner, SavedAligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.coarse import CoarseClock, resolution_of
+from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.ring import MIN_KEPT_ROWS, SavedRing
 from edgeai.streams.run import Run, block_times, equals
 from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
 
+STEADY_SAMPLES = 3
+"""So many samples at the model's rate show that the sender keeps it."""
 ROW = -1  # stands for a channel: all of them
 
 
@@ -44,7 +47,9 @@ class Jump(NamedTuple):
 class AlignedStream(Stream):
     """A stream that makes windows of samples on the model's grid."""
 
-    __slots__ = ("_aligner", "_jump", "_late", "_overtook", "_row", "_seen", "_stamps")
+    __slots__ = (
+        "_aligner", "_jump", "_late", "_overtook", "_row", "_seen", "_stamps", "_steady",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -67,6 +72,8 @@ class AlignedStream(Stream):
         """The last sample, to recognize a coarse clock."""
         self._stamps: deque[int] = deque(maxlen=MIN_KEPT_ROWS)
         """The last different time stamps of samples."""
+        self._steady = 0
+        """Samples of all channels in a row that came at the model's rate."""
 
     @property
     def newest_ns(self) -> int | None:
@@ -192,6 +199,8 @@ class AlignedStream(Stream):
             jump.arrivals.append(one)
             if len(jump.arrivals) > MAX_JUMPED_RUNS * (self._settings.channels + 1):
                 self._confirm_jump()
+        if one.channel == ROW and newest_ns is not None:
+            self._count_missing(one.time_ns - newest_ns)
         refused = self._add(one)
         if refused is None:
             self.ring.arrived_ns = max(one.arrived_ns, self.ring.arrived_ns)
@@ -204,6 +213,22 @@ class AlignedStream(Stream):
         else:
             self.drops[refused] += 1
         self._push_grid()
+
+    def _count_missing(self, step_ns: int) -> None:
+        """Count the samples that are missing in a step, if they came at the model's rate before it.
+
+        Other rates are no loss: the alignment exists for them.
+        """
+        period_ns = self._settings.period_ns
+        if not period_ns or step_ns <= 0:
+            return
+        periods = step_ns / period_ns
+        if periods < HOLE_PERIODS:
+            self._steady = self._steady + 1 if periods > 1 / HOLE_PERIODS else 0
+            return
+        if self._steady >= STEADY_SAMPLES and not self._is_gap(step_ns):
+            self.counts["missing"] += round(periods) - 1
+        self._steady = 0
 
     def _add(self, one: Arrival) -> str | None:
         if one.channel == ROW:

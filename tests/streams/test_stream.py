@@ -457,3 +457,25 @@ def test_an_emptied_window_is_marked_for_the_engine() -> None:
     assert not case.stream.ring.broken
     case.seconds(1000)
     assert case.stream.ring.broken
+
+
+@pytest.mark.parametrize("method", ["hold", "linear"])
+@pytest.mark.parametrize(
+    ("rate", "missing"), [(1.0, 20), (1.02, 20), (0.98, 20), (0.4, 0), (3.0, 0)]
+)
+def test_lost_aligned_rows_are_counted_at_the_rate_of_the_model(
+    method: str, rate: float, missing: int
+) -> None:
+    case = aligned(method, max_age=5)
+    rows = [second for second in range(200) if second % 10 != 5]
+    case.push([(round((100 + second / rate) * NS), (second, 1), False) for second in rows])
+    assert case.stream.counts["missing"] == missing
+
+
+def test_a_tag_that_changes_rarely_is_no_loss() -> None:
+    case = aligned()
+    for second in range(100):
+        tag(case, second, 0, second)
+        if second % 20 == 0:
+            tag(case, second, 1, second)
+    assert case.stream.counts["missing"] == 0
