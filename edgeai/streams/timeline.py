@@ -152,6 +152,11 @@ class Timeline:
         if self._jump is not None and self.is_return(run.first_ns):
             self._return(self._jump)
             return self.take(run)
+        if self._was_first_ahead(run):
+            self._drops["implausible_time"] += 1
+            self._ring.clear()
+            self._ring.last_ns = NEVER_NS
+            return self.take(run)
         late: list[bool] = []
         is_new = False
         for index, time_ns in enumerate(map(int, run.times)):
@@ -175,6 +180,18 @@ class Timeline:
         return True
 
     # --------------------------------------------------------------------------------------- clock
+
+    def _was_first_ahead(self, run: Run) -> bool:
+        """Return whether the only sample so far had a clock that was ahead, by the second one."""
+        ring, gap_ns = self._ring, self._settings.max_gap_ns
+        if ring.size != 1 or ring.next_number != 1 or self._jump is not None or gap_ns is None:
+            return False
+        ahead_ns = ring.last_ns - ring.arrived_ns
+        return (
+            run.first_ns < ring.last_ns - gap_ns
+            and ahead_ns > gap_ns
+            and ahead_ns - (run.first_ns - run.arrived_ns) > gap_ns
+        )
 
     def _jump_ahead(self, run: Run, step_ns: int) -> None:
         """Empty the window, and keep what it was until the step ahead is certain."""

@@ -297,6 +297,33 @@ def test_one_bad_time_stamp_ahead_costs_one_sample(ahead: int) -> None:
     assert line.ends == [*range(3, 20), *range(21, 40)]
 
 
+@pytest.mark.parametrize("missing", ["hold", "linear", "mark"])
+@pytest.mark.parametrize("ahead", [-3, -1, 0.6, 1, 2, 3, 3.4, 4])
+def test_a_wrong_time_stamp_within_a_gap_makes_no_wrong_window_good(
+    ahead: float, missing: str
+) -> None:
+    slots = [float(slot) for slot in range(60)]
+    slots[20] += ahead
+    line = Line(missing=missing, max_gap_ns=6 * P)
+    line.send(*slots, values=[float(value) for value in range(60)], arrived=list(range(60)))
+    good = [
+        content
+        for window, content in zip(line.windows, line.contents, strict=True)
+        if not window.substituted and not window.uncertain
+    ]
+    assert all(set(np.diff(content)) == {1.0} for content in good)
+    assert len(good) > 35
+
+
+@pytest.mark.parametrize("ahead", [7, 100, 2500])
+def test_a_first_time_stamp_that_is_ahead_costs_one_sample(ahead: int) -> None:
+    line = Line().send(ahead, *range(1, 20), arrived=list(range(20)))
+    assert line.told() == {"implausible_time": 1}
+    assert line.contents[0] == [1, 2, 3, 4]
+    steady = Line().send(*range(ahead, ahead + 20), arrived=list(range(20)))
+    assert steady.told() == {}  # a clock that is always ahead
+
+
 def test_one_message_in_ten_that_is_ahead_loses_no_other() -> None:
     line = Line()
     for n in range(300):
