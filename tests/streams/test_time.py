@@ -315,6 +315,20 @@ def test_a_wrong_time_stamp_within_a_gap_makes_no_wrong_window_good(
     assert len(good) > 35
 
 
+def test_a_dropped_sample_without_a_hole_marks_the_windows_after_it() -> None:
+    slots = [0, 1, 2, 3, 4.4, 4.3, 5.6, 6, 7, 8, 9, 10]  # steps of 1.4 and 1.2 are no holes
+    line = Line().send(*slots, values=[float(value) for value in range(12)])
+    assert line.told() == {"late": 1}
+    assert [window.uncertain for window in line.windows] == [
+        False,
+        False,
+        *[True] * 4,
+        False,
+        False,
+    ]
+    assert line.contents[-2] == [7, 8, 9, 10]
+
+
 @pytest.mark.parametrize("ahead", [7, 100, 2500])
 def test_a_first_time_stamp_that_is_ahead_costs_one_sample(ahead: int) -> None:
     line = Line().send(ahead, *range(1, 20), arrived=list(range(20)))
