@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.decoding.local_times import LocalTimes
@@ -33,6 +33,7 @@ def as_read(second: float, zone: str) -> int:
     step=st.integers(1, 400),
     blocks=st.lists(st.integers(0, 7_200), min_size=1, max_size=8),
 )
+@example(zone="Europe/Berlin", step=10, blocks=[0, 3_600, 3_600, 3_600])
 def test_a_backlog_keeps_its_moments_however_late_it_arrives(
     zone: str, step: int, blocks: list[int]
 ) -> None:
