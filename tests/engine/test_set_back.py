@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import struct
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,22 @@ def test_the_mark_outlives_a_restart(tmp_path: Path) -> None:
         seen.update(one["id"] for one in predictions(node.sink.all))
     assert max(seen.values()) == 1
     assert {one.partition("~")[2] for one in seen} == {"", "1", "2"}
+
+
+@pytest.mark.parametrize("hop", [10, 20])
+def test_an_id_of_frames_names_one_window(tmp_path: Path, hop: int) -> None:
+    """The numbers of the frames go on, their times were set back by 30 frames."""
+    build_package(tmp_path / "m", signals=["a"], length=20, hop=hop, threshold=500, rate_hz=1000.0)
+    source = {"topic": "f/{asset}/wave", "layout": "frame", "frame": {"type": "binary"}}
+    path = write_config(tmp_path / "c.yaml", {"p": {"model": "m", "source": source}})
+    messages: list[Message] = []
+    for number in range(100):
+        t0_ns = T * S + (number if number < 50 else number - 30) * 20_000_000
+        header = (b"EDG1", 1, 4, 1, 0, 20, number, 0, t0_ns, 1000.0)
+        payload = struct.pack("<4s4HIIIqd20f", *header, *[float(number)] * 20)
+        messages.append(("f/x/wave", payload, T * S + number * 20_000_000, 0))
+    found, _ = run(path, messages, 1)
+    assert max(Counter(one["id"] for one in found).values()) == 1
+    assert {one["id"].partition("~")[2] for one in found} == {"", "1"}
+    assert found[-1]["quality"] == "good"
+    assert run(path, messages, 33)[0] == found
