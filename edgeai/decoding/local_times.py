@@ -12,6 +12,8 @@ from edgeai.messages import SECOND_NS
 
 QUARTER_NS = 900 * SECOND_NS
 """Zones change at whole quarters of an hour."""
+NEAR_SHARE = 4
+"""A moment is near another if less than the zone's change divided by this is between them."""
 
 
 class LocalTimes:
@@ -43,8 +45,10 @@ class LocalTimes:
     def decide(self, time_ns: int, received_ns: int, newest_ns: int | None) -> int:
         """Return the moment that a local time means.
 
-        The arrival decides if only one moment is near it. Otherwise the moment is the one that is
-        nearer to the newest sample: in the second pass the first one lies far back.
+        The order of the stream decides if only one moment is near its newest sample: a backlog may
+        arrive an hour late. Otherwise, at the start of a stream and after a gap, the arrival
+        decides if only one moment is near it; and else the moment that is nearer to the newest
+        sample.
 
         Args:
             time_ns: The first of the two moments, as read.
@@ -55,9 +59,14 @@ class LocalTimes:
         if not change_ns:
             return time_ns
         later_ns = time_ns + change_ns
-        off_ns = abs(received_ns - time_ns), abs(received_ns - later_ns)
-        if min(off_ns) < change_ns // 4:
-            return time_ns if off_ns[0] < off_ns[1] else later_ns
+        near_ns = change_ns // NEAR_SHARE
+        for other_ns in (newest_ns, received_ns):
+            if other_ns is None:
+                continue
+            if abs(other_ns - time_ns) < near_ns:
+                return time_ns
+            if abs(other_ns - later_ns) < near_ns:
+                return later_ns
         return self.decide_by_order(time_ns, newest_ns)
 
     def decide_by_order(self, time_ns: int, newest_ns: int | None) -> int:

@@ -11,10 +11,10 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.providers.session import padded_capacity
 from edgeai.streams.settings import Floats
 
-DueWindow = tuple[StreamState, int, int, bool, bool]
+DueWindow = tuple[StreamState, int, int, bool, int]
 """A window in a batch: its stream, the time of its last sample (nanoseconds since 1970, UTC), how
-many of its values were substituted, whether it is uncertain, and whether its stream was interrupted
-before it."""
+many of its values were substituted, whether it is uncertain, and 0, or, if its stream was
+interrupted before it, 1 more than the clock of its sender was set back so far."""
 
 
 class Batch:
@@ -69,8 +69,11 @@ class Batch:
         if index >= len(self._slots) or window is not self._slots[index][0]:
             self.values[index] = window
         ring = state.stream.ring
-        windows.append((state, time_ns, substituted, uncertain, ring.broken))
-        ring.broken = False
+        interrupted = 0
+        if ring.broken:
+            interrupted = 1 + state.stream.set_backs.count
+            ring.broken = False
+        windows.append((state, time_ns, substituted, uncertain, interrupted))
         if index + 1 == self.capacity:
             self.when_full()
 

@@ -84,9 +84,15 @@ class Judge:
             windows, scores, tops, diagnoses, extras, strict=True
         ):
             quality: Quality = "good"
+            if interrupted:
+                state.alarm.interrupt()
+                state.enter(interrupted - 1)
+            is_used = time_ns <= state.used_until_ns
+            suffix = state.used_suffix if is_used else ""
             outside = diagnosis is not UNSET and is_outside(diagnosis)
-            if substituted or uncertain or outside:
-                quality = quality_of(substituted, uncertain or outside, self._quality_rule)
+            if substituted or uncertain or outside or is_used:
+                doubtful = uncertain or outside or is_used
+                quality = quality_of(substituted, doubtful, self._quality_rule)
             alarm = state.alarm
             previous = alarm.state
             changed = False
@@ -95,8 +101,6 @@ class Judge:
             if not -inf < score < inf:  # also true for NaN
                 level = self._worst
                 reason = self._reason_of(state, score, quality)
-            if interrupted:
-                alarm.interrupt()
             if quality != "bad":
                 # Outside the domain the score says nothing, but that it is none is a failure.
                 update = alarm.update_outside if outside and reason is None else alarm.update
@@ -118,7 +122,7 @@ class Judge:
                 provider=session.provider,
                 requested=session.requested,
                 reason=session.reason,
-                id=f"{state.id_prefix}{time_ns}",
+                id=f"{state.id_prefix}{time_ns}{suffix}",
                 outputs=extra,
                 top=top,
                 diagnosis=diagnosis,
@@ -245,7 +249,7 @@ class Judge:
             threshold=self._threshold,
             top=list(top),
             priority=alarm.priority,
-            id=f"{state.id_prefix}{time_ns}:{alarm.state}",
+            id=f"{state.id_of(time_ns)}:{alarm.state}",
             quality=state.quality,
             outputs=dict(outputs or {}),
             diagnosis=diagnosis,

@@ -49,6 +49,10 @@ class KeptAlarm(msgspec.Struct):
     priority: Priority = "high"
     is_cleared: bool = False
     """Whether the topic was cleared, because the configuration has no such alarm any more."""
+    set_backs: int = 0
+    """How often the clock of the asset's sender was set back."""
+    used_until_ns: int = 0
+    """The newest sample time that was used before the last of these."""
 
 
 class _File(msgspec.Struct):
@@ -163,8 +167,24 @@ class KeptAlarms:
                 self._clock_ns(),
                 message,
                 alarm.priority,
+                set_backs=state.stream.set_backs.count,
+                used_until_ns=max(0, state.stream.set_backs.used_until_ns),
             ),
         )
+
+    def keep_set_back(self, pipeline: str, state: StreamState) -> None:
+        """Keep that the clock of an asset's sender was set back; its alarm stays as it was kept."""
+        back = state.stream.set_backs
+        alarm = self.alarms.get(state.alarm_topic) or KeptAlarm(
+            pipeline, state.key, "normal", 0, 0, ""
+        )
+        self.add(
+            state.alarm_topic,
+            msgspec.structs.replace(
+                alarm, kept_ns=self._clock_ns(), set_backs=back.count,
+                used_until_ns=back.used_until_ns,
+            ),
+        )  # fmt: skip
 
     def add(self, topic: str, alarm: KeptAlarm) -> None:
         """Keep an alarm as it is."""
@@ -254,11 +274,8 @@ def restore_alarms(
             continue
         if topic_now == topic:
             kept.add(topic, alarm)
-        if alarm.state == "normal":
-            continue
-        try:
-            state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns, alarm.priority)
-        except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
+        state = _restore_stream(pipeline, alarm)
+        if state is None or alarm.state == "normal":
             continue
         restored += 1
         kept.add(state.alarm_topic, alarm)
@@ -269,6 +286,19 @@ def restore_alarms(
         log.info("alarm topics of removed pipelines and assets, now cleared: %d", cleared)
     kept.write()
     return publications
+
+
+def _restore_stream(pipeline: Pipeline, alarm: KeptAlarm) -> StreamState | None:
+    """Make the stream of a kept alarm; return None if there is nothing to continue, or no room."""
+    if alarm.state == "normal" and not alarm.set_backs:
+        return None
+    try:
+        state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns, alarm.priority)
+    except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
+        return None
+    if alarm.set_backs:
+        state.restore_set_backs(alarm.set_backs, alarm.used_until_ns)
+    return state
 
 
 def _read(path: Path) -> dict[str, KeptAlarm]:

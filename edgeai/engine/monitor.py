@@ -85,6 +85,7 @@ class Monitor:
         if kept is not None:
             for pipeline in pipelines:
                 pipeline.on_transition = partial(self._keep, pipeline.name)
+                pipeline.on_set_back = partial(self._keep_set_back, pipeline.name)
 
     @property
     def faults(self) -> list[str]:
@@ -122,6 +123,12 @@ class Monitor:
         """Keep an alarm state that changes; it is written at the end of this turn."""
         assert self._kept is not None
         self._kept.keep(pipeline, state, publication)
+        self.next_poll = 0.0
+
+    def _keep_set_back(self, pipeline: str, state: StreamState) -> None:
+        """Keep that a clock was set back, as `_keep` keeps an alarm."""
+        assert self._kept is not None
+        self._kept.keep_set_back(pipeline, state)
         self.next_poll = 0.0
 
     def _scan(self, now: float, *, silence: bool = True) -> list[Publication]:

@@ -32,6 +32,7 @@ from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
+from edgeai.streams.set_back import SetBack
 from edgeai.streams.settings import StreamSettings
 
 log = logging.getLogger("edgeai.pipeline")
@@ -46,6 +47,9 @@ GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the config
 
 class Pipeline:
     """One pipeline at run time. What is done with it is in `intake`, `judging` and `engine`."""
+
+    on_set_back: Callable[[StreamState], None] | None = None
+    """Called when the clock of a stream's sender was set back; wired by the monitor."""
 
     def __init__(
         self,
@@ -246,7 +250,8 @@ class Pipeline:
             DecodeError: As `stream_of`.
         """
         state = self.streams.get(key) or self._make_stream(key, 0)
-        state.alarm.restore(alarm, since_ns, priority)
+        if alarm != "normal":
+            state.alarm.restore(alarm, since_ns, priority)
         return state
 
     def _make_stream(self, key: str, now_ns: int) -> StreamState:
@@ -270,6 +275,7 @@ class Pipeline:
         state.stream = open_stream(
             self.settings, metrics.drops, metrics.resets, metrics.samples, add_window
         )
+        state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
@@ -282,6 +288,11 @@ class Pipeline:
         self.metrics.streams.set(len(self.streams))
         self.metrics.evicted.value += 1
         self.forget_stream(state)
+
+    def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
+        self.log.set_back(state.key, set_back)
+        if self.on_set_back is not None:
+            self.on_set_back(state)
 
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
         """Log once for each channel that float32 loses the steps that the model knows."""

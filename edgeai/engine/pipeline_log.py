@@ -2,12 +2,18 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.refusals import printable
-from edgeai.messages import AlarmState, Diagnosis
+from edgeai.messages import SECOND_NS, AlarmState, Diagnosis
+from edgeai.streams.set_back import SetBack, Sign
 
+SIGNS: dict[Sign, str] = {
+    "pace": "late samples, not seen before, kept pace with their arrival",
+    "sequence": "the sequence number of a frame follows, its time does not",
+}
 SHOWN_ASSETS = 3  # names in one line
 
 
@@ -23,9 +29,13 @@ class PipelineLog:
             pipeline, "assets that stopped or came back", lines=20, seconds=600
         )
 
+        self.set_backs = LimitedLog(pipeline, "clocks set back", lines=20, seconds=600)
+
     def poll(self, *, everything: bool = False) -> None:
         """Tell what the bounds left out, when it is due, or at once if the process stops."""
-        for one in (self.alarms, self.assets, self.quality, self.scores, self.silence):
+        for one in (
+            self.alarms, self.assets, self.quality, self.scores, self.silence, self.set_backs,
+        ):  # fmt: skip
             one.poll(everything=everything)
 
     def alarm(
@@ -48,12 +58,25 @@ class PipelineLog:
             printable(asset), state, previous, score, threshold, found,
         )  # fmt: skip
 
+    def set_back(self, asset: str, found: SetBack) -> None:
+        """Tell a sender's clock that was set back, how that was known, and what follows."""
+        self.set_backs.write(
+            "the clock of %s was set back by %.6g s, from %s to %s: %s. Windows of times that were "
+            "used already are uncertain, and their ids end with ~%d",
+            printable(asset), (found.from_ns - found.to_ns) / SECOND_NS, _utc(found.from_ns),
+            _utc(found.to_ns), SIGNS[found.sign], found.number, level=logging.WARNING,
+        )  # fmt: skip
+
     def score_not_finite(self, asset: str, score: float, effect: str) -> None:
         """Tell a score that is NaN or infinite, and what follows from it."""
         self.scores.write(
             "the model's score of %s is %s: %s",
             printable(asset), score, effect, level=logging.WARNING,
         )  # fmt: skip
+
+
+def _utc(time_ns: int) -> str:
+    return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).isoformat()
 
 
 def shown_assets(assets: Sequence[str]) -> str:

@@ -159,7 +159,10 @@ class StreamRoom:
 
 
 def _may_leave(state: StreamState) -> bool:
-    return state.alarm.state == "normal" and not state.messages and not state.tags
+    newest_ns = state.stream.newest_ns or 0
+    has_used_times = newest_ns <= state.stream.set_backs.used_until_ns  # its ids must stay marked
+    is_idle = not state.messages and not state.tags
+    return state.alarm.state == "normal" and is_idle and not has_used_times
 
 
 def _newest(state: StreamState) -> int | None:

@@ -5,6 +5,7 @@ from collections import deque
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.messages import Message, Presence, Quality
+from edgeai.streams.settings import NEVER_NS
 from edgeai.streams.stream import Stream
 
 SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
@@ -17,7 +18,7 @@ class StreamState:
         "alarm", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
         "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "quality",
         "score", "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns",
-        "told_quality", "topic",
+        "told_quality", "topic", "used_suffix", "used_until_ns",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +40,10 @@ class StreamState:
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
+        self.used_until_ns = NEVER_NS
+        """Times up to this were used before the sender's clock was set back."""
+        self.used_suffix = ""
+        """End of the ids of windows whose times were used already."""
         self.is_announced = is_announced
         """Whether the retained alarm topic is known to say what is so."""
         self.messages: list[Message] = []
@@ -68,6 +73,22 @@ class StreamState:
         """When a scan last found a new sample, on the monotonic clock; 0 before the first."""
         self.is_stale = False
         """Whether no sample has come for the declared time."""
+
+    def enter(self, set_backs: int) -> None:
+        """Note how often the clock was set back before the window that is judged next."""
+        used_ns = self.stream.set_backs.enter(set_backs)
+        if used_ns is not None:
+            self.used_until_ns, self.used_suffix = used_ns, f"~{set_backs}"
+
+    def restore_set_backs(self, count: int, used_until_ns: int) -> None:
+        """Continue after a restart, so that no id of before names another window."""
+        self.stream.set_backs.restore(count, used_until_ns)
+        self.used_until_ns, self.used_suffix = used_until_ns, f"~{count}"
+
+    def id_of(self, time_ns: int) -> str:
+        """Return the id of the window that ends at a time."""
+        suffix = self.used_suffix if time_ns <= self.used_until_ns else ""
+        return f"{self.id_prefix}{time_ns}{suffix}"
 
     @property
     def presence(self) -> Presence:

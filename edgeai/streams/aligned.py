@@ -12,6 +12,7 @@ from edgeai.streams.coarse import CoarseClock, resolution_of
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.ring import MIN_KEPT_ROWS, SavedRing
 from edgeai.streams.run import Run, block_times, equals
+from edgeai.streams.seen import Seen, seen_samples
 from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
 
@@ -63,8 +64,9 @@ class AlignedStream(Stream):
         assert settings.align is not None
         self._aligner = Aligner(settings.align, settings.channels)
         self._late = LateRun(settings.clock_back_ns)
-        self._seen: deque[tuple[int, int]] = deque(maxlen=MIN_KEPT_ROWS * (settings.channels + 1))
-        """Time and channel of what was taken last."""
+        room = MIN_KEPT_ROWS * (settings.channels + 1)
+        self._seen = Seen(max(room, seen_samples(settings.period_ns)))
+        """What was taken last."""
         self._jump: Jump | None = None
         self._overtook: list[Arrival] = []
         """What came before older values, in the order of its times."""
@@ -204,11 +206,11 @@ class AlignedStream(Stream):
         refused = self._add(one)
         if refused is None:
             self.ring.arrived_ns = max(one.arrived_ns, self.ring.arrived_ns)
-            self._seen.append((one.time_ns, one.channel))
-        elif (one.time_ns, one.channel) in self._seen:
+            self._seen.add(one.time_ns, one.channel, one.values)
+        elif self._seen.has(one.time_ns, one.channel, one.values):
             self.drops["duplicate"] += 1
         elif refused == "late" and self._late.add(one.time_ns, one.arrived_ns, newest_ns or 0):
-            self._restart()
+            self._restart(one)
             self._add(one)
         else:
             self.drops[refused] += 1
@@ -278,10 +280,12 @@ class AlignedStream(Stream):
             waiting = self._overtook + jump.arrivals
             self._overtook = sorted(waiting, key=lambda one: one.time_ns)
 
-    def _restart(self) -> None:
+    def _restart(self, one: Arrival) -> None:
         """Release the waiting samples, then start again: the sender's clock was set back."""
         self.flush()
         self.resets["clock_back"] += 1
+        newest_ns = max(self._aligner.newest_ns or one.time_ns, self.ring.last_ns)
+        self.set_backs.note(newest_ns, one.time_ns, "pace")
         self.ring.clear()
         self.ring.broken = True
         self._aligner.clear()

@@ -56,7 +56,9 @@ class OrderedStream(Stream):
     def _start_again(self) -> None:
         """Forget all but the ring's samples."""
         settings = self._settings
-        self._timeline = Timeline(settings, self.ring, self.drops, self.resets, self.counts)
+        self._timeline = Timeline(
+            settings, self.ring, self.drops, self.resets, self.counts, set_backs=self.set_backs
+        )
         self._reorder = Reorder(settings.lateness_ns) if settings.lateness_ns else None
         self._timeline.before_restart = self._release
         self._good_bytes = self._timeline.good.data.cast("B")

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.streams.seen import BYTES_PER_SAMPLE, LeftRows, seen_samples
 from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings, Times
 
 MIN_KEPT_ROWS = 128
 """Samples that a ring keeps at least. They tell a sample that was seen from one that was not."""
 SPARE_ROWS = 8
 """Samples that a ring keeps beyond a window, so that as many filled samples can be taken back."""
-MIN_FREE_ROWS = 64
+MIN_FREE_ROWS = 192
 
 RATE_TOLERANCE = 1.5
 """Largest ratio of a window's time span to its nominal span, and of nominal span to time span.
@@ -34,7 +35,8 @@ class Ring:
 
     __slots__ = (
         "_before", "_capacity", "_clock", "_flat", "_half_ns", "_hop_left", "_hop_ns",
-        "_keep", "_length", "_max_span_ns", "_min_span_ns", "_pack_into", "_row_bytes", "_rows",
+        "_keep", "_left", "_length", "_max_span_ns", "_min_span_ns", "_pack_into", "_row_bytes",
+        "_rows",
         "_settings", "_substituted", "_times", "_uncertain", "arrived_ns", "broken", "due_ns",
         "emit", "flagged", "last_ns", "size",
     )  # fmt: skip
@@ -43,7 +45,8 @@ class Ring:
     def bytes_of(settings: StreamSettings) -> int:
         """Return the bytes of a ring's samples and flags."""
         _, capacity = _rows_of(settings.length)
-        return capacity * (4 * settings.channels + 13)
+        left = BYTES_PER_SAMPLE * seen_samples(settings.period_ns)
+        return capacity * (4 * settings.channels + 13) + left
 
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
         length, channels = settings.length, settings.channels
@@ -83,6 +86,8 @@ class Ring:
         """Time of the newest sample, also after the ring was emptied; NEVER_NS before the first."""
         self.arrived_ns = 0
         """When the newest sample arrived; set by who appends it."""
+        self._left = LeftRows(seen_samples(settings.period_ns))
+        """The samples that have left it."""
         self.broken = False
         """Set when the stream was interrupted; cleared by the engine with the next window."""
         self.clear()
@@ -141,6 +146,22 @@ class Ring:
         """Return whether a time is not before the newest `samples`; None: all that `find` knows."""
         known = min(self.size, samples or self._keep)
         return known > 0 and time_ns >= self._times[self.size - known]
+
+    def was_here(self, time_ns: int, row: Floats) -> bool:
+        """Return whether a sample was taken that had this time and these values (C,).
+
+        It looks further back than `find`: some minutes at the model's rate.
+        """
+        index = bisect_left(self._times, time_ns, 0, self.size)
+        if index < self.size and self._times[index] == time_ns:
+            return bool((self._rows[index] == row).all())
+        return self._left.has(time_ns, row, self.next_number)
+
+    def leave(self) -> None:
+        """Empty the ring as `clear` does; its samples stay known to `was_here`."""
+        if self.size:
+            self._left.add(self._before, self._clock[: self.size], self._rows[: self.size])
+        self.clear()
 
     @property
     def due_in(self) -> int:
@@ -394,13 +415,15 @@ class Ring:
     def _move_to_front(self) -> None:
         """Move the newest samples to the start of the memory."""
         keep = self._keep
-        kept = slice(self.size - keep, self.size)
+        gone = self.size - keep
+        self._left.add(self._before, self._clock[:gone], self._rows[:gone])
+        kept = slice(gone, self.size)
         self._rows[:keep] = self._rows[kept].copy()
         self._times[:keep] = self._times[kept]
         if self.flagged:
             self._substituted[:keep] = self._substituted[kept].copy()
             self._uncertain[:keep] = self._uncertain[kept].copy()
-        self._before += self.size - keep
+        self._before += gone
         self.size = keep
 
 

@@ -14,6 +14,7 @@ from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
+from edgeai.streams.set_back import SetBacks
 from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings
 
 
@@ -30,7 +31,7 @@ class Stream(ABC):
     """
 
     __slots__ = (
-        "_coarse", "_settings", "counts", "drops", "resets", "ring",
+        "_coarse", "_settings", "counts", "drops", "resets", "ring", "set_backs",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +46,7 @@ class Stream(ABC):
         self.resets = resets
         self.counts = counts
         self.ring = Ring(settings, emit)
+        self.set_backs = SetBacks()
         self._settings = settings
         self._coarse = self._declared_clock()
         """Spreads the samples of a clock coarser than the sample period; None: it is not."""

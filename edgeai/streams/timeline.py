@@ -10,6 +10,7 @@ from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.joins import Joins
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run, equals
+from edgeai.streams.set_back import SetBacks, Sign
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings, Times
 from edgeai.streams.window_ends import ends_in_block
 
@@ -26,7 +27,7 @@ class Timeline:
 
     __slots__ = (
         "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_overtook", "_resets",
-        "_ring", "_sequence", "_settings", "before_restart", "good", "holes",
+        "_ring", "_sequence", "_set_backs", "_settings", "before_restart", "good", "holes",
     )  # fmt: skip
 
     def __init__(
@@ -36,7 +37,10 @@ class Timeline:
         drops: dict[str, int],
         resets: dict[str, int],
         counts: dict[str, int],
+        *,
+        set_backs: SetBacks,
     ) -> None:
+        self._set_backs = set_backs
         self._settings = settings
         self._ring = ring
         self._drops, self._resets, self._counts = drops, resets, counts
@@ -167,11 +171,13 @@ class Timeline:
             if placed:
                 continue
             is_late = seen is None or placed is not None
+            if is_late and placed is None and self._ring.was_here(time_ns, row):
+                is_late = False
             late.append(is_late)
             is_new = is_new or is_late or (seen is not None and not equals(row, seen))
         newest_ns, length = self._ring.last_ns, self._settings.length
         if is_new and (run.follows or self._late.add(run.first_ns, run.arrived_ns, newest_ns)):
-            self._restart()
+            self._restart(run)
             return False
         if is_new and self._ring.reaches(run.last_ns, None if run.is_block else length):
             self._is_torn = True
@@ -213,7 +219,7 @@ class Timeline:
             self._resets["gap"] += 1
         good = self.good.copy()
         self._jump = Jump(run.first_ns, is_suspect, ring.save(), good, ring.broken, [run.copy()])
-        ring.clear()
+        ring.leave()
         ring.broken = True
 
     def _confirm_jump(self) -> None:
@@ -238,12 +244,14 @@ class Timeline:
             run.is_used = count >= self._settings.length
         self._overtook = sorted(self._overtook + jump.runs, key=lambda run: run.first_ns)
 
-    def _restart(self) -> None:
+    def _restart(self, run: Run) -> None:
         """Start again: the sender's clock was set back."""
         self.before_restart()
         self.holes.forget()
         self._resets["clock_back"] += 1
-        self._ring.clear()
+        sign: Sign = "sequence" if run.follows else "pace"
+        self._set_backs.note(self._ring.last_ns, run.first_ns, sign)
+        self._ring.leave()
         self._ring.broken = True
         self._ring.last_ns = NEVER_NS
         self._sequence = None

@@ -247,6 +247,26 @@ def test_samples_that_were_seen_are_duplicates_however_many(again: int) -> None:
     assert line.told() == {"duplicate": again}
 
 
+@pytest.mark.parametrize("count", [200, 500, 2_500])
+@pytest.mark.parametrize("gap", [False, True])
+def test_rows_that_are_sent_again_at_their_pace_are_no_clock_set_back(
+    count: int, gap: bool
+) -> None:
+    line = Line().send(*range(count))
+    if gap:
+        line.send(count + 100)
+    line.send(*range(count), arrived=[count + 200 + index for index in range(count)])
+    assert line.resets["clock_back"] == 0
+    assert +line.drops == {"duplicate": count}
+
+
+def test_other_rows_of_the_same_times_are_a_clock_set_back() -> None:
+    line = Line().send(*range(500))
+    arrived = [float(500 + index) for index in range(300)]
+    line.send(*range(300), values=[index + 0.5 for index in range(300)], arrived=arrived)
+    assert line.resets["clock_back"] == 1
+
+
 def test_a_file_that_is_sent_again_at_once_is_no_clock_set_back() -> None:
     slots = [float(slot) for slot in range(3000)]
     line = Line().send(*slots)
