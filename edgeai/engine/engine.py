@@ -339,6 +339,11 @@ class Engine:
         """Publish what the turn made, then acknowledge what it took."""
         if self._outgoing:
             outgoing, self._outgoing = self._outgoing, []
+            if self.monitor.has_transitions:  # kept first: the process may be killed in between
+                try:
+                    self.monitor.write_alarms()
+                except Exception as error:  # noqa: BLE001  they are published all the same
+                    self._steps.tell("keeping alarm states", error)
             try:
                 self._sink.publish(outgoing)
             except EdgeError:  # the output of a replay cannot be written
