@@ -70,7 +70,7 @@ class Monitor:
             clock_ns: Returns the time now, nanoseconds since 1970.
         """
         self.refusals = Refusals("no pipeline", metrics.unrouted_counts, clock)
-        self.resets = LimitedLog("reset", "of unknown alarms", lines=10, seconds=600, clock=clock)
+        self.resets = LimitedLog("reset", "without effect", lines=10, seconds=600, clock=clock)
         self.next_poll = 0.0
         """When to call `poll` next, in seconds of `time.monotonic`."""
         self.has_transitions = False
