@@ -20,7 +20,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Literal
 
@@ -64,6 +64,12 @@ class _File(msgspec.Struct):
     format: Literal[1]
     alarms: dict[str, KeptAlarm]
     """By alarm topic."""
+
+
+class _Scored(msgspec.Struct):
+    """The score in a message of an alarm."""
+
+    score: float | None = None
 
 
 class _Entry(msgspec.Struct):
@@ -337,6 +343,7 @@ def restore_alarms(
             state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns, alarm.priority)
         except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
             continue
+        state.score = _score_of(alarm.message)
         restored += 1
         kept.add(state.alarm_topic, alarm)
         publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))
@@ -346,6 +353,15 @@ def restore_alarms(
         log.info("alarm topics of removed pipelines and assets, now cleared: %d", cleared)
     kept.write()
     return publications
+
+
+def _score_of(message: str) -> float:
+    """Return the score in a kept message: it is the last one that a reset can name."""
+    with suppress(msgspec.DecodeError):
+        score = msgspec.json.decode(message, type=_Scored).score
+        if score is not None:
+            return score
+    return nan
 
 
 def _read(path: Path) -> tuple[dict[str, KeptAlarm], bool]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from math import isnan
 
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.limited_log import LimitedLog
@@ -43,9 +44,10 @@ class PipelineLog:
         found = f", diagnosis {diagnosis['kind']}" if diagnosis else ""
         if top:
             found += f", largest {', '.join(name for name, _ in top)}"
+        value = "unknown" if isnan(score) else f"{score:.6g}"
         self.alarms.write(
-            "alarm of %s is %s, was %s: score %.6g, threshold %.6g%s",
-            printable(asset), state, previous, score, threshold, found,
+            "alarm of %s is %s, was %s: score %s, threshold %.6g%s",
+            printable(asset), state, previous, value, threshold, found,
         )  # fmt: skip
 
     def score_not_finite(self, asset: str, score: float, effect: str) -> None:

@@ -56,6 +56,7 @@ class StreamState:
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
+        """Of the last judged window, or of the alarm that continues from an earlier run."""
         self.failed_at_ns: int | None = -1
         """`time_ns` at the last exception in the stream; -1 before the first."""
         self.diagnosis = ""

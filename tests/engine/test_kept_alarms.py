@@ -110,15 +110,20 @@ def test_an_active_alarm_that_goes_on_is_no_new_transition(tmp_path: Path) -> No
 
 def test_a_latched_alarm_stays_latched_and_can_be_reset_before_any_message(
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     line = Restarts(tmp_path, **LATCH).rows(1, 4, a=99).rows(5, 4, a=1)
     assert line.states == {P: "latched"}
+    latched = json.loads(line.retained[P])
     line.start(**LATCH)
     assert line.states == {P: "latched"}
+    caplog.set_level(logging.INFO, "edgeai")
     line.reset()
     assert line.states == {P: "normal"}
     message = json.loads(line.retained[P])
     assert message["timestamp"] == 8 * NS, "the time of the latest transition known"
+    assert message["score"] == latched["score"] is not None, "nothing was judged since"
+    assert "score nan" not in caplog.text
     line.start(**LATCH)
     assert line.node.engine.pipelines[0].streams == {}
 
