@@ -105,7 +105,7 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     }
 
 
-def _shown_score(state: StreamState) -> float | None:
+def _shown_score(state: "StreamState") -> float | None:
     """Return the score of the last judged window; None if JSON cannot say it, as an infinity."""
     is_judged = state.time_ns is not None
     return state.score if is_judged and math.isfinite(state.score) else None
