@@ -24,6 +24,9 @@ BACKLOG = 4
 """Flag of a message that the broker held while edgeai was away: it is not of the time at which it
 arrives."""
 
+MAX_BACKLOG_SECONDS = 60.0
+"""No message has the flag BACKLOG longer after the connection was made."""
+
 Message = tuple[str, bytes | memoryview, int, int]
 """One MQTT message, or one line of a recording: topic, payload, arrival time (nanoseconds since
 1970, UTC; in a replay the time in the file), and flags: the sum of REDELIVERED, RETAINED and

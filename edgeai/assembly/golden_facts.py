@@ -24,7 +24,7 @@ from edgeai.providers.session import Session, padded_capacity
 log = logging.getLogger("edgeai")
 
 LIMIT_SECONDS = 20.0
-CACHE_VERSION = 1  # increased when the measurement changes
+CACHE_VERSION = 2  # increased when the measurement changes
 BATCH = 64
 TOO_SLOW = (
     "too slow to measure how many held values a window bears, so each window with one is "

@@ -93,6 +93,7 @@ class Containment:
         name, failures = self.quarantine.add_failure(topic, payload)
         if failures < FAILURES_TO_QUARANTINE:
             self._metrics.drops["internal_error"] += 1
+            self._metrics.count_retained(message[3], "internal_error")
             self._tell(
                 "internal_error",
                 "a message could not be processed and is dropped: topic %s, %d bytes, sha256 %s: "
@@ -102,6 +103,7 @@ class Containment:
             )  # fmt: skip
             return
         self._metrics.drops["quarantined"] += 1
+        self._metrics.count_retained(message[3], "quarantined")
         if failures == FAILURES_TO_QUARANTINE:
             self.forget_route(topic)
             self._tell(
@@ -117,6 +119,7 @@ class Containment:
         if not self.quarantine.holds(message[0], message[1]):
             return False
         self._metrics.drop("quarantined")
+        self._metrics.count_retained(message[3], "quarantined")
         return True
 
     # ------------------------------------------------------------------------------------- windows

@@ -91,6 +91,9 @@ from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import EdgeError
 from edgeai.messages import (
     AT_ONCE,
+    BACKLOG,
+    MAX_BACKLOG_SECONDS,
+    REDELIVERED,
     RETAINED,
     SECOND_NS,
     Due,
@@ -158,7 +161,7 @@ class Engine:
         self._metrics = metrics
         self._watch = watch
         self._reset_prefix = reset_prefix
-        self._judges = {pipeline: Judge(pipeline) for pipeline in pipelines}
+        self._judges = {pipeline: Judge(pipeline, clock_ns) for pipeline in pipelines}
         self._clock_ns = clock_ns
         self._quarantine = quarantine or Quarantine()
         self._steps = Steps()
@@ -275,7 +278,7 @@ class Engine:
             self.monitor.refusals.tell("retained", topic, message[1])
             return []
         try:
-            self._reset_alarm(topic[len(self._reset_prefix) :])
+            self._reset_alarm(topic[len(self._reset_prefix) :], message)
         except Exception as error:  # noqa: BLE001  the turn goes on
             self._steps.tell(f"the reset of {topic[:200]!r}", error)
         return []
@@ -317,8 +320,16 @@ class Engine:
             self._calls.append((pipeline, session.provider, seconds, windows))
             self._log_entries += len(windows)
 
-    def _reset_alarm(self, target: str) -> None:
-        """Reset a latched alarm; `target` is `<pipeline>/<asset>`."""
+    def _reset_alarm(self, target: str, message: Message) -> None:
+        """Reset a latched alarm that its sender can have seen.
+
+        A reset that arrived before the alarm was published means an earlier one: it has waited
+        with the samples. One that the broker held was sent before the connection was made.
+
+        Args:
+            target: `<pipeline>/<asset>`.
+            message: The reset.
+        """
         for pipeline in self.pipelines:
             key = topics.composed(target.removeprefix(f"{pipeline.name}/"))
             state = pipeline.streams.get(key)
@@ -326,6 +337,16 @@ class Engine:
                 continue
             self._serve(pipeline)  # the samples that came before the reset, in the same turn
             previous = state.alarm.state
+            sent_ns = message[2]
+            if message[3] & (REDELIVERED | BACKLOG):
+                sent_ns -= round(MAX_BACKLOG_SECONDS * SECOND_NS)
+            if previous == "latched" and state.alarm_told_ns > max(0, sent_ns):
+                self.monitor.resets.write(
+                    "%s was sent before its alarm was published, so it acknowledges nothing: "
+                    "send it again",
+                    printable(target), level=logging.WARNING,
+                )  # fmt: skip
+                return
             if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
                 self._outgoing.append(self._judges[pipeline].transition(state, previous))
             return
@@ -339,6 +360,11 @@ class Engine:
         """Publish what the turn made, then acknowledge what it took."""
         if self._outgoing:
             outgoing, self._outgoing = self._outgoing, []
+            if self.monitor.has_transitions:  # kept first: the process may be killed in between
+                try:
+                    self.monitor.write_alarms()
+                except Exception as error:  # noqa: BLE001  they are published all the same
+                    self._steps.tell("keeping alarm states", error)
             try:
                 self._sink.publish(outgoing)
             except EdgeError:  # the output of a replay cannot be written

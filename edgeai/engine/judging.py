@@ -1,6 +1,6 @@
 """Model outputs to publications: quality, alarm state, contributing signals, diagnosis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Literal
 
@@ -22,11 +22,21 @@ from edgeai.model.direction import SIDES
 _encode = msgspec.json.Encoder().encode
 
 
+def _no_time() -> int:
+    return 0
+
+
 class Judge:
     """Turns the outputs of one pipeline's model into publications."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        """Look up a pipeline's rules once, not for every window."""
+    def __init__(self, pipeline: Pipeline, clock_ns: Callable[[], int] | None = None) -> None:
+        """Look up a pipeline's rules once, not for every window.
+
+        Args:
+            pipeline: Whose windows are judged.
+            clock_ns: Now, nanoseconds since 1970; None in a replay, where it means nothing.
+        """
+        self._clock_ns = clock_ns or _no_time
         manifest, publish = pipeline.manifest, pipeline.config.publish
         position = {name: index for index, name in enumerate(pipeline.outputs)}
         self._pipeline = pipeline
@@ -235,6 +245,7 @@ class Judge:
         shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
         time_ns = (alarm.since_ns if changed else state.time_ns) or 0
         if changed:
+            state.alarm_told_ns = self._clock_ns()
             pipeline.metrics.alarms[alarm.state] += 1
         state.is_announced = True
         transition = Transition(

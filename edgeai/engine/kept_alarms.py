@@ -1,19 +1,26 @@
 """Alarm states that outlive a restart, and the retained alarm topics that must agree with them.
 
-One small file for each worker, written as a whole and replaced at once, so it is never half
-written. It is written when an alarm state has changed, at most once a second, and never for a
-message. It names every alarm topic that this node has published, so that the topics of pipelines
-and assets that are gone from the configuration can be cleared. The write does not wait for the
-disk: it survives the end of the process, however it ends, but a power cut may lose the last change.
+Two small files for each worker. A change of an alarm state is appended to the journal before it is
+published, so a process that is killed at any moment has kept at least what the broker retains. When
+the journal has grown as large as the file, the file is written as a whole and replaced at once, and
+the journal begins again: the work for a change does not grow with the number of alarms. Nothing is
+written for a message. The write does not wait for the disk: it survives the end of the process,
+however it ends, but a power cut may lose the last changes.
+
+The files name every alarm topic that this node has published, so that the topics of pipelines and
+assets that are gone from the configuration can be cleared. Of an alarm that they do not name,
+nobody knows what the broker retains: its state is published with its first window. So it is when
+the files were lost or damaged, or could not be written.
 """
 
+import errno
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from typing import Literal
 
@@ -29,9 +36,11 @@ log = logging.getLogger("edgeai.alarms")
 
 MAX_KEPT = 20_000  # alarm topics; what exceeds it is not kept, and that is told
 MAX_FILE_BYTES = 64 * 1024 * 1024  # a larger file is none of ours
-WRITE_SECONDS = 1.0  # least time between two writes
-WRITE_SHARE = 0.02  # of the time that writing may take
+MIN_JOURNAL_BYTES = 256 * 1024  # the journal may grow so large, however small the file is
+SUFFIXES = (".json", ".journal")
 RETRY_SECONDS = 60.0  # after a write that failed
+
+_encode = msgspec.json.Encoder().encode
 
 
 class KeptAlarm(msgspec.Struct):
@@ -45,7 +54,7 @@ class KeptAlarm(msgspec.Struct):
     kept_ns: int
     """When it was kept, nanoseconds since 1970; of two files the newer one counts."""
     message: str
-    """The retained message; empty for a normal alarm."""
+    """The retained message; empty if it is not known."""
     priority: Priority = "high"
     is_cleared: bool = False
     """Whether the topic was cleared, because the configuration has no such alarm any more."""
@@ -59,6 +68,23 @@ class _File(msgspec.Struct):
     format: Literal[1]
     alarms: dict[str, KeptAlarm]
     """By alarm topic."""
+
+
+class _Scored(msgspec.Struct):
+    """The score in a message of an alarm."""
+
+    score: float | None = None
+
+
+class _Entry(msgspec.Struct):
+    """One line of a journal."""
+
+    topic: str
+    alarm: KeptAlarm | None
+    """None: the topic is forgotten."""
+
+
+_decode_entry = msgspec.json.Decoder(_Entry).decode
 
 
 def alarms_folder(state_folder: Path, node: str, host: str, port: int) -> Path:
@@ -96,14 +122,29 @@ class KeptAlarms:
         """By alarm topic."""
         self._folder = folder
         self._path = folder / f"{number}.json"
+        self._journal = folder / f"{number}.journal"
+        self._incomplete = folder / f"{number}.incomplete"
+        """Exists while the files lack something that was published."""
         self._clock, self._clock_ns = clock, clock_ns
-        self._is_dirty = False
+        self._entries: dict[str, KeptAlarm | None] = {}
+        """What has changed since the last write, by topic."""
+        self._file_bytes = self._journal_bytes = 0
+        self._must_replace = True
+        """Whether the next write must be a whole file."""
         self._write_due = 0.0
+        """When to try again after a write that failed."""
         self._failure = ""
         """Why the last write failed; empty if it did not."""
         self._is_full = False
         self._has_others = False
         """Whether other workers have files, now or before the number of workers was changed."""
+        self._is_trusted = True
+        """Whether the files that were loaded held all that was published."""
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something is to be written."""
+        return bool(self._entries)
 
     def check_folder(self) -> bool:
         """Return whether the folder can be written; if not, tell it now and not at an alarm."""
@@ -133,9 +174,11 @@ class KeptAlarms:
         """
         found: dict[str, KeptAlarm] = {}
         try:
-            paths = sorted(self._folder.glob("*.json"))
+            files = [one for one in self._folder.glob("*.j*") if one.suffix in SUFFIXES]
+            paths = sorted({one.with_suffix(".json") for one in files})
+            self._is_trusted = not self._failure and not self._incomplete.exists()
         except OSError:
-            paths = []
+            paths, self._is_trusted = [], False
         if not paths and not self._failure:
             log.info(
                 "no alarm states of before are in %s. If this is not the first start at this "
@@ -143,7 +186,8 @@ class KeptAlarms:
                 self._folder,
             )
         for path in paths:
-            alarms = _read(path)
+            alarms, is_whole = _read(path)
+            self._is_trusted = self._is_trusted and is_whole
             if path == self._path:
                 self.alarms = dict(alarms)
             else:
@@ -153,10 +197,14 @@ class KeptAlarms:
                     found[topic] = alarm
         return {topic: alarm for topic, alarm in found.items() if not alarm.is_cleared}
 
+    def is_normal(self, topic: str) -> bool:
+        """Return whether the retained message of an alarm topic is known to say `normal`."""
+        alarm = self.alarms.get(topic)
+        return alarm is not None and alarm.state == "normal" and not alarm.is_cleared
+
     def keep(self, pipeline: str, state: StreamState, publication: Publication) -> None:
-        """Keep a state that was published; the next write saves it."""
+        """Keep a state that is to be published; the next write saves it."""
         alarm = state.alarm
-        message = "" if alarm.state == "normal" else publication.payload.decode()
         self.add(
             publication.topic,
             KeptAlarm(
@@ -165,7 +213,7 @@ class KeptAlarms:
                 alarm.state,
                 alarm.since_ns or 0,
                 self._clock_ns(),
-                message,
+                publication.payload.decode(),
                 alarm.priority,
                 set_backs=state.stream.set_backs.count,
                 used_until_ns=max(0, state.stream.set_backs.used_until_ns),
@@ -193,8 +241,9 @@ class KeptAlarms:
                 self._is_full = True
                 log.warning("alarm states are kept for %d assets only, not for more", MAX_KEPT)
             return
-        self.alarms[topic] = alarm
-        self._is_dirty = True
+        if self.alarms.get(topic) != alarm:
+            self.alarms[topic] = alarm
+            self._entries[topic] = alarm
 
     def forget(self, topic: str, alarm: KeptAlarm) -> None:
         """Keep the alarm of a topic that is cleared no longer; other files may still have it."""
@@ -204,28 +253,34 @@ class KeptAlarms:
             )
         else:
             self.alarms.pop(topic, None)
-        self._is_dirty = True
+        self._entries[topic] = self.alarms.get(topic)
+
+    def doubt(self, topic: str) -> None:
+        """Forget what a topic retains, if the files may lack a later change."""
+        if not self._is_trusted and self.alarms.pop(topic, None) is not None:
+            self._entries[topic] = None
 
     def write_if_due(self, now: float) -> float:
-        """Write what has changed, unless it was written just now; return when to call this next."""
-        if self._is_dirty and now >= self._write_due:
+        """Write what a failure has left; return when to call this next."""
+        if self._entries and now >= self._write_due:
             self.write()
-        return self._write_due if self._is_dirty else inf
+        return self._write_due if self._entries else inf
 
     def write(self) -> None:
-        """Write the file if an alarm has changed. A failure is told once, and tried again later."""
-        if not self._is_dirty:
+        """Write what has changed. A failure is told once, and tried again later."""
+        if not self._entries or (self._failure and self._clock() < self._write_due):
             return
-        begin = self._clock()
-        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.encode(_File(1, self.alarms)))
-            temporary.replace(self._path)
+            if self._must_replace or self._journal_bytes > max(MIN_JOURNAL_BYTES, self._file_bytes):
+                self._replace()
+            else:
+                self._append()
         except OSError as error:
+            # A part of a line may be in the journal, and the disk may be full: begin again.
+            self._must_replace = True
+            self._write_due = self._clock() + RETRY_SECONDS
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            self._write_due = begin + RETRY_SECONDS
+                self._incomplete.touch()
             cause = error.strerror or one_line(error)
             if not self._failure:
                 self._tell_failure(cause)
@@ -233,9 +288,33 @@ class KeptAlarms:
             return
         if self._failure:
             log.info("alarm states are kept in %s again", self._folder)
-        self._failure, self._is_dirty = "", False
-        took = self._clock() - begin
-        self._write_due = begin + max(WRITE_SECONDS, took / WRITE_SHARE)
+        self._failure = ""
+        self._entries.clear()
+
+    def _append(self) -> None:
+        lines = [_encode(_Entry(topic, alarm)) + b"\n" for topic, alarm in self._entries.items()]
+        text = b"".join(lines)
+        with self._journal.open("ab", buffering=0) as file:
+            if file.write(text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._journal_bytes += len(text)
+
+    def _replace(self) -> None:
+        """Write the whole file, then remove the journal, whose last entries say the same."""
+        temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
+        content = _encode(_File(1, self.alarms))
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(self._path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        self._journal.unlink(missing_ok=True)
+        self._incomplete.unlink(missing_ok=True)
+        self._file_bytes, self._journal_bytes = len(content), 0
+        self._must_replace = False
 
 
 def restore_alarms(
@@ -244,9 +323,10 @@ def restore_alarms(
     """Continue the alarms of before the restart; return what makes the retained topics agree.
 
     An alarm that was not normal gets its stream back, so that it can be seen and reset before the
-    first message. Its state is published again, because a broker may have lost it. The topic of an
-    alarm that the configuration has no more is cleared. Where nothing can be kept, each alarm is
-    published with its first window: what the broker retains of before may be wrong.
+    first message. The last message of each alarm is published again, because the broker may have
+    lost it, or may never have received it: it was kept before it was published. The topic of an
+    alarm that the configuration has no more is cleared. An alarm that is not known is published
+    with its first window: what the broker retains of before may be wrong.
 
     Args:
         pipelines: All pipelines of the node.
@@ -257,9 +337,9 @@ def restore_alarms(
     mine = shard or Shard()
     publications: list[Publication] = []
     cleared = restored = 0
-    if not kept.check_folder():
-        for one in pipelines:
-            one.announces_alarms = True
+    kept.check_folder()
+    for one in pipelines:
+        one.is_known_normal = kept.is_normal
     for topic, alarm in kept.load().items():
         if not mine.takes(alarm.asset):
             continue
@@ -274,9 +354,16 @@ def restore_alarms(
             continue
         if topic_now == topic:
             kept.add(topic, alarm)
-        state = _restore_stream(pipeline, alarm)
-        if state is None or alarm.state == "normal":
+        if alarm.state == "normal":
+            if topic_now == topic and alarm.message:
+                publications.append(Publication(topic, alarm.message.encode(), 1, True))
+            kept.doubt(topic)
+            _restore_stream(pipeline, alarm)
             continue
+        state = _restore_stream(pipeline, alarm)
+        if state is None:
+            continue
+        state.score = _score_of(alarm.message)
         restored += 1
         kept.add(state.alarm_topic, alarm)
         publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))
@@ -301,12 +388,45 @@ def _restore_stream(pipeline: Pipeline, alarm: KeptAlarm) -> StreamState | None:
     return state
 
 
-def _read(path: Path) -> dict[str, KeptAlarm]:
-    try:
-        with path.open("rb") as file:
-            content = msgspec.json.decode(file.read(MAX_FILE_BYTES), type=_File)
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or one_line(error)
-        log.warning("%s cannot be read: %s. The alarm states in it are forgotten", path, cause)
-        return {}
-    return content.alarms
+def _score_of(message: str) -> float:
+    """Return the score in a kept message: it is the last one that a reset can name."""
+    with suppress(msgspec.DecodeError):
+        score = msgspec.json.decode(message, type=_Scored).score
+        if score is not None:
+            return score
+    return nan
+
+
+def _read(path: Path) -> tuple[dict[str, KeptAlarm], bool]:
+    """Return what a file and its journal hold, and whether both could be read to the end."""
+    alarms: dict[str, KeptAlarm] = {}
+    is_whole = True
+    journal = path.with_suffix(".journal")
+    for source, add in ((path, _add_file), (journal, _add_journal)):
+        try:
+            with source.open("rb") as file:
+                add(file.read(MAX_FILE_BYTES), alarms)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            is_whole = False
+            cause = getattr(error, "strerror", None) or one_line(error)
+            log.warning(
+                "%s cannot be read: %s. The alarm states in it are forgotten: each alarm is "
+                "published with its first window",
+                source, cause,
+            )  # fmt: skip
+    return alarms, is_whole
+
+
+def _add_file(content: bytes, alarms: dict[str, KeptAlarm]) -> None:
+    alarms.update(msgspec.json.decode(content, type=_File).alarms)
+
+
+def _add_journal(content: bytes, alarms: dict[str, KeptAlarm]) -> None:
+    for line in content.splitlines():
+        entry = _decode_entry(line)
+        if entry.alarm is None:
+            alarms.pop(entry.topic, None)
+        else:
+            alarms[entry.topic] = entry.alarm

@@ -70,9 +70,11 @@ class Monitor:
             clock_ns: Returns the time now, nanoseconds since 1970.
         """
         self.refusals = Refusals("no pipeline", metrics.unrouted_counts, clock)
-        self.resets = LimitedLog("reset", "of unknown alarms", lines=10, seconds=600, clock=clock)
+        self.resets = LimitedLog("reset", "without effect", lines=10, seconds=600, clock=clock)
         self.next_poll = 0.0
         """When to call `poll` next, in seconds of `time.monotonic`."""
+        self.has_transitions = False
+        """Whether alarm states have changed that are not written yet."""
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
         self._live, self._kept = live, kept
@@ -120,10 +122,16 @@ class Monitor:
             self._kept.write()
 
     def _keep(self, pipeline: str, state: StreamState, publication: Publication) -> None:
-        """Keep an alarm state that changes; it is written at the end of this turn."""
+        """Keep an alarm state that changes; `write_alarms` writes it before it is published."""
         assert self._kept is not None
         self._kept.keep(pipeline, state, publication)
-        self.next_poll = 0.0
+        self.has_transitions = True
+
+    def write_alarms(self) -> None:
+        """Write the alarm states that are about to be published."""
+        self.has_transitions = False
+        if self._kept is not None:
+            self._kept.write()
 
     def _keep_set_back(self, pipeline: str, state: StreamState) -> None:
         """Keep that a clock was set back, as `_keep` keeps an alarm."""

@@ -140,8 +140,9 @@ class Pipeline:
         self.streams: dict[str, StreamState] = {}
         self.stale_after_seconds = _stale_after_seconds(chosen, self.settings)
         """Time without a sample after which an asset is stale; 0: never."""
-        self.announces_alarms = False
-        """Whether the alarm of each stream is published with its first window."""
+        self.is_known_normal: Callable[[str], bool] = _is_any_normal
+        """Whether an alarm topic is known to say `normal`; if not, the alarm of a new stream is
+        published with its first window. Wired by `restore_alarms`."""
         self.on_transition: Callable[[StreamState, Publication], None] = _ignore_transition
         """Called with each change of an alarm's state; wired by the monitor."""
         self._rings: list[Ring] = []
@@ -252,6 +253,7 @@ class Pipeline:
         state = self.streams.get(key) or self._make_stream(key, 0)
         if alarm != "normal":
             state.alarm.restore(alarm, since_ns, priority)
+            state.is_announced = True  # `restore_alarms` publishes it
         return state
 
     def _make_stream(self, key: str, now_ns: int) -> StreamState:
@@ -268,7 +270,7 @@ class Pipeline:
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
             domain=Domain(self._settle_ns),
-            is_announced=not self.announces_alarms,
+            is_announced=self.is_known_normal(alarm_topic),
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics
@@ -306,6 +308,11 @@ class Pipeline:
 
 def _ignore_transition(_state: StreamState, _publication: Publication) -> None:
     """Do nothing: alarm states are not kept."""
+
+
+def _is_any_normal(_alarm_topic: str) -> bool:
+    """Say that nothing is retained: there is no run before this one."""
+    return True
 
 
 def _conditioner(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isnan
 
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.limited_log import LimitedLog
@@ -53,9 +54,10 @@ class PipelineLog:
         found = f", diagnosis {diagnosis['kind']}" if diagnosis else ""
         if top:
             found += f", largest {', '.join(name for name, _ in top)}"
+        value = "unknown" if isnan(score) else f"{score:.6g}"
         self.alarms.write(
-            "alarm of %s is %s, was %s: score %.6g, threshold %.6g%s",
-            printable(asset), state, previous, score, threshold, found,
+            "alarm of %s is %s, was %s: score %s, threshold %.6g%s",
+            printable(asset), state, previous, value, threshold, found,
         )  # fmt: skip
 
     def set_back(self, asset: str, found: SetBack) -> None:

@@ -56,7 +56,7 @@ class Transition(msgspec.Struct):
     version: str
     state: AlarmState
     previous: AlarmState | Literal["unknown"]
-    """`unknown`: the first state since a start without kept alarm states."""
+    """`unknown`: the first state of an alarm that no earlier run has kept."""
     score: float | None
     """Published as null when it is not finite."""
     threshold: float

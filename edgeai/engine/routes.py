@@ -128,6 +128,7 @@ class Routes:
 def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:
     """Count and tell a message of a stream that the pipeline does not take."""
     pipeline.metrics.drop(reason)
+    pipeline.metrics.count_retained(message[3], reason)
     pipeline.refusals.tell(reason, message[0], message[1])
 
 

@@ -5,6 +5,7 @@ what they said at the last scan. Silence is measured from when a new sample was 
 sender's clock.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -95,17 +96,16 @@ class SampleWatch:
         """Set or clear the fault of a pipeline that gets messages and makes no sample of them."""
         metrics = self.pipeline.metrics
         messages = metrics.messages.value - metrics.retained
-        refused = {
-            reason: count - self._drops.get(reason, 0)
-            for reason, count in metrics.drops.items()
-            if count > self._drops.get(reason, 0) and reason != "retained"
-        }
+        # What the broker had kept is no evidence, neither the message nor its refusal.
+        drops = Counter(metrics.drops)
+        drops.subtract(metrics.retained_drops)
+        refused = dict(drops - Counter(self._drops))
         without = messages - self._messages
         # A sample may be refused after its stream has seen its time: then no window gets it.
         all_refused = sum(refused.values()) >= without
         is_block = self.pipeline.config.source.layout == "frame"
         if made_sample and (is_block or not all_refused):
-            self._messages, self._drops = messages, dict(metrics.drops)
+            self._messages, self._drops = messages, dict(drops)
             self._sampled, self._without_since = now, 0.0
             self.fault = None
             return

@@ -15,7 +15,7 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
+        "alarm", "alarm_told_ns", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
         "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "quality",
         "score", "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns",
         "told_quality", "topic", "used_suffix", "used_until_ns",
@@ -36,6 +36,8 @@ class StreamState:
         self.stream: Stream
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
         self.alarm = alarm
+        self.alarm_told_ns = 0
+        """When this run published the alarm last, nanoseconds since 1970; 0: never."""
         self.domain = domain
         self.topic = topic
         self.alarm_topic = alarm_topic
@@ -59,6 +61,7 @@ class StreamState:
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
+        """Of the last judged window, or of the alarm that continues from an earlier run."""
         self.failed_at_ns: int | None = -1
         """`time_ns` at the last exception in the stream; -1 before the first."""
         self.diagnosis = ""

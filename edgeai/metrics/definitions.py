@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from edgeai.errors import DROP_REASONS
+from edgeai.messages import RETAINED
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
@@ -186,6 +187,8 @@ class PipelineMetrics:
         self.messages = metrics._messages.labels(pipeline)
         self.retained = 0
         """How many of these the broker had kept: they do not show that anybody sends."""
+        self.retained_drops: Tally[str] = Tally()
+        """How many of those were refused, by reason: they do not show what anybody sends."""
         self.inference = _ByProvider(metrics._inference, model)
         """The series by the provider that computed."""
         self.inference[provider]
@@ -218,6 +221,13 @@ class PipelineMetrics:
         """Count a message from which no sample was taken."""
         self.messages.value += 1
         self.drops[reason] += 1
+
+    def count_retained(self, flags: int, reason: str | None = None) -> None:
+        """Note a message that was taken, or refused for a reason, if the broker had kept it."""
+        if flags & RETAINED:
+            self.retained += 1
+            if reason is not None:
+                self.retained_drops[reason] += 1
 
     def count_invalid(self, tallies: Sequence[Mapping[str, int]]) -> None:
         """Set the tallies whose sum is exported as the values that could not be used."""

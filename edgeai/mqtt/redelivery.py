@@ -5,7 +5,7 @@ After a reconnect with "session present" the broker first sends again what was n
 from the third. Here a message counts as backlog if it arrives in the burst that begins with CONNACK
 and if its topic has not caught up: two messages of a topic that are half a sample period or more
 apart show that it is delivered at the speed of its sender. The burst ends when nothing arrives for
-QUIET_SECONDS, and after MAX_BURST_SECONDS at the latest.
+QUIET_SECONDS, and after MAX_BACKLOG_SECONDS at the latest.
 
 A message that was taken before the loss, and whose acknowledgement was lost with the connection, is
 sent again with the same packet id and content; it is dropped here, because a payload without a time
@@ -16,10 +16,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 
-from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, SECOND_NS, Message
+from edgeai.messages import (
+    BACKLOG,
+    MAX_BACKLOG_SECONDS,
+    REDELIVERED,
+    RETAINED,
+    SECOND_NS,
+    Message,
+)
 
 QUIET_SECONDS = 0.5
-MAX_BURST_SECONDS = 60.0
 UNKNOWN_INTERVAL_SECONDS = 0.1  # between two messages of a topic, where no sample rate says it
 MAX_TOPICS = 100_000
 MAX_REMEMBERED_BYTES = 4 * 1024 * 1024  # a payload may keep a receive buffer of 256 KiB alive
@@ -111,7 +117,7 @@ class Redelivery:
 
     def _sort(self, messages: list[Message], redelivered_ids: list[int]) -> list[Message]:
         now = time.monotonic()
-        if now - self._last_message > QUIET_SECONDS or now - self._began > MAX_BURST_SECONDS:
+        if now - self._last_message > QUIET_SECONDS or now - self._began > MAX_BACKLOG_SECONDS:
             self._end()
             return messages
         self._last_message = now

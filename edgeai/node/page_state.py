@@ -93,7 +93,7 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     return {
         "asset": state.key,
         "state": state.presence,
-        "score": state.score if math.isfinite(state.score) else None,  # JSON has no infinity
+        "score": _shown_score(state),
         # Only an alarm of before a restart is known before the first window is judged.
         "alarm": alarm if is_judged or alarm != "normal" else "unknown",
         "priority": state.alarm.priority,
@@ -103,3 +103,9 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "last_sample": None if newest_ns is None else newest_ns / 1e9,
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
     }
+
+
+def _shown_score(state: "StreamState") -> float | None:
+    """Return the score of the last judged window; None if JSON cannot say it, as an infinity."""
+    is_judged = state.time_ns is not None
+    return state.score if is_judged and math.isfinite(state.score) else None

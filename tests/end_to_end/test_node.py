@@ -88,8 +88,11 @@ def test_a_score_that_falls_with_a_fault_alarms_on_the_fault(
         predictions = wait_for(
             lambda: len(found := other.topics(PREDICTIONS)) == 20 and found, "20 predictions"
         )
-        (alarm,) = wait_for(lambda: other.topics("edgeai/test/alarms/"), "the alarm")
+        first, alarm = wait_for(
+            lambda: len(found := other.topics("edgeai/test/alarms/")) == 2 and found, "the alarm"
+        )
         assert edgeai.stop() == 0
+    assert (first["state"], first["previous"]) == ("normal", "unknown"), "a new asset"
     assert [one["alarm"] for one in predictions] == ["normal"] * 10 + ["active"] * 10
     assert {(one["abnormal"], one["threshold"]) for one in predictions} == {("low", 0.0)}
     assert (alarm["state"], alarm["timestamp"]) == ("active", 11 * 10**9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -92,8 +93,6 @@ def test_a_retained_alarm_is_true_after_a_restart(tmp_path: Path, broker: Runnin
             for t in range(1, 5):
                 other.publish("plant/m/row", {"t": t, "a": 100, "b": 1})
             wait_for(lambda: listener.topics(topic), "the alarm")
-            kept = tmp_path / "state" / "alarms" / f"test_127.0.0.1_{broker.port}" / "1.json"
-            wait_for(lambda: kept.exists() and "active" in kept.read_text(), "the file")
             edge.process.kill()  # the hardest end: nothing can be written any more
             edge.process.wait(patient(10))
         with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
@@ -108,6 +107,39 @@ def test_a_retained_alarm_is_true_after_a_restart(tmp_path: Path, broker: Runnin
         with peer(broker.port, f"{ALARMS}#") as late:
             (last,) = wait_for(lambda: late.topics(topic), "the retained alarm")
             assert (last["state"], last["previous"]) == ("normal", "active")
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_no_alarm_outlives_its_cause(
+    tmp_path: Path, broker: RunningBroker, *, is_lost: bool
+) -> None:
+    """Killed in the moment after a second alarm, or with the kept states gone: the retained topics
+    of repaired machines said `active` for ever."""
+    config = write(tmp_path, broker.port)
+    with peer(broker.port) as other:
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            for asset in "xy":
+                for t in range(1, 5):
+                    other.publish(f"plant/{asset}/row", {"t": t, "a": 100, "b": 1})
+                topic = f"{ALARMS}p/{asset}"
+                wait_for(lambda topic=topic: listener.topics(topic), "the alarm")
+            edge.process.kill()
+            edge.process.wait(patient(10))
+        if is_lost:
+            shutil.rmtree(tmp_path / "state")
+        with running(config), peer(broker.port, f"{ALARMS}#") as listener:
+            for t in range(100, 104):
+                for asset in "xy":
+                    other.publish(f"plant/{asset}/row", {"t": t, "a": 1, "b": 1})
+            for asset in "xy":
+                topic = f"{ALARMS}p/{asset}"
+                wait_for(
+                    lambda topic=topic: listener.topics(topic)[-1]["state"] == "normal", "the truth"
+                )
+            previous = {
+                one["previous"] for one in listener.topics(ALARMS) if one["state"] == "normal"
+            }
+            assert previous == {"unknown" if is_lost else "active"}
 
 
 def test_assets_are_stale_while_the_broker_is_away(tmp_path: Path, broker: RunningBroker) -> None:
@@ -161,9 +193,10 @@ def test_scores_that_are_not_finite_alarm_and_are_told(
         for t, (a, b) in enumerate((NORMAL, INFINITE, NORMAL, NOT_A_NUMBER), 1):
             other.publish("plant/m/row", {"t": t, "a": a, "b": b})
         topic = f"{ALARMS}p/m"
-        wait_for(lambda: len(other.topics(topic)) == 3, "the transitions")
+        wait_for(lambda: len(other.topics(topic)) == 4, "the transitions")
         found = [(one["state"], one.get("alarm_reason")) for one in other.topics(topic)]
         assert found == [
+            ("normal", None),  # the first state of an alarm that no earlier run has kept
             ("active", "score_infinite"), ("normal", None), ("active", "score_not_finite"),
         ]  # fmt: skip
         qualities = [one["quality"] for one in other.topics("edgeai/test/predictions/")]

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import COUNT_AFTER_ENTRIES
-from edgeai.messages import Message, Publication
+from edgeai.messages import BACKLOG, REDELIVERED, Message, Publication
 from tests.support.engine import NS, RESET, SOURCE, Node, totals
 from tests.support.packages import write_config, write_package
 
@@ -469,6 +469,9 @@ def test_the_on_delay_does_not_run_across_a_gap(plans: Plans) -> None:
     assert node.transitions() == [(3609, "normal", "active")]
 
 
+TOLD_NS = 1_800_000_000 * NS
+
+
 def reset(target: str) -> Message:
     return (f"{RESET}{target}", b"", 0, False)
 
@@ -498,6 +501,34 @@ def test_a_latched_alarm_waits_for_its_reset(plans: Plans, together: bool) -> No
     assert node.transitions("q") == active
     assert [one["alarm"] for one in node.predictions("p")] == ["active", "latched", "normal"]
     assert [one["alarm"] for one in node.predictions("q")] == ["active", "latched", "latched"]
+
+
+@pytest.mark.parametrize(
+    ("received_ns", "flags", "acknowledges"),
+    [
+        (TOLD_NS - 1, 0, False),  # it came in the turn that raised the alarm
+        (TOLD_NS + 1, 0, True),
+        (TOLD_NS + NS, BACKLOG, False),  # the broker held it while edgeai was away
+        (TOLD_NS + NS, REDELIVERED | BACKLOG, False),
+        (TOLD_NS + 61 * NS, BACKLOG, True),  # the connection was made after the alarm
+    ],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_a_reset_acknowledges_only_an_alarm_that_was_published_before(
+    plans: Plans,
+    caplog: pytest.LogCaptureFixture,
+    received_ns: int,
+    flags: int,
+    *,
+    acknowledges: bool,
+    together: bool,
+) -> None:
+    """Sent before an alarm that nobody had seen, it used to end it in the same turn."""
+    node = Node(plans({"p": LATCH}), TOLD_NS)
+    messages = [row(1, b=99), row(2), (f"{RESET}p/m", b"", received_ns, flags)]
+    node.turns(*([messages] if together else [[message] for message in messages]))
+    assert node.under("alarms")[-1]["state"] == ("normal" if acknowledges else "latched")
+    assert ("acknowledges nothing" in caplog.text) is not acknowledges
 
 
 def test_every_transition_has_an_id_of_its_own(plans: Plans) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,8 @@ def test_an_active_alarm_is_normal_when_the_first_window_says_so(tmp_path: Path)
     message = json.loads(line.retained[P])
     assert (message["previous"], message["timestamp"]) == ("active", 103 * NS)
     line.start()
-    assert line.published == 0, "a normal alarm has nothing to say"
+    assert line.node.engine.pipelines[0].streams == {}, "nothing is to be reset"
+    assert json.loads(line.retained[P]) == message, "the broker may have lost it"
 
 
 def test_the_priority_of_an_alarm_outlives_a_restart(tmp_path: Path) -> None:
@@ -107,15 +110,20 @@ def test_an_active_alarm_that_goes_on_is_no_new_transition(tmp_path: Path) -> No
 
 def test_a_latched_alarm_stays_latched_and_can_be_reset_before_any_message(
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     line = Restarts(tmp_path, **LATCH).rows(1, 4, a=99).rows(5, 4, a=1)
     assert line.states == {P: "latched"}
+    latched = json.loads(line.retained[P])
     line.start(**LATCH)
     assert line.states == {P: "latched"}
+    caplog.set_level(logging.INFO, "edgeai")
     line.reset()
     assert line.states == {P: "normal"}
     message = json.loads(line.retained[P])
     assert message["timestamp"] == 8 * NS, "the time of the latest transition known"
+    assert message["score"] == latched["score"] is not None, "nothing was judged since"
+    assert "score nan" not in caplog.text
     line.start(**LATCH)
     assert line.node.engine.pipelines[0].streams == {}
 
@@ -215,29 +223,159 @@ def test_a_damaged_file_is_named_and_left_out(
     assert json.loads(path.read_text())["alarms"][P]["state"] == "active"
 
 
-def test_only_transitions_write_and_at_most_one_in_a_second(tmp_path: Path) -> None:
+def alarm(state: Any, asset: str = "m", message: str = "{}") -> KeptAlarm:
+    return KeptAlarm("p", asset, state, 1, 1, message)
+
+
+def test_a_transition_is_kept_before_it_is_published_and_nothing_else_is_written(
+    tmp_path: Path,
+) -> None:
+    """A process that is killed at any moment has kept what the broker retains."""
+    line = Restarts(tmp_path)
+    seen: list[tuple[str, str]] = []
+    sink = line.node.sink
+    publish, writes = sink.publish, []
+    write = line.kept.write
+
+    def looking(publications: list[Publication]) -> None:
+        for one in publications:
+            if one.retain:
+                kept = KeptAlarms(tmp_path / "alarms").load()
+                seen.append((json.loads(one.payload)["state"], kept[one.topic].state))
+        publish(publications)
+
+    sink.publish = looking  # type: ignore[method-assign]
+    line.kept.write = lambda: (writes.append(1), write())[1]  # type: ignore[method-assign]
+    line.now = 0.0  # a clock that stands: no delay is needed
+    for number in range(3):
+        for t in range(8):
+            line.node.turns([
+                ("factory/m/sensors", b'{"t": %d, "a": %d, "b": 1}'
+                 % (1 + 8 * number + t, 99 if t < 4 else 1), NS, 0)
+            ])  # fmt: skip
+    assert seen == [(one, one) for one in ("active", "normal") * 3]
+    assert len(writes) == 6, "as many as transitions"
+
+
+def test_a_change_appends_and_the_journal_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work for a change does not grow with the number of alarms."""
+    monkeypatch.setattr("edgeai.engine.kept_alarms.MIN_JOURNAL_BYTES", 1000)
+    kept = KeptAlarms(tmp_path)
+    for number in range(50):
+        kept.add(f"t{number}", alarm("normal", f"m{number}"))
+    kept.write()
+    file, journal = tmp_path / "1.json", tmp_path / "1.journal"
+    size, before = file.stat().st_size, file.stat().st_mtime_ns
+    largest = 0
+    for number in range(200):
+        kept.add("t1", alarm("active" if number % 2 else "normal"))
+        kept.write()
+        if number == 0:
+            assert (journal.exists(), file.stat().st_mtime_ns) == (True, before)
+        largest = max(largest, journal.stat().st_size if journal.exists() else 0)
+        loaded = KeptAlarms(tmp_path).load()
+        assert (len(loaded), loaded["t1"].state) == (50, kept.alarms["t1"].state)
+    assert size / 2 < largest < 2 * size
+    assert file.stat().st_mtime_ns != before
+    assert {one.name for one in tmp_path.iterdir()} <= {"1.json", "1.journal"}, "no leftovers"
+
+
+def lose_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def cut_file(folder: Path) -> None:
+    path = folder / "1.json"
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def replace_by_folder(folder: Path) -> None:
+    (folder / "1.json").unlink()
+    (folder / "1.json").mkdir()
+
+
+def cut_journal(folder: Path) -> None:
+    with (folder / "1.journal").open("ab") as file:
+        file.write(b'{"topic": "x", "al')
+
+
+def lose_write(folder: Path) -> None:
+    (folder / "1.incomplete").touch()  # what a failed write leaves
+
+
+@pytest.mark.parametrize(
+    "harm", [lose_folder, cut_file, replace_by_folder, cut_journal, lose_write]
+)
+def test_what_is_not_known_is_announced_by_the_first_window(tmp_path: Path, harm: Any) -> None:
+    """The broker retains `active` of before, and nothing says so here."""
+    line = Restarts(tmp_path).rows(1, 4, a=1, asset="o").rows(1, 4, a=99).rows(1, 4, a=1, asset="n")
+    line.rows(5, 4, a=1)
+    assert set(line.states.values()) == {"normal"}
+    for topic, message in line.retained.items():  # a later `active` that was not kept
+        line.retained[topic] = message.replace(b'"state":"normal"', b'"state":"active"')
+    harm(tmp_path / "alarms")
+    line.start()
+    for asset in "omn":
+        line.rows(100, 4, a=1, asset=asset)
+    assert set(line.states.values()) == {"normal"}
+    line.start()
+    assert [one.topic for one in line.node.sink.all if one.retain and not one.payload] == []
+    line.rows(200, 4, a=1)
+    if harm is not replace_by_folder:  # nothing can be kept there
+        assert len(line.node.under("alarms")) == 1, "known from then on"
+
+
+def test_a_normal_alarm_that_never_reached_the_broker_does_so_after_the_restart(
+    tmp_path: Path,
+) -> None:
+    """It is kept before it is published: a kill in between must not leave `active` there."""
+    line = Restarts(tmp_path).rows(1, 4, a=99)
+    before = dict(line.retained)
+    line.rows(5, 4, a=1)
+    line.retained = before
+    assert line.start().states == {P: "normal"}
+
+
+def test_a_stream_that_made_room_for_another_comes_back_with_its_true_state(
+    tmp_path: Path,
+) -> None:
+    line = Restarts(tmp_path).rows(1, 4, a=99)
+    pipeline = line.node.engine.pipelines[0]
+    pipeline._evict(pipeline.streams["m"])
+    line.rows(100, 4, a=1)
+    assert line.states == {P: "normal"}
+
+
+def test_a_failed_write_is_tried_again_and_marks_what_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     now = [100.0]
-    kept = KeptAlarms(tmp_path / "alarms", clock=lambda: now[0])
-    path = tmp_path / "alarms" / "1.json"
-
-    def alarm(state: Any) -> KeptAlarm:
-        return KeptAlarm("p", "m", state, 1, 1, "{}")
-
-    def written() -> str | None:
-        return json.loads(path.read_text())["alarms"]["t"]["state"] if path.exists() else None
-
-    assert kept.write_if_due(now[0]) == float("inf")
-    assert written() is None
+    kept = KeptAlarms(tmp_path, clock=lambda: now[0])
+    kept.add("t", alarm("normal"))
+    kept.write()
+    marker = tmp_path / "1.incomplete"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", _full)
+        patch.setattr(Path, "write_bytes", _full)
+        for _ in range(3):
+            kept.add("t", alarm("active"))
+            kept.write()
+            kept.add("t", alarm("normal"))
+            kept.write()
+    assert marker.exists()
+    assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
     kept.add("t", alarm("active"))
+    assert kept.write_if_due(now[0]) == 160
+    now[0] = 160
     assert kept.write_if_due(now[0]) == float("inf")
-    assert written() == "active"
-    kept.add("t", alarm("latched"))
-    due = kept.write_if_due(now[0])
-    assert (due, written()) == (101, "active")
-    now[0] = due
-    kept.write_if_due(now[0])
-    assert written() == "latched"
-    assert [one.name for one in (tmp_path / "alarms").iterdir()] == ["1.json"], "no leftovers"
+    assert not marker.exists()
+    assert KeptAlarms(tmp_path).load()["t"].state == "active"
+
+
+def _full(*_arguments: Any, **_names: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_the_file_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

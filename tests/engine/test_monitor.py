@@ -96,6 +96,33 @@ def _all_levels(caplog: pytest.LogCaptureFixture) -> None:
 # ------------------------------------------------------------------------------- makes no sample
 
 
+@pytest.mark.parametrize("poison_first", [True, False])
+@pytest.mark.parametrize(
+    ("source", "topic", "poison", "good"),
+    [
+        (SOURCE, TOPIC, b"1;2", {"t": 1, "a": 1, "b": 1}),
+        (SOURCE, TOPIC, b"[1]", {"t": 1, "a": 1, "b": 1}),
+        (TAGS, "factory/m/a", b"1;2", {"t": 1, "value": 1}),
+    ],
+)  # fmt: skip
+def test_what_the_broker_had_kept_is_no_evidence(
+    tmp_path: Path, source: Any, topic: str, poison: bytes, good: Any, *, poison_first: bool
+) -> None:
+    """A retained message that cannot be used says nothing about what is sent now."""
+    stream = {"stream": {"alignment": "hold"}} if source is TAGS else {}
+    line = Line(tmp_path, source, **stream).wait(1)
+    if source is TAGS:
+        line.send(good, topic="factory/m/b")
+    steps = [
+        lambda: line.send(poison, topic=topic, flags=RETAINED),
+        lambda: line.send(good, topic=topic),
+    ]
+    for step in steps if poison_first else steps[::-1]:
+        step()
+    assert line.wait(1).wait(10).faults == []
+    assert sum(line.node.counts("dropped", "reason").values()) == 1, "told and counted all the same"
+
+
 @pytest.mark.parametrize(
     ("source", "pipeline", "topic", "payloads", "why"),
     [

@@ -157,8 +157,6 @@ class FrameIntake:
         arrived: "_Arrived",
     ) -> None:
         """Push the samples of a frame with a flag as `Arrival` decides."""
-        if message[3] & RETAINED:
-            self._metrics.retained += 1
         period_ns = SECOND_NS / frame.rate_hz
         span_ns = round((frame.samples - 1) * period_ns)
         taken = self._arrival.judge(
@@ -176,6 +174,7 @@ class FrameIntake:
         self._count_missed(state, frame.sequence, t0_ns)
         with windows_only_if(taken.completes_windows, state.stream):
             self._push(state, frame, t0_ns, arrived, uncertain=taken.uncertain)
+        self._metrics.count_retained(message[3])
 
     def _push(
         self,
@@ -232,6 +231,7 @@ class FrameIntake:
 
     def _refuse(self, reason: str, message: Message) -> None:
         self._metrics.drop(reason)
+        self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 
     def window(self) -> None:

@@ -20,7 +20,7 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import REDELIVERED, RETAINED, Message
+from edgeai.messages import REDELIVERED, Message
 from edgeai.streams.conditioning import Conditioned
 
 log = logging.getLogger("edgeai.engine")
@@ -202,8 +202,6 @@ class RowIntake:
     def _push_flagged(self, state: StreamState, message: Message) -> None:
         """Decode a message with a flag, and push its sample as `Arrival` decides."""
         _, payload, received_ns, flags = message
-        if flags & RETAINED:
-            self._metrics.retained += 1
         counted = self.invalid.total()
         try:
             time_ns, values = self.decoder.decode(bytes(payload))
@@ -223,6 +221,7 @@ class RowIntake:
             block = self._block_of([values])
             part = (state, [taken.time_ns], [message])
             self._push_block([part], block, uncertain=taken.uncertain)
+        self._metrics.count_retained(flags)
 
     def _was_taken(self, state: StreamState, values: Sequence[float]) -> bool:
         """Return whether a recent sample has these values.
@@ -238,6 +237,7 @@ class RowIntake:
 
     def _refuse(self, reason: str, message: Message) -> None:
         self._metrics.drops[reason] += 1
+        self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 
     # --------------------------------------------------------------------------- many rows together

@@ -73,8 +73,6 @@ class TagIntake:
     def _take_flagged(self, state: StreamState, message: Message, tag: Tag) -> None:
         """Use the value of a message with a flag as the rules of `Arrival` say."""
         flags, stream = message[3], state.stream
-        if flags & RETAINED:
-            self._metrics.retained += 1
         if self.touched:
             self.window()  # the values that came before, in the same turn
         done = self._conditioner.tags(np.array([tag.value]), np.array([tag.channel]))
@@ -92,9 +90,11 @@ class TagIntake:
             uncertain = taken.uncertain or done.uncertain is not None
             stream.push_tag(taken.time_ns, tag.channel, value, uncertain, message[2])
         self._metrics.messages.value += 1
+        self._metrics.count_retained(flags)
 
     def _refuse(self, reason: str, message: Message) -> None:
         self._metrics.drop(reason)
+        self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 
     def window(self) -> None:

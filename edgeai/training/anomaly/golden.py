@@ -16,7 +16,8 @@ from edgeai.training.data.dataset import Dataset
 from edgeai.training.data.windows import Flags, Floats, Samples, Windows
 
 GOLDEN_WINDOWS = 48
-HELD_WINDOWS = 192  # on which the number of held values that a window bears is measured
+NEAR_WINDOWS = 512  # healthy ones nearest the threshold, and
+SPREAD_WINDOWS = 256  # of each label, on which the held values that a window bears are measured
 MIN_MARGIN = 0.02  # smallest distance of a golden score from the threshold, relative to it
 
 
@@ -92,11 +93,19 @@ def _spread(
 def held_values(
     data: Dataset, scorer: Scorer, threshold: float, recipe_path: Path
 ) -> HeldValuesSpec:
-    """Measure how many held values a window bears, on more windows than the golden ones."""
-    chosen = choose_golden(data, scorer, threshold, HELD_WINDOWS, recipe_path)
+    """Measure how many held values a window bears, on more windows than the golden ones.
+
+    The healthy windows nearest the threshold are among them, where a decision changes first.
+    """
+    chosen = choose_golden(data, scorer, threshold, 2 * SPREAD_WINDOWS, recipe_path)
+    healthy = np.concatenate([run.windows.take(run.windows.clean) for run in data.test])
+    scores = scorer.outputs(healthy)["score"]
+    normal = healthy[scores <= threshold]
+    nearest = np.argsort(-scores[scores <= threshold], kind="stable")[:NEAR_WINDOWS]
+    windows = np.concatenate([chosen.windows, normal[nearest]])
     return measure_held_values(
-        chosen.windows,
+        windows,
         lambda given: scorer.outputs(given)["score"],
         threshold,
-        max_windows=HELD_WINDOWS,
+        max_windows=len(windows),
     )
