@@ -154,8 +154,8 @@ class TimeField(ClockBounds):
         description="Step of the sender's clock in seconds, if it is coarser than the sample "
         "period: 1 for whole seconds at 10 Hz. Samples that share a time stamp are then spread by "
         "the model's sample rate, in the order of their arrival; layout `row` only. Default: "
-        "whole seconds and whole minutes are recognized by samples that share a time stamp and "
-        "differ.",
+        "such a clock is recognized by samples that share a time stamp, if its step is a minute to "
+        "a millisecond.",
     )
 
     _path = field_validator("path", mode="before")(as_path)
