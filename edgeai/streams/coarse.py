@@ -34,13 +34,18 @@ MIN_DISTINCT = 3
 """If so many samples of one stamp all differ, the signal moves: an equal one may be a repeat."""
 
 
+def is_multiple(time_ns: int, resolution_ns: int) -> bool:
+    """Return whether a clock with such steps shows a time, but for rounding."""
+    return (time_ns + ROUNDING_NS) % resolution_ns <= 2 * ROUNDING_NS
+
+
 def resolution_of(
     times: list[int], period_ns: int, least_periods: float = LEAST_PERIODS
 ) -> int | None:
     """Return the step of the coarsest clock that shows only these times; None: it is not coarse."""
     for resolution_ns in RESOLUTIONS_NS:
-        if resolution_ns >= least_periods * period_ns and not any(
-            (time_ns + ROUNDING_NS) % resolution_ns > 2 * ROUNDING_NS for time_ns in times
+        if resolution_ns >= least_periods * period_ns and all(
+            is_multiple(time_ns, resolution_ns) for time_ns in times
         ):
             return resolution_ns
     return None
@@ -255,7 +260,7 @@ class CoarseClock:
         """Note a stamp that the recognized clock cannot show: the clock is finer, or is none."""
         if self._is_declared or self._resolution_ns is None:
             return
-        if (stamp_ns + ROUNDING_NS) % self._resolution_ns <= 2 * ROUNDING_NS:
+        if is_multiple(stamp_ns, self._resolution_ns):
             self._odd = 0
             return
         found = resolution_of([before_ns, stamp_ns], self._period_ns, NEAR_PERIODS)

@@ -7,6 +7,7 @@ import numpy as np
 
 from edgeai.streams.coarse import NEAR_PERIODS, CoarseClock, Repeats, resolution_of
 from edgeai.streams.conditioning import Flags
+from edgeai.streams.frame_clock import FrameClock
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.reorder import Reorder
 from edgeai.streams.run import Run, equals
@@ -28,9 +29,9 @@ class OrderedStream(Stream):
     """
 
     __slots__ = (
-        "_doubled", "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns", "_max_step_ns",
-        "_max_window_step_ns", "_period_ns", "_reorder", "_repeats", "_span_ns", "_timeline",
-        "_whole_windows",
+        "_doubled", "_frame_clock", "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns",
+        "_max_step_ns", "_max_window_step_ns", "_period_ns", "_reorder", "_repeats", "_span_ns",
+        "_timeline", "_whole_windows",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,7 @@ class OrderedStream(Stream):
         self._is_plain = False
         """Whether a sample that follows the newest needs no further look."""
         self._repeats = Repeats()
+        self._frame_clock = FrameClock(settings.frame_resolution_ns)
         self._doubled = NEVER_NS
         """A time stamp that came twice, and not by a repeat."""
 
@@ -120,6 +122,8 @@ class OrderedStream(Stream):
 
     def push_block(self, run: Run) -> None:
         """Take a block of samples at one rate."""
+        if run.is_timed:
+            self._frame_clock.place(run, self.ring.last_ns)
         gap_ns = self._settings.max_gap_ns
         if gap_ns is None or run.period_ns <= gap_ns:
             self._receive(run)
