@@ -11,6 +11,7 @@ do not depend on when edgeai was started.
 """
 
 from edgeai.messages import SECOND_NS
+from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, Floats
 
@@ -95,7 +96,7 @@ class CoarseClock:
 
     __slots__ = (
         "_arrived_ns", "_began_ns", "_is_declared", "_number", "_odd", "_period_ns",
-        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns",
+        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns", "torn_ns",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +116,8 @@ class CoarseClock:
         """Stamps in a row that the recognized clock cannot show."""
         self.is_refuted = False
         """Whether the recognized clock turned out to be a fine one."""
+        self.torn_ns: int | None = None
+        """The stamp before the sample's, if it lacks samples; which ones is not known."""
         self._seen: set[bytes] = set()
         """Values of the samples of the stamp."""
         self._began_ns = self._arrived_ns = 0
@@ -170,6 +173,7 @@ class CoarseClock:
             The samples, oldest first; None if the stamp has more samples than the rate allows.
         """
         before_ns, self._arrived_ns = self._arrived_ns, run.arrived_ns
+        self.torn_ns = None
         return self._place(run, max_gap_ns, before_ns)
 
     def _place(self, run: Run, max_gap_ns: int | None, before_ns: int) -> list[Run] | None:
@@ -192,6 +196,9 @@ class CoarseClock:
             return []
         if stamp_ns > self._stamp_ns:
             self._narrow(self._stamp_ns, stamp_ns)
+            step_ns, least_ns = self._resolution_ns or SECOND_NS, HOLE_PERIODS * period_ns
+            if step_ns > least_ns and self._stamp_ns + step_ns - self.last_ns >= least_ns:
+                self.torn_ns = self._stamp_ns
             self._stamp_ns, self._number, self._began_ns = stamp_ns, 0, run.arrived_ns
             self._seen.clear()
         if self.is_refuted:

@@ -216,6 +216,8 @@ class Stream(ABC):
         if placed is None:
             self.drops["duplicate"] += 1
             return
+        if self._coarse.torn_ns is not None:
+            self.ring.mark_since(self._coarse.torn_ns)
         for one in placed:
             self._receive(one)
         newest_ns = self.newest_ns

@@ -93,7 +93,7 @@ def test_a_gap_and_a_clock_set_back() -> None:
     told = dict(line.counted)
     assert told["gap"] == 1
     back = [stamp - 6000 for stamp in stamped(100)[0]]
-    at = [STAMP - BASE + 1050 + n for n in range(100)]
+    at: list[float] = [STAMP - BASE + 1050 + n for n in range(100)]
     slots = [STAMP - BASE + stamp for stamp in back]
     line.send(*slots, values=[n % 7 for n in range(100)], arrived=at)
     assert line.told()["clock_back"] == 1
@@ -210,3 +210,21 @@ def test_a_stamp_that_is_full_takes_no_repeat(count: int) -> None:
     play(line, stamps[-count:], [float(n) for n in again], [late] * count)
     assert line.told() == {"duplicate": count}
     assert len(line.windows) == 397
+
+
+def test_windows_over_a_stamp_that_lacks_samples_are_uncertain() -> None:
+    """Which sample of the second is missing is known neither then nor later."""
+    _, stamps, arrived = sampled(25, 1, 0, 400)
+    line = Line(length=50, period_ns=P * 4 // 10, max_gap_ns=2 * P)
+    kept = [n for n in range(400) if n != 205]
+    values = [float(n) for n in kept]
+    play(line, [stamps[n] for n in kept], values, [arrived[n] for n in kept])
+    assert line.told() == {"missing": 1}
+    torn = [
+        window.uncertain
+        for window, content in zip(line.windows, line.contents, strict=True)
+        if content[0] <= 204 < content[-1] and content[-1] >= 225
+    ]
+    assert len(torn) >= 25
+    assert all(torn)
+    assert not any(window.uncertain for window in line.windows[-100:])
