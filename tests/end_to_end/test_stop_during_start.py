@@ -67,9 +67,16 @@ def config_of(tmp_path: Path, **more: Any) -> Path:
 
 
 def end_of(process: subprocess.Popen[str], answer: str = "") -> tuple[int, str]:
-    _, err = process.communicate(answer, timeout=patient(30))
+    """Return exit code and the rest of stderr, also what `readline` has read ahead."""
+    assert process.stdin is not None
+    assert process.stderr is not None
+    if answer:
+        process.stdin.write(answer)
+        process.stdin.flush()
+    code = process.wait(patient(30))
+    err = process.stderr.read()
     assert "Traceback" not in err, err
-    return process.returncode, err
+    return code, err
 
 
 @pytest.mark.parametrize(("command", "number"), [("run", signal.SIGTERM), ("plant", signal.SIGINT)])

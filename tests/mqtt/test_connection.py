@@ -228,7 +228,7 @@ def test_connection_refused(metrics: Metrics, caplog: pytest.LogCaptureFixture) 
     assert connection.close(0)
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300, "::::"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300])
 def test_an_invalid_host(metrics: Metrics, host: str) -> None:
     connection = Connection(Broker(host=host), "test", {}, Limits(), metrics)
     connection.receive(0)

@@ -205,3 +205,19 @@ def test_a_window_spans_from_its_own_first_sample(length: int, hop: int, one_by_
         assert not any(window.uncertain for window in windows)
         windows.clear()
         one.clear()
+
+
+@pytest.mark.parametrize("way", ["push", "push_few", "push_one"])
+def test_a_sample_exactly_on_a_boundary_ends_its_window(way: str) -> None:
+    """Windows end with the first sample that reaches k * hop * period - period / 2."""
+    windows = Windows()
+    one = ring(windows, 3, 4, period_ns=NS)
+    times = [number * NS + NS // 2 for number in range(12)]
+    for time_ns in times:
+        if way == "push":
+            one.push([time_ns], np.zeros((1, 1), np.float32), None, None)
+        elif way == "push_few":
+            assert one.push_few([time_ns], memoryview(np.zeros(1, np.float32)), 0, 1)
+        else:
+            one.push_one(time_ns, [0.0])
+    assert [window.time_ns for window in windows] == [times[3], times[7], times[11]]
