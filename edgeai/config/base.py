@@ -117,7 +117,7 @@ def as_path(value: Any) -> Any:
 
 
 class ClockBounds(Strict):
-    """How far the time of a message may be from its arrival."""
+    """How exact the time of a message is, and how far it may be from its arrival."""
 
     max_ahead_seconds: PositiveSeconds = Field(
         300.0,
@@ -132,6 +132,15 @@ class ClockBounds(Strict):
         description="How far a time may be behind the arrival of its message, in seconds. Samples "
         "beyond are refused as `implausible_time`. The default of ten years refuses a clock that "
         "was never set.",
+    )
+    resolution_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Step of the sender's clock in seconds, if it is coarser than the sample "
+        "period: 1 for whole seconds at 10 Hz. Rows that share a time stamp are then spread by "
+        "the model's sample rate, in the order of their arrival; frames continue the one before "
+        "if their time agrees within the step; not for the layout `tag`. Default: rows show such "
+        "a clock by samples that share a time stamp, frames by times that are multiples of a step "
+        "below half a frame; steps from a minute to a millisecond are recognized.",
     )
 
 
@@ -148,14 +157,6 @@ class TimeField(ClockBounds):
         description="IANA time zone of `iso` times without an offset, such as Asia/Seoul or UTC. "
         "By default such times are refused. In the hour that an autumn night has twice, the "
         "second pass is told from the first by order and arrival.",
-    )
-    resolution_seconds: PositiveSeconds | None = Field(
-        None,
-        description="Step of the sender's clock in seconds, if it is coarser than the sample "
-        "period: 1 for whole seconds at 10 Hz. Samples that share a time stamp are then spread by "
-        "the model's sample rate, in the order of their arrival; layout `row` only. Default: "
-        "whole seconds and whole minutes are recognized by samples that share a time stamp and "
-        "differ.",
     )
 
     _path = field_validator("path", mode="before")(as_path)

@@ -219,10 +219,8 @@ class SourceConfig(Strict):
         if self.layout == "frame" and (self.time is not None or self.quality is not None):
             msg = "layout `frame`: time is declared in `frame`, and there is no quality flag"
             raise ValueError(msg)
-        coarse = self.time is not None and self.time.resolution_seconds is not None
-        nested = getattr(self.frame, "time", None)
-        if (coarse and self.layout != "row") or (nested and nested.resolution_seconds is not None):
-            msg = "`resolution_seconds` belongs to the layout `row`"
+        if self.layout == "tag" and self.time and self.time.resolution_seconds is not None:
+            msg = "`resolution_seconds` belongs to the layouts `row` and `frame`"
             raise ValueError(msg)
         if self.layout == "tag":
             if in_topic == (self.name_path is not None):

@@ -8,7 +8,7 @@ from functools import partial
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
-from edgeai.config.base import TimeField
+from edgeai.config.base import ClockBounds
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import RESERVED_CAPTURE, SignalField
@@ -347,6 +347,7 @@ def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettin
     else:
         # Aligned channels have rates of their own: there is no gap before the values are too old.
         max_gap_ns = max(GAP_PERIODS * period_ns, max_age_ns if align else 0)
+    frame = config.source.frame
     return StreamSettings(
         length=manifest.window.length,
         hop=config.window.hop or manifest.window.hop,
@@ -359,6 +360,7 @@ def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettin
         missing=stream.missing,
         clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
         resolution_ns=_resolution_ns(config.source.time),
+        frame_resolution_ns=_resolution_ns(None if frame is None else frame.clock),
         frame_jitter_ns=_frame_jitter_ns(config),
     )
 
@@ -367,7 +369,7 @@ def _forget_nothing(_state: StreamState) -> None:
     """Stand in for the engine."""
 
 
-def _resolution_ns(time: TimeField | None) -> int | None:
+def _resolution_ns(time: ClockBounds | None) -> int | None:
     if time is None or time.resolution_seconds is None:
         return None
     return round(time.resolution_seconds * SECOND_NS)

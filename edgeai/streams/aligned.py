@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeai.streams.align import Aligner, SavedAligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
-from edgeai.streams.coarse import CoarseClock, resolution_of
+from edgeai.streams.coarse import CoarseClock, Repeats, resolution_of
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.ring import MIN_KEPT_ROWS, SavedRing
 from edgeai.streams.run import Run, block_times, equals
@@ -49,7 +49,8 @@ class AlignedStream(Stream):
     """A stream that makes windows of samples on the model's grid."""
 
     __slots__ = (
-        "_aligner", "_jump", "_late", "_overtook", "_row", "_seen", "_stamps", "_steady",
+        "_aligner", "_jump", "_late", "_overtook", "_repeats", "_row", "_seen", "_stamps",
+        "_steady",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +73,7 @@ class AlignedStream(Stream):
         """What came before older values, in the order of its times."""
         self._row: Floats | None = None
         """The last sample, to recognize a coarse clock."""
+        self._repeats = Repeats()
         self._stamps: deque[int] = deque(maxlen=MIN_KEPT_ROWS)
         """The last different time stamps of samples."""
         self._steady = 0
@@ -165,15 +167,19 @@ class AlignedStream(Stream):
         if not stamps or run.first_ns != stamps[-1]:
             stamps.append(run.first_ns)
             return False
-        return row is not None and not equals(run.rows[0], row)
+        if row is None:
+            return False
+        return not equals(run.rows[0], row) or self._repeats.is_sample(run, self.ring.arrived_ns)
 
     def _recognize(self, run: Run) -> None:
         """Set `_coarse` if all time stamps so far are those of a coarse clock."""
         period_ns = self._settings.period_ns
-        if period_ns is None or resolution_of(list(self._stamps), period_ns) is None:
+        if period_ns is None:
             return
-        self._coarse = CoarseClock(period_ns, None)
-        self._coarse.start(run.first_ns, 1)
+        found = resolution_of(list(self._stamps), period_ns)
+        if found is not None:
+            self._coarse = CoarseClock(period_ns, found, is_declared=False)
+            self._coarse.start(run.first_ns, self.ring.arrived_ns)
 
     # --------------------------------------------------------------------------------------- order
 

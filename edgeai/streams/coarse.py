@@ -11,43 +11,121 @@ do not depend on when edgeai was started.
 """
 
 from edgeai.messages import SECOND_NS
+from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.run import Run
-from edgeai.streams.settings import NEVER_NS
+from edgeai.streams.settings import NEVER_NS, Floats
 
-RESOLUTIONS_NS = (60 * SECOND_NS, SECOND_NS)
-"""Steps of coarse clocks that are recognized: a minute, a second."""
-LEAST_PERIODS = 1.5
-"""A clock is coarse if its step is at least so many sample periods."""
+MILLISECOND_NS = SECOND_NS // 1000
+RESOLUTIONS_NS = tuple(
+    step * MILLISECOND_NS
+    for step in (
+        60_000, 30_000, 10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10, 5, 2, 1,
+    )
+)  # fmt: skip
+"""Steps of coarse clocks that are recognized: a minute to a millisecond."""
+ROUNDING_NS = 500
+"""Error of a time in float64 seconds, as many senders write it."""
+LEAST_PERIODS = 1.05
+"""A clock is coarse by its stamps alone if its step is at least so many sample periods."""
+NEAR_PERIODS = 0.999
+"""A clock whose step is about the sample period: two samples in one step and none in another."""
+MOST_ODD_STAMPS = 3
+"""After so many stamps in a row that it cannot show, a recognized clock is none."""
+MIN_DISTINCT = 3
+"""If so many samples of one stamp all differ, the signal moves: an equal one may be a repeat."""
 
 NEAREST_PERIODS = 0.96
 """Samples that do not fit into a step of the clock by the rate follow at so many periods: so a
 sender that is up to 3 % too fast loses none."""
 
 
-def resolution_of(times: list[int], period_ns: int) -> int | None:
+def is_multiple(time_ns: int, resolution_ns: int) -> bool:
+    """Return whether a clock with such steps shows a time, but for rounding."""
+    return (time_ns + ROUNDING_NS) % resolution_ns <= 2 * ROUNDING_NS
+
+
+def resolution_of(
+    times: list[int], period_ns: int, least_periods: float = LEAST_PERIODS
+) -> int | None:
     """Return the step of the coarsest clock that shows only these times; None: it is not coarse."""
     for resolution_ns in RESOLUTIONS_NS:
-        if resolution_ns >= LEAST_PERIODS * period_ns and not any(
-            time_ns % resolution_ns for time_ns in times
+        if resolution_ns >= least_periods * period_ns and all(
+            is_multiple(time_ns, resolution_ns) for time_ns in times
         ):
             return resolution_ns
     return None
 
 
+def is_burst(run: Run, before_ns: int) -> bool:
+    """Return whether a sample arrived much sooner after the one before than it was measured.
+
+    Args:
+        run: The sample. If its arrival is its time, the arrival is not known.
+        before_ns: When the sample before it arrived.
+    """
+    if run.arrived_ns == run.first_ns:
+        return False
+    return run.arrived_ns - before_ns < run.period_ns / 4
+
+
+class Repeats:
+    """Tells a second sample of a stamp from one that was sent again, before the clock is known."""
+
+    __slots__ = ("_count", "_stamp_ns")
+
+    def __init__(self) -> None:
+        self._count = 0
+        """Stamps that came again with equal values."""
+        self._stamp_ns = NEVER_NS
+        """The last of them."""
+
+    def is_sample(self, run: Run, before_ns: int) -> bool:
+        """Return whether a sample with stamp and values of the one before is a new one.
+
+        Equal values are no sign of a repeat: the machine may stand still. A burst is one, but not
+        where each stamp comes again: the sender collects its samples.
+
+        Args:
+            run: The sample.
+            before_ns: When the sample before it arrived.
+        """
+        if run.first_ns != self._stamp_ns:
+            self._stamp_ns = run.first_ns
+            self._count += 1
+        return self._count >= MOST_ODD_STAMPS or not is_burst(run, before_ns)
+
+
 class CoarseClock:
     """Gives the samples of one stream their times."""
 
-    __slots__ = ("_number", "_period_ns", "_resolution_ns", "_stamp_ns", "_waiting", "last_ns")
+    __slots__ = (
+        "_arrived_ns", "_began_ns", "_is_declared", "_number", "_odd", "_period_ns",
+        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns", "torn_ns",
+    )  # fmt: skip
 
-    def __init__(self, period_ns: int, resolution_ns: int | None) -> None:
+    def __init__(
+        self, period_ns: int, resolution_ns: int | None, *, is_declared: bool = True
+    ) -> None:
         """Wait for the first stamp.
 
         Args:
             period_ns: The model's sample period.
-            resolution_ns: Step of the clock, as declared; None: it is recognized.
+            resolution_ns: Step of the clock; None: it is recognized.
+            is_declared: Whether that is certain, and not only what the stamps so far show.
         """
         self._period_ns = period_ns
         self._resolution_ns = resolution_ns
+        self._is_declared = is_declared and resolution_ns is not None
+        self._odd = 0
+        """Stamps in a row that the recognized clock cannot show."""
+        self.is_refuted = False
+        """Whether the recognized clock turned out to be a fine one."""
+        self.torn_ns: int | None = None
+        """The stamp before the sample's, if it lacks samples; which ones is not known."""
+        self._seen: set[bytes] = set()
+        """Values of the samples of the stamp."""
+        self._began_ns = self._arrived_ns = 0
+        """When the first sample of the stamp arrived, and when the last one."""
         self._stamp_ns: int | None = None
         self._number = 0
         """Samples of the stamp before the next one."""
@@ -56,15 +134,18 @@ class CoarseClock:
         self._waiting: list[Run] = []
         """Samples of the first stamp."""
 
-    def start(self, stamp_ns: int, taken: int) -> None:
-        """Go on after samples that have their times.
+    def start(self, stamp_ns: int, arrived_ns: int, row: Floats | None = None) -> None:
+        """Go on after a sample whose time is its stamp.
 
         Args:
-            stamp_ns: Their stamp, and the time of the first of them.
-            taken: How many they are.
+            stamp_ns: Its stamp.
+            arrived_ns: When it arrived.
+            row: (C,) its values; None: they are not known.
         """
-        self._stamp_ns, self._number = stamp_ns, taken
-        self.last_ns = stamp_ns + (taken - 1) * self._period_ns
+        self._stamp_ns = self.last_ns = stamp_ns
+        self._number = 1
+        self._began_ns = self._arrived_ns = arrived_ns
+        self._seen = set() if row is None else {row.tobytes()}
 
     def resume(self, time_ns: int) -> None:
         """Go on after a sample that is older than the newest."""
@@ -95,6 +176,12 @@ class CoarseClock:
         Returns:
             The samples, oldest first; None if the stamp has more samples than the rate allows.
         """
+        before_ns, self._arrived_ns = self._arrived_ns, run.arrived_ns
+        self.torn_ns = None
+        return self._place(run, max_gap_ns, before_ns)
+
+    def _place(self, run: Run, max_gap_ns: int | None, before_ns: int) -> list[Run] | None:
+        """Do as `place` says; the sample before it arrived at `before_ns`."""
         stamp_ns, period_ns = run.first_ns, self._period_ns
         if self._stamp_ns is None:
             self._stamp_ns = stamp_ns
@@ -104,7 +191,7 @@ class CoarseClock:
                     return None
                 self._waiting.append(run.copy())
                 return []
-            return [*self.release(stamp_ns), *(self.place(run, max_gap_ns) or [])]
+            return [*self.release(stamp_ns), *(self._place(run, max_gap_ns, before_ns) or [])]
         if stamp_ns < self._stamp_ns:
             return [run]  # late: the stream decides
         if max_gap_ns is not None and stamp_ns - self.last_ns > max_gap_ns:
@@ -112,14 +199,26 @@ class CoarseClock:
             self._waiting = [run.copy()]
             return []
         if stamp_ns > self._stamp_ns:
-            self._stamp_ns, self._number = stamp_ns, 0
-            self._narrow(stamp_ns)
+            self._narrow(self._stamp_ns, stamp_ns)
+            step_ns, least_ns = self._resolution_ns or SECOND_NS, HOLE_PERIODS * period_ns
+            if step_ns > least_ns and self._stamp_ns + step_ns - self.last_ns >= least_ns:
+                self.torn_ns = self._stamp_ns
+            self._stamp_ns, self._number, self._began_ns = stamp_ns, 0, run.arrived_ns
+            self._seen.clear()
+        if self.is_refuted:
+            return [run]
         # A little nearer than by the rate, so that a fast sender is followed.
         time_ns = max(
             stamp_ns + self._number * period_ns, self.last_ns + int(NEAREST_PERIODS * period_ns)
         )
-        if time_ns > stamp_ns + (self._resolution_ns or SECOND_NS) + period_ns // 2:
+        end_ns = stamp_ns + (self._resolution_ns or SECOND_NS)
+        if time_ns > end_ns + period_ns // 2 + ROUNDING_NS:
             return None
+        values = run.rows.tobytes()
+        is_over = time_ns > end_ns - period_ns // 2
+        if values in self._seen and self._is_repeat(run, before_ns, is_over=is_over):
+            return None
+        self._seen.add(values)
         self._number += 1
         self.last_ns = time_ns
         run.times = [time_ns]
@@ -135,18 +234,52 @@ class CoarseClock:
         stamp_ns = self._stamp_ns
         if not waiting or stamp_ns is None:
             return []
-        if self._resolution_ns is None:
-            found = resolution_of([stamp_ns, next_ns or stamp_ns], self._period_ns)
-            self._resolution_ns = found or SECOND_NS
+        if self._resolution_ns is None and next_ns is not None:
+            self._resolution_ns = resolution_of([stamp_ns, next_ns], self._period_ns)
+            if self._resolution_ns is None:
+                self.is_refuted = True
+                self.last_ns = stamp_ns
+                return waiting
         period_ns = self._period_ns
-        first_ns = max(stamp_ns, stamp_ns + self._resolution_ns - len(waiting) * period_ns)
+        step_ns = self._resolution_ns or 0
+        first_ns = max(stamp_ns, stamp_ns + step_ns - len(waiting) * period_ns)
         for number, run in enumerate(waiting):
             run.times = [first_ns + number * period_ns]
         self.last_ns = waiting[-1].first_ns
         self._number = len(waiting)
+        self._began_ns = waiting[0].arrived_ns
+        self._seen = {run.rows.tobytes() for run in waiting}
         return waiting
 
-    def _narrow(self, stamp_ns: int) -> None:
-        """Note a stamp that is no multiple of the recognized step: the clock is finer."""
-        if self._resolution_ns is not None and stamp_ns % self._resolution_ns:
-            self._resolution_ns = SECOND_NS
+    def _is_repeat(self, run: Run, before_ns: int, *, is_over: bool) -> bool:
+        """Return whether a sample with values that its stamp had before was sent again.
+
+        Where the rate has room, equal values are no sign alone: the machine may stand still. A
+        moving signal that comes again in a burst is one.
+
+        Args:
+            run: The sample.
+            before_ns: When the sample before it arrived.
+            is_over: Whether the stamp has as many samples as the rate allows.
+        """
+        count = self._number
+        moves = MIN_DISTINCT <= count == len(self._seen)
+        if is_over:
+            return moves or run.arrived_ns == run.first_ns or is_burst(run, before_ns)
+        if not moves or not is_burst(run, before_ns):
+            return False
+        return before_ns - self._began_ns >= (count - 1) * self._period_ns / 2
+
+    def _narrow(self, before_ns: int, stamp_ns: int) -> None:
+        """Note a stamp that the recognized clock cannot show: the clock is finer, or is none."""
+        if self._is_declared or self._resolution_ns is None:
+            return
+        if is_multiple(stamp_ns, self._resolution_ns):
+            self._odd = 0
+            return
+        found = resolution_of([before_ns, stamp_ns], self._period_ns, NEAR_PERIODS)
+        if found is not None:
+            self._resolution_ns, self._odd = found, 0
+            return
+        self._odd += 1
+        self.is_refuted = self._odd >= MOST_ODD_STAMPS

@@ -126,6 +126,16 @@ class Holes:
         elif not self._placed and not self._was_uncertain:
             self._ring.unmark()
 
+    @property
+    def filled_times(self) -> set[int]:
+        """The times of the filled samples that no late one has replaced."""
+        return {time_ns for time_ns, _ in self._filled}
+
+    def take_back(self) -> None:
+        """Take back all holes, uncounted where they are open: their times were no real ones."""
+        self.is_open = False
+        self._filled.clear()
+
     def _is_real(self, next_ns: int) -> bool:
         periods = (next_ns - self._before_ns) / self._period_ns
         return periods >= self._count + HOLE_PERIODS

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeai.streams.coarse import CoarseClock, resolution_of
+from edgeai.streams.coarse import NEAR_PERIODS, CoarseClock, Repeats, resolution_of
 from edgeai.streams.conditioning import Flags
+from edgeai.streams.frame_clock import FrameClock
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.reorder import Reorder
 from edgeai.streams.run import Run, equals
@@ -15,6 +16,9 @@ from edgeai.streams.stream import Stream
 from edgeai.streams.timeline import Timeline
 
 FOREVER_NS = 1 << 62
+DOUBLED_PERIODS = 16
+"""A stamp that came twice and a hole within so many periods show a clock with steps of about a
+period."""
 
 
 class OrderedStream(Stream):
@@ -25,8 +29,9 @@ class OrderedStream(Stream):
     """
 
     __slots__ = (
-        "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns", "_max_step_ns",
-        "_max_window_step_ns", "_period_ns", "_reorder", "_span_ns", "_timeline", "_whole_windows",
+        "_doubled", "_frame_clock", "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns",
+        "_max_step_ns", "_max_window_step_ns", "_period_ns", "_reorder", "_repeats", "_span_ns",
+        "_timeline", "_whole_windows",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +69,10 @@ class OrderedStream(Stream):
         self._good_bytes = self._timeline.good.data.cast("B")
         self._is_plain = False
         """Whether a sample that follows the newest needs no further look."""
+        self._repeats = Repeats()
+        self._frame_clock = FrameClock(settings.frame_resolution_ns)
+        self._doubled = NEVER_NS
+        """A time stamp that came twice, and not by a repeat."""
 
     def recover(self, after_ns: int | None, *, everything: bool) -> None:  # noqa: ARG002
         """Empty the stream as `Stream.recover` says; a sample has all values, so none is kept."""
@@ -117,6 +126,8 @@ class OrderedStream(Stream):
 
     def push_block(self, run: Run) -> None:
         """Take a block of samples at one rate."""
+        if run.is_timed:
+            self._frame_clock.place(run, self.ring.last_ns)
         gap_ns = self._settings.max_gap_ns
         if gap_ns is None or run.period_ns <= gap_ns:
             self._receive(run)
@@ -233,25 +244,53 @@ class OrderedStream(Stream):
 
     def _may_be_coarse(self, run: Run) -> bool:
         ring = self.ring
-        if run.first_ns != ring.last_ns or not ring.size:
+        if not ring.size:
             return False
-        return not equals(run.rows[0], ring.newest)
+        if run.first_ns != ring.last_ns:
+            return self._shows_near_step(run)
+        return not equals(run.rows[0], ring.newest) or self._repeats.is_sample(run, ring.arrived_ns)
+
+    def _shows_near_step(self, run: Run) -> bool:
+        """Return whether a sample follows a hole, and shortly before it a stamp came twice."""
+        since_ns, step_ns = run.first_ns - self._doubled, run.first_ns - self.ring.last_ns
+        if step_ns < HOLE_PERIODS * run.period_ns:
+            return False
+        return 0 < since_ns <= DOUBLED_PERIODS * run.period_ns
 
     def _recognize(self, run: Run) -> None:
         """Set `_coarse` if all time stamps so far are those of a coarse clock."""
         ring, period_ns = self.ring, self._settings.period_ns
         if period_ns is None or self._reorder is not None:
             return
-        times = [ring.time_at(back) for back in range(ring.size)]
-        if resolution_of(times, period_ns) is None:
+        saved, filled = ring.save(), self._timeline.holes.filled_times
+        kept = [index for index, time_ns in enumerate(saved.times) if time_ns not in filled]
+        times = [int(saved.times[index]) for index in kept]
+        times.append(run.first_ns)
+        found, near = resolution_of(times, period_ns), None
+        if found is None:
+            near = resolution_of(times, period_ns, NEAR_PERIODS)
+            if near is not None and run.first_ns == ring.last_ns:
+                self._doubled = run.first_ns  # a hole will show whether the clock is that coarse
+                return
+        if found is None and near is None:
             return
-        self._coarse = CoarseClock(period_ns, None)
-        if ring.size == 1 and self._settings.length > 1:
-            # The step of the first stamp may have begun before: its samples wait until it ends.
-            first = Run(times, ring.newest[np.newaxis], None, run.arrived_ns, period_ns)
-            self._coarse.place(first, None)
+        settings = self._settings
+        is_sure = not saved.flagged or not saved.substituted[kept].any()
+        if ring.size < settings.length and is_sure:
+            # No window was emitted. The step of the first stamp may have begun before the first
+            # sample: the samples of this stamp wait until it ends.
+            self._coarse = CoarseClock(period_ns, near, is_declared=False)
+            self._timeline.holes.take_back()
             self._timeline.empty()
             ring.last_ns = NEVER_NS
+            for index in kept:
+                flags = saved.uncertain[index : index + 1] if saved.flagged else None
+                rows = saved.rows[index : index + 1]
+                at_ns = ring.arrived_ns
+                first = Run([int(saved.times[index])], rows, flags, at_ns, period_ns)
+                for one in self._coarse.place(first, settings.max_gap_ns) or ():
+                    self._receive(one)
         else:
-            self._coarse.start(run.first_ns, 1)
+            self._coarse = CoarseClock(period_ns, found or near, is_declared=False)
+            self._coarse.start(ring.last_ns, ring.arrived_ns, ring.newest)
         self._update_plain()

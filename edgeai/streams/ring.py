@@ -355,6 +355,14 @@ class Ring:
         self._uncertain[new] = self._uncertain[old]
         self.size = new + 1
 
+    def mark_since(self, time_ns: int) -> None:
+        """Mark the samples from a time on as uncertain, for the windows to come."""
+        if not self.flagged:  # the flag arrays were not kept up to date
+            self._substituted[:] = 0
+            self._uncertain[:] = False
+        self._uncertain[bisect_left(self._times, time_ns, 0, self.size) : self.size] = True
+        self.flagged = max(self.flagged, self._length)
+
     def unmark(self) -> None:
         """Take back that the newest sample is uncertain."""
         self._uncertain[self.size - 1] = False

@@ -51,8 +51,10 @@ class StreamSettings:
     """How long late samples must keep pace with their arrival until the sender's clock counts as
     set back."""
     resolution_ns: int | None = None
-    """Step of a sender's clock that is coarser than the sample period, as declared; None: it is
+    """Step of a clock of rows that is coarser than the sample period, as declared; None: it is
     recognized."""
+    frame_resolution_ns: int | None = None
+    """The same for blocks."""
     frame_jitter_ns: int | None = None
     """How far the start of a block may be from where the block before ended, and still continue it;
     None: one sample period of the block."""

@@ -218,15 +218,19 @@ class Stream(ABC):
         if placed is None:
             self.drops["duplicate"] += 1
             return
+        if self._coarse.torn_ns is not None:
+            self.ring.mark_since(self._coarse.torn_ns)
         for one in placed:
             self._receive(one)
         newest_ns = self.newest_ns
         if newest_ns is not None and newest_ns < self._coarse.last_ns:
             self._coarse.resume(newest_ns)  # the stream has returned from a jump ahead
+        if self._coarse.is_refuted:
+            self._coarse = None
 
     @abstractmethod
     def _may_be_coarse(self, run: Run) -> bool:
-        """Return whether a sample has the time stamp of the newest sample and other values."""
+        """Return whether a sample may show that the clock is coarse: its stamp came before."""
 
     @abstractmethod
     def _recognize(self, run: Run) -> None:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine.intake.frames import FrameIntake
+from edgeai.errors import ConfigError
 from edgeai.messages import Message
+from edgeai.testing import MemoryNode
 from tests.support.engine import NS, Node, totals
 from tests.support.packages import write_config, write_package
 
@@ -259,3 +261,41 @@ def test_numbered_frames_without_a_time_in_any_order(
     if trouble == "copied":
         assert len(good) == 20 * size - 49
         assert node.counts("dropped", "reason", "p") == {"duplicate": 1}
+
+
+def test_frames_that_share_a_coarse_time_are_in_the_order_of_arrival(tmp_path: Path) -> None:
+    """64 ms frames by a clock that shows tenths of a second; one is sent again."""
+    time = {"path": "t", "unit": "ms", "resolution_seconds": 0.1}
+    layout = {"type": "json", "encoding": "list", "shape": "per_sample", "channels": ["a", "b"]}
+    frames = layout | {"rate_hz": 1000.0, "time": time}
+    source = {"topic": "f/{asset}", "layout": "frame", "frame": frames}
+    write_package(tmp_path / "model", rate_hz=1000.0, length=128, hop=64, threshold=1e9)
+    path = write_config(
+        tmp_path / "edge.yaml", 1883, {"p": {"model": str(tmp_path / "model"), "source": source}}
+    )
+    start = 1_795_800_000_000
+    scores = []
+    with MemoryNode(path) as node:
+        for number in range(50):
+            values = [[number * 64 + index, 0] for index in range(64)]
+            stamp = (start + number * 64) // 100 * 100
+            body = json.dumps({"t": stamp, "data": values}).encode()
+            for _ in range(2 if number == 20 else 1):
+                found = node.turn(("f/x", body, (start + number * 64 + 70) * 10**6, 0))
+                scores += [
+                    json.loads(one.payload)["score"] for one in found if b"score" in one.payload
+                ]
+        text = node.metrics.render().decode()
+    assert scores == [(number + 1) * 64 - 0.5 for number in range(49)]
+    assert 'edgeai_dropped_total{pipeline="p",reason="duplicate"} 1.0' in text
+
+
+def test_a_coarse_clock_of_single_tags_is_refused(tmp_path: Path) -> None:
+    time = {"path": "t", "unit": "s", "resolution_seconds": 1}
+    source = {"topic": "f/{asset}/{signal}", "layout": "tag", "time": time}
+    write_package(tmp_path / "model")
+    path = write_config(
+        tmp_path / "edge.yaml", 1883, {"p": {"model": str(tmp_path / "model"), "source": source}}
+    )
+    with pytest.raises(ConfigError, match="belongs to the layouts `row` and `frame`"):
+        check(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -91,7 +94,7 @@ def test_a_gap_and_a_clock_set_back() -> None:
     told = dict(line.counted)
     assert told["gap"] == 1
     back = [stamp - 6000 for stamp in stamped(100)[0]]
-    at = [STAMP - BASE + 1050 + n for n in range(100)]
+    at: list[float] = [STAMP - BASE + 1050 + n for n in range(100)]
     slots = [STAMP - BASE + stamp for stamp in back]
     line.send(*slots, values=[n % 7 for n in range(100)], arrived=at)
     assert line.told()["clock_back"] == 1
@@ -127,3 +130,123 @@ def test_a_sender_that_is_a_little_fast_loses_nothing(
     assert line.drops.total() == 0
     assert [window[0] for window in line.contents[2:]] == list(range(2, len(line.contents)))
     assert line.told() == {}
+
+
+# ------------------------------------------------------------------------- recognized by the stamps
+
+VALUES: dict[str, Callable[[int], float]] = {
+    "moving": float,
+    "at rest": lambda _: 7.0,
+    "at rest, then moving": lambda n: 7.0 if n < 150 else float(n),
+    "toggling": lambda n: float(n // 20 % 2),
+}
+
+
+def sampled(
+    rate_hz: float, step_s: float, phase: float, count: int = 300, jitter_s: float = 0.0
+) -> tuple[Line, list[float], list[float]]:
+    """Return a line at this rate, and stamps and arrivals in slots, of a clock with such steps."""
+    period_ns = round(1e9 / rate_hz)
+    line = Line(period_ns=period_ns, max_gap_ns=5 * period_ns)
+    draw = random.Random(7)
+    times = [phase + n / rate_hz for n in range(count)]
+    read = [time + draw.uniform(-jitter_s, jitter_s) for time in times]
+    stamps = [round(math.floor(time / step_s + 1e-9) * step_s * 10, 6) for time in read]
+    return line, stamps, [time * 10 + 0.01 for time in times]
+
+
+def play(line: Line, stamps: list[float], values: list[float], arrived: list[float]) -> Line:
+    start = STAMP - BASE
+    return line.send(
+        *(start + stamp for stamp in stamps),
+        values=values,
+        arrived=[start + slot for slot in arrived],
+    )
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("phase", [0.03, 0.33, 0.66, 0.99])
+@pytest.mark.parametrize(
+    ("rate_hz", "step_s"),
+    [(1.5, 1), (2, 1), (2.5, 1), (4, 1), (10, 1), (25, 1), (1, 10), (1, 60), (25, 0.1), (5, 0.5)],
+)
+def test_a_coarse_clock_is_recognized_whatever_the_values(
+    rate_hz: float, step_s: float, phase: float, kind: str
+) -> None:
+    line, stamps, arrived = sampled(rate_hz, step_s, phase * step_s)
+    play(line, stamps, [VALUES[kind](n) for n in range(len(stamps))], arrived)
+    told = line.told()
+    assert told.pop("missing", 0) + told.pop("gap", 0) <= 4  # at the start
+    assert told == {}
+    assert len(line.windows) >= len(stamps) - 7
+    if kind == "moving":
+        assert all(content[3] - content[0] == 3 for content in line.contents[5:])
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize(("rate_hz", "step_s"), [(10, 1), (25, 1), (1, 60)])
+def test_under_alignment_whatever_the_values(rate_hz: float, step_s: float, kind: str) -> None:
+    _, stamps, arrived = sampled(rate_hz, step_s, 0)
+    period_ns = round(1e9 / rate_hz)
+    align = AlignSettings("hold", period_ns, 100 * period_ns, 0)
+    line = Line(align=align, period_ns=period_ns, max_gap_ns=100 * period_ns)
+    play(line, stamps, [VALUES[kind](n) for n in range(len(stamps))], arrived)
+    assert line.told() == {}
+    assert len(line.windows) == len(stamps) - 3
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("jitter_s", [0.005, 0.05])
+def test_two_samples_in_one_second_and_none_in_the_next_are_jitter(
+    jitter_s: float, kind: str
+) -> None:
+    line, stamps, arrived = sampled(1, 1, 0, jitter_s=jitter_s)
+    play(line, stamps, [VALUES[kind](n) for n in range(len(stamps))], arrived)
+    told = line.told()
+    assert told.pop("duplicate", 0) <= 1  # it showed the clock
+    assert told.pop("missing", 0) <= 2
+    assert told == {}
+    assert sum(window.substituted > 0 for window in line.windows) <= 8
+
+
+@pytest.mark.parametrize("rate_hz", [1, 2, 10])
+@pytest.mark.parametrize("again", [0, 1, 2, 5, 17])
+def test_a_repeat_of_a_fine_clock_is_a_duplicate(rate_hz: float, again: int) -> None:
+    """Equal values, sent again at once: also where the first stamps are those of a coarse clock."""
+    line, stamps, arrived = sampled(rate_hz, 1 / rate_hz, 0, 40)
+    values = [7.0] * 41
+    stamps.insert(again, stamps[again])
+    arrived.insert(again + 1, arrived[again] + 0.05)
+    play(line, stamps, values, arrived)
+    assert line.told() == {"duplicate": 1}
+    assert len(line.windows) == 37
+
+
+@pytest.mark.parametrize("count", [5, 12, 30])
+def test_a_stamp_that_is_full_takes_no_repeat(count: int) -> None:
+    """The last samples are sent again without a flag, after a whole second."""
+    line, stamps, arrived = sampled(25, 1, 0, 400)
+    play(line, stamps, [float(n) for n in range(400)], arrived)
+    again = range(400 - count, 400)
+    late = arrived[-1] + 0.3
+    play(line, stamps[-count:], [float(n) for n in again], [late] * count)
+    assert line.told() == {"duplicate": count}
+    assert len(line.windows) == 397
+
+
+def test_windows_over_a_stamp_that_lacks_samples_are_uncertain() -> None:
+    """Which sample of the second is missing is known neither then nor later."""
+    _, stamps, arrived = sampled(25, 1, 0, 400)
+    line = Line(length=50, period_ns=P * 4 // 10, max_gap_ns=2 * P)
+    kept = [n for n in range(400) if n != 205]
+    values = [float(n) for n in kept]
+    play(line, [stamps[n] for n in kept], values, [arrived[n] for n in kept])
+    assert line.told() == {"missing": 1}
+    torn = [
+        window.uncertain
+        for window, content in zip(line.windows, line.contents, strict=True)
+        if content[0] <= 204 < content[-1] and content[-1] >= 225
+    ]
+    assert len(torn) >= 25
+    assert all(torn)
+    assert not any(window.uncertain for window in line.windows[-100:])

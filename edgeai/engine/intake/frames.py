@@ -51,6 +51,9 @@ class FrameIntake:
         names = [parts.source.tag_of(signal) for signal in parts.signals]
         self._decode = compile_frame(parts.source.frame, names)
         self._clock = SenderClock(parts.source)
+        clock = parts.source.frame.clock
+        self._has_fine_clock = clock is None or clock.resolution_seconds is None
+        """Whether frames with the same time are the same frame."""
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:  # noqa: ARG002
         """Decode a frame and push its samples; count a message that is no frame."""
@@ -91,7 +94,7 @@ class FrameIntake:
         metrics, stream = self._metrics, state.stream
         sequence = frame.sequence
         follows = sequence is not None and _follows(state.sequence, sequence)
-        mark = (sequence, t0_ns if t0_ns is not None else crc32(payload))
+        mark = (sequence, t0_ns if self._has_fine_clock and t0_ns is not None else crc32(payload))
         if not follows and self._was_seen(state, mark, t0_ns, flags):
             self._refuse("duplicate", message)
             return
