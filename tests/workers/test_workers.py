@@ -489,8 +489,8 @@ def test_each_stream_is_served_by_one_worker(pair: tuple[Node, Node]) -> None:
             topic = message.topic.removeprefix(f"edgeai/{node.name}/")
             if topic.startswith(("predictions/", "alarms/")):
                 found.setdefault(topic, []).append(message.payload)
-        # The broker lets QoS 0 overtake the burst of first alarm states, and the first prediction of a
-        # topic is sent at QoS 1 (`mqtt.publish_rights`).
+        # The broker lets QoS 0 overtake a burst of first alarm states, and the first prediction of
+        # a topic is sent at QoS 1 (`mqtt.publish_rights`).
         return {topic: sorted(payloads, key=_timestamp) for topic, payloads in found.items()}
 
     # Each prediction once, and with the same bytes as from one process.
