@@ -285,6 +285,7 @@ class Pipeline:
 
     def _evict(self, state: StreamState) -> None:
         """Remove a silent stream, to make room for another."""
+        state.stream.flush()  # what waits for late samples still gets its windows
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))

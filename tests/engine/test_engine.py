@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -709,6 +709,7 @@ def test_the_turns_do_not_matter(mixed: Plan, seed: int, cuts: int, mean: int) -
 
 
 @settings(deadline=None, max_examples=25)
+@example(75, {"lateness_seconds": 2.0, "invalid": "hold", "out_of_range": "keep"})
 @given(
     seed=st.integers(0, 10**6),
     stream=st.fixed_dictionaries(
@@ -731,12 +732,13 @@ def test_every_message_is_accounted_for(plans: Plans, seed: int, stream: dict[st
     unrouted = sum(node.counts("messages_unrouted", "reason", None).values())
     routed = node.value("pipeline_messages_total", pipeline="p")
     dropped = Counter(node.counts("dropped", "reason"))
-    # Before a time turned out to be wrong, its sample had its window.
-    dropped["implausible_time"] = 0
+    # Before a time turned out to be wrong, its sample had its window, unless it still waited.
+    implausible = dropped.pop("implausible_time", 0)
     predictions = sum(node.counts("predictions", "quality").values())
     assert node.value("messages_received_total") == 300 == resets + unrouted + routed
     reordered = node.value("samples_reordered_total", pipeline="p")
-    assert routed == predictions + dropped.total() + reordered
+    accounted = predictions + dropped.total() + reordered
+    assert accounted <= routed <= accounted + implausible
     published = [one for one in node.sink.all if not one.retain]
     assert predictions == node.engine.predicted == len(published)
 
