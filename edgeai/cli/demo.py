@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import LogLevel, log_to_stderr, number
+from edgeai.cli.logs import choose_style, log_to_stderr
+from edgeai.cli.options import LogFormat, LogLevel, number
 
 
 def demo(
@@ -46,10 +47,11 @@ def plant(
         ),
     ] = 0,
     faults: Annotated[bool, typer.Option(help="Start faults at random times.")] = True,
-    log_level: LogLevel = "info",
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Publish the sensor values of a simulated line until SIGTERM or Ctrl-C."""
     from edgeai.demo.plant_publisher import run_plant
 
-    log_to_stderr(log_level)
+    log_to_stderr(choose_style(log_level, log_format))
     run_plant(host, port, seed=seed, faults=faults)

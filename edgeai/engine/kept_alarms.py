@@ -30,6 +30,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError, one_line
+from edgeai.log_events import event
 from edgeai.messages import AlarmState, Priority, Publication
 
 log = logging.getLogger("edgeai.alarms")
@@ -164,6 +165,7 @@ class KeptAlarms:
             "alarm states cannot be kept in %s: %s. After a restart alarms begin as normal, and "
             "latched ones are forgotten. Make state_folder writable",
             self._folder, cause,
+            extra=event("alarms_not_kept", path=str(self._folder), reason=cause),
         )  # fmt: skip
 
     def load(self) -> dict[str, KeptAlarm]:
@@ -184,6 +186,7 @@ class KeptAlarms:
                 "no alarm states of before are in %s. If this is not the first start at this "
                 "broker, the folder was lost: keep state_folder",
                 self._folder,
+                extra=event("alarms_unknown_before", path=str(self._folder)),
             )
         for path in paths:
             alarms, is_whole = _read(path)
@@ -239,7 +242,10 @@ class KeptAlarms:
         if topic not in self.alarms and len(self.alarms) >= MAX_KEPT:
             if not self._is_full:
                 self._is_full = True
-                log.warning("alarm states are kept for %d assets only, not for more", MAX_KEPT)
+                log.warning(
+                    "alarm states are kept for %d assets only, not for more", MAX_KEPT,
+                    extra=event("alarms_too_many", limit=MAX_KEPT),
+                )  # fmt: skip
             return
         if self.alarms.get(topic) != alarm:
             self.alarms[topic] = alarm
@@ -287,7 +293,10 @@ class KeptAlarms:
             self._failure = cause
             return
         if self._failure:
-            log.info("alarm states are kept in %s again", self._folder)
+            log.info(
+                "alarm states are kept in %s again", self._folder,
+                extra=event("alarms_kept_again", path=str(self._folder)),
+            )  # fmt: skip
         self._failure = ""
         self._entries.clear()
 
@@ -368,9 +377,15 @@ def restore_alarms(
         kept.add(state.alarm_topic, alarm)
         publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))
     if restored:
-        log.info("alarms of before the restart that continue: %d", restored)
+        log.info(
+            "alarms of before the restart that continue: %d", restored,
+            extra=event("alarms_restored", count=restored),
+        )  # fmt: skip
     if cleared:
-        log.info("alarm topics of removed pipelines and assets, now cleared: %d", cleared)
+        log.info(
+            "alarm topics of removed pipelines and assets, now cleared: %d", cleared,
+            extra=event("alarms_cleared", count=cleared),
+        )  # fmt: skip
     kept.write()
     return publications
 
@@ -415,6 +430,7 @@ def _read(path: Path) -> tuple[dict[str, KeptAlarm], bool]:
                 "%s cannot be read: %s. The alarm states in it are forgotten: each alarm is "
                 "published with its first window",
                 source, cause,
+                extra=event("state_file_unreadable", path=str(source), reason=cause),
             )  # fmt: skip
     return alarms, is_whole
 

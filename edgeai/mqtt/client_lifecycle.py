@@ -17,10 +17,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.config.broker import Broker
+from edgeai.log_events import event
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.broker_limits import Terms, describe_terms, limits_of
+from edgeai.mqtt.certificates import client_certificate
 from edgeai.mqtt.client_factory import ClientFactory, Status
+from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
@@ -54,6 +57,7 @@ class ClientLifecycle:
         poll: "select.poll | None",
         inbox: Inbox,
         outbox: Outbox,
+        told: ConnectionLog,
     ) -> None:
         """Prepare; the first `maintain` connects.
 
@@ -68,6 +72,7 @@ class ClientLifecycle:
             poll: Poll object to register the socket in; None for one of its own.
             inbox: Receives messages.
             outbox: Sends again after a loss what was not acknowledged.
+            told: What the log says of the connections to this broker.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -80,7 +85,8 @@ class ClientLifecycle:
         self._outbox = outbox
         self._redelivery = redelivery
         self._subscriptions = Subscriptions(subscriptions, client_id, broker, metrics, kept_filters)
-        self._reconnect = ReconnectSchedule(broker, client_id, has_will=status is not None)
+        self._reconnect = ReconnectSchedule(broker, client_id, told, has_will=status is not None)
+        self._told = told
         self._told_terms = Terms()
         """The terms that the user was told last."""
         self._clients = ClientFactory(
@@ -99,6 +105,8 @@ class ClientLifecycle:
                 on_pingresp=outbox.confirmation.on_answer,
             ),
         )
+        if broker.tls is not None and broker.tls.cert_file is not None:
+            told.watch("of this client", client_certificate(broker.tls))
         self._connack_deadline = 0.0  # monotonic seconds
         self._next_keep_alive_check = 0.0  # monotonic seconds
         self._socket_error = ""
@@ -157,6 +165,7 @@ class ClientLifecycle:
                 if self._outbox.confirmation.mark(now):
                     client.ping()
                 self._outbox.queue_refused(now)
+                self._told.poll(now)
 
     def flush(self) -> None:
         """Send what waits in paho's queue, as far as the socket takes it."""
@@ -223,7 +232,13 @@ class ClientLifecycle:
             self._metrics.unconfirmed.inc(unconfirmed)
             detail = f"; {unconfirmed} publications at QoS 0 before that are not confirmed"
         self._drop_client()
-        self._reconnect.on_lost(cause, detail, taken_over=taken_over)
+        is_told = self._reconnect.on_lost(cause, detail, taken_over=taken_over)
+        if unconfirmed and not is_told:
+            log.warning(
+                "%s: %d publications at QoS 0 before the loss are not confirmed",
+                self._client_id, unconfirmed,
+                extra=event("publications_unconfirmed", client=self._client_id, count=unconfirmed),
+            )  # fmt: skip
 
     def _drop_client(self) -> None:
         """Close the client; unacknowledged publications wait for the next client."""
@@ -271,12 +286,17 @@ class ClientLifecycle:
         self.connected = True
         self.state_changes += 1
         schedule.on_connected()
+        self._told.connected(client.socket())
         limits = limits_of(properties, schedule.version, schedule.terms)
         self._outbox.set_broker_limits(limits)
         if self.status is not None and limits.terms != self._told_terms:
             self._told_terms = limits.terms
             if limits.terms != Terms():
-                log.warning("%s: %s", self._client_id, describe_terms(limits.terms))
+                text = describe_terms(limits.terms)
+                log.warning(
+                    "%s: %s", self._client_id, text,
+                    extra=event("broker_limits", client=self._client_id, reason=text),
+                )  # fmt: skip
         self._metrics.connects.inc()
         log.debug("%s connected with MQTT %s", self._client_id, self.protocol)
         if self._redelivery is not None:

@@ -16,6 +16,7 @@ from edgeai.messages import Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.client_lifecycle import ClientLifecycle
+from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.redelivery import Redelivery
@@ -38,6 +39,7 @@ class Connection:
         redelivery: Redelivery | None = None,
         status: Status | None = None,
         poll: "select.poll | None" = None,
+        told: ConnectionLog | None = None,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -51,6 +53,7 @@ class Connection:
             redelivery: Sorts the messages that follow a reconnect, for a caller that uses it.
             status: Published retained after connecting and in `close`, and set as the last will.
             poll: Poll object to register the socket in, if the caller polls others as well.
+            told: Shared by connections to one broker, so that each cause is told once.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -69,6 +72,7 @@ class Connection:
             poll=poll,
             inbox=self.inbox,
             outbox=self._outbox,
+            told=told or ConnectionLog(),
         )
         self.polled = self.lifecycle.polled
 

@@ -1,13 +1,18 @@
 """Messages read from the broker that the engine has not taken yet."""
 
+import logging
 import time
 
 from edgeai.config.limits import Limits
+from edgeai.log_events import event
 from edgeai.messages import REDELIVERED, Message
 from edgeai.metrics.definitions import Metrics
 
+log = logging.getLogger("edgeai.mqtt")
+
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
 """mosquitto publishes here how many messages it has dropped."""
+TELL_AGAIN_SECONDS = 600.0  # between two lines of the log about it
 
 
 class Inbox:
@@ -33,6 +38,9 @@ class Inbox:
         """Packet ids of the messages in `messages` with the flag REDELIVERED, in order."""
         self.unacknowledged: list[int] = []
         """Packet ids of the messages that `take` returned and that are not acknowledged yet."""
+        self._broker_drops: int | None = None
+        """The broker's count of dropped messages; None before it has said it."""
+        self._tell_drops_after = 0.0  # monotonic seconds
 
     @property
     def full(self) -> bool:
@@ -61,8 +69,19 @@ class Inbox:
 
     def _record_broker_drops(self, payload: bytes) -> None:
         """Set the metric of messages that the broker says it has dropped."""
-        if payload.isdigit():
-            self._metrics.broker_drops.set(int(payload[:18]))
+        if not payload.isdigit():
+            return
+        count = int(payload[:18])
+        self._metrics.broker_drops.set(count)
+        before, self._broker_drops = self._broker_drops, count
+        more, now = count - before if before is not None else 0, time.monotonic()
+        if more > 0 and now >= self._tell_drops_after:
+            self._tell_drops_after = now + TELL_AGAIN_SECONDS
+            log.warning(
+                "the broker has dropped %d messages, for all its clients: it queues too few for a "
+                "slow or absent one (mosquitto: max_queued_messages)", more,
+                extra=event("broker_drops", count=more),
+            )  # fmt: skip
 
     def take(self) -> list[Message]:
         """Return the messages and empty the inbox; their packet ids go to `unacknowledged`."""

@@ -11,6 +11,7 @@ each parent, makes the node not ready, and is tried again every RETRY_SECONDS.
 import logging
 from collections import Counter
 
+from edgeai.log_events import event
 from edgeai.messages import Publication
 
 log = logging.getLogger("edgeai.mqtt")
@@ -114,11 +115,17 @@ class PublishRights:
             if self._refused.pop(topic, None):
                 self._parents = {_parent(one) for one in self._refused}
                 if parent not in self._parents:
-                    log.info("the broker accepts publications to %s again", topic[:200])
+                    log.info(
+                        "the broker accepts publications to %s again", topic[:200],
+                        extra=event("publications_accepted", topic=topic[:200]),
+                    )  # fmt: skip
             return 0, 0
         fault = f"the broker refuses publications to {topic[:200]}: {failure}"
         if parent not in self._parents:
-            log.error("%s; tried again every %.0f s, and counted as dropped", fault, RETRY_SECONDS)
+            log.error(
+                "%s; tried again every %.0f s, and counted as dropped", fault, RETRY_SECONDS,
+                extra=event("publications_refused", topic=topic[:200], reason=failure),
+            )  # fmt: skip
         if topic in self._refused or len(self._refused) < MAX_REFUSED:
             self._refused[topic] = fault
             self._parents.add(parent)

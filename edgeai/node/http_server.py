@@ -15,6 +15,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from edgeai.config.node import Http
 from edgeai.errors import ConfigError, Problem
+from edgeai.log_events import event
 from edgeai.node.bounded_server import LISTEN_BACKLOG, BoundedServer
 from edgeai.node.http_access import CHALLENGE, Access
 
@@ -107,7 +108,7 @@ def _application(routes: dict[str, Callable[[], Answer]], access: Access) -> WSG
         try:
             return route()
         except Exception:
-            log.exception("error while answering %s", path)
+            log.exception("error while answering %s", path, extra=event("http_failed", path=path))
             return FAILED
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
