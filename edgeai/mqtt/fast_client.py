@@ -18,8 +18,9 @@ from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
 from edgeai.messages import Publication
 from edgeai.mqtt.inbox import Inbox
+from edgeai.mqtt.known_packets import MAX_TOPICS
 from edgeai.mqtt.outbox import BATCH_BYTES
-from edgeai.mqtt.packet_reader import MAX_TOPICS, VIEW_BYTES, PacketReader
+from edgeai.mqtt.packet_reader import VIEW_BYTES, PacketReader
 from edgeai.mqtt.paho_client import Callbacks, PahoClient, guard
 
 TESTED_VERSIONS = ("2.2.0",)

@@ -613,7 +613,7 @@ def test_long_topics_do_not_fill_the_memory(fake: FakeBroker, connect: Any) -> N
             (message,) = wait_for(lambda: connection.receive(0.01), "the message", 2)
             assert message[0] == topic.decode()
     reader = connection.lifecycle.client._reader
-    assert {len(one) for one in reader._topics} == {512}
+    assert {len(one) for one in reader.known.topics} == {512}
 
 
 # ---------------------------------------------------------------------------------- publications
