@@ -156,7 +156,7 @@ class ClientLifecycle:
             elif self.connected:
                 if self._outbox.confirmation.mark(now):
                     client.ping()
-                self._outbox.queue_refused(now)
+                self._outbox.tick(now)
 
     def flush(self) -> None:
         """Send what waits in paho's queue, as far as the socket takes it."""

@@ -214,7 +214,7 @@ class Connection:
             batch = self._outbox.next_batch()
             if not batch:
                 return
-            packet_ids = list(client.send_publications(batch))
+            packet_ids = list(client.send_publications(batch, self._outbox.rights.is_known))
             if client is not lifecycle.client:  # the connection was lost; the batch is queued again
                 return
             self._outbox.mark_sent(batch, packet_ids)
