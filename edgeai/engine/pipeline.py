@@ -48,7 +48,7 @@ GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the config
 class Pipeline:
     """One pipeline at run time. What is done with it is in `intake`, `judging` and `engine`."""
 
-    on_set_back: Callable[[StreamState], None] | None = None
+    on_set_back: Callable[[StreamState, SetBack], None] | None = None
     """Called when the clock of a stream's sender was set back; wired by the monitor."""
 
     def __init__(
@@ -295,7 +295,7 @@ class Pipeline:
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
         self.log.set_back(state.key, set_back)
         if self.on_set_back is not None:
-            self.on_set_back(state)
+            self.on_set_back(state, set_back)
 
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
         """Log once for each channel that float32 loses the steps that the model knows."""
