@@ -283,14 +283,26 @@ class Pipeline:
         self.metrics.streams.set(len(self.streams))
         return state
 
-    def _evict(self, state: StreamState) -> None:
-        """Remove a silent stream, to make room for another."""
-        state.stream.flush()  # what waits for late samples still gets its windows
+    def _evict(self, state: StreamState) -> bool:
+        """Remove a silent stream, to make room for another.
+
+        What waits for late samples still gets its windows first. If they raise an alarm, the
+        stream stays: nobody else could end the alarm on its retained topic.
+
+        Returns:
+            Whether it was removed.
+        """
+        state.stream.flush()
+        if self.batch.windows:
+            self.batch.when_full()
+        if state.alarm.state != "normal":
+            return False
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         self.metrics.evicted.value += 1
         self.forget_stream(state)
+        return True
 
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
         self.log.set_back(state.key, set_back)
