@@ -19,6 +19,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
 from edgeai.engine.publications import AssetEvent, ClockEvent
 from edgeai.engine.refusals import Refusals
+from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS, Publication, Quality
@@ -57,6 +58,7 @@ class Monitor:
         *,
         live: Live | None = None,
         kept: KeptAlarms | None = None,
+        retained: RetainedAlarms | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -67,6 +69,7 @@ class Monitor:
             metrics: Metrics of the node.
             live: None in a replay.
             kept: Keeps alarm states over restarts; None: they are not kept.
+            retained: Receives what the broker retains of the node's alarms.
             clock: Returns seconds that never go back.
             clock_ns: Returns the time now, nanoseconds since 1970.
         """
@@ -78,7 +81,7 @@ class Monitor:
         """Whether alarm states have changed that are not written yet."""
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
-        self._live, self._kept = live, kept
+        self._live, self._kept, self._retained = live, kept, retained
         self._clock, self._clock_ns = clock, clock_ns
         self._next_scan = 0.0
         self._outage_told = False
@@ -105,6 +108,8 @@ class Monitor:
         """Tell what is due; return the events to publish."""
         now = self._clock()
         events = self._clock_events()
+        if self._retained is not None:
+            events += self._retained.take()
         if now >= self._next_scan:
             events += self._scan(now)
             took = self._clock() - now

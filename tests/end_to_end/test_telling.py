@@ -127,7 +127,9 @@ def test_no_alarm_outlives_its_cause(
             edge.process.wait(patient(10))
         if is_lost:
             shutil.rmtree(tmp_path / "state")
-        with running(config), peer(broker.port, f"{ALARMS}#") as listener:
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            told = "2 alarms that the broker retains" if is_lost else "restart that continue: 2"
+            wait_for(lambda: told in edge.log, "the alarms of before")
             for t in range(100, 104):
                 for asset in "xy":
                     other.publish(f"plant/{asset}/row", {"t": t, "a": 1, "b": 1})
@@ -139,7 +141,38 @@ def test_no_alarm_outlives_its_cause(
             previous = {
                 one["previous"] for one in listener.topics(ALARMS) if one["state"] == "normal"
             }
-            assert previous == {"unknown" if is_lost else "active"}
+            assert previous == {"active"}
+
+
+def test_the_alarm_of_a_machine_that_never_sends_again(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    """The kept states are lost, then the pipeline is removed: what the broker retains is read."""
+    topic = f"{ALARMS}p/m"
+    config = write(tmp_path, broker.port)
+    with peer(broker.port) as other:
+        with running(config), peer(broker.port, f"{ALARMS}#") as listener:
+            for t in range(1, 5):
+                other.publish("plant/m/row", {"t": t, "a": 100, "b": 1})
+            wait_for(lambda: listener.topics(topic), "the alarm")
+        shutil.rmtree(tmp_path / "state")
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            wait_for(lambda: "1 alarms that the broker retains" in edge.log, "the alarm of before")
+            (pipeline,) = json.loads(Edge(edge).get("/api/state")[1])["pipelines"]
+            (asset,) = pipeline["assets"]
+            assert (asset["asset"], asset["state"], asset["alarm"]) == ("m", "unknown", "active")
+            assert [one["state"] for one in listener.topics(topic)] == ["active"]
+        shutil.rmtree(tmp_path / "state")
+        config.write_text(config.read_text().replace('"p":', '"q":').replace("\n  p:", "\n  q:"))
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            wait_for(lambda: "now cleared: 1" in edge.log, "the topic to be cleared")
+            for t in range(1, 5):
+                other.publish("plant/n/row", {"t": t, "a": 100, "b": 1})
+            wait_for(lambda: listener.topics(f"{ALARMS}q/n"), "the node works")
+            edge.stop()
+        with peer(broker.port, f"{ALARMS}#") as late:
+            wait_for(lambda: late.topics(f"{ALARMS}q/n"), "what is retained")
+            assert late.raw(topic) == []
 
 
 def test_what_one_machine_loses_is_told(tmp_path: Path) -> None:
