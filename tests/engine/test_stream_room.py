@@ -104,6 +104,29 @@ def test_a_machine_with_an_alarm_keeps_its_room(nodes: Nodes) -> None:
     assert "quiet" not in keys(node)
 
 
+def test_a_machine_whose_last_waiting_samples_raise_an_alarm_keeps_its_room(nodes: Nodes) -> None:
+    """Nobody could end that alarm on its retained topic: the machine may never come back."""
+    limits = {"streams": 2, "stream_silent_seconds": 1.0}
+    node = nodes(limits, stream={"lateness_seconds": 5.0})
+    node.turns([row("alarm", 1, 100), row("quiet", 1)], [row("alarm", 2, 100), row("quiet", 2)])
+    assert node.transitions(asset="alarm") == [], "its samples wait for late ones"
+    for t in range(3, 60):
+        node.turns([row("x", t), row("y", t)])
+    assert node.transitions(asset="alarm") == [(2, "normal", "active")]
+    assert [one["timestamp"] for one in node.predictions(asset="quiet")] == [2 * NS]
+    assert "alarm" in keys(node)
+    assert "quiet" not in keys(node)
+    for t in range(60, 70):
+        node.turns([row("alarm", t), row("x", t)])
+    node.finish()
+    assert node.transitions(asset="alarm")[1:] == [(61, "active", "normal")]
+    evicted = node.value("streams_evicted_total", pipeline="p")
+    assert evicted >= 1
+    assert node.engine.pipelines[0]._room._budget.used == sum(
+        stream_bytes(node.engine.pipelines[0].settings, key) for key in keys(node)
+    )
+
+
 def test_a_slow_stream_is_not_silent(nodes: Nodes) -> None:
     """A cycle may take 75 s; a gap of less than `max_gap_seconds` does not empty its window."""
     node = nodes({"streams": 1, "stream_silent_seconds": 10.0}, stream={"max_gap_seconds": 100.0})
