@@ -17,6 +17,7 @@ from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.live import Edge, patient, peer, running, wait_for
 from tests.support.odd import INFINITE, NORMAL, NOT_A_NUMBER, write_odd_package
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 pytestmark = pytest.mark.broker
 
@@ -30,7 +31,7 @@ def write(folder: Path, port: int, model: str = "mean", **pipeline: Any) -> Path
         write_package(folder / "mean")
     pipelines = {"p": {"model": model, "source": SOURCE, **pipeline}}
     web = {"enabled": True, "port": 0}
-    state = str(folder / "state")
+    state = str(own_state(folder))
     return write_config(
         folder / "line.yaml", port, pipelines, http=web, broker=QUICK, state_folder=state
     )

@@ -16,6 +16,7 @@ from edgeai.engine.topic_cache import ENTRY_BYTES, TopicCache
 from edgeai.messages import Message
 from tests.support.engine import NS, SOURCE, Node
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 Nodes = Callable[..., Node]
 
@@ -29,7 +30,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     def make(limits: dict[str, Any], **pipeline: Any) -> Node:
         whole = {"model": "mean", "source": SOURCE, **pipeline}
         path = write_config(
-            folder / "line.yaml", 1, {"p": whole}, limits=limits, state_folder=str(folder / "s")
+            folder / "line.yaml",
+            1,
+            {"p": whole},
+            limits=limits,
+            state_folder=str(own_state(folder)),
         )
         return Node(check(path))
 
