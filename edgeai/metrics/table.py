@@ -1,8 +1,8 @@
 """Every Prometheus metric of edgeai at a glance: name, type, labels and help text, in groups.
 
-Names hold base units, and counters end in `_total`. Labels come from closed sets (pipelines of the
-configuration, drop reasons, providers), apart from `asset`, which `MAX_ASSET_SERIES` bounds.
-docs/metrics.md lists the same metrics.
+Names hold base units, and counters end in `_total`. Labels come from closed sets (`LABELS`), apart
+from `asset`, which `MAX_ASSET_SERIES` bounds. scripts/write_metrics.py writes docs/metrics.md from
+this module.
 """
 
 from typing import Literal, NamedTuple
@@ -24,6 +24,34 @@ ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
 
 
+UNITS = {
+    "_timestamp_seconds": "seconds since 1970, UTC",
+    "_seconds": "seconds",
+    "_bytes_total": "bytes",
+    "_total": "count",
+    "_info": "always 1",
+}
+"""Unit of a metric's value, by the end of its name; the first that fits. Others have none."""
+
+LABELS = {
+    "asset": f"name of the asset; the first {MAX_ASSET_SERIES} assets, judged ones first",
+    "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it))",
+    "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "
+    "the first to expire",
+    "model": "name of the model package",
+    "pipeline": "name of the pipeline in the configuration",
+    "provider": "execution provider that computed",
+    "quality": "`good`, `uncertain` or `bad`",
+    "reason": "why; a closed set for each metric. For `edgeai_session_info`: why `provider` and "
+    "`requested` differ, empty if they do not",
+    "requested": "execution provider that the configuration requests",
+    "state": "`normal`, `active` or `latched`",
+    "version": "version of edgeai, or of the model package",
+    "worker": "number of the worker, from 1",
+}
+"""What the values of a label are."""
+
+
 class Definition(NamedTuple):
     """One metric."""
 
@@ -33,6 +61,18 @@ class Definition(NamedTuple):
     help: str
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets, rising, without infinity."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the value, as the name says it."""
+        return next((unit for ending, unit in UNITS.items() if self.name.endswith(ending)), "")
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names of the series that Prometheus stores."""
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+        return (self.name,)
 
 
 CONNECTION = (
@@ -49,8 +89,13 @@ CONNECTION = (
         "Reconnects at which the broker had forgotten the session with its QoS 1 messages.",
     ),
     Definition(
-        "edgeai_broker_dropped_messages", "gauge", (),
-        "Messages that the broker reports as dropped, for all its clients ($SYS, mosquitto).",
+        "edgeai_broker_dropped_messages_total", "counter", (),
+        "Messages that the broker has dropped since this node connected first, for all the "
+        "broker's clients ($SYS, mosquitto).",
+    ),
+    Definition(
+        "edgeai_certificate_expiry_timestamp_seconds", "gauge", ("certificate",),
+        "When a certificate of the connection to the broker expires; absent without TLS.",
     ),
     Definition("edgeai_messages_received_total", "counter", (), "Messages read from the broker."),
     Definition(
@@ -79,6 +124,9 @@ CONNECTION = (
 
 ENGINE = (
     Definition("edgeai_build_info", "gauge", ("version",), "Always 1; the version of edgeai."),
+    Definition(
+        "edgeai_ready", "gauge", (), "1 while /readyz answers that the node is ready, else 0."
+    ),
     Definition("edgeai_turn_messages", "histogram", (), "Messages in one turn.", COUNT_BUCKETS),
     Definition(
         "edgeai_turn_seconds", "histogram", (),
@@ -99,6 +147,16 @@ PIPELINE = (
     Definition(
         "edgeai_pipeline_messages_total", "counter", ("pipeline",),
         "Messages routed to the pipeline.",
+    ),
+    Definition(
+        "edgeai_pipeline_last_message_timestamp_seconds", "gauge", ("pipeline",),
+        "When a message of the pipeline arrived last, to the second; before the first message, "
+        "when edgeai began to wait for it. Messages that the broker had kept do not count.",
+    ),
+    Definition(
+        "edgeai_pipeline_expected_seconds", "gauge", ("pipeline",),
+        "Time within which a message of the pipeline is expected "
+        "(`source.expect_within_seconds`).",
     ),
     Definition(
         "edgeai_dropped_total", "counter", ("pipeline", "reason"),
@@ -157,6 +215,11 @@ PIPELINE = (
         "edgeai_end_to_end_seconds", "histogram", ("pipeline",),
         "Time from a window's last sample, by its sender's clock, to the publication.",
         LATENCY_BUCKETS,
+    ),
+    Definition(
+        "edgeai_latency_budget_seconds", "gauge", ("pipeline",),
+        "Time that 99 of 100 predictions should keep in `edgeai_end_to_end_seconds` "
+        "(`publish.latency_budget_seconds`).",
     ),
     Definition(
         "edgeai_stale_assets", "gauge", ("pipeline",),
