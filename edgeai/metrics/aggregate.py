@@ -20,6 +20,7 @@ COUNTED_BY_ALL = {"edgeai_messages_unrouted", "edgeai_received_bytes"}
 so the largest value counts."""
 
 GAUGES: dict[str, Callable[[Iterable[float]], float]] = {
+    "edgeai_assets_without_detail": sum,
     "edgeai_broker_connected": min,
     "edgeai_publications_waiting": sum,
     "edgeai_pipeline_ready": min,

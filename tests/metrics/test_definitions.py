@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
+from edgeai.metrics.assets import AssetState, OutputValue
 from edgeai.metrics.counters import Counts
-from edgeai.metrics.definitions import AssetState, Metrics, WorkerMetrics
+from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.metrics.histogram import Histogram
 from edgeai.metrics.table import (
     INVALID_REASONS,
@@ -28,6 +29,14 @@ from edgeai.paths import shipped
 def asset(name: str, presence: str = "current", **fields: Any) -> AssetState:
     given = {"score": 1.0, "alarm": "normal", "threshold": 2.0, "last_sample_seconds": 5.0}
     return AssetState("p", name, presence, **{**given, **fields})
+
+
+def asset_with_all(name: str) -> AssetState:
+    """An asset that has a series of every metric."""
+    return asset(
+        name, alarm="active", alarm_since_seconds=4.0, quality="good", diagnosis="drift",
+        top=[("s", 1.0)], outputs=lambda: [OutputValue("o", "value", "value", "K", 1.0)],
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -70,8 +79,9 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     metrics.failovers.labels("p", "crashed")
     for one in (metrics.readmissions, metrics.parity_failures, metrics.degraded):
         one.labels("p")
-    metrics.watch_assets(lambda: [asset("m")])
+    metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.watch_clocks(lambda: [("p", "m", 0.5)])
+    metrics.export_bounds([("p", "o", "low", 1.0)])
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}
     for name, family in families.items():
@@ -95,9 +105,10 @@ def test_the_documentation_lists_every_metric_with_its_labels() -> None:
 def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
-        "asset",
+        "asset", "kind", "signal", "output", "element", "role", "unit", "bound",
     }  # fmt: skip
-    metrics.watch_assets(lambda: [asset("m")])
+    metrics.watch_assets(lambda: [asset_with_all("m")])
+    metrics.export_bounds([("p", "o", "low", 1.0)])
     used = {
         label
         for family in metrics.registry.collect()
