@@ -12,7 +12,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.messages import SECOND_NS
 from edgeai.metrics.assets import AssetState, ClockSkew, OutputBound, OutputValue
 from edgeai.metrics.table import MAX_OUTPUT_ELEMENTS
-from edgeai.model.manifest import DOMAIN_EDGE, OutputSpec
+from edgeai.model.output_spec import DOMAIN_EDGE, OutputSpec
 
 
 def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
