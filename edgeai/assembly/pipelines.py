@@ -16,6 +16,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, stream_bytes
 from edgeai.errors import ConfigError, Problem
+from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.providers.cpu import CpuSession
@@ -23,6 +24,8 @@ from edgeai.providers.session import ROUNDING_EFFECT, Session
 
 log = logging.getLogger("edgeai")
 
+LATENCY_BUDGET_SECONDS = 1.0  # from a window's last sample to its publication, apart from waits
+ALIGNED_PERIODS = 2  # sample periods for which a grid point waits for the values after it
 LAST_BITS = (
     "the last bits of the outputs depend on the other windows of a batch (by up to {effect:.1e} of "
     "an output's largest value; a ReduceSum over a short axis causes this, a MatMul with ones "
@@ -84,6 +87,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
                 budget=budget,
             )
             _check_room(plan, pipeline)
+            pipeline.metrics.latency_budget.set(latency_budget_seconds(pipeline))
             pipelines.append(pipeline)
             metrics.session_info(
                 name,
@@ -95,6 +99,17 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
             )
         undo.pop_all()
     return pipelines
+
+
+def latency_budget_seconds(pipeline: Pipeline) -> float:
+    """Return the time from a window's last sample to its publication that most should keep."""
+    declared, settings = pipeline.config.publish.latency_budget_seconds, pipeline.settings
+    if declared is not None:
+        return declared
+    waits_ns = settings.lateness_ns + (settings.resolution_ns or settings.frame_resolution_ns or 0)
+    if settings.align is not None:
+        waits_ns += ALIGNED_PERIODS * settings.align.period_ns
+    return LATENCY_BUDGET_SECONDS + waits_ns / SECOND_NS
 
 
 def _check_room(plan: Plan, pipeline: Pipeline) -> None:

@@ -82,7 +82,8 @@ class Metrics:
         self.connects = make.counter("edgeai_broker_connects_total")
         self.connect_failures = make.counter("edgeai_broker_connect_failures_total")
         self.sessions_lost = make.counter("edgeai_broker_sessions_lost_total")
-        self.broker_drops = make.gauge("edgeai_broker_dropped_messages")
+        self.broker_drops = make.counter("edgeai_broker_dropped_messages_total")
+        self._certificate_expiry = make.gauge("edgeai_certificate_expiry_timestamp_seconds")
         self.received = make.counts("edgeai_messages_received_total").labels()
         self.left = make.counts("edgeai_messages_left_total").labels()
         self.received_bytes = make.counts("edgeai_received_bytes_total").labels()
@@ -94,13 +95,20 @@ class Metrics:
         self.unconfirmed = make.counter("edgeai_publications_unconfirmed_total")
 
         # Engine
+        self.ready = make.gauge("edgeai_ready")
         self.turn_messages = make.histogram("edgeai_turn_messages").labels()
         self.turn_seconds = make.histogram("edgeai_turn_seconds").labels()
         self.last_message = make.gauge("edgeai_last_message_timestamp_seconds")
         self.last_prediction = make.gauge("edgeai_last_prediction_timestamp_seconds")
 
-        # Pipelines: their series are in PipelineMetrics
+        self._make_pipelines(make)
+        self._make_providers(make)
+
+    def _make_pipelines(self, make: _Maker) -> None:
+        """Make the metrics of pipelines; their series are in PipelineMetrics."""
         self._messages = make.counts("edgeai_pipeline_messages_total")
+        self._last_messages = make.gauge("edgeai_pipeline_last_message_timestamp_seconds")
+        self._expected = make.gauge("edgeai_pipeline_expected_seconds")
         self._drops = make.counts("edgeai_dropped_total")
         self._invalid = make.counts("edgeai_invalid_values_total")
         self._resets = make.counts("edgeai_window_resets_total")
@@ -118,8 +126,10 @@ class Metrics:
         self._inference = make.histogram("edgeai_inference_seconds")
         self._batch = make.histogram("edgeai_batch_windows")
         self._end_to_end = make.histogram("edgeai_end_to_end_seconds")
+        self._latency_budget = make.gauge("edgeai_latency_budget_seconds")
 
-        # Providers
+    def _make_providers(self, make: _Maker) -> None:
+        """Make the metrics of execution providers."""
         self.failovers = make.counter("edgeai_failovers_total")
         self.readmissions = make.counter("edgeai_readmissions_total")
         self.parity_failures = make.counter("edgeai_parity_failures_total")
@@ -142,6 +152,10 @@ class Metrics:
             self._session_info.remove(*before)
         self._session_labels[pipeline] = labels
         self._session_info.labels(*labels).set(1)
+
+    def certificate_expires(self, certificate: str, at_seconds: float) -> None:
+        """Export when a certificate expires, in seconds since 1970."""
+        self._certificate_expiry.labels(certificate).set(at_seconds)
 
     def unrouted_counts(self) -> dict[str, int]:
         """Return the number of messages that no pipeline takes, by reason."""
@@ -182,6 +196,11 @@ class PipelineMetrics:
         self.inference[provider]
         self.batch = metrics._batch.labels(model)
         self.end_to_end = metrics._end_to_end.labels(pipeline)
+        self.latency_budget = metrics._latency_budget.labels(pipeline)
+        self.last_message = partial(metrics._last_messages.labels, pipeline)
+        """Return the series; it exists from the first call on, so that it never says 1970."""
+        self.expected = partial(metrics._expected.labels, pipeline)
+        """Return the series, as `last_message` does."""
         self.not_finite = metrics._not_finite.labels(pipeline)
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)

@@ -1,9 +1,8 @@
 """Every Prometheus metric of edgeai at a glance: name, type, labels and help text, in groups.
 
-Names hold base units, and counters end in `_total`. Labels come from closed sets (pipelines of the
-configuration, drop reasons, providers), apart from `asset`, which `MAX_ASSET_SERIES` bounds, and
-`signal` and `output`, which the model packages declare.
-docs/metrics.md lists the same metrics.
+Names hold base units, and counters end in `_total`. Labels come from closed sets (`LABELS`), apart
+from `asset`, which `MAX_ASSET_SERIES` bounds, and `signal`, `output` and `unit`, which the model
+packages declare. scripts/write_metrics.py writes docs/metrics.md from this module.
 """
 
 from typing import Literal, NamedTuple
@@ -32,6 +31,42 @@ QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
 
 
+UNITS = {
+    "_timestamp_seconds": "seconds since 1970, UTC",
+    "_seconds": "seconds",
+    "_bytes_total": "bytes",
+    "_total": "count",
+    "_info": "always 1",
+}
+"""Unit of a metric's value, by the end of its name; the first that fits. Others have none."""
+
+LABELS = {
+    "asset": f"name of the asset; the first {MAX_ASSET_SERIES} assets, judged ones first",
+    "bound": "`low` or `high` end of a range",
+    "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it))",
+    "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "
+    "the first to expire",
+    "element": "`value` of a scalar, `low` or `high` of an interval, or the position in a vector "
+    f"of at most {MAX_OUTPUT_ELEMENTS} elements",
+    "kind": "of the diagnosis, from the model package",
+    "model": "name of the model package",
+    "output": "name of a model's output; of an interval, the output whose interval it is",
+    "pipeline": "name of the pipeline in the configuration",
+    "provider": "execution provider that computed",
+    "quality": "`good`, `uncertain` or `bad`",
+    "reason": "why; a closed set for each metric. For `edgeai_session_info`: why `provider` and "
+    "`requested` differ, empty if they do not",
+    "requested": "execution provider that the configuration requests",
+    "role": "of the output ([roles](models.md))",
+    "signal": "name of a model's signal",
+    "state": "`normal`, `active` or `latched`",
+    "unit": "of the output, from the model package",
+    "version": "version of edgeai, or of the model package",
+    "worker": "number of the worker, from 1",
+}
+"""What the values of a label are."""
+
+
 class Definition(NamedTuple):
     """One metric."""
 
@@ -41,6 +76,18 @@ class Definition(NamedTuple):
     help: str
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets, rising, without infinity."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the value, as the name says it."""
+        return next((unit for ending, unit in UNITS.items() if self.name.endswith(ending)), "")
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names of the series that Prometheus stores."""
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+        return (self.name,)
 
 
 CONNECTION = (
@@ -57,8 +104,13 @@ CONNECTION = (
         "Reconnects at which the broker had forgotten the session with its QoS 1 messages.",
     ),
     Definition(
-        "edgeai_broker_dropped_messages", "gauge", (),
-        "Messages that the broker reports as dropped, for all its clients ($SYS, mosquitto).",
+        "edgeai_broker_dropped_messages_total", "counter", (),
+        "Messages that the broker has dropped since this node connected first, for all the "
+        "broker's clients ($SYS, mosquitto).",
+    ),
+    Definition(
+        "edgeai_certificate_expiry_timestamp_seconds", "gauge", ("certificate",),
+        "When a certificate of the connection to the broker expires; absent without TLS.",
     ),
     Definition("edgeai_messages_received_total", "counter", (), "Messages read from the broker."),
     Definition(
@@ -88,6 +140,9 @@ CONNECTION = (
 
 ENGINE = (
     Definition("edgeai_build_info", "gauge", ("version",), "Always 1; the version of edgeai."),
+    Definition(
+        "edgeai_ready", "gauge", (), "1 while /readyz answers that the node is ready, else 0."
+    ),
     Definition("edgeai_turn_messages", "histogram", (), "Messages in one turn.", COUNT_BUCKETS),
     Definition(
         "edgeai_turn_seconds", "histogram", (),
@@ -108,6 +163,16 @@ PIPELINE = (
     Definition(
         "edgeai_pipeline_messages_total", "counter", ("pipeline",),
         "Messages routed to the pipeline.",
+    ),
+    Definition(
+        "edgeai_pipeline_last_message_timestamp_seconds", "gauge", ("pipeline",),
+        "When a message of the pipeline arrived last, to the second; before the first message, "
+        "when edgeai began to wait for it. Messages that the broker had kept do not count.",
+    ),
+    Definition(
+        "edgeai_pipeline_expected_seconds", "gauge", ("pipeline",),
+        "Time within which a message of the pipeline is expected "
+        "(`source.expect_within_seconds`).",
     ),
     Definition(
         "edgeai_dropped_total", "counter", ("pipeline", "reason"),
@@ -166,6 +231,11 @@ PIPELINE = (
         "edgeai_end_to_end_seconds", "histogram", ("pipeline",),
         "Time from a window's last sample, by its sender's clock, to the publication.",
         LATENCY_BUCKETS,
+    ),
+    Definition(
+        "edgeai_latency_budget_seconds", "gauge", ("pipeline",),
+        "Time that 99 of 100 predictions should keep in `edgeai_end_to_end_seconds` "
+        "(`publish.latency_budget_seconds`).",
     ),
     Definition(
         "edgeai_stale_assets", "gauge", ("pipeline",),

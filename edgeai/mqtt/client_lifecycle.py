@@ -28,6 +28,7 @@ from edgeai.mqtt.polled_socket import PolledSocket
 from edgeai.mqtt.reconnect import VERSION_NAMES, ReconnectSchedule
 from edgeai.mqtt.redelivery import Redelivery
 from edgeai.mqtt.subscriptions import Subscriptions
+from edgeai.mqtt.tls import peer_expiry_seconds
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -99,6 +100,8 @@ class ClientLifecycle:
                 on_pingresp=outbox.confirmation.on_answer,
             ),
         )
+        if self._clients.ca_expiry_seconds is not None:
+            metrics.certificate_expires("ca", self._clients.ca_expiry_seconds)
         self._connack_deadline = 0.0  # monotonic seconds
         self._next_keep_alive_check = 0.0  # monotonic seconds
         self._socket_error = ""
@@ -278,6 +281,9 @@ class ClientLifecycle:
             if limits.terms != Terms():
                 log.warning("%s: %s", self._client_id, describe_terms(limits.terms))
         self._metrics.connects.inc()
+        expiry_seconds = peer_expiry_seconds(client.socket())
+        if expiry_seconds is not None:
+            self._metrics.certificate_expires("broker", expiry_seconds)
         log.debug("%s connected with MQTT %s", self._client_id, self.protocol)
         if self._redelivery is not None:
             self._redelivery.begin(session_present=flags.session_present)

@@ -125,6 +125,7 @@ class Runtime:
             interval_seconds=partial(interval_seconds, pipelines),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
+        self.metrics.ready.set_function(lambda: self._ready()["ready"])
         messages: MessageSource = self.link
         if role:
             messages = ShardedSource(self.link, role.shard, self._keys_of, self.metrics.left.inc)

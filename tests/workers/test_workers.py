@@ -67,7 +67,8 @@ def test_metrics_of_all_workers_are_merged() -> None:
         metrics.received.inc(10 * number)
         metrics.received_bytes.inc(500)
         metrics.unrouted.labels("too_large").inc(7)
-        metrics.broker_drops.set(4)
+        metrics.broker_drops.inc(4)
+        metrics.certificate_expires("broker", 900 + number)
         metrics.waiting.set(number)
         metrics.connected.set(1)
         metrics.last_message.set(100 + number)
@@ -88,7 +89,9 @@ def test_metrics_of_all_workers_are_merged() -> None:
     assert found["edgeai_messages_received_total", ()] == 30
     assert found["edgeai_received_bytes_total", ()] == 500, "every worker reads the same bytes"
     assert found["edgeai_messages_unrouted_total", (("reason", "too_large"),)] == 7
-    assert found["edgeai_broker_dropped_messages", ()] == 4
+    assert found["edgeai_broker_dropped_messages_total", ()] == 4
+    expiry = "edgeai_certificate_expiry_timestamp_seconds"
+    assert found[expiry, (("certificate", "broker"),)] == 901
     assert found["edgeai_publications_waiting", ()] == 3
     assert found["edgeai_broker_connected", ()] == 1
     assert found["edgeai_last_message_timestamp_seconds", ()] == 102
