@@ -115,6 +115,12 @@ EVENTS: dict[str, Event] = {
     "score_not_finite": Event("the model's score is NaN or infinite", ("pipeline", "asset")),
     "reset_without_effect": Event("a reset that acknowledges no alarm", ("target",)),
     "alarms_restored": Event("alarms of before the restart continue", ("count",)),
+    "alarms_continued": Event(
+        "alarms that only the broker knew continue: the state folder was lost", ("count",)
+    ),
+    "retained_not_read": Event(
+        "own topics at the broker are not compared with the node's alarms", ("topic", "reason")
+    ),
     "alarms_cleared": Event("alarms of removed pipelines and assets are cleared", ("count",)),
     "alarms_unknown_before": Event("the state folder holds no earlier alarm", ("path",)),
     "alarms_not_kept": Event("alarm states cannot be written", ("path", "reason")),

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import demo, inspect, logs, models, serve
+from edgeai.cli import broker, demo, inspect, logs, models, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
 from edgeai.log_events import event
 from edgeai.version import __version__
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": serve.check,
     "devices": inspect.devices,
     "schema": inspect.schema,
+    "acl": broker.acl,
     "replay": serve.replay,
     "train": models.train,
     "quantize": models.quantize,

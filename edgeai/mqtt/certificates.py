@@ -48,6 +48,12 @@ def reading_context(der: bytes) -> ssl.SSLContext:
     return context
 
 
+def expiry_of(certificate: Mapping[str, Any]) -> float | None:
+    """Return when a certificate expires, seconds since 1970; None if it cannot be read."""
+    end = certificate.get("notAfter")
+    return None if end is None else float(ssl.cert_time_to_seconds(end))
+
+
 def names_of(certificate: Mapping[str, Any]) -> list[str]:
     """Return the host names and addresses that a certificate is valid for."""
     return [str(value) for _, value in certificate.get("subjectAltName", ())]

@@ -5,11 +5,8 @@ expires. They share one `ConnectionLog`, so that each is told once.
 """
 
 import logging
-import ssl
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from edgeai.log_events import event
 
@@ -58,20 +55,15 @@ class ConnectionLog:
         """Note that a connection was steady: its next loss is told, whatever the cause."""
         self._causes.pop(client_id, None)
 
-    def connected(self, sock: Any) -> None:
-        """Read when the broker's certificate expires, if the socket is a TLS one."""
-        if isinstance(sock, ssl.SSLSocket):
-            self.watch("of the broker", sock.getpeercert() or {})
-
-    def watch(self, what: str, certificate: Mapping[str, Any]) -> None:
+    def watch(self, what: str, expires_seconds: float | None) -> None:
         """Tell from now on if a certificate expires soon.
 
         Args:
             what: Behind the words "the certificate".
-            certificate: As `ssl.SSLSocket.getpeercert` returns it.
+            expires_seconds: When, in seconds since 1970; None: not known.
         """
-        if "notAfter" in certificate:
-            self._expires[what] = float(ssl.cert_time_to_seconds(certificate["notAfter"]))
+        if expires_seconds is not None:
+            self._expires[what] = expires_seconds
             self._next_poll = 0.0
             self.poll(time.monotonic())
 

@@ -5,13 +5,14 @@ import time
 
 from edgeai.config.limits import Limits
 from edgeai.log_events import event
-from edgeai.messages import REDELIVERED, Message
+from edgeai.messages import REDELIVERED, RETAINED, Message
 from edgeai.metrics.definitions import Metrics
 
 log = logging.getLogger("edgeai.mqtt")
 
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
-"""mosquitto publishes here how many messages it has dropped."""
+"""mosquitto publishes here how many messages it has dropped since its start: retained, and not
+before the first drop."""
 TELL_AGAIN_SECONDS = 600.0  # between two lines of the log about it
 
 
@@ -27,6 +28,8 @@ class Inbox:
         self._max_messages, self._max_bytes = limits.turn_messages, limits.turn_bytes
         self._metrics = metrics
         self._received_bytes = metrics.received_bytes
+        self._broker_drops: int | None = None
+        """The broker's last count of dropped messages; None before the first."""
         self.messages: list[Message] = []
         self.size = 0
         """Payload bytes in `messages`."""
@@ -38,8 +41,6 @@ class Inbox:
         """Packet ids of the messages in `messages` with the flag REDELIVERED, in order."""
         self.unacknowledged: list[int] = []
         """Packet ids of the messages that `take` returned and that are not acknowledged yet."""
-        self._broker_drops: int | None = None
-        """The broker's count of dropped messages; None before it has said it."""
         self._tell_drops_after = 0.0  # monotonic seconds
 
     @property
@@ -54,7 +55,7 @@ class Inbox:
     def add(self, topic: str, payload: bytes, *, flags: int, packet_id: int) -> None:
         """Add a message that paho has read, unless it is too large or the broker's drop counter."""
         if topic == DROPS_TOPIC:
-            self._record_broker_drops(payload)
+            self._count_broker_drops(payload, retained=bool(flags & RETAINED))
         elif not self.accepts_size(len(payload)):
             self.count_refused("too_large")
         else:
@@ -67,15 +68,22 @@ class Inbox:
         """Count a message that no pipeline will receive."""
         self._metrics.unrouted.labels(reason).inc()
 
-    def _record_broker_drops(self, payload: bytes) -> None:
-        """Set the metric of messages that the broker says it has dropped."""
+    def _count_broker_drops(self, payload: bytes, *, retained: bool) -> None:
+        """Count what the broker has dropped since its last count.
+
+        Drops of before the first connection are not this node's: the first retained count is where
+        counting begins. A count that is lower than the last comes from a broker that was restarted.
+        """
         if not payload.isdigit():
             return
-        count = int(payload[:18])
-        self._metrics.broker_drops.set(count)
-        before, self._broker_drops = self._broker_drops, count
-        more, now = count - before if before is not None else 0, time.monotonic()
-        if more > 0 and now >= self._tell_drops_after:
+        count, last = int(payload[:18]), self._broker_drops
+        self._broker_drops = count
+        if last is None:
+            last = count if retained else 0
+        more = count - last if count >= last else count
+        self._metrics.broker_drops.inc(more)
+        now = time.monotonic()
+        if more and now >= self._tell_drops_after:
             self._tell_drops_after = now + TELL_AGAIN_SECONDS
             log.warning(
                 "the broker has dropped %d messages, for all its clients: it queues too few for a "
@@ -90,6 +98,11 @@ class Inbox:
         self.unacknowledged += self.acks
         messages = self.messages
         self.messages, self.acks, self.redelivered_ids, self.size = [], [], [], 0
+        return messages
+
+    def drain(self) -> list[Message]:
+        """Return the messages and empty the inbox: they are none that a pipeline receives."""
+        messages, self.messages, self.size = self.messages, [], 0
         return messages
 
     def forget_acks(self) -> None:

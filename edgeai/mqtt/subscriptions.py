@@ -166,7 +166,7 @@ class Subscriptions:
         self._has_optional = False
         log.warning(
             "%s: the connection ended after the subscription %s, which is now left out: "
-            "edgeai_broker_dropped_messages stays 0",
+            "edgeai_broker_dropped_messages_total stays 0",
             self._client_id, DROPS_TOPIC,
             extra=event("drops_topic_left_out", client=self._client_id, topic=DROPS_TOPIC),
         )  # fmt: skip
