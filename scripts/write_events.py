@@ -1,7 +1,7 @@
-"""Write the table of docs/logs.md: every event of the log, from `edgeai.log_events`.
+"""Write the tables of docs/logs.md and docs/doctor.md: events of the log, checks of the doctor.
 
-    python scripts/write_events.py            # write the table
-    python scripts/write_events.py --check    # exit with 1 if the page does not match the code
+    python scripts/write_events.py            # write the tables
+    python scripts/write_events.py --check    # exit with 1 if a page does not match the code
 
 A test checks that every call of the log in the code names an event of the table, and that every
 event is written by some call.
@@ -11,16 +11,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from edgeai.doctor.findings import CHECKS
 from edgeai.log_events import EVENTS
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "logs.md"
-BEGIN = "<!-- events: begin; written by scripts/write_events.py, run `make format` to update -->"
-END = "<!-- events: end -->"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BEGIN = "<!-- {name}: begin; written by scripts/write_events.py, run `make format` to update -->"
+END = "<!-- {name}: end -->"
 
 
-def render() -> str:
-    """Return the table."""
+def events() -> str:
+    """Return the table of the log's events."""
     lines = ["| event | fields | meaning |", "|---|---|---|"]
     for name, one in EVENTS.items():
         fields = ", ".join(f"`{field}`" for field in one.fields)
@@ -28,23 +28,35 @@ def render() -> str:
     return "\n".join(lines)
 
 
+def checks() -> str:
+    """Return the table of the doctor's checks."""
+    rows = [f"| {name} | {what} |" for name, what in CHECKS.items()]
+    return "\n".join(["| check | what it looks at |", "|---|---|", *rows])
+
+
+TABLES = {"logs.md": ("events", events), "doctor.md": ("checks", checks)}
+"""By page: the name of its table, and what makes it."""
+
+
 def main() -> None:
-    """Write the page, or check it."""
-    parser = argparse.ArgumentParser(description="Write the events of the log into docs/logs.md.")
-    parser.add_argument("--check", action="store_true", help="only check that the page matches")
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(description="Write the tables of docs/logs.md and doctor.md.")
+    parser.add_argument("--check", action="store_true", help="only check that the pages match")
     arguments = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    before, found, rest = page.partition(BEGIN)
-    _, found_end, after = rest.partition(END)
-    if not found or not found_end:
-        sys.exit(f"{PAGE.relative_to(ROOT)} lacks the lines {BEGIN} and {END}")
-    wanted = f"{before}{BEGIN}\n\n{render()}\n\n{END}{after}"
-    if arguments.check:
-        if page != wanted:
-            sys.exit("docs/logs.md does not match edgeai/log_events.py: run `make format`")
-        print("docs/logs.md matches edgeai/log_events.py")
-    elif page != wanted:
-        PAGE.write_text(wanted, encoding="utf-8")
+    for file, (name, make) in TABLES.items():
+        page = (DOCS / file).read_text(encoding="utf-8")
+        begin, end = BEGIN.format(name=name), END.format(name=name)
+        before, found, rest = page.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not found or not found_end:
+            sys.exit(f"docs/{file} lacks the lines {begin} and {end}")
+        wanted = f"{before}{begin}\n\n{make()}\n\n{end}{after}"
+        if arguments.check:
+            if page != wanted:
+                sys.exit(f"docs/{file} does not match the code: run `make format`")
+            print(f"docs/{file} matches the code")
+        elif page != wanted:
+            (DOCS / file).write_text(wanted, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -89,8 +89,12 @@ def test_the_page_matches_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     spec.loader.exec_module(script)
     monkeypatch.setattr(sys, "argv", ["write_events.py", "--check"])
     script.main()
-    changed = tmp_path / "logs.md"
-    changed.write_text(script.PAGE.read_text().replace("| `broker_lost` |", "| `broker_gone` |"))
-    monkeypatch.setattr(script, "PAGE", changed)
-    with pytest.raises(SystemExit, match="does not match"):
-        script.main()
+    pages = {name: (script.DOCS / name).read_text() for name in script.TABLES}
+    monkeypatch.setattr(script, "DOCS", tmp_path)
+    for changed, row in (("logs.md", "| `broker_lost` |"), ("doctor.md", "| tls |")):
+        for name, page in pages.items():
+            new = page.replace(row, "| other |") if name == changed else page
+            assert (new != page) == (name == changed)
+            (tmp_path / name).write_text(new)
+        with pytest.raises(SystemExit, match=f"docs/{changed} does not match"):
+            script.main()

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import broker, demo, inspect, logs, models, serve
+from edgeai.cli import broker, demo, doctor, inspect, logs, models, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
 from edgeai.log_events import event
 from edgeai.version import __version__
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plant": demo.plant,
     "run": serve.run,
     "check": serve.check,
+    "doctor": doctor.doctor,
     "devices": inspect.devices,
     "schema": inspect.schema,
     "acl": broker.acl,

@@ -13,6 +13,8 @@ log = logging.getLogger("edgeai.mqtt")
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
 """mosquitto publishes here how many messages it has dropped since its start: retained, and not
 before the first drop."""
+VERSION_TOPIC = "$SYS/broker/version"
+"""mosquitto retains its version here."""
 TELL_AGAIN_SECONDS = 600.0  # between two lines of the log about it
 
 

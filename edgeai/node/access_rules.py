@@ -1,6 +1,6 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, and the broker's count of dropped messages
+    node      reads the sources, resets, its status, and the broker's version and count of drops
               writes predictions, alarms, events and its status
     sender    writes the sources: the line's controllers and gateways
     operator  reads what the node writes; writes resets
@@ -16,7 +16,7 @@ from edgeai.assembly.pipelines import events_topic, reset_prefix
 from edgeai.config.node import Config
 from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.model.manifest import Manifest
-from edgeai.mqtt.inbox import DROPS_TOPIC
+from edgeai.mqtt.inbox import DROPS_TOPIC, VERSION_TOPIC
 from edgeai.node.status import status_topic
 
 ASSET_LEVEL = "\0"
@@ -71,8 +71,10 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     results += [f"edgeai/{config.node}/alarms/#", events_topic(config.node)]
     results += [status_topic(config.node)]
     written = _covered(results)
+    # `edgeai doctor` looks for another node of this name, and at the kind of the broker.
+    asked = (status_topic(config.node), VERSION_TOPIC)
     return AccessRules(
-        node=Rights(read=_covered([*sources, *resets, DROPS_TOPIC]), write=written),
+        node=Rights(read=_covered([*sources, *resets, DROPS_TOPIC, *asked]), write=written),
         sender=Rights(write=_covered(sources)),
         operator=Rights(read=written, write=tuple(resets)),
     )

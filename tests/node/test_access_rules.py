@@ -24,6 +24,7 @@ from tests.support.packages import write_config, write_package
 ROW: dict[str, Any] = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 QUEUE = "max_queued_messages 1000"  # with 0, mosquitto 2.0 closes a connection that it refuses
 DROPS = "$SYS/broker/publish/messages/dropped"
+VERSION = "$SYS/broker/version"
 USERS = ("edgeai", "line", "operator")
 
 
@@ -40,7 +41,7 @@ def pipeline(topic: str = ROW["topic"], **more: Any) -> dict[str, Any]:
 
 def test_the_rules_of_a_plain_node(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"p": pipeline()})
-    assert rules.node.read == ("factory/+/sensors", DROPS)
+    assert rules.node.read == ("factory/+/sensors", DROPS, "edgeai/test/status", VERSION)
     assert rules.node.write == (
         "edgeai/test/predictions/p/+", "edgeai/test/alarms/#", "edgeai/test/events",
         "edgeai/test/status",
@@ -198,7 +199,8 @@ def test_a_broker_with_these_rules_lets_the_node_work_and_refuses_the_rest(
                 node.publish("edgeai/other/status", "forged", 1)
                 node.publish("edgeai/test/events", "allowed", 1)
                 wait_for(lambda: b"allowed" in operator.raw("edgeai/test/events"), "the last one")
-                assert {message.topic for message in node.heard} <= {DROPS}
+                own = {DROPS, VERSION, "edgeai/test/status"}
+                assert {message.topic for message in node.heard} <= own
             assert b"forged" not in operator.raw("edgeai/")
             assert operator.raw("factory/") == []
             assert line.heard == [], "senders read nothing"
