@@ -1,6 +1,7 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, and the broker's count of dropped messages
+    node      reads the sources, resets, its own retained alarms, and the broker's count of dropped
+              messages
               writes predictions, alarms, events and its status
     sender    writes the sources: the line's controllers and gateways
     operator  reads what the node writes; writes resets
@@ -15,6 +16,7 @@ from edgeai import topics
 from edgeai.assembly.pipelines import events_topic, reset_prefix
 from edgeai.config.node import Config
 from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.engine.retained_alarms import ALARM_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
 from edgeai.mqtt.inbox import DROPS_TOPIC
 from edgeai.node.status import status_topic
@@ -49,6 +51,7 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         manifests: The manifests of its models, by the name of the pipeline.
     """
     sources, results = [], []
+    alarm_topics = [ALARM_TOPIC]
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
@@ -64,6 +67,7 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         )
         templates = (pipeline.publish.topic, pipeline.publish.alarm_topic)
         results += [_as_filter(topics.fill(one, fields)) for one in templates]
+        alarm_topics.append(pipeline.publish.alarm_topic)
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []
@@ -71,8 +75,9 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     results += [f"edgeai/{config.node}/alarms/#", events_topic(config.node)]
     results += [status_topic(config.node)]
     written = _covered(results)
+    retained = alarm_filters(alarm_topics, config.node)
     return AccessRules(
-        node=Rights(read=_covered([*sources, *resets, DROPS_TOPIC]), write=written),
+        node=Rights(read=_covered([*sources, *resets, *retained, DROPS_TOPIC]), write=written),
         sender=Rights(write=_covered(sources)),
         operator=Rights(read=written, write=tuple(resets)),
     )

@@ -40,7 +40,7 @@ def pipeline(topic: str = ROW["topic"], **more: Any) -> dict[str, Any]:
 
 def test_the_rules_of_a_plain_node(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"p": pipeline()})
-    assert rules.node.read == ("factory/+/sensors", DROPS)
+    assert rules.node.read == ("factory/+/sensors", "edgeai/test/alarms/+/#", DROPS)
     assert rules.node.write == (
         "edgeai/test/predictions/p/+", "edgeai/test/alarms/#", "edgeai/test/events",
         "edgeai/test/status",
@@ -198,7 +198,10 @@ def test_a_broker_with_these_rules_lets_the_node_work_and_refuses_the_rest(
                 node.publish("edgeai/other/status", "forged", 1)
                 node.publish("edgeai/test/events", "allowed", 1)
                 wait_for(lambda: b"allowed" in operator.raw("edgeai/test/events"), "the last one")
-                assert {message.topic for message in node.heard} <= {DROPS}
+                assert {message.topic for message in node.heard} <= {
+                    DROPS,
+                    "edgeai/test/alarms/p/m",
+                }
             assert b"forged" not in operator.raw("edgeai/")
             assert operator.raw("factory/") == []
             assert line.heard == [], "senders read nothing"
