@@ -419,6 +419,8 @@ def test_the_example_exports_and_meets_the_closed_form(tmp_path, capsys, monkeyp
     assert np.abs(found - exact).max() < 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.system  # a command of the documentation
 def test_the_first_example_of_the_documentation_runs(tmp_path):
     """The block is a complete file; the rod that it finds is the one that made its readings."""
     text = (REPOSITORY / "docs" / "pinn.md").read_text(encoding="utf-8")
