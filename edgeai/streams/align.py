@@ -231,6 +231,11 @@ class Aligner:
         after_ns = values[index][0] if index < len(values) else None
         return values[index - 1][0], after_ns
 
+    def between(self, channel: int, first_ns: int, last_ns: int) -> int | None:
+        """Return the time of a channel's first value from one time to another; None: of none."""
+        times = (time_ns for time_ns, _, _ in self._values(channel))
+        return next((time_ns for time_ns in times if first_ns <= time_ns <= last_ns), None)
+
     def last_of(self, channel: int) -> int | None:
         """Return the time of a channel's newest value; None: it has none."""
         queue = self._queues[channel]

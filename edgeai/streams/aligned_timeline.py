@@ -8,7 +8,7 @@ from edgeai.streams.grid import ROW, Arrival, Grid, SavedGrid
 from edgeai.streams.ring import MIN_KEPT_ROWS, Ring
 from edgeai.streams.seen import Seen, seen_samples
 from edgeai.streams.set_back import SetBacks
-from edgeai.streams.settings import NEVER_NS, StreamSettings
+from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings
 
 FOREVER_NS = 1 << 62
 
@@ -32,9 +32,9 @@ class AlignedTimeline:
     """Takes the values of one stream; each reaches the grid, or is counted by a reason."""
 
     __slots__ = (
-        "_drops", "_grid", "_has_doubt", "_jump", "_late", "_max_doubted", "_max_step_ns",
-        "_overtook", "_resets", "_ring", "_seen", "_set_backs", "_settings", "_started",
-        "has_restarted",
+        "_drops", "_emitted", "_grid", "_has_doubt", "_jump", "_late", "_max_doubted",
+        "_max_step_ns", "_overtook", "_resets", "_ring", "_seen", "_set_backs",
+        "_settings", "_started", "_torn", "has_restarted",
     )  # fmt: skip
 
     def __init__(
@@ -64,8 +64,13 @@ class AlignedTimeline:
         """A longer step ahead empties the window."""
         self._started: list[Arrival] | None = []
         """The first values; None once they are no longer in doubt."""
+        self._torn: set[int] = set()
+        """Channels of which a value was dropped that belongs between the newest ones: the next one
+        is marked."""
         self._has_doubt = True
-        """Whether `_started` or `_jump` is to be looked at."""
+        """Whether `_started`, `_jump` or `_torn` is to be looked at."""
+        self._emitted: tuple[int, int] | None = None
+        """First and last time of windows that the samples in `_overtook` made when they came."""
         self.has_restarted = False
         """Set when the stream has started again, because the sender's clock was set back."""
 
@@ -92,6 +97,7 @@ class AlignedTimeline:
         """Start again after an exception; each channel keeps its last value at first."""
         self._late = LateRun(self._settings.clock_back_ns)
         self._jump = self._started = None
+        self._torn.clear()
         self._has_doubt = False
         self._overtook.clear()
         self._grid.recover(everything=everything)
@@ -106,7 +112,7 @@ class AlignedTimeline:
     def _finish(self) -> None:
         self._confirm_jump()
         while self._overtook:
-            self._take_next(self._overtook.pop(0))
+            self._take_overtaking()
         self._grid.settle()
         self._grid.push(everything=True)
 
@@ -115,8 +121,23 @@ class AlignedTimeline:
     def take(self, one: Arrival) -> None:
         """Take a value or a sample, and before it those that overtook it."""
         while self._overtook and self._overtook[0].time_ns <= one.time_ns:
-            self._take_next(self._overtook.pop(0))
+            self._take_overtaking()
         self._take_next(one)
+
+    def _take_overtaking(self) -> None:
+        """Take the first of the samples that came before older ones; emit no window again."""
+        ring = self._ring
+        emit = ring.emit
+
+        def emit_new(window: Floats, time_ns: int, substituted: int, uncertain: bool) -> None:
+            if self._emitted is None or not self._emitted[0] <= time_ns <= self._emitted[1]:
+                emit(window, time_ns, substituted, uncertain)
+
+        ring.emit = emit_new
+        try:
+            self._take_next(self._overtook.pop(0))
+        finally:
+            ring.emit = emit
 
     def _take_next(self, one: Arrival) -> None:
         time_ns, channel, values, uncertain, arrived_ns = one
@@ -124,9 +145,13 @@ class AlignedTimeline:
         aligner, cadence = grid.aligner, grid.cadences[channel]
         newest_ns = aligner.newest_ns
         doubts = self._has_doubt or newest_ns is None or time_ns - newest_ns > self._max_step_ns
-        if doubts and self._settle_doubt(one, newest_ns):
-            return
-        if cadence.suspect_ns != NEVER_NS and cadence.contradicts(time_ns):
+        if doubts:
+            if self._settle_doubt(one, newest_ns):
+                return
+            if channel in self._torn and time_ns > cadence.last_ns:
+                self._torn.remove(channel)
+                uncertain = True
+        if cadence.suspect_ns != NEVER_NS:
             self._replace_suspect(one)
         if channel == ROW:
             refused = align_row(aligner, time_ns, values, uncertain=uncertain)
@@ -154,11 +179,14 @@ class AlignedTimeline:
             self._restart(one)
         else:
             self._drops[reason] += 1
+            if self._grid.reaches(time_ns):
+                self._torn.add(channel)
+                self._has_doubt = True
 
     def _replace_suspect(self, one: Arrival) -> None:
-        """Remove the value in doubt, unless it is this one, sent again."""
+        """Remove a value in doubt if this one shows that it is wrong, and is not itself again."""
         if not self._seen.has(one.time_ns, one.channel, one.values):
-            self._grid.remove_suspect(one.channel)
+            self._grid.remove_suspect(one.channel, one.time_ns)
 
     # --------------------------------------------------------------------------------------- clock
 
@@ -173,7 +201,7 @@ class AlignedTimeline:
             self._started.append(one)
             if len(self._started) > self._max_doubted or self._jump is not None:
                 self._started = None
-        self._has_doubt = self._started is not None or self._jump is not None
+        self._has_doubt = bool(self._started is not None or self._jump or self._torn)
         return False
 
     def _drop_first_ahead(self, started: list[Arrival], one: Arrival, newest_ns: int) -> None:
@@ -253,10 +281,12 @@ class AlignedTimeline:
     def _return(self, jump: Jump) -> None:
         """Go on where the stream was before a step ahead."""
         self._jump = None
+        emitted = self._grid.windows_since_start()
         self._grid.restore(jump.saved)
         if jump.is_suspect:
             self._drops["implausible_time"] += len(jump.arrivals)
         else:
+            self._emitted = emitted
             waiting = self._overtook + jump.arrivals
             self._overtook = sorted(waiting, key=lambda one: one.time_ns)
 

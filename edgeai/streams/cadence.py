@@ -47,7 +47,7 @@ class Cadence:
     __slots__ = (
         "_before_ns", "_between", "_blocks", "_blocks_left", "_debt", "_has_extra", "_is_fixed",
         "_is_new", "_jitter_ns", "_likely_ns", "_longest_ns", "_open", "_prior_ns", "_shortest_ns",
-        "_steps", "high_ns", "last_ns", "low_ns", "period_ns", "suspect_ns",
+        "_steps", "_suspect_from_ns", "high_ns", "last_ns", "low_ns", "period_ns", "suspect_ns",
     )  # fmt: skip
 
     def __init__(
@@ -91,8 +91,9 @@ class Cadence:
         """Time before the open hole."""
         self._between = 0
         """Values that came since then."""
-        self.suspect_ns = NEVER_NS
-        """Time of a value that came after a hole, or before older ones: it may be wrong."""
+        self.suspect_ns = self._suspect_from_ns = NEVER_NS
+        """Newest and oldest time of values that came after a hole, or before older ones: they may
+        be wrong."""
         if declared_ns:
             self._keep(declared_ns, 0)
 
@@ -131,7 +132,8 @@ class Cadence:
             self._debt += ODD_DEBT
             if step_ns <= max(self._longest_ns, LONGEST_PERIODS * self.period_ns):
                 self._open = round(step_ns / self.period_ns) - 1
-                self._before_ns, self._between, self.suspect_ns = last_ns, 1, time_ns
+                self._before_ns, self._between = last_ns, 1
+                self.suspect_ns = self._suspect_from_ns = time_ns
         if self._debt > MAX_DEBT and not self._is_fixed:
             missing += self.settle(None)
             self.period_ns = self._debt = self._likely_ns = 0
@@ -163,20 +165,25 @@ class Cadence:
         if self._open:
             self._open -= 1
             self._between += 1
+            if not self._open:
+                self._debt = max(0, self._debt - ODD_DEBT)  # there was no hole
         before_ns = self.last_ns - (self._steps[-1] if self._steps else 0)
         if before_ns < time_ns < self.last_ns:
             self._steps[-1:] = [time_ns - before_ns, self.last_ns - time_ns]
         if self.suspect_ns == NEVER_NS:
-            self.suspect_ns = self.last_ns
+            self._suspect_from_ns = time_ns + 1
+        self._suspect_from_ns = min(self._suspect_from_ns, time_ns + 1)
+        self.suspect_ns = self.last_ns
         self.low_ns, self.high_ns = NO_LIMIT_NS, 0  # `note` ends the doubt
 
     def drop_suspect(self, last_ns: int) -> None:
-        """Note that the value in doubt was removed.
+        """Note that a value in doubt was removed.
 
         Args:
             last_ns: The newest time now.
         """
-        self.suspect_ns = NEVER_NS
+        if last_ns < self._suspect_from_ns:
+            self.suspect_ns = NEVER_NS
         self.last_ns = last_ns
         if last_ns == self._before_ns:
             self._open = 0  # the next value opens it again
@@ -193,13 +200,16 @@ class Cadence:
             return True
         return after_ns - time_ns >= half_ns and after_ns - before_ns >= self.hole_ns
 
-    def contradicts(self, time_ns: int) -> bool:
-        """Return whether a value shows that the one in doubt had a wrong time stamp.
+    def doubts(self, time_ns: int) -> tuple[int, int]:
+        """Return the times of values that would be wrong if there is a right one of this time.
 
-        Both cannot be right by the rate, and the other one came after a hole or too early.
+        Two values that are so close cannot both be right by the rate. Those in doubt came after a
+        hole, or too early.
         """
-        tolerance_ns = 0 if self._has_extra else self.period_ns
-        return 2 * abs(time_ns - self.suspect_ns) < max(2, tolerance_ns)
+        near_ns = 0 if self._has_extra else max(0, self.period_ns // 2 - 1)
+        return max(self._suspect_from_ns, time_ns - near_ns), min(
+            self.suspect_ns, time_ns + near_ns
+        )
 
     def _learn(self, step_ns: int) -> int:
         """Note a step while there is no rate; return how many samples were missing before."""

@@ -141,6 +141,10 @@ class Grid:
             return late_ns <= aligner.limits.max_age_ns
         return -(-time_ns // period_ns) * period_ns >= self._oldest_ns()
 
+    def reaches(self, time_ns: int) -> bool:
+        """Return whether a value of this time would be in a window to come."""
+        return time_ns > self._oldest_ns() - (self._settings.period_ns or 1)
+
     def _oldest_ns(self) -> int:
         """Return the oldest grid point of the windows to come."""
         settings = self._settings
@@ -161,10 +165,12 @@ class Grid:
         self._counts["reordered"] += 1
         return True
 
-    def remove_suspect(self, channel: int) -> None:
-        """Remove a value that came after a hole: another one shows that its time was wrong."""
+    def remove_suspect(self, channel: int, time_ns: int) -> None:
+        """Remove a value whose time was wrong, as another one of this time shows."""
         cadence, aligner = self.cadences[channel], self.aligner
-        suspect_ns = cadence.suspect_ns
+        suspect_ns = aligner.between(max(channel, 0), *cadence.doubts(time_ns))
+        if suspect_ns is None:
+            return
         for each in self.channels_of(channel):
             aligner.remove(suspect_ns, each)
             neighbors = aligner.neighbors(each, suspect_ns)
@@ -203,6 +209,14 @@ class Grid:
         for cadence, last_ns in zip(self.cadences, saved.last_times, strict=True):
             cadence.restart()
             cadence.last_ns = last_ns
+
+    def windows_since_start(self) -> tuple[int, int] | None:
+        """Return the times of the first and the last window since the ring was emptied."""
+        ring, length = self._ring, self._settings.length
+        if ring.size < length:
+            return None
+        first_ns = ring.time_at(ring.size - length)
+        return first_ns, ring.last_ns
 
     def settle(self) -> None:
         """Count what is missing in open holes: the stream ends here."""

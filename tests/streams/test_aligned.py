@@ -270,6 +270,65 @@ def test_samples_that_are_sent_again_are_duplicates(kind: str) -> None:
     assert line.windows == Line("hold").send(messages).flushed
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_time_stamps_ahead_in_a_row_cost_their_samples_only(kind: str, method: str) -> None:
+    clean = Line(method).send(steady(kind, 200))
+    messages = steady(kind, 200)
+    step = 1 if kind == "rows" else 2
+    for index in (100 * step, 101 * step):
+        messages[index] = messages[index]._replace(time=messages[index].time + 3)
+    line = Line(method).send(messages)
+    assert line.told()["implausible_time"] == 2
+    assert "late" not in line.drops
+    clean.stream.flush()
+    assert_good_as(line, clean, least=185)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_all_pairs_are_swapped_the_rate_stays_known(kind: str) -> None:
+    clean = Line("hold").send(steady(kind, 200))
+    messages = steady(kind, 200)
+    step = 1 if kind == "rows" else 2
+    for first in range(20 * step, 198 * step, 2 * step):
+        exchange(messages, first, first + step)
+    line = Line("hold").send(messages)
+    assert set(line.told()) == {"reordered"}
+    clean.stream.flush()
+    assert_good_as(line, clean, least=15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_short_set_back_of_the_clock_marks_the_windows_over_it(kind: str) -> None:
+    """Three samples of times that were used are dropped; then the time goes on."""
+    messages = steady(kind, 100)
+    messages = [one if one.value != 7 else one._replace(value=0) for one in messages]
+    moved = [one._replace(time=one.time - 3 * (one.arrived >= 50)) for one in messages]
+    line = Line("hold").send(moved)
+    assert set(line.told()) <= {"late", "duplicate"}
+    for window in line.good:
+        values = np.frombuffer(window.values, np.float32).reshape(LENGTH, 2)[:, 0]
+        assert set(np.diff(values)) == {1.0}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 3, 6, 10])
+def test_new_samples_that_overtake_a_backlog_make_no_window_twice(
+    count: int, kind: str, method: str
+) -> None:
+    clean = Line(method).send(steady(kind, 150))
+    step = 1 if kind == "rows" else 2
+    messages = steady(kind, 150)
+    first, last = 60 * step, 100 * step
+    new = messages[last : last + count * step]
+    old = [one._replace(arrived=100 + count + 0.5) for one in messages[first:last]]
+    line = Line(method).send([*messages[:first], *new, *old, *messages[last + count * step :]])
+    assert line.told() == {"gap": 1}
+    clean.stream.flush()
+    assert_good_as(line, clean, least=140)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     method=st.sampled_from(METHODS),
