@@ -166,6 +166,32 @@ def test_the_health_check_of_the_broker_reads_one_topic_and_nobody_else_comes_in
     assert subprocess.run(right, capture_output=True, check=False).returncode == 0
 
 
+def test_the_simulated_line_of_the_profile_demo_publishes_with_the_rights_of_a_sender(
+    site: Site,
+) -> None:
+    compose = yaml.safe_load((SHIPPED / "compose.yaml").read_text())
+    deployed = site.deployed
+    command = [
+        part.replace("/run/secrets/", f"{deployed.folder}/secrets/")
+        .replace("=mosquitto", "=localhost")
+        .replace("=8883", f"={deployed.ports['broker']}")
+        .replace("=moulding-1,moulding-2", "=agitator-1")  # the others publish already
+        for part in compose["services"]["simulated-line"]["command"]
+    ]
+    heard = "edgeai_messages_unrouted_total"
+    before = site.prometheus.query(f'{heard}{{reason="unexpected_topic"}}')[0]["value"][1]
+    log = deployed.folder / "plant.log"
+    with log.open("wb") as output:
+        plant = subprocess.Popen([sys.executable, "-m", "edgeai", *command], stderr=output)
+    try:
+        more = f'{heard}{{reason="unexpected_topic"}} > {before}'
+        wait_for(lambda: site.prometheus.query(more), f"its messages; log: {log.read_text()}")
+    finally:
+        plant.terminate()
+        assert plant.wait(patient(10)) == 0, log.read_text()
+    assert "refuses" not in log.read_text()
+
+
 def test_the_commands_of_the_page_do_what_it_says(site: Site, tmp_path: Path) -> None:
     """All but those of Docker, which has no engine here."""
     page = (REPOSITORY / "docs" / "monitoring.md").read_text()
