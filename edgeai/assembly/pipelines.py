@@ -115,7 +115,8 @@ def latency_budget_seconds(pipeline: Pipeline) -> float:
 
 def _check_room(plan: Plan, pipeline: Pipeline) -> None:
     """Refuse a limit that holds no stream of a pipeline."""
-    limit, size = plan.config.limits.stream_bytes, stream_bytes(pipeline.settings, "")
+    limit = plan.config.limits.stream_bytes
+    size = stream_bytes(pipeline.settings, "", pipeline.results)
     if size > limit:
         rule = f"must hold one stream of the pipeline {pipeline.name}, which takes {size} bytes"
         raise ConfigError([Problem(str(plan.path), "limits.stream_bytes", rule, limit, True)])

@@ -119,6 +119,7 @@ class Judge:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
             state.diagnosis = diagnosis["kind"] if diagnosis else ""
+            state.outputs, state.top = extra, top
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,

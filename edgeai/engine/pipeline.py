@@ -144,13 +144,24 @@ class Pipeline:
         self._rings: list[Ring] = []
         """The rings of all streams."""
         self._room = StreamRoom(
-            name, self.streams, self.settings, config.limits, budget=budget, evict=self._evict
+            name,
+            self.streams,
+            self.settings,
+            config.limits,
+            budget=budget,
+            evict=self._evict,
+            results=self.results,
         )
         self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
         self._node = config.node
         self._shard = shard or Shard()
+
+    @property
+    def results(self) -> int:
+        """Number of outputs and contributions that are kept of each stream's last window."""
+        return len(self.published) + min(self.config.publish.top, len(self.signals))
 
     def due(self) -> Due:
         """Return when the next window can be due at the earliest, counted from now.

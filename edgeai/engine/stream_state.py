@@ -1,9 +1,12 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
+from edgeai.engine.contributions import Contributor
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.settings import NEVER_NS
 from edgeai.streams.stream import Stream
@@ -16,9 +19,9 @@ class StreamState:
 
     __slots__ = (
         "alarm", "alarm_told_ns", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
-        "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "quality",
-        "score", "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns",
-        "told_quality", "topic", "used_suffix", "used_until_ns",
+        "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "outputs",
+        "quality", "score", "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags",
+        "time_ns", "told_quality", "top", "topic", "used_suffix", "used_until_ns",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +65,10 @@ class StreamState:
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
         """Of the last judged window, or of the alarm that continues from an earlier run."""
+        self.outputs: dict[str, dict[str, Any]] = {}
+        """The other outputs of the last judged window, as published."""
+        self.top: Sequence[Contributor] = ()
+        """The signals that contributed most to its score."""
         self.failed_at_ns: int | None = -1
         """`time_ns` at the last exception in the stream; -1 before the first."""
         self.diagnosis = ""

@@ -22,6 +22,7 @@ COUNTED_BY_ALL = {
 each worker, so the largest value counts."""
 
 GAUGES: dict[str, Callable[[Iterable[float]], float]] = {
+    "edgeai_assets_without_detail": sum,
     "edgeai_broker_connected": min,
     "edgeai_certificate_expiry_timestamp_seconds": min,
     "edgeai_publications_waiting": sum,

@@ -6,25 +6,29 @@ not pay for them.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
-from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from edgeai.errors import DROP_REASONS
 from edgeai.messages import RETAINED
+from edgeai.metrics.assets import (
+    AssetCollector,
+    AssetState,
+    BoundCollector,
+    ClockSkew,
+    OutputBound,
+    SkewCollector,
+)
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
     ALARM_VALUES,
     INVALID_REASONS,
-    MAX_ASSET_SERIES,
     METRICS,
-    PRESENCE_VALUES,
     RESET_REASONS,
     UNROUTED_REASONS,
 )
@@ -32,26 +36,6 @@ from edgeai.version import __version__
 
 # prometheus-client would add a `_created` series to each counter, which nobody reads.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-class AssetState(NamedTuple):
-    """The state of one asset of one pipeline."""
-
-    pipeline: str
-    asset: str
-    presence: str
-    """A key of `PRESENCE_VALUES`."""
-    score: float
-    """Of the last judged window."""
-    alarm: str
-    """A key of `ALARM_VALUES`."""
-    threshold: float
-    last_sample_seconds: float | None
-    """Time of the newest sample, seconds since 1970, by its sender's clock; None before it."""
-
-
-ClockSkew = tuple[str, str, float]
-"""Pipeline, asset, seconds by which the time of the newest sample is ahead of its arrival."""
 
 
 class _Maker:
@@ -179,11 +163,15 @@ class Metrics:
 
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
         """Export the states of assets. `states` is called at each scrape."""
-        self.registry.register(_AssetCollector(states))
+        self.registry.register(AssetCollector(states))
 
     def watch_clocks(self, skews: Callable[[], Iterable[ClockSkew]]) -> None:
         """Export how far assets' clocks are ahead. `skews` is called at each scrape."""
-        self.registry.register(_SkewCollector(skews))
+        self.registry.register(SkewCollector(skews))
+
+    def export_bounds(self, bounds: Iterable[OutputBound]) -> None:
+        """Export the ranges of the models' outputs in healthy operation."""
+        self.registry.register(BoundCollector(bounds))
 
     def call_before_scrape(self, step: Callable[[], None]) -> None:
         """Call `step` at the start of each scrape, before any metric is read."""
@@ -302,50 +290,3 @@ class _Before:
         for step in self._steps:
             step()
         return ()
-
-
-class _AssetCollector:
-    """The states of the first MAX_ASSET_SERIES assets.
-
-    A score is exported only while it is current: a dashboard must not show the last value of an
-    asset that has stopped. For the same reason a normal alarm state is; another one is exported
-    until it ends, because an alarm must not vanish with the asset's last message.
-    """
-
-    def __init__(self, states: Callable[[], Iterable[AssetState]]) -> None:
-        self._states = states
-
-    def collect(self) -> Iterator[Metric]:
-        presence, score = _family("edgeai_asset_state"), _family("edgeai_score")
-        threshold, alarm = _family("edgeai_threshold"), _family("edgeai_alarm_state")
-        last_sample = _family("edgeai_last_sample_timestamp_seconds")
-        for one in islice(self._states(), MAX_ASSET_SERIES):
-            labels = [one.pipeline, one.asset]
-            is_current = one.presence == "current"
-            presence.add_metric(labels, PRESENCE_VALUES[one.presence])
-            threshold.add_metric(labels, one.threshold)
-            if is_current:
-                score.add_metric(labels, one.score)
-            if is_current or one.alarm != "normal":
-                alarm.add_metric(labels, ALARM_VALUES[one.alarm])
-            if one.last_sample_seconds is not None:
-                last_sample.add_metric(labels, one.last_sample_seconds)
-        yield from (presence, score, threshold, alarm, last_sample)
-
-
-class _SkewCollector:
-    """Clock skew of the first MAX_ASSET_SERIES assets."""
-
-    def __init__(self, skews: Callable[[], Iterable[ClockSkew]]) -> None:
-        self._skews = skews
-
-    def collect(self) -> Iterator[Metric]:
-        family = _family("edgeai_clock_skew_seconds")
-        for pipeline, asset, seconds in islice(self._skews(), MAX_ASSET_SERIES):
-            family.add_metric([pipeline, asset], seconds)
-        yield family
-
-
-def _family(name: str) -> GaugeMetricFamily:
-    one = METRICS[name]
-    return GaugeMetricFamily(one.name, one.help, labels=one.labels)

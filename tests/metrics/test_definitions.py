@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
+from edgeai.metrics.assets import AssetState, OutputValue
 from edgeai.metrics.counters import Counts
-from edgeai.metrics.definitions import AssetState, Metrics, WorkerMetrics
+from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.metrics.histogram import Histogram
 from edgeai.metrics.table import (
     INVALID_REASONS,
@@ -31,6 +32,14 @@ from tests.support.paths import REPOSITORY
 def asset(name: str, presence: str = "current", **fields: Any) -> AssetState:
     given = {"score": 1.0, "alarm": "normal", "threshold": 2.0, "last_sample_seconds": 5.0}
     return AssetState("p", name, presence, **{**given, **fields})
+
+
+def asset_with_all(name: str) -> AssetState:
+    """An asset that has a series of every metric."""
+    return asset(
+        name, alarm="active", alarm_since_seconds=4.0, quality="good", diagnosis="drift",
+        top=[("s", 1.0)], outputs=lambda: [OutputValue("o", "value", "value", "K", 1.0)],
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -73,8 +82,9 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     metrics.failovers.labels("p", "crashed")
     for one in (metrics.readmissions, metrics.parity_failures, metrics.degraded):
         one.labels("p")
-    metrics.watch_assets(lambda: [asset("m")])
+    metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.watch_clocks(lambda: [("p", "m", 0.5)])
+    metrics.export_bounds([("p", "o", "low", 1.0)])
     metrics.certificate_expires("broker", 1.0)
     pipeline = metrics.of_pipeline("p", "model", "cpu")
     pipeline.last_message(), pipeline.expected()
@@ -117,9 +127,10 @@ def test_every_label_is_explained_and_every_unit_is_in_the_name() -> None:
 def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
-        "asset",
+        "asset", "kind", "signal", "output", "element", "role", "unit", "bound",
     }  # fmt: skip
-    metrics.watch_assets(lambda: [asset("m")])
+    metrics.watch_assets(lambda: [asset_with_all("m")])
+    metrics.export_bounds([("p", "o", "low", 1.0)])
     used = {
         label
         for family in metrics.registry.collect()

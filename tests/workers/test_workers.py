@@ -138,7 +138,9 @@ def test_counters_never_fall_when_a_worker_restarts() -> None:
 
 
 def test_the_rules_name_metrics_that_exist() -> None:
-    families = {family.name: family.type for family in Metrics().registry.collect()}
+    metrics = Metrics()
+    metrics.watch_assets(list)
+    families = {family.name: family.type for family in metrics.registry.collect()}
     assert all(families[name] == "gauge" for name in GAUGES)
     assert all(families[name] == "counter" for name in COUNTED_BY_ALL)
 
