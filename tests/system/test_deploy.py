@@ -24,14 +24,13 @@ from tests.support.brokers import run_mosquitto
 from tests.support.deployed import EXPECTED_SECONDS, SHIPPED, Deployed, SimulatedLine
 from tests.support.live import Running, patient, running, wait_for
 from tests.support.monitoring import (
-    Prometheus,
     Receiver,
     find,
     get_json,
     running_alertmanager,
-    running_prometheus,
 )
 from tests.support.paths import REPOSITORY
+from tests.support.prometheus import RunningPrometheus, running_prometheus
 from tests.support.promql import rules_of, selectors
 
 pytestmark = [pytest.mark.broker, pytest.mark.system]
@@ -46,7 +45,7 @@ class Site:
     deployed: Deployed
     edgeai: Running
     line: SimulatedLine
-    prometheus: Prometheus
+    prometheus: RunningPrometheus
     alertmanager: str
     receiver: Receiver
 
@@ -81,16 +80,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     deployed = Deployed(folder / "deploy", receiver.url)
     with run_mosquitto(folder / "broker", deployed.broker_lines, deployed.ports["broker"]):
         line = SimulatedLine(deployed)
-        prometheus_config = deployed.folder / "prometheus" / "prometheus.yml"
+        prometheus_folder = deployed.folder / "prometheus"
         alertmanager_config = deployed.folder / "alertmanager" / "alertmanager.yml"
-        ports = deployed.ports
         with (
             running(deployed.folder / "edgeai" / "config.yaml") as edgeai,
             running_alertmanager(
-                alertmanager_config, folder / "alertmanager", ports["alertmanager"]
+                alertmanager_config, folder / "alertmanager", deployed.ports["alertmanager"]
             ) as alertmanager,
             running_prometheus(
-                prometheus_config, folder / "prometheus", ports["prometheus"]
+                prometheus_folder, (prometheus_folder / "prometheus.yml").read_text()
             ) as prometheus,
         ):
             yield Site(deployed, edgeai, line, prometheus, alertmanager, receiver)
@@ -107,7 +105,7 @@ def test_a_healthy_line_is_served_scraped_and_quiet(site: Site) -> None:
     query = site.prometheus.query
     wait_for(lambda: query("edgeai_asset_state == 1"), "a judged machine")
     wait_for(lambda: len(query("sum(edgeai_predictions_total) > 20")) == 1, "predictions")
-    [target] = site.prometheus.targets()
+    [target] = site.prometheus.get("targets")["activeTargets"]
     assert (target["health"], target["labels"]["node"]) == ("up", "line1")
     for name in (
         "pipeline:edgeai_predictions:rate5m",
