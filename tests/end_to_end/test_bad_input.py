@@ -147,6 +147,7 @@ def test_a_subscription_the_broker_refuses(start: Start, tmp_path: Path) -> None
     with start_mosquitto(tmp_path / "broker", *lines) as broker:
         edge = start(broker.port)
         edge.not_ready_because("the broker refuses the subscription factory/+/sensors")
+        assert edge.metric("edgeai_ready") == 0
         (line,) = edge.complaints()
         assert "the broker refuses the subscription factory/+/sensors: " in line
         assert edge.get("/healthz")[0] == 200

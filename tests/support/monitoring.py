@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager for tests, and a receiver of what is sent to people."""
+"""A real Alertmanager for tests, and a receiver of what it sends to people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import threading
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,60 +37,10 @@ def get_json(url: str) -> Any:
         return None
 
 
-class Prometheus:
-    """A running Prometheus."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-
-    def query(self, expression: str) -> list[Any]:
-        """Return the samples of an expression now."""
-        text = urllib.parse.urlencode({"query": expression})
-        answer = get_json(f"{self.url}/api/v1/query?{text}")
-        return [] if answer is None else list(answer["data"]["result"])
-
-    def targets(self) -> list[Any]:
-        """Return what it scrapes."""
-        answer = get_json(f"{self.url}/api/v1/targets")
-        return [] if answer is None else list(answer["data"]["activeTargets"])
-
-
-@contextlib.contextmanager
-def running_program(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
-    """Run a program until the end of the context; wait until it is ready."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-
-    def is_ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError), urllib.request.urlopen(ready_url, timeout=patient(5)):
-            return True
-        return False
-
-    try:
-        wait_for(is_ready, ready_url, START_SECONDS)
-        yield
-    finally:
-        process.kill()
-        process.wait(patient(10))
-
-
-@contextlib.contextmanager
-def running_prometheus(config: Path, data: Path, port: int) -> Iterator[Prometheus]:
-    """Run Prometheus with a configuration file."""
-    command = [
-        find("prometheus"),
-        f"--config.file={config}",
-        f"--storage.tsdb.path={data}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    with running_program(command, data.with_suffix(".log"), f"http://127.0.0.1:{port}/-/ready"):
-        yield Prometheus(port)
-
-
 @contextlib.contextmanager
 def running_alertmanager(config: Path, data: Path, port: int) -> Iterator[str]:
-    """Run Alertmanager with a configuration file; yield its address."""
+    """Run Alertmanager with a configuration file; yield its address when it is ready."""
+    log, url = data.with_suffix(".log"), f"http://127.0.0.1:{port}"
     command = [
         find("prometheus-alertmanager", "alertmanager"),
         f"--config.file={config}",
@@ -99,9 +48,21 @@ def running_alertmanager(config: Path, data: Path, port: int) -> Iterator[str]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
     ]
-    url = f"http://127.0.0.1:{port}"
-    with running_program(command, data.with_suffix(".log"), f"{url}/-/ready"):
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def is_ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/-/ready"):
+            return True
+        return False
+
+    try:
+        wait_for(is_ready, "Alertmanager", START_SECONDS)
         yield url
+    finally:
+        process.kill()
+        process.wait(patient(10))
 
 
 class Receiver:
