@@ -47,13 +47,14 @@ mosquitto:
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients >/dev/null; } \
 	|| echo "mosquitto is not installed and cannot be: tests that need it are skipped, the others use the embedded broker"
 
-# The system tests also need a browser, Prometheus and strace; where we may not install, they say so.
+# The system tests also need a browser, Prometheus, Alertmanager and strace; where we may not install,
+# they say so.
 system-packages: mosquitto
-	@for name in chromium prometheus promtool strace; do command -v $$name >/dev/null || missing=1; done; \
+	@for name in chromium prometheus promtool amtool strace; do command -v $$name >/dev/null || missing=1; done; \
 	test -z "$$missing" \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus strace >/dev/null; } \
-	|| echo "chromium, prometheus and strace are not all installed and cannot be: tests that need them are skipped"
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus prometheus-alertmanager strace >/dev/null; } \
+	|| echo "chromium, prometheus, prometheus-alertmanager and strace are not all installed and cannot be: tests that need them are skipped"
 
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
 

@@ -32,9 +32,10 @@ LAST_BITS = (
     "avoids it), so each window is computed alone, which is slower"
 )
 BATCH_DEPENDENT = (
-    "the outputs depend on the other windows of a batch, by up to {effect:.2g} of an output's "
-    "largest value: the graph computes something over the whole batch, as dynamic quantisation "
-    "does. Each window is computed alone, which is slower"
+    "the outputs depend on the other windows of a batch: the score of a healthy window by up to "
+    "{score:.1%}, an output by up to {effect:.2g} of its largest value. The graph computes "
+    "something over the whole batch, as dynamic quantisation does. Each window is computed alone, "
+    "which is slower"
 )
 
 
@@ -43,7 +44,7 @@ def describe_batch_effect(session: Session) -> str:
     if session.batch_multiple is not None:
         return ""
     text = LAST_BITS if session.batch_effect <= ROUNDING_EFFECT else BATCH_DEPENDENT
-    return text.format(effect=session.batch_effect)
+    return text.format(effect=session.batch_effect, score=session.score_effect)
 
 
 def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) -> list[Pipeline]:

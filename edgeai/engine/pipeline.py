@@ -44,7 +44,7 @@ NO_HELD_VALUES = HeldValuesSpec(good=0)
 class Pipeline:
     """One pipeline at run time. What is done with it is in `intake`, `judging` and `engine`."""
 
-    on_set_back: Callable[[StreamState], None] | None = None
+    on_set_back: Callable[[StreamState, SetBack], None] | None = None
     """Called when the clock of a stream's sender was set back; wired by the monitor."""
 
     def __init__(
@@ -290,19 +290,31 @@ class Pipeline:
         self.metrics.streams.set(len(self.streams))
         return state
 
-    def _evict(self, state: StreamState) -> None:
-        """Remove a silent stream, to make room for another."""
-        state.stream.flush()  # what waits for late samples still gets its windows
+    def _evict(self, state: StreamState) -> bool:
+        """Remove a silent stream, to make room for another.
+
+        What waits for late samples still gets its windows first. If they raise an alarm, the
+        stream stays: nobody else could end the alarm on its retained topic.
+
+        Returns:
+            Whether it was removed.
+        """
+        state.stream.flush()
+        if self.batch.windows:
+            self.batch.when_full()
+        if state.alarm.state != "normal":
+            return False
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         self.metrics.evicted.value += 1
         self.forget_stream(state)
+        return True
 
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
         self.log.set_back(state.key, set_back)
         if self.on_set_back is not None:
-            self.on_set_back(state)
+            self.on_set_back(state, set_back)
 
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
         """Log once for each channel that float32 loses the steps that the model knows."""

@@ -2,7 +2,8 @@
 
 When there is no room, the stream that has been silent longest leaves, so that names that were
 invented, or belong to machines that are gone, do not keep out a new machine for ever. A stream that
-still gets samples never leaves, and neither does one with an alarm. Silence is found by comparing
+still gets samples never leaves, and neither does one with an alarm, also if only its last waiting
+samples raise it. Silence is found by comparing
 the newest samples of all streams now and then, only while there is no room, so it costs nothing in
 other times.
 """
@@ -70,7 +71,7 @@ class StreamRoom:
         limits: Limits,
         *,
         budget: ByteBudget | None,
-        evict: Callable[[StreamState], None],
+        evict: Callable[[StreamState], bool],
         results: int = 0,
     ) -> None:
         """Prepare.
@@ -83,7 +84,7 @@ class StreamRoom:
                 a new sample after which one may leave. At least twice the gap that empties a window
                 counts, so that a slow stream is not taken for silent.
             budget: The bytes that it shares with other pipelines; None: it has all to itself.
-            evict: Removes a stream.
+            evict: Removes a stream; returns False if it must stay.
             results: Number of outputs and contributions that are kept of the last window.
         """
         self._pipeline = pipeline
@@ -132,9 +133,9 @@ class StreamRoom:
         while self._candidates:
             state = self._candidates.pop()
             newest_ns, _ = self._seen.pop(state)
-            if state.key in self._streams and _may_leave(state) and _newest(state) == newest_ns:
+            is_silent = state.key in self._streams and _newest(state) == newest_ns
+            if is_silent and _may_leave(state) and self._evict(state):
                 self._budget.used -= stream_bytes(self._settings, state.key, self._results)
-                self._evict(state)
                 self._tell(state)
                 return
         raise DecodeError("too_many_streams")

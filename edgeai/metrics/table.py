@@ -133,8 +133,7 @@ CONNECTION = (
     ),
     Definition(
         "edgeai_publications_unconfirmed_total", "counter", (),
-        "Publications at QoS 0 that may not have arrived: sent just before the connection broke, "
-        "or before the broker refused others like them.",
+        "Publications at QoS 0 that may not have arrived: sent just before the connection broke.",
     ),
 )  # fmt: skip
 

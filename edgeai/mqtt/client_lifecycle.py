@@ -27,6 +27,7 @@ from edgeai.mqtt.paho_client import Callbacks, PahoClient
 from edgeai.mqtt.polled_socket import PolledSocket
 from edgeai.mqtt.reconnect import VERSION_NAMES, ReconnectSchedule
 from edgeai.mqtt.redelivery import Redelivery
+from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.mqtt.subscriptions import Subscriptions
 from edgeai.mqtt.tls import peer_expiry_seconds
 
@@ -51,6 +52,7 @@ class ClientLifecycle:
         *,
         kept_filters: Path | None,
         redelivery: Redelivery | None,
+        retained: RetainedReader | None,
         status: Status | None,
         poll: "select.poll | None",
         inbox: Inbox,
@@ -65,6 +67,7 @@ class ClientLifecycle:
             metrics: Metrics of the connection.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             redelivery: Sorts the messages that follow a reconnect.
+            retained: Reads own retained topics once; None: nothing is read.
             status: Published retained after CONNACK, and set as the last will.
             poll: Poll object to register the socket in; None for one of its own.
             inbox: Receives messages.
@@ -80,6 +83,7 @@ class ClientLifecycle:
         self._inbox = inbox
         self._outbox = outbox
         self._redelivery = redelivery
+        self._retained = retained or RetainedReader([], lambda *_: None)
         self._subscriptions = Subscriptions(subscriptions, client_id, broker, metrics, kept_filters)
         self._reconnect = ReconnectSchedule(broker, client_id, has_will=status is not None)
         self._told_terms = Terms()
@@ -159,7 +163,12 @@ class ClientLifecycle:
             elif self.connected:
                 if self._outbox.confirmation.mark(now):
                     client.ping()
-                self._outbox.queue_refused(now)
+                self._outbox.tick(now)
+                self._retained.end_if_due(client, now)
+
+    def take_retained(self) -> None:
+        """Hand over the messages of a connection that reads own retained topics."""
+        self._retained.take(self._inbox.drain())
 
     def flush(self) -> None:
         """Send what waits in paho's queue, as far as the socket takes it."""
@@ -220,6 +229,7 @@ class ClientLifecycle:
     def _lose(self, cause: str, *, taken_over: bool = False) -> None:
         """Handle the loss of an accepted connection."""
         self._subscriptions.on_lost()
+        self._retained.on_lost()
         unconfirmed = self._outbox.confirmation.restart()
         detail = ""
         if unconfirmed:
@@ -288,6 +298,7 @@ class ClientLifecycle:
         if self._redelivery is not None:
             self._redelivery.begin(session_present=flags.session_present)
         self._subscriptions.send(client, session_present=flags.session_present)
+        self._retained.begin(client, has_retained=limits.terms.retain)
         if self.status is not None:
             # An older status that was in flight on the last connection must not follow this one.
             self._outbox.drop_topic(self.status.topic)
@@ -305,6 +316,7 @@ class ClientLifecycle:
         """Handle SUBACK."""
         self.state_changes += 1
         self._subscriptions.on_suback(client, packet_id, reasons)
+        self._retained.on_suback(packet_id, reasons)
 
     def _on_unsubscribe(
         self, _client: Any, _userdata: Any, packet_id: int, _reasons: Any, _props: Any

@@ -85,6 +85,11 @@ class Inbox:
         self.messages, self.acks, self.redelivered_ids, self.size = [], [], [], 0
         return messages
 
+    def drain(self) -> list[Message]:
+        """Return the messages and empty the inbox: they are none that a pipeline receives."""
+        messages, self.messages, self.size = self.messages, [], 0
+        return messages
+
     def forget_acks(self) -> None:
         """Forget all packet ids: they are valid only on the connection that was lost."""
         self.acks.clear()

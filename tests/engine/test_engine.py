@@ -22,6 +22,7 @@ from edgeai.engine.exported import asset_states
 from edgeai.messages import BACKLOG, REDELIVERED, Message, Publication
 from tests.support.engine import NS, RESET, SOURCE, Node, totals
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 
 def row(t: float, a: Any = 1, b: Any = 1, *, asset: str = "m", **more: Any) -> Message:
@@ -50,7 +51,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Plans:
             for name, pipeline in pipelines.items()
         }
         path = folder / f"config-{next(numbers)}.yaml"
-        write_config(path, 1883, complete, state_folder=str(folder / "state"), **more)
+        write_config(path, 1883, complete, state_folder=str(own_state(folder)), **more)
         return check(path)
 
     return make

@@ -18,6 +18,7 @@ from edgeai.messages import Message
 from edgeai.paths import shipped
 from tests.support.engine import NS, SOURCE, Node
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 Nodes = Callable[..., Node]
 
@@ -31,7 +32,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     def make(limits: dict[str, Any], **pipeline: Any) -> Node:
         whole = {"model": "mean", "source": SOURCE, **pipeline}
         path = write_config(
-            folder / "line.yaml", 1, {"p": whole}, limits=limits, state_folder=str(folder / "s")
+            folder / "line.yaml",
+            1,
+            {"p": whole},
+            limits=limits,
+            state_folder=str(own_state(folder)),
         )
         return Node(check(path))
 
@@ -104,6 +109,29 @@ def test_a_machine_with_an_alarm_keeps_its_room(nodes: Nodes) -> None:
         node.turns([row("x", t), row("y", t)])
     assert "alarm" in keys(node)
     assert "quiet" not in keys(node)
+
+
+def test_a_machine_whose_last_waiting_samples_raise_an_alarm_keeps_its_room(nodes: Nodes) -> None:
+    """Nobody could end that alarm on its retained topic: the machine may never come back."""
+    limits = {"streams": 2, "stream_silent_seconds": 1.0}
+    node = nodes(limits, stream={"lateness_seconds": 5.0})
+    node.turns([row("alarm", 1, 100), row("quiet", 1)], [row("alarm", 2, 100), row("quiet", 2)])
+    assert node.transitions(asset="alarm") == [], "its samples wait for late ones"
+    for t in range(3, 60):
+        node.turns([row("x", t), row("y", t)])
+    assert node.transitions(asset="alarm") == [(2, "normal", "active")]
+    assert [one["timestamp"] for one in node.predictions(asset="quiet")] == [2 * NS]
+    assert "alarm" in keys(node)
+    assert "quiet" not in keys(node)
+    for t in range(60, 70):
+        node.turns([row("alarm", t), row("x", t)])
+    node.finish()
+    assert node.transitions(asset="alarm")[1:] == [(61, "active", "normal")]
+    evicted = node.value("streams_evicted_total", pipeline="p")
+    assert evicted >= 1
+    assert node.engine.pipelines[0]._room._budget.used == sum(
+        stream_bytes(node.engine.pipelines[0].settings, key) for key in keys(node)
+    )
 
 
 def test_a_slow_stream_is_not_silent(nodes: Nodes) -> None:
