@@ -110,9 +110,15 @@ def test_grafana_finds_its_data_sources_and_dashboards() -> None:
         assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
     uids = {source["uid"] for source in sources}
     assert {source["jsonData"].get("alertmanagerUid", "alertmanager") for source in sources} <= uids
-    [provider] = load("grafana/provisioning/dashboards/edgeai.yaml")["providers"]
-    path = provider["options"]["path"]
-    assert f"./grafana/dashboards:{path}:ro" in SERVICES["grafana"]["volumes"]
+    root = "/etc/grafana/dashboards"
+    assert f"./grafana/dashboards:{root}:ro" in SERVICES["grafana"]["volumes"]
+    providers = load("grafana/provisioning/dashboards/edgeai.yaml")["providers"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    made = {file.parent for file in (DEPLOY / "grafana" / "dashboards").rglob("*.json")}
+    shown = {Path(provider["options"]["path"]) for provider in providers}
+    assert {Path(root, one.name) for one in made} <= shown, "each folder of dashboards is loaded"
+    if made:
+        assert (DEPLOY / "grafana" / home.removeprefix("/etc/grafana/")).is_file()
     assert "./grafana/provisioning:/etc/grafana/provisioning:ro" in SERVICES["grafana"]["volumes"]
 
 
