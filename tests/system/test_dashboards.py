@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.grafana.source.overview import FIRING_SINCE
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.dashboards import (
     BY_NAME,
@@ -36,32 +35,30 @@ from tests.support.packages import write_config, write_package
 from tests.support.paths import REPOSITORY
 from tests.support.prometheus import (
     PROMETHEUS,
-    RunningPrometheus,
+    Prometheus,
     running_prometheus,
-    scrape_config,
+    write_scrape_config,
 )
+from tests.support.promql import RULES
 
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed"),
 ]
 
-RULES = REPOSITORY / "deploy" / "prometheus" / "rules"
 PAST_SECONDS = 90.0
 FAULTS = {"agitator-1": "impeller_imbalance", "moulding-1": "coolant_blocked"}
 SILENT = "moulding-3"
 PULSE_SECONDS = 0.2
 ALLOWED_EMPTY: dict[str, str] = {}
 """Expressions that may be empty here, and why."""
-if not RULES.is_dir():
-    ALLOWED_EMPTY[FIRING_SINCE] = "this checkout has no alert rules"
 
 
 class Scene:
     """The three nodes, their Prometheus, and the accelerator's control file."""
 
     def __init__(
-        self, prometheus: RunningPrometheus, nodes: dict[str, Edge], addresses: dict[str, str]
+        self, prometheus: Prometheus, nodes: dict[str, Edge], addresses: dict[str, str]
     ) -> None:
         self.prometheus = prometheus
         self.nodes = nodes
@@ -137,10 +134,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         for name, node in nodes.items():
             node.get("/healthz")
             addresses[name] = node.url
-        config = scrape_config({name: addresses[name] for name in nodes})
-        if RULES.is_dir():
-            config["rule_files"] = [f"{RULES}/*.yaml"]
-        prometheus = stack.enter_context(running_prometheus(folder / "prometheus", config))
+        config = write_scrape_config(
+            folder / "prometheus.yml", addresses, rule_files=[f"{RULES}/*.yaml"]
+        )
+        prometheus = stack.enter_context(running_prometheus(config, folder / "data"))
         scene = Scene(prometheus, nodes, addresses)
         prometheus.wait_scraped(len(nodes))
         sender = stack.enter_context(peer(broker.port))

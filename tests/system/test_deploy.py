@@ -23,15 +23,9 @@ import yaml
 from tests.support.brokers import run_mosquitto
 from tests.support.deployed import EXPECTED_SECONDS, SHIPPED, Deployed, SimulatedLine
 from tests.support.live import Running, patient, running, wait_for
-from tests.support.monitoring import (
-    Prometheus,
-    Receiver,
-    find,
-    get_json,
-    running_alertmanager,
-    running_prometheus,
-)
+from tests.support.monitoring import Receiver, find, get_json, running_alertmanager
 from tests.support.paths import REPOSITORY
+from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.promql import rules_of, selectors
 
 pytestmark = [pytest.mark.broker, pytest.mark.system]
