@@ -33,9 +33,10 @@ def expressions_of(dashboard: Any) -> Iterator[tuple[Any, Any]]:
             yield panel, target
 
 
-def at_the_test(expression: str) -> str:
-    """Return an expression with values for its variables, as Grafana sends it."""
-    return re.sub(r"\$(\w+)", lambda found: INTERVALS.get(found[1], ANY), expression)
+def at_the_test(expression: str, **chosen: str) -> str:
+    """Return an expression with values for its variables, as Grafana sends it; default: `All`."""
+    values = {**INTERVALS, **chosen}
+    return re.sub(r"\$(\w+)", lambda found: values.get(found[1], ANY), expression)
 
 
 def variable_queries(dashboard: Any) -> list[str]:

@@ -25,6 +25,7 @@ from tests.support.dashboards import (
     BY_NAME,
     DASHBOARDS,
     at_the_test,
+    expressions_of,
     panels_of,
     variable_queries,
 )
@@ -274,12 +275,31 @@ def test_the_overview_says_what_is_wrong(scene: Scene) -> None:
         for one in scene.results(expression_of("overview", table, "G"))
     }
     assert ("moulding-1", "coolant_blocked") in kinds
-    for title, least in (
-        ("Active alarms", 3), ("Silent machines", 1), ("Degraded pipelines", 1), ("Refused", 1),
-    ):  # fmt: skip
+    least = {
+        "Active alarms": 3,
+        "Machines without data": 1,
+        "Degraded pipelines": 1,
+        "Refused": 1,
+    }
+    for title, number_at_least in least.items():
         (number,) = scene.numbers(expression_of("overview", title))
-        assert number >= least, title
+        assert number >= number_at_least, title
     assert scene.numbers(expression_of("overview", "Nodes down")) == [0]
+
+
+def test_the_machine_shows_one_machine(scene: Scene) -> None:
+    """Both models of a machine together have data in every panel, and no other machine is shown."""
+    for panel, target in expressions_of(BY_NAME["en", "machine"]):
+        found = []
+        for pipeline in ("moulding", "mould"):
+            chosen = {"instance": scene.addresses["line"], "pipeline": pipeline}
+            found += scene.prometheus.query(
+                at_the_test(target["expr"], asset="moulding-1", **chosen)
+            )
+        assert found, (panel["title"], target["expr"])
+        for one in found:
+            assert one["metric"].get("asset", "moulding-1") == "moulding-1"
+            assert one["metric"].get("instance", chosen["instance"]) == chosen["instance"]
 
 
 def test_the_providers_say_who_computes_and_why(scene: Scene) -> None:
