@@ -77,6 +77,7 @@ check: $(VENV)/.dev
 	$(BIN)/python scripts/write_reference.py --check
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 	$(BIN)/python scripts/write_metrics.py --check
+	$(BIN)/python scripts/write_dashboards.py --check
 
 # The documentation as a site that needs no network: build/docs/index.html.
 docs: $(VENV)/.dev
@@ -88,6 +89,7 @@ format: $(VENV)/.dev
 	$(BIN)/python scripts/draw_rooms.py
 	$(BIN)/python scripts/write_reference.py
 	$(BIN)/python scripts/write_metrics.py
+	$(BIN)/python scripts/write_dashboards.py
 
 bench: $(VENV)/.dev mosquitto
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))
