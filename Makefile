@@ -48,13 +48,14 @@ mosquitto:
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto mosquitto-clients >/dev/null; } \
 	|| echo "mosquitto is not installed and cannot be: tests that need it are skipped, the others use the embedded broker"
 
-# The system tests also need a browser, Prometheus and strace; where we may not install, they say so.
+# The system tests also need a browser, Prometheus, Alertmanager and strace; where we may not install,
+# they say so.
 system-packages: mosquitto
-	@for name in chromium prometheus promtool strace; do command -v $$name >/dev/null || missing=1; done; \
+	@for name in chromium prometheus promtool amtool strace; do command -v $$name >/dev/null || missing=1; done; \
 	test -z "$$missing" \
 	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus strace >/dev/null; } \
-	|| echo "chromium, prometheus and strace are not all installed and cannot be: tests that need them are skipped"
+	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus prometheus-alertmanager strace >/dev/null; } \
+	|| echo "chromium, prometheus, prometheus-alertmanager and strace are not all installed and cannot be: tests that need them are skipped"
 
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
 
@@ -75,12 +76,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/draw_rooms.py --check
 	$(BIN)/python scripts/write_reference.py --check
+	$(BIN)/python scripts/write_metrics.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/draw_rooms.py
 	$(BIN)/python scripts/write_reference.py
+	$(BIN)/python scripts/write_metrics.py
 
 bench: $(VENV)/.dev mosquitto
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -136,6 +136,13 @@ class PublishConfig(Strict):
         description="QoS of the predictions: 0 at most once, 1 at least once. Changes of the alarm "
         "state are always published with QoS 1.",
     )
+    latency_budget_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Time from a window's last sample, by its sender's clock, to the publication "
+        "that 99 of 100 predictions should keep, in seconds; exported as "
+        "edgeai_latency_budget_seconds for the alert EdgeaiLatencyOverBudget. Default: 1, and what "
+        "`stream.lateness_seconds`, `resolution_seconds` and an alignment add.",
+    )
     top: int = Field(
         3,
         ge=0,

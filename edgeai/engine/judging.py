@@ -124,6 +124,7 @@ class Judge:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
             state.diagnosis = diagnosis["kind"] if diagnosis else ""
+            state.outputs, state.top = extra, top
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,
@@ -145,12 +146,12 @@ class Judge:
             )
             if reason is not None:
                 prediction.alarm_reason = reason
-            payload = state.prediction = _encode(prediction)
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
                 state.lowest = level
-            publications.append(Publication(state.topic, payload, self._qos, False))
+            published = Publication(state.topic, _encode(prediction), self._qos, False)
+            publications.append(published)
             if changed or not state.is_announced:
                 publications.append(
                     self.transition(

@@ -18,13 +18,15 @@ from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
-from edgeai.engine.publications import AssetEvent, Transition
+from edgeai.engine.publications import AssetEvent, ClockEvent, Transition
 from edgeai.engine.recent_events import RecentEvents
 from edgeai.engine.refusals import Refusals
+from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import Publication, Quality
+from edgeai.messages import SECOND_NS, Publication, Quality
 from edgeai.metrics.definitions import Metrics
+from edgeai.streams.set_back import SetBack
 
 log = logging.getLogger("edgeai.monitor")
 
@@ -59,6 +61,7 @@ class Monitor:
         live: Live | None = None,
         kept: KeptAlarms | None = None,
         history: History | None = None,
+        retained: RetainedAlarms | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -70,6 +73,7 @@ class Monitor:
             live: None in a replay.
             kept: Keeps alarm states over restarts; None: they are not kept.
             history: The last hour of each stream; None: it is not kept.
+            retained: Receives what the broker retains of the node's alarms.
             clock: Returns seconds that never go back.
             clock_ns: Returns the time now, nanoseconds since 1970.
         """
@@ -81,7 +85,8 @@ class Monitor:
         """Whether alarm states have changed that are not written yet."""
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
-        self._live, self._kept, self._history = live, kept, history
+        self._live, self._kept, self._retained = live, kept, retained
+        self._history = history
         self._clock, self._clock_ns = clock, clock_ns
         self._next_scan = 0.0
         self._outage_told = False
@@ -93,10 +98,11 @@ class Monitor:
         self._was_connected: bool | None = None
         """Whether the broker was connected at the last scan; None before the first."""
         self._providers = {one.name: _provider_of(one) for one in pipelines}
+        self._set_backs: dict[str, list[tuple[str, SetBack]]] = {}
+        """Assets whose clock was set back since the last poll, by pipeline."""
         for pipeline in pipelines:
+            pipeline.on_set_back = partial(self._note_set_back, pipeline.name)
             pipeline.on_transition = partial(self._note_transition, pipeline.name)
-            if kept is not None:
-                pipeline.on_set_back = partial(self._keep_set_back, pipeline.name)
 
     @property
     def faults(self) -> list[str]:
@@ -110,9 +116,11 @@ class Monitor:
     def poll(self) -> list[Publication]:
         """Tell what is due; return the events to publish."""
         now = self._clock()
-        events: list[Publication] = []
+        events = self._clock_events()
+        if self._retained is not None:
+            events += self._retained.take()
         if now >= self._next_scan:
-            events = self._scan(now)
+            events += self._scan(now)
             took = self._clock() - now
             self._next_scan = now + max(SCAN_SECONDS, took / SCAN_SHARE)
         self.next_poll = self._next_scan
@@ -150,10 +158,12 @@ class Monitor:
         if self._kept is not None:
             self._kept.write()
 
-    def _keep_set_back(self, pipeline: str, state: StreamState) -> None:
-        """Keep that a clock was set back, as `_keep` keeps an alarm."""
-        assert self._kept is not None
-        self._kept.keep_set_back(pipeline, state)
+    def _note_set_back(self, pipeline: str, state: StreamState, set_back: SetBack) -> None:
+        """Keep that a clock was set back, as `_keep` keeps an alarm; `poll` tells it."""
+        if self._kept is not None:
+            self._kept.keep_set_back(pipeline, state)
+        if self._live is not None:
+            self._set_backs.setdefault(pipeline, []).append((state.key, set_back))
         self.next_poll = 0.0
 
     def _scan(self, now: float, *, silence: bool = True) -> list[Publication]:
@@ -264,22 +274,42 @@ class Monitor:
                 stale,
             )
 
+    def _clock_events(self) -> list[Publication]:
+        """Return an event for each pipeline with assets whose clock was set back."""
+        live = self._live
+        if live is None or not self._set_backs:
+            return []
+        events = []
+        now_ns = self._clock_ns()
+        for pipeline, found in self._set_backs.items():
+            _, first = found[0]
+            content = ClockEvent(
+                timestamp=now_ns,
+                node=live.node,
+                event="clock_back",
+                pipeline=pipeline,
+                assets=_first_names([asset for asset, _ in found]),
+                count=len(found),
+                seconds=(first.from_ns - first.to_ns) / SECOND_NS,
+                from_time=first.from_ns,
+                to_time=first.to_ns,
+                number=first.number,
+                sign=first.sign,
+                id=f"{live.node}/{pipeline}:clock_back:{now_ns}",
+            )
+            events.append(Publication(live.topic, _encode(content), 1, False))
+        self._set_backs.clear()
+        return events
+
     def _event(self, event: str, pipeline: Pipeline, names: list[str], cause: str) -> Publication:
         assert self._live is not None
         now_ns = self._clock_ns()
-        shown: list[str] = []
-        characters = 0
-        for name in names[:MAX_EVENT_ASSETS]:
-            characters += len(name)
-            if characters > MAX_EVENT_CHARACTERS:
-                break
-            shown.append(name)
         content = AssetEvent(
             timestamp=now_ns,
             node=self._live.node,
             event=event,
             pipeline=pipeline.name,
-            assets=shown,
+            assets=_first_names(names),
             count=len(names),
             stale_after_seconds=pipeline.stale_after_seconds,
             cause=cause,
@@ -292,3 +322,15 @@ def _provider_of(pipeline: Pipeline) -> tuple[str, str, str]:
     """Return who computes a pipeline, who was asked for, and why they differ."""
     session = pipeline.session
     return session.provider, session.requested, session.reason
+
+
+def _first_names(names: list[str]) -> list[str]:
+    """Return the first names, as many as one event may hold."""
+    shown: list[str] = []
+    characters = 0
+    for name in names[:MAX_EVENT_ASSETS]:
+        characters += len(name)
+        if characters > MAX_EVENT_CHARACTERS:
+            break
+        shown.append(name)
+    return shown

@@ -1,10 +1,13 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
 from collections import deque
+from collections.abc import Sequence
 from math import inf
+from typing import Any
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
+from edgeai.engine.contributions import Contributor
 from edgeai.engine.publications import Transition
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.settings import NEVER_NS, Floats
@@ -19,9 +22,9 @@ class StreamState:
     __slots__ = (
         "alarm", "alarm_told_ns", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "fields",
         "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest", "messages",
-        "needs_single_decoding", "prediction", "quality", "raised", "raised_ns", "score", "seen",
-        "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "topic",
-        "used_suffix", "used_until_ns",
+        "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score", "seen",
+        "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "top",
+        "topic", "used_suffix", "used_until_ns",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -65,14 +68,16 @@ class StreamState:
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
         """Of the last judged window, or of the alarm that continues from an earlier run."""
+        self.outputs: dict[str, dict[str, Any]] = {}
+        """The other outputs of the last judged window, as published."""
+        self.top: Sequence[Contributor] = ()
+        """The signals that contributed most to its score."""
         self.failed_at_ns: int | None = -1
         """`time_ns` at the last exception in the stream; -1 before the first."""
         self.diagnosis = ""
         """Kind of the last window's diagnosis; empty if it was normal."""
         self.lowest, self.highest = inf, -inf
         """Smallest and largest score since the history took its last step."""
-        self.prediction: bytes | None = None
-        """The last prediction, as it was published."""
         self.raised: Transition | None = None
         """The last alarm that this run raised."""
         self.raised_ns = 0

@@ -24,6 +24,7 @@ from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.read_pacing import ReadPacer
 from edgeai.mqtt.redelivery import Redelivery
+from edgeai.mqtt.retained_reader import RetainedReader
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -48,6 +49,7 @@ class Link:
         stopping: Callable[[], bool],
         kept_filters: Path | None = None,
         interval_seconds: Callable[[str], float | None] = lambda _topic: None,
+        retained: RetainedReader | None = None,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -62,6 +64,7 @@ class Link:
             stopping: Returns whether `receive` and `publish` must return early.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             interval_seconds: As for `Redelivery`.
+            retained: Reads own retained topics once; None: nothing is read.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -99,8 +102,9 @@ class Link:
             kept_filters=kept_filters, redelivery=self._redelivery, poll=self._poll,
         )  # fmt: skip
         self._publisher = Connection(
-            broker, f"{client_id}-out", {}, limits, metrics, status=status, poll=self._poll
-        )
+            broker, f"{client_id}-out", {}, limits, metrics,
+            retained=retained, status=status, poll=self._poll,
+        )  # fmt: skip
 
     @property
     def connected(self) -> bool:
@@ -243,8 +247,7 @@ class Link:
                     self._steady = subscriber.read() and self._steady
             elif fileno == publisher.polled.fileno:
                 self._steady = False
-                publisher.read()
-                publisher.pump()
+                publisher.serve_publisher()
             elif fileno == self._wake_fd:
                 self._woken = True
                 with suppress(OSError):  # else every later wait would end at once

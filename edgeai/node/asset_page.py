@@ -9,9 +9,8 @@ from typing import Any
 from edgeai.engine.history import History, rounded
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.stream_state import StreamState
-from edgeai.model.manifest import AxisSpec, OutputSpec
+from edgeai.model.output_spec import AxisSpec, OutputSpec
 from edgeai.node.http_answers import Query, Reply, reply_error
-from edgeai.node.page_state import NOTHING, decode_prediction
 
 LOOKED_AT_SECONDS = 30.0  # after the last question the fields of a stream are kept for this time
 MAX_LOOKED_AT = 16  # streams whose fields are kept at the same time
@@ -73,7 +72,7 @@ class AssetPages:
 
     def _detail(self, pipeline: Pipeline, state: StreamState) -> dict[str, Any]:
         manifest = pipeline.manifest
-        shown = NOTHING if state.prediction is None else decode_prediction(state.prediction)
+        outputs = state.outputs
         ring = state.stream.ring
         newest = ring.newest.tolist() if ring.size else [None] * len(pipeline.signals)
         return {
@@ -86,11 +85,11 @@ class AssetPages:
                 }
                 for signal, value in zip(manifest.signals, newest, strict=True)
             ],
-            "top": shown.top,
+            "top": list(state.top),
             "outputs": [
-                _output(output, shown.outputs[output.name])
+                _output(output, outputs[output.name])
                 for output in manifest.outputs
-                if output.name in shown.outputs
+                if output.name in outputs
             ],
             "fields": self._fields(pipeline, state),
             "has_fields": any(output.role == "field" for output in manifest.outputs),

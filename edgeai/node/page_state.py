@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from edgeai.config.node import Config
 from edgeai.errors import DROP_REASONS
 from edgeai.version import __version__
@@ -22,17 +20,6 @@ MAX_SHOWN_EVENTS = 40
 SECOND_NS = 1_000_000_000
 RANKS = ("active", "low", "latched", "stale", "unknown", "normal")
 """What a machine needs, the most urgent first. `low`: an active alarm of low priority."""
-
-
-class Shown(msgspec.Struct):
-    """The parts of a published prediction that the page shows."""
-
-    top: list[tuple[str, float]] = []
-    outputs: dict[str, dict[str, Any]] = {}
-
-
-decode_prediction = msgspec.json.Decoder(Shown).decode
-NOTHING = Shown()
 
 
 def node_state(
@@ -179,17 +166,14 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
 def _reasons(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     """Return why there is an alarm, and what to do: of the last window, or of the alarm's start."""
     raised = state.raised
-    top, outputs, diagnosis = [], {}, state.diagnosis
-    if state.alarm.state == "active" and state.prediction is not None:
-        now = decode_prediction(state.prediction)
-        top, outputs = now.top, now.outputs
-    if raised is not None:
-        top, outputs = top or list(raised.top), outputs or raised.outputs
+    top, outputs, diagnosis = state.top, state.outputs, state.diagnosis
+    if raised is not None and (state.alarm.state == "latched" or not (top or outputs)):
+        top, outputs = raised.top, raised.outputs
         if not diagnosis and raised.diagnosis:
             diagnosis = raised.diagnosis["kind"]
     names = {out.name for out in pipeline.manifest.outputs if out.role == "advice"}
     advice = [{"name": name, **outputs[name]} for name in outputs if name in names]
-    return {"top": top, "diagnosis": diagnosis, "advice": advice}
+    return {"top": list(top), "diagnosis": diagnosis, "advice": advice}
 
 
 def since_seconds(state: "StreamState") -> float | None:

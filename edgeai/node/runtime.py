@@ -23,17 +23,21 @@ from edgeai.assembly.pipelines import (
     reset_prefix,
 )
 from edgeai.assembly.plan import Plan
+from edgeai.engine.alarm_files import alarms_folder
 from edgeai.engine.engine import Engine
 from edgeai.engine.history import History
-from edgeai.engine.kept_alarms import KeptAlarms, alarms_folder, restore_alarms
+from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
+from edgeai.engine.restored_alarms import restore_alarms
+from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
 from edgeai.mqtt.kept_filters import kept_filters_path
+from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.node.asset_page import AssetPages
 from edgeai.node.commands import Commands, Faults
 from edgeai.node.heartbeat import Report, start_reporting
@@ -122,6 +126,14 @@ class Runtime:
         config, role = self.config, self.role
         resets = reset_prefix(config.node)
         self._hints = DeliveryHints(pipelines)
+        shard = role.shard if role else None
+        kept = KeptAlarms(
+            alarms_folder(self._state_folder, config.node, config.broker.host, config.broker.port),
+            shard.number if shard else 1,
+            is_told=not self._keeps_state,
+        )
+        restored = restore_alarms(pipelines, kept, shard)
+        retained = RetainedAlarms(pipelines, kept, config.node, shard)
         client_id = config.client_id + (f"-w{role.shard.number}" if role else "")
         self.link = Link(
             config.broker,
@@ -138,17 +150,13 @@ class Runtime:
                 else None
             ),
             interval_seconds=partial(interval_seconds, pipelines),
+            retained=RetainedReader(retained.filters, retained.receive),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
+        self.metrics.ready.set_function(lambda: self._ready()["ready"])
         messages: MessageSource = self.link
         if role:
             messages = ShardedSource(self.link, role.shard, self._keys_of, self.metrics.left.inc)
-        kept = KeptAlarms(
-            alarms_folder(self._state_folder, config.node, config.broker.host, config.broker.port),
-            role.shard.number if role else 1,
-            is_told=not self._keeps_state,
-        )
-        restored = restore_alarms(pipelines, kept, role.shard if role else None)
         history = History(pipelines, config.limits.history_bytes)
         self.engine = Engine(
             pipelines,
@@ -171,6 +179,7 @@ class Runtime:
                 ),
                 kept=kept,
                 history=history if config.http.enabled or role else None,
+                retained=retained,
             ),
             first=restored,
         )

@@ -80,6 +80,7 @@ class Supervisor:
         """SIGHUPs that were not told yet."""
         self._metrics = Metrics()
         self._worker_metrics = WorkerMetrics(self._metrics, config.workers)
+        self._metrics.ready.set_function(lambda: self._ready()["ready"])
         self._merged_metrics = MergedMetrics(self._metrics.registry)
         self._published_faults: list[str] | None = None
         self._is_started = False

@@ -28,6 +28,7 @@ from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.crowd import crowd
 from tests.support.live import Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 ASSET = "press <i>1"
@@ -421,7 +422,7 @@ def live(
     """A broker, a running edgeai with one asset that is in alarm, and its address."""
     folder = tmp_path_factory.mktemp("web")
     with pytest.MonkeyPatch.context() as patch, start_mosquitto(folder / "broker") as broker:
-        patch.setenv("EDGEAI_STATE_DIR", str(folder / "state"))
+        patch.setenv("EDGEAI_STATE_DIR", str(own_state(folder)))
         write_package(folder / "mean", threshold=3.0)
         pipelines = {"p": {"model": "mean", "source": SOURCE}}
         http_ = {"enabled": True, "port": 0}
@@ -497,7 +498,7 @@ def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
 def test_held_connections_block_neither_broker_nor_prometheus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("EDGEAI_STATE_DIR", str(own_state(tmp_path)))
     write_package(tmp_path / "mean")
     pipelines = {"p": {"model": "mean", "source": SOURCE}}
     with start_mosquitto(tmp_path / "broker") as broker:
