@@ -77,7 +77,7 @@ function askForToken(hint) {
     } },
     h("h2", { id: "token-title" }, t("token.title")),
     h("p", {}, t("token.text")),
-    document.body.dataset.simulated ? h("p", {}, t("token.demo")) : null,
+    document.body.hasAttribute("data-simulated") ? h("p", {}, t("token.demo")) : null,
     h("label", { for: "token-input" }, t("token.field")), input,
     hint ? h("p", { class: "warning", role: "alert" }, hint) : null,
     h("div", { class: "buttons" },

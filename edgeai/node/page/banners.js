@@ -1,6 +1,7 @@
 // What concerns the whole page: no answer, no broker, a fault of the node, a simulated line.
 
 import { h, redraw } from "./dom.js";
+import { capital } from "./machines.js";
 import { duration, t } from "./texts.js";
 
 /** Draw the banners that are needed. */
@@ -10,7 +11,7 @@ export function drawBanners(element, state, { isLost, lostSeconds, denied }) {
   else if (isLost) banners.push(["lost", t("lost", { duration: duration(lostSeconds) }), t("lost.text")]);
   else if (state && !state.broker.connected)
     banners.push(["broker", t("broker.lost"),
-      t("broker.text", { fault: state.broker.fault ?? t("not.connected", state.broker) })]);
+      t("broker.text", { fault: capital(state.broker.fault ?? t("not.connected", state.broker)) })]);
   else if (state?.broker.fault) banners.push(["broker", t("fault"), state.broker.fault]);
   if (state?.commands.includes("inject"))
     banners.push(["simulated", t("simulated"), t("simulated.text")]);

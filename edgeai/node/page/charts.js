@@ -133,6 +133,6 @@ function padded(low, high) {
 }
 
 const time = (seconds) =>
-  new Intl.DateTimeFormat(currentLanguage(), { hour: "2-digit", minute: "2-digit", hour12: false })
+  new Intl.DateTimeFormat(currentLanguage(), { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
     .format(new Date(seconds * 1000));
 

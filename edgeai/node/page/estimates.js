@@ -5,6 +5,7 @@ import { capital } from "./machines.js";
 import { number, quantity, t, unitText, word } from "./texts.js";
 
 const SHOWN_ROLES = new Set(["value", "parameter", "advice", "residual", "domain"]);
+const DIGITS = 3; // of an estimate
 const MARGIN = 0.35; // of the normal range, shown on each side of it
 
 export function drawEstimates(element, detail) {
@@ -25,7 +26,7 @@ function estimate(output, interval) {
   const isNumber = typeof output.value === "number";
   const rows = [h("span", { class: "signal-name", title: output.meaning }, capital(word(output.name))),
     h("span", { class: "signal-value" }, output.value === null ? t("withheld")
-      : quantity(output.value, output.unit))];
+      : quantity(output.value, output.unit, DIGITS))];
   if (interval) {
     const [low, high] = interval.value;
     rows.push(h("span", { class: "quiet note" }, t("interval", {

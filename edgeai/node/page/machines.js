@@ -1,6 +1,6 @@
 // From the node's state to machines: what state each is in, why, and what to do. No elements here.
 
-import { list, quantity, sentence, t, word } from "./texts.js";
+import { clock, list, quantity, sentence, t, word } from "./texts.js";
 
 // The most urgent first.
 export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
@@ -62,7 +62,7 @@ export function countsOf(state, machines) {
 /** Return why a part is in its state, as one line. */
 export function why(part) {
   const { pipeline, asset, state } = part;
-  if (state === "stale") return t("why.stale", { seconds: Math.round(pipeline.stale_after_seconds) });
+  if (state === "stale") return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
   if (state === "notready") return pipeline.fault.replace(`pipeline ${pipeline.name}: `, "");
   if (state === "unknown") return waitingFor(pipeline, asset);
   if (state === "normal") return "";

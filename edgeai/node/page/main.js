@@ -68,6 +68,7 @@ function draw() {
   const title = t("title", { node: state.node, summary });
   if (document.title !== title) document.title = title;
   setText($("node"), state.node);
+  document.body.toggleAttribute("data-simulated", state.commands.includes("inject"));
   view.draw({
     state, machines, summary, worst, isLost, counts: last.counts, now: now(), rates,
   });

@@ -78,7 +78,7 @@ class Group {
   draw(machines, context) {
     this.element.hidden = !machines.length;
     setText(this.heading, t(this.kind));
-    const size = machines.length <= 3 ? "few" : machines.length <= 24 ? "some" : "many";
+    const size = machines.length <= 3 ? "few" : machines.length <= (this.kind === "healthy" ? 30 : 8) ? "some" : "many";
     setAttribute(this.tiles, "data-size", size);
     keyed(this.tiles, machines, (machine) => new Tile(machine, this.kind));
     for (const item of this.tiles.keyed.values()) item.draw(context);
@@ -140,6 +140,6 @@ class Tile {
 /** Return since when: as a duration, or, if it is long ago, as a time. */
 export function sinceText(since, now) {
   const seconds = now - since;
-  return seconds > CLOCK_SECONDS ? t("since", { time: clock(since) })
+  return seconds > CLOCK_SECONDS ? t("since", { time: clock(since, false) })
     : t("for", { duration: duration(seconds) });
 }

@@ -4,7 +4,7 @@ const texts = {
   "title": "{node}: {summary}",
   "language": "한국어",
   "language.label": "Show this page in Korean",
-  "theme.auto": "Auto", "theme.light": "Light", "theme.dark": "Dark",
+  "theme.auto": "◐ Auto", "theme.light": "○ Light", "theme.dark": "● Dark",
   "theme.label": "Brightness: {theme}. Change it",
   "skip": "Skip to the machines",
   "loading": "Asking edgeai…",
@@ -24,7 +24,7 @@ const texts = {
   "summary.latched": "{n} alarms to acknowledge", "summary.latched.one": "1 alarm to acknowledge",
   "summary.stale": "{n} machines send no data", "summary.stale.one": "1 machine sends no data",
   "summary.notready": "{n} machines are not ready", "summary.notready.one": "1 machine is not ready",
-  "summary.unknown": "Waiting for {n} machines", "summary.unknown.one": "Waiting for 1 machine",
+  "summary.unknown": "Waiting for data",
   "summary.old": "No current values",
 
   "attention": "Needs attention", "healthy": "Normal", "waiting": "Waiting for data",
@@ -34,7 +34,7 @@ const texts = {
   "of.threshold": "{percent} % of the threshold",
   "pipeline": "Pipeline {name}",
 
-  "why.stale": "No sample for {seconds} s",
+  "why.stale": "Last sample at {time}",
   "why.signals": "{signals} behave unusually",
   "why.signals.one": "{signals} behaves unusually",
   "why.score": "The signals together behave unusually",

@@ -4,7 +4,7 @@ const texts = {
   "title": "{node}: {summary}",
   "language": "English",
   "language.label": "이 화면을 영어로 보기",
-  "theme.auto": "자동", "theme.light": "밝게", "theme.dark": "어둡게",
+  "theme.auto": "◐ 자동", "theme.light": "○ 밝게", "theme.dark": "● 어둡게",
   "theme.label": "화면 밝기: {theme}. 바꾸기",
   "skip": "설비 목록으로 건너뛰기",
   "loading": "edgeai에 묻는 중…",
@@ -22,7 +22,7 @@ const texts = {
   "summary.latched": "확인할 경보 {n}건",
   "summary.stale": "데이터 없는 설비 {n}대",
   "summary.notready": "준비 안 된 설비 {n}대",
-  "summary.unknown": "설비 {n}대 대기 중",
+  "summary.unknown": "데이터를 기다리는 중",
   "summary.old": "현재 값이 없습니다",
 
   "attention": "조치 필요", "healthy": "정상", "waiting": "데이터 대기 중",
@@ -32,7 +32,7 @@ const texts = {
   "of.threshold": "임계값의 {percent}%",
   "pipeline": "파이프라인 {name}",
 
-  "why.stale": "{seconds}초 넘게 샘플이 없습니다",
+  "why.stale": "마지막 샘플 {time}",
   "why.signals": "{signals}: 평소와 다릅니다",
   "why.score": "여러 신호가 함께 평소와 다릅니다",
   "why.waiting": "{signals}의 첫 값을 기다립니다",

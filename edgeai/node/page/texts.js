@@ -49,17 +49,18 @@ export function list(names) {
   return new Intl.ListFormat(language, { type: "conjunction" }).format(names);
 }
 
-/** Return a number with at most four significant digits. */
-export function number(value) {
+/** Return a number with at most four significant digits, or as many as are asked for. */
+export function number(value, significant = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const digits = Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 }
-    : { maximumSignificantDigits: 4 };
+    : { maximumSignificantDigits: significant };
   return new Intl.NumberFormat(language, digits).format(value);
 }
 
 /** Return a value with its unit; `1` is the unit of a ratio and is not shown. */
-export function quantity(value, unit) {
-  const shown = Array.isArray(value) ? value.map(number).join(" – ") : number(value);
+export function quantity(value, unit, significant = 4) {
+  const shown = Array.isArray(value) ? value.map((one) => number(one)).join(" – ")
+    : number(value, significant);
   return unit && unit !== "1" ? `${shown} ${unitText(unit)}` : shown;
 }
 
@@ -78,9 +79,10 @@ export function duration(seconds) {
 }
 
 /** Return a time of day; with the date if it is not today. */
-export function clock(seconds) {
+export function clock(seconds, withSeconds = true) {
   const time = new Date(seconds * 1000);
-  const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
+  const options = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  if (withSeconds) options.second = "2-digit";
   if (time.toDateString() !== new Date().toDateString())
     Object.assign(options, { month: "short", day: "numeric" });
   return new Intl.DateTimeFormat(language, options).format(time);
