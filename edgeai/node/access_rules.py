@@ -1,7 +1,7 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, its own retained alarms, and the broker's count of dropped
-              messages
+    node      reads the sources, resets, its own retained alarms (at the start), and the broker's
+              count of dropped messages
               writes predictions, alarms, events and its status
     sender    writes the sources: the line's controllers and gateways
     operator  reads what the node writes; writes resets
@@ -51,7 +51,6 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         manifests: The manifests of its models, by the name of the pipeline.
     """
     sources, results = [], []
-    alarm_topics = [ALARM_TOPIC]
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
@@ -67,17 +66,16 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         )
         templates = (pipeline.publish.topic, pipeline.publish.alarm_topic)
         results += [_as_filter(topics.fill(one, fields)) for one in templates]
-        alarm_topics.append(pipeline.publish.alarm_topic)
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []
-    # A node clears the retained alarms of pipelines that are gone, under their old names.
-    results += [f"edgeai/{config.node}/alarms/#", events_topic(config.node)]
-    results += [status_topic(config.node)]
-    written = _covered(results)
-    retained = alarm_filters(alarm_topics, config.node)
+    # A node reads the alarms that the broker retains, and clears those of pipelines that are gone.
+    alarms = alarm_filters(
+        [ALARM_TOPIC, *(one.publish.alarm_topic for one in config.pipelines.values())], config.node
+    )
+    written = _covered([*results, *alarms, events_topic(config.node), status_topic(config.node)])
     return AccessRules(
-        node=Rights(read=_covered([*sources, *resets, *retained, DROPS_TOPIC]), write=written),
+        node=Rights(read=_covered([*sources, *resets, *alarms, DROPS_TOPIC]), write=written),
         sender=Rights(write=_covered(sources)),
         operator=Rights(read=written, write=tuple(resets)),
     )
