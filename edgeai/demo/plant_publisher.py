@@ -15,6 +15,8 @@ from edgeai.plant.line import ASSETS, Line
 
 log = logging.getLogger("edgeai.plant")
 
+MACHINES = tuple(ASSETS)
+"""Names of the machines of the line."""
 STEP_SECONDS = 0.02  # pause between two steps of the line
 
 
@@ -23,7 +25,7 @@ def run_plant(
     *,
     seed: int,
     faults: bool,
-    assets: Sequence[str] = tuple(ASSETS),
+    assets: Sequence[str] = MACHINES,
     sensors_only: bool = False,
 ) -> None:
     """Publish the simulated line in real time until SIGTERM or SIGINT.
@@ -32,7 +34,7 @@ def run_plant(
         broker: Where to publish, and the login.
         seed: Random seed of noise, variation and random faults.
         faults: Whether faults start at random times.
-        assets: Machines of `ASSETS`.
+        assets: Some of `MACHINES`.
         sensors_only: Publish the sensors' values only, and take no commands: a real controller's
             rights at a broker.
     """
