@@ -76,6 +76,7 @@ check: $(VENV)/.dev
 	$(BIN)/python scripts/draw_rooms.py --check
 	$(BIN)/python scripts/write_reference.py --check
 	$(BIN)/python scripts/write_metrics.py --check
+	$(BIN)/python scripts/write_dashboards.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -83,6 +84,7 @@ format: $(VENV)/.dev
 	$(BIN)/python scripts/draw_rooms.py
 	$(BIN)/python scripts/write_reference.py
 	$(BIN)/python scripts/write_metrics.py
+	$(BIN)/python scripts/write_dashboards.py
 
 bench: $(VENV)/.dev mosquitto
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))
