@@ -15,9 +15,20 @@ from edgeai.plant.line import ASSETS, Line
 
 log = logging.getLogger("edgeai.plant")
 
-MACHINES = tuple(ASSETS)
-"""Names of the machines of the line."""
 STEP_SECONDS = 0.02  # pause between two steps of the line
+
+
+def choose_machines(names: str) -> list[str]:
+    """Return the machines that are named, joined by commas; all of the line for an empty text.
+
+    Raises:
+        ValueError: A name is none of a machine; it says which there are.
+    """
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in ASSETS:
+            raise ValueError(f"{name!r} is none of {', '.join(ASSETS)}")
+    return chosen or list(ASSETS)
 
 
 def run_plant(
@@ -25,7 +36,7 @@ def run_plant(
     *,
     seed: int,
     faults: bool,
-    assets: Sequence[str] = MACHINES,
+    assets: Sequence[str] = tuple(ASSETS),
     sensors_only: bool = False,
 ) -> None:
     """Publish the simulated line in real time until SIGTERM or SIGINT.
@@ -34,7 +45,7 @@ def run_plant(
         broker: Where to publish, and the login.
         seed: Random seed of noise, variation and random faults.
         faults: Whether faults start at random times.
-        assets: Some of `MACHINES`.
+        assets: Machines of `ASSETS`.
         sensors_only: Publish the sensors' values only, and take no commands: a real controller's
             rights at a broker.
     """
