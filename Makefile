@@ -7,7 +7,7 @@ ONLY ?=
 PIECE ?=
 WORKERS ?= 2
 
-.PHONY: help dev demo test test-system test-long check format bench bench-plots clean mosquitto system-packages
+.PHONY: help dev docs demo test test-system test-long check format bench bench-plots clean mosquitto system-packages
 .DEFAULT_GOAL := help
 
 help:
@@ -75,8 +75,13 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/draw_rooms.py --check
 	$(BIN)/python scripts/write_reference.py --check
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 	$(BIN)/python scripts/write_metrics.py --check
 	$(BIN)/python scripts/write_dashboards.py --check
+
+# The documentation as a site that needs no network: build/docs/index.html.
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.brokers import start_mosquitto
 from tests.support.commands import run_command
 from tests.support.live import Edge, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.paths import REPOSITORY
 
 ROW: dict[str, Any] = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 QUEUE = "max_queued_messages 1000"  # with 0, mosquitto 2.0 closes a connection that it refuses
@@ -134,6 +136,36 @@ def test_the_command_prints_them(
     same = run_command(capsys, monkeypatch, "acl", config, "--sender", "press")
     assert same.code == 2
     assert "must differ" in same.err
+
+
+PUBLISHES = {
+    "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
+    "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
+    "engine/retained_alarms.py": "alarms", "mqtt/client_lifecycle.py": "status",
+    "mqtt/connection.py": "status",
+}  # fmt: skip
+SUBSCRIBES = {
+    "mqtt/retained_reader.py": "alarms", "mqtt/subscriptions.py": "sources, resets, drops",
+}  # fmt: skip
+NO_NODE = ("plant/", "demo/", "testing.py", "messages.py")
+
+
+def test_no_other_module_publishes_or_subscribes() -> None:
+    """A new one needs its topics in `access_rules`, and a line here."""
+    publishing, subscribing = set(), set()
+    for file in (REPOSITORY / "edgeai").rglob("*.py"):
+        name = file.relative_to(REPOSITORY / "edgeai").as_posix()
+        if name.startswith(NO_NODE):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called == "Publication":
+                    publishing.add(name)
+                elif called.endswith(".subscribe"):
+                    subscribing.add(name)
+    assert publishing == set(PUBLISHES)
+    assert subscribing == set(SUBSCRIBES)
 
 
 @pytest.mark.broker

@@ -23,9 +23,14 @@ import yaml
 from tests.support.brokers import run_mosquitto
 from tests.support.deployed import EXPECTED_SECONDS, SHIPPED, Deployed, SimulatedLine
 from tests.support.live import Running, patient, running, wait_for
-from tests.support.monitoring import Receiver, find, get_json, running_alertmanager
+from tests.support.monitoring import (
+    Receiver,
+    find,
+    get_json,
+    running_alertmanager,
+)
 from tests.support.paths import REPOSITORY
-from tests.support.prometheus import Prometheus, running_prometheus
+from tests.support.prometheus import RunningPrometheus, running_prometheus
 from tests.support.promql import rules_of, selectors
 
 pytestmark = [pytest.mark.broker, pytest.mark.system]
@@ -40,7 +45,7 @@ class Site:
     deployed: Deployed
     edgeai: Running
     line: SimulatedLine
-    prometheus: Prometheus
+    prometheus: RunningPrometheus
     alertmanager: str
     receiver: Receiver
 
@@ -75,16 +80,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     deployed = Deployed(folder / "deploy", receiver.url)
     with run_mosquitto(folder / "broker", deployed.broker_lines, deployed.ports["broker"]):
         line = SimulatedLine(deployed)
-        prometheus_config = deployed.folder / "prometheus" / "prometheus.yml"
+        prometheus_folder = deployed.folder / "prometheus"
         alertmanager_config = deployed.folder / "alertmanager" / "alertmanager.yml"
-        ports = deployed.ports
         with (
             running(deployed.folder / "edgeai" / "config.yaml") as edgeai,
             running_alertmanager(
-                alertmanager_config, folder / "alertmanager", ports["alertmanager"]
+                alertmanager_config, folder / "alertmanager", deployed.ports["alertmanager"]
             ) as alertmanager,
             running_prometheus(
-                prometheus_config, folder / "prometheus", ports["prometheus"]
+                prometheus_folder, (prometheus_folder / "prometheus.yml").read_text()
             ) as prometheus,
         ):
             yield Site(deployed, edgeai, line, prometheus, alertmanager, receiver)
@@ -101,7 +105,7 @@ def test_a_healthy_line_is_served_scraped_and_quiet(site: Site) -> None:
     query = site.prometheus.query
     wait_for(lambda: query("edgeai_asset_state == 1"), "a judged machine")
     wait_for(lambda: len(query("sum(edgeai_predictions_total) > 20")) == 1, "predictions")
-    [target] = site.prometheus.targets()
+    [target] = site.prometheus.get("targets")["activeTargets"]
     assert (target["health"], target["labels"]["node"]) == ("up", "line1")
     for name in (
         "pipeline:edgeai_predictions:rate5m",
@@ -158,6 +162,32 @@ def test_the_health_check_of_the_broker_reads_one_topic_and_nobody_else_comes_in
     assert subprocess.run(wrong, capture_output=True, check=False).returncode != 0
     right = [*publish, "-u", "line", "-P", site.deployed.secret("mqtt_line_password")]
     assert subprocess.run(right, capture_output=True, check=False).returncode == 0
+
+
+def test_the_simulated_line_of_the_profile_demo_publishes_with_the_rights_of_a_sender(
+    site: Site,
+) -> None:
+    compose = yaml.safe_load((SHIPPED / "compose.yaml").read_text())
+    deployed = site.deployed
+    command = [
+        part.replace("/run/secrets/", f"{deployed.folder}/secrets/")
+        .replace("=mosquitto", "=localhost")
+        .replace("=8883", f"={deployed.ports['broker']}")
+        .replace("=moulding-1,moulding-2", "=agitator-1")  # the others publish already
+        for part in compose["services"]["simulated-line"]["command"]
+    ]
+    heard = "edgeai_messages_unrouted_total"
+    before = site.prometheus.query(f'{heard}{{reason="unexpected_topic"}}')[0]["value"][1]
+    log = deployed.folder / "plant.log"
+    with log.open("wb") as output:
+        plant = subprocess.Popen([sys.executable, "-m", "edgeai", *command], stderr=output)
+    try:
+        more = f'{heard}{{reason="unexpected_topic"}} > {before}'
+        wait_for(lambda: site.prometheus.query(more), f"its messages; log: {log.read_text()}")
+    finally:
+        plant.terminate()
+        assert plant.wait(patient(10)) == 0, log.read_text()
+    assert "refuses" not in log.read_text()
 
 
 def test_the_commands_of_the_page_do_what_it_says(site: Site, tmp_path: Path) -> None:
