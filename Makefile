@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?=
+OPEN ?=
 ONLY ?=
 PIECE ?=
 WORKERS ?= 2
@@ -11,7 +12,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table"
+	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table [OPEN=1: open the page]"
 	@echo "make dev                 install into .venv what a single test or command needs"
 	@echo "make test                the fast tests, against a real broker [WORKERS=2]"
 	@echo "make test-system         browser, Prometheus, wheels, other environments"
@@ -37,7 +38,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 dev: $(VENV)/.dev
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS))
+	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(OPEN),--open)
 
 # A real mosquitto from the system's packages; where we may not install, the tests say so and use
 # the embedded broker for what it can do.

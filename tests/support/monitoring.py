@@ -1,4 +1,4 @@
-"""A real Alertmanager for tests, and a receiver of what it sends to people."""
+"""A real Alertmanager for tests, and a receiver of what is sent to people."""
 
 from __future__ import annotations
 
@@ -38,9 +38,28 @@ def get_json(url: str) -> Any:
 
 
 @contextlib.contextmanager
+def running_program(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
+    """Run a program until the end of the context; wait until it is ready."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def is_ready() -> bool:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError), urllib.request.urlopen(ready_url, timeout=patient(5)):
+            return True
+        return False
+
+    try:
+        wait_for(is_ready, ready_url, START_SECONDS)
+        yield
+    finally:
+        process.kill()
+        process.wait(patient(10))
+
+
+@contextlib.contextmanager
 def running_alertmanager(config: Path, data: Path, port: int) -> Iterator[str]:
-    """Run Alertmanager with a configuration file; yield its address when it is ready."""
-    log, url = data.with_suffix(".log"), f"http://127.0.0.1:{port}"
+    """Run Alertmanager with a configuration file; yield its address."""
     command = [
         find("prometheus-alertmanager", "alertmanager"),
         f"--config.file={config}",
@@ -48,21 +67,9 @@ def running_alertmanager(config: Path, data: Path, port: int) -> Iterator[str]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
     ]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-
-    def is_ready() -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/-/ready"):
-            return True
-        return False
-
-    try:
-        wait_for(is_ready, "Alertmanager", START_SECONDS)
+    url = f"http://127.0.0.1:{port}"
+    with running_program(command, data.with_suffix(".log"), f"{url}/-/ready"):
         yield url
-    finally:
-        process.kill()
-        process.wait(patient(10))
 
 
 class Receiver:

@@ -36,9 +36,9 @@ from tests.support.packages import write_config, write_package
 from tests.support.paths import REPOSITORY
 from tests.support.prometheus import (
     PROMETHEUS,
-    RunningPrometheus,
+    Prometheus,
     running_prometheus,
-    scrape_config,
+    write_scrape_config,
 )
 from tests.support.promql import RULES
 
@@ -59,7 +59,7 @@ class Scene:
     """The three nodes, their Prometheus, and the accelerator's control file."""
 
     def __init__(
-        self, prometheus: RunningPrometheus, nodes: dict[str, Edge], addresses: dict[str, str]
+        self, prometheus: Prometheus, nodes: dict[str, Edge], addresses: dict[str, str]
     ) -> None:
         self.prometheus = prometheus
         self.nodes = nodes
@@ -135,8 +135,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         for name, node in nodes.items():
             node.get("/healthz")
             addresses[name] = node.url
-        config = scrape_config(addresses, rule_files=[f"{RULES}/*.yaml"])
-        prometheus = stack.enter_context(running_prometheus(folder / "prometheus", config))
+        config = write_scrape_config(
+            folder / "prometheus.yml", addresses, rule_files=[f"{RULES}/*.yaml"]
+        )
+        prometheus = stack.enter_context(running_prometheus(config, folder / "data"))
         scene = Scene(prometheus, nodes, addresses)
         prometheus.wait_scraped(len(nodes))
         sender = stack.enter_context(peer(broker.port))

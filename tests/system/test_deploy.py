@@ -23,14 +23,9 @@ import yaml
 from tests.support.brokers import run_mosquitto
 from tests.support.deployed import EXPECTED_SECONDS, SHIPPED, Deployed, SimulatedLine
 from tests.support.live import Running, patient, running, wait_for
-from tests.support.monitoring import (
-    Receiver,
-    find,
-    get_json,
-    running_alertmanager,
-)
+from tests.support.monitoring import Receiver, find, get_json, running_alertmanager
 from tests.support.paths import REPOSITORY
-from tests.support.prometheus import RunningPrometheus, running_prometheus
+from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.promql import rules_of, selectors
 
 pytestmark = [pytest.mark.broker, pytest.mark.system]
@@ -45,7 +40,7 @@ class Site:
     deployed: Deployed
     edgeai: Running
     line: SimulatedLine
-    prometheus: RunningPrometheus
+    prometheus: Prometheus
     alertmanager: str
     receiver: Receiver
 
@@ -80,16 +75,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     deployed = Deployed(folder / "deploy", receiver.url)
     with run_mosquitto(folder / "broker", deployed.broker_lines, deployed.ports["broker"]):
         line = SimulatedLine(deployed)
-        prometheus_folder = deployed.folder / "prometheus"
+        prometheus_config = deployed.folder / "prometheus" / "prometheus.yml"
         alertmanager_config = deployed.folder / "alertmanager" / "alertmanager.yml"
         with (
             running(deployed.folder / "edgeai" / "config.yaml") as edgeai,
             running_alertmanager(
                 alertmanager_config, folder / "alertmanager", deployed.ports["alertmanager"]
             ) as alertmanager,
-            running_prometheus(
-                prometheus_folder, (prometheus_folder / "prometheus.yml").read_text()
-            ) as prometheus,
+            running_prometheus(prometheus_config, folder / "prometheus") as prometheus,
         ):
             yield Site(deployed, edgeai, line, prometheus, alertmanager, receiver)
         line.stop()
@@ -105,7 +98,7 @@ def test_a_healthy_line_is_served_scraped_and_quiet(site: Site) -> None:
     query = site.prometheus.query
     wait_for(lambda: query("edgeai_asset_state == 1"), "a judged machine")
     wait_for(lambda: len(query("sum(edgeai_predictions_total) > 20")) == 1, "predictions")
-    [target] = site.prometheus.get("targets")["activeTargets"]
+    [target] = site.prometheus.targets()
     assert (target["health"], target["labels"]["node"]) == ("up", "line1")
     for name in (
         "pipeline:edgeai_predictions:rate5m",
