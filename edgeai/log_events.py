@@ -33,6 +33,7 @@ EVENTS: dict[str, Event] = {
     "start_interrupted": Event("a signal came before the node served", ("signal",)),
     "command_failed": Event("the command ends: a file of the user breaks a rule, or a failure"),
     "hangup_ignored": Event("SIGHUP was received; a changed configuration needs a restart"),
+    "config_note": Event("what the configuration leads to on this machine"),
     "config_warning": Event("the configuration works, but not as an operator would want it"),
     # Broker
     "broker_connected": Event("both connections to the broker are made", ("broker", "protocol")),

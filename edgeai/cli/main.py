@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": serve.run,
     "check": serve.check,
     "doctor": doctor.doctor,
+    "health": serve.health,
     "devices": inspect.devices,
     "schema": inspect.schema,
     "acl": broker.acl,

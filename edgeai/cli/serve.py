@@ -1,10 +1,11 @@
 """Commands that run a config, check it, or replay recordings through it."""
 
+import json
 import logging
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,11 +29,16 @@ def run(
     log_format: LogFormat = None,
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
     worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    simulated_faults: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Connect to the broker and publish predictions until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while the models load; the runtime tells it
     try:
-        _run(config, log_level, log_format, worker, worker_socket)
+        log_to_stderr(choose_style(log_level, log_format))  # for a config that cannot be read
+        if worker is not None:
+            _run_worker(config, log_level, log_format, worker, worker_socket)
+        else:
+            _run(config, log_level, log_format, simulated_faults)
     except stop_signals.StoppedError as stopped:
         log.info(
             "%s: stopped before it served", stopped,
@@ -40,27 +46,23 @@ def run(
         )  # fmt: skip
 
 
+def _style_of(config: Any, log_level: str | None, log_format: str | None) -> LogStyle:
+    """Return how the log of a node with this configuration looks."""
+    style = choose_style(
+        log_level, log_format, default_level=config.log.level, default_form=config.log.format
+    )
+    style.node = config.node
+    return style
+
+
 def _run(
-    config: str,
-    log_level: str | None,
-    log_format: str | None,
-    worker: str | None,
-    worker_socket: Path | None,
+    config: str, log_level: str | None, log_format: str | None, simulated_faults: Path | None
 ) -> None:
     from edgeai.config.node import find_config, load_config
 
-    log_to_stderr(choose_style(log_level, log_format))  # for a config that cannot be read
     path = find_config(config)
     loaded = load_config(path)
-    style = choose_style(
-        log_level, log_format, default_level=loaded.log.level, default_form=loaded.log.format
-    )
-    style.node = loaded.node
-    if worker is not None:
-        if worker_socket is None:
-            raise typer.BadParameter("--worker is for the supervisor, with --worker-socket")
-        _run_worker(path, worker, worker_socket, style)
-        return
+    style = _style_of(loaded, log_level, log_format)
     if loaded.workers > 1:
         # The supervisor does not import NumPy or ONNX Runtime, so that it stays small.
         from edgeai.workers.supervisor import Supervisor, check_in_child
@@ -78,21 +80,31 @@ def _run(
     from edgeai.assembly.plan import check as make_plan
     from edgeai.node.runtime import Runtime
 
+    faults = None
+    if simulated_faults is not None:  # written by the demo
+        faults = json.loads(simulated_faults.read_text(encoding="utf-8"))
     with stop_signals.interruptible():
-        runtime = Runtime(make_plan(path))
+        runtime = Runtime(make_plan(path), faults=faults)
     runtime.run()
 
 
-def _run_worker(path: Path, worker: str, socket: Path, style: LogStyle) -> None:
+def _run_worker(
+    config: str, log_level: str | None, log_format: str | None, worker: str, socket: Path | None
+) -> None:
     """Serve one worker's share of the streams. The supervisor holds the other end of stdin."""
     from edgeai.assembly.plan import check as make_plan
+    from edgeai.config.node import find_config, load_config
     from edgeai.engine.sharding import Shard
     from edgeai.node.runtime import Runtime, WorkerRole
 
+    path = find_config(config)
+    if socket is None:
+        raise typer.BadParameter("--worker is for the supervisor, with --worker-socket")
     try:
         shard = Shard.parse(worker)
     except ValueError as error:
         raise typer.BadParameter(f"--worker {error}") from error
+    style = _style_of(load_config(path), log_level, log_format)
     style.process = f"w{shard.number}"
     log_to_stderr(style)
     with stop_signals.interruptible():
@@ -111,6 +123,14 @@ def check(config: ConfigArgument) -> None:
     log_to_stderr(LogStyle("error", choose_style(None, None).form))  # warnings are printed below
     for line in describe_plan(make_plan(find_config(config))):
         typer.echo(line)
+
+
+def health(config: ConfigArgument) -> None:
+    """Ask a running node whether it is ready, and why not; exit code 1 if it is not."""
+    from edgeai.config.node import find_config
+    from edgeai.node.health import report
+
+    raise typer.Exit(report(find_config(config)))
 
 
 def replay(

@@ -7,13 +7,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from edgeai.cgroups import usable
 from edgeai.config.node import Config
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.surroundings import (
-    cpu_limit,
     is_in_container,
     kernel_clock,
-    memory_limit_bytes,
     mount_of,
 )
 from edgeai.paths import NO_STATE_FOLDER
@@ -101,35 +100,34 @@ def check_limits(config: Config, threads: int, findings: Findings) -> None:
         threads: Of one model on the CPU, from the device profile.
         findings: Gets what is found.
     """
-    memory = memory_limit_bytes()
+    found = usable()
+    memory = found.memory_bytes
     needed = NEEDED_BYTES * max(1, config.workers)
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if memory is not None and memory < needed:
         findings.warn(
-            "memory", f"the limit is {memory / MEGABYTE:.0f} MB",
+            "memory", f"{memory / MEGABYTE:.0f} MB may be used",
             f"allow at least {needed / MEGABYTE:.0f} MB for {config.workers} process(es); the "
             "kernel ends a process that needs more",
         )  # fmt: skip
     else:
-        shown = "no limit" if memory is None else f"limit {memory / MEGABYTE:.0f} MB"
+        shown = "unknown" if memory is None else f"{memory / MEGABYTE:.0f} MB may be used"
         findings.ok("memory", f"{shown}, {descriptors} open files")
     if descriptors < NEEDED_DESCRIPTORS:
         findings.warn(
             "memory", f"only {descriptors} files may be open",
             f"raise the limit (ulimit -n, LimitNOFILE) to {NEEDED_DESCRIPTORS}",
         )  # fmt: skip
-    allowed = float(len(os.sched_getaffinity(0)))
-    quota = cpu_limit()
-    usable = min(allowed, quota) if quota is not None else allowed
+    cpus = found.cpus
     wanted = threads * config.workers
-    if wanted > max(1.0, usable):
+    if wanted > max(1.0, cpus):
         findings.warn(
-            "cpu", f"{usable:g} CPUs may be used, by {wanted} threads of models",
+            "cpu", f"{cpus:g} CPUs may be used, by {wanted} threads of models",
             "set `threads` of the candidate `cpu` in the device profile, or `workers`, so that "
             "their product is not above the CPUs; more threads than CPUs only wait for each other",
         )  # fmt: skip
     else:
-        findings.ok("cpu", f"{usable:g} CPUs may be used, by {wanted} thread(s) of models")
+        findings.ok("cpu", f"{cpus:g} CPUs may be used, by {wanted} thread(s) of models")
 
 
 def check_container(config: Config, findings: Findings) -> None:

@@ -12,7 +12,6 @@ CONTAINER_WORDS = ("docker", "kubepods", "containerd", "libpod", "lxc")
 OWN_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 STA_UNSYNC = 0x0040  # timex.h
 OCTAL = re.compile(r"\\([0-7]{3})")  # how mountinfo writes a space
-UNLIMITED_BYTES = 1 << 60  # version 1 of control groups writes a number near 2^63
 
 
 class Mount(NamedTuple):
@@ -84,49 +83,6 @@ def mount_of(path: Path) -> Mount | None:
         if inside and (found is None or len(point) >= len(found.point)):
             read_only = "ro" in parts[5].split(",") or "ro" in kinds[2].split(",")
             found = Mount(point, kinds[0], read_only)
-    return found
-
-
-def memory_limit_bytes() -> int | None:
-    """Return the memory limit of the control group, the lowest of those above; None: no limit."""
-    limits = []
-    for folder in _groups("memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            text = read_text(folder / name).strip()
-            if text.isdigit() and int(text) < UNLIMITED_BYTES:
-                limits.append(int(text))
-    return min(limits, default=None)
-
-
-def cpu_limit() -> float | None:
-    """Return how many CPUs the control group may use; None: no limit."""
-    limits = []
-    for folder in _groups("cpu"):
-        parts = read_text(folder / "cpu.max").split()
-        if len(parts) == 2 and parts[0].isdigit():
-            limits.append(int(parts[0]) / int(parts[1]))
-        quota = read_text(folder / "cpu.cfs_quota_us").strip()
-        period = read_text(folder / "cpu.cfs_period_us").strip()
-        if quota.isdigit() and period.isdigit() and int(period):
-            limits.append(int(quota) / int(period))
-    return min(limits, default=None)
-
-
-def _groups(controller: str) -> list[Path]:
-    """Return the folders of this process's control group and of those above it."""
-    found = []
-    for line in read_text(Path("/proc/self/cgroup")).splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, name = rest.partition(":")
-        if number == "0":
-            roots = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
-        elif controller in controllers.split(","):
-            roots = [Path("/sys/fs/cgroup") / controller, Path("/sys/fs/cgroup") / controllers]
-        else:
-            continue
-        for root in roots:
-            folder = root / name.lstrip("/")
-            found += [one for one in (folder, *folder.parents) if one.is_relative_to(root)]
     return found
 
 
