@@ -148,7 +148,7 @@ PUBLISHES = {
     "mqtt/connection.py": "status", "node/commands.py": "in the demo only: commands of its line",
 }  # fmt: skip
 SUBSCRIBES = {
-    "mqtt/probe.py": "of doctor: sources, drops, status, version", "mqtt/retained_reader.py": "alarms",
+    "mqtt/probe.py": "sources, drops, status, version", "mqtt/retained_reader.py": "alarms",
     "mqtt/subscriptions.py": "sources, resets, drops",
 }  # fmt: skip
 NO_NODE = ("plant/", "demo/", "doctor/", "testing.py", "messages.py")
