@@ -30,7 +30,18 @@ def check_network(broker: Broker, findings: Findings) -> bool:
     addresses = _resolve(broker, findings)
     if not addresses or not _connect(broker, findings):
         return False
-    return broker.tls is None or _shake_hands(broker, broker.tls, findings)
+    if broker.tls is not None:
+        return _shake_hands(broker, broker.tls, findings)
+    if broker.password is not None and not is_own_host(broker.host):
+        findings.warn(
+            "tls",
+            "is not configured: everybody on the way can read the password and the values",
+            "set broker.tls, and let the broker offer a port with TLS (usually 8883)",
+        )
+    else:
+        findings.skip("tls", "is not configured")
+    findings.skip("certificate", "there is none without TLS")
+    return True
 
 
 def speaks_tls(broker: Broker) -> bool:
@@ -50,7 +61,9 @@ def _resolve(broker: Broker, findings: Findings) -> list[str]:
         )
         return []
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
-    findings.ok("broker address", f"{broker.host} is {', '.join(addresses[:4])}")
+    is_address = addresses == [broker.host]
+    found = "is an address" if is_address else f"is {', '.join(addresses[:4])}"
+    findings.ok("broker address", f"{broker.host} {found}")
     return addresses
 
 
@@ -70,9 +83,9 @@ def _connect(broker: Broker, findings: Findings) -> bool:
     except OSError as error:
         advice = "start the broker, or correct broker.port (1883, with TLS usually 8883)"
         if is_own_host(broker.host) and is_in_container():
-            advice = (
-                f"inside a container {broker.host} is the container itself: set broker.host to the "
-                "broker's machine or service name"
+            advice += (
+                f"; inside a container {broker.host} is the container itself: then set broker.host "
+                "to the broker's machine or service name"
             )
         findings.fail("broker port", f"{where} cannot be reached: {error.strerror}", advice)
         return False
