@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?=
+OPEN ?=
 ONLY ?=
 PIECE ?=
 WORKERS ?= 2
 
-.PHONY: help dev demo test test-system test-long check format bench bench-plots clean mosquitto system-packages
+.PHONY: help dev docs demo test test-system test-long check format bench bench-plots clean mosquitto system-packages
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table"
+	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table [OPEN=1: open the page]"
 	@echo "make dev                 install into .venv what a single test or command needs"
 	@echo "make test                the fast tests, against a real broker [WORKERS=2]"
 	@echo "make test-system         browser, Prometheus, wheels, other environments"
@@ -37,7 +38,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 dev: $(VENV)/.dev
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS))
+	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(OPEN),--open)
 
 # A real mosquitto from the system's packages; where we may not install, the tests say so and use
 # the embedded broker for what it can do.
@@ -75,8 +76,13 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/draw_rooms.py --check
 	$(BIN)/python scripts/write_reference.py --check
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 	$(BIN)/python scripts/write_metrics.py --check
 	$(BIN)/python scripts/write_dashboards.py --check
+
+# The documentation as a site that needs no network: build/docs/index.html.
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -17,13 +17,16 @@ def demo(
             parser=number(float, "a number of seconds", 1),
         ),
     ] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the status page in your browser.")
+    ] = False,
 ) -> None:
     """Start a broker, a simulated line and the runtime, and show predictions in a live table."""
     from rich.console import Console
 
     from edgeai.demo.demo import run_demo
 
-    raise typer.Exit(run_demo(seconds, Console()))
+    raise typer.Exit(run_demo(seconds, Console(), open_page=open_page))
 
 
 def plant(

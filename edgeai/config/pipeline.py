@@ -40,7 +40,7 @@ class StreamConfig(Strict):
         description="What stands for samples that are missing by the model's sample rate, up to "
         "`max_gap_seconds`. `linear`: values on the line to the next sample; `hold`: the last "
         "values; both count as substituted. `mark`: nothing, and the window is `uncertain`. With "
-        "an alignment the alignment fills them.",
+        "an alignment the alignment fills them, and they count as substituted.",
     )
     clock_back_seconds: Seconds = Field(
         10.0,

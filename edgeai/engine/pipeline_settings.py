@@ -63,10 +63,21 @@ def stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSetting
         align=align,
         missing=stream.missing,
         clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
+        intervals_ns=_intervals_ns(config, manifest),
         resolution_ns=_resolution_ns(config.source.time),
         frame_resolution_ns=_resolution_ns(None if frame is None else frame.clock),
         frame_jitter_ns=_frame_jitter_ns(config),
     )
+
+
+def _intervals_ns(config: PipelineConfig, manifest: Manifest) -> tuple[int | None, ...] | None:
+    """Return the declared time from one value to the next of each signal; None: none declares."""
+    default = SignalField.model_validate({})
+    fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
+    seconds = [field.interval_seconds for field in fields]
+    if all(each is None for each in seconds):
+        return None
+    return tuple(None if each is None else round(each * SECOND_NS) for each in seconds)
 
 
 def _resolution_ns(time: ClockBounds | None) -> int | None:

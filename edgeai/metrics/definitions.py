@@ -115,6 +115,7 @@ class Metrics:
         self._missed = make.counts("edgeai_frames_missed_total")
         self._missing = make.counts("edgeai_samples_missing_total")
         self._reordered = make.counts("edgeai_samples_reordered_total")
+        self._misplaced = make.counts("edgeai_samples_misplaced_total")
         self._predictions = make.counts("edgeai_predictions_total")
         self._not_finite = make.counts("edgeai_scores_not_finite_total")
         self._alarms = make.counts("edgeai_alarm_transitions_total")
@@ -212,10 +213,12 @@ class PipelineMetrics:
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
         """Counts by reason. This dict and the next ones hold every key from the start."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
-        self.samples = {"missing": 0, "reordered": 0}
-        """Samples that are missing by the rate, and samples that were put in their place."""
+        self.samples = {"missing": 0, "reordered": 0, "misplaced": 0}
+        """Samples that are missing by the rate, that were put in their place, and whose times were
+        in doubt too late."""
         metrics._missing.watch_one(pipeline, read=lambda: self.samples["missing"])
         metrics._reordered.watch_one(pipeline, read=lambda: self.samples["reordered"])
+        metrics._misplaced.watch_one(pipeline, read=lambda: self.samples["misplaced"])
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
         self.predictions = _tally(metrics._predictions, pipeline, ("good", "uncertain", "bad"))

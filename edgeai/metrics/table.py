@@ -191,11 +191,17 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_samples_missing_total", "counter", ("pipeline",),
-        "Samples that are missing by the model's sample rate between two that came.",
+        "Samples that are missing by the sample rate between two that came: the model's rate, or "
+        "with an alignment that of each channel.",
     ),
     Definition(
         "edgeai_samples_reordered_total", "counter", ("pipeline",),
         "Samples that came out of order and were put in the place of a missing one.",
+    ),
+    Definition(
+        "edgeai_samples_misplaced_total", "counter", ("pipeline",),
+        "Samples of a step of a coarse clock that turned out to lack a sample: their times may be "
+        "a sample period too early, and their windows were not marked.",
     ),
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),

@@ -1,6 +1,6 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, its own alarms of before (at the start), and the broker's
+    node      reads the sources, resets, its own retained alarms (at the start), and the broker's
               count of dropped messages
               writes predictions, alarms, events and its status
     sender    writes the sources: the line's controllers and gateways
