@@ -142,7 +142,7 @@ PUBLISHES = {
     "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
     "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
     "engine/retained_alarms.py": "alarms", "mqtt/client_lifecycle.py": "status",
-    "mqtt/connection.py": "status",
+    "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",
 }  # fmt: skip
 SUBSCRIBES = {
     "mqtt/retained_reader.py": "alarms", "mqtt/subscriptions.py": "sources, resets, drops",
