@@ -55,7 +55,8 @@ system-packages: mosquitto
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium prometheus strace >/dev/null; } \
 	|| echo "chromium, prometheus and strace are not all installed and cannot be: tests that need them are skipped"
 
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
+# Many tests start `edgeai`: without bytecode, every start compiles it again.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
 
 test: $(VENV)/.dev mosquitto
 	$(PYTEST) -m "not system"
