@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import demo, inspect, models, serve
+from edgeai.cli import broker, demo, inspect, models, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
 from edgeai.version import __version__
 
@@ -25,8 +25,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plant": demo.plant,
     "run": serve.run,
     "check": serve.check,
+    "health": serve.health,
     "devices": inspect.devices,
     "schema": inspect.schema,
+    "acl": broker.acl,
     "replay": serve.replay,
     "train": models.train,
     "quantize": models.quantize,

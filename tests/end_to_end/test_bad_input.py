@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,7 @@ def test_a_subscription_the_broker_refuses(start: Start, tmp_path: Path) -> None
     with start_mosquitto(tmp_path / "broker", *lines) as broker:
         edge = start(broker.port)
         edge.not_ready_because("the broker refuses the subscription factory/+/sensors")
+        assert edge.metric("edgeai_ready") == 0
         (line,) = edge.complaints()
         assert "the broker refuses the subscription factory/+/sensors: " in line
         assert edge.get("/healthz")[0] == 200
@@ -209,6 +211,11 @@ def tls_broker(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_tls_with_the_right_ca(tls_broker: RunningBroker, start: Start, keys: Path) -> None:
     edge = start(tls_broker.port, tls={"ca_file": f"{keys}/plant.crt"}, online=True)
     assert edge.get("/readyz")[0] == 200
+    for certificate, file in (("broker", "server"), ("ca", "plant")):
+        command = ["openssl", "x509", "-noout", "-enddate", "-in", f"{keys}/{file}.crt"]
+        end = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        expiry = edge.metric("edgeai_certificate_expiry_timestamp_seconds", certificate=certificate)
+        assert expiry == ssl.cert_time_to_seconds(end.strip().removeprefix("notAfter="))
     edge.stops_well()
     assert edge.complaints() == []
 

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import COUNT_AFTER_ENTRIES
+from edgeai.engine.exported import asset_states
 from edgeai.messages import BACKLOG, REDELIVERED, Message, Publication
 from tests.support.engine import NS, RESET, SOURCE, Node, totals
 from tests.support.packages import write_config, write_package
@@ -553,7 +554,7 @@ def test_states_of_assets_as_prometheus_sees_them(plans: Plans) -> None:
     assert node.value("score", pipeline="p", asset="m") == 2
     assert node.value("alarm_state", pipeline="p", asset="m") == 2
     assert node.value("alarm_state", pipeline="p", asset="n") == 0
-    found = [(*one[:3], one.alarm) for one in node.engine.asset_states()]
+    found = [(*one[:3], one.alarm) for one in asset_states(node.engine.pipelines)]
     assert found == [
         ("p", "m", "current", "latched"),
         ("p", "n", "current", "normal"),
