@@ -71,7 +71,8 @@ system-packages: mosquitto
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; } \
 	|| echo "$(SYSTEM_PACKAGES) are not all installed and cannot be: tests that need them are skipped"
 
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
+# Many tests start `edgeai`: without bytecode, every start compiles it again.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
 
 test: $(VENV)/.dev mosquitto
 	$(PYTEST) -m "not system"
