@@ -102,6 +102,12 @@ class AlignedTimeline:
         self._overtook.clear()
         self._grid.recover(everything=everything)
 
+    def forget_first(self) -> None:
+        """Forget the only sample so far: it is to be taken again, with another time."""
+        self._grid.forget()
+        self._seen.clear()
+        self._started = []
+
     def flush(self) -> None:
         """Release the grid points up to the newest time: the stream ends here."""
         jump = self._jump
@@ -227,10 +233,7 @@ class AlignedTimeline:
         if not ahead:
             return
         self._drops["implausible_time"] += len(ahead)
-        was_broken = self._ring.broken
-        self._grid.clear()
-        self._ring.broken = was_broken
-        self._ring.last_ns = NEVER_NS
+        self._grid.forget()
         self._started = []
         for first in started:
             if first not in ahead:

@@ -237,6 +237,13 @@ class Grid:
         self.aligner.clear()
         self._held_rows.clear()
 
+    def forget(self) -> None:
+        """Forget all values: the stream begins again, as if there had been none."""
+        was_broken = self._ring.broken
+        self.clear()
+        self._ring.broken = was_broken
+        self._ring.last_ns = NEVER_NS
+
     def recover(self, *, everything: bool) -> None:
         """Forget all but the last value of each channel, and with `everything` that too."""
         self._held_rows.clear()

@@ -108,6 +108,11 @@ class Seen:
                 del self._content[self._order.popleft()]
         self._content[key] = _content_of(values)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._order.clear()
+        self._content.clear()
+
     def has(self, time_ns: int, channel: int, values: Sequence[float]) -> bool:
         """Return whether the same values of this time and channel were taken."""
         found = self._content.get((time_ns, channel))
