@@ -4,9 +4,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from edgeai.streams.aligned_timeline import AlignedTimeline
-from edgeai.streams.coarse import CoarseClock, Repeats, resolution_of
+from edgeai.streams.coarse import CoarseClock, resolution_of
 from edgeai.streams.grid import ROW, Arrival
-from edgeai.streams.ring import MIN_KEPT_ROWS
+from edgeai.streams.kept_samples import MIN_KEPT_ROWS
+from edgeai.streams.repeats import Repeats
 from edgeai.streams.run import Run, block_times, equals
 from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream

@@ -1,31 +1,15 @@
 """The values of one aligned stream in the order of their arrival: late, repeated, clocks ahead."""
 
-from typing import NamedTuple
-
 from edgeai.streams.align import align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
-from edgeai.streams.grid import ROW, Arrival, Grid, SavedGrid
-from edgeai.streams.ring import MIN_KEPT_ROWS, Ring
+from edgeai.streams.grid import ROW, Arrival, Grid, Jump
+from edgeai.streams.kept_samples import MIN_KEPT_ROWS
+from edgeai.streams.ring import Ring
 from edgeai.streams.seen import Seen, seen_samples
 from edgeai.streams.set_back import SetBacks
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings
 
 FOREVER_NS = 1 << 62
-
-
-class Jump(NamedTuple):
-    """A step ahead beyond the largest gap, and the state before it, as in `clock.Jump`."""
-
-    first_ns: int
-    newest_ns: int
-    is_suspect: bool
-    saved: SavedGrid
-    arrivals: list[Arrival]
-    gaps: int = 1
-
-    def is_return(self, time_ns: int) -> bool:
-        """Return whether a value of this time goes on before the step."""
-        return self.newest_ns < time_ns < self.first_ns
 
 
 class AlignedTimeline:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeai.streams.align import AlignSettings
+from edgeai.streams.grid_values import AlignSettings
 from tests.streams.test_time import BASE, Line, P
 
 SECOND = 10 * P
