@@ -154,7 +154,8 @@ class AlignedTimeline:
                 cadence.last_ns = time_ns
             else:
                 grid.note_rate(channel, time_ns)
-            self._ring.arrived_ns = max(self._ring.arrived_ns, arrived_ns)
+            if arrived_ns > self._ring.arrived_ns:  # noqa: PLR1730  `max` costs more
+                self._ring.arrived_ns = arrived_ns
             self._seen.add(time_ns, channel, values)
         grid.push()
 

@@ -4,6 +4,7 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
+from struct import Struct
 
 import numpy as np
 import numpy.typing as npt
@@ -119,5 +120,10 @@ class Seen:
         return found is not None and found == _content_of(values)
 
 
+_pack_one = Struct("f").pack
+
+
 def _content_of(values: Sequence[float]) -> int:
+    if len(values) == 1:
+        return hash(_pack_one(values[0]))
     return hash(array("f", values).tobytes())
