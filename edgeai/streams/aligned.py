@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from edgeai.streams.aligned_timeline import AlignedTimeline
-from edgeai.streams.coarse import CoarseClock, resolution_of
+from edgeai.streams.clock_steps import resolution_of
+from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.grid import ROW, Arrival
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.repeats import Repeats
@@ -150,4 +151,5 @@ class AlignedStream(Stream):
             self._timeline.forget_first()
         elif found is not None:
             self._coarse = CoarseClock(period_ns, found, is_declared=False)
-            self._coarse.start(run.first_ns, self.ring.arrived_ns)
+            is_back = run.first_ns < max(self._stamps)
+            self._coarse.start(run.first_ns, self.ring.arrived_ns, in_doubt=is_back)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeai.streams.coarse import NEAR_PERIODS, CoarseClock, resolution_of
+from edgeai.streams.clock_steps import NEAR_PERIODS, resolution_of
+from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.frame_clock import FrameClock
 from edgeai.streams.holes import HOLE_PERIODS
