@@ -119,7 +119,7 @@ fi
 # ------------------------------------------------------------------- passwords of the broker's users
 made=
 secret mqtt_edgeai_password $EDGEAI $EDGEAI 400
-secret mqtt_line_password "$(id -u)" "$(id -g)" 400
+secret mqtt_line_password $EDGEAI $EDGEAI 400           # for the simulated line
 secret mqtt_operator_password "$(id -u)" "$(id -g)" 400
 
 # hash FILE: the password in the form of mosquitto: PBKDF2 with SHA-512.

@@ -33,7 +33,9 @@ class Limits(Strict):
         1_073_741_824,
         ge=1_048_576,
         description="Bytes that the streams of all pipelines may take together, as estimated from "
-        "their windows, signals and keys. Beyond them, as beyond `streams`.",
+        "their windows, signals and keys. Beyond them, as beyond `streams`. With workers, each may "
+        "take as many. The default is less on a machine or in a container with little memory: "
+        "half of what the process itself does not need.",
     )
     stream_key_bytes: int = Field(
         256,
@@ -76,4 +78,11 @@ class Limits(Strict):
         le=10,
         description="Longest time that a message which completes no window may stay unread, in "
         "seconds. It applies if all sources use QoS 0. 0 turns it off.",
+    )
+    history_bytes: int = Field(
+        4_194_304,
+        ge=0,
+        description="Bytes that the last hour of scores and signals may take in each process, for "
+        "the page: 6,480 for each stream, and 2,880 for each of its signals as long as signals "
+        "take less than half. Streams beyond it have no history. 0 keeps none.",
     )

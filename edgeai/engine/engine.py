@@ -74,6 +74,7 @@ the general one. A test compares both drawings with the calls that really happen
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -173,6 +174,9 @@ class Engine:
         self._outgoing: list[Publication] = list(first)
         self._calls: list[Call] = []
         """The session calls of this turn."""
+        self.commands: deque[Message | Publication] = deque()
+        """Commands of the page, added by other threads: a message as it comes from a broker, or
+        what is to be published."""
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
         self._always_due = not pipelines or any(one.is_always_due for one in pipelines)
@@ -202,6 +206,8 @@ class Engine:
         messages = self._source.receive(timeout_seconds, due)
         started = time.monotonic()
         self._route(messages)
+        if self.commands:
+            self._obey()
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
@@ -321,6 +327,15 @@ class Engine:
         if windows:
             self._calls.append((pipeline, session.provider, seconds, windows))
             self._log_entries += len(windows)
+
+    def _obey(self) -> None:
+        """Do what the page has asked for; each was checked and bounded when it was added."""
+        while self.commands:
+            command = self.commands.popleft()
+            if isinstance(command, Publication):
+                self._outgoing.append(command)
+            else:
+                self._find_routes(command)
 
     def _reset_alarm(self, target: str, message: Message) -> None:
         """Reset a latched alarm that its sender can have seen.

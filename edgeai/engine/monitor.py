@@ -13,11 +13,13 @@ from functools import partial
 
 import msgspec
 
+from edgeai.engine.history import History
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
-from edgeai.engine.publications import AssetEvent, ClockEvent
+from edgeai.engine.publications import AssetEvent, ClockEvent, Transition
+from edgeai.engine.recent_events import RecentEvents
 from edgeai.engine.refusals import Refusals
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
@@ -58,6 +60,7 @@ class Monitor:
         *,
         live: Live | None = None,
         kept: KeptAlarms | None = None,
+        history: History | None = None,
         retained: RetainedAlarms | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -69,6 +72,7 @@ class Monitor:
             metrics: Metrics of the node.
             live: None in a replay.
             kept: Keeps alarm states over restarts; None: they are not kept.
+            history: The last hour of each stream; None: it is not kept.
             retained: Receives what the broker retains of the node's alarms.
             clock: Returns seconds that never go back.
             clock_ns: Returns the time now, nanoseconds since 1970.
@@ -82,18 +86,23 @@ class Monitor:
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
         self._live, self._kept, self._retained = live, kept, retained
+        self._history = history
         self._clock, self._clock_ns = clock, clock_ns
         self._next_scan = 0.0
         self._outage_told = False
         """Whether assets that became stale while the broker was away were told."""
         self._invalid: dict[str, Counter[str]] = {}
         """Unusable values when a change of quality was told last, by pipeline."""
+        self.events = RecentEvents()
+        """What has changed last."""
+        self._was_connected: bool | None = None
+        """Whether the broker was connected at the last scan; None before the first."""
+        self._providers = {one.name: _provider_of(one) for one in pipelines}
         self._set_backs: dict[str, list[tuple[str, SetBack]]] = {}
         """Assets whose clock was set back since the last poll, by pipeline."""
         for pipeline in pipelines:
             pipeline.on_set_back = partial(self._note_set_back, pipeline.name)
-            if kept is not None:
-                pipeline.on_transition = partial(self._keep, pipeline.name)
+            pipeline.on_transition = partial(self._note_transition, pipeline.name)
 
     @property
     def faults(self) -> list[str]:
@@ -129,11 +138,19 @@ class Monitor:
         if self._kept is not None:
             self._kept.write()
 
-    def _keep(self, pipeline: str, state: StreamState, publication: Publication) -> None:
+    def _note_transition(
+        self, pipeline: str, state: StreamState, publication: Publication, transition: Transition
+    ) -> None:
         """Keep an alarm state that changes; `write_alarms` writes it before it is published."""
-        assert self._kept is not None
-        self._kept.keep(pipeline, state, publication)
-        self.has_transitions = True
+        if self._kept is not None:
+            self._kept.keep(pipeline, state, publication)
+            self.has_transitions = True
+        if transition.previous != "unknown" or transition.state != "normal":
+            self.events.add(
+                "alarm", pipeline, [state.key], state=transition.state,
+                priority=transition.priority, diagnosis=state.diagnosis,
+                top=[name for name, _ in transition.top],
+            )  # fmt: skip
 
     def write_alarms(self) -> None:
         """Write the alarm states that are about to be published."""
@@ -154,7 +171,12 @@ class Monitor:
         live = self._live
         is_connected = live is None or live.is_connected()
         stale = 0
+        if self._history is not None:
+            self._history.update()
+        if live is not None:
+            self._note_connection(is_connected=is_connected)
         for watch in self._watches:
+            self._note_provider(watch.pipeline)
             found = watch.scan(now, silence=silence and live is not None)
             self._tell_readiness(watch, found)
             if found.quality:
@@ -180,9 +202,11 @@ class Monitor:
         if found.fault is not None:
             ready.set(0)
             log.warning("not ready: %s", found.fault)
+            self.events.add("not_ready", watch.pipeline.name, text=found.fault)
         elif found.is_ready_again:
             ready.set(1)
             log.info("ready again: pipeline %s makes samples", watch.pipeline.name)
+            self.events.add("ready", watch.pipeline.name)
 
     def _tell_silence(
         self, pipeline: Pipeline, found: Found, *, is_connected: bool
@@ -199,12 +223,14 @@ class Monitor:
                 )  # fmt: skip
             cause = "no_samples" if is_connected else "broker_connection"
             events.append(self._event("stale", pipeline, names, cause))
+            self.events.add("stale", pipeline.name, names, cause=cause, seconds=seconds)
         if found.back:
             names = [state.key for state in found.back]
             pipeline.log.silence.write(
                 "samples again from %s", shown_assets(names), count=len(names)
             )
             events.append(self._event("back", pipeline, names, ""))
+            self.events.add("back", pipeline.name, names)
         return events
 
     def _tell_quality(self, pipeline: Pipeline, changes: dict[Quality, list[StreamState]]) -> None:
@@ -215,11 +241,27 @@ class Monitor:
         causes = ", ".join(f"{reason} {count:,}" for reason, count in sorted(more.items()))
         for quality, states in changes.items():
             names = [state.key for state in states]
+            self.events.add("quality", pipeline.name, names, quality=quality, causes=dict(more))
             why = f" (values of the pipeline since the last change: {causes})" if causes else ""
             pipeline.log.quality.write(
                 "quality is %s now: %s%s",
                 quality, shown_assets(names), "" if quality == "good" else why, count=len(names),
             )  # fmt: skip
+
+    def _note_connection(self, *, is_connected: bool) -> None:
+        if is_connected != self._was_connected and (is_connected or self._was_connected):
+            self.events.add("connected" if is_connected else "disconnected")
+        self._was_connected = is_connected
+
+    def _note_provider(self, pipeline: Pipeline) -> None:
+        """Note that another provider computes, or why."""
+        now = _provider_of(pipeline)
+        if now != self._providers[pipeline.name]:
+            self._providers[pipeline.name] = now
+            provider, requested, reason = now
+            self.events.add(
+                "provider", pipeline.name, provider=provider, requested=requested, reason=reason
+            )
 
     def _tell_outage(self, stale: int, *, is_connected: bool) -> None:
         """Tell once that assets are stale because the broker is away."""
@@ -274,6 +316,12 @@ class Monitor:
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
         return Publication(self._live.topic, _encode(content), 1, False)
+
+
+def _provider_of(pipeline: Pipeline) -> tuple[str, str, str]:
+    """Return who computes a pipeline, who was asked for, and why they differ."""
+    session = pipeline.session
+    return session.provider, session.requested, session.reason
 
 
 def _first_names(names: list[str]) -> list[str]:

@@ -20,6 +20,7 @@ from edgeai.engine.pipeline_settings import (
     stale_after_seconds,
     stream_settings,
 )
+from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
@@ -39,6 +40,10 @@ from edgeai.streams.set_back import SetBack
 log = logging.getLogger("edgeai.pipeline")
 
 NO_HELD_VALUES = HeldValuesSpec(good=0)
+
+
+OnTransition = Callable[[StreamState, Publication, Transition], None]
+"""Takes the stream, the retained message, and its content."""
 
 
 class Pipeline:
@@ -139,7 +144,7 @@ class Pipeline:
         self.is_known_normal: Callable[[str], bool] = _is_any_normal
         """Whether an alarm topic is known to say `normal`; if not, the alarm of a new stream is
         published with its first window. Wired by `restore_alarms`."""
-        self.on_transition: Callable[[StreamState, Publication], None] = _ignore_transition
+        self.on_transition: OnTransition = _ignore_transition
         """Called with each change of an alarm's state; wired by the monitor."""
         self._rings: list[Ring] = []
         """The rings of all streams."""
@@ -326,8 +331,10 @@ class Pipeline:
         log.warning("pipeline %s: %s. Windows with such values are `uncertain`", self.name, text)
 
 
-def _ignore_transition(_state: StreamState, _publication: Publication) -> None:
-    """Do nothing: alarm states are not kept."""
+def _ignore_transition(
+    _state: StreamState, _publication: Publication, _transition: Transition
+) -> None:
+    """Do nothing: there is no monitor."""
 
 
 def _is_any_normal(_alarm_topic: str) -> bool:

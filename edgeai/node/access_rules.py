@@ -1,6 +1,7 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, and the broker's count of dropped messages
+    node      reads the sources, resets, its own retained alarms (at the start), and the broker's
+              count of dropped messages
               writes predictions, alarms, events and its status
     sender    writes the sources: the line's controllers and gateways
     operator  reads what the node writes; writes resets
@@ -15,6 +16,7 @@ from edgeai import topics
 from edgeai.assembly.pipelines import events_topic, reset_prefix
 from edgeai.config.node import Config
 from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.engine.retained_alarms import ALARM_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
 from edgeai.mqtt.inbox import DROPS_TOPIC
 from edgeai.node.status import status_topic
@@ -67,12 +69,13 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []
-    # A node clears the retained alarms of pipelines that are gone, under their old names.
-    results += [f"edgeai/{config.node}/alarms/#", events_topic(config.node)]
-    results += [status_topic(config.node)]
-    written = _covered(results)
+    # A node reads the alarms that the broker retains, and clears those of pipelines that are gone.
+    alarms = alarm_filters(
+        [ALARM_TOPIC, *(one.publish.alarm_topic for one in config.pipelines.values())], config.node
+    )
+    written = _covered([*results, *alarms, events_topic(config.node), status_topic(config.node)])
     return AccessRules(
-        node=Rights(read=_covered([*sources, *resets, DROPS_TOPIC]), write=written),
+        node=Rights(read=_covered([*sources, *resets, *alarms, DROPS_TOPIC]), write=written),
         sender=Rights(write=_covered(sources)),
         operator=Rights(read=written, write=tuple(resets)),
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import msgspec
+
 from edgeai import stop_signals
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
@@ -23,6 +25,7 @@ from edgeai.assembly.pipelines import (
 from edgeai.assembly.plan import Plan
 from edgeai.engine.alarm_files import alarms_folder
 from edgeai.engine.engine import Engine
+from edgeai.engine.history import History
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
@@ -35,6 +38,8 @@ from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
 from edgeai.mqtt.kept_filters import kept_filters_path
 from edgeai.mqtt.retained_reader import RetainedReader
+from edgeai.node.asset_page import AssetPages
+from edgeai.node.commands import Commands, Faults
 from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state, pipeline_state
@@ -47,7 +52,10 @@ log = logging.getLogger("edgeai")
 
 TURN_SECONDS = 0.5  # longest wait for messages in one turn
 ALIVE_SECONDS = 10.0  # a node is dead when its last turn is older
-WAKE_BYTES = 4096  # more signals than can wait in the socket
+MIN_STATE_SECONDS = 0.2  # age of an answer to `/api/state` that is given again
+STATE_SHARE = (
+    0.02  # of the time that these answers may take; with very many machines they are older
+)
 CLOSE_SECONDS = 3.0  # to send what is still waiting for the broker
 
 
@@ -72,13 +80,16 @@ def _quarantine_name(node: str, role: WorkerRole | None) -> str:
 class Runtime:
     """One node, or one worker of it: engine, broker connection and HTTP server."""
 
-    def __init__(self, plan: Plan, role: WorkerRole | None = None) -> None:
+    def __init__(
+        self, plan: Plan, role: WorkerRole | None = None, faults: Faults | None = None
+    ) -> None:
         """Load the models and start the HTTP server; `run` connects to the broker.
 
         Args:
             plan: What to serve.
             role: If this process is one of several workers. It serves only its share of the
                 streams. Its supervisor publishes the node's status and has the HTTP port.
+            faults: Faults of a simulated line, which the page may inject; None: the line is real.
 
         Raises:
             ConfigError: The HTTP port is in use, or a secret cannot be read.
@@ -94,20 +105,26 @@ class Runtime:
         self._stop_signal = ""
         self._hangups = 0
         """SIGHUPs that were not told yet."""
+        self._state = b""
+        """The last answer to `/api/state`."""
+        self._next_state = 0.0
+        """When to make the next one, in seconds of the monotonic clock."""
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         if role is None or role.shard.number == 1:
+            for note in plan.notes:
+                log.info("%s", note)
             for warning in plan.warnings:
                 log.warning("%s", warning)
         with ExitStack() as undo:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
             undo.callback(close_sessions, pipelines)
-            self._wire(pipelines, plan.state_folder)
+            self._wire(pipelines, plan.state_folder, faults)
             undo.pop_all()
 
-    def _wire(self, pipelines: list[Pipeline], state_folder: Path) -> None:
+    def _wire(self, pipelines: list[Pipeline], state_folder: Path, faults: Faults | None) -> None:
         config, role = self.config, self.role
         resets = reset_prefix(config.node)
         self._hints = DeliveryHints(pipelines)
@@ -142,6 +159,7 @@ class Runtime:
         messages: MessageSource = self.link
         if role:
             messages = ShardedSource(self.link, role.shard, self._keys_of, self.metrics.left.inc)
+        history = History(pipelines, config.limits.history_bytes)
         self.engine = Engine(
             pipelines,
             messages,
@@ -162,10 +180,20 @@ class Runtime:
                     role.shard.number if role else 0,
                 ),
                 kept=kept,
+                history=history if config.http.enabled or role else None,
                 retained=retained,
             ),
             first=restored,
         )
+        self.commands = Commands(
+            pipelines,
+            self.engine.commands,
+            self._wake,
+            reset_prefix=resets,
+            events=self.engine.monitor.events,
+            faults=faults,
+        )
+        assets = AssetPages(pipelines, history, self.commands.faults_of)
         self.http_server: HttpServer | None = None
         if config.http.enabled or role:
             self.http_server = HttpServer(
@@ -173,7 +201,10 @@ class Runtime:
                 render_metrics=self.metrics.render,
                 alive=self._alive,
                 ready=self._ready,
-                state=self.state,
+                state=self._state_json,
+                asset=assets.asset,
+                history=assets.history,
+                command=self.commands.run,
             )
             if not role:
                 log.info("status page, metrics and health at %s", self.http_server.url)
@@ -212,6 +243,20 @@ class Runtime:
         self._wake_read.close()
         self._wake_write.close()
 
+    def _wake(self) -> None:
+        """End the engine's wait for messages. Any thread may call it."""
+        with suppress(OSError):  # it is full, so the wait ends anyway; or the node has stopped
+            self._wake_write.send(b"\0")
+
+    def _state_json(self) -> bytes:
+        """Return `state` as JSON, made anew at most as often as the pages may cost."""
+        now = time.monotonic()
+        if now >= self._next_state:
+            self._state = msgspec.json.encode(self.state())
+            took = time.monotonic() - now
+            self._next_state = now + max(MIN_STATE_SECONDS, took / STATE_SHARE)
+        return self._state
+
     def state(self) -> dict[str, Any]:
         """Return what the status page shows."""
         return node_state(
@@ -230,6 +275,9 @@ class Runtime:
                 )
                 for pipeline in self.engine.pipelines
             ],
+            refused=self.metrics.unrouted_counts(),
+            events=self.engine.monitor.events.newest_first(),
+            commands=self.commands.names,
         )
 
     def _keys_of(self, topic: str) -> Iterable[str]:
@@ -273,8 +321,6 @@ class Runtime:
 
         def on_hangup(_number: int, _frame: FrameType | None) -> None:
             self._hangups += 1
-            with suppress(BlockingIOError):  # else every later wait would end at once
-                self._wake_read.recv(WAKE_BYTES)
 
         previous = {
             number: signal.signal(number, handler)

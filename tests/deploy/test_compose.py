@@ -20,7 +20,7 @@ DEPLOY = REPOSITORY / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OWN_HEALTH_CHECK = {"edgeai"}
-"""Images that bring a health check of their own: the Dockerfile of this project has one."""
+"""The image brings it: the Dockerfile of this project has one."""
 ASKING_NO_PASSWORD = {"prometheus", "alertmanager"}
 NOBODY = 65534
 every_service = pytest.mark.parametrize("name", list(SERVICES))
@@ -50,7 +50,7 @@ def test_every_container_is_hardened_and_pinned(name: str) -> None:
     assert int(service["user"].split(":")[0]) > 0, "not root"
     assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", service["image"]), "a whole version"
     assert ("healthcheck" in service) != (name in OWN_HEALTH_CHECK)
-    for volume in service["volumes"]:
+    for volume in service.get("volumes", []):
         source, _, mode = volume.partition(":")
         assert mode.endswith(":ro") or source in COMPOSE["volumes"], volume
     assert "privileged" not in service
@@ -75,8 +75,9 @@ def test_what_asks_for_no_password_is_reached_from_this_machine_only() -> None:
 
 
 def test_the_image_of_edgeai_is_this_version() -> None:
-    assert SERVICES["edgeai"]["image"] == f"edgeai:{__version__}"
-    assert SERVICES["edgeai"]["user"] == "10001:10001"
+    for name in ("edgeai", "simulated-line"):
+        assert SERVICES[name]["image"] == f"edgeai:{__version__}"
+        assert SERVICES[name]["user"] == "10001:10001"
 
 
 def test_names_ports_and_secrets_agree() -> None:
@@ -110,9 +111,15 @@ def test_grafana_finds_its_data_sources_and_dashboards() -> None:
         assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
     uids = {source["uid"] for source in sources}
     assert {source["jsonData"].get("alertmanagerUid", "alertmanager") for source in sources} <= uids
-    [provider] = load("grafana/provisioning/dashboards/edgeai.yaml")["providers"]
-    path = provider["options"]["path"]
-    assert f"./grafana/dashboards:{path}:ro" in SERVICES["grafana"]["volumes"]
+    root = "/etc/grafana/dashboards"
+    assert f"./grafana/dashboards:{root}:ro" in SERVICES["grafana"]["volumes"]
+    providers = load("grafana/provisioning/dashboards/edgeai.yaml")["providers"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    made = {file.parent for file in (DEPLOY / "grafana" / "dashboards").rglob("*.json")}
+    shown = {Path(provider["options"]["path"]) for provider in providers}
+    assert {Path(root, one.name) for one in made} <= shown, "each folder of dashboards is loaded"
+    if made:
+        assert (DEPLOY / "grafana" / home.removeprefix("/etc/grafana/")).is_file()
     assert "./grafana/provisioning:/etc/grafana/provisioning:ro" in SERVICES["grafana"]["volumes"]
 
 

@@ -16,7 +16,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.promql import faults, known_series, pages, rules_of, selectors
 
 DEPLOY = REPOSITORY / "deploy"
-DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
+DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").rglob("*.json"))
 UNIT_TESTS = sorted((DEPLOY / "prometheus" / "tests").glob("*.yaml"))
 MODULES = "edgeai_backend_"  # adapters of backends, which documents name too
 KNOWN = known_series()
@@ -32,7 +32,7 @@ def inside(content: Any) -> Iterator[dict[str, Any]]:
             yield from inside(one)
 
 
-@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_dashboards(file: Path) -> None:
     found = []
     count = 0

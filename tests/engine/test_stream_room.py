@@ -130,9 +130,8 @@ def test_a_machine_whose_last_waiting_samples_raise_an_alarm_keeps_its_room(node
     evicted = node.value("streams_evicted_total", pipeline="p")
     assert evicted >= 1
     pipeline = node.engine.pipelines[0]
-    assert pipeline._room._budget.used == sum(
-        stream_bytes(pipeline.settings, key, pipeline.results) for key in keys(node)
-    )
+    sizes = [stream_bytes(pipeline.settings, key, pipeline.results) for key in keys(node)]
+    assert pipeline._room._budget.used == sum(sizes)
 
 
 def test_a_slow_stream_is_not_silent(nodes: Nodes) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeai.config.limits import Limits
 from edgeai.messages import RETAINED
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
+from tests.support.brokers import start_mosquitto
+from tests.support.links import open_link
+from tests.support.live import PATIENCE_SECONDS, peer
 
 KEPT = RETAINED
 
@@ -35,3 +43,39 @@ def test_only_drops_since_the_first_connection_count(
     total = metrics.registry.get_sample_value("edgeai_broker_dropped_messages_total")
     assert total == counted
     assert inbox.messages == []
+
+
+LOSSY = ("sys_interval 1", "max_queued_messages 5")
+
+
+def leave_a_session(port: int) -> None:
+    """Subscribe with a persistent session, and go away: the broker queues, then drops."""
+    away = paho.Client(CallbackAPIVersion.VERSION2, "away", clean_session=False)
+    subscribed = threading.Event()
+    away.on_subscribe = lambda *_: subscribed.set()
+    away.connect("127.0.0.1", port)
+    away.loop_start()
+    away.subscribe("x", 1)
+    assert subscribed.wait(PATIENCE_SECONDS)
+    away.disconnect()
+    away.loop_stop()
+    away._reset_sockets()  # paho leaves its pair of sockets to the garbage collector
+
+
+@pytest.mark.broker
+def test_a_real_broker_tells_what_it_drops(tmp_path: Path) -> None:
+    dropped = "broker_dropped_messages_total"
+    with start_mosquitto(tmp_path / "broker", *LOSSY) as broker, peer(broker.port) as sender:
+        leave_a_session(broker.port)
+        with open_link(broker.port) as link:
+            assert link.value(dropped) == 0
+            for number in range(30):
+                sender.publish("x", str(number), 1)
+            link.until(lambda: link.value(dropped) == 25, "the broker's count")
+        with open_link(broker.port) as restarted:
+            inbox = restarted.link._subscriber.inbox
+            restarted.until(lambda: inbox._broker_drops == 25, "the retained count")
+            assert restarted.value(dropped) == 0
+            for number in range(3):
+                sender.publish("x", str(number), 1)
+            restarted.until(lambda: restarted.value(dropped) == 3, "the drops since then only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +21,12 @@ from tests.support.brokers import start_mosquitto
 from tests.support.commands import run_command
 from tests.support.live import Edge, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.paths import REPOSITORY
 
 ROW: dict[str, Any] = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 QUEUE = "max_queued_messages 1000"  # with 0, mosquitto 2.0 closes a connection that it refuses
 DROPS = "$SYS/broker/publish/messages/dropped"
+OLD_ALARM = {"timestamp": 1, "pipeline": "gone", "asset": "m", "state": "active"}
 USERS = ("edgeai", "line", "operator")
 
 
@@ -40,9 +43,9 @@ def pipeline(topic: str = ROW["topic"], **more: Any) -> dict[str, Any]:
 
 def test_the_rules_of_a_plain_node(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"p": pipeline()})
-    assert rules.node.read == ("factory/+/sensors", DROPS)
+    assert rules.node.read == ("factory/+/sensors", "edgeai/test/alarms/+/#", DROPS)
     assert rules.node.write == (
-        "edgeai/test/predictions/p/+", "edgeai/test/alarms/#", "edgeai/test/events",
+        "edgeai/test/predictions/p/+", "edgeai/test/alarms/+/#", "edgeai/test/events",
         "edgeai/test/status",
     )  # fmt: skip
     assert rules.sender == ((), ("factory/+/sensors",))
@@ -111,7 +114,7 @@ def test_whatever_is_published_is_allowed_and_no_other_level_is(
         state = one.stream_of(key[0])
         for topic in (state.topic, state.alarm_topic):
             assert [f for f in rules.node.write if topics.contains(f, topic)]
-            assert not [f for f in rules.node.write if topics.contains(f, f"{topic}/deeper")]
+        assert not [f for f in rules.node.write if topics.contains(f, f"{state.topic}/deeper")]
     assert not [f for f in rules.node.write if topics.contains(f, "in/x")], "not its own input"
 
 
@@ -133,6 +136,36 @@ def test_the_command_prints_them(
     same = run_command(capsys, monkeypatch, "acl", config, "--sender", "press")
     assert same.code == 2
     assert "must differ" in same.err
+
+
+PUBLISHES = {
+    "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
+    "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
+    "engine/retained_alarms.py": "alarms", "mqtt/client_lifecycle.py": "status",
+    "mqtt/connection.py": "status",
+}  # fmt: skip
+SUBSCRIBES = {
+    "mqtt/retained_reader.py": "alarms", "mqtt/subscriptions.py": "sources, resets, drops",
+}  # fmt: skip
+NO_NODE = ("plant/", "demo/", "testing.py", "messages.py")
+
+
+def test_no_other_module_publishes_or_subscribes() -> None:
+    """A new one needs its topics in `access_rules`, and a line here."""
+    publishing, subscribing = set(), set()
+    for file in (REPOSITORY / "edgeai").rglob("*.py"):
+        name = file.relative_to(REPOSITORY / "edgeai").as_posix()
+        if name.startswith(NO_NODE):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called == "Publication":
+                    publishing.add(name)
+                elif called.endswith(".subscribe"):
+                    subscribing.add(name)
+    assert publishing == set(PUBLISHES)
+    assert subscribing == set(SUBSCRIBES)
 
 
 @pytest.mark.broker
@@ -159,6 +192,8 @@ def test_a_broker_with_these_rules_lets_the_node_work_and_refuses_the_rest(
     lines = [f"acl_file {tmp_path / 'acl'}", f"password_file {passwords}", QUEUE]
     with start_mosquitto(tmp_path / "broker", *lines, anonymous=False) as broker:
         config.write_text(config.read_text().replace("port: 1\n", f"port: {broker.port}\n"))
+        with peer(broker.port, login=("edgeai", "edgeai-secret")) as before:
+            before.publish("edgeai/test/alarms/gone/m", OLD_ALARM, 1, retain=True)
         with (
             peer(broker.port, "#", login=("operator", "operator-secret")) as operator,
             peer(broker.port, "#", login=("line", "line-secret")) as line,
@@ -166,6 +201,8 @@ def test_a_broker_with_these_rules_lets_the_node_work_and_refuses_the_rest(
         ):
             edge = Edge(process)
             wait_for(lambda: edge.get("/readyz")[0] == 200, "the node to be ready", 40)
+            cleared = lambda: b"" in operator.raw("edgeai/test/alarms/gone/m")  # noqa: E731
+            wait_for(cleared, "the alarm of a removed pipeline to be cleared")
             for t, value in enumerate([1, 1, 1, 1, 9, 9, 9, 9, 1, 1, 1, 1, 1], 1):
                 line.publish("factory/m/sensors", {"t": t, "a": value, "b": 0}, 1)
             wait_for(
@@ -198,7 +235,9 @@ def test_a_broker_with_these_rules_lets_the_node_work_and_refuses_the_rest(
                 node.publish("edgeai/other/status", "forged", 1)
                 node.publish("edgeai/test/events", "allowed", 1)
                 wait_for(lambda: b"allowed" in operator.raw("edgeai/test/events"), "the last one")
-                assert {message.topic for message in node.heard} <= {DROPS}
+                assert {message.topic for message in node.heard} <= {
+                    DROPS, "edgeai/test/alarms/p/m",
+                }  # fmt: skip
             assert b"forged" not in operator.raw("edgeai/")
             assert operator.raw("factory/") == []
             assert line.heard == [], "senders read nothing"

@@ -39,7 +39,7 @@ class Deployed:
         unmade = shutil.ignore_patterns("secrets", "models", "systemd")
         shutil.copytree(SHIPPED, folder, ignore=unmade)
         self.init_output = self.init()
-        names = ("broker", "health", "http", "prometheus", "alertmanager")
+        names = ("broker", "health", "http", "alertmanager")
         self.ports = {name: free_port() for name in names}
         (folder / "data").mkdir()
         self._adapt_broker()

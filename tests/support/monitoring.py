@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager for tests, and a receiver of what is sent to people."""
+"""A real Alertmanager for tests, and a receiver of what is sent to people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import threading
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,24 +37,6 @@ def get_json(url: str) -> Any:
         return None
 
 
-class Prometheus:
-    """A running Prometheus."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-
-    def query(self, expression: str) -> list[Any]:
-        """Return the samples of an expression now."""
-        text = urllib.parse.urlencode({"query": expression})
-        answer = get_json(f"{self.url}/api/v1/query?{text}")
-        return [] if answer is None else list(answer["data"]["result"])
-
-    def targets(self) -> list[Any]:
-        """Return what it scrapes."""
-        answer = get_json(f"{self.url}/api/v1/targets")
-        return [] if answer is None else list(answer["data"]["activeTargets"])
-
-
 @contextlib.contextmanager
 def running_program(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
     """Run a program until the end of the context; wait until it is ready."""
@@ -74,19 +55,6 @@ def running_program(command: list[str], log: Path, ready_url: str) -> Iterator[N
     finally:
         process.kill()
         process.wait(patient(10))
-
-
-@contextlib.contextmanager
-def running_prometheus(config: Path, data: Path, port: int) -> Iterator[Prometheus]:
-    """Run Prometheus with a configuration file."""
-    command = [
-        find("prometheus"),
-        f"--config.file={config}",
-        f"--storage.tsdb.path={data}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    with running_program(command, data.with_suffix(".log"), f"http://127.0.0.1:{port}/-/ready"):
-        yield Prometheus(port)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from edgeai.metrics.aggregate import MergedMetrics, WorkerText
+from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from tests.support.paths import REPOSITORY
 from tests.support.promql import kebab, rules_of
 
@@ -76,6 +78,26 @@ def test_the_unit_test_of_an_alert_fails_when_its_rule_is_broken(tmp_path: Path,
     if "for" in ALERTS[name]:
         assert broken(**{"for": "0s"}), "it does not wait"
         assert broken(**{"for": "9h"}), "it waits for ever"
+
+
+@needs_promtool
+def test_promtool_accepts_the_metrics_of_several_workers() -> None:
+    own, workers = Metrics(), [Metrics(), Metrics()]
+    WorkerMetrics(own, len(workers))
+    texts = []
+    for number, metrics in enumerate(workers, 1):
+        metrics.of_pipeline("p", "model", "cpu")
+        metrics.session_info("p", "model", "1", provider="cpu", requested="cpu", reason="")
+        texts.append(WorkerText(number, 1, metrics.render().decode()))
+    merged = MergedMetrics(own.registry).render(texts)
+    done = subprocess.run(
+        [str(PROMTOOL), "check", "metrics"], input=merged, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+    bad = merged.replace(b"edgeai_ready", b"edgeai_ready_ms")
+    done = subprocess.run([str(PROMTOOL), "check", "metrics"], input=bad, capture_output=True,
+                          check=False)  # fmt: skip
+    assert done.returncode != 0, "promtool finds a wrong unit"
 
 
 @pytest.mark.skipif(AMTOOL is None, reason="amtool is not installed")

@@ -23,15 +23,9 @@ import yaml
 from tests.support.brokers import run_mosquitto
 from tests.support.deployed import EXPECTED_SECONDS, SHIPPED, Deployed, SimulatedLine
 from tests.support.live import Running, patient, running, wait_for
-from tests.support.monitoring import (
-    Prometheus,
-    Receiver,
-    find,
-    get_json,
-    running_alertmanager,
-    running_prometheus,
-)
+from tests.support.monitoring import Receiver, find, get_json, running_alertmanager
 from tests.support.paths import REPOSITORY
+from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.promql import rules_of, selectors
 
 pytestmark = [pytest.mark.broker, pytest.mark.system]
@@ -83,15 +77,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         line = SimulatedLine(deployed)
         prometheus_config = deployed.folder / "prometheus" / "prometheus.yml"
         alertmanager_config = deployed.folder / "alertmanager" / "alertmanager.yml"
-        ports = deployed.ports
         with (
             running(deployed.folder / "edgeai" / "config.yaml") as edgeai,
             running_alertmanager(
-                alertmanager_config, folder / "alertmanager", ports["alertmanager"]
+                alertmanager_config, folder / "alertmanager", deployed.ports["alertmanager"]
             ) as alertmanager,
-            running_prometheus(
-                prometheus_config, folder / "prometheus", ports["prometheus"]
-            ) as prometheus,
+            running_prometheus(prometheus_config, folder / "prometheus") as prometheus,
         ):
             yield Site(deployed, edgeai, line, prometheus, alertmanager, receiver)
         line.stop()
@@ -164,6 +155,32 @@ def test_the_health_check_of_the_broker_reads_one_topic_and_nobody_else_comes_in
     assert subprocess.run(wrong, capture_output=True, check=False).returncode != 0
     right = [*publish, "-u", "line", "-P", site.deployed.secret("mqtt_line_password")]
     assert subprocess.run(right, capture_output=True, check=False).returncode == 0
+
+
+def test_the_simulated_line_of_the_profile_demo_publishes_with_the_rights_of_a_sender(
+    site: Site,
+) -> None:
+    compose = yaml.safe_load((SHIPPED / "compose.yaml").read_text())
+    deployed = site.deployed
+    command = [
+        part.replace("/run/secrets/", f"{deployed.folder}/secrets/")
+        .replace("=mosquitto", "=localhost")
+        .replace("=8883", f"={deployed.ports['broker']}")
+        .replace("=moulding-1,moulding-2", "=agitator-1")  # the others publish already
+        for part in compose["services"]["simulated-line"]["command"]
+    ]
+    heard = "edgeai_messages_unrouted_total"
+    before = site.prometheus.query(f'{heard}{{reason="unexpected_topic"}}')[0]["value"][1]
+    log = deployed.folder / "plant.log"
+    with log.open("wb") as output:
+        plant = subprocess.Popen([sys.executable, "-m", "edgeai", *command], stderr=output)
+    try:
+        more = f'{heard}{{reason="unexpected_topic"}} > {before}'
+        wait_for(lambda: site.prometheus.query(more), f"its messages; log: {log.read_text()}")
+    finally:
+        plant.terminate()
+        assert plant.wait(patient(10)) == 0, log.read_text()
+    assert "refuses" not in log.read_text()
 
 
 def test_the_commands_of_the_page_do_what_it_says(site: Site, tmp_path: Path) -> None:

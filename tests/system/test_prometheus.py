@@ -62,8 +62,8 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
         scrape = scrape.replace("press-pc:9108", target)
         scrape = scrape.replace("/etc/prometheus/edgeai-token", str(tmp_path / "token"))
         assert target in scrape
-        scrape = f"global: {{scrape_interval: 1s}}\n{scrape}"
-        with running_prometheus(tmp_path / "prometheus", scrape) as prometheus:
+        (tmp_path / "prometheus.yml").write_text(f"global: {{scrape_interval: 1s}}\n{scrape}")
+        with running_prometheus(tmp_path / "prometheus.yml", tmp_path / "data") as prometheus:
             prometheus.wait_scraped()
             value = prometheus.value
             assert value("sum(edgeai_predictions_total)") == 17
