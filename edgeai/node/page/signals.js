@@ -8,7 +8,10 @@ const MARKED_SHARE = 0.05; // of the score
 export class SignalTable {
   /** `choose` is called with the name of a signal whose last hour is wanted. */
   constructor(choose) {
-    this.choose = choose;
+    this.choose = (name) => {
+      choose(name);
+      for (const row of this.rows.keyed.values()) row.press(name); // at once, not with the next answer
+    };
     this.heading = h("h3");
     this.rows = h("ul", { class: "signals", role: "list" });
     this.element = h("div", {}, this.heading, this.rows);
@@ -39,6 +42,10 @@ class Row {
       onclick: () => choose(this.signal.name) },
     this.name, this.value, this.mark, this.level);
     this.element = h("li", {}, this.button);
+  }
+
+  press(name) {
+    setAttribute(this.button, "aria-pressed", String(this.signal.name === name));
   }
 
   update(signal) {
