@@ -5,6 +5,7 @@ import { clock, list, quantity, sentence, t, word } from "./texts.js";
 // The most urgent first.
 export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
 const SHOWN_SIGNALS = 2;
+const ADVICE_DIGITS = 2;
 
 /** Return the state of a machine in one pipeline. */
 function stateOf(pipeline, asset) {
@@ -33,6 +34,9 @@ export function machinesOf(state) {
       Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis));
     machine.worst = machine.parts[0];
     machine.state = machine.worst.state;
+    const times = machine.parts.filter((one) => one.state === machine.state && one.asset.since)
+      .map((one) => one.asset.since);
+    machine.since = times.length ? Math.min(...times) : null;
   }
   const byName = new Intl.Collator(undefined, { numeric: true });
   return found.sort(
@@ -100,7 +104,7 @@ export function whatToDo(part, broker) {
   if (advice && Math.abs(advice.value) >= 0.05)
     return t("do.advice", {
       name: capital(word(advice.name)),
-      value: (advice.value > 0 ? "+" : "") + quantity(advice.value, advice.unit),
+      value: (advice.value > 0 ? "+" : "") + quantity(advice.value, advice.unit, ADVICE_DIGITS),
     });
   const cause = pipeline.diagnoses[asset.diagnosis]?.cause;
   if (cause === "sensor") return t("do.sensor");
