@@ -9,6 +9,8 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
+from edgeai.cgroups import usable
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import PipelineConfig
@@ -33,6 +35,8 @@ class Plan:
     state_folder: Path
     warnings: tuple[str, ...] = ()
     """What works, but not as an operator would want it; each is one line for the log."""
+    notes: tuple[str, ...] = ()
+    """What was fitted to this machine; each is one line for the log."""
 
 
 def check(path: Path | str) -> Plan:
@@ -73,9 +77,11 @@ def check(path: Path | str) -> Plan:
     problems += [error.problem for error in broken]
     if problems or device is None:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
-    return Plan(
-        path, config, device, packages, state_folder, tuple(_warnings(config, state_folder))
-    )
+    machine = usable()
+    device, warnings = fit_threads(device, machine)
+    config, notes = fit_memory(config, machine)
+    warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
+    return Plan(path, config, device, packages, state_folder, tuple(warnings), tuple(notes))
 
 
 def load_profile(name: str, config: Path) -> Device:

@@ -38,8 +38,9 @@ def describe_plan(plan: Plan) -> list[str]:
         found = [line for pipeline in pipelines for line in _describe(pipeline, plan)]
     finally:
         close_sessions(pipelines)
+    notes = [f"note: {note}" for note in plan.notes]
     warnings = [f"warning: {warning}" for warning in plan.warnings]
-    return [*found, *warnings, f"{plan.path}: ok"]
+    return [*found, *notes, *warnings, f"{plan.path}: ok"]
 
 
 def _streams_of(pipeline: Pipeline) -> str:

@@ -72,13 +72,12 @@ def plant(
 ) -> None:
     """Publish the sensor values of a simulated line until SIGTERM or Ctrl-C."""
     from edgeai.config.broker import Broker, Secret, Tls
-    from edgeai.demo.plant_publisher import run_plant
-    from edgeai.plant.line import ASSETS
+    from edgeai.demo.plant_publisher import choose_machines, run_plant
 
-    chosen = [name.strip() for name in machines.split(",") if name.strip()] or list(ASSETS)
-    unknown = [name for name in chosen if name not in ASSETS]
-    if unknown:
-        raise typer.BadParameter(f"--machines: {unknown[0]!r} is none of {', '.join(ASSETS)}")
+    try:
+        chosen = choose_machines(machines)
+    except ValueError as error:
+        raise typer.BadParameter(f"--machines: {error}") from error
     if (username is None) != (password_file is None):
         raise typer.BadParameter("--username and --password-file belong together")
     broker = Broker(

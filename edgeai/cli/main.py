@@ -25,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plant": demo.plant,
     "run": serve.run,
     "check": serve.check,
+    "health": serve.health,
     "devices": inspect.devices,
     "schema": inspect.schema,
     "acl": broker.acl,

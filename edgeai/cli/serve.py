@@ -98,6 +98,14 @@ def check(config: ConfigArgument) -> None:
         typer.echo(line)
 
 
+def health(config: ConfigArgument) -> None:
+    """Ask a running node whether it is ready, and why not; exit code 1 if it is not."""
+    from edgeai.config.node import find_config
+    from edgeai.node.health import report
+
+    raise typer.Exit(report(find_config(config)))
+
+
 def replay(
     config: ConfigArgument,
     files: Annotated[

@@ -33,7 +33,9 @@ class Limits(Strict):
         1_073_741_824,
         ge=1_048_576,
         description="Bytes that the streams of all pipelines may take together, as estimated from "
-        "their windows, signals and keys. Beyond them, as beyond `streams`.",
+        "their windows, signals and keys. Beyond them, as beyond `streams`. With workers, each may "
+        "take as many. The default is less on a machine or in a container with little memory: "
+        "half of what the process itself does not need.",
     )
     stream_key_bytes: int = Field(
         256,

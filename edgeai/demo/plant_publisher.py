@@ -18,6 +18,19 @@ log = logging.getLogger("edgeai.plant")
 STEP_SECONDS = 0.02  # pause between two steps of the line
 
 
+def choose_machines(names: str) -> list[str]:
+    """Return the machines that are named, joined by commas; all of the line for an empty text.
+
+    Raises:
+        ValueError: A name is none of a machine; it says which there are.
+    """
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in ASSETS:
+            raise ValueError(f"{name!r} is none of {', '.join(ASSETS)}")
+    return chosen or list(ASSETS)
+
+
 def run_plant(
     broker: Broker,
     *,

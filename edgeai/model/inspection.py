@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from edgeai.cgroups import usable
 from edgeai.config.base import Precision
 from edgeai.errors import ModelError
 from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
@@ -44,7 +45,7 @@ def inspect_packages(packages: list[Package], state_folder: Path) -> list[ModelE
     """Check every graph of some packages; return one error for each broken rule.
 
     All variants of a package must keep the same rules. Graphs without cached facts are read by
-    child processes, as many at a time as there are cores.
+    child processes, as many at a time as this process may use CPUs.
     """
 
     def inspect(graph: tuple[Package, Precision]) -> list[ModelError]:
@@ -56,7 +57,7 @@ def inspect_packages(packages: list[Package], state_folder: Path) -> list[ModelE
         return find_faults(facts, package.manifest, str(package.variant(precision)))
 
     graphs = [(package, precision) for package in packages for precision in package.variants]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable().threads) as pool:
         return [error for errors in pool.map(inspect, graphs) for error in errors]
 
 

@@ -113,6 +113,8 @@ class Runtime:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         if role is None or role.shard.number == 1:
+            for note in plan.notes:
+                log.info("%s", note)
             for warning in plan.warnings:
                 log.warning("%s", warning)
         with ExitStack() as undo:

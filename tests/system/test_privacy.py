@@ -77,6 +77,11 @@ def recording(folder: Path) -> str:
     return "press.csv"
 
 
+def health(folder: Path) -> list[str]:
+    (folder / "line.yaml").write_text(f"http: {{port: {PORT}}}")
+    return ["health", "line.yaml"]
+
+
 def train(folder: Path) -> list[str]:
     values = np.random.default_rng(0).normal(size=(4000, 2))
     rows = ["A;b", *(f"{a:.4f};{b:.4f}" for a, b in values)]
@@ -110,6 +115,7 @@ CASES: dict[str, Case] = {
         lambda folder: ["run", config(folder)], broker=True, seconds=15, says="connected to"
     ),
     "check": Case(lambda folder: ["check", config(folder)], says="on compiled:faulty"),
+    "health": Case(health, codes=(1,), says="does not answer"),
     "devices": Case(lambda folder: ["devices", config(folder)]),
     "schema": Case(lambda _folder: ["schema", "config"]),
     "replay": Case(

@@ -9,7 +9,6 @@ from .values import (
     ALARM,
     BAD,
     FINE,
-    MESSAGES_PER_SECOND,
     NONE_IS_FINE,
     PER_SECOND,
     QUALITY,
@@ -56,7 +55,9 @@ MACHINE_LINK = Text(
 
 def _problem(key: str, expression: str, colour: str = BAD) -> Panel:
     """Return a number that should be 0."""
-    return stat(key, expression, mappings=NONE_IS_FINE, thresholds=at_least({colour: 1e-9}))
+    return stat(
+        key, expression, mappings=NONE_IS_FINE, thresholds=at_least({colour: 1e-9}), decimals=0
+    )
 
 
 def _down() -> str:
@@ -153,7 +154,7 @@ DATA = Row(
                 + " > 0 or vector(0)",
                 "{{reason}} {{pipeline}}",
             ),
-            unit=MESSAGES_PER_SECOND,
+            unit=PER_SECOND,
         ),
         lines(
             "work",

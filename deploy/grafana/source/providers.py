@@ -4,7 +4,7 @@ from .layout import Dashboard, Row, pipeline_variable
 from .panels import Column, Query, lines, stat, table, timeline
 from .queries import count, increase, metric, quantile, rate, rows, total
 from .texts import WORDS
-from .values import DEGRADED, NONE_IS_FINE, PER_SECOND, SECONDS, WARN, at_least
+from .values import DEGRADED, NONE_IS_FINE, PER_SECOND, RATIO, SECONDS, WARN, at_least
 
 MODEL = "{{model}} {{provider}}"
 DEGRADED_NOW = metric("edgeai_degraded", of="pipeline")
@@ -99,7 +99,7 @@ SPEED = Row(
         lines(
             "busy",
             Query(rate("edgeai_inference_seconds_sum", "model, provider"), MODEL),
-            unit="percentunit",
+            unit=RATIO,
             size=(12, 8),
         ),
         lines(

@@ -12,7 +12,7 @@ GOOD, WARN, BAD, NEUTRAL = "green", "orange", "red", "#808080"
 
 # Units as Grafana names them
 NUMBER, SECONDS, BYTES, RATIO = "none", "s", "bytes", "percentunit"
-PER_SECOND, MESSAGES_PER_SECOND, AGO = "ops", "mps", "dateTimeFromNow"
+PER_SECOND, BYTES_PER_SECOND, AGO = "cps", "Bps", "dateTimeFromNow"
 
 Shown = dict[str, Any]
 
