@@ -88,12 +88,12 @@ function waitingFor(pipeline, asset) {
 }
 
 /** Return the words of the signals that contribute most. */
-export const signalsOf = (asset) =>
+const signalsOf = (asset) =>
   (asset.top ?? []).slice(0, SHOWN_SIGNALS).map(([name]) => word(name));
 
-/** Return what to do about a part, as one line; empty if nothing is to be done. */
-export function whatToDo(part, broker) {
-  const { pipeline, asset, state } = part;
+/** Return what to do about a machine, as one line; empty if nothing is to be done. */
+export function whatToDo(machine, broker) {
+  const { pipeline, asset, state } = machine.worst;
   if (state === "normal") return "";
   if (state === "stale") return broker.connected ? t("do.stale") : t("do.broker");
   if (state === "notready") return t("do.notready");
@@ -108,8 +108,10 @@ export function whatToDo(part, broker) {
     });
   const cause = pipeline.diagnoses[asset.diagnosis]?.cause;
   if (cause === "sensor") return t("do.sensor");
-  const signals = signalsOf(asset);
-  return signals.length ? t("do.signals", { signals: list(signals) }) : t("do.machine");
+  // A model that names the cause may know no signals; another one of the machine may.
+  const signals = machine.parts.filter((one) => one.state === state)
+    .map((one) => signalsOf(one.asset)).find((names) => names.length);
+  return signals ? t("do.signals", { signals: list(signals) }) : t("do.machine");
 }
 
 /** Return how far the score is on its way to the threshold: 1 is at it; null: no scale. */

@@ -120,7 +120,7 @@ class Tile {
     const { since } = machine;
     setText(this.since, this.isLarge && since ? sinceText(since, context.now) : "");
     setText(this.why, this.isLarge ? why(part) : "");
-    redraw(this.act, this.isLarge ? whatToDo(part, context.broker) : "",
+    redraw(this.act, this.isLarge ? whatToDo(machine, context.broker) : "",
       (text) => text && [h("b", {}, t("do")), " ", text]);
     this.act.hidden = !this.act.textContent;
     const share = part.state === "stale" ? null : shareOf(part);
