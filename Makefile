@@ -91,6 +91,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/draw_rooms.py --check
 	$(BIN)/python scripts/write_reference.py --check
+	$(BIN)/python scripts/write_events.py --check
 	$(BIN)/python scripts/lock.py --check
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 	$(BIN)/python scripts/write_metrics.py --check
@@ -105,6 +106,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/draw_rooms.py
 	$(BIN)/python scripts/write_reference.py
+	$(BIN)/python scripts/write_events.py
 	$(BIN)/python scripts/write_metrics.py
 	$(BIN)/python scripts/write_dashboards.py
 
