@@ -57,6 +57,7 @@ class Peer:
         *filters: str,
         protocol: Any = MQTTProtocolVersion.MQTTv311,
         inflight: int = 20,
+        login: tuple[str, str] | None = None,
     ) -> None:
         self.heard: list[paho.MQTTMessage] = []
         self._ready = threading.Event()
@@ -65,6 +66,8 @@ class Peer:
         self.client.max_inflight_messages_set(inflight)
         self.client.on_message = lambda _c, _u, message: self.heard.append(message)
         self.client.on_subscribe = lambda *_: self._ready.set()
+        if login is not None:
+            self.client.username_pw_set(*login)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         if filters:
