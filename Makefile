@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SECONDS ?=
+OPEN ?=
 ONLY ?=
 PIECE ?=
 WORKERS ?= 2
@@ -10,17 +11,18 @@ UPGRADE ?=
 FLAVOUR ?= cpu
 ENGINE ?= docker
 
-.PHONY: help dev demo test test-system test-long check format lock audit image bench bench-plots clean mosquitto system-packages
+.PHONY: help dev docs demo test test-system test-long check format lock audit image bench bench-plots clean mosquitto system-packages
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table"
+	@echo "make demo [SECONDS=20]   a simulated line, the runtime and a live table [OPEN=1: open the page]"
 	@echo "make dev                 install into .venv what a single test or command needs"
 	@echo "make test                the fast tests, against a real broker [WORKERS=2]"
 	@echo "make test-system         browser, Prometheus, wheels, other environments"
 	@echo "make test-long           one piece of what takes hours [PIECE=name]"
 	@echo "make check               format, lint, types, import contracts, pages written from the code"
 	@echo "make format              format the code, write those pages again"
+	@echo "make docs                the documentation as a site, into build/docs"
 	@echo "make lock [UPGRADE=1]    fit the locks to pyproject.toml; newest versions only with UPGRADE=1"
 	@echo "make audit               known vulnerabilities of the locked packages"
 	@echo "make image [FLAVOUR=cpu] build the container image [ENGINE=docker or podman]"
@@ -48,7 +50,7 @@ $(VENV)/.dev: pyproject.toml locks/dev.txt | $(BIN)/python
 dev: $(VENV)/.dev
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS))
+	$(BIN)/python -m edgeai demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(OPEN),--open)
 
 # A real mosquitto from the system's packages; where we may not install, the tests say so and use
 # the embedded broker for what it can do.
@@ -60,8 +62,8 @@ mosquitto:
 
 # The system tests also need a browser, Prometheus, buildah and more; where we may not install, they
 # say so.
-SYSTEM_PROGRAMS := chromium prometheus promtool strace buildah debootstrap systemd-analyze
-SYSTEM_PACKAGES := chromium prometheus strace buildah debootstrap systemd
+SYSTEM_PROGRAMS := chromium prometheus promtool amtool strace buildah debootstrap systemd-analyze
+SYSTEM_PACKAGES := chromium prometheus prometheus-alertmanager strace buildah debootstrap systemd
 system-packages: mosquitto
 	@for name in $(SYSTEM_PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || missing=1; done; \
 	test -z "$$missing" \
@@ -89,12 +91,21 @@ check: $(VENV)/.dev
 	$(BIN)/python scripts/draw_rooms.py --check
 	$(BIN)/python scripts/write_reference.py --check
 	$(BIN)/python scripts/lock.py --check
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
+	$(BIN)/python scripts/write_metrics.py --check
+	$(BIN)/python scripts/write_dashboards.py --check
+
+# The documentation as a site that needs no network: build/docs/index.html.
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/draw_rooms.py
 	$(BIN)/python scripts/write_reference.py
+	$(BIN)/python scripts/write_metrics.py
+	$(BIN)/python scripts/write_dashboards.py
 
 lock: $(VENV)/.dev
 	$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)

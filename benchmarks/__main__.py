@@ -19,6 +19,7 @@ from benchmarks import (
     idle,
     latency,
     plots,
+    scrape,
     serving,
     startup,
     throughput,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "G": ("cost of each feature", features.measure_features),
     "H": ("an accelerator in a child process", serving.measure_serving),
     "growth": ("growth over streams, models, window, channels and rate", growth.measure_growth),
+    "scrape": ("an answer to /metrics with 1,000 streams", scrape.measure_scrape),
     "workers": ("one and two workers at full speed", workers.measure_workers),
 }
 LETTERS = "".join(name for name in BENCHMARKS if len(name) == 1)

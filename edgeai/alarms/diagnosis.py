@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edgeai.messages import Diagnosis
 from edgeai.model.direction import Direction, is_abnormal
-from edgeai.model.manifest import KindSpec
+from edgeai.model.output_spec import KindSpec
 
 OUTSIDE = "outside_domain"
 """Kind of the diagnosis outside the domain, and the reason why advice is withheld."""

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.model.held_values import TooSlowError, measure_held_values
-from edgeai.model.manifest import GOLDEN, GRAPH, HeldValuesSpec
+from edgeai.model.manifest import GOLDEN, GRAPH
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, resolution_of
+from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, padded_capacity
 
 log = logging.getLogger("edgeai")

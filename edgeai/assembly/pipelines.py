@@ -16,6 +16,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, stream_bytes
 from edgeai.errors import ConfigError, Problem
+from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.providers.cpu import CpuSession
@@ -23,15 +24,18 @@ from edgeai.providers.session import ROUNDING_EFFECT, Session
 
 log = logging.getLogger("edgeai")
 
+LATENCY_BUDGET_SECONDS = 1.0  # from a window's last sample to its publication, apart from waits
+ALIGNED_PERIODS = 2  # sample periods for which a grid point waits for the values after it
 LAST_BITS = (
     "the last bits of the outputs depend on the other windows of a batch (by up to {effect:.1e} of "
     "an output's largest value; a ReduceSum over a short axis causes this, a MatMul with ones "
     "avoids it), so each window is computed alone, which is slower"
 )
 BATCH_DEPENDENT = (
-    "the outputs depend on the other windows of a batch, by up to {effect:.2g} of an output's "
-    "largest value: the graph computes something over the whole batch, as dynamic quantisation "
-    "does. Each window is computed alone, which is slower"
+    "the outputs depend on the other windows of a batch: the score of a healthy window by up to "
+    "{score:.1%}, an output by up to {effect:.2g} of its largest value. The graph computes "
+    "something over the whole batch, as dynamic quantisation does. Each window is computed alone, "
+    "which is slower"
 )
 
 
@@ -40,7 +44,7 @@ def describe_batch_effect(session: Session) -> str:
     if session.batch_multiple is not None:
         return ""
     text = LAST_BITS if session.batch_effect <= ROUNDING_EFFECT else BATCH_DEPENDENT
-    return text.format(effect=session.batch_effect)
+    return text.format(effect=session.batch_effect, score=session.score_effect)
 
 
 def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) -> list[Pipeline]:
@@ -84,6 +88,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
                 budget=budget,
             )
             _check_room(plan, pipeline)
+            pipeline.metrics.latency_budget.set(latency_budget_seconds(pipeline))
             pipelines.append(pipeline)
             metrics.session_info(
                 name,
@@ -97,9 +102,21 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
     return pipelines
 
 
+def latency_budget_seconds(pipeline: Pipeline) -> float:
+    """Return the time from a window's last sample to its publication that most should keep."""
+    declared, settings = pipeline.config.publish.latency_budget_seconds, pipeline.settings
+    if declared is not None:
+        return declared
+    waits_ns = settings.lateness_ns + (settings.resolution_ns or settings.frame_resolution_ns or 0)
+    if settings.align is not None:
+        waits_ns += ALIGNED_PERIODS * settings.align.period_ns
+    return LATENCY_BUDGET_SECONDS + waits_ns / SECOND_NS
+
+
 def _check_room(plan: Plan, pipeline: Pipeline) -> None:
     """Refuse a limit that holds no stream of a pipeline."""
-    limit, size = plan.config.limits.stream_bytes, stream_bytes(pipeline.settings, "")
+    limit = plan.config.limits.stream_bytes
+    size = stream_bytes(pipeline.settings, "", pipeline.results)
     if size > limit:
         rule = f"must hold one stream of the pipeline {pipeline.name}, which takes {size} bytes"
         raise ConfigError([Problem(str(plan.path), "limits.stream_bytes", rule, limit, True)])

@@ -102,6 +102,23 @@ def load_profile(name: str, config: Path) -> Device:
     return device
 
 
+def load_packages(config: Config, path: Path) -> dict[str, Package]:
+    """Load the model packages of a configuration, by pipeline; their graphs are not inspected.
+
+    Args:
+        config: The configuration.
+        path: Its file.
+
+    Raises:
+        ConfigError: A model cannot be found.
+        ModelError: A package breaks a rule.
+    """
+    return {
+        name: load_package(_find_model(one.model, path, f"pipelines.{name}.model"))
+        for name, one in config.pipelines.items()
+    }
+
+
 def load_shipped_packages(state_folder: Path) -> list[Package]:
     """Load and check the shipped models; ModelError if one breaks a rule."""
     folders = sorted(file.parent for file in paths.shipped("models").glob(f"*/{MANIFEST}"))

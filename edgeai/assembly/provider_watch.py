@@ -12,6 +12,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.publications import ProviderEvent
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.metrics.table import FAILOVER_CAUSES
 from edgeai.providers.serving.failover import Event, FailoverSession
 
 
@@ -41,6 +42,8 @@ class FailoverWatch:
             if isinstance(session, FailoverSession):
                 watched = by_session.setdefault(id(session), _Watched(session))
                 watched.pipelines.append(pipeline)
+                for cause in FAILOVER_CAUSES:  # at 0, so that the first outage is an increase
+                    metrics.failovers.labels(pipeline.name, cause)
         self._watched = list(by_session.values())
         self._metrics = metrics
         self._node = node

@@ -1,5 +1,6 @@
 """Commands that need no real line: the demo, and the simulated line alone."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,13 +17,16 @@ def demo(
             parser=number(float, "a number of seconds", 1),
         ),
     ] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the status page in your browser.")
+    ] = False,
 ) -> None:
     """Start a broker, a simulated line and the runtime, and show predictions in a live table."""
     from rich.console import Console
 
     from edgeai.demo.demo import run_demo
 
-    raise typer.Exit(run_demo(seconds, Console()))
+    raise typer.Exit(run_demo(seconds, Console(), open_page=open_page))
 
 
 def plant(
@@ -46,10 +50,42 @@ def plant(
         ),
     ] = 0,
     faults: Annotated[bool, typer.Option(help="Start faults at random times.")] = True,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(help="CA certificate (PEM) of the broker; turns TLS on. Default: no TLS."),
+    ] = None,
+    username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File that holds the password at the broker.")
+    ] = None,
+    machines: Annotated[
+        str, typer.Option(help="Machines, joined by commas. Default: all of the line.")
+    ] = "",
+    sensors_only: Annotated[
+        bool,
+        typer.Option(
+            "--sensors-only",
+            help="Publish sensor values only, and take no commands, as a controller does.",
+        ),
+    ] = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Publish the sensor values of a simulated line until SIGTERM or Ctrl-C."""
-    from edgeai.demo.plant_publisher import run_plant
+    from edgeai.config.broker import Broker, Secret, Tls
+    from edgeai.demo.plant_publisher import choose_machines, run_plant
 
+    try:
+        chosen = choose_machines(machines)
+    except ValueError as error:
+        raise typer.BadParameter(f"--machines: {error}") from error
+    if (username is None) != (password_file is None):
+        raise typer.BadParameter("--username and --password-file belong together")
+    broker = Broker(
+        host=host,
+        port=port,
+        username=username,
+        password=None if password_file is None else Secret(file=str(password_file)),
+        tls=None if ca_file is None else Tls(ca_file=str(ca_file)),
+    )
     log_to_stderr(log_level)
-    run_plant(host, port, seed=seed, faults=faults)
+    run_plant(broker, seed=seed, faults=faults, assets=chosen, sensors_only=sensors_only)

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import demo, inspect, models, serve
+from edgeai.cli import broker, demo, inspect, models, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
 from edgeai.version import __version__
 
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "health": serve.health,
     "devices": inspect.devices,
     "schema": inspect.schema,
+    "acl": broker.acl,
     "replay": serve.replay,
     "train": models.train,
     "quantize": models.quantize,

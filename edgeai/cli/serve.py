@@ -1,5 +1,6 @@
 """Commands that run a config, check it, or replay recordings through it."""
 
+import json
 import logging
 import signal
 from contextlib import suppress
@@ -25,24 +26,23 @@ def run(
     log_level: LogLevel = "info",
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
     worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    simulated_faults: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Connect to the broker and publish predictions until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while the models load; the runtime tells it
     try:
-        _run(config, log_level, worker, worker_socket)
+        if worker is not None:
+            _run_worker(config, log_level, worker, worker_socket)
+        else:
+            _run(config, log_level, simulated_faults)
     except stop_signals.StoppedError as stopped:
         log.info("%s: stopped before it served", stopped)
 
 
-def _run(config: str, log_level: LogLevel, worker: str | None, worker_socket: Path | None) -> None:
+def _run(config: str, log_level: LogLevel, simulated_faults: Path | None) -> None:
     from edgeai.config.node import find_config, load_config
 
     path = find_config(config)
-    if worker is not None:
-        if worker_socket is None:
-            raise typer.BadParameter("--worker is for the supervisor, with --worker-socket")
-        _run_worker(path, worker, worker_socket, log_level)
-        return
     log_to_stderr(log_level)
     if (loaded := load_config(path)).workers > 1:
         # The supervisor does not import NumPy or ONNX Runtime, so that it stays small.
@@ -57,17 +57,24 @@ def _run(config: str, log_level: LogLevel, worker: str | None, worker_socket: Pa
     from edgeai.assembly.plan import check as make_plan
     from edgeai.node.runtime import Runtime
 
+    faults = None
+    if simulated_faults is not None:  # written by the demo
+        faults = json.loads(simulated_faults.read_text(encoding="utf-8"))
     with stop_signals.interruptible():
-        runtime = Runtime(make_plan(path))
+        runtime = Runtime(make_plan(path), faults=faults)
     runtime.run()
 
 
-def _run_worker(path: Path, worker: str, socket: Path, log_level: str) -> None:
+def _run_worker(config: str, log_level: LogLevel, worker: str, socket: Path | None) -> None:
     """Serve one worker's share of the streams. The supervisor holds the other end of stdin."""
     from edgeai.assembly.plan import check as make_plan
+    from edgeai.config.node import find_config
     from edgeai.engine.sharding import Shard
     from edgeai.node.runtime import Runtime, WorkerRole
 
+    path = find_config(config)
+    if socket is None:
+        raise typer.BadParameter("--worker is for the supervisor, with --worker-socket")
     try:
         shard = Shard.parse(worker)
     except ValueError as error:

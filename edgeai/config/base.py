@@ -20,6 +20,8 @@ FieldPath = list[str | int]
 """Keys and list positions from the top of a message down to one value."""
 Precision = Literal["fp32", "fp16", "int8"]
 """Precision of a graph, or of a device's arithmetic. edgeai serves no bfloat16 graph."""
+Number = Annotated[float, Field(allow_inf_nan=False)]
+"""Any finite number."""
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 

@@ -79,3 +79,10 @@ class Limits(Strict):
         description="Longest time that a message which completes no window may stay unread, in "
         "seconds. It applies if all sources use QoS 0. 0 turns it off.",
     )
+    history_bytes: int = Field(
+        4_194_304,
+        ge=0,
+        description="Bytes that the last hour of scores and signals may take in each process, for "
+        "the page: 6,480 for each stream, and 2,880 for each of its signals as long as signals "
+        "take less than half. Streams beyond it have no history. 0 keeps none.",
+    )

@@ -52,7 +52,13 @@ class Http(Strict):
         None,
         description="Token that a client must send for the status page and all else but metrics "
         "and health: as `Authorization: Bearer TOKEN`, or as the password of a browser's login. "
-        "Default: no token.",
+        "Commands of the page, such as to acknowledge an alarm, are only possible with it. "
+        "Default: no token, and no commands.",
+    )
+    page_needs_token: bool = Field(
+        True,
+        description="Whether reading the page needs `token` too. False: everybody who reaches the "
+        "port may read it, as on a screen in the hall; commands need the token in any case.",
     )
     metrics_token: Secret | None = Field(
         None,

@@ -40,7 +40,7 @@ class StreamConfig(Strict):
         description="What stands for samples that are missing by the model's sample rate, up to "
         "`max_gap_seconds`. `linear`: values on the line to the next sample; `hold`: the last "
         "values; both count as substituted. `mark`: nothing, and the window is `uncertain`. With "
-        "an alignment the alignment fills them.",
+        "an alignment the alignment fills them, and they count as substituted.",
     )
     clock_back_seconds: Seconds = Field(
         10.0,
@@ -135,6 +135,13 @@ class PublishConfig(Strict):
         0,
         description="QoS of the predictions: 0 at most once, 1 at least once. Changes of the alarm "
         "state are always published with QoS 1.",
+    )
+    latency_budget_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Time from a window's last sample, by its sender's clock, to the publication "
+        "that 99 of 100 predictions should keep, in seconds; exported as "
+        "edgeai_latency_budget_seconds for the alert EdgeaiLatencyOverBudget. Default: 1, and what "
+        "`stream.lateness_seconds`, `resolution_seconds` and an alignment add.",
     )
     top: int = Field(
         3,

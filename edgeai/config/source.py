@@ -10,6 +10,7 @@ from edgeai.config.base import (
     FieldPath,
     NotBool,
     PositiveSeconds,
+    Seconds,
     Strict,
     TimeField,
     as_path,
@@ -54,6 +55,12 @@ class SignalField(Strict):
         0.0,
         allow_inf_nan=False,
         description="Offset in the model's unit, added after `scale`. The default adds nothing.",
+    )
+    interval_seconds: Seconds | None = Field(
+        None,
+        description="Time from one value of this signal to the next, in seconds; layout `tag` "
+        "only. It says which values are missing. 0: the signal is published when it changes, so "
+        "no value is missing. Default: learnt from the times of the values.",
     )
     quality: QualityField | None = Field(
         None,
@@ -236,7 +243,8 @@ class SourceConfig(Strict):
                 msg = "{signal} and `name_path` belong to the layout `tag`"
                 raise ValueError(msg)
             wrong = "path" if self.layout == "frame" else "tag"
-            if any(getattr(field, wrong) is not None for field in self.signals.values()):
-                msg = f"layout `{self.layout}`: signals do not take `{wrong}`"
-                raise ValueError(msg)
+            for key in (wrong, "interval_seconds"):
+                if any(getattr(field, key) is not None for field in self.signals.values()):
+                    msg = f"layout `{self.layout}`: signals do not take `{key}`"
+                    raise ValueError(msg)
         return self

@@ -6,11 +6,13 @@ Only the line is simulated (`edgeai.plant`). The processes communicate over MQTT
 
 import contextlib
 import json
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ from edgeai.errors import TransportError
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection
+from edgeai.plant.line import ASSETS, make_machine
 
 NODE = "demo"
 START_SECONDS = 30.0
@@ -42,6 +45,7 @@ DETECT_SECONDS = 8.0  # the fault must be detected within this time after inject
 ALARM_STYLES = {"normal": "green", "active": "bold red", "latched": "yellow"}
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HANGUP = "SIGHUP"  # the terminal is closed
+TOKEN_BYTES = 12  # 16 characters
 LOGGED_LINES = 15  # lines of the logs that an error message shows
 IDENTIFIED = "coolant_coefficient"  # parameter of the mould's model that the table shows
 
@@ -123,12 +127,25 @@ class Scene:
                 raise TransportError(f"the runtime is not ready after {START_SECONDS:.0f} s")
 
 
-def run_demo(seconds: float | None, console: Console) -> int:
+@dataclass(frozen=True)
+class Addresses:
+    """Where to look, and the token of the page's commands."""
+
+    page: str
+    port: int
+    """Port of the broker."""
+    broker: str
+    """Name of the broker."""
+    token: str
+
+
+def run_demo(seconds: float | None, console: Console, *, open_page: bool = False) -> int:
     """Run the demo and return the exit code.
 
     Args:
         seconds: Duration after the runtime is online; None: until Ctrl-C.
         console: Console for the table.
+        open_page: Whether to open the page in the user's browser.
 
     Returns:
         0 if predictions were published, and the injected fault was detected or there was not enough
@@ -142,17 +159,24 @@ def run_demo(seconds: float | None, console: Console) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-demo-")))
         port = free_port(1883)
         broker = stack.enter_context(embedded_broker(folder, port))
-        config, page = _write_config(folder, port, broker)
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        config, page = _write_config(folder, port, broker, token)
+        faults = _write_faults(folder)
         watcher = Watcher(port)
         stack.callback(watcher.close)
         parts = {
-            "the runtime": _start(stack, folder, "run", str(config)),
+            "the runtime": _start(
+                stack, folder, "run", str(config), "--simulated-faults", str(faults)
+            ),
             "the simulated line": _start(stack, folder, "plant", "--port", str(port)),
         }
         scene = Scene(folder, parts, watcher)
         scene.wait_online(stop)
         try:
-            return _present(scene, seconds, console, stop, page=page, port=port, broker=broker)
+            addresses = Addresses(page, port, broker, token)
+            if open_page and not stop:
+                webbrowser.open(f"{page}/")
+            return _present(scene, seconds, console, stop, addresses)
         except OSError:
             if HANGUP not in stop:
                 raise
@@ -164,16 +188,21 @@ def _present(
     seconds: float | None,
     console: Console,
     stop: list[str],
-    *,
-    page: str,
-    port: int,
-    broker: str,
+    addresses: Addresses,
 ) -> int:
     """Print where to look, show the table until the end, and return the exit code."""
     if stop:
         return 0
-    console.print(f"[bold]edgeai demo[/bold]: a [bold]simulated[/bold] line on {broker}")
-    console.print(f"  status page   {page}/")
+    page, port = addresses.page, addresses.port
+    console.print(f"[bold]edgeai demo[/bold]: a [bold]simulated[/bold] line on {addresses.broker}")
+    console.print(
+        f"  status page   [bold]{page}/[/bold]   open it in a browser, then open a machine"
+    )
+    console.print(
+        f"  its token     {addresses.token}   to inject a fault or acknowledge an alarm there",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(f"  metrics       {page}/metrics")
     console.print(f"  broker        127.0.0.1:{port}   (mosquitto_sub -p {port} -t 'edgeai/#')")
     console.print(
@@ -276,13 +305,31 @@ def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> i
     return 1
 
 
-def _write_config(folder: Path, port: int, broker: str) -> tuple[Path, str]:
+def _write_faults(folder: Path) -> Path:
+    """Write the faults that the page may inject: name and description, by asset."""
+    faults = {
+        asset: {one.name: one.description for one in make_machine(name, 0).faults.values()}
+        for asset, name in ASSETS.items()
+    }
+    path = folder / "faults.json"
+    path.write_text(json.dumps(faults), encoding="utf-8")
+    return path
+
+
+def _write_config(folder: Path, port: int, broker: str, token: str) -> tuple[Path, str]:
     """Write the demo config with free ports; return its path and the URL of the status page."""
     config = yaml.safe_load((paths.shipped("configs") / "demo.yaml").read_text(encoding="utf-8"))
     config["broker"]["port"] = port
     if broker == "amqtt":
         config["broker"]["protocol"] = "3.1.1"  # `auto` would find it two seconds later
-    config["http"] = {"port": free_port(config.get("http", {}).get("port", 9108))}
+    secret = folder / "token"
+    secret.touch(mode=0o600)
+    secret.write_text(token, encoding="utf-8")
+    config["http"] = {
+        "port": free_port(config.get("http", {}).get("port", 9108)),
+        "token": {"file": str(secret)},
+        "page_needs_token": False,
+    }
     path = folder / "demo.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path, f"http://127.0.0.1:{config['http']['port']}"

@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from collections.abc import Sequence
 
 from edgeai import stop_signals
 from edgeai.config.broker import Broker
@@ -10,27 +11,50 @@ from edgeai.config.limits import Limits
 from edgeai.messages import RETAINED, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection
-from edgeai.plant.line import Line
+from edgeai.plant.line import ASSETS, Line
 
 log = logging.getLogger("edgeai.plant")
 
 STEP_SECONDS = 0.02  # pause between two steps of the line
 
 
-def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
+def choose_machines(names: str) -> list[str]:
+    """Return the machines that are named, joined by commas; all of the line for an empty text.
+
+    Raises:
+        ValueError: A name is none of a machine; it says which there are.
+    """
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in ASSETS:
+            raise ValueError(f"{name!r} is none of {', '.join(ASSETS)}")
+    return chosen or list(ASSETS)
+
+
+def run_plant(
+    broker: Broker,
+    *,
+    seed: int,
+    faults: bool,
+    assets: Sequence[str] = tuple(ASSETS),
+    sensors_only: bool = False,
+) -> None:
     """Publish the simulated line in real time until SIGTERM or SIGINT.
 
     Args:
-        host: Host of the broker.
-        port: TCP port of the broker.
+        broker: Where to publish, and the login.
         seed: Random seed of noise, variation and random faults.
         faults: Whether faults start at random times.
+        assets: Machines of `ASSETS`.
+        sensors_only: Publish the sensors' values only, and take no commands: a real controller's
+            rights at a broker.
     """
-    line = Line(seed=seed, spontaneous=faults)
+    line = Line({name: ASSETS[name] for name in assets}, seed=seed, spontaneous=faults)
+    commands = [] if sensors_only else line.command_filters
     connection = Connection(
-        Broker(host=host, port=port),
-        f"edgeai-plant-{port}",
-        dict.fromkeys(line.command_filters, 1),
+        broker,
+        f"edgeai-plant-{broker.port}",
+        dict.fromkeys(commands, 1),
         Limits(),
         Metrics(),
     )
@@ -46,6 +70,8 @@ def run_plant(host: str, port: int, *, seed: int, faults: bool) -> None:
         connection.commit()
         # Samples are lost while the broker is away, as with a real controller.
         due = [*answers, *line.step(time.time_ns())]
+        if sensors_only:
+            due = [one for one in due if not one.retain]
         if connection.connected:
             connection.publish([Publication(p.topic, p.payload, 0, p.retain) for p in due])
     connection.close()

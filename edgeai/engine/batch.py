@@ -42,7 +42,8 @@ class Batch:
         self.windows: list[DueWindow] = []
         """In the order of `values`."""
         self.when_full: Callable[[], None] = _no_engine
-        """Empties a full batch: `Engine.infer_and_judge`, wired by the engine."""
+        """Computes what the batch holds and empties it: `Engine._infer_and_judge`, wired by the
+        engine."""
 
     def place(self, block: memoryview) -> Floats:
         """Copy the bytes of a window to where the next one goes, and return it there as an array.

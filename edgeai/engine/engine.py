@@ -74,12 +74,14 @@ the general one. A test compares both drawings with the calls that really happen
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 from edgeai import topics
 from edgeai.engine.containment import Steps
+from edgeai.engine.exported import asset_states, clock_skews, output_bounds
 from edgeai.engine.judging import Judge
 from edgeai.engine.monitor import Monitor
 from edgeai.engine.one_by_one import compute_one_by_one, drop_waiting, publish_one_by_one
@@ -102,7 +104,7 @@ from edgeai.messages import (
     Publication,
     PublicationSink,
 )
-from edgeai.metrics.definitions import AssetState, ClockSkew, Metrics
+from edgeai.metrics.definitions import Metrics
 
 STREAMS_PER_SCANNED_MESSAGE = 8
 """Rescan all streams at most once per (streams / 8) messages, so the scan stays cheap."""
@@ -172,6 +174,9 @@ class Engine:
         self._outgoing: list[Publication] = list(first)
         self._calls: list[Call] = []
         """The session calls of this turn."""
+        self.commands: deque[Message | Publication] = deque()
+        """Commands of the page, added by other threads: a message as it comes from a broker, or
+        what is to be published."""
         self.last_turn_monotonic = time.monotonic()
         self.received = 0
         self._always_due = not pipelines or any(one.is_always_due for one in pipelines)
@@ -189,8 +194,9 @@ class Engine:
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
             pipeline.containment.retries_at_once = clock_ns is None
-        metrics.watch_assets(self.asset_states)
-        metrics.watch_clocks(self.clock_skews)
+        metrics.watch_assets(partial(asset_states, pipelines))
+        metrics.watch_clocks(partial(clock_skews, pipelines))
+        metrics.export_bounds(output_bounds(pipelines))
 
     # ------------------------------------------------------------------------------------ the turn
 
@@ -200,6 +206,8 @@ class Engine:
         messages = self._source.receive(timeout_seconds, due)
         started = time.monotonic()
         self._route(messages)
+        if self.commands:
+            self._obey()
         for pipeline in self.pipelines:
             self._serve(pipeline)
         if self._watch is not None:
@@ -320,6 +328,15 @@ class Engine:
             self._calls.append((pipeline, session.provider, seconds, windows))
             self._log_entries += len(windows)
 
+    def _obey(self) -> None:
+        """Do what the page has asked for; each was checked and bounded when it was added."""
+        while self.commands:
+            command = self.commands.popleft()
+            if isinstance(command, Publication):
+                self._outgoing.append(command)
+            else:
+                self._find_routes(command)
+
     def _reset_alarm(self, target: str, message: Message) -> None:
         """Reset a latched alarm that its sender can have seen.
 
@@ -416,34 +433,3 @@ class Engine:
     def faults(self) -> list[str]:
         """Why pipelines do not serve: a line for each that is set aside."""
         return [one.containment.fault for one in self.pipelines if one.containment.fault]
-
-    def asset_states(self) -> Iterator[AssetState]:
-        """Yield the state of every stream, those first that were judged: only some are exported."""
-        found = [
-            (pipeline, state)
-            for pipeline in self.pipelines
-            for state in list(pipeline.streams.values())
-        ]
-        found.sort(key=lambda one: one[1].time_ns is None)
-        for pipeline, state in found:
-            newest_ns = state.stream.newest_ns
-            yield AssetState(
-                pipeline.name,
-                state.key,
-                state.presence,
-                score=state.score,
-                alarm=state.alarm.state,
-                threshold=pipeline.rule.threshold,
-                last_sample_seconds=None if newest_ns is None else newest_ns / SECOND_NS,
-            )
-
-    def clock_skews(self) -> Iterator[ClockSkew]:
-        """Yield pipeline, asset and clock skew of every stream whose samples carry a time."""
-        for pipeline in self.pipelines:
-            if pipeline.config.source.clock is None:
-                continue
-            for state in list(pipeline.streams.values()):
-                newest_ns = state.stream.newest_ns
-                if newest_ns is not None:
-                    skew_ns = newest_ns - state.stream.ring.arrived_ns
-                    yield pipeline.name, state.key, skew_ns / SECOND_NS

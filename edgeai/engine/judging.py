@@ -56,8 +56,11 @@ class Judge:
         """The score that is beyond every threshold."""
         self._quality_rule = pipeline.quality_rule
         self._top, self._qos = publish.top, publish.qos
+        self._fields = [
+            (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
+        ]
 
-    def judge(
+    def judge(  # noqa: C901, PLR0912, PLR0915  one loop over the windows, for speed
         self,
         windows: list[DueWindow],
         outputs: list[npt.NDArray[np.float32]],
@@ -77,6 +80,8 @@ class Judge:
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._diagnoses_windows:
             diagnoses = self._diagnose(windows, outputs, scores)
+        if self._fields:
+            self._keep_fields(windows, outputs)
         extras: list[dict[str, Any]] = [{}] * len(scores)
         if self._published:
             extras = self._extras(outputs, diagnoses)
@@ -119,6 +124,7 @@ class Judge:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
             state.diagnosis = diagnosis["kind"] if diagnosis else ""
+            state.outputs, state.top = extra, top
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,
@@ -140,6 +146,10 @@ class Judge:
             )
             if reason is not None:
                 prediction.alarm_reason = reason
+            if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
+                state.highest = level
+            if level < state.lowest:  # noqa: PLR1730
+                state.lowest = level
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
             if changed or not state.is_announced:
@@ -171,6 +181,17 @@ class Judge:
             effect = f"it counts as {SIDES[self._abnormal]} the threshold"
         pipeline.log.score_not_finite(state.key, score, effect)
         return "score_infinite" if score == self._worst else "score_not_finite"
+
+    def _keep_fields(
+        self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]
+    ) -> None:
+        """Copy the fields of the streams that somebody looks at; the next run overwrites them."""
+        for index, window in enumerate(windows):
+            state = window[0]
+            if state.fields is not None:
+                state.fields = {
+                    name: outputs[column][index].copy() for name, column in self._fields
+                }
 
     def _diagnose(
         self,
@@ -267,8 +288,10 @@ class Judge:
             alarm_reason=reason or UNSET,
             abnormal=self._abnormal_told,
         )
+        if changed and alarm.state == "active":
+            state.raised, state.raised_ns = transition, state.alarm_told_ns
         publication = Publication(state.alarm_topic, _encode(transition), 1, True)
-        pipeline.on_transition(state, publication)
+        pipeline.on_transition(state, publication, transition)
         pipeline.log.alarm(
             state.key, shown, alarm.state, score=state.score, threshold=self._threshold,
             top=top, diagnosis=diagnosis or None,

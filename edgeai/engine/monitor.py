@@ -13,16 +13,20 @@ from functools import partial
 
 import msgspec
 
+from edgeai.engine.history import History
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
-from edgeai.engine.publications import AssetEvent
+from edgeai.engine.publications import AssetEvent, ClockEvent, Transition
+from edgeai.engine.recent_events import RecentEvents
 from edgeai.engine.refusals import Refusals
+from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import Publication, Quality
+from edgeai.messages import SECOND_NS, Publication, Quality
 from edgeai.metrics.definitions import Metrics
+from edgeai.streams.set_back import SetBack
 
 log = logging.getLogger("edgeai.monitor")
 
@@ -56,6 +60,8 @@ class Monitor:
         *,
         live: Live | None = None,
         kept: KeptAlarms | None = None,
+        history: History | None = None,
+        retained: RetainedAlarms | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -66,6 +72,8 @@ class Monitor:
             metrics: Metrics of the node.
             live: None in a replay.
             kept: Keeps alarm states over restarts; None: they are not kept.
+            history: The last hour of each stream; None: it is not kept.
+            retained: Receives what the broker retains of the node's alarms.
             clock: Returns seconds that never go back.
             clock_ns: Returns the time now, nanoseconds since 1970.
         """
@@ -77,17 +85,24 @@ class Monitor:
         """Whether alarm states have changed that are not written yet."""
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
-        self._live, self._kept = live, kept
+        self._live, self._kept, self._retained = live, kept, retained
+        self._history = history
         self._clock, self._clock_ns = clock, clock_ns
         self._next_scan = 0.0
         self._outage_told = False
         """Whether assets that became stale while the broker was away were told."""
         self._invalid: dict[str, Counter[str]] = {}
         """Unusable values when a change of quality was told last, by pipeline."""
-        if kept is not None:
-            for pipeline in pipelines:
-                pipeline.on_transition = partial(self._keep, pipeline.name)
-                pipeline.on_set_back = partial(self._keep_set_back, pipeline.name)
+        self.events = RecentEvents()
+        """What has changed last."""
+        self._was_connected: bool | None = None
+        """Whether the broker was connected at the last scan; None before the first."""
+        self._providers = {one.name: _provider_of(one) for one in pipelines}
+        self._set_backs: dict[str, list[tuple[str, SetBack]]] = {}
+        """Assets whose clock was set back since the last poll, by pipeline."""
+        for pipeline in pipelines:
+            pipeline.on_set_back = partial(self._note_set_back, pipeline.name)
+            pipeline.on_transition = partial(self._note_transition, pipeline.name)
 
     @property
     def faults(self) -> list[str]:
@@ -101,9 +116,11 @@ class Monitor:
     def poll(self) -> list[Publication]:
         """Tell what is due; return the events to publish."""
         now = self._clock()
-        events: list[Publication] = []
+        events = self._clock_events()
+        if self._retained is not None:
+            events += self._retained.take()
         if now >= self._next_scan:
-            events = self._scan(now)
+            events += self._scan(now)
             took = self._clock() - now
             self._next_scan = now + max(SCAN_SECONDS, took / SCAN_SHARE)
         self.next_poll = self._next_scan
@@ -121,11 +138,19 @@ class Monitor:
         if self._kept is not None:
             self._kept.write()
 
-    def _keep(self, pipeline: str, state: StreamState, publication: Publication) -> None:
+    def _note_transition(
+        self, pipeline: str, state: StreamState, publication: Publication, transition: Transition
+    ) -> None:
         """Keep an alarm state that changes; `write_alarms` writes it before it is published."""
-        assert self._kept is not None
-        self._kept.keep(pipeline, state, publication)
-        self.has_transitions = True
+        if self._kept is not None:
+            self._kept.keep(pipeline, state, publication)
+            self.has_transitions = True
+        if transition.previous != "unknown" or transition.state != "normal":
+            self.events.add(
+                "alarm", pipeline, [state.key], state=transition.state,
+                priority=transition.priority, diagnosis=state.diagnosis,
+                top=[name for name, _ in transition.top],
+            )  # fmt: skip
 
     def write_alarms(self) -> None:
         """Write the alarm states that are about to be published."""
@@ -133,10 +158,12 @@ class Monitor:
         if self._kept is not None:
             self._kept.write()
 
-    def _keep_set_back(self, pipeline: str, state: StreamState) -> None:
-        """Keep that a clock was set back, as `_keep` keeps an alarm."""
-        assert self._kept is not None
-        self._kept.keep_set_back(pipeline, state)
+    def _note_set_back(self, pipeline: str, state: StreamState, set_back: SetBack) -> None:
+        """Keep that a clock was set back, as `_keep` keeps an alarm; `poll` tells it."""
+        if self._kept is not None:
+            self._kept.keep_set_back(pipeline, state)
+        if self._live is not None:
+            self._set_backs.setdefault(pipeline, []).append((state.key, set_back))
         self.next_poll = 0.0
 
     def _scan(self, now: float, *, silence: bool = True) -> list[Publication]:
@@ -144,7 +171,12 @@ class Monitor:
         live = self._live
         is_connected = live is None or live.is_connected()
         stale = 0
+        if self._history is not None:
+            self._history.update()
+        if live is not None:
+            self._note_connection(is_connected=is_connected)
         for watch in self._watches:
+            self._note_provider(watch.pipeline)
             found = watch.scan(now, silence=silence and live is not None)
             self._tell_readiness(watch, found)
             if found.quality:
@@ -170,9 +202,11 @@ class Monitor:
         if found.fault is not None:
             ready.set(0)
             log.warning("not ready: %s", found.fault)
+            self.events.add("not_ready", watch.pipeline.name, text=found.fault)
         elif found.is_ready_again:
             ready.set(1)
             log.info("ready again: pipeline %s makes samples", watch.pipeline.name)
+            self.events.add("ready", watch.pipeline.name)
 
     def _tell_silence(
         self, pipeline: Pipeline, found: Found, *, is_connected: bool
@@ -189,12 +223,14 @@ class Monitor:
                 )  # fmt: skip
             cause = "no_samples" if is_connected else "broker_connection"
             events.append(self._event("stale", pipeline, names, cause))
+            self.events.add("stale", pipeline.name, names, cause=cause, seconds=seconds)
         if found.back:
             names = [state.key for state in found.back]
             pipeline.log.silence.write(
                 "samples again from %s", shown_assets(names), count=len(names)
             )
             events.append(self._event("back", pipeline, names, ""))
+            self.events.add("back", pipeline.name, names)
         return events
 
     def _tell_quality(self, pipeline: Pipeline, changes: dict[Quality, list[StreamState]]) -> None:
@@ -205,11 +241,27 @@ class Monitor:
         causes = ", ".join(f"{reason} {count:,}" for reason, count in sorted(more.items()))
         for quality, states in changes.items():
             names = [state.key for state in states]
+            self.events.add("quality", pipeline.name, names, quality=quality, causes=dict(more))
             why = f" (values of the pipeline since the last change: {causes})" if causes else ""
             pipeline.log.quality.write(
                 "quality is %s now: %s%s",
                 quality, shown_assets(names), "" if quality == "good" else why, count=len(names),
             )  # fmt: skip
+
+    def _note_connection(self, *, is_connected: bool) -> None:
+        if is_connected != self._was_connected and (is_connected or self._was_connected):
+            self.events.add("connected" if is_connected else "disconnected")
+        self._was_connected = is_connected
+
+    def _note_provider(self, pipeline: Pipeline) -> None:
+        """Note that another provider computes, or why."""
+        now = _provider_of(pipeline)
+        if now != self._providers[pipeline.name]:
+            self._providers[pipeline.name] = now
+            provider, requested, reason = now
+            self.events.add(
+                "provider", pipeline.name, provider=provider, requested=requested, reason=reason
+            )
 
     def _tell_outage(self, stale: int, *, is_connected: bool) -> None:
         """Tell once that assets are stale because the broker is away."""
@@ -222,25 +274,63 @@ class Monitor:
                 stale,
             )
 
+    def _clock_events(self) -> list[Publication]:
+        """Return an event for each pipeline with assets whose clock was set back."""
+        live = self._live
+        if live is None or not self._set_backs:
+            return []
+        events = []
+        now_ns = self._clock_ns()
+        for pipeline, found in self._set_backs.items():
+            _, first = found[0]
+            content = ClockEvent(
+                timestamp=now_ns,
+                node=live.node,
+                event="clock_back",
+                pipeline=pipeline,
+                assets=_first_names([asset for asset, _ in found]),
+                count=len(found),
+                seconds=(first.from_ns - first.to_ns) / SECOND_NS,
+                from_time=first.from_ns,
+                to_time=first.to_ns,
+                number=first.number,
+                sign=first.sign,
+                id=f"{live.node}/{pipeline}:clock_back:{now_ns}",
+            )
+            events.append(Publication(live.topic, _encode(content), 1, False))
+        self._set_backs.clear()
+        return events
+
     def _event(self, event: str, pipeline: Pipeline, names: list[str], cause: str) -> Publication:
         assert self._live is not None
         now_ns = self._clock_ns()
-        shown: list[str] = []
-        characters = 0
-        for name in names[:MAX_EVENT_ASSETS]:
-            characters += len(name)
-            if characters > MAX_EVENT_CHARACTERS:
-                break
-            shown.append(name)
         content = AssetEvent(
             timestamp=now_ns,
             node=self._live.node,
             event=event,
             pipeline=pipeline.name,
-            assets=shown,
+            assets=_first_names(names),
             count=len(names),
             stale_after_seconds=pipeline.stale_after_seconds,
             cause=cause,
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
         return Publication(self._live.topic, _encode(content), 1, False)
+
+
+def _provider_of(pipeline: Pipeline) -> tuple[str, str, str]:
+    """Return who computes a pipeline, who was asked for, and why they differ."""
+    session = pipeline.session
+    return session.provider, session.requested, session.reason
+
+
+def _first_names(names: list[str]) -> list[str]:
+    """Return the first names, as many as one event may hold."""
+    shown: list[str] = []
+    characters = 0
+    for name in names[:MAX_EVENT_ASSETS]:
+        characters += len(name)
+        if characters > MAX_EVENT_CHARACTERS:
+            break
+        shown.append(name)
+    return shown

@@ -8,15 +8,19 @@ from functools import partial
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
-from edgeai.config.base import ClockBounds
 from edgeai.config.node import Config
-from edgeai.config.pipeline import PipelineConfig
-from edgeai.config.source import RESERVED_CAPTURE, SignalField
+from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.pipeline_log import PipelineLog
+from edgeai.engine.pipeline_settings import (
+    make_conditioner,
+    stale_after_seconds,
+    stream_settings,
+)
+from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
@@ -24,31 +28,28 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.manifest import UNPUBLISHED, HeldValuesSpec, Manifest
+from edgeai.model.output_spec import UNPUBLISHED
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
+from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
-from edgeai.streams.align import AlignSettings
-from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
 from edgeai.streams.set_back import SetBack
-from edgeai.streams.settings import StreamSettings
 
 log = logging.getLogger("edgeai.pipeline")
 
-ARRIVAL_JITTER_NS = SECOND_NS // 10
-"""How far frames without a time may be from an even pace, unless the configuration says."""
 NO_HELD_VALUES = HeldValuesSpec(good=0)
-STALE_PERIODS = 10  # sample periods without a sample after which an asset is stale, and at least
-MIN_STALE_SECONDS = 10.0
-GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
+
+
+OnTransition = Callable[[StreamState, Publication, Transition], None]
+"""Takes the stream, the retained message, and its content."""
 
 
 class Pipeline:
     """One pipeline at run time. What is done with it is in `intake`, `judging` and `engine`."""
 
-    on_set_back: Callable[[StreamState], None] | None = None
+    on_set_back: Callable[[StreamState, SetBack], None] | None = None
     """Called when the clock of a stream's sender was set back; wired by the monitor."""
 
     def __init__(
@@ -91,7 +92,7 @@ class Pipeline:
             manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
         )
         self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
-        self.settings = _stream_settings(chosen, manifest)
+        self.settings = stream_settings(chosen, manifest)
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
         )
@@ -105,7 +106,7 @@ class Pipeline:
         self.resolution = resolution
         self._coarse: set[int] = set()
         """Channels of which the log has told that float32 is too coarse for them."""
-        conditioner = _conditioner(chosen, manifest, resolution)
+        conditioner = make_conditioner(chosen, manifest, resolution)
         conditioner.on_coarse = self._warn_of_coarse_values
         self.intake = INTAKES[chosen.source.layout](
             IntakeParts(
@@ -138,23 +139,34 @@ class Pipeline:
         ]
         """Name and unit of the outputs that predictions carry beside score and contributions."""
         self.streams: dict[str, StreamState] = {}
-        self.stale_after_seconds = _stale_after_seconds(chosen, self.settings)
+        self.stale_after_seconds = stale_after_seconds(chosen, self.settings)
         """Time without a sample after which an asset is stale; 0: never."""
         self.is_known_normal: Callable[[str], bool] = _is_any_normal
         """Whether an alarm topic is known to say `normal`; if not, the alarm of a new stream is
         published with its first window. Wired by `restore_alarms`."""
-        self.on_transition: Callable[[StreamState, Publication], None] = _ignore_transition
+        self.on_transition: OnTransition = _ignore_transition
         """Called with each change of an alarm's state; wired by the monitor."""
         self._rings: list[Ring] = []
         """The rings of all streams."""
         self._room = StreamRoom(
-            name, self.streams, self.settings, config.limits, budget=budget, evict=self._evict
+            name,
+            self.streams,
+            self.settings,
+            config.limits,
+            budget=budget,
+            evict=self._evict,
+            results=self.results,
         )
         self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
         self._node = config.node
         self._shard = shard or Shard()
+
+    @property
+    def results(self) -> int:
+        """Number of outputs and contributions that are kept of each stream's last window."""
+        return len(self.published) + min(self.config.publish.top, len(self.signals))
 
     def due(self) -> Due:
         """Return when the next window can be due at the earliest, counted from now.
@@ -283,19 +295,31 @@ class Pipeline:
         self.metrics.streams.set(len(self.streams))
         return state
 
-    def _evict(self, state: StreamState) -> None:
-        """Remove a silent stream, to make room for another."""
-        state.stream.flush()  # what waits for late samples still gets its windows
+    def _evict(self, state: StreamState) -> bool:
+        """Remove a silent stream, to make room for another.
+
+        What waits for late samples still gets its windows first. If they raise an alarm, the
+        stream stays: nobody else could end the alarm on its retained topic.
+
+        Returns:
+            Whether it was removed.
+        """
+        state.stream.flush()
+        if self.batch.windows:
+            self.batch.when_full()
+        if state.alarm.state != "normal":
+            return False
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
         self.metrics.evicted.value += 1
         self.forget_stream(state)
+        return True
 
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
         self.log.set_back(state.key, set_back)
         if self.on_set_back is not None:
-            self.on_set_back(state)
+            self.on_set_back(state, set_back)
 
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
         """Log once for each channel that float32 loses the steps that the model knows."""
@@ -307,8 +331,10 @@ class Pipeline:
         log.warning("pipeline %s: %s. Windows with such values are `uncertain`", self.name, text)
 
 
-def _ignore_transition(_state: StreamState, _publication: Publication) -> None:
-    """Do nothing: alarm states are not kept."""
+def _ignore_transition(
+    _state: StreamState, _publication: Publication, _transition: Transition
+) -> None:
+    """Do nothing: there is no monitor."""
 
 
 def _is_any_normal(_alarm_topic: str) -> bool:
@@ -316,82 +342,5 @@ def _is_any_normal(_alarm_topic: str) -> bool:
     return True
 
 
-def _conditioner(
-    config: PipelineConfig, manifest: Manifest, resolution: Resolution | None
-) -> Conditioner:
-    default = SignalField.model_validate({})
-    fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
-    ranges = [None if s.range is None else (s.range[0], s.range[1]) for s in manifest.signals]
-    return Conditioner(
-        [field.scale for field in fields],
-        [field.offset for field in fields],
-        ranges,
-        config.stream.out_of_range,
-        None if resolution is None else resolution.largest.tolist(),
-    )
-
-
-def _stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettings:
-    stream = config.stream
-    rate = manifest.sample_rate_hz
-    period_ns = round(SECOND_NS / rate) if rate is not None else None
-    max_age_ns = round(stream.max_age_seconds * SECOND_NS)
-    lateness_ns = round(stream.lateness_seconds * SECOND_NS)
-    align = None
-    if stream.alignment != "none":
-        assert period_ns is not None  # `assembly.plan.check` refuses it
-        align = AlignSettings(stream.alignment, period_ns, max_age_ns, lateness_ns)
-    if stream.max_gap_seconds is not None:
-        max_gap_ns: int | None = round(stream.max_gap_seconds * SECOND_NS)
-    elif period_ns is None:
-        max_gap_ns = None
-    else:
-        # Aligned channels have rates of their own: there is no gap before the values are too old.
-        max_gap_ns = max(GAP_PERIODS * period_ns, max_age_ns if align else 0)
-    frame = config.source.frame
-    return StreamSettings(
-        length=manifest.window.length,
-        hop=config.window.hop or manifest.window.hop,
-        channels=len(manifest.signals),
-        period_ns=period_ns,
-        max_gap_ns=max_gap_ns,
-        lateness_ns=lateness_ns,
-        invalid=stream.invalid,
-        align=align,
-        missing=stream.missing,
-        clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
-        resolution_ns=_resolution_ns(config.source.time),
-        frame_resolution_ns=_resolution_ns(None if frame is None else frame.clock),
-        frame_jitter_ns=_frame_jitter_ns(config),
-    )
-
-
 def _forget_nothing(_state: StreamState) -> None:
     """Stand in for the engine."""
-
-
-def _resolution_ns(time: ClockBounds | None) -> int | None:
-    if time is None or time.resolution_seconds is None:
-        return None
-    return round(time.resolution_seconds * SECOND_NS)
-
-
-def _frame_jitter_ns(config: PipelineConfig) -> int | None:
-    """Return how far a frame may start from where the frame before it ended."""
-    frame, declared = config.source.frame, config.stream.frame_jitter_seconds
-    if declared is not None:
-        return round(declared * SECOND_NS)
-    return None if frame is None or frame.clock is not None else ARRIVAL_JITTER_NS
-
-
-def _stale_after_seconds(config: PipelineConfig, settings: StreamSettings) -> float:
-    """Return the time without a sample after which an asset is stale; 0: never."""
-    if config.stream.stale_after_seconds is not None:
-        return config.stream.stale_after_seconds
-    if settings.period_ns is None:
-        return 0.0
-    periods = float(STALE_PERIODS)
-    if config.source.layout == "frame":  # a frame may hold a whole window, and comes once in that
-        periods = max(periods, 2 * settings.length, 2 * settings.hop)
-    longest = 2 * config.stream.max_age_seconds if settings.align is not None else 0.0
-    return max(MIN_STALE_SECONDS, periods * settings.period_ns / SECOND_NS, longest)

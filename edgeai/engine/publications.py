@@ -6,6 +6,7 @@ import msgspec
 
 from edgeai.engine.contributions import Contributor
 from edgeai.messages import AlarmState, Diagnosis, Priority, Quality
+from edgeai.streams.set_back import Sign
 
 ScoreReason = Literal["score_infinite", "score_not_finite"]
 """Why the score is null. `score_infinite`: it is +infinity, which is above every threshold.
@@ -93,6 +94,31 @@ class AssetEvent(msgspec.Struct):
     stale_after_seconds: float
     cause: str
     """`no_samples`, or `broker_connection` while the node was not connected; empty for `back`."""
+    id: str
+
+
+class ClockEvent(msgspec.Struct):
+    """The clocks of senders were set back; ids of windows of used times end with `~number`."""
+
+    timestamp: int
+    """When edgeai noticed it, nanoseconds since 1970, UTC."""
+    node: str
+    event: str
+    """`clock_back`."""
+    pipeline: str
+    assets: list[str]
+    """The first ones, if there are very many."""
+    count: int
+    """Number of all of them."""
+    seconds: float
+    """How far back the clock of the first one was set."""
+    from_time: int
+    """Time of its newest sample before that, nanoseconds since 1970, UTC."""
+    to_time: int
+    """Time of its first sample after that."""
+    number: int
+    """How often the clock of the first one was set back."""
+    sign: Sign
     id: str
 
 

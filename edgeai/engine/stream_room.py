@@ -2,7 +2,8 @@
 
 When there is no room, the stream that has been silent longest leaves, so that names that were
 invented, or belong to machines that are gone, do not keep out a new machine for ever. A stream that
-still gets samples never leaves, and neither does one with an alarm. Silence is found by comparing
+still gets samples never leaves, and neither does one with an alarm, also if only its last waiting
+samples raise it. Silence is found by comparing
 the newest samples of all streams now and then, only while there is no room, so it costs nothing in
 other times.
 """
@@ -25,6 +26,7 @@ BYTES_PER_CHARACTER = 24
 """A stream's key is kept in topics, ids and caches, each up to 4 bytes a character."""
 ALIGNED_CHANNEL_BYTES = 800 + 120 * MIN_KEPT_ROWS  # its queue, and what was seen of it
 MAX_WAITING_SAMPLES = 100_000  # of a stream with lateness, as far as its bytes are estimated
+RESULT_BYTES = 300  # of an output or a contribution of the last window, which is kept
 LOOKS_PER_SILENCE = 6
 """Compare all streams this often in the time after which one counts as silent."""
 EVICTED_PER_LOOK = 100
@@ -32,9 +34,16 @@ EVICTED_PER_LOOK = 100
 invented names then cannot empty a pipeline whose machines pause."""
 
 
-def stream_bytes(settings: StreamSettings, key: str) -> int:
-    """Return about how many bytes a stream takes, with all its memory in use."""
+def stream_bytes(settings: StreamSettings, key: str, results: int = 0) -> int:
+    """Return about how many bytes a stream takes, with all its memory in use.
+
+    Args:
+        settings: Settings of the stream.
+        key: The stream's.
+        results: Number of outputs and contributions that are kept of the last window.
+    """
     size = OVERHEAD_BYTES + BYTES_PER_CHARACTER * len(key) + Ring.bytes_of(settings)
+    size += RESULT_BYTES * results
     if settings.align is not None:
         size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1)
     if settings.lateness_ns and settings.period_ns:
@@ -62,7 +71,8 @@ class StreamRoom:
         limits: Limits,
         *,
         budget: ByteBudget | None,
-        evict: Callable[[StreamState], None],
+        evict: Callable[[StreamState], bool],
+        results: int = 0,
     ) -> None:
         """Prepare.
 
@@ -74,11 +84,12 @@ class StreamRoom:
                 a new sample after which one may leave. At least twice the gap that empties a window
                 counts, so that a slow stream is not taken for silent.
             budget: The bytes that it shares with other pipelines; None: it has all to itself.
-            evict: Removes a stream.
+            evict: Removes a stream; returns False if it must stay.
+            results: Number of outputs and contributions that are kept of the last window.
         """
         self._pipeline = pipeline
         self._streams = streams
-        self._settings = settings
+        self._settings, self._results = settings, results
         self._max_streams = limits.streams
         self._max_key_bytes = limits.stream_key_bytes
         self._budget = budget or ByteBudget(limits.stream_bytes)
@@ -107,7 +118,7 @@ class StreamRoom:
         Raises:
             DecodeError: "too_many_streams": there is no room, and no stream is silent.
         """
-        size = stream_bytes(self._settings, key)
+        size = stream_bytes(self._settings, key, self._results)
         while (
             len(self._streams) >= self._max_streams
             or self._budget.used + size > self._budget.max_bytes
@@ -122,9 +133,9 @@ class StreamRoom:
         while self._candidates:
             state = self._candidates.pop()
             newest_ns, _ = self._seen.pop(state)
-            if state.key in self._streams and _may_leave(state) and _newest(state) == newest_ns:
-                self._budget.used -= stream_bytes(self._settings, state.key)
-                self._evict(state)
+            is_silent = state.key in self._streams and _newest(state) == newest_ns
+            if is_silent and _may_leave(state) and self._evict(state):
+                self._budget.used -= stream_bytes(self._settings, state.key, self._results)
                 self._tell(state)
                 return
         raise DecodeError("too_many_streams")

@@ -1,11 +1,16 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
 from collections import deque
+from collections.abc import Sequence
+from math import inf
+from typing import Any
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
+from edgeai.engine.contributions import Contributor
+from edgeai.engine.publications import Transition
 from edgeai.messages import Message, Presence, Quality
-from edgeai.streams.settings import NEVER_NS
+from edgeai.streams.settings import NEVER_NS, Floats
 from edgeai.streams.stream import Stream
 
 SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
@@ -15,13 +20,14 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_told_ns", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "id_prefix",
-        "is_announced", "is_stale", "key", "messages", "needs_single_decoding", "quality",
-        "score", "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns",
-        "told_quality", "topic", "used_suffix", "used_until_ns",
+        "alarm", "alarm_told_ns", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "fields",
+        "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest", "messages",
+        "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score", "seen",
+        "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "top",
+        "topic", "used_suffix", "used_until_ns",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0915  each line is one fact about the stream
         self,
         key: str,
         alarm: Alarm,
@@ -62,10 +68,22 @@ class StreamState:
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
         """Of the last judged window, or of the alarm that continues from an earlier run."""
+        self.outputs: dict[str, dict[str, Any]] = {}
+        """The other outputs of the last judged window, as published."""
+        self.top: Sequence[Contributor] = ()
+        """The signals that contributed most to its score."""
         self.failed_at_ns: int | None = -1
         """`time_ns` at the last exception in the stream; -1 before the first."""
         self.diagnosis = ""
         """Kind of the last window's diagnosis; empty if it was normal."""
+        self.lowest, self.highest = inf, -inf
+        """Smallest and largest score since the history took its last step."""
+        self.raised: Transition | None = None
+        """The last alarm that this run raised."""
+        self.raised_ns = 0
+        """When that was, nanoseconds since 1970; 0: never."""
+        self.fields: dict[str, Floats] | None = None
+        """The last value of each output with the role `field`; None: nobody looks at them."""
         self.quality: Quality | None = None
         """Of the last judged window; None until one was judged."""
         self.told_quality: Quality | None = None

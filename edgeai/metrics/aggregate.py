@@ -15,14 +15,19 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-COUNTED_BY_ALL = {"edgeai_messages_unrouted", "edgeai_received_bytes"}
-"""Counters of messages that every worker reads. A sum would count each message once per worker,
-so the largest value counts."""
+COUNTED_BY_ALL = {
+    "edgeai_broker_dropped_messages", "edgeai_messages_unrouted", "edgeai_received_bytes",
+}  # fmt: skip
+"""Counters of messages that every worker reads or hears of. A sum would count each message once for
+each worker, so the largest value counts."""
 
 GAUGES: dict[str, Callable[[Iterable[float]], float]] = {
+    "edgeai_assets_without_detail": sum,
     "edgeai_broker_connected": min,
+    "edgeai_certificate_expiry_timestamp_seconds": min,
     "edgeai_publications_waiting": sum,
     "edgeai_pipeline_ready": min,
+    "edgeai_ready": min,
     "edgeai_stale_assets": sum,
     "edgeai_streams": sum,
     "process_max_fds": min,

@@ -6,25 +6,29 @@ not pay for them.
 """
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
-from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from edgeai.errors import DROP_REASONS
 from edgeai.messages import RETAINED
+from edgeai.metrics.assets import (
+    AssetCollector,
+    AssetState,
+    BoundCollector,
+    ClockSkew,
+    OutputBound,
+    SkewCollector,
+)
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
     ALARM_VALUES,
     INVALID_REASONS,
-    MAX_ASSET_SERIES,
     METRICS,
-    PRESENCE_VALUES,
     RESET_REASONS,
     UNROUTED_REASONS,
 )
@@ -32,26 +36,6 @@ from edgeai.version import __version__
 
 # prometheus-client would add a `_created` series to each counter, which nobody reads.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-
-
-class AssetState(NamedTuple):
-    """The state of one asset of one pipeline."""
-
-    pipeline: str
-    asset: str
-    presence: str
-    """A key of `PRESENCE_VALUES`."""
-    score: float
-    """Of the last judged window."""
-    alarm: str
-    """A key of `ALARM_VALUES`."""
-    threshold: float
-    last_sample_seconds: float | None
-    """Time of the newest sample, seconds since 1970, by its sender's clock; None before it."""
-
-
-ClockSkew = tuple[str, str, float]
-"""Pipeline, asset, seconds by which the time of the newest sample is ahead of its arrival."""
 
 
 class _Maker:
@@ -98,7 +82,8 @@ class Metrics:
         self.connects = make.counter("edgeai_broker_connects_total")
         self.connect_failures = make.counter("edgeai_broker_connect_failures_total")
         self.sessions_lost = make.counter("edgeai_broker_sessions_lost_total")
-        self.broker_drops = make.gauge("edgeai_broker_dropped_messages")
+        self.broker_drops = make.counter("edgeai_broker_dropped_messages_total")
+        self._certificate_expiry = make.gauge("edgeai_certificate_expiry_timestamp_seconds")
         self.received = make.counts("edgeai_messages_received_total").labels()
         self.left = make.counts("edgeai_messages_left_total").labels()
         self.received_bytes = make.counts("edgeai_received_bytes_total").labels()
@@ -110,19 +95,27 @@ class Metrics:
         self.unconfirmed = make.counter("edgeai_publications_unconfirmed_total")
 
         # Engine
+        self.ready = make.gauge("edgeai_ready")
         self.turn_messages = make.histogram("edgeai_turn_messages").labels()
         self.turn_seconds = make.histogram("edgeai_turn_seconds").labels()
         self.last_message = make.gauge("edgeai_last_message_timestamp_seconds")
         self.last_prediction = make.gauge("edgeai_last_prediction_timestamp_seconds")
 
-        # Pipelines: their series are in PipelineMetrics
+        self._make_pipelines(make)
+        self._make_providers(make)
+
+    def _make_pipelines(self, make: _Maker) -> None:
+        """Make the metrics of pipelines; their series are in PipelineMetrics."""
         self._messages = make.counts("edgeai_pipeline_messages_total")
+        self._last_messages = make.gauge("edgeai_pipeline_last_message_timestamp_seconds")
+        self._expected = make.gauge("edgeai_pipeline_expected_seconds")
         self._drops = make.counts("edgeai_dropped_total")
         self._invalid = make.counts("edgeai_invalid_values_total")
         self._resets = make.counts("edgeai_window_resets_total")
         self._missed = make.counts("edgeai_frames_missed_total")
         self._missing = make.counts("edgeai_samples_missing_total")
         self._reordered = make.counts("edgeai_samples_reordered_total")
+        self._misplaced = make.counts("edgeai_samples_misplaced_total")
         self._predictions = make.counts("edgeai_predictions_total")
         self._not_finite = make.counts("edgeai_scores_not_finite_total")
         self._alarms = make.counts("edgeai_alarm_transitions_total")
@@ -134,8 +127,10 @@ class Metrics:
         self._inference = make.histogram("edgeai_inference_seconds")
         self._batch = make.histogram("edgeai_batch_windows")
         self._end_to_end = make.histogram("edgeai_end_to_end_seconds")
+        self._latency_budget = make.gauge("edgeai_latency_budget_seconds")
 
-        # Providers
+    def _make_providers(self, make: _Maker) -> None:
+        """Make the metrics of execution providers."""
         self.failovers = make.counter("edgeai_failovers_total")
         self.readmissions = make.counter("edgeai_readmissions_total")
         self.parity_failures = make.counter("edgeai_parity_failures_total")
@@ -159,17 +154,25 @@ class Metrics:
         self._session_labels[pipeline] = labels
         self._session_info.labels(*labels).set(1)
 
+    def certificate_expires(self, certificate: str, at_seconds: float) -> None:
+        """Export when a certificate expires, in seconds since 1970."""
+        self._certificate_expiry.labels(certificate).set(at_seconds)
+
     def unrouted_counts(self) -> dict[str, int]:
         """Return the number of messages that no pipeline takes, by reason."""
         return {reason: self.unrouted.labels(reason).value for reason in UNROUTED_REASONS}
 
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
         """Export the states of assets. `states` is called at each scrape."""
-        self.registry.register(_AssetCollector(states))
+        self.registry.register(AssetCollector(states))
 
     def watch_clocks(self, skews: Callable[[], Iterable[ClockSkew]]) -> None:
         """Export how far assets' clocks are ahead. `skews` is called at each scrape."""
-        self.registry.register(_SkewCollector(skews))
+        self.registry.register(SkewCollector(skews))
+
+    def export_bounds(self, bounds: Iterable[OutputBound]) -> None:
+        """Export the ranges of the models' outputs in healthy operation."""
+        self.registry.register(BoundCollector(bounds))
 
     def call_before_scrape(self, step: Callable[[], None]) -> None:
         """Call `step` at the start of each scrape, before any metric is read."""
@@ -194,6 +197,11 @@ class PipelineMetrics:
         self.inference[provider]
         self.batch = metrics._batch.labels(model)
         self.end_to_end = metrics._end_to_end.labels(pipeline)
+        self.latency_budget = metrics._latency_budget.labels(pipeline)
+        self.last_message = partial(metrics._last_messages.labels, pipeline)
+        """Return the series; it exists from the first call on, so that it never says 1970."""
+        self.expected = partial(metrics._expected.labels, pipeline)
+        """Return the series, as `last_message` does."""
         self.not_finite = metrics._not_finite.labels(pipeline)
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
@@ -205,10 +213,12 @@ class PipelineMetrics:
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
         """Counts by reason. This dict and the next ones hold every key from the start."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
-        self.samples = {"missing": 0, "reordered": 0}
-        """Samples that are missing by the rate, and samples that were put in their place."""
+        self.samples = {"missing": 0, "reordered": 0, "misplaced": 0}
+        """Samples that are missing by the rate, that were put in their place, and whose times were
+        in doubt too late."""
         metrics._missing.watch_one(pipeline, read=lambda: self.samples["missing"])
         metrics._reordered.watch_one(pipeline, read=lambda: self.samples["reordered"])
+        metrics._misplaced.watch_one(pipeline, read=lambda: self.samples["misplaced"])
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
         self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
         self.predictions = _tally(metrics._predictions, pipeline, ("good", "uncertain", "bad"))
@@ -283,50 +293,3 @@ class _Before:
         for step in self._steps:
             step()
         return ()
-
-
-class _AssetCollector:
-    """The states of the first MAX_ASSET_SERIES assets.
-
-    A score is exported only while it is current: a dashboard must not show the last value of an
-    asset that has stopped. For the same reason a normal alarm state is; another one is exported
-    until it ends, because an alarm must not vanish with the asset's last message.
-    """
-
-    def __init__(self, states: Callable[[], Iterable[AssetState]]) -> None:
-        self._states = states
-
-    def collect(self) -> Iterator[Metric]:
-        presence, score = _family("edgeai_asset_state"), _family("edgeai_score")
-        threshold, alarm = _family("edgeai_threshold"), _family("edgeai_alarm_state")
-        last_sample = _family("edgeai_last_sample_timestamp_seconds")
-        for one in islice(self._states(), MAX_ASSET_SERIES):
-            labels = [one.pipeline, one.asset]
-            is_current = one.presence == "current"
-            presence.add_metric(labels, PRESENCE_VALUES[one.presence])
-            threshold.add_metric(labels, one.threshold)
-            if is_current:
-                score.add_metric(labels, one.score)
-            if is_current or one.alarm != "normal":
-                alarm.add_metric(labels, ALARM_VALUES[one.alarm])
-            if one.last_sample_seconds is not None:
-                last_sample.add_metric(labels, one.last_sample_seconds)
-        yield from (presence, score, threshold, alarm, last_sample)
-
-
-class _SkewCollector:
-    """Clock skew of the first MAX_ASSET_SERIES assets."""
-
-    def __init__(self, skews: Callable[[], Iterable[ClockSkew]]) -> None:
-        self._skews = skews
-
-    def collect(self) -> Iterator[Metric]:
-        family = _family("edgeai_clock_skew_seconds")
-        for pipeline, asset, seconds in islice(self._skews(), MAX_ASSET_SERIES):
-            family.add_metric([pipeline, asset], seconds)
-        yield family
-
-
-def _family(name: str) -> GaugeMetricFamily:
-    one = METRICS[name]
-    return GaugeMetricFamily(one.name, one.help, labels=one.labels)

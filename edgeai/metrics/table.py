@@ -1,8 +1,8 @@
 """Every Prometheus metric of edgeai at a glance: name, type, labels and help text, in groups.
 
-Names hold base units, and counters end in `_total`. Labels come from closed sets (pipelines of the
-configuration, drop reasons, providers), apart from `asset`, which `MAX_ASSET_SERIES` bounds.
-docs/metrics.md lists the same metrics.
+Names hold base units, and counters end in `_total`. Labels come from closed sets (`LABELS`), apart
+from `asset`, which `MAX_ASSET_SERIES` bounds, and `signal`, `output` and `unit`, which the model
+packages declare. scripts/write_metrics.py writes docs/metrics.md from this module.
 """
 
 from typing import Literal, NamedTuple
@@ -11,7 +11,9 @@ LATENCY_BUCKETS = (
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 )  # seconds  # fmt: skip
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-MAX_ASSET_SERIES = 500
+MAX_ASSET_SERIES = 500  # assets with series of their own
+MAX_DETAIL_SERIES = 2000  # series of outputs and contributions, of all assets together
+MAX_OUTPUT_ELEMENTS = 64  # a longer vector is not exported
 
 UNROUTED_REASONS = (
     "unexpected_topic", "invalid_topic", "too_large", "retained", "duplicate", "internal_error",
@@ -19,9 +21,50 @@ UNROUTED_REASONS = (
 INVALID_REASONS = (
     "missing", "not_a_number", "not_finite", "bad_quality", "out_of_range", "too_coarse",
 )  # fmt: skip
+FAILOVER_CAUSES = (
+    "crashed", "deadline", "exception", "wrong_shape", "not_finite", "parity", "out_of_memory",
+    "start_failed", "start_timeout", "protocol",
+)  # fmt: skip
 RESET_REASONS = ("gap", "clock_back", "failure")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
+QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
+
+
+UNITS = {
+    "_timestamp_seconds": "seconds since 1970, UTC",
+    "_seconds": "seconds",
+    "_bytes_total": "bytes",
+    "_total": "count",
+    "_info": "always 1",
+}
+"""Unit of a metric's value, by the end of its name; the first that fits. Others have none."""
+
+LABELS = {
+    "asset": f"name of the asset; the first {MAX_ASSET_SERIES} assets, judged ones first",
+    "bound": "`low` or `high` end of a range",
+    "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it))",
+    "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "
+    "the first to expire",
+    "element": "`value` of a scalar, `low` or `high` of an interval, or the position in a vector "
+    f"of at most {MAX_OUTPUT_ELEMENTS} elements",
+    "kind": "of the diagnosis, from the model package",
+    "model": "name of the model package",
+    "output": "name of a model's output; of an interval, the output whose interval it is",
+    "pipeline": "name of the pipeline in the configuration",
+    "provider": "execution provider that computed",
+    "quality": "`good`, `uncertain` or `bad`",
+    "reason": "why; a closed set for each metric. For `edgeai_session_info`: why `provider` and "
+    "`requested` differ, empty if they do not",
+    "requested": "execution provider that the configuration requests",
+    "role": "of the output ([roles](models.md))",
+    "signal": "name of a model's signal",
+    "state": "`normal`, `active` or `latched`",
+    "unit": "of the output, from the model package",
+    "version": "version of edgeai, or of the model package",
+    "worker": "number of the worker, from 1",
+}
+"""What the values of a label are."""
 
 
 class Definition(NamedTuple):
@@ -33,6 +76,18 @@ class Definition(NamedTuple):
     help: str
     buckets: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets, rising, without infinity."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the value, as the name says it."""
+        return next((unit for ending, unit in UNITS.items() if self.name.endswith(ending)), "")
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names of the series that Prometheus stores."""
+        if self.kind == "histogram":
+            return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
+        return (self.name,)
 
 
 CONNECTION = (
@@ -49,8 +104,13 @@ CONNECTION = (
         "Reconnects at which the broker had forgotten the session with its QoS 1 messages.",
     ),
     Definition(
-        "edgeai_broker_dropped_messages", "gauge", (),
-        "Messages that the broker reports as dropped, for all its clients ($SYS, mosquitto).",
+        "edgeai_broker_dropped_messages_total", "counter", (),
+        "Messages that the broker has dropped since this node connected first, for all the "
+        "broker's clients ($SYS, mosquitto).",
+    ),
+    Definition(
+        "edgeai_certificate_expiry_timestamp_seconds", "gauge", ("certificate",),
+        "When a certificate of the connection to the broker expires; absent without TLS.",
     ),
     Definition("edgeai_messages_received_total", "counter", (), "Messages read from the broker."),
     Definition(
@@ -73,13 +133,15 @@ CONNECTION = (
     ),
     Definition(
         "edgeai_publications_unconfirmed_total", "counter", (),
-        "Publications at QoS 0 that may not have arrived: sent just before the connection broke, "
-        "or before the broker refused others like them.",
+        "Publications at QoS 0 that may not have arrived: sent just before the connection broke.",
     ),
 )  # fmt: skip
 
 ENGINE = (
     Definition("edgeai_build_info", "gauge", ("version",), "Always 1; the version of edgeai."),
+    Definition(
+        "edgeai_ready", "gauge", (), "1 while /readyz answers that the node is ready, else 0."
+    ),
     Definition("edgeai_turn_messages", "histogram", (), "Messages in one turn.", COUNT_BUCKETS),
     Definition(
         "edgeai_turn_seconds", "histogram", (),
@@ -102,6 +164,16 @@ PIPELINE = (
         "Messages routed to the pipeline.",
     ),
     Definition(
+        "edgeai_pipeline_last_message_timestamp_seconds", "gauge", ("pipeline",),
+        "When a message of the pipeline arrived last, to the second; before the first message, "
+        "when edgeai began to wait for it. Messages that the broker had kept do not count.",
+    ),
+    Definition(
+        "edgeai_pipeline_expected_seconds", "gauge", ("pipeline",),
+        "Time within which a message of the pipeline is expected "
+        "(`source.expect_within_seconds`).",
+    ),
+    Definition(
         "edgeai_dropped_total", "counter", ("pipeline", "reason"),
         "Messages and samples that were dropped.",
     ),
@@ -119,11 +191,17 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_samples_missing_total", "counter", ("pipeline",),
-        "Samples that are missing by the model's sample rate between two that came.",
+        "Samples that are missing by the sample rate between two that came: the model's rate, or "
+        "with an alignment that of each channel.",
     ),
     Definition(
         "edgeai_samples_reordered_total", "counter", ("pipeline",),
         "Samples that came out of order and were put in the place of a missing one.",
+    ),
+    Definition(
+        "edgeai_samples_misplaced_total", "counter", ("pipeline",),
+        "Samples of a step of a coarse clock that turned out to lack a sample: their times may be "
+        "a sample period too early, and their windows were not marked.",
     ),
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),
@@ -160,6 +238,11 @@ PIPELINE = (
         LATENCY_BUCKETS,
     ),
     Definition(
+        "edgeai_latency_budget_seconds", "gauge", ("pipeline",),
+        "Time that 99 of 100 predictions should keep in `edgeai_end_to_end_seconds` "
+        "(`publish.latency_budget_seconds`).",
+    ),
+    Definition(
         "edgeai_stale_assets", "gauge", ("pipeline",),
         "Assets that have sent no sample for the time after which they are stale.",
     ),
@@ -191,6 +274,40 @@ PIPELINE = (
     Definition(
         "edgeai_last_sample_timestamp_seconds", "gauge", ("pipeline", "asset"),
         "Time of the newest sample by its sender's clock, in seconds since 1970-01-01, UTC.",
+    ),
+    Definition(
+        "edgeai_alarm_since_timestamp_seconds", "gauge", ("pipeline", "asset"),
+        "Time of the sample with which the alarm got its state, in seconds since 1970-01-01, UTC; "
+        "absent while the alarm is normal.",
+    ),
+    Definition(
+        "edgeai_quality", "gauge", ("pipeline", "asset"),
+        "Quality of the last window: 0 good, 1 uncertain, 2 bad; absent unless the asset is "
+        "current.",
+    ),
+    Definition(
+        "edgeai_diagnosis_info", "gauge", ("pipeline", "asset", "kind"),
+        "Always 1; the diagnosis of the last window; absent without one, and unless the asset is "
+        "current.",
+    ),
+    Definition(
+        "edgeai_contribution", "gauge", ("pipeline", "asset", "signal"),
+        "Contribution of a signal to the score of the last window, of the signals that contribute "
+        "most (publish.top); absent unless the asset is current.",
+    ),
+    Definition(
+        "edgeai_output", "gauge", ("pipeline", "asset", "output", "element", "role", "unit"),
+        "The model's other published outputs for the last window; absent unless the asset is "
+        "current.",
+    ),
+    Definition(
+        "edgeai_output_bound", "gauge", ("pipeline", "output", "bound"),
+        "Range of an output in healthy operation, as the model package states it: its low and high "
+        "end, or the edge of the model's domain (high).",
+    ),
+    Definition(
+        "edgeai_assets_without_detail", "gauge", (),
+        "Current assets whose outputs and contributions are left out to bound the scrape.",
     ),
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.model.direction import Direction, is_abnormal
-from edgeai.model.manifest import HeldValuesSpec
+from edgeai.model.threshold_spec import HeldValuesSpec
 
 GOOD_TRIALS = 3000  # of each pattern and number of held values, none of which changes a decision
 BAD_SHARE = 0.1  # share of changed decisions, in any pattern, from which a window is bad

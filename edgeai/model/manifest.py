@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from edgeai.config.base import NotBool, Precision, Strict, first_repeated
+from edgeai.config.base import NotBool, Number, Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.model.direction import Direction
+from edgeai.model.output_spec import DOMAIN_EDGE, KindSpec, OutputSpec
+from edgeai.model.threshold_spec import HeldValuesSpec, ThresholdSpec
+from edgeai.model.tolerance_spec import ToleranceSpec
 
 MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
@@ -19,7 +21,6 @@ GOLDEN = "golden.npz"
 INPUT_NAME = "window"
 WINDOW_LABEL = "window_label"  # optional array of golden.npz: which windows are healthy
 TESTED_OPSET = 24  # the newest ONNX opset that edgeai is tested with; a newer one gets a note
-DOMAIN_EDGE = 1.0  # of an output with the role `domain`, unless it states another
 
 GRAPHS: dict[Precision, str] = {
     "fp32": GRAPH,
@@ -27,7 +28,6 @@ GRAPHS: dict[Precision, str] = {
     "int8": "model.int8.onnx",
 }
 """File of each variant of the graph. A package must hold `model.onnx`; the others are optional."""
-Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class SignalSpec(Strict):
@@ -59,228 +59,6 @@ class WindowSpec(Strict):
     hop: int = Field(
         ge=1, le=1_000_000, description="Number of samples from one window to the next."
     )
-
-
-Role = Literal[
-    "score", "contribution", "value", "parameter", "residual", "domain", "advice", "interval",
-    "field", "evidence",
-]  # fmt: skip
-UNPUBLISHED: frozenset[Role] = frozenset({"field", "evidence"})
-"""Roles that no prediction holds. A field is shown in the report only, and `evidence` becomes the
-diagnosis."""
-
-
-class AxisSpec(Strict):
-    """One axis of a field after the batch axis: fixed values, or the values of another output."""
-
-    name: str = Field(min_length=1, description="Name of the axis.")
-    unit: str = Field(description="Unit of the axis.")
-    values: list[Number] | None = Field(
-        None,
-        min_length=1,
-        description="Fixed values of the axis. Default: `output` gives the values.",
-    )
-    output: str | None = Field(
-        None,
-        description="Name of the output (B, n) that gives the values. Default: `values` are fixed.",
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.values is None) == (self.output is None):
-            msg = "exactly one of `values` and `output` must be given"
-            raise ValueError(msg)
-        return self
-
-
-class OutputSpec(Strict):
-    """One output of the graph. The role decides how edgeai uses it.
-
-    Shapes: `score`, `residual` and `domain` (B,), `contribution` (B, C), `interval` (B, 2),
-    `evidence` (B, K) with one column for each entry of `diagnosis`, `field` (B, axes...).
-    """
-
-    name: str = Field(min_length=1, description="Name of the output in the graph.")
-    unit: str = Field(description="Unit of the output; `1` for a ratio or a score.")
-    meaning: str = Field(description="What the output means, for people.")
-    role: Role = Field(
-        "value",
-        description="How edgeai uses the output (docs/models.md). The default `value` is published "
-        "and not interpreted.",
-    )
-    of: str | None = Field(
-        None,
-        description="Name of the output whose interval this is; role `interval` only. Default: "
-        "none, for other roles.",
-    )
-    level: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="Coverage of the interval, 0 to 1; role `interval` only. Default: none, for "
-        "other roles.",
-    )
-    normal: list[Number] | None = Field(
-        None,
-        min_length=2,
-        max_length=2,
-        description="Range [low, high] in healthy operation. Default: not stated.",
-    )
-    axes: list[AxisSpec] = Field(
-        [], description="The axes of a field after the batch axis, in order; role `field` only."
-    )
-    edge: float | None = Field(
-        None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Value above which a window is outside the model's domain; role `domain` only. "
-        "There edgeai names no cause but `outside_domain`, and gives no advice. Default: 1.",
-    )
-    settle_seconds: float = Field(
-        0.0,
-        ge=0,
-        allow_inf_nan=False,
-        description="Time after the last window outside the domain in which windows still count as "
-        "outside, in seconds of sample time, as of a machine that warms up after a stop: as long "
-        "as it was outside, at most this time. Role `domain` only.",
-    )
-
-    @model_validator(mode="after")
-    def _fits_its_role(self) -> Self:
-        if (self.role == "interval") != (self.of is not None and self.level is not None):
-            msg = "the role `interval`, and only it, needs `of` and `level`"
-            raise ValueError(msg)
-        if (self.role == "field") != bool(self.axes):
-            msg = "the role `field`, and only it, needs `axes`"
-            raise ValueError(msg)
-        if self.role != "domain" and (self.edge is not None or self.settle_seconds):
-            msg = "only the role `domain` takes `edge` and `settle_seconds`"
-            raise ValueError(msg)
-        return self
-
-
-class KindSpec(Strict):
-    """The meaning of one column of the output with the role `evidence`."""
-
-    kind: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9_]{0,63}$", description="Name of the diagnosis in predictions."
-    )
-    cause: Literal["sensor", "physics", "domain"] = Field(
-        description="Kind of cause. `sensor`: a sensor is wrong; `physics`: the process has "
-        "changed; `domain`: the window is outside the range of the training data."
-    )
-    meaning: str = Field(description="What the diagnosis means, for people.")
-
-
-class FalseAlarmsSpec(Strict):
-    """False alarms that were counted on healthy data, which neither fit nor calibration used."""
-
-    promised_per_day: float | None = Field(
-        None, gt=0, description="Number a day that the threshold was set for. Default: not stated."
-    )
-    alarms: int = Field(ge=0, description="Number of alarms counted.")
-    hours: float = Field(ge=0, description="Time over which they were counted, in hours.")
-    share_in_alarm: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Share of this time, 0 to 1, in which the alarm was active. Default: not "
-        "measured.",
-    )
-    low_per_day: float | None = Field(
-        None,
-        ge=0,
-        description="Lower end of the exact 95 % Poisson interval (Garwood 1936) of their rate, "
-        "per day. Default: not measured.",
-    )
-    high_per_day: float | None = Field(
-        None,
-        ge=0,
-        description="Upper end of this interval; one-sided if no alarm was counted. Default: not "
-        "measured.",
-    )
-    statement: str = Field("", description="The same in one sentence, for people.")
-
-
-class ThresholdSpec(Strict):
-    """The score at which a window becomes abnormal, and how this value was found."""
-
-    value: Number = Field(description="Score beyond which a window is abnormal.")
-    abnormal: Direction = Field(
-        "high",
-        description="Side of the threshold that is abnormal. `high`: scores above it; `low`: "
-        "scores below it, as of an isolation forest.",
-    )
-    method: str = Field(description="How the value was calibrated.")
-    data: str = Field(description="The data that it was calibrated on.")
-    false_alarms_per_day: float | None = Field(
-        None,
-        ge=0,
-        description="Number of false alarms a day that are expected of this value. Default: not "
-        "known.",
-    )
-    false_alarms: FalseAlarmsSpec | None = Field(
-        None, description="False alarms that were counted on healthy data. Default: not counted."
-    )
-
-
-class HeldValuesSpec(Strict):
-    """How many held (substituted) values a window bears. `edgeai train` measures it."""
-
-    good: int = Field(
-        ge=0,
-        description="Largest number of held values in a window with which decisions do not change. "
-        "Up to it the quality is `good`, above it `uncertain`.",
-    )
-    bad: int | None = Field(
-        None,
-        ge=1,
-        description="Number of held values from which decisions change often. From it on the "
-        "quality is `bad`. Default: only `stream.max_invalid_ratio` decides.",
-    )
-
-    @model_validator(mode="after")
-    def _good_below_bad(self) -> Self:
-        if self.bad is not None and not self.good < self.bad:
-            msg = "`good` must be smaller than `bad`"
-            raise ValueError(msg)
-        return self
-
-
-class Tolerance(Strict):
-    """The tolerance of an output a against the golden output b: |a - b| <= atol + rtol |b|."""
-
-    rtol: float = Field(1e-4, gt=0, le=0.1, description="Relative tolerance.")
-    atol: float = Field(
-        1e-5, gt=0, le=10, description="Absolute tolerance, in the unit of the output."
-    )
-
-
-class ReducedTolerance(Strict):
-    """The tolerance of a reduced precision, without defaults: the author of the model states it."""
-
-    rtol: float = Field(gt=0, le=0.5, description="Relative tolerance.")
-    atol: float = Field(gt=0, le=1e6, description="Absolute tolerance, in the unit of the output.")
-
-
-class ToleranceSpec(Tolerance):
-    """Tolerances by precision. `rtol` and `atol` hold for fp32 and where no other is stated."""
-
-    fp16: ReducedTolerance | None = Field(
-        None,
-        description="Tolerance of model.fp16.onnx and of devices that compute in half precision. "
-        "Default: that of fp32.",
-    )
-    int8: ReducedTolerance | None = Field(
-        None,
-        description="Tolerance of model.int8.onnx and of devices that compute in 8-bit integers. "
-        "Default: that of fp32.",
-    )
-
-    def of(self, precision: Precision) -> Tolerance | ReducedTolerance:
-        """Return the tolerance of a precision."""
-        reduced = {"fp32": None, "fp16": self.fp16, "int8": self.int8}[precision]
-        return self if reduced is None else reduced
 
 
 class OnnxSpec(Strict):

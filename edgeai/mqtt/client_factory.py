@@ -12,7 +12,7 @@ from edgeai.mqtt.broker_limits import Terms
 from edgeai.mqtt.fast_client import FastClient
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
-from edgeai.mqtt.tls import create_tls_context
+from edgeai.mqtt.tls import ca_expiry_seconds, create_tls_context
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class ClientFactory:
         self._callbacks = callbacks
         self._password = broker.password.reveal("broker.password") if broker.password else None
         self._tls = None if broker.tls is None else create_tls_context(broker.tls)
+        self.ca_expiry_seconds = (
+            ca_expiry_seconds(self._tls)
+            if self._tls is not None and broker.tls is not None and broker.tls.ca_file is not None
+            else None
+        )
+        """When the first certificate of `ca_file` expires, seconds since 1970; None without one."""
         self._client_class = (
             FastClient if broker.fast_path and fast_client.is_tested() else PahoClient
         )

@@ -27,7 +27,9 @@ from edgeai.mqtt.paho_client import Callbacks, PahoClient
 from edgeai.mqtt.polled_socket import PolledSocket
 from edgeai.mqtt.reconnect import VERSION_NAMES, ReconnectSchedule
 from edgeai.mqtt.redelivery import Redelivery
+from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.mqtt.subscriptions import Subscriptions
+from edgeai.mqtt.tls import peer_expiry_seconds
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -50,6 +52,7 @@ class ClientLifecycle:
         *,
         kept_filters: Path | None,
         redelivery: Redelivery | None,
+        retained: RetainedReader | None,
         status: Status | None,
         poll: "select.poll | None",
         inbox: Inbox,
@@ -64,6 +67,7 @@ class ClientLifecycle:
             metrics: Metrics of the connection.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             redelivery: Sorts the messages that follow a reconnect.
+            retained: Reads own retained topics once; None: nothing is read.
             status: Published retained after CONNACK, and set as the last will.
             poll: Poll object to register the socket in; None for one of its own.
             inbox: Receives messages.
@@ -79,6 +83,7 @@ class ClientLifecycle:
         self._inbox = inbox
         self._outbox = outbox
         self._redelivery = redelivery
+        self._retained = retained or RetainedReader([], lambda *_: None)
         self._subscriptions = Subscriptions(subscriptions, client_id, broker, metrics, kept_filters)
         self._reconnect = ReconnectSchedule(broker, client_id, has_will=status is not None)
         self._told_terms = Terms()
@@ -99,6 +104,8 @@ class ClientLifecycle:
                 on_pingresp=outbox.confirmation.on_answer,
             ),
         )
+        if self._clients.ca_expiry_seconds is not None:
+            metrics.certificate_expires("ca", self._clients.ca_expiry_seconds)
         self._connack_deadline = 0.0  # monotonic seconds
         self._next_keep_alive_check = 0.0  # monotonic seconds
         self._socket_error = ""
@@ -156,7 +163,12 @@ class ClientLifecycle:
             elif self.connected:
                 if self._outbox.confirmation.mark(now):
                     client.ping()
-                self._outbox.queue_refused(now)
+                self._outbox.tick(now)
+                self._retained.end_if_due(client, now)
+
+    def take_retained(self) -> None:
+        """Hand over the messages of a connection that reads own retained topics."""
+        self._retained.take(self._inbox.drain())
 
     def flush(self) -> None:
         """Send what waits in paho's queue, as far as the socket takes it."""
@@ -217,6 +229,7 @@ class ClientLifecycle:
     def _lose(self, cause: str, *, taken_over: bool = False) -> None:
         """Handle the loss of an accepted connection."""
         self._subscriptions.on_lost()
+        self._retained.on_lost()
         unconfirmed = self._outbox.confirmation.restart()
         detail = ""
         if unconfirmed:
@@ -278,10 +291,14 @@ class ClientLifecycle:
             if limits.terms != Terms():
                 log.warning("%s: %s", self._client_id, describe_terms(limits.terms))
         self._metrics.connects.inc()
+        expiry_seconds = peer_expiry_seconds(client.socket())
+        if expiry_seconds is not None:
+            self._metrics.certificate_expires("broker", expiry_seconds)
         log.debug("%s connected with MQTT %s", self._client_id, self.protocol)
         if self._redelivery is not None:
             self._redelivery.begin(session_present=flags.session_present)
         self._subscriptions.send(client, session_present=flags.session_present)
+        self._retained.begin(client, has_retained=limits.terms.retain)
         if self.status is not None:
             # An older status that was in flight on the last connection must not follow this one.
             self._outbox.drop_topic(self.status.topic)
@@ -299,6 +316,7 @@ class ClientLifecycle:
         """Handle SUBACK."""
         self.state_changes += 1
         self._subscriptions.on_suback(client, packet_id, reasons)
+        self._retained.on_suback(packet_id, reasons)
 
     def _on_unsubscribe(
         self, _client: Any, _userdata: Any, packet_id: int, _reasons: Any, _props: Any

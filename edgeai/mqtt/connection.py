@@ -19,6 +19,7 @@ from edgeai.mqtt.client_lifecycle import ClientLifecycle
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.redelivery import Redelivery
+from edgeai.mqtt.retained_reader import RetainedReader
 
 CLOSE_POLL_MS = 20
 
@@ -36,6 +37,7 @@ class Connection:
         *,
         kept_filters: Path | None = None,
         redelivery: Redelivery | None = None,
+        retained: RetainedReader | None = None,
         status: Status | None = None,
         poll: "select.poll | None" = None,
     ) -> None:
@@ -49,6 +51,7 @@ class Connection:
             metrics: Metrics of the connection.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             redelivery: Sorts the messages that follow a reconnect, for a caller that uses it.
+            retained: Reads own retained topics once; None: nothing is read.
             status: Published retained after connecting and in `close`, and set as the last will.
             poll: Poll object to register the socket in, if the caller polls others as well.
 
@@ -65,6 +68,7 @@ class Connection:
             metrics,
             kept_filters=kept_filters,
             redelivery=redelivery,
+            retained=retained,
             status=status,
             poll=poll,
             inbox=self.inbox,
@@ -125,6 +129,14 @@ class Connection:
             lifecycle.handle_closed_socket(client)
         lifecycle.flush()
         return False
+
+    def serve_publisher(self) -> None:
+        """Read the answers to publications, and send what they leave room for."""
+        self.read()
+        while self.inbox.messages:
+            self.lifecycle.take_retained()
+            self.read()
+        self.pump()
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive`, or `inbox.take`, returned."""
@@ -214,7 +226,7 @@ class Connection:
             batch = self._outbox.next_batch()
             if not batch:
                 return
-            packet_ids = list(client.send_publications(batch))
+            packet_ids = list(client.send_publications(batch, self._outbox.rights.is_known))
             if client is not lifecycle.client:  # the connection was lost; the batch is queued again
                 return
             self._outbox.mark_sent(batch, packet_ids)

@@ -12,14 +12,15 @@ Private parts of paho in use: `_sock`, `_ssl`, `_sock_recv`, `_out_packet`, `_pa
 
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 
 from edgeai.messages import Publication
 from edgeai.mqtt.inbox import Inbox
+from edgeai.mqtt.known_packets import MAX_TOPICS
 from edgeai.mqtt.outbox import BATCH_BYTES
-from edgeai.mqtt.packet_reader import MAX_TOPICS, VIEW_BYTES, PacketReader
+from edgeai.mqtt.packet_reader import VIEW_BYTES, PacketReader
 from edgeai.mqtt.paho_client import Callbacks, PahoClient, guard
 
 TESTED_VERSIONS = ("2.2.0",)
@@ -50,7 +51,7 @@ class FastClient(PahoClient):
         self._version5 = protocol == MQTTProtocolVersion.MQTTv5
         self._passed_to_paho = b""
         self._encoded_topics: dict[str, bytes] = {}
-        """Topics of publications as they are sent: length and UTF-8 bytes."""
+        """Topics as they are sent, length and UTF-8 bytes, of what `send_at_once` may send."""
         self._reader = PacketReader(
             inbox,
             version5=self._version5,
@@ -134,8 +135,17 @@ class FastClient(PahoClient):
 
     # ------------------------------------------------------------------------------------- writing
 
-    def send_publications(self, publications: Iterable[Publication]) -> list[int]:
-        """Send all publications at once; return the packet id of each, which is 0 at QoS 0."""
+    def send_publications(
+        self,
+        publications: Iterable[Publication],
+        is_known: Callable[[str], bool] | None = None,
+    ) -> list[int]:
+        """Send all publications at once; return the packet id of each, which is 0 at QoS 0.
+
+        Args:
+            publications: In their order.
+            is_known: Whether `send_at_once` may send later ones to a topic; None: to any.
+        """
         packet_ids = []
         parts: list[bytes] = []
         encoded_topics = self._encoded_topics
@@ -146,9 +156,10 @@ class FastClient(PahoClient):
             if header is None:
                 raw = topic.encode()
                 header = len(raw).to_bytes(2) + raw
-                if len(encoded_topics) >= MAX_TOPICS:
-                    encoded_topics.clear()
-                encoded_topics[topic] = header
+                if is_known is None or is_known(topic):
+                    if len(encoded_topics) >= MAX_TOPICS:
+                        encoded_topics.clear()
+                    encoded_topics[topic] = header
             packet_id = self._mid_generate() if qos else 0
             packet_ids.append(packet_id)
             if qos:

@@ -3,11 +3,12 @@
 import time
 
 from edgeai.config.limits import Limits
-from edgeai.messages import REDELIVERED, Message
+from edgeai.messages import REDELIVERED, RETAINED, Message
 from edgeai.metrics.definitions import Metrics
 
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
-"""mosquitto publishes here how many messages it has dropped."""
+"""mosquitto publishes here how many messages it has dropped since its start: retained, and not
+before the first drop."""
 
 
 class Inbox:
@@ -22,6 +23,8 @@ class Inbox:
         self._max_messages, self._max_bytes = limits.turn_messages, limits.turn_bytes
         self._metrics = metrics
         self._received_bytes = metrics.received_bytes
+        self._broker_drops: int | None = None
+        """The broker's last count of dropped messages; None before the first."""
         self.messages: list[Message] = []
         self.size = 0
         """Payload bytes in `messages`."""
@@ -46,7 +49,7 @@ class Inbox:
     def add(self, topic: str, payload: bytes, *, flags: int, packet_id: int) -> None:
         """Add a message that paho has read, unless it is too large or the broker's drop counter."""
         if topic == DROPS_TOPIC:
-            self._record_broker_drops(payload)
+            self._count_broker_drops(payload, retained=bool(flags & RETAINED))
         elif not self.accepts_size(len(payload)):
             self.count_refused("too_large")
         else:
@@ -59,10 +62,19 @@ class Inbox:
         """Count a message that no pipeline will receive."""
         self._metrics.unrouted.labels(reason).inc()
 
-    def _record_broker_drops(self, payload: bytes) -> None:
-        """Set the metric of messages that the broker says it has dropped."""
-        if payload.isdigit():
-            self._metrics.broker_drops.set(int(payload[:18]))
+    def _count_broker_drops(self, payload: bytes, *, retained: bool) -> None:
+        """Count what the broker has dropped since its last count.
+
+        Drops of before the first connection are not this node's: the first retained count is where
+        counting begins. A count that is lower than the last comes from a broker that was restarted.
+        """
+        if not payload.isdigit():
+            return
+        count, last = int(payload[:18]), self._broker_drops
+        self._broker_drops = count
+        if last is None:
+            last = count if retained else 0
+        self._metrics.broker_drops.inc(count - last if count >= last else count)
 
     def take(self) -> list[Message]:
         """Return the messages and empty the inbox; their packet ids go to `unacknowledged`."""
@@ -71,6 +83,11 @@ class Inbox:
         self.unacknowledged += self.acks
         messages = self.messages
         self.messages, self.acks, self.redelivered_ids, self.size = [], [], [], 0
+        return messages
+
+    def drain(self) -> list[Message]:
+        """Return the messages and empty the inbox: they are none that a pipeline receives."""
+        messages, self.messages, self.size = self.messages, [], 0
         return messages
 
     def forget_acks(self) -> None:

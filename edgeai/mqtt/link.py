@@ -9,9 +9,11 @@ QoS 0.
 """
 
 import logging
+import os
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from edgeai.config.broker import Broker
@@ -22,10 +24,12 @@ from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.read_pacing import ReadPacer
 from edgeai.mqtt.redelivery import Redelivery
+from edgeai.mqtt.retained_reader import RetainedReader
 
 log = logging.getLogger("edgeai.mqtt")
 
 POLL_ERRORS = select.POLLHUP | select.POLLERR
+WAKE_BYTES = 4096  # more signals and commands than can wait
 PAUSE_BYTES = 4 * 1024 * 1024  # more than one socket receives during a pause
 
 
@@ -45,6 +49,7 @@ class Link:
         stopping: Callable[[], bool],
         kept_filters: Path | None = None,
         interval_seconds: Callable[[str], float | None] = lambda _topic: None,
+        retained: RetainedReader | None = None,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -55,10 +60,11 @@ class Link:
             limits: Limits of a turn and of publications that wait.
             metrics: Metrics of both connections.
             status: Published when both connections are made; None if another process does so.
-            wake_fd: File descriptor that becomes readable to end a wait.
+            wake_fd: File descriptor that becomes readable to end a wait; it is read here.
             stopping: Returns whether `receive` and `publish` must return early.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             interval_seconds: As for `Redelivery`.
+            retained: Reads own retained topics once; None: nothing is read.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -66,6 +72,8 @@ class Link:
         self._poll = select.poll()
         self._poll.register(wake_fd, select.POLLIN)
         self._wake_fd = wake_fd
+        self._woken = False
+        """Whether the wait of `receive` is to end without a message."""
         self._address = f"{broker.host}:{broker.port}"
         self.served_monotonic = time.monotonic()
         """When the sockets were polled last. A recent time shows that the loop does not hang, even
@@ -94,8 +102,9 @@ class Link:
             kept_filters=kept_filters, redelivery=self._redelivery, poll=self._poll,
         )  # fmt: skip
         self._publisher = Connection(
-            broker, f"{client_id}-out", {}, limits, metrics, status=status, poll=self._poll
-        )
+            broker, f"{client_id}-out", {}, limits, metrics,
+            retained=retained, status=status, poll=self._poll,
+        )  # fmt: skip
 
     @property
     def connected(self) -> bool:
@@ -152,7 +161,7 @@ class Link:
                     continue
             packet_ids, redelivered_ids = inbox.acks, inbox.redelivered_ids
             messages = inbox.take()
-            if messages or now >= deadline or self._stopping():
+            if messages or now >= deadline or self._woken or self._stopping():
                 if packet_ids:
                     messages = self._redelivery.take(
                         messages, packet_ids, redelivered_ids, inbox.taken_bytes
@@ -161,7 +170,7 @@ class Link:
             if deferring and now >= read_by:
                 deferring = subscriber.leave_in_socket(0)
                 wait_until = deadline
-        self._taken, self._taken_monotonic = messages, now
+        self._taken, self._taken_monotonic, self._woken = messages, now, False
         return messages
 
     def _pause(self, now: float, until: float) -> float:
@@ -198,7 +207,7 @@ class Link:
 
     def close(self, timeout_seconds: float) -> bool:
         """Send what waits and the offline status, and disconnect; return whether all was sent."""
-        self._poll.unregister(self._wake_fd)  # it stays readable, so polling would not wait
+        self._poll.unregister(self._wake_fd)  # a further signal must not end the waits
         self._subscriber.close(0)
         return self._publisher.close(timeout_seconds)
 
@@ -238,8 +247,11 @@ class Link:
                     self._steady = subscriber.read() and self._steady
             elif fileno == publisher.polled.fileno:
                 self._steady = False
-                publisher.read()
-                publisher.pump()
+                publisher.serve_publisher()
+            elif fileno == self._wake_fd:
+                self._woken = True
+                with suppress(OSError):  # else every later wait would end at once
+                    os.read(fileno, WAKE_BYTES)
         changes = subscriber.lifecycle.state_changes + publisher.lifecycle.state_changes
         if changes != self._maintained_changes:
             self._maintain()

@@ -1,6 +1,7 @@
 """Publications that wait to be sent, or that the broker has not acknowledged yet."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable
 
@@ -18,6 +19,7 @@ log = logging.getLogger("edgeai.mqtt")
 MAX_IN_FLIGHT = 100  # QoS 1 publications; paho searches all of them at each PUBACK
 MAX_PACKET_OVERHEAD_BYTES = 10  # fixed header 5, topic length 2, packet id 2, no properties 1
 BATCH_BYTES = 256 * 1024
+MAX_HELD, MAX_HELD_BYTES = 1000, 1024 * 1024  # publications that wait for an answer about others
 MAX_VALID_TOPICS = 100_000
 
 
@@ -38,6 +40,9 @@ class Outbox:
         self._waiting: deque[Publication] = deque()
         self._in_flight: dict[int, Publication] = {}
         """QoS 1 publications sent and not acknowledged, by packet id."""
+        self._held: dict[str, list[Publication]] = {}
+        """Publications that wait for the broker's answer to one before them, by topic."""
+        self._held_count = self._held_bytes = 0
         self._sending: list[Publication] = []
         """Publications returned by `next_batch` and not confirmed by `mark_sent`."""
         self._valid_topics: set[str] = set()
@@ -48,7 +53,7 @@ class Outbox:
 
     def __len__(self) -> int:
         """Number of publications that the broker may not have received."""
-        return len(self._waiting) + len(self._in_flight)
+        return len(self._waiting) + len(self._in_flight) + self._held_count
 
     def set_broker_limits(self, limits: BrokerLimits) -> None:
         """Store the limits of a new connection."""
@@ -96,7 +101,8 @@ class Outbox:
         """Take what may be sent now, about BATCH_BYTES; call `mark_sent` after sending it."""
         batch: list[Publication] = []
         size = 0
-        limits = self._limits
+        limits, rights = self._limits, self.rights
+        now = time.monotonic()
         room = min(MAX_IN_FLIGHT, limits.receive_maximum or MAX_IN_FLIGHT) - len(self._in_flight)
         while self._waiting and size < BATCH_BYTES:
             publication = self._within(limits.terms, self._waiting[0])
@@ -107,11 +113,17 @@ class Outbox:
                 continue
             if publication.qos:
                 room -= 1
-            elif room > 0 and self.rights.wants_answer(publication.topic):
-                publication = replace(publication, qos=1)
-                room -= 1
-            elif self.rights.is_lost(publication.topic):  # sent, in case it is accepted now
-                self._metrics.unpublished.inc()
+                rights.note_qos1(now)
+            elif rights.asks:
+                way = rights.way_of(publication.topic, now, may_ask=room > 0)
+                if way == "hold":
+                    self._hold(publication)
+                    continue
+                if way == "ask":
+                    publication = replace(publication, qos=1)
+                    room -= 1
+                elif rights.count_sent(publication.topic):  # sent, in case it is accepted now
+                    self._metrics.unpublished.inc()
             batch.append(publication)
             size += len(publication.payload)
         self._sending = batch
@@ -132,29 +144,56 @@ class Outbox:
         publication = self._in_flight.pop(packet_id, None)
         if publication is None:
             return
-        lost, doubtful = self.rights.on_answer(publication, failure)
-        if lost or doubtful:
+        lost = self.rights.on_answer(publication, failure)
+        if lost:
             self._metrics.unpublished.inc(lost)
-            self._metrics.unconfirmed.inc(doubtful)
+        if self._held:
+            self._release(publication.topic)
         self._update_bypass()
 
-    def queue_refused(self, now: float) -> bool:
-        """Queue again, from time to time, what the broker has refused; return whether it did.
+    def _hold(self, publication: Publication) -> None:
+        """Let a publication wait for the answer to one before it; beyond the bounds none waits."""
+        topic = publication.topic
+        self._held.setdefault(topic, []).append(publication)
+        self._held_count += 1
+        self._held_bytes += len(publication.payload)
+        if self._held_count > MAX_HELD or self._held_bytes > MAX_HELD_BYTES:
+            self.rights.stop_waiting(topic)
+            self._release(topic)
+
+    def _release(self, topic: str) -> None:
+        """Queue first what waits for the answer about a topic."""
+        held = self._held.pop(topic, [])
+        self._held_count -= len(held)
+        self._held_bytes -= sum(len(one.payload) for one in held)
+        self.add_first(held)
+
+    def tick(self, now: float) -> None:
+        """Do what is due from time to time.
+
+        What waits too long for an answer is queued, and so is, again, what the broker has refused.
 
         Args:
             now: Seconds of the monotonic clock.
         """
-        refused = self.rights.take_retry(now)
-        self._waiting.extend(refused)
-        return bool(refused)
+        for topic in self.rights.overdue(now):
+            self._release(topic)
+        self.rights.tell(now)
+        self._waiting.extend(self.rights.take_retry(now))
 
     def requeue_unacknowledged(self) -> None:
         """Queue again, first, what was in flight or being sent on a connection that was lost.
 
         The broker may receive some of it twice, with the same `id` in the payload.
         """
-        self.add_first([*self._in_flight.values(), *self._sending])
+        sent = [
+            replace(one, qos=0) if not one.retain and self.rights.awaits_answer(one.topic) else one
+            for one in [*self._in_flight.values(), *self._sending]
+        ]
+        self.add_first([*sent, *[one for held in self._held.values() for one in held]])
         self._in_flight.clear()
+        self._held.clear()
+        self._held_count = self._held_bytes = 0
         self._sending = []
 
     def _within(self, terms: Terms, publication: Publication) -> Publication:

@@ -11,40 +11,28 @@ import time
 from collections.abc import Callable
 
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edgeai.messages import REDELIVERED, RETAINED
-from edgeai.mqtt.inbox import DROPS_TOPIC, Inbox
+from edgeai.messages import REDELIVERED
+from edgeai.mqtt.inbox import Inbox
+from edgeai.mqtt.known_packets import (
+    LAYOUT_BYTES,
+    PUBLISH_QOS0,
+    QOS_MASK,
+    KnownPackets,
+    remaining_length,
+)
 from edgeai.mqtt.paho_client import OnPuback
 
 VIEW_BYTES = 16 * 1024  # payloads of packets from this size are memory views, smaller ones copies
-LAYOUT_BYTES = 5  # packet type, up to two bytes of remaining length, two bytes of topic length
-MAX_LAYOUTS = 10_000
-MAX_PREFIXES = 2_000  # more would not stay in the CPU's cache
-MAX_PREFIX_BYTES = 256
-MAX_TOPICS = 100_000
-MAX_KNOWN_TOPIC_BYTES = 512  # so that hostile topics, up to 64 kB each, do not fill the memory
-MAX_PROPERTIES = 1_000
 MAX_HEADER_BYTES = 128 * 1024  # the longest topic and its properties
 
-PUBLISH_QOS0, PUBLISH_QOS1, PUBACK, PINGRESP = 0x30, 0x32, 0x40, 0xD0
-FAST_PUBLISH_TYPES = (PUBLISH_QOS0, PUBLISH_QOS1)
-TYPE_MASK, TYPE_AND_QOS_MASK, QOS_MASK, DUP_BIT, RETAIN_BIT = 0xF0, 0xF6, 0x06, 0x08, 0x01
+PUBACK, PINGRESP, TYPE_MASK = 0x40, 0xD0, 0xF0
 FIRST_FAILURE = 0x80  # reason codes from here on are failures (MQTT 5.0, section 2.4)
-
-Layout = tuple[int, int, int, bool, int]
-"""Layout of a PUBLISH packet: index of the topic, index after the topic, length of the packet,
-whether it needs an acknowledgement (QoS 1), flags of the message (`edgeai.messages`). Indices count
-from the first byte of the packet."""
-
-Prefix = tuple[str, int, int, bool, int]
-"""Meaning of the first bytes of a PUBLISH packet, up to the end of the topic: topic, number of
-these bytes, length of the packet, whether it needs an acknowledgement, flags of the message."""
 
 
 class PacketReader:
-    """The receive buffer of one client, and what was learnt from earlier packets.
+    """The receive buffer of one client.
 
     A PUBLISH packet is recognised in one look-up while there are few different prefixes
     (`known_prefixes`), otherwise in two: its layout, then its topic.
@@ -86,16 +74,11 @@ class PacketReader:
         """Number of bytes still to come of a packet that is too large and is skipped."""
         self._skipped_acks: list[int] = []
         """The packet id of the skipped packet, if it has QoS 1."""
-        self.known_prefixes: dict[bytes, Prefix] = {}
-        self._learns_prefixes = True
-        """False once more than MAX_PREFIXES prefixes were seen."""
+        self.known = KnownPackets(inbox, version5=version5)
+        self.known_prefixes = self.known.prefixes
+        """The same dict, one look-up nearer."""
         self.prefix_bytes = 0
         """Prefix length of the last packet; most topics have the same length."""
-        self._layouts: dict[bytes, Layout] = {}
-        """Layouts of accepted packets by their first LAYOUT_BYTES."""
-        self._topics: dict[bytes, str] = {}
-        self._known_properties: set[bytes] = set()
-        """Properties that paho accepts."""
 
     def feed(self, data: bytes) -> None:
         """Append bytes to a buffer that is not empty, or skip them, and parse."""
@@ -157,11 +140,10 @@ class PacketReader:
         inbox = self._inbox
         append = inbox.messages.append
         acks, redelivered_ids = inbox.acks, inbox.redelivered_ids
-        prefix_of, topic_of, layout_of = (
-            self.known_prefixes.get, self._topics.get, self._layouts.get,
-        )  # fmt: skip
-        learns = self._learns_prefixes
-        known_properties = self._known_properties
+        known = self.known
+        prefix_of, topic_of, layout_of = known.prefixes.get, known.topics.get, known.layouts.get
+        learns = known.learns_prefixes
+        known_properties = known.properties
         version5 = self._version5
         size = self.prefix_bytes
         start = at
@@ -175,7 +157,7 @@ class PacketReader:
                 break
             prefix = prefix_of(data[at : at + size]) if learns else None
             if prefix is None:
-                layout = layout_of(data[at : at + LAYOUT_BYTES]) or self._learn_layout(data, at)
+                layout = layout_of(data[at : at + LAYOUT_BYTES]) or known.learn_layout(data, at)
                 if layout is None:
                     break
                 topic_at, size, length, qos1, flags = layout
@@ -183,13 +165,13 @@ class PacketReader:
                     break
                 topic = topic_of(data[at + topic_at : at + size])
                 if topic is None:
-                    topic = self._learn_topic(data[at + topic_at : at + size])
+                    topic = known.learn_topic(data[at + topic_at : at + size])
                     if topic is None:
                         break
                 # Messages with flags are rare, and their prefixes would crowd out the usual ones.
                 if learns and not flags:
                     prefix = topic, size, length, qos1, flags
-                    learns = self._learn_prefix(data[at : at + size], prefix)
+                    learns = known.learn_prefix(data[at : at + size], prefix)
             else:
                 # `size` is set again: at the end of `data` a shorter prefix may have been found.
                 topic, size, length, qos1, flags = prefix
@@ -222,67 +204,6 @@ class PacketReader:
         self.at = at
         self.needed = 0
         return True
-
-    def _learn_prefix(self, raw: bytes, prefix: Prefix) -> bool:
-        """Remember the meaning of a prefix; return whether to learn more of them."""
-        if len(raw) <= MAX_PREFIX_BYTES:
-            self.known_prefixes[raw] = prefix
-        if len(self.known_prefixes) >= MAX_PREFIXES:
-            self.known_prefixes.clear()
-            self._learns_prefixes = False
-        return self._learns_prefixes
-
-    def _learn_layout(self, data: bytes, at: int) -> Layout | None:
-        """Return the layout of the PUBLISH packet at index `at`.
-
-        The layout depends only on the first LAYOUT_BYTES and is remembered for them, unless the
-        remaining length has three bytes or more (packets from 16 kB).
-
-        Returns:
-            None if the packet is not a PUBLISH at QoS 0 or 1, if too few bytes have arrived, or if
-            its payload, without properties, would be refused by the inbox.
-        """
-        if len(data) - at < LAYOUT_BYTES or data[at] & TYPE_AND_QOS_MASK not in FAST_PUBLISH_TYPES:
-            return None
-        length, body = remaining_length(data, at + 1)
-        if body == 0 or len(data) < body + 2:
-            return None
-        topic_at = body + 2 - at
-        size = topic_at + (data[body] << 8 | data[body + 1])
-        qos1 = data[at] & TYPE_AND_QOS_MASK == PUBLISH_QOS1
-        packet_bytes = body - at + length
-        payload_bytes = packet_bytes - size - 2 * qos1 - self._version5
-        if payload_bytes < 0 or not self._inbox.accepts_size(payload_bytes):
-            return None
-        first = data[at]
-        flags = RETAINED if first & RETAIN_BIT else 0
-        if qos1 and first & DUP_BIT:  # it means nothing at QoS 0 (MQTT 5.0, 3.3.1.1)
-            flags |= REDELIVERED
-        layout = topic_at, size, packet_bytes, qos1, flags
-        if topic_at <= LAYOUT_BYTES:
-            if len(self._layouts) >= MAX_LAYOUTS:
-                self._layouts.clear()
-            self._layouts[data[at : at + LAYOUT_BYTES]] = layout
-        return layout
-
-    def _learn_topic(self, raw: bytes) -> str | None:
-        """Decode a topic, and remember it if it is not too long.
-
-        Returns:
-            None if paho must handle the packet.
-        """
-        try:
-            topic = raw.decode()
-        except UnicodeDecodeError:
-            return None
-        if not topic or topic == DROPS_TOPIC:
-            return None
-        if len(raw) > MAX_KNOWN_TOPIC_BYTES:
-            return topic
-        if len(self._topics) >= MAX_TOPICS:
-            self._topics.clear()
-        self._topics[raw] = topic
-        return topic
 
     def _parse_other(self, data: bytes) -> bool:
         """Handle the one packet at `at` that the hot loop did not parse.
@@ -319,23 +240,9 @@ class PacketReader:
         if packet[0] == PINGRESP:
             self._on_pingresp()
         if self._version5 and packet[0] & TYPE_MASK == PUBLISH_QOS0:
-            self._learn_properties(packet, body - at)
+            self.known.learn_properties(packet, body - at)
         self._open = self._pass_to_paho(bytes(packet))
         return self._open
-
-    def _learn_properties(self, packet: bytes, body: int) -> None:
-        """Remember the properties of a PUBLISH packet that paho accepts."""
-        if len(packet) < body + 2:
-            return
-        topic_end = body + 2 + (packet[body] << 8 | packet[body + 1])
-        at = topic_end + (2 if packet[0] & QOS_MASK else 0)
-        if at >= len(packet) or not 0 < packet[at] < 0x80:
-            return
-        raw = bytes(packet[at : at + 1 + packet[at]])
-        if raw not in self._known_properties and _are_valid_properties(raw):
-            if len(self._known_properties) >= MAX_PROPERTIES:
-                self._known_properties.clear()
-            self._known_properties.add(raw)
 
     def _start_skipping(self, data: bytes, body: int, stop: int) -> bool:
         """Skip the incomplete packet at `at`, which is too large, once its packet id is known."""
@@ -355,40 +262,9 @@ class PacketReader:
         return False
 
 
-def remaining_length(data: bytes, at: int) -> tuple[int, int]:
-    """Decode the remaining length of a packet.
-
-    Args:
-        data: Received bytes.
-        at: Index of the first byte of the remaining length.
-
-    Returns:
-        The remaining length, and the index after it. (0, 0) if it is incomplete, (-1, 0) if it has
-        more than the four bytes that MQTT allows.
-    """
-    length = 0
-    for index in range(4):
-        if at + index >= len(data):
-            return 0, 0
-        byte = data[at + index]
-        length |= (byte & 0x7F) << (7 * index)
-        if not byte & 0x80:
-            return length, at + index + 1
-    return (-1, 0) if at + 4 < len(data) else (0, 0)
-
-
 def describe_refusal(code: int) -> str:
     """Return the meaning of a reason code of PUBACK."""
     try:
         return ReasonCode(PacketTypes.PUBACK, identifier=code).getName()
     except KeyError:
         return f"reason code 0x{code:02x}"
-
-
-def _are_valid_properties(raw: bytes) -> bool:
-    """Return whether paho accepts these bytes as the properties of a PUBLISH packet."""
-    try:
-        _, used = Properties(PacketTypes.PUBLISH).unpack(raw)  # type: ignore[no-untyped-call]
-    except Exception:  # noqa: BLE001  paho raises many kinds of exception
-        return False
-    return bool(used == len(raw))

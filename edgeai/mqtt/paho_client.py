@@ -106,8 +106,17 @@ class PahoClient(paho.Client):
         sock = self.socket()
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
-    def send_publications(self, publications: Iterable[Publication]) -> Iterable[int]:
-        """Send publications and yield the packet id of each; the packet id is 0 at QoS 0."""
+    def send_publications(
+        self,
+        publications: Iterable[Publication],
+        is_known: Callable[[str], bool] | None = None,  # noqa: ARG002  there is no quicker way
+    ) -> Iterable[int]:
+        """Send publications and yield the packet id of each; the packet id is 0 at QoS 0.
+
+        Args:
+            publications: In their order.
+            is_known: Whether `send_at_once` may send later ones to a topic; None: to any.
+        """
         for publication in publications:
             qos = publication.qos
             sent = self.publish(publication.topic, publication.payload, qos, publication.retain)

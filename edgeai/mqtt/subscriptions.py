@@ -154,6 +154,6 @@ class Subscriptions:
         self._has_optional = False
         log.warning(
             "%s: the connection ended after the subscription %s, which is now left out: "
-            "edgeai_broker_dropped_messages stays 0",
+            "edgeai_broker_dropped_messages_total stays 0",
             self._client_id, DROPS_TOPIC,
         )  # fmt: skip

@@ -101,30 +101,32 @@ packet then also goes to `_pass_to_paho`:
 
     Link.receive
       Link._serve
-        Connection.read                               of the publishing connection
-          FastClient.read_packets
-            PacketReader.parse
-              PacketReader._parse_publishes           stops at this packet
-              PacketReader._parse_other
-                guard.<locals>.guarded                callback on_puback
-                  Outbox.acknowledge
-        Connection.pump
-          Outbox.next_batch
+        Connection.serve_publisher                    of the publishing connection
+          Connection.read
+            FastClient.read_packets
+              PacketReader.parse
+                PacketReader._parse_publishes         stops at this packet
+                PacketReader._parse_other
+                  guard.<locals>.guarded              callback on_puback
+                    Outbox.acknowledge
+          Connection.pump
+            Outbox.next_batch
       Inbox.take
 
 Way I, plain paho:
 
     Link.receive
       Link._serve
-        Connection.read
-          PahoClient.read_packets
-            Client.loop_read
-              guard.<locals>.guarded                  callback on_publish
-                report_published
-                  guard.<locals>.guarded              callback on_puback
-                    Outbox.acknowledge
-        Connection.pump
-          Outbox.next_batch
+        Connection.serve_publisher
+          Connection.read
+            PahoClient.read_packets
+              Client.loop_read
+                guard.<locals>.guarded                callback on_publish
+                  report_published
+                    guard.<locals>.guarded            callback on_puback
+                      Outbox.acknowledge
+          Connection.pump
+            Outbox.next_batch
       Inbox.take
 
 The ways of our PUBACKs for QoS 1 messages. Way J, fast client, and way K, plain paho:

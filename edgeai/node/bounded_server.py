@@ -35,7 +35,7 @@ MAX_CONNECTIONS = 32  # scrapers, health checks and open pages; each request is 
 MAX_REQUEST_SECONDS = 5.0  # from the connection to the request's last byte; a request is one packet
 MAX_CONNECTION_SECONDS = 30.0  # a scrape may last 10 s, and the client must read the answer
 MAX_HEADER_BYTES = 16_384  # browsers send the cookies of all ports of a host
-MAX_BODY_BYTES = 1024  # GET needs none; a small body is read and ignored
+MAX_BODY_BYTES = 1024  # of a command; that of a GET is read and ignored
 MAX_BUFFERED_BYTES = 2**30  # above it, waitress would write an answer to a temporary file
 SPARE_DESCRIPTORS = 64  # reserved for the rest of the process
 APPLICATION_THREADS = 3  # one scrape, one page and one health check at the same time
@@ -112,7 +112,7 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
             max_request_body_size=MAX_BODY_BYTES,
             outbuf_overflow=MAX_BUFFERED_BYTES,
             outbuf_high_watermark=MAX_BUFFERED_BYTES,
-            clear_untrusted_proxy_headers=False,  # the application reads no headers
+            clear_untrusted_proxy_headers=False,  # the application reads none of them
             log_socket_errors=False,  # a client that goes away is normal
         )
         super().__init__(

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import msgspec
+
 from edgeai import stop_signals
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
@@ -21,16 +23,23 @@ from edgeai.assembly.pipelines import (
     reset_prefix,
 )
 from edgeai.assembly.plan import Plan
+from edgeai.engine.alarm_files import alarms_folder
 from edgeai.engine.engine import Engine
-from edgeai.engine.kept_alarms import KeptAlarms, alarms_folder, restore_alarms
+from edgeai.engine.history import History
+from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
+from edgeai.engine.restored_alarms import restore_alarms
+from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
 from edgeai.mqtt.kept_filters import kept_filters_path
+from edgeai.mqtt.retained_reader import RetainedReader
+from edgeai.node.asset_page import AssetPages
+from edgeai.node.commands import Commands, Faults
 from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state, pipeline_state
@@ -43,7 +52,10 @@ log = logging.getLogger("edgeai")
 
 TURN_SECONDS = 0.5  # longest wait for messages in one turn
 ALIVE_SECONDS = 10.0  # a node is dead when its last turn is older
-WAKE_BYTES = 4096  # more signals than can wait in the socket
+MIN_STATE_SECONDS = 0.2  # age of an answer to `/api/state` that is given again
+STATE_SHARE = (
+    0.02  # of the time that these answers may take; with very many machines they are older
+)
 CLOSE_SECONDS = 3.0  # to send what is still waiting for the broker
 
 
@@ -68,13 +80,16 @@ def _quarantine_name(node: str, role: WorkerRole | None) -> str:
 class Runtime:
     """One node, or one worker of it: engine, broker connection and HTTP server."""
 
-    def __init__(self, plan: Plan, role: WorkerRole | None = None) -> None:
+    def __init__(
+        self, plan: Plan, role: WorkerRole | None = None, faults: Faults | None = None
+    ) -> None:
         """Load the models and start the HTTP server; `run` connects to the broker.
 
         Args:
             plan: What to serve.
             role: If this process is one of several workers. It serves only its share of the
                 streams. Its supervisor publishes the node's status and has the HTTP port.
+            faults: Faults of a simulated line, which the page may inject; None: the line is real.
 
         Raises:
             ConfigError: The HTTP port is in use, or a secret cannot be read.
@@ -90,6 +105,10 @@ class Runtime:
         self._stop_signal = ""
         self._hangups = 0
         """SIGHUPs that were not told yet."""
+        self._state = b""
+        """The last answer to `/api/state`."""
+        self._next_state = 0.0
+        """When to make the next one, in seconds of the monotonic clock."""
         self._wake_read, self._wake_write = socket.socketpair()
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
@@ -102,13 +121,21 @@ class Runtime:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
             undo.callback(close_sessions, pipelines)
-            self._wire(pipelines, plan.state_folder)
+            self._wire(pipelines, plan.state_folder, faults)
             undo.pop_all()
 
-    def _wire(self, pipelines: list[Pipeline], state_folder: Path) -> None:
+    def _wire(self, pipelines: list[Pipeline], state_folder: Path, faults: Faults | None) -> None:
         config, role = self.config, self.role
         resets = reset_prefix(config.node)
         self._hints = DeliveryHints(pipelines)
+        shard = role.shard if role else None
+        kept = KeptAlarms(
+            alarms_folder(self._state_folder, config.node, config.broker.host, config.broker.port),
+            shard.number if shard else 1,
+            is_told=not self._keeps_state,
+        )
+        restored = restore_alarms(pipelines, kept, shard)
+        retained = RetainedAlarms(pipelines, kept, config.node, shard)
         client_id = config.client_id + (f"-w{role.shard.number}" if role else "")
         self.link = Link(
             config.broker,
@@ -125,17 +152,14 @@ class Runtime:
                 else None
             ),
             interval_seconds=partial(interval_seconds, pipelines),
+            retained=RetainedReader(retained.filters, retained.receive),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
+        self.metrics.ready.set_function(lambda: self._ready()["ready"])
         messages: MessageSource = self.link
         if role:
             messages = ShardedSource(self.link, role.shard, self._keys_of, self.metrics.left.inc)
-        kept = KeptAlarms(
-            alarms_folder(self._state_folder, config.node, config.broker.host, config.broker.port),
-            role.shard.number if role else 1,
-            is_told=not self._keeps_state,
-        )
-        restored = restore_alarms(pipelines, kept, role.shard if role else None)
+        history = History(pipelines, config.limits.history_bytes)
         self.engine = Engine(
             pipelines,
             messages,
@@ -156,9 +180,20 @@ class Runtime:
                     role.shard.number if role else 0,
                 ),
                 kept=kept,
+                history=history if config.http.enabled or role else None,
+                retained=retained,
             ),
             first=restored,
         )
+        self.commands = Commands(
+            pipelines,
+            self.engine.commands,
+            self._wake,
+            reset_prefix=resets,
+            events=self.engine.monitor.events,
+            faults=faults,
+        )
+        assets = AssetPages(pipelines, history, self.commands.faults_of)
         self.http_server: HttpServer | None = None
         if config.http.enabled or role:
             self.http_server = HttpServer(
@@ -166,7 +201,10 @@ class Runtime:
                 render_metrics=self.metrics.render,
                 alive=self._alive,
                 ready=self._ready,
-                state=self.state,
+                state=self._state_json,
+                asset=assets.asset,
+                history=assets.history,
+                command=self.commands.run,
             )
             if not role:
                 log.info("status page, metrics and health at %s", self.http_server.url)
@@ -205,6 +243,20 @@ class Runtime:
         self._wake_read.close()
         self._wake_write.close()
 
+    def _wake(self) -> None:
+        """End the engine's wait for messages. Any thread may call it."""
+        with suppress(OSError):  # it is full, so the wait ends anyway; or the node has stopped
+            self._wake_write.send(b"\0")
+
+    def _state_json(self) -> bytes:
+        """Return `state` as JSON, made anew at most as often as the pages may cost."""
+        now = time.monotonic()
+        if now >= self._next_state:
+            self._state = msgspec.json.encode(self.state())
+            took = time.monotonic() - now
+            self._next_state = now + max(MIN_STATE_SECONDS, took / STATE_SHARE)
+        return self._state
+
     def state(self) -> dict[str, Any]:
         """Return what the status page shows."""
         return node_state(
@@ -223,6 +275,9 @@ class Runtime:
                 )
                 for pipeline in self.engine.pipelines
             ],
+            refused=self.metrics.unrouted_counts(),
+            events=self.engine.monitor.events.newest_first(),
+            commands=self.commands.names,
         )
 
     def _keys_of(self, topic: str) -> Iterable[str]:
@@ -266,8 +321,6 @@ class Runtime:
 
         def on_hangup(_number: int, _frame: FrameType | None) -> None:
             self._hangups += 1
-            with suppress(BlockingIOError):  # else every later wait would end at once
-                self._wake_read.recv(WAKE_BYTES)
 
         previous = {
             number: signal.signal(number, handler)

@@ -10,6 +10,11 @@ HANGUP_IGNORED = "SIGHUP is ignored: to read a changed configuration, restart ed
 """What the log says to a SIGHUP, of a node as of the supervisor of its workers."""
 
 
+def status_topic(node: str) -> str:
+    """Return the topic of a node's status."""
+    return f"edgeai/{node}/status"
+
+
 def node_status(
     node: str,
     started: float,
@@ -43,7 +48,7 @@ def node_status(
 
     all_stopped = None if workers is None else {**workers, "running": 0}
     return Status(
-        topic=f"edgeai/{node}/status",
+        topic=status_topic(node),
         online=payload(state, reason, workers),
         offline=payload("offline", "stopped", all_stopped),
         lost=payload("offline", "connection lost", all_stopped),

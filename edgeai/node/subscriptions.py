@@ -1,6 +1,7 @@
 """What a node subscribes to, and which of its pipelines get nothing."""
 
 import logging
+import time
 from collections.abc import Sequence
 
 from edgeai.engine.pipeline import Pipeline
@@ -44,6 +45,8 @@ class DeliveryHints:
     def __init__(self, pipelines: Sequence[Pipeline]) -> None:
         """Start to wait, as soon as the broker is connected."""
         self._pipelines = pipelines
+        self._heard: dict[str, int] = {}
+        """Messages of each pipeline at the last look, without those that the broker had kept."""
         self._since: float | None = None
         """Since when the node is connected, in monotonic seconds."""
         self._before: dict[str, int] = {}
@@ -52,6 +55,9 @@ class DeliveryHints:
         """When to call `look`, in seconds of the monotonic clock."""
         self.hints: dict[str, str] = {}
         """Text for the user, by the name of the pipeline."""
+        for pipeline in pipelines:
+            pipeline.metrics.expected().set(_expected_seconds(pipeline))
+            pipeline.metrics.last_message().set(time.time())
 
     def look(self, now: float, *, connected: bool, left: int) -> None:
         """Look for pipelines without messages.
@@ -62,6 +68,7 @@ class DeliveryHints:
             left: Messages that were left to other workers: the broker delivers.
         """
         self.next_look = now + CHECK_SECONDS
+        self._export_last_messages()
         counts = {one.name: one.metrics.messages.value for one in self._pipelines}
         if not connected or self._since is None:
             self._since = now if connected else None
@@ -79,6 +86,15 @@ class DeliveryHints:
                     "senders, and may this client read it?"
                 )
                 log.warning("%s: %s", name, self.hints[name])
+
+    def _export_last_messages(self) -> None:
+        """Export when each pipeline got a message last."""
+        for pipeline in self._pipelines:
+            metrics = pipeline.metrics
+            heard = metrics.messages.value - metrics.retained
+            if heard != self._heard.get(pipeline.name, 0):
+                self._heard[pipeline.name] = heard
+                metrics.last_message().set(time.time())
 
 
 def _expected_seconds(pipeline: Pipeline) -> float:

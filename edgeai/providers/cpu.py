@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.errors import ModelError, one_line
+from edgeai.model.direction import is_abnormal
 from edgeai.model.golden import Golden
 from edgeai.model.manifest import INPUT_NAME
-from edgeai.model.package import Package
+from edgeai.model.package import HEALTHY, Package
 from edgeai.providers.cpu_binding import IoBindingCache
 from edgeai.providers.session import (
     BATCH_MULTIPLES,
@@ -99,7 +100,7 @@ class CpuSession:
         self._bound: IoBindingCache | None = None
         self.requested, self.reason = self.provider, ""
         self.batch_multiple: int | None = 1
-        self.batch_effect = 0.0
+        self.batch_effect = self.score_effect = 0.0
         self.batch_bytes = CPU_BATCH_BYTES
 
     def run(self, batch: Floats, count: int) -> list[npt.NDArray[np.float32]]:
@@ -166,7 +167,7 @@ class CpuSession:
         """
         golden = Golden.of(package)
         windows = golden.windows
-        self.batch_multiple = self._invariant_multiple(windows, batch_windows)
+        self.batch_multiple = self._invariant_multiple(windows, batch_windows, package)
         capacity = padded_capacity(len(windows))
         buffer = np.zeros((capacity, *windows.shape[1:]), np.float32)
         buffer[: len(windows)] = windows
@@ -177,11 +178,15 @@ class CpuSession:
             if self.batch_effect > ROUNDING_EFFECT:
                 cause = (
                     "; the graph's outputs depend on the other windows of a batch by up to "
-                    f"{self.batch_effect:.2g}: compute the golden outputs one window at a time"
+                    f"{self.batch_effect:.2g} of an output's largest value, the score of a healthy "
+                    f"window by up to {self.score_effect:.1%}: compute the golden outputs one "
+                    "window at a time"
                 )
             raise ModelError(str(package.graph), fault.rule + cause, fault.value)
 
-    def _invariant_multiple(self, windows: Floats, batch_windows: int) -> int | None:
+    def _invariant_multiple(
+        self, windows: Floats, batch_windows: int, package: Package
+    ) -> int | None:
         """Return the batch multiple that makes a window's outputs independent of its batch.
 
         Vectorised kernels use other code for a single row, or for the last rows of a batch, with
@@ -206,6 +211,8 @@ class CpuSession:
         alone = [self._call(windows[index : index + 1]) for index in range(len(windows))]
         parts = [np.concatenate(output) for output in zip(*alone, strict=True)]
         self.batch_effect = max(map(_difference, parts, reference))
+        index = self._outputs.index(package.manifest.score)
+        self.score_effect = _healthy_change(parts[index], reference[index], package)
         return None
 
     def _check_repeatable(self, windows: Floats) -> None:
@@ -241,3 +248,18 @@ def _difference(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     distance = np.abs(one.astype(np.float64) - other)
     scale = float(np.abs(other).max(initial=0.0)) or 1.0
     return float(np.nanmax(distance, initial=0.0)) / scale
+
+
+def _healthy_change(alone: Floats, together: Floats, package: Package) -> float:
+    """Return the largest relative difference of two scores of one healthy golden window.
+
+    Healthy are the windows that the package labels so; without labels those whose score is on the
+    normal side of the threshold.
+    """
+    labels, threshold = package.labelled_golden()[2], package.manifest.threshold
+    healthy = labels == HEALTHY
+    if not healthy.any():
+        healthy = ~is_abnormal(alone, threshold.value, threshold.abnormal)
+    healthy &= np.isfinite(alone) & np.isfinite(together) & (alone != 0)
+    one, other = alone[healthy].astype(np.float64), together[healthy]
+    return float(np.abs(other / one - 1).max(initial=0.0))

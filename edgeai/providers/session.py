@@ -39,6 +39,10 @@ class Session(Protocol):
         It is relative to the largest value of the output.
         """
 
+    @property
+    def score_effect(self) -> float:
+        """Largest relative effect of them on the score of a healthy window; 0: none."""
+
     def bind(self, batch: Floats) -> None:
         """Bind a batch buffer: each `run` on it may overwrite the outputs of the run before."""
 

@@ -26,6 +26,7 @@ SHOWN_COUNTERS = {
     "edgeai_window_resets": "windows emptied",
     "edgeai_samples_missing": "samples missing by the sample rate",
     "edgeai_samples_reordered": "samples out of order put in their place",
+    "edgeai_samples_misplaced": "samples of a coarse clock with doubtful times",
 }
 """Counters that a summary lists, and what it calls them."""
 

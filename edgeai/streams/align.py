@@ -3,19 +3,25 @@
 The grid points are whole multiples of the model's sample period since 1970. So they do not depend
 on when edgeai was started, and a replay produces the same grid rows as the live run. A grid point
 is complete once the watermark has passed it. The watermark is the newest time seen minus the
-allowed lateness; a value at or before a grid point that was already returned is late.
+allowed lateness; a value at or before a grid point that was already returned is late. `insert` puts
+a late value in its place, and `revise` computes again what it changes.
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
-Queue = deque[tuple[int, float, int]]
-"""The values of one channel that are still needed, oldest first: time in nanoseconds, value, and
-one of GOOD, UNCERTAIN, LOST."""
+from edgeai.streams.grid_values import GOOD, LOST, METHODS, UNCERTAIN, GridRow, Limits, Queue
+
+KEPT_VALUES = 32
+"""Values of a channel that are kept after their grid points, to put late ones between them."""
+NO_LIMIT_NS = 1 << 62
+
+_time_of = itemgetter(0)
 
 
 @dataclass(frozen=True)
@@ -32,103 +38,34 @@ class AlignSettings:
     """How long a grid point waits for values that arrive out of order."""
 
 
-GOOD = 0  # measured, inside its valid range
-UNCERTAIN = 1  # measured, outside its valid range
-LOST = 2  # not usable: the value before it is held
-
-
-class GridRow(NamedTuple):
-    """One sample on the grid."""
-
-    time_ns: int
-    values: list[float]
-    """(C,) all finite."""
-    substituted: int
-    """Number of values that were not measured, or are older than the maximum age."""
-    uncertain: bool
-    """Whether a value comes from one outside its valid range."""
-
-
-def hold(
-    queues: Sequence[Queue], at_ns: int, _watermark_ns: int, max_age_ns: int, _final: bool
-) -> GridRow:
-    """Return the last value of each channel at or before a grid point."""
-    values = []
-    substituted = 0
-    uncertain = False
-    for queue in queues:
-        while len(queue) > 1 and queue[1][0] <= at_ns:
-            queue.popleft()
-        since_ns, value, mark = queue[0]
-        if at_ns - since_ns > max_age_ns or mark == LOST:
-            substituted += 1
-        values.append(value)
-        uncertain = uncertain or mark == UNCERTAIN
-    return GridRow(at_ns, values, substituted, uncertain)
-
-
-def interpolate(
-    queues: Sequence[Queue], at_ns: int, watermark_ns: int, max_age_ns: int, final: bool
-) -> GridRow | None:
-    """Return each channel's value on the line between its neighbours of a grid point.
-
-    A value is held and counted as substituted if its neighbours are more than `max_age_ns` apart.
-    None if a channel must wait for its next value.
-    """
-    values = []
-    substituted = 0
-    uncertain = False
-    for queue in queues:
-        while len(queue) > 1 and queue[1][0] <= at_ns:
-            queue.popleft()
-        since_ns, value, mark = queue[0]
-        if since_ns == at_ns:
-            if mark == LOST:
-                substituted += 1
-        elif len(queue) > 1 and queue[1][0] <= watermark_ns:  # no closer value can still arrive
-            until_ns, next_value, next_mark = queue[1]
-            mark = max(mark, next_mark)
-            if until_ns - since_ns > max_age_ns or mark == LOST:
-                substituted += 1
-            else:
-                value += (next_value - value) * ((at_ns - since_ns) / (until_ns - since_ns))
-        elif final or watermark_ns - since_ns > max_age_ns:
-            substituted += 1
-        else:
-            return None
-        values.append(value)
-        uncertain = uncertain or mark == UNCERTAIN
-    return GridRow(at_ns, values, substituted, uncertain)
-
-
-Method = Callable[[Sequence[Queue], int, int, int, bool], GridRow | None]
-"""Computes one grid row, or returns None to wait for more values.
-
-Arguments: the queues of all channels, each with a value at or before the grid point; the grid
-point, the watermark and the maximum age in nanoseconds; whether no more values will come."""
-
-METHODS: dict[str, Method] = {
-    "hold": hold,
-    "linear": interpolate,
-}
-"""Alignment methods, by the name in the configuration."""
-
-
 class Aligner:
     """Aligns one stream of C channels."""
 
-    __slots__ = ("_compute_row", "_held", "_next_ns", "_queues", "_settings", "newest_ns")
+    __slots__ = (
+        "_compute_row", "_floor_ns", "_held", "_is_started", "_next_ns", "_past", "_queues",
+        "_settings", "limits", "newest_ns",
+    )  # fmt: skip
 
     def __init__(self, settings: AlignSettings, channels: int) -> None:
         self._settings = settings
         self._compute_row = METHODS[settings.method]
         self._queues: list[Queue] = [deque() for _ in range(channels)]
+        """The values of each channel that are still needed; once there are grid points, the first
+        is the last value at or before the newest of them."""
+        self._past: list[Queue] = [deque(maxlen=KEPT_VALUES) for _ in range(channels)]
+        """The values of each channel before those."""
         self._next_ns: int | None = None
         """The next grid point; None until every channel has a value."""
+        self._is_started = False
+        """Whether a grid point was returned."""
+        self._floor_ns = -NO_LIMIT_NS
+        """Values up to this time are late: they are from before a gap."""
         self._held: dict[int, float] = {}
         """Values without a time by channel, while no sample has come: they are as of the first."""
         self.newest_ns: int | None = None
         """The newest time seen; None before the first sample."""
+        age_ns, hole_ns = [settings.max_age_ns] * channels, [NO_LIMIT_NS] * channels
+        self.limits = Limits(settings.max_age_ns, age_ns, hole_ns)
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet."""
@@ -137,6 +74,17 @@ class Aligner:
             for index, queue in enumerate(self._queues)
             if not queue and index not in self._held
         ]
+
+    def set_limits(self, channel: int, due_ns: int, hole_ns: int) -> None:
+        """Set what the rate of a channel says.
+
+        Args:
+            channel: Its index.
+            due_ns: Age of a value at which the next one is due.
+            hole_ns: A step of this length or longer is a hole.
+        """
+        self.limits.age_ns[channel] = min(self._settings.max_age_ns, due_ns)
+        self.limits.hole_ns[channel] = hole_ns
 
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age until the channel has a newer one; it counts as uncertain.
@@ -163,13 +111,13 @@ class Aligner:
             return False
         if queue and queue[-1][0] == at_ns:
             queue.pop()
-        self._append(queue, at_ns, value, UNCERTAIN, len(queue))
+        self._append(queue, at_ns, value, UNCERTAIN)
         return True
 
-    def _append(self, queue: Queue, time_ns: int, value: float, mark: int, place: int) -> None:
-        queue.insert(place, (time_ns, value, mark))
-        if self._next_ns is None and len(queue) > 1:
-            queue.popleft()  # until every channel has a value, only the newest is needed
+    def _append(self, queue: Queue, time_ns: int, value: float, mark: int) -> None:
+        if self._next_ns is None:
+            queue.clear()  # until every channel has a value, only the newest is needed
+        queue.append((time_ns, value, mark))
 
     def add(
         self, time_ns: int, channel: int, value: float, *, uncertain: bool = False
@@ -179,24 +127,43 @@ class Aligner:
         NaN means that the channel has no usable value from this time on: its last value is held
         and counted as substituted.
         """
-        if self.has_passed(time_ns):
-            return "late"
-        if self.newest_ns is None or time_ns > self.newest_ns:
+        newest_ns = self.newest_ns
+        if newest_ns is None or time_ns > newest_ns:
             self.newest_ns = time_ns
             if self._held:
                 self._place_held(time_ns)
+        elif self.has_passed(time_ns):
+            return "late"
         queue = self._queues[channel]
-        place = len(queue)
-        if queue and time_ns <= queue[-1][0]:  # seldom: a search costs more than most values
-            place = bisect_left(queue, (time_ns,))
-            if queue[place][0] == time_ns:
-                return "duplicate"
         mark = UNCERTAIN if uncertain else GOOD
+        if queue and time_ns <= queue[-1][0]:  # seldom: a search costs more than most values
+            return self._add_between(queue, time_ns, value, mark)
+        if math.isnan(value):
+            if not queue:
+                return None  # no value to hold: the channel still waits for its first value
+            value, mark = queue[-1][1], LOST
+        self._append(queue, time_ns, value, mark)
+        return None
+
+    def _add_between(
+        self, queue: Queue, time_ns: int, value: float, mark: int
+    ) -> Literal["late", "duplicate"] | None:
+        """Add a value that is older than another of its channel."""
+        if not self._is_started and time_ns < queue[-1][0] - self._settings.max_age_ns:
+            return "late"
+        place = bisect_left(queue, (time_ns,))
+        if queue[place][0] == time_ns:
+            return "duplicate"
         if math.isnan(value):
             if not place:
-                return None  # no value to hold: the channel still waits for its first value
+                return None
             value, mark = queue[place - 1][1], LOST
-        self._append(queue, time_ns, value, mark, place)
+        if self._next_ns is None and len(queue) > KEPT_VALUES:
+            queue.popleft()
+            place -= 1
+        queue.insert(max(0, place), (time_ns, value, mark))
+        if not self._is_started:
+            self._next_ns = None  # the grid may begin earlier
         return None
 
     def _place_held(self, time_ns: int) -> None:
@@ -222,50 +189,163 @@ class Aligner:
             started_ns = max(queue[0][0] for queue in self._queues)
             self._next_ns = -(-started_ns // settings.period_ns) * settings.period_ns
         watermark_ns = self.newest_ns + 1 if everything else self.newest_ns - settings.lateness_ns
-        rows = []
+        rows: list[GridRow] = []
         while self._next_ns < watermark_ns:
-            row = self._compute_row(
-                self._queues, self._next_ns, watermark_ns, settings.max_age_ns, everything
-            )
+            next_ns = self._next_ns
+            for queue, past in zip(self._queues, self._past, strict=True):
+                while len(queue) > 1 and queue[1][0] <= next_ns:
+                    past.append(queue.popleft())
+            row = self._compute_row(self._queues, next_ns, watermark_ns, self.limits, everything)
             if row is None:
                 break
             rows.append(row)
-            self._next_ns += settings.period_ns
+            self._next_ns = next_ns + settings.period_ns
+            self._is_started = True
         return rows
 
     def has_passed(self, time_ns: int) -> bool:
         """Return whether a grid point at or after this time was already returned."""
-        return self._next_ns is not None and time_ns <= self._next_ns - self._settings.period_ns
+        if self._is_started:
+            return time_ns <= (self._next_ns or 0) - self._settings.period_ns
+        return time_ns <= self._floor_ns
+
+    # ------------------------------------------------------------------------------ late values
+
+    @property
+    def returned_ns(self) -> int:
+        """The newest grid point that was returned, if there is one."""
+        return (self._next_ns or 0) - self._settings.period_ns
+
+    def neighbors(self, channel: int, time_ns: int) -> tuple[int, int | None] | None:
+        """Return the times of a channel's values before a time, and after it if there is one.
+
+        None if the channel has a value of this time, or what was before it is not known, or no grid
+        point was returned yet.
+        """
+        if not self._is_started:
+            return None
+        values = self._values(channel)
+        index = bisect_left(values, time_ns, key=_time_of)
+        if not index or (index < len(values) and values[index][0] == time_ns):
+            return None
+        after_ns = values[index][0] if index < len(values) else None
+        return values[index - 1][0], after_ns
+
+    def between(self, channel: int, first_ns: int, last_ns: int) -> int | None:
+        """Return the time of a channel's first value from one time to another; None: of none."""
+        times = (time_ns for time_ns, _, _ in self._values(channel))
+        return next((time_ns for time_ns in times if first_ns <= time_ns <= last_ns), None)
+
+    def last_of(self, channel: int) -> int | None:
+        """Return the time of a channel's newest value; None: it has none."""
+        queue = self._queues[channel]
+        return queue[-1][0] if queue else None
+
+    def insert(self, time_ns: int, channel: int, value: float, *, uncertain: bool) -> None:
+        """Put a late value between its neighbors, or after the last one. NaN changes nothing."""
+        if math.isnan(value):
+            return
+        queue, past = self._queues[channel], self._past[channel]
+        target = queue if time_ns > queue[0][0] else past
+        if target is past and len(past) == KEPT_VALUES:
+            past.popleft()
+        place = bisect_left(target, (time_ns,))
+        target.insert(place, (time_ns, value, UNCERTAIN if uncertain else GOOD))
+
+    def remove(self, time_ns: int, channel: int) -> None:
+        """Remove the value of a time, if it is not the only one."""
+        queue, past = self._queues[channel], self._past[channel]
+        kept = [value for value in self._values(channel) if value[0] != time_ns]
+        if not kept:
+            return
+        is_first = queue[0][0] == time_ns
+        for target in (queue, past):
+            left = [value for value in target if value[0] != time_ns]
+            target.clear()
+            target.extend(left)
+        if is_first and past:
+            queue.appendleft(past.pop())
+
+    def revise(
+        self, channel: int, after_ns: int, before_ns: int, oldest_ns: int
+    ) -> list[tuple[int, float, bool, bool]]:
+        """Compute the values of grid points that were returned again.
+
+        Args:
+            channel: Whose values.
+            after_ns: Of the grid points after this time,
+            before_ns: and before this one,
+            oldest_ns: and not before this one.
+
+        Returns:
+            Time of the grid point, value, whether it counts as substituted, and whether it is
+            uncertain.
+        """
+        period_ns = self._settings.period_ns
+        first_ns = max(oldest_ns, (after_ns // period_ns + 1) * period_ns)
+        values, limits = self._values(channel), self.limits
+        mine = Limits(limits.max_age_ns, [limits.age_ns[channel]], [limits.hole_ns[channel]])
+        found = []
+        for at_ns in range(first_ns, min(self.returned_ns + 1, before_ns), period_ns):
+            index = bisect_right(values, at_ns, key=_time_of)
+            if not index:
+                continue
+            pair = deque(values[index - 1 : index + 1])
+            row = self._compute_row([pair], at_ns, self.newest_ns or 0, mine, True)
+            if row is not None:
+                found.append((at_ns, row.values[0], bool(row.held), row.uncertain))
+        return found
+
+    def _values(self, channel: int) -> list[tuple[int, float, int]]:
+        return [*self._past[channel], *self._queues[channel]]
+
+    # ---------------------------------------------------------------------------------- its state
 
     def save(self) -> "SavedAligner":
         """Return a copy of its state."""
-        return SavedAligner([deque(queue) for queue in self._queues], self._next_ns, self.newest_ns)
+        queues = [deque(queue) for queue in self._queues]
+        past = [queue.copy() for queue in self._past]
+        return SavedAligner(
+            queues, past, self._next_ns, self._is_started, self._floor_ns, self.newest_ns
+        )
 
     def restore(self, saved: "SavedAligner") -> None:
         """Go on from a copy of its state."""
-        self._queues, self._next_ns, self.newest_ns = saved
+        (
+            self._queues, self._past, self._next_ns, self._is_started, self._floor_ns,
+            self.newest_ns,
+        ) = saved  # fmt: skip
 
     def restart(self) -> None:
         """Restart the grid and the clock after a gap; each channel keeps its last value."""
         self._next_ns = None
+        self._is_started = False
+        if self.newest_ns is not None:
+            self._floor_ns = self.newest_ns
         self.newest_ns = None
         for queue in self._queues:
             while len(queue) > 1:
                 queue.popleft()
+        for past in self._past:
+            past.clear()
 
     def clear(self) -> None:
         """Remove everything: after the clock went back, old values would look new."""
         self.restart()
+        self._floor_ns = -NO_LIMIT_NS
         self._held.clear()
         for queue in self._queues:
             queue.clear()
 
 
 class SavedAligner(NamedTuple):
-    """What an aligner was: values that are still needed, next grid point, newest time."""
+    """What an aligner was: values, next grid point, newest time."""
 
     queues: list[Queue]
+    past: list[Queue]
     next_ns: int | None
+    is_started: bool
+    floor_ns: int
     newest_ns: int | None
 
 

@@ -11,6 +11,7 @@ do not depend on when edgeai was started.
 """
 
 from edgeai.messages import SECOND_NS
+from edgeai.streams.arrival_pace import ArrivalPace
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, Floats
@@ -99,8 +100,9 @@ class CoarseClock:
     """Gives the samples of one stream their times."""
 
     __slots__ = (
-        "_arrived_ns", "_began_ns", "_is_declared", "_number", "_odd", "_period_ns",
-        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns", "torn_ns",
+        "_arrived_ns", "_began_ns", "_is_declared", "_number", "_odd", "_pace", "_period_ns",
+        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns", "misplaced",
+        "torn_ns",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +124,9 @@ class CoarseClock:
         """Whether the recognized clock turned out to be a fine one."""
         self.torn_ns: int | None = None
         """The stamp before the sample's, if it lacks samples; which ones is not known."""
+        self.misplaced = 0
+        """How many samples that stamp has, if they were not marked as they came."""
+        self._pace = ArrivalPace(period_ns)
         self._seen: set[bytes] = set()
         """Values of the samples of the stamp."""
         self._began_ns = self._arrived_ns = 0
@@ -199,12 +204,9 @@ class CoarseClock:
             self._waiting = [run.copy()]
             return []
         if stamp_ns > self._stamp_ns:
-            self._narrow(self._stamp_ns, stamp_ns)
-            step_ns, least_ns = self._resolution_ns or SECOND_NS, HOLE_PERIODS * period_ns
-            if step_ns > least_ns and self._stamp_ns + step_ns - self.last_ns >= least_ns:
-                self.torn_ns = self._stamp_ns
-            self._stamp_ns, self._number, self._began_ns = stamp_ns, 0, run.arrived_ns
-            self._seen.clear()
+            self._begin(run, self._stamp_ns, before_ns)
+        else:
+            self._pace.note(run.arrived_ns - before_ns)
         if self.is_refuted:
             return [run]
         # A little nearer than by the rate, so that a fast sender is followed.
@@ -222,7 +224,22 @@ class CoarseClock:
         self._number += 1
         self.last_ns = time_ns
         run.times = [time_ns]
+        if self._pace.in_doubt:
+            run.mark()
         return [run]
+
+    def _begin(self, run: Run, old_ns: int, before_ns: int) -> None:
+        """Begin a new stamp after an old one; the sample before it arrived at `before_ns`."""
+        self._narrow(old_ns, run.first_ns)
+        step_ns, least_ns = self._resolution_ns or SECOND_NS, HOLE_PERIODS * self._period_ns
+        left_ns, lacking = old_ns + step_ns - self.last_ns, 0
+        if step_ns > least_ns and left_ns >= least_ns:
+            lacking = round(left_ns / self._period_ns) - 1
+            self.torn_ns = old_ns
+            self.misplaced = 0 if self._pace.in_doubt else self._number
+        self._stamp_ns, self._number, self._began_ns = run.first_ns, 0, run.arrived_ns
+        self._seen.clear()
+        self._pace.next_stamp(run.arrived_ns - before_ns, lacking)
 
     def release(self, next_ns: int | None) -> list[Run]:
         """Return the samples of the first stamp, counted back from the end of its step.

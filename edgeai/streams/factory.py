@@ -19,7 +19,8 @@ def open_stream(
         settings: The pipeline's settings; `align` chooses the kind.
         drops: Counts dropped samples by reason.
         resets: Counts emptied windows by reason.
-        counts: Counts the samples that are `missing` by the rate, or were `reordered`.
+        counts: Counts the samples that are `missing` by the rate, were `reordered`, or are
+            `misplaced`: their times are in doubt, and their windows were not marked.
         emit: Called with each window.
     """
     kind = OrderedStream if settings.align is None else AlignedStream

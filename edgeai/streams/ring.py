@@ -193,9 +193,8 @@ class Ring:
         total = len(times)
         flagged = substituted is not None or uncertain is not None
         length = self._length
-        if flagged and not self.flagged:  # the flag arrays were not kept up to date
-            self._substituted[:] = 0
-            self._uncertain[:] = False
+        if flagged:
+            self._start_flags()
         taken = 0
         coming = iter(() if ends is None else ends)
         while taken < total:
@@ -346,6 +345,35 @@ class Ring:
         self._uncertain[index] = uncertain
         return True
 
+    def amend(
+        self, time_ns: int, channel: int, value: float, substituted: int, *, uncertain: bool
+    ) -> None:
+        """Replace one value of a sample of the windows to come.
+
+        Args:
+            time_ns: Time of the sample; if there is none of it, nothing happens.
+            channel: Index of the channel.
+            value: Finite.
+            substituted: Number of substituted values in the sample from now on.
+            uncertain: Whether the value is uncertain.
+        """
+        index = bisect_left(self._times, time_ns, 0, self.size)
+        if index == self.size or self._times[index] != time_ns:
+            return
+        self._rows[index, channel] = value
+        if substituted or uncertain:
+            self._start_flags()
+            self.flagged = max(self.flagged, self._length)
+        if self.flagged:
+            self._substituted[index] = substituted
+            self._uncertain[index] |= uncertain
+
+    def _start_flags(self) -> None:
+        """Clear the flag arrays if they were not kept up to date."""
+        if not self.flagged:
+            self._substituted[:] = 0
+            self._uncertain[:] = False
+
     def take_back(self, count: int) -> None:
         """Remove the `count` samples before the newest."""
         old, new = self.size - 1, self.size - 1 - count
@@ -357,9 +385,7 @@ class Ring:
 
     def mark_since(self, time_ns: int) -> None:
         """Mark the samples from a time on as uncertain, for the windows to come."""
-        if not self.flagged:  # the flag arrays were not kept up to date
-            self._substituted[:] = 0
-            self._uncertain[:] = False
+        self._start_flags()
         self._uncertain[bisect_left(self._times, time_ns, 0, self.size) : self.size] = True
         self.flagged = max(self.flagged, self._length)
 

@@ -50,6 +50,9 @@ class StreamSettings:
     clock_back_ns: int = 10_000_000_000
     """How long late samples must keep pace with their arrival until the sender's clock counts as
     set back."""
+    intervals_ns: tuple[int | None, ...] | None = None
+    """(C,) time from one value of a channel to the next, as declared; 0: values come when they
+    change; None: it is learnt. For an alignment only."""
     resolution_ns: int | None = None
     """Step of a clock of rows that is coarser than the sample period, as declared; None: it is
     recognized."""

@@ -26,7 +26,8 @@ class Stream(ABC):
     uses `push_rows` or `push_block`. After one of the fast ones the caller sets `ring.arrived_ns`.
 
     Each sample that does not reach the ring is counted in `drops`, each emptied window in `resets`,
-    and each sample that is missing by the rate, or was put in its place, in `counts`. All streams
+    and each sample that is missing by the rate, was put in its place, or whose time is in doubt, in
+    `counts`. All streams
     of a pipeline share these counters.
     """
 
@@ -220,6 +221,7 @@ class Stream(ABC):
             return
         if self._coarse.torn_ns is not None:
             self.ring.mark_since(self._coarse.torn_ns)
+            self.counts["misplaced"] += self._coarse.misplaced
         for one in placed:
             self._receive(one)
         newest_ns = self.newest_ns

@@ -91,6 +91,9 @@ class Timeline:
 
     def flush(self) -> None:
         """Take the samples that wait for older ones: the stream ends here."""
+        jump = self._jump
+        if jump is not None and jump.is_suspect and len(jump.runs) == 1:
+            self._return(jump)  # nothing shows that the time went on from there
         self._confirm_jump()
         while self._overtook:
             self._take_overtaking()

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edgeai.config.base import PositiveSeconds, Seconds, Strict
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.model.manifest import ToleranceSpec, WindowSpec
+from edgeai.model.manifest import WindowSpec
+from edgeai.model.tolerance_spec import ToleranceSpec
 from edgeai.plant.line import MACHINES
 from edgeai.training.recipe_files import FileData, Share
 

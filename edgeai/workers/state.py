@@ -1,12 +1,16 @@
-"""The state of several workers as that of one process, for the status page."""
+"""The state of several workers as that of one process, for the page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgeai.node.page_state import MAX_SHOWN_ASSETS
+from edgeai.node.page_state import MAX_SHOWN_ASSETS, RANKS
 
-EMPTY: dict[str, Any] = {"streams": 0, "stale": 0, "fault": None}
+EMPTY: dict[str, Any] = {"streams": 0, "stale": 0, "messages": 0, "fault": None}
 """What is added up over the workers."""
+TALLIES = ("predictions", "drops", "invalid", "counts")
+"""Counts by name, which are added up too."""
+SAME_SECONDS = 5.0
+"""An event that several workers tell within this time is one event."""
 
 
 def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -18,9 +22,13 @@ def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     merged: dict[str, dict[str, Any]] = {}
     for state in states:
         for pipeline in state["pipelines"]:
-            known = merged.setdefault(pipeline["name"], {**pipeline, **EMPTY, "assets": []})
+            empty = {**EMPTY, "assets": [], **{name: {} for name in TALLIES}}
+            known = merged.setdefault(pipeline["name"], {**pipeline, **empty})
             known["streams"] += pipeline["streams"]
             known["stale"] += pipeline["stale"]
+            known["messages"] += pipeline.get("messages", 0)
+            for name in TALLIES:
+                known[name] = _added(known[name], pipeline.get(name, {}))
             known["fault"] = known["fault"] or pipeline["fault"]
             known["assets"] += pipeline["assets"]
             known["hint"] = known["hint"] and pipeline["hint"]  # a worker's share may be empty
@@ -29,6 +37,50 @@ def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             if pipeline["reason"] not in known["reason"]:
                 known["reason"] += f"{', ' if known['reason'] else ''}{pipeline['reason']}"
     for pipeline in merged.values():
-        pipeline["assets"] = sorted(pipeline["assets"], key=lambda asset: str(asset["asset"]))
-        del pipeline["assets"][MAX_SHOWN_ASSETS:]
+        assets = sorted(pipeline["assets"], key=lambda asset: str(asset["asset"]))
+        if len(assets) > MAX_SHOWN_ASSETS:
+            assets = sorted(assets, key=_rank)[:MAX_SHOWN_ASSETS]
+        pipeline["assets"] = assets
     return list(merged.values())
+
+
+def merge_refused(states: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the messages that no pipeline takes: every worker reads and counts all of them."""
+    merged: dict[str, int] = {}
+    for state in states:
+        for reason, count in state.get("refused", {}).items():
+            merged[reason] = max(count, merged.get(reason, 0))
+    return merged
+
+
+def merge_events(states: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the events of all workers, the newest first; what all of them tell, once."""
+    events = [event for state in states for event in state.get("events", ())]
+    merged: list[Mapping[str, Any]] = []
+    for event in sorted(events, key=lambda one: -one["time"]):
+        if not _is_told(event, merged):
+            merged.append(event)
+    return merged
+
+
+def _is_told(event: Mapping[str, Any], merged: Sequence[Mapping[str, Any]]) -> bool:
+    for other in reversed(merged):
+        if other["time"] - event["time"] > SAME_SECONDS:
+            return False
+        if not event["assets"] and {**other, "time": 0} == {**event, "time": 0}:
+            return True
+    return False
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+
+
+def _rank(asset: Mapping[str, Any]) -> int:
+    """Return how urgent an asset of `/api/state` is, as `page_state.rank_of` does."""
+    if asset.get("alarm") == "active":
+        return RANKS.index("low" if asset.get("priority") == "low" else "active")
+    if asset.get("alarm") == "latched":
+        return RANKS.index("latched")
+    names = {"stale": "stale", "unknown": "unknown"}
+    return RANKS.index(names.get(str(asset.get("state")), "normal"))

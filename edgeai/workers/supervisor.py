@@ -12,9 +12,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from edgeai import stop_signals
 from edgeai.config.node import Config
@@ -23,11 +27,12 @@ from edgeai.errors import ConfigError, Problem
 from edgeai.metrics.aggregate import MergedMetrics, WorkerText
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
+from edgeai.node.http_answers import Query, Reply, reply_error
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state
 from edgeai.node.status import HANGUP_IGNORED, node_status
 from edgeai.version import __version__
-from edgeai.workers.state import merge_pipelines
+from edgeai.workers.state import merge_events, merge_pipelines, merge_refused
 from edgeai.workers.worker import Worker, edgeai_command
 
 log = logging.getLogger("edgeai.workers")
@@ -75,6 +80,7 @@ class Supervisor:
         """SIGHUPs that were not told yet."""
         self._metrics = Metrics()
         self._worker_metrics = WorkerMetrics(self._metrics, config.workers)
+        self._metrics.ready.set_function(lambda: self._ready()["ready"])
         self._merged_metrics = MergedMetrics(self._metrics.registry)
         self._published_faults: list[str] | None = None
         self._is_started = False
@@ -101,6 +107,9 @@ class Supervisor:
             alive=self._alive,
             ready=self._ready,
             state=self._state,
+            asset=partial(self._of_asset, "/api/asset"),
+            history=partial(self._of_asset, "/api/history"),
+            command=self._command,
         )
         log.info("status page, metrics and health at %s", server.url)
         return server
@@ -227,8 +236,30 @@ class Supervisor:
             protocol=self._connection.protocol,
             fault=reasons[0] if reasons else None,
             pipelines=merge_pipelines(states),
+            refused=merge_refused(states),
+            events=merge_events(states),
+            commands=states[0]["commands"] if states else (),
         )
         return {**state, "workers": [worker.summary() for worker in self.workers]}
+
+    def _of_asset(self, page: str, query: Query) -> Reply:
+        """Ask the worker that serves an asset."""
+        return self._forward(query.get("asset", ""), f"{page}?{urlencode(query)}")
+
+    def _command(self, name: str, content: Mapping[str, Any]) -> Reply:
+        """Give a command to the worker that serves its asset."""
+        command = json.dumps(content).encode()
+        return self._forward(str(content.get("asset")), f"/api/commands/{quote(name)}", command)
+
+    def _forward(self, asset: str, page: str, command: bytes | None = None) -> Reply:
+        worker = next(one for one in self.workers if one.takes(asset))
+        answer = worker.ask(page, command)
+        if answer is None:
+            return reply_error(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                worker.fault() or f"worker {worker.number} does not respond",
+            )
+        return Reply(HTTPStatus(answer[0]), answer[1])
 
 
 def _private_folder() -> Path:

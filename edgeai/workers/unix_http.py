@@ -16,15 +16,32 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def fetch_page(socket_path: Path, page: str, timeout_seconds: float) -> bytes | None:
-    """Return the body of a page; None if it was not answered with status 200."""
+def ask(
+    socket_path: Path, page: str, timeout_seconds: float, command: bytes | None = None
+) -> tuple[int, bytes] | None:
+    """Return status and body of an answer; None if there was none.
+
+    Args:
+        socket_path: Where the worker listens.
+        page: Path and parameters.
+        timeout_seconds: Longest wait for each step.
+        command: The JSON of a command, which is then sent as POST.
+    """
     connection = _UnixConnection(socket_path, timeout_seconds)
     try:
-        connection.request("GET", page)
+        if command is None:
+            connection.request("GET", page)
+        else:
+            connection.request("POST", page, command, {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        body = answer.read()
+        return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-    return body if answer.status == http.client.OK else None
+
+
+def fetch_page(socket_path: Path, page: str, timeout_seconds: float) -> bytes | None:
+    """Return the body of a page; None if it was not answered with status 200."""
+    answer = ask(socket_path, page, timeout_seconds)
+    return answer[1] if answer is not None and answer[0] == http.client.OK else None

@@ -12,7 +12,7 @@ from typing import Any
 from edgeai.backoff import Backoff
 from edgeai.engine.sharding import Shard
 from edgeai.node.heartbeat import Report, ReportReceiver
-from edgeai.workers.unix_http import fetch_page
+from edgeai.workers.unix_http import ask, fetch_page
 
 log = logging.getLogger("edgeai.workers")
 
@@ -135,6 +135,21 @@ class Worker:
         if self.report is None or self._is_silent:
             return None
         return fetch_page(self._socket_path, page, FETCH_SECONDS)
+
+    def takes(self, asset: str) -> bool:
+        """Return whether it serves the streams of an asset."""
+        return self._shard.takes(asset)
+
+    def ask(self, page: str, command: bytes | None = None) -> tuple[int, bytes] | None:
+        """Return status and body of the worker's answer; None if it does not respond.
+
+        Args:
+            page: Path and parameters.
+            command: The JSON of a command; None: the page is only read.
+        """
+        if self.report is None or self._is_silent:
+            return None
+        return ask(self._socket_path, page, FETCH_SECONDS, command)
 
     def summary(self) -> dict[str, Any]:
         """Return the worker's entry in `/api/state`."""

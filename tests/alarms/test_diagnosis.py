@@ -11,7 +11,8 @@ import yaml
 from edgeai.alarms.diagnosis import Domain, diagnose, domain_distances, is_outside
 from edgeai.config.yaml_file import validate
 from edgeai.errors import ConfigError
-from edgeai.model.manifest import KindSpec, Manifest
+from edgeai.model.manifest import Manifest
+from edgeai.model.output_spec import KindSpec
 from edgeai.paths import shipped
 
 KINDS = [

@@ -12,8 +12,8 @@ import yaml
 from edgeai.assembly import golden_facts as module
 from edgeai.assembly.golden_facts import golden_facts
 from edgeai.model.held_values import TooSlowError
-from edgeai.model.manifest import HeldValuesSpec
 from edgeai.model.package import Package, load_package
+from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.cpu import CpuSession
 from tests.support.packages import manifest_of, rehash, write_package
 

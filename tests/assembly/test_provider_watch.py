@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -23,10 +24,13 @@ from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.metrics.table import FAILOVER_CAUSES
+from edgeai.providers.serving.accelerator import Cause
 from tests.support.commands import run_command
 from tests.support.faulty import install
 from tests.support.live import patient, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.paths import REPOSITORY
 
 NAME = "compiled:faulty"
 TOPIC = "edgeai/test/events"
@@ -116,6 +120,8 @@ def test_pipelines_of_one_package_share_a_child_and_its_events(
     def value(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"edgeai_{name}", labels)
 
+    for cause in FAILOVER_CAUSES:  # else an alert on an increase would miss the first outage
+        assert value("failovers_total", pipeline="r", cause=cause) == 0
     lists.waiting = [message(1)]
     engine.turn(0)
     assert {one["provider"] for one in lists.under("edgeai/test/predictions")} == {NAME}
@@ -144,6 +150,14 @@ def test_pipelines_of_one_package_share_a_child_and_its_events(
     assert value("session_info", **labels, provider=NAME, reason="") == 1
     assert value("degraded", pipeline="q") == 0
     assert value("readmissions_total", pipeline="q") == 1
+
+
+def test_the_causes_of_the_metric_are_those_of_the_code_and_of_the_page() -> None:
+    found_by_the_session = {"not_finite", "parity"}
+    assert set(FAILOVER_CAUSES) == {*get_args(Cause), *found_by_the_session}
+    page = (REPOSITORY / "docs" / "mqtt.md").read_text()
+    sentence = page.partition("`cause` is one of")[2].partition(". In a")[0]
+    assert set(re.findall("`([a-z_]+)`", sentence)) == set(FAILOVER_CAUSES)
 
 
 def test_without_an_accelerator_there_is_no_watch(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ WRONG = [
     ),
     (
         {"http__zzz": 1},
-        "http.zzz: unknown key; known: enabled, host, metrics_token, port, token (found 1)",
+        "http.zzz: unknown key; known: enabled, host, metrics_token, page_needs_token, port, ",
     ),
     (
         {"broker__tls": {"ca": "x"}},

@@ -28,6 +28,7 @@ from tests.support.live import patient
 CHANNELS = ["x", "압력"]
 FIELDS = {"time": {"path": "t0", "unit": "ns"}, "sequence": "seq"}
 Read = Callable[[bytes], Any]
+FORM: TypeAdapter[Any] = TypeAdapter(FrameFormat)
 
 
 def row_source(**keys: Any) -> Any:
@@ -35,7 +36,7 @@ def row_source(**keys: Any) -> Any:
 
 
 def frame(**keys: Any) -> Read:
-    return compile_frame(TypeAdapter(FrameFormat).validate_python({**FIELDS, **keys}), CHANNELS)
+    return compile_frame(FORM.validate_python({**FIELDS, **keys}), CHANNELS)
 
 
 def decoders() -> dict[str, Read]:
@@ -59,7 +60,8 @@ def decoders() -> dict[str, Read]:
     )  # fmt: skip
     found["row slow"] = RowDecoder(slow, CHANNELS).decode
     named = SourceConfig.model_validate({"topic": "f/{asset}/{signal}", "layout": "tag"})
-    found["tag topic"] = lambda payload: TagDecoder(named, CHANNELS).decode(payload, "x")
+    by_topic = TagDecoder(named, CHANNELS).decode
+    found["tag topic"] = lambda payload: by_topic(payload, "x")
     for shape in ("flat", "per_channel", "per_sample", "by_name"):
         found[f"list {shape}"] = frame(type="json", encoding="list", shape=shape)
     for shape in ("flat", "per_channel", "by_name"):

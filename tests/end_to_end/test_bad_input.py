@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,7 @@ def test_a_subscription_the_broker_refuses(start: Start, tmp_path: Path) -> None
     with start_mosquitto(tmp_path / "broker", *lines) as broker:
         edge = start(broker.port)
         edge.not_ready_because("the broker refuses the subscription factory/+/sensors")
+        assert edge.metric("edgeai_ready") == 0
         (line,) = edge.complaints()
         assert "the broker refuses the subscription factory/+/sensors: " in line
         assert edge.get("/healthz")[0] == 200
@@ -159,6 +161,9 @@ def test_a_subscription_the_broker_refuses(start: Start, tmp_path: Path) -> None
 # ------------------------------------------------------------------------------------------- TLS
 
 
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
 def openssl(*arguments: str, folder: Path) -> None:
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
@@ -166,7 +171,7 @@ def openssl(*arguments: str, folder: Path) -> None:
 def certificate(folder: Path, name: str, ca: str, extension: str) -> None:
     """A key and a certificate signed by a CA."""
     (folder / f"{name}.ext").write_text(extension)
-    new = ("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key")
+    new = ("req", *NEW_KEY, "-keyout", f"{name}.key")
     openssl(*new, "-out", f"{name}.csr", "-subj", f"/CN={name}", folder=folder)
     sign = ("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.crt", "-CAkey", f"{ca}.key")
     more = ("-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext")
@@ -178,7 +183,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two CAs, a server's and a client's certificate."""
     folder = tmp_path_factory.mktemp("keys")
     for ca in ("plant", "stranger"):
-        new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+        new = ("req", "-x509", *NEW_KEY, "-days", "2")
         openssl(
             *new, "-keyout", f"{ca}.key", "-out", f"{ca}.crt", "-subj", f"/CN={ca}", folder=folder
         )
@@ -186,7 +191,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     certificate(folder, "elsewhere", "plant", "subjectAltName=DNS:elsewhere")
     certificate(folder, "client", "plant", "extendedKeyUsage=clientAuth")
     openssl(
-        "rsa", "-aes256", "-in", "client.key", "-out", "locked.key", "-passout", "pass:x",
+        "ec", "-aes256", "-in", "client.key", "-out", "locked.key", "-passout", "pass:x",
         folder=folder,
     )  # fmt: skip
     return folder
@@ -206,6 +211,11 @@ def tls_broker(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_tls_with_the_right_ca(tls_broker: RunningBroker, start: Start, keys: Path) -> None:
     edge = start(tls_broker.port, tls={"ca_file": f"{keys}/plant.crt"}, online=True)
     assert edge.get("/readyz")[0] == 200
+    for certificate, file in (("broker", "server"), ("ca", "plant")):
+        command = ["openssl", "x509", "-noout", "-enddate", "-in", f"{keys}/{file}.crt"]
+        end = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        expiry = edge.metric("edgeai_certificate_expiry_timestamp_seconds", certificate=certificate)
+        assert expiry == ssl.cert_time_to_seconds(end.strip().removeprefix("notAfter="))
     edge.stops_well()
     assert edge.complaints() == []
 

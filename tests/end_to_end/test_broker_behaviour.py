@@ -140,10 +140,22 @@ def test_an_acl_that_refuses_what_is_published_makes_not_ready(tmp_path: Path) -
         ):
             edge = Edge(process)
             assert edge.get("/readyz")[0] == 200
-            for t in range(1, 200):
+            t = 0
+
+            def is_told() -> bool:
+                nonlocal t
+                t += 1
                 other.publish("plant/m/row", {"t": t, "a": 500 * (t % 2), "b": 0})
-            edge.not_ready_because("the broker refuses publications to edgeai/test/predictions/p/m")
-            wait_for(lambda: edge.metric("edgeai_publications_dropped_total") > 300, "the count")
+                return "refuses publications to edgeai/test/predictions/p/m" in edge.log
+
+            wait_for(is_told, "the refusal")
+            for _ in range(50):
+                is_told()
+            edge.not_ready_because("the broker refuses publications to edgeai/test/alarms/p/m")
+            wait_for(
+                lambda: edge.metric("edgeai_publications_dropped_total") == 2 * t,
+                "each prediction and each change of the alarm to be counted",
+            )
             told = [line for line in edge.complaints() if "refuses publications" in line]
             assert len(told) == 2, told
 

@@ -13,6 +13,7 @@ import pytest
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.live import Edge, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 pytestmark = pytest.mark.broker
 
@@ -63,7 +64,7 @@ def config_of(folder: Path, port: int, pipelines: dict[str, Any]) -> Path:
     return write_config(
         folder / "line.yaml", port,
         {name: {"model": "mean", "source": source} for name, source in pipelines.items()},
-        http={"enabled": True, "port": 0}, state_folder=str(folder / "state"),
+        http={"enabled": True, "port": 0}, state_folder=str(own_state(folder)),
     )  # fmt: skip
 
 

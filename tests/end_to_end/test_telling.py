@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.brokers import RunningBroker
+from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.live import Edge, patient, peer, running, wait_for
 from tests.support.odd import INFINITE, NORMAL, NOT_A_NUMBER, write_odd_package
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 pytestmark = pytest.mark.broker
 
@@ -30,7 +31,7 @@ def write(folder: Path, port: int, model: str = "mean", **pipeline: Any) -> Path
         write_package(folder / "mean")
     pipelines = {"p": {"model": model, "source": SOURCE, **pipeline}}
     web = {"enabled": True, "port": 0}
-    state = str(folder / "state")
+    state = str(own_state(folder))
     return write_config(
         folder / "line.yaml", port, pipelines, http=web, broker=QUICK, state_folder=state
     )
@@ -127,7 +128,9 @@ def test_no_alarm_outlives_its_cause(
             edge.process.wait(patient(10))
         if is_lost:
             shutil.rmtree(tmp_path / "state")
-        with running(config), peer(broker.port, f"{ALARMS}#") as listener:
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            told = "2 alarms that the broker retains" if is_lost else "restart that continue: 2"
+            wait_for(lambda: told in edge.log, "the alarms of before")
             for t in range(100, 104):
                 for asset in "xy":
                     other.publish(f"plant/{asset}/row", {"t": t, "a": 1, "b": 1})
@@ -139,7 +142,81 @@ def test_no_alarm_outlives_its_cause(
             previous = {
                 one["previous"] for one in listener.topics(ALARMS) if one["state"] == "normal"
             }
-            assert previous == {"unknown" if is_lost else "active"}
+            assert previous == {"active"}
+
+
+def test_the_alarm_of_a_machine_that_never_sends_again(
+    tmp_path: Path, broker: RunningBroker
+) -> None:
+    """The kept states are lost, then the pipeline is removed: what the broker retains is read."""
+    topic = f"{ALARMS}p/m"
+    config = write(tmp_path, broker.port)
+    with peer(broker.port) as other:
+        with running(config), peer(broker.port, f"{ALARMS}#") as listener:
+            for t in range(1, 5):
+                other.publish("plant/m/row", {"t": t, "a": 100, "b": 1})
+            wait_for(lambda: listener.topics(topic), "the alarm")
+        shutil.rmtree(tmp_path / "state")
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            wait_for(lambda: "1 alarms that the broker retains" in edge.log, "the alarm of before")
+            (pipeline,) = json.loads(Edge(edge).get("/api/state")[1])["pipelines"]
+            (asset,) = pipeline["assets"]
+            assert (asset["asset"], asset["state"], asset["alarm"]) == ("m", "unknown", "active")
+            assert [one["state"] for one in listener.topics(topic)] == ["active"]
+        shutil.rmtree(tmp_path / "state")
+        config.write_text(config.read_text().replace('"p":', '"q":').replace("\n  p:", "\n  q:"))
+        with running(config) as edge, peer(broker.port, f"{ALARMS}#") as listener:
+            wait_for(lambda: "now cleared: 1" in edge.log, "the topic to be cleared")
+            for t in range(1, 5):
+                other.publish("plant/n/row", {"t": t, "a": 100, "b": 1})
+            wait_for(lambda: listener.topics(f"{ALARMS}q/n"), "the node works")
+            edge.stop()
+        with peer(broker.port, f"{ALARMS}#") as late:
+            wait_for(lambda: late.topics(f"{ALARMS}q/n"), "what is retained")
+            assert late.raw(topic) == []
+
+
+def test_what_one_machine_loses_is_told(tmp_path: Path) -> None:
+    """B17: the ACL refuses the predictions and the alarms of one machine only."""
+    acl = tmp_path / "acl"
+    rules = ["readwrite plant/#", "read #"]
+    rules += [f"write edgeai/test/{one}" for one in ("status", "events", "+/p/m", "+/p/n")]
+    acl.write_text("".join(f"topic {one}\n" for one in rules))
+    lines = (f"acl_file {acl}", "max_queued_messages 1000")
+    with start_mosquitto(tmp_path / "broker", *lines) as broker:
+        config = write(tmp_path, broker.port)
+        with peer(broker.port, "edgeai/test/predictions/#") as other, running(config) as process:
+            edge = Edge(process)
+            t = 0
+
+            def is_told() -> bool:
+                nonlocal t
+                t += 1
+                for asset in "mqn":
+                    other.publish(f"plant/{asset}/row", {"t": t, "a": 1, "b": 1})
+                return "publications to edgeai/test/predictions/p/q" in edge.log
+
+            wait_for(is_told, "the refusal")
+            for _ in range(10):
+                is_told()
+            windows = t - 3
+
+            def is_counted() -> bool:
+                lost = edge.metric("edgeai_publications_dropped_total")
+                return lost >= windows + 1  # and the first state of its alarm
+
+            wait_for(is_counted, f"all losses, log: {edge.log}")
+            assert edge.metric("edgeai_publications_dropped_total") == windows + 1
+            edge.not_ready_because("the broker refuses publications to edgeai/test/")
+            told = [line for line in edge.complaints() if "refuses publications" in line]
+            assert len(told) == 2, told
+            assert "edgeai/test/alarms/p/q: Not authorized" in told[0]
+            assert "edgeai/test/predictions/p/q: Not authorized" in told[1]
+            got = other.topics("edgeai/test/predictions/p/")
+            for asset in "mn":
+                times = [one["timestamp"] // 10**9 for one in got if one["asset"] == asset]
+                assert times[:windows] == list(range(4, 4 + windows)), "as received"
+            edge.stops_well()
 
 
 def test_assets_are_stale_while_the_broker_is_away(tmp_path: Path, broker: RunningBroker) -> None:

@@ -182,4 +182,51 @@ def test_a_clock_that_is_set_back_is_followed(tmp_path: Path, broker: RunningBro
             lambda: other.topics(PREDICTIONS)[-1]["timestamp"] < (before - 90) * 1e9,
             "a prediction of the new time",
         )
+        (event,) = wait_for(lambda: other.topics("edgeai/test/events"), "the event")
+        assert (event["event"], event["pipeline"], event["assets"]) == ("clock_back", "p", ["m"])
+        assert event["sign"] == "pace"
+        assert event["seconds"] == pytest.approx(100, abs=10)
+        assert event["from_time"] == pytest.approx(before * 1e9, abs=10e9)
+        assert edge.log.count("p: the clock of m was set back by ") == 1
         edge.stops_well()
+
+
+def test_ids_of_times_that_were_used_are_marked(tmp_path: Path, broker: RunningBroker) -> None:
+    """B5: a clock that was set back, live; 11 ids named two windows."""
+    source = {"topic": "plant/{asset}/row", "time": {"path": "t", "unit": "ms"}}
+    path = config(
+        tmp_path, broker.port, source, length=4, hop=1, rate_hz=20.0,
+        stream={"clock_back_seconds": 0.3},
+    )  # fmt: skip
+    with peer(broker.port, "edgeai/#") as other, running(path) as process:
+        began = time.time()
+        number = 0
+
+        def send(offset_ms: int) -> None:
+            nonlocal number
+            time.sleep(max(0.0, began + 0.05 * number - time.time()))
+            stamp = int(began * 1000) + 50 * number + offset_ms
+            other.publish("plant/m/row", {"t": stamp, "a": number})
+            number += 1
+
+        for _ in range(25):
+            send(0)
+
+        def is_told() -> bool:
+            send(-1000)
+            return bool(other.topics("edgeai/test/events"))
+
+        def is_over() -> bool:
+            send(-1000)
+            return bool(other.topics(PREDICTIONS)[-1]["timestamp"] > event["from_time"])
+
+        wait_for(is_told, "the event")
+        (event,) = other.topics("edgeai/test/events")
+        wait_for(is_over, "times that were not used")
+        found = other.topics(PREDICTIONS)
+        ids = [one["id"] for one in found]
+        marked = [one for one in found if one["id"].endswith("~1")]
+        assert len(ids) == len(set(ids))
+        assert len(marked) >= 5
+        assert {one["quality"] for one in marked} == {"uncertain"}
+        Edge(process).stops_well()

@@ -16,6 +16,7 @@ from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
 from edgeai.replay.run import replay_files
 from tests.support.engine import NS, RESET, Node
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 TIMED = {"topic": "r/{asset}", "time": {"path": "t", "unit": "s"}}
 TIMELESS = {"topic": "r/{asset}"}
@@ -37,7 +38,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Plans:
     def make(source: dict[str, Any], length: int = 1, **more: Any) -> Plan:
         pipeline = {"model": f"w{length}", "source": source, **more}
         path = folder / f"config-{next(numbers)}.yaml"
-        write_config(path, 1883, {"p": pipeline}, state_folder=str(folder / "state"))
+        write_config(path, 1883, {"p": pipeline}, state_folder=str(own_state(folder)))
         return check(path)
 
     return make

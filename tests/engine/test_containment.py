@@ -25,6 +25,7 @@ from edgeai.streams.ordered import OrderedStream
 from edgeai.streams.ring import Ring
 from tests.support.engine import NS, Node
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 POISON = 666.0
 T0 = 1_700_000_000
@@ -67,7 +68,7 @@ def plan_of(folder: Path, layout: str) -> Plan:
     return check(
         write_config(
             folder / f"{layout}.yaml", 1, pipelines,
-            state_folder=str(folder / "state"),
+            state_folder=str(own_state(folder)),
         )
     )  # fmt: skip
 

@@ -18,9 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import COUNT_AFTER_ENTRIES
+from edgeai.engine.exported import asset_states
 from edgeai.messages import BACKLOG, REDELIVERED, Message, Publication
 from tests.support.engine import NS, RESET, SOURCE, Node, totals
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 
 def row(t: float, a: Any = 1, b: Any = 1, *, asset: str = "m", **more: Any) -> Message:
@@ -49,7 +51,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Plans:
             for name, pipeline in pipelines.items()
         }
         path = folder / f"config-{next(numbers)}.yaml"
-        write_config(path, 1883, complete, state_folder=str(folder / "state"), **more)
+        write_config(path, 1883, complete, state_folder=str(own_state(folder)), **more)
         return check(path)
 
     return make
@@ -552,7 +554,7 @@ def test_states_of_assets_as_prometheus_sees_them(plans: Plans) -> None:
     assert node.value("score", pipeline="p", asset="m") == 2
     assert node.value("alarm_state", pipeline="p", asset="m") == 2
     assert node.value("alarm_state", pipeline="p", asset="n") == 0
-    found = [(*one[:3], one.alarm) for one in node.engine.asset_states()]
+    found = [(*one[:3], one.alarm) for one in asset_states(node.engine.pipelines)]
     assert found == [
         ("p", "m", "current", "latched"),
         ("p", "n", "current", "normal"),

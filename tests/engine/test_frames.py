@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -56,6 +58,18 @@ def plan_of(
     return check(write_config(folder / "config.yaml", 1, pipelines, limits=limits or {}))
 
 
+@pytest.fixture(scope="module")
+def plan_within(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Plan]:
+    """Return plans whose signal `a` may be from `-most` to `most`; each is made once."""
+
+    @functools.cache
+    def make(length: int, hop: int, most: float, **limits: Any) -> Plan:
+        folder = tmp_path_factory.mktemp("frames")
+        return plan_of(folder, length, hop, ranges={"a": [-most, most]}, limits=limits)
+
+    return make
+
+
 def frame(start: int, values: np.ndarray, sequence: int = 0, topic: str = "frames/m") -> Message:
     t0 = T0 + start * 1_000_000
     head = struct.pack("<qII", t0, sequence, len(values))
@@ -75,12 +89,11 @@ def without_names(predictions: list[Any]) -> list[Any]:
 @settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12), holes=st.booleans())
 def test_frames_and_rows_agree(
-    tmp_path_factory: pytest.TempPathFactory, length: int, hop: int, sizes: list[int], holes: bool
+    plan_within: Callable[..., Plan], length: int, hop: int, sizes: list[int], holes: bool
 ) -> None:
     """Of frames that are no part and no multiple of a hop: those end windows at their ends."""
     sizes = [size for size in sizes if hop == 1 or (size % hop and hop % size)]
-    folder = tmp_path_factory.mktemp("frames")
-    plan = plan_of(folder, length, hop, ranges={"a": [-1.5, 1.5]})
+    plan = plan_within(length, hop, 1.5)
     values = np.random.default_rng(1).normal(size=(sum(sizes), 2)).astype(np.float32)
     if holes:
         values[5::17, 1] = np.nan
@@ -129,10 +142,9 @@ def strange_frames(seed: int, length: int) -> list[Message]:
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), turn=st.sampled_from([1, 3, 60]))
 def test_whole_windows_without_a_copy_give_the_same_predictions(
-    tmp_path_factory: pytest.TempPathFactory, length: int, hop: int, seed: int, turn: int
+    plan_within: Callable[..., Plan], length: int, hop: int, seed: int, turn: int
 ) -> None:
-    folder = tmp_path_factory.mktemp("frames")
-    plan = plan_of(folder, length, hop, ranges={"a": [-3, 3]}, limits={"batch_windows": 5})
+    plan = plan_within(length, hop, 3.0, batch_windows=5)
     messages = strange_frames(seed, length)
     turns = [messages[begin : begin + turn] for begin in range(0, len(messages), turn)]
     taken: list[bool] = []

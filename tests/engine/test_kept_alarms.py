@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
-from edgeai.engine.kept_alarms import MAX_KEPT, KeptAlarm, KeptAlarms, alarms_folder
+from edgeai.engine.alarm_files import KeptAlarm, alarms_folder
+from edgeai.engine.kept_alarms import MAX_KEPT, KeptAlarms
 from edgeai.engine.sharding import Shard
 from edgeai.messages import Publication
 from tests.support.engine import NS, RESET, SOURCE, Node
@@ -261,7 +262,7 @@ def test_a_change_appends_and_the_journal_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The work for a change does not grow with the number of alarms."""
-    monkeypatch.setattr("edgeai.engine.kept_alarms.MIN_JOURNAL_BYTES", 1000)
+    monkeypatch.setattr("edgeai.engine.alarm_files.MIN_JOURNAL_BYTES", 1000)
     kept = KeptAlarms(tmp_path)
     for number in range(50):
         kept.add(f"t{number}", alarm("normal", f"m{number}"))
@@ -343,9 +344,12 @@ def test_a_stream_that_made_room_for_another_comes_back_with_its_true_state(
 ) -> None:
     line = Restarts(tmp_path).rows(1, 4, a=99)
     pipeline = line.node.engine.pipelines[0]
-    pipeline._evict(pipeline.streams["m"])
+    assert not pipeline._evict(pipeline.streams["m"]), "nobody else could end its alarm"
     line.rows(100, 4, a=1)
     assert line.states == {P: "normal"}
+    assert pipeline._evict(pipeline.streams["m"])
+    line.rows(200, 4, a=99)
+    assert line.states == {P: "active"}
 
 
 def test_a_failed_write_is_tried_again_and_marks_what_is_lost(
@@ -407,7 +411,7 @@ def test_each_worker_has_its_file_and_takes_its_own_streams(tmp_path: Path) -> N
     newer.write()
 
     from edgeai.assembly.pipelines import build_pipelines
-    from edgeai.engine.kept_alarms import restore_alarms
+    from edgeai.engine.restored_alarms import restore_alarms
     from edgeai.metrics.definitions import Metrics
 
     restored: list[str] = []

@@ -13,6 +13,7 @@ import pytest
 
 from edgeai.assembly.plan import check
 from edgeai.engine.kept_alarms import KeptAlarms
+from edgeai.engine.monitor import Live
 from edgeai.messages import Message
 from edgeai.testing import MemoryNode, build_package, write_config
 from tests.support.engine import Node
@@ -97,6 +98,26 @@ def test_the_mark_outlives_a_restart(tmp_path: Path) -> None:
         seen.update(one["id"] for one in predictions(node.sink.all))
     assert max(seen.values()) == 1
     assert {one.partition("~")[2] for one in seen} == {"", "1", "2"}
+
+
+def test_one_event_tells_the_clocks_that_were_set_back(tmp_path: Path) -> None:
+    """As a gateway does, for all its machines at once."""
+    live = Live("test", "edgeai/test/events", is_connected=lambda: True)
+    node = Node(check(config(tmp_path)), live=live)
+    for message in TWICE:
+        _, payload, arrived_ns, flags = message
+        node.turns([(f"f/{one}/row", payload, arrived_ns, flags) for one in ("x", "y")])
+    node.turns([])
+    events = [json.loads(one.payload) for one in node.sink.all if one.topic.endswith("/events")]
+    assert [(one["event"], one["assets"], one["count"]) for one in events] == [
+        ("clock_back", ["x", "y"], 2)
+    ] * 2
+    first = events[0]
+    assert (first["number"], first["sign"], first["pipeline"]) == (1, "pace", "p")
+    assert first["from_time"] == (T + 59) * S
+    assert first["seconds"] == (first["from_time"] - first["to_time"]) / S
+    assert first["to_time"] < (T + 40) * S
+    assert len({one["id"] for one in events}) == 2
 
 
 @pytest.mark.parametrize("hop", [10, 20])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,10 @@ from edgeai.assembly.plan import check
 from edgeai.engine.stream_room import stream_bytes
 from edgeai.engine.topic_cache import ENTRY_BYTES, TopicCache
 from edgeai.messages import Message
+from edgeai.paths import shipped
 from tests.support.engine import NS, SOURCE, Node
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 Nodes = Callable[..., Node]
 
@@ -29,7 +32,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     def make(limits: dict[str, Any], **pipeline: Any) -> Node:
         whole = {"model": "mean", "source": SOURCE, **pipeline}
         path = write_config(
-            folder / "line.yaml", 1, {"p": whole}, limits=limits, state_folder=str(folder / "s")
+            folder / "line.yaml",
+            1,
+            {"p": whole},
+            limits=limits,
+            state_folder=str(own_state(folder)),
         )
         return Node(check(path))
 
@@ -104,6 +111,29 @@ def test_a_machine_with_an_alarm_keeps_its_room(nodes: Nodes) -> None:
     assert "quiet" not in keys(node)
 
 
+def test_a_machine_whose_last_waiting_samples_raise_an_alarm_keeps_its_room(nodes: Nodes) -> None:
+    """Nobody could end that alarm on its retained topic: the machine may never come back."""
+    limits = {"streams": 2, "stream_silent_seconds": 1.0}
+    node = nodes(limits, stream={"lateness_seconds": 5.0})
+    node.turns([row("alarm", 1, 100), row("quiet", 1)], [row("alarm", 2, 100), row("quiet", 2)])
+    assert node.transitions(asset="alarm") == [], "its samples wait for late ones"
+    for t in range(3, 60):
+        node.turns([row("x", t), row("y", t)])
+    assert node.transitions(asset="alarm") == [(2, "normal", "active")]
+    assert [one["timestamp"] for one in node.predictions(asset="quiet")] == [2 * NS]
+    assert "alarm" in keys(node)
+    assert "quiet" not in keys(node)
+    for t in range(60, 70):
+        node.turns([row("alarm", t), row("x", t)])
+    node.finish()
+    assert node.transitions(asset="alarm")[1:] == [(61, "active", "normal")]
+    evicted = node.value("streams_evicted_total", pipeline="p")
+    assert evicted >= 1
+    pipeline = node.engine.pipelines[0]
+    sizes = [stream_bytes(pipeline.settings, key, pipeline.results) for key in keys(node)]
+    assert pipeline._room._budget.used == sum(sizes)
+
+
 def test_a_slow_stream_is_not_silent(nodes: Nodes) -> None:
     """A cycle may take 75 s; a gap of less than `max_gap_seconds` does not empty its window."""
     node = nodes({"streams": 1, "stream_silent_seconds": 10.0}, stream={"max_gap_seconds": 100.0})
@@ -140,6 +170,31 @@ def test_the_bytes_of_a_stream_are_not_underestimated(nodes: Nodes) -> None:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used < 2000 * stream_bytes(pipeline.settings, "0" * 200)
+
+
+def size_of(tree: Any) -> int:
+    """The bytes of nested containers and numbers; texts are shared by all windows."""
+    size = 0 if isinstance(tree, str) else sys.getsizeof(tree)
+    parts = (
+        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
+    )
+    return size + sum(map(size_of, parts))
+
+
+def test_the_bytes_of_the_last_results_are_not_underestimated(tmp_path: Path) -> None:
+    """The model with the most outputs: each stream keeps those of its last window."""
+    source = {"model": str(shipped("models") / "moulding-pinn"), "source": SOURCE}
+    node = Node(check(write_config(tmp_path / "line.yaml", 1, {"p": source})))
+    (pipeline,) = node.engine.pipelines
+    values = {signal.name: 1.0 for signal in pipeline.manifest.signals}
+    for n in range(pipeline.settings.length + pipeline.settings.hop):
+        payload = json.dumps({"t": n / 10, **values}).encode()
+        node.turns([("factory/m/sensors", payload, n * NS // 10, 0)])
+    (state,) = pipeline.streams.values()
+    assert state.outputs
+    settings = pipeline.settings
+    estimated = stream_bytes(settings, "", pipeline.results) - stream_bytes(settings, "")
+    assert size_of(state.outputs) + size_of(state.top) <= estimated
 
 
 def test_a_limit_that_holds_no_stream_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -12,22 +14,32 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai import __version__
 from edgeai.errors import DROP_REASONS
+from edgeai.metrics.assets import AssetState, OutputValue
 from edgeai.metrics.counters import Counts
-from edgeai.metrics.definitions import AssetState, Metrics, WorkerMetrics
+from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.metrics.histogram import Histogram
 from edgeai.metrics.table import (
     INVALID_REASONS,
+    LABELS,
     MAX_ASSET_SERIES,
     METRICS,
     RESET_REASONS,
     UNROUTED_REASONS,
 )
-from edgeai.paths import shipped
+from tests.support.paths import REPOSITORY
 
 
 def asset(name: str, presence: str = "current", **fields: Any) -> AssetState:
     given = {"score": 1.0, "alarm": "normal", "threshold": 2.0, "last_sample_seconds": 5.0}
     return AssetState("p", name, presence, **{**given, **fields})
+
+
+def asset_with_all(name: str) -> AssetState:
+    """An asset that has a series of every metric."""
+    return asset(
+        name, alarm="active", alarm_since_seconds=4.0, quality="good", diagnosis="drift",
+        top=[("s", 1.0)], outputs=lambda: [OutputValue("o", "value", "value", "K", 1.0)],
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -70,8 +82,12 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     metrics.failovers.labels("p", "crashed")
     for one in (metrics.readmissions, metrics.parity_failures, metrics.degraded):
         one.labels("p")
-    metrics.watch_assets(lambda: [asset("m")])
+    metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.watch_clocks(lambda: [("p", "m", 0.5)])
+    metrics.export_bounds([("p", "o", "low", 1.0)])
+    metrics.certificate_expires("broker", 1.0)
+    pipeline = metrics.of_pipeline("p", "model", "cpu")
+    pipeline.last_message(), pipeline.expected()
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}
     for name, family in families.items():
@@ -81,23 +97,40 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     assert exported == {name: (one.kind, one.labels, one.help) for name, one in METRICS.items()}
 
 
-def test_the_documentation_lists_every_metric_with_its_labels() -> None:
-    text = (shipped("configs").parent / "docs" / "metrics.md").read_text()
-    table = text.partition("| metric | labels | meaning |")[2].partition("\n\n")[0]
-    documented = {}
-    for row in re.findall(r"^\| `edgeai_.*$", table, re.MULTILINE):
-        names, labels, *_ = row.strip("|").split("|")
-        for name in re.findall("`(edgeai_[a-z_]+)`", names):
-            documented[name] = tuple(re.findall("[a-z]+", labels))
-    assert documented == {name: one.labels for name, one in METRICS.items()}
+def test_the_page_is_what_the_script_writes() -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/write_metrics.py", "--check"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = (REPOSITORY / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(edgeai_\w+)` \| (\w+) \| ([^|]+) \| ([^|]*) \|", page, re.MULTILINE)
+    documented = {
+        name: (kind, unit.strip(), tuple(re.findall(r"\w+", labels)))
+        for name, kind, unit, labels in rows
+    }
+    assert documented == {
+        name: (one.kind, one.unit or "1", one.labels) for name, one in METRICS.items()
+    }
+
+
+def test_every_label_is_explained_and_every_unit_is_in_the_name() -> None:
+    used = {label for one in METRICS.values() for label in one.labels}
+    assert used == set(LABELS)
+    assert METRICS["edgeai_turn_seconds"].unit == "seconds"
+    assert METRICS["edgeai_received_bytes_total"].unit == "bytes"
+    assert METRICS["edgeai_last_message_timestamp_seconds"].unit.startswith("seconds since")
+    assert METRICS["edgeai_dropped_total"].unit == "count"
+    assert METRICS["edgeai_score"].unit == ""
 
 
 def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
-        "asset",
+        "asset", "kind", "signal", "output", "element", "role", "unit", "bound",
     }  # fmt: skip
-    metrics.watch_assets(lambda: [asset("m")])
+    metrics.watch_assets(lambda: [asset_with_all("m")])
+    metrics.export_bounds([("p", "o", "low", 1.0)])
     used = {
         label
         for family in metrics.registry.collect()

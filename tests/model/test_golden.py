@@ -12,8 +12,8 @@ import pytest
 from edgeai.config.base import Precision
 from edgeai.model.direction import Direction
 from edgeai.model.golden import Golden
-from edgeai.model.manifest import ToleranceSpec
 from edgeai.model.package import load_package
+from edgeai.model.tolerance_spec import ToleranceSpec
 from tests.support.packages import write_package
 
 REDUCED = {"rtol": 1e-4, "atol": 1e-5, "fp16": {"rtol": 1e-2, "atol": 1e-3}}

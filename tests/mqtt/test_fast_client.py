@@ -29,7 +29,8 @@ from edgeai.messages import RETAINED, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.fast_client import FastClient, is_tested
 from edgeai.mqtt.inbox import Inbox
-from edgeai.mqtt.packet_reader import MAX_PREFIX_BYTES, MAX_PREFIXES, VIEW_BYTES
+from edgeai.mqtt.known_packets import MAX_PREFIX_BYTES, MAX_PREFIXES
+from edgeai.mqtt.packet_reader import VIEW_BYTES
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
 from tests.support.live import patient
 
@@ -222,7 +223,7 @@ def test_properties_are_remembered(qos: int) -> None:
     properties = b"\x07\x26\x00\x01k\x00\x01v"
     broker = FakeBroker("fast", V5)
     broker.send(publish(V5, b"a", b"1", qos, properties=properties))
-    assert broker.client._reader._known_properties == {properties}
+    assert broker.client._reader.known.properties == {properties}
     broker.send(publish(V5, b"a", b"2", qos, properties=properties))
     assert broker.end().messages == [("a", b"1"), ("a", b"2")]
 

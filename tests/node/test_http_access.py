@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edgeai.config.broker import Secret
 from edgeai.config.node import Http
-from edgeai.node.http_access import Access
+from edgeai.node.http_access import Access, Verdict
 from edgeai.node.http_server import HttpServer
 from edgeai.workers.unix_http import fetch_page
 from tests.support.live import patient
@@ -130,8 +130,8 @@ def test_a_unix_socket_asks_for_no_token(tmp_path: Path) -> None:
 @given(st.text())
 def test_no_other_text_is_accepted(authorization: str) -> None:
     access = Access(PAGE, METRICS)
-    assert not access.allows("/", authorization)
-    assert not access.allows("/metrics", authorization)
+    assert access.may_read("/", authorization) is Verdict.WRONG
+    assert access.may_read("/metrics", authorization) is Verdict.WRONG
 
 
 @pytest.mark.parametrize(

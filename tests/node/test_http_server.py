@@ -1,4 +1,4 @@
-"""The HTTP server: paths, limits, and the page in a real browser."""
+"""The HTTP server: paths, limits, and what it says of a running node."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -29,6 +28,7 @@ from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.crowd import crowd
 from tests.support.live import Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 ASSET = "press <i>1"
@@ -422,7 +422,7 @@ def live(
     """A broker, a running edgeai with one asset that is in alarm, and its address."""
     folder = tmp_path_factory.mktemp("web")
     with pytest.MonkeyPatch.context() as patch, start_mosquitto(folder / "broker") as broker:
-        patch.setenv("EDGEAI_STATE_DIR", str(folder / "state"))
+        patch.setenv("EDGEAI_STATE_DIR", str(own_state(folder)))
         write_package(folder / "mean", threshold=3.0)
         pipelines = {"p": {"model": "mean", "source": SOURCE}}
         http_ = {"enabled": True, "port": 0}
@@ -465,90 +465,6 @@ def test_the_state(live: tuple[RunningBroker, Running, str]) -> None:
     assert 'edgeai_predictions_total{pipeline="p",quality="good"} 2.0' in text
 
 
-@pytest.mark.broker
-@pytest.mark.system
-def test_the_page_in_a_browser(live: tuple[RunningBroker, Running, str], tmp_path: Path) -> None:
-    page = page_in_browser(live[2], tmp_path)
-    assert "<title>edgeai test</title>" in page
-    assert "press &lt;i&gt;1" in page, "the asset's name is text, never markup"
-    assert '<td class="active">active</td>' in page
-    assert "waiting for b" in page
-    assert "MQTT 5" in page
-    assert '<span id="broker" class="good">connected to ' in page
-
-
-@pytest.mark.system
-def test_the_page_shows_what_is_stale_and_unknown(stub: Stub, tmp_path: Path) -> None:
-    """Nothing of an asset that has stopped, or was never judged, looks healthy."""
-    shown = {"score": 1.0, "time": 5.0, "last_sample": 5.0, "waiting_for": [], "quality": "good"}
-    unknown = {"score": None, "time": None, "last_sample": None, "quality": "unknown"}
-    pipeline = {
-        "name": "p", "model": "mean", "version": "1", "provider": "cpu", "requested": "cpu",
-        "reason": "", "topic": "t", "threshold": 2.0, "streams": 4, "stale": 2,
-        "fault": "pipeline p: 140 messages and no sample",
-        "assets": [
-            {**shown, "asset": "runs", "state": "current", "alarm": "normal"},
-            {**shown, "asset": "stopped", "state": "stale", "alarm": "normal"},
-            {**shown, "asset": "stopped in alarm", "state": "stale", "alarm": "active"},
-            {**shown, **unknown, "asset": "never", "state": "unknown", "alarm": "unknown"},
-        ],
-    }  # fmt: skip
-    broker = {"address": "b:1883", "connected": True, "protocol": "5", "fault": None}
-    stub.state = {
-        "node": "n", "version": "1", "now": 60.0, "received": 1, "predicted": 1, "broker": broker,
-        "pipelines": [pipeline],
-    }  # fmt: skip
-    page = page_in_browser(stub.web.url, tmp_path)
-    rows = {row[0]: row[1:] for row in table_rows(page)}
-    assert rows["runs"][:2] == ['good">current', 'normal">normal']
-    assert rows["runs"][4] == 'good">good'
-    assert rows["stopped"][:2] == ['stale">stale', 'quiet">normal'], "not green"
-    assert rows["stopped"][4] == 'quiet">good'
-    assert rows["stopped in alarm"][:2] == ['stale">stale', 'active">active'], "an alarm stays"
-    assert rows["never"][:2] == ['quiet">unknown', 'unknown">unknown']
-    assert rows["never"][4] == 'quiet">waiting for a full window'
-    assert page.count('<tr class="old">') == 3
-    assert "2 of 4 assets stale" in page
-    assert '<span class="bad">not ready: pipeline p: 140 messages and no sample</span>' in page
-
-
-def table_rows(page: str) -> list[list[str]]:
-    """The cells of each asset, as class and text; the first only as text."""
-    found = []
-    for row in page.split("<tr")[1:]:
-        cells = [cell.split("</td>")[0] for cell in row.split("<td")[1:]]
-        if cells:
-            texts = [cell.removeprefix(' class="').removeprefix(">") for cell in cells]
-            found.append(texts)
-    return found
-
-
-def page_in_browser(url: str, folder: Path) -> str:
-    """Return the page as a real browser shows it after its first answers."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        pytest.skip("chromium is not installed (Debian: chromium)")
-    flags = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--virtual-time-budget=4000",
-        "--dump-dom",
-    ]
-    done = subprocess.run(
-        [browser, *flags, f"--user-data-dir={folder}/profile", url + "/"],
-        capture_output=True, text=True, timeout=patient(40), check=False,
-    )  # fmt: skip
-    assert "<title>edgeai" in done.stdout, done.stderr[-2000:]
-    return done.stdout
-
-
 def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
     """JSON has no infinity: a browser would refuse the whole state."""
     from edgeai.assembly.plan import check
@@ -582,7 +498,7 @@ def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
 def test_held_connections_block_neither_broker_nor_prometheus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGEAI_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("EDGEAI_STATE_DIR", str(own_state(tmp_path)))
     write_package(tmp_path / "mean")
     pipelines = {"p": {"model": "mean", "source": SOURCE}}
     with start_mosquitto(tmp_path / "broker") as broker:

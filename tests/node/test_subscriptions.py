@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
+from edgeai.messages import RETAINED
+from edgeai.node import subscriptions
 from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
 from edgeai.testing import MemoryNode
 from tests.support.packages import write_config, write_package
@@ -76,6 +78,33 @@ def test_a_worker_that_leaves_messages_to_others_has_no_hint(tmp_path: Path) -> 
         hints.look(0.0, connected=True, left=0)
         hints.look(100.0, connected=True, left=7)
         assert hints.hints == {}
+
+
+def test_the_last_message_of_each_pipeline_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(subscriptions.time, "time", lambda: now)
+    sources = {"p": {"expect_within_seconds": 20}, "q": {"topic": "x/{asset}"}}
+    with node(tmp_path, sources) as one:
+        hints = DeliveryHints(one.pipelines)
+
+        def exported(name: str, pipeline: str) -> float | None:
+            return one.metrics.registry.get_sample_value(
+                f"edgeai_pipeline_{name}_seconds", {"pipeline": pipeline}
+            )
+
+        assert (exported("expected", "p"), exported("expected", "q")) == (20, 60)
+        assert exported("last_message_timestamp", "p") == 1000, "the wait begins"
+        now = 1100.0
+        one.turn(row(1))
+        hints.look(1.0, connected=True, left=0)
+        assert exported("last_message_timestamp", "p") == 1100
+        assert exported("last_message_timestamp", "q") == 1000
+        now = 1200.0
+        one.turn((*row(2), 0, RETAINED))
+        hints.look(2.0, connected=True, left=0)
+        assert exported("last_message_timestamp", "p") == 1100, "a kept message shows no sender"
 
 
 def test_what_is_subscribed(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_healthy_values_stay_in_range_and_vary(machine: str):
         assert signal.low <= column.min() <= column.max() <= signal.high, signal.name
         assert len(np.unique(column)) > 3, signal.name
         steps = column.astype(np.float64) / signal.resolution
-        assert steps == pytest.approx(np.rint(steps), abs=2e-2), signal.name
+        np.testing.assert_allclose(steps, np.rint(steps), 1e-6, 2e-2, err_msg=signal.name)
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))

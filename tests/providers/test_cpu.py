@@ -211,15 +211,33 @@ def test_a_large_effect_of_the_batch_is_told_as_what_it_is(tmp_path: Path) -> No
     assert session.batch_effect > 1e-3
     note = describe_batch_effect(session)
     assert "last bits" not in note
-    assert f"by up to {session.batch_effect:.2g} of an output's largest value" in note
+    assert f"an output by up to {session.batch_effect:.2g} of its largest value" in note
+    change = healthy_change(tmp_path / "dynamic")
+    assert change > 0.001
+    assert session.score_effect == pytest.approx(change)
+    assert f"the score of a healthy window by up to {change:.1%}" in note
     assert "as dynamic quantisation does" in note
     assert_batches_agree(session, 4, 2)
+
+
+def healthy_change(folder: Path) -> float:
+    """How far a healthy golden window's score changes if all are computed together."""
+    package = load_package(folder)
+    windows, _ = package.golden()
+    raw = onnxruntime.InferenceSession(package.graph)
+    (together,) = raw.run(["score"], {"window": windows})
+    alone = [raw.run(["score"], {"window": windows[n : n + 1]})[0] for n in range(len(windows))]
+    one = np.concatenate(alone)
+    healthy = one <= package.manifest.threshold.value
+    assert healthy.any()
+    return float(np.abs(together / one - 1)[healthy].max())
 
 
 def test_golden_outputs_computed_all_at_once_are_refused_with_the_cause(tmp_path: Path) -> None:
     package = written_alone(tmp_path / "dynamic", scaled_by_the_batch(4, 2), alone=False)
     with pytest.raises(
-        ModelError, match=r"golden output .* depend on the other windows of a batch"
+        ModelError,
+        match=r"golden output .* depend on the other windows .* by up to [\d.]+%:",
     ):
         proven(package)
 

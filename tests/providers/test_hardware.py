@@ -22,6 +22,7 @@ from edgeai.providers.selection.hardware import (
 from tests.support.commands import Outcome, run_command
 from tests.support.faulty import ENTRY_POINT, install
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 
@@ -41,7 +42,7 @@ class Workspace:
             1883,
             {"p": {"model": "mean", "source": SOURCE}},
             device="device.yaml",
-            state_folder=str(folder / "state"),
+            state_folder=str(own_state(folder)),
         )
         self.device()
 

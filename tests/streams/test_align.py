@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.streams.align import METHODS, Aligner, AlignSettings, GridRow, align_row
+from edgeai.streams.align import Aligner, AlignSettings, align_row
+from edgeai.streams.grid_values import METHODS, GridRow
 
 NS = 10**9
 NAN = math.nan
@@ -47,7 +48,7 @@ def feed(one: Aligner, events: list[Event]) -> tuple[list[GridRow], list[str | N
 
 
 def plain(rows: list[GridRow]) -> list[tuple[float, list[float], int]]:
-    return [(row.time_ns / NS, row.values, row.substituted) for row in rows]
+    return [(row.time_ns / NS, row.values, len(row.held)) for row in rows]
 
 
 def test_every_declared_method_exists() -> None:
@@ -93,7 +94,7 @@ def test_linear_does_not_interpolate_over_a_long_step() -> None:
 def test_hold_counts_values_that_are_too_old() -> None:
     one = aligner(max_age=2)
     rows, _ = feed(one, [(0, 1, 7), (0, 0, 0), (1, 0, 1), (2, 0, 2), (3, 0, 3), (4, 0, 4)])
-    assert [row.substituted for row in rows] == [0, 0, 0, 1]
+    assert [len(row.held) for row in rows] == [0, 0, 0, 1]
     assert [row.values[1] for row in rows] == [7, 7, 7, 7]
 
 
@@ -197,8 +198,8 @@ def test_a_whole_row_at_once() -> None:
     assert align_row(one, 0, [1, 2], uncertain=False) == "duplicate"
     assert align_row(one, NS, [NAN, 3], uncertain=True) is None
     (row,) = one.take_rows()
-    assert row == GridRow(0, [1, 2], 0, False)
-    assert one.take_rows(everything=True) == [GridRow(NS, [1, 3], 1, True)]
+    assert row == GridRow(0, [1, 2], (), False)
+    assert one.take_rows(everything=True) == [GridRow(NS, [1, 3], (0,), True, 1)]
     assert align_row(one, 0, [1, 2], uncertain=False) == "late"
 
 
@@ -267,5 +268,5 @@ def test_as_brute_force(method: Method, jitter: int, data: Any) -> None:
     given_ += one.take_rows(everything=True)
     # The grid starts when every channel has a value, at the newest of their times.
     first = -(-events[0][0] // PERIOD) * PERIOD
-    found = [(row.time_ns, row.values, row.substituted) for row in given_]
+    found = [(row.time_ns, row.values, len(row.held)) for row in given_]
     assert found == brute_force(method, events, first, newest // PERIOD * PERIOD)

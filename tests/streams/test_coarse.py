@@ -59,7 +59,8 @@ def test_whole_minutes_of_a_sampling_every_six_seconds() -> None:
 def test_a_slower_sender_has_holes_at_the_end_of_each_second() -> None:
     stamps = [n // 9 * 10 for n in range(90)]
     line = send(Line(), stamps, [n % 7 for n in range(90)])
-    assert line.told() == {"missing": 8}  # the first second is counted back from its end
+    # The first second is counted back from its end; which sample of the others is missing?
+    assert line.told() == {"missing": 8, "misplaced": 72}
 
 
 def test_more_samples_than_the_rate_allows_are_dropped() -> None:
@@ -177,6 +178,7 @@ def test_a_coarse_clock_is_recognized_whatever_the_values(
     play(line, stamps, [VALUES[kind](n) for n in range(len(stamps))], arrived)
     told = line.told()
     assert told.pop("missing", 0) + told.pop("gap", 0) <= 4  # at the start
+    assert told.pop("misplaced", 0) <= 4
     assert told == {}
     assert len(line.windows) >= len(stamps) - 7
     if kind == "moving":
@@ -250,3 +252,50 @@ def test_windows_over_a_stamp_that_lacks_samples_are_uncertain() -> None:
     assert len(torn) >= 25
     assert all(torn)
     assert not any(window.uncertain for window in line.windows[-100:])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("align", [None, "hold", "linear"])
+@pytest.mark.parametrize("rate_hz", [4, 10, 25])
+def test_a_lost_sample_marks_its_second_at_once_where_arrivals_are_even(
+    rate_hz: float, align: Any, seed: int
+) -> None:
+    count = round(40 * rate_hz)
+    clean, stamps, arrived = sampled(rate_hz, 1, 0, count)
+    chosen = random.Random(seed)
+    kept = [n for n in range(count) if n < 3 * rate_hz or chosen.random() > 0.02]
+    period_ns = round(1e9 / rate_hz)
+    rule = None if align is None else AlignSettings(align, period_ns, 20 * period_ns, 0)
+    clean, line = (
+        Line(period_ns=period_ns, max_gap_ns=20 * period_ns, align=rule) for _ in range(2)
+    )
+    play(clean, stamps, [float(n) for n in range(count)], arrived)
+    play(line, [stamps[n] for n in kept], [float(n) for n in kept], [arrived[n] for n in kept])
+    right = {window.time_ns: window.values for window in clean.windows}
+    good = [one for one in line.windows if not one.substituted and not one.uncertain]
+    assert [one.time_ns for one in good if right[one.time_ns] != one.values] == []
+    assert len(good) > 0.4 * len(right)
+    lost = count - len(kept)
+    told = line.told()
+    assert told.pop("misplaced", 0) <= rate_hz  # where the last one of a second is lost
+    assert lost - 1 <= told.get("missing", 0) <= lost
+
+
+@pytest.mark.parametrize("jitter", [0.1, 0.3])
+def test_uneven_arrivals_mark_no_healthy_second(jitter: float) -> None:
+    """Arrivals of a period after the other and more; nothing is lost."""
+    line, stamps, arrived = sampled(10, 1, 0, 400)
+    chosen = random.Random(3)
+    uneven = sorted(slot + chosen.random() * 10 * jitter for slot in arrived)
+    play(line, stamps, [float(n) for n in range(400)], uneven)
+    assert line.told() == {}
+    marked = sum(window.uncertain for window in line.windows)
+    assert marked < 20
+
+
+def test_samples_of_a_second_that_lacks_one_are_counted_where_arrivals_are_uneven() -> None:
+    line, stamps, arrived = sampled(10, 1, 0, 400)
+    kept = [n for n in range(400) if n != 205]
+    bursts = [math.ceil(arrived[n] / 10) * 10 for n in kept]  # a gateway that collects a second
+    play(line, [stamps[n] for n in kept], [float(n) for n in kept], bursts)
+    assert line.told() == {"missing": 1, "misplaced": 9}

@@ -44,7 +44,7 @@ def cost(layout: str, options: dict[str, Any], rate: int) -> float:
         "lateness_ns": 0, "invalid": "hold", **options,
     }  # fmt: skip
     drops = dict.fromkeys(("late", "duplicate", "invalid_value", "implausible_time"), 0)
-    counts, resets = {"missing": 0, "reordered": 0}, {"gap": 0, "clock_back": 0}
+    counts, resets = {"missing": 0, "reordered": 0, "misplaced": 0}, {"gap": 0, "clock_back": 0}
     stream = open_stream(StreamSettings(**fields), drops, resets, counts, lambda *_: None)
     count = SECONDS * rate
     rows = np.random.default_rng(0).normal(size=(count, 2)).astype(np.float32)

@@ -460,16 +460,14 @@ def test_an_emptied_window_is_marked_for_the_engine() -> None:
 
 
 @pytest.mark.parametrize("method", ["hold", "linear"])
-@pytest.mark.parametrize(
-    ("rate", "missing"), [(1.0, 20), (1.02, 20), (0.98, 20), (0.4, 0), (3.0, 0)]
-)
-def test_lost_aligned_rows_are_counted_at_the_rate_of_the_model(
-    method: str, rate: float, missing: int
+@pytest.mark.parametrize("rate", [1.0, 1.02, 0.98, 0.4, 3.0])
+def test_lost_aligned_rows_are_counted_at_the_rate_of_their_sender(
+    method: str, rate: float
 ) -> None:
     case = aligned(method, max_age=5)
     rows = [second for second in range(200) if second % 10 != 5]
     case.push([(round((100 + second / rate) * NS), (second, 1), False) for second in rows])
-    assert case.stream.counts["missing"] == missing
+    assert case.stream.counts["missing"] == 20
 
 
 def test_a_tag_that_changes_rarely_is_no_loss() -> None:

@@ -376,6 +376,12 @@ def test_a_backlog_with_gaps_is_taken_as_it_comes() -> None:
     assert len(line.windows) == 7 + 15 * 3 + 16
 
 
+@pytest.mark.parametrize("ahead", [10, 36_000])
+def test_the_last_time_stamp_may_be_the_wrong_one(ahead: int) -> None:
+    line = Line().send(*range(20)).send(20 + ahead, arrived=[20])
+    assert line.told() == {"implausible_time": 1}
+
+
 def test_two_bad_time_stamps_in_a_row_cost_two_samples() -> None:
     line = Line().send(*range(20)).send(1000, 2000, arrived=[20, 21]).send(*range(22, 40))
     assert line.told() == {"implausible_time": 2, "missing": 2}

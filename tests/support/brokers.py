@@ -54,9 +54,7 @@ def start_mosquitto(folder: Path, *lines: str, anonymous: bool = True) -> Iterat
     """Run mosquitto with further configuration lines."""
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed (make test installs it where it may)")
-    folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    config = folder / "mosquitto.conf"
     text = [
         f"listener {port} 127.0.0.1",
         f"allow_anonymous {'true' if anonymous else 'false'}",
@@ -65,7 +63,16 @@ def start_mosquitto(folder: Path, *lines: str, anonymous: bool = True) -> Iterat
         "user root",
         *lines,
     ]
-    config.write_text("\n".join(text) + "\n")
+    with run_mosquitto(folder, text, port) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def run_mosquitto(folder: Path, lines: list[str], port: int) -> Iterator[RunningBroker]:
+    """Run mosquitto with a whole configuration, which listens on a port."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "mosquitto.conf"
+    config.write_text("\n".join(lines) + "\n")
     running = RunningBroker(port, folder, config, _launch(config, folder, port))
     try:
         yield running

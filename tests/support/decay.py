@@ -56,3 +56,11 @@ def resumable(module, **options):
     greedy = adaptive(Decay.residual, uniform((0.0,), (2.0,), 300), 100)
     terms = [equation(greedy), Term("sensor", Decay.misfit, (seen, torch.exp(-0.7 * seen)))]
     return fit(module, terms, STAGES, seed=3, **options)
+
+
+def fit_and_report(checkpoint, connection):
+    """Fit with a checkpoint at each step, and send stage and step after each."""
+    resumable(
+        Decay(), checkpoint=checkpoint, checkpoint_seconds=0.0,
+        progress=lambda stage, done, _total, _note: connection.send((stage, done)),
+    )  # fmt: skip

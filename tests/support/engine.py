@@ -8,9 +8,9 @@ from typing import Any
 from edgeai.assembly.pipelines import build_pipelines
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
-from edgeai.engine.kept_alarms import restore_alarms
 from edgeai.engine.monitor import Monitor
 from edgeai.engine.quarantine import Quarantine
+from edgeai.engine.restored_alarms import restore_alarms
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 

@@ -16,6 +16,7 @@ from edgeai.config.limits import Limits
 from edgeai.messages import Message
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link, Status
+from edgeai.mqtt.retained_reader import RetainedReader
 from tests.support.live import PATIENCE_SECONDS, wait_for
 
 STATUS = Status("edgeai/test/status", b"online", b"offline", b"lost")
@@ -130,6 +131,7 @@ def open_link(
     connect: bool = True,
     kept_filters: Path | None = None,
     interval_seconds: Callable[[str], float | None] = lambda _topic: None,
+    retained: RetainedReader | None = None,
     **broker: Any,
 ) -> Iterator[OpenLink]:
     """Open a link for the time of a test."""
@@ -139,7 +141,7 @@ def open_link(
     link = Link(
         Broker(host="127.0.0.1", port=port, **settings), client_id, subscriptions or {"in/#": 0},
         Limits(), metrics, status=status, wake_fd=wake.fileno(), stopping=lambda: False,
-        kept_filters=kept_filters, interval_seconds=interval_seconds,
+        kept_filters=kept_filters, interval_seconds=interval_seconds, retained=retained,
     )  # fmt: skip
     one = OpenLink(link, metrics)
     try:

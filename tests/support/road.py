@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest.mock import patch
 
 import edgeai
 from edgeai.assembly.pipelines import build_pipelines, close_sessions
@@ -23,7 +24,7 @@ from edgeai.assembly.plan import check
 from edgeai.engine import engine as engine_module
 from edgeai.engine.engine import Engine
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt import Link
+from edgeai.mqtt import Link, publish_rights
 from tests.support.brokers import start_mosquitto
 from tests.support.live import Peer, peer, wait_for
 from tests.support.packages import write_config, write_package
@@ -120,9 +121,11 @@ def payloads(layout: str, first: int, count: int) -> list[bytes]:
 def trace(layout: str) -> list[Hop]:
     """Return the hops of a turn in which one message completes a window on a quiet line.
 
-    The shortest of several turns: in a few, the connection is also maintained.
+    The shortest of several turns: in a few, the connection is also maintained. The broker has
+    answered that it takes the predictions.
     """
     with (
+        patch.object(publish_rights, "NEW_SECONDS", 0.0),
         tempfile.TemporaryDirectory() as name,
         start_mosquitto(Path(name) / "broker") as broker,
         running_engine(Path(name), broker.port, layout) as engine,

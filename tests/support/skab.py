@@ -7,19 +7,20 @@ the benchmark's own way; the graph is the product's.
 import csv
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from edgeai.model import graph_facts, inspection
+from edgeai.model import inspection
 from edgeai.model.package import Package, load_package
 from edgeai.training.anomaly.pca import PcaModel, pca_outputs
 from edgeai.training.anomaly.pca_graph import pca_graph
 from edgeai.training.data.windows import windows_of
 from edgeai.training.write import write_package
+from tests.support.graphs import facts_here
 from tests.support.paths import DATA as STORE
 from tests.support.shared import made_once
 
@@ -175,13 +176,5 @@ def _write_packages(folder: Path) -> None:
         for rule in RULES
     ]
     state = Path(os.environ["EDGEAI_STATE_DIR"])
-    with mock.patch.object(inspection, "_facts_from_child", _facts):
+    with mock.patch.object(inspection, "_facts_from_child", facts_here):
         assert inspection.inspect_packages(made, state) == []
-
-
-def _facts(graph: Path, shape: str, allowed: str) -> dict[str, Any]:
-    assert allowed == "plain"
-    data = graph.read_bytes()
-    facts = graph_facts.graph_facts(data)
-    graph_facts._run_once(data, facts, shape)
-    return facts

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import subprocess
 import urllib.error
-import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.brokers import RunningBroker, free_port
-from tests.support.live import patient, peer, running, wait_for
+from tests.support.brokers import RunningBroker
+from tests.support.live import peer, running, wait_for
 from tests.support.packages import write_config, write_package
 from tests.support.paths import REPOSITORY
+from tests.support.prometheus import PROMETHEUS, PROMTOOL, running_prometheus
 
 pytestmark = pytest.mark.broker
 
 TOKEN = "the-token-of-this-test"
-PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
-
-
-def query(port: int, expression: str) -> list[Any]:
-    text = urllib.parse.urlencode({"query": expression})
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{text}") as answer:
-            return list(json.load(answer)["data"]["result"])
-    except OSError:
-        return []
 
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="prometheus is not installed")
@@ -65,7 +52,6 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
                 [PROMTOOL, "check", "metrics"], input=text, capture_output=True, check=False
             )
             assert done.returncode == 0, done.stdout + done.stderr
-        port = free_port()
         target = url[0].removeprefix("http://")
         # The configuration in docs/security.md, with the names of this test.
         documented = (REPOSITORY / "docs" / "security.md").read_text()
@@ -77,21 +63,9 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
         scrape = scrape.replace("/etc/prometheus/edgeai-token", str(tmp_path / "token"))
         assert target in scrape
         (tmp_path / "prometheus.yml").write_text(f"global: {{scrape_interval: 1s}}\n{scrape}")
-        command = [
-            str(PROMETHEUS),
-            f"--config.file={tmp_path / 'prometheus.yml'}",
-            f"--storage.tsdb.path={tmp_path / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ]
-        with (tmp_path / "prometheus.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            wait_for(lambda: query(port, "up == 1"), "the scrape", 30)
-
-            def value(expression: str) -> float:
-                found = wait_for(lambda: query(port, expression), expression)
-                return float(found[0]["value"][1])
-
+        with running_prometheus(tmp_path / "prometheus.yml", tmp_path / "data") as prometheus:
+            prometheus.wait_scraped()
+            value = prometheus.value
             assert value("sum(edgeai_predictions_total)") == 17
             assert value('edgeai_dropped_total{reason="invalid_json"}') == 1
             assert value("edgeai_messages_received_total") == 21
@@ -100,8 +74,5 @@ def test_prometheus_scrapes_what_the_runtime_counts(tmp_path: Path, broker: Runn
             assert value("edgeai_broker_connected") == 1
             assert value("histogram_quantile(0.99, sum(edgeai_inference_seconds_bucket) by (le))")
             assert value("time() - edgeai_last_message_timestamp_seconds") < 60
-            info = query(port, "edgeai_session_info")[0]["metric"]
+            info = prometheus.query("edgeai_session_info")[0]["metric"]
             assert (info["provider"], info["requested"]) == ("cpu", "cpu")
-        finally:
-            process.kill()
-            process.wait(patient(10))

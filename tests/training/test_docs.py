@@ -40,6 +40,7 @@ def test_the_page_has_only_blocks_that_are_tested_here() -> None:
 
 
 @pytest.mark.broker
+@pytest.mark.system  # commands of the documentation
 def test_the_walk_through(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,15 +28,17 @@ from edgeai.metrics.aggregate import COUNTED_BY_ALL, GAUGES, MergedMetrics, Work
 from edgeai.metrics.definitions import AssetState, Metrics, WorkerMetrics
 from edgeai.node.bounded_server import APPLICATION_THREADS
 from edgeai.node.heartbeat import ReportReceiver
-from edgeai.workers.state import merge_pipelines
+from edgeai.workers.state import merge_events, merge_pipelines, merge_refused
 from edgeai.workers.unix_http import fetch_page
 from edgeai.workers.worker import Worker
 from tests.support.brokers import RunningBroker, start_mosquitto
 from tests.support.commands import run_command
 from tests.support.live import Peer, Running, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 PROMTOOL = shutil.which("promtool")
+TOKEN = "the-token-of-this-test"
 ASSETS = [f"press-{number}" for number in range(1, 51)]
 SAMPLES = 12
 TIME = {"path": "t", "unit": "s"}
@@ -67,7 +69,8 @@ def test_metrics_of_all_workers_are_merged() -> None:
         metrics.received.inc(10 * number)
         metrics.received_bytes.inc(500)
         metrics.unrouted.labels("too_large").inc(7)
-        metrics.broker_drops.set(4)
+        metrics.broker_drops.inc(4)
+        metrics.certificate_expires("broker", 900 + number)
         metrics.waiting.set(number)
         metrics.connected.set(1)
         metrics.last_message.set(100 + number)
@@ -88,7 +91,9 @@ def test_metrics_of_all_workers_are_merged() -> None:
     assert found["edgeai_messages_received_total", ()] == 30
     assert found["edgeai_received_bytes_total", ()] == 500, "every worker reads the same bytes"
     assert found["edgeai_messages_unrouted_total", (("reason", "too_large"),)] == 7
-    assert found["edgeai_broker_dropped_messages", ()] == 4
+    assert found["edgeai_broker_dropped_messages_total", ()] == 4
+    expiry = "edgeai_certificate_expiry_timestamp_seconds"
+    assert found[expiry, (("certificate", "broker"),)] == 901
     assert found["edgeai_publications_waiting", ()] == 3
     assert found["edgeai_broker_connected", ()] == 1
     assert found["edgeai_last_message_timestamp_seconds", ()] == 102
@@ -134,7 +139,9 @@ def test_counters_never_fall_when_a_worker_restarts() -> None:
 
 
 def test_the_rules_name_metrics_that_exist() -> None:
-    families = {family.name: family.type for family in Metrics().registry.collect()}
+    metrics = Metrics()
+    metrics.watch_assets(list)
+    families = {family.name: family.type for family in metrics.registry.collect()}
     assert all(families[name] == "gauge" for name in GAUGES)
     assert all(families[name] == "counter" for name in COUNTED_BY_ALL)
 
@@ -159,6 +166,36 @@ def test_pipelines_of_all_workers_are_merged() -> None:
     many = [state("cpu", *(f"m{number}" for number in range(400))) for _ in range(2)]
     assert len(merge_pipelines(many)[0]["assets"]) == 500
     assert merge_pipelines([]) == []
+
+
+def test_what_all_workers_tell_is_shown_once() -> None:
+    def event(time: float, kind: str, *assets: str) -> dict[str, Any]:
+        return {"time": time, "kind": kind, "pipeline": "", "assets": list(assets), "count": 0}
+
+    first = {
+        "events": [event(9.0, "disconnected"), event(8.0, "stale", "a"), event(1.0, "connected")]
+    }
+    second = {
+        "events": [event(9.4, "disconnected"), event(8.1, "stale", "b"), event(1.2, "connected")]
+    }
+    merged = merge_events([first, second])
+    assert [(one["time"], one["kind"]) for one in merged] == [
+        (9.4, "disconnected"), (8.1, "stale"), (8.0, "stale"), (1.2, "connected"),
+    ]  # fmt: skip
+    again = {"events": [event(20.0, "connected")]}
+    assert len(merge_events([first, again])) == 4, "another one, later"
+    counted = [{"refused": {"too_large": 5}}, {"refused": {"too_large": 4, "retained": 1}}, {}]
+    assert merge_refused(counted) == {"too_large": 5, "retained": 1}, "all read all messages"
+
+
+def test_of_very_many_assets_the_most_urgent_are_shown() -> None:
+    calm = [{"asset": f"a{number}", "alarm": "normal", "state": "current"} for number in range(600)]
+    worst = [{"asset": "z", "alarm": "active"}, {"asset": "y", "alarm": "normal", "state": "stale"}]
+    pipeline = {"name": "p", "provider": "cpu", "reason": "", "fault": None, "stale": 0, "hint": ""}
+    state = {"pipelines": [{**pipeline, "streams": 602, "assets": [*calm, *worst]}]}
+    (merged,) = merge_pipelines([state])
+    assert [one["asset"] for one in merged["assets"][:3]] == ["z", "y", "a0"]
+    assert len(merged["assets"]) == 500
 
 
 # ----------------------------------------------------------------------------- one worker's life
@@ -379,6 +416,20 @@ def get(url: str, path: str) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
+def post(url: str, name: str, content: Any, token: str = TOKEN) -> tuple[int, bytes]:
+    request = urllib.request.Request(
+        f"{url}/api/commands/{name}",
+        json.dumps(content).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=patient(10)) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
 @dataclass
 class Node:
     """A running node of two workers."""
@@ -443,10 +494,12 @@ def node(folder: Path, broker: RunningBroker, name: str, workers: int = 2) -> It
             "alarm": {"latch": True, "threshold": 10.0},
         },
     }
+    (folder / "token").write_text(TOKEN)
+    (folder / "token").chmod(0o600)
+    http = {"enabled": True, "port": 0, "token": {"file": "token"}, "page_needs_token": False}
     config = write_config(
-        folder / f"{name}.yaml", broker.port, pipelines,
-        node=name, workers=workers, http={"enabled": True, "port": 0},
-    )  # fmt: skip
+        folder / f"{name}.yaml", broker.port, pipelines, node=name, workers=workers, http=http
+    )
     with peer(broker.port, f"edgeai/{name}/#") as other, running(config, online=False) as edgeai:
         one = Node(edgeai, other, broker, name)
         yield one
@@ -458,7 +511,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]
     folder = tmp_path_factory.mktemp("workers")
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("EDGEAI_STATE_DIR", str(folder / "state"))
+        patch.setenv("EDGEAI_STATE_DIR", str(own_state(folder)))
         broker = stack.enter_context(start_mosquitto(folder / "broker"))
         two = stack.enter_context(node(folder, broker, "two"))
         one = stack.enter_context(node(folder, broker, "one", workers=1))
@@ -489,12 +542,13 @@ def test_each_stream_is_served_by_one_worker(pair: tuple[Node, Node]) -> None:
             topic = message.topic.removeprefix(f"edgeai/{node.name}/")
             if topic.startswith(("predictions/", "alarms/")):
                 found.setdefault(topic, []).append(message.payload)
-        # The broker lets QoS 0 overtake a burst of first alarm states, and the first prediction of
-        # a topic is sent at QoS 1 (`mqtt.publish_rights`).
-        return {topic: sorted(payloads, key=_timestamp) for topic, payloads in found.items()}
+        return found
 
-    # Each prediction once, and with the same bytes as from one process.
+    # Each prediction once, in its order, and with the same bytes as from one process.
     assert predictions(two) == predictions(one)
+    for payloads in predictions(two).values():
+        times = [json.loads(payload)["timestamp"] for payload in payloads]
+        assert times == sorted(times)
     assert len([topic for topic in predictions(two) if "predictions" in topic]) == 101
     seen = {}
     for number in (1, 2):
@@ -557,7 +611,9 @@ def test_status_health_and_page_show_the_whole_node(pair: tuple[Node, Node]) -> 
     assert state["broker"] == lone["broker"]
     by_name = lambda pipeline: sorted(pipeline["assets"], key=lambda one: one["asset"])  # noqa: E731
     for merged, single in zip(state["pipelines"], lone["pipelines"], strict=True):
-        assert by_name(merged) == by_name(single)
+        assert [{**one, "since": 0} for one in by_name(merged)] == [
+            {**one, "since": 0} for one in by_name(single)
+        ]
         assert {**merged, "assets": 0} == {**single, "assets": 0}
     assert [(one["worker"], one["ready"], one["restarts"]) for one in state["workers"]] == [
         (1, True, 0), (2, True, 0),
@@ -592,11 +648,42 @@ def test_a_latched_alarm_is_reset_by_the_worker_that_has_it(pair: tuple[Node, No
 
 
 @pytest.mark.broker
-def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: RunningBroker) -> None:
-    """SIGKILL under QoS 1 load: streams of the other worker lose nothing; its own continue."""
-    with node(tmp_path, broker, "n") as one, peer(broker.port) as sender:
-        one.wait_online()
-        t = 0
+def test_the_page_gets_a_machine_and_gives_a_command_through_the_supervisor(
+    pair: tuple[Node, Node],
+) -> None:
+    two, one = pair
+    for each in (two, one):
+        for asset in ASSETS[:6]:
+            detail = json.loads(get(each.url, f"/api/asset?asset={asset}")[1])
+            assert detail["asset"] == asset
+            assert detail["pipelines"][0]["signals"]
+            pipeline = detail["pipelines"][0]["name"]
+            path = f"/api/history?pipeline={pipeline}&asset={asset}"
+            history = json.loads(get(each.url, path)[1])
+            assert history["step_seconds"] > 0
+    assert get(two.url, "/api/asset?asset=nobody")[0] == 404
+    for t, a in ((2, 9000), (3, -9000)):
+        two.other.publish("plant/s", {"t": SAMPLES + t, "a": a, "b": 0}, 1)
+    path = "edgeai/two/alarms/line/line"
+    wait_for(lambda: two.other.topics(path)[-1]["state"] == "latched", "the latch")
+    alarm = {"pipeline": "line", "asset": "line"}
+    assert post(two.url, "acknowledge", alarm, "wrong")[0] == 401
+    assert post(two.url, "acknowledge", {**alarm, "asset": "nobody"})[0] == 404
+    assert post(two.url, "acknowledge", alarm) == (202, b'{"accepted":true}')
+    wait_for(lambda: two.other.topics(path)[-1]["state"] == "normal", "the reset")
+    events = json.loads(get(two.url, "/api/state")[1])["events"]
+    assert "acknowledge" in {one.get("command") for one in events}
+
+
+@pytest.mark.broker
+def test_a_killed_worker_comes_back_with_its_streams(pair: tuple[Node, Node]) -> None:
+    """SIGKILL under QoS 1 load: streams of the other worker lose nothing; its own continue.
+
+    The last test of this node: it ends with the node's stop.
+    """
+    one, _ = pair
+    with peer(one.broker.port) as sender:
+        t = SAMPLES
 
         def send(seconds: float) -> None:
             nonlocal t
@@ -607,7 +694,7 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
                     sender.client.publish(f"q1/{asset}/s", f'{{"t": {t}, "a": 1, "b": {t}}}', 1)
                 time.sleep(0.02)
 
-        send(1.0)
+        send(0.2)
         before = one.value("edgeai_pipeline_messages_total", pipeline="q1")
         killed = t
         os.kill(one.processes[1], signal.SIGKILL)
@@ -626,7 +713,7 @@ def test_a_killed_worker_comes_back_with_its_streams(tmp_path: Path, broker: Run
         send(0.5)
 
         def times(asset: str) -> list[int]:
-            found = one.other.topics(f"edgeai/n/predictions/q1/{asset}")
+            found = one.other.topics(f"edgeai/two/predictions/q1/{asset}")
             return [p["timestamp"] // 10**9 for p in found if p["asset"] == asset]
 
         wait_for(lambda: all(times(asset)[-1] == t for asset in ASSETS[:20]), "the last samples")
@@ -674,7 +761,3 @@ def test_a_killed_supervisor_leaves_no_orphan(
         os.kill(processes[0], signal.SIGCONT)
         wait_for(lambda: not alive(processes[0]), "the other to stop", 5)
         wait_for(lambda: not list(short_folder.glob("edgeai-*")), "the folder to be removed", 5)
-
-
-def _timestamp(payload: bytes) -> int:
-    return int(json.loads(payload)["timestamp"])

@@ -114,6 +114,11 @@ class FailoverSession:
         return self._cpu.batch_effect
 
     @property
+    def score_effect(self) -> float:
+        """The CPU session's."""
+        return self._cpu.score_effect
+
+    @property
     def is_degraded(self) -> bool:
         """Whether the accelerator has failed and does not serve yet again."""
         return bool(self._outage)

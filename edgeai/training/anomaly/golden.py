@@ -8,9 +8,9 @@ import numpy as np
 
 from edgeai.errors import ConfigError, Problem
 from edgeai.model.held_values import measure_held_values
-from edgeai.model.manifest import HeldValuesSpec
 from edgeai.model.meaning import count_decisions
 from edgeai.model.package import FAULTY, HEALTHY, UNKNOWN, Labels
+from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.scorer import Scorer
 from edgeai.training.data.dataset import Dataset
 from edgeai.training.data.windows import Flags, Floats, Samples, Windows

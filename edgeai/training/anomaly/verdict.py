@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeai.model.manifest import HeldValuesSpec
+from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.training.data.dataset import Dataset
 from edgeai.training.data.runs import Run
 from edgeai.training.false_alarms import duration, poisson_interval

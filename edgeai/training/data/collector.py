@@ -132,7 +132,7 @@ class _KeepingSession:
     reason = ""
     batch_bytes = MAX_BATCH_BYTES
     batch_multiple: int | None = 1
-    batch_effect = 0.0
+    batch_effect = score_effect = 0.0
 
     def __init__(self) -> None:
         self.windows: deque[Samples] = deque()

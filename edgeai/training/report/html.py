@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.model.manifest import Manifest, OutputSpec
+from edgeai.model.manifest import Manifest
+from edgeai.model.output_spec import OutputSpec
 from edgeai.training.data.windows import Floats
 from edgeai.training.report.report import Report
 

@@ -7,7 +7,8 @@ from pydantic import Field
 
 from edgeai.config.base import Strict
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.model.manifest import ToleranceSpec, WindowSpec
+from edgeai.model.manifest import WindowSpec
+from edgeai.model.tolerance_spec import ToleranceSpec
 from edgeai.training.pinn import AlarmDefaults, Card
 
 Steps = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -98,9 +98,14 @@ def test_taylor_layers_and_nested_autograd_give_the_same_numbers(activation):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
 
 
+@pytest.fixture(scope="module")
+def exported():
+    return export(Taylor(), {"points": probe()}).model
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 1000])
-def test_the_batch_is_dynamic(size):
-    graph = session(export(Taylor(), {"points": probe()}).model)
+def test_the_batch_is_dynamic(exported, size):
+    graph = session(exported)
     points = probe(size)
     whole = graph.run(["u"], {"points": points})[0]
     assert whole.shape == (size,)
@@ -414,6 +419,8 @@ def test_the_example_exports_and_meets_the_closed_form(tmp_path, capsys, monkeyp
     assert np.abs(found - exact).max() < 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.system  # a command of the documentation
 def test_the_first_example_of_the_documentation_runs(tmp_path):
     """The block is a complete file; the rod that it finds is the one that made its readings."""
     text = (REPOSITORY / "docs" / "pinn.md").read_text(encoding="utf-8")

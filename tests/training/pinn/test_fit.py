@@ -1,10 +1,8 @@
 """Fitting: every optimiser solves a small problem, and a killed run ends as one that was not."""
 
 import math
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ from edgeai.training.pinn.loss import Term, adaptive, balanced, causal, mean_squ
 from edgeai.training.pinn.networks import Mlp, contract
 from edgeai.training.pinn.newton import Levenberg, normal_equations
 from edgeai.training.pinn.stages import Adam, Lbfgs, Newton, Weigh
-from tests.support.decay import STAGES, TIMES, Decay, equation, resumable
+from tests.support.decay import STAGES, TIMES, Decay, equation, fit_and_report, resumable
 
 pytestmark = pytest.mark.train
 
@@ -78,34 +76,39 @@ def test_terms_and_stages_that_do_not_fit_are_refused(terms, stage, rule):
         fit(Decay(), terms, [stage], seed=0)
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from tests.support.decay import Decay, resumable
-
-def show(stage, done, total, note):
-    print(stage, done, flush=True)
-
-resumable(Decay(), checkpoint=Path(sys.argv[1]), checkpoint_seconds=0.0, progress=show)
-"""
+@pytest.fixture(scope="module")
+def uninterrupted():
+    module = Decay()
+    return module, resumable(module)
 
 
-@pytest.mark.parametrize("kill_at", ["1 adam 17", "2 lbfgs 7", "3 newton 3"])
-def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, kill_at):
-    whole = Decay()
-    expected = resumable(whole)
+@pytest.fixture(scope="module")
+def processes():
+    """Processes that begin with torch imported: one server imports it and forks them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.decay"])
+    return context
+
+
+@pytest.mark.parametrize(
+    "kill_at",
+    [("1 adam", 17), ("2 lbfgs", 7), ("3 newton", 3)],
+    ids=["1 adam 17", "2 lbfgs 7", "3 newton 3"],
+)
+def test_a_run_that_was_killed_ends_with_the_same_bits(tmp_path, processes, uninterrupted, kill_at):
+    whole, expected = uninterrupted
     checkpoint = tmp_path / "fit.pt"
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(checkpoint)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    with process:
-        lines = iter(process.stdout)
-        assert any(line.strip() == kill_at for line in lines)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    here, there = processes.Pipe()
+    process = processes.Process(target=fit_and_report, args=(checkpoint, there))
+    process.start()
+    there.close()
+    with here:
+        while here.recv() != kill_at:
+            pass
+        process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    process.close()
     again = Decay()
     # What the network was drawn as does not matter: its weights are in the checkpoint.
     with torch.no_grad():

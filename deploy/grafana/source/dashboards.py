@@ -1,0 +1,5 @@
+"""All dashboards."""
+
+from . import machine, overview, providers, runtime
+
+ALL = (overview.DASHBOARD, machine.DASHBOARD, runtime.DASHBOARD, providers.DASHBOARD)

@@ -1,0 +1,148 @@
+#!/bin/sh
+# Makes what compose.yaml keeps secret, in the folder secrets/ beside this script: a CA and the
+# broker's certificate, the passwords of the broker's users, the tokens of edgeai, and the password of
+# Grafana's user admin.
+#
+#   ./init.sh [NAME...]           make what is missing; nothing that exists is changed
+#   ./init.sh --renew [NAME...]   make a new certificate for the broker, by the same CA
+#
+# NAME: each name or address by which machines reach this PC, such as press-pc or 192.168.1.10; the
+# host name and localhost are added. To change a password or token, delete its file and run this again.
+#
+# Run as root, each file gets the user of its container as owner, and nobody else can read it. Run by
+# another user, the files can be read by all users of this machine who can enter secrets/: only you.
+set -eu
+umask 077
+
+CA_DAYS=3650
+SERVER_DAYS=730
+EDGEAI=10001 MOSQUITTO=1883 PROMETHEUS=65534 GRAFANA=472   # user ids in the images of compose.yaml
+
+fail() { echo "init.sh: $*" >&2; exit 1; }
+
+command -v openssl >/dev/null || fail "openssl is not installed; on Debian: apt-get install openssl"
+openssl kdf -help >/dev/null 2>&1 || fail "openssl 3.0 or newer is needed ($(openssl version))"
+
+renew=
+if [ "${1-}" = --renew ]; then renew=yes; shift; fi
+for name in "$@"; do
+    case $name in
+        -*) fail "unknown option $name; known: --renew" ;;
+        *[!A-Za-z0-9.:_-]* | "") fail "'$name' is not a host name or an IP address" ;;
+    esac
+done
+
+cd "$(dirname "$0")"
+mkdir -p secrets
+cd secrets
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# keep FILE OWNER GROUP MODE: give a file to the user of its container.
+keep() {
+    if [ "$(id -u)" = 0 ]; then
+        chown "$2:$3" "$1"
+        chmod "$4" "$1"
+    else
+        chmod 444 "$1"
+    fi
+    echo "made secrets/$1"
+}
+
+# secret FILE OWNER GROUP MODE: make a random password or token if there is none.
+secret() {
+    if [ ! -s "$1" ]; then
+        openssl rand -hex 24 > "$work/secret"
+        mv "$work/secret" "$1"
+        keep "$@"
+        made=yes
+    fi
+}
+
+# -------------------------------------------------------------------------------- certificates
+names="DNS:mosquitto,DNS:localhost,DNS:$(hostname),IP:127.0.0.1"
+for name in "$@"; do
+    case $name in
+        *:* | *.*.*.*[0-9]) kind=IP ;;
+        *) kind=DNS ;;
+    esac
+    case $name in *[!0-9.:a-fA-F]*) kind=DNS ;; esac
+    names="$names,$kind:$name"
+done
+cat > "$work/openssl.cnf" <<END
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = edgeai
+[ca]
+basicConstraints = critical, CA:TRUE, pathlen:0
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = $names
+END
+key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+
+if [ ! -s mqtt_ca_key ] || [ ! -s mqtt_ca_certificate ]; then
+    [ ! -s mqtt_ca_certificate ] || [ -z "$renew" ] \
+        || fail "secrets/mqtt_ca_key is missing, and without it no certificate can be made"
+    if [ ! -s mqtt_ca_certificate ]; then
+        # shellcheck disable=SC2086  # options
+        openssl req -x509 $key -config "$work/openssl.cnf" -extensions ca -days $CA_DAYS \
+            -subj "/CN=edgeai CA of $(hostname)" -keyout mqtt_ca_key -out mqtt_ca_certificate 2>/dev/null
+        keep mqtt_ca_certificate "$(id -u)" "$(id -g)" 444
+        chmod 400 mqtt_ca_key
+        echo "made secrets/mqtt_ca_key (no container needs it: keep it in a safe place)"
+    fi
+fi
+if [ -n "$renew" ] || [ ! -s mqtt_server_certificate ] || [ ! -s mqtt_server_key ]; then
+    [ -s mqtt_ca_key ] || fail "secrets/mqtt_ca_key is missing, and without it no certificate can be made"
+    # shellcheck disable=SC2086
+    openssl req -new $key -config "$work/openssl.cnf" -subj "/CN=mosquitto" \
+        -keyout "$work/key" -out "$work/request" 2>/dev/null
+    openssl x509 -req -in "$work/request" -CA mqtt_ca_certificate -CAkey mqtt_ca_key \
+        -set_serial "0x$(openssl rand -hex 16)" -days $SERVER_DAYS \
+        -extfile "$work/openssl.cnf" -extensions server -out "$work/certificate" 2>/dev/null
+    mv "$work/key" mqtt_server_key
+    mv "$work/certificate" mqtt_server_certificate
+    keep mqtt_server_key $MOSQUITTO $MOSQUITTO 400
+    keep mqtt_server_certificate $MOSQUITTO $MOSQUITTO 444
+    echo "the broker's certificate is for $names and ends in $SERVER_DAYS days"
+fi
+
+# ------------------------------------------------------------------- passwords of the broker's users
+made=
+secret mqtt_edgeai_password $EDGEAI $EDGEAI 400
+secret mqtt_line_password $EDGEAI $EDGEAI 400           # for the simulated line
+secret mqtt_operator_password "$(id -u)" "$(id -g)" 400
+
+# hash FILE: the password in the form of mosquitto: PBKDF2 with SHA-512.
+hash() {
+    salt=$(openssl rand -base64 12)
+    hex=$(printf %s "$salt" | openssl base64 -d -A | od -An -tx1 | tr -d ' \n')
+    digest=$(openssl kdf -keylen 64 -kdfopt digest:SHA512 -kdfopt "pass:$(cat "$1")" \
+        -kdfopt "hexsalt:$hex" -kdfopt iter:101 -binary PBKDF2 | openssl base64 -A)
+    printf '$7$101$%s$%s\n' "$salt" "$digest"
+}
+
+if [ -n "$made" ] || [ ! -s mqtt_passwords ]; then
+    for user in edgeai line operator; do
+        printf '%s:%s\n' "$user" "$(hash "mqtt_${user}_password")"
+    done > "$work/passwords"
+    mv "$work/passwords" mqtt_passwords
+    keep mqtt_passwords $MOSQUITTO $MOSQUITTO 400
+fi
+
+# ------------------------------------------------------------------------------- tokens, Grafana
+secret edgeai_page_token $EDGEAI $EDGEAI 400
+secret edgeai_metrics_token $EDGEAI $PROMETHEUS 440
+secret grafana_admin_password $GRAFANA $GRAFANA 400
+
+echo "all secrets are there. Grafana: user admin, password in secrets/grafana_admin_password;"
+echo "status page of edgeai: any user name, password in secrets/edgeai_page_token"

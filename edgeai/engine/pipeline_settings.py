@@ -1,0 +1,107 @@
+"""What a pipeline's configuration and its model's manifest mean for streams and channels."""
+
+from edgeai.config.base import ClockBounds
+from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.source import SignalField
+from edgeai.messages import SECOND_NS
+from edgeai.model.manifest import Manifest
+from edgeai.model.resolution import Resolution
+from edgeai.streams.align import AlignSettings
+from edgeai.streams.conditioning import Conditioner
+from edgeai.streams.settings import StreamSettings
+
+ARRIVAL_JITTER_NS = SECOND_NS // 10
+"""How far frames without a time may be from an even pace, unless the configuration says."""
+STALE_PERIODS = 10  # sample periods without a sample after which an asset is stale, and at least
+MIN_STALE_SECONDS = 10.0
+GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
+
+
+def make_conditioner(
+    config: PipelineConfig, manifest: Manifest, resolution: Resolution | None
+) -> Conditioner:
+    """Return what scales a pipeline's channels and checks their valid ranges."""
+    default = SignalField.model_validate({})
+    fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
+    ranges = [None if s.range is None else (s.range[0], s.range[1]) for s in manifest.signals]
+    return Conditioner(
+        [field.scale for field in fields],
+        [field.offset for field in fields],
+        ranges,
+        config.stream.out_of_range,
+        None if resolution is None else resolution.largest.tolist(),
+    )
+
+
+def stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettings:
+    """Return the settings of a pipeline's streams; times in ns."""
+    stream = config.stream
+    rate = manifest.sample_rate_hz
+    period_ns = round(SECOND_NS / rate) if rate is not None else None
+    max_age_ns = round(stream.max_age_seconds * SECOND_NS)
+    lateness_ns = round(stream.lateness_seconds * SECOND_NS)
+    align = None
+    if stream.alignment != "none":
+        assert period_ns is not None  # `assembly.plan.check` refuses it
+        align = AlignSettings(stream.alignment, period_ns, max_age_ns, lateness_ns)
+    if stream.max_gap_seconds is not None:
+        max_gap_ns: int | None = round(stream.max_gap_seconds * SECOND_NS)
+    elif period_ns is None:
+        max_gap_ns = None
+    else:
+        # Aligned channels have rates of their own: there is no gap before the values are too old.
+        max_gap_ns = max(GAP_PERIODS * period_ns, max_age_ns if align else 0)
+    frame = config.source.frame
+    return StreamSettings(
+        length=manifest.window.length,
+        hop=config.window.hop or manifest.window.hop,
+        channels=len(manifest.signals),
+        period_ns=period_ns,
+        max_gap_ns=max_gap_ns,
+        lateness_ns=lateness_ns,
+        invalid=stream.invalid,
+        align=align,
+        missing=stream.missing,
+        clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
+        intervals_ns=_intervals_ns(config, manifest),
+        resolution_ns=_resolution_ns(config.source.time),
+        frame_resolution_ns=_resolution_ns(None if frame is None else frame.clock),
+        frame_jitter_ns=_frame_jitter_ns(config),
+    )
+
+
+def _intervals_ns(config: PipelineConfig, manifest: Manifest) -> tuple[int | None, ...] | None:
+    """Return the declared time from one value to the next of each signal; None: none declares."""
+    default = SignalField.model_validate({})
+    fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
+    seconds = [field.interval_seconds for field in fields]
+    if all(each is None for each in seconds):
+        return None
+    return tuple(None if each is None else round(each * SECOND_NS) for each in seconds)
+
+
+def _resolution_ns(time: ClockBounds | None) -> int | None:
+    if time is None or time.resolution_seconds is None:
+        return None
+    return round(time.resolution_seconds * SECOND_NS)
+
+
+def _frame_jitter_ns(config: PipelineConfig) -> int | None:
+    """Return how far a frame may start from where the frame before it ended."""
+    frame, declared = config.source.frame, config.stream.frame_jitter_seconds
+    if declared is not None:
+        return round(declared * SECOND_NS)
+    return None if frame is None or frame.clock is not None else ARRIVAL_JITTER_NS
+
+
+def stale_after_seconds(config: PipelineConfig, settings: StreamSettings) -> float:
+    """Return the time without a sample after which an asset is stale; 0: never."""
+    if config.stream.stale_after_seconds is not None:
+        return config.stream.stale_after_seconds
+    if settings.period_ns is None:
+        return 0.0
+    periods = float(STALE_PERIODS)
+    if config.source.layout == "frame":  # a frame may hold a whole window, and comes once in that
+        periods = max(periods, 2 * settings.length, 2 * settings.hop)
+    longest = 2 * config.stream.max_age_seconds if settings.align is not None else 0.0
+    return max(MIN_STALE_SECONDS, periods * settings.period_ns / SECOND_NS, longest)

@@ -1,0 +1,104 @@
+"""Alarms that continue after a restart, and retained alarm topics that agree with them."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from math import nan
+
+import msgspec
+
+from edgeai.engine.alarm_files import KeptAlarm
+from edgeai.engine.kept_alarms import KeptAlarms
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.sharding import Shard
+from edgeai.engine.stream_state import StreamState
+from edgeai.errors import DecodeError
+from edgeai.messages import Publication
+
+log = logging.getLogger("edgeai.alarms")
+
+
+class _Scored(msgspec.Struct):
+    """The score in a message of an alarm."""
+
+    score: float | None = None
+
+
+def restore_alarms(
+    pipelines: Sequence[Pipeline], kept: KeptAlarms, shard: Shard | None = None
+) -> list[Publication]:
+    """Continue the alarms of before the restart; return what makes the retained topics agree.
+
+    An alarm that was not normal gets its stream back, so that it can be seen and reset before the
+    first message. The last message of each alarm is published again, because the broker may have
+    lost it, or may never have received it: it was kept before it was published. The topic of an
+    alarm that the configuration has no more is cleared. An alarm that is not known is published
+    with its first window: what the broker retains of before may be wrong.
+
+    Args:
+        pipelines: All pipelines of the node.
+        kept: The kept alarms of this worker.
+        shard: The streams of this worker; None: all.
+    """
+    by_name = {pipeline.name: pipeline for pipeline in pipelines}
+    mine = shard or Shard()
+    publications: list[Publication] = []
+    cleared = restored = 0
+    kept.check_folder()
+    for one in pipelines:
+        one.is_known_normal = kept.is_normal
+    for topic, alarm in kept.load().items():
+        if not mine.takes(alarm.asset):
+            continue
+        pipeline = by_name.get(alarm.pipeline)
+        serves = pipeline is not None and pipeline.serves(alarm.asset)
+        topic_now = pipeline.alarm_topic_of(alarm.asset) if pipeline is not None else ""
+        if not serves or topic_now != topic:
+            publications.append(Publication(topic, b"", 1, True))
+            kept.forget(topic, alarm)
+            cleared += 1
+        if pipeline is None or not serves:
+            continue
+        if topic_now == topic:
+            kept.add(topic, alarm)
+        if alarm.state == "normal":
+            if topic_now == topic and alarm.message:
+                publications.append(Publication(topic, alarm.message.encode(), 1, True))
+            kept.doubt(topic)
+            _restore_stream(pipeline, alarm)
+            continue
+        state = _restore_stream(pipeline, alarm)
+        if state is None:
+            continue
+        state.score = _score_of(alarm.message)
+        restored += 1
+        kept.add(state.alarm_topic, alarm)
+        publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))
+    if restored:
+        log.info("alarms of before the restart that continue: %d", restored)
+    if cleared:
+        log.info("alarm topics of removed pipelines and assets, now cleared: %d", cleared)
+    kept.write()
+    return publications
+
+
+def _restore_stream(pipeline: Pipeline, alarm: KeptAlarm) -> StreamState | None:
+    """Make the stream of a kept alarm; return None if there is nothing to continue, or no room."""
+    if alarm.state == "normal" and not alarm.set_backs:
+        return None
+    try:
+        state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns, alarm.priority)
+    except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
+        return None
+    if alarm.set_backs:
+        state.restore_set_backs(alarm.set_backs, alarm.used_until_ns)
+    return state
+
+
+def _score_of(message: str) -> float:
+    """Return the score in a kept message: it is the last one that a reset can name."""
+    with suppress(msgspec.DecodeError):
+        score = msgspec.json.decode(message, type=_Scored).score
+        if score is not None:
+            return score
+    return nan

@@ -1,0 +1,139 @@
+"""What the broker retains on the node's own alarm topics, compared with what is known of them.
+
+The kept alarm states (`kept_alarms`) may be lost, while the broker still retains an alarm of an
+asset that never sends again, or of a pipeline that was removed. So these topics are read once,
+after the start:
+
+- the alarm of a removed pipeline or asset is cleared;
+- an alarm that is not normal, and of which no state was kept, continues as after any restart: it
+  is seen, can be reset, and ends with the asset's first healthy windows;
+- all others are known, or say `normal`.
+
+Only topics with the node's name are read: others may belong to another node.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from edgeai import topics
+from edgeai.engine.kept_alarms import KeptAlarms
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.sharding import Shard
+from edgeai.errors import DecodeError
+from edgeai.messages import AlarmState, Priority, Publication
+
+log = logging.getLogger("edgeai.alarms")
+
+ALARM_TOPIC = "edgeai/{node}/alarms/{pipeline}/{asset}"  # default of `publish.alarm_topic`
+
+
+class _Retained(msgspec.Struct):
+    """What is needed of a retained alarm."""
+
+    timestamp: int
+    pipeline: str
+    asset: str
+    state: AlarmState
+    score: float | None = None
+    priority: Priority = "high"
+
+
+_decode = msgspec.json.Decoder(_Retained).decode
+
+
+class RetainedAlarms:
+    """Receives what the broker retains on the node's own alarm topics."""
+
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline],
+        kept: KeptAlarms,
+        node: str,
+        shard: Shard | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            pipelines: All pipelines of the node.
+            kept: The kept alarms of this worker, after `restore_alarms`.
+            node: The node's name.
+            shard: The streams of this worker; None: all.
+        """
+        self._pipelines = {pipeline.name: pipeline for pipeline in pipelines}
+        self._kept = kept
+        self._shard = shard or Shard()
+        self._publications: list[Publication] = []
+        self._cleared = self._continued = 0
+        self.filters = alarm_filters(
+            [ALARM_TOPIC, *[pipeline.config.publish.alarm_topic for pipeline in pipelines]], node
+        )
+        """Topic filters of the node's own alarm topics."""
+
+    def receive(self, topic: str, payload: bytes) -> None:
+        """Take one retained message."""
+        try:
+            found = _decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # not written by edgeai
+            return
+        known = self._kept.alarms.get(topic)
+        if not self._shard.takes(found.asset) or (known is not None and known.is_known):
+            return
+        pipeline = self._pipelines.get(found.pipeline)
+        if (
+            pipeline is None
+            or not pipeline.serves(found.asset)
+            or pipeline.alarm_topic_of(found.asset) != topic
+        ):
+            self._publications.append(Publication(topic, b"", 1, True))
+            self._cleared += 1
+        elif found.state != "normal":
+            self._continue(pipeline, found, topic, payload)
+
+    def _continue(self, pipeline: Pipeline, found: _Retained, topic: str, payload: bytes) -> None:
+        state = pipeline.streams.get(found.asset)
+        if state is not None and state.time_ns is not None:
+            return  # its first window has said what is true
+        try:
+            state = pipeline.restore(found.asset, found.state, found.timestamp, found.priority)
+        except DecodeError:  # there is no room for it
+            return
+        if found.score is not None:
+            state.score = found.score
+        self._kept.keep_message(pipeline.name, state, topic, payload)
+        self._continued += 1
+
+    def take(self) -> list[Publication]:
+        """Return what is to be published, and tell what was found since the last call."""
+        if self._continued:
+            log.warning(
+                "%d alarms that the broker retains were not known here: they continue. Was "
+                "state_folder lost?", self._continued,
+            )  # fmt: skip
+        if self._cleared:
+            log.info(
+                "alarm topics of removed pipelines and assets at the broker, now cleared: %d",
+                self._cleared,
+            )
+        self._cleared = self._continued = 0
+        publications, self._publications = self._publications, []
+        return publications
+
+
+def alarm_filters(templates: Sequence[str], node: str) -> list[str]:
+    """Return the topic filters of alarm topics that hold the node's name.
+
+    >>> alarm_filters(["edgeai/{node}/alarms/{pipeline}/{asset}", "alarms/{asset}"], "line1")
+    ['edgeai/line1/alarms/+/#']
+    """
+    filters: dict[str, int] = {}
+    for template in templates:
+        if "node" not in topics.template_fields(template):
+            continue
+        levels = topics.fill(template, (("node", node),)).split("/")
+        wild = ["+" if topics.template_fields(level) else level for level in levels]
+        if "asset" in topics.template_fields(levels[-1]):  # an asset may have several levels
+            wild[-1] = "#"
+        filters["/".join(wild)] = 0
+    return list(topics.cover(filters)) if filters else []

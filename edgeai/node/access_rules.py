@@ -1,0 +1,105 @@
+"""What a broker must let a node do, and nothing more: the topics that it reads and writes.
+
+    node      reads the sources, resets, its own retained alarms (at the start), and the broker's
+              count of dropped messages
+              writes predictions, alarms, events and its status
+    sender    writes the sources: the line's controllers and gateways
+    operator  reads what the node writes; writes resets
+
+All processes of a node (`workers`) use the same topics, so the rules are those of one process.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from edgeai import topics
+from edgeai.assembly.pipelines import events_topic, reset_prefix
+from edgeai.config.node import Config
+from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.engine.retained_alarms import ALARM_TOPIC, alarm_filters
+from edgeai.model.manifest import Manifest
+from edgeai.mqtt.inbox import DROPS_TOPIC
+from edgeai.node.status import status_topic
+
+ASSET_LEVEL = "\0"
+"""Stands for one level of an asset's name; no topic can hold it."""
+
+
+class Rights(NamedTuple):
+    """Topic filters that one user of a broker may read and write."""
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+
+
+class AccessRules(NamedTuple):
+    """The rights of all who take part."""
+
+    node: Rights
+    """edgeai itself."""
+    sender: Rights
+    """What publishes the line's values."""
+    operator: Rights
+    """What shows results, and people who reset alarms."""
+
+
+def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRules:
+    """Return what a node and its partners do on a broker.
+
+    Args:
+        config: The configuration of the node.
+        manifests: The manifests of its models, by the name of the pipeline.
+    """
+    sources, results = [], []
+    latches = False
+    for name, pipeline in config.pipelines.items():
+        manifest = manifests[name]
+        sources.append(topics.template_filter(pipeline.source.topic))
+        captured = [
+            one for one in topics.template_fields(pipeline.source.topic) if one != RESERVED_CAPTURE
+        ]
+        fields = (
+            ("node", config.node),
+            ("pipeline", name),
+            ("model", manifest.name),
+            ("asset", "/".join([ASSET_LEVEL] * max(1, len(captured)))),
+        )
+        templates = (pipeline.publish.topic, pipeline.publish.alarm_topic)
+        results += [_as_filter(topics.fill(one, fields)) for one in templates]
+        latch = pipeline.alarm.latch
+        latches = latches or bool(manifest.alarm.latch if latch is None else latch)
+    resets = [f"{reset_prefix(config.node)}#"] if latches else []
+    # A node reads the alarms that the broker retains, and clears those of pipelines that are gone.
+    alarms = alarm_filters(
+        [ALARM_TOPIC, *(one.publish.alarm_topic for one in config.pipelines.values())], config.node
+    )
+    written = _covered([*results, *alarms, events_topic(config.node), status_topic(config.node)])
+    return AccessRules(
+        node=Rights(read=_covered([*sources, *resets, *alarms, DROPS_TOPIC]), write=written),
+        sender=Rights(write=_covered(sources)),
+        operator=Rights(read=written, write=tuple(resets)),
+    )
+
+
+def as_mosquitto_acl(users: Mapping[str, tuple[str, Rights]]) -> list[str]:
+    """Return the lines of an `acl_file` of mosquitto.
+
+    Args:
+        users: What a user is, and the rights, by user name; in the order of the file.
+    """
+    lines = []
+    for user, (what, rights) in users.items():
+        lines += ["", f"# {what}", f"user {user}"]
+        lines += [f"topic read {one}" for one in rights.read]
+        lines += [f"topic write {one}" for one in rights.write]
+    return lines
+
+
+def _as_filter(topic: str) -> str:
+    """Return a topic filter for a topic with levels of an asset's name. `+` is a whole level."""
+    levels = topic.split("/")
+    return "/".join("+" if ASSET_LEVEL in level else level for level in levels)
+
+
+def _covered(filters: Iterable[str]) -> tuple[str, ...]:
+    return tuple(topics.cover(dict.fromkeys(filters, 0)))

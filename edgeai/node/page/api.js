@@ -1,0 +1,50 @@
+// The requests of the page. Addresses are relative, so that the page works behind a proxy.
+
+const TIMEOUT_MS = 4000;
+const TOKEN = "edgeai-token";
+
+/** An answer that is no success: its status, and the text of the node. */
+export class Refused extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
+
+async function request(path, options = {}) {
+  const answer = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
+  let content = {};
+  try {
+    content = await answer.json();
+  } catch {
+    // a proxy may answer with a page
+  }
+  if (!answer.ok) throw new Refused(answer.status, content.error ?? answer.statusText);
+  return content;
+}
+
+export const fetchState = () => request("api/state");
+
+export const fetchAsset = (asset) =>
+  request(`api/asset?asset=${encodeURIComponent(asset)}`);
+
+export const fetchHistory = (pipeline, asset, after) =>
+  request(
+    `api/history?pipeline=${encodeURIComponent(pipeline)}&asset=${encodeURIComponent(asset)}` +
+      (after === null ? "" : `&after=${after}`),
+  );
+
+// Kept until the browser's tab is closed.
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN),
+  set: (value) => sessionStorage.setItem(TOKEN, value),
+  forget: () => sessionStorage.removeItem(TOKEN),
+};
+
+/** Give a command with the token that is kept. Throws `Refused`. */
+export const sendCommand = (name, content) =>
+  request(`api/commands/${name}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${token.get() ?? ""}` },
+    body: JSON.stringify(content),
+  });

@@ -1,0 +1,120 @@
+// From the node's state to machines: what state each is in, why, and what to do. No elements here.
+
+import { clock, list, quantity, sentence, t, word } from "./texts.js";
+
+// The most urgent first.
+export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
+const SHOWN_SIGNALS = 2;
+
+/** Return the state of a machine in one pipeline. */
+function stateOf(pipeline, asset) {
+  if (asset.alarm === "active") return asset.priority === "low" ? "low" : "active";
+  if (asset.alarm === "latched") return "latched";
+  if (asset.state === "stale") return "stale";
+  if (pipeline.fault) return "notready";
+  return asset.state === "unknown" || asset.alarm === "unknown" ? "unknown" : "normal";
+}
+
+/** Return all machines, the most urgent first; each with its parts, one for each pipeline. */
+export function machinesOf(state) {
+  const machines = new Map();
+  for (const pipeline of state.pipelines) {
+    for (const asset of pipeline.assets) {
+      const machine = machines.get(asset.asset) ?? { key: asset.asset, name: asset.asset, parts: [] };
+      machine.parts.push({ pipeline, asset, state: stateOf(pipeline, asset) });
+      machines.set(asset.asset, machine);
+    }
+    if (!pipeline.assets.length) machines.set(`/${pipeline.name}`, withoutAssets(pipeline));
+  }
+  const found = [...machines.values()];
+  for (const machine of found) {
+    // Of two models that say the same, the one that names a cause speaks for the machine.
+    machine.parts.sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+      Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis));
+    machine.worst = machine.parts[0];
+    machine.state = machine.worst.state;
+  }
+  const byName = new Intl.Collator(undefined, { numeric: true });
+  return found.sort(
+    (a, b) =>
+      STATES.indexOf(a.state) - STATES.indexOf(b.state) || byName.compare(a.name, b.name),
+  );
+}
+
+/** Return a pipeline that has seen no machine yet, as a machine: it must not be invisible. */
+function withoutAssets(pipeline) {
+  const asset = { asset: pipeline.name, alarm: "unknown", state: "unknown", waiting_for: [] };
+  const state = pipeline.fault ? "notready" : "unknown";
+  return {
+    key: `/${pipeline.name}`, name: pipeline.name, isPipeline: true,
+    parts: [{ pipeline, asset, state }],
+  };
+}
+
+/** Return how many machines are in each state; with very many, the node has counted them. */
+export function countsOf(state, machines) {
+  const counts = Object.fromEntries(STATES.map((one) => [one, 0]));
+  for (const machine of machines) counts[machine.state] += 1;
+  const hidden = state.pipelines.reduce((sum, one) => sum + one.streams - one.assets.length, 0);
+  return { counts, hidden };
+}
+
+/** Return why a part is in its state, as one line. */
+export function why(part) {
+  const { pipeline, asset, state } = part;
+  if (state === "stale") return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
+  if (state === "notready") return pipeline.fault.replace(`pipeline ${pipeline.name}: `, "");
+  if (state === "unknown") return waitingFor(pipeline, asset);
+  if (state === "normal") return "";
+  const diagnosis = asset.diagnosis;
+  if (diagnosis) {
+    const meaning = sentence(pipeline.diagnoses[diagnosis]?.meaning ?? "");
+    return meaning ? `${capital(word(diagnosis))}: ${meaning}` : capital(word(diagnosis));
+  }
+  const signals = signalsOf(asset);
+  return signals.length
+    ? capital(t("why.signals", { signals: list(signals), n: signals.length })) : t("why.score");
+}
+
+function waitingFor(pipeline, asset) {
+  if (pipeline.hint) return pipeline.hint;
+  if (asset.waiting_for.length)
+    return t("why.waiting", { signals: list(asset.waiting_for.map(word)) });
+  return asset.last_sample ? t("why.window") : t("why.nothing");
+}
+
+/** Return the words of the signals that contribute most. */
+export const signalsOf = (asset) =>
+  (asset.top ?? []).slice(0, SHOWN_SIGNALS).map(([name]) => word(name));
+
+/** Return what to do about a part, as one line; empty if nothing is to be done. */
+export function whatToDo(part, broker) {
+  const { pipeline, asset, state } = part;
+  if (state === "normal") return "";
+  if (state === "stale") return broker.connected ? t("do.stale") : t("do.broker");
+  if (state === "notready") return t("do.notready");
+  if (state === "unknown") return pipeline.hint ? t("do.hint") : "";
+  if (state === "latched") return t("do.latched");
+  if (state === "low" || asset.diagnosis === "outside_domain") return t("do.low");
+  const advice = (asset.advice ?? []).find((one) => typeof one.value === "number");
+  if (advice && Math.abs(advice.value) >= 0.05)
+    return t("do.advice", {
+      name: capital(word(advice.name)),
+      value: (advice.value > 0 ? "+" : "") + quantity(advice.value, advice.unit),
+    });
+  const cause = pipeline.diagnoses[asset.diagnosis]?.cause;
+  if (cause === "sensor") return t("do.sensor");
+  const signals = signalsOf(asset);
+  return signals.length ? t("do.signals", { signals: list(signals) }) : t("do.machine");
+}
+
+/** Return how far the score is on its way to the threshold: 1 is at it; null: no scale. */
+export function shareOf(part) {
+  const { pipeline, asset } = part;
+  if (asset.score === null || asset.score === undefined) return null;
+  if (pipeline.abnormal === "low") return asset.score < pipeline.threshold ? 1.5 : 0;
+  if (!(pipeline.threshold > 0)) return asset.score > pipeline.threshold ? 1.5 : 0;
+  return Math.max(0, asset.score / pipeline.threshold);
+}
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,0 +1,145 @@
+// All machines: those that need something as large tiles, the others as small ones.
+
+import { h, keyed, redraw, setAttribute, setShape, setText, shape } from "./dom.js";
+import { shareOf, STATES, whatToDo, why } from "./machines.js";
+import { drawEvents } from "./events.js";
+import { drawSystem } from "./system.js";
+import { clock, duration, t } from "./texts.js";
+
+const URGENT = new Set(["active", "low", "latched", "stale", "notready"]);
+const CLOCK_SECONDS = 6 * 3600; // longer ago, the time of day says more than a duration
+
+export class Overview {
+  constructor(main) {
+    this.main = main;
+    this.summary = h("h1", { id: "summary", tabIndex: -1 });
+    this.counts = h("ul", { class: "counts", role: "list" });
+    this.attention = new Group("attention");
+    this.waiting = new Group("waiting");
+    this.healthy = new Group("healthy");
+    this.hidden = h("p", { class: "hidden-machines" });
+    this.system = h("section", { class: "panel system", "aria-labelledby": "system-title" });
+    this.events = h("section", { class: "panel", "aria-labelledby": "events-title" });
+    const machines = h("div", { id: "machines" }, this.attention.element, this.waiting.element,
+      this.healthy.element, this.hidden);
+    this.below = h("div", { class: "below" }, this.events, this.system);
+    this.below.hidden = true;
+    main.replaceChildren(
+      h("div", { class: "summary" }, this.summary, this.counts), machines, this.below);
+  }
+
+  /** Put the focus on the tile of a machine, or on the heading. */
+  focus(name) {
+    const tile = name &&
+      this.main.querySelector(`a[href="#/machine/${CSS.escape(encodeURIComponent(name))}"]`);
+    (tile || this.summary).focus();
+  }
+
+  drawEmpty(text) {
+    setText(this.summary, text);
+  }
+
+  draw({ state, machines, summary, counts, isLost, now, rates, worst }) {
+    setText(this.summary, summary);
+    setAttribute(this.main, "data-worst", isLost ? "stale" : (worst ?? "unknown"));
+    const shown = STATES.filter((one) => counts.counts[one] && one !== worst)
+      .map((one) => [one, counts.counts[one]]);
+    redraw(this.counts, [shown, t("language")], ([all]) =>
+      all.map(([one, n]) =>
+        h("li", { class: `count is-${one}` }, shape(one), t(`${one}.count`, { n }))));
+    const context = { broker: state.broker, now };
+    const urgent = machines.filter((one) => URGENT.has(one.state));
+    const waiting = machines.filter((one) => one.state === "unknown");
+    const healthy = machines.filter((one) => one.state === "normal");
+    this.attention.draw(urgent, context);
+    this.waiting.draw(waiting, context);
+    this.healthy.draw(healthy, context);
+    setText(this.hidden, counts.hidden ? t("hidden", { n: counts.hidden }) : "");
+    this.below.hidden = false;
+    drawEvents(this.events, state.events, state.pipelines);
+    drawSystem(this.system, state, rates, now);
+  }
+
+  close() {
+    this.main.replaceChildren();
+    this.main.removeAttribute("data-worst");
+  }
+}
+
+/** The tiles of one kind, with a heading. */
+class Group {
+  constructor(kind) {
+    this.kind = kind;
+    this.heading = h("h2", { id: `${kind}-title` });
+    this.tiles = h("ul", { class: `tiles ${kind}`, role: "list" });
+    this.element = h("section", { "aria-labelledby": `${kind}-title` }, this.heading, this.tiles);
+  }
+
+  draw(machines, context) {
+    this.element.hidden = !machines.length;
+    setText(this.heading, t(this.kind));
+    const size = machines.length <= 3 ? "few" : machines.length <= (this.kind === "healthy" ? 30 : 8) ? "some" : "many";
+    setAttribute(this.tiles, "data-size", size);
+    keyed(this.tiles, machines, (machine) => new Tile(machine, this.kind));
+    for (const item of this.tiles.keyed.values()) item.draw(context);
+  }
+}
+
+/** One machine. */
+class Tile {
+  constructor(machine, kind) {
+    this.isLarge = kind !== "healthy";
+    this.shape = shape(machine.state);
+    this.name = h("span", { class: "name", translate: "no" });
+    this.word = h("strong", { class: "word" });
+    this.since = h("span", { class: "since" });
+    this.why = h("span", { class: "why" });
+    this.act = h("span", { class: "act" });
+    this.bar = h("span", { class: "bar-of-score", "aria-hidden": "true" },
+      h("i", { class: "level" }), h("b", { class: "limit" }));
+    this.percent = h("span", { class: "percent" });
+    this.link = h("a", { class: "tile" }, this.shape,
+      h("span", { class: "head" }, this.name, h("span", { class: "status" }, this.word, " ", this.since)),
+      this.why, this.act, h("span", { class: "scale" }, this.bar, this.percent));
+    this.element = h("li", {}, this.link);
+  }
+
+  update(machine) {
+    this.machine = machine;
+  }
+
+  draw(context) {
+    const { machine } = this;
+    const part = machine.worst;
+    setAttribute(this.link, "class", `tile is-${machine.state}`);
+    if (machine.isPipeline) this.link.removeAttribute("href");
+    else setAttribute(this.link, "href", `#/machine/${encodeURIComponent(machine.name)}`);
+    setShape(this.shape, machine.state);
+    setText(this.name, machine.isPipeline ? t("pipeline", { name: machine.name }) : machine.name);
+    setText(this.word, t(machine.state));
+    const since = part.asset.since;
+    setText(this.since, this.isLarge && since ? sinceText(since, context.now) : "");
+    setText(this.why, this.isLarge ? why(part) : "");
+    redraw(this.act, this.isLarge ? whatToDo(part, context.broker) : "",
+      (text) => text && [h("b", {}, t("do")), " ", text]);
+    this.act.hidden = !this.act.textContent;
+    const share = part.state === "stale" ? null : shareOf(part);
+    this.bar.parentElement.hidden = share === null;
+    if (share !== null) {
+      const percent = Math.round(share * 100);
+      this.bar.style.setProperty("--share", Math.min(1, share / 1.5).toFixed(3));
+      setAttribute(this.bar, "data-over", String(share > 1));
+      setText(this.percent, this.isLarge ? t("of.threshold", { percent: Math.min(percent, 99999) })
+        : `${Math.min(percent, 99999)} %`);
+      setAttribute(this.percent, "aria-label",
+        t("of.threshold", { percent: Math.min(percent, 99999) }));
+    }
+  }
+}
+
+/** Return since when: as a duration, or, if it is long ago, as a time. */
+export function sinceText(since, now) {
+  const seconds = now - since;
+  return seconds > CLOCK_SECONDS ? t("since", { time: clock(since, false) })
+    : t("for", { duration: duration(seconds) });
+}

@@ -1,0 +1,301 @@
+"""The values of one aligned stream in the order of their arrival: late, repeated, clocks ahead."""
+
+from typing import NamedTuple
+
+from edgeai.streams.align import align_row
+from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
+from edgeai.streams.grid import ROW, Arrival, Grid, SavedGrid
+from edgeai.streams.ring import MIN_KEPT_ROWS, Ring
+from edgeai.streams.seen import Seen, seen_samples
+from edgeai.streams.set_back import SetBacks
+from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings
+
+FOREVER_NS = 1 << 62
+
+
+class Jump(NamedTuple):
+    """A step ahead beyond the largest gap, and the state before it, as in `clock.Jump`."""
+
+    first_ns: int
+    newest_ns: int
+    is_suspect: bool
+    saved: SavedGrid
+    arrivals: list[Arrival]
+    gaps: int = 1
+
+    def is_return(self, time_ns: int) -> bool:
+        """Return whether a value of this time goes on before the step."""
+        return self.newest_ns < time_ns < self.first_ns
+
+
+class AlignedTimeline:
+    """Takes the values of one stream; each reaches the grid, or is counted by a reason."""
+
+    __slots__ = (
+        "_drops", "_emitted", "_grid", "_has_doubt", "_jump", "_late", "_max_doubted",
+        "_max_step_ns", "_overtook", "_resets", "_ring", "_seen", "_set_backs",
+        "_settings", "_started", "_torn", "has_restarted",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        ring: Ring,
+        drops: dict[str, int],
+        resets: dict[str, int],
+        counts: dict[str, int],
+        *,
+        set_backs: SetBacks,
+    ) -> None:
+        self._settings = settings
+        self._ring = ring
+        self._drops, self._resets = drops, resets
+        self._set_backs = set_backs
+        self._grid = Grid(settings, ring, drops, counts)
+        self._late = LateRun(settings.clock_back_ns)
+        room = MIN_KEPT_ROWS * (settings.channels + 1)
+        self._seen = Seen(max(room, seen_samples(settings.period_ns)))
+        """What was taken last."""
+        self._max_doubted = MAX_JUMPED_RUNS * (settings.channels + 1)
+        self._jump: Jump | None = None
+        self._overtook: list[Arrival] = []
+        """What came before older values, in the order of its times."""
+        self._max_step_ns = FOREVER_NS if settings.max_gap_ns is None else settings.max_gap_ns
+        """A longer step ahead empties the window."""
+        self._started: list[Arrival] | None = []
+        """The first values; None once they are no longer in doubt."""
+        self._torn: set[int] = set()
+        """Channels of which a value was dropped that belongs between the newest ones: the next one
+        is marked."""
+        self._has_doubt = True
+        """Whether `_started`, `_jump` or `_torn` is to be looked at."""
+        self._emitted: tuple[int, int] | None = None
+        """First and last time of windows that the samples in `_overtook` made when they came."""
+        self.has_restarted = False
+        """Set when the stream has started again, because the sender's clock was set back."""
+
+    @property
+    def newest_ns(self) -> int | None:
+        """The time of the newest value; None before the first."""
+        return self._grid.aligner.newest_ns
+
+    def waiting_for(self) -> list[int]:
+        """Return the channels that have not had a value yet."""
+        return self._grid.aligner.waiting_for()
+
+    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
+        """Use a value of unknown age as `Stream.hold` says."""
+        return self._grid.aligner.hold(channel, value, time_ns)
+
+    def has_passed(self, time_ns: int) -> bool:
+        """Return whether a value of this time would be late, whichever its channel."""
+        if self._jump is not None and self._jump.is_return(time_ns):
+            return False
+        return self._grid.has_passed(time_ns)
+
+    def recover(self, *, everything: bool) -> None:
+        """Start again after an exception; each channel keeps its last value at first."""
+        self._late = LateRun(self._settings.clock_back_ns)
+        self._jump = self._started = None
+        self._torn.clear()
+        self._has_doubt = False
+        self._overtook.clear()
+        self._grid.recover(everything=everything)
+
+    def flush(self) -> None:
+        """Release the grid points up to the newest time: the stream ends here."""
+        jump = self._jump
+        if jump is not None and jump.is_suspect and not self._goes_on(jump):
+            self._return(jump)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._confirm_jump()
+        while self._overtook:
+            self._take_overtaking()
+        self._grid.settle()
+        self._grid.push(everything=True)
+
+    # --------------------------------------------------------------------------------------- order
+
+    def take(self, one: Arrival) -> None:
+        """Take a value or a sample, and before it those that overtook it."""
+        while self._overtook and self._overtook[0].time_ns <= one.time_ns:
+            self._take_overtaking()
+        self._take_next(one)
+
+    def _take_overtaking(self) -> None:
+        """Take the first of the samples that came before older ones; emit no window again."""
+        ring = self._ring
+        emit = ring.emit
+
+        def emit_new(window: Floats, time_ns: int, substituted: int, uncertain: bool) -> None:
+            if self._emitted is None or not self._emitted[0] <= time_ns <= self._emitted[1]:
+                emit(window, time_ns, substituted, uncertain)
+
+        ring.emit = emit_new
+        try:
+            self._take_next(self._overtook.pop(0))
+        finally:
+            ring.emit = emit
+
+    def _take_next(self, one: Arrival) -> None:
+        time_ns, channel, values, uncertain, arrived_ns = one
+        grid = self._grid
+        aligner, cadence = grid.aligner, grid.cadences[channel]
+        newest_ns = aligner.newest_ns
+        doubts = self._has_doubt or newest_ns is None or time_ns - newest_ns > self._max_step_ns
+        if doubts:
+            if self._settle_doubt(one, newest_ns):
+                return
+            if channel in self._torn and time_ns > cadence.last_ns:
+                self._torn.remove(channel)
+                uncertain = True
+        if cadence.suspect_ns != NEVER_NS:
+            self._replace_suspect(one)
+        if channel == ROW:
+            refused = align_row(aligner, time_ns, values, uncertain=uncertain)
+        else:
+            refused = aligner.add(time_ns, channel, values[0], uncertain=uncertain)
+        if refused is not None:
+            self._take_refused(one, refused, newest_ns or 0)
+        else:
+            if cadence.low_ns <= time_ns - cadence.last_ns <= cadence.high_ns:
+                cadence.last_ns = time_ns
+            else:
+                grid.note_rate(channel, time_ns)
+            self._ring.arrived_ns = max(self._ring.arrived_ns, arrived_ns)
+            self._seen.add(time_ns, channel, values)
+        grid.push()
+
+    def _take_refused(self, one: Arrival, reason: str, newest_ns: int) -> None:
+        """Put a value that the grid refused in its place, or drop and count it."""
+        time_ns, channel, values, _, arrived_ns = one
+        if self._seen.has(time_ns, channel, values):
+            self._drops["duplicate"] += 1
+        elif reason == "late" and self._grid.put_in_place(one):
+            self._seen.add(time_ns, channel, values)
+        elif reason == "late" and self._late.add(time_ns, arrived_ns, newest_ns):
+            self._restart(one)
+        else:
+            self._drops[reason] += 1
+            if self._grid.reaches(time_ns):
+                self._torn.add(channel)
+                self._has_doubt = True
+
+    def _replace_suspect(self, one: Arrival) -> None:
+        """Remove a value in doubt if this one shows that it is wrong, and is not itself again."""
+        if not self._seen.has(one.time_ns, one.channel, one.values):
+            self._grid.remove_suspect(one.channel, one.time_ns)
+
+    # --------------------------------------------------------------------------------------- clock
+
+    def _settle_doubt(self, one: Arrival, newest_ns: int | None) -> bool:
+        """Judge the clock at the start and around a step ahead; True: the value was taken."""
+        if newest_ns is not None:
+            if self._started is not None:
+                self._drop_first_ahead(self._started, one, newest_ns)
+            if self._take_around_jump(one, newest_ns):
+                return True
+        if self._started is not None:
+            self._started.append(one)
+            if len(self._started) > self._max_doubted or self._jump is not None:
+                self._started = None
+        self._has_doubt = bool(self._started is not None or self._jump or self._torn)
+        return False
+
+    def _drop_first_ahead(self, started: list[Arrival], one: Arrival, newest_ns: int) -> None:
+        """Drop the first values if their clock was ahead, as an older value shows.
+
+        Within the gap, only the second value of the same channel shows it. After the first window
+        the clock was set back, or none.
+        """
+        time_ns, channel, *_, arrived_ns = one
+        if time_ns > newest_ns or self._ring.next_number >= self._settings.length:
+            return
+        is_second = sum(first.channel == channel for first in started) == 1
+        skew_ns = max(0, time_ns - arrived_ns)
+        gap_ns, half_ns = self._max_step_ns, (self._settings.period_ns or 0) // 2
+        ahead = []
+        for first in started:
+            step_ns, first_skew_ns = first.time_ns - time_ns, first.time_ns - first.arrived_ns
+            is_far = step_ns > gap_ns and first_skew_ns > gap_ns + skew_ns
+            is_older = is_second and first.channel == channel and step_ns >= 0
+            is_near = is_older and first.values != one.values
+            if is_far or (is_near and first_skew_ns > half_ns + skew_ns):
+                ahead.append(first)
+        if not ahead:
+            return
+        self._drops["implausible_time"] += len(ahead)
+        was_broken = self._ring.broken
+        self._grid.clear()
+        self._ring.broken = was_broken
+        self._ring.last_ns = NEVER_NS
+        self._started = []
+        for first in started:
+            if first not in ahead:
+                self._take_next(first)
+
+    def _take_around_jump(self, one: Arrival, newest_ns: int) -> bool:
+        """Begin a step ahead, or note what comes after it; True: it went on before the step."""
+        jump = self._jump
+        if jump is not None and jump.is_return(one.time_ns):
+            self._return(jump)
+            self.take(one)
+            return True
+        if one.time_ns - newest_ns > self._max_step_ns:
+            self._jump_ahead(one, newest_ns)
+        elif jump is not None and one.time_ns >= jump.first_ns:
+            jump.arrivals.append(one)
+            if len(jump.arrivals) > self._max_doubted:
+                self._confirm_jump()
+        return False
+
+    def _jump_ahead(self, one: Arrival, newest_ns: int) -> None:
+        """Empty the window, and keep what it was until the step ahead is certain."""
+        before = self._jump
+        if before is not None and before.is_suspect:
+            self._grid.push(everything=True)
+            before.arrivals.append(one)
+            self._jump = before._replace(gaps=before.gaps + 1)
+        else:
+            arrival_step_ns = one.arrived_ns - self._ring.arrived_ns
+            step_ns = one.time_ns - newest_ns
+            suspect = is_clock_ahead(step_ns, arrival_step_ns, self._max_step_ns)
+            self._grid.push(everything=True)
+            if not suspect:
+                self._resets["gap"] += 1
+            self._jump = Jump(one.time_ns, newest_ns, suspect, self._grid.save(), [one])
+        self._grid.restart()
+
+    def _goes_on(self, jump: Jump) -> bool:
+        """Return whether the time went on from a step ahead that is in doubt."""
+        return jump.arrivals[-1].time_ns - jump.first_ns >= (self._settings.period_ns or 1)
+
+    def _confirm_jump(self) -> None:
+        """Note that the time really went on from the last step ahead."""
+        if self._jump is not None and self._jump.is_suspect:
+            self._resets["gap"] += self._jump.gaps
+        self._jump = None
+
+    def _return(self, jump: Jump) -> None:
+        """Go on where the stream was before a step ahead."""
+        self._jump = None
+        emitted = self._grid.windows_since_start()
+        self._grid.restore(jump.saved)
+        if jump.is_suspect:
+            self._drops["implausible_time"] += len(jump.arrivals)
+        else:
+            self._emitted = emitted
+            waiting = self._overtook + jump.arrivals
+            self._overtook = sorted(waiting, key=lambda one: one.time_ns)
+
+    def _restart(self, one: Arrival) -> None:
+        """Release the waiting samples, then start again: the sender's clock was set back."""
+        self._finish()
+        self._resets["clock_back"] += 1
+        newest_ns = max(self._grid.aligner.newest_ns or one.time_ns, self._ring.last_ns)
+        self._set_backs.note(newest_ns, one.time_ns, "pace")
+        self._grid.clear()
+        self.has_restarted = True
+        self._take_next(one)

@@ -1,0 +1,238 @@
+"""compose.yaml and its files: valid, hardened, pinned, and of one mind; and what init.sh makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgeai.version import __version__
+from tests.support.paths import REPOSITORY
+
+DEPLOY = REPOSITORY / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OWN_HEALTH_CHECK = {"edgeai"}
+"""The image brings it: the Dockerfile of this project has one."""
+ASKING_NO_PASSWORD = {"prometheus", "alertmanager"}
+NOBODY = 65534
+every_service = pytest.mark.parametrize("name", list(SERVICES))
+
+
+def load(file: str) -> Any:
+    return yaml.safe_load((DEPLOY / file).read_text())
+
+
+@pytest.mark.system
+def test_the_schema_of_the_compose_specification_accepts_it() -> None:
+    command = [
+        sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec",
+        str(DEPLOY / "compose.yaml"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_service
+def test_every_container_is_hardened_and_pinned(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert any(one.startswith("/tmp") for one in service["tmpfs"])
+    assert int(service["user"].split(":")[0]) > 0, "not root"
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+", service["image"]), "a whole version"
+    assert ("healthcheck" in service) != (name in OWN_HEALTH_CHECK)
+    for volume in service.get("volumes", []):
+        source, _, mode = volume.partition(":")
+        assert mode.endswith(":ro") or source in COMPOSE["volumes"], volume
+    assert "privileged" not in service
+    assert "network_mode" not in service
+
+
+@every_service
+def test_secrets_are_files_that_init_makes_and_never_text(name: str) -> None:
+    service = SERVICES[name]
+    made = (DEPLOY / "init.sh").read_text()
+    for secret in service.get("secrets", []):
+        assert COMPOSE["secrets"][secret] == {"file": f"secrets/{secret}"}
+        assert re.search(rf"\b{secret}\b", made), f"init.sh makes no {secret}"
+    for key, value in service.get("environment", {}).items():
+        assert "PASSWORD" not in key or key.endswith("__FILE"), f"{key}={value}"
+
+
+def test_what_asks_for_no_password_is_reached_from_this_machine_only() -> None:
+    for name, service in SERVICES.items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:") == (name in ASKING_NO_PASSWORD), port
+
+
+def test_the_image_of_edgeai_is_this_version() -> None:
+    for name in ("edgeai", "simulated-line"):
+        assert SERVICES[name]["image"] == f"edgeai:{__version__}"
+        assert SERVICES[name]["user"] == "10001:10001"
+
+
+def test_names_ports_and_secrets_agree() -> None:
+    node, prometheus = load("edgeai/config.yaml"), load("prometheus/prometheus.yml")
+    [scrape] = prometheus["scrape_configs"]
+    [target] = scrape["static_configs"]
+    assert target == {
+        "targets": [f"edgeai:{node['http']['port']}"], "labels": {"node": node["node"]},
+    }  # fmt: skip
+    token = node["http"]["metrics_token"]["file"]
+    assert scrape["authorization"]["credentials_file"] == token
+    assert {"edgeai", "prometheus"} == {
+        name for name, one in SERVICES.items() if Path(token).name in one.get("secrets", [])
+    }
+    assert node["broker"]["host"] in SERVICES
+    used = re.findall(r"/run/secrets/(\w+)", (DEPLOY / "edgeai/config.yaml").read_text())
+    assert set(used) == set(SERVICES["edgeai"]["secrets"])
+    used = re.findall(r"/run/secrets/(\w+)", (DEPLOY / "mosquitto/mosquitto.conf").read_text())
+    assert set(used) == set(SERVICES["mosquitto"]["secrets"])
+    listeners = re.findall(
+        r"^listener (\d+)", (DEPLOY / "mosquitto/mosquitto.conf").read_text(), re.MULTILINE
+    )
+    assert str(node["broker"]["port"]) == listeners[0]
+    assert listeners[1] in SERVICES["mosquitto"]["healthcheck"]["test"]
+
+
+def test_grafana_finds_its_data_sources_and_dashboards() -> None:
+    sources = load("grafana/provisioning/datasources/edgeai.yaml")["datasources"]
+    for source in sources:
+        host, port = re.fullmatch(r"http://(\w+):(\d+)", source["url"]).groups()  # type: ignore[union-attr]
+        assert f"127.0.0.1:{port}:{port}" in SERVICES[host]["ports"]
+    uids = {source["uid"] for source in sources}
+    assert {source["jsonData"].get("alertmanagerUid", "alertmanager") for source in sources} <= uids
+    root = "/etc/grafana/dashboards"
+    assert f"./grafana/dashboards:{root}:ro" in SERVICES["grafana"]["volumes"]
+    providers = load("grafana/provisioning/dashboards/edgeai.yaml")["providers"]
+    home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    made = {file.parent for file in (DEPLOY / "grafana" / "dashboards").rglob("*.json")}
+    shown = {Path(provider["options"]["path"]) for provider in providers}
+    assert {Path(root, one.name) for one in made} <= shown, "each folder of dashboards is loaded"
+    if made:
+        assert (DEPLOY / "grafana" / home.removeprefix("/etc/grafana/")).is_file()
+    assert "./grafana/provisioning:/etc/grafana/provisioning:ro" in SERVICES["grafana"]["volumes"]
+
+
+def test_the_access_rules_are_those_of_the_node() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeai", "acl", str(DEPLOY / "edgeai" / "config.yaml")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (DEPLOY / "mosquitto" / "acl").read_text() == done.stdout
+
+
+# ---------------------------------------------------------------------------------------- init.sh
+
+
+def copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "deploy"
+    folder.mkdir()
+    shutil.copy(DEPLOY / "init.sh", folder)
+    return folder
+
+
+def init(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [str(folder / "init.sh"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def openssl(*arguments: str | Path) -> str:
+    command = ["openssl", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_init_makes_all_secrets_once(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    first = init(folder, "press-pc", "192.168.1.10")
+    assert first.returncode == 0, first.stderr
+    secrets = folder / "secrets"
+    names = {file.name for file in secrets.iterdir()}
+    assert set(COMPOSE["secrets"]) <= names
+    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    values = [value for name, value in before.items() if name.endswith(("_password", "_token"))]
+    assert len(set(values)) == len(values) >= 6
+    assert all(len(value) > 40 for value in values)
+    shown = first.stdout + first.stderr
+    assert not [value for value in values if value.decode().strip() in shown]
+    text = openssl("x509", "-noout", "-text", "-in", secrets / "mqtt_server_certificate")
+    for name in ("DNS:mosquitto", "DNS:localhost", "DNS:press-pc", "IP Address:192.168.1.10"):
+        assert name in text
+    openssl(
+        "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", "press-pc",
+        "-CAfile", secrets / "mqtt_ca_certificate", secrets / "mqtt_server_certificate",
+    )  # fmt: skip
+    assert init(folder).returncode == 0
+    assert {file.name: file.read_bytes() for file in secrets.iterdir()} == before
+
+
+def test_init_renews_the_certificate_and_one_password(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    init(folder)
+    secrets = folder / "secrets"
+    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    (secrets / "mqtt_line_password").unlink()
+    assert init(folder, "--renew", "press-pc").returncode == 0
+    after = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {
+        "mqtt_server_certificate", "mqtt_server_key", "mqtt_line_password", "mqtt_passwords",
+    }  # fmt: skip
+    openssl("verify", "-CAfile", secrets / "mqtt_ca_certificate",
+            secrets / "mqtt_server_certificate")  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to the users of containers")
+def test_init_as_root_gives_each_file_to_the_user_of_its_container(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    init(folder)
+    for name, service in SERVICES.items():
+        user = int(service["user"].split(":")[0])
+        for secret in service.get("secrets", []):
+            status = (folder / "secrets" / secret).stat()
+            others = status.st_mode & 0o4
+            group = status.st_mode & 0o40 and status.st_gid == user
+            assert status.st_uid == user or group or others, f"{name} cannot read {secret}"
+            assert not others or secret.endswith("_certificate"), f"all may read {secret}"
+    assert (folder / "secrets").stat().st_mode & 0o77 == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_init_as_another_user_shuts_the_folder(short_folder: Path) -> None:
+    folder = copy(short_folder)
+    for path in (short_folder, folder):
+        path.chmod(0o777)
+    done = init(folder, user=NOBODY, group=NOBODY)
+    assert done.returncode == 0, done.stderr
+    secrets = folder / "secrets"
+    assert secrets.stat().st_mode & 0o77 == 0, "nobody else can enter"
+    for secret in COMPOSE["secrets"]:
+        assert (secrets / secret).stat().st_mode & 0o4, "the users of the containers read it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["a b"], "'a b' is not a host name or an IP address"),
+        (["--new"], "unknown option --new"),
+        (["press-pc,DNS:bank.example.com"], "is not a host name or an IP address"),
+    ],
+)
+def test_init_refuses_what_is_no_name(tmp_path: Path, arguments: list[str], told: str) -> None:
+    folder = copy(tmp_path)
+    done = init(folder, *arguments)
+    assert (done.returncode, (folder / "secrets").exists()) == (1, False)
+    assert told in done.stderr
+
+
+def test_no_secret_can_be_committed() -> None:
+    assert "/secrets/" in (DEPLOY / ".gitignore").read_text().splitlines()
+    assert not list(DEPLOY.rglob("*password*"))

@@ -1,0 +1,380 @@
+"""The page in a real Chromium: beside the running demo, and beside made-up states."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeai.config.node import Http
+from edgeai.demo.broker import find_mosquitto
+from edgeai.node.http_server import HttpServer
+from tests.support.browser import DESKTOP, PHONE, chromium, visit
+from tests.support.live import patient, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+MACHINE = "agitator-2"  # its alarms latch in the demo
+FAULT = "impeller_imbalance"
+TILE = f'a.tile[href="#/machine/{MACHINE}"]'
+KOREAN = re.compile("[가-힣]")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as one:
+        yield one
+
+
+class Demo:
+    """A running demo."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def url(self) -> str:
+        return re.search(r"status page\s+(http://\S+)/", self.text)[1]  # type: ignore[index]
+
+    @property
+    def token(self) -> str:
+        return re.search(r"token\s+(\S{16,})", self.text)[1]  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed")
+    folder = tmp_path_factory.mktemp("demo")
+    one = Demo(folder / "log")
+    with one.log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgeai", "demo"], stdout=output, stderr=output,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "EDGEAI_STATE_DIR": str(folder)},
+        )  # fmt: skip
+    try:
+        wait_for(lambda: "config  " in one.text, "the demo to run", 40)
+        yield one
+    finally:
+        process.terminate()
+        process.wait(patient(15))
+    assert "Traceback" not in one.text
+
+
+# ----------------------------------------------------------------------------- the running demo
+
+
+def test_a_fault_injected_on_the_page_becomes_an_alarm_and_is_acknowledged(
+    demo: Demo, browser: Browser
+) -> None:
+    with visit(browser, demo.url) as here:
+        page = here.page
+        page.locator(TILE).click()
+        here.wait(f'document.querySelector("h1").textContent === "{MACHINE}"')
+        page.locator(f'button[data-fault="{FAULT}"]').click()
+
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Token").fill("not-the-right-token")
+        dialog.get_by_role("button", name="Send the command").click()
+        assert "not accepted" in dialog.get_by_role("alert").text_content()
+        dialog.get_by_label("Token").fill(demo.token)
+        dialog.get_by_role("button", name="Send the command").click()
+        page.get_by_text("Injected: impeller imbalance").wait_for()
+
+        here.wait('document.querySelector(".machine-head.is-active") !== null', 40)
+        assert page.locator(".machine-head .word").text_content() == "Alarm"
+        assert "Check" in page.locator(".machine-head .act").text_content()
+        marked = page.locator('.signal[data-marked="true"]')
+        assert "contributes" in marked.first.text_content()
+        here.wait('document.querySelector(".chart canvas") !== null')
+        page.get_by_role("link", name="Back to all machines").click()
+        tile = page.locator(f"{TILE}.is-active")
+        tile.wait_for()
+        assert tile.locator(".word").text_content() == "Alarm"
+        assert "vibration" in tile.locator(".why").text_content().lower()
+        assert (
+            page.locator(".tiles a").first.get_attribute("class").endswith(("is-active", "is-low"))
+        )
+
+        tile.click()
+        page.get_by_role("button", name="End all faults").click()  # the token is kept
+        here.wait('document.querySelector(".machine-head.is-latched") !== null', 60)
+        page.get_by_role("button", name="Acknowledge the alarm").click()
+        here.wait('document.querySelector(".machine-head.is-normal") !== null')
+        page.locator(".events").get_by_text("Acknowledged on the page").first.wait_for()
+        assert page.evaluate("sessionStorage.length") == 1
+        assert page.evaluate("document.cookie") == ""
+
+
+def test_the_inside_of_the_mould_is_shown(demo: Demo, browser: Browser) -> None:
+    with visit(browser, demo.url, "/#/machine/moulding-2") as here:
+        page = here.page
+        here.wait('document.querySelector("figure.field canvas") !== null', 60)
+        picture = page.locator("figure.field canvas").first
+        assert "from 2" in picture.get_attribute("aria-label"), "degrees"
+        assert page.evaluate(
+            """() => { const one = document.querySelector("figure.field canvas");
+            const data = one.getContext("2d").getImageData(0, 0, one.width, one.height).data;
+            return new Set(data).size > 20 }"""
+        )
+        estimates = page.locator(".estimates").all_text_contents()
+        assert any("Coolant coefficient" in one and "90 % interval" in one for one in estimates)
+        here.wait('document.querySelectorAll(".chart canvas").length >= 2', 40)
+        other = page.get_by_role("button", name="melt temperature").first
+        other.click()
+        here.wait("""document.querySelector(".signal-heading").textContent.startsWith("melt")""")
+        assert other.get_attribute("aria-pressed") == "true"
+
+
+def test_the_language_is_the_browsers_and_can_be_switched(demo: Demo, browser: Browser) -> None:
+    with visit(browser, demo.url, language="ko-KR") as here:
+        page = here.page
+        here.wait('document.querySelectorAll(".tiles a").length >= 5')
+        assert page.evaluate("document.documentElement.lang") == "ko"
+        assert KOREAN.search(page.locator("h1").text_content())
+        assert KOREAN.search(page.title())
+        page.get_by_role("button", name="English").click()
+        here.wait('document.documentElement.lang === "en"')
+        assert not KOREAN.search(page.locator("main").text_content())
+        page.reload()
+        here.wait('document.querySelectorAll(".tiles a").length >= 5')
+        assert not KOREAN.search(page.locator("h1").text_content()), "the choice is kept"
+    with visit(browser, demo.url, "/#/machine/moulding-1", language="ko") as here:
+        here.wait('document.querySelectorAll(".signal").length > 10')
+        names = here.page.locator(".signal-name").all_text_contents()
+        assert all(KOREAN.search(name) or name in {"T²", "Q"} for name in names), names
+    with visit(browser, demo.url, language="de-DE") as here:
+        here.wait('document.querySelectorAll(".tiles a").length >= 5')
+        assert here.page.evaluate("document.documentElement.lang") == "en"
+
+
+@pytest.mark.parametrize("language", ["en-US", "ko-KR"])
+def test_nothing_is_wider_than_a_phone(demo: Demo, browser: Browser, language: str) -> None:
+    for path in ("/", "/#/machine/moulding-1"):
+        with visit(browser, demo.url, path, language=language, viewport=PHONE) as here:
+            here.wait('document.querySelector(".tiles a, .chart canvas") !== null', 40)
+            assert not here.is_wider_than_screen
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(demo: Demo, browser: Browser, scheme: str) -> None:
+    with visit(browser, demo.url, color_scheme=scheme, reduced_motion="reduce") as here:
+        page = here.page
+        here.wait('document.querySelectorAll(".tiles a").length >= 5')
+        assert here.violations() == []
+        page.locator('a.tile[href="#/machine/moulding-1"]').click()
+        here.wait('document.querySelector("figure.field canvas") !== null', 60)
+        here.wait('document.querySelectorAll(".chart canvas").length >= 2', 40)
+        assert here.violations() == []
+        page.get_by_role("button", name="early shrinkage").click()
+        page.get_by_role("dialog").wait_for()
+        assert here.violations() == []
+        page.keyboard.press("Escape")
+        here.wait('document.querySelector("dialog[open]") === null')
+        assert page.locator("h1").text_content() == "moulding-1", (
+            "Escape has closed the dialog only"
+        )
+
+
+def test_the_keyboard_reaches_a_machine_and_comes_back(demo: Demo, browser: Browser) -> None:
+    with visit(browser, demo.url) as here:
+        page = here.page
+        here.wait('document.querySelectorAll(".tiles a").length >= 5')
+        focused = lambda: page.evaluate("document.activeElement.getAttribute('href')")  # noqa: E731
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if (focused() or "").startswith("#/machine/"):
+                break
+        target = focused()
+        assert target.startswith("#/machine/")
+        page.keyboard.press("Enter")
+        here.wait('document.querySelector(".machine-head") !== null')
+        name = target.removeprefix("#/machine/")
+        assert page.evaluate("document.activeElement.textContent") == name, "the heading"
+        page.keyboard.press("Escape")
+        here.wait('document.querySelector(".tiles a") !== null')
+        assert focused() == target, "where it was"
+        page.keyboard.press("Shift+Tab")
+        time.sleep(1.2)  # two answers: drawing again must not move the focus
+        assert page.evaluate("document.activeElement !== document.body")
+
+
+# ------------------------------------------------------------------------------- made-up states
+
+
+def made_up(*assets: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The answer to /api/state of a node with one pipeline."""
+    usual = {
+        "state": "current", "alarm": "normal", "priority": "high", "diagnosis": "", "score": 1.0,
+        "quality": "good", "time": 5.0, "last_sample": 5.0, "since": None, "waiting_for": [],
+    }  # fmt: skip
+    shown = [{**usual, **one} for one in assets]
+    pipeline = {
+        "name": "p", "model": "mean", "version": "1.0.0", "task": "anomaly", "provider": "cpu",
+        "requested": "npu", "reason": "the NPU has crashed", "topic": "t", "threshold": 2.0,
+        "abnormal": "high", "latch": False, "fault": None, "hint": "", "stale": 0, "messages": 1,
+        "stale_after_seconds": 10.0, "diagnoses": {}, "advices": {}, "predictions": {},
+        "drops": {"invalid_json": 7}, "invalid": {}, "streams": len(shown), "assets": shown,
+        **changes.pop("pipeline", {}),
+    }  # fmt: skip
+    broker = {"address": "b:1883", "connected": True, "protocol": "5", "fault": None}
+    return {
+        "node": "n", "version": "1", "now": 1000.0, "started": 5.0, "received": 1, "predicted": 1,
+        "broker": {**broker, **changes.pop("broker", {})}, "refused": {}, "commands": [],
+        "reasons": {"invalid_json": "the payload is not JSON"}, "events": [],
+        "pipelines": [pipeline], **changes,
+    }  # fmt: skip
+
+
+class Stub:
+    """A server of the page whose state a test sets."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = made_up()
+        self.web = HttpServer(
+            Http(port=0), render_metrics=bytes, alive=dict, ready=dict, state=lambda: self.state
+        )
+        self._is_closed = False
+
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self.web.close()
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    one = Stub()
+    yield one
+    one.close()
+
+
+def test_what_has_stopped_or_was_never_judged_does_not_look_healthy(
+    stub: Stub, browser: Browser
+) -> None:
+    stub.state = made_up(
+        {"asset": "runs"},
+        {"asset": "stopped", "state": "stale", "since": 400.0},
+        {"asset": "stopped in alarm", "state": "stale", "alarm": "active", "since": 100.0},
+        {"asset": "latched", "alarm": "latched", "since": 100.0},
+        {"asset": "outside", "alarm": "active", "priority": "low", "since": 1.0},
+        {"asset": "never", "state": "unknown", "alarm": "unknown", "score": None, "time": None,
+         "waiting_for": ["b"]},
+    )  # fmt: skip
+    with visit(browser, stub.web.url) as here:
+        here.wait('document.querySelectorAll(".tile").length === 6')
+        tiles = here.page.locator(".tile").all()
+        found = [(one.locator(".name").text_content(), one.get_attribute("class")) for one in tiles]
+        assert found == [
+            ("stopped in alarm", "tile is-active"), ("outside", "tile is-low"),
+            ("latched", "tile is-latched"), ("stopped", "tile is-stale"),
+            ("never", "tile is-unknown"), ("runs", "tile is-normal"),
+        ]  # fmt: skip
+        texts = [one.text_content() for one in tiles]
+        words = ["Alarm", "Unknown conditions", "To acknowledge", "No data", "Waiting", "Normal"]
+        assert all(word in text for word, text in zip(words, texts, strict=True)), "never a colour"
+        shapes = [one.locator("use").first.get_attribute("href") for one in tiles]
+        assert len(set(shapes)) == 6, "and a shape each"
+        assert "for 10 min" in texts[3]
+        assert "first value of b" in texts[4]
+        system = here.page.locator(".system").text_content()
+        assert "instead of npu: the NPU has crashed" in system
+        assert "7 the payload is not JSON" in system
+
+
+def test_names_are_text_and_never_markup(stub: Stub, browser: Browser) -> None:
+    name = '<img src=x onerror="alert(1)">/<b>1'
+    stub.state = made_up(
+        {"asset": name, "alarm": "active", "since": 1.0, "top": [["<i>s</i>", 2.0]]},
+        pipeline={"fault": "<script>1</script>"}, node="<u>n</u>",
+    )  # fmt: skip
+    with visit(browser, stub.web.url) as here:
+        here.wait('document.querySelectorAll(".tile").length === 1')
+        page = here.page
+        assert page.locator(".tile .name").text_content() == name
+        assert "<i>s</i>" in page.locator(".tile .why").text_content().lower()
+        assert page.locator("main img, main script, main i:not(.level), main u").count() == 0
+        page.locator(".tile").click()
+        here.wait('document.querySelector(".machine-head") !== null')
+        assert page.locator("h1").text_content() == name
+
+
+def test_a_pipeline_without_machines_and_one_that_is_not_ready_are_told(
+    stub: Stub, browser: Browser
+) -> None:
+    fault = "pipeline p: 140 messages and no sample (invalid_json 140)"
+    stub.state = made_up(pipeline={"fault": fault})
+    with visit(browser, stub.web.url) as here:
+        here.wait('document.querySelectorAll(".tile.is-notready").length === 1')
+        assert "140 messages and no sample" in here.page.locator(".tile").text_content()
+        assert here.page.locator("h1").text_content() == "1 machine is not ready"
+        stub.state = made_up()
+        here.wait('document.querySelectorAll(".tile.is-unknown").length === 1')
+        assert "No message yet" in here.page.locator(".tile").text_content()
+        stub.state = made_up({"asset": "m"}, pipeline={"streams": 31})
+        here.wait('document.querySelectorAll(".tile.is-normal").length === 1')
+        assert "30 more machines" in here.page.locator(".hidden-machines").text_content()
+
+
+def test_a_lost_broker_and_a_lost_node_are_told(stub: Stub, browser: Browser) -> None:
+    stub.state = made_up({"asset": "m"}, broker={"connected": False, "fault": "not connected to b"})
+    with visit(browser, stub.web.url) as here:
+        here.wait('document.querySelector(".banner.broker") !== null')
+        assert "not connected to b" in here.page.locator(".banner").text_content().lower()
+        stub.close()
+        here.wait('document.querySelector(".banner.lost") !== null')
+        assert here.page.evaluate('document.body.classList.contains("lost")')
+        assert here.page.locator("h1").text_content() == "No current values"
+        assert here.page.locator("#live").is_hidden()
+
+
+def test_a_screen_reader_hears_of_a_new_alarm_once(stub: Stub, browser: Browser) -> None:
+    stub.state = made_up({"asset": "m"})
+    with visit(browser, stub.web.url) as here:
+        here.wait('document.querySelectorAll(".tile").length === 1')
+        spoken = here.page.locator("#spoken")
+        assert spoken.get_attribute("aria-live") == "polite"
+        assert spoken.text_content() == ""
+        here.page.evaluate(
+            "new MutationObserver(() => window.told = (window.told ?? 0) + 1)"
+            '.observe(document.getElementById("spoken"), {childList: true})'
+        )
+        alarm = {"asset": "m", "alarm": "active", "since": 999.0, "top": [["melt_pressure", 3.0]]}
+        stub.state = made_up(alarm)
+        here.wait('document.getElementById("spoken").textContent.startsWith("m: Alarm, Melt")')
+        time.sleep(1.2)  # two more answers
+        assert here.page.evaluate("window.told") == 1
+
+
+def test_without_motion_for_those_who_ask_for_it(stub: Stub, browser: Browser) -> None:
+    stub.state = made_up({"asset": "m", "alarm": "active", "since": 1.0})
+    animation = 'getComputedStyle(document.querySelector(".tile .shape")).animationName'
+    for motion, name in (("reduce", "none"), ("no-preference", "pulse")):
+        with visit(browser, stub.web.url, reduced_motion=motion) as here:
+            here.wait('document.querySelectorAll(".tile").length === 1')
+            assert here.page.evaluate(animation) == name
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_many_machines_with_long_names_fit(stub: Stub, browser: Browser, size: Any) -> None:
+    long = "plantAhall3line12station04injectionmouldingmachinearburgallrounder570snumber"
+    states = [{"alarm": "active", "since": 1.0}, {"state": "stale", "since": 1.0}, {}, {}]
+    stub.state = made_up(
+        *({"asset": f"{long}{number}", **states[number % 4]} for number in range(200))
+    )
+    with visit(browser, stub.web.url, viewport=size) as here:
+        here.wait('document.querySelectorAll(".tile").length === 200')
+        assert not here.is_wider_than_screen
+        assert here.page.locator("h1").text_content() == "50 alarms"
