@@ -113,10 +113,10 @@ format: $(VENV)/.dev
 lock: $(VENV)/.dev
 	$(BIN)/python scripts/lock.py $(if $(UPGRADE),--upgrade)
 
-# Each lock by itself, as they pin different packages. pip-audit asks PyPI.
+# Each lock by itself, as they pin different packages. It fails where PyPI does not answer.
 audit: $(VENV)/.dev
 	@for name in dev cpu openvino cuda image; do echo "locks/$$name.txt"; \
-	$(BIN)/pip-audit --vulnerability-service pypi --progress-spinner off --disable-pip --require-hashes --requirement locks/$$name.txt || failed=1; done; \
+	$(BIN)/pip-audit --strict --vulnerability-service pypi --progress-spinner off --disable-pip --require-hashes --requirement locks/$$name.txt || failed=1; done; \
 	test -z "$$failed"
 
 image:
