@@ -16,7 +16,8 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
-from edgeai.streams.ring import MIN_KEPT_ROWS, Ring
+from edgeai.streams.kept_samples import MIN_KEPT_ROWS
+from edgeai.streams.ring import Ring
 from edgeai.streams.settings import StreamSettings
 
 log = logging.getLogger("edgeai.engine")

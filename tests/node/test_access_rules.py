@@ -145,7 +145,7 @@ PUBLISHES = {
     "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
     "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
     "engine/retained_alarms.py": "alarms", "mqtt/client_lifecycle.py": "status",
-    "mqtt/connection.py": "status", "node/commands.py": "in the demo only: commands of its line",
+    "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",
 }  # fmt: skip
 SUBSCRIBES = {
     "mqtt/probe.py": "sources, drops, status, version", "mqtt/retained_reader.py": "alarms",
