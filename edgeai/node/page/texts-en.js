@@ -37,6 +37,7 @@ const texts = {
   "why.stale": "Last sample at {time}",
   "why.signals": "{signals} behave unusually",
   "why.signals.one": "{signals} behaves unusually",
+  "why.signals.past": "{signals} behaved unusually",
   "why.score": "The signals together behave unusually",
   "why.waiting": "Waits for a first value of {signals}",
   "why.window": "Waits until the first window is full",

@@ -34,6 +34,7 @@ const texts = {
 
   "why.stale": "마지막 샘플 {time}",
   "why.signals": "{signals}: 평소와 다릅니다",
+  "why.signals.past": "{signals}: 평소와 달랐습니다",
   "why.score": "여러 신호가 함께 평소와 다릅니다",
   "why.waiting": "{signals}의 첫 값을 기다립니다",
   "why.window": "첫 윈도우가 찰 때까지 기다립니다",
