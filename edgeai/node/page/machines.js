@@ -76,7 +76,7 @@ export function why(part) {
     return meaning ? `${capital(word(diagnosis))}: ${meaning}` : capital(word(diagnosis));
   }
   const signals = signalsOf(asset);
-  if (!signals.length) return t("why.score");
+  if (!signals.length) return t(asset.time === null ? "why.before" : "why.score");
   const key = state === "latched" ? "why.signals.past" : "why.signals";
   return capital(t(key, { signals: list(signals), n: signals.length }));
 }
