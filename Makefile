@@ -71,7 +71,8 @@ system-packages: mosquitto
 	     && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; } \
 	|| echo "$(SYSTEM_PACKAGES) are not all installed and cannot be: tests that need them are skipped"
 
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
+# Many tests start `edgeai`: without bytecode, every start compiles it again.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=10
 
 test: $(VENV)/.dev mosquitto
 	$(PYTEST) -m "not system"
@@ -90,6 +91,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/draw_rooms.py --check
 	$(BIN)/python scripts/write_reference.py --check
+	$(BIN)/python scripts/write_events.py --check
 	$(BIN)/python scripts/lock.py --check
 	$(BIN)/python -m sphinx -W --keep-going -q -j auto -b html docs build/docs
 	$(BIN)/python scripts/write_metrics.py --check
@@ -104,6 +106,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/draw_rooms.py
 	$(BIN)/python scripts/write_reference.py
+	$(BIN)/python scripts/write_events.py
 	$(BIN)/python scripts/write_metrics.py
 	$(BIN)/python scripts/write_dashboards.py
 

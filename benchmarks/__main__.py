@@ -18,6 +18,7 @@ from benchmarks import (
     growth,
     idle,
     latency,
+    page,
     plots,
     scrape,
     serving,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "G": ("cost of each feature", features.measure_features),
     "H": ("an accelerator in a child process", serving.measure_serving),
     "growth": ("growth over streams, models, window, channels and rate", growth.measure_growth),
+    "page": ("the page on the turn: latency and CPU with open pages", page.measure_page),
     "scrape": ("an answer to /metrics with 1,000 streams", scrape.measure_scrape),
     "workers": ("one and two workers at full speed", workers.measure_workers),
 }

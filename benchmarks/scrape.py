@@ -45,7 +45,10 @@ def measure_scrape(scale: Scale) -> Result:
                 for line in text.splitlines()
             )
     merged = MergedMetrics(CollectorRegistry())
-    texts = [WorkerText(number, 1, text) for number in range(1, WORKERS + 1)]
+    texts = [
+        WorkerText(number, 1, text.replace('asset="machine', f'asset="machine-{number}'))
+        for number in range(1, WORKERS + 1)
+    ]
     merging = _measure(lambda: merged.render(texts))
     rows = {"no stream": empty, f"{machines * len(MODELS)} streams": full,
             f"merged from {WORKERS} workers with as many each": merging}  # fmt: skip

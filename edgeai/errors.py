@@ -28,7 +28,7 @@ class Problem:
 
     def __str__(self) -> str:
         # A key of the user's file may hold line breaks, but a problem is reported on one line.
-        field = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in self.field)
+        field = printable(self.field)
         where = f"{self.file}: {field}" if field else self.file
         if not self.has_value:
             return f"{where}: {self.rule}"
@@ -73,6 +73,16 @@ class TransportError(EdgeError):
 def one_line(text: object, limit: int = 200) -> str:
     """Return a text, or an exception's message, on one line of at most `limit` characters."""
     return " ".join(str(text).split())[:limit]
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, with every character that cannot be printed escaped.
+
+    A topic or a payload may hold line breaks, and codes that steer a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def listed(names: Iterable[object], limit: int = 12) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,26 @@ TIMING_FILES = (
 )
 """These measure time limits. They run one after another on one worker, not against each other."""
 
+LONG_FILES = (
+    "tests/end_to_end/test_skab.py",
+    "tests/training/pinn/test_moulding.py",
+    "tests/system/test_privacy.py",
+    "tests/system/test_wheel.py",
+    "tests/training/pinn/test_evaluate.py",
+    "tests/training/pinn/test_fit.py",
+    "tests/training/pinn/test_export.py",
+    "tests/end_to_end/test_broker_behaviour.py",
+    "tests/end_to_end/test_telling.py",
+    "tests/engine/test_engine.py",
+    "tests/training/test_package.py",
+    "tests/cli/test_unusable_files.py",
+    "tests/quantize/test_quantize.py",
+    "tests/plant/test_machines.py",
+    "tests/node/test_http_server.py",
+)
+"""These take longest, of the fast tests or of the system's. They start first, after the group of
+`TIMING_FILES`, so that all workers end together."""
+
 EXAMPLES = os.environ.get("EDGEAI_TEST_EXAMPLES")
 """Examples of each property test; set by tests/long."""
 
@@ -46,9 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             _set_examples(item, int(EXAMPLES))
         if item.nodeid.startswith("tests/system/"):
             item.add_marker(pytest.mark.system)
-    # The longest groups start first, so that the workers end together.
-    order = {"tests/end_to_end/test_skab.py": 0, TIMING_GROUP: 1}
-    items.sort(key=lambda item: order.get(_group_of(item.nodeid), 2))
+    order = {group: number for number, group in enumerate((TIMING_GROUP, *LONG_FILES))}
+    items.sort(key=lambda item: order.get(_group_of(item.nodeid), len(order)))
 
 
 def _group_of(nodeid: str) -> str:
@@ -78,9 +99,18 @@ def _set_examples(item: pytest.Item, count: int) -> None:
 
 
 def pytest_configure() -> None:
-    missing = [name for name in TIMING_FILES if not (REPOSITORY / name).is_file()]
+    # Many tests start `edgeai`. Without bytecode, every start compiles all of its modules again.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    missing = [name for name in (*TIMING_FILES, *LONG_FILES) if not (REPOSITORY / name).is_file()]
     if missing:
-        raise pytest.UsageError(f"tests/conftest.py: TIMING_FILES that do not exist: {missing}")
+        raise pytest.UsageError(f"tests/conftest.py: it names files that do not exist: {missing}")
+
+
+def pytest_collection_finish() -> None:
+    """Take what the tests import out of garbage collection, which otherwise looks at it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.log_events import event
 from edgeai.model.held_values import TooSlowError, measure_held_values
 from edgeai.model.manifest import GOLDEN, GRAPH
 from edgeai.model.package import Package
@@ -60,7 +61,10 @@ def golden_facts(package: Package, session: Session, state_folder: Path) -> Gold
         try:
             held = _cached(cache, lambda: _measure(package, windows, session))
         except TooSlowError:
-            log.warning("%s: %s", manifest.name, TOO_SLOW)
+            log.warning(
+                "%s: %s", manifest.name, TOO_SLOW,
+                extra=event("model_note", model=manifest.name),
+            )  # fmt: skip
             held = HeldValuesSpec(good=0)
     return GoldenFacts(held, resolution_of(windows))
 

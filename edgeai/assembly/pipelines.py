@@ -16,6 +16,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, stream_bytes
 from edgeai.errors import ConfigError, Problem
+from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
@@ -128,7 +129,8 @@ def _open(plan: Plan, device: Device, package: Package) -> tuple[Session, Golden
     cpu = CpuSession(package.graph, outputs, device.cpu.threads)
     cpu.prove(package, plan.config.limits.batch_windows)
     if note := describe_batch_effect(cpu):
-        log.warning("%s: %s", package.manifest.name, note)
+        model = package.manifest.name
+        log.warning("%s: %s", model, note, extra=event("model_note", model=model))
     facts = golden_facts(package, cpu, plan.state_folder)
     if not device.accelerators:
         return cpu, facts
@@ -137,7 +139,14 @@ def _open(plan: Plan, device: Device, package: Package) -> tuple[Session, Golden
 
     choice = choose(device, package, cpu, plan.state_folder, profile=plan.config.device)
     if choice.reason:
-        log.warning("%s: on %s: %s", package.manifest.name, choice.provider, choice.reason)
+        model = package.manifest.name
+        log.warning(
+            "%s: on %s: %s", model, choice.provider, choice.reason,
+            extra=event(
+                "provider_not_chosen",
+                model=model, provider=choice.provider, reason=choice.reason,
+            ),
+        )  # fmt: skip
     return open_session(choice, package, cpu, device), facts
 
 

@@ -39,8 +39,12 @@ class Plan:
     """What was fitted to this machine; each is one line for the log."""
 
 
-def check(path: Path | str) -> Plan:
+def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     """Check a configuration and everything it refers to.
+
+    Args:
+        path: The configuration's file.
+        state_folder: Used in place of the configured one.
 
     Raises:
         ConfigError: Lists every problem; each names file, field, rule and value.
@@ -54,9 +58,9 @@ def check(path: Path | str) -> Plan:
         device = load_profile(config.device, path)
     except ConfigError as error:
         problems += error.problems
-    state_folder = (
-        Path(config.state_folder) if config.state_folder else paths.default_state_folder()
-    )
+    if state_folder is None:
+        named = config.state_folder
+        state_folder = Path(named) if named else paths.default_state_folder()
     problems += _unusable_files(config, str(path))
     packages: dict[str, Package] = {}
     loaded: dict[Path, Package] = {}

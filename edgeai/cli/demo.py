@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import LogLevel, log_to_stderr, number
+from edgeai.cli.logs import choose_style, log_to_stderr
+from edgeai.cli.options import LogFormat, LogLevel, number
 
 
 def demo(
@@ -68,7 +69,8 @@ def plant(
             help="Publish sensor values only, and take no commands, as a controller does.",
         ),
     ] = False,
-    log_level: LogLevel = "info",
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Publish the sensor values of a simulated line until SIGTERM or Ctrl-C."""
     from edgeai.config.broker import Broker, Secret, Tls
@@ -87,5 +89,5 @@ def plant(
         password=None if password_file is None else Secret(file=str(password_file)),
         tls=None if ca_file is None else Tls(ca_file=str(ca_file)),
     )
-    log_to_stderr(log_level)
+    log_to_stderr(choose_style(log_level, log_format))
     run_plant(broker, seed=seed, faults=faults, assets=chosen, sensors_only=sensors_only)

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import broker, demo, inspect, models, serve
+from edgeai.cli import broker, demo, doctor, inspect, logs, models, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
+from edgeai.log_events import event
 from edgeai.version import __version__
 
 BAD_INPUT = 2
@@ -27,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plant": demo.plant,
     "run": serve.run,
     "check": serve.check,
+    "doctor": doctor.doctor,
     "health": serve.health,
     "devices": inspect.devices,
     "schema": inspect.schema,
@@ -126,4 +129,7 @@ def _print_every_name() -> None:
 
 def _print_error(text: str) -> None:
     for line in text.splitlines():
-        typer.echo(f"edgeai: {line}", err=True)
+        if logs.writes_json():
+            logging.getLogger("edgeai").error("%s", line, extra=event("command_failed"))
+        else:
+            typer.echo(f"edgeai: {line}", err=True)

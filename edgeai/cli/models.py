@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgeai.cli.options import log_to_stderr, number, stage_bars, warn_without_state
+from edgeai.cli.logs import LogStyle, log_to_stderr
+from edgeai.cli.options import number, stage_bars, warn_without_state
 from edgeai.paths import OutputFile, refuse_overwriting
 
 
@@ -30,7 +31,7 @@ def train(
 
     from edgeai.training.dispatch import run_recipe
 
-    log_to_stderr("error")  # the verdict says what was dropped, and where
+    log_to_stderr(LogStyle("error", "auto"))  # the verdict says what was dropped, and where
     with stage_bars(Console(stderr=True)) as show:
         outcome = run_recipe(recipe, output, show, keep_useless=keep_useless)
     typer.echo(outcome.summary)

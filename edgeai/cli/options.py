@@ -1,9 +1,6 @@
-"""Shared by several commands: arguments, logging, progress bars."""
+"""Shared by several commands: arguments, progress bars."""
 
-import logging
 import math
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,19 +12,20 @@ ConfigArgument = Annotated[
     str,
     typer.Argument(metavar="CONFIG", help="YAML file, or name of a shipped config such as demo."),
 ]
-LogLevel = Annotated[str, typer.Option(help="Lowest level printed: debug, info, warning or error.")]
-
-
-class UtcFormatter(logging.Formatter):
-    """Formats times as 2026-11-27T13:00:00.123Z, as predictions and recordings count them."""
-
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
-    @staticmethod
-    def converter(seconds: float | None) -> time.struct_time:
-        """Return a time in UTC; the base class uses local time."""
-        return time.gmtime(seconds)
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        help="Lowest level of the log: debug, info, warning or error. Default: EDGEAI_LOG_LEVEL, "
+        "else `log.level` of the config."
+    ),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="Lines of the log: text, json, or auto (text, coloured on a terminal). Default: "
+        "EDGEAI_LOG_FORMAT, else `log.format` of the config."
+    ),
+]
 
 
 def number(
@@ -61,21 +59,6 @@ def number(
         return value
 
     return parse
-
-
-def log_to_stderr(level: str, prefix: str = "") -> None:
-    """Log to stderr, with times in UTC, from a level such as `info` upwards.
-
-    Args:
-        level: Name of the lowest level printed.
-        prefix: Text before the logger's name, such as `w1 ` for worker 1.
-    """
-    names = logging.getLevelNamesMapping()
-    if level.upper() not in names:
-        raise typer.BadParameter(f"must be one of {', '.join(sorted(names))}")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(UtcFormatter(f"%(asctime)s %(levelname)-7s {prefix}%(name)s: %(message)s"))
-    logging.basicConfig(level=names[level.upper()], handlers=[handler])
 
 
 def warn_without_state(folder: Path) -> None:

@@ -5,25 +5,28 @@ import logging
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgeai import stop_signals
+from edgeai.cli.logs import FORMAT_VARIABLE, LogStyle, choose_style, log_to_stderr
 from edgeai.cli.options import (
     ConfigArgument,
+    LogFormat,
     LogLevel,
-    log_to_stderr,
     progress_bar,
     warn_without_state,
 )
+from edgeai.log_events import event
 
 log = logging.getLogger("edgeai")
 
 
 def run(
     config: ConfigArgument,
-    log_level: LogLevel = "info",
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
     worker: Annotated[str | None, typer.Option(hidden=True)] = None,
     worker_socket: Annotated[Path | None, typer.Option(hidden=True)] = None,
     simulated_faults: Annotated[Path | None, typer.Option(hidden=True)] = None,
@@ -31,29 +34,49 @@ def run(
     """Connect to the broker and publish predictions until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # while the models load; the runtime tells it
     try:
+        log_to_stderr(choose_style(log_level, log_format))  # for a config that cannot be read
         if worker is not None:
-            _run_worker(config, log_level, worker, worker_socket)
+            _run_worker(config, log_level, log_format, worker, worker_socket)
         else:
-            _run(config, log_level, simulated_faults)
+            _run(config, log_level, log_format, simulated_faults)
     except stop_signals.StoppedError as stopped:
-        log.info("%s: stopped before it served", stopped)
+        log.info(
+            "%s: stopped before it served", stopped,
+            extra=event("start_interrupted", signal=str(stopped)),
+        )  # fmt: skip
 
 
-def _run(config: str, log_level: LogLevel, simulated_faults: Path | None) -> None:
+def _style_of(config: Any, log_level: str | None, log_format: str | None) -> LogStyle:
+    """Return how the log of a node with this configuration looks."""
+    style = choose_style(
+        log_level, log_format, default_level=config.log.level, default_form=config.log.format
+    )
+    style.node = config.node
+    return style
+
+
+def _run(
+    config: str, log_level: str | None, log_format: str | None, simulated_faults: Path | None
+) -> None:
     from edgeai.config.node import find_config, load_config
 
     path = find_config(config)
-    log_to_stderr(log_level)
-    if (loaded := load_config(path)).workers > 1:
+    loaded = load_config(path)
+    style = _style_of(loaded, log_level, log_format)
+    if loaded.workers > 1:
         # The supervisor does not import NumPy or ONNX Runtime, so that it stays small.
         from edgeai.workers.supervisor import Supervisor, check_in_child
 
+        style.process = "supervisor"
+        log_to_stderr(style)
         with stop_signals.interruptible():
-            if code := check_in_child(path):
+            if code := check_in_child(path, {FORMAT_VARIABLE: style.form}):
                 raise typer.Exit(code)
-            supervisor = Supervisor(path, loaded, log_level)
+            options = [f"--log-level={style.level}", f"--log-format={style.form}"]
+            supervisor = Supervisor(path, loaded, options)
         supervisor.run()
         return
+    log_to_stderr(style)
     from edgeai.assembly.plan import check as make_plan
     from edgeai.node.runtime import Runtime
 
@@ -65,10 +88,12 @@ def _run(config: str, log_level: LogLevel, simulated_faults: Path | None) -> Non
     runtime.run()
 
 
-def _run_worker(config: str, log_level: LogLevel, worker: str, socket: Path | None) -> None:
+def _run_worker(
+    config: str, log_level: str | None, log_format: str | None, worker: str, socket: Path | None
+) -> None:
     """Serve one worker's share of the streams. The supervisor holds the other end of stdin."""
     from edgeai.assembly.plan import check as make_plan
-    from edgeai.config.node import find_config
+    from edgeai.config.node import find_config, load_config
     from edgeai.engine.sharding import Shard
     from edgeai.node.runtime import Runtime, WorkerRole
 
@@ -79,7 +104,9 @@ def _run_worker(config: str, log_level: LogLevel, worker: str, socket: Path | No
         shard = Shard.parse(worker)
     except ValueError as error:
         raise typer.BadParameter(f"--worker {error}") from error
-    log_to_stderr(log_level, f"w{shard.number} ")
+    style = _style_of(load_config(path), log_level, log_format)
+    style.process = f"w{shard.number}"
+    log_to_stderr(style)
     with stop_signals.interruptible():
         runtime = Runtime(make_plan(path), WorkerRole(shard, socket))
     runtime.run()
@@ -93,7 +120,7 @@ def check(config: ConfigArgument) -> None:
     from edgeai.assembly.report import describe_plan
     from edgeai.config.node import find_config
 
-    log_to_stderr("error")  # warnings are printed below
+    log_to_stderr(LogStyle("error", choose_style(None, None).form))  # warnings are printed below
     for line in describe_plan(make_plan(find_config(config))):
         typer.echo(line)
 
@@ -141,7 +168,8 @@ def replay(
     encoding: Annotated[
         str, typer.Option(help="Text encoding of a CSV file, such as utf-8 or cp949.")
     ] = "utf-8",
-    log_level: LogLevel = "warning",
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Process recordings exactly as live data, at full speed."""
     from edgeai.assembly.plan import check as make_plan
@@ -150,7 +178,7 @@ def replay(
     from edgeai.recordings.times import is_time_zone
     from edgeai.replay.run import replay_files
 
-    log_to_stderr(log_level)
+    log_to_stderr(choose_style(log_level, log_format, default_level="warning"))
     if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:
         raise typer.BadParameter("--time-unit must be one of s, ms, us, ns, iso")
     if len(delimiter) != 1:

@@ -10,7 +10,7 @@ The descriptions of the fields are shown to users by `edgeai schema config`.
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -98,6 +98,20 @@ def _read_token(secret: Secret | None, field: str) -> str | None:
     raise ConfigError([Problem(secret.file or "environment", field, rule)])
 
 
+class Log(Strict):
+    """The log, which goes to stderr. Its events are listed in docs/logs.md."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info",
+        description="Lowest level that is written. EDGEAI_LOG_LEVEL and --log-level go before it.",
+    )
+    format: Literal["auto", "text", "json"] = Field(
+        "auto",
+        description="`text`: lines for people; `json`: one JSON object a line; `auto`: text, "
+        "coloured on a terminal. EDGEAI_LOG_FORMAT and --log-format go before it.",
+    )
+
+
 class Config(Strict):
     """A node: a broker, a device, and one or more pipelines."""
 
@@ -120,6 +134,7 @@ class Config(Strict):
         "process reads all messages. The default is one process without a supervisor.",
     )
     http: Http = Field(Http(), description="The HTTP server of metrics, health and status page.")
+    log: Log = Field(Log(), description="Level and form of the log.")
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
     state_folder: PathText | None = Field(
         None,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from edgeai import stop_signals
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
+from edgeai.log_events import event
 from edgeai.messages import RETAINED, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Connection
@@ -61,7 +62,10 @@ def run_plant(
     stopped: list[int] = []
     for number in stop_signals.STOPPING:
         signal.signal(number, lambda received, _frame: stopped.append(received))
-    log.info("simulated line with the assets %s", ", ".join(line.active_faults))
+    log.info(
+        "simulated line with the assets %s", ", ".join(line.active_faults),
+        extra=event("plant_started", assets=list(line.active_faults)),
+    )  # fmt: skip
     while not stopped and not stop_signals.noted():
         answers = []
         for topic, payload, _, flags in connection.receive(STEP_SECONDS):

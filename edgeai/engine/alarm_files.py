@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from edgeai.errors import one_line
+from edgeai.log_events import event
 from edgeai.messages import AlarmState, Priority
 
 log = logging.getLogger("edgeai.alarms")
@@ -178,6 +179,7 @@ def read_alarms(path: Path) -> tuple[dict[str, KeptAlarm], bool]:
                 "%s cannot be read: %s. The alarm states in it are forgotten: each alarm is "
                 "published with its first window",
                 source, cause,
+                extra=event("state_file_unreadable", path=str(source), reason=cause),
             )  # fmt: skip
     return alarms, is_whole
 

@@ -24,6 +24,7 @@ from edgeai.backoff import Backoff
 from edgeai.engine.quarantine import FAILURES_TO_QUARANTINE, QUARANTINE_SECONDS, Quarantine
 from edgeai.engine.refusals import Refusals
 from edgeai.errors import one_line
+from edgeai.log_events import event
 from edgeai.messages import Message
 from edgeai.metrics.definitions import PipelineMetrics
 
@@ -168,6 +169,10 @@ class Containment:
                 "%s: set aside, because no window can be computed: %s. Other pipelines go on; "
                 "tried again in %.0f s, then less and less often",
                 self._name, describe(error), wait,
+                extra=event(
+                    "pipeline_set_aside", pipeline=self._name, reason=describe(error),
+                    seconds=round(wait, 1),
+                ),
             )  # fmt: skip
             self._refusals.told("set_aside")
         self.fault = f"{self._name}: set aside, no window can be computed: {describe(error)}"
@@ -176,7 +181,10 @@ class Containment:
     def succeed(self) -> None:
         """End the set-aside: a window was computed and judged."""
         if self.fault is not None:
-            log.info("%s: serves again", self._name)
+            log.info(
+                "%s: serves again", self._name,
+                extra=event("pipeline_serves_again", pipeline=self._name),
+            )  # fmt: skip
             self.fault = None
             self._metrics.set_aside.set(0)
         self.failed_windows = self._attempts = 0
@@ -187,7 +195,10 @@ class Containment:
         """Tell the first ones of a reason, which have been counted, with their details."""
         if may_tell(self._lines, self._clock()):
             self._refusals.told(reason)
-            log.error(f"%s: {text}", self._name, *values, exc_info=_traceback_of(error))
+            log.error(
+                f"%s: {text}", self._name, *values, exc_info=_traceback_of(error),
+                extra=event("internal_error", pipeline=self._name, reason=reason),
+            )  # fmt: skip
 
 
 class Steps:
@@ -202,6 +213,7 @@ class Steps:
             log.error(
                 "%s failed: %s. This is a defect of edgeai; please report it. The node goes on",
                 step, describe(error), exc_info=_traceback_of(error),
+                extra=event("step_failed", step=step),
             )  # fmt: skip
 
 

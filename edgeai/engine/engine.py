@@ -91,6 +91,7 @@ from edgeai.engine.refusals import printable
 from edgeai.engine.routes import Route, Routes
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import EdgeError
+from edgeai.log_events import event
 from edgeai.messages import (
     AT_ONCE,
     BACKLOG,
@@ -362,14 +363,16 @@ class Engine:
                     "%s was sent before its alarm was published, so it acknowledges nothing: "
                     "send it again",
                     printable(target), level=logging.WARNING,
+                    extra=event("reset_without_effect", target=target),
                 )  # fmt: skip
                 return
             if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
                 self._outgoing.append(self._judges[pipeline].transition(state, previous))
             return
         self.monitor.resets.write(
-            "no such pipeline and asset: %s", printable(target), level=logging.WARNING
-        )
+            "no such pipeline and asset: %s", printable(target), level=logging.WARNING,
+            extra=event("reset_without_effect", target=target),
+        )  # fmt: skip
 
     # ---------------------------------------------------------------------------- publish, commit
 

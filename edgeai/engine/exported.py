@@ -6,9 +6,11 @@ replaces as a whole, so that no value is half of one window and half of another.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS
 from edgeai.metrics.assets import AssetState, ClockSkew, OutputBound, OutputValue
 from edgeai.metrics.table import MAX_OUTPUT_ELEMENTS
@@ -16,13 +18,19 @@ from edgeai.model.output_spec import DOMAIN_EDGE, OutputSpec
 
 
 def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
-    """Yield the state of every stream, those first that were judged: only some are exported."""
+    """Yield the state of every stream, the most urgent first: only some are exported.
+
+    Those with an alarm come first, then silent ones, then those that were judged. Of equal ones
+    every pipeline has its share.
+    """
     specs = {pipeline: _exported_outputs(pipeline) for pipeline in pipelines}
     found = [
-        (pipeline, state) for pipeline in pipelines for state in list(pipeline.streams.values())
+        (_urgency(state), position, pipeline, state)
+        for pipeline in pipelines
+        for position, state in enumerate(list(pipeline.streams.values()))
     ]
-    found.sort(key=lambda one: one[1].time_ns is None)
-    for pipeline, state in found:
+    found.sort(key=itemgetter(0, 1))
+    for _, _, pipeline, state in found:
         yield AssetState(
             pipeline.name,
             state.key,
@@ -39,8 +47,12 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
         )
 
 
-def clock_skews(pipelines: Iterable[Pipeline]) -> Iterator[ClockSkew]:
-    """Yield pipeline, asset and clock skew of every stream whose samples carry a time."""
+def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
+    """Return pipeline, asset and clock skew of every stream whose samples carry a time.
+
+    The largest skews come first: only some are exported.
+    """
+    found = []
     for pipeline in pipelines:
         if pipeline.config.source.clock is None:
             continue
@@ -48,7 +60,9 @@ def clock_skews(pipelines: Iterable[Pipeline]) -> Iterator[ClockSkew]:
             newest_ns = state.stream.newest_ns
             if newest_ns is not None:
                 skew_ns = newest_ns - state.stream.ring.arrived_ns
-                yield pipeline.name, state.key, skew_ns / SECOND_NS
+                found.append((pipeline.name, state.key, skew_ns / SECOND_NS))
+    found.sort(key=lambda skew: -abs(skew[2]))
+    return found
 
 
 def output_bounds(pipelines: Iterable[Pipeline]) -> Iterator[OutputBound]:
@@ -61,6 +75,15 @@ def output_bounds(pipelines: Iterable[Pipeline]) -> Iterator[OutputBound]:
                 yield pipeline.name, output.name, "high", high
             elif output.role == "domain":
                 yield pipeline.name, output.name, "high", output.edge or DOMAIN_EDGE
+
+
+def _urgency(state: StreamState) -> int:
+    """Return the rank of a stream; 0 is the most urgent."""
+    if state.alarm.state != "normal":
+        return 0
+    if state.is_stale:
+        return 1
+    return 3 if state.time_ns is None else 2
 
 
 def _seconds(time_ns: int | None) -> float | None:

@@ -22,6 +22,7 @@ import msgspec
 from edgeai.engine.alarm_files import AlarmFiles, KeptAlarm, read_alarms
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import one_line
+from edgeai.log_events import event
 from edgeai.messages import Publication
 
 log = logging.getLogger("edgeai.alarms")
@@ -92,6 +93,7 @@ class KeptAlarms:
             "alarm states cannot be kept in %s: %s. After a restart alarms begin as normal, and "
             "latched ones are forgotten. Make state_folder writable",
             self._folder, cause,
+            extra=event("alarms_not_kept", path=str(self._folder), reason=cause),
         )  # fmt: skip
 
     def load(self) -> dict[str, KeptAlarm]:
@@ -111,6 +113,7 @@ class KeptAlarms:
                 "no alarm states of before are in %s. If this is not the first start at this "
                 "broker, the folder was lost: keep state_folder",
                 self._folder,
+                extra=event("alarms_unknown_before", path=str(self._folder)),
             )
         for path in paths:
             alarms, is_whole = read_alarms(path)
@@ -170,7 +173,10 @@ class KeptAlarms:
         if topic not in self.alarms and len(self.alarms) >= MAX_KEPT:
             if not self._is_full:
                 self._is_full = True
-                log.warning("alarm states are kept for %d assets only, not for more", MAX_KEPT)
+                log.warning(
+                    "alarm states are kept for %d assets only, not for more", MAX_KEPT,
+                    extra=event("alarms_too_many", limit=MAX_KEPT),
+                )  # fmt: skip
             return
         if self.alarms.get(topic) != alarm:
             self.alarms[topic] = alarm
@@ -211,6 +217,9 @@ class KeptAlarms:
             self._failure = cause
             return
         if self._failure:
-            log.info("alarm states are kept in %s again", self._folder)
+            log.info(
+                "alarm states are kept in %s again", self._folder,
+                extra=event("alarms_kept_again", path=str(self._folder)),
+            )  # fmt: skip
         self._failure = ""
         self._entries.clear()

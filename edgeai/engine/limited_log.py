@@ -6,7 +6,9 @@ second must not fill a disk.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from edgeai.log_events import event
 
 log = logging.getLogger("edgeai.pipeline")
 
@@ -38,12 +40,20 @@ class LimitedLog:
         self._period_end = 0.0
         self._written = self._left_out = 0
 
-    def write(self, text: str, *values: object, level: int = logging.INFO, count: int = 1) -> None:
+    def write(
+        self,
+        text: str,
+        *values: object,
+        extra: Mapping[str, object],
+        level: int = logging.INFO,
+        count: int = 1,
+    ) -> None:
         """Write a line, unless the period has had its lines.
 
         Args:
             text: Format of the line, behind the pipeline's name.
             values: Values for the format.
+            extra: The event, from `log_events.event`.
             level: Level of the line.
             count: Number of events that the line tells.
         """
@@ -55,7 +65,7 @@ class LimitedLog:
             self._left_out += count
             return
         self._written += 1
-        log.log(level, "%s: " + text, self._who, *values)
+        log.log(level, "%s: " + text, self._who, *values, extra=extra)
 
     def poll(self, *, everything: bool = False) -> None:
         """Tell how many events were left out, at the end of a period.
@@ -65,4 +75,10 @@ class LimitedLog:
         """
         if self._left_out and (everything or self._clock() >= self._period_end):
             left_out, self._left_out = self._left_out, 0
-            log.info("%s: %s more %s", self._who, f"{left_out:,}", self._subject)
+            log.info(
+                "%s: %s more %s", self._who, f"{left_out:,}", self._subject,
+                extra=event(
+                    "lines_left_out",
+                    pipeline=self._who, subject=self._subject, count=left_out,
+                ),
+            )  # fmt: skip

@@ -24,6 +24,7 @@ from edgeai.engine.refusals import Refusals
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
 from edgeai.engine.stream_state import StreamState
+from edgeai.log_events import event
 from edgeai.messages import SECOND_NS, Publication, Quality
 from edgeai.metrics.definitions import Metrics
 from edgeai.streams.set_back import SetBack
@@ -201,12 +202,21 @@ class Monitor:
         ready = watch.pipeline.metrics.ready
         if found.fault is not None:
             ready.set(0)
-            log.warning("not ready: %s", found.fault)
+            log.warning(
+                "not ready: %s", found.fault,
+                extra=event(
+                    "pipeline_not_ready", pipeline=watch.pipeline.name, reason=found.fault
+                ),
+            )  # fmt: skip
             self.events.add("not_ready", watch.pipeline.name, text=found.fault)
         elif found.is_ready_again:
             ready.set(1)
-            log.info("ready again: pipeline %s makes samples", watch.pipeline.name)
-            self.events.add("ready", watch.pipeline.name)
+            name = watch.pipeline.name
+            log.info(
+                "ready again: pipeline %s makes samples", name,
+                extra=event("pipeline_ready", pipeline=name),
+            )  # fmt: skip
+            self.events.add("ready", name)
 
     def _tell_silence(
         self, pipeline: Pipeline, found: Found, *, is_connected: bool
@@ -220,6 +230,10 @@ class Monitor:
                 pipeline.log.silence.write(
                     "no sample for %g s, stale: %s",
                     seconds, shown_assets(names), level=logging.WARNING, count=len(names),
+                    extra=event(
+                        "assets_stale", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
+                        count=len(names), seconds=seconds,
+                    ),
                 )  # fmt: skip
             cause = "no_samples" if is_connected else "broker_connection"
             events.append(self._event("stale", pipeline, names, cause))
@@ -227,8 +241,12 @@ class Monitor:
         if found.back:
             names = [state.key for state in found.back]
             pipeline.log.silence.write(
-                "samples again from %s", shown_assets(names), count=len(names)
-            )
+                "samples again from %s", shown_assets(names), count=len(names),
+                extra=event(
+                    "assets_back", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
+                    count=len(names),
+                ),
+            )  # fmt: skip
             events.append(self._event("back", pipeline, names, ""))
             self.events.add("back", pipeline.name, names)
         return events
@@ -246,6 +264,10 @@ class Monitor:
             pipeline.log.quality.write(
                 "quality is %s now: %s%s",
                 quality, shown_assets(names), "" if quality == "good" else why, count=len(names),
+                extra=event(
+                    "quality_changed", pipeline=pipeline.name, quality=quality,
+                    assets=names[:MAX_EVENT_ASSETS], count=len(names),
+                ),
             )  # fmt: skip
 
     def _note_connection(self, *, is_connected: bool) -> None:
@@ -272,6 +294,7 @@ class Monitor:
             log.warning(
                 "no samples because the broker is not connected: all assets become stale, %d now",
                 stale,
+                extra=event("assets_stale_without_broker", count=stale),
             )
 
     def _clock_events(self) -> list[Publication]:

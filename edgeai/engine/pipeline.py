@@ -26,6 +26,7 @@ from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
+from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.output_spec import UNPUBLISHED
@@ -245,7 +246,10 @@ class Pipeline:
         state = self.streams.get(key)
         if state is None:
             state = self._make_stream(key, now_ns)
-            self.log.assets.write("first message of asset %s", printable(key))
+            self.log.assets.write(
+                "first message of asset %s", printable(key),
+                extra=event("asset_new", pipeline=self.name, asset=key),
+            )  # fmt: skip
         return state
 
     def restore(
@@ -328,7 +332,11 @@ class Pipeline:
         self._coarse.add(channel)
         step = float(self.resolution.steps[channel])
         text = precision_text(self.signals[channel], value, step)
-        log.warning("pipeline %s: %s. Windows with such values are `uncertain`", self.name, text)
+        signal = self.signals[channel]
+        log.warning(
+            "pipeline %s: %s. Windows with such values are `uncertain`", self.name, text,
+            extra=event("values_too_coarse", pipeline=self.name, signal=signal),
+        )  # fmt: skip
 
 
 def _ignore_transition(

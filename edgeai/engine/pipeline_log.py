@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import isnan
+from math import isfinite, isnan
 
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.refusals import printable
+from edgeai.log_events import event
 from edgeai.messages import SECOND_NS, AlarmState, Diagnosis
 from edgeai.streams.set_back import SetBack, Sign
 
@@ -22,6 +23,7 @@ class PipelineLog:
     """The log lines of one pipeline, each subject with its own bound."""
 
     def __init__(self, pipeline: str) -> None:
+        self._pipeline = pipeline
         self.alarms = LimitedLog(pipeline, "alarm changes", lines=300, seconds=60)
         self.assets = LimitedLog(pipeline, "new assets", lines=20, seconds=60)
         self.quality = LimitedLog(pipeline, "changes of quality", lines=10, seconds=600)
@@ -58,6 +60,12 @@ class PipelineLog:
         self.alarms.write(
             "alarm of %s is %s, was %s: score %s, threshold %.6g%s",
             printable(asset), state, previous, value, threshold, found,
+            extra=event(
+                "alarm_changed", pipeline=self._pipeline, asset=asset, state=state,
+                previous=previous, score=score if isfinite(score) else None, threshold=threshold,
+                top=[name for name, _ in top],
+                diagnosis=diagnosis["kind"] if diagnosis else None,
+            ),
         )  # fmt: skip
 
     def set_back(self, asset: str, found: SetBack) -> None:
@@ -67,6 +75,10 @@ class PipelineLog:
             "used already are uncertain, and their ids end with ~%d",
             printable(asset), (found.from_ns - found.to_ns) / SECOND_NS, _utc(found.from_ns),
             _utc(found.to_ns), SIGNS[found.sign], found.number, level=logging.WARNING,
+            extra=event(
+                "clock_set_back", pipeline=self._pipeline, asset=asset, number=found.number,
+                seconds=(found.from_ns - found.to_ns) / SECOND_NS,
+            ),
         )  # fmt: skip
 
     def score_not_finite(self, asset: str, score: float, effect: str) -> None:
@@ -74,6 +86,7 @@ class PipelineLog:
         self.scores.write(
             "the model's score of %s is %s: %s",
             printable(asset), score, effect, level=logging.WARNING,
+            extra=event("score_not_finite", pipeline=self._pipeline, asset=asset),
         )  # fmt: skip
 
 

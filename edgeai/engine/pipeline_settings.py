@@ -6,8 +6,8 @@ from edgeai.config.source import SignalField
 from edgeai.messages import SECOND_NS
 from edgeai.model.manifest import Manifest
 from edgeai.model.resolution import Resolution
-from edgeai.streams.align import AlignSettings
 from edgeai.streams.conditioning import Conditioner
+from edgeai.streams.grid_values import AlignSettings
 from edgeai.streams.settings import StreamSettings
 
 ARRIVAL_JITTER_NS = SECOND_NS // 10

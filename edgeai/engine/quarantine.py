@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgeai.log_events import event
 from edgeai.version import __version__
 
 log = logging.getLogger("edgeai.engine")
@@ -112,6 +113,9 @@ class Quarantine:
                 log.warning(
                     "%s: cannot be written (%s): quarantined messages are forgotten at a restart",
                     file, error.strerror,
+                    extra=event(
+                        "state_file_unwritable", path=str(file), reason=error.strerror
+                    ),
                 )  # fmt: skip
         done = time.monotonic()
         self._next_save = done + (done - now) / SAVING_SHARE
@@ -129,7 +133,10 @@ class Quarantine:
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError) as error:
-            log.warning("%s: cannot be read and is not used: %s", file, error)
+            log.warning(
+                "%s: cannot be read and is not used: %s", file, error,
+                extra=event("state_file_unreadable", path=str(file), reason=str(error)),
+            )  # fmt: skip
             return
         if stored.version == __version__:
             self._entries = {entry.message: entry for entry in stored.entries[-MAX_ENTRIES:]}

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from edgeai.errors import DROP_REASONS
+from edgeai.log_events import event
 
 log = logging.getLogger("edgeai.refused")
 
@@ -54,7 +55,7 @@ class Refusals:
         told = self._told.get(reason)
         if told is None or self._clock() >= told[0]:
             example = f"topic {printable(topic)}, {len(payload)} bytes: {shown_payload(payload)}"
-            self._write(reason, self._counts().get(reason, 0), example)
+            self._write(reason, self._counts().get(reason, 0), example, topic[:SHOWN_CHARACTERS])
 
     def told(self, reason: str) -> None:
         """Note that what was counted so far of a reason has been told elsewhere."""
@@ -73,7 +74,7 @@ class Refusals:
             ):
                 self._write(reason, count, "")
 
-    def _write(self, reason: str, count: int, example: str) -> None:
+    def _write(self, reason: str, count: int, example: str, topic: str | None = None) -> None:
         _, before = self._told.get(reason, (0.0, 0))
         more = " more" if reason in self._told else ""
         self._told[reason] = self._clock() + TELL_AGAIN_SECONDS, count
@@ -86,6 +87,13 @@ class Refusals:
             reason,
             DROP_REASONS.get(reason, reason.replace("_", " ")),
             f"; {example}" if example else "",
+            extra=event(
+                "message_refused",
+                pipeline=self._who,
+                reason=reason,
+                topic=topic,
+                count=max(1, count - before),
+            ),
         )
 
 

@@ -13,6 +13,7 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
+from edgeai.log_events import event
 from edgeai.messages import Publication
 
 log = logging.getLogger("edgeai.alarms")
@@ -75,9 +76,15 @@ def restore_alarms(
         kept.add(state.alarm_topic, alarm)
         publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))
     if restored:
-        log.info("alarms of before the restart that continue: %d", restored)
+        log.info(
+            "alarms of before the restart that continue: %d", restored,
+            extra=event("alarms_restored", count=restored),
+        )  # fmt: skip
     if cleared:
-        log.info("alarm topics of removed pipelines and assets, now cleared: %d", cleared)
+        log.info(
+            "alarm topics of removed pipelines and assets, now cleared: %d", cleared,
+            extra=event("alarms_cleared", count=cleared),
+        )  # fmt: skip
     kept.write()
     return publications
 

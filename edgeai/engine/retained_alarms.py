@@ -22,6 +22,7 @@ from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.errors import DecodeError
+from edgeai.log_events import event
 from edgeai.messages import AlarmState, Priority, Publication
 
 log = logging.getLogger("edgeai.alarms")
@@ -110,11 +111,13 @@ class RetainedAlarms:
             log.warning(
                 "%d alarms that the broker retains were not known here: they continue. Was "
                 "state_folder lost?", self._continued,
+                extra=event("alarms_continued", count=self._continued),
             )  # fmt: skip
         if self._cleared:
             log.info(
                 "alarm topics of removed pipelines and assets at the broker, now cleared: %d",
                 self._cleared,
+                extra=event("alarms_cleared", count=self._cleared),
             )
         self._cleared = self._continued = 0
         publications, self._publications = self._publications, []

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from edgeai.config.limits import Limits
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
+from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
-from edgeai.streams.ring import MIN_KEPT_ROWS, Ring
+from edgeai.streams.kept_samples import MIN_KEPT_ROWS
+from edgeai.streams.ring import Ring
 from edgeai.streams.settings import StreamSettings
 
 log = logging.getLogger("edgeai.engine")
@@ -166,6 +168,7 @@ class StreamRoom:
                 "%d): the asset that was silent longest, %.200r, left for it. Later ones are "
                 "counted in edgeai_streams_evicted_total",
                 self._pipeline, self._max_streams, self._budget.max_bytes, state.key,
+                extra=event("stream_evicted", pipeline=self._pipeline, asset=state.key),
             )  # fmt: skip
 
 

@@ -121,12 +121,16 @@ class _Details:
     def collect(self) -> Iterator[Metric]:
         contribution, output = _family("edgeai_contribution"), _family("edgeai_output")
         room, without = MAX_DETAIL_SERIES, 0
+        is_full = False
         for state in (*self._alarmed, *self._others):
+            if is_full:  # nor do smaller ones fit: who is left out does not depend on the size
+                without += _has_details(state)
+                continue
             labels = [state.pipeline, state.asset]
             signals, outputs = list(state.top), list(state.outputs())
             room -= len(signals) + len(outputs)
             if room < 0:
-                room = 0  # nor do smaller ones fit: who is left out does not depend on the size
+                is_full = True
                 without += 1
                 continue
             for signal, value in signals:
@@ -136,6 +140,10 @@ class _Details:
         left_out = _family("edgeai_assets_without_detail")
         left_out.add_metric([], without)
         yield from (contribution, output, left_out)
+
+
+def _has_details(state: AssetState) -> bool:
+    return next(iter(state.top), None) is not None or next(iter(state.outputs()), None) is not None
 
 
 class BoundCollector:

@@ -32,6 +32,7 @@ from edgeai.metrics.table import (
     RESET_REASONS,
     UNROUTED_REASONS,
 )
+from edgeai.metrics.text_format import write_text
 from edgeai.version import __version__
 
 # prometheus-client would add a `_created` series to each counter, which nobody reads.
@@ -180,7 +181,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return prometheus_client.generate_latest(self.registry)
+        return write_text(self.registry.collect()).encode()
 
 
 class PipelineMetrics:

@@ -10,7 +10,8 @@ from threading import Lock
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import HistogramMetricFamily, Metric
-from prometheus_client.utils import floatToGoString
+
+from edgeai.metrics.text_format import write_number
 
 
 class Buckets:
@@ -75,7 +76,7 @@ class Histogram:
     def collect(self) -> Iterator[Metric]:
         """Yield the metric in prometheus-client's form, with cumulative counts."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        bounds = [_as_text(bound) for bound in (*self._bounds, float("inf"))]
+        bounds = [write_number(bound) for bound in (*self._bounds, float("inf"))]
         for values, series in list(self._series.items()):
             counts, total = series.read()
             below = 0
@@ -85,8 +86,3 @@ class Histogram:
                 buckets.append((bound, below))
             family.add_metric(values, buckets, total)
         yield family
-
-
-def _as_text(bound: float) -> str:
-    text: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
-    return text

@@ -41,7 +41,8 @@ UNITS = {
 """Unit of a metric's value, by the end of its name; the first that fits. Others have none."""
 
 LABELS = {
-    "asset": f"name of the asset; the first {MAX_ASSET_SERIES} assets, judged ones first",
+    "asset": f"name of the asset; of more than {MAX_ASSET_SERIES} assets, those with an alarm come "
+    "first, then silent ones, then those that were judged; the largest clock skews",
     "bound": "`low` or `high` end of a range",
     "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it))",
     "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "

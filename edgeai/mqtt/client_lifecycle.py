@@ -17,10 +17,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.config.broker import Broker
+from edgeai.log_events import event
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.broker_limits import Terms, describe_terms, limits_of
+from edgeai.mqtt.certificates import client_certificate, expiry_of
 from edgeai.mqtt.client_factory import ClientFactory, Status
+from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
@@ -57,6 +60,7 @@ class ClientLifecycle:
         poll: "select.poll | None",
         inbox: Inbox,
         outbox: Outbox,
+        told: ConnectionLog,
     ) -> None:
         """Prepare; the first `maintain` connects.
 
@@ -72,6 +76,7 @@ class ClientLifecycle:
             poll: Poll object to register the socket in; None for one of its own.
             inbox: Receives messages.
             outbox: Sends again after a loss what was not acknowledged.
+            told: What the log says of the connections to this broker.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -85,7 +90,8 @@ class ClientLifecycle:
         self._redelivery = redelivery
         self._retained = retained or RetainedReader([], lambda *_: None)
         self._subscriptions = Subscriptions(subscriptions, client_id, broker, metrics, kept_filters)
-        self._reconnect = ReconnectSchedule(broker, client_id, has_will=status is not None)
+        self._reconnect = ReconnectSchedule(broker, client_id, told, has_will=status is not None)
+        self._told = told
         self._told_terms = Terms()
         """The terms that the user was told last."""
         self._clients = ClientFactory(
@@ -104,8 +110,11 @@ class ClientLifecycle:
                 on_pingresp=outbox.confirmation.on_answer,
             ),
         )
+        if broker.tls is not None and broker.tls.cert_file is not None:
+            told.watch("of this client", expiry_of(client_certificate(broker.tls)))
         if self._clients.ca_expiry_seconds is not None:
             metrics.certificate_expires("ca", self._clients.ca_expiry_seconds)
+            told.watch("of the CA", self._clients.ca_expiry_seconds)
         self._connack_deadline = 0.0  # monotonic seconds
         self._next_keep_alive_check = 0.0  # monotonic seconds
         self._socket_error = ""
@@ -164,6 +173,7 @@ class ClientLifecycle:
                 if self._outbox.confirmation.mark(now):
                     client.ping()
                 self._outbox.tick(now)
+                self._told.poll(now)
                 self._retained.end_if_due(client, now)
 
     def take_retained(self) -> None:
@@ -236,7 +246,13 @@ class ClientLifecycle:
             self._metrics.unconfirmed.inc(unconfirmed)
             detail = f"; {unconfirmed} publications at QoS 0 before that are not confirmed"
         self._drop_client()
-        self._reconnect.on_lost(cause, detail, taken_over=taken_over)
+        is_told = self._reconnect.on_lost(cause, detail, taken_over=taken_over)
+        if unconfirmed and not is_told:
+            log.warning(
+                "%s: %d publications at QoS 0 before the loss are not confirmed",
+                self._client_id, unconfirmed,
+                extra=event("publications_unconfirmed", client=self._client_id, count=unconfirmed),
+            )  # fmt: skip
 
     def _drop_client(self) -> None:
         """Close the client; unacknowledged publications wait for the next client."""
@@ -289,11 +305,16 @@ class ClientLifecycle:
         if self.status is not None and limits.terms != self._told_terms:
             self._told_terms = limits.terms
             if limits.terms != Terms():
-                log.warning("%s: %s", self._client_id, describe_terms(limits.terms))
+                text = describe_terms(limits.terms)
+                log.warning(
+                    "%s: %s", self._client_id, text,
+                    extra=event("broker_limits", client=self._client_id, reason=text),
+                )  # fmt: skip
         self._metrics.connects.inc()
         expiry_seconds = peer_expiry_seconds(client.socket())
         if expiry_seconds is not None:
             self._metrics.certificate_expires("broker", expiry_seconds)
+            self._told.watch("of the broker", expiry_seconds)
         log.debug("%s connected with MQTT %s", self._client_id, self.protocol)
         if self._redelivery is not None:
             self._redelivery.begin(session_present=flags.session_present)

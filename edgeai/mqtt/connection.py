@@ -16,6 +16,7 @@ from edgeai.messages import Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.client_lifecycle import ClientLifecycle
+from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
 from edgeai.mqtt.redelivery import Redelivery
@@ -40,6 +41,7 @@ class Connection:
         retained: RetainedReader | None = None,
         status: Status | None = None,
         poll: "select.poll | None" = None,
+        told: ConnectionLog | None = None,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -54,6 +56,7 @@ class Connection:
             retained: Reads own retained topics once; None: nothing is read.
             status: Published retained after connecting and in `close`, and set as the last will.
             poll: Poll object to register the socket in, if the caller polls others as well.
+            told: Shared by connections to one broker, so that each cause is told once.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -73,6 +76,7 @@ class Connection:
             poll=poll,
             inbox=self.inbox,
             outbox=self._outbox,
+            told=told or ConnectionLog(),
         )
         self.polled = self.lifecycle.polled
 

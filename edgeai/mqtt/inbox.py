@@ -1,14 +1,21 @@
 """Messages read from the broker that the engine has not taken yet."""
 
+import logging
 import time
 
 from edgeai.config.limits import Limits
+from edgeai.log_events import event
 from edgeai.messages import REDELIVERED, RETAINED, Message
 from edgeai.metrics.definitions import Metrics
+
+log = logging.getLogger("edgeai.mqtt")
 
 DROPS_TOPIC = "$SYS/broker/publish/messages/dropped"
 """mosquitto publishes here how many messages it has dropped since its start: retained, and not
 before the first drop."""
+VERSION_TOPIC = "$SYS/broker/version"
+"""mosquitto retains its version here."""
+TELL_AGAIN_SECONDS = 600.0  # between two lines of the log about it
 
 
 class Inbox:
@@ -36,6 +43,7 @@ class Inbox:
         """Packet ids of the messages in `messages` with the flag REDELIVERED, in order."""
         self.unacknowledged: list[int] = []
         """Packet ids of the messages that `take` returned and that are not acknowledged yet."""
+        self._tell_drops_after = 0.0  # monotonic seconds
 
     @property
     def full(self) -> bool:
@@ -74,7 +82,16 @@ class Inbox:
         self._broker_drops = count
         if last is None:
             last = count if retained else 0
-        self._metrics.broker_drops.inc(count - last if count >= last else count)
+        more = count - last if count >= last else count
+        self._metrics.broker_drops.inc(more)
+        now = time.monotonic()
+        if more and now >= self._tell_drops_after:
+            self._tell_drops_after = now + TELL_AGAIN_SECONDS
+            log.warning(
+                "the broker has dropped %d messages, for all its clients: it queues too few for a "
+                "slow or absent one (mosquitto: max_queued_messages)", more,
+                extra=event("broker_drops", count=more),
+            )  # fmt: skip
 
     def take(self) -> list[Message]:
         """Return the messages and empty the inbox; their packet ids go to `unacknowledged`."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgeai.config.broker import Broker
+from edgeai.log_events import event
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -49,7 +50,10 @@ class KeptFilters:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("%s is not read: %s", path, error)
+            log.warning(
+                "%s is not read: %s", path, error,
+                extra=event("state_file_unreadable", path=str(path), reason=str(error)),
+            )  # fmt: skip
 
     def keep(self, filters: Iterable[str]) -> None:
         """Replace the list, in memory and in the file."""
@@ -65,6 +69,9 @@ class KeptFilters:
             log.warning(
                 "%s cannot be written (%s): a topic that is removed from the configuration will "
                 "stay subscribed in the broker's session", self._path, error.strerror,
+                extra=event(
+                    "state_file_unwritable", path=str(self._path), reason=error.strerror
+                ),
             )  # fmt: skip
             self._path = None
 
@@ -75,4 +82,9 @@ class KeptFilters:
             try:
                 self._path.unlink(missing_ok=True)
             except OSError as error:
-                log.warning("%s cannot be deleted: %s", self._path, error.strerror)
+                log.warning(
+                    "%s cannot be deleted: %s", self._path, error.strerror,
+                    extra=event(
+                        "state_file_unwritable", path=str(self._path), reason=error.strerror
+                    ),
+                )  # fmt: skip

@@ -18,10 +18,12 @@ from pathlib import Path
 
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
+from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.client_factory import Status
 from edgeai.mqtt.connection import Connection
+from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.read_pacing import ReadPacer
 from edgeai.mqtt.redelivery import Redelivery
 from edgeai.mqtt.retained_reader import RetainedReader
@@ -97,13 +99,14 @@ class Link:
         self._metrics = metrics
         repeats = metrics.unrouted.labels("duplicate")
         self._redelivery = Redelivery(interval_seconds, repeats.inc, broker.receive_maximum)
+        told = ConnectionLog()
         self._subscriber = Connection(
-            broker, client_id, subscriptions, limits, metrics,
-            kept_filters=kept_filters, redelivery=self._redelivery, poll=self._poll,
+            broker, client_id, subscriptions, limits, metrics, kept_filters=kept_filters,
+            redelivery=self._redelivery, poll=self._poll, told=told,
         )  # fmt: skip
         self._publisher = Connection(
             broker, f"{client_id}-out", {}, limits, metrics,
-            retained=retained, status=status, poll=self._poll,
+            retained=retained, status=status, poll=self._poll, told=told,
         )  # fmt: skip
 
     @property
@@ -241,9 +244,9 @@ class Link:
         )
         if unread:
             subscriber.read()
-        for fileno, event in ready:
+        for fileno, events in ready:
             if fileno == subscriber.polled.fileno:
-                if (reading or event & POLL_ERRORS) and not unread:
+                if (reading or events & POLL_ERRORS) and not unread:
                     self._steady = subscriber.read() and self._steady
             elif fileno == publisher.polled.fileno:
                 self._steady = False
@@ -291,4 +294,9 @@ class Link:
             self._reported_connected = connected
             self._metrics.connected.set(connected)
             if connected:
-                log.info("connected to %s with MQTT %s", self._address, self.protocol)
+                log.info(
+                    "connected to %s with MQTT %s", self._address, self.protocol,
+                    extra=event(
+                        "broker_connected", broker=self._address, protocol=self.protocol
+                    ),
+                )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from edgeai import topics
+from edgeai.log_events import event
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.broker_limits import BrokerLimits, Terms
@@ -208,7 +209,10 @@ class Outbox:
         topic = publication.topic
         if topic not in self._valid_topics:
             if not topics.is_topic_name(topic):
-                log.error("cannot publish to %r: not a valid topic name", topic[:200])
+                log.error(
+                    "cannot publish to %r: not a valid topic name", topic[:200],
+                    extra=event("publication_invalid", topic=topic[:200]),
+                )  # fmt: skip
                 self._metrics.unpublished.inc()
                 return False
             if len(self._valid_topics) >= MAX_VALID_TOPICS:
@@ -226,6 +230,7 @@ class Outbox:
                 "the broker accepts packets of at most %d bytes; a publication of %d bytes to %r "
                 "was dropped (later ones are counted in edgeai_publications_dropped_total)",
                 limit, size, topic[:200],
+                extra=event("publication_too_large", topic=topic[:200], size=size, limit=limit),
             )  # fmt: skip
         self._metrics.unpublished.inc()
         return False

@@ -16,6 +16,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgeai.log_events import event
 from edgeai.messages import REDELIVERED, RETAINED, Publication
 from edgeai.mqtt.inbox import Inbox
 
@@ -143,7 +144,11 @@ def guard(callback: Callable[..., None]) -> Callable[..., None]:
         try:
             callback(*arguments)
         except Exception:
-            log.exception("error in the MQTT callback %s; the event is skipped", callback.__name__)
+            name = callback.__name__
+            log.exception(
+                "error in the MQTT callback %s; the event is skipped", name,
+                extra=event("callback_failed", callback=name),
+            )  # fmt: skip
 
     return guarded
 

@@ -17,6 +17,7 @@ import logging
 from collections import deque
 from typing import Literal
 
+from edgeai.log_events import event
 from edgeai.messages import Publication
 
 log = logging.getLogger("edgeai.mqtt")
@@ -204,7 +205,10 @@ class PublishRights:
         self._refused_parents[parent] -= 1
         if not self._refused_parents[parent]:
             del self._refused_parents[parent]
-            log.info("the broker accepts publications to %s again", topic[:200])
+            log.info(
+                "the broker accepts publications to %s again", topic[:200],
+                extra=event("publications_accepted", topic=topic[:200]),
+            )  # fmt: skip
 
     def _refuse(self, topic: str, failure: str) -> None:
         if topic in self._refused or len(self._refused) >= MAX_REFUSED:
@@ -216,7 +220,10 @@ class PublishRights:
         if parent in self._refused_parents or len(self._refused_parents) >= MAX_LINES:
             self._untold.append(topic)
         else:
-            log.error("%s; tried again every %.0f s, and counted as dropped", fault, RETRY_SECONDS)
+            log.error(
+                "%s; tried again every %.0f s, and counted as dropped", fault, RETRY_SECONDS,
+                extra=event("publications_refused", topic=topic[:200], reason=failure),
+            )  # fmt: skip
         self._refused[topic] = fault
         self._refused_parents[parent] = self._refused_parents.get(parent, 0) + 1
 
@@ -232,6 +239,7 @@ class PublishRights:
                 "the broker also refuses publications to %s%s",
                 ", ".join(topic[:200] for topic in untold[:SHOWN_TOPICS]),
                 f" and {more:,} more topics" if more > 0 else "",
+                extra=event("publications_refused", topic=untold[0][:200]),
             )  # fmt: skip
 
     def take_retry(self, now: float) -> list[Publication]:

@@ -1,6 +1,5 @@
 """When to connect to the broker next, how, and why the last attempt failed."""
 
-import logging
 import time
 
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -8,8 +7,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edgeai.backoff import Backoff
 from edgeai.config.broker import Broker
 from edgeai.mqtt.broker_limits import TERMS_TO_TRY, Terms
-
-log = logging.getLogger("edgeai.mqtt")
+from edgeai.mqtt.connection_log import ConnectionLog
 
 VERSIONS = {
     "auto": (MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311),
@@ -35,12 +33,20 @@ connection has lasted for so many of the longest waits."""
 class ReconnectSchedule:
     """Decides when and how one client connects again, until it is connected."""
 
-    def __init__(self, broker: Broker, client_id: str, *, has_will: bool = False) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        told: ConnectionLog | None = None,
+        *,
+        has_will: bool = False,
+    ) -> None:
         """Start with the first MQTT version, without a wait.
 
         Args:
             broker: MQTT versions, and shortest and longest wait between attempts.
             client_id: Written to the log.
+            told: Tells each cause once, also if several clients find it.
             has_will: Whether a last will may be the reason why a broker refuses the connection.
         """
         self._versions = VERSIONS[broker.protocol]
@@ -54,8 +60,7 @@ class ReconnectSchedule:
         self._has_rival = False
         """Whether the connections end because another client has the same client id."""
         self._connected_at: float | None = None  # monotonic seconds
-        self._logged_cause = ""
-        """Cause of the last failure, without its detail."""
+        self._told = told or ConnectionLog()
         self._can_try_terms = has_will
         self._untried: list[Terms] = list(TERMS_TO_TRY[1:])
         self.terms = Terms()
@@ -120,7 +125,7 @@ class ReconnectSchedule:
             self.terms, self._untried = Terms(), list(TERMS_TO_TRY[1:])
         self.on_lost(cause, detail)
 
-    def on_lost(self, cause: str, detail: str = "", *, taken_over: bool = False) -> None:
+    def on_lost(self, cause: str, detail: str = "", *, taken_over: bool = False) -> bool:
         """Schedule an attempt after a wait, with the first MQTT version.
 
         The wait doubles with each failure. Jitter keeps many clients from connecting at once.
@@ -129,6 +134,9 @@ class ReconnectSchedule:
             cause: Explanation for the user.
             detail: Part of the explanation that may differ between attempts.
             taken_over: Whether the broker says that another client has this client id.
+
+        Returns:
+            Whether the log has told this loss, with its detail.
         """
         now = time.monotonic()
         self._version_index = 0
@@ -151,12 +159,7 @@ class ReconnectSchedule:
             wait = self._backoff.longest_seconds()
         self.next_attempt = now + wait
         self.last_error = cause + detail
-        # Log each cause once, not each attempt.
-        if cause != self._logged_cause:
-            self._logged_cause = cause
-            log.warning(
-                "%s: %s; trying again, first in %.1f s", self._client_id, self.last_error, wait
-            )
+        return self._told.lost(self._client_id, cause, self.last_error, wait)
 
     def _note_duration(self, now: float) -> None:
         """End the back-off if the connection that is lost was steady."""
@@ -168,4 +171,4 @@ class ReconnectSchedule:
         if lasted >= steady:
             self._failures = self._brief_connections = 0
             self._has_rival = False
-            self._logged_cause = ""
+            self._told.forget_cause(self._client_id)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import paho.mqtt.client as paho
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edgeai.log_events import event
 from edgeai.messages import RETAINED, Message
 
 log = logging.getLogger("edgeai.mqtt")
@@ -64,7 +65,10 @@ class RetainedReader:
         """Record the broker's answer."""
         topic_filter = self._unanswered.pop(packet_id, None)
         if topic_filter is not None and reasons and reasons[0].is_failure:
-            log.info("the broker lets nobody read %s (%s): %s", topic_filter, reasons[0], NOT_READ)
+            log.info(
+                "the broker lets nobody read %s (%s): %s", topic_filter, reasons[0], NOT_READ,
+                extra=event("retained_not_read", topic=topic_filter, reason=str(reasons[0])),
+            )  # fmt: skip
         self._last = time.monotonic()
 
     def take(self, messages: list[Message]) -> None:
@@ -78,7 +82,10 @@ class RetainedReader:
             try:
                 self._receive(topic, bytes(payload))
             except Exception:
-                log.exception("the retained message of %s is left as it is", topic[:200])
+                log.exception(
+                    "the retained message of %s is left as it is", topic[:200],
+                    extra=event("retained_not_read", topic=topic[:200]),
+                )  # fmt: skip
 
     def end_if_due(self, client: paho.Client, now: float) -> None:
         """Unsubscribe when all has come, or too much, or after a long time."""
@@ -90,6 +97,7 @@ class RetainedReader:
             log.warning(
                 "the broker retains more on %s than is read (%d messages): %s",
                 ", ".join(self._filters), self._messages, NOT_READ,
+                extra=event("retained_not_read", topic=", ".join(self._filters)),
             )  # fmt: skip
         if is_quiet or is_too_much or now - self._began >= MAX_SECONDS:
             self._end()
@@ -103,6 +111,7 @@ class RetainedReader:
             log.info(
                 "the connection ended while %s was read, which is now left out: %s",
                 ", ".join(self._filters), NOT_READ,
+                extra=event("retained_not_read", topic=", ".join(self._filters)),
             )  # fmt: skip
 
     def _end(self) -> None:

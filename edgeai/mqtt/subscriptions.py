@@ -9,6 +9,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai import topics
 from edgeai.config.broker import Broker
+from edgeai.log_events import event
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.inbox import DROPS_TOPIC
 from edgeai.mqtt.kept_filters import KeptFilters
@@ -91,6 +92,7 @@ class Subscriptions:
                     "last connection is lost (broker restarted without persistence, or away for "
                     "longer than session_expiry_seconds, %d s)",
                     self._client_id, self._expiry_seconds,
+                    extra=event("session_lost", client=self._client_id),
                 )  # fmt: skip
             left = self._kept.filters if session_present else set()
             self._kept.keep(left | wanted)
@@ -115,7 +117,10 @@ class Subscriptions:
     def _record_answer(self, topic_filter: str, reason: ReasonCode) -> None:
         if reason.is_failure:
             self.refused.append(topic_filter)
-            log.error("the broker refuses the subscription %s: %s", topic_filter, reason)
+            log.error(
+                "the broker refuses the subscription %s: %s", topic_filter, reason,
+                extra=event("subscription_refused", topic=topic_filter, reason=str(reason)),
+            )  # fmt: skip
         elif reason.value < self._qos_by_filter[topic_filter] and (
             topic_filter not in self._told_qos
         ):
@@ -124,6 +129,10 @@ class Subscriptions:
                 "the broker grants QoS %d to the subscription %s, not QoS %d: messages that are "
                 "sent while edgeai is away are lost",
                 reason.value, topic_filter, self._qos_by_filter[topic_filter],
+                extra=event(
+                    "subscription_qos_lowered", topic=topic_filter, granted=reason.value,
+                    asked=self._qos_by_filter[topic_filter],
+                ),
             )  # fmt: skip
 
     def on_unsuback(self, packet_id: int) -> None:
@@ -131,7 +140,10 @@ class Subscriptions:
         topic_filter = self._unsubscribed.pop(packet_id, None)
         if topic_filter is not None:
             self._kept.keep(self._kept.filters - {topic_filter})
-            log.info("%s: unsubscribed from %s", self._client_id, topic_filter)
+            log.info(
+                "%s: unsubscribed from %s", self._client_id, topic_filter,
+                extra=event("subscription_removed", client=self._client_id, topic=topic_filter),
+            )  # fmt: skip
 
     def on_disconnected(self) -> None:
         """Note that the session's time of expiry begins now."""
@@ -156,4 +168,5 @@ class Subscriptions:
             "%s: the connection ended after the subscription %s, which is now left out: "
             "edgeai_broker_dropped_messages_total stays 0",
             self._client_id, DROPS_TOPIC,
+            extra=event("drops_topic_left_out", client=self._client_id, topic=DROPS_TOPIC),
         )  # fmt: skip

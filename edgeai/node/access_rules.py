@@ -1,7 +1,7 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, its own retained alarms (at the start), and the broker's
-              count of dropped messages
+    node      reads the sources, resets, its own retained alarms (at the start) and status, and the
+              broker's version and count of dropped messages
               writes predictions, alarms, events and its status
     sender    writes the sources: the line's controllers and gateways
     operator  reads what the node writes; writes resets
@@ -18,7 +18,7 @@ from edgeai.config.node import Config
 from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.engine.retained_alarms import ALARM_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
-from edgeai.mqtt.inbox import DROPS_TOPIC
+from edgeai.mqtt.inbox import DROPS_TOPIC, VERSION_TOPIC
 from edgeai.node.status import status_topic
 
 ASSET_LEVEL = "\0"
@@ -74,8 +74,12 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         [ALARM_TOPIC, *(one.publish.alarm_topic for one in config.pipelines.values())], config.node
     )
     written = _covered([*results, *alarms, events_topic(config.node), status_topic(config.node)])
+    # `edgeai doctor` looks for another node of this name, and at the kind of the broker.
+    asked = (status_topic(config.node), VERSION_TOPIC)
     return AccessRules(
-        node=Rights(read=_covered([*sources, *resets, *alarms, DROPS_TOPIC]), write=written),
+        node=Rights(
+            read=_covered([*sources, *resets, *alarms, DROPS_TOPIC, *asked]), write=written
+        ),
         sender=Rights(write=_covered(sources)),
         operator=Rights(read=written, write=tuple(resets)),
     )

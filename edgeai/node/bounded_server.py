@@ -29,6 +29,8 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer
 from waitress.task import WSGITask
 
+from edgeai.log_events import event
+
 log = logging.getLogger("edgeai.http")
 
 MAX_CONNECTIONS = 32  # scrapers, health checks and open pages; each request is a short connection
@@ -133,7 +135,7 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
                 wasyncore.loop(self._loop_seconds(), use_poll=True, map=self._map, count=1)
                 self._close_overdue()
             except Exception:
-                log.exception("error in the loop of the HTTP server")
+                log.exception("error in the loop of the HTTP server", extra=event("http_failed"))
                 time.sleep(ERROR_PAUSE_SECONDS)
 
     def close(self) -> None:
@@ -164,7 +166,10 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
             return
         except OSError as error:  # no descriptor or no memory left
             if not self._accept_failed:
-                log.warning("cannot accept HTTP connections: %s", error.strerror)
+                log.warning(
+                    "cannot accept HTTP connections: %s", error.strerror,
+                    extra=event("http_not_accepting", reason=error.strerror),
+                )  # fmt: skip
             self._accept_failed = True
             self._pause_accepting(ERROR_PAUSE_SECONDS)
             return
@@ -190,7 +195,7 @@ class BoundedServer(BaseWSGIServer):  # type: ignore[misc]
 
     def handle_error(self) -> None:
         """Log an unexpected error while accepting; waitress would close the listening socket."""
-        log.exception("error while accepting an HTTP connection")
+        log.exception("error while accepting an HTTP connection", extra=event("http_failed"))
         self._pause_accepting(ERROR_PAUSE_SECONDS)
 
     def getsockname(self) -> tuple[str, int]:

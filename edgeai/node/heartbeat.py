@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from typing import TypedDict, cast
 
+from edgeai.log_events import event
+
 log = logging.getLogger("edgeai.heartbeat")
 
 REPORT_SECONDS = 0.5  # between two reports
@@ -74,7 +76,7 @@ def _send_reports(report: Callable[[], Report]) -> None:
             with contextlib.suppress(TimeoutError):
                 supervisor.sendall(json.dumps(report()).encode() + b"\n")
                 received = supervisor.recv(1)
-    log.warning("the supervisor has ended: stopping")
+    log.warning("the supervisor has ended: stopping", extra=event("supervisor_lost"))
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(STOP_SECONDS)
     # The main loop hangs. This process must not keep the MQTT session that the next worker needs.

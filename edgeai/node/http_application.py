@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from edgeai.log_events import event
 from edgeai.node.http_access import CHALLENGE, COMMAND_CHALLENGE, Access, Verdict
 from edgeai.node.http_answers import (
     ASK_AGAIN,
@@ -135,7 +136,7 @@ class Application:
                 return self._command(method, path.removeprefix(COMMANDS), environ)
             return self._read(method, path, environ)
         except Exception:
-            log.exception("error while answering %s", path)
+            log.exception("error while answering %s", path, extra=event("http_failed", path=path))
             return FAILED
 
     def _refusal(self, verdict: Verdict, address: str, *, is_command: bool) -> Answer:

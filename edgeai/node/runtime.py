@@ -33,6 +33,7 @@ from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.restored_alarms import restore_alarms
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sharding import Shard, ShardedSource
+from edgeai.log_events import event
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link
@@ -114,9 +115,9 @@ class Runtime:
         self._wake_write.setblocking(False)
         if role is None or role.shard.number == 1:
             for note in plan.notes:
-                log.info("%s", note)
+                log.info("%s", note, extra=event("config_note"))
             for warning in plan.warnings:
-                log.warning("%s", warning)
+                log.warning("%s", warning, extra=event("config_warning"))
         with ExitStack() as undo:
             undo.callback(self._close_wake_sockets)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
@@ -207,11 +208,18 @@ class Runtime:
                 command=self.commands.run,
             )
             if not role:
-                log.info("status page, metrics and health at %s", self.http_server.url)
+                url = self.http_server.url
+                log.info(
+                    "status page, metrics and health at %s", url,
+                    extra=event("http_listening", url=url),
+                )  # fmt: skip
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what has arrived, disconnect and return."""
-        log.info("edgeai %s, node %s", __version__, self.config.node)
+        log.info(
+            "edgeai %s, node %s", __version__, self.config.node,
+            extra=event("node_started", version=__version__),
+        )  # fmt: skip
         memory.tune_for_serving()
         with self._signals():
             if self.role:
@@ -221,23 +229,32 @@ class Runtime:
                 if self._hangups:
                     self._hangups = 0
                     if not self.role:  # its supervisor tells it
-                        log.warning(HANGUP_IGNORED)
+                        log.warning(HANGUP_IGNORED, extra=event("hangup_ignored"))
                 now = self.engine.last_turn_monotonic
                 if now >= self._hints.next_look:
                     left = self.metrics.left.value
                     self._hints.look(now, connected=self.link.connected, left=left)
-            log.info("%s: draining", self._stop_signal)
+            log.info(
+                "%s: draining", self._stop_signal,
+                extra=event("node_stopping", signal=self._stop_signal),
+            )  # fmt: skip
             self.engine.turn(0)
             self.engine.finish()
         close_sessions(self.engine.pipelines)
         if not self.link.close(CLOSE_SECONDS):
-            log.warning("%d publications were not sent", self.link.waiting_to_send)
+            unsent = self.link.waiting_to_send
+            log.warning(
+                "%d publications were not sent", unsent,
+                extra=event("publications_unsent", count=unsent),
+            )  # fmt: skip
         if self.http_server is not None:
             self.http_server.close()
         self._close_wake_sockets()
+        received, predicted = self.engine.received, self.engine.predicted
         log.info(
-            "stopped: %d messages, %d predictions", self.engine.received, self.engine.predicted
-        )
+            "stopped: %d messages, %d predictions", received, predicted,
+            extra=event("node_stopped", messages=received, predictions=predicted),
+        )  # fmt: skip
 
     def _close_wake_sockets(self) -> None:
         self._wake_read.close()

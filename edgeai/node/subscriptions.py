@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 from edgeai.engine.pipeline import Pipeline
+from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
 
 log = logging.getLogger("edgeai")
@@ -79,13 +80,20 @@ class DeliveryHints:
             limit = _expected_seconds(pipeline)
             if counts[name] > self._before[name] or left:
                 if self.hints.pop(name, None):
-                    log.info("%s: messages arrive", name)
+                    log.info(
+                        "%s: messages arrive", name,
+                        extra=event("messages_arrive", pipeline=name),
+                    )  # fmt: skip
             elif now - self._since >= limit and name not in self.hints:
                 self.hints[name] = (
                     f"no message in {limit:g} s: is {pipeline.template.filter} the topic of the "
                     "senders, and may this client read it?"
                 )
-                log.warning("%s: %s", name, self.hints[name])
+                topic = pipeline.template.filter
+                log.warning(
+                    "%s: %s", name, self.hints[name],
+                    extra=event("no_messages", pipeline=name, topic=topic, seconds=limit),
+                )  # fmt: skip
 
     def _export_last_messages(self) -> None:
         """Export when each pipeline got a message last."""

@@ -3,39 +3,29 @@
 The grid points are whole multiples of the model's sample period since 1970. So they do not depend
 on when edgeai was started, and a replay produces the same grid rows as the live run. A grid point
 is complete once the watermark has passed it. The watermark is the newest time seen minus the
-allowed lateness; a value at or before a grid point that was already returned is late. `insert` puts
-a late value in its place, and `revise` computes again what it changes.
+allowed lateness; a value at or before a grid point that was already returned is late. `values` lets
+late ones be put in their places, and `revise` computes again what they change.
 """
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal, NamedTuple
 
-from edgeai.streams.grid_values import GOOD, LOST, METHODS, UNCERTAIN, GridRow, Limits, Queue
+from edgeai.streams.channel_values import KEPT_VALUES, ChannelValues
+from edgeai.streams.grid_values import (
+    GOOD,
+    LOST,
+    METHODS,
+    UNCERTAIN,
+    AlignSettings,
+    GridRow,
+    Limits,
+    Queue,
+)  # fmt: skip
 
-KEPT_VALUES = 32
-"""Values of a channel that are kept after their grid points, to put late ones between them."""
 NO_LIMIT_NS = 1 << 62
-
-_time_of = itemgetter(0)
-
-
-@dataclass(frozen=True)
-class AlignSettings:
-    """How to align samples to the grid. Times in nanoseconds."""
-
-    method: Literal["hold", "linear"]
-    """A key of `METHODS`."""
-    period_ns: int
-    """From one grid point to the next: the model's sample period."""
-    max_age_ns: int
-    """A value that is held or interpolated for longer counts as substituted."""
-    lateness_ns: int
-    """How long a grid point waits for values that arrive out of order."""
 
 
 class Aligner:
@@ -216,55 +206,13 @@ class Aligner:
         """The newest grid point that was returned, if there is one."""
         return (self._next_ns or 0) - self._settings.period_ns
 
+    def values(self, channel: int) -> ChannelValues:
+        """Return the known values of a channel, to look at and to change."""
+        return ChannelValues(self._past[channel], self._queues[channel])
+
     def neighbors(self, channel: int, time_ns: int) -> tuple[int, int | None] | None:
-        """Return the times of a channel's values before a time, and after it if there is one.
-
-        None if the channel has a value of this time, or what was before it is not known, or no grid
-        point was returned yet.
-        """
-        if not self._is_started:
-            return None
-        values = self._values(channel)
-        index = bisect_left(values, time_ns, key=_time_of)
-        if not index or (index < len(values) and values[index][0] == time_ns):
-            return None
-        after_ns = values[index][0] if index < len(values) else None
-        return values[index - 1][0], after_ns
-
-    def between(self, channel: int, first_ns: int, last_ns: int) -> int | None:
-        """Return the time of a channel's first value from one time to another; None: of none."""
-        times = (time_ns for time_ns, _, _ in self._values(channel))
-        return next((time_ns for time_ns in times if first_ns <= time_ns <= last_ns), None)
-
-    def last_of(self, channel: int) -> int | None:
-        """Return the time of a channel's newest value; None: it has none."""
-        queue = self._queues[channel]
-        return queue[-1][0] if queue else None
-
-    def insert(self, time_ns: int, channel: int, value: float, *, uncertain: bool) -> None:
-        """Put a late value between its neighbors, or after the last one. NaN changes nothing."""
-        if math.isnan(value):
-            return
-        queue, past = self._queues[channel], self._past[channel]
-        target = queue if time_ns > queue[0][0] else past
-        if target is past and len(past) == KEPT_VALUES:
-            past.popleft()
-        place = bisect_left(target, (time_ns,))
-        target.insert(place, (time_ns, value, UNCERTAIN if uncertain else GOOD))
-
-    def remove(self, time_ns: int, channel: int) -> None:
-        """Remove the value of a time, if it is not the only one."""
-        queue, past = self._queues[channel], self._past[channel]
-        kept = [value for value in self._values(channel) if value[0] != time_ns]
-        if not kept:
-            return
-        is_first = queue[0][0] == time_ns
-        for target in (queue, past):
-            left = [value for value in target if value[0] != time_ns]
-            target.clear()
-            target.extend(left)
-        if is_first and past:
-            queue.appendleft(past.pop())
+        """Return what `ChannelValues.neighbors` does; None before the first grid point."""
+        return self.values(channel).neighbors(time_ns) if self._is_started else None
 
     def revise(
         self, channel: int, after_ns: int, before_ns: int, oldest_ns: int
@@ -283,21 +231,16 @@ class Aligner:
         """
         period_ns = self._settings.period_ns
         first_ns = max(oldest_ns, (after_ns // period_ns + 1) * period_ns)
-        values, limits = self._values(channel), self.limits
+        values, limits = self.values(channel), self.limits
         mine = Limits(limits.max_age_ns, [limits.age_ns[channel]], [limits.hole_ns[channel]])
         found = []
         for at_ns in range(first_ns, min(self.returned_ns + 1, before_ns), period_ns):
-            index = bisect_right(values, at_ns, key=_time_of)
-            if not index:
-                continue
-            pair = deque(values[index - 1 : index + 1])
-            row = self._compute_row([pair], at_ns, self.newest_ns or 0, mine, True)
-            if row is not None:
+            pair = values.around(at_ns)
+            if pair:
+                row = self._compute_row([pair], at_ns, self.newest_ns or 0, mine, True)
+                assert row is not None  # nothing is waited for
                 found.append((at_ns, row.values[0], bool(row.held), row.uncertain))
         return found
-
-    def _values(self, channel: int) -> list[tuple[int, float, int]]:
-        return [*self._past[channel], *self._queues[channel]]
 
     # ---------------------------------------------------------------------------------- its state
 

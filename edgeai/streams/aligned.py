@@ -4,18 +4,23 @@ from collections import deque
 from collections.abc import Sequence
 
 from edgeai.streams.aligned_timeline import AlignedTimeline
-from edgeai.streams.coarse import CoarseClock, Repeats, resolution_of
+from edgeai.streams.clock_steps import resolution_of
+from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.grid import ROW, Arrival
-from edgeai.streams.ring import MIN_KEPT_ROWS
+from edgeai.streams.kept_samples import MIN_KEPT_ROWS
+from edgeai.streams.repeats import Repeats
 from edgeai.streams.run import Run, block_times, equals
 from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
+
+_new_arrival = tuple.__new__
+"""Faster than `Arrival(...)`, which calls a function written in Python."""
 
 
 class AlignedStream(Stream):
     """A stream that makes windows of samples on the model's grid."""
 
-    __slots__ = ("_repeats", "_row", "_stamps", "_timeline")
+    __slots__ = ("_first", "_repeats", "_row", "_stamps", "_timeline")
 
     def __init__(
         self,
@@ -31,6 +36,8 @@ class AlignedStream(Stream):
         )
         self._row: Floats | None = None
         """The last sample, to recognize a coarse clock."""
+        self._first: Run | None = None
+        """The first sample, while there is no other time stamp."""
         self._repeats = Repeats()
         self._stamps: deque[int] = deque(maxlen=MIN_KEPT_ROWS)
         """The last different time stamps of samples."""
@@ -46,7 +53,7 @@ class AlignedStream(Stream):
         A tag that is sent when it changes may not come again for hours.
         """
         self._empty_after_failure(after_ns)
-        self._row = None
+        self._row = self._first = None
         self._stamps.clear()
         self._timeline.recover(everything=everything)
 
@@ -96,7 +103,8 @@ class AlignedStream(Stream):
     ) -> None:
         """Take one value as `Stream.push_tag` says."""
         at_ns = time_ns if arrived_ns is None else arrived_ns
-        self._timeline.take(Arrival(time_ns, channel, [value], uncertain, at_ns))
+        one = _new_arrival(Arrival, (time_ns, channel, [value], uncertain, at_ns))
+        self._timeline.take(one)
 
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age as `Stream.hold` says."""
@@ -123,6 +131,7 @@ class AlignedStream(Stream):
         row, self._row = self._row, run.rows[0].copy()
         stamps = self._stamps
         if not stamps or run.first_ns != stamps[-1]:
+            self._first = None if stamps else run.copy()
             stamps.append(run.first_ns)
             return False
         if row is None:
@@ -135,6 +144,12 @@ class AlignedStream(Stream):
         if period_ns is None:
             return
         found = resolution_of(list(self._stamps), period_ns)
-        if found is not None:
+        if found is not None and self._first is not None:
+            # One stamp shows no step: its samples wait for the next one.
+            self._coarse = CoarseClock(period_ns, None, is_declared=False)
+            self._coarse.place(self._first, self._settings.max_gap_ns)
+            self._timeline.forget_first()
+        elif found is not None:
             self._coarse = CoarseClock(period_ns, found, is_declared=False)
-            self._coarse.start(run.first_ns, self.ring.arrived_ns)
+            is_back = run.first_ns < max(self._stamps)
+            self._coarse.start(run.first_ns, self.ring.arrived_ns, in_doubt=is_back)

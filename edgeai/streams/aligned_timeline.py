@@ -1,31 +1,15 @@
 """The values of one aligned stream in the order of their arrival: late, repeated, clocks ahead."""
 
-from typing import NamedTuple
-
 from edgeai.streams.align import align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
-from edgeai.streams.grid import ROW, Arrival, Grid, SavedGrid
-from edgeai.streams.ring import MIN_KEPT_ROWS, Ring
+from edgeai.streams.grid import ROW, Arrival, Grid, Jump
+from edgeai.streams.kept_samples import MIN_KEPT_ROWS
+from edgeai.streams.ring import Ring
 from edgeai.streams.seen import Seen, seen_samples
 from edgeai.streams.set_back import SetBacks
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings
 
 FOREVER_NS = 1 << 62
-
-
-class Jump(NamedTuple):
-    """A step ahead beyond the largest gap, and the state before it, as in `clock.Jump`."""
-
-    first_ns: int
-    newest_ns: int
-    is_suspect: bool
-    saved: SavedGrid
-    arrivals: list[Arrival]
-    gaps: int = 1
-
-    def is_return(self, time_ns: int) -> bool:
-        """Return whether a value of this time goes on before the step."""
-        return self.newest_ns < time_ns < self.first_ns
 
 
 class AlignedTimeline:
@@ -102,6 +86,12 @@ class AlignedTimeline:
         self._overtook.clear()
         self._grid.recover(everything=everything)
 
+    def forget_first(self) -> None:
+        """Forget the only sample so far: it is to be taken again, with another time."""
+        self._grid.forget()
+        self._seen.clear()
+        self._started = []
+
     def flush(self) -> None:
         """Release the grid points up to the newest time: the stream ends here."""
         jump = self._jump
@@ -164,7 +154,8 @@ class AlignedTimeline:
                 cadence.last_ns = time_ns
             else:
                 grid.note_rate(channel, time_ns)
-            self._ring.arrived_ns = max(self._ring.arrived_ns, arrived_ns)
+            if arrived_ns > self._ring.arrived_ns:  # noqa: PLR1730  `max` costs more
+                self._ring.arrived_ns = arrived_ns
             self._seen.add(time_ns, channel, values)
         grid.push()
 
@@ -227,10 +218,7 @@ class AlignedTimeline:
         if not ahead:
             return
         self._drops["implausible_time"] += len(ahead)
-        was_broken = self._ring.broken
-        self._grid.clear()
-        self._ring.broken = was_broken
-        self._ring.last_ns = NEVER_NS
+        self._grid.forget()
         self._started = []
         for first in started:
             if first not in ahead:

@@ -12,24 +12,19 @@ do not depend on when edgeai was started.
 
 from edgeai.messages import SECOND_NS
 from edgeai.streams.arrival_pace import ArrivalPace
+from edgeai.streams.clock_steps import (
+    NEAR_PERIODS,
+    RESOLUTIONS_NS,
+    ROUNDING_NS,
+    is_multiple,
+    resolution_of,
+)  # fmt: skip
 from edgeai.streams.holes import HOLE_PERIODS
+from edgeai.streams.old_stamps import NO_PLACE, REPEATED, OldStamps
+from edgeai.streams.repeats import is_burst
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, Floats
 
-MILLISECOND_NS = SECOND_NS // 1000
-RESOLUTIONS_NS = tuple(
-    step * MILLISECOND_NS
-    for step in (
-        60_000, 30_000, 10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10, 5, 2, 1,
-    )
-)  # fmt: skip
-"""Steps of coarse clocks that are recognized: a minute to a millisecond."""
-ROUNDING_NS = 500
-"""Error of a time in float64 seconds, as many senders write it."""
-LEAST_PERIODS = 1.05
-"""A clock is coarse by its stamps alone if its step is at least so many sample periods."""
-NEAR_PERIODS = 0.999
-"""A clock whose step is about the sample period: two samples in one step and none in another."""
 MOST_ODD_STAMPS = 3
 """After so many stamps in a row that it cannot show, a recognized clock is none."""
 MIN_DISTINCT = 3
@@ -40,69 +35,13 @@ NEAREST_PERIODS = 0.96
 sender that is up to 3 % too fast loses none."""
 
 
-def is_multiple(time_ns: int, resolution_ns: int) -> bool:
-    """Return whether a clock with such steps shows a time, but for rounding."""
-    return (time_ns + ROUNDING_NS) % resolution_ns <= 2 * ROUNDING_NS
-
-
-def resolution_of(
-    times: list[int], period_ns: int, least_periods: float = LEAST_PERIODS
-) -> int | None:
-    """Return the step of the coarsest clock that shows only these times; None: it is not coarse."""
-    for resolution_ns in RESOLUTIONS_NS:
-        if resolution_ns >= least_periods * period_ns and all(
-            is_multiple(time_ns, resolution_ns) for time_ns in times
-        ):
-            return resolution_ns
-    return None
-
-
-def is_burst(run: Run, before_ns: int) -> bool:
-    """Return whether a sample arrived much sooner after the one before than it was measured.
-
-    Args:
-        run: The sample. If its arrival is its time, the arrival is not known.
-        before_ns: When the sample before it arrived.
-    """
-    if run.arrived_ns == run.first_ns:
-        return False
-    return run.arrived_ns - before_ns < run.period_ns / 4
-
-
-class Repeats:
-    """Tells a second sample of a stamp from one that was sent again, before the clock is known."""
-
-    __slots__ = ("_count", "_stamp_ns")
-
-    def __init__(self) -> None:
-        self._count = 0
-        """Stamps that came again with equal values."""
-        self._stamp_ns = NEVER_NS
-        """The last of them."""
-
-    def is_sample(self, run: Run, before_ns: int) -> bool:
-        """Return whether a sample with stamp and values of the one before is a new one.
-
-        Equal values are no sign of a repeat: the machine may stand still. A burst is one, but not
-        where each stamp comes again: the sender collects its samples.
-
-        Args:
-            run: The sample.
-            before_ns: When the sample before it arrived.
-        """
-        if run.first_ns != self._stamp_ns:
-            self._stamp_ns = run.first_ns
-            self._count += 1
-        return self._count >= MOST_ODD_STAMPS or not is_burst(run, before_ns)
-
-
 class CoarseClock:
     """Gives the samples of one stream their times."""
 
     __slots__ = (
-        "_arrived_ns", "_began_ns", "_is_declared", "_number", "_odd", "_pace", "_period_ns",
-        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns", "misplaced",
-        "torn_ns",
+        "_arrived_ns", "_before_ns", "_began_ns", "_doubtful_ns", "_is_declared", "_late_count",
+        "_number", "_odd", "_pace", "_past", "_period_ns", "_resolution_ns", "_seen", "_stamp_ns",
+        "_waiting", "is_refuted", "last_ns", "misplaced", "torn_ns",
     )  # fmt: skip
 
     def __init__(
@@ -131,6 +70,11 @@ class CoarseClock:
         """Values of the samples of the stamp."""
         self._began_ns = self._arrived_ns = 0
         """When the first sample of the stamp arrived, and when the last one."""
+        self._past = OldStamps()
+        self._before_ns = self._doubtful_ns = NEVER_NS
+        """The stamp before the newest; and one of which a sample came long before its others."""
+        self._late_count = 0
+        """Samples of older stamps that came after the newest stamp."""
         self._stamp_ns: int | None = None
         self._number = 0
         """Samples of the stamp before the next one."""
@@ -139,14 +83,18 @@ class CoarseClock:
         self._waiting: list[Run] = []
         """Samples of the first stamp."""
 
-    def start(self, stamp_ns: int, arrived_ns: int, row: Floats | None = None) -> None:
+    def start(
+        self, stamp_ns: int, arrived_ns: int, row: Floats | None = None, *, in_doubt: bool = False
+    ) -> None:
         """Go on after a sample whose time is its stamp.
 
         Args:
             stamp_ns: Its stamp.
             arrived_ns: When it arrived.
             row: (C,) its values; None: they are not known.
+            in_doubt: Whether its time may be later in the step of the stamp.
         """
+        self._pace.in_doubt = in_doubt
         self._stamp_ns = self.last_ns = stamp_ns
         self._number = 1
         self._began_ns = self._arrived_ns = arrived_ns
@@ -158,12 +106,15 @@ class CoarseClock:
         self._stamp_ns = stamp_ns = time_ns // resolution_ns * resolution_ns
         self._number = (time_ns - stamp_ns) // self._period_ns + 1
         self.last_ns = time_ns
+        self._late_count = 0
+        self._pace.in_doubt = True  # how many samples this stamp has is not certain
         self._waiting = []
 
     def restart(self) -> None:
         """Wait for the first stamp again."""
         self._stamp_ns, self.last_ns = None, NEVER_NS
-        self._number = 0
+        self._number = self._late_count = 0
+        self._past.clear()
         self._waiting = []
 
     def has_passed(self, stamp_ns: int) -> bool:
@@ -198,13 +149,20 @@ class CoarseClock:
                 return []
             return [*self.release(stamp_ns), *(self._place(run, max_gap_ns, before_ns) or [])]
         if stamp_ns < self._stamp_ns:
-            return [run]  # late: the stream decides
+            return self._place_late(run)
         if max_gap_ns is not None and stamp_ns - self.last_ns > max_gap_ns:
             self._stamp_ns, self.last_ns, self._number = stamp_ns, NEVER_NS, 0
             self._waiting = [run.copy()]
             return []
-        if stamp_ns > self._stamp_ns:
-            self._begin(run, self._stamp_ns, before_ns)
+        return self._spread(run, self._stamp_ns, before_ns)
+
+    def _spread(self, run: Run, newest_ns: int, before_ns: int) -> list[Run] | None:
+        """Give a sample of the newest stamp, or a newer one, its time, as `place` says."""
+        stamp_ns, period_ns = run.first_ns, self._period_ns
+        if stamp_ns > newest_ns:
+            self._begin(run, newest_ns, before_ns)
+        elif self._late_count:
+            self._return(stamp_ns)
         else:
             self._pace.note(run.arrived_ns - before_ns)
         if self.is_refuted:
@@ -228,6 +186,36 @@ class CoarseClock:
             run.mark()
         return [run]
 
+    def _place_late(self, run: Run) -> list[Run] | None:
+        """Place a sample of an older stamp after the others of that stamp, as `place` says.
+
+        What has no place there is late: the stream decides.
+        """
+        stamp_ns, period_ns = run.first_ns, self._period_ns
+        room = int((self._resolution_ns or SECOND_NS) / period_ns + 0.5)
+        number = self._past.add(stamp_ns, run.rows.tobytes(), room)
+        if number == REPEATED:
+            return None
+        if number == NO_PLACE:
+            self._pace.in_doubt = True  # it may belong to the newest stamp, and be missing there
+            return [run]
+        self._late_count += 1
+        run.times = [stamp_ns + number * period_ns]
+        return [run]
+
+    def _return(self, stamp_ns: int) -> None:
+        """Go on with the newest stamp after older ones.
+
+        If the stamp before it still lacks a sample, the one that came too early was that: its stamp
+        was wrong.
+        """
+        count = self._past.count(self._before_ns)
+        step_ns = self._resolution_ns or SECOND_NS
+        if self._late_count > 1 and (count + 1) * self._period_ns <= step_ns + ROUNDING_NS:
+            self._number, self._seen = 0, set()
+            self.last_ns = stamp_ns - self._period_ns
+        self._late_count = 0
+
     def _begin(self, run: Run, old_ns: int, before_ns: int) -> None:
         """Begin a new stamp after an old one; the sample before it arrived at `before_ns`."""
         self._narrow(old_ns, run.first_ns)
@@ -237,9 +225,12 @@ class CoarseClock:
             lacking = round(left_ns / self._period_ns) - 1
             self.torn_ns = old_ns
             self.misplaced = 0 if self._pace.in_doubt else self._number
+        self._past.remember(old_ns, self._number, self._seen)
+        self._before_ns, self._late_count = old_ns, 0
         self._stamp_ns, self._number, self._began_ns = run.first_ns, 0, run.arrived_ns
-        self._seen.clear()
+        self._seen = set()
         self._pace.next_stamp(run.arrived_ns - before_ns, lacking)
+        self._pace.in_doubt = self._pace.in_doubt or run.first_ns == self._doubtful_ns
 
     def release(self, next_ns: int | None) -> list[Run]:
         """Return the samples of the first stamp, counted back from the end of its step.
@@ -251,6 +242,10 @@ class CoarseClock:
         stamp_ns = self._stamp_ns
         if not waiting or stamp_ns is None:
             return []
+        if next_ns is not None and next_ns < stamp_ns:
+            self._doubtful_ns = stamp_ns  # its step has not ended
+            for run in waiting:
+                run.mark()
         if self._resolution_ns is None and next_ns is not None:
             self._resolution_ns = resolution_of([stamp_ns, next_ns], self._period_ns)
             if self._resolution_ns is None:

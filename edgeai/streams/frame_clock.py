@@ -9,7 +9,7 @@ Where whole blocks are missing, it starts after as many of them.
 
 from collections import deque
 
-from edgeai.streams.coarse import RESOLUTIONS_NS, is_multiple
+from edgeai.streams.clock_steps import RESOLUTIONS_NS, is_multiple
 from edgeai.streams.run import Run, block_times
 from edgeai.streams.settings import NEVER_NS
 

@@ -45,6 +45,21 @@ class SavedGrid(NamedTuple):
     last_times: list[int]
 
 
+class Jump(NamedTuple):
+    """A step ahead beyond the largest gap, and the state before it, as in `clock.Jump`."""
+
+    first_ns: int
+    newest_ns: int
+    is_suspect: bool
+    saved: SavedGrid
+    arrivals: list[Arrival]
+    gaps: int = 1
+
+    def is_return(self, time_ns: int) -> bool:
+        """Return whether a value of this time goes on before the step."""
+        return self.newest_ns < time_ns < self.first_ns
+
+
 class Grid:
     """The grid rows of one stream, and the rates of its channels."""
 
@@ -159,7 +174,7 @@ class Grid:
         for each, value in zip(self.channels_of(channel), values, strict=True):
             neighbors = self.aligner.neighbors(each, time_ns)
             if neighbors is not None:
-                self.aligner.insert(time_ns, each, value, uncertain=uncertain)
+                self.aligner.values(each).insert(time_ns, value, uncertain=uncertain)
                 self._revise(each, *neighbors)
         self.note_rate(channel, time_ns)
         self._counts["reordered"] += 1
@@ -168,15 +183,15 @@ class Grid:
     def remove_suspect(self, channel: int, time_ns: int) -> None:
         """Remove a value whose time was wrong, as another one of this time shows."""
         cadence, aligner = self.cadences[channel], self.aligner
-        suspect_ns = aligner.between(max(channel, 0), *cadence.doubts(time_ns))
+        suspect_ns = aligner.values(max(channel, 0)).between(*cadence.doubts(time_ns))
         if suspect_ns is None:
             return
         for each in self.channels_of(channel):
-            aligner.remove(suspect_ns, each)
+            aligner.values(each).remove(suspect_ns)
             neighbors = aligner.neighbors(each, suspect_ns)
             if neighbors is not None:
                 self._revise(each, *neighbors)
-        last_ns = aligner.last_of(max(channel, 0))
+        last_ns = aligner.values(max(channel, 0)).last_ns
         cadence.drop_suspect(NEVER_NS if last_ns is None else last_ns)
         self._drops["implausible_time"] += 1
 
@@ -236,6 +251,13 @@ class Grid:
         self.restart()
         self.aligner.clear()
         self._held_rows.clear()
+
+    def forget(self) -> None:
+        """Forget all values: the stream begins again, as if there had been none."""
+        was_broken = self._ring.broken
+        self.clear()
+        self._ring.broken = was_broken
+        self._ring.last_ns = NEVER_NS
 
     def recover(self, *, everything: bool) -> None:
         """Forget all but the last value of each channel, and with `everything` that too."""

@@ -6,7 +6,8 @@ did not come. It counts as substituted then, as a value that is too old.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 Queue = deque[tuple[int, float, int]]
 """Values of one channel, oldest first: time in nanoseconds, value, and one of GOOD, UNCERTAIN,
@@ -15,6 +16,20 @@ LOST."""
 GOOD = 0  # measured, inside its valid range
 UNCERTAIN = 1  # measured, outside its valid range
 LOST = 2  # not usable: the value before it is held
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """How to align samples to the grid. Times in nanoseconds."""
+
+    method: Literal["hold", "linear"]
+    """A key of `METHODS`."""
+    period_ns: int
+    """From one grid point to the next: the model's sample period."""
+    max_age_ns: int
+    """A value that is held or interpolated for longer counts as substituted."""
+    lateness_ns: int
+    """How long a grid point waits for values that arrive out of order."""
 
 
 class Limits(NamedTuple):

@@ -16,7 +16,8 @@ from bisect import bisect_left
 
 import numpy as np
 
-from edgeai.streams.ring import SPARE_ROWS, Ring
+from edgeai.streams.kept_samples import SPARE_ROWS
+from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
 from edgeai.streams.settings import Floats
 

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeai.streams.coarse import NEAR_PERIODS, CoarseClock, Repeats, resolution_of
+from edgeai.streams.clock_steps import NEAR_PERIODS, resolution_of
+from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.frame_clock import FrameClock
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.reorder import Reorder
+from edgeai.streams.repeats import Repeats
 from edgeai.streams.run import Run, equals
 from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
@@ -66,7 +68,7 @@ class OrderedStream(Stream):
         )
         self._reorder = Reorder(settings.lateness_ns) if settings.lateness_ns else None
         self._timeline.before_restart = self._release
-        self._good_bytes = self._timeline.good.data.cast("B")
+        self._good_bytes = self._timeline.values.last.data.cast("B")
         self._is_plain = False
         """Whether a sample that follows the newest needs no further look."""
         self._repeats = Repeats()
@@ -92,8 +94,8 @@ class OrderedStream(Stream):
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
-        self._timeline.update_good()
-        return [int(index) for index in np.flatnonzero(np.isnan(self._timeline.good))]
+        self._timeline.values.update()
+        return [int(index) for index in np.flatnonzero(np.isnan(self._timeline.values.last))]
 
     def push_rows(
         self,
@@ -105,7 +107,7 @@ class OrderedStream(Stream):
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
         if self._is_plain and self._is_in_order(times):
-            self._timeline.append(times, rows, invalid, uncertain)
+            self._timeline.values.append(times, rows, invalid, uncertain)
             self.ring.arrived_ns = times[-1] if arrived is None else arrived[-1]
             return
         super().push_rows(times, rows, invalid, uncertain, arrived)
@@ -281,7 +283,7 @@ class OrderedStream(Stream):
             # sample: the samples of this stamp wait until it ends.
             self._coarse = CoarseClock(period_ns, near, is_declared=False)
             self._timeline.holes.take_back()
-            self._timeline.empty()
+            self._timeline.values.empty()
             ring.last_ns = NEVER_NS
             for index in kept:
                 flags = saved.uncertain[index : index + 1] if saved.flagged else None

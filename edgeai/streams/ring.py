@@ -7,7 +7,6 @@ end in it. Only where samples have no rate does the ring count them.
 """
 
 import math
-import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -16,152 +15,49 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.streams.seen import BYTES_PER_SAMPLE, LeftRows, seen_samples
-from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings, Times
-
-MIN_KEPT_ROWS = 128
-"""Samples that a ring keeps at least. They tell a sample that was seen from one that was not."""
-SPARE_ROWS = 8
-"""Samples that a ring keeps beyond a window, so that as many filled samples can be taken back."""
-MIN_FREE_ROWS = 192
+from edgeai.streams.kept_samples import KeptSamples
+from edgeai.streams.settings import Emit, Floats, StreamSettings, Times
 
 RATE_TOLERANCE = 1.5
 """Largest ratio of a window's time span to its nominal span, and of nominal span to time span.
 Beyond it the window is uncertain."""
 
 
-class Ring:
+class Ring(KeptSamples):
     """The newest samples of a stream, (n, C) float32; emits each window (W, C) when it is due."""
 
     __slots__ = (
-        "_before", "_capacity", "_clock", "_flat", "_half_ns", "_hop_left", "_hop_ns",
-        "_keep", "_left", "_length", "_max_span_ns", "_min_span_ns", "_pack_into", "_row_bytes",
-        "_rows",
-        "_settings", "_substituted", "_times", "_uncertain", "arrived_ns", "broken", "due_ns",
-        "emit", "flagged", "last_ns", "size",
+        "_half_ns", "_hop_left", "_hop_ns", "_max_span_ns", "_min_span_ns", "arrived_ns", "broken",
+        "due_ns", "emit",
     )  # fmt: skip
 
-    @staticmethod
-    def bytes_of(settings: StreamSettings) -> int:
-        """Return the bytes of a ring's samples and flags."""
-        _, capacity = _rows_of(settings.length)
-        left = BYTES_PER_SAMPLE * seen_samples(settings.period_ns)
-        return capacity * (4 * settings.channels + 13) + left
-
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
-        length, channels = settings.length, settings.channels
-        self._keep, capacity = _rows_of(length)
-        self._capacity = capacity
+        super().__init__(settings)
         self.emit = emit
         """Called with each window."""
-        self._settings = settings
-        self._length = length
         period_ns = settings.period_ns or 0
         self._half_ns = period_ns // 2
         self._hop_ns = settings.hop * period_ns if settings.hop > 1 else 0
         """From one boundary of windows to the next; 0: count samples."""
-        nominal_ns = (length - 1) * period_ns
+        nominal_ns = (settings.length - 1) * period_ns
         self._min_span_ns = nominal_ns / RATE_TOLERANCE
         """Shortest time span of a window at about the model's rate."""
         self._max_span_ns = nominal_ns * RATE_TOLERANCE if nominal_ns else math.inf
         """Longest time span; infinite if the model has no rate."""
-        self._rows = np.zeros((capacity, channels), np.float32)
-        self._flat = self._rows.reshape(-1).data
-        """The memory of `_rows`: assigning a few values is cheaper here than in an array."""
-        self._row_bytes = 4 * channels
-        self._pack_into = struct.Struct(f"{channels}f").pack_into
-        self._times = array("q", bytes(8 * capacity))
-        """Time of each row of `_rows`."""
-        self._clock = np.frombuffer(self._times, np.int64)
-        """The memory of `_times`."""
-        self._substituted = np.zeros(capacity, np.int32)
-        self._uncertain = np.zeros(capacity, np.bool_)
-        self.size = 0
-        """Number of samples since the ring was emptied, up to what it keeps."""
-        self._before = 0
-        """Rows that were in the memory before its first row now; so each row has a number."""
         self.due_ns = 0
         """A sample of this time or later is looked at: it may end a window."""
-        self.last_ns = NEVER_NS
-        """Time of the newest sample, also after the ring was emptied; NEVER_NS before the first."""
         self.arrived_ns = 0
         """When the newest sample arrived; set by who appends it."""
-        self._left = LeftRows(seen_samples(settings.period_ns))
-        """The samples that have left it."""
         self.broken = False
         """Set when the stream was interrupted; cleared by the engine with the next window."""
         self.clear()
 
     def clear(self) -> None:
         """Empty the ring: the next window needs W new samples."""
-        self._before += self.size
-        self.size = 0
+        super().clear()
         self.due_ns = 0
         self._hop_left = 1 if self._settings.hop == 1 or self._hop_ns else self._length
         """Samples until the next window, where samples are counted."""
-        self.flagged = 0
-        """Number of coming samples whose windows may still contain a flagged sample."""
-
-    # ------------------------------------------------------------------------------- what it holds
-
-    @property
-    def newest(self) -> Floats:
-        """The last sample, (C,), as a view."""
-        newest: Floats = self._rows[self.size - 1]
-        return newest
-
-    @property
-    def recent(self) -> Floats:
-        """The samples that are still here, (n, C), oldest first, as a view."""
-        return self._rows[: self.size]
-
-    @property
-    def next_number(self) -> int:
-        """The number that the next appended sample gets."""
-        return self._before + self.size
-
-    @property
-    def first_number(self) -> int:
-        """The number of the oldest sample that the ring holds."""
-        return self._before
-
-    def time_at(self, back: int) -> int:
-        """Return the time of the sample `back` samples before the newest."""
-        return self._times[self.size - 1 - back]
-
-    def find(self, time_ns: int) -> Floats | None:
-        """Return the sample of exactly this time, (C,) as a view; None if it has none.
-
-        It looks at as many of the newest samples as it always keeps, so that the answer does not
-        depend on how the samples came.
-        """
-        begin, end = max(0, self.size - self._keep), self.size
-        index = bisect_left(self._times, time_ns, begin, end)
-        if index < end and self._times[index] == time_ns:
-            found: Floats = self._rows[index]
-            return found
-        return None
-
-    def reaches(self, time_ns: int, samples: int | None) -> bool:
-        """Return whether a time is not before the newest `samples`; None: all that `find` knows."""
-        known = min(self.size, samples or self._keep)
-        return known > 0 and time_ns >= self._times[self.size - known]
-
-    def was_here(self, time_ns: int, row: Floats) -> bool:
-        """Return whether a sample was taken that had this time and these values (C,).
-
-        It looks further back than `find`: some minutes at the model's rate.
-        """
-        index = bisect_left(self._times, time_ns, 0, self.size)
-        if index < self.size and self._times[index] == time_ns:
-            return bool((self._rows[index] == row).all())
-        return self._left.has(time_ns, row, self.next_number)
-
-    def leave(self) -> None:
-        """Empty the ring as `clear` does; its samples stay known to `was_here`."""
-        if self.size:
-            self._left.add(self._before, self._clock[: self.size], self._rows[: self.size])
-        self.clear()
 
     @property
     def due_in(self) -> int:
@@ -222,15 +118,6 @@ class Ring:
                     self._emit_newest()
                 self.flagged = max(0, self.flagged - count)
         self.last_ns = int(times[-1])
-
-    def _set_times(self, old: int, times: Times) -> None:
-        end = old + len(times)
-        if isinstance(times, range):
-            self._clock[old:end] = np.arange(times.start, times.stop, times.step)
-        elif isinstance(times, np.ndarray):
-            self._clock[old:end] = times
-        else:
-            self._times[old:end] = array("q", times)
 
     def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Append a few samples without flags, as `push` does; return whether they were appended.
@@ -323,96 +210,6 @@ class Ring:
         self._hop_left = self._settings.hop
         return until, True
 
-    # --------------------------------------------------------------------------- change what it has
-
-    def overwrite(self, number: int, time_ns: int, row: Floats, *, uncertain: bool) -> bool:
-        """Replace a filled sample by the measured one; return whether a window may still hold it.
-
-        Args:
-            number: `next_number` before it was appended.
-            time_ns: The time of the measured one, between the times of its neighbors.
-            row: (C,); a NaN leaves the filled value.
-            uncertain: Whether a value is outside its range.
-        """
-        index = number - self._before
-        if index < 0:
-            return False
-        np.copyto(self._rows[index], row, where=~np.isnan(row))
-        self._times[index] = time_ns
-        if index < self.size - self._length + 1:
-            return False
-        self._substituted[index] = int(np.isnan(row).sum())
-        self._uncertain[index] = uncertain
-        return True
-
-    def amend(
-        self, time_ns: int, channel: int, value: float, substituted: int, *, uncertain: bool
-    ) -> None:
-        """Replace one value of a sample of the windows to come.
-
-        Args:
-            time_ns: Time of the sample; if there is none of it, nothing happens.
-            channel: Index of the channel.
-            value: Finite.
-            substituted: Number of substituted values in the sample from now on.
-            uncertain: Whether the value is uncertain.
-        """
-        index = bisect_left(self._times, time_ns, 0, self.size)
-        if index == self.size or self._times[index] != time_ns:
-            return
-        self._rows[index, channel] = value
-        if substituted or uncertain:
-            self._start_flags()
-            self.flagged = max(self.flagged, self._length)
-        if self.flagged:
-            self._substituted[index] = substituted
-            self._uncertain[index] |= uncertain
-
-    def _start_flags(self) -> None:
-        """Clear the flag arrays if they were not kept up to date."""
-        if not self.flagged:
-            self._substituted[:] = 0
-            self._uncertain[:] = False
-
-    def take_back(self, count: int) -> None:
-        """Remove the `count` samples before the newest."""
-        old, new = self.size - 1, self.size - 1 - count
-        self._rows[new] = self._rows[old]
-        self._times[new] = self._times[old]
-        self._substituted[new] = self._substituted[old]
-        self._uncertain[new] = self._uncertain[old]
-        self.size = new + 1
-
-    def mark_since(self, time_ns: int) -> None:
-        """Mark the samples from a time on as uncertain, for the windows to come."""
-        self._start_flags()
-        self._uncertain[bisect_left(self._times, time_ns, 0, self.size) : self.size] = True
-        self.flagged = max(self.flagged, self._length)
-
-    def unmark(self) -> None:
-        """Take back that the newest sample is uncertain."""
-        self._uncertain[self.size - 1] = False
-
-    def save(self) -> "SavedRing":
-        """Return a copy of what the ring holds."""
-        kept = slice(max(0, self.size - self._keep), self.size)
-        return SavedRing(
-            self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
-            self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
-            self.due_ns, self._hop_left,
-        )  # fmt: skip
-
-    def restore(self, saved: "SavedRing") -> None:
-        """Hold again what it held when it was saved."""
-        self._before = saved.first_number
-        end = self.size = len(saved.times)
-        self._rows[:end] = saved.rows
-        self._clock[:end] = saved.times
-        self._substituted[:end] = saved.substituted
-        self._uncertain[:end] = saved.uncertain
-        self.flagged, self.last_ns = saved.flagged, saved.last_ns
-        self.due_ns, self._hop_left = saved.due_ns, saved.hop_left
-
     # ---------------------------------------------------------------------------------------- emit
 
     def _emit_newest(self) -> None:
@@ -446,25 +243,27 @@ class Ring:
         """Return whether a window of this time span has another sample rate than the model."""
         return not self._min_span_ns <= span_ns <= self._max_span_ns
 
-    def _move_to_front(self) -> None:
-        """Move the newest samples to the start of the memory."""
-        keep = self._keep
-        gone = self.size - keep
-        self._left.add(self._before, self._clock[:gone], self._rows[:gone])
-        kept = slice(gone, self.size)
-        self._rows[:keep] = self._rows[kept].copy()
-        self._times[:keep] = self._times[kept]
-        if self.flagged:
-            self._substituted[:keep] = self._substituted[kept].copy()
-            self._uncertain[:keep] = self._uncertain[kept].copy()
-        self._before += gone
-        self.size = keep
+    # ------------------------------------------------------------------------------------ its state
 
+    def save(self) -> "SavedRing":
+        """Return a copy of what the ring holds."""
+        kept = slice(max(0, self.size - self._keep), self.size)
+        return SavedRing(
+            self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
+            self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
+            self.due_ns, self._hop_left,
+        )  # fmt: skip
 
-def _rows_of(length: int) -> tuple[int, int]:
-    """Return how many samples a ring keeps, and its room, for windows of this length."""
-    keep = max(length - 1 + SPARE_ROWS, MIN_KEPT_ROWS)
-    return keep, keep + max(length, MIN_FREE_ROWS)
+    def restore(self, saved: "SavedRing") -> None:
+        """Hold again what it held when it was saved."""
+        self._before = saved.first_number
+        end = self.size = len(saved.times)
+        self._rows[:end] = saved.rows
+        self._clock[:end] = saved.times
+        self._substituted[:end] = saved.substituted
+        self._uncertain[:end] = saved.uncertain
+        self.flagged, self.last_ns = saved.flagged, saved.last_ns
+        self.due_ns, self._hop_left = saved.due_ns, saved.hop_left
 
 
 @dataclass(frozen=True)

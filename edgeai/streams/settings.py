@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.streams.align import AlignSettings
+from edgeai.streams.grid_values import AlignSettings
 
 Floats = npt.NDArray[np.float32]
 

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
-from edgeai.streams.conditioning import Flags
+from edgeai.streams.good_values import GoodValues
 from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.joins import Joins
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run, equals
 from edgeai.streams.set_back import SetBacks, Sign
-from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings, Times
+from edgeai.streams.settings import NEVER_NS, StreamSettings
 from edgeai.streams.window_ends import ends_in_block
 
 
@@ -27,7 +27,7 @@ class Timeline:
 
     __slots__ = (
         "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_overtook", "_resets",
-        "_ring", "_sequence", "_set_backs", "_settings", "before_restart", "good", "holes",
+        "_ring", "_sequence", "_set_backs", "_settings", "before_restart", "holes", "values",
     )  # fmt: skip
 
     def __init__(
@@ -44,9 +44,7 @@ class Timeline:
         self._settings = settings
         self._ring = ring
         self._drops, self._resets, self._counts = drops, resets, counts
-        self.good = np.full(settings.channels, np.nan, np.float32)
-        """(C,) the last good value of each channel, NaN before the first. If the ring holds any
-        sample, that is newer."""
+        self.values = GoodValues(settings, ring, drops)
         self.holes = Holes(ring, settings.missing, settings.length, counts)
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)
@@ -151,7 +149,7 @@ class Timeline:
     def _open_hole(self, run: Run, last_ns: int) -> None:
         if self._is_whole(run) or run.is_torn:  # nothing is to be filled
             self._counts["missing"] += round((run.first_ns - last_ns) / run.period_ns) - 1
-        elif self.holes.open(run, self._usable_good(), last_ns):
+        elif self.holes.open(run, self.values.usable(), last_ns):
             run.mark()
 
     def _take_late(self, run: Run) -> bool:
@@ -209,18 +207,18 @@ class Timeline:
             before.gaps += 1
             before.runs.append(run.copy())
             self.holes.forget()
-            self.empty()
+            self.values.empty()
             return
         self._jump = None
         self.holes.forget()
-        self.update_good()
+        self.values.update()
         ring = self._ring
         is_suspect = is_clock_ahead(
             step_ns, run.arrived_ns - ring.arrived_ns, self._settings.max_gap_ns or 0
         )
         if not is_suspect:
             self._resets["gap"] += 1
-        good = self.good.copy()
+        good = self.values.last.copy()
         self._jump = Jump(run.first_ns, is_suspect, ring.save(), good, ring.broken, [run.copy()])
         ring.leave()
         ring.broken = True
@@ -237,7 +235,7 @@ class Timeline:
         self.holes.forget()
         self._ring.restore(jump.saved)
         self._ring.broken = jump.was_broken
-        self.good[:] = jump.kept
+        self.values.last[:] = jump.kept
         if jump.is_suspect:
             self._drops["implausible_time"] += sum(len(run.times) for run in jump.runs)
             return
@@ -249,6 +247,7 @@ class Timeline:
 
     def _restart(self, run: Run) -> None:
         """Start again: the sender's clock was set back."""
+        self._confirm_jump()
         self.before_restart()
         self.holes.forget()
         self._resets["clock_back"] += 1
@@ -259,7 +258,7 @@ class Timeline:
         self._ring.last_ns = NEVER_NS
         self._sequence = None
         self._is_torn = False
-        self.good[:] = np.nan
+        self.values.last[:] = np.nan
 
     # ---------------------------------------------------------------------------- unusable values
 
@@ -278,75 +277,12 @@ class Timeline:
             found = np.isnan(run.rows)
             invalid = found if found.any() else None
         if not run.is_block:
-            self.append(run.times, run.rows, invalid, run.uncertain)
+            self.values.append(run.times, run.rows, invalid, run.uncertain)
             return
         ends = ends_in_block(run, self._settings.hop, last_ns, self._sequence)
         self._sequence = run.sequence
         if self._is_whole(run):
-            self.empty()
-        self.append(run.times, run.rows, invalid, run.uncertain, list(ends))
+            self.values.empty()
+        self.values.append(run.times, run.rows, invalid, run.uncertain, list(ends))
         if self._is_whole(run):
-            self.empty()
-
-    def append(
-        self,
-        times: Times,
-        rows: Floats,
-        invalid: Flags | None,
-        uncertain: Flags | None,
-        ends: list[int] | None = None,
-    ) -> None:
-        """Replace the unusable values of samples that are in order, and push them to the ring.
-
-        Args:
-            times: (n,) nanoseconds, rising.
-            rows: (n, C) float32.
-            invalid: (n, C), True for each value that cannot be used; None: all can be used.
-            uncertain: (n,) whether a value is outside its valid range; None: all False.
-            ends: After how many samples windows end; None: the ring decides.
-        """
-        flags = None if uncertain is None else uncertain.tolist()
-        if invalid is None:
-            self._ring.push(times, rows, None, flags, ends)
-            return
-        last = frozenset(ends or ())
-        for index, time_ns in enumerate(map(int, times)):
-            row = rows[index].copy()
-            substituted = self._substitute(row, invalid[index])
-            if substituted is None:
-                self._drops["invalid_value"] += 1
-                self._ring.last_ns = time_ns
-                continue
-            flag = None if flags is None else flags[index : index + 1]
-            here = None if ends is None else [1] if index + 1 in last else []
-            self._ring.push([time_ns], row[np.newaxis], [substituted], flag, here)
-
-    def empty(self) -> None:
-        """Empty the ring, and keep the last good values."""
-        self.update_good()
-        self._ring.clear()
-
-    def update_good(self) -> None:
-        """Bring `good` up to date."""
-        if self._ring.size:
-            self.good[:] = self._ring.newest
-
-    def _usable_good(self) -> Floats | None:
-        self.update_good()
-        return None if np.isnan(self.good).any() else self.good
-
-    def _substitute(self, row: Floats, invalid: Flags) -> int | None:
-        """Replace the unusable values of a sample (C,) by the last good values, in place.
-
-        Returns the number of replaced values; None if the sample must be dropped, by policy or
-        because a channel has not had a good value yet.
-        """
-        self.update_good()
-        np.copyto(self.good, row, where=~invalid)
-        count = int(invalid.sum())
-        if not count:
-            return 0
-        if self._settings.invalid == "drop" or np.isnan(self.good[invalid]).any():
-            return None
-        np.copyto(row, self.good, where=invalid)
-        return count
+            self.values.empty()

@@ -7,12 +7,13 @@ workers, and restarts a worker that has ended or hangs. Its workers end with it 
 import contextlib
 import json
 import logging
+import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +25,7 @@ from edgeai import stop_signals
 from edgeai.config.node import Config
 from edgeai.engine.sharding import Shard
 from edgeai.errors import ConfigError, Problem
+from edgeai.log_events import event
 from edgeai.metrics.aggregate import MergedMetrics, WorkerText
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
@@ -46,8 +48,12 @@ MAX_FOLDER_BYTES = 80  # the path of a Unix socket must be shorter than 108 byte
 FOLDER_NAME_BYTES = 15  # `edgeai-` and eight random characters
 
 
-def check_in_child(path: Path) -> int:
+def check_in_child(path: Path, variables: Mapping[str, str]) -> int:
     """Run `edgeai check` in a child: it loads libraries that the supervisor does not need.
+
+    Args:
+        path: Configuration file.
+        variables: Environment variables of the child, beside those of this process.
 
     Returns:
         The exit code. The child has printed the problems.
@@ -55,20 +61,24 @@ def check_in_child(path: Path) -> int:
     command = edgeai_command("check", str(path))
     # A session of its own: Ctrl-C in a terminal reaches this process, which stops after the check.
     return subprocess.run(
-        command, stdout=subprocess.DEVNULL, check=False, start_new_session=True
+        command,
+        stdout=subprocess.DEVNULL,
+        check=False,
+        start_new_session=True,
+        env={**os.environ, **variables},
     ).returncode
 
 
 class Supervisor:
     """The node's workers, status and HTTP server."""
 
-    def __init__(self, path: Path, config: Config, log_level: str) -> None:
+    def __init__(self, path: Path, config: Config, log_options: Sequence[str]) -> None:
         """Start the HTTP server; `run` starts the workers.
 
         Args:
             path: Configuration file, which the workers read.
             config: Its content.
-            log_level: For the workers.
+            log_options: Options of the workers' command.
 
         Raises:
             ConfigError: The HTTP port is in use, or a secret cannot be read.
@@ -90,7 +100,7 @@ class Supervisor:
             config.broker, config.client_id, {}, config.limits, self._metrics, status=self._status()
         )
         self._folder = _private_folder()
-        command = edgeai_command("run", str(path), f"--log-level={log_level}")
+        command = edgeai_command("run", str(path), *log_options)
         self.workers = [
             Worker(Shard(number, config.workers), command, self._folder, restarts.inc)
             for number, restarts in enumerate(self._worker_metrics.restarts, 1)
@@ -111,14 +121,18 @@ class Supervisor:
             history=partial(self._of_asset, "/api/history"),
             command=self._command,
         )
-        log.info("status page, metrics and health at %s", server.url)
+        log.info(
+            "status page, metrics and health at %s", server.url,
+            extra=event("http_listening", url=server.url),
+        )  # fmt: skip
         return server
 
     def run(self) -> None:
         """Keep the workers running until SIGTERM or SIGINT, then stop them."""
         log.info(
-            "edgeai %s, node %s, %d workers", __version__, self._config.node, self._config.workers
-        )
+            "edgeai %s, node %s, %d workers", __version__, self._config.node, self._config.workers,
+            extra=event("node_started", version=__version__, workers=self._config.workers),
+        )  # fmt: skip
         for number in stop_signals.STOPPING:
             signal.signal(number, self._on_signal)
         self._stop_signal = self._stop_signal or stop_signals.noted()
@@ -140,7 +154,7 @@ class Supervisor:
     def _turn(self) -> None:
         if self._hangups:
             self._hangups = 0
-            log.warning(HANGUP_IGNORED)
+            log.warning(HANGUP_IGNORED, extra=event("hangup_ignored"))
         now = self._last_turn = time.monotonic()
         for worker in self.workers:
             worker.update(now)
@@ -164,13 +178,22 @@ class Supervisor:
         count = len(self.workers)
         level = logging.WARNING if faults else logging.INFO
         why = "".join(f": {fault}" for fault in faults[:1])
-        log.log(level, "%d of %d workers are ready%s", count - len(faults), count, why)
+        log.log(
+            level, "%d of %d workers are ready%s", count - len(faults), count, why,
+            extra=event(
+                "workers_ready", ready=count - len(faults), of=count,
+                reason=faults[0] if faults else None,
+            ),
+        )  # fmt: skip
         for worker in self.workers:
             self._models = worker.report["pipelines"] if worker.report else self._models
         self._connection.announce(self._status(faults))
 
     def _stop(self) -> None:
-        log.info("%s: stopping the workers", self._stop_signal or "an error")
+        log.info(
+            "%s: stopping the workers", self._stop_signal or "an error",
+            extra=event("node_stopping", signal=self._stop_signal),
+        )  # fmt: skip
         deadline = time.monotonic() + STOP_SECONDS
         for worker in self.workers:
             worker.terminate()
@@ -180,7 +203,7 @@ class Supervisor:
         if self._http_server is not None:
             self._http_server.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-        log.info("stopped")
+        log.info("stopped", extra=event("node_stopped"))
 
     # ---------------------------------------------------------------- status and HTTP answers
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeai.backoff import Backoff
 from edgeai.engine.sharding import Shard
+from edgeai.log_events import event
 from edgeai.node.heartbeat import Report, ReportReceiver
 from edgeai.workers.unix_http import ask, fetch_page
 
@@ -92,7 +93,10 @@ class Worker:
         elif now - max(self._last_alive, self._last_start) > (
             HANG_SECONDS if self.report else START_SECONDS
         ):
-            log.error("worker %d hangs: killed", self.number)
+            log.error(
+                "worker %d hangs: killed", self.number,
+                extra=event("worker_killed", worker=self.number),
+            )  # fmt: skip
             self.process.kill()
 
     def terminate(self) -> None:
@@ -106,7 +110,10 @@ class Worker:
             try:
                 self.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                log.warning("worker %d does not stop: killed", self.number)
+                log.warning(
+                    "worker %d does not stop: killed", self.number,
+                    extra=event("worker_killed", worker=self.number),
+                )  # fmt: skip
                 self.process.kill()
                 self.process.wait()
         self._reports.close()
@@ -187,4 +194,7 @@ class Worker:
         delay = BACKOFF.wait_seconds(self._failures)
         self._start_due = now + delay
         self._why_no_report = f"ended ({ended}), will be restarted"
-        log.error("worker %d ended (%s); restart in %.0f s", self.number, ended, delay)
+        log.error(
+            "worker %d ended (%s); restart in %.0f s", self.number, ended, delay,
+            extra=event("worker_ended", worker=self.number, reason=ended, seconds=delay),
+        )  # fmt: skip

@@ -43,7 +43,8 @@ def test_labels_and_annotations(name: str) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
     annotations = rule["annotations"]
     assert set(annotations) == {"summary", "summary_ko", "runbook_url"}
-    assert annotations["runbook_url"] == f"{{{{ $externalLabels.docs }}}}/runbooks/{kebab(name)}.md"
+    link = f'{{{{ reReplaceAll "NAME" "{kebab(name)}" $externalLabels.runbooks }}}}'
+    assert annotations["runbook_url"] == link
     assert HANGUL.search(annotations["summary_ko"])
     assert not HANGUL.search(annotations["summary"])
     values = [set(re.findall(r"\$(?:labels\.)?\w+", annotations[key])) for key in
@@ -109,9 +110,10 @@ def test_the_healthy_line_has_every_series_that_a_rule_reads() -> None:
     assert given <= set(known_series())
 
 
-def test_one_label_is_the_root_of_all_links() -> None:
+def test_one_label_is_the_place_of_all_runbooks() -> None:
     config = yaml.safe_load((REPOSITORY / "deploy/prometheus/prometheus.yml").read_text())
-    root = config["global"]["external_labels"]["docs"]
-    assert (REPOSITORY / root / "runbooks").is_dir()
+    place = config["global"]["external_labels"]["runbooks"]
+    for name in ALERTS:
+        assert (REPOSITORY / place.replace("NAME", kebab(name))).is_file()
     dropped = config["alerting"]["alert_relabel_configs"]
-    assert dropped == [{"regex": "docs", "action": "labeldrop"}]
+    assert dropped == [{"regex": "runbooks", "action": "labeldrop"}]

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeai.assembly.plan import check
+from edgeai.engine.exported import asset_states, clock_skews
 from edgeai.messages import Message
 from edgeai.metrics.table import MAX_OUTPUT_ELEMENTS
 from tests.support.engine import NS, SOURCE, Node
@@ -132,3 +133,34 @@ def test_contributions_are_those_that_are_published(tmp_path: Path) -> None:
         for sample in family.samples
     ]
     assert len(series) == 1
+
+
+def test_the_most_urgent_come_first_and_every_pipeline_has_its_share(tmp_path: Path) -> None:
+    """Only some assets are exported, and an alarm must be among them."""
+    write_package(tmp_path / "latest", length=1)
+    plain: dict[str, Any] = {"model": "latest", "source": SOURCE}
+    config = write_config(tmp_path / "config.yaml", 1883, {"p": plain, "q": plain})
+    node = Node(check(config))
+    for asset, value in {"m0": 1, "m1": 1, "silent": 1, "alarm": 99, "m2": 1}.items():
+        document = json.dumps({"t": 1, "a": value, "b": 0})
+        node.turns([(f"factory/{asset}/sensors", document.encode(), NS, 0)])
+    p, q = node.engine.pipelines
+    p.stream_of("new")
+    p.streams["silent"].is_stale = True
+    found = [(state.pipeline, state.asset) for state in asset_states([p, q])]
+    assert found == [
+        ("p", "alarm"), ("q", "alarm"),
+        ("p", "silent"),
+        ("p", "m0"), ("q", "m0"), ("p", "m1"), ("q", "m1"), ("q", "silent"), ("p", "m2"),
+        ("q", "m2"),
+        ("p", "new"),
+    ]  # fmt: skip
+
+
+def test_the_largest_clock_skews_come_first(node: Node) -> None:
+    for asset, behind in {"a": 1, "b": 30, "c": -20, "d": 0}.items():
+        document = json.dumps({"t": 100 - behind, "a": 1, "b": 0})
+        node.turns([(f"factory/{asset}/sensors", document.encode(), 100 * NS, 0)])
+    assert [one[1:] for one in clock_skews(node.engine.pipelines)] == [
+        ("b", -30), ("c", 20), ("a", -1), ("d", 0),
+    ]  # fmt: skip

@@ -400,17 +400,17 @@ def test_many_events_are_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     now = [0.0]
     log = LimitedLog("p", "alarm changes", lines=3, seconds=60, clock=lambda: now[0])
     for number in range(1000):
-        log.write("alarm %d", number)
+        log.write("alarm %d", number, extra={})
         log.poll()
     assert messages(caplog, "pipeline") == ["p: alarm 0", "p: alarm 1", "p: alarm 2"]
     now[0] = 60
     log.poll()
     log.poll()
-    log.write("alarm again")
+    log.write("alarm again", extra={})
     assert messages(caplog, "pipeline")[3:] == ["p: 997 more alarm changes", "p: alarm again"]
-    log.write("one")
-    log.write("two")
-    log.write("three", count=5)
+    log.write("one", extra={})
+    log.write("two", extra={})
+    log.write("three", count=5, extra={})
     log.poll(everything=True)
     assert messages(caplog, "pipeline")[7:] == ["p: 5 more alarm changes"]
 

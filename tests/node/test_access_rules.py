@@ -26,6 +26,7 @@ from tests.support.paths import REPOSITORY
 ROW: dict[str, Any] = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 QUEUE = "max_queued_messages 1000"  # with 0, mosquitto 2.0 closes a connection that it refuses
 DROPS = "$SYS/broker/publish/messages/dropped"
+VERSION = "$SYS/broker/version"
 OLD_ALARM = {"timestamp": 1, "pipeline": "gone", "asset": "m", "state": "active"}
 USERS = ("edgeai", "line", "operator")
 
@@ -43,7 +44,9 @@ def pipeline(topic: str = ROW["topic"], **more: Any) -> dict[str, Any]:
 
 def test_the_rules_of_a_plain_node(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"p": pipeline()})
-    assert rules.node.read == ("factory/+/sensors", "edgeai/test/alarms/+/#", DROPS)
+    assert rules.node.read == (
+        "factory/+/sensors", "edgeai/test/alarms/+/#", DROPS, "edgeai/test/status", VERSION,
+    )  # fmt: skip
     assert rules.node.write == (
         "edgeai/test/predictions/p/+", "edgeai/test/alarms/+/#", "edgeai/test/events",
         "edgeai/test/status",
@@ -142,12 +145,13 @@ PUBLISHES = {
     "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
     "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
     "engine/retained_alarms.py": "alarms", "mqtt/client_lifecycle.py": "status",
-    "mqtt/connection.py": "status",
+    "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",
 }  # fmt: skip
 SUBSCRIBES = {
-    "mqtt/retained_reader.py": "alarms", "mqtt/subscriptions.py": "sources, resets, drops",
+    "mqtt/probe.py": "sources, drops, status, version", "mqtt/retained_reader.py": "alarms",
+    "mqtt/subscriptions.py": "sources, resets, drops",
 }  # fmt: skip
-NO_NODE = ("plant/", "demo/", "testing.py", "messages.py")
+NO_NODE = ("plant/", "demo/", "doctor/", "testing.py", "messages.py")
 
 
 def test_no_other_module_publishes_or_subscribes() -> None:
@@ -236,7 +240,7 @@ def test_a_broker_with_these_rules_lets_the_node_work_and_refuses_the_rest(
                 node.publish("edgeai/test/events", "allowed", 1)
                 wait_for(lambda: b"allowed" in operator.raw("edgeai/test/events"), "the last one")
                 assert {message.topic for message in node.heard} <= {
-                    DROPS, "edgeai/test/alarms/p/m",
+                    DROPS, VERSION, "edgeai/test/alarms/p/m", "edgeai/test/status",
                 }  # fmt: skip
             assert b"forged" not in operator.raw("edgeai/")
             assert operator.raw("factory/") == []

@@ -86,12 +86,27 @@ def fails(
     return found.value
 
 
+@pytest.fixture(scope="module", params=["ort", "compiled"])
+def shared_child(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Workspace, ChildAccelerator]]:
+    """One child of each kind, for calls with batches of any size."""
+    workspace = Workspace(tmp_path_factory.mktemp(request.param))
+    spec = workspace.ort_spec() if request.param == "ort" else workspace.spec()
+    accelerator = ChildAccelerator(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(workspace.path))
+        accelerator.start()
+    yield workspace, accelerator
+    assert accelerator.close()
+    assert accelerator.is_gone()
+
+
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 32, 33, 100])
-@pytest.mark.parametrize("kind", ["ort", "compiled"])
 def test_the_child_computes_the_same_as_the_cpu_session(
-    workspace: Workspace, start: Start, kind: str, count: int
+    shared_child: tuple[Workspace, ChildAccelerator], count: int
 ) -> None:
-    accelerator = start(workspace.ort_spec() if kind == "ort" else workspace.spec())
+    workspace, accelerator = shared_child
     outputs = accelerator.run(workspace.windows, count, DEADLINE)
     wanted = workspace.cpu.run(workspace.windows, count)
     assert [output.shape for output in outputs] == [(count,), (count, 2)]

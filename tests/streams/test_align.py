@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.streams.align import Aligner, AlignSettings, align_row
-from edgeai.streams.grid_values import METHODS, GridRow
+from edgeai.streams.align import Aligner, align_row
+from edgeai.streams.grid_values import METHODS, AlignSettings, GridRow
 
 NS = 10**9
 NAN = math.nan

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.streams.align import AlignSettings
 from edgeai.streams.factory import open_stream
+from edgeai.streams.grid_values import AlignSettings
 from edgeai.streams.settings import StreamSettings
 from tests.support.windows import Window, Windows
 
@@ -302,7 +302,6 @@ def test_where_all_pairs_are_swapped_the_rate_stays_known(kind: str) -> None:
 def test_a_short_set_back_of_the_clock_marks_the_windows_over_it(kind: str) -> None:
     """Three samples of times that were used are dropped; then the time goes on."""
     messages = steady(kind, 100)
-    messages = [one if one.value != 7 else one._replace(value=0) for one in messages]
     moved = [one._replace(time=one.time - 3 * (one.arrived >= 50)) for one in messages]
     line = Line("hold").send(moved)
     assert set(line.told()) <= {"late", "duplicate"}
@@ -327,6 +326,19 @@ def test_new_samples_that_overtake_a_backlog_make_no_window_twice(
     assert line.told() == {"gap": 1}
     clean.stream.flush()
     assert_good_as(line, clean, least=140)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("delay", [0.001, 0.3, 1.5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_each_message_comes_twice_the_second_is_dropped(
+    kind: str, delay: float, method: str
+) -> None:
+    messages = [one._replace(arrived=one.arrived + 0.02) for one in steady(kind, 100)]
+    again = [one._replace(arrived=one.arrived + delay) for one in messages]
+    line = Line(method).send(sorted([*messages, *again], key=lambda one: one.arrived))
+    assert line.told() == {"duplicate": len(messages)}
+    assert line.windows == Line(method).send(messages).flushed
 
 
 @settings(deadline=None, max_examples=60)

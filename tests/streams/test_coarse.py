@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeai.streams.align import AlignSettings
+from edgeai.streams.grid_values import AlignSettings
 from tests.streams.test_time import BASE, Line, P
 
 SECOND = 10 * P
@@ -299,3 +299,75 @@ def test_samples_of_a_second_that_lacks_one_are_counted_where_arrivals_are_uneve
     bursts = [math.ceil(arrived[n] / 10) * 10 for n in kept]  # a gateway that collects a second
     play(line, [stamps[n] for n in kept], [float(n) for n in kept], bursts)
     assert line.told() == {"missing": 1, "misplaced": 9}
+
+
+def moved(
+    rate_hz: float, count: int, change: Callable[[list[tuple[float, float, float]]], None]
+) -> tuple[Line, Line]:
+    """Return aligned lines with a clock of whole seconds: as it should be, and with a change."""
+    period_ns = round(1e9 / rate_hz)
+    align = AlignSettings("hold", period_ns, 100 * period_ns, 0)
+    lines = []
+    for changes in (lambda _: None, change):
+        _, stamps, arrived = sampled(rate_hz, 1, 0.03, count)
+        samples = [(stamps[n], float(n), arrived[n]) for n in range(count)]
+        changes(samples)
+        line = Line(align=align, period_ns=period_ns, max_gap_ns=50 * period_ns)
+        stamps_now, values, arrivals = (list(column) for column in zip(*samples, strict=True))
+        lines.append(play(line, stamps_now, values, arrivals))
+    return lines[0], lines[1]
+
+
+def assert_good_windows_are_right(line: Line, clean: Line) -> None:
+    clean.stream.flush()
+    right = {window.time_ns: window.values for window in clean.windows}
+    good = [one for one in line.windows if not one.substituted and not one.uncertain]
+    assert [one.time_ns for one in good if right[one.time_ns] != one.values] == []
+    assert len(good) > 0.8 * len(right)
+
+
+@pytest.mark.parametrize("ahead", [4, 3, 2])
+def test_a_stamp_that_is_seconds_ahead_costs_its_sample_only(ahead: int) -> None:
+    def change(samples: list[tuple[float, float, float]]) -> None:
+        stamp, value, arrived = samples[305]
+        samples[305] = stamp + 10 * ahead, value, arrived
+
+    clean, line = moved(10, 600, change)
+    told = line.told()
+    assert told.pop("reordered") > 9 * ahead - 8
+    assert told.pop("misplaced") == 5  # of the second that seemed to end early
+    assert told == {"implausible_time": 1, "missing": 1}
+    assert_good_windows_are_right(line, clean)
+
+
+def test_a_stamp_that_is_behind_marks_the_rest_of_its_second() -> None:
+    def change(samples: list[tuple[float, float, float]]) -> None:
+        stamp, value, arrived = samples[305]
+        samples[305] = stamp - 30, value, arrived
+
+    clean, line = moved(10, 600, change)
+    assert line.told() == {"late": 1, "missing": 1}
+    assert_good_windows_are_right(line, clean)
+
+
+@pytest.mark.parametrize("first", [200, 205])
+def test_a_sample_that_overtakes_seconds_of_others_loses_none(first: int) -> None:
+    def change(samples: list[tuple[float, float, float]]) -> None:
+        stamp, value, _ = samples.pop(230)
+        samples.insert(first, (stamp, value, samples[first][2]))
+
+    clean, line = moved(10, 600, change)
+    told = line.told()
+    assert set(told) <= {"reordered", "misplaced"}
+    assert told["reordered"] >= 230 - first
+    assert_good_windows_are_right(line, clean)
+
+
+def test_late_rows_that_were_taken_are_duplicates() -> None:
+    def change(samples: list[tuple[float, float, float]]) -> None:
+        again = [(stamp, value, samples[300][2]) for stamp, value, _ in samples[250:300]]
+        samples[300:300] = again
+
+    clean, line = moved(10, 600, change)
+    assert line.told() == {"duplicate": 50}
+    assert_good_windows_are_right(line, clean)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeai.streams.align import AlignSettings
 from edgeai.streams.factory import open_stream
+from edgeai.streams.grid_values import AlignSettings
 from edgeai.streams.run import Run, block_times
 from edgeai.streams.settings import StreamSettings
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeai.streams.align import AlignSettings
 from edgeai.streams.factory import open_stream
+from edgeai.streams.grid_values import AlignSettings
 from edgeai.streams.settings import StreamSettings
 from tests.support.windows import Windows
 

@@ -33,9 +33,9 @@ SHIPPED = ("melting-tank-pca", "moulding-pca", "agitator-autoencoder")
 MACHINE = {
     "type": "plant",
     "machine": "agitator",
-    "fit": {"runs": 12, "seconds": 60},
-    "calibrate": {"runs": 10, "seconds": 200},
-    "test": {"runs": 3, "seconds": 120},
+    "fit": {"runs": 8, "seconds": 60},
+    "calibrate": {"runs": 8, "seconds": 120},
+    "test": {"runs": 2, "seconds": 60},
     "faults": {"runs": 2, "start_seconds": 10, "seconds": 20, "names": ["phase_imbalance"]},
 }
 CALIBRATION = {"false_alarms_per_day": 24.0, "tail_share": 0.1}
@@ -338,8 +338,8 @@ def test_a_copy_of_a_shipped_recipe_can_be_shortened_and_trained(tmp_path):
     recipe = yaml.safe_load((folder / "train.yaml").read_text())
     recipe["version"] = "1.1.0"
     recipe["calibration"] = {"false_alarms_per_day": 24, "tail_share": 0.3}
-    for use in ("fit", "calibrate", "test"):
-        recipe["data"][use] = {"runs": 10, "seconds": 300}
+    for use, runs in (("fit", 10), ("calibrate", 10), ("test", 2)):
+        recipe["data"][use] = {"runs": runs, "seconds": 300}
     recipe["data"]["faults"] |= {"runs": 1, "names": ["heater_failure"], "severities": [1.0]}
     (folder / "train.yaml").write_text(yaml.safe_dump(recipe))
     report = train(folder / "train.yaml")

@@ -156,7 +156,8 @@ def test_held_values_are_what_the_runtime_aligns():
     """The controller's messages, aligned by the runtime, give the same rows."""
     import json
 
-    from edgeai.streams.align import Aligner, AlignSettings
+    from edgeai.streams.align import Aligner
+    from edgeai.streams.grid_values import AlignSettings
 
     recording = simulate("tank", 30, 3)
     names = [signal.name for signal in recording.signals]

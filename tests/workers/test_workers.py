@@ -60,6 +60,11 @@ def values(text: str | bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     }
 
 
+def odd_asset(number: int) -> str:
+    """A name with what is special in the text format, and with other line breaks."""
+    return f'a"\\\n°\u2028\x85}} 5 {number}'
+
+
 def test_metrics_of_all_workers_are_merged() -> None:
     own, one, two = Metrics(), Metrics(), Metrics()
     WorkerMetrics(own, 2)
@@ -76,7 +81,7 @@ def test_metrics_of_all_workers_are_merged() -> None:
         metrics.last_message.set(100 + number)
         mine.streams.set(number)
         mine.inference["cpu"].observe([0.0001 * 4**number])
-        asset = f'a"\\\n°{number}'
+        asset = odd_asset(number)
         state = AssetState(
             "p", asset, "current", score=float("nan"), alarm="active", threshold=2.0,
             last_sample_seconds=5.0,
@@ -106,10 +111,14 @@ def test_metrics_of_all_workers_are_merged() -> None:
     assert found["edgeai_inference_seconds_bucket", (("le", "0.0005"), *labels)] == 1
     assert found["edgeai_inference_seconds_bucket", (("le", "+Inf"), *labels)] == 2
     for number in (1, 2):
-        asset = (("asset", f'a"\\\n°{number}'), ("pipeline", "p"))
+        asset = (("asset", odd_asset(number)), ("pipeline", "p"))
         assert found["edgeai_alarm_state", asset] == 1
         assert found["edgeai_score", asset] != found["edgeai_score", asset]
     assert found["process_resident_memory_bytes", ()] > 3 * 10_000_000
+    # Each metric is one block with its text, as the format demands.
+    heads = re.findall(r"^# TYPE (\S+)", text.decode(), re.MULTILINE)
+    assert len(set(heads)) == len(heads)
+    assert text.decode().count("# HELP ") == len(heads)
     # A dashboard made for one process finds all its series.
     assert set(values(text_of(one))) <= set(found)
     one.connected.set(0)

@@ -71,7 +71,10 @@ export async function makeChart(element, { kind, codes, end }) {
   });
 
   function options() {
-    const line = (name, more = {}) => ({ stroke: colour(name), points: { show: false }, ...more });
+    // A line needs two values; fewer are shown as points.
+    const isShort = (u, index) => u.data[index].filter((one) => one !== null).length < 3;
+    const line = (name, more = {}) =>
+      ({ stroke: colour(name), points: { show: isShort, size: 7, fill: colour(name) }, ...more });
     const series = kind === "score"
       ? [{}, line("trace", { width: 1 }), line("trace", { width: 2 }),
         line("limit", { width: 2, dash: [8, 5] })]

@@ -76,9 +76,9 @@ export class MachineView {
     setAttribute(this.main, "data-worst", isLost ? "stale" : machine.state);
     setShape(this.shape, machine.state);
     setText(this.word, t(machine.state));
-    setText(this.since, part.asset.since ? sinceText(part.asset.since, now) : "");
+    setText(this.since, machine.since ? sinceText(machine.since, now) : "");
     setText(this.why, why(part));
-    redraw(this.act, whatToDo(part, state.broker), (text) => text && [h("b", {}, t("do")), " ", text]);
+    redraw(this.act, whatToDo(machine, state.broker), (text) => text && [h("b", {}, t("do")), " ", text]);
     this.act.hidden = !this.act.textContent;
     drawActions(this.actions, machine, state.commands, this.faults ?? {});
     const inOrder = [...machine.parts].sort((a, b) =>

@@ -5,6 +5,7 @@ import { clock, list, quantity, sentence, t, word } from "./texts.js";
 // The most urgent first.
 export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
 const SHOWN_SIGNALS = 2;
+const ADVICE_DIGITS = 2;
 
 /** Return the state of a machine in one pipeline. */
 function stateOf(pipeline, asset) {
@@ -33,6 +34,9 @@ export function machinesOf(state) {
       Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis));
     machine.worst = machine.parts[0];
     machine.state = machine.worst.state;
+    const times = machine.parts.filter((one) => one.state === machine.state && one.asset.since)
+      .map((one) => one.asset.since);
+    machine.since = times.length ? Math.min(...times) : null;
   }
   const byName = new Intl.Collator(undefined, { numeric: true });
   return found.sort(
@@ -84,12 +88,12 @@ function waitingFor(pipeline, asset) {
 }
 
 /** Return the words of the signals that contribute most. */
-export const signalsOf = (asset) =>
+const signalsOf = (asset) =>
   (asset.top ?? []).slice(0, SHOWN_SIGNALS).map(([name]) => word(name));
 
-/** Return what to do about a part, as one line; empty if nothing is to be done. */
-export function whatToDo(part, broker) {
-  const { pipeline, asset, state } = part;
+/** Return what to do about a machine, as one line; empty if nothing is to be done. */
+export function whatToDo(machine, broker) {
+  const { pipeline, asset, state } = machine.worst;
   if (state === "normal") return "";
   if (state === "stale") return broker.connected ? t("do.stale") : t("do.broker");
   if (state === "notready") return t("do.notready");
@@ -100,12 +104,14 @@ export function whatToDo(part, broker) {
   if (advice && Math.abs(advice.value) >= 0.05)
     return t("do.advice", {
       name: capital(word(advice.name)),
-      value: (advice.value > 0 ? "+" : "") + quantity(advice.value, advice.unit),
+      value: (advice.value > 0 ? "+" : "") + quantity(advice.value, advice.unit, ADVICE_DIGITS),
     });
   const cause = pipeline.diagnoses[asset.diagnosis]?.cause;
   if (cause === "sensor") return t("do.sensor");
-  const signals = signalsOf(asset);
-  return signals.length ? t("do.signals", { signals: list(signals) }) : t("do.machine");
+  // A model that names the cause may know no signals; another one of the machine may.
+  const signals = machine.parts.filter((one) => one.state === state)
+    .map((one) => signalsOf(one.asset)).find((names) => names.length);
+  return signals ? t("do.signals", { signals: list(signals) }) : t("do.machine");
 }
 
 /** Return how far the score is on its way to the threshold: 1 is at it; null: no scale. */

@@ -117,10 +117,10 @@ class Tile {
     setShape(this.shape, machine.state);
     setText(this.name, machine.isPipeline ? t("pipeline", { name: machine.name }) : machine.name);
     setText(this.word, t(machine.state));
-    const since = part.asset.since;
+    const { since } = machine;
     setText(this.since, this.isLarge && since ? sinceText(since, context.now) : "");
     setText(this.why, this.isLarge ? why(part) : "");
-    redraw(this.act, this.isLarge ? whatToDo(part, context.broker) : "",
+    redraw(this.act, this.isLarge ? whatToDo(machine, context.broker) : "",
       (text) => text && [h("b", {}, t("do")), " ", text]);
     this.act.hidden = !this.act.textContent;
     const share = part.state === "stale" ? null : shareOf(part);

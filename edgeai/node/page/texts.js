@@ -54,7 +54,7 @@ export function number(value, significant = 4) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const digits = Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 }
     : { maximumSignificantDigits: significant };
-  return new Intl.NumberFormat(language, digits).format(value);
+  return new Intl.NumberFormat(language, digits).format(value).replace("-", "\u2212");
 }
 
 /** Return a value with its unit; `1` is the unit of a ratio and is not shown. */

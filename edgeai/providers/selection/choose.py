@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeai.config.candidates import AnyAccelerator
 from edgeai.config.device import Device
 from edgeai.errors import ConfigError, ModelError, Problem
+from edgeai.log_events import event
 from edgeai.model.package import Package
 from edgeai.providers.child.spec import ChildSpec
 from edgeai.providers.cpu import CpuSession, runtime_version
@@ -162,14 +163,20 @@ class Prover:
             from edgeai.providers.selection.proof import prove  # not needed at most starts
 
             text = f"proving {label} for {name}"
-            log.info("%s: this may take minutes; the result is stored", text)
+            log.info(
+                "%s: this may take minutes; the result is stored", text,
+                extra=event("provider_proving", provider=label),
+            )  # fmt: skip
             if self._report_progress is not None:
                 self._report_progress(text)
             verdict = prove(candidate, self._package, spec, self._cpu, self._device.measure_batches)
             self._store.save(key, verdict)
             remove_unused(self._state_folder)
         result = "proven" if verdict.proven else f"not proven: {verdict.reason}"
-        log.info("%s for %s: %s", label, name, result)
+        log.info(
+            "%s for %s: %s", label, name, result,
+            extra=event("provider_verdict", provider=label, model=name, reason=result),
+        )  # fmt: skip
         return verdict
 
     def cpu_verdict(self, others: list[Verdict]) -> Verdict:

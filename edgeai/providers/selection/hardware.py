@@ -20,6 +20,7 @@ from pathlib import Path
 from edgeai import paths
 from edgeai.config.candidates import AnyAccelerator, Auto, CpuProvider
 from edgeai.config.device import Device, load_device
+from edgeai.log_events import event
 
 log = logging.getLogger("edgeai.providers")
 
@@ -221,7 +222,10 @@ def resolve_auto(device: Device, hardware: Hardware | None = None) -> Device:
     if not device.is_auto:
         return device
     profiles = matching_profiles(hardware or find_hardware())
-    log.info("auto: candidates of %s", ", ".join([*profiles, "cpu"]))
+    log.info(
+        "auto: candidates of %s", ", ".join([*profiles, "cpu"]),
+        extra=event("provider_candidates", profiles=[*profiles, "cpu"]),
+    )  # fmt: skip
     found: list[AnyAccelerator] = []
     for name in profiles:
         found += load_device(paths.shipped("devices") / f"{name}.yaml").accelerators

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.log_events import event
 from edgeai.model.golden import Golden
 from edgeai.providers.cpu import CpuSession
 from edgeai.providers.serving.accelerator import Accelerator, AcceleratorError
@@ -252,9 +253,12 @@ class FailoverSession:
         outage, self._outage = self._outage, ""
         if outage:
             self._events.append(Event("readmitted", outage, "", self.provider))
-            log.warning("%s: serves again; it reproduced the golden outputs", self.name)
+            log.warning(
+                "%s: serves again; it reproduced the golden outputs", self.name,
+                extra=event("provider_readmitted", provider=self.name),
+            )  # fmt: skip
         else:
-            log.info("%s: serves", self.name)
+            log.info("%s: serves", self.name, extra=event("provider_serving", provider=self.name))
 
     # -------------------------------------------------------------------------------- start and end
 
@@ -271,7 +275,10 @@ class FailoverSession:
             self._accelerator = None
         for one in self._ending:
             if not one.close():
-                log.warning("%s: its process does not end", self.name)
+                log.warning(
+                    "%s: its process does not end", self.name,
+                    extra=event("provider_stuck", provider=self.name),
+                )  # fmt: skip
         self._ending = []
         self.state, self._due = "down", NEVER
         self.provider, self.reason = self._cpu.provider, f"{self.name}: closed"
@@ -296,12 +303,18 @@ class FailoverSession:
         self._known_answer_due = NEVER
         self.provider, self.reason = self._cpu.provider, f"{self.name}: {cause}"
         if self._outage:
-            log.warning("%s: %s: %s", self.name, cause, text or "no details")
+            log.warning(
+                "%s: %s: %s", self.name, cause, text or "no details",
+                extra=event("provider_restart_failed", provider=self.name, reason=cause),
+            )  # fmt: skip
         else:
             self._outage = cause
             self._events.append(Event("degraded", cause, text, self.provider))
             detail = text or "no details"
-            log.error("%s: %s: %s; the CPU computes", self.name, cause, detail)
+            log.error(
+                "%s: %s: %s; the CPU computes", self.name, cause, detail,
+                extra=event("provider_degraded", provider=self.name, reason=cause),
+            )  # fmt: skip
         if wait is None:
             self._open(now, cause)
         else:
@@ -314,4 +327,7 @@ class FailoverSession:
         self.reason = f"{self.name}: breaker_open"
         detail = f"failed too often; no restart for {seconds:g} s"
         self._events.append(Event("breaker_open", cause, detail, self.provider))
-        log.error("%s: %s", self.name, detail)
+        log.error(
+            "%s: %s", self.name, detail,
+            extra=event("provider_breaker_open", provider=self.name, seconds=seconds),
+        )  # fmt: skip

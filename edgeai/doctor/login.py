@@ -1,0 +1,72 @@
+"""Whether the broker accepts the login, with each version of MQTT, and why not."""
+
+import secrets
+
+from edgeai.config.node import Config
+from edgeai.doctor.findings import Findings
+from edgeai.doctor.network import speaks_tls
+from edgeai.mqtt.probe import BAD_CREDENTIALS, NO_ANSWER, UNSUPPORTED_VERSION, VERSIONS, Probe
+
+ANSWER_SECONDS = 5.0  # for CONNACK, SUBACK and PUBREC
+
+
+def client_id_of(config: Config) -> str:
+    """Return a client id of doctor's own, which is never the node's."""
+    return f"{config.client_id}-doctor-{secrets.token_hex(3)}"
+
+
+def log_in(config: Config, findings: Findings) -> str | None:
+    """Log in with each version; return the version that a node would use."""
+    broker = config.broker
+    wanted = list(VERSIONS) if broker.protocol == "auto" else [broker.protocol]
+    refused: dict[str, str] = {}
+    chosen: str | None = None
+    for version in [*wanted, *(one for one in VERSIONS if one not in wanted)]:
+        probe = Probe(broker, client_id_of(config), version)
+        reason = probe.connect(ANSWER_SECONDS)
+        probe.close()
+        name = f"MQTT {version}"
+        if reason is None:
+            is_used = chosen is None and version in wanted
+            if version == "3.1.1" and is_used and "5" in wanted:
+                findings.warn(
+                    "login", "accepted; MQTT 5 is not",
+                    "let the broker offer MQTT 5: with 3.1.1 it does not say if it refuses a "
+                    "publication, and sets the time of the session itself", name,
+                )  # fmt: skip
+            else:
+                findings.ok("login", "accepted" + ("" if is_used else ", not needed"), name)
+            chosen = version if is_used else chosen
+        else:
+            refused[version] = reason
+    for version, reason in refused.items():
+        name = f"MQTT {version}"
+        if chosen is not None:
+            findings.skip("login", f"refused ({reason}), not needed", name)
+        elif version in wanted:
+            findings.fail("login", f"refused: {reason}", _login_advice(config, reason), name)
+        else:
+            findings.skip("login", f"refused ({reason}), not configured", name)
+    return chosen
+
+
+def _login_advice(config: Config, reason: str) -> str:
+    broker = config.broker
+    if reason in BAD_CREDENTIALS:
+        if broker.username is None:
+            return "set broker.username and broker.password: the broker wants a login"
+        where = "its password"
+        if broker.password is not None:
+            source = broker.password.file or f"the variable {broker.password.env}"
+            where = f"the password in {source}"
+        return (
+            f"check the user {broker.username} and {where} at the broker (mosquitto_passwd), and "
+            f"that it allows client ids that begin with {config.client_id}"
+        )
+    if reason == UNSUPPORTED_VERSION:
+        return "set broker.protocol to auto"
+    if "identifier" in reason.lower():
+        return f"let the broker accept client ids that begin with {config.client_id}"
+    if broker.tls is None and not reason.startswith(NO_ANSWER) and speaks_tls(broker):
+        return "this port speaks TLS: set broker.tls (with ca_file), or use the port without TLS"
+    return "read the broker's log: it says why it ends the connection"

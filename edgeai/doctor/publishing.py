@@ -1,0 +1,97 @@
+"""Whether the broker accepts what a node publishes, asked so that nobody receives the question."""
+
+import secrets
+
+from edgeai import topics
+from edgeai.assembly.pipelines import events_topic
+from edgeai.config.node import Config
+from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.doctor.findings import Findings
+from edgeai.doctor.login import ANSWER_SECONDS, client_id_of
+from edgeai.messages import Message
+from edgeai.mqtt.probe import REFUSED, Probe
+from edgeai.node.status import status_topic
+
+ECHO_SECONDS = 0.3  # until a broker that delivers before PUBREL has delivered
+
+
+def check_publishing(
+    probe: Probe,
+    config: Config,
+    messages: list[Message],
+    findings: Findings,
+    *,
+    is_mosquitto: bool,
+) -> None:
+    """Ask whether the broker accepts what the node publishes, if nobody receives the question."""
+    why = _why_not_ask(probe, config, is_mosquitto=is_mosquitto)
+    if why:
+        findings.skip("publishing", why)
+        return
+    for topic, what in _published_topics(config, messages).items():
+        if probe.failure:  # mosquitto 2.0 ends the connection after a refusal at QoS 2
+            probe.close()
+            probe = Probe(config.broker, client_id_of(config), "5")
+            probe.connect(ANSWER_SECONDS)
+        code = probe.offer(topic, ANSWER_SECONDS)
+        if code is None and not probe.failure:
+            findings.skip("publishing", f"the broker does not answer: {topic}", what)
+        elif code is None or code >= REFUSED:
+            findings.fail(
+                "publishing",
+                f"the broker refuses {topic}",
+                "let the broker's ACL allow this client to write it (mosquitto: topic write "
+                f"{topic.rpartition('/')[0]}/#)",
+                what,
+            )
+        else:
+            findings.ok("publishing", f"the broker accepts {topic}", what)
+    probe.close()
+
+
+def _why_not_ask(probe: Probe, config: Config, *, is_mosquitto: bool) -> str:
+    """Return why the question could reach subscribers, or is not answered; empty: ask.
+
+    mosquitto is known to wait for PUBREL. Another broker is asked first with a topic that only this
+    client reads.
+    """
+    if not probe.limits.answers_with_reason:
+        return "MQTT 3.1.1 does not say if a publication is refused"
+    if probe.max_qos < 2:
+        return "the broker has no QoS 2, with which this is asked without reaching subscribers"
+    if is_mosquitto:
+        return ""
+    own = f"edgeai/{config.node}/doctor/{secrets.token_hex(6)}"
+    if probe.subscribe({own: 0}, ANSWER_SECONDS)[own].qos is None:
+        return "it is not known whether a question would reach subscribers"
+    code = probe.offer(own, ANSWER_SECONDS)
+    before = len(probe.messages)
+    probe.listen(ECHO_SECONDS, lambda: any(one[0] == own for one in probe.messages[before:]))
+    if code is None or code >= REFUSED or any(one[0] == own for one in probe.messages):
+        return "it is not known whether a question would reach subscribers"
+    return ""
+
+
+def _published_topics(config: Config, messages: list[Message]) -> dict[str, str]:
+    """Return the topics that the node would publish to, and what each is for."""
+    found = {
+        status_topic(config.node): "status",
+        events_topic(config.node): "events",
+    }
+    for name, pipeline in config.pipelines.items():
+        template = topics.TopicTemplate(pipeline.source.topic)
+        asset = name
+        for message in messages:
+            captured = template.match(message[0])
+            if captured:
+                keys = [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
+                asset = "/".join(keys) or name
+                break
+        values = (("node", config.node), ("pipeline", name), ("asset", asset))
+        for topic, what in (
+            (pipeline.publish.topic, "predictions"), (pipeline.publish.alarm_topic, "alarms"),
+        ):  # fmt: skip
+            filled = topics.fill(topic, (*values, ("model", pipeline.model.rpartition("/")[2])))
+            if topics.is_topic_name(filled):
+                found[filled] = f"{what} of {name}"
+    return found

@@ -1,0 +1,235 @@
+"""What the broker allows: login, subscriptions, publications, limits; and what it delivers.
+
+Each connection is a clean session with a client id of its own (`<client id>-doctor-<random>`), and
+nothing that it publishes reaches a subscriber (`edgeai.mqtt.probe`).
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgeai import topics
+from edgeai.config.node import Config
+from edgeai.doctor.findings import Findings
+from edgeai.doctor.hints import similar_topics
+from edgeai.doctor.login import ANSWER_SECONDS, client_id_of, log_in
+from edgeai.doctor.network import check_network
+from edgeai.doctor.ports import LocalNode
+from edgeai.doctor.publishing import check_publishing
+from edgeai.messages import RETAINED, Message
+from edgeai.mqtt.broker_limits import describe_terms
+from edgeai.mqtt.inbox import DROPS_TOPIC, VERSION_TOPIC
+from edgeai.mqtt.probe import Granted, Probe
+from edgeai.node.status import status_topic
+
+SMALL_PACKET_BYTES = 16_384  # a prediction with many outputs and a diagnosis may be as large
+SAME_START_SECONDS = 1.0
+SYSTEM_TOPICS = (DROPS_TOPIC, VERSION_TOPIC)
+"""Topics that only mosquitto has."""
+ENOUGH_MESSAGES = 3
+"""Of each pipeline, after which listening ends: a clock is not judged by one message."""
+
+
+@dataclass
+class Heard:
+    """What the broker has delivered."""
+
+    messages: list[Message] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def check_broker(
+    config: Config, findings: Findings, listen_seconds: float, local: LocalNode | None
+) -> Heard:
+    """Check all that a broker can say; return what it has delivered.
+
+    Args:
+        config: The node's.
+        findings: Gets what is found.
+        listen_seconds: How long to wait for messages.
+        local: This node, if it runs on this machine.
+    """
+    heard = Heard()
+    reached = check_network(config.broker, findings)
+    version = log_in(config, findings) if reached else None
+    if version is None:
+        for check in ("login", "node name", "subscription", "delivery", "publishing"):
+            if not findings.has(check):
+                findings.skip(check, "no connection to the broker")
+        return heard
+    filters = _filters(config)
+    own_status = status_topic(config.node)
+    probe, granted = _subscribe(config, version, filters, [own_status, *SYSTEM_TOPICS])
+    if probe.failure:  # a broker may close the connection because of one of those
+        probe.close()
+        probe, granted = _subscribe(config, version, filters, [])
+    try:
+        _check_limits(probe, findings)
+        usable = _check_subscriptions(filters, granted, findings)
+        heard.seconds = listen_seconds
+        _listen(probe, config, usable, listen_seconds)
+        _check_name(config, probe.messages, own_status, local, findings)
+        others = {own_status, *SYSTEM_TOPICS}
+        heard.messages = [one for one in probe.messages if one[0] not in others]
+        is_mosquitto = any(one[0] in SYSTEM_TOPICS for one in probe.messages)
+        _check_delivery(probe, config, usable, heard, findings)
+        check_publishing(probe, config, heard.messages, findings, is_mosquitto=is_mosquitto)
+    finally:
+        probe.close()
+    return heard
+
+
+def _subscribe(
+    config: Config, version: str, filters: Mapping[str, int], more: list[str]
+) -> tuple[Probe, dict[str, Granted]]:
+    """Connect and subscribe, last to what a node does not need."""
+    probe = Probe(config.broker, client_id_of(config), version)
+    probe.connect(ANSWER_SECONDS)
+    granted = probe.subscribe(filters, ANSWER_SECONDS)
+    for topic in more:
+        probe.subscribe({topic: 0}, ANSWER_SECONDS)
+    return probe, granted
+
+
+def _filters(config: Config) -> dict[str, int]:
+    """Return what the node would subscribe to, without the resets."""
+    found: dict[str, int] = {}
+    for pipeline in config.pipelines.values():
+        one = topics.template_filter(pipeline.source.topic)
+        found[one] = max(found.get(one, 0), pipeline.source.qos)
+    return topics.cover(found)
+
+
+def _check_subscriptions(
+    filters: Mapping[str, int], granted: Mapping[str, Granted], findings: Findings
+) -> list[str]:
+    """Tell the broker's answers; return the topic filters that it grants."""
+    usable = []
+    for one, qos in filters.items():
+        got, reason = granted[one]
+        if got is None:
+            findings.fail(
+                "subscription", f"refused: {reason}",
+                f"let the broker's ACL allow this client to read it (mosquitto: topic read {one})",
+                one,
+            )  # fmt: skip
+            continue
+        usable.append(one)
+        if got < qos:
+            findings.warn(
+                "subscription", f"granted with QoS {got}, not {qos}",
+                "allow this QoS at the broker; otherwise what is sent while edgeai is away is lost",
+                one,
+            )  # fmt: skip
+        else:
+            findings.ok("subscription", f"granted with QoS {got}", one)
+    return usable
+
+
+def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> None:
+    """Wait until every topic filter has delivered enough for a judgement, or the time is over."""
+    wanted = {
+        topics.TopicTemplate(one.source.topic)
+        for one in config.pipelines.values()
+        if topics.template_filter(one.source.topic) in usable
+        or any(topics.contains(wide, topics.template_filter(one.source.topic)) for wide in usable)
+    }
+    seen = 0
+    counts: Counter[topics.TopicTemplate] = Counter()
+
+    def is_enough() -> bool:
+        nonlocal seen
+        for message in probe.messages[seen:]:
+            counts.update(
+                one for one in wanted if not message[3] & RETAINED and one.match(message[0])
+            )
+        seen = len(probe.messages)
+        return all(counts[one] >= ENOUGH_MESSAGES for one in wanted)
+
+    probe.listen(seconds, is_enough)
+
+
+def _check_delivery(
+    probe: Probe, config: Config, usable: list[str], heard: Heard, findings: Findings
+) -> None:
+    for name, pipeline in config.pipelines.items():
+        template = topics.TopicTemplate(pipeline.source.topic)
+        if not any(topics.contains(one, template.filter) for one in usable):
+            findings.skip("delivery", f"{template.filter} is refused", name)
+            continue
+        matching = [one for one in heard.messages if template.match(one[0])]
+        fresh = [one for one in matching if not one[3] & RETAINED]
+        if fresh:
+            count = len({one[0] for one in fresh})
+            findings.ok("delivery", f"{len(fresh)} messages on {count} topics", name)
+            continue
+        found = f"{template.filter} delivers nothing in {heard.seconds:g} s"
+        if matching:
+            found = f"{template.filter} delivers only what the broker has kept (retained)"
+        similar = similar_topics(probe, template)
+        advice = (
+            "start the senders, or wait for a slow line (--seconds); check "
+            f"pipelines.{name}.source.topic, and that the broker's ACL lets this client read it"
+        )
+        if similar:
+            advice = (
+                f"messages arrive on {', '.join(similar)}: if these are the senders, correct "
+                f"pipelines.{name}.source.topic"
+            )
+        findings.warn("delivery", found, advice, name)
+
+
+def _check_name(
+    config: Config,
+    messages: list[Message],
+    topic: str,
+    local: LocalNode | None,
+    findings: Findings,
+) -> None:
+    payload = next((one[1] for one in reversed(messages) if one[0] == topic), None)
+    try:
+        status = {} if payload is None else json.loads(bytes(payload))
+        state, started = str(status.get("state", "")), float(status.get("started", 0))
+    except (ValueError, TypeError, AttributeError):
+        findings.warn(
+            "node name", f"{topic} holds no status of edgeai", "find out who publishes it"
+        )
+        return
+    if state not in {"online", "degraded"}:
+        found = f"is {state}" if state else "has no status here, or it may not be read"
+        findings.ok("node name", f"no other node is known to be online: {config.node} {found}")
+        return
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started))
+    if local is not None and (
+        local.started is None or abs(local.started - started) < SAME_START_SECONDS
+    ):
+        findings.ok("node name", f"the node {config.node} that is online runs on this machine")
+        return
+    findings.fail(
+        "node name",
+        f"another node with the name {config.node} is online since {since}",
+        "give each node its own `node` name: two with one name throw each other out, and their "
+        "predictions mix (if it is this node, and doctor runs in another container, all is well)",
+    )
+
+
+def _check_limits(probe: Probe, findings: Findings) -> None:
+    limits = probe.limits
+    if not limits.answers_with_reason:
+        findings.skip("broker limits", "MQTT 3.1.1 does not say them")
+        return
+    if text := describe_terms(limits.terms):
+        findings.warn(
+            "broker limits", text, "allow them at the broker (mosquitto: retain_available, max_qos)"
+        )
+    size = limits.max_packet_bytes
+    if size is not None and size < SMALL_PACKET_BYTES:
+        findings.warn(
+            "broker limits", f"the broker takes packets of at most {size} bytes",
+            "raise it (mosquitto: max_packet_size): larger predictions are dropped and counted",
+        )  # fmt: skip
+    if not findings.has("broker limits"):
+        shown = "any size" if size is None else f"at most {size} bytes"
+        findings.ok("broker limits", f"retained messages, QoS 1, packets of {shown}")
