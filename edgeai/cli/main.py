@@ -20,6 +20,8 @@ from edgeai.version import __version__
 BAD_INPUT = 2
 SERVING = {"run", "demo", "plant"}
 """Commands that end by themselves after SIGTERM or SIGINT, also if it comes during their start."""
+ON_THE_ROAD = {*SERVING, "check", "replay"}
+"""Commands through which messages go, or that show how they would."""
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -51,6 +53,10 @@ def _top(
         raise typer.Exit
     if context.invoked_subcommand not in SERVING:
         stop_signals.end_on_signals()
+    if context.invoked_subcommand in ON_THE_ROAD:
+        # OpenBLAS, which NumPy loads, starts a thread for each core of the machine. A container may
+        # use fewer, windows are too small for more, and live and replayed runs must agree.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _make_app() -> typer.Typer:
