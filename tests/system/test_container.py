@@ -26,7 +26,7 @@ import yaml
 
 from edgeai.model.package import Package, load_package
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
-from tests.support.image import Buildah, build, inspect, reason_to_skip
+from tests.support.image import FLAVOUR, Buildah, build, inspect, reason_to_skip
 from tests.support.live import PATIENCE_SECONDS, Peer, patient, wait_for
 from tests.support.paths import REPOSITORY
 
@@ -86,7 +86,7 @@ def test_the_image_says_what_it_is(image: Image) -> None:
     assert labels["title"] == "edgeai"
     assert labels["licenses"] == "Apache-2.0"
     assert (labels["version"], labels["revision"]) == ("0.0.0+test", "test")
-    assert labels["edgeai.flavour"] == "cpu"
+    assert labels["edgeai.flavour"] == FLAVOUR
 
 
 def test_nothing_is_inside_that_a_running_container_does_not_need(image: Image) -> None:
