@@ -27,6 +27,7 @@ from packaging.tags import platform_tags
 
 from scripts.lock import PIN
 from tests.support.environments import clean_variables
+from tests.support.live import patient
 from tests.support.paths import REPOSITORY
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeai-tests"
@@ -73,7 +74,7 @@ class Buildah:
         """Run a command of buildah; return what it prints."""
         done = subprocess.run(
             self.command(*arguments), capture_output=True, text=True, check=False,
-            timeout=BUILD_SECONDS, **options,
+            timeout=patient(BUILD_SECONDS), **options,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout
