@@ -87,9 +87,17 @@ def measure_page(scale: Scale) -> Result:
                         runs[name][rate].append(rig.run(rate, rate * seconds, record=True))
                     sizes |= opened.bytes
         after = rig.resident_bytes() / 1e6
+        idle: dict[str, list[float]] = {name: [] for name in PAGES}
+        for _ in range(scale.rounds):
+            for name, pages in PAGES.items():
+                with open_pages(rig, pages):
+                    idle[name].append(rig.cpu_ratio_idle(max(2.0, scale.seconds)))
     table = Table("", *(f"{what} at {rate:,}/s" for rate in RATES for what in _FIGURES))
     figures: dict[str, object] = {"answer_bytes": sizes, "resident_megabytes": rounded(after, 1)}
     figures["resident_megabytes_before"] = rounded(before, 1)
+    quiet = {name: median(shares) for name, shares in idle.items()}
+    a_page = (quiet["four pages"] - quiet["without a page"]) / PAGES["four pages"]
+    figures["cpu_milliseconds_a_second_of_a_page"] = rounded(1000 * a_page, 2)
     base = runs["without a page"]
     targets = []
     for name in PAGES:
@@ -108,6 +116,8 @@ def measure_page(scale: Scale) -> Result:
                 targets.append(Target(f"page: p99 over that without it at {rate:,}/s",
                                       median(ratios), 1.05))  # fmt: skip
         table.add_row(name, *row)
+    sizes_text = ", ".join(f"{path} {size:,} bytes" for path, size in sorted(sizes.items()))
+    table.caption = f"a page costs {1000 * a_page:.1f} ms of CPU a second when idle; {sizes_text}"
     every = [run for by_rate in runs.values() for found in by_rate.values() for run in found]
     return Result(figures, [table], targets, {EDGEAI.name: [warm_up, *every]})
 

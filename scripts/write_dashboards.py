@@ -48,7 +48,7 @@ def main() -> None:
         if wrong or old:
             names = ", ".join(str(path.relative_to(ROOT)) for path in [*wrong, *sorted(old)])
             sys.exit(f"{names}: does not fit deploy/grafana/source: run `make format`")
-        print(f"{len(wanted)} dashboards fit deploy/grafana/source")
+        print(f"{len(wanted)} files of dashboards fit deploy/grafana/source")
         return
     for path in old:
         path.unlink()

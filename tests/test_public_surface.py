@@ -26,6 +26,7 @@ SURFACE = {
     "edgeai.config": ["Config", "Device", "load_config", "load_device"],
     "edgeai.decoding": [],
     "edgeai.demo": [],
+    "edgeai.doctor": [],
     "edgeai.engine": ["Engine", "Pipeline"],
     "edgeai.metrics": [],
     "edgeai.model": ["Manifest", "Package", "load_package"],

@@ -235,7 +235,8 @@ class SourceConfig(Strict):
                 raise ValueError(msg)
             if any(field.path is not None or field.quality for field in self.signals.values()):
                 msg = (
-                    "layout `tag`: signals take `tag`, `scale` and `offset`, not `path`, `quality`"
+                    "layout `tag`: signals take `tag`, `scale`, `offset` and `interval_seconds`, "
+                    "not `path` and `quality`"
                 )
                 raise ValueError(msg)
         else:

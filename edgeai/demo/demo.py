@@ -195,11 +195,9 @@ def _present(
         return 0
     page, port = addresses.page, addresses.port
     console.print(f"[bold]edgeai demo[/bold]: a [bold]simulated[/bold] line on {addresses.broker}")
+    console.print(f"  status page   [bold]{page}/[/bold]", soft_wrap=True)
     console.print(
-        f"  status page   [bold]{page}/[/bold]   open it in a browser, then open a machine"
-    )
-    console.print(
-        f"  its token     {addresses.token}   to inject a fault or acknowledge an alarm there",
+        f"  its token     {addresses.token}   (to inject a fault on the page)",
         highlight=False,
         soft_wrap=True,
     )

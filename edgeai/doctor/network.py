@@ -62,8 +62,8 @@ def _resolve(broker: Broker, findings: Findings) -> list[str]:
         return []
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     is_address = addresses == [broker.host]
-    meaning = "an address" if is_address else ", ".join(addresses[:4])
-    findings.ok("broker address", f"{broker.host} is {meaning}")
+    shown = "is an address" if is_address else f"is {', '.join(addresses[:4])}"
+    findings.ok("broker address", f"{broker.host} {shown}")
     return addresses
 
 

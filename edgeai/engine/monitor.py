@@ -19,7 +19,7 @@ from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
 from edgeai.engine.publications import AssetEvent, ClockEvent, Transition
-from edgeai.engine.recent_events import RecentEvents
+from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
@@ -96,9 +96,7 @@ class Monitor:
         """Unusable values when a change of quality was told last, by pipeline."""
         self.events = RecentEvents()
         """What has changed last."""
-        self._was_connected: bool | None = None
-        """Whether the broker was connected at the last scan; None before the first."""
-        self._providers = {one.name: _provider_of(one) for one in pipelines}
+        self._changes = Changes(pipelines, self.events)
         self._set_backs: dict[str, list[tuple[str, SetBack]]] = {}
         """Assets whose clock was set back since the last poll, by pipeline."""
         for pipeline in pipelines:
@@ -165,6 +163,8 @@ class Monitor:
             self._kept.keep_set_back(pipeline, state)
         if self._live is not None:
             self._set_backs.setdefault(pipeline, []).append((state.key, set_back))
+            seconds = (set_back.from_ns - set_back.to_ns) / SECOND_NS
+            self.events.add("clock_back", pipeline, [state.key], seconds=round(seconds, 3))
         self.next_poll = 0.0
 
     def _scan(self, now: float, *, silence: bool = True) -> list[Publication]:
@@ -175,9 +175,8 @@ class Monitor:
         if self._history is not None:
             self._history.update()
         if live is not None:
-            self._note_connection(is_connected=is_connected)
+            self._changes.look(is_connected=is_connected)
         for watch in self._watches:
-            self._note_provider(watch.pipeline)
             found = watch.scan(now, silence=silence and live is not None)
             self._tell_readiness(watch, found)
             if found.quality:
@@ -270,21 +269,6 @@ class Monitor:
                 ),
             )  # fmt: skip
 
-    def _note_connection(self, *, is_connected: bool) -> None:
-        if is_connected != self._was_connected and (is_connected or self._was_connected):
-            self.events.add("connected" if is_connected else "disconnected")
-        self._was_connected = is_connected
-
-    def _note_provider(self, pipeline: Pipeline) -> None:
-        """Note that another provider computes, or why."""
-        now = _provider_of(pipeline)
-        if now != self._providers[pipeline.name]:
-            self._providers[pipeline.name] = now
-            provider, requested, reason = now
-            self.events.add(
-                "provider", pipeline.name, provider=provider, requested=requested, reason=reason
-            )
-
     def _tell_outage(self, stale: int, *, is_connected: bool) -> None:
         """Tell once that assets are stale because the broker is away."""
         if is_connected:
@@ -339,12 +323,6 @@ class Monitor:
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
         return Publication(self._live.topic, _encode(content), 1, False)
-
-
-def _provider_of(pipeline: Pipeline) -> tuple[str, str, str]:
-    """Return who computes a pipeline, who was asked for, and why they differ."""
-    session = pipeline.session
-    return session.provider, session.requested, session.reason
 
 
 def _first_names(names: list[str]) -> list[str]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
+from edgeai.engine.pipeline import Pipeline
+
 MAX_EVENTS = 200
 MAX_NAMES = 3  # assets named in one event
 MAX_TEXT = 300  # characters of a text
@@ -52,3 +54,40 @@ class RecentEvents:
     def newest_first(self, most: int = MAX_EVENTS) -> list[dict[str, Any]]:
         """Return the newest events, at most so many."""
         return list(self._events)[: -most - 1 : -1]
+
+
+class Changes:
+    """Notes what is another thing than at the last scan: the connection, and who computes."""
+
+    def __init__(self, pipelines: Sequence[Pipeline], events: RecentEvents) -> None:
+        """Start with what is so now; the first connection is told.
+
+        Args:
+            pipelines: The pipelines of the node.
+            events: Receives the changes.
+        """
+        self._pipelines = list(pipelines)
+        self._events = events
+        self._was_connected = False
+        self._providers = {one.name: _provider_of(one) for one in pipelines}
+
+    def look(self, *, is_connected: bool) -> None:
+        """Compare with the last scan."""
+        if is_connected != self._was_connected:
+            self._events.add("connected" if is_connected else "disconnected")
+            self._was_connected = is_connected
+        for pipeline in self._pipelines:
+            now = _provider_of(pipeline)
+            if now != self._providers[pipeline.name]:
+                self._providers[pipeline.name] = now
+                provider, requested, reason = now
+                self._events.add(
+                    "provider", pipeline.name,
+                    provider=provider, requested=requested, reason=reason,
+                )  # fmt: skip
+
+
+def _provider_of(pipeline: Pipeline) -> tuple[str, str, str]:
+    """Return who computes a pipeline, who was asked for, and why they differ."""
+    session = pipeline.session
+    return session.provider, session.requested, session.reason

@@ -16,6 +16,7 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
+from edgeai.streams.channel_values import KEPT_VALUES
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.ring import Ring
 from edgeai.streams.settings import StreamSettings
@@ -26,7 +27,8 @@ OVERHEAD_BYTES = 6144
 """A stream without its samples and names: objects of Python, its routes, its alarm."""
 BYTES_PER_CHARACTER = 24
 """A stream's key is kept in topics, ids and caches, each up to 4 bytes a character."""
-ALIGNED_CHANNEL_BYTES = 800 + 120 * MIN_KEPT_ROWS  # its queue, and what was seen of it
+ALIGNED_CHANNEL_BYTES = 1600 + 150 * KEPT_VALUES + 120 * MIN_KEPT_ROWS
+"""Its queue and its rate, the values before, and what was seen of it."""
 MAX_WAITING_SAMPLES = 100_000  # of a stream with lateness, as far as its bytes are estimated
 RESULT_BYTES = 300  # of an output or a contribution of the last window, which is kept
 LOOKS_PER_SILENCE = 6

@@ -81,7 +81,7 @@ class ConnectionLog:
             date = datetime.fromtimestamp(expires, UTC).isoformat().replace("+00:00", "Z")
             log.log(
                 logging.ERROR if days < 0 else logging.WARNING,
-                "the certificate %s %s on %s (%d days): replace it, or no connection can be made",
+                "the certificate %s %s on %s (%d days): replace it before connections fail for it",
                 what, "has expired" if days < 0 else "expires", date, days,
                 extra=event("certificate_expires", certificate=what, expires=date, days=int(days)),
             )  # fmt: skip

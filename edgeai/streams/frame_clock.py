@@ -56,8 +56,10 @@ class FrameClock:
         if lost == 0 and off_ns >= step_ns:
             return
         off_ns -= lost * span_ns
-        # Less than one step ahead: samples that are missing between regular stamps are a hole.
-        if not -step_ns - period_ns <= off_ns < step_ns:
+        # Less than one step ahead: samples that are missing between regular stamps are a hole. A
+        # block that comes twice is as far back as it is long, and must not be taken for a new one.
+        margin_ns = min(period_ns, span_ns / 2)
+        if not -step_ns - margin_ns < off_ns < step_ns:
             return
         # The start is never before the stamp, and less than one step after it.
         late_ns = off_ns + max(step_ns - period_ns, step_ns / 2)

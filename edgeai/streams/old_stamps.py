@@ -1,6 +1,6 @@
 """The stamps of a coarse clock before the newest one, to place samples that come late."""
 
-MAX_SAMPLES = 256
+MAX_SAMPLES = 128
 """Remember the stamps of this many samples, and at least one stamp."""
 NO_PLACE = -1
 REPEATED = -2

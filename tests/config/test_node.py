@@ -206,6 +206,10 @@ WRONG = [
         "pipelines.p.source: {signal} and `name_path` belong to the layout `tag`",
     ),
     (
+        {"pipelines__p__source__signals": {"a": {"interval_seconds": 1.0}}},
+        "pipelines.p.source: layout `row`: signals do not take `interval_seconds`",
+    ),
+    (
         {"pipelines__p__source__signals": {"a": {"scale": 0.0}}},
         "pipelines.p.source.signals.a: `scale` must not be 0",
     ),

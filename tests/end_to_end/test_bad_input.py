@@ -174,7 +174,7 @@ def certificate(folder: Path, name: str, ca: str, extension: str) -> None:
     new = ("req", *NEW_KEY, "-keyout", f"{name}.key")
     openssl(*new, "-out", f"{name}.csr", "-subj", f"/CN={name}", folder=folder)
     sign = ("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.crt", "-CAkey", f"{ca}.key")
-    more = ("-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext")
+    more = ("-CAcreateserial", "-days", "90", "-extfile", f"{name}.ext")
     openssl(*sign, *more, "-out", f"{name}.crt", folder=folder)
 
 
@@ -183,7 +183,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two CAs, a server's and a client's certificate."""
     folder = tmp_path_factory.mktemp("keys")
     for ca in ("plant", "stranger"):
-        new = ("req", "-x509", *NEW_KEY, "-days", "2")
+        new = ("req", "-x509", *NEW_KEY, "-days", "90")
         openssl(
             *new, "-keyout", f"{ca}.key", "-out", f"{ca}.crt", "-subj", f"/CN={ca}", folder=folder
         )

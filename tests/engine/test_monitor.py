@@ -424,3 +424,29 @@ def test_thousands_of_assets_are_few_lines(
     line.node.finish()
     assert len(caplog.records) < 30
     assert "p: 480 more new assets" in messages(caplog, "pipeline")
+
+
+# ---------------------------------------------------------------------------- what changed last
+
+
+def test_what_changed_last_is_told_once_each(tmp_path: Path) -> None:
+    line = Line(tmp_path, stream={"stale_after_seconds": 10.0})
+
+    def kinds() -> list[str]:
+        return [event["kind"] for event in reversed(line.node.monitor.events.newest_first())]
+
+    line.rows(1, 4).wait(1).wait(1)
+    assert kinds() == ["connected"]
+    line.rows(5, 1, a=99).wait(1)
+    newest = line.node.monitor.events.newest_first()[0]
+    assert (newest["kind"], newest["state"], newest["assets"]) == ("alarm", "active", ["m"])
+    assert newest["top"][0] == "a"
+    session = line.pipeline.session
+    session.reason = "the NPU has crashed"
+    line.wait(1).wait(1)
+    line.connected = False
+    line.wait(20).wait(1)
+    line.connected = True
+    line.rows(6, 1).wait(1)
+    assert kinds()[2:] == ["provider", "disconnected", "stale", "connected", "back"]
+    assert line.node.monitor.events.newest_first()[2]["cause"] == "broker_connection"

@@ -104,6 +104,23 @@ def test_a_file_is_read_whatever_the_certificate_is_for(keys: Path) -> None:
     assert client_certificate(Tls(cert_file=f"{keys}/no", key_file=f"{keys}/no")) == {}
 
 
+@pytest.mark.parametrize("is_named", [True, False])
+def test_only_a_ca_that_the_configuration_names_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_named: bool,
+) -> None:
+    """Of the system's many CAs some have always expired, and concern nobody."""
+    make_ca(tmp_path, "soon", days=5)
+    file = str(tmp_path / "soon.crt")
+    monkeypatch.setenv("SSL_CERT_FILE", file)
+    tls = Tls(ca_file=file) if is_named else Tls()
+    Connection(Broker(host="127.0.0.1", tls=tls), "one", {}, Limits(), Metrics())
+    found = [one["certificate"] for one in told(caplog, "certificate_expires")]
+    assert found == (["of the CA"] if is_named else [])
+
+
 def test_drops_of_the_broker_are_told_once_in_a_while(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

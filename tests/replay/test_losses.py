@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgeai.assembly.plan import check
 from edgeai.plant.simulate import simulate
+from edgeai.testing import MemoryNode, build_package
+from edgeai.testing import write_config as write_memory_config
 from tests.support.engine import Node
 from tests.support.packages import write_config
 
@@ -44,3 +47,44 @@ def test_a_healthy_machine_that_loses_samples_raises_no_alarm(tmp_path: Path) ->
         alarms[missing] = len(above)
         assert "good" not in {one["quality"] for one in above}
     assert alarms["linear"] == 0 < 20 < alarms["mark"]
+
+
+def tags_of(
+    folder: Path, signals: dict[str, dict[str, float]], kept: set[int]
+) -> tuple[list[str], float]:
+    """Send two tags at 1 Hz, one of which lacks values; return qualities, and what is missing."""
+    build_package(folder / "m", signals=["a", "b"], length=4, hop=1, rate_hz=1.0)
+    source = {
+        "topic": "f/{asset}/{signal}", "layout": "tag", "value_path": "v", "signals": signals,
+        "time": {"path": "t", "unit": "s"},
+    }  # fmt: skip
+    pipeline = {"model": "m", "source": source, "stream": {"alignment": "hold"}}
+    with MemoryNode(write_memory_config(folder / "c.yaml", {"p": pipeline})) as node:
+        published = []
+        for second in range(60):
+            at_s = 1_795_800_000 + second
+            for name in ("a", "b") if second in kept else ("a",):
+                payload = json.dumps({"t": at_s, "v": 1}).encode()
+                published += node.turn((f"f/x/{name}", payload, at_s * 10**9, 0))
+        published += node.finish()
+        text = node.metrics.render().decode()
+    lines = [line for line in text.splitlines() if line.startswith("edgeai_samples_missing_total{")]
+    found = [json.loads(one.payload) for one in published if "predictions" in one.topic]
+    return [one["quality"] for one in found], float(lines[0].rsplit(" ", 1)[1])
+
+
+@pytest.mark.parametrize("signals", [{}, {"b": {"interval_seconds": 1.0}}])
+def test_lost_values_of_a_tag_are_counted_and_mark_their_windows(
+    tmp_path: Path, signals: dict[str, dict[str, float]]
+) -> None:
+    qualities, missing = tags_of(tmp_path, signals, set(range(60)) - {25, 40})
+    assert missing == 2
+    assert len(qualities) == 57
+    assert qualities.count("good") == 57 - 8
+
+
+def test_a_tag_that_is_declared_to_come_when_it_changes_lacks_nothing(tmp_path: Path) -> None:
+    signals = {"b": {"interval_seconds": 0.0}}
+    qualities, missing = tags_of(tmp_path, signals, set(range(60)) - {25, 40})
+    assert missing == 0
+    assert set(qualities) == {"good"}

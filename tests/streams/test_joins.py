@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.streams.run import Run, block_times
@@ -41,6 +41,9 @@ def broken(line: Line) -> list[list[float]]:
     hop=st.sampled_from([1, 8]),
     seed=st.integers(0, 10**6),
 )
+@example(
+    count=1, jitter=0.0, rate=1.0, trouble=0.1, timed=True, length=5, hop=1, seed=0
+)  # stamps that all are multiples of half a block: a copy is no next block of a coarse clock
 def test_a_good_window_is_consecutive_whatever_the_clock_does(
     count: int, jitter: float, rate: float, trouble: float, timed: bool, length: int, hop: int,
     seed: int,

@@ -13,10 +13,10 @@ def openssl(*arguments: str, folder: Path) -> None:
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def make_ca(folder: Path, name: str) -> None:
-    """Make NAME.crt and NAME.key, valid for a year."""
+def make_ca(folder: Path, name: str, days: int = 365) -> None:
+    """Make NAME.crt and NAME.key, valid for a year or some days."""
     out = ("-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}")
-    openssl("req", "-x509", *NEW_KEY, "-days", "365", *out, folder=folder)
+    openssl("req", "-x509", *NEW_KEY, "-days", str(days), *out, folder=folder)
 
 
 def make_certificate(

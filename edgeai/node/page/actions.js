@@ -1,7 +1,7 @@
 // The commands of a machine: acknowledge an alarm, inject a fault. They need the token.
 
 import { Refused, sendCommand, token } from "./api.js";
-import { h, redraw } from "./dom.js";
+import { h, redraw, setText } from "./dom.js";
 import { t, word } from "./texts.js";
 
 /** Draw the buttons that make sense now. */
@@ -12,7 +12,12 @@ export function drawActions(element, machine, commands, faults) {
     machine.parts.some((part) => part.state === "active" && part.pipeline.latch);
   const names = commands.includes("inject") ? Object.keys(faults) : [];
   const record = { latched, willLatch, names, words: t("inject") };
-  element.said ??= h("p", { class: "said", role: "status" });
+  element.said ??= h("p", { class: "said", role: "status", tabIndex: -1 });
+  element.forget ??= h("button", { type: "button", class: "forget", onclick: () => {
+    token.forget();
+    element.forget.hidden = true;
+  } });
+  const hadFocus = element.contains(document.activeElement);
   redraw(element, record, () => [
     latched.map((pipeline) =>
       h("button", { type: "button", class: "primary acknowledge",
@@ -32,7 +37,11 @@ export function drawActions(element, machine, commands, faults) {
           onclick: () => run(element.said, "inject", { asset: machine.name, clear: "all" },
             t("cleared")) }, t("clear")))) : null,
     element.said,
+    element.forget,
   ].flat());
+  // The button that had the focus may be gone: what it did is told here.
+  if (hadFocus && !element.contains(document.activeElement)) element.said.focus();
+  setText(element.forget, token.get() && (latched.length || names.length) ? t("token.forget") : "");
   element.hidden = !latched.length && !willLatch && !names.length && !element.said.textContent;
 }
 
@@ -44,6 +53,7 @@ async function run(said, name, content, done) {
     if (!token.get() && !(await askForToken(hint))) return;
     try {
       await sendCommand(name, content);
+      token.set(token.get());
       said.textContent = done;
       return;
     } catch (error) {

@@ -2,6 +2,7 @@
 
 const TIMEOUT_MS = 4000;
 const TOKEN = "edgeai-token";
+const TOKEN_MINUTES = 15;
 
 /** An answer that is no success: its status, and the text of the node. */
 export class Refused extends Error {
@@ -34,10 +35,14 @@ export const fetchHistory = (pipeline, asset, after) =>
       (after === null ? "" : `&after=${after}`),
   );
 
-// Kept until the browser's tab is closed.
+// Kept until the browser's tab is closed, or a while after the last command: a screen in a hall has
+// many users.
 export const token = {
-  get: () => sessionStorage.getItem(TOKEN),
-  set: (value) => sessionStorage.setItem(TOKEN, value),
+  get() {
+    const [used, value] = JSON.parse(sessionStorage.getItem(TOKEN) ?? "[0, null]");
+    return Date.now() - used < TOKEN_MINUTES * 60_000 ? value : null;
+  },
+  set: (value) => sessionStorage.setItem(TOKEN, JSON.stringify([Date.now(), value])),
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 

@@ -76,8 +76,9 @@ export function why(part) {
     return meaning ? `${capital(word(diagnosis))}: ${meaning}` : capital(word(diagnosis));
   }
   const signals = signalsOf(asset);
-  return signals.length
-    ? capital(t("why.signals", { signals: list(signals), n: signals.length })) : t("why.score");
+  if (!signals.length) return t(asset.time === null ? "why.before" : "why.score");
+  const key = state === "latched" ? "why.signals.past" : "why.signals";
+  return capital(t(key, { signals: list(signals), n: signals.length }));
 }
 
 function waitingFor(pipeline, asset) {

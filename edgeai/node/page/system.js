@@ -1,7 +1,7 @@
 // The node itself: connection, rates, what was dropped, who computes.
 
 import { h, redraw } from "./dom.js";
-import { duration, number, sentence, t } from "./texts.js";
+import { duration, number, reasonText, t } from "./texts.js";
 
 /** Return a row of a list of facts. */
 export const fact = (name, ...values) => [h("dt", {}, name), h("dd", {}, ...values)];
@@ -13,7 +13,7 @@ export function reasonsList(counts, reasons) {
   const found = Object.entries(counts).filter(([, n]) => n).sort((a, b) => b[1] - a[1]);
   if (!found.length) return t("refused.none");
   return h("ul", { class: "reasons" }, found.map(([reason, n]) =>
-    h("li", {}, h("b", {}, number(n)), " ", sentence(reasons[reason] ?? reason.replaceAll("_", " ")))));
+    h("li", {}, h("b", {}, number(n)), " ", reasonText(reason, reasons[reason]))));
 }
 
 /** Return who computes a pipeline, and why it is not the one that was asked for. */

@@ -37,6 +37,8 @@ const texts = {
   "why.stale": "Last sample at {time}",
   "why.signals": "{signals} behave unusually",
   "why.signals.one": "{signals} behaves unusually",
+  "why.signals.past": "{signals} behaved unusually",
+  "why.before": "The alarm was there before edgeai was started again",
   "why.score": "The signals together behave unusually",
   "why.waiting": "Waits for a first value of {signals}",
   "why.window": "Waits until the first window is full",
@@ -62,7 +64,7 @@ const texts = {
   "fault": "Not ready",
   "simulated": "Simulated line",
   "simulated.text": "No real machine is here. Open a machine to inject a fault and see it found.",
-  "live": "live", "live.label": "The page is up to date",
+  "live": "live",
 
   "back": "All machines", "back.label": "Back to all machines",
   "gone": "There is no machine of this name",
@@ -79,7 +81,6 @@ const texts = {
   "legend.alarm": "Alarm", "legend.latched": "To acknowledge", "legend.stale": "No data",
   "signals": "Signals", "signal": "Signal", "value": "Value", "share": "Share of the score",
   "contributes": "contributes {percent} %", "range": "Valid range",
-  "show.signal": "Show the last hour of {signal}",
   "signal.label": "{signal} over the last hour: now {now}, from {smallest} to {largest}.",
   "field": "Inside the machine", "field.wait": "The field comes with the next window.",
   "field.label": "{name}: from {smallest} to {largest}, as colours over {x} and {y}.",
@@ -87,18 +88,16 @@ const texts = {
   "in.range": "in its normal range", "out.of.range": "outside its normal range",
   "normal.range": "normal {low} to {high}", "interval": "{percent} % interval {low} to {high}",
   "withheld": "withheld: the model does not know these conditions",
-  "advice": "Advice", "nothing.to.do": "Nothing to change",
+  "advice": "Advice",
 
-  "monitors": "Models of this machine",
   "acknowledge": "Acknowledge the alarm", "acknowledged": "Acknowledged.",
-  "acknowledging": "Acknowledging…",
   "ack.active": "An active alarm can be acknowledged once its cause has gone.",
   "inject": "Inject a fault", "inject.text": "Simulated machine: choose a fault to see it found.",
   "clear": "End all faults", "injected": "Injected: {fault}. Watch the score.",
   "cleared": "All faults of this machine end.",
   "token.title": "Token for commands",
   "token.text":
-    "A command needs the token that the configuration names as http.token. It is kept until this tab is closed.",
+    "A command needs the token that the configuration names as http.token. This tab keeps it for 15 minutes after the last command.",
   "token.demo": "The demo prints its token in the terminal.",
   "token.field": "Token", "token.send": "Send the command", "token.cancel": "Cancel",
   "token.wrong": "This token is not accepted.",
@@ -110,7 +109,7 @@ const texts = {
   "as.requested": "as requested", "instead.of": "instead of {requested}: {reason}",
   "quality": "Quality", "good": "good", "uncertain": "uncertain", "bad": "bad",
   "last.sample": "Last sample", "ago": "{duration} ago", "topic": "Topic", "rate": "Messages",
-  "per.second": "{n} per second", "predictions": "Predictions",
+  "predictions": "Predictions",
   "refused": "Dropped or refused", "refused.none": "nothing",
   "invalid": "Unusable values", "version": "Version",
   "system": "This node", "broker": "Broker",
@@ -126,6 +125,7 @@ const texts = {
   "event.alarm.normal": "Normal again",
   "event.stale": "No data any more", "event.stale.broker": "No data: the broker is not connected",
   "event.back": "Data again", "event.not_ready": "Not ready: {text}", "event.ready": "Ready again",
+  "event.clock_back": "The sender's clock was set back by {seconds} s",
   "event.quality": "Quality is {quality} now",
   "event.provider": "Computed on {provider} now",
   "event.provider.reason": "Computed on {provider} now: {reason}",
@@ -139,4 +139,5 @@ const texts = {
 // Names that need no other words than their own.
 const names = { t2: "T²", q: "Q", level: "level" };
 
-export default { texts, names, sentences: {} };
+// The node sends the reasons in English.
+export default { texts, names, sentences: {}, reasons: {} };

@@ -34,6 +34,8 @@ const texts = {
 
   "why.stale": "마지막 샘플 {time}",
   "why.signals": "{signals}: 평소와 다릅니다",
+  "why.signals.past": "{signals}: 평소와 달랐습니다",
+  "why.before": "edgeai를 다시 시작하기 전부터 있던 경보입니다",
   "why.score": "여러 신호가 함께 평소와 다릅니다",
   "why.waiting": "{signals}의 첫 값을 기다립니다",
   "why.window": "첫 윈도우가 찰 때까지 기다립니다",
@@ -59,7 +61,7 @@ const texts = {
   "fault": "준비 안 됨",
   "simulated": "시뮬레이션 라인",
   "simulated.text": "실제 설비가 아닙니다. 설비를 열어 고장을 주입하고 찾아내는지 보세요.",
-  "live": "실시간", "live.label": "화면이 최신입니다",
+  "live": "실시간",
 
   "back": "모든 설비", "back.label": "모든 설비로 돌아가기",
   "gone": "이 이름의 설비가 없습니다",
@@ -76,7 +78,6 @@ const texts = {
   "legend.alarm": "경보", "legend.latched": "확인 필요", "legend.stale": "데이터 없음",
   "signals": "신호", "signal": "신호", "value": "값", "share": "점수 기여도",
   "contributes": "기여도 {percent}%", "range": "유효 범위",
-  "show.signal": "{signal}의 지난 1시간 보기",
   "signal.label": "지난 1시간의 {signal}: 현재 {now}, {smallest}부터 {largest}까지.",
   "field": "설비 내부", "field.wait": "다음 윈도우에서 내부 분포를 받습니다.",
   "field.label": "{name}: {smallest}부터 {largest}까지, {x}와 {y}에 따른 색.",
@@ -84,18 +85,16 @@ const texts = {
   "in.range": "정상 범위 안", "out.of.range": "정상 범위 밖",
   "normal.range": "정상 {low} ~ {high}", "interval": "{percent}% 구간 {low} ~ {high}",
   "withheld": "제시하지 않음: 모델이 배우지 않은 조건입니다",
-  "advice": "권고", "nothing.to.do": "바꿀 것이 없습니다",
+  "advice": "권고",
 
-  "monitors": "이 설비의 모델",
   "acknowledge": "경보 확인 처리", "acknowledged": "확인 처리했습니다.",
-  "acknowledging": "확인 처리 중…",
   "ack.active": "발생 중인 경보는 원인이 사라진 뒤에 확인 처리할 수 있습니다.",
   "inject": "고장 주입", "inject.text": "시뮬레이션 설비입니다. 고장을 골라 찾아내는지 보세요.",
   "clear": "모든 고장 끝내기", "injected": "주입했습니다: {fault}. 점수를 지켜보세요.",
   "cleared": "이 설비의 모든 고장을 끝냅니다.",
   "token.title": "명령 토큰",
   "token.text":
-    "명령에는 설정의 http.token에 적힌 토큰이 필요합니다. 이 탭을 닫을 때까지 기억합니다.",
+    "명령에는 설정의 http.token에 적힌 토큰이 필요합니다. 마지막 명령 뒤 15분 동안 이 탭에 남습니다.",
   "token.demo": "데모의 토큰은 터미널에 표시됩니다.",
   "token.field": "토큰", "token.send": "명령 보내기", "token.cancel": "취소",
   "token.wrong": "이 토큰은 맞지 않습니다.",
@@ -107,7 +106,7 @@ const texts = {
   "as.requested": "요청한 대로", "instead.of": "{requested} 대신: {reason}",
   "quality": "품질", "good": "좋음", "uncertain": "불확실", "bad": "나쁨",
   "last.sample": "마지막 샘플", "ago": "{duration} 전", "topic": "토픽", "rate": "메시지",
-  "per.second": "초당 {n}", "predictions": "예측",
+  "predictions": "예측",
   "refused": "버리거나 거절한 메시지", "refused.none": "없음",
   "invalid": "쓸 수 없는 값", "version": "버전",
   "system": "이 노드", "broker": "브로커",
@@ -123,7 +122,8 @@ const texts = {
   "event.alarm.normal": "다시 정상",
   "event.stale": "데이터가 끊김", "event.stale.broker": "데이터 없음: 브로커 연결이 끊김",
   "event.back": "데이터가 다시 들어옴", "event.not_ready": "준비 안 됨: {text}",
-  "event.ready": "다시 준비됨", "event.quality": "품질이 {quality}(으)로 바뀜",
+  "event.ready": "다시 준비됨", "event.clock_back": "보내는 쪽 시계가 {seconds}초 뒤로 감",
+  "event.quality": "품질이 {quality}(으)로 바뀜",
   "event.provider": "이제 {provider}에서 계산함",
   "event.provider.reason": "이제 {provider}에서 계산함: {reason}",
   "event.connected": "브로커에 연결됨", "event.disconnected": "브로커 연결이 끊김",
@@ -185,4 +185,25 @@ const sentences = {
   "the network does not solve its equations here": "이 조건에서는 방정식이 풀리지 않습니다",
 };
 
-export default { texts, names, sentences };
+// Why messages were refused and values not used, by the code of the metrics.
+const reasons = {
+  too_large: "limits.payload_bytes보다 큰 메시지", unexpected_topic: "어떤 파이프라인도 읽지 않는 토픽",
+  invalid_topic: "쓸 수 없는 문자가 있는 토픽", key_too_long: "limits.stream_key_bytes보다 긴 스트림 키",
+  too_many_streams: "limits.streams 또는 limits.stream_bytes에 도달함",
+  invalid_json: "JSON이 아니거나 UTF-8이 아님", too_deep: "너무 깊은 JSON",
+  not_an_object: "JSON 객체가 아님", no_time: "선언한 시간 필드가 없음",
+  invalid_time: "선언한 단위의 시간이 아님", implausible_time: "도착 시각과 너무 다른 시간",
+  no_signal: "모델의 신호가 없음", not_a_frame: "선언한 형식의 프레임이 아님",
+  bad_magic: "프레임: 선언한 식별자가 아님", bad_version: "프레임: 선언한 버전이 아님",
+  bad_header: "프레임: 잘못된 헤더", bad_dtype: "프레임: 읽을 수 없는 자료형",
+  bad_rate: "프레임: 샘플 속도가 없거나 범위 밖", wrong_channels: "프레임: 선언한 채널이 아님",
+  wrong_size: "프레임: 샘플 수가 맞지 않음", unknown_tag: "모델의 신호가 아닌 태그",
+  duplicate: "이미 받은 메시지", retained: "브로커가 보관하던 메시지", late: "늦게 온 샘플",
+  invalid_value: "쓸 수 없는 값", internal_error: "edgeai의 결함: 예외 발생",
+  quarantined: "두 번 예외를 일으켜 격리된 메시지", failed_window: "예측하지 못한 윈도우",
+  set_aside: "거듭된 실패로 계산하지 않은 윈도우",
+  missing: "빠진 값", not_a_number: "숫자가 아닌 값", not_finite: "유한하지 않은 값",
+  bad_quality: "품질이 나쁜 값", out_of_range: "유효 범위 밖의 값", too_coarse: "float32에 너무 큰 값",
+};
+
+export default { texts, names, sentences, reasons };

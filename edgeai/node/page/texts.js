@@ -44,6 +44,10 @@ export function word(name) {
 /** Return the sentence of a model package in the reader's language, if it is a known one. */
 export const sentence = (text) => LANGUAGES[language].sentences[text] ?? text;
 
+/** Return why something was refused, in the reader's language; `text` is the node's. */
+export const reasonText = (code, text) =>
+  LANGUAGES[language].reasons[code] ?? text ?? code.replaceAll("_", " ");
+
 /** Return names as a list, `a, b and c`. */
 export function list(names) {
   return new Intl.ListFormat(language, { type: "conjunction" }).format(names);
