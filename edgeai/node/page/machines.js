@@ -31,7 +31,8 @@ export function machinesOf(state) {
   for (const machine of found) {
     // Of two models that say the same, the one that names a cause speaks for the machine.
     machine.parts.sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
-      Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis));
+      Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis) ||
+      (a.state === "normal" ? (shareOf(b) ?? 0) - (shareOf(a) ?? 0) : 0));
     machine.worst = machine.parts[0];
     machine.state = machine.worst.state;
     const times = machine.parts.filter((one) => one.state === machine.state && one.asset.since)
