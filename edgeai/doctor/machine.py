@@ -142,7 +142,8 @@ def check_container(config: Config, findings: Findings) -> None:
         )  # fmt: skip
     if not is_in_container():
         if not findings.has("container"):
-            findings.ok("container", "not in a container")
+            own = " (as root: a service with a user of its own may have fewer rights)"
+            findings.ok("container", f"not in a container{own if os.geteuid() == 0 else ''}")
         return
     if config.http.enabled and not config.http.is_open:
         findings.warn(

@@ -114,8 +114,7 @@ class ClientLifecycle:
             told.watch("of this client", expiry_of(client_certificate(broker.tls)))
         if self._clients.ca_expiry_seconds is not None:
             metrics.certificate_expires("ca", self._clients.ca_expiry_seconds)
-            if broker.tls is not None and broker.tls.ca_file is not None:  # not the system's many
-                told.watch("of the CA", self._clients.ca_expiry_seconds)
+            told.watch("of the CA", self._clients.ca_expiry_seconds)
         self._connack_deadline = 0.0  # monotonic seconds
         self._next_keep_alive_check = 0.0  # monotonic seconds
         self._socket_error = ""

@@ -20,6 +20,7 @@ from edgeai.config.node import load_config
 from edgeai.doctor.findings import CHECKS
 from edgeai.doctor.surroundings import is_in_container, kernel_clock, mount_of
 from edgeai.model.package import load_package
+from edgeai.mqtt.probe import Probe
 from edgeai.node.access_rules import Rights, access_rules, as_mosquitto_acl
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.certificates import make_ca, make_certificate, tls_lines
@@ -408,6 +409,38 @@ def test_an_acl_that_refuses_to_publish_and_a_question_that_nobody_receives(
         assert asked[what]["status"] == "fail", what
         assert "the broker refuses edgeai/test/" in asked[what]["found"]
         assert "mosquitto: topic write edgeai/test" in asked[what]["advice"]
+
+
+@pytest.mark.parametrize("delivers_at_once", [False, True])
+def test_another_broker_than_mosquitto(
+    diagnose: Diagnose, plain: RunningBroker, monkeypatch: pytest.MonkeyPatch,
+    delivers_at_once: bool,
+) -> None:  # fmt: skip
+    """mosquitto, taken for another: it is tried with a topic of doctor's own first.
+
+    A fake stands for a broker that delivers before PUBREL: it publishes what is offered.
+    """
+    monkeypatch.setattr("edgeai.doctor.session.SYSTEM_TOPICS", ())
+
+    def deliver(probe: Probe, topic: str, seconds: float) -> int:
+        probe._client.publish(topic, b"", 1)
+        return 0
+
+    if delivers_at_once:
+        monkeypatch.setattr(Probe, "offer", deliver)
+    with peer(plain.port, "#") as consumer:
+        report = diagnose(plain.port)
+        consumer.publish("end", "")
+        wait_for(lambda: any(one.topic == "end" for one in consumer.heard), "what came last")
+        heard = [one.topic.rpartition("/")[0] for one in consumer.heard]
+    found = [one for one in report["findings"] if one["check"] == "publishing"]
+    if delivers_at_once:
+        assert [one["status"] for one in found] == ["skip"]
+        assert "not known whether a question would reach subscribers" in found[0]["found"]
+        assert heard == ["edgeai/test/doctor", ""], "the try alone"
+    else:
+        assert {one["status"] for one in found} == {"ok"}
+        assert heard == [""]
 
 
 def test_the_broker_keeps_nothing(diagnose: Diagnose, plain: RunningBroker) -> None:

@@ -22,14 +22,19 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from packaging.markers import Marker
 from packaging.tags import platform_tags
 
+from scripts.lock import PIN
 from tests.support.environments import clean_variables
+from tests.support.live import patient
 from tests.support.paths import REPOSITORY
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeai-tests"
 PROGRAMS = ("buildah", "debootstrap", "unshare", "setpriv")
 BASE_PACKAGES = "python3,python3-venv"
+FLAVOUR = os.environ.get("EDGEAI_TEST_FLAVOUR", "cpu")
+"""Flavour of the image that is built; the others take gigabytes, and are built by hand."""
 BASE_RECIPE = 3
 """Increased when the base is made in another way."""
 NOT_IN_A_SLIM_IMAGE = (
@@ -69,7 +74,7 @@ class Buildah:
         """Run a command of buildah; return what it prints."""
         done = subprocess.run(
             self.command(*arguments), capture_output=True, text=True, check=False,
-            timeout=BUILD_SECONDS, **options,
+            timeout=patient(BUILD_SECONDS), **options,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done.stdout
@@ -125,7 +130,9 @@ def prepare() -> tuple[Buildah, str, Path]:
 
 
 def _suite() -> str:
-    return platform.freedesktop_os_release().get("VERSION_CODENAME", "bookworm")
+    """Return the release of Debian for the base: this machine's, or one of EDGEAI_TEST_SUITE."""
+    given = os.environ.get("EDGEAI_TEST_SUITE")
+    return given or platform.freedesktop_os_release().get("VERSION_CODENAME", "bookworm")
 
 
 def _make_base(buildah: Buildah, name: str) -> None:
@@ -166,19 +173,22 @@ def fetched_packages(python: str) -> Path:
 
 
 def _fetch(python: str) -> Path:
-    locks = [REPOSITORY / "locks" / f"{name}.txt" for name in ("cpu", "image")]
-    key = hashlib.sha256(b"".join([python.encode(), *(lock.read_bytes() for lock in locks)]))
-    folder = CACHE / f"packages-{python}-{key.hexdigest()[:12]}"
+    locks = [REPOSITORY / "locks" / f"{name}.txt" for name in (FLAVOUR, "image")]
+    text = "".join(_without_markers(lock.read_text(), python) for lock in locks)
+    folder = CACHE / f"packages-{python}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if not (folder / "complete").is_file():
         for old in CACHE.glob(f"packages-{python}-*"):
             shutil.rmtree(old)
+        folder.mkdir()
+        required = folder / "required.txt"
+        required.write_text(text)
         done = subprocess.run(
             [
                 sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
                 "--require-hashes", "--no-deps", "--only-binary", ":all:",
                 "--python-version", python, "--implementation", "cp",
                 *(part for tag in platform_tags() for part in ("--platform", tag)),
-                "--dest", str(folder), *(part for lock in locks for part in ("-r", str(lock))),
+                "--dest", str(folder), "--requirement", str(required),
             ],
             capture_output=True, text=True, check=False, env=clean_variables(),
         )  # fmt: skip
@@ -186,6 +196,19 @@ def _fetch(python: str) -> Path:
             pytest.skip(f"the packages cannot be fetched: {done.stderr.strip().splitlines()[-1:]}")
         (folder / "complete").touch()
     return folder
+
+
+def _without_markers(lock: str, python: str) -> str:
+    """Return what a lock names for one version of Python; pip would look at its own."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    lines, is_wanted = [], False
+    for line in lock.splitlines():
+        if found := PIN.match(line):
+            marker = found["marker"]
+            is_wanted = marker is None or Marker(marker).evaluate(environment)
+        if is_wanted and not line.lstrip().startswith("#"):
+            lines.append(f"{found['name']}=={found['version']} \\" if found else line)
+    return "\n".join([*lines, ""])
 
 
 def build(folder: Path) -> tuple[Buildah, str]:
@@ -196,8 +219,8 @@ def build(folder: Path) -> tuple[Buildah, str]:
     with timed("image"):
         buildah(
             "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "--pull-never",
-            "--build-arg", f"BASE={base}", "--build-arg", "VERSION=0.0.0+test",
-            "--build-arg", "REVISION=test", "--layers=false",
+            "--build-arg", f"BASE={base}", "--build-arg", f"FLAVOUR={FLAVOUR}", "--layers=false",
+            "--build-arg", "VERSION=0.0.0+test", "--build-arg", "REVISION=test",
             "--volume", f"{packages}:/packages:ro",
             "--secret", f"id=pip,src={folder / 'pip.conf'}",
             "--tag", name, str(REPOSITORY),
