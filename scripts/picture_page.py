@@ -2,7 +2,7 @@
 
     python scripts/picture_page.py      # needs chromium, mosquitto and the extra `dev`
 
-It writes docs/images/page.png, page-machine.png, page-phone.png and terminal.svg. The values are
+It writes docs/images/page.png, page-machine.png, page-phone.png and terminal.png. The values are
 those of the simulated line, so no two pictures are the same.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
+from rich.terminal_theme import MONOKAI
 
 from edgeai.demo.demo import run_demo
 
@@ -27,6 +28,11 @@ MACHINE, FAULT = "moulding-2", "coolant_blocked"
 HEALTHY_SECONDS = 25
 START_SECONDS, ALARM_SECONDS = 40.0, 90.0
 TERMINAL_SECONDS, TERMINAL_COLUMNS = 16.0, 100
+TERMINAL_STYLE = (
+    "pre { display: inline-block; margin: 0; padding: 16px 22px; background: #0c0c0c;"
+    " color: #d9d9d9; font: 15px/1.4 monospace; }"
+)
+TABLE_HEAD = "asset, pipeline"
 ALARM = (
     'document.querySelector(".tile.is-active .act:not([hidden])") !== null'
     ' && document.querySelector(".tile.is-unknown") === null'
@@ -53,9 +59,10 @@ def main() -> None:
         finally:
             demo.terminate()
             demo.wait()
-    console = Console(record=True, width=TERMINAL_COLUMNS, force_terminal=False)
-    run_demo(TERMINAL_SECONDS, console)
-    console.save_svg(str(IMAGES / "terminal.svg"), title="make demo")
+        os.environ["EDGEAI_STATE_DIR"] = folder
+        console = Console(record=True, width=TERMINAL_COLUMNS, force_terminal=False)
+        run_demo(TERMINAL_SECONDS, console)
+    picture_terminal(console.export_html(inline_styles=True, theme=MONOKAI))
 
 
 def found_in(log: Path, pattern: str) -> str:
@@ -94,6 +101,23 @@ def take_pictures(url: str, token: str) -> None:
         phone.goto(url)
         wait(phone, 'document.querySelectorAll(".tiles a").length >= 5', START_SECONDS)
         phone.screenshot(path=IMAGES / "page-phone.png")
+        browser.close()
+
+
+def picture_terminal(html: str) -> None:
+    """Take a picture of the first lines, without the path on this machine, and the last table."""
+    opening, _, _ = html.partition("  config")
+    ending = html.rpartition(TABLE_HEAD)
+    start = ending[0].rpartition("\n")[2]  # the beginning of the line that holds the head
+    shown = f"{opening}\n{start}{ending[1]}{ending[2]}"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport=DESKTOP)
+        page.set_content(shown)
+        page.add_style_tag(content=TERMINAL_STYLE)
+        page.locator("pre").screenshot(path=IMAGES / "terminal.png")
         browser.close()
 
 

@@ -287,6 +287,7 @@ def test_what_has_stopped_or_was_never_judged_does_not_look_healthy(
         assert all(word in text for word, text in zip(words, texts, strict=True)), "never a colour"
         shapes = [one.locator("use").first.get_attribute("href") for one in tiles]
         assert len(set(shapes)) == 6, "and a shape each"
+        assert "No data since" in texts[0], "an alarm whose machine has stopped since"
         assert "for 10 min" in texts[3]
         assert "first value of b" in texts[4]
         system = here.page.locator(".system").text_content()

@@ -120,9 +120,18 @@ export class HourView {
     const cut = (values) => values.map((one, index) =>
       one === null ? (ABNORMAL.has(history.code[index]) && Number.isFinite(beyond) ? beyond : null)
         : Math.min(one, clip));
-    const data = [times, cut(history.lowest), cut(history.highest), times.map(() => threshold)];
+    const lowest = cut(history.lowest);
+    const highest = cut(history.highest);
+    if (this.part.asset.state === "current" && this.part.asset.score !== null) {
+      // The step that is not complete yet: the last score.
+      const score = Math.min(this.part.asset.score, clip);
+      times.push(times.at(-1) + history.step_seconds);
+      lowest.push(score);
+      highest.push(score);
+    }
+    const data = [times, lowest, highest, times.map(() => threshold)];
     this.score ??= await makeChart(this.chart, {
-      kind: "score", codes: () => this.history.code, end: () => this.history.end,
+      kind: "score", codes: () => this.history.code, end: () => this.history.end + this.history.step_seconds,
     });
     if (this.closed) return this.score.destroy();
     this.score.set(data, { from: Math.min(0, ...history.lowest.filter((one) => one !== null)),
@@ -168,7 +177,7 @@ export class HourView {
     this.#drawSignalHeading();
     if (!column.length) return;
     this.signal ??= await makeChart(this.signalChart, {
-      kind: "signal", codes: () => this.history.code, end: () => this.history.end,
+      kind: "signal", codes: () => this.history.code, end: () => this.history.end + this.history.step_seconds,
     });
     if (this.closed) return this.signal.destroy();
     this.signal.set([this.#times(), column], {});

@@ -31,7 +31,8 @@ export function machinesOf(state) {
   for (const machine of found) {
     // Of two models that say the same, the one that names a cause speaks for the machine.
     machine.parts.sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
-      Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis));
+      Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis) ||
+      (a.state === "normal" ? (shareOf(b) ?? 0) - (shareOf(a) ?? 0) : 0));
     machine.worst = machine.parts[0];
     machine.state = machine.worst.state;
     const times = machine.parts.filter((one) => one.state === machine.state && one.asset.since)
@@ -63,11 +64,18 @@ export function countsOf(state, machines) {
   return { counts, hidden };
 }
 
-/** Return why a part is in its state, as one line. */
+/** Return why a part is in its state, as one line; an alarm without data says so too. */
 export function why(part) {
+  const { asset, state } = part;
+  const reason = reasonOf(part);
+  return asset.state === "stale" && state !== "stale"
+    ? `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}` : reason;
+}
+
+function reasonOf(part) {
   const { pipeline, asset, state } = part;
   if (state === "stale") return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
-  if (state === "notready") return pipeline.fault.replace(`pipeline ${pipeline.name}: `, "");
+  if (state === "notready") return capital(pipeline.fault.replace(`pipeline ${pipeline.name}: `, ""));
   if (state === "unknown") return waitingFor(pipeline, asset);
   if (state === "normal") return "";
   const diagnosis = asset.diagnosis;
@@ -82,7 +90,7 @@ export function why(part) {
 }
 
 function waitingFor(pipeline, asset) {
-  if (pipeline.hint) return pipeline.hint;
+  if (pipeline.hint) return capital(pipeline.hint);
   if (asset.waiting_for.length)
     return t("why.waiting", { signals: list(asset.waiting_for.map(word)) });
   return asset.last_sample ? t("why.window") : t("why.nothing");

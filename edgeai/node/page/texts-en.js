@@ -35,6 +35,7 @@ const texts = {
   "pipeline": "Pipeline {name}",
 
   "why.stale": "Last sample at {time}",
+  "why.stale.too": "No data since {time}",
   "why.signals": "{signals} behave unusually",
   "why.signals.one": "{signals} behaves unusually",
   "why.signals.past": "{signals} behaved unusually",

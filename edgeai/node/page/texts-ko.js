@@ -33,6 +33,7 @@ const texts = {
   "pipeline": "파이프라인 {name}",
 
   "why.stale": "마지막 샘플 {time}",
+  "why.stale.too": "{time}부터 데이터 없음",
   "why.signals": "{signals}: 평소와 다릅니다",
   "why.signals.past": "{signals}: 평소와 달랐습니다",
   "why.before": "edgeai를 다시 시작하기 전부터 있던 경보입니다",
