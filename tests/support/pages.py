@@ -41,6 +41,7 @@ with socket.socket() as one:
 print("up", flush=True)
 sys.stdin.read()
 """
+PROGRAMS = ("unshare", "nsenter", "mosquitto_sub", "curl", "openssl")
 OUTSIDE = re.compile(
     r"\b(?:sudo|docker|podman|systemctl|apt|apt-get|dpkg|pip3?|venv|make|git)\b"
     r"|(?:^|[\s=>])/(?!dev/null)\w[\w./-]*",
@@ -141,6 +142,9 @@ class Desk:
     """A folder, a network with nothing but a loopback, and terminals: the reader's PC."""
 
     def __init__(self, folder: Path) -> None:
+        for name in PROGRAMS:
+            if shutil.which(name) is None:
+                pytest.skip(f"{name} is not installed")
         self.folder = folder
         self.terminals: dict[str, Terminal] = {}
         program = [sys.executable, "-c", LOOPBACK_UP]
@@ -194,8 +198,6 @@ class Desk:
 
     def start_broker(self) -> None:
         """Start mosquitto on port 1883, as a Linux distribution does when it is installed."""
-        if shutil.which("mosquitto_sub") is None:
-            pytest.skip("mosquitto_sub is not installed (Debian: mosquitto-clients)")
         config = self.folder / ".mosquitto.conf"
         config.write_text("listener 1883 127.0.0.1\nallow_anonymous true\nuser root\n")
         broker = self.start("broker", f"exec mosquitto -c {config}")
