@@ -62,8 +62,8 @@ mosquitto:
 
 # The system tests also need a browser, Prometheus, buildah and more; where we may not install, they
 # say so.
-SYSTEM_PROGRAMS := chromium prometheus promtool amtool strace buildah debootstrap systemd-analyze
-SYSTEM_PACKAGES := chromium prometheus prometheus-alertmanager strace buildah debootstrap systemd
+SYSTEM_PROGRAMS := chromium prometheus promtool amtool strace buildah debootstrap systemd-analyze curl openssl
+SYSTEM_PACKAGES := chromium prometheus prometheus-alertmanager strace buildah debootstrap systemd curl openssl
 system-packages: mosquitto
 	@for name in $(SYSTEM_PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$name >/dev/null || missing=1; done; \
 	test -z "$$missing" \

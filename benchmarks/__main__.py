@@ -22,6 +22,7 @@ from benchmarks import (
     plots,
     scrape,
     serving,
+    sizing,
     startup,
     throughput,
     workers,
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Scale], Result]]] = {
     "growth": ("growth over streams, models, window, channels and rate", growth.measure_growth),
     "page": ("the page on the turn: latency and CPU with open pages", page.measure_page),
     "scrape": ("an answer to /metrics with 1,000 streams", scrape.measure_scrape),
+    "sizing": ("CPU and memory of typical loads", sizing.measure_sizing),
     "workers": ("one and two workers at full speed", workers.measure_workers),
 }
 LETTERS = "".join(name for name in BENCHMARKS if len(name) == 1)

@@ -120,8 +120,12 @@ def _edgeai_command(setting: Setting) -> list[str]:
         document["device"] = str(profile)
         environment = ["env", f"PYTHONPATH={site}"]
     config.write_text(yaml.safe_dump(document, sort_keys=False))
-    run = [sys.executable, "-m", "edgeai", "run", str(config), "--log-level", "warning"]
-    return [*environment, *run]
+    return [*environment, *edgeai_command(config)]
+
+
+def edgeai_command(config: Path) -> list[str]:
+    """Return the command that runs edgeai with a configuration."""
+    return [sys.executable, "-m", "edgeai", "run", str(config), "--log-level", "warning"]
 
 
 def _peer_settings(setting: Setting) -> str:

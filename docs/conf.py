@@ -10,7 +10,9 @@ from edgeai.version import __version__
 
 DOCS = Path(__file__).parent
 OUTSIDE_LINK = re.compile(r"\[([^\[\]]+)\]\((\.\./[^)#\s]+)(?:#[^)\s]*)?\)")
-FLOWCHART = re.compile(r"^```mermaid\nflowchart TD\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FLOWCHART = re.compile(r"^```mermaid\nflowchart (TD|LR)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+NODE = r'(\w+)(?:\["([^"]+)"\])?'
+ARROW = re.compile(rf" *{NODE} -->(?:\|([^|]+)\|)? {NODE}")
 
 project = "edgeai"
 author = "the edgeai authors"
@@ -28,6 +30,9 @@ html_theme = "furo"
 html_title = f"edgeai {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
 
 
 def name_outside_files(page: Path, text: str) -> str:
@@ -40,7 +45,7 @@ def name_outside_files(page: Path, text: str) -> str:
         path = target.relative_to(DOCS.parent)
         if not target.exists():  # the strict build reports the link
             return link[0]
-        label = link[1].strip("`")
+        label = link[1].strip("`/")
         return f"`{path}`" if label in str(path) else f"{link[1]} (`{path}`)"
 
     return OUTSIDE_LINK.sub(name, text)
@@ -52,10 +57,21 @@ def draw_flowcharts(text: str) -> str:
         return text.replace("```mermaid\n", "```text\n")
 
     def draw(found: re.Match[str]) -> str:
-        pairs = [line.split(" --> ") for line in found[1].splitlines()]
-        arrows = [f'"{one.strip()}" -> "{other.strip()}"' for one, other in pairs]
-        node = 'node [shape=box, style="rounded,filled", fillcolor=white, fontname=sans]'
-        return "\n".join(["```{graphviz}", "digraph {", node, *arrows, "}", "```"])
+        lines = [
+            "bgcolor=transparent",
+            f"rankdir={'LR' if found[1] == 'LR' else 'TB'}",
+            'node [shape=box, style="rounded,filled", fillcolor=white, fontname=sans]',
+            'edge [fontname=sans, fontsize=10, color="#666666", fontcolor="#666666"]',
+        ]
+        for line in found[2].splitlines():
+            arrow = ARROW.fullmatch(line)
+            if arrow is None:
+                raise ValueError(f"a flowchart holds a line that cannot be drawn: {line}")
+            one, one_label, label, other, other_label = arrow.groups()
+            lines += [f'"{one}" [label="{one_label}"]'] if one_label else []
+            lines += [f'"{other}" [label="{other_label}"]'] if other_label else []
+            lines.append(f'"{one}" -> "{other}"' + (f' [label=" {label} "]' if label else ""))
+        return "\n".join(["```{graphviz}", "digraph {", *lines, "}", "```"])
 
     return FLOWCHART.sub(draw, text)
 

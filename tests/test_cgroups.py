@@ -204,11 +204,11 @@ def real_groups() -> Iterator[list[Path]]:
             group.rmdir()
 
 
-def test_limits_of_a_real_group(real_groups: list[Path]) -> None:
-    code = "import json; from edgeai.cgroups import usable; print(json.dumps(usable()))"
-    enter = "".join(f"echo $$ > {group}/cgroup.procs && " for group in real_groups)
+def run_inside(groups: list[Path], *arguments: str) -> str:
+    """Run Python in control groups; return what it prints."""
+    enter = "".join(f"echo $$ > {group}/cgroup.procs && " for group in groups)
     done = subprocess.run(
-        ["sh", "-c", f'{enter}exec "$0" -c "$1"', sys.executable, code],
+        ["sh", "-c", f'{enter}exec "$@"', "sh", sys.executable, *arguments],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -217,4 +217,15 @@ def test_limits_of_a_real_group(real_groups: list[Path]) -> None:
     if done.returncode != 0 and "cgroup.procs" in done.stderr:
         pytest.skip(f"this system lets no process into a new control group: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [0.6, LIMIT_BYTES, True, True]
+    return done.stdout
+
+
+def test_limits_of_a_real_group(real_groups: list[Path]) -> None:
+    code = "import json; from edgeai.cgroups import usable; print(json.dumps(usable()))"
+    assert json.loads(run_inside(real_groups, "-c", code)) == [0.6, LIMIT_BYTES, True, True]
+
+
+def test_check_says_what_it_fitted_to_a_real_group(real_groups: list[Path]) -> None:
+    found = run_inside(real_groups, "-m", "edgeai", "check", "demo").splitlines()
+    (note,) = [line for line in found if line.startswith("note: limits.stream_bytes: ")]
+    assert note.endswith("because of the memory limit of this container or service, 768 MiB")

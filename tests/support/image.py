@@ -31,7 +31,10 @@ from tests.support.live import patient
 from tests.support.paths import REPOSITORY
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeai-tests"
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+"""Debian's debootstrap is for root, who may have the PATH of another user."""
 PROGRAMS = ("buildah", "debootstrap", "unshare", "setpriv")
+IMAGE = "localhost/edgeai-test"
 BASE_PACKAGES = "python3,python3-venv"
 FLAVOUR = os.environ.get("EDGEAI_TEST_FLAVOUR", "cpu")
 """Flavour of the image that is built; the others take gigabytes, and are built by hand."""
@@ -48,7 +51,7 @@ def reason_to_skip() -> str | None:
     """Return why no image can be built here; None if one can."""
     if platform.system() != "Linux" or os.geteuid() != 0:
         return "building an image without an engine needs root on Linux"
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (make test-system installs them where it may)"
     done = subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False)
@@ -121,12 +124,25 @@ def prepare() -> tuple[Buildah, str, Path]:
     CACHE.mkdir(parents=True, exist_ok=True)
     with FileLock(CACHE / "lock"):
         buildah = Buildah(CACHE)
+        _remove_leftovers(buildah)
         base = f"localhost/edgeai-test-base:{_suite()}-{BASE_RECIPE}"
         if not buildah.has(base):
             with timed("base by debootstrap"):
                 _make_base(buildah, base)
         with timed("packages"):
             return buildah, base, fetched_packages(_python_of(buildah, base))
+
+
+def _remove_leftovers(buildah: Buildah) -> None:
+    """Remove images and containers of test runs that were killed."""
+    for image in json.loads(buildah("images", "--json") or "[]") or []:
+        for name in image["names"] or []:
+            run = name.removeprefix(f"{IMAGE}:")
+            if run != name and not Path(f"/proc/{run}").is_dir():
+                for container in json.loads(buildah("containers", "--json") or "[]") or []:
+                    if container["imagename"] == name:
+                        buildah("rm", container["id"])
+                buildah("rmi", name)
 
 
 def _suite() -> str:
@@ -140,7 +156,7 @@ def _make_base(buildah: Buildah, name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     done = subprocess.run(
         ["debootstrap", "--variant=minbase", f"--include={BASE_PACKAGES}", _suite(), str(folder)],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env={**os.environ, "PATH": PATH},
     )  # fmt: skip
     if done.returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)
@@ -215,7 +231,7 @@ def build(folder: Path) -> tuple[Buildah, str]:
     """Build the image of the Dockerfile from this checkout; return buildah and its name."""
     buildah, base, packages = prepare()
     (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /packages\n")
-    name = f"localhost/edgeai-test:{os.getpid()}"
+    name = f"{IMAGE}:{os.getpid()}"
     with timed("image"):
         buildah(
             "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "--pull-never",

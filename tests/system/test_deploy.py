@@ -6,7 +6,6 @@ The tests of this file follow each other: a healthy line, a fault, silence, the 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from tests.support.brokers import run_mosquitto
 from tests.support.deployed import EXPECTED_SECONDS, SHIPPED, Deployed, SimulatedLine
 from tests.support.live import Running, patient, running, wait_for
 from tests.support.monitoring import Receiver, find, get_json, running_alertmanager
+from tests.support.pages import commands
 from tests.support.paths import REPOSITORY
 from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.promql import rules_of, selectors
@@ -189,15 +189,15 @@ def test_the_simulated_line_of_the_profile_demo_publishes_with_the_rights_of_a_s
 def test_the_commands_of_the_page_do_what_it_says(site: Site, tmp_path: Path) -> None:
     """All but those of Docker, which has no engine here."""
     page = (REPOSITORY / "docs" / "monitoring.md").read_text()
-    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     folder = tmp_path / "deploy"
     shutil.copytree(SHIPPED, folder, ignore=shutil.ignore_patterns("secrets", "models"))
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = []
-    for block in blocks:
-        if "docker" in block:
+    for block in commands(page):
+        if "not run" in block.marks:
+            assert "docker" in block.text
             continue
-        text = block.removeprefix("sudo ").replace("127.0.0.1:9093", site.alertmanager[7:])
+        text = block.text.removeprefix("sudo ").replace("127.0.0.1:9093", site.alertmanager[7:])
         subprocess.run(
             ["bash", "-euc", text], cwd=folder, env={**os.environ, "PATH": path}, check=True,
             capture_output=True, timeout=patient(60),

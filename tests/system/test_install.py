@@ -17,6 +17,7 @@ from tests.support.environments import clean_variables
 from tests.support.image import fetched_packages
 from tests.support.live import PATIENCE_SECONDS, patient, peer, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.pages import commands
 from tests.support.paths import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -28,10 +29,9 @@ ANALYZE, STRACE = shutil.which("systemd-analyze"), shutil.which("strace")
 
 def test_the_documented_commands_install_it(tmp_path: Path) -> None:
     """With the packages of this test's cache; the hashes of the lock hold for them as well."""
-    found = re.search(r"<!-- install:.*?-->\n```sh\n(.*?)```", PAGE, re.DOTALL)
-    assert found
+    [block] = [one for one in commands(PAGE) if "run by" in one.marks]
     folder = tmp_path / "edgeai"
-    script = found[1].replace("/opt/edgeai", str(folder))
+    script = block.text.replace("/opt/edgeai", str(folder))
     script = script.replace("python3 ", f"{sys.executable} ", 1)
     packages = fetched_packages(f"{sys.version_info[0]}.{sys.version_info[1]}")
     variables = {

@@ -116,6 +116,8 @@ CASES: dict[str, Case] = {
     ),
     "check": Case(lambda folder: ["check", config(folder)], says="on compiled:faulty"),
     "health": Case(health, codes=(1,), says="does not answer"),
+    "acl": Case(lambda folder: ["acl", config(folder)], says="user"),
+    "doctor": Case(lambda folder: ["doctor", config(folder)], broker=True, codes=(0, 1)),
     "devices": Case(lambda folder: ["devices", config(folder)]),
     "schema": Case(lambda _folder: ["schema", "config"]),
     "replay": Case(

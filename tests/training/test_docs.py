@@ -20,6 +20,7 @@ pytest.importorskip("scipy", reason="needs the extra train")
 pytest.importorskip("pyarrow", reason="needs the extra train")
 
 from edgeai.recordings.tables import cell_value
+from tests.support import pages
 from tests.support.brokers import start_mosquitto
 from tests.support.commands import run_command
 from tests.support.live import patient, peer, wait_for
@@ -28,11 +29,12 @@ from tests.support.paths import REPOSITORY
 pytestmark = pytest.mark.train
 
 PAGE = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks() -> list[tuple[str, str]]:
-    return [(found[1], found[2]) for found in BLOCK.finditer(PAGE)]
+    return [
+        (block.kind, block.text) for block in pages.blocks(PAGE) if "not run" not in block.marks
+    ]
 
 
 def test_the_page_has_only_blocks_that_are_tested_here() -> None:

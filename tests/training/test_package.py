@@ -33,9 +33,9 @@ SHIPPED = ("melting-tank-pca", "moulding-pca", "agitator-autoencoder")
 MACHINE = {
     "type": "plant",
     "machine": "agitator",
-    "fit": {"runs": 8, "seconds": 60},
-    "calibrate": {"runs": 8, "seconds": 120},
-    "test": {"runs": 2, "seconds": 60},
+    "fit": {"runs": 12, "seconds": 60},
+    "calibrate": {"runs": 10, "seconds": 200},
+    "test": {"runs": 3, "seconds": 120},
     "faults": {"runs": 2, "start_seconds": 10, "seconds": 20, "names": ["phase_imbalance"]},
 }
 CALIBRATION = {"false_alarms_per_day": 24.0, "tail_share": 0.1}

@@ -56,7 +56,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         "## Limits of use",
         "\n".join(f"- {limit}" for limit in recipe.card.limits),
         "## Training",
-        f"    edgeai train models/{draft['name']}/train.yaml",
+        f"`edgeai train models/{draft['name']}/train.yaml` trains it again.",
         reproduction,
     ]
     return "\n\n".join(lines) + "\n"

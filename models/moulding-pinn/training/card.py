@@ -101,7 +101,7 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         "## Sources",
         "\n".join(f"- {source}" for source in SOURCES),
         "## Training",
-        f"    edgeai train models/{draft['name']}/train.yaml",
+        f"`edgeai train models/{draft['name']}/train.yaml` trains it again.",
         f"Versions: {versions}. Seed {training['seed']}.",
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
