@@ -10,7 +10,7 @@ import { HourView } from "./hour.js";
 import { whatToDo, why } from "./machines.js";
 import { sinceText } from "./overview.js";
 import { SignalTable } from "./signals.js";
-import { fact, providerText, reasonsList } from "./system.js";
+import { fact, providerText, reasonsList, shownRate } from "./system.js";
 import { clock, duration, number, t } from "./texts.js";
 
 const POLL_MS = 500;
@@ -62,7 +62,7 @@ export class MachineView {
     if (!this.closed) setTimeout(() => this.#poll(), document.hidden ? 10 * POLL_MS : POLL_MS);
   }
 
-  draw({ state, machines, now, isLost }) {
+  draw({ state, machines, now, isLost, rates }) {
     setText(this.back, `← ${t("back")}`);
     setAttribute(this.back, "aria-label", t("back.label"));
     const machine = machines.find((one) => one.name === this.machine && !one.isPipeline);
@@ -89,7 +89,7 @@ export class MachineView {
         this.parts.set(one.pipeline.name, (view = new PartView(one, inOrder.length > 1)));
         this.sections.append(view.element);
       }
-      view.draw(one, this.details.get(one.pipeline.name), state, now);
+      view.draw(one, this.details.get(one.pipeline.name), state, { now, rates });
     }
     const own = state.events.filter((event) => event.assets.includes(this.machine) ||
       (!event.assets.length && (!event.pipeline || this.parts.has(event.pipeline))));
@@ -117,7 +117,7 @@ class PartView {
         h("div", { class: "narrow" }, this.signals.element, this.runtime)));
   }
 
-  draw(part, detail, state, now) {
+  draw(part, detail, state, { now, rates }) {
     const { pipeline, asset } = part;
     setShape(this.shape, part.state);
     setAttribute(this.element, "class", `part is-${part.state}`);
@@ -133,7 +133,9 @@ class PartView {
       drawEstimates(this.estimates, detail, asset);
       drawFields(this.fields, detail);
     }
-    redraw(this.runtime, runtimeRecord(part, now), (shown) => runtime(shown, pipeline, state.reasons));
+    const rate = shownRate(rates.of((one) => one.pipelines.get(pipeline.name)));
+    redraw(this.runtime, { ...runtimeRecord(part, now), rate },
+      (shown) => runtime(shown, pipeline, state.reasons));
   }
 
   close() {
@@ -144,7 +146,7 @@ class PartView {
 function runtimeRecord({ pipeline, asset }, now) {
   return {
     title: t("runtime"), provider: [pipeline.provider, pipeline.requested, pipeline.reason],
-    quality: asset.quality, drops: pipeline.drops, invalid: pipeline.invalid,
+    quality: asset.quality, messages: pipeline.messages, drops: pipeline.drops, invalid: pipeline.invalid,
     last: asset.last_sample ? Math.round(now - asset.last_sample) : null,
     at: asset.last_sample && now - asset.last_sample > 90 ? clock(asset.last_sample) : "",
   };
@@ -160,6 +162,7 @@ function runtime(shown, pipeline, reasons) {
       shown.quality === "unknown" ? null : fact(t("quality"), t(shown.quality)),
       shown.last === null ? null
         : fact(t("last.sample"), shown.at || t("ago", { duration: duration(shown.last) })),
+      fact(t("rate.pipeline"), t("messages.total", { rate: shown.rate, n: shown.messages })),
       fact(t("refused"), reasonsList(shown.drops ?? {}, reasons)),
       Object.keys(shown.invalid ?? {}).length
         ? fact(t("invalid"), reasonsList(shown.invalid, {})) : null,

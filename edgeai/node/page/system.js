@@ -6,7 +6,8 @@ import { duration, number, reasonText, t } from "./texts.js";
 /** Return a row of a list of facts. */
 export const fact = (name, ...values) => [h("dt", {}, name), h("dd", {}, ...values)];
 
-const shownRate = (rate) => (rate === null ? "–" : rate < 10 ? rate.toFixed(1) : rate.toFixed(0));
+/** Return a rate as text; null is not known yet. */
+export const shownRate = (rate) => (rate === null ? "–" : rate < 10 ? rate.toFixed(1) : rate.toFixed(0));
 
 /** Return counts by reason as a list with the reasons in words; a text if there is none. */
 export function reasonsList(counts, reasons) {

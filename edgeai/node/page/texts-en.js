@@ -110,6 +110,7 @@ const texts = {
   "as.requested": "as requested", "instead.of": "instead of {requested}: {reason}",
   "quality": "Quality", "good": "good", "uncertain": "uncertain", "bad": "bad",
   "last.sample": "Last sample", "ago": "{duration} ago", "topic": "Topic", "rate": "Messages",
+  "rate.pipeline": "Messages of the pipeline",
   "predictions": "Predictions",
   "refused": "Dropped or refused", "refused.none": "nothing",
   "invalid": "Unusable values", "version": "Version",

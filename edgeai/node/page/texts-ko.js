@@ -107,6 +107,7 @@ const texts = {
   "as.requested": "요청한 대로", "instead.of": "{requested} 대신: {reason}",
   "quality": "품질", "good": "좋음", "uncertain": "불확실", "bad": "나쁨",
   "last.sample": "마지막 샘플", "ago": "{duration} 전", "topic": "토픽", "rate": "메시지",
+  "rate.pipeline": "파이프라인의 메시지",
   "predictions": "예측",
   "refused": "버리거나 거절한 메시지", "refused.none": "없음",
   "invalid": "쓸 수 없는 값", "version": "버전",
