@@ -121,11 +121,17 @@ class CoarseClock:
         """Return whether a sample of this stamp came before."""
         return self._stamp_ns is not None and stamp_ns <= self._stamp_ns
 
+    def end_first_stamp(self, stamp_ns: int) -> list[Run]:
+        """Return the samples that waited for the end of the first stamp, if another one ends it."""
+        if self._stamp_ns is None or self.last_ns != NEVER_NS or stamp_ns == self._stamp_ns:
+            return []
+        return self.release(stamp_ns)
+
     def place(self, run: Run, max_gap_ns: int | None) -> list[Run] | None:
         """Return the samples that have their times now.
 
         Args:
-            run: One sample, with its stamp as its time.
+            run: One sample, with its stamp as its time; `end_first_stamp` has seen it before.
             max_gap_ns: A longer step empties the window, so the clock is read for the first time
                 again; None: no step does.
 
@@ -142,16 +148,18 @@ class CoarseClock:
         if self._stamp_ns is None:
             self._stamp_ns = stamp_ns
         if self.last_ns == NEVER_NS:
-            if stamp_ns == self._stamp_ns:
-                if len(self._waiting) > max(RESOLUTIONS_NS) // period_ns:
-                    return None
-                self._waiting.append(run.copy())
-                return []
-            return [*self.release(stamp_ns), *(self._place(run, max_gap_ns, before_ns) or [])]
+            if len(self._waiting) > max(RESOLUTIONS_NS) // period_ns:
+                return None
+            self._waiting.append(run.copy())
+            return []
         if stamp_ns < self._stamp_ns:
             return self._place_late(run)
         if max_gap_ns is not None and stamp_ns - self.last_ns > max_gap_ns:
+            self._narrow(self._stamp_ns, stamp_ns)
             self._stamp_ns, self.last_ns, self._number = stamp_ns, NEVER_NS, 0
+            if self.is_refuted:
+                self.last_ns = stamp_ns
+                return [run]
             self._waiting = [run.copy()]
             return []
         return self._spread(run, self._stamp_ns, before_ns)
@@ -248,10 +256,12 @@ class CoarseClock:
                 run.mark()
         if self._resolution_ns is None and next_ns is not None:
             self._resolution_ns = resolution_of([stamp_ns, next_ns], self._period_ns)
-            if self._resolution_ns is None:
-                self.is_refuted = True
-                self.last_ns = stamp_ns
-                return waiting
+            self.is_refuted = self._resolution_ns is None
+        elif next_ns is not None:
+            self._narrow(stamp_ns, next_ns)
+        if self.is_refuted:
+            self.last_ns = stamp_ns
+            return waiting
         period_ns = self._period_ns
         step_ns = self._resolution_ns or 0
         first_ns = max(stamp_ns, stamp_ns + step_ns - len(waiting) * period_ns)

@@ -290,7 +290,8 @@ class OrderedStream(Stream):
                 rows = saved.rows[index : index + 1]
                 at_ns = ring.arrived_ns
                 first = Run([int(saved.times[index])], rows, flags, at_ns, period_ns)
-                for one in self._coarse.place(first, settings.max_gap_ns) or ():
+                ended = self._coarse.end_first_stamp(first.first_ns)
+                for one in [*ended, *(self._coarse.place(first, settings.max_gap_ns) or ())]:
                     self._receive(one)
         else:
             self._coarse = CoarseClock(period_ns, found or near, is_declared=False)

@@ -215,6 +215,8 @@ class Stream(ABC):
         if self._coarse is None:
             self._receive(run)
             return
+        for one in self._coarse.end_first_stamp(run.first_ns):
+            self._receive(one)
         placed = self._coarse.place(run, self._settings.max_gap_ns)
         if placed is None:
             self.drops["duplicate"] += 1

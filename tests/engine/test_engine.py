@@ -712,6 +712,8 @@ def test_the_turns_do_not_matter(mixed: Plan, seed: int, cuts: int, mean: int) -
 
 @settings(deadline=None, max_examples=25)
 @example(75, {"lateness_seconds": 2.0, "invalid": "hold", "out_of_range": "keep"})
+@example(124, {"lateness_seconds": 0.0, "invalid": "drop", "out_of_range": "keep"})
+@example(63820, {"lateness_seconds": 0.0, "invalid": "hold", "out_of_range": "keep"})
 @given(
     seed=st.integers(0, 10**6),
     stream=st.fixed_dictionaries(

@@ -102,6 +102,18 @@ def test_a_gap_and_a_clock_set_back() -> None:
     assert ends(line)[-1] == -6000 + 99
 
 
+def test_a_clock_taken_for_coarse_by_its_first_stamp_is_narrowed_across_gaps() -> None:
+    """The first stamp came twice; later ones, each after a gap, show how fine the clock is."""
+    line = Line(length=1, period_ns=SECOND)
+    first_ns = 1_700_000_000 * SECOND
+    for second in (0, 0, 66, 69, 90, 69):
+        time_ns = first_ns + second * SECOND
+        line.stream.push_rows([time_ns], np.array([[second]], np.float32), None, None, [time_ns])
+    assert line.told() == {"gap": 2, "missing": 2, "duplicate": 1}
+    ends = [window.time_ns - first_ns for window in line.windows]
+    assert ends == [second * SECOND for second in (0, 1, 66, 69, 90)]
+
+
 @pytest.mark.parametrize("method", ["hold", "linear"])
 def test_under_alignment(method: Any) -> None:
     align = AlignSettings(method, P, 20 * P, 0)
