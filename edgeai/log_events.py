@@ -96,6 +96,10 @@ EVENTS: dict[str, Event] = {
     "clock_set_back": Event(
         "a sender's clock was set back", ("pipeline", "asset", "seconds", "number")
     ),
+    "samples_of_one_time": Event(
+        "new samples were refused, because another one has their time stamp",
+        ("pipeline", "assets", "count"),
+    ),
     "values_too_coarse": Event(
         "float32 loses the steps that the model knows", ("pipeline", "signal")
     ),

@@ -24,6 +24,7 @@ from edgeai.engine.refusals import Refusals
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
 from edgeai.engine.stream_state import StreamState
+from edgeai.engine.window_watch import time_stamp_remedy
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS, Publication, Quality
 from edgeai.metrics.definitions import Metrics
@@ -179,6 +180,10 @@ class Monitor:
         for watch in self._watches:
             found = watch.scan(now, silence=silence and live is not None)
             self._tell_readiness(watch, found)
+            if found.conflicts:
+                names = [state.key for state in found.conflicts]
+                remedy = time_stamp_remedy(watch.pipeline)
+                watch.pipeline.log.conflict(names, found.new_conflicts, remedy)
             if found.quality:
                 self._tell_quality(watch.pipeline, found.quality)
             stale += len(found.stale)
