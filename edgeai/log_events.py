@@ -106,8 +106,10 @@ EVENTS: dict[str, Event] = {
     "stream_evicted": Event(
         "no room for a new asset: the one that was silent longest has left", ("pipeline", "asset")
     ),
-    "pipeline_not_ready": Event("messages come, and no sample", ("pipeline", "reason")),
-    "pipeline_ready": Event("the pipeline makes samples again", ("pipeline",)),
+    "pipeline_not_ready": Event(
+        "messages come, and no sample or no window", ("pipeline", "reason")
+    ),
+    "pipeline_ready": Event("the pipeline makes samples or windows again", ("pipeline",)),
     "lines_left_out": Event(
         "lines of one kind that were not written, as there were too many",
         ("pipeline", "subject", "count"),

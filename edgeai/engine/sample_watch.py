@@ -12,11 +12,11 @@ from typing import NamedTuple
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import printable
 from edgeai.engine.stream_state import StreamState
+from edgeai.engine.window_watch import DEFAULT_PATIENCE_SECONDS, WindowWatch
 from edgeai.messages import Quality
 
 FIRST_SAMPLE_SECONDS = 5.0
 """A pipeline whose messages have made no sample yet is not ready after this time."""
-DEFAULT_PATIENCE_SECONDS = 10.0  # of a pipeline whose assets never count as stale
 MIN_MESSAGES = 3
 """Fewer messages without a sample show nothing: a foreign one may come to a line that rests."""
 SHOWN_REASONS = 4
@@ -38,7 +38,8 @@ class Found(NamedTuple):
     """How many these samples are."""
     fault: str | None
     """Why the pipeline became not ready; None if nothing changed."""
-    is_ready_again: bool
+    ready_again: str
+    """What the pipeline makes again, if it was not ready: samples or windows; empty if it was."""
 
 
 class SampleWatch:
@@ -46,8 +47,9 @@ class SampleWatch:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self.fault: str | None = None
-        """Why the pipeline is not ready, with the remedy; None if it is."""
+        self._windows = WindowWatch(pipeline)
+        self._fault: str | None = None
+        """Why it makes no sample of its messages; None if it does."""
         self._drops: dict[str, int] = dict(pipeline.metrics.drops)
         self._messages = 0
         """Messages up to the last scan that found a new sample."""
@@ -59,6 +61,16 @@ class SampleWatch:
         """Samples of each asset that were new, and had the time of another one."""
         self._has_conflicts = False
         """Whether there were such samples since the last scan that found a new sample."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why the pipeline is not ready, with the remedy; None if it is."""
+        return self._fault or self._windows.fault
+
+    @property
+    def makes_no_window(self) -> bool:
+        """Whether it makes samples of its messages, but no window of these."""
+        return self._fault is None and self._windows.fault is not None
 
     def scan(self, now: float, *, silence: bool) -> Found:
         """Compare with the last scan.
@@ -94,18 +106,23 @@ class SampleWatch:
                     quality.setdefault(state.quality, []).append(state)
                 state.told_quality = state.quality
         self.pipeline.metrics.stale_assets.set(stale_count)
-        fault_before = self.fault
+        fault_before, had_no_sample = self.fault, self._fault is not None
         new_conflicts = sum(self._conflicts.values()) - before
         self._has_conflicts = self._has_conflicts or new_conflicts > 0
+        self._windows.scan(now, before + new_conflicts)
         self._check_samples(now, made_sample=made_sample)
+        fault = self.fault
+        ready_again = ""
+        if fault_before is not None and fault is None:
+            ready_again = "samples" if had_no_sample else "windows"
         return Found(
             stale,
             back,
             quality,
             conflicts,
             new_conflicts,
-            self.fault if fault_before is None else None,
-            is_ready_again=fault_before is not None and self.fault is None,
+            fault if fault_before is None else None,
+            ready_again,
         )
 
     def _check_samples(self, now: float, *, made_sample: bool) -> None:
@@ -125,13 +142,13 @@ class SampleWatch:
             self._messages, self._drops = messages, dict(drops)
             self._sampled, self._without_since = now, 0.0
             self._has_conflicts = False
-            self.fault = None
+            self._fault = None
             return
         if not evidence:
             return
         if not self._without_since:
             self._without_since = now
-        if self.fault is None:
+        if self._fault is None:
             if self._sampled:
                 passed = now - self._sampled
                 patience = self.pipeline.stale_after_seconds or DEFAULT_PATIENCE_SECONDS
@@ -139,7 +156,7 @@ class SampleWatch:
                 passed, patience = now - self._without_since, FIRST_SAMPLE_SECONDS
             if evidence < MIN_MESSAGES or passed < patience:
                 return
-        self.fault = self._describe(without, refused)
+        self._fault = self._describe(without, refused)
 
     def _evidence(self, without: int, refused: Mapping[str, int]) -> int:
         """Return how many of the messages without a sample speak against the configuration.
