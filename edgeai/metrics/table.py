@@ -250,7 +250,7 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_pipeline_ready", "gauge", ("pipeline",),
-        "0 while the pipeline gets messages and makes no sample of them, else 1.",
+        "0 while the pipeline gets messages and makes no sample of them, or no window, else 1.",
     ),
     Definition(
         "edgeai_asset_state", "gauge", ("pipeline", "asset"),
@@ -266,7 +266,8 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_clock_skew_seconds", "gauge", ("pipeline", "asset"),
-        "Time of the newest sample minus its arrival: positive if the sender's clock is ahead.",
+        "Time of the newest sample minus its arrival: positive if the sender's clock is ahead. Of "
+        "tags that make no window, the time stamp of any signal that is furthest from its arrival.",
     ),
     Definition(
         "edgeai_alarm_state", "gauge", ("pipeline", "asset"),

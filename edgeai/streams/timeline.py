@@ -175,6 +175,8 @@ class Timeline:
             if is_late and placed is None and self._ring.was_here(time_ns, row):
                 is_late = False
             late.append(is_late)
+            if seen is not None and not equals(row, seen):
+                self._ring.conflicts += 1
             is_new = is_new or is_late or (seen is not None and not equals(row, seen))
         newest_ns, length = self._ring.last_ns, self._settings.length
         if is_new and (run.follows or self._late.add(run.first_ns, run.arrived_ns, newest_ns)):

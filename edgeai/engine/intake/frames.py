@@ -97,6 +97,8 @@ class FrameIntake:
         mark = (sequence, t0_ns if self._has_fine_clock and t0_ns is not None else crc32(payload))
         if not follows and self._was_seen(state, mark, t0_ns, flags):
             self._refuse("duplicate", message)
+            if self._is_other(state, frame, t0_ns):
+                stream.ring.conflicts += frame.samples
             return
         period_ns = SECOND_NS / frame.rate_hz
         arrived = _Arrived(received_ns, t0_ns is not None, follows)
@@ -150,6 +152,14 @@ class FrameIntake:
             return t0_ns <= state.stream.ring.last_ns and mark in state.seen_frames
         # Without time and number, equal frames may be those of a machine that stands still.
         return (mark[0] is not None or flags != 0) and mark in state.seen_frames
+
+    def _is_other(self, state: StreamState, frame: Frame, t0_ns: int | None) -> bool:
+        """Return whether a frame of a time that was seen surely has values that were not."""
+        ring = state.stream.ring
+        if t0_ns is None or not ring.reaches(t0_ns, None):
+            return False
+        first = self._conditioner.rows(frame.values[:1]).values
+        return not bool(((ring.recent == first) | np.isnan(first)).all(axis=1).any())
 
     def _take_flagged(
         self,
