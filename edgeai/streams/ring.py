@@ -251,7 +251,7 @@ class Ring(KeptSamples):
         return SavedRing(
             self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
             self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
-            self.due_ns, self._hop_left, self.arrived_ns,
+            self.due_ns, self._hop_left,
         )  # fmt: skip
 
     def restore(self, saved: "SavedRing") -> None:
@@ -264,7 +264,6 @@ class Ring(KeptSamples):
         self._uncertain[:end] = saved.uncertain
         self.flagged, self.last_ns = saved.flagged, saved.last_ns
         self.due_ns, self._hop_left = saved.due_ns, saved.hop_left
-        self.arrived_ns = saved.arrived_ns
 
 
 @dataclass(frozen=True)
@@ -280,4 +279,3 @@ class SavedRing:
     last_ns: int
     due_ns: int
     hop_left: int
-    arrived_ns: int

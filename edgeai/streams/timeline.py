@@ -230,7 +230,9 @@ class Timeline:
         if not is_suspect:
             self._resets["gap"] += 1
         good = self.values.last.copy()
-        self._jump = Jump(run.first_ns, is_suspect, ring.save(), good, ring.broken, [run.copy()])
+        self._jump = Jump(
+            run.first_ns, is_suspect, ring.save(), good, ring.broken, ring.arrived_ns, [run.copy()]
+        )
         ring.leave()
         ring.broken = True
 
@@ -245,7 +247,7 @@ class Timeline:
         self._jump = None
         self.holes.forget()
         self._ring.restore(jump.saved)
-        self._ring.broken = jump.was_broken
+        self._ring.broken, self._ring.arrived_ns = jump.was_broken, jump.arrived_ns
         self.values.last[:] = jump.kept
         if jump.is_suspect:
             self._drops["implausible_time"] += sum(len(run.times) for run in jump.runs)
