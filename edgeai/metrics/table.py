@@ -201,8 +201,9 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_samples_misplaced_total", "counter", ("pipeline",),
-        "Samples of a step of a coarse clock that turned out to lack a sample: their times may be "
-        "a sample period too early, and their windows were not marked.",
+        "Samples that share a time stamp of a coarse clock, where a sample of that stamp was "
+        "lost. Which one is not known, so all of the stamp are counted, not the lost ones: "
+        "their times may be a sample period too early, and their windows were not marked.",
     ),
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from enum import Enum
 
-from edgeai.node.guesses import Guesses
+from edgeai.node.wrong_tokens import WrongTokens
 
 METRICS_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 """What monitoring asks for. It has a token of its own; all else asks for the page's token."""
@@ -51,7 +51,7 @@ class Access:
         self._metrics = None if metrics_token is None else _digest(metrics_token.encode())
         self._page_needs_token = page_needs_token
         self._is_trusted = is_trusted
-        self.guesses = Guesses()
+        self.wrong_tokens = WrongTokens()
 
     def may_read(self, path: str, authorization: str, address: str = "") -> Verdict:
         """Return whether a request may have a page, whether or not the page exists.
@@ -85,13 +85,13 @@ class Access:
             return Verdict.YES
         if not token:
             return Verdict.WRONG
-        if self.guesses.wait_seconds(address):
+        if self.wrong_tokens.wait_seconds(address):
             return Verdict.WAIT
         # Digests have one length and are compared in constant time, so that the time of an answer
         # says nothing about the token.
         if hmac.compare_digest(wanted, _digest(token)):
             return Verdict.YES
-        self.guesses.add(address)
+        self.wrong_tokens.add(address)
         return Verdict.WRONG
 
 

@@ -143,7 +143,7 @@ class Application:
         if verdict is Verdict.OFF:
             return NO_TOKEN_SET
         if verdict is Verdict.WAIT:
-            seconds = max(1, ceil(self._access.guesses.wait_seconds(address)))
+            seconds = max(1, ceil(self._access.wrong_tokens.wait_seconds(address)))
             text = f"too many wrong tokens from this address: wait {seconds} s"
             return error(HTTPStatus.TOO_MANY_REQUESTS, text, ("Retry-After", str(seconds)))
         challenge = COMMAND_CHALLENGE if is_command else CHALLENGE

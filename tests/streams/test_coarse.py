@@ -104,7 +104,7 @@ def test_a_gap_and_a_clock_set_back() -> None:
 
 def test_a_clock_taken_for_coarse_by_its_first_stamp_is_narrowed_across_gaps() -> None:
     """The first stamp came twice; later ones, each after a gap, show how fine the clock is."""
-    line = Line(length=1, period_ns=SECOND)
+    line = Line(length=1, period_ns=SECOND, max_gap_ns=5 * SECOND)
     first_ns = 1_700_000_000 * SECOND
     for second in (0, 0, 66, 69, 90, 69):
         time_ns = first_ns + second * SECOND

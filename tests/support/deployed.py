@@ -27,7 +27,8 @@ from tests.support.live import PATIENCE_SECONDS, patient, wait_for
 from tests.support.paths import REPOSITORY
 
 SHIPPED = REPOSITORY / "deploy"
-EXPECTED_SECONDS = patient(5.0)  # source.expect_within_seconds in the copy
+EXPECTED_SECONDS = min(patient(5.0), 8.0)
+"""`source.expect_within_seconds` in the copy; a machine is stale only after 10 s."""
 BUDGET_SECONDS = patient(10.0)  # publish.latency_budget_seconds: a busy machine is no finding here
 
 
@@ -104,7 +105,7 @@ class Deployed:
         )
         rules = self.folder / "prometheus" / "rules" / "alerts.yaml"
         shipped = yaml.safe_load(rules.read_text())
-        rules.write_text(re.sub(r"\bfor: \w+", "for: 1s", rules.read_text()))
+        rules.write_text(re.sub(r"\bfor: (\d+)m\b", r"for: \1s", rules.read_text()))
         shortened = yaml.safe_load(rules.read_text())
         pairs = zip(shipped["groups"][0]["rules"], shortened["groups"][0]["rules"], strict=True)
         assert all(one["expr"] == other["expr"] for one, other in pairs)

@@ -131,6 +131,13 @@ def test_a_translation_has_all_of_its_page(korean: str, english: str) -> None:
     assert re.search("[가-힣]", texts[0])
 
 
+@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith("docs/")])
+def test_links_of_pages_outside_the_site_lead_somewhere(name: str) -> None:
+    """`make check` looks at those of the site."""
+    outside = {link for link in _links(name) if "http" not in str(link)}
+    assert [str(link) for link in outside if not link.exists()] == []
+
+
 def _links(name: str) -> set[Path]:
     """Return the files that a page links."""
     path = PAGES[name]
