@@ -6,7 +6,8 @@ from typing import Any
 from edgeai.streams.ring import SavedRing
 from edgeai.streams.run import Run
 
-MIN_LATE_SAMPLES = 3
+RUNS_OF_NEW = 3
+"""Where one of n samples is remembered, at least so many times n late samples must be new."""
 PACE_TOLERANCE = 2.0
 """Largest ratio of the pace of late samples to that of their arrival, and of its inverse. A backlog
 or a file that is sent again comes faster than it was measured."""
@@ -17,7 +18,9 @@ MAX_JUMPED_RUNS = 16
 class LateRun:
     """Late samples in a row, which may show that a sender's clock was set back."""
 
-    __slots__ = ("_arrived_ns", "_count", "_first_ns", "_least_ns", "_newest_ns", "_previous_ns")
+    __slots__ = (
+        "_arrived_ns", "_count", "_first_ns", "_known", "_least_ns", "_newest_ns", "_previous_ns",
+    )  # fmt: skip
 
     def __init__(self, least_ns: int) -> None:
         """Wait for the first late sample.
@@ -26,19 +29,31 @@ class LateRun:
             least_ns: How long the samples must keep pace with their arrival.
         """
         self._least_ns = least_ns
-        self._count = 0
+        self._count = self._known = 0
         self._newest_ns = self._first_ns = self._arrived_ns = self._previous_ns = 0
 
-    def add(self, time_ns: int, arrived_ns: int, newest_ns: int) -> bool:
+    def note_known(self, one_of: int) -> None:
+        """Note a late sample that was seen before: it and its neighbors may be sent again.
+
+        Args:
+            one_of: Of so many samples of its time, one is remembered.
+        """
+        self._known += one_of
+
+    def add(self, time_ns: int, arrived_ns: int, newest_ns: int, one_of: int = 1) -> bool:
         """Note a late sample that was not seen before; return whether the clock was set back.
 
         That is so if late samples rise at about the pace of their arrival, over the time that was
-        given to the constructor, with no sample in order between them.
+        given to the constructor, with no sample in order between them; and if they are not older
+        ones that are sent again. Of these, more would be known than are new. A few values may
+        equal those of the same time by chance.
 
         Args:
             time_ns: Its time.
             arrived_ns: When it arrived.
             newest_ns: Time of the newest sample of the stream, which moves with samples in order.
+            one_of: Of so many samples of its time, one is remembered. `RUNS_OF_NEW` times as many
+                must be new.
         """
         if not self._count or newest_ns != self._newest_ns or time_ns < self._previous_ns:
             self._start(time_ns, arrived_ns, newest_ns)
@@ -52,13 +67,16 @@ class LateRun:
         if not waited_ns / PACE_TOLERANCE <= passed_ns <= waited_ns * PACE_TOLERANCE:
             self._start(time_ns, arrived_ns, newest_ns)
             return False
-        if self._count < MIN_LATE_SAMPLES:
+        if self._count < RUNS_OF_NEW * one_of:
+            return False
+        if self._count <= self._known + one_of:
+            self._start(time_ns, arrived_ns, newest_ns)
             return False
         self._count = 0
         return True
 
     def _start(self, time_ns: int, arrived_ns: int, newest_ns: int) -> None:
-        self._count = 1
+        self._count, self._known = 1, 0
         self._first_ns = self._previous_ns = time_ns
         self._arrived_ns, self._newest_ns = arrived_ns, newest_ns
 

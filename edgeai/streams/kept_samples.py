@@ -5,8 +5,9 @@ from array import array
 from bisect import bisect_left
 
 import numpy as np
+import numpy.typing as npt
 
-from edgeai.streams.seen import BYTES_PER_SAMPLE, LeftRows, seen_samples
+from edgeai.streams.seen import BYTES_PER_SAMPLE, OTHER_BYTES, LeftRows, seen_samples
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings, Times
 
 MIN_KEPT_ROWS = 128
@@ -32,7 +33,7 @@ class KeptSamples:
     def bytes_of(settings: StreamSettings) -> int:
         """Return the bytes of the samples and flags."""
         _, capacity = _rows_of(settings.length)
-        left = BYTES_PER_SAMPLE * seen_samples(settings.period_ns)
+        left = BYTES_PER_SAMPLE * _seen_of(settings) + OTHER_BYTES
         return capacity * (4 * settings.channels + 13) + left
 
     def __init__(self, settings: StreamSettings) -> None:
@@ -60,7 +61,7 @@ class KeptSamples:
         """Number of coming samples whose windows may still contain a flagged sample."""
         self.last_ns = NEVER_NS
         """Time of the newest sample, also after the ring was emptied; NEVER_NS before the first."""
-        self._left = LeftRows(seen_samples(settings.period_ns))
+        self._left = LeftRows(_seen_of(settings))
         """The samples that have left it."""
 
     def clear(self) -> None:
@@ -112,15 +113,27 @@ class KeptSamples:
         known = min(self.size, samples or self._keep)
         return known > 0 and time_ns >= self._times[self.size - known]
 
-    def was_here(self, time_ns: int, row: Floats) -> bool:
-        """Return whether a sample was taken that had this time and these values (C,).
+    def were_here(self, times: Times, rows: Floats) -> npt.NDArray[np.bool_]:
+        """Return whether samples were taken that had these times and these values, (n,).
 
-        It looks further back than `find`: some minutes at the model's rate.
+        It looks further back than `find`: every sample of an hour at the model's rate, and some of
+        all older ones.
+
+        Args:
+            times: (n,), rising.
+            rows: (n, C).
         """
-        index = bisect_left(self._times, time_ns, 0, self.size)
-        if index < self.size and self._times[index] == time_ns:
-            return bool((self._rows[index] == row).all())
-        return self._left.has(time_ns, row, self.next_number)
+        moments = np.asarray(times, np.int64)
+        found = self._left.have(moments, rows, self.next_number)
+        for index in np.flatnonzero(~found):
+            place = bisect_left(self._times, moments[index], 0, self.size)
+            if place < self.size and self._times[place] == moments[index]:
+                found[index] = (self._rows[place] == rows[index]).all()
+        return found
+
+    def remembers_one_of(self, time_ns: int) -> int:
+        """Return of how many samples of about this time `were_here` knows one."""
+        return self._left.stride_at(time_ns, self.next_number)
 
     def leave(self) -> None:
         """Empty the ring as `clear` does; its samples stay known to `was_here`."""
@@ -226,3 +239,9 @@ def _rows_of(length: int) -> tuple[int, int]:
     """Return how many samples a ring keeps, and its room, for windows of this length."""
     keep = max(length - 1 + SPARE_ROWS, MIN_KEPT_ROWS)
     return keep, keep + max(length, MIN_FREE_ROWS)
+
+
+def _seen_of(settings: StreamSettings) -> int:
+    """Return how many samples to remember: at least those that the ring holds."""
+    _, capacity = _rows_of(settings.length)
+    return max(seen_samples(settings.period_ns), capacity)

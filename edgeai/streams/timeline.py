@@ -175,6 +175,7 @@ class Timeline:
             return self.take(run)
         late: list[bool] = []
         is_new = False
+        known = self._ring.were_here(run.times, run.rows)
         for index, time_ns in enumerate(map(int, run.times)):
             row = run.rows[index]
             flag = run.uncertain is not None and bool(run.uncertain[index])
@@ -183,16 +184,18 @@ class Timeline:
             if placed:
                 continue
             is_late = seen is None or placed is not None
-            if is_late and placed is None and self._ring.was_here(time_ns, row):
+            if is_late and placed is None and known[index]:
                 is_late = False
             late.append(is_late)
             if seen is not None and not equals(row, seen):
                 self._ring.conflicts += 1
             is_new = is_new or is_late or (seen is not None and not equals(row, seen))
         newest_ns, length = self._ring.last_ns, self._settings.length
-        if is_new and (run.follows or self._late.add(run.first_ns, run.arrived_ns, newest_ns)):
+        if is_new and self._is_set_back(run, newest_ns):
             self._restart(run)
             return False
+        if late and not is_new:
+            self._late.note_known(self._ring.remembers_one_of(run.first_ns))
         if is_new and self._ring.reaches(run.last_ns, None if run.is_block else length):
             self._is_torn = True
         self._drops["late"] += sum(late)
@@ -200,6 +203,12 @@ class Timeline:
         return True
 
     # --------------------------------------------------------------------------------------- clock
+
+    def _is_set_back(self, run: Run, newest_ns: int) -> bool:
+        """Return whether late samples that were not seen show that the clock was set back."""
+        first_ns = run.first_ns
+        one_of = self._ring.remembers_one_of(first_ns)
+        return run.follows or self._late.add(first_ns, run.arrived_ns, newest_ns, one_of)
 
     def _was_first_ahead(self, run: Run) -> bool:
         """Return whether the only sample so far had a clock that was ahead, by the second one."""

@@ -153,11 +153,11 @@ def test_a_key_that_is_too_long_is_refused(nodes: Nodes, length: int) -> None:
 
 
 def test_streams_are_bounded_in_bytes(nodes: Nodes) -> None:
-    node = nodes({"stream_bytes": 2**20, "stream_key_bytes": 4096})
+    node = nodes({"stream_bytes": 2**21, "stream_key_bytes": 4096})
     node.turns([row(f"{number:0500}", 1) for number in range(1000)])
     kept = len(keys(node))
     pipeline = node.engine.pipelines[0]
-    assert kept * stream_bytes(pipeline.settings, "0" * 500) <= 2**20
+    assert kept * stream_bytes(pipeline.settings, "0" * 500) <= 2**21
     assert kept + node.counts("dropped", "reason")["too_many_streams"] == 1000
     assert kept > 20
 
