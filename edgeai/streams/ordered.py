@@ -82,6 +82,18 @@ class OrderedStream(Stream):
         waiting = self._timeline.ahead.runs
         return waiting[-1].last_ns if waiting else super().newest_ns
 
+    @property
+    def used_ns(self) -> int | None:
+        """The time of the newest sample that is used, or waits and can be; None before the first.
+
+        A sample after a silence waits for the next one, and shows already that it is over.
+        """
+        waiting = self._timeline.ahead.runs
+        if not waiting:
+            return super().used_ns
+        is_dropped = self._settings.invalid == "drop" and np.isnan(waiting[-1].rows).any()
+        return super().used_ns if is_dropped else waiting[-1].last_ns
+
     def recover(self, after_ns: int | None, *, everything: bool) -> None:  # noqa: ARG002
         """Empty the stream as `Stream.recover` says; a sample has all values, so none is kept."""
         self._empty_after_failure(after_ns)

@@ -66,7 +66,7 @@ class FrameIntake:
                 newest_ns = stream.newest_ns if self._clock.is_local else None
                 t0_ns = self._clock.check(t0_ns, received_ns, newest_ns)
         except DecodeError as error:
-            self._refuse(error.code, message)
+            self._refuse(state, error.code, message, error.skew_ns)
             return
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._metrics.messages.value += 1
@@ -96,7 +96,7 @@ class FrameIntake:
         follows = sequence is not None and _follows(state.sequence, sequence)
         mark = (sequence, t0_ns if self._has_fine_clock and t0_ns is not None else crc32(payload))
         if not follows and self._was_seen(state, mark, t0_ns, flags):
-            self._refuse("duplicate", message)
+            self._refuse(state, "duplicate", message)
             if self._is_other(state, frame, t0_ns):
                 stream.ring.conflicts += frame.samples
             return
@@ -180,7 +180,7 @@ class FrameIntake:
             step_ns=round(frame.samples * period_ns),
         )
         if isinstance(taken, str):
-            self._refuse(taken, message)
+            self._refuse(state, taken, message)
             return
         self._metrics.messages.value += 1
         t0_ns = taken.time_ns - span_ns
@@ -212,7 +212,7 @@ class FrameIntake:
         if done.invalid is not None:
             self._metrics.invalid["missing"] += int(np.isnan(values).sum())
         if done.dropped is not None:  # single samples cannot be left out of a block
-            self._metrics.drops["invalid_value"] += frame.samples
+            state.drops["invalid_value"] += frame.samples
             return
         period_ns = SECOND_NS / frame.rate_hz
         run = Run(
@@ -242,8 +242,11 @@ class FrameIntake:
                 return  # an older frame that comes late
         state.sequence = sequence
 
-    def _refuse(self, reason: str, message: Message) -> None:
+    def _refuse(
+        self, state: StreamState, reason: str, message: Message, skew_ns: int | None = None
+    ) -> None:
         self._metrics.drop(reason)
+        state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 

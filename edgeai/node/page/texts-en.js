@@ -22,7 +22,7 @@ const texts = {
   "summary.low": "{n} machines in unknown conditions",
   "summary.low.one": "1 machine in unknown conditions",
   "summary.latched": "{n} alarms to acknowledge", "summary.latched.one": "1 alarm to acknowledge",
-  "summary.stale": "{n} machines send no data", "summary.stale.one": "1 machine sends no data",
+  "summary.stale": "{n} machines without usable data", "summary.stale.one": "1 machine without usable data",
   "summary.notready": "{n} machines are not ready", "summary.notready.one": "1 machine is not ready",
   "summary.unknown": "Waiting for data",
   "summary.old": "No current values",
@@ -35,6 +35,7 @@ const texts = {
   "pipeline": "Pipeline {name}",
 
   "why.stale": "Last sample at {time}",
+  "why.refused": "Messages come, but none is used: {reason}",
   "why.stale.too": "No data since {time}",
   "why.signals": "{signals} behave unusually",
   "why.signals.one": "{signals} behaves unusually",

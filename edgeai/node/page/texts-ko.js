@@ -33,6 +33,7 @@ const texts = {
   "pipeline": "파이프라인 {name}",
 
   "why.stale": "마지막 샘플 {time}",
+  "why.refused": "메시지는 오지만 사용할 수 없습니다: {reason}",
   "why.stale.too": "{time}부터 데이터 없음",
   "why.signals": "{signals}: 평소와 다릅니다",
   "why.signals.past": "{signals}: 평소와 달랐습니다",
