@@ -126,6 +126,7 @@ const texts = {
   "event.alarm.active": "Alarm: {why}", "event.alarm.low": "Unknown conditions",
   "event.alarm.latched": "The cause has gone; the alarm waits to be acknowledged",
   "event.alarm.normal": "Normal again",
+  "event.stale.refused": "Messages come, but none is used",
   "event.stale": "No data any more", "event.stale.broker": "No data: the broker is not connected",
   "event.back": "Data again", "event.not_ready": "Not ready: {text}", "event.ready": "Ready again",
   "event.clock_back": "The sender's clock was set back by {seconds} s",
