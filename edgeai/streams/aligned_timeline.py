@@ -271,6 +271,8 @@ class AlignedTimeline:
     def _return(self, jump: Jump) -> None:
         """Go on where the stream was before a step ahead."""
         self._jump = None
+        if jump.is_suspect:
+            self._ring.implausible_ns = jump.first_ns
         emitted = self._grid.windows_since_start()
         self._grid.restore(jump.saved)
         if jump.is_suspect:
