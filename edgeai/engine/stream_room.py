@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 
 from edgeai.config.limits import Limits
+from edgeai.engine.seen_frames import BYTES_PER_FRAME
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
@@ -47,7 +48,7 @@ def stream_bytes(settings: StreamSettings, key: str, results: int = 0) -> int:
         results: Number of outputs and contributions that are kept of the last window.
     """
     size = OVERHEAD_BYTES + BYTES_PER_CHARACTER * len(key) + Ring.bytes_of(settings)
-    size += RESULT_BYTES * results
+    size += RESULT_BYTES * results + BYTES_PER_FRAME * settings.seen_frames
     if settings.align is not None:
         size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1)
     if settings.lateness_ns and settings.period_ns:
