@@ -96,14 +96,20 @@ EVENTS: dict[str, Event] = {
     "clock_set_back": Event(
         "a sender's clock was set back", ("pipeline", "asset", "seconds", "number")
     ),
+    "samples_of_one_time": Event(
+        "new samples were refused, because another one has their time stamp",
+        ("pipeline", "assets", "count"),
+    ),
     "values_too_coarse": Event(
         "float32 loses the steps that the model knows", ("pipeline", "signal")
     ),
     "stream_evicted": Event(
         "no room for a new asset: the one that was silent longest has left", ("pipeline", "asset")
     ),
-    "pipeline_not_ready": Event("messages come, and no sample", ("pipeline", "reason")),
-    "pipeline_ready": Event("the pipeline makes samples again", ("pipeline",)),
+    "pipeline_not_ready": Event(
+        "messages come, and no sample or no window", ("pipeline", "reason")
+    ),
+    "pipeline_ready": Event("the pipeline makes samples or windows again", ("pipeline",)),
     "lines_left_out": Event(
         "lines of one kind that were not written, as there were too many",
         ("pipeline", "subject", "count"),

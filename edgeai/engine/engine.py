@@ -406,7 +406,9 @@ class Engine:
         self.received += count
         if now >= self.monitor.next_poll:
             try:
-                self._outgoing += self.monitor.poll()  # published at the end of the next turn
+                self._outgoing += self.monitor.poll(
+                    messages
+                )  # published at the end of the next turn
             except Exception as error:  # noqa: BLE001  the next turns go on
                 self.monitor.next_poll = now + FAILED_POLL_SECONDS
                 self._steps.tell("telling what has changed", error)

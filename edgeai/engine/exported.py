@@ -9,6 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS
@@ -50,16 +51,21 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
 def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
     """Return pipeline, asset and clock skew of every stream whose samples carry a time.
 
-    The largest skews come first: only some are exported.
+    That of an asset is of its newest sample. While tags make no window, it is that of the signal
+    which is furthest away. The largest skews come first: only some are exported.
     """
     found = []
     for pipeline in pipelines:
         if pipeline.config.source.clock is None:
             continue
+        intake = pipeline.intake
+        skews = (intake.skews if isinstance(intake, TagIntake) else None) or {}
         for state in list(pipeline.streams.values()):
             newest_ns = state.stream.newest_ns
             if newest_ns is not None:
                 skew_ns = newest_ns - state.stream.ring.arrived_ns
+                of_channel = skews.get(state.key, {}).values()
+                skew_ns = max([skew_ns, *list(of_channel)], key=abs)
                 found.append((pipeline.name, state.key, skew_ns / SECOND_NS))
     found.sort(key=lambda skew: -abs(skew[2]))
     return found

@@ -90,8 +90,9 @@ class KeptAlarms:
 
     def _tell_failure(self, cause: str) -> None:
         log.warning(
-            "alarm states cannot be kept in %s: %s. After a restart alarms begin as normal, and "
-            "latched ones are forgotten. Make state_folder writable",
+            "alarm states cannot be kept in %s: %s. After a restart only those alarms continue "
+            "that the broker retains on topics with this node's name; all others begin as normal. "
+            "Make state_folder writable",
             self._folder, cause,
             extra=event("alarms_not_kept", path=str(self._folder), reason=cause),
         )  # fmt: skip

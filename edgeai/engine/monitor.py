@@ -20,12 +20,13 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
 from edgeai.engine.publications import AssetEvent, ClockEvent, Transition
 from edgeai.engine.recent_events import Changes, RecentEvents
-from edgeai.engine.refusals import Refusals
+from edgeai.engine.refusals import Refusals, example_of
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
 from edgeai.engine.stream_state import StreamState
+from edgeai.engine.window_watch import time_stamp_remedy
 from edgeai.log_events import event
-from edgeai.messages import SECOND_NS, Publication, Quality
+from edgeai.messages import SECOND_NS, Message, Publication, Quality
 from edgeai.metrics.definitions import Metrics
 from edgeai.streams.set_back import SetBack
 
@@ -112,14 +113,18 @@ class Monitor:
         """Return why a pipeline is not ready; None if it is."""
         return next((one.fault for one in self._watches if one.pipeline is pipeline), None)
 
-    def poll(self) -> list[Publication]:
-        """Tell what is due; return the events to publish."""
+    def poll(self, messages: Sequence[Message] = ()) -> list[Publication]:
+        """Tell what is due; return the events to publish.
+
+        Args:
+            messages: Of this turn, for examples.
+        """
         now = self._clock()
         events = self._clock_events()
         if self._retained is not None:
             events += self._retained.take()
         if now >= self._next_scan:
-            events += self._scan(now)
+            events += self._scan(now, messages=messages)
             took = self._clock() - now
             self._next_scan = now + max(SCAN_SECONDS, took / SCAN_SHARE)
         self.next_poll = self._next_scan
@@ -167,7 +172,9 @@ class Monitor:
             self.events.add("clock_back", pipeline, [state.key], seconds=round(seconds, 3))
         self.next_poll = 0.0
 
-    def _scan(self, now: float, *, silence: bool = True) -> list[Publication]:
+    def _scan(
+        self, now: float, *, silence: bool = True, messages: Sequence[Message] = ()
+    ) -> list[Publication]:
         events: list[Publication] = []
         live = self._live
         is_connected = live is None or live.is_connected()
@@ -178,7 +185,11 @@ class Monitor:
             self._changes.look(is_connected=is_connected)
         for watch in self._watches:
             found = watch.scan(now, silence=silence and live is not None)
-            self._tell_readiness(watch, found)
+            self._tell_readiness(watch, found, messages)
+            if found.conflicts:
+                names = [state.key for state in found.conflicts]
+                remedy = time_stamp_remedy(watch.pipeline)
+                watch.pipeline.log.conflict(names, found.new_conflicts, remedy)
             if found.quality:
                 self._tell_quality(watch.pipeline, found.quality)
             stale += len(found.stale)
@@ -197,22 +208,26 @@ class Monitor:
             pipeline.refusals.poll(everything=everything)
             pipeline.log.poll(everything=everything)
 
-    def _tell_readiness(self, watch: SampleWatch, found: Found) -> None:
+    def _tell_readiness(
+        self, watch: SampleWatch, found: Found, messages: Sequence[Message]
+    ) -> None:
         ready = watch.pipeline.metrics.ready
         if found.fault is not None:
             ready.set(0)
+            mine = [one for one in messages if watch.pipeline.find_key(one[0]) is not None]
+            example = f"; {example_of(mine[-1][0], mine[-1][1])}" if mine else ""
             log.warning(
-                "not ready: %s", found.fault,
+                "not ready: %s%s", found.fault, example if watch.makes_no_window else "",
                 extra=event(
                     "pipeline_not_ready", pipeline=watch.pipeline.name, reason=found.fault
                 ),
             )  # fmt: skip
             self.events.add("not_ready", watch.pipeline.name, text=found.fault)
-        elif found.is_ready_again:
+        elif found.ready_again:
             ready.set(1)
             name = watch.pipeline.name
             log.info(
-                "ready again: pipeline %s makes samples", name,
+                "ready again: pipeline %s makes %s", name, found.ready_again,
                 extra=event("pipeline_ready", pipeline=name),
             )  # fmt: skip
             self.events.add("ready", name)

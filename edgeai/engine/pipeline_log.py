@@ -32,12 +32,16 @@ class PipelineLog:
             pipeline, "assets that stopped or came back", lines=20, seconds=600
         )
 
+        self.conflicts = LimitedLog(
+            pipeline, "scans with samples of used times", lines=1, seconds=600
+        )
         self.set_backs = LimitedLog(pipeline, "clocks set back", lines=20, seconds=600)
 
     def poll(self, *, everything: bool = False) -> None:
         """Tell what the bounds left out, when it is due, or at once if the process stops."""
         for one in (
             self.alarms, self.assets, self.quality, self.scores, self.silence, self.set_backs,
+            self.conflicts,
         ):  # fmt: skip
             one.poll(everything=everything)
 
@@ -78,6 +82,19 @@ class PipelineLog:
             extra=event(
                 "clock_set_back", pipeline=self._pipeline, asset=asset, number=found.number,
                 seconds=(found.from_ns - found.to_ns) / SECOND_NS,
+            ),
+        )  # fmt: skip
+
+    def conflict(self, assets: Sequence[str], count: int, remedy: str) -> None:
+        """Tell new samples that were refused, because another sample has their time."""
+        self.conflicts.write(
+            "refused %s as duplicate, although new: another one has the same time, and "
+            "other values (asset %s). %s",
+            f"{count:,} sample{'s' * (count > 1)}", shown_assets(assets), remedy,
+            level=logging.WARNING,
+            extra=event(
+                "samples_of_one_time", pipeline=self._pipeline, assets=list(assets[:SHOWN_ASSETS]),
+                count=count,
             ),
         )  # fmt: skip
 

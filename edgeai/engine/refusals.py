@@ -54,8 +54,8 @@ class Refusals:
         """
         told = self._told.get(reason)
         if told is None or self._clock() >= told[0]:
-            example = f"topic {printable(topic)}, {len(payload)} bytes: {shown_payload(payload)}"
-            self._write(reason, self._counts().get(reason, 0), example, topic[:SHOWN_CHARACTERS])
+            count = self._counts().get(reason, 0)
+            self._write(reason, count, example_of(topic, payload), topic[:SHOWN_CHARACTERS])
 
     def told(self, reason: str) -> None:
         """Note that what was counted so far of a reason has been told elsewhere."""
@@ -95,6 +95,11 @@ class Refusals:
                 count=max(1, count - before),
             ),
         )
+
+
+def example_of(topic: str, payload: bytes | memoryview) -> str:
+    """Return a message as the log shows it: topic, size, and the start of the payload."""
+    return f"topic {printable(topic)}, {len(payload)} bytes: {shown_payload(payload)}"
 
 
 def shown_payload(payload: bytes | memoryview) -> str:

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import printable
 from edgeai.engine.stream_state import StreamState
+from edgeai.engine.window_watch import DEFAULT_PATIENCE_SECONDS, WindowWatch
 from edgeai.messages import Quality
 
 FIRST_SAMPLE_SECONDS = 5.0
-"""A pipeline whose messages are not refused, but make no sample, is not ready after this time."""
-DEFAULT_PATIENCE_SECONDS = 10.0  # of a pipeline whose assets never count as stale
+"""A pipeline whose messages have made no sample yet is not ready after this time."""
 MIN_MESSAGES = 3
-"""Messages without a sample after which a pipeline that has made samples before is not ready."""
+"""Fewer messages without a sample show nothing: a foreign one may come to a line that rests."""
 SHOWN_REASONS = 4
 SHOWN_SIGNALS = 4
 
@@ -32,9 +32,14 @@ class Found(NamedTuple):
     """Stale assets that sent a sample."""
     quality: dict[Quality, list[StreamState]]
     """Assets whose quality is another than at the last scan, by the quality now."""
+    conflicts: list[StreamState]
+    """Assets with new samples that were refused, as they had the time of another one."""
+    new_conflicts: int
+    """How many these samples are."""
     fault: str | None
     """Why the pipeline became not ready; None if nothing changed."""
-    is_ready_again: bool
+    ready_again: str
+    """What the pipeline makes again, if it was not ready: samples or windows; empty if it was."""
 
 
 class SampleWatch:
@@ -42,8 +47,9 @@ class SampleWatch:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self.fault: str | None = None
-        """Why the pipeline is not ready, with the remedy; None if it is."""
+        self._windows = WindowWatch(pipeline)
+        self._fault: str | None = None
+        """Why it makes no sample of its messages; None if it does."""
         self._drops: dict[str, int] = dict(pipeline.metrics.drops)
         self._messages = 0
         """Messages up to the last scan that found a new sample."""
@@ -51,6 +57,20 @@ class SampleWatch:
         """Time of that scan; 0 before the first."""
         self._without_since = 0.0
         """Time of the scan that found the first message since then; 0 if there was none."""
+        self._conflicts: dict[str, int] = {}
+        """Samples of each asset that were new, and had the time of another one."""
+        self._has_conflicts = False
+        """Whether there were such samples since the last scan that found a new sample."""
+
+    @property
+    def fault(self) -> str | None:
+        """Why the pipeline is not ready, with the remedy; None if it is."""
+        return self._fault or self._windows.fault
+
+    @property
+    def makes_no_window(self) -> bool:
+        """Whether it makes samples of its messages, but no window of these."""
+        return self._fault is None and self._windows.fault is not None
 
     def scan(self, now: float, *, silence: bool) -> Found:
         """Compare with the last scan.
@@ -61,6 +81,7 @@ class SampleWatch:
         """
         limit = self.pipeline.stale_after_seconds if silence else 0.0
         stale, back = [], []
+        conflicts, before = [], sum(self._conflicts.values())
         quality: dict[Quality, list[StreamState]] = {}
         made_sample = False
         stale_count = 0
@@ -77,19 +98,31 @@ class SampleWatch:
                 stale.append(state)
             if state.is_stale:
                 stale_count += 1
+            if state.stream.ring.conflicts > self._conflicts.get(state.key, 0):
+                self._conflicts[state.key] = state.stream.ring.conflicts
+                conflicts.append(state)
             if state.quality is not state.told_quality and state.quality is not None:
                 if state.told_quality is not None or state.quality != "good":
                     quality.setdefault(state.quality, []).append(state)
                 state.told_quality = state.quality
         self.pipeline.metrics.stale_assets.set(stale_count)
-        before = self.fault
+        fault_before, had_no_sample = self.fault, self._fault is not None
+        new_conflicts = sum(self._conflicts.values()) - before
+        self._has_conflicts = self._has_conflicts or new_conflicts > 0
+        self._windows.scan(now, before + new_conflicts)
         self._check_samples(now, made_sample=made_sample)
+        fault = self.fault
+        ready_again = ""
+        if fault_before is not None and fault is None:
+            ready_again = "samples" if had_no_sample else "windows"
         return Found(
             stale,
             back,
             quality,
-            self.fault if before is None else None,
-            is_ready_again=before is not None and self.fault is None,
+            conflicts,
+            new_conflicts,
+            fault if fault_before is None else None,
+            ready_again,
         )
 
     def _check_samples(self, now: float, *, made_sample: bool) -> None:
@@ -101,27 +134,39 @@ class SampleWatch:
         drops.subtract(metrics.retained_drops)
         refused = dict(drops - Counter(self._drops))
         without = messages - self._messages
+        evidence = self._evidence(without, refused)
         # A sample may be refused after its stream has seen its time: then no window gets it.
         all_refused = sum(refused.values()) >= without
         is_block = self.pipeline.config.source.layout == "frame"
         if made_sample and (is_block or not all_refused):
             self._messages, self._drops = messages, dict(drops)
             self._sampled, self._without_since = now, 0.0
-            self.fault = None
+            self._has_conflicts = False
+            self._fault = None
             return
-        if not without:
+        if not evidence:
             return
         if not self._without_since:
             self._without_since = now
-        if self.fault is None:
+        if self._fault is None:
             if self._sampled:
+                passed = now - self._sampled
                 patience = self.pipeline.stale_after_seconds or DEFAULT_PATIENCE_SECONDS
-                is_fault = without >= MIN_MESSAGES and now - self._sampled >= patience
             else:
-                is_fault = all_refused or now - self._without_since >= FIRST_SAMPLE_SECONDS
-            if not is_fault:
+                passed, patience = now - self._without_since, FIRST_SAMPLE_SECONDS
+            if evidence < MIN_MESSAGES or passed < patience:
                 return
-        self.fault = self._describe(without, refused)
+        self._fault = self._describe(without, refused)
+
+    def _evidence(self, without: int, refused: Mapping[str, int]) -> int:
+        """Return how many of the messages without a sample speak against the configuration.
+
+        Samples that were used, and are sent again, do not: a sender may repeat all it has kept.
+        """
+        repeated = refused.get("duplicate", 0)
+        if not repeated or not self._sampled or self._has_conflicts:
+            return without
+        return min(without, sum(refused.values()) - repeated)
 
     def _describe(self, without: int, refused: Mapping[str, int]) -> str:
         name = self.pipeline.name

@@ -201,8 +201,9 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_samples_misplaced_total", "counter", ("pipeline",),
-        "Samples of a step of a coarse clock that turned out to lack a sample: their times may be "
-        "a sample period too early, and their windows were not marked.",
+        "Samples that share a time stamp of a coarse clock, where a sample of that stamp was "
+        "lost. Which one is not known, so all of the stamp are counted, not the lost ones: "
+        "their times may be a sample period too early, and their windows were not marked.",
     ),
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),
@@ -249,7 +250,7 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_pipeline_ready", "gauge", ("pipeline",),
-        "0 while the pipeline gets messages and makes no sample of them, else 1.",
+        "0 while the pipeline gets messages and makes no sample of them, or no window, else 1.",
     ),
     Definition(
         "edgeai_asset_state", "gauge", ("pipeline", "asset"),
@@ -265,7 +266,8 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_clock_skew_seconds", "gauge", ("pipeline", "asset"),
-        "Time of the newest sample minus its arrival: positive if the sender's clock is ahead.",
+        "Time of the newest sample minus its arrival: positive if the sender's clock is ahead. Of "
+        "tags that make no window, the time stamp of any signal that is furthest from its arrival.",
     ),
     Definition(
         "edgeai_alarm_state", "gauge", ("pipeline", "asset"),

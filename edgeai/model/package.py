@@ -5,6 +5,8 @@ Every error names the file, the rule and the value. The graph is read in a child
 """
 
 import hashlib
+import io
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy.typing as npt
 
 from edgeai.config.base import Precision
 from edgeai.config.yaml_file import read_yaml, validate
-from edgeai.errors import ModelError, listed, one_line
+from edgeai.errors import ModelError, listed, printable
 from edgeai.model.manifest import (
     GOLDEN,
     GRAPH,
@@ -29,6 +31,8 @@ from edgeai.paths import reason_of
 
 MIN_GOLDEN_WINDOWS = 32
 MAX_GOLDEN_BYTES = 1024**3
+MAX_SHOWN_NAME = 60  # characters
+MAKE_AGAIN = "copy it again from where it was made, or make it again"
 Windows = npt.NDArray[np.float32]
 Outputs = dict[str, npt.NDArray[np.float32]]
 Labels = npt.NDArray[np.int8]
@@ -129,7 +133,8 @@ class Package:
                 raise ModelError(str(path), rule, f"{values.dtype} {values.shape}")
         labels = np.full(len(windows), UNKNOWN, np.int8) if given is None else given
         if (
-            labels.shape != windows.shape[:1]
+            labels.dtype.kind not in "biuf"
+            or labels.shape != windows.shape[:1]
             or not np.isin(labels, (HEALTHY, FAULTY, UNKNOWN)).all()
         ):
             rule = (
@@ -144,24 +149,46 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an .npz file by name.
 
     Raises:
-        ValueError: The file cannot be read, or is not a valid .npz file. The text says why.
+        ValueError: The file cannot be read, or is not a valid .npz file. The text says what is
+            wrong and what to do.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        data: dict[str, Any] = {}
-        if size <= MAX_GOLDEN_BYTES:
-            with np.load(path, allow_pickle=False) as arrays:
-                data = {name: arrays[name] for name in arrays.files}
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            arrays: dict[str, npt.NDArray[Any]] = {}
+            if size <= MAX_GOLDEN_BYTES:
+                arrays = {_name_of(member): _read_array(archive, member) for member in members}
+    except _DamagedFileError as error:
+        raise ValueError(f"{error}: {MAKE_AGAIN}") from error
     except OSError as error:
         raise ValueError(reason_of(error)) from error
-    except Exception as error:  # numpy and zipfile raise a dozen kinds on a damaged file
-        raise ValueError(one_line(error, 120) or type(error).__name__) from error
+    except Exception as error:  # zipfile raises a dozen kinds on a damaged file
+        cause = "it is cut short, damaged, or another kind of file"
+        raise ValueError(f"{cause}: {MAKE_AGAIN}") from error
     if size > MAX_GOLDEN_BYTES:
-        raise ValueError(f"larger than {MAX_GOLDEN_BYTES} bytes")
-    if not all(isinstance(values, np.ndarray) for values in data.values()):
-        raise ValueError("a member is no array")
-    return data
+        raise ValueError(f"its arrays are larger than {MAX_GOLDEN_BYTES} bytes: {MAKE_AGAIN}")
+    return arrays
+
+
+class _DamagedFileError(Exception):
+    """What is wrong with an .npz file."""
+
+
+def _name_of(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    name = printable(_name_of(member))[:MAX_SHOWN_NAME]
+    try:
+        content = archive.read(member)  # compares its check sum
+        with warnings.catch_warnings(action="ignore"):  # of a header that was damaged
+            values = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # numpy and zipfile raise a dozen kinds on a damaged member
+        what = "holds objects, not numbers" if "Object arrays" in str(error) else "is damaged"
+        raise _DamagedFileError(f"its array `{name}` {what}") from error
+    return np.asarray(values)
 
 
 def sha256_of(path: Path) -> str:
@@ -214,6 +241,9 @@ def load_package(folder: Path | str) -> Package:
             raise ModelError(str(manifest_path), rule, name)
         actual = sha256_of(path)
         if actual != expected:
-            rule = f"must have the SHA-256 that {MANIFEST} states, {expected[:12]}..."
+            rule = (
+                f"must have the SHA-256 that {MANIFEST} states, {expected[:12]}...: "
+                "copy the package again"
+            )
             raise ModelError(str(path), rule, f"{actual[:12]}...")
     return Package(folder, manifest)

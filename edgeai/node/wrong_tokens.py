@@ -21,7 +21,7 @@ class WrongTokens:
         self._clock = clock
         self._lock = threading.Lock()
         self._free_at: dict[str, float] = {}
-        """When an address has used up no wrong token any more; in the order of the last wrong token."""
+        """When all wrong tokens of an address are forgotten; in the order of the last ones."""
 
     def wait_seconds(self, address: str) -> float:
         """Return how long an address must wait before a token of it is looked at; 0: not at all."""

@@ -172,6 +172,8 @@ class AlignedTimeline:
             self._restart(one)
         else:
             self._drops[reason] += 1
+            if reason == "duplicate":  # other values, as it was not seen
+                self._ring.conflicts += 1
             if self._grid.reaches(time_ns):
                 self._torn.add(channel)
                 self._has_doubt = True

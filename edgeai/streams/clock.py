@@ -94,6 +94,8 @@ class Jump:
     kept: Any
     """What else the stream was before the step."""
     was_broken: bool
+    arrived_ns: int
+    """When the newest sample before the step arrived."""
     runs: list[Run]
     """What came since the step."""
     gaps: int = 1

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgeai.streams.ahead import Ahead
 from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
 from edgeai.streams.good_values import GoodValues
 from edgeai.streams.holes import HOLE_PERIODS, Holes
@@ -27,7 +28,8 @@ class Timeline:
 
     __slots__ = (
         "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_overtook", "_resets",
-        "_ring", "_sequence", "_set_backs", "_settings", "before_restart", "holes", "values",
+        "_ring", "_sequence", "_set_backs", "_settings", "ahead", "before_restart", "holes",
+        "values",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +48,7 @@ class Timeline:
         self._drops, self._resets, self._counts = drops, resets, counts
         self.values = GoodValues(settings, ring, drops)
         self.holes = Holes(ring, settings.missing, settings.length, counts)
+        self.ahead = Ahead(settings, ring, drops)
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)
         self._is_torn = False
@@ -66,6 +69,7 @@ class Timeline:
             self._jump is not None
             or self._overtook
             or self._is_torn
+            or self.ahead.runs
             or self.holes.is_open
             or self._ring.last_ns == NEVER_NS
         )
@@ -79,6 +83,12 @@ class Timeline:
 
         Then the stream has started again: the samples were not taken and are to be given again.
         """
+        if self.ahead.runs or self.ahead.is_ahead(run):
+            return all(self._take_now(one) for one in self.ahead.judge(run))
+        return self._take_now(run)
+
+    def _take_now(self, run: Run) -> bool:
+        """Take samples as `take` does, without a look at their arrival."""
         while self._overtook and self._overtook[0].first_ns <= run.first_ns:
             self._take_overtaking()
         if not self._take_next(run):
@@ -89,6 +99,7 @@ class Timeline:
 
     def flush(self) -> None:
         """Take the samples that wait for older ones: the stream ends here."""
+        self.ahead.drop()
         jump = self._jump
         if jump is not None and jump.is_suspect and len(jump.runs) == 1:
             self._return(jump)  # nothing shows that the time went on from there
@@ -176,6 +187,8 @@ class Timeline:
             if is_late and placed is None and known[index]:
                 is_late = False
             late.append(is_late)
+            if seen is not None and not equals(row, seen):
+                self._ring.conflicts += 1
             is_new = is_new or is_late or (seen is not None and not equals(row, seen))
         newest_ns, length = self._ring.last_ns, self._settings.length
         if is_new and self._is_set_back(run, newest_ns):
@@ -228,7 +241,9 @@ class Timeline:
         if not is_suspect:
             self._resets["gap"] += 1
         good = self.values.last.copy()
-        self._jump = Jump(run.first_ns, is_suspect, ring.save(), good, ring.broken, [run.copy()])
+        self._jump = Jump(
+            run.first_ns, is_suspect, ring.save(), good, ring.broken, ring.arrived_ns, [run.copy()]
+        )
         ring.leave()
         ring.broken = True
 
@@ -243,7 +258,7 @@ class Timeline:
         self._jump = None
         self.holes.forget()
         self._ring.restore(jump.saved)
-        self._ring.broken = jump.was_broken
+        self._ring.broken, self._ring.arrived_ns = jump.was_broken, jump.arrived_ns
         self.values.last[:] = jump.kept
         if jump.is_suspect:
             self._drops["implausible_time"] += sum(len(run.times) for run in jump.runs)

@@ -37,6 +37,28 @@ def write(folder: Path, port: int, model: str = "mean", **pipeline: Any) -> Path
     )
 
 
+def test_a_line_whose_samples_never_make_a_window(tmp_path: Path, broker: RunningBroker) -> None:
+    """Rows at 20 Hz for a model of 1 kHz: each is used, each is a gap. It used to be ready."""
+    write_package(tmp_path / "fast", rate_hz=1000.0)
+    config = write(tmp_path, broker.port, "fast", stream={"stale_after_seconds": 0.5})
+    with peer(broker.port) as other, running(config) as process:
+        edge = Edge(process)
+
+        def send() -> bool:
+            other.publish("plant/m/row", {"t": time.time(), "a": 1, "b": 1})
+            time.sleep(0.05)
+            return edge.get("/readyz")[0] != 200
+
+        wait_for(send, "not ready")
+        (reason,) = json.loads(edge.get("/readyz")[1])["reasons"]
+        assert "the model needs 1000 Hz: every step is a gap (" in reason
+        (told,) = [line for line in edge.complaints() if "no window" in line]
+        assert "; topic plant/m/row, " in told
+        (pipeline,) = json.loads(edge.get("/api/state")[1])["pipelines"]
+        assert pipeline["fault"].startswith("pipeline p: ")
+        assert edge.get("/metrics")[1].count('edgeai_pipeline_ready{pipeline="p"} 0') == 1
+
+
 UNUSABLE = [
     b'[{"n": "a", "v": 20.5, "t": 1763719200}]',  # an array of tags
     b"press temperature=20.5,pressure=5.1 1763719200000000000",  # line protocol

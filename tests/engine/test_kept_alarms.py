@@ -193,6 +193,9 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_costs_nothing_else(
     line.node.finish()
     (told,) = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert f"alarm states cannot be kept in {blocked}/alarms: {blocked} is not a folder" in told
+    assert (
+        "only those alarms continue that the broker retains on topics with this node's name" in told
+    )
     assert len(line.node.under("alarms")) == 8
 
 

@@ -147,6 +147,8 @@ def test_a_pipeline_that_refuses_everything_is_not_ready(
     line = Line(tmp_path, source, **pipeline).wait(2)
     assert line.faults == []
     line.send(*payloads, topic=topic).wait(2)
+    assert line.faults == [], "the next ones may be good"
+    line.wait(FIRST_SAMPLE_SECONDS)
     (fault,) = line.faults
     assert fault.startswith(f"pipeline p: 3 messages and no sample {why}; "), fault
     assert "compare it with pipelines.p.source" in fault
@@ -165,11 +167,11 @@ def test_a_pipeline_that_refuses_everything_is_not_ready(
 
 def test_a_signal_that_never_comes_is_named(tmp_path: Path) -> None:
     line = Line(tmp_path).wait(2)
-    line.send({"t": 1, "a": 1}, {"t": 2, "a": 1}).wait(2)
+    line.send({"t": 1, "a": 1}, {"t": 2, "a": 1}, {"t": 2.5, "a": 1}).wait(2)
     line.wait(FIRST_SAMPLE_SECONDS)
     (fault,) = line.faults
     # These rows are also counted as dropped, because no value of b is there to hold.
-    assert "invalid_value 2" in fault or "waits for a first value of b" in fault
+    assert "invalid_value 3" in fault or "waits for a first value of b" in fault
     line.send({"t": 3, "a": 1, "b": 1}).wait(2)
     assert line.faults == []
 
@@ -187,6 +189,87 @@ def test_a_tag_that_never_comes_is_named(tmp_path: Path) -> None:
     )
     line.send({"t": 4, "value": 1}, topic="factory/m/b").wait(2)
     assert line.faults == []
+
+
+REPEATABLE: list[tuple[Any, list[bytes]]] = [
+    (SOURCE, [b'{"t": %d, "a": 1, "b": %d}' % (t, t) for t in range(1, 21)]),
+    (
+        TAGS,
+        [
+            b'{"t": %d, "value": %d, "name": "%s"}' % (t, t, n)
+            for t in range(9)
+            for n in (b"a", b"b")
+        ],
+    ),
+    (
+        {
+            **FRAMES,
+            "frame": {
+                **FRAMES["frame"],
+                "shape": "per_sample",
+                "channels": ["a", "b"],
+                "time": {"path": "t", "unit": "s"},
+            },
+        },
+        [
+            json.dumps({"t": 4 * t, "data": [[t + 0.5, n + 0.5] for n in range(4)]}).encode()
+            for t in range(9)
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "payloads"), REPEATABLE, ids=["row", "tag", "frame"])
+def test_samples_that_are_sent_again_leave_a_pipeline_ready(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, source: Any, payloads: list[bytes]
+) -> None:
+    """The line rests, and its sender repeats what it has kept: nothing is wrong."""
+    is_tag = source is TAGS
+    line = Line(tmp_path, source, **({"stream": {"alignment": "hold"}} if is_tag else {})).wait(2)
+
+    def send() -> None:
+        for payload in payloads:
+            name = json.loads(payload).get("name")
+            line.send(payload, topic=f"factory/m/{name}" if is_tag else TOPIC)
+
+    send()
+    line.wait(2)
+    for _ in range(5):
+        send()
+        line.wait(10)
+        assert line.faults == []
+    assert sum(line.node.counts("dropped", "reason").values()) > 2 * MIN_MESSAGES, "it was refused"
+    assert not [one for one in messages(caplog, "pipeline") if "as duplicate, although new" in one]
+
+
+def test_a_sender_whose_time_stands_still_is_not_ready(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its samples count as duplicates, but they are new."""
+    line = Line(tmp_path).wait(2)
+    line.rows(1, 5).wait(2)
+    for a in range(20):
+        line.send({"t": 5, "a": a, "b": 1}).wait(1)
+    assert line.faults[0].startswith("pipeline p: ")
+    assert "duplicate" in line.faults[0]
+    (told,) = [one for one in caplog.records if "as duplicate, although new" in one.getMessage()]
+    assert told.levelno == logging.WARNING
+    assert told.getMessage() == (
+        "p: refused 1 sample as duplicate, although new: another one has the same time, and other "
+        "values (asset m). Let the sender send finer time stamps, or declare the step of its "
+        "clock: pipelines.p.source.time.resolution_seconds"
+    )
+
+
+@pytest.mark.parametrize("source", [SOURCE, FRAMES])
+def test_a_foreign_message_on_a_line_that_rests_is_no_fault(tmp_path: Path, source: Any) -> None:
+    """After a restart nothing has come yet: one message of somebody else shows nothing."""
+    line = Line(tmp_path, source).wait(2)
+    line.send(b"hello", topic="factory/test/sensors")
+    for _ in range(20):
+        assert line.wait(5).faults == []
+    line.send(*[b"hello"] * (MIN_MESSAGES - 1)).wait(1)
+    assert line.wait(FIRST_SAMPLE_SECONDS).faults[0].startswith("pipeline p: 3 messages")
 
 
 def test_some_refused_messages_leave_a_pipeline_ready(tmp_path: Path) -> None:

@@ -123,8 +123,8 @@ def test_files(tmp_path: Path, name: str) -> None:
 
     (folder / name).write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     other = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12]
-    rule = f"must have the SHA-256 that model.yaml states, {wanted}... (found '{other}...')"
-    assert refusal(folder) == f"{name}: {rule}"
+    rule = f"must have the SHA-256 that model.yaml states, {wanted}...: copy the package again"
+    assert refusal(folder) == f"{name}: {rule} (found '{other}...')"
 
     (folder / name).unlink()
     assert refusal(folder) == f"{name}: no such file"
@@ -208,6 +208,7 @@ def damaged(arrays: Arrays) -> bytes:
     return bytes(data)
 
 
+OBJECTS = "its array `score` holds objects, not numbers: copy it again"
 NOT_NPZ = "golden.npz: is not an .npz file of plain arrays: "
 GOLDENS: dict[str, tuple[Callable[[Arrays], bytes], str]] = {
     "empty": (lambda _a: b"", NOT_NPZ),
@@ -218,7 +219,7 @@ GOLDENS: dict[str, tuple[Callable[[Arrays], bytes], str]] = {
     "check sum": (damaged, NOT_NPZ),
     "single array": (lambda a: saved_single(a["window"]), NOT_NPZ),
     "pickled": (
-        lambda a: saved(**a | {"score": np.array([{}] * 40, object)}), NOT_NPZ + "Object arrays",
+        lambda a: saved(**a | {"score": np.array([{}] * 40, object)}), NOT_NPZ + OBJECTS,
     ),
     "lying header": (lying_header, NOT_NPZ),
     "text scores": (
@@ -309,3 +310,51 @@ def test_a_graph_that_runs_with_other_batches_only(tmp_path: Path) -> None:
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     found = refusal(rehash(folder))
     assert found.startswith("model.onnx: does not run in ONNX Runtime with 40 windows: ")
+
+
+INTERNALS = ("Traceback", "Error", "0x", "<", "multi-line", "ast", "allow_pickle", "dtype(")
+
+
+def test_any_damage_of_the_golden_windows_is_told_in_plain_words(tmp_path: Path) -> None:
+    """What is wrong, and what to do; never the words of numpy or zipfile."""
+    package = load_package(write_package(tmp_path / "mean"))
+    path = package.folder / "golden.npz"
+    whole = path.read_bytes()
+    random = np.random.default_rng(1)
+    damages = [whole[:size] for size in range(len(whole))]
+    for place in random.integers(0, len(whole), 200):
+        damages.append(whole[:place] + bytes([whole[place] ^ 1 << random.integers(8)]))
+        damages[-1] += whole[place + 1 :]
+    # The start of an array's header, with a check sum that is right.
+    arrays = golden(package.folder)
+    for place in range(128):
+        header = bytearray(_npy(arrays["window"]))
+        header[place] ^= 1 << random.integers(8)
+        damages.append(_zipped({"window.npy": bytes(header), "score.npy": _npy(arrays["score"])}))
+    refused = 0
+    for content in damages:
+        path.write_bytes(content)
+        error = ""
+        try:
+            package.labelled_golden()
+        except ModelError as found:  # any other error fails the test
+            error = str(found)
+            refused += 1
+        assert not error or error.startswith(f"{path}: "), "names the file"
+        assert not error or "must " in error or "copy it again" in error, error
+        assert not any(word in error for word in INTERNALS), error
+    assert refused > len(whole), "almost all damages are found"
+
+
+def _npy(values: npt.NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+def _zipped(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()

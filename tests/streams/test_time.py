@@ -57,13 +57,14 @@ class Line:
 
     def frame(
         self, start: float, count: int, *, sequence: int | None = None, follows: bool = False,
-        timed: bool = True,
+        timed: bool = True, arrived: float | None = None,
     ) -> Line:  # fmt: skip
         """Send a block whose values are the numbers of its slots."""
         times = block_times(round((BASE + start) * P), P, count)
         rows = np.arange(start, start + count, dtype=np.float32)[:, np.newaxis]
+        at_ns = times[-1] if arrived is None else round((BASE + arrived) * P)
         self.stream.push_block(
-            Run(times, rows, None, times[-1], P, is_block=True, is_clean=True, is_timed=timed,
+            Run(times, rows, None, at_ns, P, is_block=True, is_clean=True, is_timed=timed,
                 sequence=sequence, follows=follows)
         )  # fmt: skip
         return self

@@ -99,6 +99,8 @@ class FrameIntake:
         is_new = follows if t0_ns is None else t0_ns > stream.ring.last_ns
         if not is_new and self._was_seen(state, frame, mark, t0_ns, message):
             self._refuse("duplicate", message)
+            if self._is_other(state, frame, t0_ns):
+                stream.ring.conflicts += frame.samples
             return
         period_ns = SECOND_NS / frame.rate_hz
         arrived = _Arrived(received_ns, t0_ns is not None, follows)
@@ -162,6 +164,14 @@ class FrameIntake:
     def _remember(self, state: StreamState, mark: Mark, t0_ns: int | None) -> None:
         is_compared = mark[0] is None and t0_ns is None
         state.seen_frames.add(mark, UNNUMBERED if is_compared else NUMBERED)
+
+    def _is_other(self, state: StreamState, frame: Frame, t0_ns: int | None) -> bool:
+        """Return whether a frame of a time that was seen surely has values that were not."""
+        ring = state.stream.ring
+        if t0_ns is None or not ring.reaches(t0_ns, None):
+            return False
+        first = self._conditioner.rows(frame.values[:1]).values
+        return not bool(((ring.recent == first) | np.isnan(first)).all(axis=1).any())
 
     def _take_flagged(
         self,

@@ -35,6 +35,9 @@ class TagIntake:
         self._decoder = TagDecoder(parts.source, parts.signals)
         self._clock = SenderClock(parts.source)
         self.invalid = self._decoder.invalid
+        self.skews: dict[str, dict[int, int]] | None = None
+        """How far each channel's newest time stamp was ahead of its arrival, nanoseconds, by asset;
+        None: it is not kept. Set by the monitor while no window comes."""
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
         """Decode one value and keep it for `window`; count a message that holds none.
@@ -111,6 +114,10 @@ class TagIntake:
         for state in touched:
             push_tag = state.stream.push_tag
             waiting, state.tags = state.tags, []
+            if self.skews is not None:
+                of_channel = self.skews.setdefault(state.key, {})
+                for time_ns, channel, _, message in waiting:
+                    of_channel[channel] = time_ns - message[2]
             for time_ns, channel, _, message in waiting:
                 value, uncertain = next(conditioned)
                 try:

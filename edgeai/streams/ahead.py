@@ -1,0 +1,161 @@
+"""Samples whose time is ahead of their arrival: they wait until the next sample shows who is wrong.
+
+A step in time that is a hole or a gap, while the arrivals show no such step, is either a wrong time
+stamp or a sample that others will follow. So the sample waits, and no window leaves with it, until
+the next one comes. Timelines in periods, arrivals one period apart:
+
+    arrives   1 2 5.7 4 5      5.7 has a wrong time: 4 keeps pace with 2. It is dropped; 3 is a hole
+    arrives   1 2 5.7 6.7      the clock was set ahead: 6.7 keeps pace with 5.7
+    arrives   1 2 4 3 5        after 3 nothing is missing: 4 had only overtaken it
+"""
+
+from edgeai.streams.holes import HOLE_PERIODS
+from edgeai.streams.ring import Ring
+from edgeai.streams.run import Run
+from edgeai.streams.settings import NEVER_NS, StreamSettings
+
+PACE_PERIODS = 0.75
+"""Largest difference between a step in time and the step of the arrivals, for single samples."""
+MAX_WAITING = 4
+"""Samples or blocks that wait at most; if all are ahead of the one before, they are taken."""
+
+
+class Ahead:
+    """The waiting samples of one stream."""
+
+    __slots__ = ("_drops", "_left_hole", "_max_gap_ns", "_ring", "is_watching", "runs")
+
+    def __init__(self, settings: StreamSettings, ring: Ring, drops: dict[str, int]) -> None:
+        """Start without a waiting sample.
+
+        Args:
+            settings: The stream's.
+            ring: The stream's.
+            drops: Counts dropped samples by reason.
+        """
+        self._max_gap_ns = settings.max_gap_ns
+        self._ring = ring
+        self._drops = drops
+        self._left_hole = False
+        """Whether a sample left a hole while others waited: it may be the place of one of them."""
+        self.runs: list[Run] = []
+        """Samples or blocks, in the order of their times."""
+        self.is_watching = True
+        """Whether the times are as sent and in the order of arrival, so that both can be compared.
+        """
+
+    def is_ahead(self, run: Run) -> bool:
+        """Return whether samples are to wait: their time is ahead of their arrival."""
+        ring = self._ring
+        if not self.is_watching or ring.last_ns == NEVER_NS:
+            return False
+        return self._is_step_ahead(run, ring.last_ns, ring.arrived_ns)
+
+    def judge(self, run: Run) -> list[Run]:
+        """Decide about the waiting samples by the next one, which may have to wait itself.
+
+        Args:
+            run: The next sample or block.
+
+        Returns:
+            What is to be taken now, in order.
+        """
+        waiting, ring = self.runs, self._ring
+        if not waiting:
+            self._left_hole = False
+            waiting.append(run.copy())
+            return []
+        if any(_is_same(run, one) for one in waiting):
+            self._drops["duplicate"] += len(run.times)
+            return []
+        newest = waiting[-1]
+        if run.first_ns <= newest.last_ns:
+            return self._judge_older(run)
+        if not self._keeps_pace(run, newest.last_ns, newest.arrived_ns):
+            if self._keeps_pace(run, ring.last_ns, ring.arrived_ns):
+                self._drop(waiting)
+                return [run]
+            if self._is_step_ahead(run, newest.last_ns, newest.arrived_ns):
+                waiting.append(run.copy())
+                return self.release() if len(waiting) > MAX_WAITING else []
+        return [*self.release(), run]
+
+    def release(self) -> list[Run]:
+        """Return the waiting samples: none waits any more."""
+        released = self.runs
+        self.runs = []
+        return released
+
+    def drop(self) -> None:
+        """Drop the waiting samples: nothing shows that the time went on from there."""
+        self._drop(self.runs)
+
+    def _judge_older(self, run: Run) -> list[Run]:
+        """Decide by a sample that is older than the newest one that waits."""
+        ring = self._ring
+        if run.first_ns <= ring.last_ns:
+            return [run]
+        has_hole = run.first_ns - ring.last_ns >= self._hole_ns(run)
+        if has_hole and self._keeps_pace(run, ring.last_ns, ring.arrived_ns):
+            self._drop(self.runs)
+            return [run]
+        gap_ns = self._max_gap_ns
+        if gap_ns is not None:
+            self._drop([one for one in self.runs if one.first_ns - run.last_ns > gap_ns])
+        half_ns = run.period_ns / 2
+        reached = [one for one in self.runs if one.first_ns < run.last_ns + half_ns]
+        fitting = [
+            one
+            for one in reached
+            if ring.last_ns + half_ns <= one.first_ns and one.last_ns + half_ns <= run.first_ns
+        ]
+        if not has_hole:
+            fitting.clear()
+        self._drop([one for one in reached if one not in fitting])
+        for one in fitting:
+            self.runs.remove(one)
+            one.mark()
+        self._left_hole = self._left_hole or has_hole
+        taken = [*fitting, run]
+        if not self._left_hole:
+            while self.runs and self.runs[0].first_ns - taken[-1].last_ns < self._hole_ns(run):
+                taken.append(self.runs.pop(0))
+        return taken
+
+    def _drop(self, runs: list[Run]) -> None:
+        if not runs:
+            return
+        self._drops["implausible_time"] += sum(len(one.times) for one in runs)
+        gone = {id(one) for one in runs}
+        self.runs = [one for one in self.runs if id(one) not in gone]
+
+    # --------------------------------------------------------------------------------- arrivals
+
+    def _is_step_ahead(self, run: Run, before_ns: int, arrived_ns: int) -> bool:
+        """Return whether a step is a hole or a gap by the times, but not by the arrivals."""
+        step_ns = run.first_ns - before_ns
+        if step_ns < self._hole_ns(run):
+            return False
+        return step_ns - max(0, run.arrived_ns - arrived_ns) > self._tolerance_ns(run)
+
+    def _keeps_pace(self, run: Run, before_ns: int, arrived_ns: int) -> bool:
+        """Return whether a step in time is as long as that of the arrivals."""
+        off_ns = run.last_ns - before_ns - (run.arrived_ns - arrived_ns)
+        return abs(off_ns) <= self._tolerance_ns(run)
+
+    def _hole_ns(self, run: Run) -> float:
+        """Return the shortest step before samples that lets them wait."""
+        if run.period_ns and not run.is_block:
+            return HOLE_PERIODS * run.period_ns
+        return float("inf") if self._max_gap_ns is None else self._max_gap_ns + 1
+
+    def _tolerance_ns(self, run: Run) -> float:
+        if run.period_ns and not run.is_block:
+            return PACE_PERIODS * run.period_ns
+        return self._max_gap_ns or 0
+
+
+def _is_same(run: Run, waiting: Run) -> bool:
+    """Return whether samples are those that wait, sent again."""
+    is_same_time = run.first_ns == waiting.first_ns and len(run.times) == len(waiting.times)
+    return is_same_time and run.rows.tobytes() == waiting.rows.tobytes()
