@@ -131,6 +131,17 @@ def test_the_access_rules_are_those_of_the_node() -> None:
     assert (DEPLOY / "mosquitto" / "acl").read_text() == done.stdout
 
 
+def test_the_container_of_the_page_has_every_folder_that_the_page_names() -> None:
+    page = (REPOSITORY / "docs" / "container.md").read_text()
+    table = page.split("| path in the container |")[1].split("\n\n")[0]
+    paths = re.findall(r"^\| `(/[^`]+)`", table, re.MULTILINE)
+    command = re.search(r"docker run --detach.*?(?:[^\\]\n)", page, re.DOTALL)[0]  # type: ignore[index]
+    mounted = re.findall(r"--(?:volume \S+?:|tmpfs )(/[^:\s]+)", command)
+    for path in paths:
+        assert any(Path(path).is_relative_to(folder) for folder in mounted), path
+    assert "/run/secrets" in paths
+
+
 # ---------------------------------------------------------------------------------------- init.sh
 
 
