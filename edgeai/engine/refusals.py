@@ -41,6 +41,8 @@ class Refusals:
         self._who = who
         self._counts = counts
         self._clock = clock
+        self.examples: dict[str, str] = {}
+        """What is known of samples that were refused after their message was taken, by reason."""
         self._told: dict[str, tuple[float, int]] = {}
         """When to tell a reason again, and its count when it was told; by reason."""
 
@@ -72,7 +74,8 @@ class Refusals:
             if count > (told[1] if told else 0) and (
                 told is None or everything or self._clock() >= told[0]
             ):
-                self._write(reason, count, "")
+                self._write(reason, count, self.examples.get(reason, ""))
+        self.examples.clear()
 
     def _write(self, reason: str, count: int, example: str, topic: str | None = None) -> None:
         _, before = self._told.get(reason, (0.0, 0))

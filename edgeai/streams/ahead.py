@@ -128,6 +128,7 @@ class Ahead:
         self._drops["implausible_time"] += sum(len(one.times) for one in runs)
         gone = {id(one) for one in runs}
         self.runs = [one for one in self.runs if id(one) not in gone]
+        self._ring.implausible_ns = runs[0].first_ns
 
     # --------------------------------------------------------------------------------- arrivals
 

@@ -256,6 +256,8 @@ class Timeline:
     def _return(self, jump: Jump) -> None:
         """Go on where the stream was before a step ahead."""
         self._jump = None
+        if jump.is_suspect:
+            self._ring.implausible_ns = jump.first_ns
         self.holes.forget()
         self._ring.restore(jump.saved)
         self._ring.broken, self._ring.arrived_ns = jump.was_broken, jump.arrived_ns
