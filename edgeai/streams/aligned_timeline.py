@@ -293,7 +293,7 @@ class AlignedTimeline:
         self._finish()
         self._resets["clock_back"] += 1
         newest_ns = max(self._grid.aligner.newest_ns or one.time_ns, self._ring.last_ns)
-        self._set_backs.note(newest_ns, one.time_ns, "pace")
+        self._set_backs.note(newest_ns, self._late.first_ns, "pace")
         self._grid.clear()
         self.has_restarted = True
         self._take_next(one)
