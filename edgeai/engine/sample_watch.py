@@ -192,7 +192,7 @@ class SampleWatch:
             )
         for state in list(self.pipeline.streams.values()):
             channels = state.stream.waiting_for()
-            if state.time_ns is None and channels:
+            if state.time_ns is None and channels and not state.is_from_before:
                 signals = [self.pipeline.signals[channel] for channel in channels[:SHOWN_SIGNALS]]
                 more = len(channels) - len(signals)
                 names = ", ".join(signals) + (f" and {more} more" if more else "")

@@ -116,7 +116,8 @@ class WindowWatch:
             intake.skews = {} if wanted else None
 
     def _note_time(self) -> None:
-        for state in list(self.pipeline.streams.values())[:1]:
+        streams = list(self.pipeline.streams.values())
+        for state in [one for one in streams if not one.is_from_before][:1]:
             newest_ns = state.stream.newest_ns
             if newest_ns is not None and (not self._times or self._times[-1] != newest_ns):
                 self._times = [*self._times[-KEPT_TIMES:], newest_ns]
