@@ -225,6 +225,12 @@ class Pipeline:
         fits = key.count("/") + 1 == levels if levels else key == self.name
         return fits and self._wants(key)
 
+    def source_topic_of(self, key: str) -> str:
+        """Return the topic of the messages of a stream; `+` stands for the level of the signal."""
+        names = [name for name in self.template.fields if name != RESERVED_CAPTURE]
+        levels = zip(names, key.split("/"), strict=False)
+        return topics.fill(self.config.source.topic, (*levels, (RESERVED_CAPTURE, "+")))
+
     def alarm_topic_of(self, key: str) -> str:
         """Return the topic of the alarm of a stream."""
         return topics.fill(self.config.publish.alarm_topic, self._topic_fields(key))

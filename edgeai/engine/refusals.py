@@ -17,7 +17,6 @@ log = logging.getLogger("edgeai.refused")
 
 TELL_AGAIN_SECONDS = 600.0
 SHOWN_PAYLOAD_BYTES = 80
-MAX_TOPICS = 1000
 SHOWN_CHARACTERS = 120  # of a topic or a key
 HARMLESS = frozenset({"duplicate"})
 """Reasons that lose nothing: the broker sends again what it may have lost."""
@@ -45,11 +44,11 @@ class Refusals:
         self._explain = explain
         self.explained: dict[str, str] = {}
         """What was wrong with the last message that was told, by reason."""
-        self.last: dict[str, str] = {}
-        """Reason of the last refusal on each topic, of the last `MAX_TOPICS` with one."""
         self._who = who
         self._counts = counts
         self._clock = clock
+        self.examples: dict[str, str] = {}
+        """What is known of samples that were refused after their message was taken, by reason."""
         self._told: dict[str, tuple[float, int]] = {}
         """When to tell a reason again, and its count when it was told; by reason."""
 
@@ -61,11 +60,6 @@ class Refusals:
             topic: The message's.
             payload: The message's; its first bytes are shown.
         """
-        if reason not in HARMLESS:
-            self.last.pop(topic, None)
-            self.last[topic] = reason
-            if len(self.last) > MAX_TOPICS:
-                del self.last[next(iter(self.last))]
         if self.awaits(reason):
             count = self._counts().get(reason, 0)
             example = example_of(topic, payload)
@@ -95,7 +89,8 @@ class Refusals:
             if count > (told[1] if told else 0) and (
                 told is None or everything or self._clock() >= told[0]
             ):
-                self._write(reason, count, "")
+                self._write(reason, count, self.examples.get(reason, ""))
+        self.examples.clear()
 
     def _write(self, reason: str, count: int, example: str, topic: str | None = None) -> None:
         _, before = self._told.get(reason, (0.0, 0))

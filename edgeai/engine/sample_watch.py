@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.pipeline_log import utc
 from edgeai.engine.refusals import printable
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import DEFAULT_PATIENCE_SECONDS, WindowWatch
@@ -98,6 +99,8 @@ class SampleWatch:
                 stale.append(state)
             if state.is_stale:
                 stale_count += 1
+            if state.stream.ring.implausible_ns:
+                self._note_implausible(state)
             if state.stream.ring.conflicts > self._conflicts.get(state.key, 0):
                 self._conflicts[state.key] = state.stream.ring.conflicts
                 conflicts.append(state)
@@ -124,6 +127,14 @@ class SampleWatch:
             fault if fault_before is None else None,
             ready_again,
         )
+
+    def _note_implausible(self, state: StreamState) -> None:
+        """Keep for the log whose sample was dropped because its clock was ahead."""
+        ring, examples = state.stream.ring, self.pipeline.refusals.examples
+        if "implausible_time" not in examples:
+            topic = printable(self.pipeline.source_topic_of(state.key))
+            examples["implausible_time"] = f"topic {topic}, time {utc(ring.implausible_ns)}"
+        ring.implausible_ns = 0
 
     def _check_samples(self, now: float, *, made_sample: bool) -> None:
         """Set or clear the fault of a pipeline that gets messages and makes no sample of them."""

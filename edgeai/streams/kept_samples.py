@@ -7,7 +7,13 @@ from bisect import bisect_left
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.streams.seen import BYTES_PER_SAMPLE, OTHER_BYTES, LeftRows, seen_samples
+from edgeai.streams.left_rows import (
+    BYTES_PER_SAMPLE,
+    OTHER_BYTES,
+    LeftRows,
+    seen_samples,
+    seen_values,
+)
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings, Times
 
 MIN_KEPT_ROWS = 128
@@ -61,8 +67,8 @@ class KeptSamples:
         """Number of coming samples whose windows may still contain a flagged sample."""
         self.last_ns = NEVER_NS
         """Time of the newest sample, also after the ring was emptied; NEVER_NS before the first."""
-        self._left = LeftRows(_seen_of(settings))
-        """The samples that have left it."""
+        self._left = None if settings.align is not None else LeftRows(_seen_of(settings))
+        """The samples that have left it; None: an alignment remembers values instead."""
 
     def clear(self) -> None:
         """Forget the samples, but not the time of the newest."""
@@ -123,6 +129,7 @@ class KeptSamples:
             times: (n,), rising.
             rows: (n, C).
         """
+        assert self._left is not None
         moments = np.asarray(times, np.int64)
         found = self._left.have(moments, rows, self.next_number)
         for index in np.flatnonzero(~found):
@@ -133,11 +140,12 @@ class KeptSamples:
 
     def remembers_one_of(self, time_ns: int) -> int:
         """Return of how many samples of about this time `were_here` knows one."""
+        assert self._left is not None
         return self._left.stride_at(time_ns, self.next_number)
 
     def leave(self) -> None:
         """Empty the ring as `clear` does; its samples stay known to `was_here`."""
-        if self.size:
+        if self.size and self._left is not None:
             self._left.add(self._before, self._clock[: self.size], self._rows[: self.size])
         self.clear()
 
@@ -224,7 +232,8 @@ class KeptSamples:
         """Move the newest samples to the start of the memory."""
         keep = self._keep
         gone = self.size - keep
-        self._left.add(self._before, self._clock[:gone], self._rows[:gone])
+        if self._left is not None:
+            self._left.add(self._before, self._clock[:gone], self._rows[:gone])
         kept = slice(gone, self.size)
         self._rows[:keep] = self._rows[kept].copy()
         self._times[:keep] = self._times[kept]
@@ -243,5 +252,7 @@ def _rows_of(length: int) -> tuple[int, int]:
 
 def _seen_of(settings: StreamSettings) -> int:
     """Return how many samples to remember: at least those that the ring holds."""
+    if settings.align is not None:
+        return seen_values(settings)
     _, capacity = _rows_of(settings.length)
     return max(seen_samples(settings.period_ns), capacity)

@@ -209,3 +209,24 @@ def test_the_skew_of_a_signal_is_exported(tmp_path: Path) -> None:
     assert line.node.value("clock_skew_seconds", pipeline="p", asset="m") == pytest.approx(100)
     line = Line(tmp_path / "same", TAG, 1.0).run(tags(0.5, 80, 0.0))
     assert line.node.value("clock_skew_seconds", pipeline="p", asset="m") == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("source", "sent", "topic"),
+    [
+        (ROW, lambda: iter([*rows(1.0, 8), *rows(1.0, 1, 8.0, 100.0), *rows(1.0, 9, 9.0)]), "row"),
+        (TAG, lambda: tags(0.5, 20, 100.0), "+"),
+    ],
+)
+def test_a_time_that_is_refused_later_is_told_with_topic_and_time(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    source: Any,
+    sent: Callable[[], Iterator[Sent]],
+    topic: str,
+) -> None:
+    """The sample was taken, and the next one shows that its clock was ahead."""
+    caplog.set_level(logging.INFO, "edgeai")
+    Line(tmp_path, source, 1.0).run(sent())
+    (told,) = [one.getMessage() for one in caplog.records if "implausible_time" in one.getMessage()]
+    assert f"; topic factory/m/{topic}, time 1970-01-12T" in told, told

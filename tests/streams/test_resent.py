@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgeai.streams.factory import open_stream
+from edgeai.streams.grid_values import AlignSettings
 from edgeai.streams.kept_samples import KeptSamples
-from edgeai.streams.seen import MAX_THINNED, MIN_SEEN, LeftRows
+from edgeai.streams.left_rows import MAX_THINNED, MIN_SEEN, LeftRows
 from edgeai.streams.settings import StreamSettings
 from edgeai.streams.stream import Stream
 from tests.support.windows import Windows
@@ -94,6 +95,58 @@ def test_samples_that_are_sent_again_are_dropped_however_many_and_old_they_are(
     assert line.drops["late"] + line.drops["duplicate"] == again
     if first >= taken - MIN_SEEN:
         assert line.drops["late"] == 0
+
+
+@pytest.mark.parametrize("method", ["hold", "linear"])
+@pytest.mark.parametrize(
+    ("taken", "first", "again"), [(1000, 0, 1000), (6000, 1000, 1500), (12_000, 0, 3000)]
+)
+def test_aligned_samples_that_are_sent_again_are_dropped(
+    taken: int, first: int, again: int, method: Any
+) -> None:
+    align = AlignSettings(method, NS, 5 * NS, 0)
+    line, plain = Line(align=align, max_gap_ns=5 * NS), Line(align=align, max_gap_ns=5 * NS)
+    for one in line, plain:
+        one.take(taken)
+    line.send(first, again)
+    for one in line, plain:
+        one.send(taken, 50)
+    assert line.windows == plain.windows
+    assert line.resets == {"gap": 0, "clock_back": 0}
+    assert line.drops["late"] + line.drops["duplicate"] == again
+    if first >= taken - MIN_SEEN:
+        assert line.drops["late"] == 0
+
+
+def test_aligned_values_that_are_sent_again_are_dropped() -> None:
+    """Single values of two channels, the second slower."""
+
+    def send(line: Line, first: int, count: int) -> None:
+        for number in range(first, first + count):
+            line.arrives += NS
+            for channel in (0, 1) if number % 5 == 0 else (0,):
+                line.stream.push_tag(
+                    T0 + number * NS, channel, float(number), False, T0 + line.arrives
+                )
+
+    align = AlignSettings("hold", NS, 20 * NS, 0)
+    line, plain = Line(align=align, max_gap_ns=20 * NS), Line(align=align, max_gap_ns=20 * NS)
+    for one in line, plain:
+        send(one, 0, 2000)
+    send(line, 0, 2000)
+    for one in line, plain:
+        send(one, 2000, 50)
+    assert line.windows == plain.windows
+    assert line.resets == {"gap": 0, "clock_back": 0}
+    assert line.drops == {**plain.drops, "duplicate": 2400}
+
+
+def test_an_aligned_clock_that_was_set_back_is_still_known() -> None:
+    line = Line(align=AlignSettings("hold", NS, 5 * NS, 0), max_gap_ns=5 * NS)
+    line.take(6000)
+    line.send(6000, 200, to=4000)
+    assert line.resets["clock_back"] == 1
+    assert line.drops["late"] + line.drops["duplicate"] < 20
 
 
 @pytest.mark.parametrize("rate", [0.2, 10.0])

@@ -50,7 +50,7 @@ const texts = {
   "do.low": "모델이 배우지 않은 조건입니다. 설비의 운전 상태를 확인하세요.",
   "do.advice": "{name}: {value}",
   "do.sensor": "센서와 케이블, 부착 위치를 점검하세요. 설비는 정상일 수 있습니다.",
-  "do.signals": "설비에서 {signals}을(를) 점검하세요.",
+  "do.signals": "설비의 다음 항목을 점검하세요: {signals}",
   "do.machine": "설비를 점검하세요.",
 
   "lost": "{duration} 동안 edgeai의 응답이 없습니다",
@@ -125,7 +125,7 @@ const texts = {
   "event.stale": "데이터가 끊김", "event.stale.broker": "데이터 없음: 브로커 연결이 끊김",
   "event.back": "데이터가 다시 들어옴", "event.not_ready": "준비 안 됨: {text}",
   "event.ready": "다시 준비됨", "event.clock_back": "보내는 쪽 시계가 {seconds}초 뒤로 감",
-  "event.quality": "품질이 {quality}(으)로 바뀜",
+  "event.quality": "품질이 바뀜: {quality}",
   "event.provider": "이제 {provider}에서 계산함",
   "event.provider.reason": "이제 {provider}에서 계산함: {reason}",
   "event.connected": "브로커에 연결됨", "event.disconnected": "브로커 연결이 끊김",
