@@ -80,6 +80,10 @@ EVENTS: dict[str, Event] = {
         "messages or samples are dropped; `reason` is a label of edgeai_dropped_total",
         ("pipeline", "reason", "count", "topic"),
     ),
+    "value_unusable": Event(
+        "a value cannot be used, the first of its signal in the pipeline; at most ten lines",
+        ("pipeline", "topic"),
+    ),
     "asset_new": Event("the first message of an asset", ("pipeline", "asset")),
     "assets_stale": Event(
         "assets have sent no sample for the declared time",
@@ -92,6 +96,14 @@ EVENTS: dict[str, Event] = {
     "assets_back": Event("stale assets send again", ("pipeline", "assets", "count")),
     "assets_stale_without_broker": Event(
         "assets become stale because the broker is away; once an outage", ("count",)
+    ),
+    "assets_restored": Event(
+        "assets of before the restart are known again; some may be forgotten, or find no room",
+        ("count", "forgotten", "left_out"),
+    ),
+    "assets_forgotten": Event(
+        "assets were silent for limits.forget_assets_after_hours and are forgotten",
+        ("pipeline", "assets", "count"),
     ),
     "quality_changed": Event(
         "the quality of assets' windows is another now",

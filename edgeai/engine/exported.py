@@ -39,7 +39,7 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
             score=state.score,
             alarm=state.alarm.state,
             threshold=pipeline.rule.threshold,
-            last_sample_seconds=_seconds(state.stream.used_ns),
+            last_sample_seconds=_seconds(state.last_sample_ns),
             alarm_since_seconds=_seconds(state.alarm.since_ns),
             quality=state.quality,
             diagnosis=state.diagnosis,
@@ -62,7 +62,7 @@ def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
         intake = pipeline.intake
         skews = (intake.skews if isinstance(intake, TagIntake) else None) or {}
         for state in list(pipeline.streams.values()):
-            newest_ns, arrived_ns = state.stream.newest_ns, state.stream.ring.arrived_ns
+            newest_ns, arrived_ns = state.stream.newest_ns, state.stream.newest_arrived_ns
             refused = state.drops.skew
             if refused is not None and (newest_ns is None or refused[1] > arrived_ns):
                 found.append((pipeline.name, state.key, refused[0] / SECOND_NS))

@@ -12,6 +12,7 @@ from edgeai.config.node import Config
 from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
+from edgeai.engine.explanations import Explanations
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.pipeline_log import PipelineLog
@@ -26,6 +27,7 @@ from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
+from edgeai.engine.unusable_values import UnusableValues
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
@@ -53,6 +55,8 @@ class Pipeline:
 
     on_set_back: Callable[[StreamState, SetBack], None] | None = None
     """Called when the clock of a stream's sender was set back; wired by the monitor."""
+    forgotten = 0
+    """Streams that left because they were silent for very long."""
 
     def __init__(
         self,
@@ -98,11 +102,13 @@ class Pipeline:
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
         )
-        limit = config.limits.batch_windows
-        capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
+        capacity = batch_capacity(
+            config.limits.batch_windows, manifest.input_bytes, session.batch_bytes
+        )
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        self.refusals = Refusals(name, lambda: self.metrics.drops)
+        explanations = Explanations(name, chosen, manifest, self.find_key)
+        self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
         self.resolution = resolution
@@ -120,6 +126,7 @@ class Pipeline:
                 containment=self.containment,
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
+                unusable=UnusableValues(name, self.signals, explanations),
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
@@ -221,6 +228,12 @@ class Pipeline:
         fits = key.count("/") + 1 == levels if levels else key == self.name
         return fits and self._wants(key)
 
+    def source_topic_of(self, key: str) -> str:
+        """Return the topic of the messages of a stream; `+` stands for the level of the signal."""
+        names = [name for name in self.template.fields if name != RESERVED_CAPTURE]
+        levels = zip(names, key.split("/"), strict=False)
+        return topics.fill(self.config.source.topic, (*levels, (RESERVED_CAPTURE, "+")))
+
     def alarm_topic_of(self, key: str) -> str:
         """Return the topic of the alarm of a stream."""
         return topics.fill(self.config.publish.alarm_topic, self._topic_fields(key))
@@ -311,6 +324,19 @@ class Pipeline:
         Returns:
             Whether it was removed.
         """
+        is_gone = self._remove(state)
+        self.metrics.evicted.value += is_gone
+        return is_gone
+
+    def forget(self, state: StreamState) -> bool:
+        """Remove a stream that was silent for very long; return whether it could be removed."""
+        is_gone = self._room.may_leave(state) and self._remove(state)
+        if is_gone:
+            self._room.give_back(state)
+            self.forgotten += 1
+        return is_gone
+
+    def _remove(self, state: StreamState) -> bool:
         state.stream.flush()
         if self.batch.windows:
             self.batch.when_full()
@@ -319,7 +345,6 @@ class Pipeline:
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
-        self.metrics.evicted.value += 1
         self.forget_stream(state)
         return True
 

@@ -1,6 +1,5 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
-from collections import deque
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -9,12 +8,11 @@ from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.publications import Transition
+from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.settings import NEVER_NS, Floats
 from edgeai.streams.stream import Stream
-
-SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
 
 NOTHING_HEARD: tuple[int | None, int, int] = (None, 0, 0)
 """Newest sample time, arrival of it, refusals: before the first message."""
@@ -24,12 +22,12 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_told_ns", "alarm_topic", "diagnosis", "domain", "drops", "failed_at_ns",
-        "fields", "first_heard", "heard", "heard_mark", "highest", "id_prefix", "is_announced",
-        "is_refused", "is_stale", "key", "lowest", "made_ns",
-        "messages", "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score",
-        "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality",
-        "top", "topic", "used", "used_ns", "used_suffix", "used_until_ns",
+        "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain", "drops",
+        "failed_at_ns", "fields", "first_heard", "heard", "heard_mark", "highest", "id_prefix",
+        "is_announced", "is_refused", "is_stale", "key", "lowest", "made_ns", "messages",
+        "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score", "seen",
+        "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "top",
+        "topic", "used", "used_ns", "used_suffix", "used_until_ns",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -69,8 +67,8 @@ class StreamState:
         """Time, channel, value and message of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
         """Sequence number of the newest frame."""
-        self.seen_frames: deque[tuple[int | None, int]] = deque(maxlen=SEEN_FRAMES)
-        """Sequence number of the last frames, and their time, or a checksum if they have none."""
+        self.seen_frames = SeenFrames()
+        """The frames that were taken."""
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")
@@ -113,6 +111,9 @@ class StreamState:
         """Whether no sample has come, or was used, for the declared time."""
         self.is_refused = False
         """Whether it is stale although messages come."""
+        self.before: tuple[int, int] | None = None
+        """Of an asset that was known before the restart: when its last new sample came, seconds
+        since 1970, and the time of that sample, nanoseconds since 1970; None: it was not known."""
 
     def enter(self, set_backs: int) -> None:
         """Note how often the clock was set back before the window that is judged next."""
@@ -129,6 +130,17 @@ class StreamState:
         """Return the id of the window that ends at a time."""
         suffix = self.used_suffix if time_ns <= self.used_until_ns else ""
         return f"{self.id_prefix}{time_ns}{suffix}"
+
+    @property
+    def is_from_before(self) -> bool:
+        """Whether the asset was known before the restart, and no sample was used since."""
+        return self.before is not None and self.stream.used_ns is None
+
+    @property
+    def last_sample_ns(self) -> int | None:
+        """Time of the newest used sample, also of before the restart; None if there was none."""
+        used_ns = self.stream.used_ns
+        return self.before[1] if used_ns is None and self.before is not None else used_ns
 
     @property
     def presence(self) -> Presence:

@@ -73,6 +73,11 @@ class Stream(ABC):
         used_ns = ring.used_ns if ring.last_ns == ring.refused_ns else ring.last_ns
         return None if used_ns == NEVER_NS else used_ns
 
+    @property
+    def newest_arrived_ns(self) -> int:
+        """When the newest sample arrived."""
+        return self.ring.arrived_ns
+
     @abstractmethod
     def recover(self, after_ns: int | None, *, everything: bool) -> None:
         """Empty the stream after an exception in the middle of a push; count the reset.
