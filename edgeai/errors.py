@@ -61,8 +61,10 @@ class ModelError(EdgeError):
 class DecodeError(EdgeError):
     """A payload that cannot be read. `code` is one of `DROP_REASONS`."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, skew_ns: int | None = None) -> None:
         self.code = code
+        self.skew_ns = skew_ns
+        """How far the time of the payload is ahead of its arrival, if that is the reason."""
         super().__init__(code)
 
 

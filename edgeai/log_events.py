@@ -89,6 +89,10 @@ EVENTS: dict[str, Event] = {
         "assets have sent no sample for the declared time",
         ("pipeline", "assets", "count", "seconds"),
     ),
+    "assets_refused": Event(
+        "messages of assets come, and none was used for the declared time",
+        ("pipeline", "assets", "count", "seconds", "reason"),
+    ),
     "assets_back": Event("stale assets send again", ("pipeline", "assets", "count")),
     "assets_stale_without_broker": Event(
         "assets become stale because the broker is away; once an outage", ("count",)

@@ -48,9 +48,9 @@ class Limits(Strict):
         60.0,
         gt=0,
         le=1e9,
-        description="Time without a new sample, in seconds, after which a stream may leave for a "
-        "new one, if there is no more room. At least twice `stream.max_gap_seconds` counts. A "
-        "stream whose alarm is not normal never leaves.",
+        description="Time without a sample that is used, in seconds, after which a stream may "
+        "leave for a new one, if there is no more room. At least twice `stream.max_gap_seconds` "
+        "counts. A stream whose alarm is not normal never leaves.",
     )
     forget_assets_after_hours: float = Field(
         168.0,

@@ -44,7 +44,7 @@ class SenderClock:
         if self._local is not None:
             time_ns = self._local.decide(time_ns, received_ns, newest_ns)
         if not -self._behind_ns <= time_ns - received_ns <= self._ahead_ns:
-            raise DecodeError("implausible_time")
+            raise DecodeError("implausible_time", time_ns - received_ns)
         return time_ns
 
     def bounds(self, first_received_ns: int, last_received_ns: int) -> tuple[int, int]:

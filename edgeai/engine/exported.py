@@ -51,7 +51,8 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
 def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
     """Return pipeline, asset and clock skew of every stream whose samples carry a time.
 
-    That of an asset is of its newest sample. While tags make no window, it is that of the signal
+    That of an asset is of its newest sample, or of its last message if that was refused because of
+    its time. While tags make no window, it is that of the signal
     which is furthest away. The largest skews come first: only some are exported.
     """
     found = []
@@ -61,9 +62,12 @@ def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
         intake = pipeline.intake
         skews = (intake.skews if isinstance(intake, TagIntake) else None) or {}
         for state in list(pipeline.streams.values()):
-            newest_ns = state.stream.newest_ns
-            if newest_ns is not None:
-                skew_ns = newest_ns - state.stream.newest_arrived_ns
+            newest_ns, arrived_ns = state.stream.newest_ns, state.stream.newest_arrived_ns
+            refused = state.drops.skew
+            if refused is not None and (newest_ns is None or refused[1] > arrived_ns):
+                found.append((pipeline.name, state.key, refused[0] / SECOND_NS))
+            elif newest_ns is not None:
+                skew_ns = newest_ns - arrived_ns
                 of_channel = skews.get(state.key, {}).values()
                 skew_ns = max([skew_ns, *list(of_channel)], key=abs)
                 found.append((pipeline.name, state.key, skew_ns / SECOND_NS))

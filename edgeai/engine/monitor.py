@@ -247,8 +247,25 @@ class Monitor:
         """Tell the assets that stopped or came back, in the log and as events."""
         events = []
         seconds = pipeline.stale_after_seconds
-        if found.stale:
-            names = [state.key for state in found.stale]
+        refused = [state for state in found.stale if state.is_refused and is_connected]
+        if refused:
+            names = [state.key for state in refused]
+            pipeline.log.silence.write(
+                "messages come, and none was used for %g s (last refused as %s), stale: %s",
+                seconds, _reasons(refused), shown_assets(names), level=logging.WARNING,
+                count=len(names),
+                extra=event(
+                    "assets_refused", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
+                    count=len(names), seconds=seconds, reason=_reasons(refused),
+                ),
+            )  # fmt: skip
+            events.append(self._event("stale", pipeline, names, "refused"))
+            self.events.add(
+                "stale", pipeline.name, names, cause="refused", seconds=seconds,
+                reason=_reasons(refused),
+            )  # fmt: skip
+        names = [state.key for state in found.stale if state not in refused]
+        if names:
             if is_connected:
                 pipeline.log.silence.write(
                     "no sample for %g s, stale: %s",
@@ -347,6 +364,11 @@ class Monitor:
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
         return Publication(self._live.topic, _encode(content), 1, False)
+
+
+def _reasons(states: Sequence[StreamState]) -> str:
+    """Return why messages of some assets were refused last."""
+    return ", ".join(sorted({state.drops.reason or "not complete" for state in states}))
 
 
 def _first_names(names: list[str]) -> list[str]:

@@ -24,6 +24,7 @@ from edgeai.engine.pipeline_settings import (
 from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
+from edgeai.engine.stream_drops import StreamDrops
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.unusable_values import UnusableValues
@@ -303,8 +304,10 @@ class Pipeline:
         )
         add_window = partial(self.batch.add, state)
         metrics = self.metrics
+        state.made_ns = now_ns
+        state.drops = StreamDrops(metrics.drops)
         state.stream = open_stream(
-            self.settings, metrics.drops, metrics.resets, metrics.samples, add_window
+            self.settings, state.drops, metrics.resets, metrics.samples, add_window
         )
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
         self.streams[key] = state

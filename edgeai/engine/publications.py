@@ -93,7 +93,8 @@ class AssetEvent(msgspec.Struct):
     """Number of all of them."""
     stale_after_seconds: float
     cause: str
-    """`no_samples`, or `broker_connection` while the node was not connected; empty for `back`."""
+    """`no_samples`; `refused` if messages come and none is used; `broker_connection` while the node
+    was not connected; empty for `back`."""
     id: str
 
 

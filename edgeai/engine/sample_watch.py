@@ -2,7 +2,7 @@
 
 Nothing here costs work per message: a scan compares what the streams and the counters say now with
 what they said at the last scan. Silence is measured from when a new sample was seen, not by the
-sender's clock.
+sender's clock. An asset is silent too while its messages come and no sample of them is used.
 """
 
 from collections import Counter
@@ -14,7 +14,8 @@ from edgeai.engine.pipeline_log import utc
 from edgeai.engine.refusals import printable
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import DEFAULT_PATIENCE_SECONDS, WindowWatch
-from edgeai.messages import Quality
+from edgeai.messages import SECOND_NS, Quality
+from edgeai.streams.settings import StreamSettings
 
 FIRST_SAMPLE_SECONDS = 5.0
 """A pipeline whose messages have made no sample yet is not ready after this time."""
@@ -28,9 +29,9 @@ class Found(NamedTuple):
     """What has changed since the last scan."""
 
     stale: list[StreamState]
-    """Assets that have sent no sample for the declared time."""
+    """Assets of which no sample has come, or was used, for the declared time."""
     back: list[StreamState]
-    """Stale assets that sent a sample."""
+    """Stale assets of which a sample was used."""
     quality: dict[Quality, list[StreamState]]
     """Assets whose quality is another than at the last scan, by the quality now."""
     conflicts: list[StreamState]
@@ -49,6 +50,7 @@ class SampleWatch:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._windows = WindowWatch(pipeline)
+        self._wait_seconds = _longest_wait(pipeline.settings)
         self._fault: str | None = None
         """Why it makes no sample of its messages; None if it does."""
         self._drops: dict[str, int] = dict(pipeline.metrics.drops)
@@ -81,7 +83,7 @@ class SampleWatch:
             now: Seconds on a clock that never goes back; above 0.
             silence: Whether silent assets become stale.
         """
-        limit = self.pipeline.stale_after_seconds if silence else 0.0
+        limit = self.pipeline.stale_after_seconds
         stale, back = [], []
         conflicts, before = [], sum(self._conflicts.values())
         quality: dict[Quality, list[StreamState]] = {}
@@ -92,14 +94,17 @@ class SampleWatch:
             if newest_ns != state.seen_ns:
                 state.seen_ns, state.seen = newest_ns, now
                 made_sample = made_sample or _is_complete(state)
+            if _note_use(state, now):
                 if state.is_stale:
-                    state.is_stale = False
+                    state.is_stale = state.is_refused = False
                     back.append(state)
-            elif limit and state.seen and not state.is_stale and now - state.seen > limit:
+            elif silence and limit and not state.is_stale and self._is_silent(state, now):
                 state.is_stale = True
                 stale.append(state)
             if state.is_stale:
                 stale_count += 1
+                # Half the time: one refused message before a silence is no sender that goes on.
+                state.is_refused = state.heard > state.used and now - state.heard <= limit / 2
             if state.stream.ring.implausible_ns:
                 self._note_implausible(state)
             if state.stream.ring.conflicts > self._conflicts.get(state.key, 0):
@@ -128,6 +133,16 @@ class SampleWatch:
             fault if fault_before is None else None,
             ready_again,
         )
+
+    def _is_silent(self, state: StreamState, now: float) -> bool:
+        """Return whether no sample has come for the declared time, or none was used."""
+        first = state.first_heard or state.seen  # known from before a restart
+        if not first:
+            return False
+        limit = self.pipeline.stale_after_seconds
+        if now - (state.seen or first) > limit:
+            return True
+        return now - (state.used or first) > limit + self._wait_seconds
 
     def _note_implausible(self, state: StreamState) -> None:
         """Keep for the log whose sample was dropped because its clock was ahead."""
@@ -201,6 +216,28 @@ class SampleWatch:
                     f"{names}: check their names in pipelines.{name}.source.signals"
                 )
         return f"{told} since the last one: check pipelines.{name}.source and .stream"
+
+
+def _note_use(state: StreamState, now: float) -> bool:
+    """Note what a stream has got since the last scan; return whether a sample of it was used."""
+    stream = state.stream
+    mark = stream.newest_ns, stream.ring.arrived_ns, state.drops.count
+    if mark != state.heard_mark:
+        state.heard_mark, state.heard = mark, now
+        state.first_heard = state.first_heard or now
+    used_ns = stream.used_ns
+    if used_ns is None or used_ns == state.used_ns:
+        return False
+    state.used_ns, state.used = used_ns, now
+    return True
+
+
+def _longest_wait(settings: StreamSettings) -> float:
+    """Return how many seconds a sample may wait for others, at the most, before it is used."""
+    waits_ns = settings.lateness_ns + (settings.resolution_ns or 0)
+    if settings.align is not None:
+        waits_ns += settings.align.lateness_ns + settings.align.max_age_ns
+    return waits_ns / SECOND_NS
 
 
 def _is_complete(state: StreamState) -> bool:

@@ -4,8 +4,8 @@ When there is no room, the stream that has been silent longest leaves, so that n
 invented, or belong to machines that are gone, do not keep out a new machine for ever. A stream that
 still gets samples never leaves, and neither does one with an alarm, also if only its last waiting
 samples raise it. Silence is found by comparing
-the newest samples of all streams now and then, only while there is no room, so it costs nothing in
-other times.
+the newest used samples of all streams now and then, only while there is no room, so it costs
+nothing in other times. At the first look, silence counts from when the newest sample came.
 """
 
 import logging
@@ -89,8 +89,8 @@ class StreamRoom:
             streams: Its streams by key; the pipeline adds the new ones.
             settings: Settings of all its streams.
             limits: How many streams it may have, how long their keys may be, and the time without
-                a new sample after which one may leave. At least twice the gap that empties a window
-                counts, so that a slow stream is not taken for silent.
+                a new used sample after which one may leave. At least twice the gap that empties a
+                window counts, so that a slow stream is not taken for silent.
             budget: The bytes that it shares with other pipelines; None: it has all to itself.
             evict: Removes a stream; returns False if it must stay.
             results: Number of outputs and contributions that are kept of the last window.
@@ -105,7 +105,7 @@ class StreamRoom:
         self._silent_ns = max(silent_ns, 2 * (settings.max_gap_ns or 0))
         self._evict = evict
         self._seen: dict[StreamState, tuple[int | None, int]] = {}
-        """Newest sample of each stream, and since when it is the newest, by arrival times."""
+        """Newest used sample of each stream, and since when it is the newest, by arrival times."""
         self._candidates: list[StreamState] = []
         """The silent streams of the last look that may leave, the next one at the end."""
         self._next_look_ns = 0
@@ -163,8 +163,12 @@ class StreamRoom:
         seen = {}
         for state in self._streams.values():
             newest_ns = _newest(state)
-            before_ns, since_ns = self._seen.get(state, (None, now_ns))
-            seen[state] = newest_ns, since_ns if newest_ns == before_ns else now_ns
+            before = self._seen.get(state)
+            if before is None:  # no look yet: its newest sample came then
+                since_ns = state.stream.ring.arrived_ns or state.made_ns or now_ns
+            else:
+                since_ns = before[1] if before[0] == newest_ns else now_ns
+            seen[state] = newest_ns, min(since_ns, now_ns)
         self._seen = seen
         silent = [
             (since_ns, state.time_ns or 0, order, state)
@@ -188,11 +192,11 @@ class StreamRoom:
 
 
 def _may_leave(state: StreamState) -> bool:
-    newest_ns = state.stream.newest_ns or 0
+    newest_ns = _newest(state) or 0
     has_used_times = newest_ns <= state.stream.set_backs.used_until_ns  # its ids must stay marked
     is_idle = not state.messages and not state.tags
     return state.alarm.state == "normal" and is_idle and not has_used_times
 
 
 def _newest(state: StreamState) -> int | None:
-    return state.stream.newest_ns
+    return state.stream.used_ns

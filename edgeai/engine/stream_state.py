@@ -9,20 +9,25 @@ from edgeai.alarms.diagnosis import Domain
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.publications import Transition
 from edgeai.engine.seen_frames import SeenFrames
+from edgeai.engine.stream_drops import StreamDrops
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.settings import NEVER_NS, Floats
 from edgeai.streams.stream import Stream
+
+NOTHING_HEARD: tuple[int | None, int, int] = (None, 0, 0)
+"""Newest sample time, arrival of it, refusals: before the first message."""
 
 
 class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain", "failed_at_ns",
-        "fields", "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest", "messages",
+        "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain", "drops",
+        "failed_at_ns", "fields", "first_heard", "heard", "heard_mark", "highest", "id_prefix",
+        "is_announced", "is_refused", "is_stale", "key", "lowest", "made_ns", "messages",
         "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score", "seen",
         "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "top",
-        "topic", "used_suffix", "used_until_ns",
+        "topic", "used", "used_ns", "used_suffix", "used_until_ns",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -39,6 +44,8 @@ class StreamState:
         self.key = key
         self.stream: Stream
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
+        self.drops: StreamDrops
+        """What was refused of it; set by `Pipeline.stream_of`."""
         self.alarm = alarm
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""
@@ -90,8 +97,20 @@ class StreamState:
         """The stream's newest sample time at the last scan."""
         self.seen = 0.0
         """When a scan last found a new sample, on the monotonic clock; 0 before the first."""
+        self.used_ns: int | None = None
+        """The stream's newest used sample time at the last scan."""
+        self.used = 0.0
+        """When a scan last found a newer one."""
+        self.made_ns = 0
+        """Arrival of its first message; 0: there was none in this run."""
+        self.heard_mark = NOTHING_HEARD
+        """What the stream had got at the last scan, used or not."""
+        self.heard = self.first_heard = 0.0
+        """When a scan found the last and the first message."""
         self.is_stale = False
-        """Whether no sample has come for the declared time."""
+        """Whether no sample has come, or was used, for the declared time."""
+        self.is_refused = False
+        """Whether it is stale although messages come."""
         self.before: tuple[int, int] | None = None
         """Of an asset that was known before the restart: when its last new sample came, seconds
         since 1970, and the time of that sample, nanoseconds since 1970; None: it was not known."""
@@ -114,14 +133,14 @@ class StreamState:
 
     @property
     def is_from_before(self) -> bool:
-        """Whether the asset was known before the restart, and has sent no sample since."""
-        return self.before is not None and self.stream.newest_ns is None
+        """Whether the asset was known before the restart, and no sample was used since."""
+        return self.before is not None and self.stream.used_ns is None
 
     @property
     def last_sample_ns(self) -> int | None:
-        """Time of the newest sample, also of one before the restart; None if there was none."""
-        newest_ns = self.stream.newest_ns
-        return self.before[1] if newest_ns is None and self.before is not None else newest_ns
+        """Time of the newest used sample, also of before the restart; None if there was none."""
+        used_ns = self.stream.used_ns
+        return self.before[1] if used_ns is None and self.before is not None else used_ns
 
     @property
     def presence(self) -> Presence:

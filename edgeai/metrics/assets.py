@@ -46,7 +46,7 @@ class AssetState(NamedTuple):
     """A key of `ALARM_VALUES`."""
     threshold: float
     last_sample_seconds: float | None
-    """Time of the newest sample, seconds since 1970, by its sender's clock; None before it."""
+    """Time of the newest used sample, seconds since 1970, by its sender's clock; None before it."""
     alarm_since_seconds: float | None = None
     """Time of the sample that changed the alarm last, seconds since 1970; None: none did."""
     quality: str | None = None

@@ -156,6 +156,8 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "time": None if state.time_ns is None else state.time_ns / SECOND_NS,
         "last_sample": None if newest_ns is None else newest_ns / SECOND_NS,
         "since": since_seconds(state),
+        # Why a stale machine has no data: refused messages, or a sender that is silent.
+        "refused": state.drops.reason if state.is_refused else None,
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
     }
     if alarm != "normal":
@@ -185,8 +187,8 @@ def since_seconds(state: "StreamState") -> float | None:
         return None if since_ns is None else since_ns / SECOND_NS
     if state.is_stale and state.is_from_before and state.before is not None:
         return state.before[0]
-    if state.is_stale and state.seen:
-        return time.time() - (time.monotonic() - state.seen)
+    if state.is_stale:
+        return time.time() - (time.monotonic() - state.used) if state.used else None
     return state.alarm_told_ns / SECOND_NS or None
 
 

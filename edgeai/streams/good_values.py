@@ -54,7 +54,7 @@ class GoodValues:
             substituted = self._substitute(row, invalid[index])
             if substituted is None:
                 self._drops["invalid_value"] += 1
-                self._ring.last_ns = time_ns
+                self._ring.refuse(time_ns)
                 continue
             flag = None if flags is None else flags[index : index + 1]
             here = None if ends is None else [1] if index + 1 in last else []

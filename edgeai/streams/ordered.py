@@ -83,6 +83,18 @@ class OrderedStream(Stream):
         return waiting[-1].last_ns if waiting else super().newest_ns
 
     @property
+    def used_ns(self) -> int | None:
+        """The time of the newest sample that is used, or waits and can be; None before the first.
+
+        A sample after a silence waits for the next one, and shows already that it is over.
+        """
+        waiting = self._timeline.ahead.runs
+        if not waiting:
+            return super().used_ns
+        is_dropped = self._settings.invalid == "drop" and np.isnan(waiting[-1].rows).any()
+        return super().used_ns if is_dropped else waiting[-1].last_ns
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived, also one that waits."""
         waiting = self._timeline.ahead.runs

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.streams.kept_samples import KeptSamples
-from edgeai.streams.settings import Emit, Floats, StreamSettings, Times
+from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings, Times
 
 RATE_TOLERANCE = 1.5
 """Largest ratio of a window's time span to its nominal span, and of nominal span to time span.
@@ -28,7 +28,7 @@ class Ring(KeptSamples):
 
     __slots__ = (
         "_half_ns", "_hop_left", "_hop_ns", "_max_span_ns", "_min_span_ns", "arrived_ns", "broken",
-        "conflicts", "due_ns", "emit", "implausible_ns",
+        "conflicts", "due_ns", "emit", "implausible_ns", "refused_ns", "used_ns",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
@@ -56,7 +56,17 @@ class Ring(KeptSamples):
         self.conflicts = 0
         """Samples that were refused as duplicates, but had other values than the one of their time:
         they were new. Set by who refuses them."""
+        self.refused_ns = NEVER_NS
+        """Time of the last sample in order that was refused; `last_ns` moves with it too."""
+        self.used_ns = NEVER_NS
+        """Time of the last sample that was used before it."""
         self.clear()
+
+    def refuse(self, time_ns: int) -> None:
+        """Move on by a sample that is in order and cannot be used."""
+        if self.last_ns != self.refused_ns:
+            self.used_ns = self.last_ns
+        self.last_ns = self.refused_ns = time_ns
 
     def clear(self) -> None:
         """Empty the ring: the next window needs W new samples."""

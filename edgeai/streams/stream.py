@@ -64,6 +64,16 @@ class Stream(ABC):
         return None if self.ring.last_ns == NEVER_NS else self.ring.last_ns
 
     @property
+    def used_ns(self) -> int | None:
+        """The time of the newest sample that windows can be made of; None before the first.
+
+        It does not move with a sample that is dropped.
+        """
+        ring = self.ring
+        used_ns = ring.used_ns if ring.last_ns == ring.refused_ns else ring.last_ns
+        return None if used_ns == NEVER_NS else used_ns
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived."""
         return self.ring.arrived_ns

@@ -59,6 +59,36 @@ def test_a_line_whose_samples_never_make_a_window(tmp_path: Path, broker: Runnin
         assert edge.get("/metrics")[1].count('edgeai_pipeline_ready{pipeline="p"} 0') == 1
 
 
+def test_two_machines_of_which_nothing_is_used(tmp_path: Path, broker: RunningBroker) -> None:
+    """One sends a null, one an hour ahead; the line is healthy. Nobody was told before."""
+    stream = {"stale_after_seconds": 0.5, "invalid": "drop"}
+    source = {**SOURCE, "time": {**SOURCE["time"], "max_ahead_seconds": 60}}
+    config = write(tmp_path, broker.port, stream=stream, source=source)
+    with peer(broker.port) as other, running(config) as process:
+        edge = Edge(process)
+
+        def state(asset: str) -> Any:
+            return edge.metric("edgeai_asset_state", pipeline="p", asset=asset)
+
+        def send() -> bool:
+            now = time.time()
+            other.publish("plant/good/row", {"t": now, "a": 1, "b": 1})
+            other.publish("plant/null/row", {"t": now, "a": 1, "b": None})
+            other.publish("plant/ahead/row", {"t": now + 3600, "a": 1, "b": 1})
+            time.sleep(0.05)
+            (pipeline,) = json.loads(edge.get("/api/state")[1])["pipelines"]
+            stale = {one["asset"] for one in pipeline["assets"] if one["state"] == "stale"}
+            return stale == {"null", "ahead"}
+
+        wait_for(send, "stale")
+        assert (state("good"), state("null"), state("ahead")) == (1, 2, 2)
+        skew = edge.metric("edgeai_clock_skew_seconds", pipeline="p", asset="ahead")
+        assert skew == pytest.approx(3600, abs=5)
+        (pipeline,) = json.loads(edge.get("/api/state")[1])["pipelines"]
+        refused = {one["asset"]: one["refused"] for one in pipeline["assets"]}
+        assert (refused["null"], refused["ahead"]) == ("invalid_value", "implausible_time")
+
+
 UNUSABLE = [
     b'[{"n": "a", "v": 20.5, "t": 1763719200}]',  # an array of tags
     b"press temperature=20.5,pressure=5.1 1763719200000000000",  # line protocol

@@ -157,6 +157,22 @@ def test_the_most_urgent_come_first_and_every_pipeline_has_its_share(tmp_path: P
     ]  # fmt: skip
 
 
+def test_the_skew_of_a_refused_clock_is_exported(tmp_path: Path) -> None:
+    """A clock an hour ahead is refused, and must still show; after a good sample, that counts."""
+    write_package(tmp_path / "mean", length=1)
+    source = {**SOURCE, "time": {"path": "t", "unit": "s", "max_ahead_seconds": 60}}
+    config = write_config(
+        tmp_path / "config.yaml", 1883, {"p": {"model": "mean", "source": source}}
+    )
+    node = Node(check(config))
+    topic, payload, _, _ = row(3700, 1)
+    node.turns([(topic, payload, 100 * NS, 0)])
+    assert clock_skews(node.engine.pipelines) == [("p", "m", 3600)]
+    topic, payload, _, _ = row(103, 1)
+    node.turns([(topic, payload, 101 * NS, 0)])
+    assert clock_skews(node.engine.pipelines) == [("p", "m", 2)]
+
+
 def test_the_largest_clock_skews_come_first(node: Node) -> None:
     for asset, behind in {"a": 1, "b": 30, "c": -20, "d": 0}.items():
         document = json.dumps({"t": 100 - behind, "a": 1, "b": 0})

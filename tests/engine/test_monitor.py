@@ -385,6 +385,46 @@ def test_messages_that_give_no_sample_do_not_keep_an_asset_current(
     assert line.asset()["state"] == "stale"
 
 
+@pytest.mark.parametrize("from_start", [True, False])
+@pytest.mark.parametrize(
+    ("bad", "stream", "reason"),
+    [
+        ({"a": None, "b": 1}, {"invalid": "drop"}, "invalid_value"),
+        ({"a": 1, "b": None, "t": 4e9}, {}, "implausible_time"),
+        ({"b": 1, "a": 1, "t": "x"}, {}, "invalid_time"),
+    ],
+)
+def test_an_asset_whose_messages_are_all_refused_is_stale_and_told(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    bad: dict[str, Any],
+    stream: dict[str, Any],
+    reason: str,
+    *,
+    from_start: bool,
+) -> None:
+    source = {**SOURCE, "time": {"path": "t", "unit": "s", "max_ahead_seconds": 1e8}}
+    line = Line(tmp_path, source, stream=stream).wait(2)
+    if not from_start:
+        line.rows(1, 5).wait(1)
+    for t in range(6, 26):
+        line.send({"t": t, **bad}).rows(t, 1, "factory/other/sensors").wait(1)
+    shown = line.asset()
+    assert (shown["state"], shown["refused"]) == ("stale", reason)
+    assert shown["last_sample"] == (None if from_start else 5)
+    assert line.asset("other")["state"] == "current"
+    assert line.node.value("asset_state", pipeline="p", asset="m") == 2
+    (event,) = line.events
+    assert (event["assets"], event["cause"]) == (["m"], "refused")
+    told = [one for one in messages(caplog, "pipeline") if "none was used" in one]
+    assert told == [
+        f"p: messages come, and none was used for 10 s (last refused as {reason}), stale: m"
+    ]
+    line.rows(30, 5).wait(1)
+    assert line.asset()["state"] == "current"
+    assert line.events[-1]["event"] == "back"
+
+
 def test_a_broker_that_is_away_is_one_line_for_all_assets(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -134,6 +134,16 @@ def test_a_machine_whose_last_waiting_samples_raise_an_alarm_keeps_its_room(node
     assert pipeline._room._budget.used == sum(sizes)
 
 
+def test_silence_counts_from_the_last_used_sample(nodes: Nodes) -> None:
+    """A machine that was silent for long before there was no room leaves at once."""
+    node = nodes({"streams": 2}, stream={"invalid": "drop"})
+    node.turns([row("gone", 1), row("m", 1)])
+    for t in range(2, 200, 5):
+        node.turns([row("m", t)])
+    node.turns([row("new", 200)])
+    assert keys(node) == {"m", "new"}
+
+
 def test_a_slow_stream_is_not_silent(nodes: Nodes) -> None:
     """A cycle may take 75 s; a gap of less than `max_gap_seconds` does not empty its window."""
     node = nodes({"streams": 1, "stream_silent_seconds": 10.0}, stream={"max_gap_seconds": 100.0})

@@ -66,7 +66,7 @@ class FrameIntake:
                 newest_ns = stream.newest_ns if self._clock.is_local else None
                 t0_ns = self._clock.check(t0_ns, received_ns, newest_ns)
         except DecodeError as error:
-            self._refuse(error.code, message)
+            self._refuse(state, error.code, message, error.skew_ns)
             return
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._metrics.messages.value += 1
@@ -98,7 +98,7 @@ class FrameIntake:
         mark = sequence, content_of(payload) if fine_ns is None else fine_ns
         is_new = follows if t0_ns is None else t0_ns > stream.ring.last_ns
         if not is_new and self._was_seen(state, frame, mark, t0_ns, message):
-            self._refuse("duplicate", message)
+            self._refuse(state, "duplicate", message)
             if self._is_other(state, frame, t0_ns):
                 stream.ring.conflicts += frame.samples
             return
@@ -192,7 +192,7 @@ class FrameIntake:
             step_ns=round(frame.samples * period_ns),
         )
         if isinstance(taken, str):
-            self._refuse(taken, message)
+            self._refuse(state, taken, message)
             return
         self._metrics.messages.value += 1
         t0_ns = taken.time_ns - span_ns
@@ -224,7 +224,7 @@ class FrameIntake:
         if done.invalid is not None:
             self._metrics.invalid["missing"] += int(np.isnan(values).sum())
         if done.dropped is not None:  # single samples cannot be left out of a block
-            self._metrics.drops["invalid_value"] += frame.samples
+            state.drops["invalid_value"] += frame.samples
             return
         period_ns = SECOND_NS / frame.rate_hz
         run = Run(
@@ -254,8 +254,11 @@ class FrameIntake:
                 return  # an older frame that comes late
         state.sequence = sequence
 
-    def _refuse(self, reason: str, message: Message) -> None:
+    def _refuse(
+        self, state: StreamState, reason: str, message: Message, skew_ns: int | None = None
+    ) -> None:
         self._metrics.drop(reason)
+        state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 

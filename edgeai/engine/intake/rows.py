@@ -135,7 +135,7 @@ class RowIntake:
                     self._batch.recover(state)
                 continue
             newest_ns = stream.newest_ns if self._clock.is_local else None
-            decoded = self._decode(message, newest_ns)
+            decoded = self._decode(state, message, newest_ns)
             if decoded is None:
                 continue
             time_ns, values = decoded
@@ -168,7 +168,7 @@ class RowIntake:
         rows: list[Sequence[float]] = []
         newest_ns = state.stream.newest_ns if self._clock.is_local else None
         for message in state.messages:
-            decoded = self._decode(message, newest_ns)
+            decoded = self._decode(state, message, newest_ns)
             if decoded is None:
                 continue
             times.append(decoded[0])
@@ -180,7 +180,7 @@ class RowIntake:
         return times, kept, rows
 
     def _decode(
-        self, message: Message, newest_ns: int | None
+        self, state: StreamState, message: Message, newest_ns: int | None
     ) -> tuple[int, Sequence[float]] | None:
         """Decode a message without flags to its time and (C,) raw values.
 
@@ -194,7 +194,7 @@ class RowIntake:
                 return message[2], values
             return self._clock.check(time_ns, message[2], newest_ns), values
         except DecodeError as error:
-            self._refuse(error.code, message)
+            self._refuse(state, error.code, message, error.skew_ns)
             return None
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(message, error)
@@ -209,13 +209,13 @@ class RowIntake:
             if time_ns is not None:
                 time_ns = self._clock.check(time_ns, received_ns, state.stream.newest_ns)
         except DecodeError as error:
-            self._refuse(error.code, message)
+            self._refuse(state, error.code, message, error.skew_ns)
             return
         taken = self._arrival.judge(state.stream, flags, time_ns, received_ns)
         if time_ns is None and flags == REDELIVERED and self._was_taken(state, values):
             taken = "duplicate"
         if isinstance(taken, str):
-            self._refuse(taken, message)
+            self._refuse(state, taken, message)
             self._counted_by_decoder += self.invalid.total() - counted
             return
         with windows_only_if(taken.completes_windows, state.stream):
@@ -236,8 +236,11 @@ class RowIntake:
         recent = state.stream.ring.recent
         return bool((recent == np.asarray(row, np.float32)).all(axis=1).any())
 
-    def _refuse(self, reason: str, message: Message) -> None:
+    def _refuse(
+        self, state: StreamState, reason: str, message: Message, skew_ns: int | None = None
+    ) -> None:
         self._metrics.drops[reason] += 1
+        state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 
@@ -354,7 +357,7 @@ class RowIntake:
         arrived = list(map(_arrived_ns, messages))
         if done.dropped is not None and done.dropped[of_block].any():
             keep = ~done.dropped[of_block]
-            self._metrics.drops["invalid_value"] += int((~keep).sum())
+            state.drops["invalid_value"] += int((~keep).sum())
             for index in np.flatnonzero(~keep).tolist():
                 self._refusals.tell("invalid_value", messages[index][0], messages[index][1])
             times = list(compress(times, keep))

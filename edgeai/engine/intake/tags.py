@@ -56,7 +56,7 @@ class TagIntake:
                 newest_ns = state.tags[-1][0] if state.tags else state.stream.newest_ns
                 time_ns = self._clock.check(time_ns, received_ns, newest_ns)
         except DecodeError as error:
-            self._refuse(error.code, message)
+            self._refuse(state, error.code, message, error.skew_ns)
             return
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._metrics.messages.value += 1
@@ -84,20 +84,23 @@ class TagIntake:
         if flags & RETAINED:
             takes = self._arrival.takes_retained and not math.isnan(value)
             if not takes or not stream.hold(tag.channel, value, tag.time_ns):
-                self._refuse("retained", message)
+                self._refuse(state, "retained", message)
                 return
         else:
             taken = self._arrival.judge(stream, flags, tag.time_ns, message[2])
             if isinstance(taken, str):
-                self._refuse(taken, message)
+                self._refuse(state, taken, message)
                 return
             uncertain = taken.uncertain or done.uncertain is not None
             stream.push_tag(taken.time_ns, tag.channel, value, uncertain, message[2])
         self._metrics.messages.value += 1
         self._metrics.count_retained(flags)
 
-    def _refuse(self, reason: str, message: Message) -> None:
+    def _refuse(
+        self, state: StreamState, reason: str, message: Message, skew_ns: int | None = None
+    ) -> None:
         self._metrics.drop(reason)
+        state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 

@@ -1,6 +1,6 @@
 // From the node's state to machines: what state each is in, why, and what to do. No elements here.
 
-import { clock, list, quantity, sentence, t, word } from "./texts.js";
+import { clock, list, quantity, reasonText, sentence, t, word } from "./texts.js";
 
 // The most urgent first.
 export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
@@ -74,7 +74,7 @@ export function why(part) {
 
 function reasonOf(part) {
   const { pipeline, asset, state } = part;
-  if (state === "stale") return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
+  if (state === "stale") return whyNoData(part);
   if (state === "notready") return capital(pipeline.fault.replace(`pipeline ${pipeline.name}: `, ""));
   if (state === "unknown") return waitingFor(pipeline, asset);
   if (state === "normal") return "";
@@ -87,6 +87,14 @@ function reasonOf(part) {
   if (!signals.length) return t(asset.time === null ? "why.before" : "why.score");
   const key = state === "latched" ? "why.signals.past" : "why.signals";
   return capital(t(key, { signals: list(signals), n: signals.length }));
+}
+
+/** Return since when there is no data, or why no message of the machine is used. */
+function whyNoData({ pipeline, asset }) {
+  if (typeof asset.refused === "string" && asset.refused)
+    return t("why.refused", { reason: reasonText(asset.refused) });
+  if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
+  return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
 }
 
 function waitingFor(pipeline, asset) {
@@ -104,6 +112,7 @@ const signalsOf = (asset) =>
 export function whatToDo(machine, broker) {
   const { pipeline, asset, state } = machine.worst;
   if (state === "normal") return "";
+  if (state === "stale" && typeof asset.refused === "string") return t("do.notready");
   if (state === "stale") return broker.connected ? t("do.stale") : t("do.broker");
   if (state === "notready") return t("do.notready");
   if (state === "unknown") return pipeline.hint ? t("do.hint") : "";

@@ -33,6 +33,7 @@ const texts = {
   "pipeline": "파이프라인 {name}",
 
   "why.stale": "마지막 샘플 {time}",
+  "why.refused": "메시지는 오지만 사용할 수 없습니다: {reason}",
   "why.stale.too": "{time}부터 데이터 없음",
   "why.signals": "{signals}: 평소와 다릅니다",
   "why.signals.past": "{signals}: 평소와 달랐습니다",
@@ -122,6 +123,7 @@ const texts = {
   "event.alarm.active": "경보: {why}", "event.alarm.low": "미학습 조건",
   "event.alarm.latched": "원인이 사라짐, 확인 처리 필요",
   "event.alarm.normal": "다시 정상",
+  "event.stale.refused": "메시지는 오지만 사용할 수 없음",
   "event.stale": "데이터가 끊김", "event.stale.broker": "데이터 없음: 브로커 연결이 끊김",
   "event.back": "데이터가 다시 들어옴", "event.not_ready": "준비 안 됨: {text}",
   "event.ready": "다시 준비됨", "event.clock_back": "보내는 쪽 시계가 {seconds}초 뒤로 감",
