@@ -93,6 +93,14 @@ EVENTS: dict[str, Event] = {
     "assets_stale_without_broker": Event(
         "assets become stale because the broker is away; once an outage", ("count",)
     ),
+    "assets_restored": Event(
+        "assets of before the restart are known again; some may be forgotten, or find no room",
+        ("count", "forgotten", "left_out"),
+    ),
+    "assets_forgotten": Event(
+        "assets were silent for limits.forget_assets_after_hours and are forgotten",
+        ("pipeline", "assets", "count"),
+    ),
     "quality_changed": Event(
         "the quality of assets' windows is another now",
         ("pipeline", "quality", "assets", "count"),

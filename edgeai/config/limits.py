@@ -52,6 +52,14 @@ class Limits(Strict):
         "new one, if there is no more room. At least twice `stream.max_gap_seconds` counts. A "
         "stream whose alarm is not normal never leaves.",
     )
+    forget_assets_after_hours: float = Field(
+        168.0,
+        ge=0,
+        le=1e6,
+        description="Time without a new sample, in hours, after which an asset is forgotten: it "
+        "leaves the page and the metrics, also over restarts. An asset whose alarm is not normal "
+        "stays. 0 forgets none.",
+    )
     batch_windows: int = Field(
         1024,
         ge=1,

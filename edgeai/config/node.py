@@ -138,9 +138,9 @@ class Config(Strict):
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
     state_folder: PathText | None = Field(
         None,
-        description="Folder for caches and for alarm states that outlive a restart, relative to "
-        "the working folder. Default: "
-        "$EDGEAI_STATE_DIR, or edgeai in the user's state folder.",
+        description="Folder for caches, alarm states and known assets, which outlive a restart, "
+        "relative to the working folder. Default: $EDGEAI_STATE_DIR, or edgeai in the user's "
+        "state folder.",
     )
     pipelines: dict[Annotated[str, Field(pattern=NAME_PATTERN)], PipelineConfig] = Field(
         min_length=1, description="The pipelines by name. The name appears in topics and metrics."

@@ -39,7 +39,7 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
             score=state.score,
             alarm=state.alarm.state,
             threshold=pipeline.rule.threshold,
-            last_sample_seconds=_seconds(state.stream.newest_ns),
+            last_sample_seconds=_seconds(state.last_sample_ns),
             alarm_since_seconds=_seconds(state.alarm.since_ns),
             quality=state.quality,
             diagnosis=state.diagnosis,

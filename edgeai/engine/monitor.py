@@ -15,6 +15,7 @@ import msgspec
 
 from edgeai.engine.history import History
 from edgeai.engine.kept_alarms import KeptAlarms
+from edgeai.engine.kept_assets import KeptAssets
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
@@ -62,6 +63,7 @@ class Monitor:
         *,
         live: Live | None = None,
         kept: KeptAlarms | None = None,
+        assets: KeptAssets | None = None,
         history: History | None = None,
         retained: RetainedAlarms | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,6 +76,7 @@ class Monitor:
             metrics: Metrics of the node.
             live: None in a replay.
             kept: Keeps alarm states over restarts; None: they are not kept.
+            assets: Keeps the known assets over restarts; None: they are not kept.
             history: The last hour of each stream; None: it is not kept.
             retained: Receives what the broker retains of the node's alarms.
             clock: Returns seconds that never go back.
@@ -88,7 +91,7 @@ class Monitor:
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
         self._live, self._kept, self._retained = live, kept, retained
-        self._history = history
+        self._history, self._assets = history, assets
         self._clock, self._clock_ns = clock, clock_ns
         self._next_scan = 0.0
         self._outage_told = False
@@ -141,6 +144,8 @@ class Monitor:
         self._tell_counts(everything=True)
         if self._kept is not None:
             self._kept.write()
+        if self._assets is not None:
+            self._assets.write()
 
     def _note_transition(
         self, pipeline: str, state: StreamState, publication: Publication, transition: Transition
@@ -179,6 +184,7 @@ class Monitor:
         live = self._live
         is_connected = live is None or live.is_connected()
         stale = 0
+        has_changes = False
         if self._history is not None:
             self._history.update()
         if live is not None:
@@ -193,10 +199,13 @@ class Monitor:
             if found.quality:
                 self._tell_quality(watch.pipeline, found.quality)
             stale += len(found.stale)
+            has_changes = has_changes or bool(found.stale or found.back)
             if live is not None:
                 events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
         if live is not None:
             self._tell_outage(stale, is_connected=is_connected)
+        if self._assets is not None:
+            self._assets.look(changed=has_changes)
         self._tell_counts()
         return events
 

@@ -54,6 +54,8 @@ class Pipeline:
 
     on_set_back: Callable[[StreamState, SetBack], None] | None = None
     """Called when the clock of a stream's sender was set back; wired by the monitor."""
+    forgotten = 0
+    """Streams that left because they were silent for very long."""
 
     def __init__(
         self,
@@ -319,6 +321,19 @@ class Pipeline:
         Returns:
             Whether it was removed.
         """
+        is_gone = self._remove(state)
+        self.metrics.evicted.value += is_gone
+        return is_gone
+
+    def forget(self, state: StreamState) -> bool:
+        """Remove a stream that was silent for very long; return whether it could be removed."""
+        is_gone = self._room.may_leave(state) and self._remove(state)
+        if is_gone:
+            self._room.give_back(state)
+            self.forgotten += 1
+        return is_gone
+
+    def _remove(self, state: StreamState) -> bool:
         state.stream.flush()
         if self.batch.windows:
             self.batch.when_full()
@@ -327,7 +342,6 @@ class Pipeline:
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
-        self.metrics.evicted.value += 1
         self.forget_stream(state)
         return True
 

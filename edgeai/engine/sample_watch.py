@@ -66,12 +66,13 @@ class SampleWatch:
     @property
     def fault(self) -> str | None:
         """Why the pipeline is not ready, with the remedy; None if it is."""
-        return self._fault or self._windows.fault
+        windows = self._windows
+        return windows.fault if windows.has_cause else self._fault or windows.fault
 
     @property
     def makes_no_window(self) -> bool:
         """Whether it makes samples of its messages, but no window of these."""
-        return self._fault is None and self._windows.fault is not None
+        return self.fault is not None and self.fault == self._windows.fault
 
     def scan(self, now: float, *, silence: bool) -> Found:
         """Compare with the last scan.
@@ -112,7 +113,7 @@ class SampleWatch:
         fault_before, had_no_sample = self.fault, self._fault is not None
         new_conflicts = sum(self._conflicts.values()) - before
         self._has_conflicts = self._has_conflicts or new_conflicts > 0
-        self._windows.scan(now, before + new_conflicts)
+        self._windows.scan(now, before + new_conflicts, made_sample=made_sample)
         self._check_samples(now, made_sample=made_sample)
         fault = self.fault
         ready_again = ""
@@ -191,7 +192,7 @@ class SampleWatch:
             )
         for state in list(self.pipeline.streams.values()):
             channels = state.stream.waiting_for()
-            if state.time_ns is None and channels:
+            if state.time_ns is None and channels and not state.is_from_before:
                 signals = [self.pipeline.signals[channel] for channel in channels[:SHOWN_SIGNALS]]
                 more = len(channels) - len(signals)
                 names = ", ".join(signals) + (f" and {more} more" if more else "")

@@ -134,6 +134,15 @@ class StreamRoom:
             self._make_room(now_ns)
         self._budget.used += size
 
+    def may_leave(self, state: StreamState) -> bool:
+        """Return whether nothing is lost with a stream: no alarm, no waiting sample, no id."""
+        return _may_leave(state)
+
+    def give_back(self, state: StreamState) -> None:
+        """Take back the room of a stream that has left."""
+        self._seen.pop(state, None)
+        self._budget.used -= stream_bytes(self._settings, state.key, self._results)
+
     def _make_room(self, now_ns: int) -> None:
         """Remove the stream that has been silent longest; DecodeError if there is none."""
         if now_ns >= self._next_look_ns or now_ns + self._silent_ns < self._next_look_ns:
@@ -143,7 +152,7 @@ class StreamRoom:
             newest_ns, _ = self._seen.pop(state)
             is_silent = state.key in self._streams and _newest(state) == newest_ns
             if is_silent and _may_leave(state) and self._evict(state):
-                self._budget.used -= stream_bytes(self._settings, state.key, self._results)
+                self.give_back(state)
                 self._tell(state)
                 return
         raise DecodeError("too_many_streams")

@@ -18,8 +18,8 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_told_ns", "alarm_topic", "diagnosis", "domain", "failed_at_ns", "fields",
-        "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest", "messages",
+        "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain", "failed_at_ns",
+        "fields", "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest", "messages",
         "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score", "seen",
         "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "top",
         "topic", "used_suffix", "used_until_ns",
@@ -92,6 +92,9 @@ class StreamState:
         """When a scan last found a new sample, on the monotonic clock; 0 before the first."""
         self.is_stale = False
         """Whether no sample has come for the declared time."""
+        self.before: tuple[int, int] | None = None
+        """Of an asset that was known before the restart: when its last new sample came, seconds
+        since 1970, and the time of that sample, nanoseconds since 1970; None: it was not known."""
 
     def enter(self, set_backs: int) -> None:
         """Note how often the clock was set back before the window that is judged next."""
@@ -108,6 +111,17 @@ class StreamState:
         """Return the id of the window that ends at a time."""
         suffix = self.used_suffix if time_ns <= self.used_until_ns else ""
         return f"{self.id_prefix}{time_ns}{suffix}"
+
+    @property
+    def is_from_before(self) -> bool:
+        """Whether the asset was known before the restart, and has sent no sample since."""
+        return self.before is not None and self.stream.newest_ns is None
+
+    @property
+    def last_sample_ns(self) -> int | None:
+        """Time of the newest sample, also of one before the restart; None if there was none."""
+        newest_ns = self.stream.newest_ns
+        return self.before[1] if newest_ns is None and self.before is not None else newest_ns
 
     @property
     def presence(self) -> Presence:

@@ -140,10 +140,10 @@ def rank_of(state: "StreamState") -> str:
 def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     waiting_for: list[str] = []
     is_judged = state.time_ns is not None
-    if not is_judged:
+    if not is_judged and not state.is_from_before:
         waiting_for = [pipeline.signals[i] for i in state.stream.waiting_for()]
     alarm = state.alarm.state
-    newest_ns = state.stream.newest_ns
+    newest_ns = state.last_sample_ns
     found = {
         "asset": state.key,
         "state": state.presence,
@@ -183,6 +183,8 @@ def since_seconds(state: "StreamState") -> float | None:
             return state.raised_ns / SECOND_NS
         since_ns = state.alarm.since_ns  # of before the restart, by the sender's clock
         return None if since_ns is None else since_ns / SECOND_NS
+    if state.is_stale and state.is_from_before and state.before is not None:
+        return state.before[0]
     if state.is_stale and state.seen:
         return time.time() - (time.monotonic() - state.seen)
     return state.alarm_told_ns / SECOND_NS or None

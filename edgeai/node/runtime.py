@@ -27,6 +27,7 @@ from edgeai.engine.alarm_files import alarms_folder
 from edgeai.engine.engine import Engine
 from edgeai.engine.history import History
 from edgeai.engine.kept_alarms import KeptAlarms
+from edgeai.engine.kept_assets import KeptAssets, assets_folder
 from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
@@ -130,12 +131,16 @@ class Runtime:
         resets = reset_prefix(config.node)
         self._hints = DeliveryHints(pipelines)
         shard = role.shard if role else None
+        alarms = alarms_folder(
+            self._state_folder, config.node, config.broker.host, config.broker.port
+        )
         kept = KeptAlarms(
-            alarms_folder(self._state_folder, config.node, config.broker.host, config.broker.port),
+            alarms,
             shard.number if shard else 1,
             is_told=not self._keeps_state,
         )
         restored = restore_alarms(pipelines, kept, shard)
+        known = self._known_assets(pipelines, alarms, shard)
         retained = RetainedAlarms(pipelines, kept, config.node, shard)
         client_id = config.client_id + (f"-w{role.shard.number}" if role else "")
         self.link = Link(
@@ -181,6 +186,7 @@ class Runtime:
                     role.shard.number if role else 0,
                 ),
                 kept=kept,
+                assets=known,
                 history=history if config.http.enabled or role else None,
                 retained=retained,
             ),
@@ -213,6 +219,18 @@ class Runtime:
                     "status page, metrics and health at %s", url,
                     extra=event("http_listening", url=url),
                 )  # fmt: skip
+
+    def _known_assets(
+        self, pipelines: list[Pipeline], alarms: Path, shard: Shard | None
+    ) -> KeptAssets | None:
+        """Return what keeps the known assets over restarts, with those of before made known."""
+        if not self._keeps_state:
+            return None
+        hours = self.config.limits.forget_assets_after_hours
+        folder = assets_folder(self._state_folder, alarms)
+        assets = KeptAssets(folder, pipelines, hours, shard)
+        assets.restore()
+        return assets
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what has arrived, disconnect and return."""

@@ -138,6 +138,20 @@ class KeptSamples:
                 found[index] = (self._rows[place] == rows[index]).all()
         return found
 
+    def was_near(self, time_ns: int, row: Floats) -> bool:
+        """Return whether a sample with these values (C,) was taken about a time.
+
+        It may be off by a sample period.
+        """
+        period_ns = self._settings.period_ns or 0
+        edges = time_ns - period_ns, time_ns + period_ns + 1
+        begin, end = (bisect_left(self._times, edge_ns, 0, self.size) for edge_ns in edges)
+        if (self._rows[begin:end] == row).all(axis=1).any():
+            return True
+        assert self._left is not None
+        times = np.array([time_ns - period_ns, time_ns, time_ns + period_ns], np.int64)
+        return bool(self._left.have(times, np.stack((row, row, row)), self.next_number).any())
+
     def remembers_one_of(self, time_ns: int) -> int:
         """Return of how many samples of about this time `were_here` knows one."""
         assert self._left is not None

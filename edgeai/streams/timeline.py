@@ -1,11 +1,12 @@
 """The samples of one stream in the order of their times: holes, gaps, repeats, a clock set back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from edgeai.streams.ahead import Ahead
 from edgeai.streams.clock import Jump, LateRun, is_clock_ahead
+from edgeai.streams.conditioning import Flags
 from edgeai.streams.good_values import GoodValues
 from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.joins import Joins
@@ -175,7 +176,7 @@ class Timeline:
             return self.take(run)
         late: list[bool] = []
         is_new = False
-        known = self._ring.were_here(run.times, run.rows)
+        known = self._were_here(run)
         for index, time_ns in enumerate(map(int, run.times)):
             row = run.rows[index]
             flag = run.uncertain is not None and bool(run.uncertain[index])
@@ -202,6 +203,12 @@ class Timeline:
         self._drops["late"] += sum(late)
         self._drops["duplicate"] += len(late) - sum(late)
         return True
+
+    def _were_here(self, run: Run) -> Sequence[bool] | Flags:
+        """Return which samples were taken before, (n,)."""
+        if run.place_ns is not None:
+            return [self._ring.was_near(run.place_ns, run.rows[0])]
+        return self._ring.were_here(run.times, run.rows)
 
     # --------------------------------------------------------------------------------------- clock
 

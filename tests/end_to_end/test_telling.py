@@ -132,6 +132,40 @@ def test_a_retained_alarm_is_true_after_a_restart(tmp_path: Path, broker: Runnin
             assert (last["state"], last["previous"]) == ("normal", "active")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_silent_machine_is_not_forgotten_by_a_restart(
+    tmp_path: Path, broker: RunningBroker, workers: int
+) -> None:
+    """F5: the page said that all machines are normal, and the alert ended."""
+    config = write(tmp_path, broker.port, stream={"stale_after_seconds": 1})
+    config.write_text(config.read_text() + f"\nworkers: {workers}\n")
+
+    def states(edge: Edge) -> dict[str, str]:
+        (pipeline,) = json.loads(edge.get("/api/state")[1])["pipelines"]
+        return {one["asset"]: one["state"] for one in pipeline["assets"]}
+
+    with peer(broker.port) as other, running(config) as process:
+        for t in range(1, 5):
+            for asset in ("m", "n", "o"):
+                other.publish(f"plant/{asset}/row", {"t": t, "a": 1, "b": 1})
+        edge = Edge(process)
+        wait_for(lambda: list(states(edge).values()) == ["current"] * 3, "all machines")
+        edge.stops_well()
+    with peer(broker.port) as other, running(config) as process:
+        edge = Edge(process)
+        wait_for(lambda: list(states(edge).values()) == ["stale"] * 3, "silent machines")
+        for t in range(100, 104):
+            other.publish("plant/n/row", {"t": t, "a": 1, "b": 1})
+        wait_for(lambda: states(edge)["n"] == "current", "the machine that sends")
+        assert edge.metric("edgeai_asset_state", pipeline="p", asset="m") == 2
+        assert edge.metric("edgeai_last_sample_timestamp_seconds", pipeline="p", asset="m") == 4
+        process.process.kill()
+        process.process.wait(patient(10))
+    with running(config) as process:
+        edge = Edge(process)
+        assert states(edge)["m"] == "stale", "at once, as before"
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_no_alarm_outlives_its_cause(
     tmp_path: Path, broker: RunningBroker, *, is_lost: bool

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from edgeai.assembly.pipelines import build_pipelines
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
+from edgeai.engine.kept_assets import KeptAssets
 from edgeai.engine.monitor import Monitor
+from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.restored_alarms import restore_alarms
 from edgeai.messages import AT_ONCE, Due, Message, Publication
@@ -58,16 +61,28 @@ class Node:
         now_ns: int = 0,
         *,
         quarantine: Quarantine | None = None,
+        assets_of: Callable[[list[Pipeline]], KeptAssets] | None = None,
         **monitoring: Any,
     ) -> None:
-        """Build the pipelines; `monitoring` goes to the monitor."""
+        """Build the pipelines.
+
+        Args:
+            plan: What to serve.
+            now_ns: The time of all turns.
+            quarantine: The engine's.
+            assets_of: Makes what keeps the known assets.
+            monitoring: The monitor's.
+        """
         self.metrics = Metrics()
         self.log: list[str] = []
         self.source, self.sink = Turns(self.log), Published(self.log)
         pipelines = build_pipelines(plan, self.metrics)
         kept = monitoring.get("kept")
         first = restore_alarms(pipelines, kept) if kept is not None else []
-        self.monitor = Monitor(pipelines, self.metrics, **monitoring)
+        assets = assets_of(pipelines) if assets_of is not None else None
+        if assets is not None:
+            assets.restore()
+        self.monitor = Monitor(pipelines, self.metrics, assets=assets, **monitoring)
         self.engine = Engine(
             pipelines, self.source, self.sink, self.metrics,
             reset_prefix=RESET, clock_ns=lambda: now_ns, monitor=self.monitor, first=first,

@@ -81,7 +81,7 @@ const texts = {
   "contributes": "기여도 {percent}%", "range": "유효 범위",
   "signal.label": "지난 1시간의 {signal}: 현재 {now}, {smallest}부터 {largest}까지.",
   "field": "설비 내부", "field.wait": "다음 윈도우에서 내부 분포를 받습니다.",
-  "field.label": "{name}: {smallest}부터 {largest}까지, {x}와 {y}에 따른 색.",
+  "field.label": "{name}: {smallest}부터 {largest}까지, {x}, {y}에 따른 색.",
   "parameters": "모델의 추정값",
   "in.range": "정상 범위 안", "out.of.range": "정상 범위 밖",
   "normal.range": "정상 {low} ~ {high}", "interval": "{percent}% 구간 {low} ~ {high}",
