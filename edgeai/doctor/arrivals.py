@@ -5,24 +5,25 @@ They go through the engine's own turn, with nothing published.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-from edgeai.config.base import ClockBounds
 from edgeai.config.node import Config
+from edgeai.config.source import SourceConfig
+from edgeai.decoding.fields import ABSENT, find, parse_object
+from edgeai.decoding.time_hints import zone_hint
 from edgeai.doctor.findings import Findings
 from edgeai.engine.engine import Engine
+from edgeai.engine.explanations import shown_value
 from edgeai.engine.exported import clock_skews
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import printable
-from edgeai.errors import DROP_REASONS
-from edgeai.messages import AT_ONCE, Due, Message, Publication
+from edgeai.errors import DROP_REASONS, DecodeError
+from edgeai.messages import AT_ONCE, RETAINED, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 
 MAX_SKEW_SECONDS = 5.0
 """A sender whose clock is further from this machine's than this is told."""
-ZONE_SECONDS = 900.0
-"""Time zones differ by whole quarters of an hour, and local times are a common mistake."""
-ZONE_TOLERANCE_SECONDS = 60.0
-MIN_ZONE_SECONDS = 1800.0
+MIN_SAME_TIMES = 3  # messages with one time that show a clock that stands still
 NO_LOSS = frozenset({"duplicate", "retained"})
 
 
@@ -55,23 +56,27 @@ def check_arrivals(
         once = _Once(mine)
         engine = Engine([pipeline], once, once, Metrics(), clock_ns=None)
         engine.turn(0)
-        _tell_samples(pipeline, len(mine), findings)
-        bounds = config.pipelines[pipeline.name].source.clock
-        if bounds is None:
+        _tell_samples(pipeline, mine, findings)
+        source = config.pipelines[pipeline.name].source
+        if source.clock is None:
             findings.skip("sender clock", "the messages carry no time", pipeline.name)
         else:
             skews = {asset: seconds for _, asset, seconds in clock_skews([pipeline])}
-            _tell_clocks(pipeline.name, skews, bounds, findings)
+            _tell_clocks(pipeline.name, source, skews, _times(pipeline, mine), findings)
 
 
-def _tell_samples(pipeline: Pipeline, count: int, findings: Findings) -> None:
+def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Findings) -> None:
+    count = len(messages)
     drops = Counter(pipeline.metrics.drops)
     lost = {reason: number for reason, number in drops.items() if number and reason not in NO_LOSS}
     samples = sum(state.stream.newest_ns is not None for state in pipeline.streams.values())
     if lost:
         (reason, number), *_ = sorted(lost.items(), key=lambda one: -one[1])
+        why = pipeline.refusals.explained.get(reason, "")
+        why = f"; {why}" if why else ""
         findings.fail(
-            "samples", f"{number} of {count} messages refused, {reason}: {DROP_REASONS[reason]}",
+            "samples",
+            f"{number} of {count} messages refused, {reason}: {DROP_REASONS[reason]}{why}",
             f"compare a message with pipelines.{pipeline.name}.source (docs/config.md)",
             pipeline.name,
         )  # fmt: skip
@@ -89,16 +94,72 @@ def _tell_samples(pipeline: Pipeline, count: int, findings: Findings) -> None:
             f"check the names in pipelines.{pipeline.name}.source.signals", pipeline.name,
         )  # fmt: skip
         return
+    unusable = pipeline.metrics.invalid_counts()
+    if unusable.total():
+        counted = ", ".join(f"{reason} {number:,}" for reason, number in unusable.items() if number)
+        explain = pipeline.refusals.explain
+        texts = (explain("no_signal", one[0], one[1]) for one in messages if explain is not None)
+        why = next((f"; {text}" for text in texts if text), "")
+        findings.warn(
+            "samples", f"values that are unusable or outside their range ({counted}){why}",
+            f"correct the sender, or compare it with pipelines.{pipeline.name}.source.signals "
+            "(scale, offset) and with the ranges of the model", pipeline.name,
+        )  # fmt: skip
+        return
     findings.ok(
         "samples", f"{count} messages of {len(pipeline.streams)} assets are used", pipeline.name
     )
 
 
+def _times(pipeline: Pipeline, messages: Sequence[Message]) -> dict[str, list[Any]]:
+    """Return the time fields of each asset's new messages, as they came; of JSON messages only."""
+    field = pipeline.config.source.time
+    times: dict[str, list[Any]] = {}
+    for topic, payload, _, flags in messages:
+        found = pipeline.find_key(topic)
+        if field is None or found is None or flags & RETAINED:
+            continue
+        try:
+            value = find(parse_object(bytes(payload)), field.path)
+        except DecodeError:
+            continue
+        if value is not ABSENT:
+            times.setdefault(found[0], []).append(value)
+    return times
+
+
 def _tell_clocks(
-    name: str, skews: dict[str, float], bounds: ClockBounds, findings: Findings
+    name: str,
+    source: SourceConfig,
+    skews: dict[str, float],
+    times: dict[str, list[Any]],
+    findings: Findings,
 ) -> None:
+    """Tell the asset whose clock is furthest from this one, and a clock that stands still.
+
+    Args:
+        name: The pipeline's.
+        source: As configured; the pipelines here have wider bounds, so that every skew shows.
+        skews: How far each asset's clock is ahead, seconds.
+        times: The time fields of each asset's messages, as they came.
+        findings: Gets what is found.
+    """
+    bounds = source.clock
+    assert bounds is not None
+    for asset, values in times.items():
+        is_same = all(value == values[0] for value in values)
+        if source.layout == "row" and len(values) >= MIN_SAME_TIMES and is_same:
+            findings.warn(
+                "sender clock",
+                f"asset {printable(asset)}: all {len(values)} messages have the time "
+                f"{shown_value(values[0])}: its clock stands still, or has coarse steps",
+                "let the sender write the time of each sample, or declare the step of its clock: "
+                f"pipelines.{name}.source.time.resolution_seconds",
+                name,
+            )
+            return
     if not skews:
-        findings.skip("sender clock", "no time could be read", name)
+        findings.skip("sender clock", "no time could be used: see samples", name)
         return
     asset, seconds = max(skews.items(), key=lambda one: abs(one[1]))
     text = (
@@ -108,16 +169,10 @@ def _tell_clocks(
         findings.ok("sender clock", f"{text}, the furthest of {len(skews)}", name)
         return
     advice = "synchronise the clocks of sender and this machine (NTP)"
-    quarters = round(seconds / ZONE_SECONDS) * ZONE_SECONDS
-    if (
-        abs(quarters) >= MIN_ZONE_SECONDS
-        and abs(seconds - quarters) <= ZONE_TOLERANCE_SECONDS
-        and abs(quarters) <= 14 * 3600
-    ):
-        advice = (
-            f"{abs(quarters) / 3600:g} h look like a time zone: let the sender write UTC, or set "
-            f"pipelines.{name}.source.time.zone"
-        )
+    if source.time is not None:
+        example = times.get(asset, [None])[-1]
+        hint = zone_hint(seconds, example, source.time, f"pipelines.{name}.source.time")
+        advice = hint.removeprefix(". ") or advice
     is_refused = seconds > bounds.max_ahead_seconds or -seconds > bounds.max_behind_seconds
     if is_refused:
         findings.fail(

@@ -24,7 +24,7 @@ from edgeai.decoding.fields import (
     time_reader,
 )
 from edgeai.decoding.time_hints import time_hint, zone_hint
-from edgeai.errors import DecodeError, listed, printable
+from edgeai.errors import listed, printable
 from edgeai.messages import SECOND_NS
 from edgeai.model.manifest import Manifest
 
@@ -75,14 +75,6 @@ class Explanations:
             return ""
         asset = self._find_key(topic)
         return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
-
-    def time_of(self, payload: bytes | memoryview) -> Any:
-        """Return the time field of a message as it came; `ABSENT` if there is none."""
-        field = self._config.source.time
-        try:
-            return ABSENT if field is None else find(parse_object(bytes(payload)), field.path)
-        except DecodeError:
-            return ABSENT
 
     def _explain(self, reason: str, topic: str, payload: bytes) -> str:
         if reason in TIME_REASONS:

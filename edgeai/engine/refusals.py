@@ -41,7 +41,8 @@ class Refusals:
             explain: Returns what is wrong with a message, by reason, topic and payload; empty:
                 nothing that the reason does not say.
         """
-        self._explain = explain
+        self.explain = explain
+        """As given."""
         self.explained: dict[str, str] = {}
         """What was wrong with the last message that was told, by reason."""
         self._who = who
@@ -63,7 +64,7 @@ class Refusals:
         if self.awaits(reason):
             count = self._counts().get(reason, 0)
             example = example_of(topic, payload)
-            why = self._explain(reason, topic, payload) if self._explain is not None else ""
+            why = self.explain(reason, topic, payload) if self.explain is not None else ""
             if why:
                 self.explained[reason] = why
                 example = f"{why}; {example}"
