@@ -4,10 +4,12 @@
 # Grafana's user admin.
 #
 #   ./init.sh [NAME...]           make what is missing; nothing that exists is changed
-#   ./init.sh --renew [NAME...]   make a new certificate for the broker, by the same CA
+#   ./init.sh --renew [NAME...]   make a new certificate for the broker, by the same CA; it keeps the
+#                                 names of the present one
 #
 # NAME: each name or address by which machines reach this PC, such as press-pc or 192.168.1.10; the
 # host name and localhost are added. To change a password or token, delete its file and run this again.
+# To drop a name, delete secrets/mqtt_server_certificate and run this with all names that shall stay.
 #
 # Run as root, each file gets the user of its container as owner, and nobody else can read it. Run by
 # another user, the files can be read by all users of this machine who can enter secrets/: only you.
@@ -21,7 +23,9 @@ EDGEAI=10001 MOSQUITTO=1883 PROMETHEUS=65534 GRAFANA=472   # user ids in the ima
 fail() { echo "init.sh: $*" >&2; exit 1; }
 
 command -v openssl >/dev/null || fail "openssl is not installed; on Debian: apt-get install openssl"
-openssl kdf -help >/dev/null 2>&1 || fail "openssl 3.0 or newer is needed ($(openssl version))"
+case $(openssl version) in
+    "OpenSSL 0."* | "OpenSSL 1."* | LibreSSL*) fail "openssl 3.0 or newer is needed ($(openssl version))" ;;
+esac
 
 renew=
 if [ "${1-}" = --renew ]; then renew=yes; shift; fi
@@ -60,14 +64,29 @@ secret() {
 }
 
 # -------------------------------------------------------------------------------- certificates
-names="DNS:mosquitto,DNS:localhost,DNS:$(hostname),IP:127.0.0.1"
-for name in "$@"; do
-    case $name in
-        *:* | *.*.*.*[0-9]) kind=IP ;;
-        *) kind=DNS ;;
+present=
+[ ! -s mqtt_server_certificate ] || present=$(openssl x509 -in mqtt_server_certificate -noout \
+    -ext subjectAltName 2>/dev/null | sed -n '2{s/^ *//;s/IP Address:/IP:/g;s/, /,/g;p;}')
+is_in_present() {   # DNS or IP, and the name
+    [ -n "$present" ] || return 1
+    case $1 in IP) option=-checkip ;; *) option=-checkhost ;; esac
+    openssl x509 -in mqtt_server_certificate -noout "$option" "$2" | grep -q "does match"
+}
+kind_of() {
+    case $1 in
+        *[!0-9.:a-fA-F]*) echo DNS ;;
+        *:* | *.*.*.*[0-9]) echo IP ;;
+        *) echo DNS ;;
     esac
-    case $name in *[!0-9.:a-fA-F]*) kind=DNS ;; esac
-    names="$names,$kind:$name"
+}
+names=$present
+missing=
+for name in mosquitto localhost "$(hostname)" 127.0.0.1 "$@"; do
+    kind=$(kind_of "$name")
+    is_in_present "$kind" "$name" || names="${names:+$names,}$kind:$name"
+done
+for name in "$@"; do
+    is_in_present "$(kind_of "$name")" "$name" || missing="$missing $name"
 done
 cat > "$work/openssl.cnf" <<END
 [req]
@@ -114,6 +133,7 @@ if [ -n "$renew" ] || [ ! -s mqtt_server_certificate ] || [ ! -s mqtt_server_key
     keep mqtt_server_key $MOSQUITTO $MOSQUITTO 400
     keep mqtt_server_certificate $MOSQUITTO $MOSQUITTO 444
     echo "the broker's certificate is for $names and ends in $SERVER_DAYS days"
+    missing=
 fi
 
 # ------------------------------------------------------------------- passwords of the broker's users
@@ -122,13 +142,13 @@ secret mqtt_edgeai_password $EDGEAI $EDGEAI 400
 secret mqtt_line_password $EDGEAI $EDGEAI 400           # for the simulated line
 secret mqtt_operator_password "$(id -u)" "$(id -g)" 400
 
-# hash FILE: the password in the form of mosquitto: PBKDF2 with SHA-512.
+# hash FILE: the password in a form of mosquitto: SHA-512 of password and salt, which is enough for
+# the 192 random bits of `secret`. No command gets the password as an argument: others would see it.
 hash() {
     salt=$(openssl rand -base64 12)
-    hex=$(printf %s "$salt" | openssl base64 -d -A | od -An -tx1 | tr -d ' \n')
-    digest=$(openssl kdf -keylen 64 -kdfopt digest:SHA512 -kdfopt "pass:$(cat "$1")" \
-        -kdfopt "hexsalt:$hex" -kdfopt iter:101 -binary PBKDF2 | openssl base64 -A)
-    printf '$7$101$%s$%s\n' "$salt" "$digest"
+    digest=$({ tr -d '\n' < "$1"; printf %s "$salt" | openssl base64 -d -A; } \
+        | openssl dgst -sha512 -binary | openssl base64 -A)
+    printf "\$6\$%s\$%s\n" "$salt" "$digest"
 }
 
 if [ -n "$made" ] || [ ! -s mqtt_passwords ]; then
@@ -146,3 +166,8 @@ secret grafana_admin_password $GRAFANA $GRAFANA 400
 
 echo "all secrets are there. Grafana: user admin, password in secrets/grafana_admin_password;"
 echo "status page of edgeai: any user name, password in secrets/edgeai_page_token"
+if [ -n "$missing" ]; then
+    echo "init.sh: the broker's certificate is for ${present:-no name}, and not for$missing: machines that use" >&2
+    echo "this name refuse the broker. Add it: ./init.sh --renew$missing, then restart mosquitto" >&2
+    exit 1
+fi

@@ -122,7 +122,7 @@ DROP_REASONS = {
     "retained": "the broker kept it (retain flag): a command, or a value without a time of its "
     "own, too old, or seen before",
     "late": "the sample is older than the newest, and no missing one is in its place",
-    "invalid_value": "a value cannot be used: the policy is `drop`, or there is none to hold yet",
+    "invalid_value": "a value cannot be used, and no other stands in its place",
     "internal_error": "a defect of edgeai: the message caused an exception",
     "quarantined": "the message has caused exceptions twice, and is not tried again",
     "failed_window": "the window got no prediction: the model or edgeai failed on it",

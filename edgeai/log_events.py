@@ -80,6 +80,10 @@ EVENTS: dict[str, Event] = {
         "messages or samples are dropped; `reason` is a label of edgeai_dropped_total",
         ("pipeline", "reason", "count", "topic"),
     ),
+    "value_unusable": Event(
+        "a value cannot be used, the first of its signal in the pipeline; at most ten lines",
+        ("pipeline", "topic"),
+    ),
     "asset_new": Event("the first message of an asset", ("pipeline", "asset")),
     "assets_stale": Event(
         "assets have sent no sample for the declared time",

@@ -171,8 +171,8 @@ class OutputFile:
             self._file.close()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all; create its folder.
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file completely or not at all, with these rights; create its folder.
 
     The temporary file is beside the target, because a rename does not cross a mount.
 
@@ -184,6 +184,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+        Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -1,5 +1,6 @@
 """Commands for whoever runs the MQTT broker."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,8 @@ OWN_NAMES = """
 # One user for each machine is safer than one for all: name each user like its level in the topic,
 # remove the user `{sender}`, and write for example
 #   pattern write {example}"""
+
+READABLE = 0o644
 
 
 def acl(
@@ -29,12 +32,19 @@ def acl(
     operator: Annotated[
         str, typer.Option(help="User name of those who see results and reset alarms.")
     ] = "operator",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write, whole or not at all. Default: standard output.", metavar="FILE"
+        ),
+    ] = None,
 ) -> None:
     """Print the access rules that a mosquitto broker needs for a config, and no more than these."""
     from edgeai import topics
     from edgeai.assembly.plan import load_packages
     from edgeai.config.node import find_config, load_config
     from edgeai.node.access_rules import access_rules, as_mosquitto_acl
+    from edgeai.paths import naming_failures, refuse_overwriting, write_atomically
 
     path = find_config(config)
     loaded = load_config(path)
@@ -48,14 +58,20 @@ def acl(
     }
     if len(users) < 3:
         raise typer.BadParameter(f"--user, --sender and --operator must differ (found {name!r})")
-    for line in HEAD.format(node=loaded.node).splitlines():
-        typer.echo(line)
-    for line in as_mosquitto_acl(users):
-        typer.echo(line)
+    lines = [HEAD.format(node=loaded.node), *as_mosquitto_acl(users)]
     templates = [one.source.topic for one in loaded.pipelines.values()]
     with_names = [
         one for one in templates if topics.template_fields(one)[:1] not in ([], ["signal"])
     ]
     if with_names:
         example = topics.fill(with_names[0], ((topics.template_fields(with_names[0])[0], "%u"),))
-        typer.echo(OWN_NAMES.format(sender=sender, example=topics.template_filter(example)))
+        lines.append(OWN_NAMES.format(sender=sender, example=topics.template_filter(example)))
+    if output is None:
+        typer.echo("\n".join(lines))
+        return
+    refuse_overwriting([path], [output])
+    with naming_failures(output):
+        # The broker is another user and must be able to read a new file. It holds no secret.
+        mode = output.stat().st_mode & 0o777 if output.exists() else READABLE
+        write_atomically(output.resolve(), "\n".join([*lines, ""]).encode(), mode)
+    typer.echo(f"{output}: written; let mosquitto read it: restart it")

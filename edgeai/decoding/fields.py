@@ -31,7 +31,7 @@ MAX_INT_DIGITS = 4000  # Python refuses to convert longer integers (4300 digits 
 MAX_NUMBER_CHARACTERS = 64
 UNIT_NS = {"s": SECOND_NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
-_ISO = re.compile(
+ISO_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,18}))?(Z|[+-]\d\d:?\d\d)?",
     re.ASCII,
 )
@@ -126,7 +126,7 @@ def iso_ns(value: Any, zone: tzinfo | None) -> int:
     Raises:
         DecodeError: "invalid_time": not such a text, or no zone is known.
     """
-    found = _ISO.fullmatch(value) if isinstance(value, str) else None
+    found = ISO_TIME.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise DecodeError("invalid_time")
     date, clock, fraction, offset = found.groups()

@@ -21,14 +21,16 @@ from typing import Any
 
 import yaml
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from edgeai import paths, stop_signals
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
 from edgeai.demo.broker import embedded_broker, free_port
+from edgeai.demo.silence import trouble
 from edgeai.errors import TransportError
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
@@ -61,6 +63,8 @@ class Watcher:
         )
         self.online = False
         self.predictions = 0
+        self.heard_at: float | None = None
+        """time.monotonic() of the last prediction; None before the first."""
         self.last: dict[tuple[str, str], dict[str, Any]] = {}
         """Last prediction, by pipeline and asset."""
         self.faults: dict[str, list[str]] = {}
@@ -79,6 +83,12 @@ class Watcher:
         payload = json.dumps(command).encode()
         self._connection.publish([Publication(f"factory/{asset}/command", payload, 1, False)])
 
+    def trouble(self) -> str:
+        """Return what does not answer, as text; empty if all is well."""
+        silent = 0.0 if self.heard_at is None else time.monotonic() - self.heard_at
+        connected = self._connection.connected
+        return trouble(connected=connected, online=self.online, silent_seconds=silent)
+
     def close(self) -> None:
         """Disconnect."""
         self._connection.close()
@@ -90,6 +100,7 @@ class Watcher:
             self.online = content["state"] == "online"
         elif levels[2] == "predictions":
             self.predictions += 1
+            self.heard_at = time.monotonic()
             self.last[levels[3], content["asset"]] = content
         elif levels[2] == "alarms":
             self.alarms.append((time.monotonic(), content["asset"], content["state"]))
@@ -222,6 +233,7 @@ def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]
     injected_at: float | None = None
     cleared = False
     drawn = 0.0
+    was_well = True
     with contextlib.ExitStack() as stack:
         live = None
         if console.is_terminal:
@@ -240,11 +252,14 @@ def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]
             ):
                 watcher.inject(INJECT_ASSET, {"clear": "all"})
                 cleared = True
+            wrong = watcher.trouble()
+            shown = Group(_table(watcher), *([Text(wrong, style="bold red")] if wrong else []))
             if live is not None:
-                live.update(_table(watcher), refresh=True)
-            elif now - drawn > 5:
+                live.update(shown, refresh=True)
+            elif now - drawn > 5 or (was_well and wrong):
                 drawn = now
-                console.print(_table(watcher))
+                console.print(shown)
+            was_well = not wrong
     return injected_at
 
 

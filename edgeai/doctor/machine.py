@@ -23,6 +23,10 @@ NEEDED_BYTES = 160 * 1024**2
 """Memory of a node with a few models and 100 streams, with a margin (docs/performance.md)."""
 NEEDED_DESCRIPTORS = 256
 MEGABYTE = 1024**2
+NO_FILES = {
+    "proc", "sysfs", "cgroup", "cgroup2", "devpts", "debugfs", "tracefs", "securityfs", "mqueue"
+}  # fmt: skip
+"""Kinds of file systems that show the kernel and keep no files."""
 
 
 def check_clock(findings: Findings) -> None:
@@ -66,14 +70,22 @@ def check_state_folder(folder: Path, findings: Findings) -> None:
             f"{remedy}; in a container mount a volume there",
         )  # fmt: skip
         return
+    if mount is not None and mount.kind in NO_FILES:
+        findings.fail(
+            "state folder",
+            f"{where}: this file system ({mount.kind}) shows the kernel and keeps no files{lost}",
+            remedy,
+        )
+        return
     if not os.access(existing, os.W_OK | os.X_OK):
         findings.fail(
             "state folder", f"{where}: the user {os.geteuid()} must not write there{lost}",
             f"{remedy} (chown {os.geteuid()} {existing})",
         )  # fmt: skip
         return
-    free = shutil.disk_usage(existing).free
-    if free < WARN_FREE_BYTES:
+    usage = shutil.disk_usage(existing)
+    free = usage.free
+    if usage.total and free < WARN_FREE_BYTES:
         full = findings.fail if free < FAIL_FREE_BYTES else findings.warn
         full(
             "state folder", f"{where}: {free / MEGABYTE:.1f} MB are free",
@@ -85,7 +97,9 @@ def check_state_folder(folder: Path, findings: Findings) -> None:
             "mount a volume there, or set `state_folder` to one",
         )  # fmt: skip
     else:
-        findings.ok("state folder", f"{where}: can be written, {free / 1024**3:.1f} GB are free")
+        # Some network file systems do not say how large they are.
+        room = f"{free / 1024**3:.1f} GB are free" if usage.total else "its size is not known"
+        findings.ok("state folder", f"{where}: can be written, {room}")
 
 
 def _is_lost_with_container(kind: str) -> bool:

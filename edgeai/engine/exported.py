@@ -63,7 +63,7 @@ def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
         for state in list(pipeline.streams.values()):
             newest_ns = state.stream.newest_ns
             if newest_ns is not None:
-                skew_ns = newest_ns - state.stream.ring.arrived_ns
+                skew_ns = newest_ns - state.stream.newest_arrived_ns
                 of_channel = skews.get(state.key, {}).values()
                 skew_ns = max([skew_ns, *list(of_channel)], key=abs)
                 found.append((pipeline.name, state.key, skew_ns / SECOND_NS))

@@ -12,6 +12,7 @@ from edgeai.config.node import Config
 from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
+from edgeai.engine.explanations import Explanations
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.pipeline_log import PipelineLog
@@ -25,6 +26,7 @@ from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import StreamState
+from edgeai.engine.unusable_values import UnusableValues
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
@@ -99,11 +101,13 @@ class Pipeline:
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
         )
-        limit = config.limits.batch_windows
-        capacity = batch_capacity(limit, manifest.input_bytes, session.batch_bytes)
+        capacity = batch_capacity(
+            config.limits.batch_windows, manifest.input_bytes, session.batch_bytes
+        )
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        self.refusals = Refusals(name, lambda: self.metrics.drops)
+        explanations = Explanations(name, chosen, manifest, self.find_key)
+        self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
         self.resolution = resolution
@@ -121,6 +125,7 @@ class Pipeline:
                 containment=self.containment,
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
+                unusable=UnusableValues(name, self.signals, explanations),
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
@@ -221,6 +226,12 @@ class Pipeline:
         levels = len([name for name in self.template.fields if name != RESERVED_CAPTURE])
         fits = key.count("/") + 1 == levels if levels else key == self.name
         return fits and self._wants(key)
+
+    def source_topic_of(self, key: str) -> str:
+        """Return the topic of the messages of a stream; `+` stands for the level of the signal."""
+        names = [name for name in self.template.fields if name != RESERVED_CAPTURE]
+        levels = zip(names, key.split("/"), strict=False)
+        return topics.fill(self.config.source.topic, (*levels, (RESERVED_CAPTURE, "+")))
 
     def alarm_topic_of(self, key: str) -> str:
         """Return the topic of the alarm of a stream."""

@@ -77,8 +77,8 @@ class PipelineLog:
         self.set_backs.write(
             "the clock of %s was set back by %.6g s, from %s to %s: %s. Windows of times that were "
             "used already are uncertain, and their ids end with ~%d",
-            printable(asset), (found.from_ns - found.to_ns) / SECOND_NS, _utc(found.from_ns),
-            _utc(found.to_ns), SIGNS[found.sign], found.number, level=logging.WARNING,
+            printable(asset), (found.from_ns - found.to_ns) / SECOND_NS, utc(found.from_ns),
+            utc(found.to_ns), SIGNS[found.sign], found.number, level=logging.WARNING,
             extra=event(
                 "clock_set_back", pipeline=self._pipeline, asset=asset, number=found.number,
                 seconds=(found.from_ns - found.to_ns) / SECOND_NS,
@@ -107,7 +107,8 @@ class PipelineLog:
         )  # fmt: skip
 
 
-def _utc(time_ns: int) -> str:
+def utc(time_ns: int) -> str:
+    """Return a time, nanoseconds since 1970, as the log shows it: to the second, UTC."""
     return datetime.fromtimestamp(time_ns // SECOND_NS, UTC).isoformat()
 
 

@@ -3,6 +3,7 @@
 from edgeai.config.base import ClockBounds
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import SignalField
+from edgeai.engine.seen_frames import NUMBERED
 from edgeai.messages import SECOND_NS
 from edgeai.model.manifest import Manifest
 from edgeai.model.resolution import Resolution
@@ -67,6 +68,7 @@ def stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSetting
         resolution_ns=_resolution_ns(config.source.time),
         frame_resolution_ns=_resolution_ns(None if frame is None else frame.clock),
         frame_jitter_ns=_frame_jitter_ns(config),
+        seen_frames=0 if frame is None else NUMBERED,
     )
 
 

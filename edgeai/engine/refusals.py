@@ -30,6 +30,7 @@ class Refusals:
         who: str,
         counts: Callable[[], Mapping[str, int]],
         clock: Callable[[], float] = time.monotonic,
+        explain: Callable[[str, str, bytes | memoryview], str] | None = None,
     ) -> None:
         """Prepare.
 
@@ -37,10 +38,17 @@ class Refusals:
             who: Start of each line: the pipeline's name.
             counts: Returns the number of refusals so far, by reason.
             clock: Returns seconds that never go back.
+            explain: Returns what is wrong with a message, by reason, topic and payload; empty:
+                nothing that the reason does not say.
         """
+        self._explain = explain
+        self.explained: dict[str, str] = {}
+        """What was wrong with the last message that was told, by reason."""
         self._who = who
         self._counts = counts
         self._clock = clock
+        self.examples: dict[str, str] = {}
+        """What is known of samples that were refused after their message was taken, by reason."""
         self._told: dict[str, tuple[float, int]] = {}
         """When to tell a reason again, and its count when it was told; by reason."""
 
@@ -52,10 +60,19 @@ class Refusals:
             topic: The message's.
             payload: The message's; its first bytes are shown.
         """
-        told = self._told.get(reason)
-        if told is None or self._clock() >= told[0]:
+        if self.awaits(reason):
             count = self._counts().get(reason, 0)
-            self._write(reason, count, example_of(topic, payload), topic[:SHOWN_CHARACTERS])
+            example = example_of(topic, payload)
+            why = self._explain(reason, topic, payload) if self._explain is not None else ""
+            if why:
+                self.explained[reason] = why
+                example = f"{why}; {example}"
+            self._write(reason, count, example, topic[:SHOWN_CHARACTERS])
+
+    def awaits(self, reason: str) -> bool:
+        """Return whether the next refusal of a reason is told with its message."""
+        told = self._told.get(reason)
+        return told is None or self._clock() >= told[0]
 
     def told(self, reason: str) -> None:
         """Note that what was counted so far of a reason has been told elsewhere."""
@@ -72,7 +89,8 @@ class Refusals:
             if count > (told[1] if told else 0) and (
                 told is None or everything or self._clock() >= told[0]
             ):
-                self._write(reason, count, "")
+                self._write(reason, count, self.examples.get(reason, ""))
+        self.examples.clear()
 
     def _write(self, reason: str, count: int, example: str, topic: str | None = None) -> None:
         _, before = self._told.get(reason, (0.0, 0))

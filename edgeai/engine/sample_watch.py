@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.pipeline_log import utc
 from edgeai.engine.refusals import printable
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import DEFAULT_PATIENCE_SECONDS, WindowWatch
@@ -65,12 +66,13 @@ class SampleWatch:
     @property
     def fault(self) -> str | None:
         """Why the pipeline is not ready, with the remedy; None if it is."""
-        return self._fault or self._windows.fault
+        windows = self._windows
+        return windows.fault if windows.has_cause else self._fault or windows.fault
 
     @property
     def makes_no_window(self) -> bool:
         """Whether it makes samples of its messages, but no window of these."""
-        return self._fault is None and self._windows.fault is not None
+        return self.fault is not None and self.fault == self._windows.fault
 
     def scan(self, now: float, *, silence: bool) -> Found:
         """Compare with the last scan.
@@ -98,6 +100,8 @@ class SampleWatch:
                 stale.append(state)
             if state.is_stale:
                 stale_count += 1
+            if state.stream.ring.implausible_ns:
+                self._note_implausible(state)
             if state.stream.ring.conflicts > self._conflicts.get(state.key, 0):
                 self._conflicts[state.key] = state.stream.ring.conflicts
                 conflicts.append(state)
@@ -109,7 +113,7 @@ class SampleWatch:
         fault_before, had_no_sample = self.fault, self._fault is not None
         new_conflicts = sum(self._conflicts.values()) - before
         self._has_conflicts = self._has_conflicts or new_conflicts > 0
-        self._windows.scan(now, before + new_conflicts)
+        self._windows.scan(now, before + new_conflicts, made_sample=made_sample)
         self._check_samples(now, made_sample=made_sample)
         fault = self.fault
         ready_again = ""
@@ -124,6 +128,14 @@ class SampleWatch:
             fault if fault_before is None else None,
             ready_again,
         )
+
+    def _note_implausible(self, state: StreamState) -> None:
+        """Keep for the log whose sample was dropped because its clock was ahead."""
+        ring, examples = state.stream.ring, self.pipeline.refusals.examples
+        if "implausible_time" not in examples:
+            topic = printable(self.pipeline.source_topic_of(state.key))
+            examples["implausible_time"] = f"topic {topic}, time {utc(ring.implausible_ns)}"
+        ring.implausible_ns = 0
 
     def _check_samples(self, now: float, *, made_sample: bool) -> None:
         """Set or clear the fault of a pipeline that gets messages and makes no sample of them."""

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 
 from edgeai.config.limits import Limits
+from edgeai.engine.seen_frames import BYTES_PER_FRAME
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
@@ -19,6 +20,7 @@ from edgeai.messages import SECOND_NS
 from edgeai.streams.channel_values import KEPT_VALUES
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.ring import Ring
+from edgeai.streams.seen import MOST_SHED
 from edgeai.streams.settings import StreamSettings
 
 log = logging.getLogger("edgeai.engine")
@@ -29,6 +31,8 @@ BYTES_PER_CHARACTER = 24
 """A stream's key is kept in topics, ids and caches, each up to 4 bytes a character."""
 ALIGNED_CHANNEL_BYTES = 1600 + 150 * KEPT_VALUES + 120 * MIN_KEPT_ROWS
 """Its queue and its rate, the values before, and what was seen of it."""
+ALIGNED_BYTES = 250 * MOST_SHED
+"""The values that are about to be remembered less exactly."""
 MAX_WAITING_SAMPLES = 100_000  # of a stream with lateness, as far as its bytes are estimated
 RESULT_BYTES = 300  # of an output or a contribution of the last window, which is kept
 LOOKS_PER_SILENCE = 6
@@ -47,9 +51,9 @@ def stream_bytes(settings: StreamSettings, key: str, results: int = 0) -> int:
         results: Number of outputs and contributions that are kept of the last window.
     """
     size = OVERHEAD_BYTES + BYTES_PER_CHARACTER * len(key) + Ring.bytes_of(settings)
-    size += RESULT_BYTES * results
+    size += RESULT_BYTES * results + BYTES_PER_FRAME * settings.seen_frames
     if settings.align is not None:
-        size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1)
+        size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1) + ALIGNED_BYTES
     if settings.lateness_ns and settings.period_ns:
         waiting = min(settings.lateness_ns // settings.period_ns, MAX_WAITING_SAMPLES)
         size += waiting * (4 * settings.channels + 250)

@@ -1,6 +1,5 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
-from collections import deque
 from collections.abc import Sequence
 from math import inf
 from typing import Any
@@ -9,11 +8,10 @@ from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.publications import Transition
+from edgeai.engine.seen_frames import SeenFrames
 from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.settings import NEVER_NS, Floats
 from edgeai.streams.stream import Stream
-
-SEEN_FRAMES = 64  # frames of a stream that are remembered, to recognize those that are sent again
 
 
 class StreamState:
@@ -62,8 +60,8 @@ class StreamState:
         """Time, channel, value and message of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
         """Sequence number of the newest frame."""
-        self.seen_frames: deque[tuple[int | None, int]] = deque(maxlen=SEEN_FRAMES)
-        """Sequence number of the last frames, and their time, or a checksum if they have none."""
+        self.seen_frames = SeenFrames()
+        """The frames that were taken."""
         self.time_ns: int | None = None
         """Time of the last sample of the last judged window."""
         self.score: float = float("nan")

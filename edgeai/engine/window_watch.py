@@ -15,8 +15,10 @@ from edgeai.messages import SECOND_NS
 
 MIN_TROUBLES = 10
 """Fewer gaps and refusals show nothing: a line may start slowly, or stop now and then."""
-WINDOWS = 4
-"""A window must come in the time, or in the samples, that this many windows need."""
+WINDOWS = 2
+"""A window must come in the time that this many windows need at most."""
+WINDOWS_OF_SAMPLES = 4
+"""Or in the samples of this many, if the samples come too seldom to count their time."""
 DEFAULT_PATIENCE_SECONDS = 10.0  # of a pipeline whose assets never count as stale
 KEPT_TIMES = 16
 MIN_STEPS = 4  # between kept times, to show the step of a clock
@@ -32,6 +34,9 @@ class WindowWatch:
         self.pipeline = pipeline
         self.fault: str | None = None
         """Why the pipeline makes no window although samples come; None if it does."""
+        self.has_cause = False
+        """Whether `fault` names a cause."""
+        self._has_rate = pipeline.settings.period_ns is not None
         settings = pipeline.settings
         self._samples = settings.length + settings.hop
         """After so many samples of a stream that follow each other, a window has come."""
@@ -46,15 +51,18 @@ class WindowWatch:
         """Messages up to then, up to the first scan after it that found one, and to the last."""
         self._first = self._since = self._last = 0.0
         """Times of the first message, of the first after the last long pause, and of the last."""
+        self._sampled = 0
+        """Scans with a new sample since `_since`."""
         self._times: list[int] = []
         """Newest sample times of one asset, one a scan."""
 
-    def scan(self, now: float, conflicts: int) -> None:
+    def scan(self, now: float, conflicts: int, *, made_sample: bool) -> None:
         """Compare with the last scan, and set or clear `fault`.
 
         Args:
             now: Seconds on a clock that never goes back.
             conflicts: Samples that were refused as duplicates and are new, since the start.
+            made_sample: Whether a new sample came since the last scan.
         """
         metrics = self.pipeline.metrics
         drops = metrics.drops
@@ -67,23 +75,28 @@ class WindowWatch:
             self._first = self._since = self._last = 0.0
             self._times.clear()
             self._keep_skews(wanted=False)
-            self.fault = None
+            self.fault, self.has_cause = None, False
             return
         if heard == self._heard:
             return
         if not self._last or now - self._last > self._patience:
+            self._sampled = 0
             self._since = now  # silence is told as such, and shows nothing about the rate
             if not self._first:
                 self._first, self._first_heard = now, heard
         self._heard, self._last = heard, now
+        if made_sample:
+            self._sampled += 1
+            self._note_time()
         troubles = self._count_troubles(conflicts) - self._before
-        if troubles.total() < MIN_TROUBLES:
+        is_long = now - self._since >= self._limit
+        # At the model's rate a window must have come, also if no gap is counted yet.
+        goes_on = is_long and self._has_rate and self._sampled >= MIN_TROUBLES
+        if troubles.total() < MIN_TROUBLES and not goes_on:
             return
         self._keep_skews(wanted=True)
-        self._note_time()
         of_streams = len(self.pipeline.streams) * self._messages_of_sample()
-        is_many = heard - self._messages >= WINDOWS * self._samples * of_streams
-        is_long = now - self._since >= self._limit
+        is_many = heard - self._messages >= WINDOWS_OF_SAMPLES * self._samples * of_streams
         if self.fault or is_long or (is_many and now - self._first >= self._limit):
             self.fault = self._describe(troubles, now)
 
@@ -118,11 +131,13 @@ class WindowWatch:
         )
         messages = self._heard - self._messages
         why = self._skew_reason() or self._rate_reason(troubles, now) or self._step_reason(troubles)
+        self.has_cause = bool(why)
         why = why or (
             f"compare the time stamps with pipelines.{name}.source, and their steps with "
             "the model's sample rate and stream.max_gap_seconds"
         )
-        return f"pipeline {name}: {messages:,} messages and no window ({counted}): {why}"
+        told = f"pipeline {name}: {messages:,} messages and no window"
+        return f"{told} ({counted}): {why}" if counted else f"{told}: {why}"
 
     def _skew_reason(self) -> str:
         """Return which signals' time stamps are apart by more than a gap; empty: none."""

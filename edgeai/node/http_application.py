@@ -62,7 +62,10 @@ NO_TOKEN_SET = error(
 NOT_JSON = error(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a command is JSON: send Content-Type: application/json"
 )
-OTHER_SITE = error(HTTPStatus.FORBIDDEN, "a page of another site may not give commands")
+OTHER_SITE = error(
+    HTTPStatus.FORBIDDEN,
+    "a page of another site may not give commands; a reverse proxy must pass on the header Host",
+)
 TOO_LARGE = error(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a command has at most {MAX_COMMAND_BYTES} bytes"
 )
@@ -173,7 +176,7 @@ class Application:
             return NO_SUCH_PAGE
         if method != "POST":
             return POST_ONLY
-        if environ.get("HTTP_SEC_FETCH_SITE", "same-origin") not in {"same-origin", "none"}:
+        if _is_from_another_site(environ):
             return OTHER_SITE
         if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != JSON:
             return NOT_JSON
@@ -187,6 +190,22 @@ class Application:
         if not isinstance(content, dict):
             return NO_OBJECT
         return self._pages.command(name, content).answer()
+
+
+def _is_from_another_site(environ: WSGIEnvironment) -> bool:
+    """Return whether the headers that only a browser sets name another site than this.
+
+    The scheme is not compared: behind a proxy with TLS it is another one here. A proxy may also
+    replace the host; then the browser's own judgement counts, and the token in any case.
+    """
+    judged = environ.get("HTTP_SEC_FETCH_SITE")
+    if judged is not None:
+        return judged not in {"same-origin", "none"}
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        return False
+    hosts = {environ.get("HTTP_HOST"), environ.get("HTTP_X_FORWARDED_HOST")} - {None}
+    return origin.partition("://")[2].lower() not in {host.lower() for host in hosts if host}
 
 
 def _asking(ask: Ask) -> Callable[[Query], Answer]:

@@ -9,7 +9,8 @@ the next one comes. Timelines in periods, arrivals one period apart:
     arrives   1 2 4 3 5        after 3 nothing is missing: 4 had only overtaken it
 """
 
-from edgeai.streams.holes import HOLE_PERIODS
+from edgeai.streams.clock_steps import LEAST_PERIODS, resolution_of
+from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, StreamSettings
@@ -23,18 +24,30 @@ MAX_WAITING = 4
 class Ahead:
     """The waiting samples of one stream."""
 
-    __slots__ = ("_drops", "_left_hole", "_max_gap_ns", "_ring", "is_watching", "runs")
+    __slots__ = (
+        "_drops",
+        "_holes",
+        "_left_hole",
+        "_length",
+        "_max_gap_ns",
+        "_ring",
+        "is_watching",
+        "runs",
+    )
 
-    def __init__(self, settings: StreamSettings, ring: Ring, drops: dict[str, int]) -> None:
+    def __init__(
+        self, settings: StreamSettings, ring: Ring, holes: Holes, drops: dict[str, int]
+    ) -> None:
         """Start without a waiting sample.
 
         Args:
             settings: The stream's.
             ring: The stream's.
+            holes: The stream's.
             drops: Counts dropped samples by reason.
         """
-        self._max_gap_ns = settings.max_gap_ns
-        self._ring = ring
+        self._max_gap_ns, self._length = settings.max_gap_ns, settings.length
+        self._ring, self._holes = ring, holes
         self._drops = drops
         self._left_hole = False
         """Whether a sample left a hole while others waited: it may be the place of one of them."""
@@ -47,9 +60,26 @@ class Ahead:
     def is_ahead(self, run: Run) -> bool:
         """Return whether samples are to wait: their time is ahead of their arrival."""
         ring = self._ring
-        if not self.is_watching or ring.last_ns == NEVER_NS:
+        if not self.is_watching:
             return False
-        return self._is_step_ahead(run, ring.last_ns, ring.arrived_ns)
+        if ring.last_ns == NEVER_NS:
+            gap_ns = self._max_gap_ns
+            is_far = gap_ns is not None and run.first_ns - run.arrived_ns > gap_ns
+            return is_far and len(run.times) >= self._length  # else no window leaves with it
+        is_ahead = self._is_step_ahead(run, ring.last_ns, ring.arrived_ns)
+        return is_ahead and not self.shows_coarse(run, LEAST_PERIODS)
+
+    def shows_coarse(self, run: Run, least_periods: float) -> bool:
+        """Return whether all time stamps so far may be those of a clock with such steps."""
+        if run.is_block or not run.period_ns:
+            return False
+        ring, period_ns, filled = self._ring, int(run.period_ns), self._holes.filled_times
+        before_ns = ring.last_ns if ring.size else run.first_ns
+        if resolution_of([before_ns, run.first_ns], period_ns, least_periods) is None:
+            return False  # without a look at all of them
+        times = [ring.time_at(back) for back in range(ring.size)]
+        kept = [time_ns for time_ns in times if time_ns not in filled]
+        return resolution_of([*kept, run.first_ns], period_ns, least_periods) is not None
 
     def judge(self, run: Run) -> list[Run]:
         """Decide about the waiting samples by the next one, which may have to wait itself.
@@ -128,6 +158,7 @@ class Ahead:
         self._drops["implausible_time"] += sum(len(one.times) for one in runs)
         gone = {id(one) for one in runs}
         self.runs = [one for one in self.runs if id(one) not in gone]
+        self._ring.implausible_ns = runs[0].first_ns
 
     # --------------------------------------------------------------------------------- arrivals
 

@@ -4,8 +4,9 @@ from edgeai.streams.align import align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.grid import ROW, Arrival, Grid, Jump
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
+from edgeai.streams.left_rows import seen_values
 from edgeai.streams.ring import Ring
-from edgeai.streams.seen import Seen, seen_samples
+from edgeai.streams.seen import Seen
 from edgeai.streams.set_back import SetBacks
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings
 
@@ -38,7 +39,7 @@ class AlignedTimeline:
         self._grid = Grid(settings, ring, drops, counts)
         self._late = LateRun(settings.clock_back_ns)
         room = MIN_KEPT_ROWS * (settings.channels + 1)
-        self._seen = Seen(max(room, seen_samples(settings.period_ns)))
+        self._seen = Seen(room, seen_values(settings))
         """What was taken last."""
         self._max_doubted = MAX_JUMPED_RUNS * (settings.channels + 1)
         self._jump: Jump | None = None
@@ -161,12 +162,13 @@ class AlignedTimeline:
 
     def _take_refused(self, one: Arrival, reason: str, newest_ns: int) -> None:
         """Put a value that the grid refused in its place, or drop and count it."""
-        time_ns, channel, values, _, arrived_ns = one
+        time_ns, channel, values, *_ = one
         if self._seen.has(time_ns, channel, values):
             self._drops["duplicate"] += 1
+            self._late.note_known(self._seen.remembers_one_of(time_ns))
         elif reason == "late" and self._grid.put_in_place(one):
             self._seen.add(time_ns, channel, values)
-        elif reason == "late" and self._late.add(time_ns, arrived_ns, newest_ns):
+        elif reason == "late" and self._is_set_back(one, newest_ns):
             self._restart(one)
         else:
             self._drops[reason] += 1
@@ -175,6 +177,10 @@ class AlignedTimeline:
             if self._grid.reaches(time_ns):
                 self._torn.add(channel)
                 self._has_doubt = True
+
+    def _is_set_back(self, one: Arrival, newest_ns: int) -> bool:
+        one_of = self._seen.remembers_one_of(one.time_ns)
+        return self._late.add(one.time_ns, one.arrived_ns, newest_ns, one_of)
 
     def _replace_suspect(self, one: Arrival) -> None:
         """Remove a value in doubt if this one shows that it is wrong, and is not itself again."""
@@ -271,6 +277,8 @@ class AlignedTimeline:
     def _return(self, jump: Jump) -> None:
         """Go on where the stream was before a step ahead."""
         self._jump = None
+        if jump.is_suspect:
+            self._ring.implausible_ns = jump.first_ns
         emitted = self._grid.windows_since_start()
         self._grid.restore(jump.saved)
         if jump.is_suspect:
@@ -285,7 +293,7 @@ class AlignedTimeline:
         self._finish()
         self._resets["clock_back"] += 1
         newest_ns = max(self._grid.aligner.newest_ns or one.time_ns, self._ring.last_ns)
-        self._set_backs.note(newest_ns, one.time_ns, "pace")
+        self._set_backs.note(newest_ns, self._late.first_ns, "pace")
         self._grid.clear()
         self.has_restarted = True
         self._take_next(one)

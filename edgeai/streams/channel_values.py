@@ -65,8 +65,8 @@ class ChannelValues:
         target.insert(place, (time_ns, value, UNCERTAIN if uncertain else GOOD))
 
     def remove(self, time_ns: int) -> None:
-        """Remove the value of a time, if it is not the only one."""
-        if len(self._all) == 1:
+        """Remove the value of a time, if it is not the only one; there may be none at all."""
+        if len(self._all) <= 1:
             return
         is_first = self._queue[0][0] == time_ns
         for target in (self._queue, self._past):

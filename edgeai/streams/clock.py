@@ -1,6 +1,6 @@
 """Judge a sender's clock: one time stamp proves nothing, late samples over seconds do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgeai.streams.ring import SavedRing
@@ -13,13 +13,16 @@ PACE_TOLERANCE = 2.0
 or a file that is sent again comes faster than it was measured."""
 MAX_JUMPED_RUNS = 16
 """Samples or blocks after a jump ahead, during which the time before the jump may go on."""
+MAX_JUMPED_BYTES = 1 << 20
+"""Of their values, as many as are kept."""
 
 
 class LateRun:
     """Late samples in a row, which may show that a sender's clock was set back."""
 
     __slots__ = (
-        "_arrived_ns", "_count", "_first_ns", "_known", "_least_ns", "_newest_ns", "_previous_ns",
+        "_arrived_ns", "_count", "_known", "_least_ns", "_newest_ns", "_previous_ns",
+        "first_ns",
     )  # fmt: skip
 
     def __init__(self, least_ns: int) -> None:
@@ -30,7 +33,9 @@ class LateRun:
         """
         self._least_ns = least_ns
         self._count = self._known = 0
-        self._newest_ns = self._first_ns = self._arrived_ns = self._previous_ns = 0
+        self._newest_ns = self._arrived_ns = self._previous_ns = 0
+        self.first_ns = 0
+        """Time of the first of them."""
 
     def note_known(self, one_of: int) -> None:
         """Note a late sample that was seen before: it and its neighbors may be sent again.
@@ -63,7 +68,7 @@ class LateRun:
         waited_ns = arrived_ns - self._arrived_ns
         if waited_ns < self._least_ns:
             return False
-        passed_ns = time_ns - self._first_ns
+        passed_ns = time_ns - self.first_ns
         if not waited_ns / PACE_TOLERANCE <= passed_ns <= waited_ns * PACE_TOLERANCE:
             self._start(time_ns, arrived_ns, newest_ns)
             return False
@@ -77,7 +82,7 @@ class LateRun:
 
     def _start(self, time_ns: int, arrived_ns: int, newest_ns: int) -> None:
         self._count, self._known = 1, 0
-        self._first_ns = self._previous_ns = time_ns
+        self.first_ns = self._previous_ns = time_ns
         self._arrived_ns, self._newest_ns = arrived_ns, newest_ns
 
 
@@ -96,14 +101,32 @@ class Jump:
     was_broken: bool
     arrived_ns: int
     """When the newest sample before the step arrived."""
-    runs: list[Run]
-    """What came since the step."""
     gaps: int = 1
     """Steps beyond the largest gap since the state was kept; counted when they are certain."""
+    runs: list[Run] = field(default_factory=list)
+    """What came since the step, if the time may have passed: it is taken again after a return."""
+    count: int = 0
+    """Samples or blocks since the step."""
+    samples: int = 0
+    """Samples since the step."""
 
     def is_return(self, time_ns: int) -> bool:
         """Return whether a sample of this time continues the time before the step."""
         return self.saved.last_ns < time_ns < self.first_ns
+
+    def add(self, run: Run) -> None:
+        """Note what came since the step."""
+        self.count += 1
+        self.samples += len(run.times)
+        if not self.is_suspect:
+            self.runs.append(run.copy())
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether too much came for a return to the time before the step."""
+        if self.count > MAX_JUMPED_RUNS:
+            return True
+        return sum(run.rows.nbytes for run in self.runs) > MAX_JUMPED_BYTES
 
 
 def is_clock_ahead(step_ns: int, arrival_step_ns: int, max_gap_ns: int) -> bool:

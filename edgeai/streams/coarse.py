@@ -40,8 +40,9 @@ class CoarseClock:
 
     __slots__ = (
         "_arrived_ns", "_before_ns", "_began_ns", "_doubtful_ns", "_is_declared", "_late_count",
-        "_number", "_odd", "_pace", "_past", "_period_ns", "_resolution_ns", "_seen", "_stamp_ns",
-        "_waiting", "is_refuted", "last_ns", "misplaced", "torn_ns",
+        "_number", "_odd", "_old_ns", "_old_number", "_pace", "_past", "_period_ns",
+        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns", "misplaced",
+        "torn_ns",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,8 @@ class CoarseClock:
         self._past = OldStamps()
         self._before_ns = self._doubtful_ns = NEVER_NS
         """The stamp before the newest; and one of which a sample came long before its others."""
+        self._old_ns, self._old_number = NEVER_NS, 0
+        """The stamp of the last sample older than all that are known, and those before it."""
         self._late_count = 0
         """Samples of older stamps that came after the newest stamp."""
         self._stamp_ns: int | None = None
@@ -206,6 +209,9 @@ class CoarseClock:
             return None
         if number == NO_PLACE:
             self._pace.in_doubt = True  # it may belong to the newest stamp, and be missing there
+            self._old_number = self._old_number + 1 if stamp_ns == self._old_ns else 0
+            self._old_ns = stamp_ns
+            run.place_ns = stamp_ns + self._old_number * period_ns
             return [run]
         self._late_count += 1
         run.times = [stamp_ns + number * period_ns]

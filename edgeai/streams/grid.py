@@ -186,6 +186,7 @@ class Grid:
         suspect_ns = aligner.values(max(channel, 0)).between(*cadence.doubts(time_ns))
         if suspect_ns is None:
             return
+        self._ring.implausible_ns = suspect_ns
         for each in self.channels_of(channel):
             aligner.values(each).remove(suspect_ns)
             neighbors = aligner.neighbors(each, suspect_ns)

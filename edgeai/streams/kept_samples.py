@@ -7,7 +7,13 @@ from bisect import bisect_left
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.streams.seen import BYTES_PER_SAMPLE, OTHER_BYTES, LeftRows, seen_samples
+from edgeai.streams.left_rows import (
+    BYTES_PER_SAMPLE,
+    OTHER_BYTES,
+    LeftRows,
+    seen_samples,
+    seen_values,
+)
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings, Times
 
 MIN_KEPT_ROWS = 128
@@ -64,8 +70,8 @@ class KeptSamples:
         """Number of coming samples whose windows may still contain a flagged sample."""
         self.last_ns = NEVER_NS
         """Time of the newest sample, also after the ring was emptied; NEVER_NS before the first."""
-        self._left = LeftRows(_seen_of(settings))
-        """The samples that have left it."""
+        self._left = None if settings.align is not None else LeftRows(_seen_of(settings))
+        """The samples that have left it; None: an alignment remembers values instead."""
 
     def clear(self) -> None:
         """Forget the samples, but not the time of the newest."""
@@ -126,6 +132,7 @@ class KeptSamples:
             times: (n,), rising.
             rows: (n, C).
         """
+        assert self._left is not None
         moments = np.asarray(times, np.int64)
         found = self._left.have(moments, rows, self.next_number)
         for index in np.flatnonzero(~found):
@@ -143,13 +150,28 @@ class KeptSamples:
             return False
         return bool((self._substituted[first : self.size] == self._rows.shape[1]).all())
 
+    def was_near(self, time_ns: int, row: Floats) -> bool:
+        """Return whether a sample with these values (C,) was taken about a time.
+
+        It may be off by a sample period.
+        """
+        period_ns = self._settings.period_ns or 0
+        edges = time_ns - period_ns, time_ns + period_ns + 1
+        begin, end = (bisect_left(self._times, edge_ns, 0, self.size) for edge_ns in edges)
+        if (self._rows[begin:end] == row).all(axis=1).any():
+            return True
+        assert self._left is not None
+        times = np.array([time_ns - period_ns, time_ns, time_ns + period_ns], np.int64)
+        return bool(self._left.have(times, np.stack((row, row, row)), self.next_number).any())
+
     def remembers_one_of(self, time_ns: int) -> int:
         """Return of how many samples of about this time `were_here` knows one."""
+        assert self._left is not None
         return self._left.stride_at(time_ns, self.next_number)
 
     def leave(self) -> None:
         """Empty the ring as `clear` does; its samples stay known to `was_here`."""
-        if self.size:
+        if self.size and self._left is not None:
             self._left.add(self._before, self._clock[: self.size], self._rows[: self.size])
         self.clear()
 
@@ -236,7 +258,8 @@ class KeptSamples:
         """Move the newest samples to the start of the memory."""
         keep = self._keep
         gone = self.size - keep
-        self._left.add(self._before, self._clock[:gone], self._rows[:gone])
+        if self._left is not None:
+            self._left.add(self._before, self._clock[:gone], self._rows[:gone])
         kept = slice(gone, self.size)
         self._rows[:keep] = self._rows[kept].copy()
         self._times[:keep] = self._times[kept]
@@ -255,5 +278,7 @@ def _rows_of(length: int) -> tuple[int, int]:
 
 def _seen_of(settings: StreamSettings) -> int:
     """Return how many samples to remember: at least those that the ring holds."""
+    if settings.align is not None:
+        return seen_values(settings)
     _, capacity = _rows_of(settings.length)
     return max(seen_samples(settings.period_ns), capacity)

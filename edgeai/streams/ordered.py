@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeai.streams.clock_steps import LEAST_PERIODS, NEAR_PERIODS, resolution_of
+from edgeai.streams.clock_steps import NEAR_PERIODS, resolution_of
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.frame_clock import FrameClock
@@ -81,6 +81,12 @@ class OrderedStream(Stream):
         """The time of the newest sample, also of one that waits; None before the first."""
         waiting = self._timeline.ahead.runs
         return waiting[-1].last_ns if waiting else super().newest_ns
+
+    @property
+    def newest_arrived_ns(self) -> int:
+        """When the newest sample arrived, also one that waits."""
+        waiting = self._timeline.ahead.runs
+        return waiting[-1].arrived_ns if waiting else super().newest_arrived_ns
 
     def recover(self, after_ns: int | None, *, everything: bool) -> None:  # noqa: ARG002
         """Empty the stream as `Stream.recover` says; a sample has all values, so none is kept."""
@@ -245,10 +251,8 @@ class OrderedStream(Stream):
 
     def _take(self, run: Run) -> None:
         """Append samples; if the sender's clock was set back, start again with them."""
-        coarse, ahead = self._coarse, self._timeline.ahead
-        ahead.is_watching = coarse is None and self._reorder is None
-        if ahead.is_watching and not ahead.runs and ahead.is_ahead(run):
-            ahead.is_watching = not self._shows_coarse(run, LEAST_PERIODS)
+        coarse = self._coarse
+        self._timeline.ahead.is_watching = coarse is None and self._reorder is None
         if not self._timeline.take(run):
             placed: list[Run] | None = [run]
             if coarse is not None:
@@ -261,7 +265,7 @@ class OrderedStream(Stream):
         """Take one sample as `Stream._arrive` does; its stamp may be that of a waiting one."""
         ahead = self._timeline.ahead
         if ahead.runs and self._coarse is None and run.first_ns == ahead.runs[-1].first_ns:
-            is_near = self._shows_coarse(run, NEAR_PERIODS)
+            is_near = ahead.shows_coarse(run, NEAR_PERIODS)
             if is_near and self.ring.next_number < DOUBLED_PERIODS:
                 ahead.is_watching = False
                 for one in ahead.release():
@@ -269,16 +273,6 @@ class OrderedStream(Stream):
             elif is_near:
                 self._doubled = run.first_ns
         super()._arrive(run)
-
-    def _shows_coarse(self, run: Run, least_periods: float) -> bool:
-        """Return whether all time stamps so far may be those of a coarse clock."""
-        period_ns, ring = self._settings.period_ns, self.ring
-        if period_ns is None or run.is_block:
-            return False
-        filled = self._timeline.holes.filled_times
-        times = [ring.time_at(back) for back in range(ring.size)]
-        kept = [time_ns for time_ns in times if time_ns not in filled]
-        return resolution_of([*kept, run.first_ns], period_ns, least_periods) is not None
 
     def _may_be_coarse(self, run: Run) -> bool:
         ring = self.ring

@@ -28,7 +28,7 @@ class Ring(KeptSamples):
 
     __slots__ = (
         "_half_ns", "_hop_left", "_hop_ns", "_max_span_ns", "_min_span_ns", "arrived_ns", "broken",
-        "conflicts", "due_ns", "emit",
+        "conflicts", "due_ns", "emit", "implausible_ns",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings, emit: Emit) -> None:
@@ -50,6 +50,9 @@ class Ring(KeptSamples):
         """When the newest sample arrived; set by who appends it."""
         self.broken = False
         """Set when the stream was interrupted; cleared by the engine with the next window."""
+        self.implausible_ns = 0
+        """Time of a sample that was dropped later, because its clock was ahead; 0: none. Set by who
+        drops it, and cleared by who tells it."""
         self.conflicts = 0
         """Samples that were refused as duplicates, but had other values than the one of their time:
         they were new. Set by who refuses them."""

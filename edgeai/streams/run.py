@@ -54,6 +54,8 @@ class Run:
     """Samples that the block had before these."""
     is_torn: bool = False
     """Whether samples before it may be missing, which nothing stands for."""
+    place_ns: int | None = None
+    """About where it was, if it was taken before and its time is the stamp of a coarse clock."""
     is_used: bool = False
     """Whether the windows that end in it were emitted already."""
 

@@ -1,254 +1,40 @@
-"""Samples that a stream has taken: they tell one that is sent again from a new one."""
+"""Values that a stream has taken: they tell one that is sent again from a new one."""
 
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from edgeai.streams.settings import Floats
+from edgeai.streams.left_rows import LeftRows
 
-Hashes = npt.NDArray[np.uint32]
-Numbers = npt.NDArray[np.int64]
-
-BYTES_PER_SAMPLE = 5
-"""Of a sample that is remembered: its hash, and its share of a block."""
-MAX_SEEN_SECONDS = 4500
-"""Every sample of so long is remembered, within the bounds: an hour, the step to winter time, and
-more."""
-MAX_SEEN = 65_536
-MIN_SEEN = 4096
-MAX_THINNED = 2048
-"""Of older samples, so many are remembered, evenly over all of them."""
-BLOCK = 1024
-"""Samples of a block: those with the same number by this divisor. As many wait for their block."""
-OTHER_BYTES = 12 * MAX_THINNED + 20 * BLOCK
-"""Of the thinned samples, of those that wait, and of the block that is about to leave."""
-MAX_WAITING = 64
-"""Parts that wait, each what a ring had when it was emptied."""
-_MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(32))
-
-
-def seen_samples(period_ns: int | None) -> int:
-    """Return how many samples to remember: an hour and more at the rate, within bounds."""
-    if period_ns is None:
-        return MIN_SEEN
-    return max(MIN_SEEN, min(MAX_SEEN, MAX_SEEN_SECONDS * 10**9 // period_ns))
-
-
-@lru_cache(maxsize=64)
-def _weights(channels: int) -> npt.NDArray[np.uint32]:
-    """Return odd numbers, (C,), so that every bit of a value changes the digest of its row."""
-    numbers = np.random.default_rng(channels).integers(0, 1 << 31, channels, np.uint32)
-    return numbers * np.uint32(2) + np.uint32(1)
-
-
-def _digests(rows: Floats) -> Hashes:
-    """Return a number of each row, (n,): other rows mostly have other ones."""
-    found: Hashes = rows.view(np.uint32) @ _weights(rows.shape[1])
-    return found
-
-
-def _hashes(times: Numbers, digests: Hashes) -> Hashes:
-    """Return a number of each sample, (n,), by its time and the digest of its row."""
-    factor, second, half = _MIX
-    found = digests.astype(np.uint64) * second
-    found ^= times.view(np.uint64) * factor
-    found ^= found >> half
-    found *= second
-    found ^= found >> half
-    found *= factor
-    return (found >> half).astype(np.uint32)
-
-
-class _Block(NamedTuple):
-    """Samples with numbers in a row."""
-
-    number: int
-    """Of the first one."""
-    low_ns: int
-    high_ns: int
-    """Their smallest and largest time."""
-    hashes: Hashes
-
-
-class LeftRows:
-    """The samples that have left a ring: a hash of the time and the values of each.
-
-    The newest are all remembered. Of the older ones, those are remembered whose number can be
-    divided by a stride, which grows with their count. So samples that are sent again are known
-    however old they are, if enough of them come, and the memory does not grow.
-
-    What is remembered depends on the numbers of the samples only, and not on the turns in which
-    they came.
-    """
-
-    __slots__ = (
-        "_blocks", "_first", "_kept_stride", "_next", "_room", "_thinned", "_waiting",
-    )  # fmt: skip
-
-    def __init__(self, room: int) -> None:
-        """Start empty.
-
-        Args:
-            room: Samples of which each is remembered.
-        """
-        self._room = room
-        self._blocks: deque[_Block] = deque()
-        self._first: tuple[int, int] | None = None
-        """Number and time of the first sample of all."""
-        self._waiting: list[tuple[int, Numbers, Hashes]] = []
-        """Number of the first, times and digests of samples that are in no block yet: to hash many
-        at a time costs less."""
-        self._next = 0
-        """Number after the last sample."""
-        self._thinned: tuple[Numbers, Hashes] = np.zeros(0, np.int64), np.zeros(0, np.uint32)
-        """Numbers and hashes of older samples."""
-        self._kept_stride = 1
-
-    def add(self, number: int, times: Numbers, rows: Floats) -> None:
-        """Remember samples.
-
-        Args:
-            number: Of the first one. Those of this number and later ones are forgotten: the ring
-                had returned to the time before them.
-            times: (n,) nanoseconds, rising, n at least 1.
-            rows: (n, C).
-        """
-        if number < self._next:
-            self._settle()
-            self._forget_from(number)
-        self._waiting.append((number, times.copy(), _digests(rows)))
-        self._next = number + len(times)
-        if self._next - self._waiting[0][0] >= BLOCK or len(self._waiting) >= MAX_WAITING:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Put the samples that wait into blocks."""
-        waiting, self._waiting = self._waiting, []
-        if waiting and self._first is None:
-            self._first = waiting[0][0], int(waiting[0][1][0])
-        while waiting:
-            number, count, end = waiting[0][0], 0, waiting[0][0]
-            while count < len(waiting) and waiting[count][0] == end:
-                end += len(waiting[count][1])
-                count += 1
-            times = np.concatenate([part[1] for part in waiting[:count]])
-            hashes = _hashes(times, np.concatenate([part[2] for part in waiting[:count]]))
-            del waiting[:count]
-            while number < end:
-                stop = min(end, number // BLOCK * BLOCK + BLOCK)
-                part, rest = slice(0, stop - number), slice(stop - number, None)
-                low_ns, high_ns = int(times[part].min()), int(times[part].max())
-                self._append(_Block(number, low_ns, high_ns, hashes[part]))
-                times, hashes, number = times[rest], hashes[rest], stop
-        oldest = self._oldest(self._next)
-        while self._blocks and self._blocks[0].number < oldest:
-            self._thin(self._blocks.popleft(), self._next)
-
-    def _append(self, block: _Block) -> None:
-        last = self._blocks[-1] if self._blocks else None
-        is_next = last is not None and last.number + len(last.hashes) == block.number
-        if last is not None and is_next and block.number % BLOCK:
-            self._blocks[-1] = _Block(
-                last.number,
-                min(last.low_ns, block.low_ns),
-                max(last.high_ns, block.high_ns),
-                np.concatenate((last.hashes, block.hashes)),
-            )
-            return
-        self._blocks.append(block._replace(hashes=block.hashes.copy()))
-
-    def _forget_from(self, number: int) -> None:
-        blocks = self._blocks
-        while blocks and blocks[-1].number >= number:
-            blocks.pop()
-        if blocks and blocks[-1].number + len(blocks[-1].hashes) > number:
-            last = blocks[-1]
-            blocks[-1] = last._replace(hashes=last.hashes[: number - last.number].copy())
-
-    def _thin(self, block: _Block, next_number: int) -> None:
-        """Remember few samples of a block that is no longer remembered wholly."""
-        stride = self._stride(next_number)
-        numbers, hashes = self._thinned
-        if stride != self._kept_stride:
-            kept = numbers % stride == 0
-            numbers, hashes, self._kept_stride = numbers[kept], hashes[kept], stride
-        begin, end = -block.number % stride, block.number + len(block.hashes)
-        self._thinned = (
-            np.concatenate((numbers, np.arange(block.number + begin, end, stride))),
-            np.concatenate((hashes, block.hashes[begin::stride])),
-        )
-
-    def _oldest(self, next_number: int) -> int:
-        """Return the number of the first sample that is remembered wholly: the first of a block."""
-        return (next_number - self._room) // BLOCK * BLOCK
-
-    def _stride(self, next_number: int) -> int:
-        older = max(0, next_number - self._room)
-        return 1 << (older // MAX_THINNED).bit_length()
-
-    def stride_at(self, time_ns: int, next_number: int) -> int:
-        """Return of how many samples of about this time one is remembered: 1 of all, or of 2 ..."""
-        self._settle()
-        oldest = self._oldest(next_number)
-        if self._first is None or oldest <= self._first[0] or time_ns < self._first[1]:
-            return 1  # no sample of this time was taken, or all of them are remembered
-        for block in self._blocks:
-            if block.number >= oldest:
-                return 1 if time_ns >= block.low_ns else self._stride(next_number)
-        return 1
-
-    def have(self, times: Numbers, rows: Floats, next_number: int) -> npt.NDArray[np.bool_]:
-        """Return whether samples of these times and values have left the ring, (n,).
-
-        Args:
-            times: (n,) nanoseconds, rising.
-            rows: (n, C).
-            next_number: Of the next sample of the ring.
-        """
-        self._settle()
-        hashes = _hashes(times, _digests(np.array(rows, np.float32)))
-        found = np.zeros(len(hashes), np.bool_)
-        oldest, stride = self._oldest(next_number), self._stride(next_number)
-        first_ns, last_ns = int(times[0]), int(times[-1])
-        for number, low_ns, high_ns, known in self._blocks:
-            if high_ns < first_ns or low_ns > last_ns:
-                continue
-            if number < oldest:
-                numbers = np.arange(number, number + len(known))
-                known = known[(numbers >= oldest) | (numbers % stride == 0)]  # noqa: PLW2901
-            found |= _are_in(hashes, known)
-        numbers, known = self._thinned
-        if len(known):
-            found |= _are_in(hashes, known[numbers % stride == 0])
-        return found
-
-
-def _are_in(hashes: Hashes, known: Hashes) -> npt.NDArray[np.bool_]:
-    if len(hashes) == 1:  # much cheaper
-        return np.array([bool((known == hashes[0]).any())])
-    return np.isin(hashes, known)
+MOST_SHED = 256
+"""Values that become older ones at a time."""
 
 
 class Seen:
-    """The newest values that were taken, by time and channel, and what they were."""
+    """The values that were taken, by time and channel, and what they were.
 
-    __slots__ = ("_content", "_order", "_room")
+    The newest are compared with certainty; older ones are remembered as `LeftRows` does.
+    """
 
-    def __init__(self, room: int) -> None:
+    __slots__ = ("_content", "_left", "_number", "_older", "_order", "_room")
+
+    def __init__(self, room: int, older: int) -> None:
         """Start empty.
 
         Args:
-            room: Values or samples to remember.
+            room: Values or samples of which what was taken last is remembered.
+            older: Values or samples before them.
         """
-        self._room = room
+        self._room = room + MOST_SHED
+        self._older = older
         self._order: deque[tuple[int, int]] = deque()
         self._content: dict[tuple[int, int], int] = {}
+        self._left = LeftRows(older)
+        self._number = 0
+        """Values that are older ones now."""
 
     def add(self, time_ns: int, channel: int, values: Sequence[float]) -> None:
         """Remember what was taken."""
@@ -256,18 +42,44 @@ class Seen:
         if key not in self._content:
             self._order.append(key)
             if len(self._order) > self._room:
-                del self._content[self._order.popleft()]
+                self._shed()
         self._content[key] = _content_of(values)
+
+    def _shed(self) -> None:
+        """Make older ones of some of the values: many at a time cost less."""
+        order, content = self._order, self._content
+        keys = [order.popleft() for _ in range(MOST_SHED)]
+        times = np.array([time_ns for time_ns, _ in keys], np.int64)
+        digests = [_digest_of(channel, content.pop((at, channel))) for at, channel in keys]
+        self._left.add_digests(self._number, times, np.array(digests, np.uint32))
+        self._number += MOST_SHED
 
     def clear(self) -> None:
         """Forget everything."""
         self._order.clear()
         self._content.clear()
+        self._left = LeftRows(self._older)
+        self._number = 0
 
     def has(self, time_ns: int, channel: int, values: Sequence[float]) -> bool:
         """Return whether the same values of this time and channel were taken."""
+        content = _content_of(values)
         found = self._content.get((time_ns, channel))
-        return found is not None and found == _content_of(values)
+        if found is not None:
+            return found == content
+        if not self._number:
+            return False
+        digest = np.array([_digest_of(channel, content)], np.uint32)
+        number = self._number + len(self._order)
+        return bool(self._left.have_digests(np.array([time_ns]), digest, number)[0])
+
+    def remembers_one_of(self, time_ns: int) -> int:
+        """Return of how many values of about this time `has` knows one."""
+        return self._left.stride_at(time_ns, self._number + len(self._order))
+
+
+def _digest_of(channel: int, content: int) -> int:
+    return (content + 0x9E3779B1 * channel) & 0xFFFFFFFF
 
 
 _pack_one = Struct("f").pack

@@ -63,6 +63,11 @@ class Stream(ABC):
         """The time of the newest sample; None before the first."""
         return None if self.ring.last_ns == NEVER_NS else self.ring.last_ns
 
+    @property
+    def newest_arrived_ns(self) -> int:
+        """When the newest sample arrived."""
+        return self.ring.arrived_ns
+
     @abstractmethod
     def recover(self, after_ns: int | None, *, everything: bool) -> None:
         """Empty the stream after an exception in the middle of a push; count the reset.

@@ -1,11 +1,12 @@
 """The samples of one stream in the order of their times: holes, gaps, repeats, a clock set back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from edgeai.streams.ahead import Ahead
-from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
+from edgeai.streams.clock import Jump, LateRun, is_clock_ahead
+from edgeai.streams.conditioning import Flags
 from edgeai.streams.good_values import GoodValues
 from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.joins import Joins
@@ -48,7 +49,7 @@ class Timeline:
         self._drops, self._resets, self._counts = drops, resets, counts
         self.values = GoodValues(settings, ring, drops)
         self.holes = Holes(ring, settings.missing, settings.length, counts)
-        self.ahead = Ahead(settings, ring, drops)
+        self.ahead = Ahead(settings, ring, self.holes, drops)
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)
         self._is_torn = False
@@ -101,7 +102,7 @@ class Timeline:
         """Take the samples that wait for older ones: the stream ends here."""
         self.ahead.drop()
         jump = self._jump
-        if jump is not None and jump.is_suspect and len(jump.runs) == 1:
+        if jump is not None and jump.is_suspect and jump.count == 1:
             self._return(jump)  # nothing shows that the time went on from there
         self._confirm_jump()
         while self._overtook:
@@ -148,8 +149,8 @@ class Timeline:
         if run.period_ns and step_ns >= HOLE_PERIODS * run.period_ns:
             self._open_hole(run, last_ns)
         if self._jump is not None:
-            self._jump.runs.append(run.copy())
-            if len(self._jump.runs) > MAX_JUMPED_RUNS:
+            self._jump.add(run)
+            if self._jump.is_over:
                 self._confirm_jump()
         if (self._is_torn or run.is_torn) and not self._is_whole(run):
             run.mark()
@@ -168,14 +169,14 @@ class Timeline:
         if self._jump is not None and self.is_return(run.first_ns):
             self._return(self._jump)
             return self.take(run)
-        if self._was_first_ahead(run):
-            self._drops["implausible_time"] += 1
+        if self._were_first_ahead(run):
+            self._drops["implausible_time"] += self._ring.size
             self._ring.clear()
             self._ring.last_ns = NEVER_NS
             return self.take(run)
         late: list[bool] = []
         is_new = False
-        known = self._ring.were_here(run.times, run.rows)
+        known = self._were_here(run)
         for index, time_ns in enumerate(map(int, run.times)):
             row = run.rows[index]
             flag = run.uncertain is not None and bool(run.uncertain[index])
@@ -183,7 +184,8 @@ class Timeline:
             placed = self.holes.replace(time_ns, row, run.period_ns, uncertain=flag)
             if placed:
                 continue
-            is_late = seen is None or placed is not None
+            is_other = time_ns < self._ring.last_ns and seen is not None and not equals(row, seen)
+            is_late = seen is None or placed is not None or is_other
             if is_late and placed is None and known[index]:
                 is_late = False
             late.append(is_late)
@@ -202,6 +204,12 @@ class Timeline:
         self._drops["duplicate"] += len(late) - sum(late)
         return True
 
+    def _were_here(self, run: Run) -> Sequence[bool] | Flags:
+        """Return which samples were taken before, (n,)."""
+        if run.place_ns is not None:
+            return [self._ring.was_near(run.place_ns, run.rows[0])]
+        return self._ring.were_here(run.times, run.rows)
+
     # --------------------------------------------------------------------------------------- clock
 
     def _is_set_back(self, run: Run, newest_ns: int) -> bool:
@@ -210,10 +218,12 @@ class Timeline:
         one_of = self._ring.remembers_one_of(first_ns)
         return run.follows or self._late.add(first_ns, run.arrived_ns, newest_ns, one_of)
 
-    def _was_first_ahead(self, run: Run) -> bool:
-        """Return whether the only sample so far had a clock that was ahead, by the second one."""
+    def _were_first_ahead(self, run: Run) -> bool:
+        """Return whether all samples so far were ahead; no window has left with them."""
         ring, gap_ns = self._ring, self._settings.max_gap_ns
-        if ring.size != 1 or ring.next_number != 1 or self._jump is not None or gap_ns is None:
+        if not ring.size == ring.next_number < max(2, self._settings.length):
+            return False
+        if run.is_block or self._jump is not None or gap_ns is None:
             return False
         ahead_ns = ring.last_ns - ring.arrived_ns
         return (
@@ -227,11 +237,12 @@ class Timeline:
         before = self._jump
         if before is not None and before.is_suspect:
             before.gaps += 1
-            before.runs.append(run.copy())
+            before.add(run)
+            if before.is_over:
+                self._confirm_jump()
             self.holes.forget()
             self.values.empty()
             return
-        self._jump = None
         self.holes.forget()
         self.values.update()
         ring = self._ring
@@ -241,9 +252,9 @@ class Timeline:
         if not is_suspect:
             self._resets["gap"] += 1
         good = self.values.last.copy()
-        self._jump = Jump(
-            run.first_ns, is_suspect, ring.save(), good, ring.broken, ring.arrived_ns, [run.copy()]
-        )
+        saved = ring.save()
+        self._jump = Jump(run.first_ns, is_suspect, saved, good, ring.broken, ring.arrived_ns)
+        self._jump.add(run)
         ring.leave()
         ring.broken = True
 
@@ -256,12 +267,14 @@ class Timeline:
     def _return(self, jump: Jump) -> None:
         """Go on where the stream was before a step ahead."""
         self._jump = None
+        if jump.is_suspect:
+            self._ring.implausible_ns = jump.first_ns
         self.holes.forget()
         self._ring.restore(jump.saved)
         self._ring.broken, self._ring.arrived_ns = jump.was_broken, jump.arrived_ns
         self.values.last[:] = jump.kept
         if jump.is_suspect:
-            self._drops["implausible_time"] += sum(len(run.times) for run in jump.runs)
+            self._drops["implausible_time"] += jump.samples
             return
         count = 0
         for run in jump.runs:
@@ -276,7 +289,8 @@ class Timeline:
         self.holes.forget()
         self._resets["clock_back"] += 1
         sign: Sign = "sequence" if run.follows else "pace"
-        self._set_backs.note(self._ring.last_ns, run.first_ns, sign)
+        to_ns = run.first_ns if run.follows else self._late.first_ns
+        self._set_backs.note(self._ring.last_ns, to_ns, sign)
         self._ring.leave()
         self._ring.broken = True
         self._ring.last_ns = NEVER_NS

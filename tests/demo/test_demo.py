@@ -16,6 +16,7 @@ from rich.console import Console
 
 from edgeai.demo import broker as brokers
 from edgeai.demo import demo
+from edgeai.demo.silence import trouble
 from edgeai.errors import TransportError
 from tests.support.brokers import free_port
 from tests.support.live import patient, wait_for
@@ -77,6 +78,53 @@ def test_a_hangup_ends_the_demo_and_leaves_no_process(tmp_path: Path) -> None:
         process.wait(patient(10))
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_the_terminal_tells_who_does_not_answer(tmp_path: Path) -> None:
+    if brokers.find_mosquitto() is None:
+        pytest.skip("mosquitto is not installed")
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgeai", "demo"], stdout=output, stderr=output,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "300"},
+        )  # fmt: skip
+    try:
+        wait_for(lambda: "moulding-1" in log.read_text(), "predictions", 40)
+        assert "does not answer" not in log.read_text()
+        by_name = {_command(pid): pid for pid in _children(process.pid)}
+        [runtime] = [pid for name, pid in by_name.items() if " run " in name]
+        [broker] = [pid for name, pid in by_name.items() if "mosquitto" in name.split()[0]]
+        os.kill(runtime, signal.SIGSTOP)
+        wait_for(lambda: "No prediction for" in log.read_text(), "the silence to be told", 20)
+        os.kill(broker, signal.SIGKILL)
+        wait_for(lambda: "The broker does not answer" in log.read_text(), "the broker", 20)
+        os.kill(runtime, signal.SIGCONT)
+    finally:
+        process.terminate()
+        process.wait(patient(20))
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("connected", "online", "silent_seconds", "told"),
+    [
+        (True, True, 0.0, ""),
+        (True, True, 12.0, "No prediction for 12 s"),
+        (True, False, 0.0, "The runtime"),
+        (False, True, 12.0, "The broker"),
+    ],
+)
+def test_what_is_told(connected: bool, online: bool, silent_seconds: float, told: str) -> None:
+    text = trouble(connected=connected, online=online, silent_seconds=silent_seconds)
+    assert text.startswith(told)
+    assert bool(text) == bool(told)
+
+
+def _command(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
 
 
 def _children(process: int) -> list[int]:

@@ -50,6 +50,10 @@ def test_labels_and_annotations(name: str) -> None:
     values = [set(re.findall(r"\$(?:labels\.)?\w+", annotations[key])) for key in
               ("summary", "summary_ko")]  # fmt: skip
     assert values[0] == values[1], "both languages tell the same"
+    told = annotations["summary"] + annotations["summary_ko"]
+    assert "humanize }}" not in told, (
+        "increase() is 1.019 for one machine: a count is a whole number"
+    )
 
 
 @every_alert

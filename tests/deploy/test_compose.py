@@ -131,6 +131,17 @@ def test_the_access_rules_are_those_of_the_node() -> None:
     assert (DEPLOY / "mosquitto" / "acl").read_text() == done.stdout
 
 
+def test_the_container_of_the_page_has_every_folder_that_the_page_names() -> None:
+    page = (REPOSITORY / "docs" / "container.md").read_text()
+    table = page.split("| path in the container |")[1].split("\n\n")[0]
+    paths = re.findall(r"^\| `(/[^`]+)`", table, re.MULTILINE)
+    command = re.search(r"docker run --detach.*?(?:[^\\]\n)", page, re.DOTALL)[0]  # type: ignore[index]
+    mounted = re.findall(r"--(?:volume \S+?:|tmpfs )(/[^:\s]+)", command)
+    for path in paths:
+        assert any(Path(path).is_relative_to(folder) for folder in mounted), path
+    assert "/run/secrets" in paths
+
+
 # ---------------------------------------------------------------------------------------- init.sh
 
 
@@ -188,6 +199,56 @@ def test_init_renews_the_certificate_and_one_password(tmp_path: Path) -> None:
     }  # fmt: skip
     openssl("verify", "-CAfile", secrets / "mqtt_ca_certificate",
             secrets / "mqtt_server_certificate")  # fmt: skip
+
+
+def names_in(folder: Path) -> set[str]:
+    certificate = folder / "secrets" / "mqtt_server_certificate"
+    text = openssl("x509", "-noout", "-ext", "subjectAltName", "-in", certificate)
+    return {name.strip() for name in text.splitlines()[1].split(",")}
+
+
+def test_a_renewed_certificate_keeps_its_names_and_adds_new_ones(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    init(folder, "press-pc", "192.168.1.10", "fe80::7")
+    before = names_in(folder)
+    assert {"DNS:press-pc", "IP Address:192.168.1.10"} < before
+    done = init(folder, "--renew", "PRESS-PC", "fe80:0::7", "10.0.0.7")
+    assert done.returncode == 0, done.stderr
+    assert names_in(folder) == before | {"IP Address:10.0.0.7"}
+    assert init(folder, "--renew").returncode == 0
+    assert names_in(folder) == before | {"IP Address:10.0.0.7"}
+
+
+def test_init_says_which_names_an_existing_certificate_lacks(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    init(folder, "press-pc")
+    before = names_in(folder)
+    done = init(folder, "press-pc", "10.0.0.7", "hall.example")
+    assert done.returncode == 1
+    assert "not for 10.0.0.7 hall.example" in done.stderr
+    assert "./init.sh --renew 10.0.0.7 hall.example" in done.stderr
+    assert names_in(folder) == before
+    assert init(folder, "--renew", "10.0.0.7", "hall.example").returncode == 0
+    assert init(folder, "press-pc", "10.0.0.7", "hall.example").returncode == 0
+
+
+def test_no_command_of_init_gets_a_secret_as_an_argument(tmp_path: Path) -> None:
+    """Each user of the machine sees the arguments of all processes."""
+    folder = copy(tmp_path)
+    programs, noted = tmp_path / "programs", tmp_path / "noted"
+    programs.mkdir()
+    for name in ("openssl", "tr", "cat", "mv", "od", "sed", "grep"):
+        real = shutil.which(name)
+        program = programs / name
+        program.write_text(f'#!/bin/sh\necho "$0 $*" >> "{noted}"\nexec {real} "$@"\n')
+        program.chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    assert init(folder, env={**os.environ, "PATH": path}).returncode == 0
+    arguments = noted.read_text()
+    assert "openssl dgst" in arguments
+    for file in (folder / "secrets").iterdir():
+        if file.name.endswith(("_password", "_token")):
+            assert file.read_text().strip() not in arguments, file.name
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to the users of containers")

@@ -17,7 +17,8 @@ import pytest
 
 from edgeai.assembly.plan import check
 from edgeai.config.node import load_config
-from edgeai.doctor.findings import CHECKS
+from edgeai.doctor.findings import CHECKS, Findings
+from edgeai.doctor.machine import check_state_folder
 from edgeai.doctor.surroundings import is_in_container, kernel_clock, mount_of
 from edgeai.model.package import load_package
 from edgeai.mqtt.probe import Probe
@@ -590,6 +591,15 @@ def test_a_state_folder_that_is_full_or_read_only(
     assert one["status"] == "fail"
     assert found in one["found"]
     assert advice in one["advice"]
+
+
+def test_a_state_folder_where_no_file_can_be() -> None:
+    findings = Findings()
+    check_state_folder(Path("/proc/nope"), findings)
+    [one] = findings.in_order()
+    assert one.status == "fail"
+    assert "(proc) shows the kernel and keeps no files" in one.found
+    assert "MB" not in one.found
 
 
 def test_a_configuration_that_breaks_a_rule(diagnose: Diagnose, plain: RunningBroker) -> None:

@@ -150,7 +150,8 @@ def test_every_way_to_refuse_a_message_tells_it(
         node.turns([(topic, payload, NS, False)])
     (line,) = lines(caplog)
     who = "no pipeline" if topic.startswith("else") else "p"
-    assert line.startswith(f"{who}: refused 1, {reason}: {DROP_REASONS[reason]}; topic "), line
+    assert line.startswith(f"{who}: refused 1, {reason}: {DROP_REASONS[reason]}; "), line
+    assert "; topic " in line
     assert f", {len(payload)} bytes: " in line
     node.finish()
     assert lines(caplog)[1:] == [f"{who}: refused 2 more, {reason}: {DROP_REASONS[reason]}"]

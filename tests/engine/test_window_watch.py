@@ -48,11 +48,15 @@ def tags(step: float, count: int, ahead: float) -> Iterator[Sent]:
         yield at, "b", {"t": START + at + ahead, "value": index}
 
 
-def frames(step: float, count: int, resolution: float, samples: int) -> Iterator[Sent]:
+def frames(
+    step: float, count: int, resolution: float, samples: int, value: float | None = None
+) -> Iterator[Sent]:
     for index in range(count):
         at = index * step
         stamp = START + round(at // resolution * resolution, 6)
         data = [[index + 0.5, one + 0.25] for one in range(samples)]
+        if value is not None:
+            data = [[value, value]] * samples
         yield at + step, "frame", {"t": stamp, "data": data}
 
 
@@ -124,6 +128,10 @@ NEVER: dict[str, tuple[Any, float | None, int, Callable[[], Iterator[Sent]], str
     "frames with coarse stamps": (
         FRAME, 100.0, 512, lambda: frames(0.64, 200, 1.0, 64),
         "the time stamps have steps of 1 s. Let the sender send finer time stamps, or declare",
+    ),
+    "equal frames with coarse stamps": (  # the values do not show that they are new
+        FRAME, 100.0, 512, lambda: frames(0.64, 200, 1.0, 64, value=1.0),
+        "the time stamps have steps of 1 s. Let the sender",
     ),
     "short runs only": (
         ROW, 1.0, 60, lambda: pauses(20, 300.0, 40),
@@ -209,3 +217,25 @@ def test_the_skew_of_a_signal_is_exported(tmp_path: Path) -> None:
     assert line.node.value("clock_skew_seconds", pipeline="p", asset="m") == pytest.approx(100)
     line = Line(tmp_path / "same", TAG, 1.0).run(tags(0.5, 80, 0.0))
     assert line.node.value("clock_skew_seconds", pipeline="p", asset="m") == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("source", "sent", "topic"),
+    [
+        (ROW, lambda: iter([*rows(1.0, 8), *rows(1.0, 1, 8.0, 100.0), *rows(1.0, 9, 9.0)]), "row"),
+        (TAG, lambda: tags(0.5, 20, 100.0), "+"),
+    ],
+)
+def test_a_time_that_is_refused_later_is_told_with_topic_and_time(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    source: Any,
+    sent: Callable[[], Iterator[Sent]],
+    topic: str,
+) -> None:
+    """The sample was taken, and the next one shows that its clock was ahead."""
+    caplog.set_level(logging.INFO, "edgeai")
+    Line(tmp_path, source, 1.0).run(sent())
+    lines = [one.getMessage() for one in caplog.records]
+    (told,) = [one for one in lines if "refused 1, implausible_time" in one]
+    assert f"; topic factory/m/{topic}, time 1970-01-12T" in told, told

@@ -141,6 +141,34 @@ def test_the_command_prints_them(
     assert "must differ" in same.err
 
 
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path / "mean")
+    config = write_config(tmp_path / "c.yaml", 1883, {"p": pipeline()})
+    target = tmp_path / "acl"
+    printed = run_command(capsys, monkeypatch, "acl", config)
+    done = run_command(capsys, monkeypatch, "acl", config, "--output", target)
+    assert done.code == 0, done.err
+    assert target.read_text() == printed.out
+    assert target.stat().st_mode & 0o777 == 0o644, "the broker is another user"
+    target.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    assert run_command(capsys, monkeypatch, "acl", config, "--output", link).code == 0
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o640, "rights stay"
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(config.read_text().replace("topic:", "topik:"))
+    assert run_command(capsys, monkeypatch, "acl", broken, "--output", target).code == 2
+    assert target.read_text() == printed.out
+    assert run_command(capsys, monkeypatch, "acl", config, "--output", config).code == 2
+    refused = run_command(capsys, monkeypatch, "acl", config, "--output", tmp_path)
+    assert refused.code == 2
+    assert f"{tmp_path}: cannot be written" in refused.err
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")], "nothing is left"
+
+
 PUBLISHES = {
     "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
     "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",

@@ -92,6 +92,12 @@ def test_the_right_token_gives_a_command(stub: Stub) -> None:
     assert stub.asked == [("acknowledge", {"asset": "m"})]
     assert command(stub, Content_Type="application/json; charset=utf-8")[0] == 200
     assert command(stub, Sec_Fetch_Site="same-origin")[0] == 200
+    assert command(stub, Origin=stub.web.url)[0] == 200
+    assert command(stub, Origin="http://Press-PC:8080", Host="press-pc:8080")[0] == 200
+    # A proxy that replaces the host: with TLS the browser says itself whose page it is.
+    assert command(stub, Origin="https://press.example", Sec_Fetch_Site="same-origin")[0] == 200
+    proxied = {"Origin": "http://press.example", "X_Forwarded_Host": "press.example"}
+    assert command(stub, **proxied)[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,9 @@ def test_the_right_token_gives_a_command(stub: Stub) -> None:
         ({"Content_Type": ""}, b"{}", 415, "application/json"),
         ({"Content_Type": "application/x-www-form-urlencoded"}, b"{}", 415, "application/json"),
         ({"Sec_Fetch_Site": "cross-site"}, b"{}", 403, "another site"),
+        ({"Origin": "http://other.example"}, b"{}", 403, "another site"),
+        ({"Origin": "http://127.0.0.1:1"}, b"{}", 403, "another site"),
+        ({"Origin": "null"}, b"{}", 403, "another site"),
         ({}, b"{", 400, "JSON object"),
         ({}, b"[1]", 400, "JSON object"),
         ({}, b"[" * 1000, 400, "JSON object"),

@@ -58,6 +58,14 @@ def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
     assert all(key.removesuffix(".one") in ENGLISH for key in plural)
 
 
+def test_no_particle_depends_on_a_value() -> None:
+    """Which form of a Korean particle is right depends on the last letter of the word before."""
+    particles = re.compile(r"\}(\(?(이|가|을|를|은|는|와|과|로|으)\)?)+([ ,.]|$)")
+    assert particles.search("{a}을(를) 점검")
+    assert particles.search("{a}(으)로 바뀜")
+    assert not [text for text in KOREAN.values() if particles.search(text)]
+
+
 def test_every_text_that_is_asked_for_exists() -> None:
     asked = {key for text in SOURCES.values() for key in re.findall(r'\bt\(\s*"([^"]+)"', text)}
     assert asked

@@ -150,3 +150,31 @@ def test_a_frame_that_is_ahead_leaves_no_window(ahead: int) -> None:
         line.frame(times, 8, arrived=start + 8)
     assert line.told() == {"implausible_time": 8, "gap": 1}
     assert line.ends == [start + 7 for start in range(0, 96, 8) if start != 48]
+
+
+@pytest.mark.parametrize(("length", "first"), [(1, 1), (2, 1), (4, 1), (4, 2), (4, 3), (16, 9)])
+@pytest.mark.parametrize("ahead", [7, 250, 3000])
+def test_first_stamps_that_are_ahead_cost_their_samples(
+    ahead: int, length: int, first: int
+) -> None:
+    clean = play(Line(length=length), {})
+    line = play(Line(length=length), dict.fromkeys(range(first), float(ahead)))
+    assert line.told() == {"implausible_time": first}
+    assert_true(line, clean)
+    assert len(good(line)) == COUNT - first - length + 1
+
+
+def test_a_first_frame_that_is_ahead_leaves_no_window() -> None:
+    line = Line(length=8, hop=8).frame(500, 8, arrived=8)
+    assert line.ends == []
+    for start in range(8, 48, 8):
+        line.frame(start, 8, arrived=start + 8)
+    assert line.told() == {"implausible_time": 8}
+    assert line.ends == [start + 7 for start in range(8, 48, 8)]
+
+
+def test_a_clock_that_is_always_ahead_loses_nothing() -> None:
+    line = Line(length=1)
+    line.send(*range(500, 520), arrived=list(range(20)))
+    assert line.told() == {}
+    assert line.ends == list(range(500, 520))

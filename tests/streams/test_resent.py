@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgeai.streams.factory import open_stream
+from edgeai.streams.grid_values import AlignSettings
 from edgeai.streams.kept_samples import KeptSamples
-from edgeai.streams.seen import MAX_THINNED, MIN_SEEN, LeftRows
+from edgeai.streams.left_rows import MAX_THINNED, MIN_SEEN, LeftRows
 from edgeai.streams.settings import StreamSettings
 from edgeai.streams.stream import Stream
 from tests.support.windows import Windows
@@ -94,6 +95,98 @@ def test_samples_that_are_sent_again_are_dropped_however_many_and_old_they_are(
     assert line.drops["late"] + line.drops["duplicate"] == again
     if first >= taken - MIN_SEEN:
         assert line.drops["late"] == 0
+
+
+def send_coarse(
+    line: Line, first: int, count: int, *, back: int = 0, levels: int = 1 << 20
+) -> None:
+    """Send samples at 10 Hz by a clock of whole seconds; `back` is taken from their stamps."""
+    for number in range(first, first + count):
+        line.arrives += NS // 10
+        row = np.array([[number % levels, 0.5]], np.float32)
+        time_ns = T0 + (number - back) // 10 * NS
+        line.stream.push_rows([time_ns], row, None, None, [T0 + line.arrives])
+
+
+@pytest.mark.parametrize(("taken", "first", "again"), [(3000, 0, 3000), (9000, 4000, 600)])
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_samples_of_a_coarse_clock_that_are_sent_again_are_dropped(
+    taken: int, first: int, again: int, is_declared: bool
+) -> None:
+    resolution_ns = NS if is_declared else None
+    line, plain = (Line(10.0, resolution_ns=resolution_ns) for _ in range(2))
+    for one in line, plain:
+        send_coarse(one, 0, taken)
+    send_coarse(line, first, again)
+    plain.arrives = line.arrives
+    for one in line, plain:
+        send_coarse(one, taken, 100)
+    assert line.resets == {"gap": 0, "clock_back": 0}
+    assert line.drops == {**plain.drops, "duplicate": again}
+    assert [one[:2] for one in line.windows] == [one[:2] for one in plain.windows]
+    uncertain = [sum(window.uncertain for window in one.windows) for one in (line, plain)]
+    assert uncertain[0] <= uncertain[1]  # the plain one waited as long, which is in doubt too
+
+
+@pytest.mark.parametrize("back", [500, 2000])
+def test_a_coarse_clock_that_was_set_back_is_still_known(back: int) -> None:
+    line = Line(10.0, resolution_ns=NS)
+    send_coarse(line, 0, 3000, levels=7)
+    send_coarse(line, 3000, 400, back=back, levels=7)
+    assert line.resets["clock_back"] == 1
+    assert line.drops["late"] + line.drops["duplicate"] < 250
+
+
+@pytest.mark.parametrize("method", ["hold", "linear"])
+@pytest.mark.parametrize(
+    ("taken", "first", "again"), [(1000, 0, 1000), (6000, 1000, 1500), (12_000, 0, 3000)]
+)
+def test_aligned_samples_that_are_sent_again_are_dropped(
+    taken: int, first: int, again: int, method: Any
+) -> None:
+    align = AlignSettings(method, NS, 5 * NS, 0)
+    line, plain = Line(align=align, max_gap_ns=5 * NS), Line(align=align, max_gap_ns=5 * NS)
+    for one in line, plain:
+        one.take(taken)
+    line.send(first, again)
+    for one in line, plain:
+        one.send(taken, 50)
+    assert line.windows == plain.windows
+    assert line.resets == {"gap": 0, "clock_back": 0}
+    assert line.drops["late"] + line.drops["duplicate"] == again
+    if first >= taken - MIN_SEEN:
+        assert line.drops["late"] == 0
+
+
+def test_aligned_values_that_are_sent_again_are_dropped() -> None:
+    """Single values of two channels, the second slower."""
+
+    def send(line: Line, first: int, count: int) -> None:
+        for number in range(first, first + count):
+            line.arrives += NS
+            for channel in (0, 1) if number % 5 == 0 else (0,):
+                line.stream.push_tag(
+                    T0 + number * NS, channel, float(number), False, T0 + line.arrives
+                )
+
+    align = AlignSettings("hold", NS, 20 * NS, 0)
+    line, plain = Line(align=align, max_gap_ns=20 * NS), Line(align=align, max_gap_ns=20 * NS)
+    for one in line, plain:
+        send(one, 0, 2000)
+    send(line, 0, 2000)
+    for one in line, plain:
+        send(one, 2000, 50)
+    assert line.windows == plain.windows
+    assert line.resets == {"gap": 0, "clock_back": 0}
+    assert line.drops == {**plain.drops, "duplicate": 2400}
+
+
+def test_an_aligned_clock_that_was_set_back_is_still_known() -> None:
+    line = Line(align=AlignSettings("hold", NS, 5 * NS, 0), max_gap_ns=5 * NS)
+    line.take(6000)
+    line.send(6000, 200, to=4000)
+    assert line.resets["clock_back"] == 1
+    assert line.drops["late"] + line.drops["duplicate"] < 20
 
 
 @pytest.mark.parametrize("rate", [0.2, 10.0])

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.streams.factory import open_stream
@@ -412,6 +412,7 @@ def test_a_clock_set_back_under_alignment() -> None:
 
 
 @settings(deadline=None, max_examples=80)
+@example(method="hold", policy="hold", lateness=0, seed=262145, trouble=0.6, mean=3)
 @given(
     method=st.sampled_from(["hold", "linear"]),
     policy=st.sampled_from(["hold", "drop"]),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from edgeai.streams.factory import open_stream
 from edgeai.streams.run import Run, block_times
+from edgeai.streams.set_back import SetBack
 from edgeai.streams.settings import StreamSettings
 from tests.support.windows import Windows
 
@@ -432,3 +433,33 @@ def test_frames_without_a_time_may_arrive_unevenly(jitter: float) -> None:
     assert abs(line.ends[-1] - (3000 * slow - 1)) < 10  # its times follow the sender
     line.frame(3100, 10, timed=False)
     assert line.resets == {"gap": 1}
+
+
+def test_steps_beyond_a_gap_are_counted_while_they_come_and_need_no_memory() -> None:
+    """Each frame is a gap ahead of its arrival: none of them shows that the clock goes on."""
+    line = Line(length=8, hop=8)
+    for number in range(400):
+        line.frame(number * 100, 8, arrived=number * 8)
+        held = line.stream._timeline._jump  # type: ignore[attr-defined]
+        assert held is None or len(held.runs) <= 17
+        assert number < 30 or line.resets["gap"] >= number - 25
+    told = line.told()
+    assert told["gap"] == 399 - told["implausible_time"] // 8
+    assert line.drops["implausible_time"] <= 40
+
+
+@pytest.mark.parametrize(("period", "back"), [(10, 36_000), (750, 36_000), (10, 250)])
+def test_the_whole_distance_of_a_set_back_is_told(period: int, back: int) -> None:
+    line = Line(period_ns=period * P, max_gap_ns=5 * period * P)
+    told: list[SetBack] = []
+    line.stream.set_backs.on_set_back = told.append
+    count = 1000 // period + 20
+    line.send(*(number * period for number in range(count)))
+    after = [count * period - back + number * period for number in range(40)]
+    arrived = [float((count + number) * period) for number in range(40)]
+    line.send(*after, values=[slot + 0.5 for slot in after], arrived=arrived)
+    (found,) = told
+    assert found.from_ns == (BASE + (count - 1) * period) * P
+    assert found.to_ns == (BASE + after[0]) * P
+    assert not line.drops["duplicate"], "what is lost meanwhile is new"
+    assert line.drops["late"] == max(2, 100 // period)

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgeai.config.broker import Secret
 from edgeai.config.node import Http
 from edgeai.demo.broker import find_mosquitto
+from edgeai.node.http_answers import Reply
 from edgeai.node.http_server import HttpServer
 from tests.support.browser import DESKTOP, PHONE, chromium, visit
 from tests.support.live import patient, wait_for
@@ -329,6 +332,53 @@ def test_a_pipeline_without_machines_and_one_that_is_not_ready_are_told(
         assert "30 more machines" in here.page.locator(".hidden-machines").text_content()
 
 
+def test_an_address_that_cannot_be_read_shows_all_machines(stub: Stub, browser: Browser) -> None:
+    stub.state = made_up({"asset": "m"})
+    with visit(browser, stub.web.url, "/#/machine/%E0%A4%A") as here:  # errors are looked at there
+        here.wait('document.querySelectorAll(".tile").length === 1')
+
+
+def test_what_is_told_about_a_token_that_is_not_accepted(tmp_path: Path, browser: Browser) -> None:
+    """Also one that no header can carry, and when the refusal is faster than the dialog."""
+    (tmp_path / "token").write_text("the-token-of-the-page")
+    latched = {"asset": "m", "alarm": "latched", "since": 1.0}
+    commanded: list[str] = []
+
+    def obey(name: str, _content: Any) -> Reply:
+        commanded.append(name)
+        return Reply(HTTPStatus.OK, {})
+
+    web = HttpServer(
+        Http(port=0, token=Secret(file=str(tmp_path / "token")), page_needs_token=False),
+        render_metrics=bytes, alive=dict, ready=dict, command=obey,
+        state=lambda: {**made_up(latched), "commands": ["acknowledge"]},
+    )  # fmt: skip
+    try:
+        with visit(browser, web.url, "/#/machine/m") as here:
+            here.page.locator("button.acknowledge").click()
+            for wrong in ("열쇠말입니다", "wrong", "token with spaces"):
+                here.page.locator("#token-input").fill(wrong)
+                here.page.evaluate("window.old = document.getElementById('token-input')")
+                here.page.keyboard.press("Enter")
+                here.wait("document.getElementById('token-input') !== window.old")
+                # Time for the event `close` of the question before.
+                here.page.evaluate("new Promise((done) => setTimeout(done, 100))")
+                dialog = here.page.get_by_role("dialog")
+                assert dialog.is_visible(), wrong
+                assert "not accepted" in dialog.text_content().lower(), wrong
+            # This answer comes at once: before the event `close` of the question before.
+            here.page.evaluate("window.fetch = async () => new Response('{}', {status: 401})")
+            here.page.locator("#token-input").fill("wrong too")
+            here.page.keyboard.press("Enter")
+            here.page.evaluate("new Promise((done) => setTimeout(done, 100))")
+            assert here.page.get_by_role("dialog").is_visible()
+            here.page.keyboard.press("Escape")
+            here.wait('!document.querySelector("dialog[open]")')
+        assert commanded == []
+    finally:
+        web.close()
+
+
 def test_a_lost_broker_and_a_lost_node_are_told(stub: Stub, browser: Browser) -> None:
     stub.state = made_up({"asset": "m"}, broker={"connected": False, "fault": "not connected to b"})
     with visit(browser, stub.web.url) as here:
@@ -379,3 +429,45 @@ def test_many_machines_with_long_names_fit(stub: Stub, browser: Browser, size: A
         here.wait('document.querySelectorAll(".tile").length === 200')
         assert not here.is_wider_than_screen
         assert here.page.locator("h1").text_content() == "50 alarms"
+        names = 'document.querySelectorAll(".tile .name")'
+        lines = f"Math.max(...[...{names}].map((one) => one.clientHeight"
+        lines += " / parseFloat(getComputedStyle(one).lineHeight)))"
+        assert here.page.evaluate(lines) < 3.5, "one long name does not stretch its row"
+        assert here.page.locator(".tile .name").first.get_attribute("title").startswith(long)
+
+
+def test_forced_colours_keep_the_keys_of_the_chart(stub: Stub, browser: Browser) -> None:
+    stub.state = made_up({"asset": "m"})
+    with visit(browser, stub.web.url, forced_colors="active") as here:
+        here.wait('document.querySelectorAll(".tile").length === 1')
+        shown = here.page.evaluate(
+            """() => {
+              const list = document.createElement("ul");
+              list.className = "legend";
+              list.innerHTML = '<li class="key-alarm"></li>';
+              document.querySelector("main").append(list);
+              const colour = (...of) => getComputedStyle(...of).backgroundColor;
+              return [colour(list.firstChild, "::before"), colour(document.body),
+                      colour(document.querySelector(".level"))];
+            }"""
+        )
+        swatch, page, level = shown
+        assert swatch != page != level
+
+
+def test_an_event_without_a_machine_begins_where_the_others_do(
+    stub: Stub, browser: Browser
+) -> None:
+    stub.state = {
+        **made_up({"asset": "m"}),
+        "events": [
+            {"kind": kind, "time": 900.0, "pipeline": "", "assets": assets, "count": len(assets)}
+            for kind, assets in (("connected", []), ("stale", ["m"]))
+        ],
+    }
+    with visit(browser, stub.web.url, viewport=PHONE) as here:
+        here.wait('document.querySelectorAll(".event").length === 2')
+        left = '[...document.querySelectorAll(".event .what")].map((one) => one.offsetLeft)'
+        top = "document.querySelector('.event %s').offsetTop"
+        assert len(set(here.page.evaluate(left))) == 1
+        assert here.page.evaluate(top % ".what") == here.page.evaluate(top % "time")

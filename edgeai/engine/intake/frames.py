@@ -1,7 +1,6 @@
 """Frames: messages that each carry a block of samples of a waveform."""
 
 from typing import NamedTuple
-from zlib import crc32
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from edgeai.decoding.frames import Frame, compile_frame
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.seen_frames import NUMBERED, UNNUMBERED, Mark, content_of
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import RETAINED, SECOND_NS, Message
@@ -94,8 +94,10 @@ class FrameIntake:
         metrics, stream = self._metrics, state.stream
         sequence = frame.sequence
         follows = sequence is not None and _follows(state.sequence, sequence)
-        mark = (sequence, t0_ns if self._has_fine_clock and t0_ns is not None else crc32(payload))
-        if not follows and self._was_seen(state, mark, t0_ns, flags):
+        fine_ns = t0_ns if self._has_fine_clock else None
+        mark = sequence, content_of(payload) if fine_ns is None else fine_ns
+        is_new = follows if t0_ns is None else t0_ns > stream.ring.last_ns
+        if not is_new and self._was_seen(state, frame, mark, t0_ns, message):
             self._refuse("duplicate", message)
             if self._is_other(state, frame, t0_ns):
                 stream.ring.conflicts += frame.samples
@@ -104,9 +106,9 @@ class FrameIntake:
         arrived = _Arrived(received_ns, t0_ns is not None, follows)
         if flags:
             self._take_flagged(state, frame, message, t0_ns, arrived)
-            state.seen_frames.append(mark)
+            self._remember(state, mark, t0_ns)
             return
-        state.seen_frames.append(mark)
+        self._remember(state, mark, t0_ns)
         metrics.messages.value += 1
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
@@ -143,15 +145,25 @@ class FrameIntake:
         return t0_ns, arrived._replace(is_torn=True)
 
     def _was_seen(
-        self, state: StreamState, mark: tuple[int | None, int], t0_ns: int | None, flags: int
+        self,
+        state: StreamState,
+        frame: Frame,
+        mark: Mark,
+        t0_ns: int | None,
+        message: Message,
     ) -> bool:
-        """Return whether a frame, which is not the next by its number, was taken before."""
+        """Return whether a frame was taken before that is not new by its time or its number."""
+        _, _, received_ns, flags = message
+        seen = state.seen_frames
         if flags & RETAINED:
             return False  # `Arrival` decides
-        if t0_ns is not None:
-            return t0_ns <= state.stream.ring.last_ns and mark in state.seen_frames
-        # Without time and number, equal frames may be those of a machine that stands still.
-        return (mark[0] is not None or flags != 0) and mark in state.seen_frames
+        if t0_ns is not None or flags:
+            return seen.has(mark)
+        return seen.is_repeat(mark, frame.values, received_ns, frame.rate_hz)
+
+    def _remember(self, state: StreamState, mark: Mark, t0_ns: int | None) -> None:
+        is_compared = mark[0] is None and t0_ns is None
+        state.seen_frames.add(mark, UNNUMBERED if is_compared else NUMBERED)
 
     def _is_other(self, state: StreamState, frame: Frame, t0_ns: int | None) -> bool:
         """Return whether a frame of a time that was seen surely has values that were not."""

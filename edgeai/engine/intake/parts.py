@@ -7,6 +7,7 @@ from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.refusals import Refusals
+from edgeai.engine.unusable_values import UnusableValues
 from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
 
@@ -27,3 +28,5 @@ class IntakeParts:
     """Decides about messages with a flag."""
     refusals: Refusals
     """Tells a message that is refused; the intake counts it first."""
+    unusable: UnusableValues
+    """Tells the first value of each signal that cannot be used."""

@@ -51,6 +51,7 @@ class RowIntake:
         self._containment = parts.containment
         self._arrival = parts.arrival
         self._refusals = parts.refusals
+        self._unusable = parts.unusable
         self._channels = len(parts.signals)
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.signals, code)
@@ -354,6 +355,8 @@ class RowIntake:
         if done.dropped is not None and done.dropped[of_block].any():
             keep = ~done.dropped[of_block]
             self._metrics.drops["invalid_value"] += int((~keep).sum())
+            for index in np.flatnonzero(~keep).tolist():
+                self._refusals.tell("invalid_value", messages[index][0], messages[index][1])
             times = list(compress(times, keep))
             arrived = list(compress(arrived, keep))
             rows = rows[keep]
@@ -361,7 +364,41 @@ class RowIntake:
             marks = None if marks is None else marks[keep]
             if not times:
                 return
+        dropped = self._metrics.drops["invalid_value"]
         state.stream.push_rows(times, rows, invalid, marks, arrived)
+        if invalid is not None:
+            self._tell_unusable(
+                messages,
+                done,
+                of_block,
+                is_refused=self._metrics.drops["invalid_value"] > dropped,
+            )
+
+    def _tell_unusable(
+        self,
+        messages: list[Message],
+        done: Conditioned,
+        of_block: slice,
+        *,
+        is_refused: bool,
+    ) -> None:
+        """Tell samples with a value that cannot be used, unless such ones were told before.
+
+        Args:
+            messages: Of the samples of one stream.
+            done: The conditioned block.
+            of_block: Which of its rows are these samples.
+            is_refused: Whether one of the samples was refused.
+        """
+        assert done.invalid is not None
+        if not (is_refused or self._unusable.is_open):
+            return
+        invalid = done.invalid[of_block]
+        if is_refused:
+            for index in np.flatnonzero(invalid.any(axis=1)).tolist():
+                self._refusals.tell("invalid_value", messages[index][0], messages[index][1])
+        if self._unusable.is_open:
+            self._unusable.look(messages, invalid, is_told=is_refused)
 
     def _count_missing(self, not_numbers: int) -> None:
         """Count NaN values as missing, less those that the decoder has counted by their reason."""

@@ -32,6 +32,7 @@ class TagIntake:
         self._containment = parts.containment
         self._arrival = parts.arrival
         self._refusals = parts.refusals
+        self._unusable = parts.unusable
         self._decoder = TagDecoder(parts.source, parts.signals)
         self._clock = SenderClock(parts.source)
         self.invalid = self._decoder.invalid
@@ -132,6 +133,12 @@ class TagIntake:
         done = self._conditioner.tags(raw, np.array([channel for _, channel, _, _ in tags]))
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
+        if (done.invalid is not None or done.dropped is not None) and self._unusable.is_open:
+            for (_, channel, _, message), is_bad in zip(
+                tags, np.isnan(done.values[:, 0]).tolist(), strict=True
+            ):
+                if is_bad:
+                    self._unusable.add(message, [channel])
         flags = repeat(False) if done.uncertain is None else done.uncertain.tolist()
         return zip(done.values[:, 0].tolist(), flags, strict=False)  # `repeat` has no end
 

@@ -1,6 +1,6 @@
 // The commands of a machine: acknowledge an alarm, inject a fault. They need the token.
 
-import { Refused, sendCommand, token } from "./api.js";
+import { Refused, sendCommand, token, Unsendable } from "./api.js";
 import { h, redraw, setText } from "./dom.js";
 import { t, word } from "./texts.js";
 
@@ -57,7 +57,8 @@ async function run(said, name, content, done) {
       said.textContent = done;
       return;
     } catch (error) {
-      if (error instanceof Refused && error.status === 401) hint = t("token.wrong");
+      if (error instanceof Unsendable) hint = t("token.wrong");
+      else if (error instanceof Refused && error.status === 401) hint = t("token.wrong");
       else if (error instanceof Refused && error.status === 429) hint = t("token.wait");
       else {
         said.textContent = error instanceof Refused
@@ -75,10 +76,12 @@ function askForToken(hint) {
   return new Promise((resolve) => {
     const input = h("input", { type: "password", name: "token", autocomplete: "off",
       required: true, spellcheck: false, id: "token-input" });
+    // The event `close` of the question before may come only now: then the dialog is open again.
+    const closed = () => dialog.open || close(false);
     const close = (given) => {
       if (given) token.set(input.value.trim());
-      dialog.onclose = null;
-      dialog.close();
+      dialog.removeEventListener("close", closed);
+      if (dialog.open) dialog.close();
       resolve(given);
     };
     const form = h("form", { method: "dialog", onsubmit: (event) => {
@@ -94,7 +97,7 @@ function askForToken(hint) {
       h("button", { type: "submit", class: "primary" }, t("token.send")),
       h("button", { type: "button", onclick: () => close(false) }, t("token.cancel"))));
     dialog.replaceChildren(form);
-    dialog.onclose = () => close(false);
+    dialog.addEventListener("close", closed);
     dialog.showModal();
     input.focus();
   });

@@ -12,6 +12,9 @@ export class Refused extends Error {
   }
 }
 
+/** A token that no header can carry, so no node has it: letters other than ASCII. */
+export class Unsendable extends Error {}
+
 async function request(path, options = {}) {
   const answer = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
   let content = {};
@@ -46,10 +49,13 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
-/** Give a command with the token that is kept. Throws `Refused`. */
-export const sendCommand = (name, content) =>
-  request(`api/commands/${name}`, {
+/** Give a command with the token that is kept. Throws `Refused` or `Unsendable`. */
+export async function sendCommand(name, content) {
+  const kept = token.get() ?? "";
+  if (!/^[!-~]*$/.test(kept)) throw new Unsendable();
+  return request(`api/commands/${name}`, {
     method: "POST",
-    headers: { "Content-Type": "application/json", Authorization: `Bearer ${token.get() ?? ""}` },
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${kept}` },
     body: JSON.stringify(content),
   });
+}

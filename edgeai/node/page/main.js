@@ -21,9 +21,18 @@ let view = null;
 let last = null; // { state, machines, counts, at }
 let failure = null; // { since, denied }
 
-function route() {
+/** Return the machine that the address names; null for none, and where it cannot be read. */
+function wantedMachine() {
   const found = location.hash.match(/^#\/machine\/(.+)$/);
-  const wanted = found ? decodeURIComponent(found[1]) : null;
+  try {
+    return found ? decodeURIComponent(found[1]) : null;
+  } catch {
+    return null;
+  }
+}
+
+function route() {
+  const wanted = wantedMachine();
   const opened = view !== null;
   const before = view?.name;
   if (view && view.name === wanted) return;

@@ -115,6 +115,7 @@ class Tile {
     if (machine.isPipeline) this.link.removeAttribute("href");
     else setAttribute(this.link, "href", `#/machine/${encodeURIComponent(machine.name)}`);
     setShape(this.shape, machine.state);
+    setAttribute(this.name, "title", machine.name); // a long one is cut
     setText(this.name, machine.isPipeline ? t("pipeline", { name: machine.name }) : machine.name);
     setText(this.word, t(machine.state));
     const { since } = machine;

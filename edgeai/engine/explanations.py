@@ -1,0 +1,269 @@
+"""Why a message was refused: the field at fault, its value as it came, and what to do.
+
+A message is read a second time, slowly, only when its refusal is told: once in ten minutes for each
+reason of a pipeline.
+"""
+
+import difflib
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from edgeai.config.base import FieldPath
+from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.source import SignalField
+from edgeai.decoding.fields import (
+    ABSENT,
+    find,
+    is_good,
+    number_of,
+    parse_object,
+    read_time,
+    signal_path,
+    time_reader,
+)
+from edgeai.decoding.time_hints import time_hint, zone_hint
+from edgeai.errors import DecodeError, listed, printable
+from edgeai.messages import SECOND_NS
+from edgeai.model.manifest import Manifest
+
+MAX_SHOWN_VALUE = 40  # characters
+MAX_SHOWN_SIGNALS = 3
+MAX_SHOWN_FIELDS = 5
+MAX_COMPARED_FIELDS = 1000  # of a message; more are not compared with a name
+TIME_REASONS = frozenset({"no_time", "invalid_time", "implausible_time"})
+
+
+class Explanations:
+    """Explains the refusals of one pipeline."""
+
+    def __init__(
+        self,
+        name: str,
+        config: PipelineConfig,
+        manifest: Manifest,
+        find_key: Callable[[str], tuple[str, str | None] | None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            name: The pipeline's.
+            config: The pipeline's.
+            manifest: Its model's.
+            find_key: Returns the stream key and the tag of a topic.
+        """
+        self._name, self._config, self._find_key = name, config, find_key
+        default = SignalField.model_validate({})
+        source = config.source
+        self._signals = {
+            one.name: (source.signals.get(one.name, default), one.range) for one in manifest.signals
+        }
+
+    def of(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
+        """Return what is wrong with a refused message; empty if its reason says it all.
+
+        Args:
+            reason: A key of `DROP_REASONS`; or "held_value" for a value that cannot be used, in a
+                sample that is not refused.
+            topic: The message's.
+            payload: The message's.
+        """
+        try:
+            found = self._explain(reason, topic, bytes(payload))
+        except Exception:  # noqa: BLE001  a text for people must not cost a message
+            return ""
+        asset = self._find_key(topic)
+        return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
+
+    def time_of(self, payload: bytes | memoryview) -> Any:
+        """Return the time field of a message as it came; `ABSENT` if there is none."""
+        field = self._config.source.time
+        try:
+            return ABSENT if field is None else find(parse_object(bytes(payload)), field.path)
+        except DecodeError:
+            return ABSENT
+
+    def _explain(self, reason: str, topic: str, payload: bytes) -> str:
+        if reason in TIME_REASONS:
+            return self._time(reason, payload)
+        layout = self._config.source.layout
+        if reason in {"invalid_value", "held_value"}:
+            wrong = self._wrong_values(topic, payload) if layout != "frame" else []
+            return "; ".join([*wrong, self._policy(wrong, is_held=reason == "held_value")])
+        if reason in {"no_signal", "unknown_tag"} and layout != "frame":
+            return "; ".join(self._wrong_values(topic, payload))
+        return ""
+
+    # ------------------------------------------------------------------------------------- values
+
+    def _wrong_values(self, topic: str, payload: bytes) -> list[str]:
+        """Return a text for each value that cannot be used."""
+        document = parse_object(payload)
+        source = self._config.source
+        if source.layout == "tag":
+            return self._wrong_tag(topic, document)
+        if not is_good(document, source.quality):
+            return [self._bad_quality(document, source.quality)]
+        paths = {signal: signal_path(source, signal) for signal in self._signals}
+        wrong = []
+        for signal, path in paths.items():
+            value = find(document, path)
+            if value is ABSENT:
+                text = self._absent(document, path, list(paths.values()), signal)
+            else:
+                text = self._wrong_value(document, signal, value)
+            if text:
+                wrong.append(f"signal {shown_name(signal)}: {text}")
+        more = len(wrong) - MAX_SHOWN_SIGNALS
+        return [*wrong[:MAX_SHOWN_SIGNALS], *([f"{more} more signals"] if more > 0 else [])]
+
+    def _wrong_tag(self, topic: str, document: dict[str, Any]) -> list[str]:
+        source = self._config.source
+        found = self._find_key(topic)
+        tag = None if found is None else found[1]
+        if tag is None:
+            tag = find(document, source.name_path or [])
+        names = {source.tag_of(signal): signal for signal in self._signals}
+        if tag not in names:
+            near = _nearest(str(tag), list(names))
+            hint = f"; did you mean {shown_name(near)}?" if near else ""
+            return [f"no signal has the tag {shown_value(tag)}{hint}"]
+        value = find(document, source.value_path)
+        if value is ABSENT:
+            text = self._absent(document, source.value_path, [], None)
+        elif not is_good(document, source.quality):
+            text = self._bad_quality(document, source.quality)
+        else:
+            text = self._wrong_value(document, names[tag], value)
+        return [f"signal {shown_name(names[tag])}: {text}"] if text else []
+
+    def _wrong_value(self, document: dict[str, Any], signal: str, value: Any) -> str:
+        """Return why a value that is there cannot be used; empty if it can."""
+        field, limits = self._signals[signal]
+        if not is_good(document, field.quality):
+            return self._bad_quality(document, field.quality)
+        number, reason = number_of(value, numeric_text=self._config.source.numeric_text)
+        if reason is not None:
+            return f"the value is {shown_value(value)}{self._number_hint(value)}"
+        scaled = number * field.scale + field.offset
+        if limits is None or limits[0] <= scaled <= limits[1]:
+            return ""
+        as_used = "" if scaled == number else f" ({scaled:g} with scale and offset)"
+        return (
+            f"the value {shown_value(value)}{as_used} is outside the model's range "
+            f"{limits[0]:g} to {limits[1]:g}{factor_hint(scaled, limits)}"
+        )
+
+    def _number_hint(self, value: Any) -> str:
+        if not isinstance(value, str):
+            return ""
+        if number_of(value.strip().replace(",", ".", 1), numeric_text=True)[1] is not None:
+            return ", a text"
+        if "," in value:
+            return ", a text with a comma: let the sender write a number with a decimal point"
+        return (
+            ", a number in quotes: let the sender write it without, or set "
+            f"pipelines.{self._name}.source.numeric_text"
+        )
+
+    def _absent(
+        self, document: dict[str, Any], path: FieldPath, used: list[FieldPath], signal: str | None
+    ) -> str:
+        """Return that a field is missing, and which name is like it or what is there instead."""
+        text = f"no field {shown_path(path)}"
+        parent = find(document, path[:-1])
+        if not isinstance(parent, dict):
+            return f"{text}, because {shown_path(path[:-1])} is no object"
+        taken = {one[-1] for one in used if one[:-1] == path[:-1]}
+        others = [one for one in parent if one not in taken][:MAX_COMPARED_FIELDS]
+        near = _nearest(str(path[-1]), others)
+        if near is None:
+            shown = listed([shown_name(one) for one in others], MAX_SHOWN_FIELDS)
+            return f"{text}; other fields there: {shown}"
+        where = f"pipelines.{self._name}.source"
+        place = f"{where}.signals.{signal}" if signal else where
+        return f"{text}; if {shown_name(near)} is meant, declare its path in {place}"
+
+    @staticmethod
+    def _bad_quality(document: dict[str, Any], quality: Any) -> str:
+        flag = find(document, quality.path)
+        is_what = "missing" if flag is ABSENT else shown_value(flag)
+        return f"the quality flag {shown_path(quality.path)} is {is_what}, which is not good"
+
+    def _policy(self, wrong: list[str], *, is_held: bool) -> str:
+        stream = self._config.stream
+        is_range_only = bool(wrong) and all("outside the model's range" in one for one in wrong)
+        if is_range_only and stream.out_of_range == "drop":
+            return "stream.out_of_range is `drop`"
+        if stream.invalid == "drop":
+            return "stream.invalid is `drop`"
+        if is_held:
+            return (
+                "stream.invalid is `hold`: the last good value stands in its place, if there is one"
+            )
+        return "stream.invalid is `hold`, but no good value has come yet that could be held"
+
+    # --------------------------------------------------------------------------------------- time
+
+    def _time(self, reason: str, payload: bytes) -> str:
+        source = self._config.source
+        field = source.time
+        if field is None:
+            return ""
+        document = parse_object(payload)
+        value = find(document, field.path)
+        where = f"pipelines.{self._name}.source.time"
+        if value is ABSENT:
+            return self._absent(document, field.path, [], None)
+        text = f"the time {shown_path(field.path)} is {shown_value(value)}"
+        hint = time_hint(value, field, where)
+        if reason == "implausible_time" and not hint:
+            time_ns = read_time(document, field, time_reader(field)) or 0
+            ahead = (time_ns - time.time_ns()) / SECOND_NS
+            side = "ahead of" if ahead > 0 else "behind"
+            hint = f"{abs(ahead):,.1f} s {side} this machine's clock" + zone_hint(
+                ahead, value, field, where
+            )
+        return f"{text}: {hint}" if hint else text
+
+
+def shown_value(value: Any) -> str:
+    """Return a JSON value as a message holds it, on one line, cut."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value) if isinstance(value, str) else str(value)
+    cut = "..." if len(text) > MAX_SHOWN_VALUE else ""
+    return printable(text[:MAX_SHOWN_VALUE]) + cut
+
+
+def shown_name(name: str) -> str:
+    """Return a name from outside on one line, cut."""
+    return printable(name[:MAX_SHOWN_VALUE]) + ("..." if len(name) > MAX_SHOWN_VALUE else "")
+
+
+def shown_path(path: FieldPath) -> str:
+    """Return the path of a field as one word."""
+    return ".".join(shown_name(str(part)) for part in path) or "(the message)"
+
+
+def factor_hint(value: float, limits: tuple[float, float] | list[float]) -> str:
+    """Return that a value fits its range after a division by a power of ten; empty: it does not."""
+    for power in (10, 100, 1000, 10_000, 1_000_000):
+        for factor, word in ((1 / power, "large"), (float(power), "small")):
+            # A value near zero fits any range that holds zero, so it must also be above its middle.
+            fits = limits[0] <= value * factor <= limits[1]
+            if fits and abs(value * factor) >= 0.01 * max(map(abs, limits)):
+                return f": it would fit if it were {power:,} times too {word} (unit or `scale`?)"
+    return ""
+
+
+def _nearest(name: str, names: list[str]) -> str | None:
+    """Return the name that is most like another; None if none is."""
+    by_fold = {one.casefold(): one for one in reversed(names)}
+    found = difflib.get_close_matches(name.casefold(), list(by_fold), 1, 0.6)
+    return by_fold[found[0]] if found else None
