@@ -106,8 +106,8 @@ EVENTS: dict[str, Event] = {
         ("pipeline", "assets", "count"),
     ),
     "quality_changed": Event(
-        "the quality of assets' windows is another now",
-        ("pipeline", "quality", "assets", "count"),
+        "the quality of assets' windows is another now; `held`: signals without a good value",
+        ("pipeline", "quality", "assets", "count", "held"),
     ),
     "clock_set_back": Event(
         "a sender's clock was set back", ("pipeline", "asset", "seconds", "number")

@@ -36,6 +36,7 @@ log = logging.getLogger("edgeai.monitor")
 SCAN_SECONDS = 0.5  # between two scans of all streams
 SCAN_SHARE = 0.005  # of the time that scans may take; with very many streams they come later
 MAX_EVENT_ASSETS = 100
+SHOWN_SIGNALS = 4  # names in a line of the log
 MAX_EVENT_CHARACTERS = 20_000  # of the names of assets in one event
 
 _encode = msgspec.json.Encoder().encode
@@ -301,12 +302,15 @@ class Monitor:
             names = [state.key for state in states]
             self.events.add("quality", pipeline.name, names, quality=quality, causes=dict(more))
             why = f" (values of the pipeline since the last change: {causes})" if causes else ""
+            held = _held_signals(pipeline, states)
+            if held:
+                why += f"; no good value came for a whole window, the last one is held: {held}"
             pipeline.log.quality.write(
                 "quality is %s now: %s%s",
                 quality, shown_assets(names), "" if quality == "good" else why, count=len(names),
                 extra=event(
                     "quality_changed", pipeline=pipeline.name, quality=quality,
-                    assets=names[:MAX_EVENT_ASSETS], count=len(names),
+                    assets=names[:MAX_EVENT_ASSETS], count=len(names), held=held,
                 ),
             )  # fmt: skip
 
@@ -369,6 +373,14 @@ class Monitor:
 def _reasons(states: Sequence[StreamState]) -> str:
     """Return why messages of some assets were refused last."""
     return ", ".join(sorted({state.drops.reason or "not complete" for state in states}))
+
+
+def _held_signals(pipeline: Pipeline, states: Sequence[StreamState]) -> str:
+    """Return the signals of assets of which no good value came for a whole window, or longer."""
+    channels = sorted({one for state in states for one in state.stream.held_channels()})
+    shown = [pipeline.signals[channel] for channel in channels[:SHOWN_SIGNALS]]
+    more = len(channels) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _first_names(names: list[str]) -> list[str]:

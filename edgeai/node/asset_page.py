@@ -75,6 +75,7 @@ class AssetPages:
         outputs = state.outputs
         ring = state.stream.ring
         newest = ring.newest.tolist() if ring.size else [None] * len(pipeline.signals)
+        held = state.stream.held_channels()
         return {
             "name": pipeline.name,
             "description": manifest.description,
@@ -82,8 +83,11 @@ class AssetPages:
                 {
                     "name": signal.name, "unit": signal.unit, "meaning": signal.meaning,
                     "range": signal.range, "value": _short(value),
+                    "is_held": channel in held,
                 }
-                for signal, value in zip(manifest.signals, newest, strict=True)
+                for channel, (signal, value) in enumerate(
+                    zip(manifest.signals, newest, strict=True)
+                )
             ],
             "top": list(state.top),
             "outputs": [

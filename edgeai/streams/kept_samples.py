@@ -32,7 +32,7 @@ class KeptSamples:
     __slots__ = (
         "_before", "_capacity", "_clock", "_flat", "_keep", "_left", "_length", "_pack_into",
         "_row_bytes", "_rows", "_settings", "_substituted", "_times", "_uncertain", "flagged",
-        "last_ns", "size",
+        "lacking", "last_ns", "size",
     )  # fmt: skip
 
     @staticmethod
@@ -61,6 +61,9 @@ class KeptSamples:
         self._uncertain = np.zeros(capacity, np.bool_)
         self.size = 0
         """Number of samples since the ring was emptied, up to what it keeps."""
+        self.lacking = -1
+        """`next_number` after the newest sample, if a channel had had no good value for a whole
+        window then; else -1."""
         self._before = 0
         """Rows that were in the memory before its first row now; so each row has a number."""
         self.flagged = 0
@@ -137,6 +140,15 @@ class KeptSamples:
             if place < self.size and self._times[place] == moments[index]:
                 found[index] = (self._rows[place] == rows[index]).all()
         return found
+
+    def is_filled_from(self, number: int) -> bool:
+        """Return whether no measured sample was appended since `next_number` was this."""
+        if number == self.next_number:
+            return True
+        first = number - self._before
+        if not 0 <= first <= self.size or not self.flagged:
+            return False
+        return bool((self._substituted[first : self.size] == self._rows.shape[1]).all())
 
     def was_near(self, time_ns: int, row: Floats) -> bool:
         """Return whether a sample with these values (C,) was taken about a time.

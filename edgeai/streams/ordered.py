@@ -121,6 +121,10 @@ class OrderedStream(Stream):
         self._timeline.values.update()
         return [int(index) for index in np.flatnonzero(np.isnan(self._timeline.values.last))]
 
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no good value came for a whole window or longer."""
+        return self._timeline.values.held_channels()
+
     def push_rows(
         self,
         times: list[int],

@@ -236,7 +236,7 @@ class Ring(KeptSamples):
         uncertain = False
         if self.flagged:
             substituted = int(self._substituted[start:end].sum())
-            uncertain = bool(self._uncertain[start:end].any())
+            uncertain = bool(self._uncertain[start:end].any()) or self.is_filled_from(self.lacking)
         times = self._times
         self._emit_window(
             self._rows[start:end], times[start], times[end - 1], substituted, uncertain

@@ -105,6 +105,10 @@ class Stream(ABC):
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
 
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no good value came for a whole window or longer."""
+        return []
+
     def push_rows(
         self,
         times: list[int],

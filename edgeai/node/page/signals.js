@@ -53,7 +53,8 @@ class Row {
     setText(this.name, word(signal.name));
     setText(this.value, quantity(signal.value, signal.unit));
     setText(this.mark, signal.share
-      ? `▲ ${t("contributes", { percent: Math.round(signal.share * 100) })}` : "");
+      ? `▲ ${t("contributes", { percent: Math.round(signal.share * 100) })}`
+      : signal.is_held ? t("held") : "");
     this.level.style.setProperty("--share", signal.share.toFixed(3));
     setAttribute(this.button, "data-marked", String(signal.share > 0));
     setAttribute(this.button, "aria-pressed", String(signal.isChosen));

@@ -89,6 +89,7 @@ const texts = {
   "parameters": "Estimated by the model",
   "in.range": "in its normal range", "out.of.range": "outside its normal range",
   "normal.range": "normal {low} to {high}", "interval": "{percent} % interval {low} to {high}",
+  "held": "no value comes: this is the last one",
   "withheld": "withheld: the model does not know these conditions",
   "advice": "Advice",
 

@@ -86,6 +86,7 @@ const texts = {
   "parameters": "모델의 추정값",
   "in.range": "정상 범위 안", "out.of.range": "정상 범위 밖",
   "normal.range": "정상 {low} ~ {high}", "interval": "{percent}% 구간 {low} ~ {high}",
+  "held": "값이 들어오지 않음: 마지막 값",
   "withheld": "제시하지 않음: 모델이 배우지 않은 조건입니다",
   "advice": "권고",
 
