@@ -17,6 +17,7 @@ import pytest
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.live import SECRET, Edge, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
+from tests.support.shared import own_state
 
 pytestmark = pytest.mark.broker
 
@@ -50,6 +51,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
                 {"p": {"model": "mean", "source": source or SOURCE}},
                 http={"enabled": True, "port": 0},
                 limits=limits or {},
+                state_folder=str(own_state(tmp_path)),  # no machines of other tests are known
                 broker={"reconnect_min_seconds": 0.1, "reconnect_max_seconds": 0.2, **broker},
             )
             edge = Edge(stack.enter_context(running(config, online=online)))
