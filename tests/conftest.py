@@ -33,10 +33,14 @@ TIMING_FILES = (
 """These measure time limits. They run one after another on one worker, not against each other."""
 
 LONG_FILES = (
+    "tests/system/test_container.py",
     "tests/end_to_end/test_skab.py",
     "tests/training/pinn/test_moulding.py",
     "tests/system/test_privacy.py",
     "tests/system/test_wheel.py",
+    "tests/system/test_docs.py",
+    "tests/system/test_page.py",
+    "tests/system/test_deploy.py",
     "tests/training/pinn/test_evaluate.py",
     "tests/training/pinn/test_fit.py",
     "tests/training/pinn/test_export.py",
