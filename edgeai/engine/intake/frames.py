@@ -8,6 +8,7 @@ from edgeai.decoding.frames import Frame, compile_frame
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.preview import frame_text
 from edgeai.engine.seen_frames import NUMBERED, UNNUMBERED, Mark, content_of
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -77,6 +78,12 @@ class FrameIntake:
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(message, error)
             self._batch.recover(state)
+
+    def preview(self, tag: str | None, payload: bytes) -> str:  # noqa: ARG002
+        """Return what a frame holds as text for people."""
+        frame = self._decode(payload)
+        samples, channels = frame.values.shape
+        return frame_text(frame.t0_ns, samples, channels, frame.rate_hz)
 
     def _take_frame(
         self, state: StreamState, frame: Frame, t0_ns: int | None, message: Message
