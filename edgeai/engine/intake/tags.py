@@ -33,7 +33,8 @@ class TagIntake:
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._unusable = parts.unusable
-        self._decoder = TagDecoder(parts.source, parts.signals)
+        self._signals = len(parts.names) - parts.extras
+        self._decoder = TagDecoder(parts.source, parts.names, parts.extras)
         self._clock = SenderClock(parts.source)
         self.invalid = self._decoder.invalid
         self.skews: dict[str, dict[int, int]] | None = None
@@ -136,6 +137,10 @@ class TagIntake:
         done = self._conditioner.tags(raw, np.array([channel for _, channel, _, _ in tags]))
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
+        if done.invalid is not None:
+            channels = (channel for _, channel, _, _ in tags)
+            for channel, is_bad in zip(channels, done.invalid[:, 0].tolist(), strict=True):
+                self._metrics.extra_missing.value += is_bad and channel >= self._signals
         if (done.invalid is not None or done.dropped is not None) and self._unusable.is_open:
             for (_, channel, _, message), is_bad in zip(
                 tags, np.isnan(done.values[:, 0]).tolist(), strict=True
