@@ -7,7 +7,7 @@ reason of a pipeline.
 import difflib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeai.config.base import FieldPath
@@ -44,6 +44,7 @@ class Explanations:
         config: PipelineConfig,
         manifest: Manifest,
         find_key: Callable[[str], tuple[str, str | None] | None],
+        extras: Sequence[str] = (),
     ) -> None:
         """Prepare.
 
@@ -52,6 +53,7 @@ class Explanations:
             config: The pipeline's.
             manifest: Its model's.
             find_key: Returns the stream key and the tag of a topic.
+            extras: Signals that only conditions name.
         """
         self._name, self._config, self._find_key = name, config, find_key
         default = SignalField.model_validate({})
@@ -59,6 +61,9 @@ class Explanations:
         self._signals = {
             one.name: (source.signals.get(one.name, default), one.range) for one in manifest.signals
         }
+        self._extras = frozenset(extras)
+        for extra in extras:
+            self._signals[extra] = source.signals.get(extra, default), None
 
     def of(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
         """Return what is wrong with a refused message; empty if its reason says it all.
@@ -135,6 +140,8 @@ class Explanations:
         field, limits = self._signals[signal]
         if not is_good(document, field.quality):
             return self._bad_quality(document, field.quality)
+        if isinstance(value, bool) and signal in self._extras:
+            return ""
         number, reason = number_of(value, numeric_text=self._config.source.numeric_text)
         if reason is not None:
             return f"the value is {shown_value(value)}{self._number_hint(value)}"

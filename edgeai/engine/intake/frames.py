@@ -49,7 +49,8 @@ class FrameIntake:
         self._refusals = parts.refusals
         self._batch = parts.batch
         self._containment = parts.containment
-        names = [parts.source.tag_of(signal) for signal in parts.signals]
+        names = [parts.source.tag_of(signal) for signal in parts.names]
+        self._signals = len(names) - parts.extras
         self._decode = compile_frame(parts.source.frame, names)
         self._clock = SenderClock(parts.source)
         clock = parts.source.frame.clock
@@ -229,7 +230,9 @@ class FrameIntake:
         values = frame.values
         done = self._conditioner.rows(values)
         if done.invalid is not None:
-            self._metrics.invalid["missing"] += int(np.isnan(values).sum())
+            is_missing = np.isnan(values)
+            self._metrics.invalid["missing"] += int(is_missing[:, : self._signals].sum())
+            self._metrics.extra_missing.value += int(is_missing[:, self._signals :].sum())
         if done.dropped is not None:  # single samples cannot be left out of a block
             state.drops["invalid_value"] += frame.samples
             return

@@ -17,8 +17,10 @@ class IntakeParts:
     """What the intakes of all layouts need of a pipeline."""
 
     source: SourceConfig
-    signals: list[str]
-    """The model's signals, in order."""
+    names: list[str]
+    """The signals of a sample in order: the model's, then the extra ones."""
+    extras: int
+    """How many of them, the last ones, are extra signals."""
     conditioner: Conditioner
     batch: Batch
     metrics: PipelineMetrics
