@@ -9,7 +9,7 @@ from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
-from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.explanations import Explanations
