@@ -107,7 +107,7 @@ class Pipeline:
         )
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        explanations = Explanations(name, chosen, manifest, self.find_key)
+        explanations = Explanations(name, chosen, manifest, self.find_key, config.limits)
         self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
@@ -127,6 +127,7 @@ class Pipeline:
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
                 unusable=UnusableValues(name, self.signals, explanations),
+                limits=config.limits,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
