@@ -11,6 +11,7 @@ from edgeai.config.frames import Endian
 from edgeai.decoding.fields import ABSENT, find, parse_json
 from edgeai.decoding.formats.field_table import Table, compile_table
 from edgeai.decoding.formats.structs import wrong_length
+from edgeai.decoding.formats.texts import shown
 from edgeai.errors import DecodeError
 
 _HEX = re.compile(r"(?:0[xX])?((?:[0-9A-Fa-f]{2})*+)", re.ASCII)
@@ -59,7 +60,7 @@ def compile_registers(form: RegistersPayload, _max_records: int = 0) -> Callable
             if type(one) is not int or not MIN_REGISTER <= one <= MAX_REGISTER:
                 raise DecodeError(
                     "not_the_format",
-                    detail=f"a register is {one!r:.40}, not a whole number of 16 bits",
+                    detail=f"a register is {shown(one)}, not a whole number of 16 bits",
                 )
         words = [one & MAX_REGISTER for one in value]
         return table.read(struct.pack(f"{order}{len(words)}H", *words), 0)
@@ -82,12 +83,12 @@ def compile_hex(form: HexPayload, _max_records: int = 0) -> Callable[[bytes], An
     def read_digits(value: Any, table: Table) -> dict[str, Any]:
         if not isinstance(value, str):  # a number has lost its leading zeros
             raise DecodeError(
-                "not_the_format", detail=f"{value!r:.40} is no text of hexadecimal digits"
+                "not_the_format", detail=f"{shown(value)} is no text of hexadecimal digits"
             )
         digits = _HEX.fullmatch(value.strip())
         if digits is None:
             raise DecodeError(
-                "not_the_format", detail=f"{value[:40]!r} is no even number of hexadecimal digits"
+                "not_the_format", detail=f"{shown(value)} is no even number of hexadecimal digits"
             )
         raw = bytes.fromhex(digits[1])
         if len(raw) != table.size:

@@ -9,7 +9,8 @@ from edgeai.config.field_places import Align, Place, places_of
 from edgeai.config.field_table import FieldSpec
 from edgeai.config.frames import Endian
 from edgeai.decoding.formats.s7_types import READERS, s7_string
-from edgeai.errors import DecodeError, printable
+from edgeai.decoding.formats.texts import shown, shown_name
+from edgeai.errors import DecodeError
 
 Buffer = bytes | memoryview
 Convert = Callable[[Any], Any]
@@ -106,7 +107,7 @@ def compile_table(
                 found[name] = _of_bits((number >> low) & ((1 << width) - 1), width, kind)
         for name, wanted in constants:
             if found[name] != wanted:
-                what = f"{printable(name)} is {found[name]!r:.40}, not {wanted!r:.40}"
+                what = f"{shown_name(name)} is {shown(found[name])}, not {shown(wanted)}"
                 raise DecodeError("not_the_format", detail=f"the field {what}")
         return found
 

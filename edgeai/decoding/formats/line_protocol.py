@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeai.config.text_formats import LineProtocolPayload
-from edgeai.decoding.formats.texts import decode_text
-from edgeai.errors import DecodeError, printable
+from edgeai.decoding.formats.texts import decode_text, shown, shown_name
+from edgeai.errors import DecodeError
 
 _MEASUREMENT = re.compile(r"(?:[^, \t\r\n\\]|\\[,= ]|\\)++")
 _WORD = re.compile(r"(?:[^,= \t\r\n\\]|\\[,= ]|\\)++")
@@ -76,7 +76,7 @@ def _read_line(text: str, at: int, number: int) -> tuple[dict[str, Any], int]:
     while text.startswith(",", at):
         key, value, at = _read_tag(text, at + 1, fail)
         if key in line["tags"]:
-            raise fail(f"the tag {printable(key[:40])} occurs twice")
+            raise fail(f"the tag {shown_name(key)} occurs twice")
         line["tags"][key] = value
     spaces = _end(_SPACES, text, at)
     if spaces == at or spaces == len(text):
@@ -88,7 +88,7 @@ def _read_line(text: str, at: int, number: int) -> tuple[dict[str, Any], int]:
             raise fail("a field has the form name=value")
         key = _plain(word[0])
         if key in fields:
-            raise fail(f"the field {printable(key[:40])} occurs twice")
+            raise fail(f"the field {shown_name(key)} occurs twice")
         fields[key], at = _read_value(text, word.end() + 1, key, fail)
         if not text.startswith(",", at):
             break
@@ -109,7 +109,7 @@ def _read_tag(text: str, at: int, fail: Callable[[str], DecodeError]) -> tuple[s
         raise fail("a tag has the form name=value")
     value = _WORD.match(text, key.end() + 1)
     if value is None:
-        raise fail(f"the tag {printable(key[0][:40])} has no value")
+        raise fail(f"the tag {shown_name(key[0])} has no value")
     return _plain(key[0]), _plain(value[0]), value.end()
 
 
@@ -133,9 +133,7 @@ def _read_value(
         return BOOLEANS[token], end
     if _NOT_FINITE.fullmatch(token):  # as C's printf writes it: it costs the value, not the line
         return math.nan, end
-    raise fail(
-        f"the value of {printable(key[:40])} is {printable(token[:40])!r}, which is no value"
-    )
+    raise fail(f"the value of {shown_name(key)} is {shown(token)}, which is no value")
 
 
 def _plain(word: str) -> str:

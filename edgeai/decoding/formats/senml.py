@@ -14,7 +14,8 @@ from typing import Any
 from edgeai.config.text_formats import SenmlPayload
 from edgeai.decoding.fields import MAX_TIME_NS, parse_json
 from edgeai.decoding.formats.packed import read_cbor_document
-from edgeai.errors import DecodeError, printable
+from edgeai.decoding.formats.texts import shown_name
+from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 
 VERSION = 10
@@ -68,9 +69,7 @@ def _resolve(record: dict[str, Any], base: dict[str, Any], number: int) -> list[
         number: Of the record, for messages.
     """
     if unknown := [key for key in record if key.endswith("_")]:  # section 4.4
-        raise _wrong(
-            f"record {number} has the field {printable(unknown[0][:40])}, which is unknown"
-        )
+        raise _wrong(f"record {number} has the field {shown_name(unknown[0])}, which is unknown")
     own_base = record.keys() & BASES
     for key in own_base:
         base[key] = record[key]

@@ -1,10 +1,26 @@
 """What formats of text share: from bytes to text."""
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from typing import Any
 
-from edgeai.errors import DecodeError
+from edgeai.errors import DecodeError, printable
 
 _MARKS = ((BOM_UTF8, "utf-8"), (BOM_UTF16_LE, "utf-16-le"), (BOM_UTF16_BE, "utf-16-be"))
+
+
+MAX_SHOWN = 40  # characters of a value or a name in a message
+
+
+def shown(value: Any) -> str:
+    """Return a value of a payload for a message: on one line, cut."""
+    if isinstance(value, dict | list):  # `repr` of one of these may be long and deep
+        return "an object" if isinstance(value, dict) else "a list"
+    return repr(value[:MAX_SHOWN] if isinstance(value, str | bytes) else value)[:MAX_SHOWN]
+
+
+def shown_name(name: str) -> str:
+    """Return a name of a payload for a message: on one line, cut."""
+    return printable(name[:MAX_SHOWN])[:MAX_SHOWN]
 
 
 def decode_text(payload: bytes, encoding: str) -> str:

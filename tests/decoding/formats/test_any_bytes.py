@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,47 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeai.decoding.formats import FORMATS
-from edgeai.errors import DROP_REASONS, DecodeError
 from tests.decoding.test_frames import cbor
-from tests.support.formats import reader
+from tests.support.formats import DECLARED, READERS, VALID, check
 from tests.support.live import patient
+from tests.support.paths import REPOSITORY
 
-TABLE = [
-    {"name": "a", "type": "bool"}, {"name": "b", "type": "u16", "bits": [3, 9]},
-    {"name": "c", "type": "real"}, {"name": "d", "type": "dtl"}, {"name": "e", "type": "string[5]"},
-    {"name": "f", "type": "date_and_time"}, {"name": "g", "type": "s5time"},
-    {"name": "h", "type": "bcd32"}, {"name": "i", "type": "text3"},
-    {"name": "j", "type": "bool", "count": 9},
-]  # fmt: skip
-SMALL = [{"name": "x", "type": "i16"}, {"name": "y", "type": "bool"}]
-IODD = [{"name": "x", "type": "i14", "bit_offset": 2}]
-DECLARED: dict[str, Any] = {
-    "json": "json",
-    "text": "text",
-    "text cp949": {"type": "text", "encoding": "cp949"},
-    "csv": {"type": "csv", "columns": ["a", "", "b"]},
-    "csv header": {"type": "csv", "header": True, "separator": ";", "encoding": "euc-kr"},
-    "line_protocol": "line_protocol",
-    "senml": "senml",
-    "senml cbor": {"type": "senml", "encoding": "cbor"},
-    "struct": {"type": "struct", "align": "s7", "fields": TABLE},
-    "struct records": {"type": "struct", "endian": "little", "fields": SMALL, "length": 4,
-                       "records": {"fields": SMALL}},
-    "registers": {"type": "registers", "words": "low_first",
-                  "blocks": [{"path": "x", "fields": TABLE[1:3]},
-                             {"path": "압력.*", "fields": SMALL}]},
-    "registers list": {"type": "registers", "words": "high_first", "blocks": [{"fields": SMALL}]},
-    "registers big": {"type": "registers", "words": "low_first", "encoding": "big",
-                      "blocks": [{"fields": SMALL}]},
-    "hex": {"type": "hex", "blocks": [{"path": "x", "fields": IODD},
-                                      {"path": "data.*", "fields": SMALL}]},
-    "msgpack": "msgpack",
-    "cbor": "cbor",
-}  # fmt: skip
-READERS: dict[str, Callable[[bytes], Any]] = {
-    **{name: reader(form) for name, form in DECLARED.items()},
-    **{kind: reader("json", compression=kind) for kind in ("gzip", "zlib", "deflate")},
-}
 PIECES = st.sampled_from(
     [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"=", b" ", b"\n", b"\r\n", b"#", b";",
      b"\t", b'"x"', b'"n":"a"', b'"v":1', b'"t":-5', b'"bt":1e9', b'"data"', "압력".encode(),
@@ -66,7 +33,6 @@ PIECES = st.sampled_from(
      b"\xdf\xff\xff\xff\xff", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff",
      b"\xc6\xff\xff\xff\xff", b"\xa1", b"\x82", b"9" * 400]
 )  # fmt: skip
-LONGEST_DETAIL = 200
 LEAVES = st.sampled_from([None, True, "x", "0335", "", math.nan, math.inf, 10**400, -1, 2**63])
 DOCUMENTS = st.recursive(
     LEAVES | st.integers() | st.floats(),
@@ -82,30 +48,6 @@ DOCUMENTS = st.recursive(
     ),
     max_leaves=10,
 )
-
-
-def check(read: Callable[[bytes], Any], payload: bytes) -> None:
-    try:
-        found = read(payload)
-    except DecodeError as error:
-        found = [error.code, error.detail]
-        list(DROP_REASONS).index(error.code)
-        if not error.detail.isprintable() or len(error.detail) > LONGEST_DETAIL:
-            raise
-    assert is_document(found)
-
-
-def is_document(value: Any) -> bool:
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
-        elif not isinstance(one, str | int | float | bytes | None):
-            return False
-    return True
 
 
 @settings(deadline=None, max_examples=25)
@@ -134,8 +76,12 @@ def test_any_document(document: Any, data: st.DataObject) -> None:
             check(READERS[name], cut)
 
 
-def test_every_format_is_tried() -> None:
+def test_every_format_is_tried_and_reads_a_valid_payload() -> None:
     assert {name.split()[0] for name in DECLARED} == set(FORMATS)
+    for name, read in READERS.items():
+        assert read(VALID[name])
+        for cut in range(len(VALID[name])):
+            check(read, VALID[name][:cut])
 
 
 UNITS = {
@@ -159,3 +105,23 @@ def test_a_large_payload_takes_a_bounded_time(unit: str) -> None:
             started = time.process_time()
             check(read, payload)
             assert time.process_time() - started < patient(0.3), (name, head)
+
+
+@pytest.mark.skipif("EDGEAI_TEST_EXAMPLES" not in os.environ, reason="long tests only")
+def test_any_input_that_reaches_new_code(tmp_path: Path) -> None:
+    """atheris changes valid payloads so that they reach new lines of the readers."""
+    pytest.importorskip("atheris", reason="atheris has no wheel for this Python")
+    runs = os.environ["EDGEAI_TEST_EXAMPLES"]
+    seed = os.environ.get("EDGEAI_TEST_SEED", "1")
+    command = [sys.executable, "-m", "tests.support.fuzz_formats", str(tmp_path)]
+    command += [
+        f"-runs={runs}",
+        f"-seed={seed}",
+        "-max_len=4096",
+        "-timeout=5",
+        "-rss_limit_mb=1024",
+    ]
+    command += [f"-artifact_prefix={tmp_path}/"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"Done {runs} runs" in done.stderr
