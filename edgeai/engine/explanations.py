@@ -47,6 +47,7 @@ class Explanations:
         config: PipelineConfig,
         manifest: Manifest,
         find_key: Callable[[str], tuple[str, str | None] | None],
+        *,
         extras: Sequence[str] = (),
         limits: Limits | None = None,
     ) -> None:

@@ -110,7 +110,7 @@ class Pipeline:
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
         explanations = Explanations(
-            name, chosen, manifest, self.find_key, self.extras, config.limits
+            name, chosen, manifest, self.find_key, extras=self.extras, limits=config.limits
         )
         self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
         self.containment = Containment(name, self.metrics, self.refusals)
