@@ -105,7 +105,7 @@ def replay_files(
             if advance is not None:
                 advance(source.read_bytes)
         engine.finish()
-    return ReplaySummary(engine.received, engine.predicted, _dropped(metrics))
+    return ReplaySummary(engine.received, engine.predicted, [*source.bad_rows, *_dropped(metrics)])
 
 
 def _dropped(metrics: Metrics) -> list[str]:
