@@ -56,10 +56,9 @@ def _digests(rows: Floats, out: Hashes | None = None) -> Hashes:
 def _hashes(times: Numbers, digests: Hashes) -> Hashes:
     """Return a number of each sample, (n,), by its time and the digest of its row."""
     factor, second, half = _MIX
-    found = digests.astype(np.uint64) * second
-    found ^= times.view(np.uint64) * factor
-    found ^= found >> half
+    found = digests.astype(np.uint64)
     found *= second
+    found ^= times.view(np.uint64) * factor
     found ^= found >> half
     found *= factor
     return (found >> half).astype(np.uint32)
@@ -129,10 +128,12 @@ class LeftRows:
             self._settle()
             self._forget_from(number)
             self._next = number
-        for begin in range(0, len(times), BLOCK):
-            part = times[begin : begin + BLOCK]
-            place = self._place_of(part)
-            _digests(rows[begin : begin + BLOCK], self._digests[place])
+        begin = 0
+        while begin < len(times):  # up to the end of a block, so that none is put together of parts
+            end = begin + BLOCK - self._next % BLOCK
+            place = self._place_of(times[begin:end])
+            _digests(rows[begin:end], self._digests[place])
+            begin = end
 
     def add_digests(self, times: Numbers, digests: Hashes) -> None:
         """Remember the next samples, `BLOCK` at most, by a number of the values of each.
@@ -145,7 +146,7 @@ class LeftRows:
 
     def _place_of(self, times: Numbers) -> slice:
         """Keep the times of the next samples, `BLOCK` at most; return where their digests go."""
-        if self._count + len(times) > len(self._times):
+        if self._count + len(times) > len(self._times) or not self._next % BLOCK:
             self._settle()
             if not len(self._times):
                 self._times, self._digests = np.zeros(BLOCK, np.int64), np.zeros(BLOCK, np.uint32)
