@@ -61,7 +61,7 @@ class Timeline:
         self._ring = ring
         self._drops, self._resets, self._counts = drops, resets, counts
         self.values = GoodValues(settings, ring, drops)
-        self.holes = Holes(ring, settings.missing, settings.length, counts)
+        self.holes = Holes(settings, ring, counts)
         self.doubts = Doubts(settings, ring, newest or ring, self.holes, drops)
         self._sifts = newest is None
         self._joins = Joins(ring, settings.frame_jitter_ns)

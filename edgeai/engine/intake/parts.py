@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgeai.config.limits import Limits
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
@@ -17,8 +18,10 @@ class IntakeParts:
     """What the intakes of all layouts need of a pipeline."""
 
     source: SourceConfig
-    signals: list[str]
-    """The model's signals, in order."""
+    names: list[str]
+    """The signals of a sample in order: the model's, then the extra ones."""
+    extras: int
+    """How many of them, the last ones, are extra signals."""
     conditioner: Conditioner
     batch: Batch
     metrics: PipelineMetrics
@@ -30,3 +33,5 @@ class IntakeParts:
     """Tells a message that is refused; the intake counts it first."""
     unusable: UnusableValues
     """Tells the first value of each signal that cannot be used."""
+    limits: Limits
+    """Bounds of one message: its records, and its content if it is compressed."""

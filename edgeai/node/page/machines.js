@@ -5,6 +5,11 @@ import { clock, list, quantity, reasonText, sentence, t, word } from "./texts.js
 // The most urgent first.
 export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
 const SHOWN_SIGNALS = 2;
+// Samples come, but nothing is judged.
+const WITHOUT_DECISION = {
+  no_window: { why: "why.no_window", what: "do.no_window" },
+  bad_values: { why: "why.bad_values", what: "do.bad_values" },
+};
 const ADVICE_DIGITS = 2;
 
 /** Return the state of a machine in one pipeline. */
@@ -12,6 +17,7 @@ function stateOf(pipeline, asset) {
   if (asset.alarm === "active") return asset.priority === "low" ? "low" : "active";
   if (asset.alarm === "latched") return "latched";
   if (asset.state === "stale") return "stale";
+  if (asset.state === "unknown" && asset.refused) return "stale";
   if (pipeline.fault) return "notready";
   return asset.state === "unknown" || asset.alarm === "unknown" ? "unknown" : "normal";
 }
@@ -91,6 +97,9 @@ function reasonOf(part) {
 
 /** Return since when there is no data, or why no message of the machine is used. */
 function whyNoData({ pipeline, asset }) {
+  if (asset.one_stamp) return waitingFor(pipeline, asset);
+  const undecided = WITHOUT_DECISION[asset.stale_cause];
+  if (undecided) return t(undecided.why);
   if (typeof asset.refused === "string" && asset.refused)
     return t("why.refused", { reason: reasonText(asset.refused) });
   if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
@@ -99,6 +108,8 @@ function whyNoData({ pipeline, asset }) {
 
 function waitingFor(pipeline, asset) {
   if (pipeline.hint) return capital(pipeline.hint);
+  if (asset.one_stamp)
+    return t("why.one.stamp", { n: asset.one_stamp.count, time: clock(asset.one_stamp.time) });
   if (asset.waiting_for.length)
     return t("why.waiting", { signals: list(asset.waiting_for.map(word)) });
   return asset.last_sample ? t("why.window") : t("why.nothing");
@@ -113,6 +124,8 @@ export function whatToDo(machine, broker) {
   const { pipeline, asset, state } = machine.worst;
   if (state === "normal") return "";
   if (state === "stale" && typeof asset.refused === "string") return t("do.notready");
+  const undecided = state === "stale" && WITHOUT_DECISION[asset.stale_cause];
+  if (undecided) return t(undecided.what);
   if (state === "stale") return broker.connected ? t("do.stale") : t("do.broker");
   if (state === "notready") return t("do.notready");
   if (state === "unknown") return pipeline.hint ? t("do.hint") : "";
