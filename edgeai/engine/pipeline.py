@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from edgeai import topics
@@ -238,6 +239,10 @@ class Pipeline:
         fits = key.count("/") + 1 == levels if levels else key == self.name
         return fits and self._wants(key)
 
+    def expect_table(self) -> None:
+        """Expect samples of which nobody knows when they arrived; call it before the first one."""
+        self.settings = replace(self.settings, is_undated=True)
+
     def source_topic_of(self, key: str) -> str:
         """Return the topic of the messages of a stream; `+` stands for the level of the signal."""
         names = [name for name in self.template.fields if name != RESERVED_CAPTURE]
@@ -359,7 +364,8 @@ class Pipeline:
         return True
 
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
-        self.log.set_back(state.key, set_back)
+        if set_back.sign != "return":  # then the samples ahead are counted and told
+            self.log.set_back(state.key, set_back)
         if self.on_set_back is not None:
             self.on_set_back(state, set_back)
 
