@@ -33,8 +33,8 @@ class StreamState:
         "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest",
         "made_ns", "messages", "needs_single_decoding", "outputs", "quality", "raised",
         "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns",
-        "sequence", "stale_cause", "stream", "tags", "time_ns", "told_quality", "top", "topic",
-        "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
+        "sequence", "sources", "stale_cause", "stream", "tags", "time_ns", "told_quality", "top",
+        "topic", "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -55,6 +55,8 @@ class StreamState:
         """Takes the stream's windows: what `Ring.emit` is; set by `Pipeline.stream_of`."""
         self.drops: StreamDrops
         """What was refused of it; set by `Pipeline.stream_of`."""
+        self.sources: list[StreamState] = []
+        """The state of each of several sources, in the order of the pipeline's inlets."""
         self.alarm = alarm
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""

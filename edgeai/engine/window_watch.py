@@ -133,7 +133,7 @@ class WindowWatch:
         return found
 
     def _messages_of_sample(self) -> int:
-        return len(self.pipeline.signals) if self.pipeline.config.source.layout == "tag" else 1
+        return len(self.pipeline.signals) if self.pipeline.sources.layouts == {"tag"} else 1
 
     def _keep_skews(self, *, wanted: bool) -> None:
         intake = self.pipeline.intake
@@ -158,7 +158,7 @@ class WindowWatch:
         why = self._skew_reason() or self._rate_reason(troubles, now) or self._step_reason(troubles)
         self.has_cause = bool(why)
         why = why or (
-            f"compare the time stamps with pipelines.{name}.source, and their steps with "
+            f"compare the time stamps with {self.pipeline.sources.place}, and their steps with "
             "the model's sample rate and stream.max_gap_seconds"
         )
         strays = self._strays
@@ -187,7 +187,7 @@ class WindowWatch:
     def _rate_reason(self, troubles: Counter[str], now: float) -> str:
         """Return that rows or tags come too seldom for the model; empty: they do not."""
         settings, seconds = self.pipeline.settings, now - self._first
-        is_frame = self.pipeline.config.source.layout == "frame"
+        is_frame = self.pipeline.sources.layouts not in ({"row"}, {"tag"})
         if settings.period_ns is None or settings.max_gap_ns is None or is_frame or not seconds:
             return ""
         resets = troubles["reset gap"]
@@ -212,7 +212,7 @@ class WindowWatch:
             step_ns *= STEP_TOLERANCE_NS
         period_ns = self.pipeline.settings.period_ns or 0
         is_coarse = period_ns > 0 and step_ns >= 2 * period_ns
-        if self.pipeline.config.source.layout == "tag" or not (is_coarse or troubles["duplicate"]):
+        if self.pipeline.sources.layouts == {"tag"} or not (is_coarse or troubles["duplicate"]):
             return ""
         what = f"have steps of {step_ns / SECOND_NS:g} s" if is_coarse else "come more than once"
         return f"the time stamps {what}. {time_stamp_remedy(self.pipeline)}"
@@ -221,7 +221,8 @@ class WindowWatch:
 def time_stamp_remedy(pipeline: Pipeline) -> str:
     """Return what to do about samples that share a time stamp."""
     fields = {"row": "source.time", "frame": "source.frame.time"}
-    field = fields.get(pipeline.config.source.layout)
+    source = pipeline.config.source
+    field = None if source is None else fields.get(source.layout)
     finer = "Let the sender send finer time stamps"
     if field is None:
         return finer

@@ -33,8 +33,7 @@ class FileSource:
         self._metrics = metrics
         self._limits = limits
         mappings = {
-            one.name: TableMapping(one.name, one.config.source, one.channels, one.manifest.name)
-            for one in pipelines
+            name: mapping for one in pipelines for name, mapping in table_mappings(one).items()
         }
         self._reader = RecordingReader(files, mappings, options, self._note_bad_row)
         self._messages = self._reader.messages()
@@ -83,6 +82,22 @@ class FileSource:
 
     def commit(self) -> None:
         """Nobody waits for an acknowledgement."""
+
+
+def table_mappings(pipeline: Pipeline) -> dict[str, TableMapping]:
+    """Return how tables are read, by pipeline; by `PIPELINE/SOURCE` if it has several sources."""
+    model = pipeline.manifest.name
+    if not pipeline.sources.inlets:
+        source = pipeline.config.only_source
+        return {pipeline.name: TableMapping(pipeline.name, source, pipeline.channels, model)}
+    found = {}
+    for inlet in pipeline.sources.inlets:
+        names = inlet.plan.signals
+        own = (
+            pipeline.name if inlet.plan.place == "source" else f"{pipeline.name}/{inlet.plan.name}"
+        )
+        found[own] = TableMapping(own, inlet.plan.source, names, model)
+    return found
 
 
 class FileSink:

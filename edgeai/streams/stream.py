@@ -82,6 +82,11 @@ class Stream(ABC):
         return None if self._coarse is None else self._coarse.undecided
 
     @property
+    def gathered(self) -> int:
+        """How many samples the next window has, as far as it is known."""
+        return self.ring.size
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived."""
         return self.ring.arrived_ns

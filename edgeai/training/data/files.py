@@ -67,7 +67,7 @@ class _Reader:
         self._recipe = recipe_path
         self._config, self._pipeline = pipeline_of(data, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
-        self._source = chosen.source
+        self._source = chosen.only_source
         signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
         self._manifest = draft_manifest(signals, data.sample_rate_hz, window.model_dump())
         names = [signal.name for signal in data.signals]
