@@ -23,6 +23,7 @@ SURFACE = {
     "edgeai.alarms": [],
     "edgeai.assembly": ["Plan", "build_pipelines", "check"],
     "edgeai.cli": ["app", "main"],
+    "edgeai.conditions": [],
     "edgeai.config": ["Config", "Device", "load_config", "load_device"],
     "edgeai.decoding": [],
     "edgeai.demo": [],

@@ -109,6 +109,8 @@ def latency_budget_seconds(pipeline: Pipeline) -> float:
     if declared is not None:
         return declared
     waits_ns = settings.lateness_ns + (settings.resolution_ns or settings.frame_resolution_ns or 0)
+    if settings.cycle is not None:  # until it is known that a cycle has ended
+        waits_ns += max(settings.cycle.post_ns, settings.cycle.bounce_ns)
     if settings.align is not None:
         waits_ns += ALIGNED_PERIODS * settings.align.period_ns
     return LATENCY_BUDGET_SECONDS + waits_ns / SECOND_NS

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
 from edgeai.cgroups import usable
 from edgeai.config.device import Device, load_device
@@ -91,6 +92,8 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
+    for name, package in packages.items():
+        warnings += cycle_warnings(name, config.pipelines[name], package.manifest)
     return Plan(path, config, device, packages, state_folder, tuple(warnings), tuple(notes))
 
 
@@ -220,7 +223,7 @@ def _wrong_signals(
 ) -> list[Problem]:
     """Return the names of signals that nobody knows, in the source and in conditions."""
     manifest, declared = package.manifest, pipeline.source.signals
-    signals = [signal.name for signal in manifest.signals]
+    signals = [signal.name for signal in manifest.measured]
     extras = extra_signals(pipeline, manifest)
     problems = []
     for signal in declared:
@@ -262,7 +265,8 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
         problems.append(Problem(file, f"pipelines.{name}.{field}", rule, value, has_value=True))
 
     problems += _wrong_signals(file, name, pipeline, package)
-    signals = [*(signal.name for signal in manifest.signals), *extra_signals(pipeline, manifest)]
+    problems += cycle_misfits(file, name, pipeline, manifest)
+    signals = [*(signal.name for signal in manifest.measured), *extra_signals(pipeline, manifest)]
     tags = [pipeline.source.tag_of(signal) for signal in signals]
     taken = [tag for tag in tags if tags.count(tag) > 1]
     if taken and pipeline.source.layout == "tag":

@@ -1,11 +1,12 @@
 """One pipeline of a node: a model, its source, windows, alarm and publications."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
 from edgeai.config.base import NotBool, PositiveSeconds, Seconds, Strict, removed_keys
+from edgeai.config.cycles import CycleConfig
 from edgeai.config.source import SourceConfig
 
 PUBLISH_FIELDS = ("node", "pipeline", "model", "asset")
@@ -178,6 +179,17 @@ class WindowConfig(Strict):
         ge=1,
         description="Number of samples from one window to the next. Default: the model package's.",
     )
+    cycle: CycleConfig | None = Field(
+        None,
+        description="Makes each cycle of the machine one window. Default: windows slide.",
+    )
+
+    @model_validator(mode="after")
+    def _slides_or_not(self) -> Self:
+        if self.hop is not None and self.cycle is not None:
+            msg = "`hop` is for windows that slide: delete it, or `cycle`"
+            raise ValueError(msg)
+        return self
 
 
 class PipelineConfig(Strict):
@@ -205,4 +217,5 @@ class PipelineConfig(Strict):
     @property
     def named_signals(self) -> list[str]:
         """The signals that the pipeline's conditions name, each once."""
-        return []
+        cycle = self.window.cycle
+        return [] if cycle is None else cycle.signals

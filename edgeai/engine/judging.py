@@ -14,9 +14,9 @@ from edgeai.alarms.diagnosis import diagnose, domain_distances, is_outside
 from edgeai.engine.batch import DueWindow
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import Prediction, ScoreReason, Transition
+from edgeai.engine.publications import CycleFacts, Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
+from edgeai.messages import SECOND_NS, AlarmState, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
 
 _encode = msgspec.json.Encoder().encode
@@ -55,6 +55,7 @@ class Judge:
         self._worst = inf if self._abnormal == "high" else -inf
         """The score that is beyond every threshold."""
         self._quality_rule = pipeline.quality_rule
+        self._has_cycles = pipeline.settings.cycle is not None
         self._top, self._qos = publish.top, publish.qos
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
@@ -146,6 +147,8 @@ class Judge:
             )
             if reason is not None:
                 prediction.alarm_reason = reason
+            if self._has_cycles:
+                prediction.cycle = _cycle_of(state, time_ns)
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
@@ -297,3 +300,20 @@ class Judge:
             top=top, diagnosis=diagnosis or None,
         )  # fmt: skip
         return publication
+
+
+def _cycle_of(state: StreamState, time_ns: int) -> CycleFacts | UnsetType:
+    """Return the cycle whose window's last sample is of a time."""
+    cycles = state.stream.cycles
+    cycle = None if cycles is None else cycles.facts.pop(time_ns, None)
+    if cycle is None:
+        return UNSET
+    is_complete = cycle.outcome == "complete"
+    return CycleFacts(
+        number=cycle.number,
+        start=cycle.start_ns,
+        end=cycle.end_ns,
+        duration_seconds=cycle.duration_ns / SECOND_NS,
+        complete=is_complete,
+        outcome=UNSET if is_complete else cycle.outcome,
+    )

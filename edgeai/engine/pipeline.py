@@ -12,6 +12,7 @@ from edgeai.config.node import Config
 from edgeai.config.source import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
+from edgeai.engine.cycle_settings import counters_of
 from edgeai.engine.explanations import Explanations
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
@@ -38,12 +39,17 @@ from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
+from edgeai.streams.cycles.settings import LARGEST_NUMBER, Cycle
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
 from edgeai.streams.set_back import SetBack
 
 log = logging.getLogger("edgeai.pipeline")
 
+COARSE_COUNTER = (
+    "{} is {:.0f}: from 16,777,216 on float32 does not hold every whole number, so cycles may go "
+    "unseen. Let its sender count modulo 1,000,000"
+)
 NO_HELD_VALUES = HeldValuesSpec(good=0)
 
 
@@ -91,7 +97,9 @@ class Pipeline:
         self.name, self.config = name, chosen
         self.manifest = manifest
         self.session = session
-        self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
+        self.metrics = metrics.of_pipeline(
+            name, manifest.name, session.provider, has_cycles=chosen.window.cycle is not None
+        )
         self.template = topics.TopicTemplate(chosen.source.topic)
         self.signals = [signal.name for signal in manifest.signals]
         self.extras = extra_signals(chosen, manifest)
@@ -130,6 +138,7 @@ class Pipeline:
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
                 unusable=UnusableValues(name, self.channels, explanations),
+                whole_cycles=chosen.window.cycle is not None and chosen.window.cycle.message,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
@@ -177,7 +186,7 @@ class Pipeline:
     @property
     def channels(self) -> list[str]:
         """The signals of a sample, in order: those of the model, then the extra ones."""
-        return [*self.signals, *self.extras]
+        return [*(signal.name for signal in self.manifest.measured), *self.extras]
 
     @property
     def results(self) -> int:
@@ -317,6 +326,8 @@ class Pipeline:
             self.settings, state.drops, metrics.resets, metrics.samples, state.add_window
         )
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
+        if state.stream.cycles is not None:
+            state.stream.cycles.on_cycle = partial(self._note_cycle, state)
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
@@ -360,14 +371,27 @@ class Pipeline:
         if self.on_set_back is not None:
             self.on_set_back(state, set_back)
 
+    def _note_cycle(self, state: StreamState, cycle: Cycle) -> None:
+        """Count a cycle that has ended, and tell it unless it is complete."""
+        self.metrics.cycles[cycle.outcome] += 1
+        if cycle.outcome == "complete":
+            self.metrics.cycle_seconds.observe([cycle.duration_ns / SECOND_NS])
+            return
+        assert self.config.window.cycle is not None
+        self.log.cycle(state.key, cycle, self.config.window.cycle)
+
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
-        """Log once for each channel that float32 loses the steps that the model knows."""
-        if self.resolution is None or channel in self._coarse:
+        """Log once for each channel that float32 is too coarse for the model, or for its cycles."""
+        if channel in self._coarse:
+            return
+        signal = self.channels[channel]
+        if abs(value) >= LARGEST_NUMBER and signal in counters_of(self.config.window.cycle):
+            text = COARSE_COUNTER.format(signal, value)
+        elif self.resolution is not None:
+            text = precision_text(signal, value, float(self.resolution.steps[channel]))
+        else:
             return
         self._coarse.add(channel)
-        step = float(self.resolution.steps[channel])
-        text = precision_text(self.signals[channel], value, step)
-        signal = self.signals[channel]
         log.warning(
             "pipeline %s: %s. Windows with such values are `uncertain`", self.name, text,
             extra=event("values_too_coarse", pipeline=self.name, signal=signal),

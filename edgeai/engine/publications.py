@@ -13,6 +13,22 @@ ScoreReason = Literal["score_infinite", "score_not_finite"]
 `score_not_finite`: it is NaN or -infinity; the model has failed, and that is an alarm."""
 
 
+class CycleFacts(msgspec.Struct):
+    """The cycle that a window is."""
+
+    number: int | None
+    """As its signal says, or counted; null if the signal had no whole number."""
+    start: int
+    """Time of its first sample, nanoseconds since 1970, UTC."""
+    end: int
+    """Time of the first sample after it."""
+    duration_seconds: float
+    """From `start` to `end`."""
+    complete: bool
+    outcome: str | msgspec.UnsetType = msgspec.UNSET
+    """What is amiss with it; left out if it is complete."""
+
+
 class Prediction(msgspec.Struct):
     """The answer to one window."""
 
@@ -44,6 +60,8 @@ class Prediction(msgspec.Struct):
     """Left out for a finite score."""
     abnormal: str | msgspec.UnsetType = msgspec.UNSET
     """`low` if a score below the threshold is abnormal; left out otherwise."""
+    cycle: CycleFacts | msgspec.UnsetType = msgspec.UNSET
+    """Left out where windows slide."""
 
 
 class Transition(msgspec.Struct):

@@ -36,7 +36,9 @@ class WindowWatch:
         """Why the pipeline makes no window although samples come; None if it does."""
         self.has_cause = False
         """Whether `fault` names a cause."""
-        self._has_rate = pipeline.settings.period_ns is not None
+        self._has_cycles = pipeline.settings.cycle is not None
+        """Whether a machine that idles makes no window, for as long as it likes."""
+        self._has_rate = pipeline.settings.period_ns is not None and not self._has_cycles
         settings = pipeline.settings
         self._samples = settings.length + settings.hop
         """After so many samples of a stream that follow each other, a window has come."""
@@ -67,6 +69,7 @@ class WindowWatch:
         metrics = self.pipeline.metrics
         drops = metrics.drops
         windows = sum(metrics.predictions.values()) + drops["failed_window"] + drops["set_aside"]
+        windows += sum(metrics.cycles.values())
         heard = metrics.messages.value - metrics.retained
         if windows != self._windows:
             self._windows = windows
@@ -102,7 +105,9 @@ class WindowWatch:
 
     def _count_troubles(self, conflicts: int) -> Counter[str]:
         metrics = self.pipeline.metrics
-        found = Counter({f"reset {name}": count for name, count in metrics.resets.items()})
+        found: Counter[str] = Counter()
+        if not self._has_cycles:
+            found.update({f"reset {name}": count for name, count in metrics.resets.items()})
         found.update({one: n for one, n in metrics.drops.items() if one not in NO_TROUBLE})
         found["duplicate"] = conflicts
         return found

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeai.streams.grid_values import AlignSettings
+
+if TYPE_CHECKING:
+    from edgeai.streams.cycles.settings import CycleSettings
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,6 +73,10 @@ class StreamSettings:
     keeps_samples: bool = False
     """Whether each sample must be in the ring when its window is emitted, because somebody looks at
     the samples themselves. It is so with extra channels."""
+
+    cycle: "CycleSettings | None" = None
+    """How samples are cut into cycles; None: windows slide. `length` is then the most samples that
+    a window is made of, and `hop` is 1."""
 
     @property
     def signals(self) -> int:

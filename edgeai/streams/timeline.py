@@ -171,8 +171,7 @@ class Timeline:
             return self.take(run)
         if self._were_first_ahead(run):
             self._drops["implausible_time"] += self._ring.size
-            self._ring.clear()
-            self._ring.last_ns = NEVER_NS
+            self._ring.forget()
             return self.take(run)
         late: list[bool] = []
         is_new = False

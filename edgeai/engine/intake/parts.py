@@ -32,3 +32,5 @@ class IntakeParts:
     """Tells a message that is refused; the intake counts it first."""
     unusable: UnusableValues
     """Tells the first value of each signal that cannot be used."""
+    whole_cycles: bool = False
+    """Whether each message is a cycle."""
