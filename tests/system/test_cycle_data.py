@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from edgeai.assembly.plan import check
+from edgeai.progress import silent
 from edgeai.recordings.tables import TableOptions
 from edgeai.replay.run import replay_files
 from edgeai.testing import build_package, write_config
@@ -217,3 +219,47 @@ def test_strokes_of_a_press_and_runs_of_a_conveyor(tmp_path: Path, data_store: P
     assert len(found) == runs - 2  # the first has no start, the last no end
     assert dropped == ["p: 1 cycles, start_unseen", "p: 1 cycles, unfinished"]
     print(f"conveyor: {len(found)} runs at one speed")
+
+
+def test_the_training_windows_of_a_press_are_its_cycles(tmp_path: Path, press: Columns) -> None:
+    """A recipe cuts the running signals as the runtime does: to the last bit what was recorded."""
+    pytest.importorskip("scipy", reason="needs the extra train")
+    import pyarrow as pa
+
+    from edgeai.training.data.dataset import load_data
+    from edgeai.training.recipe import load_recipe
+
+    signals = [name for name in press if name not in {"cycle", "t_s"}]
+    rows = press["cycle"] <= np.unique(press["cycle"])[199]
+    part = {name: press[name][rows] for name in ("cycle", *signals)}
+    columns = idle_around(part, 1, 1, cycle=-1)
+    times = START + np.arange(len(columns["cycle"]))
+    pq.write_table(pa.table({"t": times, **columns}), tmp_path / "press.parquet")
+    changes = {"signal": "cycle", "changes": True}
+    cycle = {
+        "start": {"all": [changes, {"signal": "cycle", "above": -0.5}]}, "end": changes,
+        "max_seconds": 60,
+    }  # fmt: skip
+    few = [{"file": "press.parquet", "rows": [0, 200], "use": use} for use in ("calibrate", "test")]
+    recipe = {
+        "name": "press-cycles", "version": "1.0.0", "description": "a press", "seed": 1,
+        "data": {
+            "type": "files", "source": "press_hydraulics", "sample_rate_hz": 1.0,
+            "signals": [{"name": name, "unit": "1"} for name in signals],
+            "time": {"column": "t", "unit": "s"},
+            "runs": [{"file": "press.parquet", "use": "fit"}, *few],
+        },
+        "window": {"length": 60, "cycle": cycle},
+        "method": {"type": "pca", "components": 10},
+        "calibration": {"false_alarms_per_day": 24.0},
+        "alarm": {"on_delay_seconds": 0, "off_delay_seconds": 0},
+        "card": {"watches": "a press", "limits": ["a test"]},
+    }  # fmt: skip
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(recipe))
+    data = load_data(load_recipe(tmp_path / "train.yaml"), tmp_path / "train.yaml", silent)
+    windows = data.fit[0].windows
+    assert windows.clean.all()
+    recorded = np.stack([part[name].reshape(-1, 60) for name in signals], axis=2)
+    assert np.array_equal(windows.take(windows.clean), recorded)
+    assert [len(run.windows) for run in (*data.calibrate, *data.test)] == [3, 3]
+    print(f"press: {len(windows)} training windows of 60 x {len(signals)}, as recorded")
