@@ -52,6 +52,8 @@ def stream_bytes(settings: StreamSettings, key: str, results: int = 0) -> int:
     """
     size = OVERHEAD_BYTES + BYTES_PER_CHARACTER * len(key) + Ring.bytes_of(settings)
     size += RESULT_BYTES * results + BYTES_PER_FRAME * settings.seen_frames
+    if settings.cycle is not None and settings.cycle.keeps_unusual:  # parts before gaps
+        size += settings.cycle.max_samples * (4 * settings.channels + 13)
     if settings.align is not None:
         size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1) + ALIGNED_BYTES
     if settings.lateness_ns and settings.period_ns:

@@ -8,6 +8,8 @@ from collections import Counter
 from itertools import pairwise
 from math import gcd
 
+import numpy as np
+
 from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import printable
@@ -91,6 +93,11 @@ class WindowWatch:
         if made_sample:
             self._sampled += 1
             self._note_time()
+        if self._has_cycles and self._sampled >= MIN_TROUBLES:
+            self.fault = self._missing_signals()
+            self.has_cause = self.fault is not None
+            if self.has_cause:
+                return
         troubles = self._count_troubles(conflicts) - self._before
         is_long = now - self._since >= self._limit
         # At the model's rate a window must have come, also if no gap is counted yet.
@@ -102,6 +109,31 @@ class WindowWatch:
         is_many = heard - self._messages >= WINDOWS_OF_SAMPLES * self._samples * of_streams
         if self.fault or is_long or (is_many and now - self._first >= self._limit):
             self.fault = self._describe(troubles, now)
+
+    def _missing_signals(self) -> str | None:
+        """Return that signals of `window.cycle` never have a value, so that no cycle can start."""
+        pipeline = self.pipeline
+        cycle, signals = pipeline.config.window.cycle, pipeline.settings.signals
+        assert cycle is not None
+        for state in list(pipeline.streams.values()):
+            recent = state.stream.ring.recent
+            if len(recent) < MIN_TROUBLES:
+                continue
+            never = np.isnan(recent[:, signals:]).all(axis=0)
+            names = [
+                name
+                for name, is_absent in zip(pipeline.extras, never.tolist(), strict=True)
+                if is_absent and name in cycle.signals and name != cycle.number
+            ]
+            if names:
+                shown = ", ".join(f"`{name}`" for name in names)
+                return (
+                    f"pipeline {pipeline.name}: no message of {printable(state.key)} carries "
+                    f"{shown}, which window.cycle names, so no cycle can start. Compare the name "
+                    f"with the messages, or say where it is: pipelines.{pipeline.name}.source."
+                    f"signals.{names[0]}"
+                )
+        return None
 
     def _count_troubles(self, conflicts: int) -> Counter[str]:
         metrics = self.pipeline.metrics

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
+from edgeai.engine.window_watch import WindowWatch
 from edgeai.errors import ConfigError
 from edgeai.messages import Publication
 from edgeai.replay.run import replay_files
@@ -116,13 +117,27 @@ def test_a_machine_that_idles_is_ready_however_seldom_it_sends(tmp_path: Path) -
     """An idle machine sends a row a minute: each is a gap, and that is no fault."""
     config = setup(tmp_path, FLAG)
     with MemoryNode(config) as node:
-        from edgeai.engine.window_watch import WindowWatch
-
         watch = WindowWatch(node.pipelines[0])
         for minute in range(60):
             node.turn((SHOT[0], SHOT[1] % (T0 + 60 * minute, 1.0, 0, 1)))
             watch.scan(60.0 * minute, 0, made_sample=True)
         assert node.pipelines[0].metrics.resets["gap"] > 50
+        assert watch.fault is None
+
+
+def test_a_flag_that_no_message_carries_is_told(tmp_path: Path) -> None:
+    cycle = {"start": {"signal": "mould_closed", "rises_above": 0.5}, "max_seconds": 30}
+    with MemoryNode(setup(tmp_path, cycle)) as node:
+        watch = WindowWatch(node.pipelines[0])
+        for second, line in enumerate(rows(30)):
+            node.turn(line)
+            watch.scan(float(second), 0, made_sample=True)
+        assert watch.fault is not None
+        assert watch.has_cause
+        assert "no message of m1 carries `mould_closed`, which window.cycle names" in watch.fault
+        for second, (topic, text) in enumerate(rows(60, first=30), 30):
+            node.turn((topic, text.replace("closed", "mould_closed")))
+            watch.scan(float(second), 0, made_sample=True)
         assert watch.fault is None
 
 
