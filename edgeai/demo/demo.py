@@ -13,10 +13,8 @@ import sys
 import tempfile
 import time
 import webbrowser
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import yaml
 from rich.console import Console, Group
@@ -102,7 +100,7 @@ def run_demo(seconds: float | None, console: Console, *, open_page: bool = False
         TransportError: No broker is installed, or a process of the demo ended.
     """
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_stop_signal())
+        stop = stack.enter_context(stop_signals.collected(*STOP_SIGNALS))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-demo-")))
         port = free_port(1883)
         broker = stack.enter_context(embedded_broker(folder, port))
@@ -274,21 +272,3 @@ def _start(
 
     stack.callback(stop)
     return process
-
-
-@contextlib.contextmanager
-def _stop_signal() -> Iterator[list[str]]:
-    """Yield a list to which SIGINT, SIGTERM or SIGHUP adds its name."""
-    noted: list[str] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        noted.append(signal.Signals(number).name)
-
-    previous = {number: signal.signal(number, note) for number in STOP_SIGNALS}
-    if stop_signals.noted():
-        noted.append(stop_signals.noted())
-    try:
-        yield noted
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -119,11 +119,12 @@ class WindowWatch:
             recent = state.stream.ring.recent
             if len(recent) < MIN_TROUBLES:
                 continue
-            never = np.isnan(recent[:, signals:]).all(axis=0)
             names = [
                 name
-                for name, is_absent in zip(pipeline.extras, never.tolist(), strict=True)
-                if is_absent and name in cycle.signals and name != cycle.number
+                for channel, name in enumerate(pipeline.extras, signals)
+                if name in cycle.signals
+                and name != cycle.number
+                and np.isnan(recent[:, channel]).all()
             ]
             if names:
                 shown = ", ".join(f"`{name}`" for name in names)
