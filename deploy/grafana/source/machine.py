@@ -2,7 +2,7 @@
 
 from .layout import Dashboard, Row, asset_variable, pipeline_variable, variable
 from .panels import Query, bars, heatmap, lines, stat, timeline
-from .queries import metric, quantile, rate
+from .queries import metric, rate
 from .texts import WORDS, legend
 from .values import (
     AGO,
@@ -207,29 +207,6 @@ QUALITY_ROW = Row(
             size=(8, 8),
         ),
         lines("clock_skew", Query(SKEW, EACH), unit=SECONDS, size=(8, 8)),
-        lines(
-            "cycles",
-            Query(
-                rate("edgeai_cycles_total", "pipeline, outcome", of="pipeline"),
-                "{{outcome}} {{pipeline}}",
-            ),
-            unit=PER_SECOND,
-            size=(12, 7),
-            stacked=True,
-        ),
-        lines(
-            "cycle_duration",
-            Query(
-                quantile(0.5, "edgeai_cycle_duration_seconds", "pipeline", of="pipeline"),
-                "p50 {{pipeline}}",
-            ),
-            Query(
-                quantile(0.95, "edgeai_cycle_duration_seconds", "pipeline", of="pipeline"),
-                "p95 {{pipeline}}",
-            ),
-            unit=SECONDS,
-            size=(12, 7),
-        ),
     ],
 )
 
