@@ -79,6 +79,7 @@ def stream_settings(
         hop=config.window.hop or manifest.window.hop,
         channels=len(manifest.signals) + len(extras),
         extras=len(extras),
+        keeps_samples=bool(config.states),
         period_ns=period_ns,
         max_gap_ns=max_gap_ns,
         lateness_ns=lateness_ns,

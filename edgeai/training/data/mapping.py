@@ -28,12 +28,13 @@ def pipeline_of(data: FileData, recipe_path: Path) -> tuple[Config, str]:
         rule = f"must be one of {known}"
         raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
     signals = [signal.name for signal in data.signals]
+    named = config.pipelines[name].named_signals
     for mapped in config.pipelines[name].source.signals:
-        if mapped not in signals:
+        if mapped not in signals and mapped not in named:
             rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
             raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
-    # The recipe sets the window; a hop of the pipeline is for serving.
-    chosen = config.pipelines[name].model_copy(update={"window": WindowConfig()})
+    # The recipe sets the window; a hop and the states of the pipeline are for serving.
+    chosen = config.pipelines[name].model_copy(update={"window": WindowConfig(), "states": {}})
     return config.model_copy(update={"pipelines": {name: chosen}}), name
 
 
