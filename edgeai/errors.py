@@ -61,10 +61,12 @@ class ModelError(EdgeError):
 class DecodeError(EdgeError):
     """A payload that cannot be read. `code` is one of `DROP_REASONS`."""
 
-    def __init__(self, code: str, skew_ns: int | None = None) -> None:
+    def __init__(self, code: str, skew_ns: int | None = None, *, detail: str = "") -> None:
         self.code = code
         self.skew_ns = skew_ns
         """How far the time of the payload is ahead of its arrival, if that is the reason."""
+        self.detail = detail
+        """What is wrong with this payload, beyond the reason; empty: nothing more is known."""
         super().__init__(code)
 
 
@@ -107,6 +109,11 @@ DROP_REASONS = {
     "invalid_json": "the payload is not JSON, or not UTF-8",
     "too_deep": "the JSON is nested more deeply than the parser allows",
     "not_an_object": "the JSON is not an object",
+    "not_the_format": "the payload is not what source.format declares",
+    "wrong_length": "the length of the payload does not fit the fields that source.format declares",
+    "too_many_records": "the message holds more records than limits.message_records",
+    "not_compressed": "the payload is not what source.compression declares, or it is cut off",
+    "too_large_content": "the decompressed payload is larger than limits.content_bytes",
     "no_time": "the declared time field is missing",
     "invalid_time": "the time field is not a time in the declared unit",
     "implausible_time": "the time is too far from the arrival, or the sender's clock jumped ahead",

@@ -10,7 +10,7 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.assembly.probe import describe_probes
-from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.direction import SIDES

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edgeai import topics
 from edgeai.config.base import (
@@ -14,11 +14,10 @@ from edgeai.config.base import (
     Strict,
     TimeField,
     as_path,
-    removed_keys,
 )
+from edgeai.config.formats import TEXTS, JsonPayload, PayloadFormat
 from edgeai.config.frames import FrameFormat
-
-RESERVED_CAPTURE = "signal"  # `{signal}` in a source topic names the signal, not the stream
+from edgeai.config.source_rules import source_fault
 
 
 class QualityField(Strict):
@@ -81,13 +80,6 @@ class SignalField(Strict):
 class SourceConfig(Strict):
     """The messages that a pipeline reads, and how they become samples."""
 
-    model_config = ConfigDict(
-        json_schema_extra=removed_keys(
-            format="was removed: messages of the layouts `row` and `tag` are always JSON, and "
-            "`frame.type` names the format of a frame. Delete this key"
-        )
-    )
-
     topic: str = Field(
         description="MQTT topic filter. A level in braces is captured: in factory/{asset}/sensors "
         "the captured levels, joined by `/`, are the key of the stream. In the layout `tag`, "
@@ -137,6 +129,16 @@ class SourceConfig(Strict):
         description="What one message holds. `row`: one sample of all signals; `tag`: one value of "
         "one signal; `frame`: a block of samples of all signals.",
     )
+    format: PayloadFormat = Field(
+        JsonPayload(),
+        description="Format of the payloads of the layouts `row` and `tag`. A text is short for a "
+        "format without further keys: `json`.",
+    )
+    compression: Literal["gzip", "zlib", "deflate"] | None = Field(
+        None,
+        description="Compression of each payload: `gzip`, `zlib`, or `deflate` without a header. "
+        "Default: payloads are not compressed.",
+    )
     frame: FrameFormat | None = Field(
         None, description="Format of a frame. It is required for the layout `frame`."
     )
@@ -175,6 +177,17 @@ class SourceConfig(Strict):
 
     _paths = field_validator("values_path", "value_path", "name_path", mode="before")(as_path)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_of_texts(cls, value: Any) -> Any:
+        """Let numbers in quotes count where a format has no others."""
+        if isinstance(value, dict) and "numeric_text" not in value:
+            form = value.get("format")
+            name = form.get("type") if isinstance(form, dict) else form
+            if isinstance(name, str) and name in TEXTS:
+                return {**value, "numeric_text": True}
+        return value
+
     @field_validator("signals", mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
@@ -207,45 +220,8 @@ class SourceConfig(Strict):
         return value
 
     @model_validator(mode="after")
-    def _layout_has_its_fields(self) -> Self:
-        wildcards = [level for level in self.topic.split("/") if level in {"+", "#"}]
-        if wildcards and not self.merge_topics:
-            msg = (
-                f"`{wildcards[0]}` in `topic` would mix machines in one stream: write a name in "
-                "braces, such as {asset}, for each level that tells machines apart; or set "
-                "`merge_topics: true` if all these topics carry the samples of one stream"
-            )
-            raise ValueError(msg)
-        in_topic = RESERVED_CAPTURE in topics.template_fields(self.topic)
-        if self.layout == "frame" and self.frame is None:
-            msg = "the layout `frame` needs the key `frame`, which describes the format"
-            raise ValueError(msg)
-        if self.layout != "frame" and self.frame is not None:
-            msg = f"`frame` needs `layout: frame`; the layout is `{self.layout}`"
-            raise ValueError(msg)
-        if self.layout == "frame" and (self.time is not None or self.quality is not None):
-            msg = "layout `frame`: time is declared in `frame`, and there is no quality flag"
-            raise ValueError(msg)
-        if self.layout == "tag" and self.time and self.time.resolution_seconds is not None:
-            msg = "`resolution_seconds` belongs to the layouts `row` and `frame`"
-            raise ValueError(msg)
-        if self.layout == "tag":
-            if in_topic == (self.name_path is not None):
-                msg = "layout `tag` needs the name either as {signal} in `topic` or at `name_path`"
-                raise ValueError(msg)
-            if any(field.path is not None or field.quality for field in self.signals.values()):
-                msg = (
-                    "layout `tag`: signals take `tag`, `scale`, `offset` and `interval_seconds`, "
-                    "not `path` and `quality`"
-                )
-                raise ValueError(msg)
-        else:
-            if in_topic or self.name_path is not None:
-                msg = "{signal} and `name_path` belong to the layout `tag`"
-                raise ValueError(msg)
-            wrong = "path" if self.layout == "frame" else "tag"
-            for key in (wrong, "interval_seconds"):
-                if any(getattr(field, key) is not None for field in self.signals.values()):
-                    msg = f"layout `{self.layout}`: signals do not take `{key}`"
-                    raise ValueError(msg)
+    def _keys_fit_together(self) -> Self:
+        fault = source_fault(self)
+        if fault:
+            raise ValueError(fault)
         return self

@@ -5,7 +5,7 @@ import secrets
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic
 from edgeai.config.node import Config
-from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.login import ANSWER_SECONDS, client_id_of
 from edgeai.messages import Message

@@ -10,7 +10,7 @@ from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
-from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.explanations import Explanations
@@ -113,7 +113,9 @@ class Pipeline:
         )
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        explanations = Explanations(name, chosen, manifest, self.find_key, self.extras)
+        explanations = Explanations(
+            name, chosen, manifest, self.find_key, extras=self.extras, limits=config.limits
+        )
         self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
@@ -134,6 +136,7 @@ class Pipeline:
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
                 unusable=UnusableValues(name, self.channels, explanations),
+                limits=config.limits,
             )
         )
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]

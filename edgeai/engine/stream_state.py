@@ -15,8 +15,10 @@ from edgeai.states.tracker import StateTracker
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
 from edgeai.streams.stream import Stream
 
-NOTHING_HEARD: tuple[int | None, int, int] = (None, 0, 0)
-"""Newest sample time, arrival of it, refusals: before the first message."""
+Heard = tuple[int | None, int, int, tuple[int, int] | None]
+"""Newest time, its arrival, refusals, and the samples that wait for a second time stamp."""
+NOTHING_HEARD: Heard = (None, 0, 0, None)
+"""Before the first message."""
 
 
 class Lane(Protocol):
@@ -163,6 +165,12 @@ class StreamState:
         """Time of the newest used sample, also of before the restart; None if there was none."""
         used_ns = self.stream.used_ns
         return self.before[1] if used_ns is None and self.before is not None else used_ns
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether messages have come, and every one was refused."""
+        nothing_yet = self.time_ns is None and self.stream.newest_ns is None
+        return nothing_yet and self.drops.count > 0 and not self.stream.undecided
 
     @property
     def presence(self) -> Presence:

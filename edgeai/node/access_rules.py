@@ -15,7 +15,7 @@ from typing import NamedTuple
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic, reset_prefix
 from edgeai.config.node import Config
-from edgeai.config.source import RESERVED_CAPTURE
+from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.retained_alarms import ALARM_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
 from edgeai.mqtt.inbox import DROPS_TOPIC, VERSION_TOPIC

@@ -90,14 +90,6 @@ WRONG = [
     ),
     # keys that were removed
     (
-        {"pipelines__p__source__format": "json"},
-        (
-            "pipelines.p.source.format: was removed: messages of the layouts `row` and `tag` are "
-            "always JSON, and `frame.type` names the format of a frame. Delete this key "
-            "(found 'json')"
-        ),
-    ),
-    (
         {"pipelines__p__window": {"length": 4, "hop": 2}},
         (
             "pipelines.p.window.length: was removed: the manifest of the model package sets the "
@@ -105,6 +97,13 @@ WRONG = [
         ),
     ),
     # types: nothing is coerced
+    (
+        {"pipelines__p__source__format": "jsonl"},
+        (
+            "pipelines.p.source.format.type: must be one of json, text, csv, line_protocol, senml, "
+            "struct, registers, hex, msgpack, cbor (found 'jsonl')"
+        ),
+    ),
     ({"broker__port": "1883"}, "broker.port: must be a whole number (found '1883')"),
     ({"broker__port": True}, "broker.port: must be a whole number (found True)"),
     ({"broker__host": 12}, "broker.host: must be text (found 12)"),

@@ -4,10 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgeai.decoding.formats.compression import compile_decompression
 from edgeai.decoding.frames import Frame, compile_frame
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.preview import frame_text
 from edgeai.engine.seen_frames import NUMBERED, UNNUMBERED, Mark, content_of
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -51,6 +53,10 @@ class FrameIntake:
         names = [parts.source.tag_of(signal) for signal in parts.names]
         self._signals = len(names) - parts.extras
         self._decode = compile_frame(parts.source.frame, names)
+        if parts.source.compression is not None:
+            unpack = compile_decompression(parts.source.compression, parts.limits.content_bytes)
+            decode = self._decode
+            self._decode = lambda payload: decode(unpack(payload))
         self._clock = SenderClock(parts.source)
         clock = parts.source.frame.clock
         self._has_fine_clock = clock is None or clock.resolution_seconds is None
@@ -78,6 +84,12 @@ class FrameIntake:
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(message, error)
             self._batch.recover(state)
+
+    def preview(self, tag: str | None, payload: bytes) -> str:  # noqa: ARG002
+        """Return what a frame holds as text for people."""
+        frame = self._decode(payload)
+        samples, channels = frame.values.shape
+        return frame_text(frame.t0_ns, samples, channels, frame.rate_hz)
 
     def _take_frame(
         self, state: StreamState, frame: Frame, t0_ns: int | None, message: Message

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgeai.config.limits import Limits
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
@@ -32,3 +33,5 @@ class IntakeParts:
     """Tells a message that is refused; the intake counts it first."""
     unusable: UnusableValues
     """Tells the first value of each signal that cannot be used."""
+    limits: Limits
+    """Bounds of one message: its records, and its content if it is compressed."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from edgeai.decoding.rows import RowDecoder
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.preview import sample_text
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import REDELIVERED, Message
@@ -54,6 +55,7 @@ class RowIntake:
         self._unusable = parts.unusable
         self._channels = len(parts.names)
         self._signals = self._channels - parts.extras
+        self._names = parts.names
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.names, code, parts.extras)
         self._clock = self.decoder.sender_clock
@@ -63,6 +65,12 @@ class RowIntake:
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
         """Do nothing: rows wait for `window`."""
+
+    def preview(self, tag: str | None, payload: bytes) -> str:  # noqa: ARG002
+        """Return what a row holds as text for people."""
+        time_ns, raw = self.decoder.decode(payload)
+        values = self._conditioner.rows(self._block_of([raw])).values[0]
+        return sample_text(time_ns, self._names, values.tolist())
 
     def window(self) -> None:
         """Decode, condition and push the rows that wait at the touched streams."""

@@ -40,6 +40,7 @@ const texts = {
   "why.before": "edgeai를 다시 시작하기 전부터 있던 경보입니다",
   "why.score": "여러 신호가 함께 평소와 다릅니다",
   "why.waiting": "{signals}의 첫 값을 기다립니다",
+  "why.one.stamp": "메시지 {n}개의 시각이 모두 {time}입니다. 다음 시각이 오면 판단합니다",
   "why.window": "첫 윈도우가 찰 때까지 기다립니다",
   "why.nothing": "아직 메시지가 없습니다",
   "do": "조치",

@@ -1,0 +1,50 @@
+"""The format of a payload of the layouts `row` and `tag`: one model for each, chosen by `type`.
+
+A format turns the bytes of a message into a document: maps, lists, texts and numbers, as JSON has
+them. What the document means is declared by the other keys of the source. Nothing is guessed.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from edgeai.config.base import Strict
+from edgeai.config.binary_formats import HexPayload, RegistersPayload, StructPayload
+from edgeai.config.text_formats import (
+    CborPayload,
+    CsvPayload,
+    LineProtocolPayload,
+    MsgpackPayload,
+    SenmlPayload,
+    TextPayload,
+)
+
+TEXTS = frozenset({"text", "csv"})
+"""Formats whose numbers are texts, so that `numeric_text` is true by default."""
+
+
+class JsonPayload(Strict):
+    """JSON text."""
+
+    type: Literal["json"] = Field("json", description="JSON text.")
+
+
+def _by_name(value: Any) -> Any:
+    """Return a format given by its name alone as the map that it stands for."""
+    return {"type": value} if isinstance(value, str) else value
+
+
+PayloadFormat = Annotated[
+    JsonPayload
+    | TextPayload
+    | CsvPayload
+    | LineProtocolPayload
+    | SenmlPayload
+    | StructPayload
+    | RegistersPayload
+    | HexPayload
+    | MsgpackPayload
+    | CborPayload,
+    Field(discriminator="type"),
+    BeforeValidator(_by_name),
+]
