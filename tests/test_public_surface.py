@@ -38,6 +38,7 @@ SURFACE = {
     "edgeai.quantize": ["OutputError", "QuantizeReport", "quantize"],
     "edgeai.recordings": [],
     "edgeai.replay": ["ReplaySummary", "TableOptions", "replay_files"],
+    "edgeai.states": [],
     "edgeai.streams": [],
     "edgeai.testing": [
         "MemoryNode", "MemorySink", "MemorySource", "build_package", "mean_graph", "write_config",

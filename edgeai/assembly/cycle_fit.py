@@ -34,6 +34,9 @@ def cycle_misfits(
     if cycle.message and pipeline.source.layout != "frame":
         rule = "needs `source.layout: frame`: a message of another layout holds no whole cycle"
         yield problem(".message", rule, value=True)
+    if cycle.message and pipeline.states:
+        rule = "must not be true with `states`: a message shows no state before and after it"
+        yield problem(".message", rule, value=True)
     most = max_samples_of(cycle, manifest)
     if most is None:
         rule = f"is required, because {manifest.name} has no sample rate"

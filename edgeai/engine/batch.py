@@ -4,16 +4,36 @@ import math
 import mmap
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
+from edgeai.alarms.alarm import AlarmRule
 from edgeai.engine.stream_state import StreamState
+from edgeai.messages import NotJudged
 from edgeai.providers.session import padded_capacity
 from edgeai.streams.settings import Floats
 
-DueWindow = tuple[StreamState, int, int, bool, int]
+
+class WindowNote(msgspec.Struct, gc=False):
+    """What is known of a window beside its samples, where a pipeline declares such things."""
+
+    state: str | UnsetType = UNSET
+    """The operating state, as in the prediction."""
+    not_judged: NotJudged | UnsetType = UNSET
+    """Why its score changes no alarm; UNSET: it does."""
+    rule: AlarmRule | None = None
+    """By which it is judged; None: the pipeline's."""
+    is_declared: bool = False
+    """Whether the machine was in a declared state at its end."""
+    missing_ns: int | None = None
+    """Since when the machine was in none; None: it was in one, or none are declared."""
+
+
+DueWindow = tuple[StreamState, int, int, bool, int, WindowNote | None]
 """A window in a batch: its stream, the time of its last sample (nanoseconds since 1970, UTC), how
-many of its values were substituted, whether it is uncertain, and 0, or, if its stream was
-interrupted before it, 1 more than the clock of its sender was set back so far."""
+many of its values were substituted, whether it is uncertain, 0, or, if its stream was interrupted
+before it, 1 more than the clock of its sender was set back so far, and its note, if it has one."""
 
 
 class Batch:
@@ -60,8 +80,14 @@ class Batch:
         target[:] = block
         return window
 
-    def add(
-        self, state: StreamState, window: Floats, time_ns: int, substituted: int, uncertain: bool
+    def add(  # noqa: PLR0917  called for each window
+        self,
+        state: StreamState,
+        window: Floats,
+        time_ns: int,
+        substituted: int,
+        uncertain: bool,
+        note: WindowNote | None = None,
     ) -> None:
         """Copy a window in, unless `place` has done so. A full batch is emptied at once."""
         windows = self.windows
@@ -73,7 +99,7 @@ class Batch:
         if ring.broken:
             interrupted = 1 + state.stream.set_backs.count
             ring.broken = False
-        windows.append((state, time_ns, substituted, uncertain, interrupted))
+        windows.append((state, time_ns, substituted, uncertain, interrupted, note))
         if index + 1 == self.capacity:
             self.when_full()
 
@@ -91,7 +117,7 @@ class Batch:
         """
         self.values[len(self.windows)] = 0  # `place` may have copied half a window there
         after_ns = state.time_ns
-        for window in reversed(self.windows):
+        for window in reversed((state.lane or self).windows):
             if window[0] is state:
                 after_ns = window[1]
                 break

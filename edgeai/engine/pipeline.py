@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
@@ -16,6 +17,7 @@ from edgeai.engine.cycle_settings import counters_of
 from edgeai.engine.explanations import Explanations
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
+from edgeai.engine.other_model import OtherModel, StateModel
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.pipeline_settings import (
     extra_signals,
@@ -26,15 +28,15 @@ from edgeai.engine.pipeline_settings import (
 from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
+from edgeai.engine.state_windows import StateWindows
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import Lane, StreamState
 from edgeai.engine.unusable_values import UnusableValues
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.output_spec import UNPUBLISHED
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
@@ -77,6 +79,7 @@ class Pipeline:
         resolution: Resolution | None = None,
         shard: Shard | None = None,
         budget: ByteBudget | None = None,
+        others: Mapping[str, StateModel] | None = None,
     ) -> None:
         """Prepare a pipeline.
 
@@ -91,6 +94,7 @@ class Pipeline:
                 fine enough.
             shard: The shard of the streams to serve; None: all.
             budget: The bytes that the streams of all pipelines share; None: this one has its own.
+            others: Models beside its own, by the operating states that name them.
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
@@ -155,13 +159,9 @@ class Pipeline:
         )
         """Whether any message may complete a window, so that `due` has nothing to compute."""
         self.outputs = [output.name for output in manifest.outputs]
-        judged = {manifest.score, manifest.contribution}
-        self.published = [
-            (output.name, output.unit)
-            for output in manifest.outputs
-            if output.name not in judged and output.role not in UNPUBLISHED
-        ]
-        """Name and unit of the outputs that predictions carry beside score and contributions."""
+        self.published = manifest.published
+        self.states = self._make_states(config, others or {}, metrics)
+        """Takes the windows of streams with operating states; None: no states are declared."""
         self.streams: dict[str, StreamState] = {}
         self.stale_after_seconds = stale_after_seconds(chosen, self.settings)
         """Time without a sample after which an asset is stale; 0: never."""
@@ -190,6 +190,46 @@ class Pipeline:
     def channels(self) -> list[str]:
         """The signals of a sample, in order: those of the model, then the extra ones."""
         return [*(signal.name for signal in self.manifest.measured), *self.extras]
+
+    def _make_states(
+        self, config: Config, models: Mapping[str, StateModel], metrics: Metrics
+    ) -> StateWindows | None:
+        """Return what takes the windows of streams with states; None if none are declared."""
+        chosen = self.config
+        if not chosen.states:
+            return None
+        others: dict[Path, OtherModel] = {}
+        for model in models.values():
+            folder = model.package.folder
+            if folder not in others:
+                others[folder] = OtherModel(model, config, chosen, metrics, self.metrics)
+        states = StateWindows(
+            chosen,
+            self.channels,
+            self.settings,
+            rule=self.rule,
+            batch=self.batch,
+            others={name: others[model.package.folder] for name, model in models.items()},
+        )
+        self.metrics.count_states(states.entered, lambda: states.unknown_samples)
+        return states
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Where windows of its streams wait: for a model, or to be passed over."""
+        if self.states is None:
+            return [self.batch]
+        return [self.batch, *[one.batch for one in self.states.others], self.states.passed_over]
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Its model's session, and those of the models of its states."""
+        others = [] if self.states is None else self.states.others
+        return [self.session, *[other.session for other in others]]
+
+    def state_topic_of(self, key: str) -> str:
+        """Return the topic of the operating state of a stream."""
+        return topics.fill(self.config.publish.state_topic, self._topic_fields(key))
 
     @property
     def results(self) -> int:
@@ -322,6 +362,9 @@ class Pipeline:
             is_announced=self.is_known_normal(alarm_topic),
         )
         state.add_window = partial(self.batch.add_signals if self.extras else self.batch.add, state)
+        if self.states is not None:
+            state.tracker = self.states.start()
+            state.add_window = partial(self.states.add, state)
         metrics = self.metrics
         state.made_ns = now_ns
         state.drops = StreamDrops(metrics.drops)
@@ -331,6 +374,8 @@ class Pipeline:
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
         if state.stream.cycles is not None:
             state.stream.cycles.on_cycle = partial(self._note_cycle, state)
+            if self.states is not None:
+                state.stream.cycles.on_samples = partial(self.states.follow, state)
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
@@ -359,8 +404,9 @@ class Pipeline:
 
     def _remove(self, state: StreamState) -> bool:
         state.stream.flush()
-        if self.batch.windows:
-            self.batch.when_full()
+        for lane in self.lanes:
+            if lane.windows:
+                lane.when_full()
         if state.alarm.state != "normal":
             return False
         del self.streams[state.key]

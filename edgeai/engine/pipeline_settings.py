@@ -102,6 +102,7 @@ def stream_settings(
         hop=1 if cycle is not None else config.window.hop or manifest.window.hop,
         channels=len(channels),
         extras=len(extras),
+        keeps_samples=bool(config.states),
         period_ns=period_ns,
         max_gap_ns=max_gap_ns,
         lateness_ns=lateness_ns,

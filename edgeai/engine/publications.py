@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from edgeai.engine.contributions import Contributor
-from edgeai.messages import AlarmState, Diagnosis, Priority, Quality
+from edgeai.messages import AlarmState, Diagnosis, NotJudged, Priority, Quality
 from edgeai.streams.set_back import Sign
 
 ScoreReason = Literal["score_infinite", "score_not_finite"]
@@ -62,6 +62,27 @@ class Prediction(msgspec.Struct):
     """`low` if a score below the threshold is abnormal; left out otherwise."""
     cycle: CycleFacts | msgspec.UnsetType = msgspec.UNSET
     """Left out where windows slide."""
+    state: str | msgspec.UnsetType = msgspec.UNSET
+    """Operating state of all samples of the window, or `transition`, `undeclared`, `unknown`; left
+    out if no states are declared."""
+    not_judged: NotJudged | msgspec.UnsetType = msgspec.UNSET
+    """Why the window changed no alarm by its score; left out if it was judged."""
+
+
+class StateChange(msgspec.Struct):
+    """A machine's operating state; published retained."""
+
+    timestamp: int
+    """Time of the first sample in it, nanoseconds since 1970, UTC."""
+    asset: str
+    pipeline: str
+    state: str
+    """Name of a declared state, `undeclared` or `unknown`."""
+    previous: str | None
+    """The state before; null if it is not known."""
+    judged: bool
+    """Whether windows in it are judged."""
+    id: str
 
 
 class Transition(msgspec.Struct):
@@ -90,8 +111,8 @@ class Transition(msgspec.Struct):
     """As in the prediction, advice included; empty for a reset, which has no window."""
     diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
     """As in the prediction."""
-    alarm_reason: ScoreReason | msgspec.UnsetType = msgspec.UNSET
-    """As in the prediction."""
+    alarm_reason: ScoreReason | Literal["undeclared_state"] | msgspec.UnsetType = msgspec.UNSET
+    """As in the prediction; `undeclared_state`: the machine is in no declared state."""
     abnormal: str | msgspec.UnsetType = msgspec.UNSET
     """As in the prediction."""
 

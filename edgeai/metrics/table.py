@@ -191,6 +191,16 @@ PIPELINE = (
         "Values that could not be used, were outside their valid range, or too large for float32.",
     ),
     Definition(
+        "edgeai_states_entered_total", "counter", ("pipeline", "state"),
+        "How often machines came into an operating state (`states`), a declared one, "
+        "`undeclared` or `unknown`.",
+    ),
+    Definition(
+        "edgeai_state_samples_unknown_total", "counter", ("pipeline",),
+        "Samples whose operating state was not known, because a signal of its condition had no "
+        "value.",
+    ),
+    Definition(
         "edgeai_extra_values_missing_total", "counter", ("pipeline",),
         "Values of signals that only conditions use, which could not be used. The condition is "
         "unknown then.",

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from edgeai.config.base import NotBool, Number, Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
 from edgeai.model.cycle_spec import CycleSpec
-from edgeai.model.output_spec import DOMAIN_EDGE, KindSpec, OutputSpec
+from edgeai.model.output_spec import DOMAIN_EDGE, UNPUBLISHED, KindSpec, OutputSpec
 from edgeai.model.threshold_spec import HeldValuesSpec, ThresholdSpec
 from edgeai.model.tolerance_spec import ToleranceSpec
 
@@ -273,6 +273,16 @@ class Manifest(Strict):
     def evidence(self) -> str | None:
         """Name of the output with the role `evidence`, or None."""
         return next((out.name for out in self.outputs if out.role == "evidence"), None)
+
+    @property
+    def published(self) -> list[tuple[str, str]]:
+        """Name and unit of the outputs that predictions carry beside score and contributions."""
+        judged = {self.score, self.contribution}
+        return [
+            (output.name, output.unit)
+            for output in self.outputs
+            if output.name not in judged and output.role not in UNPUBLISHED
+        ]
 
     @property
     def domains(self) -> list[tuple[str, float]]:

@@ -99,6 +99,7 @@ def replay_files(
             metrics,
             reset_prefix=reset_prefix(plan.config.node),
             clock_ns=None,
+            publishes_states=False,
             watch=create_provider_watch(pipelines, metrics, plan.config.node, topic=""),
         )
         while not source.exhausted:

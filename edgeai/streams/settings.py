@@ -79,6 +79,11 @@ class StreamSettings:
     a window is made of, and `hop` is 1."""
 
     @property
+    def window_channels(self) -> int:
+        """Values in a sample of the model's window: one more if edgeai computes one."""
+        return self.signals + (self.cycle is not None and self.cycle.has_length_channel)
+
+    @property
     def signals(self) -> int:
         """Values in a sample that the model takes: the first ones."""
         return self.channels - self.extras

@@ -250,6 +250,37 @@ def test_the_length_of_a_padded_cycle_is_a_channel(tmp_path: Path) -> None:
     assert dict(found["top"])["inside"] == pytest.approx(0.75)
 
 
+STATES = {
+    "production": {"when": {"signal": "mode", "equals": 1}},
+    "set-up": {"when": {"signal": "mode", "equals": 2}, "judge": False},
+}
+
+
+def test_operating_states_of_cycles(tmp_path: Path) -> None:
+    """The state of all samples of a cycle counts, however long the machine idled before it."""
+    lines: list[Any] = []
+    modes: list[tuple[int, int]] = [(1, 15), (2, 15), (2, 7), (1, 8), (1, 1500), (1, 15)]
+    second = 0
+    for mode, length in modes:
+        for _ in range(length):
+            phase = second % 15
+            closed = 3 <= phase < 11 and not 60 <= second < 1545
+            row = {"t": T0 + second, "a": phase, "closed": closed, "mode": mode}
+            lines.append(("factory/m1/plc", json.dumps(row)))
+            second += 1
+    config = setup(tmp_path, FLAG | {"max_seconds": 10}, states=STATES)
+    with MemoryNode(config) as node:
+        found = predictions([one for line in lines for one in node.turn(line)])
+    with MemoryNode(config) as node:
+        at_once = predictions(node.turn(*lines))
+    assert found == at_once
+    assert [(one["state"], one.get("not_judged"), one["score"]) for one in found] == [
+        ("production", None, 6.5), ("set-up", "state", None), ("transition", "transition", None),
+        ("production", None, 6.5), ("production", None, 6.5),
+    ]  # fmt: skip
+    assert all(one["cycle"]["complete"] for one in found)
+
+
 def test_an_alarm_of_cycles(tmp_path: Path) -> None:
     config = setup(tmp_path, FLAG, threshold=6.0)
     with MemoryNode(config) as node:
@@ -285,6 +316,10 @@ def problems(config: Path) -> str:
         ("message", {}, "window.cycle.message: needs `source.layout: frame`"),
         (FLAG | {"fit": "pad"}, {}, "window.cycle.fit: mean says `resample`: delete this key"),
         (FLAG, {"rate_hz": None}, "window.cycle.max_samples: is required, because mean has no"),
+        (
+            "message", {"source": FRAME, "rate_hz": None, "states": STATES},
+            "window.cycle.message: must not be true with `states`",
+        ),
         ({"message": True, "number": "shot"}, {}, "`number` does not belong to `message: true`"),
         (
             FLAG | {"fit": "pad"}, {"manifest": {}},

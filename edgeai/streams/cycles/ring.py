@@ -5,6 +5,7 @@ gaps as for sliding windows, and append the result here. A late sample that take
 the cycles that have not ended, as if it had come in order.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
@@ -81,6 +82,7 @@ class CycleRing(Ring):
         total, taken = len(times), 0
         while taken < total:
             if self.size == self._capacity:
+                self.cycles.on_samples(self._times[self.size - self._keep - 1])
                 self._move_base()
                 self._move_to_front()
             count = min(total - taken, self._capacity - self.size)
@@ -96,6 +98,8 @@ class CycleRing(Ring):
         self.last_ns = self._newest_ns = int(times[-1])
         segments = self._finder.segments
         self.cycles.open_since_ns = segments.start_ns if segments.is_open else None
+        if not segments.is_ending:  # else the last samples may be after the cycle
+            self.cycles.on_samples(self.last_ns)
 
     def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Append a few samples without flags, as `push` does; return True."""
@@ -126,6 +130,17 @@ class CycleRing(Ring):
             self._feed(self._base)
             self.size = size
 
+    def look_back(self, until_ns: int, after_ns: int) -> tuple[int, Times, Floats]:
+        """Return the samples up to a time that were not looked at, as `KeptSamples.look_back` does.
+
+        The window's first sample is that of the last window that was made.
+        """
+        end = bisect_right(self._times, until_ns, 0, self.size)
+        begin = min(end, bisect_right(self._times, after_ns, 0, end))
+        if self.size and after_ns > self._times[self.size - 1]:  # time went back
+            begin = 0
+        return self.cycles.first_ns, self._times[begin:end], self._rows[begin:end]
+
     def flush(self) -> None:
         """End the open cycle and those that wait: no sample will come."""
         self._give_up("unfinished", self._settings.period_ns or 0)
@@ -146,6 +161,8 @@ class CycleRing(Ring):
         self._end_waiting()
         if self._finder.segments.is_open and self._cycle.keeps_unusual and self.size:
             self._keep_part()
+        if self.size:
+            self.cycles.on_samples(self._times[self.size - 1])
         super().clear()
         self.flagged = ALWAYS
         self._finder.number = self.next_number

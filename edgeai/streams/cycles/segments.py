@@ -139,6 +139,11 @@ class Segments:
         """Whether samples to come may belong to a cycle that has started."""
         return self.phase in {OPEN, ENDING}
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the end of the open cycle was seen, and may be taken back."""
+        return self.phase == ENDING
+
     def _deadline(self, number: int, times: Times, at: int) -> int:
         """Return at which sample, from `at` on, the open cycle ends by itself."""
         settings = self.settings

@@ -28,7 +28,10 @@ class CycleWindow(NamedTuple):
 class CycleWindows:
     """Makes the windows of one stream's cycles."""
 
-    __slots__ = ("_fit", "_known", "_settings", "facts", "last", "on_cycle", "open_since_ns")
+    __slots__ = (
+        "_fit", "_known", "_settings", "facts", "first_ns", "last", "on_cycle", "on_samples",
+        "open_since_ns",
+    )  # fmt: skip
 
     def __init__(self, settings: CycleSettings) -> None:
         self._settings = settings
@@ -43,6 +46,10 @@ class CycleWindows:
         """When the open cycle started; None between cycles."""
         self.on_cycle: Callable[[Cycle], None] = _ignore
         """Called with each cycle that has ended, before its window is judged."""
+        self.first_ns = 0
+        """Time of the first sample of the last window."""
+        self.on_samples: Callable[[int], object] = _ignore
+        """Called with the time up to which samples are in no window to come, or at its begin."""
 
     @property
     def has_emitted(self) -> bool:
@@ -79,7 +86,7 @@ class CycleWindows:
         if self._settings.has_length_channel:
             inside = np.arange(self._settings.length) < filled
             window = np.column_stack((window, inside.astype(np.float32)))
-        last_ns = int(samples.times[-1])
+        self.first_ns, last_ns = int(samples.times[0]), int(samples.times[-1])
         if len(self.facts) >= MAX_FACTS:
             del self.facts[next(iter(self.facts))]  # its window was dropped before it was judged
         self.facts[last_ns] = cycle
@@ -108,5 +115,5 @@ def joined(parts: list[Samples]) -> Samples:
     )
 
 
-def _ignore(_cycle: Cycle) -> None:
-    """Do nothing: nobody counts cycles."""
+def _ignore(_one: object) -> None:
+    """Do nothing: nobody counts cycles, or looks at samples."""

@@ -34,15 +34,15 @@ def pipeline_of(data: FileData, cycle: CycleConfig | None, recipe_path: Path) ->
     if name not in config.pipelines:
         rule = f"must be one of {known}"
         raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
-    chosen = config.pipelines[name]
-    others = [*chosen.named_signals, *(cycle.signals if cycle is not None else ())]
-    signals = [*(signal.name for signal in data.signals), *others]
+    signals = [signal.name for signal in data.signals]
+    named = [*config.pipelines[name].named_signals, *(cycle.signals if cycle is not None else ())]
     for mapped in config.pipelines[name].source.signals:
-        if mapped not in signals:
+        if mapped not in signals and mapped not in named:
             rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
             raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
-    # The recipe sets the window; a hop of the pipeline is for serving.
-    chosen = chosen.model_copy(update={"window": WindowConfig(cycle=cycle)})
+    # The recipe sets the window; a hop and the states of the pipeline are for serving.
+    window = WindowConfig(cycle=cycle)
+    chosen = config.pipelines[name].model_copy(update={"window": window, "states": {}})
     return config.model_copy(update={"pipelines": {name: chosen}}), name
 
 
