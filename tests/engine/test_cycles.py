@@ -281,6 +281,18 @@ def test_operating_states_of_cycles(tmp_path: Path) -> None:
     assert all(one["cycle"]["complete"] for one in found)
 
 
+def test_the_state_after_a_cycle_is_not_its_own(tmp_path: Path) -> None:
+    """The mode changes while it is not sure yet that the cycle has ended."""
+    lines = [
+        (SHOT[0], json.dumps({"t": T0 + t, "a": t, "closed": 3 <= t < 11, "mode": 1 + (t >= 12)}))
+        for t in range(20)
+    ]
+    config = setup(tmp_path, FLAG | {"bounce_seconds": 4}, states=STATES)
+    with MemoryNode(config) as node:
+        (found,) = predictions([one for line in lines for one in node.turn(line)])
+    assert (found["state"], found["score"]) == ("production", 6.5)
+
+
 def test_an_alarm_of_cycles(tmp_path: Path) -> None:
     config = setup(tmp_path, FLAG, threshold=6.0)
     with MemoryNode(config) as node:

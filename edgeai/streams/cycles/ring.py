@@ -182,7 +182,6 @@ class CycleRing(Ring):
         if not self._is_new:
             self._give_up("broken", 0)
             self.cycles.forget()
-            self._finder.edges = self._new_edges()
             self._base = self._finder.copy()
         self._is_new = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeai.streams.grid_values import AlignSettings
 from tests.support.cycles import FLAG, SECOND, CycleStream, cycle_settings
 
 COUNTER = {"signal": "flag", "changes": True}
@@ -169,3 +170,55 @@ def test_start_is_unseen_where_edgeai_starts_in_a_cycle() -> None:
     stream = CycleStream(cycle_settings(FLAG))
     push_line(stream, "1110011110")
     assert [one[0] for one in stream.outcomes] == ["start_unseen", "complete"]
+
+
+def test_a_filled_sample_that_is_taken_back_where_a_cycle_has_ended() -> None:
+    """The counter changes with the sample that was stamped late, so a cycle ended with it."""
+    stream = CycleStream(cycle_settings(COUNTER, None, length=3))
+    times = [0, 1, 2, 3, 4.6, 5, 6, 7, 8]
+    counts = [7, 8, 8, 8, 9, 9, 9, 10, 10]
+    for number, (second, count) in enumerate(zip(times, counts, strict=True)):
+        stream.push(second, number, count)
+    assert stream.outcomes[1:] == [("complete", 1, 4.6), ("complete", 4.6, 7)]
+    assert [one.samples for one in stream.ended[1:]] == [4, 3]  # one stood for 4 when it ended
+    assert stream.windows[1][1][[0, 2], 0].tolist() == [4, 6]
+
+
+def test_no_filled_sample_starts_a_cycle() -> None:
+    """The line between 0 and 10 crosses 5 where nothing was measured."""
+    rises = {"signal": "x", "rises_above": 5}
+    stream = CycleStream(cycle_settings(rises, {"signal": "x", "falls_below": 5}))
+    for second, value in [(0, 0), (1, 0), (4, 10), (5, 10), (6, 10), (9, 0), (10, 0)]:
+        stream.push(second, value, 0)
+    assert stream.outcomes == [("complete", 4, 9)]
+
+
+def test_a_late_sample_after_a_long_idle_time() -> None:
+    stream = CycleStream(cycle_settings(max_samples=50, length=5))
+    push_line(stream, "0" * 2001)
+    for second in (2001, 2003, 2002, 2004, 2005, 2006, 2007, 2008):
+        stream.push(second, second, float(2002 <= second < 2007))
+    assert stream.outcomes == [("complete", 2002, 2007)]
+    assert stream.windows[0][1][:, 0].tolist() == [2002, 2003, 2004, 2005, 2006]
+
+
+def test_a_cycle_that_overtook_older_samples_is_one_window() -> None:
+    """A backlog comes after newer samples: they are taken again, and make no window twice."""
+    stream = CycleStream(cycle_settings(), clock_back_ns=100 * SECOND)
+    for second in [*range(6), *range(20, 30), *range(6, 20), 30, 31]:
+        row = np.array([[second, float(22 <= second < 26 or 8 <= second < 12)]], np.float32)
+        now_ns = max(second, 29 if second < 20 and stream.ended else 0) * SECOND
+        stream.stream.push_rows([second * SECOND], row, None, None, [now_ns])
+    assert [one for one in stream.outcomes if one[0] == "complete"].count(("complete", 22, 26)) == 1
+    assert ("complete", 8, 12) in stream.outcomes
+    assert len(stream.windows) == 2
+
+
+def test_a_late_sample_of_an_aligned_stream_moves_the_start_of_a_cycle() -> None:
+    """The flag rose at 3.1, and that sample came after the grid had passed 4."""
+    align = AlignSettings("hold", SECOND, 100 * SECOND, 0)
+    stream = CycleStream(cycle_settings(length=5), align=align, max_gap_ns=200 * SECOND)
+    for second in (0, 1, 2, 4, 3, 5, 6, 7, 8, 9, 10, 11):
+        stream.push(second + 0.1, second, float(3 <= second < 8))
+    assert stream.outcomes == [("complete", 4, 9)]
+    assert stream.windows[0][1][:, 0].tolist() == [3, 4, 5, 6, 7]
