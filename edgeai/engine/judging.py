@@ -156,6 +156,8 @@ class Judge:
                 # Outside the domain the score says nothing, but that it is none is a failure.
                 update = alarm.update_outside if outside and reason is None else alarm.update
                 changed = update(level, time_ns) or changed
+            if quality != "bad" or not is_judged:  # what is not judged, is so by declaration
+                state.decided_ns = time_ns
             if reason is not None and score != level:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
@@ -224,6 +226,7 @@ class Judge:
             previous = alarm.state
             changed = heed(note, alarm, time_ns)
             state.score, state.time_ns, state.quality = nan, time_ns, quality
+            state.decided_ns = time_ns
             state.diagnosis, state.outputs, state.top = "", {}, ()
             counted[quality] += 1
             prediction = Prediction(

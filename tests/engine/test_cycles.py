@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
+from edgeai.engine.stale_watch import StaleWatch
 from edgeai.engine.window_watch import WindowWatch
 from edgeai.errors import ConfigError
 from edgeai.messages import Publication
@@ -123,6 +124,20 @@ def test_a_machine_that_idles_is_ready_however_seldom_it_sends(tmp_path: Path) -
             watch.scan(60.0 * minute, 0, made_sample=True)
         assert node.pipelines[0].metrics.resets["gap"] > 50
         assert watch.fault is None
+
+
+def test_a_machine_that_idles_is_not_stale_while_it_sends(tmp_path: Path) -> None:
+    with MemoryNode(setup(tmp_path, FLAG)) as node:
+        stale = StaleWatch(node.pipelines[0])
+        for second, line in enumerate([*rows(15), *rows(600, first=15, work=range(0))]):
+            node.turn(line)
+            (state,) = node.pipelines[0].streams.values()
+            assert stale.look(state, second + 1.0, looks=True, pipeline_fault=False) is None
+        for second in range(615, 640):
+            changed = stale.look(state, second + 1.0, looks=True, pipeline_fault=False)
+            if changed:
+                break
+        assert (changed, state.stale_cause) == ("stale", "no_samples")
 
 
 def test_a_flag_that_no_message_carries_is_told(tmp_path: Path) -> None:
