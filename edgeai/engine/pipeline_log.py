@@ -101,14 +101,15 @@ class PipelineLog:
     def cycle(self, asset: str, cycle: Cycle, rules: CycleConfig) -> None:
         """Tell a cycle that is not complete, why, and what becomes of it."""
         seconds = cycle.duration_ns / SECOND_NS
-        is_seen = cycle.outcome != "start_unseen"
+        is_usual = cycle.outcome in {"start_unseen", "unfinished"}  # at a start, and at an end
         effect = "its prediction is marked" if rules.incomplete == "mark" else "it is dropped"
         self.cycles.write(
             "cycle %s of %s, from %s, %.6g s, %s samples, is %s: %s%s",
             "?" if cycle.number is None else cycle.number, printable(asset), utc(cycle.start_ns),
             seconds, f"{cycle.samples:,}", cycle.outcome,
             OUTCOME_TEXTS[cycle.outcome].format(min=rules.min_seconds, max=rules.max_seconds or 0),
-            f"; {effect}" if is_seen else "", level=logging.WARNING if is_seen else logging.INFO,
+            "" if cycle.outcome == "start_unseen" else f"; {effect}",
+            level=logging.INFO if is_usual else logging.WARNING,
             extra=event(
                 "cycle_incomplete", pipeline=self._pipeline, asset=asset, number=cycle.number,
                 outcome=cycle.outcome, seconds=seconds,

@@ -146,7 +146,7 @@ class WindowWatch:
         return found
 
     def _messages_of_sample(self) -> int:
-        return len(self.pipeline.signals) if self.pipeline.config.source.layout == "tag" else 1
+        return self.pipeline.settings.signals if self.pipeline.config.source.layout == "tag" else 1
 
     def _keep_skews(self, *, wanted: bool) -> None:
         intake = self.pipeline.intake

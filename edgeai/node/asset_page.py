@@ -87,7 +87,7 @@ class AssetPages:
                     "is_held": channel in held,
                 }
                 for channel, (signal, value) in enumerate(
-                    zip(manifest.signals, newest, strict=False)
+                    zip(manifest.measured, newest, strict=False)
                 )
             ],
             "top": list(state.top),

@@ -95,7 +95,7 @@ def test_what_is_amiss_is_counted_told_and_dropped_or_marked(
     lines = rows(40, work=range(3, 6))[:15]  # too short
     lines += rows(45, period=45, work=range(1, 45), first=45)  # overlong
     lines += [one for one in rows(20, first=90) if not 95 <= json.loads(one[1])["t"] - T0 < 101]
-    with caplog.at_level(logging.WARNING), MemoryNode(config) as node:
+    with caplog.at_level(logging.INFO), MemoryNode(config) as node:
         found = predictions([one for row in lines for one in node.turn(row)])
         found += predictions(node.finish())
         cycles = node.pipelines[0].metrics.cycles
@@ -103,6 +103,8 @@ def test_what_is_amiss_is_counted_told_and_dropped_or_marked(
     assert counted == {"too_short": 1, "overlong": 1, "broken": 1, "unfinished": 1}
     told = [one.message for one in caplog.records if "cycle_incomplete" in str(one.__dict__)]
     assert len(told) == 4
+    assert told[3].startswith("p: cycle 4 of m1")
+    assert "is unfinished: the input ended" in told[3]
     assert "too_short: it ended before window.cycle.min_seconds (5)" in told[0]
     if incomplete == "drop":
         assert found == []
