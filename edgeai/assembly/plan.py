@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
+from edgeai.assembly.paths_in_lists import position_warnings
 from edgeai.cgroups import usable
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, load_config
@@ -84,6 +85,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     machine = usable()
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
+    warnings += position_warnings(config)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
     return Plan(path, config, device, packages, state_folder, tuple(warnings), tuple(notes))
 
@@ -247,6 +249,7 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     if pipeline.alarm.outside_domain_seconds is not None and not manifest.domains:
         rule = f"needs a model that says when it is outside its domain; {manifest.name} does not"
         add("alarm.outside_domain_seconds", rule, pipeline.alarm.outside_domain_seconds)
-    if pipeline.source.layout == "tag" and pipeline.stream.alignment == "none":
+    is_single = pipeline.source.layout == "tag" and not pipeline.source.makes_rows
+    if is_single and pipeline.stream.alignment == "none":
         add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
     return problems

@@ -18,6 +18,7 @@ from edgeai.config.base import FieldPath
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
+    ABSENT_VALUE,
     MAX_TIME_NS,
     NAN,
     UNIT_NS,
@@ -71,7 +72,9 @@ class RowDecoder:
         self._qualities = [field.quality for field in fields]
         self._numeric_text = source.numeric_text
         self._time = source.time
-        self._to_ns = time_reader(source.time) if source.time else None
+        self._to_ns = (
+            time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
+        )
         self.sender_clock = SenderClock(source)
         self._packing = struct.Struct(f"{len(names)}{code}")
         self.decode: Callable[[bytes], Row]
@@ -98,7 +101,7 @@ class RowDecoder:
         values = []
         for value, quality in zip(raw, self._qualities, strict=True):
             if value is ABSENT:
-                values.append(NAN)
+                values.append(ABSENT_VALUE)
                 continue
             if not is_good(document, quality):
                 self.invalid["bad_quality"] += 1

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
@@ -15,6 +15,7 @@ from edgeai.engine.containment import Containment
 from edgeai.engine.explanations import Explanations
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.pipeline_settings import (
     make_conditioner,
@@ -22,6 +23,7 @@ from edgeai.engine.pipeline_settings import (
     stream_settings,
 )
 from edgeai.engine.publications import Transition
+from edgeai.engine.record_explanations import RecordExplanations
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_drops import StreamDrops
@@ -37,6 +39,7 @@ from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
+from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
 from edgeai.streams.set_back import SetBack
@@ -116,7 +119,7 @@ class Pipeline:
         """Channels of which the log has told that float32 is too coarse for them."""
         conditioner = make_conditioner(chosen, manifest, resolution)
         conditioner.on_coarse = self._warn_of_coarse_values
-        self.intake = INTAKES[chosen.source.layout](
+        self.intake = INTAKES["records" if chosen.source.has_records else chosen.source.layout](
             IntakeParts(
                 chosen.source,
                 self.signals,
@@ -126,11 +129,13 @@ class Pipeline:
                 containment=self.containment,
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
+                is_aligned=self.settings.align is not None,
+                stream_of=self.stream_in_message,
+                is_counted_by=self._is_counted_by,
                 unusable=UnusableValues(name, self.signals, explanations),
             )
         )
-        counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
-        self.metrics.count_invalid([count for count in counts if count is not None])
+        self._wire_intake(explanations, conditioner)
         self.is_always_due = (
             not self.intake.waits
             or chosen.source.time is None
@@ -172,6 +177,14 @@ class Pipeline:
         self._node = config.node
         self._shard = shard or Shard()
 
+    def _wire_intake(self, explanations: Explanations, conditioner: Conditioner) -> None:
+        counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
+        self.metrics.count_invalid([count for count in counts if count is not None])
+        if isinstance(self.intake, RecordIntake):
+            explanations.records = RecordExplanations(
+                self.name, self.config.source, self.intake.decoder, self._places_in
+            ).of
+
     @property
     def results(self) -> int:
         """Number of outputs and contributions that are kept of each stream's last window."""
@@ -203,20 +216,51 @@ class Pipeline:
     def key_of(self, topic: str) -> tuple[str, str | None] | None:
         """Return what `find_key` does, but None also for a stream of another worker."""
         found = self.find_key(topic)
-        return found if found is not None and self._shard.takes(found[0]) else None
+        if found is None or self.has_key_in_payload:
+            return found
+        return found if self._shard.takes(found[0]) else None
 
     def find_key(self, topic: str) -> tuple[str, str | None] | None:
         """Return the stream key of a topic, and the tag if the topic holds it.
 
         The key is the captured levels, or the pipeline's name if the filter captures none. None if
-        the topic is not this pipeline's.
+        the topic is not this pipeline's. If messages name the streams, it is only a part of a key.
         """
         captures = self.template.match(topic)
         if captures is None:
             return None
         tag = captures.pop(RESERVED_CAPTURE, None)
         key = "/".join(captures.values()) or self.name
-        return (key, tag) if self._wants(key) else None
+        return (key, tag) if self.has_key_in_payload or self._wants(key) else None
+
+    def _places_in(self, topic: str) -> tuple[str | None, list[str] | None]:
+        """Return the signal's name, and if messages name the streams the levels, in a topic."""
+        captures = self.template.match(topic) or {}
+        levels = self.levels_in(topic) if self.has_key_in_payload else None
+        return captures.get(RESERVED_CAPTURE), levels
+
+    def levels_in(self, topic: str) -> list[str]:
+        """Return the levels of the stream's key that a topic of this pipeline holds."""
+        captures = self.template.match(topic) or {}
+        return [level for name, level in captures.items() if name != RESERVED_CAPTURE]
+
+    @property
+    def has_key_in_payload(self) -> bool:
+        """Whether messages name the streams, so that one may be of several."""
+        return self.config.source.has_key_in_payload
+
+    @cached_property
+    def _names_template(self) -> topics.TopicTemplate | None:
+        names = self.config.source.names
+        return None if names is None else topics.TopicTemplate(names.topic)
+
+    def is_of_names(self, topic: str) -> bool:
+        """Return whether messages of a topic give identifiers their names (`source.names`)."""
+        template = self._names_template
+        return template is not None and template.match(topic) is not None
+
+    def _is_counted_by(self, topic: str) -> bool:
+        return self._shard.of == 1 or self._shard.takes(topic)
 
     def _wants(self, key: str) -> bool:
         """Return whether `source.assets` lets a stream key through."""
@@ -224,8 +268,9 @@ class Pipeline:
 
     def serves(self, key: str) -> bool:
         """Return whether a stream of this key can come from the source as it is configured."""
-        levels = len([name for name in self.template.fields if name != RESERVED_CAPTURE])
+        levels = self.config.source.key_levels
         fits = key.count("/") + 1 == levels if levels else key == self.name
+        fits = fits or (levels == 1 and self.has_key_in_payload)  # which may hold a slash
         return fits and self._wants(key)
 
     def source_topic_of(self, key: str) -> str:
@@ -265,6 +310,23 @@ class Pipeline:
                 extra=event("asset_new", pipeline=self.name, asset=key),
             )  # fmt: skip
         return state
+
+    def stream_in_message(self, key: str, now_ns: int) -> StreamState | str:
+        """Return the stream of a key that a message holds, or why its values are left out.
+
+        Args:
+            key: The stream's.
+            now_ns: Arrival of the message.
+
+        Raises:
+            DecodeError: As `stream_of`.
+        """
+        state = self.streams.get(key)
+        if state is not None:
+            return state
+        if not self._wants(key):
+            return "other_asset"
+        return self.stream_of(key, now_ns) if self._shard.takes(key) else "other_worker"
 
     def restore(
         self, key: str, alarm: AlarmState, since_ns: int, priority: Priority = "high"

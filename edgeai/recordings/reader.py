@@ -7,7 +7,8 @@ recording of messages (JSONL) is passed on as it is:
     mosquitto_sub -t 'factory/#' -F %J > recording.jsonl
 
 writes one; the fields `topic`, `payload`, `tst` and `retain` are read. `received_ns` may stand for
-`tst`. `dup` says that the broker sent the message again, `backlog` that it held the message.
+`tst`, and `payload_hex`, the bytes as hexadecimal digits, for `payload`. `dup` says that the broker
+sent the message again, `backlog` that it held the message.
 """
 
 import csv
@@ -120,10 +121,7 @@ class RecordingReader:
                 continue
             try:
                 entry = decoder.decode(line)
-                payload = bytes(entry.payload)
-                if payload[:1] == b'"':  # a text payload stands as a JSON string
-                    payload = msgspec.json.decode(payload, type=str).encode()
-                message = entry.topic, payload, _arrival_ns(entry), _flags(entry)
+                message = entry.topic, _payload_of(entry), _arrival_ns(entry), _flags(entry)
                 yield Recorded(message, path, number)
             except (msgspec.MsgspecError, ValueError, DecodeError) as error:
                 where = f"line {number}"
@@ -222,12 +220,25 @@ class _Line(msgspec.Struct):
     """One recorded message."""
 
     topic: str
-    payload: msgspec.Raw
+    payload: msgspec.Raw = msgspec.Raw(b"")
+    payload_hex: str | None = None
     tst: str | None = None
     received_ns: int | None = None
     retain: bool | int = False  # as `mosquitto_sub -F %J` writes it: 0 or 1
     dup: bool | int = False
     backlog: bool | int = False
+
+
+def _payload_of(entry: _Line) -> bytes:
+    if entry.payload_hex is not None:
+        return bytes.fromhex(entry.payload_hex)
+    if not bytes(entry.payload):
+        msg = "it has neither `payload` nor `payload_hex`"
+        raise ValueError(msg)
+    payload = bytes(entry.payload)
+    if payload[:1] == b'"':  # a text payload stands as a JSON string
+        return msgspec.json.decode(payload, type=str).encode()
+    return payload
 
 
 def _flags(entry: _Line) -> int:

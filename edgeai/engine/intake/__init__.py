@@ -5,6 +5,7 @@ from typing import Protocol
 
 from edgeai.engine.intake.frames import FrameIntake
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.intake.rows import RowIntake
 from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.stream_state import StreamState
@@ -39,5 +40,7 @@ INTAKES: dict[str, Callable[[IntakeParts], Intake]] = {
     "row": RowIntake,
     "tag": TagIntake,
     "frame": FrameIntake,
+    "records": RecordIntake,
 }
-"""By the layout that the configuration declares."""
+"""By the layout that the configuration declares; `records` for all that needs more than the plain
+JSON of `row` and `tag`."""
