@@ -61,10 +61,12 @@ class ModelError(EdgeError):
 class DecodeError(EdgeError):
     """A payload that cannot be read. `code` is one of `DROP_REASONS`."""
 
-    def __init__(self, code: str, skew_ns: int | None = None) -> None:
+    def __init__(self, code: str, skew_ns: int | None = None, *, detail: str = "") -> None:
         self.code = code
         self.skew_ns = skew_ns
         """How far the time of the payload is ahead of its arrival, if that is the reason."""
+        self.detail = detail
+        """What is wrong with this payload, beyond the reason; empty: nothing more is known."""
         super().__init__(code)
 
 
@@ -111,6 +113,11 @@ DROP_REASONS = {
     "no_asset": "a level of the stream's key is not at its path, or is neither a text nor a number",
     "no_names": "the message that names the identifiers has not come yet (`source.names`)",
     "too_many_names": "more than 100 topics with names of identifiers",
+    "not_the_format": "the payload is not what source.format declares",
+    "wrong_length": "the length of the payload does not fit the fields that source.format declares",
+    "too_many_records": "the message holds more records than limits.message_records",
+    "not_compressed": "the payload is not what source.compression declares, or it is cut off",
+    "too_large_content": "the decompressed payload is larger than limits.content_bytes",
     "no_time": "the declared time field is missing",
     "invalid_time": "the time field is not a time in the declared unit",
     "implausible_time": "the time is too far from the arrival, or the sender's clock jumped ahead",

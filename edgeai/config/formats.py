@@ -9,6 +9,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from edgeai.config.base import Strict
+from edgeai.config.binary_formats import HexPayload, RegistersPayload, StructPayload
+from edgeai.config.text_formats import (
+    CborPayload,
+    CsvPayload,
+    LineProtocolPayload,
+    MsgpackPayload,
+    SenmlPayload,
+    TextPayload,
+)
+
+TEXTS = frozenset({"text", "csv"})
+"""Formats whose numbers are texts, so that `numeric_text` is true by default."""
 
 
 class JsonPayload(Strict):
@@ -18,9 +30,21 @@ class JsonPayload(Strict):
 
 
 def _by_name(value: Any) -> Any:
-    """A text is short for a format without further keys."""
+    """Return a format given by its name alone as the map that it stands for."""
     return {"type": value} if isinstance(value, str) else value
 
 
-# With a second format: Annotated[JsonPayload | ..., Field(discriminator="type"), BeforeValidator].
-PayloadFormat = Annotated[JsonPayload, BeforeValidator(_by_name)]
+PayloadFormat = Annotated[
+    JsonPayload
+    | TextPayload
+    | CsvPayload
+    | LineProtocolPayload
+    | SenmlPayload
+    | StructPayload
+    | RegistersPayload
+    | HexPayload
+    | MsgpackPayload
+    | CborPayload,
+    Field(discriminator="type"),
+    BeforeValidator(_by_name),
+]

@@ -22,6 +22,20 @@ class Limits(Strict):
     payload_bytes: int = Field(
         1_048_576, ge=16, description="Size of a payload in bytes. A larger payload is dropped."
     )
+    content_bytes: int = Field(
+        8_388_608,
+        ge=16,
+        le=1_073_741_824,
+        description="Size of the content of a compressed payload (`source.compression`) in bytes. "
+        "A payload with a larger content is dropped.",
+    )
+    message_records: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Number of records in one message, such as lines of CSV. A message with more "
+        "is dropped.",
+    )
     streams: int = Field(
         10_000,
         ge=1,

@@ -15,7 +15,7 @@ from edgeai.config.base import (
     TimeField,
     as_path,
 )
-from edgeai.config.formats import JsonPayload, PayloadFormat
+from edgeai.config.formats import TEXTS, JsonPayload, PayloadFormat
 from edgeai.config.frames import FrameFormat
 from edgeai.config.records import (
     EACH,
@@ -150,6 +150,11 @@ class SourceConfig(Strict):
         description="Format of the payloads of the layouts `row` and `tag`. A text is short for a "
         "format without further keys: `json`.",
     )
+    compression: Literal["gzip", "zlib", "deflate"] | None = Field(
+        None,
+        description="Compression of each payload: `gzip`, `zlib`, or `deflate` without a header. "
+        "Default: payloads are not compressed.",
+    )
     frame: FrameFormat | None = Field(
         None, description="Format of a frame. It is required for the layout `frame`."
     )
@@ -222,6 +227,17 @@ class SourceConfig(Strict):
 
     _paths = field_validator("values_path", "value_path", "name_path", mode="before")(as_path)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_of_texts(cls, value: Any) -> Any:
+        """Let numbers in quotes count where a format has no others."""
+        if isinstance(value, dict) and "numeric_text" not in value:
+            form = value.get("format")
+            name = form.get("type") if isinstance(form, dict) else form
+            if isinstance(name, str) and name in TEXTS:
+                return {**value, "numeric_text": True}
+        return value
+
     @field_validator("signals", mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
@@ -275,6 +291,7 @@ class SourceConfig(Strict):
         paths += [field.path for field in self.signals.values() if field.path is not None]
         return bool(
             self.format.type != "json"
+            or self.compression is not None
             or self.items
             or self.asset_paths
             or self.names

@@ -27,6 +27,8 @@ from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 
 NAN = math.nan
+NUMBER_OR_FLAG = float | bool
+"""Type of the value of an extra signal, which may be a flag: true and false are 1 and 0."""
 MAX_TIME_NS = 2**63 - 1
 MAX_INT_DIGITS = 4000  # Python refuses to convert longer integers (4300 digits by default)
 MAX_NUMBER_CHARACTERS = 64
@@ -75,6 +77,13 @@ def number_of(value: Any, *, numeric_text: bool) -> tuple[float, str | None]:
             return NAN, "not_a_number"
         return (number, None) if math.isfinite(number) else (NAN, "not_finite")
     return NAN, "not_a_number"
+
+
+def flag_or_number_of(value: Any, numeric_text: bool) -> float:
+    """Return the value of an extra signal as a float: true and false are 1 and 0; else NaN."""
+    if isinstance(value, bool):
+        return float(value)
+    return NAN if value is ABSENT else number_of(value, numeric_text=numeric_text)[0]
 
 
 def time_reader(field: TimeField, *, numeric_text: bool = False) -> Callable[[Any], int]:
@@ -363,7 +372,9 @@ def _build_struct(
         else:
             attributes[path] = f"{attribute_prefix}{name}"
             # Numbers have a default, and what may be anything; a message must have its time.
-            default = {float: (ABSENT_VALUE,), Any: (ABSENT,)}.get(kind, ())
-            fields.append((name, kind, *default))
+            if kind is float or kind is NUMBER_OR_FLAG:
+                fields.append((name, kind, ABSENT_VALUE))
+            else:
+                fields.append((name, kind, ABSENT) if kind is Any else (name, kind))
     # Keyword-only: else a field without default could not follow one with default.
     return msgspec.defstruct("Document", fields, rename=rename, kw_only=True, gc=False)

@@ -7,10 +7,11 @@ reason of a pipeline.
 import difflib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeai.config.base import FieldPath
+from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import SignalField
 from edgeai.decoding.fields import (
@@ -23,8 +24,9 @@ from edgeai.decoding.fields import (
     signal_path,
     time_reader,
 )
+from edgeai.decoding.formats import compile_format
 from edgeai.decoding.time_hints import time_hint, zone_hint
-from edgeai.errors import listed, printable
+from edgeai.errors import DecodeError, listed, printable
 from edgeai.messages import SECOND_NS
 from edgeai.model.manifest import Manifest
 
@@ -33,6 +35,7 @@ MAX_SHOWN_SIGNALS = 3
 MAX_SHOWN_FIELDS = 5
 MAX_COMPARED_FIELDS = 1000  # of a message; more are not compared with a name
 TIME_REASONS = frozenset({"no_time", "invalid_time", "implausible_time"})
+FORMAT_REASONS = frozenset({"not_the_format", "wrong_length", "not_compressed"})
 
 
 class Explanations:
@@ -44,6 +47,9 @@ class Explanations:
         config: PipelineConfig,
         manifest: Manifest,
         find_key: Callable[[str], tuple[str, str | None] | None],
+        *,
+        extras: Sequence[str] = (),
+        limits: Limits | None = None,
     ) -> None:
         """Prepare.
 
@@ -52,15 +58,21 @@ class Explanations:
             config: The pipeline's.
             manifest: Its model's.
             find_key: Returns the stream key and the tag of a topic.
+            extras: Signals that only conditions name.
+            limits: The node's; None: the defaults.
         """
         self.records: Callable[[str, str, bytes], str] | None = None
         """Explains messages that hold records; set by the pipeline if its messages do."""
         self._name, self._config, self._find_key = name, config, find_key
+        self._limits = limits
         default = SignalField.model_validate({})
         source = config.source
         self._signals = {
             one.name: (source.signals.get(one.name, default), one.range) for one in manifest.signals
         }
+        self._extras = frozenset(extras)
+        for extra in extras:
+            self._signals[extra] = source.signals.get(extra, default), None
 
     def of(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
         """Return what is wrong with a refused message; empty if its reason says it all.
@@ -81,6 +93,8 @@ class Explanations:
         return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
 
     def _explain(self, reason: str, topic: str, payload: bytes) -> str:
+        if reason in FORMAT_REASONS:
+            return self._format(payload)
         if self.records is not None:
             return self.records(reason, topic, payload)
         if reason in TIME_REASONS:
@@ -91,6 +105,14 @@ class Explanations:
             return "; ".join([*wrong, self._policy(wrong, is_held=reason == "held_value")])
         if reason in {"no_signal", "unknown_tag"} and layout != "frame":
             return "; ".join(self._wrong_values(topic, payload))
+        return ""
+
+    def _format(self, payload: bytes) -> str:
+        """Return why a payload is not what `source.format` declares."""
+        try:
+            compile_format(self._config.source, self._limits)(payload)
+        except DecodeError as error:
+            return error.detail
         return ""
 
     # ------------------------------------------------------------------------------------- values
@@ -141,6 +163,8 @@ class Explanations:
         field, limits = self._signals[signal]
         if not is_good(document, field.quality):
             return self._bad_quality(document, field.quality)
+        if isinstance(value, bool) and signal in self._extras:
+            return ""
         number, reason = number_of(value, numeric_text=self._config.source.numeric_text)
         if reason is not None:
             return f"the value is {shown_value(value)}{self._number_hint(value)}"

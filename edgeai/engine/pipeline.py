@@ -18,6 +18,7 @@ from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.pipeline_settings import (
+    extra_signals,
     make_conditioner,
     stale_after_seconds,
     stream_settings,
@@ -90,18 +91,19 @@ class Pipeline:
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
-        self.name = name
-        self.config = chosen
+        self.name, self.config = name, chosen
         self.manifest = manifest
         self.session = session
         self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
         self.template = topics.TopicTemplate(chosen.source.topic)
         self.signals = [signal.name for signal in manifest.signals]
+        self.extras = extra_signals(chosen, manifest)
+        """Signals that conditions name and the model does not have."""
         self.rule = alarm_rule(
             manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
         )
         self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
-        self.settings = stream_settings(chosen, manifest)
+        self.settings = stream_settings(chosen, manifest, self.extras)
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
         )
@@ -110,19 +112,22 @@ class Pipeline:
         )
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        explanations = Explanations(name, chosen, manifest, self.find_key)
+        explanations = Explanations(
+            name, chosen, manifest, self.find_key, extras=self.extras, limits=config.limits
+        )
         self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
         self.resolution = resolution
         self._coarse: set[int] = set()
         """Channels of which the log has told that float32 is too coarse for them."""
-        conditioner = make_conditioner(chosen, manifest, resolution)
+        conditioner = make_conditioner(chosen, manifest, resolution, self.extras)
         conditioner.on_coarse = self._warn_of_coarse_values
         self.intake = INTAKES["records" if chosen.source.has_records else chosen.source.layout](
             IntakeParts(
                 chosen.source,
-                self.signals,
+                self.channels,
+                len(self.extras),
                 conditioner,
                 self.batch,
                 self.metrics,
@@ -132,7 +137,8 @@ class Pipeline:
                 is_aligned=self.settings.align is not None,
                 stream_of=self.stream_in_message,
                 is_counted_by=self._is_counted_by,
-                unusable=UnusableValues(name, self.signals, explanations),
+                unusable=UnusableValues(name, self.channels, explanations),
+                limits=config.limits,
             )
         )
         self._wire_intake(explanations, conditioner)
@@ -174,8 +180,12 @@ class Pipeline:
         self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
-        self._node = config.node
-        self._shard = shard or Shard()
+        self._node, self._shard = config.node, shard or Shard()
+
+    @property
+    def channels(self) -> list[str]:
+        """The signals of a sample, in order: those of the model, then the extra ones."""
+        return [*self.signals, *self.extras]
 
     def _wire_intake(self, explanations: Explanations, conditioner: Conditioner) -> None:
         counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
@@ -364,12 +374,12 @@ class Pipeline:
             domain=Domain(self._settle_ns),
             is_announced=self.is_known_normal(alarm_topic),
         )
-        add_window = partial(self.batch.add, state)
+        state.add_window = partial(self.batch.add_signals if self.extras else self.batch.add, state)
         metrics = self.metrics
         state.made_ns = now_ns
         state.drops = StreamDrops(metrics.drops)
         state.stream = open_stream(
-            self.settings, state.drops, metrics.resets, metrics.samples, add_window
+            self.settings, state.drops, metrics.resets, metrics.samples, state.add_window
         )
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
         self.streams[key] = state

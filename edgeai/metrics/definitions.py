@@ -114,6 +114,7 @@ class Metrics:
         self._drops = make.counts("edgeai_dropped_total")
         self._records = make.counts("edgeai_records_total")
         self._invalid = make.counts("edgeai_invalid_values_total")
+        self._extra_missing = make.counts("edgeai_extra_values_missing_total")
         self._resets = make.counts("edgeai_window_resets_total")
         self._missed = make.counts("edgeai_frames_missed_total")
         self._missing = make.counts("edgeai_samples_missing_total")
@@ -206,6 +207,7 @@ class PipelineMetrics:
         self.expected = partial(metrics._expected.labels, pipeline)
         """Return the series, as `last_message` does."""
         self.not_finite = metrics._not_finite.labels(pipeline)
+        self.extra_missing = metrics._extra_missing.labels(pipeline)
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
         self.evicted = metrics._evicted.labels(pipeline)

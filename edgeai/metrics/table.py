@@ -193,6 +193,11 @@ PIPELINE = (
         "Values that could not be used, were outside their valid range, or too large for float32.",
     ),
     Definition(
+        "edgeai_extra_values_missing_total", "counter", ("pipeline",),
+        "Values of signals that only conditions use, which could not be used. The condition is "
+        "unknown then.",
+    ),
+    Definition(
         "edgeai_window_resets_total", "counter", ("pipeline", "reason"),
         "Windows that were emptied.",
     ),

@@ -80,7 +80,7 @@ class Grid:
         self._ring = ring
         self._drops, self._counts = drops, counts
         assert settings.align is not None
-        self.aligner = Aligner(settings.align, settings.channels)
+        self.aligner = Aligner(settings.align, settings.channels, settings.extras)
         self.cadences = self._new_cadences()
         """The rate of each channel, and last that of samples of all channels, which is at ROW."""
         self.has_split_rows = False
@@ -91,7 +91,7 @@ class Grid:
     def _new_cadences(self) -> list[Cadence]:
         settings = self._settings
         gap_ns = settings.max_gap_ns
-        declared = settings.intervals_ns or [None] * settings.channels
+        declared = settings.intervals_ns or [*[None] * settings.signals, *[0] * settings.extras]
         cadences = [Cadence(gap_ns, declared_ns=interval_ns) for interval_ns in declared]
         for channel, cadence in enumerate(cadences):
             self.aligner.set_limits(channel, cadence.due_ns, cadence.hole_ns)

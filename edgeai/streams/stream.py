@@ -74,6 +74,14 @@ class Stream(ABC):
         return None if used_ns == NEVER_NS else used_ns
 
     @property
+    def undecided(self) -> tuple[int, int] | None:
+        """How many samples wait for a second time stamp, and the one that they share.
+
+        None if none do.
+        """
+        return None if self._coarse is None else self._coarse.undecided
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived."""
         return self.ring.arrived_ns

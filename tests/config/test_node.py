@@ -99,7 +99,10 @@ WRONG = [
     # types: nothing is coerced
     (
         {"pipelines__p__source__format": "jsonl"},
-        "pipelines.p.source.format.type: must be 'json' (found 'jsonl')",
+        (
+            "pipelines.p.source.format.type: must be one of json, text, csv, line_protocol, senml, "
+            "struct, registers, hex, msgpack, cbor (found 'jsonl')"
+        ),
     ),
     ({"broker__port": "1883"}, "broker.port: must be a whole number (found '1883')"),
     ({"broker__port": True}, "broker.port: must be a whole number (found True)"),

@@ -67,6 +67,14 @@ PIECES: dict[str, Piece] = {
     "decoder-rows": Piece(
         ("tests/decoding/test_rows.py", "-k", "both_paths or any_bytes_raise"), examples=10_000
     ),
+    "payload-formats": Piece(
+        ("tests/decoding/formats/test_any_bytes.py", "-k", "any_bytes or any_document"),
+        examples=3_000,
+    ),
+    "payload-formats-new-code": Piece(
+        ("tests/decoding/formats/test_any_bytes.py::test_any_input_that_reaches_new_code",),
+        examples=1_000_000,
+    ),
     "mqtt-reader": Piece(
         ("tests/mqtt/test_fast_client.py::test_any_bytes_in_any_pieces",), examples=2_000
     ),

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import binascii
 import json
+from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,11 @@ def write_case(case: Case, folder: Path) -> tuple[Path, Path]:
         return file, recording
     with recording.open("w") as out:
         for one in case.messages():
-            line = {"topic": one.topic, "payload_hex": one.payload.hex(), **one.flags}
+            line = {
+                "topic": one.topic,
+                "payload_base64": b64encode(one.payload).decode(),
+                **one.flags,
+            }
             out.write(json.dumps({**line, "received_ns": one.received_ns}) + "\n")
     return file, recording
 

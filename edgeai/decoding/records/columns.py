@@ -50,6 +50,8 @@ class ColumnDecoder:
         shape: RecordShape,
         channels: Mapping[str, int],
         invalid: Counter[str],
+        *,
+        max_records: int,
     ) -> None:
         """Compile.
 
@@ -58,16 +60,19 @@ class ColumnDecoder:
             shape: Of its records.
             channels: Channel by the name in the messages; may change later.
             invalid: Receives the unusable values by reason.
+            max_records: Number of records that one message may hold.
 
         Raises:
             NotPlain: The declaration needs the general way.
         """
         self._shape, self._channels, self._invalid = shape, channels, invalid
+        self._max_records = max_records
         self._is_tag = source.layout == "tag"
         self._to_ns = (
             time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
         )
         is_row_simple = not any(shape.qualities) and all(shape.is_simple)
+        is_row_simple = is_row_simple and shape.signals == len(shape.values)
         if not shape.steps or (not self._is_tag and (not is_row_simple or source.value_map)):
             raise NotPlain
         if not self._is_tag and (
@@ -206,6 +211,8 @@ class ColumnDecoder:
         if not members:
             return
         message.records.total += len(members)
+        if message.records.total > self._max_records:
+            raise NotPlain
         part = _Part(self._shape, chain, captured, keys, members)
         if self._is_tag:
             self._take_tags(part, message)
@@ -236,14 +243,12 @@ class ColumnDecoder:
         times = self._times(part)
         values = self._column(part, shape.value)
         verdicts = self._verdicts(part)
-        if not all(map(shape.is_simple.__getitem__, channels)) or not _are_numbers(values):
+        if (
+            not all(map(shape.is_simple.__getitem__, channels))
+            or not _are_numbers(values)
+            or (verdicts and BAD in verdicts)
+        ):
             values = self._read(channels, values, verdicts, invalid)
-        elif verdicts and BAD in verdicts:
-            invalid["bad_quality"] += verdicts.count(BAD)
-            values = [
-                NAN if verdict == BAD else value
-                for value, verdict in zip(values, verdicts, strict=True)
-            ]
         records.channels += channels
         _extend(records, keys, times, values, verdicts)
 
@@ -338,14 +343,14 @@ class ColumnDecoder:
             channels, values, verdicts or [0] * len(values), strict=True
         ):
             if verdict == BAD:
-                invalid["bad_quality"] += 1
+                invalid["bad_quality"] += channel < self._shape.signals
                 read.append(NAN)
                 continue
             if value is ABSENT:
                 raise NotPlain
             number, reason = readers[channel](value)
             if reason is not None:
-                invalid[reason] += 1
+                invalid[reason] += channel < self._shape.signals
             read.append(number)
         return read
 

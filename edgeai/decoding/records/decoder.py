@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from edgeai.config.limits import Limits
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import parse_json
 from edgeai.decoding.formats import Read, compile_format
@@ -20,14 +21,23 @@ from edgeai.decoding.records.walk import Chain, Note, Walker
 class RecordDecoder:
     """Decodes messages that hold records, of any format."""
 
-    def __init__(self, source: SourceConfig, signals: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: SourceConfig,
+        signals: Sequence[str],
+        extras: int = 0,
+        limits: Limits | None = None,
+    ) -> None:
         """Compile the mapping.
 
         Args:
             source: The pipeline's source, layout `row` or `tag`.
-            signals: The signals to read, in order.
+            signals: The signals to read, in order: the model's, then the extra ones.
+            extras: How many are extra signals, whose values may be true or false.
+            limits: Bounds of one message; None: the defaults.
         """
-        self.shape = shape_of(source, signals)
+        limits = limits or Limits.model_validate({})
+        self.shape = shape_of(source, signals, extras)
         self.channels = channels_by_name(source, signals)
         """Channel by the name in the messages; with `source.names` by identifier, as far as the
         names are known."""
@@ -35,16 +45,22 @@ class RecordDecoder:
         if source.names is not None:
             self.names = Names(source.names, self.channels)
             self.channels.clear()
-        self._walker = Walker(source, self.shape, self.channels)
+        self._walker = Walker(source, self.shape, self.channels, limits.message_records)
         self.invalid: Counter[str] = self._walker.invalid
-        """Unusable values by reason; absent fields are not counted."""
-        self.read: Read = compile_format(source)
+        """Unusable values of the model's signals by reason; absent fields are not counted."""
+        self.read: Read = compile_format(source, limits)
         """Returns the document in a payload."""
         self._columns: ColumnDecoder | None = None
         if source.format.type == "json":
             if self.read is parse_json:  # nothing has to be unpacked first
                 with suppress(NotPlain):
-                    self._columns = ColumnDecoder(source, self.shape, self.channels, self.invalid)
+                    self._columns = ColumnDecoder(
+                        source,
+                        self.shape,
+                        self.channels,
+                        self.invalid,
+                        max_records=limits.message_records,
+                    )
             self.read = _quickly(self.read)
 
     def take_names(self, topic: str, payload: bytes) -> None:

@@ -36,6 +36,8 @@ class Place(NamedTuple):
 class RecordShape:
     """Where the parts of the records of a source are, and how to read them."""
 
+    signals: int
+    """Number of the model's signals, the first ones; the others are extra signals."""
     steps: list[Step]
     tail: FieldPath
     """What follows the last wildcard."""
@@ -64,12 +66,13 @@ class RecordShape:
     """(C,) whether a value that is a JSON number is that number."""
 
 
-def shape_of(source: SourceConfig, signals: Sequence[str]) -> RecordShape:
+def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> RecordShape:
     """Compile the shape of the records of a source.
 
     Args:
         source: Its configuration, layout `row` or `tag`.
-        signals: The signals to read, in order.
+        signals: The signals to read, in order: the model's, then the extra ones.
+        extras: How many are extra signals, whose values may be true or false.
     """
     steps, tail = steps_of(source.items)
     levels = levels_of(source.items)
@@ -86,8 +89,10 @@ def shape_of(source: SourceConfig, signals: Sequence[str]) -> RecordShape:
     paths = [_without_mark(signal_path(source, name)) for name in signals]
     is_tag = source.layout == "tag"
     readers, is_simple = [], []
-    for field, (_, unwraps_one) in zip(fields, paths, strict=True):
+    for channel, (field, (_, unwraps_one)) in enumerate(zip(fields, paths, strict=True)):
         value_map = field.value_map or source.value_map
+        if channel >= len(signals) - extras:
+            value_map = {True: 1.0, False: 0.0} | value_map
         readers.append(
             value_reader(
                 value_map,
@@ -98,6 +103,7 @@ def shape_of(source: SourceConfig, signals: Sequence[str]) -> RecordShape:
         )
         is_simple.append(not any(type(key) is int for key in value_map))
     return RecordShape(
+        signals=len(signals) - extras,
         steps=steps,
         tail=tail,
         levels=levels,

@@ -66,7 +66,11 @@ class Walker:
     """Takes the records out of documents, one by one."""
 
     def __init__(
-        self, source: SourceConfig, shape: RecordShape, channels: Mapping[str, int]
+        self,
+        source: SourceConfig,
+        shape: RecordShape,
+        channels: Mapping[str, int],
+        max_records: int,
     ) -> None:
         """Compile.
 
@@ -74,14 +78,16 @@ class Walker:
             source: Layout `row` or `tag`.
             shape: Of its records.
             channels: Channel by the name in the messages; may change later.
+            max_records: Number of records that one message may hold.
         """
+        self._max_records = max_records
         self._shape, self.channels = shape, channels
         self._is_tag = source.layout == "tag"
         self._to_ns = (
             time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
         )
         self.invalid: Counter[str] = Counter()
-        """Unusable values by reason."""
+        """Unusable values of the model's signals, by reason."""
 
     def walk(
         self, document: Any, tag: str | None, levels: Sequence[str] | None, note: Note | None = None
@@ -95,7 +101,7 @@ class Walker:
             note: Called for each record that is left out.
 
         Raises:
-            DecodeError: "no_items": there is nothing at `source.items`.
+            DecodeError: "no_items": there is nothing at `source.items`; "too_many_records".
         """
         records = Records()
         shape = self._shape
@@ -111,6 +117,8 @@ class Walker:
 
         for chain, captures in chains(document, shape.steps, shape.tail, missing):
             records.total += 1
+            if records.total > self._max_records:
+                raise DecodeError("too_many_records")
             name: Any = None
             try:
                 if self._is_tag:
@@ -160,14 +168,14 @@ class Walker:
         value = find(chain[shape.value.level], shape.value.path)
         verdict = _verdict(shape.quality, chain)
         if verdict == BAD:
-            self.invalid["bad_quality"] += 1
+            self._count("bad_quality", channel)
             number = NAN
         elif value is ABSENT:
             raise DecodeError("no_signal")
         else:
             number, reason = shape.readers[channel](value)
             if reason is not None:
-                self.invalid[reason] += 1
+                self._count(reason, channel)
         records.add(key, time_ns, channel, number, uncertain=verdict == UNCERTAIN)
 
     def _take_row(self, records: Records, chain: Chain, _name: Any, key: str | None) -> None:
@@ -181,22 +189,27 @@ class Walker:
         time_ns = self._time_in(chain)
         verdict = _verdict(shape.quality, chain)
         values = []
-        for value, flag, has_flag, read in zip(
-            raw, flags, shape.qualities, shape.readers, strict=True
+        for channel, (value, flag, has_flag, read) in enumerate(
+            zip(raw, flags, shape.qualities, shape.readers, strict=True)
         ):
             if value is ABSENT and (has_flag is None or flag != BAD):
                 values.append(ABSENT_VALUE)
                 continue
             if max(verdict, flag) == BAD:
-                self.invalid["bad_quality"] += 1
+                self._count("bad_quality", channel)
                 values.append(NAN)
                 continue
             number, reason = read(value)
             if reason is not None:
-                self.invalid[reason] += 1
+                self._count(reason, channel)
             values.append(number)
             verdict = max(verdict, flag)
         records.add(key, time_ns, -1, values, uncertain=verdict == UNCERTAIN)
+
+    def _count(self, reason: str, channel: int) -> None:
+        """Count an unusable value; those of extra signals are counted with the samples."""
+        if channel < self._shape.signals:
+            self.invalid[reason] += 1
 
     def _time_in(self, chain: Chain) -> int | None:
         shape = self._shape

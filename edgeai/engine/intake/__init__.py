@@ -32,6 +32,13 @@ class Intake(Protocol):
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
         """Take one message of a stream."""
 
+    def preview(self, tag: str | None, payload: bytes) -> str:
+        """Return what a message holds as text for people; counts values, and pushes nothing.
+
+        Raises:
+            DecodeError: The message holds no sample.
+        """
+
     def window(self) -> None:
         """Push the samples of this turn to their streams, which add due windows to the batch."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgeai.config.limits import Limits
 from edgeai.config.source import SourceConfig
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
@@ -19,8 +20,10 @@ class IntakeParts:
     """What the intakes of all layouts need of a pipeline."""
 
     source: SourceConfig
-    signals: list[str]
-    """The model's signals, in order."""
+    names: list[str]
+    """The signals of a sample in order: the model's, then the extra ones."""
+    extras: int
+    """How many of them, the last ones, are extra signals."""
     conditioner: Conditioner
     batch: Batch
     metrics: PipelineMetrics
@@ -39,3 +42,5 @@ class IntakeParts:
     """Whether this worker counts a message of a topic that every worker reads."""
     unusable: UnusableValues
     """Tells the first value of each signal that cannot be used."""
+    limits: Limits
+    """Bounds of one message: its records, and its content if it is compressed."""

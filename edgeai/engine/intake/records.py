@@ -15,6 +15,7 @@ from edgeai.decoding.fields import ABSENT_VALUE
 from edgeai.decoding.records import RecordDecoder, Records
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.preview import sample_text
 from edgeai.engine.intake.sample_blocks import SampleBlocks, Samples
 from edgeai.engine.intake.tag_values import TagValues, Values
 from edgeai.engine.stream_state import StreamState
@@ -23,6 +24,7 @@ from edgeai.messages import Message
 from edgeai.metrics.table import ORDINARY_OUTCOMES
 
 TAKEN = "taken"
+SHOWN_RECORDS = 3
 
 
 class RecordIntake:
@@ -39,11 +41,13 @@ class RecordIntake:
         self._containment = parts.containment
         self._refusals = parts.refusals
         self._stream_of = parts.stream_of
+        self._has_keys = parts.source.has_key_in_payload
         self._is_counted_by = parts.is_counted_by
-        self._channels = len(parts.signals)
+        self._names = parts.names
+        self._channels = len(parts.names)
         self._is_tag = parts.source.layout == "tag"
         self._is_aligned = parts.is_aligned
-        self.decoder = RecordDecoder(parts.source, parts.signals)
+        self.decoder = RecordDecoder(parts.source, parts.names, parts.extras, parts.limits)
         self.invalid = self.decoder.invalid
         self._clock = SenderClock(parts.source)
         self._blocks = SampleBlocks(parts, keeps_absent=parts.is_aligned)
@@ -74,6 +78,24 @@ class RecordIntake:
             self._refuse(None, error.code, message)
             return
         metrics.count_retained(message[3])
+
+    def preview(self, tag: str | None, payload: bytes) -> str:
+        """Return what the records of a message hold as text for people."""
+        records = self.decoder.decode(payload, tag, [] if self._has_keys else None)
+        texts = []
+        for index in range(min(SHOWN_RECORDS, len(records.values))):
+            if self._is_tag:
+                channel = records.channels[index]
+                names = [self._names[channel]]
+                values = self._values.in_units(channel, records.values[index])
+            else:
+                names, values = self._names, self._blocks.in_units(records.values[index])
+            text = sample_text(records.times[index], names, values)
+            texts.append(f"{records.keys[index]}: {text}" if records.keys else text)
+        more = len(records.values) - len(texts)
+        texts += [f"{more} more records"] if more else []
+        texts += [f"{number} left out ({why})" for why, number in records.left_out.items()]
+        return "; ".join(texts) or "no record"
 
     def window(self) -> None:
         """Do nothing: `take` has pushed every sample."""

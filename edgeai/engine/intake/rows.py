@@ -19,6 +19,7 @@ from edgeai.decoding.fields import ABSENT_VALUE
 from edgeai.decoding.rows import RowDecoder
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.preview import sample_text
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import REDELIVERED, Message
@@ -53,11 +54,13 @@ class RowIntake:
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._unusable = parts.unusable
-        self._channels = len(parts.signals)
+        self._channels = len(parts.names)
+        self._signals = self._channels - parts.extras
+        self._names = parts.names
         self._keeps_absent = parts.is_aligned
         """Whether a signal that is not in a row keeps its value; otherwise it is missing."""
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
-        self.decoder = RowDecoder(parts.source, parts.signals, code)
+        self.decoder = RowDecoder(parts.source, parts.names, code, parts.extras)
         self._clock = self.decoder.sender_clock
         self.invalid = self.decoder.invalid
         self._counted_by_decoder = 0
@@ -65,6 +68,12 @@ class RowIntake:
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
         """Do nothing: rows wait for `window`."""
+
+    def preview(self, tag: str | None, payload: bytes) -> str:  # noqa: ARG002
+        """Return what a row holds as text for people."""
+        time_ns, raw = self.decoder.decode(payload)
+        values = self._conditioner.rows(self._block_of([raw])).values[0]
+        return sample_text(time_ns, self._names, values.tolist())
 
     def window(self) -> None:
         """Decode, condition and push the rows that wait at the touched streams."""
@@ -340,8 +349,7 @@ class RowIntake:
         is_clean = done.invalid is None and done.uncertain is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
-            missing = np.isnan(raw) if absent is None else np.isnan(raw) & ~absent
-            self._count_missing(int(missing.sum()))
+            self._count_missing(np.isnan(raw) if absent is None else np.isnan(raw) & ~absent)
         start = 0
         for state, times, messages in parts:
             begin, start = start, start + len(times)
@@ -435,8 +443,17 @@ class RowIntake:
         if self._unusable.is_open:
             self._unusable.look(messages, invalid, is_told=is_refused)
 
-    def _count_missing(self, not_numbers: int) -> None:
-        """Count NaN values as missing, less those that the decoder has counted by their reason."""
+    def _count_missing(self, is_missing: npt.NDArray[np.bool_]) -> None:
+        """Count NaN values as missing, less those that the decoder has counted by their reason.
+
+        Args:
+            is_missing: (n, C).
+        """
+        not_numbers = int(is_missing.sum())
+        if self._signals < self._channels:
+            extras = int(is_missing[:, self._signals :].sum())
+            self._metrics.extra_missing.value += extras
+            not_numbers -= extras
         counted = self.invalid.total()
         missing = not_numbers - (counted - self._counted_by_decoder)
         self._counted_by_decoder = counted

@@ -43,6 +43,12 @@ class SampleBlocks:
         self._refusals = parts.refusals
         self._unusable = parts.unusable
         self._keeps_absent = keeps_absent
+        self._signals = len(parts.names) - parts.extras
+
+    def in_units(self, row: Sequence[float]) -> list[float]:
+        """Return a sample in engineering units, NaN for each value that cannot be used."""
+        values: list[float] = self._conditioner.rows(self._array([row])).values[0].tolist()
+        return values
 
     def push(self, state: StreamState, samples: Samples, message: Message) -> None:
         """Push samples of a message without a flag of the broker."""
@@ -67,10 +73,12 @@ class SampleBlocks:
         if done.invalid is not None:
             absent = _absent_in(rows)
             if absent is not None and not self._keeps_absent:
-                self._metrics.invalid["missing"] += int(absent.sum())
+                self._metrics.invalid["missing"] += int(absent[:, : self._signals].sum())
                 absent = None
             elif absent is not None:
                 done = done._replace(invalid=done.invalid & ~absent)
+            extras = done.invalid[:, self._signals :] if done.invalid is not None else None
+            self._metrics.extra_missing.value += 0 if extras is None else int(extras.sum())
         self._push_marked(state, times, done, absent, message)
 
     def _push_marked(

@@ -31,6 +31,13 @@ class TagValues:
         self._conditioner = parts.conditioner
         self._arrival = parts.arrival
         self._unusable = parts.unusable
+        self._metrics = parts.metrics
+        self._signals = len(parts.names) - parts.extras
+
+    def in_units(self, channel: int, raw: float) -> list[float]:
+        """Return a value in engineering units, NaN if it cannot be used."""
+        done = self._conditioner.tags(np.array([raw], np.float64), np.array([channel]))
+        return [float(done.values[0, 0])]
 
     def push(self, state: StreamState, found: Values, message: Message) -> None:
         """Push values of a message without a flag of the broker."""
@@ -45,6 +52,9 @@ class TagValues:
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
         usable = done.values[:, 0]
+        if done.invalid is not None:
+            is_extra = np.array(channels) >= self._signals
+            self._metrics.extra_missing.value += int((done.invalid[:, 0] & is_extra).sum())
         if (done.invalid is not None or done.dropped is not None) and self._unusable.is_open:
             for channel in np.array(channels)[np.isnan(usable)].tolist():
                 self._unusable.add(message, [channel])

@@ -1,0 +1,56 @@
+"""Documents in a binary form: MessagePack and CBOR."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edgeai.config.text_formats import CborPayload, MsgpackPayload
+from edgeai.decoding.frames.cbor import read_cbor
+from edgeai.errors import DecodeError
+
+
+def compile_msgpack(_form: MsgpackPayload, _max_records: int = 0) -> Callable[[bytes], Any]:
+    """Return a function from a MessagePack payload to its document."""
+    decode = msgspec.msgpack.Decoder().decode
+
+    def read(payload: bytes) -> Any:
+        try:
+            return decode(payload)
+        except RecursionError as error:
+            raise DecodeError("too_deep") from error
+        except (ValueError, TypeError, MemoryError, OverflowError) as error:
+            # TypeError: a list as a key. MemoryError: a length that no payload has.
+            raise DecodeError("not_the_format", detail=f"no MessagePack: {error}") from error
+
+    return read
+
+
+def compile_cbor(_form: CborPayload, _max_records: int = 0) -> Callable[[bytes], Any]:
+    """Return a function from a CBOR payload to its document."""
+    return read_cbor_document
+
+
+def read_cbor_document(payload: bytes) -> Any:
+    """Return the document in a CBOR payload; typed arrays become lists.
+
+    Raises:
+        DecodeError: "not_the_format".
+    """
+    try:
+        return _plain(read_cbor(payload))
+    except DecodeError as error:
+        raise DecodeError(
+            "not_the_format", detail="no CBOR with definite lengths, or one that is nested too deep"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return bytes(value) if isinstance(value, memoryview) else value
