@@ -74,6 +74,11 @@ class Stream(ABC):
         return None if used_ns == NEVER_NS else used_ns
 
     @property
+    def due_in(self) -> int:
+        """Samples until the next window at the model's rate, at least 1."""
+        return self.ring.due_in
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived."""
         return self.ring.arrived_ns
