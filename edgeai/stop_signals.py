@@ -52,6 +52,23 @@ def interruptible() -> Iterator[None]:
     _raise_if_noted()  # where the exception was swallowed, as in a callback of a library
 
 
+@contextmanager
+def collected(*numbers: signal.Signals) -> Iterator[list[str]]:
+    """Yield a list to which each of these signals adds its name; one that was noted is in it."""
+    names: list[str] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        names.append(signal.Signals(number).name)
+
+    previous = {number: signal.signal(number, note) for number in numbers}
+    names += _noted[:1]
+    try:
+        yield names
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def end_on_signals() -> None:
     """Restore the earlier handlers, for a command that does not serve; end if one was noted.
 

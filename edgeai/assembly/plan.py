@@ -3,6 +3,7 @@
 Uses no network.
 """
 
+import difflib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,17 +11,23 @@ from pathlib import Path
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
+from edgeai.assembly.paths_in_lists import position_warnings
 from edgeai.cgroups import usable
 from edgeai.config.device import Device, load_device
+from edgeai.config.frames import FrameFormat
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.decoding.frames import compile_frame
+from edgeai.engine.pipeline_settings import extra_signals
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import MANIFEST
 from edgeai.model.meaning import find_meaning_faults
 from edgeai.model.package import Package, load_package
 from edgeai.runtime_build import installed_build
+
+MIN_LIKENESS = 0.75
+"""From this ratio on (`difflib`), a name that nobody knows is taken for a misspelt one."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     machine = usable()
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
+    warnings += position_warnings(config)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
     return Plan(path, config, device, packages, state_folder, tuple(warnings), tuple(notes))
 
@@ -209,6 +217,44 @@ def _can_end(rule: AlarmRule, package: Package) -> bool:
     return any(alarm.update(float(one), 0) for one in package.golden()[1][score])
 
 
+def _wrong_signals(
+    file: str, name: str, pipeline: PipelineConfig, package: Package
+) -> list[Problem]:
+    """Return the names of signals that nobody knows, in the source and in conditions."""
+    manifest, declared = package.manifest, pipeline.source.signals
+    signals = [signal.name for signal in manifest.signals]
+    extras = extra_signals(pipeline, manifest)
+    problems = []
+    for signal in declared:
+        if signal not in signals and signal not in extras:
+            shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
+            rule = f"is not a signal of {manifest.name}: {shown}"
+            rule += "; and no condition names it" if pipeline.named_signals else ""
+            field = f"pipelines.{name}.source.signals.{signal}"
+            problems.append(Problem(file, field, rule, signal, has_value=True))
+    for signal in extras:
+        if signal in declared:
+            continue
+        near = difflib.get_close_matches(signal, [*signals, *declared], 1, MIN_LIKENESS)
+        if near:
+            rule = (
+                f"a condition names it, but it is not a signal of {manifest.name}; did you mean "
+                f"`{near[0]}`? If it is another signal, declare it as {{{signal}: {{}}}}"
+            )
+            field = f"pipelines.{name}.source.signals"
+            problems.append(Problem(file, field, rule, signal, has_value=True))
+    frame = pipeline.source.frame
+    if extras and frame is not None and frame.channels is None and not _is_by_name(frame):
+        rule = f"is required, because conditions name signals beside the model's: {extras[0]}"
+        problems.append(Problem(file, f"pipelines.{name}.source.frame.channels", rule))
+    return problems
+
+
+def _is_by_name(frame: FrameFormat) -> bool:
+    """Return whether a frame names its channels, so that their order is of no importance."""
+    return frame.type == "arrow" or getattr(frame, "shape", "") == "by_name"
+
+
 def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -> list[Problem]:
     """Return the settings of a pipeline that do not fit its model."""
     manifest = package.manifest
@@ -217,11 +263,8 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     def add(field: str, rule: str, value: object) -> None:
         problems.append(Problem(file, f"pipelines.{name}.{field}", rule, value, has_value=True))
 
-    signals = [signal.name for signal in manifest.signals]
-    for signal in pipeline.source.signals:
-        if signal not in signals:
-            shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
-            add(f"source.signals.{signal}", f"is not a signal of {manifest.name}: {shown}", signal)
+    problems += _wrong_signals(file, name, pipeline, package)
+    signals = [*(signal.name for signal in manifest.signals), *extra_signals(pipeline, manifest)]
     tags = [pipeline.source.tag_of(signal) for signal in signals]
     taken = [tag for tag in tags if tags.count(tag) > 1]
     if taken and pipeline.source.layout == "tag":
@@ -247,6 +290,7 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     if pipeline.alarm.outside_domain_seconds is not None and not manifest.domains:
         rule = f"needs a model that says when it is outside its domain; {manifest.name} does not"
         add("alarm.outside_domain_seconds", rule, pipeline.alarm.outside_domain_seconds)
-    if pipeline.source.layout == "tag" and pipeline.stream.alignment == "none":
+    is_single = pipeline.source.layout == "tag" and not pipeline.source.makes_rows
+    if is_single and pipeline.stream.alignment == "none":
         add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
     return problems

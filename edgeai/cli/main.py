@@ -12,13 +12,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import broker, demo, doctor, inspect, logs, models, serve
+from edgeai.cli import broker, demo, doctor, inspect, logs, models, onboarding, serve
 from edgeai.errors import ConfigError, EdgeError, ModelError
 from edgeai.log_events import event
 from edgeai.version import __version__
 
 BAD_INPUT = 2
-SERVING = {"run", "demo", "plant"}
+SERVING = {"run", "demo", "plant", "record", "listen"}
 """Commands that end by themselves after SIGTERM or SIGINT, also if it comes during their start."""
 ON_THE_ROAD = {*SERVING, "check", "replay"}
 """Commands through which messages go, or that show how they would."""
@@ -32,8 +32,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "health": serve.health,
     "devices": inspect.devices,
+    "presets": inspect.presets,
     "schema": inspect.schema,
     "acl": broker.acl,
+    "listen": onboarding.listen,
+    "record": onboarding.record,
     "replay": serve.replay,
     "train": models.train,
     "quantize": models.quantize,

@@ -19,6 +19,7 @@ from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.presets import apply_presets
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
@@ -161,7 +162,8 @@ class Config(Strict):
                 levels = head.split("/")[:-1]
                 target = "/".join([*("+" if "{" in level else level for level in levels), "#"])
                 for other, reader in self.pipelines.items():
-                    if topics.may_overlap(target, topics.template_filter(reader.source.topic)):
+                    filters = reader.source.filters
+                    if any(topics.may_overlap(target, one) for one in filters):
                         msg = (
                             f"pipelines.{name}.publish.{field} may be read again by "
                             f"pipelines.{other}.source.topic, a feedback loop"
@@ -186,8 +188,9 @@ class Config(Strict):
         would take it twice.
         """
         sources = [
-            (f"pipelines.{name}.source.topic", topics.template_filter(one.source.topic))
+            (f"pipelines.{name}.source{'' if index else '.topic'}", found)
             for name, one in self.pipelines.items()
+            for index, found in enumerate(one.source.filters)
         ]
         sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
         for index, (field, one) in enumerate(sources):
@@ -234,6 +237,7 @@ def load_config(path: Path | str) -> Config:
     """
     path = Path(path)
     data = read_yaml(path)
+    apply_presets(data, path)
     for section in _with_files(data):
         for key, value in section.items():
             if key in FILE_KEYS and isinstance(value, str):

@@ -201,3 +201,8 @@ class PipelineConfig(Strict):
     publish: PublishConfig = Field(
         PublishConfig(), description="Where predictions and alarms are published."
     )
+
+    @property
+    def named_signals(self) -> list[str]:
+        """The signals that the pipeline's conditions name, each once."""
+        return []

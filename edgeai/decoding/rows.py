@@ -18,11 +18,14 @@ from edgeai.config.base import FieldPath
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
+    ABSENT_VALUE,
     MAX_TIME_NS,
     NAN,
+    NUMBER_OR_FLAG,
     UNIT_NS,
     build_document_type,
     find,
+    flag_or_number_of,
     is_good,
     number_of,
     other_forms,
@@ -53,15 +56,22 @@ class RowDecoder:
     """
 
     def __init__(
-        self, source: SourceConfig, names: Sequence[str], code: Literal["f", "d"] = "f"
+        self,
+        source: SourceConfig,
+        names: Sequence[str],
+        code: Literal["f", "d"] = "f",
+        extras: int = 0,
     ) -> None:
         """Compile the field mapping.
 
         Args:
             source: The pipeline's source, layout `row`.
-            names: The model's signals, in order.
+            names: The model's signals, in order, and the extra ones.
             code: `struct` code of the values that `decode_many` packs: float32 or float64.
+            extras: How many of them, the last ones, are extra signals: a row need not hold them,
+                and their values may be true or false.
         """
+        self._signals = len(names) - extras
         default = SignalField.model_validate({})
         fields = [source.signals.get(name, default) for name in names]
         self.invalid: Counter[str] = Counter()
@@ -71,7 +81,9 @@ class RowDecoder:
         self._qualities = [field.quality for field in fields]
         self._numeric_text = source.numeric_text
         self._time = source.time
-        self._to_ns = time_reader(source.time) if source.time else None
+        self._to_ns = (
+            time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
+        )
         self.sender_clock = SenderClock(source)
         self._packing = struct.Struct(f"{len(names)}{code}")
         self.decode: Callable[[bytes], Row]
@@ -90,15 +102,16 @@ class RowDecoder:
         document = parse_object(payload)
         time_ns = read_time(document, self._time, self._to_ns)
         raw = [find(document, path) for path in self._paths]
-        if all(value is ABSENT for value in raw):
+        signals = self._signals
+        if all(value is ABSENT for value in raw[:signals]):
             raise DecodeError("no_signal")
         if not is_good(document, self._quality):
-            self.invalid["bad_quality"] += len(raw)
+            self.invalid["bad_quality"] += signals
             return time_ns, [NAN] * len(raw)
         values = []
-        for value, quality in zip(raw, self._qualities, strict=True):
+        for value, quality in zip(raw[:signals], self._qualities, strict=False):
             if value is ABSENT:
-                values.append(NAN)
+                values.append(ABSENT_VALUE)
                 continue
             if not is_good(document, quality):
                 self.invalid["bad_quality"] += 1
@@ -108,6 +121,12 @@ class RowDecoder:
             if reason is not None and reason != "missing":
                 self.invalid[reason] += 1
             values.append(number)
+        for value, quality in zip(raw[signals:], self._qualities[signals:], strict=True):
+            if value is ABSENT:
+                values.append(ABSENT_VALUE)
+                continue
+            is_usable = is_good(document, quality)
+            values.append(flag_or_number_of(value, self._numeric_text) if is_usable else NAN)
         return time_ns, values
 
     def _compile_fast_path(
@@ -116,7 +135,9 @@ class RowDecoder:
         """Return `decode` and `decode_many`, or None if the mapping needs the slow path."""
         if self._quality is not None or any(self._qualities) or self._numeric_text:
             return None
-        leaves: list[tuple[FieldPath, Any]] = [(path, float) for path in self._paths]
+        signals, count = self._signals, len(self._paths)
+        kinds = [*[float] * signals, *[NUMBER_OR_FLAG] * (count - signals)]
+        leaves: list[tuple[FieldPath, Any]] = list(zip(self._paths, kinds, strict=True))
         if self._time is not None:
             kind = str if self._time.unit == "iso" else int | float
             leaves.append((self._time.path, kind))
@@ -124,7 +145,6 @@ class RowDecoder:
         if compiled is None:
             return None
         document_type, getters = compiled
-        count = len(self._paths)
         values_of = _values_getter(document_type, getters[:count])
         parse = msgspec.json.Decoder(document_type).decode
         decode_slowly = self._decode_slowly
@@ -146,7 +166,7 @@ class RowDecoder:
                 return decode_slowly(payload)
             values = values_of(document)
             # All values absent? The test of the first value is enough for most messages.
-            if values[0] != values[0] and all(value != value for value in values):  # noqa: PLR0124
+            if values[0] != values[0] and all(map(isnan, values[:signals])):
                 return decode_slowly(payload)
             if has_other_forms and isnan(sum(values)):
                 return decode_slowly(payload)  # a name may be written in another Unicode form
@@ -164,8 +184,9 @@ class RowDecoder:
             parse,
             values_of_all,
             self._packing,
-            None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
-            self.sender_clock,
+            signals,
+            clock=None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
+            sender_clock=self.sender_clock,
         )
         return decode, decode_many
 
@@ -174,6 +195,8 @@ def _compile_decode_many(
     parse: Callable[[bytes], Any],
     values_of_all: Callable[[list[Any]], Iterable[Sequence[float]]],
     packing: struct.Struct,
+    signals: int,
+    *,
     clock: tuple[Callable[[Any], Any], Callable[[Any], int], int, int] | None,
     sender_clock: SenderClock,
 ) -> Callable[[list[Message]], Rows | None]:
@@ -183,13 +206,14 @@ def _compile_decode_many(
         parse: Parses a payload to a document.
         values_of_all: Documents to the values (C,) of each.
         packing: Packs the values (C,).
+        signals: Number of the model's values, the first ones.
         clock: Function from a document to its time; function from that time to nanoseconds;
             nanoseconds in the time's unit, 0 for ISO 8601; largest valid integer time. None if the
             messages carry no time.
         sender_clock: Judges the times.
     """
     pack = packing.pack
-    absent = pack(*[NAN] * (packing.size // struct.calcsize(packing.format[-1:])))
+    has_no_signal = _absence_test(packing, signals)
 
     def decode_many(messages: list[Message]) -> Rows | None:
         payloads: list[Any] = [message[1] for message in messages]
@@ -203,7 +227,7 @@ def _compile_decode_many(
             rows = list(starmap(pack, values_of_all(documents)))
         except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError):
             return None  # OverflowError: too large for float32
-        if absent in rows:
+        if has_no_signal(rows):
             return None
         if clock is None:
             return [message[2] for message in messages], rows
@@ -226,6 +250,16 @@ def _compile_decode_many(
         return times, rows
 
     return decode_many
+
+
+def _absence_test(packing: struct.Struct, signals: int) -> Callable[[list[bytes]], bool]:
+    """Return a function that says whether a packed row has no value of the model's signals."""
+    width = struct.calcsize(packing.format[-1:])
+    absent = packing.pack(*[NAN] * (packing.size // width))
+    if signals * width == packing.size:
+        return lambda rows: absent in rows
+    no_signal = absent[: signals * width]
+    return lambda rows: any(row.startswith(no_signal) for row in rows)
 
 
 def _decode_none(_messages: list[Message]) -> None:

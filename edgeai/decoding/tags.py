@@ -14,6 +14,7 @@ from edgeai.decoding.fields import (
     NAN,
     build_document_type,
     find,
+    flag_or_number_of,
     is_good,
     is_one_of,
     number_of,
@@ -31,7 +32,7 @@ class Tag(NamedTuple):
     time_ns: int | None
     """Nanoseconds since 1970, UTC; None if the message carries no time."""
     channel: int
-    """Index of the signal among the model's signals."""
+    """Index of the signal among the model's and the extra ones."""
     value: float
     """The raw value, NaN if it cannot be used."""
 
@@ -43,13 +44,16 @@ _new_tag = tuple.__new__
 class TagDecoder:
     """Decodes JSON messages that each carry one value of one signal."""
 
-    def __init__(self, source: SourceConfig, names: Sequence[str]) -> None:
+    def __init__(self, source: SourceConfig, names: Sequence[str], extras: int = 0) -> None:
         """Compile the field mapping.
 
         Args:
             source: The pipeline's source, layout `tag`.
-            names: The model's signals, in order.
+            names: The model's signals, in order, and the extra ones.
+            extras: How many of them, the last ones, are extra signals, whose values may be true or
+                false.
         """
+        self._signals = len(names) - extras
         self.invalid: Counter[str] = Counter()
         """Unusable values by reason."""
         self._channels: dict[str, int] = {}
@@ -61,7 +65,9 @@ class TagDecoder:
         self._channels |= {source.tag_of(name): channel for channel, name in enumerate(names)}
         self._source = source
         self._good = source.quality.good if source.quality is not None else []
-        self._to_ns = time_reader(source.time) if source.time else None
+        self._to_ns = (
+            time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
+        )
         self._fast_path = self._compile_fast_path()
 
     def decode(self, payload: bytes, tag: str | None) -> Tag:
@@ -136,7 +142,11 @@ class TagDecoder:
         value = find(document, source.value_path)
         if value is ABSENT:
             raise DecodeError("no_signal")
-        if not is_good(document, source.quality):
+        is_usable = is_good(document, source.quality)
+        if channel >= self._signals:
+            number = flag_or_number_of(value, source.numeric_text) if is_usable else NAN
+            return Tag(time_ns, channel, number)
+        if not is_usable:
             self.invalid["bad_quality"] += 1
             return Tag(time_ns, channel, NAN)
         number, reason = number_of(value, numeric_text=source.numeric_text)

@@ -13,97 +13,31 @@ import sys
 import tempfile
 import time
 import webbrowser
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import yaml
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from edgeai import paths, stop_signals
-from edgeai.config.broker import Broker
-from edgeai.config.limits import Limits
 from edgeai.demo.broker import embedded_broker, free_port
-from edgeai.demo.silence import trouble
+from edgeai.demo.predictions_table import predictions_table
+from edgeai.demo.watcher import Watcher
 from edgeai.errors import TransportError
-from edgeai.messages import Publication
-from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt import Connection
 from edgeai.plant.line import ASSETS, make_machine
 
-NODE = "demo"
 START_SECONDS = 30.0
 REFRESH_SECONDS = 0.25
 INJECT_ASSET, INJECT_FAULT = "moulding-1", "coolant_blocked"
 INJECT_AFTER_SECONDS = 8.0
 CLEAR_AFTER_SECONDS = 30.0
 DETECT_SECONDS = 8.0  # the fault must be detected within this time after injection
-ALARM_STYLES = {"normal": "green", "active": "bold red", "latched": "yellow"}
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HANGUP = "SIGHUP"  # the terminal is closed
 TOKEN_BYTES = 12  # 16 characters
 LOGGED_LINES = 15  # lines of the logs that an error message shows
-IDENTIFIED = "coolant_coefficient"  # parameter of the mould's model that the table shows
-
-
-class Watcher:
-    """Subscribes to the demo's topics and keeps the state for the table."""
-
-    def __init__(self, port: int) -> None:
-        subscriptions = {f"edgeai/{NODE}/#": 0, "factory/+/state": 0}
-        broker = Broker(host="127.0.0.1", port=port)
-        self._connection = Connection(
-            broker, "edgeai-demo-watcher", subscriptions, Limits(), Metrics()
-        )
-        self.online = False
-        self.predictions = 0
-        self.heard_at: float | None = None
-        """time.monotonic() of the last prediction; None before the first."""
-        self.last: dict[tuple[str, str], dict[str, Any]] = {}
-        """Last prediction, by pipeline and asset."""
-        self.faults: dict[str, list[str]] = {}
-        """Active faults that the simulated machines publish, by asset."""
-        self.alarms: list[tuple[float, str, str]] = []
-        """(time.monotonic(), asset, state) of each alarm transition."""
-
-    def listen(self, seconds: float) -> None:
-        """Receive messages for this time."""
-        for topic, payload, _, _ in self._connection.receive(seconds):
-            with contextlib.suppress(ValueError, KeyError):
-                self._note(topic.split("/"), json.loads(bytes(payload)))
-
-    def inject(self, asset: str, command: dict[str, Any]) -> None:
-        """Send a command to a simulated machine."""
-        payload = json.dumps(command).encode()
-        self._connection.publish([Publication(f"factory/{asset}/command", payload, 1, False)])
-
-    def trouble(self) -> str:
-        """Return what does not answer, as text; empty if all is well."""
-        silent = 0.0 if self.heard_at is None else time.monotonic() - self.heard_at
-        connected = self._connection.connected
-        return trouble(connected=connected, online=self.online, silent_seconds=silent)
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._connection.close()
-
-    def _note(self, levels: list[str], content: dict[str, Any]) -> None:
-        if levels[0] == "factory":
-            self.faults[levels[1]] = sorted(content["active_faults"])
-        elif levels[2] == "status":
-            self.online = content["state"] == "online"
-        elif levels[2] == "predictions":
-            self.predictions += 1
-            self.heard_at = time.monotonic()
-            self.last[levels[3], content["asset"]] = content
-        elif levels[2] == "alarms":
-            self.alarms.append((time.monotonic(), content["asset"], content["state"]))
 
 
 @dataclass(frozen=True)
@@ -166,7 +100,7 @@ def run_demo(seconds: float | None, console: Console, *, open_page: bool = False
         TransportError: No broker is installed, or a process of the demo ended.
     """
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_stop_signal())
+        stop = stack.enter_context(stop_signals.collected(*STOP_SIGNALS))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-demo-")))
         port = free_port(1883)
         broker = stack.enter_context(embedded_broker(folder, port))
@@ -253,7 +187,9 @@ def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]
                 watcher.inject(INJECT_ASSET, {"clear": "all"})
                 cleared = True
             wrong = watcher.trouble()
-            shown = Group(_table(watcher), *([Text(wrong, style="bold red")] if wrong else []))
+            shown = Group(
+                predictions_table(watcher), *([Text(wrong, style="bold red")] if wrong else [])
+            )
             if live is not None:
                 live.update(shown, refresh=True)
             elif now - drawn > 5 or (was_well and wrong):
@@ -263,42 +199,9 @@ def _show(scene: Scene, seconds: float | None, console: Console, stop: list[str]
     return injected_at
 
 
-def _table(watcher: Watcher) -> Table:
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for name in ("asset, pipeline", "alarm", "score / limit", "on"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("cause")
-    table.add_column("simulated fault", style="dim")
-    for (pipeline, asset), last in sorted(watcher.last.items(), key=lambda item: item[0][::-1]):
-        score = last["score"]
-        alarm = last["alarm"]
-        table.add_row(
-            f"{asset} {pipeline}",
-            f"[{ALARM_STYLES[alarm]}]{alarm}[/]",
-            "not finite" if score is None else f"{score:5.3g} / {last['threshold']:.3g}",
-            last["provider"],
-            _reason(last) if alarm != "normal" else _identified(last["outputs"]),
-            ", ".join(watcher.faults.get(asset, [])),
-        )
-    return table
-
-
-def _identified(outputs: dict[str, Any]) -> str:
-    """Return the identified cooling parameter of the mould as short text."""
-    found = outputs.get(IDENTIFIED)
-    return f"h {found['value']:,.0f} {found['unit']}" if found else ""
-
-
-def _reason(last: dict[str, Any]) -> str:
-    """Return the cause of an alarm as short text."""
-    if diagnosis := last.get("diagnosis"):
-        return f"{diagnosis['kind']}, {_identified(last['outputs'])}"
-    return str(last["top"][0][0]) if last["top"] else _identified(last["outputs"])
-
-
 def _summary(watcher: Watcher, injected_at: float | None, console: Console) -> int:
     """Print a summary and return the exit code."""
-    console.print(_table(watcher))
+    console.print(predictions_table(watcher))
     activated = [(at, asset) for at, asset, state in watcher.alarms if state == "active"]
     console.print(f"{watcher.predictions} predictions, alarms: {len(activated)}")
     if watcher.predictions == 0:
@@ -369,21 +272,3 @@ def _start(
 
     stack.callback(stop)
     return process
-
-
-@contextlib.contextmanager
-def _stop_signal() -> Iterator[list[str]]:
-    """Yield a list to which SIGINT, SIGTERM or SIGHUP adds its name."""
-    noted: list[str] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        noted.append(signal.Signals(number).name)
-
-    previous = {number: signal.signal(number, note) for number in STOP_SIGNALS}
-    if stop_signals.noted():
-        noted.append(stop_signals.noted())
-    try:
-        yield noted
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -82,7 +82,7 @@ def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
         )  # fmt: skip
         return
     waiting = {
-        pipeline.signals[channel]
+        pipeline.channels[channel]
         for state in pipeline.streams.values()
         if state.stream.newest_ns is None
         for channel in state.stream.waiting_for()

@@ -97,8 +97,8 @@ def _filters(config: Config) -> dict[str, int]:
     """Return what the node would subscribe to, without the resets."""
     found: dict[str, int] = {}
     for pipeline in config.pipelines.values():
-        one = topics.template_filter(pipeline.source.topic)
-        found[one] = max(found.get(one, 0), pipeline.source.qos)
+        for one in pipeline.source.filters:
+            found[one] = max(found.get(one, 0), pipeline.source.qos)
     return topics.cover(found)
 
 

@@ -3,7 +3,6 @@
 import math
 import mmap
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -78,6 +77,12 @@ class Batch:
         if index + 1 == self.capacity:
             self.when_full()
 
+    def add_signals(
+        self, state: StreamState, window: Floats, time_ns: int, substituted: int, uncertain: bool
+    ) -> None:
+        """Copy a window in without its extra channels, which the model does not have."""
+        self.add(state, window[:, : self.values.shape[2]], time_ns, substituted, uncertain)
+
     def recover(self, state: StreamState) -> int | None:
         """Empty a stream after an exception in its middle; the windows in the batch stay.
 
@@ -92,7 +97,7 @@ class Batch:
                 break
         again = state.failed_at_ns == after_ns
         state.failed_at_ns = after_ns
-        state.stream.ring.emit = partial(self.add, state)  # it may have been set for a while
+        state.stream.ring.emit = state.add_window  # it may have been set for a while
         state.stream.recover(after_ns, everything=again)
         return after_ns
 

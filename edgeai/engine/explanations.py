@@ -7,7 +7,7 @@ reason of a pipeline.
 import difflib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeai.config.base import FieldPath
@@ -47,6 +47,8 @@ class Explanations:
         config: PipelineConfig,
         manifest: Manifest,
         find_key: Callable[[str], tuple[str, str | None] | None],
+        *,
+        extras: Sequence[str] = (),
         limits: Limits | None = None,
     ) -> None:
         """Prepare.
@@ -56,8 +58,11 @@ class Explanations:
             config: The pipeline's.
             manifest: Its model's.
             find_key: Returns the stream key and the tag of a topic.
+            extras: Signals that only conditions name.
             limits: The node's; None: the defaults.
         """
+        self.records: Callable[[str, str, bytes], str] | None = None
+        """Explains messages that hold records; set by the pipeline if its messages do."""
         self._name, self._config, self._find_key = name, config, find_key
         self._limits = limits
         default = SignalField.model_validate({})
@@ -65,6 +70,9 @@ class Explanations:
         self._signals = {
             one.name: (source.signals.get(one.name, default), one.range) for one in manifest.signals
         }
+        self._extras = frozenset(extras)
+        for extra in extras:
+            self._signals[extra] = source.signals.get(extra, default), None
 
     def of(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
         """Return what is wrong with a refused message; empty if its reason says it all.
@@ -80,11 +88,15 @@ class Explanations:
         except Exception:  # noqa: BLE001  a text for people must not cost a message
             return ""
         asset = self._find_key(topic)
+        if self._config.source.has_key_in_payload:
+            asset = None
         return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
 
     def _explain(self, reason: str, topic: str, payload: bytes) -> str:
         if reason in FORMAT_REASONS:
             return self._format(payload)
+        if self.records is not None:
+            return self.records(reason, topic, payload)
         if reason in TIME_REASONS:
             return self._time(reason, payload)
         layout = self._config.source.layout
@@ -134,7 +146,7 @@ class Explanations:
             tag = find(document, source.name_path or [])
         names = {source.tag_of(signal): signal for signal in self._signals}
         if tag not in names:
-            near = _nearest(str(tag), list(names))
+            near = nearest(str(tag), list(names))
             hint = f"; did you mean {shown_name(near)}?" if near else ""
             return [f"no signal has the tag {shown_value(tag)}{hint}"]
         value = find(document, source.value_path)
@@ -151,6 +163,8 @@ class Explanations:
         field, limits = self._signals[signal]
         if not is_good(document, field.quality):
             return self._bad_quality(document, field.quality)
+        if isinstance(value, bool) and signal in self._extras:
+            return ""
         number, reason = number_of(value, numeric_text=self._config.source.numeric_text)
         if reason is not None:
             return f"the value is {shown_value(value)}{self._number_hint(value)}"
@@ -185,7 +199,7 @@ class Explanations:
             return f"{text}, because {shown_path(path[:-1])} is no object"
         taken = {one[-1] for one in used if one[:-1] == path[:-1]}
         others = [one for one in parent if one not in taken][:MAX_COMPARED_FIELDS]
-        near = _nearest(str(path[-1]), others)
+        near = nearest(str(path[-1]), others)
         if near is None:
             shown = listed([shown_name(one) for one in others], MAX_SHOWN_FIELDS)
             return f"{text}; other fields there: {shown}"
@@ -270,7 +284,7 @@ def factor_hint(value: float, limits: tuple[float, float] | list[float]) -> str:
     return ""
 
 
-def _nearest(name: str, names: list[str]) -> str | None:
+def nearest(name: str, names: list[str]) -> str | None:
     """Return the name that is most like another; None if none is."""
     by_fold = {one.casefold(): one for one in reversed(names)}
     found = difflib.get_close_matches(name.casefold(), list(by_fold), 1, 0.6)

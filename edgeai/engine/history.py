@@ -159,7 +159,9 @@ class History:
         series.codes[place] = _code_of(state)
         if series.values is not None:
             ring = state.stream.ring
-            series.values[place] = nan if state.is_stale or not ring.size else ring.newest
+            is_known = ring.size and not state.is_stale
+            width = series.values.shape[1]
+            series.values[place] = ring.newest[:width] if is_known else nan
 
     def _forget(self) -> None:
         """Forget the series of streams that have left."""

@@ -33,7 +33,8 @@ from edgeai.streams.set_back import SetBack
 
 log = logging.getLogger("edgeai.monitor")
 
-SCAN_SECONDS = 0.5  # between two scans of all streams
+SCAN_SECONDS = 1.0  # longest time between two scans of all streams, if these are few
+SCANS_OF_SILENCE = 5  # in the shortest declared time of silence, so that its end is told in time
 SCAN_SHARE = 0.005  # of the time that scans may take; with very many streams they come later
 MAX_EVENT_ASSETS = 100
 SHOWN_SIGNALS = 4  # names in a line of the log
@@ -95,6 +96,8 @@ class Monitor:
         self._history, self._assets = history, assets
         self._clock, self._clock_ns = clock, clock_ns
         self._next_scan = 0.0
+        limits = [one.stale_after_seconds for one in pipelines if one.stale_after_seconds]
+        self._scan_seconds = min([SCAN_SECONDS, *[one / SCANS_OF_SILENCE for one in limits]])
         self._outage_told = False
         """Whether assets that became stale while the broker was away were told."""
         self._invalid: dict[str, Counter[str]] = {}
@@ -130,7 +133,7 @@ class Monitor:
         if now >= self._next_scan:
             events += self._scan(now, messages=messages)
             took = self._clock() - now
-            self._next_scan = now + max(SCAN_SECONDS, took / SCAN_SHARE)
+            self._next_scan = now + max(self._scan_seconds, took / SCAN_SHARE)
         self.next_poll = self._next_scan
         if self._kept is not None:
             self.next_poll = min(self.next_poll, self._kept.write_if_due(now))
@@ -252,8 +255,8 @@ class Monitor:
         if refused:
             names = [state.key for state in refused]
             pipeline.log.silence.write(
-                "messages come, and none was used for %g s (last refused as %s), stale: %s",
-                seconds, _reasons(refused), shown_assets(names), level=logging.WARNING,
+                "messages come, and none was used for %g s (%s), stale: %s",
+                seconds, _why_unused(refused), shown_assets(names), level=logging.WARNING,
                 count=len(names),
                 extra=event(
                     "assets_refused", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
@@ -371,8 +374,15 @@ class Monitor:
 
 
 def _reasons(states: Sequence[StreamState]) -> str:
-    """Return why messages of some assets were refused last."""
+    """Return why no message of some assets was used, as far as the last ones show it."""
     return ", ".join(sorted({state.drops.reason or "not complete" for state in states}))
+
+
+def _why_unused(states: Sequence[StreamState]) -> str:
+    """Return the same for the log."""
+    if all(state.stream.undecided for state in states):
+        return "all have the same time"
+    return f"last refused as {_reasons(states)}"
 
 
 def _held_signals(pipeline: Pipeline, states: Sequence[StreamState]) -> str:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
@@ -15,13 +15,16 @@ from edgeai.engine.containment import Containment
 from edgeai.engine.explanations import Explanations
 from edgeai.engine.intake import INTAKES, IntakeParts
 from edgeai.engine.intake.arrival import Arrival
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.pipeline_settings import (
+    extra_signals,
     make_conditioner,
     stale_after_seconds,
     stream_settings,
 )
 from edgeai.engine.publications import Transition
+from edgeai.engine.record_explanations import RecordExplanations
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_drops import StreamDrops
@@ -37,6 +40,7 @@ from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
+from edgeai.streams.conditioning import Conditioner
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
 from edgeai.streams.set_back import SetBack
@@ -87,18 +91,19 @@ class Pipeline:
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
-        self.name = name
-        self.config = chosen
+        self.name, self.config = name, chosen
         self.manifest = manifest
         self.session = session
         self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
         self.template = topics.TopicTemplate(chosen.source.topic)
         self.signals = [signal.name for signal in manifest.signals]
+        self.extras = extra_signals(chosen, manifest)
+        """Signals that conditions name and the model does not have."""
         self.rule = alarm_rule(
             manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
         )
         self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
-        self.settings = stream_settings(chosen, manifest)
+        self.settings = stream_settings(chosen, manifest, self.extras)
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
         )
@@ -107,31 +112,36 @@ class Pipeline:
         )
         self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        explanations = Explanations(name, chosen, manifest, self.find_key, config.limits)
+        explanations = Explanations(
+            name, chosen, manifest, self.find_key, extras=self.extras, limits=config.limits
+        )
         self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
         self.resolution = resolution
         self._coarse: set[int] = set()
         """Channels of which the log has told that float32 is too coarse for them."""
-        conditioner = make_conditioner(chosen, manifest, resolution)
+        conditioner = make_conditioner(chosen, manifest, resolution, self.extras)
         conditioner.on_coarse = self._warn_of_coarse_values
-        self.intake = INTAKES[chosen.source.layout](
+        self.intake = INTAKES["records" if chosen.source.has_records else chosen.source.layout](
             IntakeParts(
                 chosen.source,
-                self.signals,
+                self.channels,
+                len(self.extras),
                 conditioner,
                 self.batch,
                 self.metrics,
                 containment=self.containment,
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
-                unusable=UnusableValues(name, self.signals, explanations),
+                is_aligned=self.settings.align is not None,
+                stream_of=self.stream_in_message,
+                is_counted_by=self._is_counted_by,
+                unusable=UnusableValues(name, self.channels, explanations),
                 limits=config.limits,
             )
         )
-        counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
-        self.metrics.count_invalid([count for count in counts if count is not None])
+        self._wire_intake(explanations, conditioner)
         self.is_always_due = (
             not self.intake.brings_one
             or chosen.source.time is None
@@ -170,8 +180,20 @@ class Pipeline:
         self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
-        self._node = config.node
-        self._shard = shard or Shard()
+        self._node, self._shard = config.node, shard or Shard()
+
+    @property
+    def channels(self) -> list[str]:
+        """The signals of a sample, in order: those of the model, then the extra ones."""
+        return [*self.signals, *self.extras]
+
+    def _wire_intake(self, explanations: Explanations, conditioner: Conditioner) -> None:
+        counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
+        self.metrics.count_invalid([count for count in counts if count is not None])
+        if isinstance(self.intake, RecordIntake):
+            explanations.records = RecordExplanations(
+                self.name, self.config.source, self.intake.decoder, self._places_in
+            ).of
 
     @property
     def results(self) -> int:
@@ -208,20 +230,51 @@ class Pipeline:
     def key_of(self, topic: str) -> tuple[str, str | None] | None:
         """Return what `find_key` does, but None also for a stream of another worker."""
         found = self.find_key(topic)
-        return found if found is not None and self._shard.takes(found[0]) else None
+        if found is None or self.has_key_in_payload:
+            return found
+        return found if self._shard.takes(found[0]) else None
 
     def find_key(self, topic: str) -> tuple[str, str | None] | None:
         """Return the stream key of a topic, and the tag if the topic holds it.
 
         The key is the captured levels, or the pipeline's name if the filter captures none. None if
-        the topic is not this pipeline's.
+        the topic is not this pipeline's. If messages name the streams, it is only a part of a key.
         """
         captures = self.template.match(topic)
         if captures is None:
             return None
         tag = captures.pop(RESERVED_CAPTURE, None)
         key = "/".join(captures.values()) or self.name
-        return (key, tag) if self._wants(key) else None
+        return (key, tag) if self.has_key_in_payload or self._wants(key) else None
+
+    def _places_in(self, topic: str) -> tuple[str | None, list[str] | None]:
+        """Return the signal's name, and if messages name the streams the levels, in a topic."""
+        captures = self.template.match(topic) or {}
+        levels = self.levels_in(topic) if self.has_key_in_payload else None
+        return captures.get(RESERVED_CAPTURE), levels
+
+    def levels_in(self, topic: str) -> list[str]:
+        """Return the levels of the stream's key that a topic of this pipeline holds."""
+        captures = self.template.match(topic) or {}
+        return [level for name, level in captures.items() if name != RESERVED_CAPTURE]
+
+    @property
+    def has_key_in_payload(self) -> bool:
+        """Whether messages name the streams, so that one may be of several."""
+        return self.config.source.has_key_in_payload
+
+    @cached_property
+    def _names_template(self) -> topics.TopicTemplate | None:
+        names = self.config.source.names
+        return None if names is None else topics.TopicTemplate(names.topic)
+
+    def is_of_names(self, topic: str) -> bool:
+        """Return whether messages of a topic give identifiers their names (`source.names`)."""
+        template = self._names_template
+        return template is not None and template.match(topic) is not None
+
+    def _is_counted_by(self, topic: str) -> bool:
+        return self._shard.of == 1 or self._shard.takes(topic)
 
     def _wants(self, key: str) -> bool:
         """Return whether `source.assets` lets a stream key through."""
@@ -229,8 +282,9 @@ class Pipeline:
 
     def serves(self, key: str) -> bool:
         """Return whether a stream of this key can come from the source as it is configured."""
-        levels = len([name for name in self.template.fields if name != RESERVED_CAPTURE])
+        levels = self.config.source.key_levels
         fits = key.count("/") + 1 == levels if levels else key == self.name
+        fits = fits or (levels == 1 and self.has_key_in_payload)  # which may hold a slash
         return fits and self._wants(key)
 
     def source_topic_of(self, key: str) -> str:
@@ -271,6 +325,23 @@ class Pipeline:
             )  # fmt: skip
         return state
 
+    def stream_in_message(self, key: str, now_ns: int) -> StreamState | str:
+        """Return the stream of a key that a message holds, or why its values are left out.
+
+        Args:
+            key: The stream's.
+            now_ns: Arrival of the message.
+
+        Raises:
+            DecodeError: As `stream_of`.
+        """
+        state = self.streams.get(key)
+        if state is not None:
+            return state
+        if not self._wants(key):
+            return "other_asset"
+        return self.stream_of(key, now_ns) if self._shard.takes(key) else "other_worker"
+
     def restore(
         self, key: str, alarm: AlarmState, since_ns: int, priority: Priority = "high"
     ) -> StreamState:
@@ -307,12 +378,12 @@ class Pipeline:
             domain=Domain(self._settle_ns),
             is_announced=self.is_known_normal(alarm_topic),
         )
-        add_window = partial(self.batch.add, state)
+        state.add_window = partial(self.batch.add_signals if self.extras else self.batch.add, state)
         metrics = self.metrics
         state.made_ns = now_ns
         state.drops = StreamDrops(metrics.drops)
         state.stream = open_stream(
-            self.settings, state.drops, metrics.resets, metrics.samples, add_window
+            self.settings, state.drops, metrics.resets, metrics.samples, state.add_window
         )
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
         self.streams[key] = state

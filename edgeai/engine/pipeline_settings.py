@@ -1,5 +1,8 @@
 """What a pipeline's configuration and its model's manifest mean for streams and channels."""
 
+import math
+from collections.abc import Sequence
+
 from edgeai.config.base import ClockBounds
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import SignalField
@@ -18,23 +21,41 @@ MIN_STALE_SECONDS = 10.0
 GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the configuration says
 
 
+def extra_signals(config: PipelineConfig, manifest: Manifest) -> list[str]:
+    """Return the signals that conditions name and the model does not have, in their order."""
+    signals = {signal.name for signal in manifest.signals}
+    return [name for name in config.named_signals if name not in signals]
+
+
 def make_conditioner(
-    config: PipelineConfig, manifest: Manifest, resolution: Resolution | None
+    config: PipelineConfig,
+    manifest: Manifest,
+    resolution: Resolution | None,
+    extras: Sequence[str] = (),
 ) -> Conditioner:
-    """Return what scales a pipeline's channels and checks their valid ranges."""
-    default = SignalField.model_validate({})
-    fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
+    """Return what scales a pipeline's channels and checks the valid ranges of the model's."""
+    fields = _fields(config, manifest, extras)
     ranges = [None if s.range is None else (s.range[0], s.range[1]) for s in manifest.signals]
+    largest = None if resolution is None else resolution.largest.tolist()
     return Conditioner(
         [field.scale for field in fields],
         [field.offset for field in fields],
-        ranges,
+        [*ranges, *[None] * len(extras)],
         config.stream.out_of_range,
-        None if resolution is None else resolution.largest.tolist(),
+        None if largest is None else [*largest, *[math.inf] * len(extras)],
     )
 
 
-def stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSettings:
+def _fields(config: PipelineConfig, manifest: Manifest, extras: Sequence[str]) -> list[SignalField]:
+    """Return where messages carry each channel."""
+    default = SignalField.model_validate({})
+    names = [*(signal.name for signal in manifest.signals), *extras]
+    return [config.source.signals.get(name, default) for name in names]
+
+
+def stream_settings(
+    config: PipelineConfig, manifest: Manifest, extras: Sequence[str] = ()
+) -> StreamSettings:
     """Return the settings of a pipeline's streams; times in ns."""
     stream = config.stream
     rate = manifest.sample_rate_hz
@@ -56,7 +77,8 @@ def stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSetting
     return StreamSettings(
         length=manifest.window.length,
         hop=config.window.hop or manifest.window.hop,
-        channels=len(manifest.signals),
+        channels=len(manifest.signals) + len(extras),
+        extras=len(extras),
         period_ns=period_ns,
         max_gap_ns=max_gap_ns,
         lateness_ns=lateness_ns,
@@ -64,7 +86,7 @@ def stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSetting
         align=align,
         missing=stream.missing,
         clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
-        intervals_ns=_intervals_ns(config, manifest),
+        intervals_ns=_intervals_ns(config, manifest, extras),
         resolution_ns=_resolution_ns(config.source.time),
         frame_resolution_ns=_resolution_ns(None if frame is None else frame.clock),
         frame_jitter_ns=_frame_jitter_ns(config),
@@ -72,14 +94,19 @@ def stream_settings(config: PipelineConfig, manifest: Manifest) -> StreamSetting
     )
 
 
-def _intervals_ns(config: PipelineConfig, manifest: Manifest) -> tuple[int | None, ...] | None:
-    """Return the declared time from one value to the next of each signal; None: none declares."""
-    default = SignalField.model_validate({})
-    fields = [config.source.signals.get(signal.name, default) for signal in manifest.signals]
-    seconds = [field.interval_seconds for field in fields]
+def _intervals_ns(
+    config: PipelineConfig, manifest: Manifest, extras: Sequence[str]
+) -> tuple[int | None, ...] | None:
+    """Return the declared time from one value to the next of each channel; None: none declares.
+
+    Extra signals come when they change, unless they declare it.
+    """
+    seconds = [field.interval_seconds for field in _fields(config, manifest, extras)]
     if all(each is None for each in seconds):
         return None
-    return tuple(None if each is None else round(each * SECOND_NS) for each in seconds)
+    found = [None if each is None else round(each * SECOND_NS) for each in seconds]
+    signals = len(manifest.signals)
+    return (*found[:signals], *[each or 0 for each in found[signals:]])
 
 
 def _resolution_ns(time: ClockBounds | None) -> int | None:

@@ -5,6 +5,7 @@ from functools import partial
 
 from edgeai import topics
 from edgeai.engine.containment import Steps
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.refusals import Refusals
@@ -72,12 +73,16 @@ class Routes:
         suspects = self._quarantine.suspects(topic)
         remembers = True
         for pipeline in self._pipelines:
+            state = None
             try:
-                found = pipeline.key_of(topic)
-                if found is None:
-                    continue
-                key, tag = found
-                state = pipeline.stream_of(key, message[2])
+                take = _take_without_stream(pipeline, topic)
+                if take is None:
+                    found = pipeline.key_of(topic)
+                    if found is None:
+                        continue
+                    key, tag = found
+                    state = pipeline.stream_of(key, message[2])
+                    take = partial(pipeline.intake.take, state, tag)
             except DecodeError as error:
                 routes.append((pipeline, None, self._refusal(pipeline, error.code, message[2])))
                 continue
@@ -86,7 +91,6 @@ class Routes:
                 pipeline.containment.drop(message, error)
                 remembers = False
                 continue
-            take = partial(pipeline.intake.take, state, tag)
             waits = pipeline.intake.waits
             if suspects:  # each message is compared with the quarantined ones
                 guarded = partial(_take_if_clean, pipeline, state, None if waits else take)
@@ -132,8 +136,26 @@ def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:
     pipeline.refusals.tell(reason, message[0], message[1])
 
 
+def _take_without_stream(pipeline: Pipeline, topic: str) -> Take | None:
+    """Return who takes a topic of which messages are of no stream, or name the streams themselves.
+
+    None: the topic names the stream, or is not the pipeline's.
+    """
+    intake = pipeline.intake
+    if not isinstance(intake, RecordIntake):
+        return None
+    if pipeline.is_of_names(topic):
+        return intake.take_names
+    if not pipeline.has_key_in_payload:
+        return None
+    found = pipeline.key_of(topic)
+    if found is None:
+        return None
+    return partial(intake.take_of_levels, pipeline.levels_in(topic), found[1])
+
+
 def _take_if_clean(
-    pipeline: Pipeline, state: StreamState, take: Take | None, message: Message
+    pipeline: Pipeline, state: StreamState | None, take: Take | None, message: Message
 ) -> None:
     """Take a message of a topic with quarantined messages, unless it is one of them.
 
@@ -148,5 +170,6 @@ def _take_if_clean(
     if take is not None:
         take(message)
         return
+    assert state is not None
     pipeline.intake.touched[state] = None
     state.messages.append(message)

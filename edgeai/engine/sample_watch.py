@@ -206,6 +206,13 @@ class SampleWatch:
                 f"compare it with pipelines.{name}.source"
             )
         for state in list(self.pipeline.streams.values()):
+            undecided = state.stream.undecided
+            if undecided is not None and not state.is_from_before:
+                return (
+                    f"{told}; all {undecided[0]:,} samples of asset {printable(state.key)} have "
+                    f"the time {utc(undecided[1])}: check the clock of their sender, and "
+                    f"pipelines.{name}.source"
+                )
             channels = state.stream.waiting_for()
             if state.time_ns is None and channels and not state.is_from_before:
                 signals = [self.pipeline.signals[channel] for channel in channels[:SHOWN_SIGNALS]]
@@ -221,7 +228,7 @@ class SampleWatch:
 def _note_use(state: StreamState, now: float) -> bool:
     """Note what a stream has got since the last scan; return whether a sample of it was used."""
     stream = state.stream
-    mark = stream.newest_ns, stream.ring.arrived_ns, state.drops.count
+    mark = stream.newest_ns, stream.ring.arrived_ns, state.drops.count, stream.undecided
     if mark != state.heard_mark:
         state.heard_mark, state.heard = mark, now
         state.first_heard = state.first_heard or now

@@ -11,23 +11,25 @@ from edgeai.engine.publications import Transition
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.messages import Message, Presence, Quality
-from edgeai.streams.settings import NEVER_NS, Floats
+from edgeai.streams.settings import NEVER_NS, Emit, Floats
 from edgeai.streams.stream import Stream
 
-NOTHING_HEARD: tuple[int | None, int, int] = (None, 0, 0)
-"""Newest sample time, arrival of it, refusals: before the first message."""
+Heard = tuple[int | None, int, int, tuple[int, int] | None]
+"""Newest time, its arrival, refusals, and the samples that wait for a second time stamp."""
+NOTHING_HEARD: Heard = (None, 0, 0, None)
+"""Before the first message."""
 
 
 class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain", "drops",
-        "failed_at_ns", "fields", "first_heard", "heard", "heard_mark", "highest", "id_prefix",
-        "is_announced", "is_refused", "is_stale", "key", "lowest", "made_ns", "messages",
-        "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score", "seen",
-        "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality", "top",
-        "topic", "used", "used_ns", "used_suffix", "used_until_ns",
+        "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain",
+        "drops", "failed_at_ns", "fields", "first_heard", "heard", "heard_mark", "highest",
+        "id_prefix", "is_announced", "is_refused", "is_stale", "key", "lowest", "made_ns",
+        "messages", "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score",
+        "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality",
+        "top", "topic", "used", "used_ns", "used_suffix", "used_until_ns",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -44,6 +46,8 @@ class StreamState:
         self.key = key
         self.stream: Stream
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
+        self.add_window: Emit
+        """Takes the stream's windows: what `Ring.emit` is; set by `Pipeline.stream_of`."""
         self.drops: StreamDrops
         """What was refused of it; set by `Pipeline.stream_of`."""
         self.alarm = alarm
@@ -141,6 +145,12 @@ class StreamState:
         """Time of the newest used sample, also of before the restart; None if there was none."""
         used_ns = self.stream.used_ns
         return self.before[1] if used_ns is None and self.before is not None else used_ns
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether messages have come, and every one was refused."""
+        nothing_yet = self.time_ns is None and self.stream.newest_ns is None
+        return nothing_yet and self.drops.count > 0 and not self.stream.undecided
 
     @property
     def presence(self) -> Presence:

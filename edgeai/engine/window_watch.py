@@ -149,7 +149,7 @@ class WindowWatch:
             if gap_ns is None or not found or found[-1][0] - found[0][0] <= gap_ns:
                 continue
             (low_ns, low), (high_ns, high) = found[0], found[-1]
-            signals = self.pipeline.signals
+            signals = self.pipeline.channels
             return (
                 f"the time stamps of {signals[high]} are {(high_ns - low_ns) / SECOND_NS:.4g} s "
                 f"ahead of those of {signals[low]} (asset {printable(asset)}): synchronise the "

@@ -29,6 +29,7 @@ from edgeai.metrics.table import (
     ALARM_VALUES,
     INVALID_REASONS,
     METRICS,
+    RECORD_OUTCOMES,
     RESET_REASONS,
     UNROUTED_REASONS,
 )
@@ -111,7 +112,9 @@ class Metrics:
         self._last_messages = make.gauge("edgeai_pipeline_last_message_timestamp_seconds")
         self._expected = make.gauge("edgeai_pipeline_expected_seconds")
         self._drops = make.counts("edgeai_dropped_total")
+        self._records = make.counts("edgeai_records_total")
         self._invalid = make.counts("edgeai_invalid_values_total")
+        self._extra_missing = make.counts("edgeai_extra_values_missing_total")
         self._resets = make.counts("edgeai_window_resets_total")
         self._missed = make.counts("edgeai_frames_missed_total")
         self._missing = make.counts("edgeai_samples_missing_total")
@@ -204,6 +207,7 @@ class PipelineMetrics:
         self.expected = partial(metrics._expected.labels, pipeline)
         """Return the series, as `last_message` does."""
         self.not_finite = metrics._not_finite.labels(pipeline)
+        self.extra_missing = metrics._extra_missing.labels(pipeline)
         self.missed = metrics._missed.labels(pipeline)
         self.streams = metrics._streams.labels(pipeline)
         self.evicted = metrics._evicted.labels(pipeline)
@@ -213,6 +217,8 @@ class PipelineMetrics:
         self.ready.set(1)
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
         """Counts by reason. This dict and the next ones hold every key from the start."""
+        self.records = _tally(metrics._records, pipeline, RECORD_OUTCOMES)
+        """Records of messages that hold several, by what became of them."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
         self.samples = {"missing": 0, "reordered": 0, "misplaced": 0}
         """Samples that are missing by the rate, that were put in their place, and whose times were

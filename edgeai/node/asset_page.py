@@ -74,7 +74,7 @@ class AssetPages:
         manifest = pipeline.manifest
         outputs = state.outputs
         ring = state.stream.ring
-        newest = ring.newest.tolist() if ring.size else [None] * len(pipeline.signals)
+        newest = ring.newest.tolist() if ring.size else [None] * len(pipeline.channels)
         held = state.stream.held_channels()
         return {
             "name": pipeline.name,
@@ -86,7 +86,7 @@ class AssetPages:
                     "is_held": channel in held,
                 }
                 for channel, (signal, value) in enumerate(
-                    zip(manifest.signals, newest, strict=True)
+                    zip(manifest.signals, newest, strict=False)
                 )
             ],
             "top": list(state.top),

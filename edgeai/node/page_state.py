@@ -132,7 +132,7 @@ def rank_of(state: "StreamState") -> str:
         return "active" if alarm.priority == "high" else "low"
     if alarm.state == "latched":
         return "latched"
-    if state.is_stale:
+    if state.is_stale or state.is_unused:
         return "stale"
     return "unknown" if state.time_ns is None else "normal"
 
@@ -140,7 +140,8 @@ def rank_of(state: "StreamState") -> str:
 def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     waiting_for: list[str] = []
     is_judged = state.time_ns is not None
-    if not is_judged and not state.is_from_before:
+    undecided = state.stream.undecided
+    if not is_judged and not state.is_from_before and not undecided:
         waiting_for = [pipeline.signals[i] for i in state.stream.waiting_for()]
     alarm = state.alarm.state
     newest_ns = state.last_sample_ns
@@ -156,8 +157,11 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "time": None if state.time_ns is None else state.time_ns / SECOND_NS,
         "last_sample": None if newest_ns is None else newest_ns / SECOND_NS,
         "since": since_seconds(state),
-        # Why a stale machine has no data: refused messages, or a sender that is silent.
-        "refused": state.drops.reason if state.is_refused else None,
+        # Why a machine has no data: refused messages; else the sender is silent.
+        "refused": state.drops.reason if state.is_refused or state.is_unused else None,
+        "one_stamp": None
+        if undecided is None
+        else {"count": undecided[0], "time": undecided[1] / SECOND_NS},
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
     }
     if alarm != "normal":

@@ -20,8 +20,8 @@ def subscriptions_of(pipelines: Sequence[Pipeline], reset_prefix: str) -> dict[s
     subscriptions: dict[str, int] = {}
     for pipeline in pipelines:
         source = pipeline.config.source
-        known = subscriptions.get(pipeline.template.filter, 0)
-        subscriptions[pipeline.template.filter] = max(known, source.qos)
+        for one in source.filters:
+            subscriptions[one] = max(subscriptions.get(one, 0), source.qos)
     if any(pipeline.rule.latch for pipeline in pipelines):
         subscriptions[f"{reset_prefix}#"] = 1 if any(subscriptions.values()) else 0
     return subscriptions
@@ -31,7 +31,9 @@ def interval_seconds(pipelines: Sequence[Pipeline], topic: str) -> float | None:
     """Return the time between two messages of a topic at the model's sample rate; None: unknown."""
     for pipeline in pipelines:
         period_ns = pipeline.settings.period_ns
-        if pipeline.config.source.layout != "frame" and period_ns and pipeline.find_key(topic):
+        source = pipeline.config.source
+        has_many = source.layout == "frame" or source.items  # samples in one message
+        if not has_many and period_ns and pipeline.find_key(topic):
             return period_ns / SECOND_NS
     return None
 

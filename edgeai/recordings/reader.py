@@ -7,10 +7,13 @@ recording of messages (JSONL) is passed on as it is:
     mosquitto_sub -t 'factory/#' -F %J > recording.jsonl
 
 writes one; the fields `topic`, `payload`, `tst` and `retain` are read. `received_ns` may stand for
-`tst`. `dup` says that the broker sent the message again, `backlog` that it held the message.
+`tst`, and `payload_base64` for `payload`. `dup` says that the broker sent the message again,
+`backlog` that it held the message. `edgeai record` writes a folder of such files
+(`recordings/writer.py`).
 """
 
 import csv
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -57,7 +60,7 @@ class RecordingReader:
         """Open nothing yet.
 
         Args:
-            files: CSV, JSONL or Parquet.
+            files: CSV, JSONL or Parquet; or folders as `edgeai record` writes them.
             mappings: How tables are read, by the name of the pipeline.
             options: Which of them is used, and how columns are read.
 
@@ -65,14 +68,16 @@ class RecordingReader:
             ConfigError: A file is missing or of a kind that is not read, or the pipeline is not
                 clear.
         """
-        self._files = list(files)
+        files = recording_files(files)
+        self._files = files
         self._mappings = mappings
         self._options = options
         self._file: IO[bytes] | None = None
         self._done_bytes = 0
         for path in files:
             if not path.is_file():
-                rule = "is a folder, not a file" if path.is_dir() else "no such file"
+                is_folder = path.is_dir()
+                rule = "is a folder without *.jsonl files" if is_folder else "no such file"
                 raise ConfigError([Problem(str(path), "", rule)])
             if path.suffix not in READERS:
                 rule = f"must end in one of {', '.join(sorted(READERS))}"
@@ -120,10 +125,7 @@ class RecordingReader:
                 continue
             try:
                 entry = decoder.decode(line)
-                payload = bytes(entry.payload)
-                if payload[:1] == b'"':  # a text payload stands as a JSON string
-                    payload = msgspec.json.decode(payload, type=str).encode()
-                message = entry.topic, payload, _arrival_ns(entry), _flags(entry)
+                message = entry.topic, _payload_of(entry), _arrival_ns(entry), _flags(entry)
                 yield Recorded(message, path, number)
             except (msgspec.MsgspecError, ValueError, DecodeError) as error:
                 where = f"line {number}"
@@ -205,6 +207,15 @@ READERS = {
 """Formats of recordings, by the ending of the file's name."""
 
 
+def recording_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files of recordings: of a folder its JSON lines, in the order of their names."""
+    found: list[Path] = []
+    for path in paths:
+        segments = sorted(path.glob("*.jsonl")) if path.is_dir() else []
+        found += segments or [path]
+    return found
+
+
 def is_table(path: Path) -> bool:
     """Return whether a file is a table, whose rows a pipeline's mapping turns into messages."""
     return READERS.get(path.suffix) is not RecordingReader.messages_of_jsonl
@@ -222,12 +233,25 @@ class _Line(msgspec.Struct):
     """One recorded message."""
 
     topic: str
-    payload: msgspec.Raw
+    payload: msgspec.Raw = msgspec.Raw()
+    payload_base64: str | None = None
     tst: str | None = None
     received_ns: int | None = None
     retain: bool | int = False  # as `mosquitto_sub -F %J` writes it: 0 or 1
     dup: bool | int = False
     backlog: bool | int = False
+
+
+def _payload_of(entry: _Line) -> bytes:
+    if entry.payload_base64 is not None:
+        return b64decode(entry.payload_base64, validate=True)
+    payload = bytes(entry.payload)
+    if not payload:
+        msg = "Object missing required field `payload`"
+        raise ValueError(msg)
+    if payload[:1] == b'"':  # a text payload stands as a JSON string
+        return msgspec.json.decode(payload, type=str).encode()
+    return payload
 
 
 def _flags(entry: _Line) -> int:

@@ -31,7 +31,7 @@ class FileSource:
         self._metrics = metrics
         self._limits = limits
         mappings = {
-            one.name: TableMapping(one.name, one.config.source, one.signals, one.manifest.name)
+            one.name: TableMapping(one.name, one.config.source, one.channels, one.manifest.name)
             for one in pipelines
         }
         self._reader = RecordingReader(files, mappings, options)

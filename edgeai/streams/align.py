@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Literal, NamedTuple
 
 from edgeai.streams.channel_values import KEPT_VALUES, ChannelValues
@@ -23,25 +24,35 @@ from edgeai.streams.grid_values import (
     GridRow,
     Limits,
     Queue,
+    held_extra,
 )  # fmt: skip
 
 NO_LIMIT_NS = 1 << 62
 
 
 class Aligner:
-    """Aligns one stream of C channels."""
+    """Aligns one stream of C channels.
+
+    The values of extra signals are held by every method, because a value between two codes means
+    nothing. They are held until the next value comes, unless a rate says when it is due. No grid
+    point waits for them: where they have no value they are NaN.
+    """
 
     __slots__ = (
-        "_compute_row", "_floor_ns", "_held", "_is_started", "_next_ns", "_past", "_queues",
-        "_settings", "limits", "newest_ns",
+        "_compute_row", "_extra_ages_ns", "_extra_queues", "_floor_ns", "_held", "_is_started",
+        "_next_ns", "_past", "_queues", "_settings", "_signal_queues", "limits",
+        "newest_ns", "signals",
     )  # fmt: skip
 
-    def __init__(self, settings: AlignSettings, channels: int) -> None:
+    def __init__(self, settings: AlignSettings, channels: int, extras: int = 0) -> None:
         self._settings = settings
+        self.signals = channels - extras
+        """Channels of the model, the first ones."""
         self._compute_row = METHODS[settings.method]
         self._queues: list[Queue] = [deque() for _ in range(channels)]
         """The values of each channel that are still needed; once there are grid points, the first
         is the last value at or before the newest of them."""
+        self._split_queues()
         self._past: list[Queue] = [deque(maxlen=KEPT_VALUES) for _ in range(channels)]
         """The values of each channel before those."""
         self._next_ns: int | None = None
@@ -54,14 +65,20 @@ class Aligner:
         """Values without a time by channel, while no sample has come: they are as of the first."""
         self.newest_ns: int | None = None
         """The newest time seen; None before the first sample."""
-        age_ns, hole_ns = [settings.max_age_ns] * channels, [NO_LIMIT_NS] * channels
+        age_ns, hole_ns = [settings.max_age_ns] * self.signals, [NO_LIMIT_NS] * self.signals
         self.limits = Limits(settings.max_age_ns, age_ns, hole_ns)
+        self._extra_ages_ns = [NO_LIMIT_NS] * extras
+        """Age from which a value of an extra signal is not known any more."""
+
+    def _split_queues(self) -> None:
+        self._signal_queues = self._queues[: self.signals]
+        self._extra_queues = self._queues[self.signals :]
 
     def waiting_for(self) -> list[int]:
-        """Return the channels that have not had a value yet."""
+        """Return the model's channels that have not had a value yet."""
         return [
             index
-            for index, queue in enumerate(self._queues)
+            for index, queue in enumerate(self._signal_queues)
             if not queue and index not in self._held
         ]
 
@@ -73,7 +90,11 @@ class Aligner:
             due_ns: Age of a value at which the next one is due.
             hole_ns: A step of this length or longer is a hole.
         """
-        self.limits.age_ns[channel] = min(self._settings.max_age_ns, due_ns)
+        max_age_ns = self._settings.max_age_ns
+        if channel >= self.signals:
+            self._extra_ages_ns[channel - self.signals] = max(max_age_ns, due_ns)
+            return
+        self.limits.age_ns[channel] = min(max_age_ns, due_ns)
         self.limits.hole_ns[channel] = hole_ns
 
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
@@ -97,7 +118,7 @@ class Aligner:
         at_ns = time_ns if time_ns is not None else (self.newest_ns or 0) + 1
         if queue and (queue[-1][1] == value or at_ns < queue[-1][0]):
             return False
-        if self.has_passed(at_ns):
+        if self.has_passed(at_ns) and not self._is_new_extra(channel, at_ns):
             return False
         if queue and queue[-1][0] == at_ns:
             queue.pop()
@@ -122,7 +143,7 @@ class Aligner:
             self.newest_ns = time_ns
             if self._held:
                 self._place_held(time_ns)
-        elif self.has_passed(time_ns):
+        elif self.has_passed(time_ns) and not self._is_new_extra(channel, time_ns):
             return "late"
         queue = self._queues[channel]
         mark = UNCERTAIN if uncertain else GOOD
@@ -134,6 +155,14 @@ class Aligner:
             value, mark = queue[-1][1], LOST
         self._append(queue, time_ns, value, mark)
         return None
+
+    def _is_new_extra(self, channel: int, time_ns: int) -> bool:
+        """Return whether a late value is the newest of an extra signal.
+
+        It holds for the grid points to come: it may be the only one for hours.
+        """
+        queue = self._queues[channel]
+        return channel >= self.signals and (not queue or time_ns > queue[-1][0])
 
     def _add_between(
         self, queue: Queue, time_ns: int, value: float, mark: int
@@ -176,7 +205,7 @@ class Aligner:
         if self._next_ns is None:
             if self.waiting_for():
                 return []
-            started_ns = max(queue[0][0] for queue in self._queues)
+            started_ns = max(queue[0][0] for queue in self._signal_queues)
             self._next_ns = -(-started_ns // settings.period_ns) * settings.period_ns
         watermark_ns = self.newest_ns + 1 if everything else self.newest_ns - settings.lateness_ns
         rows: list[GridRow] = []
@@ -185,9 +214,14 @@ class Aligner:
             for queue, past in zip(self._queues, self._past, strict=True):
                 while len(queue) > 1 and queue[1][0] <= next_ns:
                     past.append(queue.popleft())
-            row = self._compute_row(self._queues, next_ns, watermark_ns, self.limits, everything)
+            row = self._compute_row(
+                self._signal_queues, next_ns, watermark_ns, self.limits, everything
+            )
             if row is None:
                 break
+            if self._extra_queues:
+                times = repeat(next_ns)
+                row.values.extend(map(held_extra, self._extra_queues, times, self._extra_ages_ns))
             rows.append(row)
             self._next_ns = next_ns + settings.period_ns
             self._is_started = True
@@ -232,9 +266,14 @@ class Aligner:
         period_ns = self._settings.period_ns
         first_ns = max(oldest_ns, (after_ns // period_ns + 1) * period_ns)
         values, limits = self.values(channel), self.limits
+        grid = range(first_ns, min(self.returned_ns + 1, before_ns), period_ns)
+        if channel >= self.signals:
+            age_ns = self._extra_ages_ns[channel - self.signals]
+            extras = [held_extra(values.around(at_ns), at_ns, age_ns) for at_ns in grid]
+            return [(at_ns, value, False, False) for at_ns, value in zip(grid, extras, strict=True)]
         mine = Limits(limits.max_age_ns, [limits.age_ns[channel]], [limits.hole_ns[channel]])
         found = []
-        for at_ns in range(first_ns, min(self.returned_ns + 1, before_ns), period_ns):
+        for at_ns in grid:
             pair = values.around(at_ns)
             if pair:
                 row = self._compute_row([pair], at_ns, self.newest_ns or 0, mine, True)
@@ -258,6 +297,7 @@ class Aligner:
             self._queues, self._past, self._next_ns, self._is_started, self._floor_ns,
             self.newest_ns,
         ) = saved  # fmt: skip
+        self._split_queues()
 
     def restart(self) -> None:
         """Restart the grid and the clock after a gap; each channel keeps its last value."""
@@ -295,8 +335,14 @@ class SavedAligner(NamedTuple):
 def align_row(
     aligner: Aligner, time_ns: int, values: Sequence[float], *, uncertain: bool
 ) -> Literal["late", "duplicate"] | None:
-    """Add one sample of all channels; return the reason if a value was refused."""
+    """Add one sample of all channels; return the reason if a value was refused.
+
+    Then its extra values are refused too: they are of the same sample.
+    """
     refused = None
+    signals = aligner.signals
     for channel, value in enumerate(values):
+        if channel == signals and refused is not None:
+            break
         refused = aligner.add(time_ns, channel, value, uncertain=uncertain) or refused
     return refused

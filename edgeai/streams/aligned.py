@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from edgeai.streams.aligned_timeline import AlignedTimeline
 from edgeai.streams.clock_steps import resolution_of
 from edgeai.streams.coarse import CoarseClock
+from edgeai.streams.conditioning import Flags
 from edgeai.streams.grid import ROW, Arrival
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.repeats import Repeats
@@ -78,6 +79,37 @@ class AlignedStream(Stream):
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
         return self._timeline.waiting_for()
+
+    def push_rows(
+        self,
+        times: list[int],
+        rows: Floats,
+        invalid: Flags | None,
+        uncertain: Flags | None,
+        arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,
+    ) -> None:
+        """Take samples as `Stream.push_rows` says.
+
+        After a sample with an absent value the channels have rates of their own, as single values
+        have: a signal that is sent when it changes lacks nothing.
+        """
+        if absent is not None and not self._timeline.has_split_rows:
+            self._timeline.split_rows()
+            if self._coarse is not None:  # it spreads whole samples
+                for run in self._coarse.release(None):
+                    self._receive(run)
+                self._coarse = None
+        if not self._timeline.has_split_rows:
+            super().push_rows(times, rows, invalid, uncertain, arrived)
+            return
+        for index, time_ns in enumerate(times):
+            flag = uncertain is not None and bool(uncertain[index])
+            at_ns = time_ns if arrived is None else arrived[index]
+            for channel, value in enumerate(rows[index].tolist()):
+                if absent is None or not absent[index, channel]:
+                    self.push_tag(time_ns, channel, value, flag, at_ns)
 
     def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
         """Take no sample: each must be aligned."""

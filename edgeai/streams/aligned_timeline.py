@@ -68,6 +68,15 @@ class AlignedTimeline:
         """Return the channels that have not had a value yet."""
         return self._grid.aligner.waiting_for()
 
+    @property
+    def has_split_rows(self) -> bool:
+        """Whether the values of samples are taken one by one."""
+        return self._grid.has_split_rows
+
+    def split_rows(self) -> None:
+        """Take the values of samples one by one from now on: some samples lack some."""
+        self._grid.split_rows()
+
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age as `Stream.hold` says."""
         return self._grid.aligner.hold(channel, value, time_ns)

@@ -120,6 +120,13 @@ class CoarseClock:
         self._past.clear()
         self._waiting = []
 
+    @property
+    def undecided(self) -> tuple[int, int] | None:
+        """How many samples wait for the end of the first stamp, and that stamp; None: none do."""
+        if not self._waiting or self._stamp_ns is None:
+            return None
+        return len(self._waiting), self._stamp_ns
+
     def has_passed(self, stamp_ns: int) -> bool:
         """Return whether a sample of this stamp came before."""
         return self._stamp_ns is not None and stamp_ns <= self._stamp_ns

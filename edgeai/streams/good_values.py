@@ -11,7 +11,7 @@ from edgeai.streams.settings import Floats, StreamSettings, Times
 class GoodValues:
     """Appends samples in order to a ring, with a usable value in each place."""
 
-    __slots__ = ("_drops", "_held", "_noted", "_ring", "_settings", "last")
+    __slots__ = ("_drops", "_held", "_noted", "_ring", "_settings", "_signals", "last")
 
     def __init__(self, settings: StreamSettings, ring: Ring, drops: dict[str, int]) -> None:
         """Start without a value.
@@ -22,6 +22,8 @@ class GoodValues:
             drops: Counts dropped samples by reason.
         """
         self._settings = settings
+        self._signals = settings.signals
+        """Channels whose values are replaced: the model's."""
         self._ring = ring
         self._drops = drops
         self.last = np.full(settings.channels, np.nan, np.float32)
@@ -51,6 +53,9 @@ class GoodValues:
             ends: After how many samples windows end; None: the ring decides.
         """
         flags = None if uncertain is None else uncertain.tolist()
+        if invalid is not None and self._settings.extras:
+            invalid = invalid[:, : self._signals]
+            invalid = invalid if invalid.any() else None
         if invalid is None:
             self._ring.push(times, rows, None, flags, ends)
             return
@@ -78,9 +83,9 @@ class GoodValues:
             self.last[:] = self._ring.newest
 
     def usable(self) -> Floats | None:
-        """Return the last good values, (C,); None if a channel has had none."""
+        """Return the last good values, (C,); None if a channel of the model has had none."""
         self.update()
-        return None if np.isnan(self.last).any() else self.last
+        return None if np.isnan(self.last[: self._signals]).any() else self.last
 
     def held_channels(self) -> list[int]:
         """Return the channels that have had no good value for a whole window or longer."""
@@ -96,7 +101,7 @@ class GoodValues:
         """
         number = self._ring.next_number
         if self._held is None:
-            self._held, self._noted = np.zeros(self._settings.channels, np.int64), number
+            self._held, self._noted = np.zeros(self._signals, np.int64), number
         elif not self._ring.is_filled_from(self._noted):
             self._held[:] = 0
         else:
@@ -108,17 +113,19 @@ class GoodValues:
         self._ring.lacking = self._noted if lacks else -1
 
     def _substitute(self, row: Floats, invalid: Flags) -> int | None:
-        """Replace the unusable values of a sample (C,) by the last good values, in place.
+        """Replace the model's unusable values of a sample (C,) by the last good ones, in place.
 
         Returns the number of replaced values; None if the sample must be dropped, by policy or
         because a channel has not had a good value yet.
         """
         self.update()
-        np.copyto(self.last, row, where=~invalid)
+        last = self.last[: self._signals]
+        row = row[: self._signals]
+        np.copyto(last, row, where=~invalid)
         count = int(invalid.sum())
         if not count:
             return 0
-        if self._settings.invalid == "drop" or np.isnan(self.last[invalid]).any():
+        if self._settings.invalid == "drop" or np.isnan(last[invalid]).any():
             return None
-        np.copyto(row, self.last, where=invalid)
+        np.copyto(row, last, where=invalid)
         return count

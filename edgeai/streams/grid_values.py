@@ -4,6 +4,7 @@ A value stands for samples that are missing where a sample of its channel was du
 did not come. It counts as substituted then, as a value that is too old.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class GridRow(NamedTuple):
 
     time_ns: int
     values: list[float]
-    """(C,) all finite."""
+    """(C,) all finite, but those of extra signals, which may be NaN."""
     held: tuple[int, ...]
     """The channels whose values were not measured, are too old or stand for missing samples."""
     uncertain: bool
@@ -124,6 +125,24 @@ def interpolate(
         values.append(value)
         uncertain = uncertain or mark == UNCERTAIN
     return GridRow(at_ns, values, held, uncertain, unusable)
+
+
+def held_extra(queue: Queue, at_ns: int, age_ns: int) -> float:
+    """Return the last value of an extra signal at or before a grid point.
+
+    Args:
+        queue: Begins with that value, or with a later one if there is none.
+        at_ns: The grid point.
+        age_ns: An older value is not known any more.
+
+    Returns:
+        NaN if there is no such value, or it is too old.
+    """
+    if not queue:
+        return math.nan
+    since_ns, value, mark = queue[0]
+    is_known = mark != LOST and 0 <= at_ns - since_ns <= age_ns
+    return value if is_known else math.nan
 
 
 Method = Callable[[Sequence[Queue], int, int, Limits, bool], GridRow | None]

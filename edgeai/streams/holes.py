@@ -19,7 +19,7 @@ import numpy as np
 from edgeai.streams.kept_samples import SPARE_ROWS
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
-from edgeai.streams.settings import Floats
+from edgeai.streams.settings import Floats, StreamSettings
 
 HOLE_PERIODS = 1.5
 """A step of so many periods is a hole of at least one sample."""
@@ -30,21 +30,21 @@ class Holes:
 
     __slots__ = (
         "_after", "_before_ns", "_count", "_filled", "_length", "_method", "_missing", "_period_ns",
-        "_placed", "_ring", "_was_uncertain", "is_open",
+        "_placed", "_ring", "_signals", "_was_uncertain", "is_open",
     )  # fmt: skip
 
-    def __init__(self, ring: Ring, method: str, length: int, counts: dict[str, int]) -> None:
+    def __init__(self, settings: StreamSettings, ring: Ring, counts: dict[str, int]) -> None:
         """Start without a hole.
 
         Args:
+            settings: The stream's.
             ring: The stream's.
-            method: hold, linear or mark.
-            length: Samples in a window.
             counts: Counts `missing` and `reordered` samples.
         """
         self._ring = ring
-        self._method = method
-        self._length = length
+        self._method = settings.missing
+        self._length = settings.length
+        self._signals = settings.signals
         self._missing = counts
         self._filled: list[tuple[int, int]] = []
         """Time and number in the ring of each filled sample that no late one has replaced."""
@@ -99,11 +99,11 @@ class Holes:
             share = np.array(places, np.float64)[:, np.newaxis] / (count + 1)
             target = np.where(np.isnan(row), good, row)
             rows = (rows + (target - good) * share).astype(np.float32)
+            rows[:, self._signals :] = good[self._signals :]  # a code between two codes is none
         times = [last_ns + step_ns * place // (count + 1) for place in places]
         number = self._ring.next_number
         self._filled += zip(times, range(number, number + len(times)), strict=True)
-        channels = rows.shape[1]
-        self._ring.push(times, rows, [channels] * len(times), None, ())
+        self._ring.push(times, rows, [self._signals] * len(times), None, ())
         while self._filled and self._filled[0][1] < self._ring.first_number:
             self._filled.pop(0)
         return len(times)

@@ -31,8 +31,8 @@ class KeptSamples:
 
     __slots__ = (
         "_before", "_capacity", "_clock", "_flat", "_keep", "_left", "_length", "_pack_into",
-        "_row_bytes", "_rows", "_settings", "_substituted", "_times", "_uncertain", "flagged",
-        "lacking", "last_ns", "size",
+        "_row_bytes", "_rows", "_settings", "_signals", "_substituted", "_times", "_uncertain",
+        "flagged", "lacking", "last_ns", "size",
     )  # fmt: skip
 
     @staticmethod
@@ -48,6 +48,7 @@ class KeptSamples:
         self._capacity = capacity
         self._settings = settings
         self._length = length
+        self._signals = settings.signals
         self._rows = np.zeros((capacity, channels), np.float32)
         self._flat = self._rows.reshape(-1).data
         """The memory of `_rows`: assigning a few values is cheaper here than in an array."""
@@ -138,7 +139,7 @@ class KeptSamples:
         for index in np.flatnonzero(~found):
             place = bisect_left(self._times, moments[index], 0, self.size)
             if place < self.size and self._times[place] == moments[index]:
-                found[index] = (self._rows[place] == rows[index]).all()
+                found[index] = _are_same(self._rows[place], rows[index]).all()
         return found
 
     def is_filled_from(self, number: int) -> bool:
@@ -148,7 +149,7 @@ class KeptSamples:
         first = number - self._before
         if not 0 <= first <= self.size or not self.flagged:
             return False
-        return bool((self._substituted[first : self.size] == self._rows.shape[1]).all())
+        return bool((self._substituted[first : self.size] == self._signals).all())
 
     def was_near(self, time_ns: int, row: Floats) -> bool:
         """Return whether a sample with these values (C,) was taken about a time.
@@ -158,7 +159,7 @@ class KeptSamples:
         period_ns = self._settings.period_ns or 0
         edges = time_ns - period_ns, time_ns + period_ns + 1
         begin, end = (bisect_left(self._times, edge_ns, 0, self.size) for edge_ns in edges)
-        if (self._rows[begin:end] == row).all(axis=1).any():
+        if _are_same(self._rows[begin:end], row).all(axis=1).any():
             return True
         assert self._left is not None
         times = np.array([time_ns - period_ns, time_ns, time_ns + period_ns], np.int64)
@@ -192,17 +193,19 @@ class KeptSamples:
         Args:
             number: `next_number` before it was appended.
             time_ns: The time of the measured one, between the times of its neighbors.
-            row: (C,); a NaN leaves the filled value.
+            row: (C,); a NaN leaves the filled value, but of an extra signal.
             uncertain: Whether a value is outside its range.
         """
         index = number - self._before
         if index < 0:
             return False
+        signals = self._signals
         np.copyto(self._rows[index], row, where=~np.isnan(row))
+        self._rows[index, signals:] = row[signals:]
         self._times[index] = time_ns
         if index < self.size - self._length + 1:
             return False
-        self._substituted[index] = int(np.isnan(row).sum())
+        self._substituted[index] = int(np.isnan(row[:signals]).sum())
         self._uncertain[index] = uncertain
         return True
 
@@ -268,6 +271,12 @@ class KeptSamples:
             self._uncertain[:keep] = self._uncertain[kept].copy()
         self._before += gone
         self.size = keep
+
+
+def _are_same(kept: Floats, rows: Floats) -> npt.NDArray[np.bool_]:
+    """Return which values are equal; NaN, which only extra signals have here, equals NaN."""
+    same: npt.NDArray[np.bool_] = (kept == rows) | (np.isnan(kept) & np.isnan(rows))
+    return same
 
 
 def _rows_of(length: int) -> tuple[int, int]:

@@ -49,6 +49,7 @@ class OrderedStream(Stream):
         self._max_step_ns = self._longest_step(settings.period_ns or FOREVER_NS)
         """A longer step is a hole or a gap."""
         whole = self._reorder is None and settings.hop == settings.length
+        whole = whole and not (settings.extras or settings.keeps_samples)
         self._whole_windows = settings.length if whole else 0
         """W if `push_window` can be used: windows share no sample, and samples do not wait."""
         self._period_ns = 0.0
@@ -91,7 +92,8 @@ class OrderedStream(Stream):
         waiting = self._timeline.ahead.runs
         if not waiting:
             return super().used_ns
-        is_dropped = self._settings.invalid == "drop" and np.isnan(waiting[-1].rows).any()
+        values = waiting[-1].rows[:, : self._settings.signals]
+        is_dropped = self._settings.invalid == "drop" and np.isnan(values).any()
         return super().used_ns if is_dropped else waiting[-1].last_ns
 
     @property
@@ -119,7 +121,8 @@ class OrderedStream(Stream):
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
         self._timeline.values.update()
-        return [int(index) for index in np.flatnonzero(np.isnan(self._timeline.values.last))]
+        last = self._timeline.values.last[: self._settings.signals]
+        return [int(index) for index in np.flatnonzero(np.isnan(last))]
 
     def held_channels(self) -> list[int]:
         """Return the channels of which no good value came for a whole window or longer."""
@@ -132,13 +135,15 @@ class OrderedStream(Stream):
         invalid: Flags | None,
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
         if self._is_plain and self._is_in_order(times):
             self._timeline.values.append(times, rows, invalid, uncertain)
             self.ring.arrived_ns = times[-1] if arrived is None else arrived[-1]
             return
-        super().push_rows(times, rows, invalid, uncertain, arrived)
+        super().push_rows(times, rows, invalid, uncertain, arrived, absent=absent)
 
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample as `Stream.push_one` says: only one that follows without a hole."""

@@ -33,7 +33,7 @@ class StreamSettings:
     hop: int
     """Samples from the start of a window to the start of the next."""
     channels: int
-    """Values in a sample, C."""
+    """Values in a sample, C; the model's and the extra ones."""
     period_ns: int | None
     """The model's sample period; None if samples are events without a rate."""
     max_gap_ns: int | None
@@ -63,3 +63,15 @@ class StreamSettings:
     None: one sample period of the block."""
     seen_frames: int = 0
     """Frames of a stream that are remembered, where samples come in frames."""
+    extras: int = 0
+    """How many of the channels, the last ones, are extra signals: only conditions look at them, the
+    model does not have them. Their missing values stay NaN: they are not replaced, drop no sample,
+    and mark no window."""
+    keeps_samples: bool = False
+    """Whether each sample must be in the ring when its window is emitted, because somebody looks at
+    the samples themselves. It is so with extra channels."""
+
+    @property
+    def signals(self) -> int:
+        """Values in a sample that the model takes: the first ones."""
+        return self.channels - self.extras

@@ -79,6 +79,14 @@ class Stream(ABC):
         return self.ring.due_in
 
     @property
+    def undecided(self) -> tuple[int, int] | None:
+        """How many samples wait for a second time stamp, and the one that they share.
+
+        None if none do.
+        """
+        return None if self._coarse is None else self._coarse.undecided
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived."""
         return self.ring.arrived_ns
@@ -121,6 +129,8 @@ class Stream(ABC):
         invalid: Flags | None,  # noqa: ARG002  NaN marks them too
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,  # noqa: ARG002
     ) -> None:
         """Take samples of all channels in the order of their arrival.
 
@@ -130,6 +140,8 @@ class Stream(ABC):
             invalid: (n, C), True for each value that cannot be used; None: all can be used.
             uncertain: (n,) whether a value is outside its valid range; None: all False.
             arrived: (n,) when each arrived, nanoseconds; None: at its time.
+            absent: (n, C), True for each value that did not come, NaN too: an aligned stream keeps
+                the last one, as long as it is not too old; None: all came.
         """
         period_ns = self._settings.period_ns or 0
         for index, time_ns in enumerate(times):

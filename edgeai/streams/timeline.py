@@ -48,7 +48,7 @@ class Timeline:
         self._ring = ring
         self._drops, self._resets, self._counts = drops, resets, counts
         self.values = GoodValues(settings, ring, drops)
-        self.holes = Holes(ring, settings.missing, settings.length, counts)
+        self.holes = Holes(settings, ring, counts)
         self.ahead = Ahead(settings, ring, self.holes, drops)
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)

@@ -573,3 +573,36 @@ def test_what_changed_last_is_told_once_each(tmp_path: Path) -> None:
     line.rows(6, 1).wait(1)
     assert kinds()[2:] == ["provider", "disconnected", "stale", "connected", "back"]
     assert line.node.monitor.events.newest_first()[2]["cause"] == "broker_connection"
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [(b"no", "invalid_json"), (b'{"a": 1, "b": 1}', "no_time"), (b'{"t": "x"}', "invalid_time")],
+)
+def test_an_asset_whose_first_messages_are_refused_says_so_at_once(
+    tmp_path: Path, payload: bytes, reason: str
+) -> None:
+    """It does not wait for values of its signals: it would never get them."""
+    line = Line(tmp_path).wait(1)
+    line.rows(1, 4, topic=TOPIC.replace("/m/", "/good/"))
+    line.send(payload).wait(1)
+    shown = line.asset()
+    assert (shown["state"], shown["refused"]) == ("unknown", reason)
+    assert line.page["counts"] == {"stale": 1, "normal": 1}
+    line.rows(5, 1).wait(1)
+    assert line.asset()["refused"] is None, "the next one is used"
+
+
+def test_samples_that_wait_for_a_second_time_stamp_are_told(tmp_path: Path) -> None:
+    """A frozen clock from the start looks like one of whole minutes for as long."""
+    line = Line(tmp_path).wait(1)
+    line.send(*[{"t": 60, "a": a, "b": 1} for a in range(5)]).wait(1)
+    shown = line.asset()
+    assert shown["one_stamp"] == {"count": 5, "time": 60.0}
+    assert (shown["waiting_for"], shown["refused"]) == ([], None)
+    line.wait(FIRST_SAMPLE_SECONDS + 1)
+    line.send({"t": 60, "a": 9, "b": 1}).wait(1).wait(FIRST_SAMPLE_SECONDS + 1)
+    (fault,) = line.faults
+    assert "all 6 samples of asset m have the time 1970-01-01T00:01:00" in fault, fault
+    line.rows(61, 3).wait(1)
+    assert line.asset()["one_stamp"] is None

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from edgeai.engine.intake.frames import FrameIntake
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.intake.rows import RowIntake
 from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.stream_state import StreamState
@@ -35,6 +36,13 @@ class Intake(Protocol):
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:
         """Take one message of a stream."""
 
+    def preview(self, tag: str | None, payload: bytes) -> str:
+        """Return what a message holds as text for people; counts values, and pushes nothing.
+
+        Raises:
+            DecodeError: The message holds no sample.
+        """
+
     def window(self) -> None:
         """Push the samples of this turn to their streams, which add due windows to the batch."""
 
@@ -43,5 +51,7 @@ INTAKES: dict[str, Callable[[IntakeParts], Intake]] = {
     "row": RowIntake,
     "tag": TagIntake,
     "frame": FrameIntake,
+    "records": RecordIntake,
 }
-"""By the layout that the configuration declares."""
+"""By the layout that the configuration declares; `records` for all that needs more than the plain
+JSON of `row` and `tag`."""

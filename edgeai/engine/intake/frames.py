@@ -9,6 +9,7 @@ from edgeai.decoding.frames import Frame, compile_frame
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.preview import frame_text
 from edgeai.engine.seen_frames import NUMBERED, UNNUMBERED, Mark, content_of
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -50,7 +51,8 @@ class FrameIntake:
         self._refusals = parts.refusals
         self._batch = parts.batch
         self._containment = parts.containment
-        names = [parts.source.tag_of(signal) for signal in parts.signals]
+        names = [parts.source.tag_of(signal) for signal in parts.names]
+        self._signals = len(names) - parts.extras
         self._decode = compile_frame(parts.source.frame, names)
         if parts.source.compression is not None:
             unpack = compile_decompression(parts.source.compression, parts.limits.content_bytes)
@@ -83,6 +85,12 @@ class FrameIntake:
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(message, error)
             self._batch.recover(state)
+
+    def preview(self, tag: str | None, payload: bytes) -> str:  # noqa: ARG002
+        """Return what a frame holds as text for people."""
+        frame = self._decode(payload)
+        samples, channels = frame.values.shape
+        return frame_text(frame.t0_ns, samples, channels, frame.rate_hz)
 
     def _take_frame(
         self, state: StreamState, frame: Frame, t0_ns: int | None, message: Message
@@ -228,7 +236,9 @@ class FrameIntake:
         values = frame.values
         done = self._conditioner.rows(values)
         if done.invalid is not None:
-            self._metrics.invalid["missing"] += int(np.isnan(values).sum())
+            is_missing = np.isnan(values)
+            self._metrics.invalid["missing"] += int(is_missing[:, : self._signals].sum())
+            self._metrics.extra_missing.value += int(is_missing[:, self._signals :].sum())
         if done.dropped is not None:  # single samples cannot be left out of a block
             state.drops["invalid_value"] += frame.samples
             return

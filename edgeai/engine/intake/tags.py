@@ -9,6 +9,7 @@ import numpy as np
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.decoding.tags import Tag, TagDecoder
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.preview import sample_text
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import RETAINED, Message
@@ -36,7 +37,9 @@ class TagIntake:
         self._arrival = parts.arrival
         self._refusals = parts.refusals
         self._unusable = parts.unusable
-        self._decoder = TagDecoder(parts.source, parts.signals)
+        self._names = parts.names
+        self._signals = len(parts.names) - parts.extras
+        self._decoder = TagDecoder(parts.source, parts.names, parts.extras)
         self._clock = SenderClock(parts.source)
         self.invalid = self._decoder.invalid
         self.skews: dict[str, dict[int, int]] | None = None
@@ -107,6 +110,12 @@ class TagIntake:
         self._metrics.count_retained(message[3], reason)
         self._refusals.tell(reason, message[0], message[1])
 
+    def preview(self, tag: str | None, payload: bytes) -> str:
+        """Return what a tag's message holds as text for people."""
+        time_ns, channel, raw = self._decoder.decode(payload, tag)
+        done = self._conditioner.tags(np.array([raw]), np.array([channel]))
+        return sample_text(time_ns, [self._names[channel]], [float(done.values[0, 0])])
+
     def window(self) -> None:
         """Condition the values of all touched streams in one block, then push them one by one."""
         touched = list(self.touched)
@@ -153,6 +162,10 @@ class TagIntake:
         done = self._conditioner.tags(raw, np.array([channel for _, channel, _, _ in tags]))
         if done.dropped is not None:
             done.values[done.dropped] = np.nan
+        if done.invalid is not None:
+            channels = (channel for _, channel, _, _ in tags)
+            for channel, is_bad in zip(channels, done.invalid[:, 0].tolist(), strict=True):
+                self._metrics.extra_missing.value += is_bad and channel >= self._signals
         if (done.invalid is not None or done.dropped is not None) and self._unusable.is_open:
             for (_, channel, _, message), is_bad in zip(
                 tags, np.isnan(done.values[:, 0]).tolist(), strict=True

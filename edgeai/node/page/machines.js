@@ -12,6 +12,7 @@ function stateOf(pipeline, asset) {
   if (asset.alarm === "active") return asset.priority === "low" ? "low" : "active";
   if (asset.alarm === "latched") return "latched";
   if (asset.state === "stale") return "stale";
+  if (asset.state === "unknown" && asset.refused) return "stale";
   if (pipeline.fault) return "notready";
   return asset.state === "unknown" || asset.alarm === "unknown" ? "unknown" : "normal";
 }
@@ -91,6 +92,7 @@ function reasonOf(part) {
 
 /** Return since when there is no data, or why no message of the machine is used. */
 function whyNoData({ pipeline, asset }) {
+  if (asset.one_stamp) return waitingFor(pipeline, asset);
   if (typeof asset.refused === "string" && asset.refused)
     return t("why.refused", { reason: reasonText(asset.refused) });
   if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
@@ -99,6 +101,8 @@ function whyNoData({ pipeline, asset }) {
 
 function waitingFor(pipeline, asset) {
   if (pipeline.hint) return capital(pipeline.hint);
+  if (asset.one_stamp)
+    return t("why.one.stamp", { n: asset.one_stamp.count, time: clock(asset.one_stamp.time) });
   if (asset.waiting_for.length)
     return t("why.waiting", { signals: list(asset.waiting_for.map(word)) });
   return asset.last_sample ? t("why.window") : t("why.nothing");

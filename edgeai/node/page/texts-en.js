@@ -43,6 +43,8 @@ const texts = {
   "why.before": "The alarm was there before edgeai was started again",
   "why.score": "The signals together behave unusually",
   "why.waiting": "Waits for a first value of {signals}",
+  "why.one.stamp": "All {n} messages have the time {time}: the time of the next one decides",
+  "why.one.stamp.one": "Waits for a second message after the one of {time}",
   "why.window": "Waits until the first window is full",
   "why.nothing": "No message yet",
   "do": "Do",

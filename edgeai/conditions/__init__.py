@@ -1,0 +1,1 @@
+"""Conditions over the signals of a stream: a small closed set of operators, compiled once."""

@@ -1,0 +1,1 @@
+"""First contact with a line: record what arrives, and show what becomes of it."""

@@ -1,0 +1,36 @@
+"""Every case folder gives what it says, through a replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeai.assembly.plan import check
+from edgeai.errors import ConfigError
+from edgeai.replay.run import replay_files
+from tests.support.cases import Case, cases, differences, pipeline_of, write_case
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_case(case: Case, tmp_path: Path) -> None:
+    config, recording = write_case(case, tmp_path)
+    wanted = case.expected_error()
+    if wanted is not None:
+        with pytest.raises(ConfigError) as error:
+            check(config)
+        found = [str(one).removeprefix(f"{config}: ") for one in error.value.problems]
+        assert found == wanted
+        return
+    predictions = tmp_path / "predictions.jsonl"
+    summary = replay_files(check(config), [recording], predictions)
+    found_lines: list[dict[str, Any]] = [
+        {**one, "pipeline": pipeline_of(one)}
+        for one in map(json.loads, predictions.read_text().splitlines())
+    ]
+    assert differences(case.expected(), found_lines) == []
+    assert sorted(summary.dropped) == case.expected_dropped()
