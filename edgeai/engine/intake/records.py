@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from edgeai.decoding.fields import ABSENT_VALUE
+from edgeai.decoding.fields import ABSENT_VALUE, MAX_TIME_NS
 from edgeai.decoding.records import RecordDecoder, Records
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.parts import IntakeParts
@@ -20,7 +20,7 @@ from edgeai.engine.intake.sample_blocks import SampleBlocks, Samples
 from edgeai.engine.intake.tag_values import TagValues, Values
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import SECOND_NS, Message
 from edgeai.metrics.table import ORDINARY_OUTCOMES
 
 TAKEN = "taken"
@@ -51,6 +51,10 @@ class RecordIntake:
         self.decoder = RecordDecoder(parts.source, parts.names, parts.extras, parts.limits)
         self.invalid = self.decoder.invalid
         self._clock = SenderClock(parts.source)
+        time = parts.source.time
+        relative = None if time is None else time.relative_below_seconds
+        self._relative_below_ns = -MAX_TIME_NS if relative is None else round(relative * SECOND_NS)
+        """Times before this count from the arrival."""
         self._blocks = SampleBlocks(parts, keeps_absent=parts.is_aligned)
         self._values = TagValues(parts)
 
@@ -208,6 +212,7 @@ class RecordIntake:
         if not known:
             return list(indexes), times
         low_ns, high_ns = self._clock.bounds(received_ns, received_ns)
+        low_ns = max(low_ns, self._relative_below_ns)
         if self._clock.is_local or not (low_ns <= min(known) and max(known) <= high_ns):
             indexes, known = self._checked(state, indexes, times, message)
         kept = list(indexes)
@@ -228,7 +233,10 @@ class RecordIntake:
         kept, checked = [], []
         for index, time_ns in zip(indexes, times, strict=True):
             try:
-                moment_ns = self._clock.check(time_ns or 0, message[2], newest_ns)
+                moment_ns = time_ns or 0
+                if moment_ns < self._relative_below_ns:  # it counts from now
+                    moment_ns += message[2]
+                moment_ns = self._clock.check(moment_ns, message[2], newest_ns)
             except DecodeError as error:
                 self._leave_out(state, error.code, 1, message, error.skew_ns)
                 continue
