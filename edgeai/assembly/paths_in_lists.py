@@ -6,6 +6,9 @@ from edgeai.config.base import FieldPath
 from edgeai.config.node import Config
 from edgeai.config.source import SourceConfig
 
+OF_FIXED_LENGTH = frozenset({"struct", "registers", "hex"})
+"""Formats whose lists are declared with their length."""
+
 
 def position_warnings(config: Config) -> list[str]:
     """Return a line for each pipeline with such a path."""
@@ -25,7 +28,7 @@ def position_warnings(config: Config) -> list[str]:
 
 def _positions(source: SourceConfig) -> Iterator[tuple[str, FieldPath]]:
     """Yield the paths of a source that hold a position."""
-    if source.layout == "frame":
+    if source.layout == "frame" or source.format.type in OF_FIXED_LENGTH:
         return
     paths = {
         "items": source.items,
