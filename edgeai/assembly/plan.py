@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.assembly.declared_fields import undeclared_fields
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
 from edgeai.assembly.paths_in_lists import position_warnings
 from edgeai.cgroups import usable
@@ -92,6 +93,9 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
     warnings += position_warnings(config)
+    for name, pipeline in config.pipelines.items():
+        signals = [signal.name for signal in packages[name].manifest.signals]
+        warnings += undeclared_fields(name, pipeline.source, signals)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
     return Plan(path, config, device, packages, state_folder, tuple(warnings), tuple(notes))
 

@@ -48,6 +48,8 @@ def _streams_of(pipeline: Pipeline) -> str:
     template = pipeline.template
     if any(field != RESERVED_CAPTURE for field in template.fields):
         return template.template
+    if pipeline.has_key_in_payload:
+        return f"{template.template}, asset in the message"
     return f"{template.template} as one stream, asset {pipeline.name}"
 
 

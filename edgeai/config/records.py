@@ -11,7 +11,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from edgeai.config.base import FieldPath, Number, Strict, TimeField, as_path
+from edgeai.config.base import (
+    FieldPath,
+    Number,
+    PositiveSeconds,
+    Strict,
+    TimeField,
+    as_path,
+)
 
 OUT, MESSAGE, EACH = "^", "$", "*"
 CAPTURE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
@@ -81,10 +88,25 @@ class MessageTime(TimeField):
         "Default: nothing is added.",
     )
 
+    relative_below_seconds: PositiveSeconds | None = Field(
+        None,
+        description="A time below this many seconds counts from the arrival of its message: 0 is "
+        "now, -5 was five seconds ago. 268435456 in SenML (RFC 8428). Default: every time counts "
+        "from 1970.",
+    )
+
+    @model_validator(mode="after")
+    def _relative_is_a_number(self) -> Self:
+        if self.relative_below_seconds is not None and self.unit == "iso":
+            msg = "`relative_below_seconds` needs a number as time: the unit is iso"
+            raise ValueError(msg)
+        return self
+
     @property
     def is_plain(self) -> bool:
-        """Whether the time is one field of the message."""
-        return self.default_path is None and self.nanos_path is None
+        """Whether the time is one field of the message, and counts from 1970."""
+        more = (self.default_path, self.nanos_path, self.relative_below_seconds)
+        return more == (None, None, None)
 
 
 class NamesSource(Strict):

@@ -101,6 +101,12 @@ def _paths_of(source: "SourceConfig") -> Iterator[tuple[str, FieldPath]]:
 
 
 def _values_can_be_read(source: "SourceConfig") -> str | None:
+    form = source.format
+    if form.type == "csv" and form.separator == source.decimal_mark == ",":
+        return (
+            "`decimal_mark` and `format.separator` are both a comma: set the separator that the "
+            "lines have, such as ;"
+        )
     if source.decimal_mark != "." and not source.numeric_text:
         return "`decimal_mark` needs `numeric_text: true`: only numbers in quotes have a comma"
     if source.names is not None:

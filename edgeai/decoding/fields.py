@@ -86,7 +86,9 @@ def flag_or_number_of(value: Any, numeric_text: bool) -> float:
     return NAN if value is ABSENT else number_of(value, numeric_text=numeric_text)[0]
 
 
-def time_reader(field: TimeField, *, numeric_text: bool = False) -> Callable[[Any], int]:
+def time_reader(
+    field: TimeField, *, numeric_text: bool = False, lowest_ns: int = 0
+) -> Callable[[Any], int]:
     """Return a function from a field's value to nanoseconds since 1970, UTC.
 
     The function raises DecodeError("invalid_time") for a value that is not a time in the unit.
@@ -94,6 +96,7 @@ def time_reader(field: TimeField, *, numeric_text: bool = False) -> Callable[[An
     Args:
         field: As declared.
         numeric_text: Whether a number in quotes is a number.
+        lowest_ns: The least time that a number may be; below 0 where times may count from now.
     """
     if field.unit == "iso":
         zone = _load_zone(field.zone)
@@ -103,11 +106,11 @@ def time_reader(field: TimeField, *, numeric_text: bool = False) -> Callable[[An
     def read(value: Any) -> int:
         if type(value) is int:  # not bool; first because it is the most frequent type
             nanoseconds = value * factor
-            if 0 <= nanoseconds <= MAX_TIME_NS:
+            if lowest_ns <= nanoseconds <= MAX_TIME_NS:
                 return nanoseconds
         if numeric_text and isinstance(value, str):
             value = _text_ns(value, factor)
-            if isinstance(value, int) and 0 <= value <= MAX_TIME_NS:
+            if isinstance(value, int) and lowest_ns <= value <= MAX_TIME_NS:
                 return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DecodeError("invalid_time")
@@ -119,7 +122,7 @@ def time_reader(field: TimeField, *, numeric_text: bool = False) -> Callable[[An
             nanoseconds = whole * factor + round((value - whole) * factor)
         else:
             raise DecodeError("invalid_time")
-        if not 0 <= nanoseconds <= MAX_TIME_NS:
+        if not lowest_ns <= nanoseconds <= MAX_TIME_NS:
             raise DecodeError("invalid_time")
         return nanoseconds
 

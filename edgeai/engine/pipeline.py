@@ -143,9 +143,9 @@ class Pipeline:
         )
         self._wire_intake(explanations, conditioner)
         self.is_always_due = (
-            not self.intake.waits
+            not self.intake.brings_one
             or chosen.source.time is None
-            or self.settings.align is not None
+            or (self.settings.align is not None and self.intake.waits)
             or self.settings.lateness_ns > 0
             or self.settings.hop == 1
         )
@@ -204,21 +204,25 @@ class Pipeline:
         """Return when the next window can be due at the earliest, counted from now.
 
         One message brings each stream at most one sample, which at the model's rate is one sample
-        period later than the one before. A window is always due where a sample
-        takes its time from its arrival, where samples come in blocks, and where one sample can
-        release others (reordering, alignment).
+        period later than the one before; a single value brings the grid forward by at most one
+        period too. A window is always due where a sample takes its time from its arrival, where
+        samples come in blocks, and where one sample can release others (reordering, alignment of
+        samples of a coarse clock).
         """
         if self.is_always_due:
             return AT_ONCE
         # A stream that is new needs a whole window.
         samples = self.settings.length
         period_ns = self.settings.period_ns
-        if period_ns is None:
+        if self.settings.align is not None:
+            samples = min([samples, *[state.stream.due_in for state in self.streams.values()]])
+        elif period_ns is None:
             samples = min([samples, *[ring.due_in for ring in self._rings]])
         elif self._rings:
             wait_ns = min([ring.due_ns - ring.last_ns for ring in self._rings])
             samples = max(1, min(samples, -(-wait_ns // period_ns)))
-        usual = (samples - 1) * max(1, len(self._rings)) + 1
+        values = 1 if self.settings.align is None else len(self.signals)  # messages a sample
+        usual = (samples - 1) * max(1, len(self._rings)) * values + 1
         # The first of these samples may come at any moment.
         seconds = (samples - 1) * (self.settings.period_ns or 0) / SECOND_NS / RATE_TOLERANCE
         return Due(samples, usual, seconds)

@@ -48,6 +48,18 @@ class AlignedStream(Stream):
         """The time of the newest value; None before the first."""
         return self._timeline.newest_ns
 
+    @property
+    def due_in(self) -> int:
+        """Sample periods until the next window at the model's rate, at least 1.
+
+        The grid points up to the newest time are not waited for: the next value may release them.
+        """
+        ring, newest_ns = self.ring, self._timeline.newest_ns
+        if newest_ns is None or not ring.size:
+            return ring.due_in
+        released = (newest_ns - ring.last_ns) // (self._settings.period_ns or 1)
+        return max(1, ring.due_in - max(0, released))
+
     def recover(self, after_ns: int | None, *, everything: bool) -> None:
         """Empty the stream as `Stream.recover` says; each channel keeps its last value at first.
 

@@ -74,6 +74,11 @@ class Stream(ABC):
         return None if used_ns == NEVER_NS else used_ns
 
     @property
+    def due_in(self) -> int:
+        """Samples until the next window at the model's rate, at least 1."""
+        return self.ring.due_in
+
+    @property
     def undecided(self) -> tuple[int, int] | None:
         """How many samples wait for a second time stamp, and the one that they share.
 

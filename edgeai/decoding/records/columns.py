@@ -79,6 +79,8 @@ class ColumnDecoder:
             source.numeric_text or any(one.value_map for one in source.signals.values())
         ):
             raise NotPlain
+        if source.time is not None and source.time.relative_below_seconds is not None:
+            raise NotPlain
         self._factor = UNIT_NS.get(source.time.unit, 0) if source.time else 0
         """Nanoseconds in the unit of the time; 0: it is a text."""
         has_forms = _have_forms(self._places())

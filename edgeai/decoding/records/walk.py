@@ -9,7 +9,14 @@ from typing import Any
 
 from edgeai.config.base import FieldPath
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import ABSENT, ABSENT_VALUE, NAN, find, time_reader
+from edgeai.decoding.fields import (
+    ABSENT,
+    ABSENT_VALUE,
+    MAX_TIME_NS,
+    NAN,
+    find,
+    time_reader,
+)
 from edgeai.decoding.records.records import Records, key_of
 from edgeai.decoding.records.shape import Place, RecordShape, Step
 from edgeai.decoding.values import BAD, GOOD, UNCERTAIN, Judge
@@ -85,7 +92,13 @@ class Walker:
         self._shape, self.channels = shape, channels
         self._is_tag = source.layout == "tag"
         self._to_ns = (
-            time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
+            time_reader(
+                source.time,
+                numeric_text=source.numeric_text,
+                lowest_ns=0 if source.time.relative_below_seconds is None else -MAX_TIME_NS,
+            )
+            if source.time
+            else None
         )
         self.invalid: Counter[str] = Counter()
         """Unusable values of the model's signals, by reason."""

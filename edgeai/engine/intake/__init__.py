@@ -22,6 +22,10 @@ class Intake(Protocol):
         """Whether messages wait in `StreamState.messages` for `window`, or each goes to `take`."""
 
     @property
+    def brings_one(self) -> bool:
+        """Whether a message brings at most one sample or value: `Pipeline.due` counts messages."""
+
+    @property
     def touched(self) -> dict[StreamState, None]:
         """Streams with something for `window` to do."""
 

@@ -12,7 +12,7 @@ from itertools import islice
 from operator import gt
 from typing import Any, NamedTuple
 
-from edgeai.decoding.fields import ABSENT_VALUE
+from edgeai.decoding.fields import ABSENT_VALUE, MAX_TIME_NS
 from edgeai.decoding.records import RecordDecoder, Records
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.parts import IntakeParts
@@ -21,7 +21,7 @@ from edgeai.engine.intake.sample_blocks import SampleBlocks, Samples
 from edgeai.engine.intake.tag_values import TagValues, Values
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import SECOND_NS, Message
 from edgeai.metrics.table import ORDINARY_OUTCOMES
 
 TAKEN = "taken"
@@ -32,6 +32,7 @@ class RecordIntake:
     """Takes the messages of one pipeline whose source declares records."""
 
     waits = False
+    brings_one = False
 
     def __init__(self, parts: IntakeParts) -> None:
         """Compile the decoder for a pipeline's source."""
@@ -51,6 +52,10 @@ class RecordIntake:
         self.decoder = RecordDecoder(parts.source, parts.names, parts.extras, parts.limits)
         self.invalid = self.decoder.invalid
         self._clock = SenderClock(parts.source)
+        time = parts.source.time
+        relative = None if time is None else time.relative_below_seconds
+        self._relative_below_ns = -MAX_TIME_NS if relative is None else round(relative * SECOND_NS)
+        """Times before this count from the arrival."""
         self._blocks = SampleBlocks(parts, keeps_absent=parts.is_aligned)
         self._values = TagValues(parts)
 
@@ -211,6 +216,7 @@ class RecordIntake:
         is_one = times.count(first) == len(times)
         known: list[int] = [first] if is_one else times  # type: ignore[assignment]
         low_ns, high_ns = self._clock.bounds(message[2], message[2])
+        low_ns = max(low_ns, self._relative_below_ns)
         if self._clock.is_local or not (low_ns <= min(known) and max(known) <= high_ns):
             indexes, times = self._checked(state, indexes, times, message)
         if not is_one and any(map(gt, times, islice(times, 1, None))):  # type: ignore[arg-type]
@@ -231,7 +237,10 @@ class RecordIntake:
         checked: list[int | None] = []
         for index, time_ns in zip(indexes, times, strict=True):
             try:
-                moment_ns = self._clock.check(time_ns or 0, message[2], newest_ns)
+                moment_ns = time_ns or 0
+                if moment_ns < self._relative_below_ns:  # it counts from now
+                    moment_ns += message[2]
+                moment_ns = self._clock.check(moment_ns, message[2], newest_ns)
             except DecodeError as error:
                 self._leave_out(state, error.code, 1, message, error.skew_ns)
                 continue

@@ -42,6 +42,7 @@ class RowIntake:
 
     waits = True
     """Messages wait in `StreamState.messages`, to be decoded together by `window`."""
+    brings_one = True
 
     def __init__(self, parts: IntakeParts) -> None:
         """Compile the decoder for a pipeline's source."""
