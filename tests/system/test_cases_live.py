@@ -88,7 +88,11 @@ def test_cases_live(tmp_path: Path, broker: RunningBroker) -> None:
         expected = case.expected()
         if any(one in by_arrival for one in mine):
             expected = [{k: v for k, v in one.items() if k != "timestamp"} for one in expected]
-        faults = differences(expected, of_case.get(name, []))
+        got = of_case.get(name, [])
+        if any("missing by the sample rate" in line for line in case.expected_dropped()):
+            # All messages arrive at once: the sample after a hole waits for the next one.
+            expected = expected[: max(len(got), len(expected) - 1)]
+        faults = differences(expected, got)
         lost = dropped.get(name, Counter())
         wanted = _wanted(case)
         if lost != wanted:
