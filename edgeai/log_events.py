@@ -86,8 +86,8 @@ EVENTS: dict[str, Event] = {
     ),
     "asset_new": Event("the first message of an asset", ("pipeline", "asset")),
     "assets_stale": Event(
-        "assets have sent no sample for the declared time",
-        ("pipeline", "assets", "count", "seconds"),
+        "assets have sent no sample for the declared time, or no window of theirs could be judged",
+        ("pipeline", "assets", "count", "seconds", "cause"),
     ),
     "assets_refused": Event(
         "messages of assets come, and none was used for the declared time",
