@@ -8,7 +8,9 @@ import numpy as np
 
 from edgeai.engine.stream_state import StreamState
 from edgeai.providers.session import padded_capacity
+from edgeai.streams.joined import JoinedStream
 from edgeai.streams.settings import Floats
+from edgeai.streams.side import Mark
 
 DueWindow = tuple[StreamState, int, int, bool, int]
 """A window in a batch: its stream, the time of its last sample (nanoseconds since 1970, UTC), how
@@ -28,7 +30,8 @@ class Batch:
 
         Args:
             capacity: Windows in one session call, at most.
-            window: Shape of one window, (W, C) for a series of samples.
+            window: Shape of one window, (W, C) for a series of samples; with its context, that
+                of a row (`edgeai.model.rows`).
             dtype: Type of its values, by its name in numpy.
         """
         self.capacity = capacity
@@ -38,6 +41,9 @@ class Batch:
         self._memory = memoryview(memory)
         self._slots: list[tuple[Floats, memoryview]] = []
         """The first rows of `values` with their bytes, for `place`; made when first needed."""
+        self.marks: dict[tuple[StreamState, int], dict[int, Mark]] = {}
+        """What is wrong with signals of windows of several sources, by stream and time: place in a
+        sample, and the mark."""
         self.windows: list[DueWindow] = []
         """In the order of `values`."""
         self.when_full: Callable[[], None] = _no_engine
@@ -82,6 +88,21 @@ class Batch:
     ) -> None:
         """Copy a window in without its extra channels, which the model does not have."""
         self.add(state, window[:, : self.values.shape[2]], time_ns, substituted, uncertain)
+
+    def add_joined(
+        self, state: StreamState, window: Floats, time_ns: int, substituted: int, uncertain: bool
+    ) -> None:
+        """Copy a window of several sources in, with its context and its marks."""
+        stream = state.stream
+        assert isinstance(stream, JoinedStream)
+        if not self.windows:
+            self.marks = {}
+        if stream.marks:
+            self.marks[state, time_ns] = stream.marks
+        window = window[:, : stream.signals]
+        if len(stream.context):
+            window = np.concatenate([window.reshape(-1), stream.context])
+        self.add(state, window, time_ns, substituted, uncertain)
 
     def recover(self, state: StreamState) -> int | None:
         """Empty a stream after an exception in its middle; the windows in the batch stay.

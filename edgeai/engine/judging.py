@@ -18,6 +18,7 @@ from edgeai.engine.publications import Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
+from edgeai.streams.side import Mark
 
 _encode = msgspec.json.Encoder().encode
 
@@ -55,6 +56,7 @@ class Judge:
         self._worst = inf if self._abnormal == "high" else -inf
         """The score that is beyond every threshold."""
         self._quality_rule = pipeline.quality_rule
+        self._channels = pipeline.channels
         self._top, self._qos = publish.top, publish.qos
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
@@ -75,7 +77,7 @@ class Judge:
                 windows before, so that no window is judged twice.
         """
         pipeline, threshold = self._pipeline, self._threshold
-        session, counted = pipeline.session, pipeline.metrics.predictions
+        session, counted, batch = pipeline.session, pipeline.metrics.predictions, pipeline.batch
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._diagnoses_windows:
@@ -102,7 +104,7 @@ class Judge:
             if interrupted:
                 state.alarm.interrupt()
                 state.enter(interrupted - 1)
-            is_used = time_ns <= state.used_until_ns
+            is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
             suffix = state.used_suffix if is_used else ""
             outside = diagnosis is not UNSET and is_outside(diagnosis)
             if substituted or uncertain or outside or is_used:
@@ -147,6 +149,8 @@ class Judge:
             )
             if reason is not None:
                 prediction.alarm_reason = reason
+            if batch.marks:
+                prediction.marks = self._marks_of(state, time_ns)
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
@@ -182,6 +186,13 @@ class Judge:
             effect = f"it counts as {SIDES[self._abnormal]} the threshold"
         pipeline.log.score_not_finite(state.key, score, effect)
         return "score_infinite" if score == self._worst else "score_not_finite"
+
+    def _marks_of(self, state: StreamState, time_ns: int) -> dict[str, Mark] | UnsetType:
+        """Return what is wrong with signals of a window, by signal."""
+        marks = self._pipeline.batch.marks.get((state, time_ns))
+        if not marks:
+            return UNSET
+        return {self._channels[place]: mark for place, mark in sorted(marks.items())}
 
     def _keep_fields(
         self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]

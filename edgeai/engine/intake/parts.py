@@ -34,7 +34,7 @@ class IntakeParts:
     refusals: Refusals
     """Tells a message that is refused; the intake counts it first."""
     is_aligned: bool
-    """Whether the samples of a stream are aligned to the model's grid."""
+    """Whether streams take single values, so that a signal keeps its value until the next one."""
     stream_of: Callable[[str, int], StreamState | str]
     """Returns the stream of a key in a message that arrived then, or the reason why its values are
     left out; raises DecodeError if there is no room."""

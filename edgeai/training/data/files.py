@@ -67,8 +67,8 @@ class _Reader:
         self._recipe = recipe_path
         self._config, self._pipeline = pipeline_of(data, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
-        self._source = chosen.source
-        if chosen.source.has_key_in_payload:
+        self._source = chosen.only_source
+        if self._source.has_key_in_payload:
             rule = (
                 f"the messages of {self._pipeline} name their assets themselves, which training "
                 "does not read yet: use a source whose topic names the asset"

@@ -28,7 +28,14 @@ def pipeline_of(data: FileData, recipe_path: Path) -> tuple[Config, str]:
         rule = f"must be one of {known}"
         raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
     signals = [signal.name for signal in data.signals]
-    for mapped in config.pipelines[name].source.signals:
+    source = config.pipelines[name].source
+    if source is None:
+        rule = (
+            f"{data.config} joins several sources in the pipeline {name}, and training reads "
+            "recordings of one: write a pipeline with `source` for the recordings"
+        )
+        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule)])
+    for mapped in source.signals:
         if mapped not in signals:
             rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
             raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
