@@ -80,7 +80,9 @@ class PipelineSources:
             self.inlets, counts = build_inlets(parts, self.plans, resolution)
             waiting = [inlet.intake for inlet in self.inlets if inlet.intake.waits]
             return (waiting or [self.inlets[0].intake])[0], counts
-        source, signals = self._config.only_source, [one.name for one in self._manifest.signals]
+        source = self._config.only_source
+        signals = [one.name for one in self._manifest.measured]
+        cycle = self._config.window.cycle
         names = [*signals, *self._extras]
         explanations = Explanations(
             self._name,
@@ -108,6 +110,7 @@ class PipelineSources:
                 stream_of=parts.stream_in_message,
                 is_counted_by=parts.is_counted_by,
                 unusable=UnusableValues(self._name, names, explanations),
+                whole_cycles=cycle is not None and cycle.message,
                 limits=parts.limits,
             )
         )
