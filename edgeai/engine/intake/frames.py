@@ -37,6 +37,7 @@ class FrameIntake:
     """Takes the frames of one pipeline."""
 
     waits = False
+    brings_one = False
 
     def __init__(self, parts: IntakeParts) -> None:
         """Compile the decoder for a pipeline's source."""

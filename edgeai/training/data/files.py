@@ -72,6 +72,12 @@ class _Reader:
         self._config, self._pipeline = pipeline_of(data, window.cycle, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
         self._source = chosen.only_source
+        if self._source.has_key_in_payload:
+            rule = (
+                f"the messages of {self._pipeline} name their assets themselves, which training "
+                "does not read yet: use a source whose topic names the asset"
+            )
+            raise self._problem("data.config", rule, self._pipeline)
         signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
         cycle = chosen.window.cycle
         length = window.length
