@@ -150,6 +150,17 @@ class AlignedStream(Stream):
         one = _new_arrival(Arrival, (time_ns, channel, [value], uncertain, at_ns))
         self._timeline.take(one)
 
+    def push_tags(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message as `Stream.push_tags` says, with less work for each."""
+        self._timeline.take_values(times, channels, values, uncertain, arrived_ns)
+
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age as `Stream.hold` says."""
         return self._timeline.hold(channel, value, time_ns)

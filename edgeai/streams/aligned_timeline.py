@@ -1,5 +1,7 @@
 """The values of one aligned stream in the order of their arrival: late, repeated, clocks ahead."""
 
+from collections.abc import Sequence
+
 from edgeai.streams.align import align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.grid import ROW, Arrival, Grid, Jump
@@ -123,6 +125,59 @@ class AlignedTimeline:
         while self._overtook and self._overtook[0].time_ns <= one.time_ns:
             self._take_overtaking()
         self._take_next(one)
+
+    def take_values(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message, as `take` does with each of them.
+
+        A value that is newer than all of its channel, while nothing is in doubt, takes a short way;
+        the grid moves on once for all values of one time.
+
+        Args:
+            times: (n,) nanoseconds, rising.
+            channels: (n,) of each value.
+            values: (n,), NaN if a value cannot be used.
+            uncertain: (n,) whether each is outside its valid range.
+            arrived_ns: When they arrived.
+        """
+        grid = self._grid
+        add_newer, see = grid.aligner.add_newer, self._seen.add_one
+        before_ns, is_plain = NEVER_NS, False
+        for time_ns, channel, value, flag in zip(times, channels, values, uncertain, strict=True):
+            if time_ns != before_ns:
+                if is_plain:
+                    grid.push()
+                before_ns, is_plain = time_ns, self._is_plain_at(time_ns)
+            cadence = grid.cadences[channel]
+            if not (
+                is_plain
+                and cadence.suspect_ns == NEVER_NS
+                and add_newer(time_ns, channel, value, uncertain=flag)
+            ):
+                self.take(Arrival(time_ns, channel, [value], flag, arrived_ns))
+                is_plain = self._is_plain_at(time_ns)
+                continue
+            if cadence.low_ns <= time_ns - cadence.last_ns <= cadence.high_ns:
+                cadence.last_ns = time_ns
+            else:
+                grid.note_rate(channel, time_ns)
+            see(time_ns, channel, value)
+        if is_plain:
+            self._ring.arrived_ns = max(self._ring.arrived_ns, arrived_ns)
+            grid.push()
+
+    def _is_plain_at(self, time_ns: int) -> bool:
+        """Return whether a value of this time, its channel's newest, needs no further look."""
+        newest_ns = self._grid.aligner.newest_ns
+        if self._has_doubt or self._overtook or newest_ns is None:
+            return False
+        return 0 <= time_ns - newest_ns <= self._max_step_ns
 
     def _take_overtaking(self) -> None:
         """Take the first of the samples that came before older ones; emit no window again."""

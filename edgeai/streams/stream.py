@@ -220,6 +220,29 @@ class Stream(ABC):
             ValueError: If the stream is not aligned.
         """
 
+    def push_tags(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message, each as `push_tag` does.
+
+        Args:
+            times: (n,) nanoseconds, rising.
+            channels: (n,) of each value.
+            values: (n,) in engineering units; NaN if a value cannot be used.
+            uncertain: (n,) whether each is outside its valid range.
+            arrived_ns: When they arrived.
+
+        Raises:
+            ValueError: If the stream is not aligned.
+        """
+        for one in zip(times, channels, values, uncertain, strict=True):
+            self.push_tag(*one, arrived_ns)
+
     @abstractmethod
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age until the channel has a newer one. No window is due by it.

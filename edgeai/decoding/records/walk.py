@@ -29,6 +29,7 @@ Note = Callable[[str, int, Chain, Any], None]
 """Takes the reason why a record is left out, its number from 1, its chain and its name."""
 
 MAX_ID_INTEGER = 1 << 63
+ROW = -1  # stands for a channel: all of them
 
 
 def chains(
@@ -134,14 +135,16 @@ class Walker:
                 raise DecodeError("too_many_records")
             name: Any = None
             try:
+                channel = ROW
                 if self._is_tag:
                     name = self._name_in(chain, captures, tag)
+                    channel = self._channel_of(name)
                 key = None
                 if levels is not None:
                     more = [captures[one] for one in shape.key_captures]
                     more += [find(chain[place.level], place.path) for place in shape.assets]
                     key = key_of([*levels, *more], len(levels))
-                take(records, chain, name, key)
+                take(records, chain, channel, key)
             except DecodeError as error:
                 records.left_out[error.code] += 1
                 if note is not None:
@@ -172,11 +175,14 @@ class Walker:
         name = find(chain[shape.name.level], shape.name.path)
         return str(name) if type(name) is int and abs(name) < MAX_ID_INTEGER else name
 
-    def _take_tag(self, records: Records, chain: Chain, name: Any, key: str | None) -> None:
-        shape = self._shape
+    def _channel_of(self, name: Any) -> int:
         channel = self.channels.get(name) if isinstance(name, str) else None
         if channel is None:
             raise DecodeError("other_name")
+        return channel
+
+    def _take_tag(self, records: Records, chain: Chain, channel: int, key: str | None) -> None:
+        shape = self._shape
         time_ns = self._time_in(chain)
         value = find(chain[shape.value.level], shape.value.path)
         verdict = _verdict(shape.quality, chain)
@@ -191,7 +197,7 @@ class Walker:
                 self._count(reason, channel)
         records.add(key, time_ns, channel, number, uncertain=verdict == UNCERTAIN)
 
-    def _take_row(self, records: Records, chain: Chain, _name: Any, key: str | None) -> None:
+    def _take_row(self, records: Records, chain: Chain, channel: int, key: str | None) -> None:
         shape = self._shape
         if not isinstance(chain[-1], dict | list):
             raise DecodeError("not_an_object")
@@ -202,22 +208,22 @@ class Walker:
         time_ns = self._time_in(chain)
         verdict = _verdict(shape.quality, chain)
         values = []
-        for channel, (value, flag, has_flag, read) in enumerate(
+        for index, (value, flag, has_flag, read) in enumerate(
             zip(raw, flags, shape.qualities, shape.readers, strict=True)
         ):
             if value is ABSENT and (has_flag is None or flag != BAD):
                 values.append(ABSENT_VALUE)
                 continue
             if max(verdict, flag) == BAD:
-                self._count("bad_quality", channel)
+                self._count("bad_quality", index)
                 values.append(NAN)
                 continue
             number, reason = read(value)
             if reason is not None:
-                self._count(reason, channel)
+                self._count(reason, index)
             values.append(number)
             verdict = max(verdict, flag)
-        records.add(key, time_ns, -1, values, uncertain=verdict == UNCERTAIN)
+        records.add(key, time_ns, channel, values, uncertain=verdict == UNCERTAIN)
 
     def _count(self, reason: str, channel: int) -> None:
         """Count an unusable value; those of extra signals are counted with the samples."""

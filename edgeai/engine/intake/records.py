@@ -8,8 +8,9 @@ Each record is taken, or counted by the reason why it is not: `PipelineMetrics.r
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import islice
+from operator import gt
+from typing import Any, NamedTuple
 
 from edgeai.decoding.fields import ABSENT_VALUE, MAX_TIME_NS
 from edgeai.decoding.records import RecordDecoder, Records
@@ -204,22 +205,24 @@ class RecordIntake:
 
     def _timed(
         self, state: StreamState, records: Records, indexes: Sequence[int], message: Message
-    ) -> tuple[list[int], list[int | None]]:
+    ) -> tuple[Sequence[int], Sequence[int | None]]:
         """Return the records whose time is plausible, in the order of time, and their times."""
-        received_ns = message[2]
-        times = [records.times[index] for index in indexes]
-        known = [one for one in times if one is not None]
-        if not known:
-            return list(indexes), times
-        low_ns, high_ns = self._clock.bounds(received_ns, received_ns)
+        all_times = records.times
+        is_whole = len(indexes) == len(all_times)
+        times = all_times if is_whole else [all_times[index] for index in indexes]
+        first = times[0]
+        if first is None:
+            return indexes, times
+        is_one = times.count(first) == len(times)
+        known: list[int] = [first] if is_one else times  # type: ignore[assignment]
+        low_ns, high_ns = self._clock.bounds(message[2], message[2])
         low_ns = max(low_ns, self._relative_below_ns)
         if self._clock.is_local or not (low_ns <= min(known) and max(known) <= high_ns):
-            indexes, known = self._checked(state, indexes, times, message)
-        kept = list(indexes)
-        if any(one > other for one, other in pairwise(known)):
-            order = sorted(range(len(kept)), key=known.__getitem__)
-            kept, known = [kept[one] for one in order], [known[one] for one in order]
-        return kept, list(known)
+            indexes, times = self._checked(state, indexes, times, message)
+        if not is_one and any(map(gt, times, islice(times, 1, None))):  # type: ignore[arg-type]
+            order = sorted(range(len(indexes)), key=times.__getitem__)  # type: ignore[arg-type]
+            return [indexes[one] for one in order], [times[one] for one in order]
+        return indexes, times
 
     def _checked(
         self,
@@ -227,10 +230,11 @@ class RecordIntake:
         indexes: Sequence[int],
         times: Sequence[int | None],
         message: Message,
-    ) -> tuple[list[int], list[int]]:
+    ) -> tuple[list[int], list[int | None]]:
         """Check the times one by one."""
         newest_ns = state.stream.newest_ns
-        kept, checked = [], []
+        kept: list[int] = []
+        checked: list[int | None] = []
         for index, time_ns in zip(indexes, times, strict=True):
             try:
                 moment_ns = time_ns or 0
@@ -269,14 +273,13 @@ class RecordIntake:
         self,
         state: StreamState,
         records: Records,
-        kept: list[int],
-        times: list[int | None],
+        kept: Sequence[int],
+        times: Sequence[int | None],
         message: Message,
     ) -> None:
         """Push single values to an aligned stream."""
-        channels = [records.channels[index] for index in kept]
-        values = [records.values[index] for index in kept]
-        marks = [records.uncertain[index] for index in kept] if records.uncertain else None
+        channels, values = _chosen(records.channels, kept), _chosen(records.values, kept)
+        marks = _chosen(records.uncertain, kept) if records.uncertain else None
         if not message[3]:
             received_ns = message[2]
             moments = [received_ns if one is None else one for one in times]
@@ -294,11 +297,19 @@ class RecordIntake:
         self,
         state: StreamState,
         records: Records,
-        kept: list[int],
-        times: list[int | None],
+        kept: Sequence[int],
+        times: Sequence[int | None],
         message: Message,
     ) -> None:
         """Make samples of the values that have the same time, and push them."""
+        channels = records.channels
+        is_one = len(kept) == len(channels) == len(set(channels)) and not records.uncertain
+        if is_one and times.count(times[0]) == len(times):
+            sample = [ABSENT_VALUE] * self._channels
+            for channel, value in zip(channels, records.values, strict=True):
+                sample[channel] = value
+            self._push_samples(state, _Rows([times[0]], [sample], None, [len(kept)]), message)
+            return
         rows: dict[int | None, list[float]] = {}
         marked: set[int | None] = set()
         counts: dict[int | None, int] = {}
@@ -323,12 +334,12 @@ class RecordIntake:
         self,
         state: StreamState,
         records: Records,
-        kept: list[int],
-        times: list[int | None],
+        kept: Sequence[int],
+        times: Sequence[int | None],
         message: Message,
     ) -> None:
-        rows = [records.values[index] for index in kept]
-        marks = [records.uncertain[index] for index in kept] if records.uncertain else None
+        rows = _chosen(records.values, kept)
+        marks = _chosen(records.uncertain, kept) if records.uncertain else None
         self._push_samples(state, _Rows(times, rows, marks, [1] * len(rows)), message)
 
     def _push_samples(self, state: StreamState, parts: "_Rows", message: Message) -> None:
@@ -357,10 +368,15 @@ class RecordIntake:
         self._leave_out(state, refused, number, message)
 
 
+def _chosen(column: list[Any], kept: Sequence[int]) -> list[Any]:
+    """Return some elements of a column; all of them if `kept` is a range."""
+    return column if isinstance(kept, range) else [column[index] for index in kept]
+
+
 class _Rows(NamedTuple):
     """Samples of one stream in one message, with or without a time of their own."""
 
-    times: list[int | None]
+    times: Sequence[int | None]
     rows: list[Sequence[float]]
     marks: list[bool] | None
     counts: list[int]

@@ -58,12 +58,8 @@ class TagValues:
         if (done.invalid is not None or done.dropped is not None) and self._unusable.is_open:
             for channel in np.array(channels)[np.isnan(usable)].tolist():
                 self._unusable.add(message, [channel])
-        push_tag, received_ns = state.stream.push_tag, message[2]
         uncertain = [False] * len(values) if flags is None else flags.tolist()
-        for time_ns, channel, value, flag in zip(
-            times, channels, usable.tolist(), uncertain, strict=True
-        ):
-            push_tag(time_ns, channel, value, flag, received_ns)
+        state.stream.push_tags(times, channels, usable.tolist(), uncertain, message[2])
 
     def push_flagged(
         self,
