@@ -93,6 +93,15 @@ EVENTS: dict[str, Event] = {
         "messages of assets come, and none was used for the declared time",
         ("pipeline", "assets", "count", "seconds", "reason"),
     ),
+    "assets_without_window": Event(
+        "samples of assets come, and none completed a window for longer than the declared time",
+        ("pipeline", "assets", "count", "seconds"),
+    ),
+    "assets_with_bad_values": Event(
+        "every window of assets has too many values that cannot be used, for longer than the "
+        "declared time",
+        ("pipeline", "assets", "count", "seconds"),
+    ),
     "assets_back": Event("stale assets send again", ("pipeline", "assets", "count")),
     "assets_stale_without_broker": Event(
         "assets become stale because the broker is away; once an outage", ("count",)

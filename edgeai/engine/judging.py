@@ -120,6 +120,7 @@ class Judge:
                 # Outside the domain the score says nothing, but that it is none is a failure.
                 update = alarm.update_outside if outside and reason is None else alarm.update
                 changed = update(level, time_ns)
+                state.decided_ns = time_ns
             if reason is not None and score != level:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality

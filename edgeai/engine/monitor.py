@@ -24,6 +24,7 @@ from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals, example_of
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
+from edgeai.engine.stale_watch import WITHOUT_DECISION
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import time_stamp_remedy
 from edgeai.log_events import event
@@ -39,6 +40,22 @@ SCAN_SHARE = 0.005  # of the time that scans may take; with very many streams th
 MAX_EVENT_ASSETS = 100
 SHOWN_SIGNALS = 4  # names in a line of the log
 MAX_EVENT_CHARACTERS = 20_000  # of the names of assets in one event
+
+STALE_TEXTS = {
+    "no_samples": "no sample for %g s",
+    "refused": "messages come, and none was used for %g s",
+    "no_window": "samples come, and none completed a window for longer than %g s (compare their "
+    "rate and their gaps with the model's)",
+    "bad_values": "windows come, and each has too many values that cannot be used, for longer than "
+    "%g s: no alarm is judged",
+}
+"""By the cause, with the declared time."""
+STALE_EVENTS = {
+    "no_samples": "assets_stale",
+    "refused": "assets_refused",
+    "no_window": "assets_without_window",
+    "bad_values": "assets_with_bad_values",
+}
 
 _encode = msgspec.json.Encoder().encode
 
@@ -251,41 +268,32 @@ class Monitor:
         """Tell the assets that stopped or came back, in the log and as events."""
         events = []
         seconds = pipeline.stale_after_seconds
-        refused = [state for state in found.stale if state.is_refused and is_connected]
-        if refused:
-            names = [state.key for state in refused]
-            pipeline.log.silence.write(
-                "messages come, and none was used for %g s (%s), stale: %s",
-                seconds, _why_unused(refused), shown_assets(names), level=logging.WARNING,
-                count=len(names),
-                extra=event(
-                    "assets_refused", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
-                    count=len(names), seconds=seconds, reason=_reasons(refused),
-                ),
-            )  # fmt: skip
-            events.append(self._event("stale", pipeline, names, "refused"))
-            self.events.add(
-                "stale", pipeline.name, names, cause="refused", seconds=seconds,
-                reason=_reasons(refused),
-            )  # fmt: skip
-        names = [state.key for state in found.stale if state not in refused]
-        if names:
-            if is_connected:
+        by_cause: dict[str, list[StreamState]] = {}
+        for state in found.stale:
+            why_now: str = state.stale_cause if is_connected else "broker_connection"
+            by_cause.setdefault(why_now, []).append(state)
+        for cause, states in by_cause.items():
+            names = [state.key for state in states]
+            reason = _reasons(states) if cause == "refused" else ""
+            if cause != "broker_connection":  # `_tell_outage` does
+                why = f" ({_why_unused(states)})" if cause == "refused" else ""
                 pipeline.log.silence.write(
-                    "no sample for %g s, stale: %s",
-                    seconds, shown_assets(names), level=logging.WARNING, count=len(names),
+                    f"{STALE_TEXTS[cause]}%s, stale: %s",
+                    seconds, why, shown_assets(names), level=logging.WARNING, count=len(names),
                     extra=event(
-                        "assets_stale", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
-                        count=len(names), seconds=seconds,
+                        STALE_EVENTS[cause], pipeline=pipeline.name,
+                        assets=names[:MAX_EVENT_ASSETS], count=len(names), seconds=seconds,
+                        **({"reason": reason} if reason else {}),
                     ),
                 )  # fmt: skip
-            cause = "no_samples" if is_connected else "broker_connection"
             events.append(self._event("stale", pipeline, names, cause))
-            self.events.add("stale", pipeline.name, names, cause=cause, seconds=seconds)
-        if found.back:
-            names = [state.key for state in found.back]
+            self.events.add(
+                "stale", pipeline.name, names, cause=cause, seconds=seconds, reason=reason
+            )
+        for what, states in _by_what_came(found.back).items():
+            names = [state.key for state in states]
             pipeline.log.silence.write(
-                "samples again from %s", shown_assets(names), count=len(names),
+                "%s again from %s", what, shown_assets(names), count=len(names),
                 extra=event(
                     "assets_back", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
                     count=len(names),
@@ -371,6 +379,15 @@ class Monitor:
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
         return Publication(self._live.topic, _encode(content), 1, False)
+
+
+def _by_what_came(states: Sequence[StreamState]) -> dict[str, list[StreamState]]:
+    """Return assets that are back, by what came again."""
+    found: dict[str, list[StreamState]] = {}
+    for state in states:
+        is_window = state.stale_cause in WITHOUT_DECISION
+        found.setdefault("windows that can be judged" if is_window else "samples", []).append(state)
+    return found
 
 
 def _reasons(states: Sequence[StreamState]) -> str:

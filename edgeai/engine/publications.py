@@ -93,8 +93,9 @@ class AssetEvent(msgspec.Struct):
     """Number of all of them."""
     stale_after_seconds: float
     cause: str
-    """`no_samples`; `refused` if messages come and none is used; `broker_connection` while the node
-    was not connected; empty for `back`."""
+    """`no_samples`; `refused` if messages come and none is used; `no_window` if samples come and
+    none completes a window; `bad_values` if every window has too many values that cannot be used;
+    `broker_connection` while the node was not connected; empty for `back`."""
     id: str
 
 

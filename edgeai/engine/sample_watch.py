@@ -1,8 +1,7 @@
 """Which assets of a pipeline send samples, and whether the pipeline makes any of its messages.
 
 Nothing here costs work per message: a scan compares what the streams and the counters say now with
-what they said at the last scan. Silence is measured from when a new sample was seen, not by the
-sender's clock. An asset is silent too while its messages come and no sample of them is used.
+what they said at the last scan.
 """
 
 from collections import Counter
@@ -12,10 +11,10 @@ from typing import NamedTuple
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import utc
 from edgeai.engine.refusals import printable
+from edgeai.engine.stale_watch import StaleWatch
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import DEFAULT_PATIENCE_SECONDS, WindowWatch
-from edgeai.messages import SECOND_NS, Quality
-from edgeai.streams.settings import StreamSettings
+from edgeai.messages import Quality
 
 FIRST_SAMPLE_SECONDS = 5.0
 """A pipeline whose messages have made no sample yet is not ready after this time."""
@@ -50,7 +49,7 @@ class SampleWatch:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._windows = WindowWatch(pipeline)
-        self._wait_seconds = _longest_wait(pipeline.settings)
+        self._stale = StaleWatch(pipeline)
         self._fault: str | None = None
         """Why it makes no sample of its messages; None if it does."""
         self._drops: dict[str, int] = dict(pipeline.metrics.drops)
@@ -83,7 +82,6 @@ class SampleWatch:
             now: Seconds on a clock that never goes back; above 0.
             silence: Whether silent assets become stale.
         """
-        limit = self.pipeline.stale_after_seconds
         stale, back = [], []
         conflicts, before = [], sum(self._conflicts.values())
         quality: dict[Quality, list[StreamState]] = {}
@@ -94,17 +92,14 @@ class SampleWatch:
             if newest_ns != state.seen_ns:
                 state.seen_ns, state.seen = newest_ns, now
                 made_sample = made_sample or _is_complete(state)
-            if _note_use(state, now):
-                if state.is_stale:
-                    state.is_stale = state.is_refused = False
-                    back.append(state)
-            elif silence and limit and not state.is_stale and self._is_silent(state, now):
-                state.is_stale = True
+            change = self._stale.look(
+                state, now, looks=silence, pipeline_fault=self.fault is not None
+            )
+            if change == "stale":
                 stale.append(state)
-            if state.is_stale:
-                stale_count += 1
-                # Half the time: one refused message before a silence is no sender that goes on.
-                state.is_refused = state.heard > state.used and now - state.heard <= limit / 2
+            elif change == "back":
+                back.append(state)
+            stale_count += state.is_stale
             if state.stream.ring.implausible_ns:
                 self._note_implausible(state)
             if state.stream.ring.conflicts > self._conflicts.get(state.key, 0):
@@ -133,16 +128,6 @@ class SampleWatch:
             fault if fault_before is None else None,
             ready_again,
         )
-
-    def _is_silent(self, state: StreamState, now: float) -> bool:
-        """Return whether no sample has come for the declared time, or none was used."""
-        first = state.first_heard or state.seen  # known from before a restart
-        if not first:
-            return False
-        limit = self.pipeline.stale_after_seconds
-        if now - (state.seen or first) > limit:
-            return True
-        return now - (state.used or first) > limit + self._wait_seconds
 
     def _note_implausible(self, state: StreamState) -> None:
         """Keep for the log whose sample was dropped because its clock was ahead."""
@@ -223,28 +208,6 @@ class SampleWatch:
                     f"{names}: check their names in pipelines.{name}.source.signals"
                 )
         return f"{told} since the last one: check pipelines.{name}.source and .stream"
-
-
-def _note_use(state: StreamState, now: float) -> bool:
-    """Note what a stream has got since the last scan; return whether a sample of it was used."""
-    stream = state.stream
-    mark = stream.newest_ns, stream.ring.arrived_ns, state.drops.count, stream.undecided
-    if mark != state.heard_mark:
-        state.heard_mark, state.heard = mark, now
-        state.first_heard = state.first_heard or now
-    used_ns = stream.used_ns
-    if used_ns is None or used_ns == state.used_ns:
-        return False
-    state.used_ns, state.used = used_ns, now
-    return True
-
-
-def _longest_wait(settings: StreamSettings) -> float:
-    """Return how many seconds a sample may wait for others, at the most, before it is used."""
-    waits_ns = settings.lateness_ns + (settings.resolution_ns or 0)
-    if settings.align is not None:
-        waits_ns += settings.align.lateness_ns + settings.align.max_age_ns
-    return waits_ns / SECOND_NS
 
 
 def _is_complete(state: StreamState) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
@@ -14,6 +14,9 @@ from edgeai.messages import Message, Presence, Quality
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
 from edgeai.streams.stream import Stream
 
+StaleCause = Literal["no_samples", "refused", "no_window", "bad_values"]
+"""Why an asset says nothing: it is silent; its messages are refused; its samples complete no
+window; or each of its windows has too many values that cannot be used."""
 Heard = tuple[int | None, int, int, tuple[int, int] | None]
 """Newest time, its arrival, refusals, and the samples that wait for a second time stamp."""
 NOTHING_HEARD: Heard = (None, 0, 0, None)
@@ -24,12 +27,13 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain",
-        "drops", "failed_at_ns", "fields", "first_heard", "heard", "heard_mark", "highest",
-        "id_prefix", "is_announced", "is_refused", "is_stale", "key", "lowest", "made_ns",
-        "messages", "needs_single_decoding", "outputs", "quality", "raised", "raised_ns", "score",
-        "seen", "seen_frames", "seen_ns", "sequence", "stream", "tags", "time_ns", "told_quality",
-        "top", "topic", "used", "used_ns", "used_suffix", "used_until_ns",
+        "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "decided", "decided_ns",
+        "diagnosis", "domain", "drops", "failed_at_ns", "fields", "first_heard", "heard",
+        "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest",
+        "made_ns", "messages", "needs_single_decoding", "outputs", "quality", "raised",
+        "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns",
+        "sequence", "stale_cause", "stream", "tags", "time_ns", "told_quality", "top", "topic",
+        "used", "used_ns", "used_suffix", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -113,8 +117,18 @@ class StreamState:
         """When a scan found the last and the first message."""
         self.is_stale = False
         """Whether no sample has come, or was used, for the declared time."""
-        self.is_refused = False
-        """Whether it is stale although messages come."""
+        self.stale_cause: StaleCause = "no_samples"
+        """Why it is stale, or was last."""
+        self.decided_ns: int | None = None
+        """Time of the last window that could change the alarm: its quality was not bad."""
+        self.seen_decided_ns: int | None = None
+        """The same at the last scan."""
+        self.decided = 0.0
+        """When a scan found the last one, or since when one is waited for; 0: never."""
+        self.seen_time_ns: int | None = None
+        """`time_ns` at the last scan."""
+        self.windowed = 0.0
+        """When a scan last found a window, whatever its quality."""
         self.before: tuple[int, int] | None = None
         """Of an asset that was known before the restart: when its last new sample came, seconds
         since 1970, and the time of that sample, nanoseconds since 1970; None: it was not known."""
@@ -145,6 +159,11 @@ class StreamState:
         """Time of the newest used sample, also of before the restart; None if there was none."""
         used_ns = self.stream.used_ns
         return self.before[1] if used_ns is None and self.before is not None else used_ns
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is stale although messages come: none is used."""
+        return self.is_stale and self.stale_cause == "refused"
 
     @property
     def is_unused(self) -> bool:

@@ -159,6 +159,7 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "since": since_seconds(state),
         # Why a machine has no data: refused messages; else the sender is silent.
         "refused": state.drops.reason if state.is_refused or state.is_unused else None,
+        "stale_cause": state.stale_cause if state.is_stale else None,
         "one_stamp": None
         if undecided is None
         else {"count": undecided[0], "time": undecided[1] / SECOND_NS},

@@ -5,6 +5,11 @@ import { clock, list, quantity, reasonText, sentence, t, word } from "./texts.js
 // The most urgent first.
 export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
 const SHOWN_SIGNALS = 2;
+// Samples come, but nothing is judged.
+const WITHOUT_DECISION = {
+  no_window: { why: "why.no_window", what: "do.no_window" },
+  bad_values: { why: "why.bad_values", what: "do.bad_values" },
+};
 const ADVICE_DIGITS = 2;
 
 /** Return the state of a machine in one pipeline. */
@@ -93,6 +98,8 @@ function reasonOf(part) {
 /** Return since when there is no data, or why no message of the machine is used. */
 function whyNoData({ pipeline, asset }) {
   if (asset.one_stamp) return waitingFor(pipeline, asset);
+  const undecided = WITHOUT_DECISION[asset.stale_cause];
+  if (undecided) return t(undecided.why);
   if (typeof asset.refused === "string" && asset.refused)
     return t("why.refused", { reason: reasonText(asset.refused) });
   if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
@@ -117,6 +124,8 @@ export function whatToDo(machine, broker) {
   const { pipeline, asset, state } = machine.worst;
   if (state === "normal") return "";
   if (state === "stale" && typeof asset.refused === "string") return t("do.notready");
+  const undecided = state === "stale" && WITHOUT_DECISION[asset.stale_cause];
+  if (undecided) return t(undecided.what);
   if (state === "stale") return broker.connected ? t("do.stale") : t("do.broker");
   if (state === "notready") return t("do.notready");
   if (state === "unknown") return pipeline.hint ? t("do.hint") : "";
