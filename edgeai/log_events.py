@@ -86,21 +86,12 @@ EVENTS: dict[str, Event] = {
     ),
     "asset_new": Event("the first message of an asset", ("pipeline", "asset")),
     "assets_stale": Event(
-        "assets have sent no sample for the declared time",
-        ("pipeline", "assets", "count", "seconds"),
+        "assets have sent no sample for the declared time, or no window of theirs could be judged",
+        ("pipeline", "assets", "count", "seconds", "cause"),
     ),
     "assets_refused": Event(
         "messages of assets come, and none was used for the declared time",
         ("pipeline", "assets", "count", "seconds", "reason"),
-    ),
-    "assets_without_window": Event(
-        "samples of assets come, and none completed a window for longer than the declared time",
-        ("pipeline", "assets", "count", "seconds"),
-    ),
-    "assets_with_bad_values": Event(
-        "every window of assets has too many values that cannot be used, for longer than the "
-        "declared time",
-        ("pipeline", "assets", "count", "seconds"),
     ),
     "assets_back": Event("stale assets send again", ("pipeline", "assets", "count")),
     "assets_stale_without_broker": Event(

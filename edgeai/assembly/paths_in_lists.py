@@ -6,8 +6,8 @@ from edgeai.config.base import FieldPath
 from edgeai.config.node import Config
 from edgeai.config.source import SourceConfig
 
-FREE_FORMATS = frozenset({"json", "msgpack", "cbor"})
-"""Formats in which a list may have any length."""
+OF_FIXED_LENGTH = frozenset({"struct", "registers", "hex"})
+"""Formats whose lists are declared with their length."""
 
 
 def position_warnings(config: Config) -> list[str]:
@@ -27,8 +27,8 @@ def position_warnings(config: Config) -> list[str]:
 
 
 def _positions(source: SourceConfig) -> Iterator[tuple[str, FieldPath]]:
-    """Yield the paths of a source that hold a position; declared arrays have a fixed length."""
-    if source.layout == "frame" or source.format.type not in FREE_FORMATS:
+    """Yield the paths of a source that hold a position."""
+    if source.layout == "frame" or source.format.type in OF_FIXED_LENGTH:
         return
     paths = {
         "items": source.items,

@@ -113,7 +113,8 @@ def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
 
 def _times(pipeline: Pipeline, messages: Sequence[Message]) -> dict[str, list[Any]]:
     """Return the time fields of each asset's new messages, as they came; of JSON messages only."""
-    field = pipeline.config.source.time
+    source = pipeline.config.source
+    field = None if source.has_records else source.time
     times: dict[str, list[Any]] = {}
     for topic, payload, _, flags in messages:
         found = pipeline.find_key(topic)

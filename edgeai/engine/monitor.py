@@ -42,20 +42,13 @@ SHOWN_SIGNALS = 4  # names in a line of the log
 MAX_EVENT_CHARACTERS = 20_000  # of the names of assets in one event
 
 STALE_TEXTS = {
-    "no_samples": "no sample for %g s",
-    "refused": "messages come, and none was used for %g s",
+    "no_samples": "no sample for %g s, stale: %s",
     "no_window": "samples come, and none completed a window for longer than %g s (compare their "
-    "rate and their gaps with the model's)",
+    "rate and their gaps with the model's), stale: %s",
     "bad_values": "windows come, and each has too many values that cannot be used, for longer than "
-    "%g s: no alarm is judged",
+    "%g s: no alarm is judged, stale: %s",
 }
-"""By the cause, with the declared time."""
-STALE_EVENTS = {
-    "no_samples": "assets_stale",
-    "refused": "assets_refused",
-    "no_window": "assets_without_window",
-    "bad_values": "assets_with_bad_values",
-}
+"""By the cause, for the declared time and the assets."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -275,15 +268,23 @@ class Monitor:
         for cause, states in by_cause.items():
             names = [state.key for state in states]
             reason = _reasons(states) if cause == "refused" else ""
-            if cause != "broker_connection":  # `_tell_outage` does
-                why = f" ({_why_unused(states)})" if cause == "refused" else ""
+            shown = shown_assets(names)
+            first, count = names[:MAX_EVENT_ASSETS], len(names)
+            if cause == "refused":
                 pipeline.log.silence.write(
-                    f"{STALE_TEXTS[cause]}%s, stale: %s",
-                    seconds, why, shown_assets(names), level=logging.WARNING, count=len(names),
+                    "messages come, and none was used for %g s (%s), stale: %s",
+                    seconds, _why_unused(states), shown, level=logging.WARNING, count=count,
                     extra=event(
-                        STALE_EVENTS[cause], pipeline=pipeline.name,
-                        assets=names[:MAX_EVENT_ASSETS], count=len(names), seconds=seconds,
-                        **({"reason": reason} if reason else {}),
+                        "assets_refused", pipeline=pipeline.name, assets=first, count=count,
+                        seconds=seconds, reason=reason,
+                    ),
+                )  # fmt: skip
+            elif cause != "broker_connection":  # `_tell_outage` does
+                pipeline.log.silence.write(
+                    STALE_TEXTS[cause], seconds, shown, level=logging.WARNING, count=count,
+                    extra=event(
+                        "assets_stale", pipeline=pipeline.name, assets=first, count=count,
+                        seconds=seconds, cause=cause,
                     ),
                 )  # fmt: skip
             events.append(self._event("stale", pipeline, names, cause))

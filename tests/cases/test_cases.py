@@ -16,9 +16,15 @@ from tests.support.cases import Case, cases, differences, pipeline_of, write_cas
 CASES = cases()
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cases are written here, so that each model is made once."""
+    return tmp_path_factory.mktemp("cases")
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_case(case: Case, tmp_path: Path) -> None:
-    config, recording = write_case(case, tmp_path)
+def test_case(case: Case, folder: Path) -> None:
+    config, recording = write_case(case, folder)
     wanted = case.expected_error()
     if wanted is not None:
         with pytest.raises(ConfigError) as error:
@@ -26,7 +32,7 @@ def test_case(case: Case, tmp_path: Path) -> None:
         found = [str(one).removeprefix(f"{config}: ") for one in error.value.problems]
         assert found == wanted
         return
-    predictions = tmp_path / "predictions.jsonl"
+    predictions = folder / f"{case.name}-predictions.jsonl"
     summary = replay_files(check(config), [recording], predictions)
     found_lines: list[dict[str, Any]] = [
         {**one, "pipeline": pipeline_of(one)}

@@ -84,11 +84,14 @@ class Case:
             found.append(Sent(line["topic"], _payload(line), at_ns, flags))
         return found
 
-    def models(self) -> dict[str, Any]:
-        """Return how to build the models that the configuration names."""
+    def models(self) -> dict[str, tuple[str, Any]]:
+        """Return folder and making of each model that the configuration may name."""
         own = self.folder / "models.yaml"
+        given = yaml.safe_load(own.read_text()) if own.is_file() else {}
         shared = yaml.safe_load((CASES / "models.yaml").read_text())
-        return shared | (yaml.safe_load(own.read_text()) if own.is_file() else {})
+        return {name: (name, one) for name, one in shared.items()} | {
+            name: (f"{self.name}-{name}", one) for name, one in given.items()
+        }
 
 
 def cases() -> list[Case]:
@@ -96,20 +99,29 @@ def cases() -> list[Case]:
     return [Case(file.parent) for file in sorted(CASES.glob("*/config.yaml"))]
 
 
-def write_case(case: Case, folder: Path) -> tuple[Path, Path]:
-    """Write the configuration, the models and the recording of a case; return the two files."""
-    config = case.config()
-    folder.mkdir(parents=True, exist_ok=True)
+def complete_models(case: Case, pipelines: dict[str, Any], folder: Path) -> None:
+    """Make the models that pipelines of a case name, as far as they are not there."""
     models = case.models()
-    for pipeline in config["pipelines"].values():
-        name = pipeline["model"]
-        if name in models and not (folder / name).is_dir():
-            build_package(folder / name, **models[name])
-    for more in case.folder.glob("*.yaml"):
+    for pipeline in pipelines.values():
+        if pipeline["model"] in models:
+            name, making = models[pipeline["model"]]
+            pipeline["model"] = name
+            if not (folder / name).is_dir():
+                build_package(folder / name, **making)
+
+
+def write_case(case: Case, folder: Path) -> tuple[Path, Path]:
+    """Write configuration, models and recording of a case; return the first and the last.
+
+    Several cases may share a folder, and so the models.
+    """
+    config = case.config()
+    complete_models(case, config["pipelines"], folder)
+    for more in set(case.folder.glob("*.yaml")) - {case.folder / "config.yaml"}:
         (folder / more.name).write_bytes(more.read_bytes())
-    file = folder / "line.yaml"
+    file = folder / f"{case.name}.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    recording = folder / "input.jsonl"
+    recording = folder / f"{case.name}.jsonl"
     if case.expected_error() is not None:
         return file, recording
     with recording.open("w") as out:

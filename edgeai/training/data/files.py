@@ -68,6 +68,12 @@ class _Reader:
         self._config, self._pipeline = pipeline_of(data, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
         self._source = chosen.source
+        if chosen.source.has_key_in_payload:
+            rule = (
+                f"the messages of {self._pipeline} name their assets themselves, which training "
+                "does not read yet: use a source whose topic names the asset"
+            )
+            raise self._problem("data.config", rule, self._pipeline)
         signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
         self._manifest = draft_manifest(signals, data.sample_rate_hz, window.model_dump())
         names = [signal.name for signal in data.signals]
