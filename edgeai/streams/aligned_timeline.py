@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgeai.streams.align import align_row
+from edgeai.streams.align import Aligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.grid import ROW, Arrival, Grid, Jump
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
@@ -65,6 +65,11 @@ class AlignedTimeline:
     def newest_ns(self) -> int | None:
         """The time of the newest value; None before the first."""
         return self._grid.aligner.newest_ns
+
+    @property
+    def aligner(self) -> Aligner:
+        """What aligns the values."""
+        return self._grid.aligner
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet."""
