@@ -59,7 +59,8 @@ def compile_senml(form: SenmlPayload, max_records: int) -> Callable[[bytes], Any
 
 def _named(record: dict[Any, Any]) -> dict[str, Any]:
     """Return a record with the names of JSON."""
-    return {LABELS.get(key, str(key)) if type(key) is int else key: record[key] for key in record}
+    labels = [LABELS.get(key) if type(key) is int else None for key in record]  # True == 1
+    return {label or str(key): record[key] for key, label in zip(record, labels, strict=True)}
 
 
 def _resolve(record: dict[str, Any], base: dict[str, Any], number: int) -> list[dict[str, Any]]:
