@@ -156,24 +156,16 @@ class Aligner:
         self._append(queue, time_ns, value, mark)
         return None
 
-    def add_newer(self, time_ns: int, channel: int, value: float, *, uncertain: bool) -> bool:
-        """Add a value that is newer than all of its channel, and not older than all others.
+    def queues_at(self, time_ns: int) -> list[Queue] | None:
+        """Return the queues, to append values of a time to that are their channels' newest.
 
-        Returns:
-            Whether it was added; False if it needs `add`.
+        The caller sets `newest_ns`. None if there is no grid point yet, or the time is not newer
+        than all that are needed for a grid point that was returned: such values need `add`.
         """
-        queue = self._queues[channel]
-        if (
-            self._next_ns is None
-            or self._held
-            or not queue
-            or time_ns <= queue[-1][0]
-            or value != value  # noqa: PLR0124  NaN
-        ):
-            return False
-        self.newest_ns = time_ns
-        queue.append((time_ns, value, UNCERTAIN if uncertain else GOOD))
-        return True
+        newest_ns = self.newest_ns
+        if self._next_ns is None or self._held or newest_ns is None or time_ns < newest_ns:
+            return None
+        return self._queues
 
     def _is_new_extra(self, channel: int, time_ns: int) -> bool:
         """Return whether a late value is the newest of an extra signal.

@@ -1,10 +1,12 @@
 """The values of one aligned stream in the order of their arrival: late, repeated, clocks ahead."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from edgeai.streams.align import Aligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.grid import ROW, Arrival, Grid, Jump
+from edgeai.streams.grid_values import GOOD, UNCERTAIN
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.left_rows import seen_values
 from edgeai.streams.ring import Ring
@@ -151,31 +153,53 @@ class AlignedTimeline:
             uncertain: (n,) whether each is outside its valid range.
             arrived_ns: When they arrived.
         """
+        start, count = 0, len(times)
+        while start < count:
+            time_ns = times[start]
+            stop = count if times[-1] == time_ns else bisect_right(times, time_ns, start)
+            part = channels[start:stop], values[start:stop], uncertain[start:stop]
+            taken = self._take_newest(time_ns, *part, arrived_ns)
+            for index in range(start + taken, stop):
+                one = [values[index]]
+                self.take(Arrival(time_ns, channels[index], one, uncertain[index], arrived_ns))
+            start = stop
+
+    def _take_newest(
+        self,
+        time_ns: int,
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> int:
+        """Take values of one time that are the newest of their channels, while nothing is in doubt.
+
+        Returns:
+            How many of them were taken: all before the first one that needs a further look.
+        """
         grid = self._grid
-        add_newer, see = grid.aligner.add_newer, self._seen.add_one
-        before_ns, is_plain = NEVER_NS, False
-        for time_ns, channel, value, flag in zip(times, channels, values, uncertain, strict=True):
-            if time_ns != before_ns:
-                if is_plain:
-                    grid.push()
-                before_ns, is_plain = time_ns, self._is_plain_at(time_ns)
-            cadence = grid.cadences[channel]
-            if not (
-                is_plain
-                and cadence.suspect_ns == NEVER_NS
-                and add_newer(time_ns, channel, value, uncertain=flag)
-            ):
-                self.take(Arrival(time_ns, channel, [value], flag, arrived_ns))
-                is_plain = self._is_plain_at(time_ns)
-                continue
+        cadences = grid.cadences
+        queues = grid.aligner.queues_at(time_ns) if self._is_plain_at(time_ns) else None
+        if queues is None:
+            return 0
+        taken = 0
+        for channel, value, flag in zip(channels, values, uncertain, strict=True):
+            queue, cadence = queues[channel], cadences[channel]
+            is_newest = queue and queue[-1][0] < time_ns and value == value  # noqa: PLR0124
+            if not is_newest or cadence.suspect_ns != NEVER_NS:
+                break
+            queue.append((time_ns, value, UNCERTAIN if flag else GOOD))
             if cadence.low_ns <= time_ns - cadence.last_ns <= cadence.high_ns:
                 cadence.last_ns = time_ns
             else:
                 grid.note_rate(channel, time_ns)
-            see(time_ns, channel, value)
-        if is_plain:
+            taken += 1
+        if taken:
+            grid.aligner.newest_ns = time_ns
+            self._seen.add_many(time_ns, channels[:taken], values[:taken])
             self._ring.arrived_ns = max(self._ring.arrived_ns, arrived_ns)
             grid.push()
+        return taken
 
     def _is_plain_at(self, time_ns: int) -> bool:
         """Return whether a value of this time, its channel's newest, needs no further look."""

@@ -7,7 +7,7 @@ way (`walk`) takes the message; both give the same records.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
+from itertools import compress, repeat
 from math import isfinite, isnan
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -30,6 +30,9 @@ from edgeai.decoding.records.shape import Place, RecordShape
 from edgeai.decoding.values import BAD, UNCERTAIN
 from edgeai.errors import DecodeError
 
+TIME_TYPES: frozenset[type] = frozenset({int, str, float})
+NUMBER_TYPES: frozenset[type] = frozenset({int, float})
+UNKNOWN = -1  # stands for the channel of a name that no signal has
 MAX_DISTINCT_FLAGS = 8
 """Quality flags that are judged once for all records that have them."""
 Getter = Callable[[Any], Any]
@@ -67,6 +70,8 @@ class ColumnDecoder:
         """
         self._shape, self._channels, self._invalid = shape, channels, invalid
         self._max_records = max_records
+        self._is_simple = all(shape.is_simple)
+        """Whether each value that is a JSON number is that number."""
         self._is_tag = source.layout == "tag"
         self._to_ns = (
             time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
@@ -230,17 +235,16 @@ class ColumnDecoder:
             names = self._column(part, shape.name)
         else:
             names = [tag or ""] * len(part.members)
-        found = list(map(self._channels.get, names))
-        if None in found:
-            is_known = [one is not None for one in found]
+        channels = list(map(self._channels.get, names, repeat(UNKNOWN)))
+        if UNKNOWN in channels:
+            is_known = [one != UNKNOWN for one in channels]
             if not all(type(one) is str for one in names):
                 raise NotPlain
-            records.left_out["other_name"] += found.count(None)
+            records.left_out["other_name"] += channels.count(UNKNOWN)
             part = part.only(is_known)
-            found = list(compress(found, is_known))
-            if not found:
+            channels = list(compress(channels, is_known))
+            if not channels:
                 return
-        channels: list[int] = found  # type: ignore[assignment]
         keys = None if levels is None else self._keys(part, levels)
         times = self._times(part)
         values = self._column(part, shape.value)
@@ -293,13 +297,15 @@ class ColumnDecoder:
         if shape.time is None or self._to_ns is None:
             return [None] * len(part.members)
         moments = self._column(part, shape.time)
-        if shape.default_time is not None and (ABSENT in moments or None in moments):
+        kinds = set(map(type, moments))
+        if shape.default_time is not None and not kinds <= TIME_TYPES:
             others = self._column(part, shape.default_time)
             moments = [
                 other if one is ABSENT or one is None else one
                 for one, other in zip(moments, others, strict=True)
             ]
-        times = self._in_ns(moments, self._to_ns)
+            kinds = set(map(type, moments))
+        times = self._in_ns(moments, kinds, self._to_ns)
         if shape.nanos is not None:
             nanos = self._column(part, shape.nanos)
             if not all(type(one) is int and 0 <= one < 1_000_000_000 for one in nanos):
@@ -307,10 +313,17 @@ class ColumnDecoder:
             times = [(one or 0) + more for one, more in zip(times, nanos, strict=True)]
         return times
 
-    def _in_ns(self, moments: list[Any], to_ns: Callable[[Any], int]) -> list[int | None]:
-        """Return times in nanoseconds; the same time is converted once."""
-        kinds = set(map(type, moments))
-        if not kinds <= {int, str, float}:
+    def _in_ns(
+        self, moments: list[Any], kinds: set[type], to_ns: Callable[[Any], int]
+    ) -> list[int | None]:
+        """Return times in nanoseconds; the same time is converted once.
+
+        Args:
+            moments: As they came.
+            kinds: Their types.
+            to_ns: Converts one.
+        """
+        if not kinds <= TIME_TYPES:
             raise NotPlain
         if len(kinds) == 1 and moments.count(moments[0]) == len(moments):
             return [to_ns(moments[0])] * len(moments)
@@ -327,6 +340,10 @@ class ColumnDecoder:
             return []
         place, judge = self._shape.quality
         flags = self._column(part, place)
+        first = flags[0]
+        if flags.count(first) == len(flags) and len(set(map(type, flags))) == 1:
+            verdict = judge(first)
+            return [verdict] * len(flags) if verdict else []
         distinct = dict(zip(map(id, flags), flags, strict=True))  # true and small numbers are one
         if len(distinct) <= MAX_DISTINCT_FLAGS:
             known = {at: judge(flag) for at, flag in distinct.items()}
@@ -420,7 +437,7 @@ def _extend(
 
 def _are_numbers(values: list[Any]) -> bool:
     """Return whether all values are finite JSON numbers; may return False for huge ones."""
-    return set(map(type, values)) <= {int, float} and isfinite(sum(values))
+    return set(map(type, values)) <= NUMBER_TYPES and isfinite(sum(values))
 
 
 def _have_forms(places: list[Place]) -> bool:

@@ -7,9 +7,9 @@ order of time counts, not the order in which it is written.
 Each record is taken, or counted by the reason why it is not: `PipelineMetrics.records`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
-from operator import gt
+from operator import gt, itemgetter
 from typing import Any, NamedTuple
 
 from edgeai.decoding.fields import ABSENT_VALUE, MAX_TIME_NS
@@ -46,6 +46,9 @@ class RecordIntake:
         self._has_keys = parts.source.has_key_in_payload
         self._is_counted_by = parts.is_counted_by
         self._names = parts.names
+        self._last_channels: list[int] = []
+        self._pick: Callable[[list[float]], tuple[float, ...]] | None = None
+        """Puts values of `_last_channels` in the order of a sample, if they are all of them."""
         self._channels = len(parts.names)
         self._is_tag = parts.source.layout == "tag"
         self._is_aligned = parts.is_aligned
@@ -303,13 +306,12 @@ class RecordIntake:
     ) -> None:
         """Make samples of the values that have the same time, and push them."""
         channels = records.channels
-        is_one = len(kept) == len(channels) == len(set(channels)) and not records.uncertain
-        if is_one and times.count(times[0]) == len(times):
-            sample = [ABSENT_VALUE] * self._channels
-            for channel, value in zip(channels, records.values, strict=True):
-                sample[channel] = value
-            self._push_samples(state, _Rows([times[0]], [sample], None, [len(kept)]), message)
-            return
+        if len(kept) == len(channels) and not records.uncertain:
+            picked = self._sample_of(channels, records.values)
+            if picked is not None and times.count(times[0]) == len(times):
+                rows_of_one = _Rows([times[0]], [picked], None, [len(kept)])
+                self._push_samples(state, rows_of_one, message)
+                return
         rows: dict[int | None, list[float]] = {}
         marked: set[int | None] = set()
         counts: dict[int | None, int] = {}
@@ -329,6 +331,28 @@ class RecordIntake:
         marks = [one in marked for one in rows] if marked else None
         parts = _Rows(list(rows), list(rows.values()), marks, list(counts.values()))
         self._push_samples(state, parts, message)
+
+    def _sample_of(self, channels: list[int], values: list[float]) -> Sequence[float] | None:
+        """Return the values of one time as a sample; None if a channel occurs twice.
+
+        A gateway sends the same signals in the same order again and again: so the order of the last
+        message is kept.
+        """
+        if channels != self._last_channels:
+            if len(set(channels)) != len(channels):
+                return None
+            self._last_channels = channels
+            places = dict(zip(channels, range(len(channels)), strict=True))
+            self._pick = None
+            if len(places) == self._channels and self._channels > 1:
+                self._pick = itemgetter(*[places[one] for one in range(self._channels)])
+        if self._pick is not None:
+            sample: tuple[float, ...] = self._pick(values)
+            return sample
+        row = [ABSENT_VALUE] * self._channels
+        for channel, value in zip(channels, values, strict=True):
+            row[channel] = value
+        return row
 
     def _push_rows(
         self,

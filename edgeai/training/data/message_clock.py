@@ -52,7 +52,7 @@ class MessageClock:
             if self._records is not None:
                 found = self._records.decode(bytes(message[1])).times
                 times = [one for one in found if one is not None]
-                return max(times) if times else None
+                return min(times) if times else None
             return read_time(parse_json(bytes(message[1])), self._source.time, self._to_ns)
         except DecodeError:
             return None
