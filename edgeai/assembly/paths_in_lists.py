@@ -11,15 +11,15 @@ OF_FIXED_LENGTH = frozenset({"struct", "registers", "hex"})
 
 
 def position_warnings(config: Config) -> list[str]:
-    """Return a line for each pipeline with such a path."""
+    """Return a line for each source with such a path."""
     found = []
-    for name, pipeline in config.pipelines.items():
-        place = next(_positions(pipeline.source), None)
+    for field, source in config.read_sources.items():
+        place = next(_positions(source), None)
         if place is not None:
             key, path = place
             shown = ".".join(map(str, path))
             found.append(
-                f"pipelines.{name}.source.{key}: {shown} reads one position of a list. If the list "
+                f"{field}.{key}: {shown} reads one position of a list. If the list "
                 "grows or its order changes, values are lost or mistaken for others: "
                 "`source.items` reads every element (docs/payloads.md)"
             )

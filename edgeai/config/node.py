@@ -20,6 +20,7 @@ from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.presets import apply_presets
+from edgeai.config.source import SourceConfig
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
@@ -148,6 +149,15 @@ class Config(Strict):
     )
 
     @property
+    def read_sources(self) -> dict[str, SourceConfig]:
+        """All sources of all pipelines, by their place in the file: `pipelines.press.source`."""
+        return {
+            f"pipelines.{name}.{place}": source
+            for name, pipeline in self.pipelines.items()
+            for place, source in pipeline.named_sources.items()
+        }
+
+    @property
     def client_id(self) -> str:
         """The MQTT client id of the node. Its other connections append a suffix to it."""
         return self.broker.client_id or f"edgeai-{self.node}"
@@ -161,12 +171,11 @@ class Config(Strict):
                 head = topics.fill(head, (("node", self.node), ("pipeline", name)))
                 levels = head.split("/")[:-1]
                 target = "/".join([*("+" if "{" in level else level for level in levels), "#"])
-                for other, reader in self.pipelines.items():
-                    filters = reader.source.filters
-                    if any(topics.may_overlap(target, one) for one in filters):
+                for read, source in self.read_sources.items():
+                    if any(topics.may_overlap(target, one) for one in source.filters):
                         msg = (
                             f"pipelines.{name}.publish.{field} may be read again by "
-                            f"pipelines.{other}.source.topic, a feedback loop"
+                            f"{read}.topic, a feedback loop"
                         )
                         raise ValueError(msg)
         return self
@@ -188,9 +197,9 @@ class Config(Strict):
         would take it twice.
         """
         sources = [
-            (f"pipelines.{name}.source{'' if index else '.topic'}", found)
-            for name, one in self.pipelines.items()
-            for index, found in enumerate(one.source.filters)
+            (f"{field}{'' if index else '.topic'}", found)
+            for field, source in self.read_sources.items()
+            for index, found in enumerate(source.filters)
         ]
         sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
         for index, (field, one) in enumerate(sources):

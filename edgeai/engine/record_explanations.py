@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from edgeai import topics
 from edgeai.config.source import SourceConfig
+from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.decoding.fields import ABSENT, find
 from edgeai.decoding.records import RecordDecoder
 from edgeai.decoding.records.shape import Place, RecordShape
@@ -30,7 +32,7 @@ class RecordExplanations:
 
     def __init__(
         self,
-        name: str,
+        place: str,
         source: SourceConfig,
         decoder: RecordDecoder,
         places_of: Callable[[str], tuple[str | None, list[str] | None]],
@@ -38,12 +40,12 @@ class RecordExplanations:
         """Prepare.
 
         Args:
-            name: The pipeline's.
-            source: Its source.
+            place: Where the source is in the configuration: `pipelines.press.source`.
+            source: The source.
             decoder: Of its messages.
             places_of: Returns the signal's name and the levels of the key that a topic holds.
         """
-        self._where = f"pipelines.{name}.source"
+        self._where = place
         self._source, self._decoder, self._places_of = source, decoder, places_of
         self._shape: RecordShape = decoder.shape
 
@@ -178,6 +180,21 @@ class RecordExplanations:
 
         self._decoder.look_at_values(payload, tag, look)
         return found[0] if found else ""
+
+
+def places_in(
+    source: SourceConfig, template: topics.TopicTemplate, topic: str
+) -> tuple[str | None, list[str] | None]:
+    """Return the signal's name in a topic, and if messages name the streams, its levels of the key.
+
+    Args:
+        source: The source.
+        template: Of its topic.
+        topic: Of a message.
+    """
+    captures = template.match(topic) or {}
+    name = captures.pop(RESERVED_CAPTURE, None)
+    return name, list(captures.values()) if source.has_key_in_payload else None
 
 
 def _furthest(times: list[int]) -> str:

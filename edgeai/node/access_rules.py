@@ -53,15 +53,16 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
-        sources += pipeline.source.filters
+        declared = list(pipeline.named_sources.values())
+        sources += [one for source in declared for one in source.filters]
         fields = (
             ("node", config.node),
             ("pipeline", name),
             ("model", manifest.name),
-            ("asset", "/".join([ASSET_LEVEL] * max(1, pipeline.source.key_levels))),
+            ("asset", "/".join([ASSET_LEVEL] * max(1, declared[0].key_levels))),
         )
-        templates = (pipeline.publish.topic, pipeline.publish.alarm_topic)
-        results += [_as_filter(topics.fill(one, fields)) for one in templates]
+        published = (pipeline.publish.topic, pipeline.publish.alarm_topic)
+        results += [_as_filter(topics.fill(one, fields)) for one in published]
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []

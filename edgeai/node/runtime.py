@@ -324,12 +324,9 @@ class Runtime:
         if topic.startswith(resets):
             return [topic.removeprefix(resets).partition("/")[2]]
         pipelines = self.engine.pipelines
-        found = [pipeline.find_key(topic) for pipeline in pipelines]
-        if any(
-            one.is_of_names(topic) or (one.has_key_in_payload and key is not None)
-            for one, key in zip(pipelines, found, strict=True)
-        ):
+        if any(one.sources.is_for_all_workers(topic) for one in pipelines):
             return None
+        found = [pipeline.find_key(topic) for pipeline in pipelines]
         return [one[0] for one in found if one is not None]
 
     def _report(self) -> Report:

@@ -105,6 +105,10 @@ class AlignedStream(Stream):
                 if absent is None or not absent[index, channel]:
                     self.push_tag(time_ns, channel, value, flag, at_ns)
 
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no good value came for a whole window or longer."""
+        return self._timeline.held_channels()
+
     def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
         """Take no sample: each must be aligned."""
         return False
@@ -163,6 +167,7 @@ class AlignedStream(Stream):
         """Release the grid points up to the newest time: the stream ends here."""
         super().flush()
         self._timeline.flush()
+        self.ring.flush()
 
     def _receive(self, run: Run) -> None:
         """Take one sample with its final time."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgeai.streams.left_rows import LeftRows
+from edgeai.streams.left_rows import BLOCK, LeftRows
 
 CHANNEL_FACTOR, VALUE_FACTOR = np.uint32(0x9E3779B1), np.uint32(0x85EBCA6B)  # odd: nothing is lost
 NOT_A_NUMBER = 0x7FC00000
@@ -79,7 +79,7 @@ class Seen:
         times, channels = zip(*keys, strict=True)
         contents = list(map(pop, keys))
         digests = _digests_of(channels, contents)
-        self._left.add_digests(self._number, np.array(times, np.int64), digests)
+        self._left.add_digests(np.array(times, np.int64), digests)
         self._number += MOST_SHED
 
     def _shed_groups(self) -> None:
@@ -96,7 +96,10 @@ class Seen:
             count += len(values)
             times.append(np.full(len(values), time_ns, np.int64))
             digests.append(_digests_of_values(channels, values))
-        self._left.add_digests(self._number, np.concatenate(times), np.concatenate(digests))
+        all_times, all_digests = np.concatenate(times), np.concatenate(digests)
+        for begin in range(0, count, BLOCK):
+            part = slice(begin, begin + BLOCK)
+            self._left.add_digests(all_times[part], all_digests[part])
         self._number += count
         self._grouped -= count
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from edgeai.config.source import SourceConfig
 from edgeai.engine.intake.frames import FrameIntake
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.intake.records import RecordIntake
@@ -11,7 +12,7 @@ from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import Message
 
-__all__ = ["INTAKES", "Intake", "IntakeParts"]
+__all__ = ["INTAKES", "Intake", "IntakeParts", "kind_of"]
 
 
 class Intake(Protocol):
@@ -55,3 +56,8 @@ INTAKES: dict[str, Callable[[IntakeParts], Intake]] = {
 }
 """By the layout that the configuration declares; `records` for all that needs more than the plain
 JSON of `row` and `tag`."""
+
+
+def kind_of(source: SourceConfig) -> str:
+    """Return the key of `INTAKES` for a source."""
+    return "records" if source.has_records else source.layout

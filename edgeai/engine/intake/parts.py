@@ -34,7 +34,7 @@ class IntakeParts:
     refusals: Refusals
     """Tells a message that is refused; the intake counts it first."""
     is_aligned: bool
-    """Whether the samples of a stream are aligned to the model's grid."""
+    """Whether streams take single values, so that a signal keeps its value until the next one."""
     stream_of: Callable[[str, int], StreamState | str]
     """Returns the stream of a key in a message that arrived then, or the reason why its values are
     left out; raises DecodeError if there is no room."""
@@ -44,3 +44,5 @@ class IntakeParts:
     """Tells the first value of each signal that cannot be used."""
     limits: Limits
     """Bounds of one message: its records, and its content if it is compressed."""
+    whole_cycles: bool = False
+    """Whether each message is a cycle."""

@@ -12,6 +12,7 @@ from itertools import islice
 from operator import gt, itemgetter
 from typing import Any, NamedTuple
 
+from edgeai import topics
 from edgeai.decoding.fields import ABSENT_VALUE, MAX_TIME_NS
 from edgeai.decoding.records import RecordDecoder, Records
 from edgeai.decoding.sender_clock import SenderClock
@@ -43,6 +44,8 @@ class RecordIntake:
         self._containment = parts.containment
         self._refusals = parts.refusals
         self._stream_of = parts.stream_of
+        names = parts.source.names
+        self._names_template = None if names is None else topics.TopicTemplate(names.topic)
         self._has_keys = parts.source.has_key_in_payload
         self._is_counted_by = parts.is_counted_by
         self._names = parts.names
@@ -75,6 +78,11 @@ class RecordIntake:
             message: As received.
         """
         self._take(message, tag, None, levels)
+
+    def take_names_of(self, topic: str) -> Callable[[Message], None] | None:
+        """Return what takes a topic that names identifiers (`source.names`); None: another one."""
+        template = self._names_template
+        return self.take_names if template and template.match(topic) is not None else None
 
     def take_names(self, message: Message) -> None:
         """Take a message that names identifiers (`source.names`)."""
