@@ -36,8 +36,6 @@ def _frame_has_its_format(source: "SourceConfig") -> str | None:
         return None
     if source.frame is None:
         return "the layout `frame` needs the key `frame`, which describes the format"
-    if source.compression is not None:
-        return "layout `frame`: `compression` belongs to `row` and `tag`"
     if "format" in source.model_fields_set:
         return "layout `frame`: `frame.type` names the format, not `format`"
     if source.time is not None or source.quality is not None:

@@ -35,6 +35,7 @@ from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
+from edgeai.streams.align import Aligner
 from edgeai.streams.cycles.settings import LARGEST_NUMBER, Cycle
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
@@ -151,8 +152,8 @@ class Pipeline:
         published with its first window. Wired by `restore_alarms`."""
         self.on_transition: OnTransition = _ignore_transition
         """Called with each change of an alarm's state; wired by the monitor."""
-        self._rings: list[Ring] = []
-        """The rings of all streams."""
+        self._rings: list[tuple[Ring, Aligner | None]] = []
+        """The rings of all streams, with their aligners if samples are aligned."""
         self._room = StreamRoom(
             name,
             self.streams,
@@ -262,12 +263,16 @@ class Pipeline:
         # A stream that is new needs a whole window.
         samples = self.settings.length
         period_ns = self.settings.period_ns
-        if self.settings.align is not None:
-            samples = min([samples, *[state.stream.due_in for state in self.streams.values()]])
-        elif period_ns is None:
-            samples = min([samples, *[ring.due_in for ring in self._rings]])
-        elif self._rings:
-            wait_ns = min([ring.due_ns - ring.last_ns for ring in self._rings])
+        if period_ns is None:
+            samples = min([samples, *[ring.due_in for ring, _ in self._rings]])
+        else:
+            # A value may release all grid points up to the newest time.
+            waits = [
+                ring.due_ns - (ring.last_ns if aligner is None else aligner.newest_ns or 0)
+                for ring, aligner in self._rings
+                if ring.size or aligner is None
+            ]
+            wait_ns = min(waits, default=samples * period_ns)
             samples = max(1, min(samples, -(-wait_ns // period_ns)))
         values = 1 if self.settings.align is None else len(self.signals)  # messages a sample
         usual = (samples - 1) * max(1, len(self._rings)) * values + 1
@@ -381,7 +386,7 @@ class Pipeline:
             if self.states is not None:
                 state.stream.cycles.on_samples = partial(self.states.follow, state)
         self.streams[key] = state
-        self._rings.append(state.stream.ring)
+        self._rings.append((state.stream.ring, state.stream.aligner))
         self.metrics.streams.set(len(self.streams))
         return state
 
@@ -414,7 +419,7 @@ class Pipeline:
         if state.alarm.state != "normal":
             return False
         del self.streams[state.key]
-        self._rings.remove(state.stream.ring)
+        self._rings.remove((state.stream.ring, state.stream.aligner))
         self.metrics.streams.set(len(self.streams))
         for one in (state, *state.sources):
             self.forget_stream(one)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
+from edgeai.streams.align import Aligner
 from edgeai.streams.aligned_timeline import AlignedTimeline
 from edgeai.streams.clock_steps import resolution_of
 from edgeai.streams.coarse import CoarseClock
@@ -49,16 +50,9 @@ class AlignedStream(Stream):
         return self._timeline.newest_ns
 
     @property
-    def due_in(self) -> int:
-        """Sample periods until the next window at the model's rate, at least 1.
-
-        The grid points up to the newest time are not waited for: the next value may release them.
-        """
-        ring, newest_ns = self.ring, self._timeline.newest_ns
-        if newest_ns is None or not ring.size:
-            return ring.due_in
-        released = (newest_ns - ring.last_ns) // (self._settings.period_ns or 1)
-        return max(1, ring.due_in - max(0, released))
+    def aligner(self) -> Aligner:
+        """What aligns the samples to the model's grid; the same for as long as the stream."""
+        return self._timeline.aligner
 
     def recover(self, after_ns: int | None, *, everything: bool) -> None:
         """Empty the stream as `Stream.recover` says; each channel keeps its last value at first.

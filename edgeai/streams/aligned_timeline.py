@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from edgeai.streams.align import align_row
+from edgeai.streams.align import Aligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.grid import ROW, Arrival, Grid, Jump
 from edgeai.streams.grid_values import GOOD, UNCERTAIN
@@ -67,6 +67,11 @@ class AlignedTimeline:
     def newest_ns(self) -> int | None:
         """The time of the newest value; None before the first."""
         return self._grid.aligner.newest_ns
+
+    @property
+    def aligner(self) -> Aligner:
+        """What aligns the values."""
+        return self._grid.aligner
 
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet."""

@@ -10,6 +10,7 @@ the kind.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from edgeai.streams.align import Aligner
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.cycles.ring import CycleRing
@@ -78,9 +79,9 @@ class Stream(ABC):
         return None if used_ns == NEVER_NS else used_ns
 
     @property
-    def due_in(self) -> int:
-        """Samples until the next window at the model's rate, at least 1."""
-        return self.ring.due_in
+    def aligner(self) -> Aligner | None:
+        """What aligns the samples to the model's grid; None if they stay as they come."""
+        return None
 
     @property
     def undecided(self) -> tuple[int, int] | None:

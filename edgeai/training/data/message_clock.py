@@ -6,7 +6,7 @@ from typing import Any
 from edgeai.config.base import TimeField
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import parse_json, read_time, time_reader
-from edgeai.decoding.frames import Decode, compile_frame
+from edgeai.decoding.frames import Decode, frame_decoder
 from edgeai.decoding.records import RecordDecoder
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
@@ -33,7 +33,7 @@ class MessageClock:
         self._records = RecordDecoder(source, signals) if source.has_records else None
         self._decode: Decode | None = None
         if source.frame is not None:
-            self._decode = compile_frame(source.frame, [source.tag_of(name) for name in signals])
+            self._decode = frame_decoder(source, signals)
 
     @property
     def zone(self) -> str | None:
