@@ -1,6 +1,6 @@
 """One pipeline of a node: a model, its source, windows, alarm and publications."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -222,6 +222,17 @@ class PipelineConfig(Strict):
         "true holds. Windows are judged by the state of all their samples. Default: no states, "
         "every window is judged.",
     )
+
+    @field_validator("states", mode="before")
+    @classmethod
+    def _no_flags(cls, value: Any) -> Any:
+        if isinstance(value, dict) and any(isinstance(name, bool) for name in value):
+            msg = (
+                "a name is true or false, not text: in YAML, on, off, yes and no mean true and "
+                'false. Write such a name in quotes: "off"'
+            )
+            raise ValueError(msg)
+        return value
 
     @field_validator("states")
     @classmethod

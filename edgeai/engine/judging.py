@@ -183,6 +183,7 @@ class Judge:
                 prediction.alarm_reason = reason
             if note is not None:
                 prediction.state, prediction.not_judged = note.state, note.not_judged
+                state.not_judged = note.not_judged or None
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
@@ -222,6 +223,7 @@ class Judge:
             changed = heed(note, alarm, time_ns)
             state.score, state.time_ns, state.quality = nan, time_ns, quality
             state.diagnosis, state.outputs, state.top = "", {}, ()
+            state.not_judged = note.not_judged or None
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,

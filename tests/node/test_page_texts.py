@@ -20,6 +20,7 @@ PAIR = re.compile(r'(?:"([^"]+)"|\b([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)"')
 DYNAMIC = (
     *RANKS, "notready", "summary.", "event.", "theme.", "legend.", "good", "uncertain", "bad",
     "attention", "healthy", "waiting",
+    "operating.", "not.judged.",
 )  # fmt: skip
 """Keys that are made of a state, a kind or a quality."""
 
