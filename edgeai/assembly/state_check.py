@@ -52,6 +52,8 @@ def state_model_problems(file: str, field: str, own: Package, other: Package) ->
         wrong.append(f"sample rate ({its.sample_rate_hz} Hz instead of {mine.sample_rate_hz})")
     if mine.window.length != its.window.length:
         wrong.append(f"window ({its.window.length} samples instead of {mine.window.length})")
+    if mine.cycle != its.cycle:
+        wrong.append("kind of window (`cycle`)")
     if mine.threshold.abnormal != its.threshold.abnormal:
         wrong.append("side of the threshold on which a score is abnormal")
     if not wrong:

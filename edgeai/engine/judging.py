@@ -15,10 +15,11 @@ from edgeai.engine.batch import DueWindow, WindowNote
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import Prediction, ScoreReason, Transition
+from edgeai.engine.publications import CycleFacts, Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
+from edgeai.messages import SECOND_NS, AlarmState, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
+from edgeai.streams.side import Mark
 
 _encode = msgspec.json.Encoder().encode
 
@@ -71,7 +72,7 @@ class Judge:
         manifest, publish = model.manifest, pipeline.config.publish
         position = {name: index for index, name in enumerate(model.outputs)}
         self._pipeline = pipeline
-        self._session = model.session
+        self._session, self._batch = model.session, model.batch
         self._domain_of = _own_domain if other is None else other.domain_of
         self._model, self._version = manifest.name, manifest.version
         self._score = position[manifest.score]
@@ -88,6 +89,8 @@ class Judge:
         self._worst = inf if self._abnormal == "high" else -inf
         """The score that is beyond every threshold."""
         self._quality_rule = model.quality_rule
+        self._channels = pipeline.channels
+        self._has_cycles = pipeline.settings.cycle is not None
         self._top, self._qos = publish.top, publish.qos
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
@@ -108,7 +111,7 @@ class Judge:
                 windows before, so that no window is judged twice.
         """
         pipeline, threshold = self._pipeline, self._threshold
-        session, counted = self._session, pipeline.metrics.predictions
+        session, counted, batch = self._session, pipeline.metrics.predictions, self._batch
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._diagnoses_windows:
@@ -136,7 +139,7 @@ class Judge:
             if interrupted:
                 state.alarm.interrupt()
                 state.enter(interrupted - 1)
-            is_used = time_ns <= state.used_until_ns
+            is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
             suffix = state.used_suffix if is_used else ""
             outside = diagnosis is not UNSET and is_outside(diagnosis)
             is_judged = note is None or note.not_judged is UNSET
@@ -155,6 +158,8 @@ class Judge:
                 # Outside the domain the score says nothing, but that it is none is a failure.
                 update = alarm.update_outside if outside and reason is None else alarm.update
                 changed = update(level, time_ns) or changed
+            if quality != "bad" or not is_judged:  # what is not judged, is so by declaration
+                state.decided_ns = time_ns
             if reason is not None and score != level:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
@@ -181,6 +186,10 @@ class Judge:
             )
             if reason is not None:
                 prediction.alarm_reason = reason
+            if batch.marks:
+                prediction.marks = self._marks_of(state, time_ns)
+            if self._has_cycles:
+                prediction.cycle = _cycle_of(state, time_ns)
             if note is not None:
                 prediction.state, prediction.not_judged = note.state, note.not_judged
                 state.not_judged = note.not_judged or None
@@ -216,12 +225,13 @@ class Judge:
             alarm = state.alarm
             if interrupted:
                 state.enter(interrupted - 1)
-            is_used = time_ns <= state.used_until_ns
+            is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
             suffix = state.used_suffix if is_used else ""
             quality = quality_of(substituted, uncertain or is_used, self._quality_rule)
             previous = alarm.state
             changed = heed(note, alarm, time_ns)
             state.score, state.time_ns, state.quality = nan, time_ns, quality
+            state.decided_ns = time_ns
             state.diagnosis, state.outputs, state.top = "", {}, ()
             state.not_judged = note.not_judged or None
             counted[quality] += 1
@@ -245,6 +255,8 @@ class Judge:
                 state=note.state,
                 not_judged=note.not_judged,
             )
+            if self._has_cycles:
+                prediction.cycle = _cycle_of(state, time_ns)
             publications.append(Publication(state.topic, _encode(prediction), self._qos, False))
             if changed or not state.is_announced:
                 publications.append(self.transition(state, previous, changed=changed))
@@ -265,6 +277,13 @@ class Judge:
             effect = f"it counts as {SIDES[self._abnormal]} the threshold"
         pipeline.log.score_not_finite(state.key, score, effect)
         return "score_infinite" if score == self._worst else "score_not_finite"
+
+    def _marks_of(self, state: StreamState, time_ns: int) -> dict[str, Mark] | UnsetType:
+        """Return what is wrong with signals of a window, by signal."""
+        marks = self._pipeline.batch.marks.get((state, time_ns))
+        if not marks:
+            return UNSET
+        return {self._channels[place]: mark for place, mark in sorted(marks.items())}
 
     def _keep_fields(
         self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]
@@ -385,3 +404,20 @@ class Judge:
             top=top, diagnosis=diagnosis or None,
         )  # fmt: skip
         return publication
+
+
+def _cycle_of(state: StreamState, time_ns: int) -> CycleFacts | UnsetType:
+    """Return the cycle whose window's last sample is of a time."""
+    cycles = state.stream.cycles
+    cycle = None if cycles is None else cycles.facts.pop(time_ns, None)
+    if cycle is None:
+        return UNSET
+    is_complete = cycle.outcome == "complete"
+    return CycleFacts(
+        number=cycle.number,
+        start=cycle.start_ns,
+        end=cycle.end_ns,
+        duration_seconds=cycle.duration_ns / SECOND_NS,
+        complete=is_complete,
+        outcome=UNSET if is_complete else cycle.outcome,
+    )

@@ -24,6 +24,8 @@ from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals, example_of
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
+from edgeai.engine.source_watch import SourceChange, SourceWatch
+from edgeai.engine.stale_watch import WITHOUT_DECISION
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import time_stamp_remedy
 from edgeai.log_events import event
@@ -47,6 +49,14 @@ OTHER_STATES = {
     "no alarm until it comes",
 }
 """What to say about states that nobody declared."""
+STALE_TEXTS = {
+    "no_samples": "no sample for %g s, stale: %s",
+    "no_window": "samples come, and none completed a window for longer than %g s (compare their "
+    "rate and their gaps with the model's), stale: %s",
+    "bad_values": "windows come, and each has too many values that cannot be used, for longer than "
+    "%g s: no alarm is judged, stale: %s",
+}
+"""By the cause, for the declared time and the assets."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -100,6 +110,8 @@ class Monitor:
         """Whether alarm states have changed that are not written yet."""
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
+        self._source_watches = {one: SourceWatch(one) for one in pipelines if one.sources.inlets}
+        """Of the pipelines with several sources."""
         self._live, self._kept, self._retained = live, kept, retained
         self._history, self._assets = history, assets
         self._clock, self._clock_ns = clock, clock_ns
@@ -198,7 +210,7 @@ class Monitor:
         """Keep that a clock was set back, as `_keep` keeps an alarm; `poll` tells it."""
         if self._kept is not None:
             self._kept.keep_set_back(pipeline, state)
-        if self._live is not None:
+        if self._live is not None and set_back.sign != "return":
             self._set_backs.setdefault(pipeline, []).append((state.key, set_back))
             seconds = (set_back.from_ns - set_back.to_ns) / SECOND_NS
             self.events.add("clock_back", pipeline, [state.key], seconds=round(seconds, 3))
@@ -230,6 +242,9 @@ class Monitor:
             if live is not None:
                 events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
         if live is not None:
+            for pipeline, sources in self._source_watches.items():
+                for change in sources.scan(now, is_connected=is_connected):
+                    events.append(self._tell_source(pipeline, change))
             self._tell_outage(stale, is_connected=is_connected)
         if self._assets is not None:
             self._assets.look(changed=has_changes)
@@ -274,41 +289,40 @@ class Monitor:
         """Tell the assets that stopped or came back, in the log and as events."""
         events = []
         seconds = pipeline.stale_after_seconds
-        refused = [state for state in found.stale if state.is_refused and is_connected]
-        if refused:
-            names = [state.key for state in refused]
-            pipeline.log.silence.write(
-                "messages come, and none was used for %g s (%s), stale: %s",
-                seconds, _why_unused(refused), shown_assets(names), level=logging.WARNING,
-                count=len(names),
-                extra=event(
-                    "assets_refused", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
-                    count=len(names), seconds=seconds, reason=_reasons(refused),
-                ),
-            )  # fmt: skip
-            events.append(self._event("stale", pipeline, names, "refused"))
-            self.events.add(
-                "stale", pipeline.name, names, cause="refused", seconds=seconds,
-                reason=_reasons(refused),
-            )  # fmt: skip
-        names = [state.key for state in found.stale if state not in refused]
-        if names:
-            if is_connected:
+        by_cause: dict[str, list[StreamState]] = {}
+        for state in found.stale:
+            why_now: str = state.stale_cause if is_connected else "broker_connection"
+            by_cause.setdefault(why_now, []).append(state)
+        for cause, states in by_cause.items():
+            names = [state.key for state in states]
+            reason = _reasons(states) if cause == "refused" else ""
+            shown = shown_assets(names)
+            first, count = names[:MAX_EVENT_ASSETS], len(names)
+            if cause == "refused":
                 pipeline.log.silence.write(
-                    "no sample for %g s, stale: %s",
-                    seconds, shown_assets(names), level=logging.WARNING, count=len(names),
+                    "messages come, and none was used for %g s (%s), stale: %s",
+                    seconds, _why_unused(states), shown, level=logging.WARNING, count=count,
                     extra=event(
-                        "assets_stale", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
-                        count=len(names), seconds=seconds,
+                        "assets_refused", pipeline=pipeline.name, assets=first, count=count,
+                        seconds=seconds, reason=reason,
                     ),
                 )  # fmt: skip
-            cause = "no_samples" if is_connected else "broker_connection"
+            elif cause != "broker_connection":  # `_tell_outage` does
+                pipeline.log.silence.write(
+                    STALE_TEXTS[cause], seconds, shown, level=logging.WARNING, count=count,
+                    extra=event(
+                        "assets_stale", pipeline=pipeline.name, assets=first, count=count,
+                        seconds=seconds, cause=cause,
+                    ),
+                )  # fmt: skip
             events.append(self._event("stale", pipeline, names, cause))
-            self.events.add("stale", pipeline.name, names, cause=cause, seconds=seconds)
-        if found.back:
-            names = [state.key for state in found.back]
+            self.events.add(
+                "stale", pipeline.name, names, cause=cause, seconds=seconds, reason=reason
+            )
+        for what, states in _by_what_came(found.back).items():
+            names = [state.key for state in states]
             pipeline.log.silence.write(
-                "samples again from %s", shown_assets(names), count=len(names),
+                "%s again from %s", what, shown_assets(names), count=len(names),
                 extra=event(
                     "assets_back", pipeline=pipeline.name, assets=names[:MAX_EVENT_ASSETS],
                     count=len(names),
@@ -317,6 +331,36 @@ class Monitor:
             events.append(self._event("back", pipeline, names, ""))
             self.events.add("back", pipeline.name, names)
         return events
+
+    def _tell_source(self, pipeline: Pipeline, change: SourceChange) -> Publication:
+        """Tell one of several sources that has stopped, or sends again."""
+        assets, count = change.assets[:MAX_EVENT_ASSETS], len(change.assets)
+        if change.is_back:
+            name = "source_back"
+            pipeline.log.silence.write(
+                "samples of the source %s again from %s",
+                change.source, shown_assets(change.assets), count=count,
+                extra=event(
+                    "source_back", pipeline=pipeline.name, source=change.source, assets=assets,
+                    count=count, seconds=change.seconds,
+                ),
+            )  # fmt: skip
+        else:
+            name = "source_stale"
+            pipeline.log.silence.write(
+                "no sample of the source %s for %g s, while others come: %s",
+                change.source, change.seconds, shown_assets(change.assets),
+                level=logging.WARNING, count=count,
+                extra=event(
+                    "source_stale", pipeline=pipeline.name, source=change.source, assets=assets,
+                    count=count, seconds=change.seconds,
+                ),
+            )  # fmt: skip
+        self.events.add(
+            name, pipeline.name, change.assets, source=change.source, seconds=change.seconds
+        )
+        cause = "" if change.is_back else "no_samples"
+        return self._event(name, pipeline, change.assets, cause, source=change)
 
     def _tell_quality(self, pipeline: Pipeline, changes: dict[Quality, list[StreamState]]) -> None:
         """Tell which assets have another quality than at the last scan, and what was counted."""
@@ -379,7 +423,15 @@ class Monitor:
         self._set_backs.clear()
         return events
 
-    def _event(self, event: str, pipeline: Pipeline, names: list[str], cause: str) -> Publication:
+    def _event(
+        self,
+        event: str,
+        pipeline: Pipeline,
+        names: list[str],
+        cause: str,
+        *,
+        source: SourceChange | None = None,
+    ) -> Publication:
         assert self._live is not None
         now_ns = self._clock_ns()
         content = AssetEvent(
@@ -389,11 +441,23 @@ class Monitor:
             pipeline=pipeline.name,
             assets=_first_names(names),
             count=len(names),
-            stale_after_seconds=pipeline.stale_after_seconds,
+            stale_after_seconds=pipeline.stale_after_seconds if source is None else source.seconds,
             cause=cause,
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
+        if source is not None:
+            content.source = source.source
+            content.id = f"{content.id}:{source.source}"
         return Publication(self._live.topic, _encode(content), 1, False)
+
+
+def _by_what_came(states: Sequence[StreamState]) -> dict[str, list[StreamState]]:
+    """Return assets that are back, by what came again."""
+    found: dict[str, list[StreamState]] = {}
+    for state in states:
+        is_window = state.stale_cause in WITHOUT_DECISION
+        found.setdefault("windows that can be judged" if is_window else "samples", []).append(state)
+    return found
 
 
 def _reasons(states: Sequence[StreamState]) -> str:

@@ -1,8 +1,7 @@
 """Which assets of a pipeline send samples, and whether the pipeline makes any of its messages.
 
 Nothing here costs work per message: a scan compares what the streams and the counters say now with
-what they said at the last scan. Silence is measured from when a new sample was seen, not by the
-sender's clock. An asset is silent too while its messages come and no sample of them is used.
+what they said at the last scan.
 """
 
 from collections import Counter
@@ -12,10 +11,10 @@ from typing import NamedTuple
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import utc
 from edgeai.engine.refusals import printable
+from edgeai.engine.stale_watch import StaleWatch
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import DEFAULT_PATIENCE_SECONDS, WindowWatch
-from edgeai.messages import SECOND_NS, Quality
-from edgeai.streams.settings import StreamSettings
+from edgeai.messages import Quality
 
 FIRST_SAMPLE_SECONDS = 5.0
 """A pipeline whose messages have made no sample yet is not ready after this time."""
@@ -50,7 +49,7 @@ class SampleWatch:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._windows = WindowWatch(pipeline)
-        self._wait_seconds = _longest_wait(pipeline.settings)
+        self._stale = StaleWatch(pipeline)
         self._fault: str | None = None
         """Why it makes no sample of its messages; None if it does."""
         self._drops: dict[str, int] = dict(pipeline.metrics.drops)
@@ -83,7 +82,6 @@ class SampleWatch:
             now: Seconds on a clock that never goes back; above 0.
             silence: Whether silent assets become stale.
         """
-        limit = self.pipeline.stale_after_seconds
         stale, back = [], []
         conflicts, before = [], sum(self._conflicts.values())
         quality: dict[Quality, list[StreamState]] = {}
@@ -94,17 +92,14 @@ class SampleWatch:
             if newest_ns != state.seen_ns:
                 state.seen_ns, state.seen = newest_ns, now
                 made_sample = made_sample or _is_complete(state)
-            if _note_use(state, now):
-                if state.is_stale:
-                    state.is_stale = state.is_refused = False
-                    back.append(state)
-            elif silence and limit and not state.is_stale and self._is_silent(state, now):
-                state.is_stale = True
+            change = self._stale.look(
+                state, now, looks=silence, pipeline_fault=self.fault is not None
+            )
+            if change == "stale":
                 stale.append(state)
-            if state.is_stale:
-                stale_count += 1
-                # Half the time: one refused message before a silence is no sender that goes on.
-                state.is_refused = state.heard > state.used and now - state.heard <= limit / 2
+            elif change == "back":
+                back.append(state)
+            stale_count += state.is_stale
             if state.stream.ring.implausible_ns:
                 self._note_implausible(state)
             if state.stream.ring.conflicts > self._conflicts.get(state.key, 0):
@@ -134,21 +129,11 @@ class SampleWatch:
             ready_again,
         )
 
-    def _is_silent(self, state: StreamState, now: float) -> bool:
-        """Return whether no sample has come for the declared time, or none was used."""
-        first = state.first_heard or state.seen  # known from before a restart
-        if not first:
-            return False
-        limit = self.pipeline.stale_after_seconds
-        if now - (state.seen or first) > limit:
-            return True
-        return now - (state.used or first) > limit + self._wait_seconds
-
     def _note_implausible(self, state: StreamState) -> None:
         """Keep for the log whose sample was dropped because its clock was ahead."""
         ring, examples = state.stream.ring, self.pipeline.refusals.examples
         if "implausible_time" not in examples:
-            topic = printable(self.pipeline.source_topic_of(state.key))
+            topic = printable(self.pipeline.sources.topic_of(state.key))
             examples["implausible_time"] = f"topic {topic}, time {utc(ring.implausible_ns)}"
         ring.implausible_ns = 0
 
@@ -164,7 +149,7 @@ class SampleWatch:
         evidence = self._evidence(without, refused)
         # A sample may be refused after its stream has seen its time: then no window gets it.
         all_refused = sum(refused.values()) >= without
-        is_block = self.pipeline.config.source.layout == "frame"
+        is_block = "frame" in self.pipeline.sources.layouts
         if made_sample and (is_block or not all_refused):
             self._messages, self._drops = messages, dict(drops)
             self._sampled, self._without_since = now, 0.0
@@ -196,15 +181,12 @@ class SampleWatch:
         return min(without, sum(refused.values()) - repeated)
 
     def _describe(self, without: int, refused: Mapping[str, int]) -> str:
-        name = self.pipeline.name
+        name, place = self.pipeline.name, self.pipeline.sources.place
         told = f"pipeline {name}: {without:,} message{'s' * (without > 1)} and no sample"
         if refused:
             largest = sorted(refused.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in largest)
-            return (
-                f"{told} ({reasons}); the log shows one of each: "
-                f"compare it with pipelines.{name}.source"
-            )
+            return f"{told} ({reasons}); the log shows one of each: compare it with {place}"
         for state in list(self.pipeline.streams.values()):
             undecided = state.stream.undecided
             if undecided is not None and not state.is_from_before:
@@ -215,36 +197,14 @@ class SampleWatch:
                 )
             channels = state.stream.waiting_for()
             if state.time_ns is None and channels and not state.is_from_before:
-                signals = [self.pipeline.signals[channel] for channel in channels[:SHOWN_SIGNALS]]
+                signals = [self.pipeline.channels[channel] for channel in channels[:SHOWN_SIGNALS]]
                 more = len(channels) - len(signals)
                 names = ", ".join(signals) + (f" and {more} more" if more else "")
                 return (
                     f"{told}; asset {printable(state.key)} still waits for a first value of "
-                    f"{names}: check their names in pipelines.{name}.source.signals"
+                    f"{names}: check their names in {self.pipeline.sources.place_of(signals[0])}"
                 )
-        return f"{told} since the last one: check pipelines.{name}.source and .stream"
-
-
-def _note_use(state: StreamState, now: float) -> bool:
-    """Note what a stream has got since the last scan; return whether a sample of it was used."""
-    stream = state.stream
-    mark = stream.newest_ns, stream.ring.arrived_ns, state.drops.count, stream.undecided
-    if mark != state.heard_mark:
-        state.heard_mark, state.heard = mark, now
-        state.first_heard = state.first_heard or now
-    used_ns = stream.used_ns
-    if used_ns is None or used_ns == state.used_ns:
-        return False
-    state.used_ns, state.used = used_ns, now
-    return True
-
-
-def _longest_wait(settings: StreamSettings) -> float:
-    """Return how many seconds a sample may wait for others, at the most, before it is used."""
-    waits_ns = settings.lateness_ns + (settings.resolution_ns or 0)
-    if settings.align is not None:
-        waits_ns += settings.align.lateness_ns + settings.align.max_age_ns
-    return waits_ns / SECOND_NS
+        return f"{told} since the last one: check {place} and .stream"
 
 
 def _is_complete(state: StreamState) -> bool:

@@ -88,7 +88,8 @@ class StateWindows:
         """How often machines have come into each state."""
         self.unknown_samples = 0
         """Samples whose state was not known, because a signal had no value."""
-        self._signals = settings.signals
+        self._signals = settings.window_channels
+        self._is_joined = settings.joined is not None
         self._rule, self._batch = rule, batch
         self._judged: list[tuple[Batch, WindowNote]] = []
         """Of each state: where its windows go to, and their note."""
@@ -113,19 +114,11 @@ class StateWindows:
         """Take a window of a stream: find its state, and give it to who computes it."""
         tracker = state.tracker
         assert tracker is not None
-        first_ns, times, rows = state.stream.ring.look_back(time_ns, tracker.last_ns)
-        for index in tracker.take(times, rows):
-            self.entered[self.rules.name_of(index)] += 1
-        if tracker.unknown_samples:
-            self.unknown_samples += tracker.unknown_samples
-            tracker.unknown_samples = 0
-        if tracker.current != state.told_state:
-            self.on_change(state)
-        standing = tracker.standing(first_ns)
+        standing = tracker.standing(self.follow(state, time_ns))
         if standing.not_judged is None:
             batch, note = self._judged[standing.of]
             self._turn_to(state, batch)
-            batch.add(state, window[:, : self._signals], time_ns, substituted, uncertain, note)
+            self._give(batch, state, window, time_ns, substituted, uncertain, note)
             return
         current = tracker.current
         note = WindowNote(
@@ -137,11 +130,44 @@ class StateWindows:
         )
         if standing.not_judged in {"undeclared", "unknown"}:
             self._turn_to(state, self._batch)
-            signals = window[:, : self._signals]
-            self._batch.add(state, signals, time_ns, substituted, uncertain, note)
+            self._give(self._batch, state, window, time_ns, substituted, uncertain, note)
         else:
             self._turn_to(state, self.passed_over)
             self.passed_over.add(state, time_ns, substituted, uncertain, note)
+
+    def _give(  # noqa: PLR0917  called for each window
+        self,
+        batch: Batch,
+        state: StreamState,
+        window: Floats,
+        time_ns: int,
+        substituted: int,
+        uncertain: bool,
+        note: WindowNote,
+    ) -> None:
+        """Give a window to the model that computes it."""
+        if self._is_joined:
+            batch.add_joined(state, window, time_ns, substituted, uncertain, note)
+        else:
+            batch.add(state, window[:, : self._signals], time_ns, substituted, uncertain, note)
+
+    def follow(self, state: StreamState, until_ns: int) -> int:
+        """Follow the state of a machine up to a sample.
+
+        Returns:
+            Time of the first sample of the window that ends with it.
+        """
+        tracker = state.tracker
+        assert tracker is not None
+        first_ns, times, rows = state.stream.ring.look_back(until_ns, tracker.last_ns)
+        for index in tracker.take(times, rows):
+            self.entered[self.rules.name_of(index)] += 1
+        if tracker.unknown_samples:
+            self.unknown_samples += tracker.unknown_samples
+            tracker.unknown_samples = 0
+        if tracker.current != state.told_state:
+            self.on_change(state)
+        return first_ns
 
     def _turn_to(self, state: StreamState, lane: Batch | PassedOver) -> None:
         """Note where a stream's windows go to; those that wait elsewhere come first."""

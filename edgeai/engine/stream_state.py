@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
@@ -12,9 +12,13 @@ from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.messages import Message, NotJudged, Presence, Quality
 from edgeai.states.tracker import StateTracker
+from edgeai.streams.set_back import Ranges
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
 from edgeai.streams.stream import Stream
 
+StaleCause = Literal["no_samples", "refused", "no_window", "bad_values"]
+"""Why an asset says nothing: it is silent; its messages are refused; its samples complete no
+window; or each of its windows has too many values that cannot be used."""
 Heard = tuple[int | None, int, int, tuple[int, int] | None]
 """Newest time, its arrival, refusals, and the samples that wait for a second time stamp."""
 NOTHING_HEARD: Heard = (None, 0, 0, None)
@@ -34,13 +38,14 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "diagnosis", "domain",
-        "drops", "failed_at_ns", "fields", "first_heard", "heard", "heard_mark", "highest",
-        "id_prefix", "is_announced", "is_refused", "is_stale", "key", "lane", "lowest", "made_ns",
-        "messages", "needs_single_decoding", "not_judged", "other_domains", "outputs", "quality",
-        "raised", "raised_ns", "score", "seen", "seen_frames", "seen_ns", "sequence", "stream",
-        "tags", "time_ns", "told_quality", "told_state", "top", "topic", "tracker", "used",
-        "used_ns", "used_suffix", "used_until_ns",
+        "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "decided", "decided_ns",
+        "diagnosis", "domain", "drops", "failed_at_ns", "fields", "first_heard", "heard",
+        "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lane", "lowest",
+        "made_ns", "messages", "needs_single_decoding", "not_judged", "other_domains", "outputs",
+        "quality", "raised", "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames",
+        "seen_ns", "seen_time_ns", "sequence", "sources", "stale_cause", "stream", "tags",
+        "time_ns", "told_quality", "told_state", "top", "topic", "tracker", "used", "used_ns",
+        "used_suffix", "used_times", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -72,6 +77,8 @@ class StreamState:
         """The operating state that was published last; None: none was in this run."""
         self.drops: StreamDrops
         """What was refused of it; set by `Pipeline.stream_of`."""
+        self.sources: list[StreamState] = []
+        """The state of each of several sources, in the order of the pipeline's inlets."""
         self.alarm = alarm
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""
@@ -80,7 +87,9 @@ class StreamState:
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
         self.used_until_ns = NEVER_NS
-        """Times up to this were used before the sender's clock was set back."""
+        """The newest of `used_times`."""
+        self.used_times: Ranges = ()
+        """Times that were used before the sender's clock was set back."""
         self.used_suffix = ""
         """End of the ids of windows whose times were used already."""
         self.is_announced = is_announced
@@ -135,26 +144,44 @@ class StreamState:
         """When a scan found the last and the first message."""
         self.is_stale = False
         """Whether no sample has come, or was used, for the declared time."""
-        self.is_refused = False
-        """Whether it is stale although messages come."""
+        self.stale_cause: StaleCause = "no_samples"
+        """Why it is stale, or was last."""
+        self.decided_ns: int | None = None
+        """Time of the last window that could change the alarm: its quality was not bad."""
+        self.seen_decided_ns: int | None = None
+        """The same at the last scan."""
+        self.decided = 0.0
+        """When a scan found the last one, or since when one is waited for; 0: never."""
+        self.seen_time_ns: int | None = None
+        """`time_ns` at the last scan."""
+        self.windowed = 0.0
+        """When a scan last found a window, whatever its quality."""
         self.before: tuple[int, int] | None = None
         """Of an asset that was known before the restart: when its last new sample came, seconds
         since 1970, and the time of that sample, nanoseconds since 1970; None: it was not known."""
 
     def enter(self, set_backs: int) -> None:
         """Note how often the clock was set back before the window that is judged next."""
-        used_ns = self.stream.set_backs.enter(set_backs)
-        if used_ns is not None:
-            self.used_until_ns, self.used_suffix = used_ns, f"~{set_backs}"
+        used = self.stream.set_backs.enter(set_backs)
+        if used is not None:
+            self._use(used, set_backs)
+
+    def _use(self, used: Ranges, set_backs: int) -> None:
+        self.used_times, self.used_until_ns = used, used[-1][1]
+        self.used_suffix = f"~{set_backs}"
+
+    def is_used(self, time_ns: int) -> bool:
+        """Return whether a time was used before the sender's clock was set back."""
+        return any(first_ns <= time_ns <= last_ns for first_ns, last_ns in self.used_times)
 
     def restore_set_backs(self, count: int, used_until_ns: int) -> None:
         """Continue after a restart, so that no id of before names another window."""
         self.stream.set_backs.restore(count, used_until_ns)
-        self.used_until_ns, self.used_suffix = used_until_ns, f"~{count}"
+        self._use(self.stream.set_backs.used, count)
 
     def id_of(self, time_ns: int) -> str:
         """Return the id of the window that ends at a time."""
-        suffix = self.used_suffix if time_ns <= self.used_until_ns else ""
+        suffix = self.used_suffix if self.is_used(time_ns) else ""
         return f"{self.id_prefix}{time_ns}{suffix}"
 
     @property
@@ -167,6 +194,11 @@ class StreamState:
         """Time of the newest used sample, also of before the restart; None if there was none."""
         used_ns = self.stream.used_ns
         return self.before[1] if used_ns is None and self.before is not None else used_ns
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is stale although messages come: none is used."""
+        return self.is_stale and self.stale_cause == "refused"
 
     @property
     def is_unused(self) -> bool:

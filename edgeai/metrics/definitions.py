@@ -28,6 +28,7 @@ from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
     ALARM_VALUES,
+    CYCLE_OUTCOMES,
     INVALID_REASONS,
     METRICS,
     RESET_REASONS,
@@ -123,6 +124,8 @@ class Metrics:
         self._misplaced = make.counts("edgeai_samples_misplaced_total")
         self._predictions = make.counts("edgeai_predictions_total")
         self._not_finite = make.counts("edgeai_scores_not_finite_total")
+        self._cycles = make.counts("edgeai_cycles_total")
+        self._cycle_seconds = make.histogram("edgeai_cycle_duration_seconds")
         self._alarms = make.counts("edgeai_alarm_transitions_total")
         self._streams = make.gauge("edgeai_streams")
         self._evicted = make.counts("edgeai_streams_evicted_total")
@@ -144,9 +147,15 @@ class Metrics:
         self._session_labels: dict[tuple[str, str], tuple[str, ...]] = {}
         """The labels of `_session_info` now, by pipeline and model."""
 
-    def of_pipeline(self, pipeline: str, model: str, provider: str) -> "PipelineMetrics":
+    def of_pipeline(
+        self, pipeline: str, model: str, provider: str, *, has_cycles: bool = False
+    ) -> "PipelineMetrics":
         """Return the metrics of one pipeline. All its series exist from now on, at zero."""
-        return PipelineMetrics(self, pipeline, model, provider)
+        made = PipelineMetrics(self, pipeline, model, provider)
+        if has_cycles:
+            made.cycles = _tally(self._cycles, pipeline, CYCLE_OUTCOMES)
+            made.cycle_seconds = self._cycle_seconds.labels(pipeline)
+        return made
 
     def of_model(self, model: str, provider: str, pipeline: "PipelineMetrics") -> "ModelMetrics":
         """Return the metrics of the calls of another model of a pipeline."""
@@ -232,6 +241,10 @@ class PipelineMetrics:
         metrics._reordered.watch_one(pipeline, read=lambda: self.samples["reordered"])
         metrics._misplaced.watch_one(pipeline, read=lambda: self.samples["misplaced"])
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
+        self.cycles: dict[str, int] = {}
+        """Cycles by what became of them, and"""
+        self.cycle_seconds: Buckets
+        """how long the complete ones took; set by `Metrics.of_pipeline` where there are any."""
         self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
         self.predictions = _tally(metrics._predictions, pipeline, ("good", "uncertain", "bad"))
         self.invalid_counts: Callable[[], Tally[str]]

@@ -606,3 +606,68 @@ def test_samples_that_wait_for_a_second_time_stamp_are_told(tmp_path: Path) -> N
     assert "all 6 samples of asset m have the time 1970-01-01T00:01:00" in fault, fault
     line.rows(61, 3).wait(1)
     assert line.asset()["one_stamp"] is None
+
+
+def steady(line: Line, seconds: int, first: int, step: int, **row: Any) -> int:
+    """Send a row every `step` seconds, of sample time and of the clock; a healthy one beside it."""
+    other = TOPIC.replace("/m/", "/good/")
+    for t in range(first, first + seconds):
+        line.rows(t, 1, topic=other)
+        if t % step == 0:
+            line.send({"t": t, "a": 1, "b": 1, **row})
+        line.wait(1)
+    return first + seconds
+
+
+@pytest.mark.parametrize("was_judged", [True, False])
+def test_an_asset_that_became_too_slow_for_its_model_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, was_judged: bool
+) -> None:
+    """Its samples come, each after a gap: its last result says nothing about it any more."""
+    line = Line(tmp_path).wait(1)
+    t = steady(line, 8, 1, 1) if was_judged else 1
+    t = steady(line, 28, t, 7)  # a gap is more than 5 s
+    assert [one["cause"] for one in line.events if one["event"] == "stale"] == ["no_window"]
+    shown = line.asset()
+    assert (shown["state"], shown["stale_cause"]) == ("stale", "no_window")
+    assert line.asset("good")["state"] == "current"
+    (told,) = [one for one in messages(caplog, "pipeline") if "stale" in one]
+    assert told == (
+        "p: samples come, and none completed a window for longer than 10 s (compare their rate "
+        "and their gaps with the model's), stale: m"
+    )
+    line.events.clear()
+    steady(line, 8, t, 1)
+    assert line.asset()["state"] == "current"
+    assert [one["event"] for one in line.events] == ["back"]
+    assert messages(caplog, "pipeline")[-1] == "p: windows that can be judged again from m"
+
+
+def test_an_asset_whose_windows_are_all_bad_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(tmp_path).wait(1)
+    t = steady(line, 8, 1, 1)
+    t = steady(line, 30, t, 1, a=None)
+    assert [one["cause"] for one in line.events] == ["bad_values"]
+    shown = line.asset()
+    assert (shown["state"], shown["stale_cause"], shown["quality"]) == (
+        "stale", "bad_values", "bad",
+    )  # fmt: skip
+    told = [one for one in messages(caplog, "pipeline") if "stale" in one]
+    text = "p: windows come, and each has too many values that cannot be used, for longer than 10 s"
+    assert told == [f"{text}: no alarm is judged, stale: m"]
+    steady(line, 8, t, 1)
+    assert line.asset()["state"] == "current"
+
+
+def test_a_line_that_rests_and_goes_on_is_not_without_windows(tmp_path: Path) -> None:
+    """After a silence it needs a whole window again, and has the time for it."""
+    line = Line(tmp_path, package={"length": 16}).wait(1)
+    t = steady(line, 20, 1, 1)
+    for pause in (9, 40, 9):
+        for second in range(pause):
+            line.rows(t + second, 1, topic=TOPIC.replace("/m/", "/good/")).wait(1)
+        t = steady(line, 24, t + pause, 1)
+    assert {one["cause"] for one in line.events} <= {"no_samples", ""}
+    assert line.asset()["state"] == "current"

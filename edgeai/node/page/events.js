@@ -17,6 +17,8 @@ function textOf(event) {
   if (event.kind === "command")
     return t(`event.command.${event.command}`, { fault: word(event.text ?? "") });
   if (event.kind === "stale" && event.cause === "refused") return t("event.stale.refused");
+  if (event.kind === "stale" && event.cause === "no_window") return t("why.no_window");
+  if (event.kind === "stale" && event.cause === "bad_values") return t("why.bad_values");
   if (event.kind === "stale")
     return t(event.cause === "broker_connection" ? "event.stale.broker" : "event.stale");
   if (event.kind === "quality") return t("event.quality", { quality: t(event.quality) });

@@ -5,6 +5,11 @@ import { clock, list, quantity, reasonText, sentence, t, word } from "./texts.js
 // The most urgent first.
 export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
 const SHOWN_SIGNALS = 2;
+// Samples come, but nothing is judged.
+const WITHOUT_DECISION = {
+  no_window: { why: "why.no_window", what: "do.no_window" },
+  bad_values: { why: "why.bad_values", what: "do.bad_values" },
+};
 const ADVICE_DIGITS = 2;
 const OTHER_STATES = new Set(["undeclared", "unknown"]);
 
@@ -70,8 +75,11 @@ export function countsOf(state, machines) {
 export function why(part) {
   const { asset, state } = part;
   const reason = reasonOf(part);
-  return asset.state === "stale" && state !== "stale"
-    ? `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}` : reason;
+  if (asset.state === "stale" && state !== "stale")
+    return `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}`;
+  if (!asset.silent_sources?.length) return reason;
+  const silent = t("why.source", { sources: list(asset.silent_sources) });
+  return reason ? `${reason}. ${silent}` : silent;
 }
 
 function reasonOf(part) {
@@ -95,6 +103,8 @@ function reasonOf(part) {
 /** Return since when there is no data, or why no message of the machine is used. */
 function whyNoData({ pipeline, asset }) {
   if (asset.one_stamp) return waitingFor(pipeline, asset);
+  const undecided = WITHOUT_DECISION[asset.stale_cause];
+  if (undecided) return t(undecided.why);
   if (typeof asset.refused === "string" && asset.refused)
     return t("why.refused", { reason: reasonText(asset.refused) });
   if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
@@ -119,6 +129,8 @@ export function whatToDo(machine, broker) {
   const { pipeline, asset, state } = machine.worst;
   if (state === "normal") return "";
   if (state === "stale" && typeof asset.refused === "string") return t("do.notready");
+  const undecided = state === "stale" && WITHOUT_DECISION[asset.stale_cause];
+  if (undecided) return t(undecided.what);
   if (state === "stale") return broker.connected ? t("do.stale") : t("do.broker");
   if (state === "notready") return t("do.notready");
   if (state === "unknown") return pipeline.hint ? t("do.hint") : "";
