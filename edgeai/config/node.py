@@ -165,7 +165,8 @@ class Config(Strict):
     @model_validator(mode="after")
     def _no_feedback(self) -> Self:
         for name, pipeline in self.pipelines.items():
-            for field in ("topic", "alarm_topic"):
+            fields = ["topic", "alarm_topic", *(["state_topic"] if pipeline.states else [])]
+            for field in fields:
                 # {asset} may be several levels: compare the whole levels before it only.
                 head = getattr(pipeline.publish, field).split("{asset}")[0]
                 head = topics.fill(head, (("node", self.node), ("pipeline", name)))

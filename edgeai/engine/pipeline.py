@@ -332,7 +332,13 @@ class Pipeline:
         return state
 
     def restore(
-        self, key: str, alarm: AlarmState, since_ns: int, priority: Priority = "high"
+        self,
+        key: str,
+        alarm: AlarmState,
+        since_ns: int,
+        priority: Priority = "high",
+        *,
+        is_undeclared: bool = False,
     ) -> StreamState:
         """Make a stream before its first message, with the alarm of before a restart.
 
@@ -341,13 +347,14 @@ class Pipeline:
             alarm: State of its alarm.
             since_ns: Sample time of the transition to it.
             priority: Of its alarm.
+            is_undeclared: Whether it is active because the machine was in no declared state.
 
         Raises:
             DecodeError: As `stream_of`.
         """
         state = self.streams.get(key) or self._make_stream(key, 0)
         if alarm != "normal":
-            state.alarm.restore(alarm, since_ns, priority)
+            state.alarm.restore(alarm, since_ns, priority, is_undeclared=is_undeclared)
             state.is_announced = True  # `restore_alarms` publishes it
         return state
 

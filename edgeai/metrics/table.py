@@ -332,6 +332,11 @@ PIPELINE = (
         "current.",
     ),
     Definition(
+        "edgeai_operating_state", "gauge", ("pipeline", "asset", "state"),
+        "1 for the operating state that the machine is in (`states`), 0 for the other declared "
+        "ones; absent without states, and unless the asset is current.",
+    ),
+    Definition(
         "edgeai_diagnosis_info", "gauge", ("pipeline", "asset", "kind"),
         "Always 1; the diagnosis of the last window; absent without one, and unless the asset is "
         "current.",

@@ -141,7 +141,14 @@ class Runtime:
         )
         restored = restore_alarms(pipelines, kept, shard)
         known = self._known_assets(pipelines, alarms, shard)
-        retained = RetainedAlarms(pipelines, kept, config.node, shard)
+        has_states = any(pipeline.states is not None for pipeline in pipelines)
+        retained = RetainedAlarms(
+            pipelines,
+            kept,
+            config.node,
+            shard,
+            reads_states=has_states or (known is not None and known.had_states),
+        )
         client_id = config.client_id + (f"-w{role.shard.number}" if role else "")
         self.link = Link(
             config.broker,

@@ -289,7 +289,7 @@ def test_a_fault_in_a_stage(
 
     ours, all_ours = node.predictions("p", "n"), wanted.predictions("p", "n")
     around = range((T0 + 7) * NS, (T0 + 11) * NS)  # these windows have a hole
-    # Where a block of rows lost one, its next times step and their arrivals do not: they are doubted.
+    # Where a block of rows lost one, the next times step, their arrivals do not: they are doubted.
     doubted = range((T0 + 11) * NS, (T0 + 15) * NS)
     different = [
         one

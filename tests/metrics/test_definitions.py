@@ -38,6 +38,7 @@ def asset_with_all(name: str) -> AssetState:
     """An asset that has a series of every metric."""
     return asset(
         name, alarm="active", alarm_since_seconds=4.0, quality="good", diagnosis="drift",
+        operating="a", operating_names=["a"],
         top=[("s", 1.0)], outputs=lambda: [OutputValue("o", "value", "value", "K", 1.0)],
     )  # fmt: skip
 

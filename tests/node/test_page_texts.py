@@ -19,7 +19,7 @@ ENTRY = re.compile(r'^ +(?:"([^"]+)"|([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)",?', re.M
 PAIR = re.compile(r'(?:"([^"]+)"|\b([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)"')
 DYNAMIC = (
     *RANKS, "notready", "summary.", "event.", "theme.", "legend.", "good", "uncertain", "bad",
-    "attention", "healthy", "waiting", "cycle.",
+    "attention", "healthy", "waiting", "cycle.", "operating.", "not.judged.",
 )  # fmt: skip
 """Keys that are made of a state, a kind or a quality."""
 
