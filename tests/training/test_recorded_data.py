@@ -464,3 +464,31 @@ def test_parts_that_a_recording_does_not_have(tmp_path, run, text):
     fault = {"file": "data.csv", "use": "fault", "fault": "leak", **run}
     time = {"column": "t", "unit": "iso", "zone": "UTC"}
     assert text in refusal(tmp_path, time=time, runs=[*DATA["runs"], fault])
+
+
+def test_a_recording_of_several_sources_is_joined_as_it_is_live(tmp_path: Path) -> None:
+    time = {"path": "t", "unit": "s"}
+    sources = {
+        "fast": {"topic": "l/{asset}/fast", "time": time, "alignment": "none", "signals": ["a"]},
+        "slow": {"topic": "l/{asset}/slow", "time": time, "max_age_seconds": 60, "signals": ["b"]},
+    }
+    write_config(tmp_path / "line.yaml", {"p": {"model": "press", "sources": sources}})
+    lines = []
+    for second in range(1000, 1100):
+        if second % 10 == 0:
+            lines.append(("slow", {"t": second, "b": second / 10}))
+        lines.append(("fast", {"t": second, "a": second - 1000}))
+    with (tmp_path / "data.jsonl").open("w") as file:
+        for topic, content in lines:
+            line = {"topic": f"l/m/{topic}", "payload": content, "received_ns": content["t"] * S}
+            file.write(json.dumps(line) + "\n")
+    runs = [{"file": "data.jsonl", "use": use} for use in ("fit", "calibrate", "test")]
+    data = {"config": "line.yaml", "runs": runs, "time": None}
+    found = loaded(tmp_path, **data)
+    windows = found.fit[0].windows.samples
+    assert len(windows) > 80
+    for window in windows:
+        assert (window[:, 1] == (window[:, 0] + 1000) // 10).all()
+    sources["slow"]["signals"] = ["a", "b"]
+    write_config(tmp_path / "line.yaml", {"p": {"model": "press", "sources": sources}})
+    assert "sources.fast and sources.slow carry this signal" in refusal(tmp_path, **data)

@@ -5,6 +5,7 @@ from typing import Any
 
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import WindowConfig
+from edgeai.engine.source_plans import find_signal_faults
 from edgeai.errors import ConfigError, Problem
 from edgeai.training.recipe_files import FileData
 
@@ -28,19 +29,17 @@ def pipeline_of(data: FileData, recipe_path: Path) -> tuple[Config, str]:
         rule = f"must be one of {known}"
         raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
     signals = [signal.name for signal in data.signals]
-    source = config.pipelines[name].source
-    if source is None:
-        rule = (
-            f"{data.config} joins several sources in the pipeline {name}, and training reads "
-            "recordings of one: write a pipeline with `source` for the recordings"
-        )
-        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule)])
-    for mapped in source.signals:
-        if mapped not in signals:
+    found = config.pipelines[name]
+    beside = {value.signal for value in found.context.values()}
+    for mapped in [one for source in found.named_sources.values() for one in source.signals]:
+        if mapped not in signals and mapped not in beside:
             rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
             raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
+    for field, rule, value in find_signal_faults(found, signals, "the recipe"):
+        place = f"pipelines.{name}.{field}"
+        raise ConfigError([Problem(str(path), place, rule, value, has_value=True)])
     # The recipe sets the window; a hop of the pipeline is for serving.
-    chosen = config.pipelines[name].model_copy(update={"window": WindowConfig()})
+    chosen = found.model_copy(update={"window": WindowConfig()})
     return config.model_copy(update={"pipelines": {name: chosen}}), name
 
 
