@@ -106,7 +106,7 @@ def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
     if unusable.total():
         counted = ", ".join(f"{reason} {number:,}" for reason, number in unusable.items() if number)
         explain = pipeline.refusals.explain
-        texts = (explain("no_signal", one[0], one[1]) for one in messages if explain is not None)
+        texts = (explain("no_signal", *one[:3]) for one in messages if explain is not None)
         why = next((f"; {text}" for text in texts if text), "")
         findings.warn(
             "samples", f"values that are unusable or outside their range ({counted}){why}",

@@ -75,7 +75,7 @@ class Explanations:
         for extra in extras:
             self._signals[extra] = source.signals.get(extra, default), None
 
-    def of(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
+    def of(self, reason: str, topic: str, payload: bytes | memoryview, received_ns: int = 0) -> str:
         """Return what is wrong with a refused message; empty if its reason says it all.
 
         Args:
@@ -83,19 +83,20 @@ class Explanations:
                 sample that is not refused.
             topic: The message's.
             payload: The message's.
+            received_ns: Its arrival, nanoseconds since 1970; 0: now.
         """
         try:
-            found = self._explain(reason, topic, bytes(payload))
+            found = self._explain(reason, topic, bytes(payload), received_ns)
         except Exception:  # noqa: BLE001  a text for people must not cost a message
             return ""
         asset = self._find_key(topic)
         return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
 
-    def _explain(self, reason: str, topic: str, payload: bytes) -> str:
+    def _explain(self, reason: str, topic: str, payload: bytes, received_ns: int) -> str:
         if reason in FORMAT_REASONS:
             return self._format(payload)
         if reason in TIME_REASONS:
-            return self._time(reason, payload)
+            return self._time(reason, payload, received_ns)
         layout = self._config.only_source.layout
         if reason in {"invalid_value", "held_value"}:
             wrong = self._wrong_values(topic, payload) if layout != "frame" else []
@@ -225,7 +226,7 @@ class Explanations:
 
     # --------------------------------------------------------------------------------------- time
 
-    def _time(self, reason: str, payload: bytes) -> str:
+    def _time(self, reason: str, payload: bytes, received_ns: int) -> str:
         source = self._config.only_source
         field = source.time
         if field is None:
@@ -239,9 +240,9 @@ class Explanations:
         hint = time_hint(value, field, where)
         if reason == "implausible_time" and not hint:
             time_ns = read_time(document, field, time_reader(field)) or 0
-            ahead = (time_ns - time.time_ns()) / SECOND_NS
+            ahead = (time_ns - (received_ns or time.time_ns())) / SECOND_NS
             side = "ahead of" if ahead > 0 else "behind"
-            hint = f"{abs(ahead):,.1f} s {side} this machine's clock" + zone_hint(
+            hint = f"{abs(ahead):,.1f} s {side} its arrival by this machine's clock" + zone_hint(
                 ahead, value, field, where
             )
         return f"{text}: {hint}" if hint else text

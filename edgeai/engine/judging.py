@@ -104,7 +104,7 @@ class Judge:
             if interrupted:
                 state.alarm.interrupt()
                 state.enter(interrupted - 1)
-            is_used = time_ns <= state.used_until_ns
+            is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
             suffix = state.used_suffix if is_used else ""
             outside = diagnosis is not UNSET and is_outside(diagnosis)
             if substituted or uncertain or outside or is_used:

@@ -188,7 +188,7 @@ class Monitor:
         """Keep that a clock was set back, as `_keep` keeps an alarm; `poll` tells it."""
         if self._kept is not None:
             self._kept.keep_set_back(pipeline, state)
-        if self._live is not None:
+        if self._live is not None and set_back.sign != "return":
             self._set_backs.setdefault(pipeline, []).append((state.key, set_back))
             seconds = (set_back.from_ns - set_back.to_ns) / SECOND_NS
             self.events.add("clock_back", pipeline, [state.key], seconds=round(seconds, 3))

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from edgeai import topics
@@ -206,6 +207,10 @@ class Pipeline:
         """Return whether a stream of this key can come from the source as it is configured."""
         return self.sources.serves(key)
 
+    def expect_table(self) -> None:
+        """Expect samples of which nobody knows when they arrived; call it before the first one."""
+        self.settings = replace(self.settings, is_undated=True)
+
     def alarm_topic_of(self, key: str) -> str:
         """Return the topic of the alarm of a stream."""
         return topics.fill(self.config.publish.alarm_topic, self._topic_fields(key))
@@ -325,7 +330,8 @@ class Pipeline:
         return True
 
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
-        self.log.set_back(state.key, set_back)
+        if set_back.sign != "return":  # then the samples ahead are counted and told
+            self.log.set_back(state.key, set_back)
         if self.on_set_back is not None:
             self.on_set_back(state, set_back)
 

@@ -103,12 +103,14 @@ class PipelineSources:
         )
         return intake, [one for one in (conditioner.counts, intake.invalid) if one is not None]
 
-    def explain(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
+    def explain(
+        self, reason: str, topic: str, payload: bytes | memoryview, received_ns: int = 0
+    ) -> str:
         """Return what is wrong with a refused message, as `Explanations.of` does."""
         if self._explanations is not None:
-            return self._explanations.of(reason, topic, payload)
+            return self._explanations.of(reason, topic, payload, received_ns)
         inlet = self._inlet_of(topic)
-        return "" if inlet is None else inlet.explanations.of(reason, topic, payload)
+        return "" if inlet is None else inlet.explanations.of(reason, topic, payload, received_ns)
 
     def intake_of(self, topic: str) -> Intake | None:
         """Return the intake of the source, of several, that takes a topic; None: there is one."""

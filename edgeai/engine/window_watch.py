@@ -20,6 +20,8 @@ WINDOWS = 2
 WINDOWS_OF_SAMPLES = 4
 """Or in the samples of this many, if the samples come too seldom to count their time."""
 DEFAULT_PATIENCE_SECONDS = 10.0  # of a pipeline whose assets never count as stale
+STRAY_RESETS = 10
+"""After so many resets for each window, windows come by chance only: that is no working line."""
 KEPT_TIMES = 16
 MIN_STEPS = 4  # between kept times, to show the step of a clock
 NO_TROUBLE = ("duplicate", "retained")
@@ -33,7 +35,8 @@ class WindowWatch:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.fault: str | None = None
-        """Why the pipeline makes no window although samples come; None if it does."""
+        """Why the pipeline makes no window although samples come, or hardly any; None if it does.
+        """
         self.has_cause = False
         """Whether `fault` names a cause."""
         self._has_rate = pipeline.settings.period_ns is not None
@@ -44,7 +47,11 @@ class WindowWatch:
         self._patience = pipeline.stale_after_seconds or DEFAULT_PATIENCE_SECONDS
         self._limit = max(self._patience, WINDOWS * needed_ns / SECOND_NS)
         self._windows = -1
-        """Windows at the last scan that found a new one; these are since then:"""
+        """Windows at the last scan that found a new one."""
+        self._resets = 0
+        """Resets up to then."""
+        self._strays = 0
+        """Windows that came by chance since the last one that did not; these are since then:"""
         self._before: Counter[str] = Counter()
         """Resets and refusals by reason."""
         self._messages = self._first_heard = self._heard = 0
@@ -68,8 +75,8 @@ class WindowWatch:
         drops = metrics.drops
         windows = sum(metrics.predictions.values()) + drops["failed_window"] + drops["set_aside"]
         heard = metrics.messages.value - metrics.retained
-        if windows != self._windows:
-            self._windows = windows
+        if windows != self._windows and not self._are_stray(windows):
+            self._strays = 0
             self._before = self._count_troubles(conflicts)
             self._messages = self._heard = heard
             self._first = self._since = self._last = 0.0
@@ -99,6 +106,24 @@ class WindowWatch:
         is_many = heard - self._messages >= WINDOWS_OF_SAMPLES * self._samples * of_streams
         if self.fault or is_long or (is_many and now - self._first >= self._limit):
             self.fault = self._describe(troubles, now)
+
+    def _are_stray(self, windows: int) -> bool:
+        """Return whether the windows since the last scan with some came by chance.
+
+        Then every stream that sends was emptied lately.
+        """
+        resets = sum(self.pipeline.metrics.resets.values())
+        made, since = windows - self._windows, resets - self._resets
+        is_first = self._windows < 0
+        self._windows, self._resets = windows, resets
+        self._strays += made
+        if is_first or since < STRAY_RESETS * made:
+            return False
+        length = self.pipeline.settings.length
+        rings = [
+            one.stream.ring for one in list(self.pipeline.streams.values()) if not one.is_stale
+        ]
+        return all(ring.next_number - ring.emptied < 2 * length for ring in rings)
 
     def _count_troubles(self, conflicts: int) -> Counter[str]:
         metrics = self.pipeline.metrics
@@ -136,7 +161,9 @@ class WindowWatch:
             f"compare the time stamps with {self.pipeline.sources.place}, and their steps with "
             "the model's sample rate and stream.max_gap_seconds"
         )
-        told = f"pipeline {name}: {messages:,} messages and no window"
+        strays = self._strays
+        made = f"only {strays:,} window{'s' * (strays > 1)}" if strays else "no window"
+        told = f"pipeline {name}: {messages:,} messages and {made}"
         return f"{told} ({counted}): {why}" if counted else f"{told}: {why}"
 
     def _skew_reason(self) -> str:

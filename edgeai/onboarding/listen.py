@@ -122,7 +122,7 @@ class Listener:
         parts = []
         for reason in drops:
             explain = pipeline.refusals.explain
-            why = explain(reason, message[0], message[1]) if explain is not None else ""
+            why = explain(reason, *message[:3]) if explain is not None else ""
             words = DROP_REASONS.get(reason, reason.replace("_", " "))
             parts.append(f"REFUSED {reason}: {words}{f'; {why}' if why else ''}")
         if not drops:

@@ -190,11 +190,12 @@ class CpuSession:
         if fault is not None:
             cause = ""
             if self.batch_effect > ROUNDING_EFFECT:
+                score = f", the score of a healthy window by up to {self.score_effect:.2g} of it"
                 cause = (
                     "; the graph's outputs depend on the other windows of a batch by up to "
-                    f"{self.batch_effect:.2g} of an output's largest value, the score of a healthy "
-                    f"window by up to {self.score_effect:.1%}: compute the golden outputs one "
-                    "window at a time"
+                    f"{self.batch_effect:.2g} of an output's largest value"
+                    f"{score if self.score_effect else ''}: compute the golden outputs one window "
+                    "at a time"
                 )
             raise ModelError(str(package.graph), fault.rule + cause, fault.value)
 

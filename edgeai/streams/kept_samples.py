@@ -32,6 +32,7 @@ class KeptSamples:
     __slots__ = (
         "_before", "_capacity", "_clock", "_flat", "_keep", "_left", "_length", "_pack_into",
         "_row_bytes", "_rows", "_settings", "_signals", "_substituted", "_times", "_uncertain",
+        "emptied",
         "flagged", "lacking", "last_ns", "size",
     )  # fmt: skip
 
@@ -67,6 +68,8 @@ class KeptSamples:
         window then; else -1."""
         self._before = 0
         """Rows that were in the memory before its first row now; so each row has a number."""
+        self.emptied = 0
+        """The number of the first sample since the ring was emptied."""
         self.flagged = 0
         """Number of coming samples whose windows may still contain a flagged sample."""
         self.last_ns = NEVER_NS
@@ -76,7 +79,7 @@ class KeptSamples:
 
     def clear(self) -> None:
         """Forget the samples, but not the time of the newest."""
-        self._before += self.size
+        self._before = self.emptied = self._before + self.size
         self.size = 0
         self.flagged = 0
 
@@ -287,6 +290,12 @@ class KeptSamples:
         """Mark the samples from a time on as uncertain, for the windows to come."""
         self._start_flags()
         self._uncertain[bisect_left(self._times, time_ns, 0, self.size) : self.size] = True
+        self.flagged = max(self.flagged, self._length)
+
+    def mark_newest(self) -> None:
+        """Mark the newest sample as uncertain, for the windows to come."""
+        self._start_flags()
+        self._uncertain[self.size - 1] = True
         self.flagged = max(self.flagged, self._length)
 
     def unmark(self) -> None:

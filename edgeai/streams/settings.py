@@ -64,6 +64,8 @@ class StreamSettings:
     frame_jitter_ns: int | None = None
     """How far the start of a block may be from where the block before ended, and still continue it;
     None: one sample period of the block."""
+    is_undated: bool = False
+    """Whether samples come from a table, so that nobody knows when they arrived."""
     seen_frames: int = 0
     """Frames of a stream that are remembered, where samples come in frames."""
     extras: int = 0

@@ -235,7 +235,9 @@ class Stream(ABC):
     def flush(self) -> None:
         """Release the samples that wait for others: the stream ends here."""
         if self._coarse is not None:
-            for run in self._coarse.release(None):
+            released = self._coarse.release(None)
+            self._count_repeats(self._coarse)
+            for run in released:
                 self._receive(run)
 
     # ------------------------------------------------------------------------------- coarse clocks
@@ -247,7 +249,9 @@ class Stream(ABC):
         if self._coarse is None:
             self._receive(run)
             return
-        for one in self._coarse.end_first_stamp(run.first_ns):
+        ended = self._coarse.end_first_stamp(run.first_ns)
+        self._count_repeats(self._coarse)
+        for one in ended:
             self._receive(one)
         placed = self._coarse.place(run, self._settings.max_gap_ns)
         if placed is None:
@@ -263,6 +267,10 @@ class Stream(ABC):
             self._coarse.resume(newest_ns)  # the stream has returned from a jump ahead
         if self._coarse.is_refuted:
             self._coarse = None
+
+    def _count_repeats(self, coarse: CoarseClock) -> None:
+        self.drops["duplicate"] += coarse.repeats
+        coarse.repeats = 0
 
     @abstractmethod
     def _may_be_coarse(self, run: Run) -> bool:
