@@ -485,10 +485,9 @@ def test_a_recording_of_several_sources_is_joined_as_it_is_live(tmp_path: Path) 
     runs = [{"file": "data.jsonl", "use": use} for use in ("fit", "calibrate", "test")]
     data = {"config": "line.yaml", "runs": runs, "time": None}
     found = loaded(tmp_path, **data)
-    windows = found.fit[0].windows.samples
-    assert len(windows) > 80
-    for window in windows:
-        assert (window[:, 1] == (window[:, 0] + 1000) // 10).all()
+    values = found.fit[0].windows.values
+    assert len(values) > 80
+    assert (values[:, 1] == (values[:, 0] + 1000) // 10).all()
     sources["slow"]["signals"] = ["a", "b"]
     write_config(tmp_path / "line.yaml", {"p": {"model": "press", "sources": sources}})
     assert "sources.fast and sources.slow carry this signal" in refusal(tmp_path, **data)
