@@ -3,6 +3,7 @@
 Uses no network.
 """
 
+import dataclasses
 import difflib
 import os
 from dataclasses import dataclass, replace
@@ -10,8 +11,10 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
 from edgeai.assembly.source_faults import find_source_faults
+from edgeai.assembly.state_check import state_findings, state_model_problems, state_problems
 from edgeai.cgroups import usable
 from edgeai.config.device import Device, load_device
 from edgeai.config.frames import FrameFormat
@@ -39,6 +42,8 @@ class Plan:
     packages: dict[str, Package]
     """Packages by the name of the pipeline."""
     state_folder: Path
+    state_packages: dict[str, dict[str, Package]] = dataclasses.field(default_factory=dict)
+    """Packages that operating states name, by the names of pipeline and state."""
     warnings: tuple[str, ...] = ()
     """What works, but not as an operator would want it; each is one line for the log."""
     notes: tuple[str, ...] = ()
@@ -69,6 +74,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
         state_folder = Path(named) if named else paths.default_state_folder()
     problems += _unusable_files(config, str(path))
     packages: dict[str, Package] = {}
+    state_packages: dict[str, dict[str, Package]] = {}
     loaded: dict[Path, Package] = {}
     for name, pipeline in config.pipelines.items():
         try:
@@ -77,6 +83,10 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
                 loaded[folder] = load_package(folder)
             packages[name] = loaded[folder]
             problems += _misfits(str(path), name, pipeline, packages[name])
+            state_packages[name] = _load_state_models(path, name, pipeline, loaded)
+            for state, other in state_packages[name].items():
+                key = f"pipelines.{name}.states.{state}.model"
+                problems += state_model_problems(str(path), key, packages[name], other)
         except ConfigError as error:
             problems += error.problems
         except ModelError as error:
@@ -91,7 +101,36 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
-    return Plan(path, config, device, packages, state_folder, tuple(warnings), tuple(notes))
+    for name, pipeline in config.pipelines.items():
+        hidden, overlapping = state_findings(name, pipeline)
+        warnings += hidden
+        notes += overlapping
+    for name, package in packages.items():
+        warnings += cycle_warnings(name, config.pipelines[name], package.manifest)
+    return Plan(
+        path,
+        config,
+        device,
+        packages,
+        state_folder,
+        state_packages,
+        warnings=tuple(warnings),
+        notes=tuple(notes),
+    )
+
+
+def _load_state_models(
+    path: Path, name: str, pipeline: PipelineConfig, loaded: dict[Path, Package]
+) -> dict[str, Package]:
+    """Return the packages that the states of a pipeline name, by state; add them to `loaded`."""
+    found = {}
+    for state, one in pipeline.states.items():
+        if one.model is not None:
+            folder = _find_model(one.model, path, f"pipelines.{name}.states.{state}.model")
+            if folder not in loaded:
+                loaded[folder] = load_package(folder)
+            found[state] = loaded[folder]
+    return found
 
 
 def load_profile(name: str, config: Path) -> Device:
@@ -226,7 +265,7 @@ def _wrong_signals(
         for signal in source.signals
     }
     """Where each is declared."""
-    signals = [signal.name for signal in manifest.signals]
+    signals = [signal.name for signal in manifest.measured]
     extras = extra_signals(pipeline, manifest)
     problems = []
     for signal, where in declared.items():
@@ -269,6 +308,8 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
 
     problems += _wrong_signals(file, name, pipeline, package)
     problems += find_source_faults(file, name, pipeline, manifest)
+    problems += cycle_misfits(file, name, pipeline, manifest)
+    problems += state_problems(file, name, pipeline)
     alarm = alarm_rule(manifest.threshold.value, manifest.alarm, pipeline.alarm)
     if alarm.deadband > 0 and not _can_end(alarm, package):
         rule = "the alarm could never end: no golden window's score is so far from the threshold"

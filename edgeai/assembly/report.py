@@ -62,8 +62,8 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     what = (
         f"{name}: {manifest.name} {manifest.version} on {session.provider}, "
         f"{_streams_of(pipeline)}, "
-        f"{len(pipeline.signals)} signals, window {pipeline.settings.length}, "
-        f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
+        f"{len(pipeline.signals)} signals, {_windows_of(pipeline)}, "
+        f"threshold {pipeline.rule.threshold:g}"
     )
     if pipeline.rule.abnormal == "low":
         what += f", abnormal {SIDES['low']} it"
@@ -71,6 +71,17 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     lines = [what, *[f"{name}: {fact}" for fact in _describe_meaning(pipeline, package)]]
     lines += [f"{name}: note: {note}" for note in _notes(pipeline, plan, package)]
     return lines
+
+
+def _windows_of(pipeline: Pipeline) -> str:
+    """Return how long windows are, and where they come from."""
+    settings, cycle = pipeline.settings, pipeline.config.window.cycle
+    if settings.cycle is None or cycle is None:
+        return f"window {settings.length}, hop {settings.hop}"
+    what = "each message is a cycle"
+    if not cycle.message:
+        what = f"a cycle lasts {cycle.min_seconds:g} to {cycle.max_seconds:g} s"
+    return f"window {settings.cycle.length} by `{settings.cycle.fit}`, {what}"
 
 
 def _describe_meaning(pipeline: Pipeline, package: Package) -> Iterator[str]:

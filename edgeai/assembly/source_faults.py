@@ -31,7 +31,7 @@ def find_source_faults(
     def add(field: str, rule: str, value: object) -> None:
         problems.append(Problem(file, f"pipelines.{name}.{field}", rule, value, has_value=True))
 
-    names = [*(one.name for one in manifest.signals), *extra_signals(pipeline, manifest)]
+    names = [*(one.name for one in manifest.measured), *extra_signals(pipeline, manifest)]
     carried = carried_signals(pipeline.named_sources, names)
     for place, source in pipeline.named_sources.items():
         tags = [source.tag_of(signal) for signal in carried[place]]

@@ -14,9 +14,14 @@ from edgeai.config.base import (
     Strict,
     removed_keys,
 )
+from edgeai.config.cycles import CycleConfig
 from edgeai.config.joined import JoinedSource, find_join_fault
 from edgeai.config.source import SourceConfig
+from edgeai.config.states import StateConfig
 
+RESERVED_STATES = ("transition", "undeclared", "unknown")
+MAX_STATES = 64
+MAX_STATE_CHARACTERS = 64
 PUBLISH_FIELDS = ("node", "pipeline", "model", "asset")
 
 
@@ -120,6 +125,12 @@ class AlarmConfig(Strict):
         "of low priority becomes active, in seconds of sample time. Default: the model package's, "
         "or 60.",
     )
+    undeclared_state_seconds: Seconds | None = Field(
+        None,
+        description="Time for which a machine must stay in no declared state (`states`) before an "
+        "alarm of low priority becomes active, in seconds of sample time. Default: the model "
+        "package's, or 60.",
+    )
     latch: bool | None = Field(
         None,
         description="Whether an alarm that ended stays `latched` until it is reset. Default: the "
@@ -138,6 +149,11 @@ class PublishConfig(Strict):
     alarm_topic: str = Field(
         "edgeai/{node}/alarms/{pipeline}/{asset}",
         description="Topic of the changes of the alarm state, retained. It must hold {asset}; "
+        "{node}, {pipeline} and {model} are filled in too.",
+    )
+    state_topic: str = Field(
+        "edgeai/{node}/states/{pipeline}/{asset}",
+        description="Topic of the operating state (`states`), retained. It must hold {asset}; "
         "{node}, {pipeline} and {model} are filled in too.",
     )
     qos: Annotated[Literal[0, 1], NotBool] = Field(
@@ -159,7 +175,7 @@ class PublishConfig(Strict):
         description="Number of signals with the largest contributions that a prediction names.",
     )
 
-    @field_validator("topic", "alarm_topic")
+    @field_validator("topic", "alarm_topic", "state_topic")
     @classmethod
     def _valid_topic(cls, value: str) -> str:
         unknown = [name for name in topics.template_fields(value) if name not in PUBLISH_FIELDS]
@@ -187,6 +203,17 @@ class WindowConfig(Strict):
         ge=1,
         description="Number of samples from one window to the next. Default: the model package's.",
     )
+    cycle: CycleConfig | None = Field(
+        None,
+        description="Makes each cycle of the machine one window. Default: windows slide.",
+    )
+
+    @model_validator(mode="after")
+    def _slides_or_not(self) -> Self:
+        if self.hop is not None and self.cycle is not None:
+            msg = "`hop` is for windows that slide: delete it, or `cycle`"
+            raise ValueError(msg)
+        return self
 
 
 class ContextValue(Strict):
@@ -240,11 +267,36 @@ class PipelineConfig(Strict):
     publish: PublishConfig = Field(
         PublishConfig(), description="Where predictions and alarms are published."
     )
+    states: Annotated[dict[str, StateConfig], Field(max_length=MAX_STATES)] = Field(
+        {},
+        description="Operating states of the machine, by name: the first one whose condition is "
+        "true holds. Windows are judged by the state of all their samples. Default: no states, "
+        "every window is judged.",
+    )
+
+    @field_validator("states")
+    @classmethod
+    def _valid_names(cls, value: dict[str, StateConfig]) -> dict[str, StateConfig]:
+        for name in value:
+            if name in RESERVED_STATES:
+                msg = (
+                    f"`{name}` cannot be declared: edgeai gives it to samples of no declared state"
+                )
+                raise ValueError(msg)
+            if not 1 <= len(name) <= MAX_STATE_CHARACTERS or not name.isprintable():
+                msg = (
+                    f"the name `{name}` must have 1 to {MAX_STATE_CHARACTERS} printable characters"
+                )
+                raise ValueError(msg)
+        return value
 
     @property
     def named_signals(self) -> list[str]:
         """The signals that the pipeline's conditions name, each once."""
-        return []
+        named = [signal for state in self.states.values() for signal in state.when.signals]
+        cycle = self.window.cycle
+        named += [] if cycle is None else cycle.signals
+        return list(dict.fromkeys(named))
 
     @field_validator("context", mode="before")
     @classmethod

@@ -2,9 +2,10 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
@@ -12,32 +13,39 @@ from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
+from edgeai.engine.cycle_settings import counters_of
 from edgeai.engine.inlet_builder import InletParts
 from edgeai.engine.inlets import Capture, Inlet, open_sources
+from edgeai.engine.other_model import OtherModel, StateModel
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.pipeline_settings import extra_signals
 from edgeai.engine.pipeline_sources import PipelineSources
 from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
+from edgeai.engine.state_windows import StateWindows
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import Lane, StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.output_spec import UNPUBLISHED
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
+from edgeai.streams.cycles.settings import LARGEST_NUMBER, Cycle
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
 from edgeai.streams.set_back import SetBack
 
 log = logging.getLogger("edgeai.pipeline")
 
+COARSE_COUNTER = (
+    "{} is {:.0f}: from 16,777,216 on float32 does not hold every whole number, so cycles may go "
+    "unseen. Let its sender count modulo 1,000,000"
+)
 NO_HELD_VALUES = HeldValuesSpec(good=0)
 
 
@@ -65,6 +73,7 @@ class Pipeline:
         resolution: Resolution | None = None,
         shard: Shard | None = None,
         budget: ByteBudget | None = None,
+        others: Mapping[str, StateModel] | None = None,
     ) -> None:
         """Prepare a pipeline.
 
@@ -79,13 +88,16 @@ class Pipeline:
                 fine enough.
             shard: The shard of the streams to serve; None: all.
             budget: The bytes that the streams of all pipelines share; None: this one has its own.
+            others: Models beside its own, by the operating states that name them.
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
         self.name, self.config = name, chosen
         self.manifest = manifest
         self.session = session
-        self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
+        self.metrics = metrics.of_pipeline(
+            name, manifest.name, session.provider, has_cycles=chosen.window.cycle is not None
+        )
         self.signals = [signal.name for signal in manifest.signals]
         self.extras = extra_signals(chosen, manifest)
         """Signals that conditions or the context name and the model does not have."""
@@ -128,13 +140,9 @@ class Pipeline:
         )
         """Whether any message may complete a window, so that `due` has nothing to compute."""
         self.outputs = [output.name for output in manifest.outputs]
-        judged = {manifest.score, manifest.contribution}
-        self.published = [
-            (output.name, output.unit)
-            for output in manifest.outputs
-            if output.name not in judged and output.role not in UNPUBLISHED
-        ]
-        """Name and unit of the outputs that predictions carry beside score and contributions."""
+        self.published = manifest.published
+        self.states = self._make_states(config, others or {}, metrics)
+        """Takes the windows of streams with operating states; None: no states are declared."""
         self.stale_after_seconds = self.sources.stale_after_seconds
         """Time without a sample after which an asset is stale; 0: never."""
         self.is_known_normal: Callable[[str], bool] = _is_any_normal
@@ -164,7 +172,47 @@ class Pipeline:
     @property
     def channels(self) -> list[str]:
         """The signals of a sample, in order: those of the model, then the extra ones."""
-        return [*self.signals, *self.extras]
+        return [*(signal.name for signal in self.manifest.measured), *self.extras]
+
+    def _make_states(
+        self, config: Config, models: Mapping[str, StateModel], metrics: Metrics
+    ) -> StateWindows | None:
+        """Return what takes the windows of streams with states; None if none are declared."""
+        chosen = self.config
+        if not chosen.states:
+            return None
+        others: dict[Path, OtherModel] = {}
+        for model in models.values():
+            folder = model.package.folder
+            if folder not in others:
+                others[folder] = OtherModel(model, config, chosen, metrics, self.metrics)
+        states = StateWindows(
+            chosen,
+            self.channels,
+            self.settings,
+            rule=self.rule,
+            batch=self.batch,
+            others={name: others[model.package.folder] for name, model in models.items()},
+        )
+        self.metrics.count_states(states.entered, lambda: states.unknown_samples)
+        return states
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Where windows of its streams wait: for a model, or to be passed over."""
+        if self.states is None:
+            return [self.batch]
+        return [self.batch, *[one.batch for one in self.states.others], self.states.passed_over]
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Its model's session, and those of the models of its states."""
+        others = [] if self.states is None else self.states.others
+        return [self.session, *[other.session for other in others]]
+
+    def state_topic_of(self, key: str) -> str:
+        """Return the topic of the operating state of a stream."""
+        return topics.fill(self.config.publish.state_topic, self._topic_fields(key))
 
     @property
     def results(self) -> int:
@@ -281,6 +329,9 @@ class Pipeline:
         )
         add = self.batch.add_signals if self.extras else self.batch.add
         state.add_window = partial(self.batch.add_joined if self.sources.inlets else add, state)
+        if self.states is not None:
+            state.tracker = self.states.start()
+            state.add_window = partial(self.states.add, state)
         metrics = self.metrics
         state.made_ns = now_ns
         state.drops = StreamDrops(metrics.drops)
@@ -290,6 +341,10 @@ class Pipeline:
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
         if self.sources.inlets:
             open_sources(state, self.sources.inlets)
+        if state.stream.cycles is not None:
+            state.stream.cycles.on_cycle = partial(self._note_cycle, state)
+            if self.states is not None:
+                state.stream.cycles.on_samples = partial(self.states.follow, state)
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
@@ -318,8 +373,9 @@ class Pipeline:
 
     def _remove(self, state: StreamState) -> bool:
         state.stream.flush()
-        if self.batch.windows:
-            self.batch.when_full()
+        for lane in self.lanes:
+            if lane.windows:
+                lane.when_full()
         if state.alarm.state != "normal":
             return False
         del self.streams[state.key]
@@ -335,14 +391,27 @@ class Pipeline:
         if self.on_set_back is not None:
             self.on_set_back(state, set_back)
 
+    def _note_cycle(self, state: StreamState, cycle: Cycle) -> None:
+        """Count a cycle that has ended, and tell it unless it is complete."""
+        self.metrics.cycles[cycle.outcome] += 1
+        if cycle.outcome == "complete":
+            self.metrics.cycle_seconds.observe([cycle.duration_ns / SECOND_NS])
+            return
+        assert self.config.window.cycle is not None
+        self.log.cycle(state.key, cycle, self.config.window.cycle)
+
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
-        """Log once for each channel that float32 loses the steps that the model knows."""
-        if self.resolution is None or channel in self._coarse:
+        """Log once for each channel that float32 is too coarse for the model, or for its cycles."""
+        if channel in self._coarse:
+            return
+        signal = self.channels[channel]
+        if abs(value) >= LARGEST_NUMBER and signal in counters_of(self.config.window.cycle):
+            text = COARSE_COUNTER.format(signal, value)
+        elif self.resolution is not None:
+            text = precision_text(signal, value, float(self.resolution.steps[channel]))
+        else:
             return
         self._coarse.add(channel)
-        step = float(self.resolution.steps[channel])
-        text = precision_text(self.signals[channel], value, step)
-        signal = self.signals[channel]
         log.warning(
             "pipeline %s: %s. Windows with such values are `uncertain`", self.name, text,
             extra=event("values_too_coarse", pipeline=self.name, signal=signal),

@@ -73,7 +73,9 @@ class PipelineSources:
             self.inlets, counts = build_inlets(parts, self.plans, resolution)
             waiting = [inlet.intake for inlet in self.inlets if inlet.intake.waits]
             return (waiting or [self.inlets[0].intake])[0], counts
-        source, signals = self._config.only_source, [one.name for one in self._manifest.signals]
+        source = self._config.only_source
+        signals = [one.name for one in self._manifest.measured]
+        cycle = self._config.window.cycle
         names = [*signals, *self._extras]
         explanations = Explanations(
             self._name,
@@ -98,6 +100,7 @@ class PipelineSources:
                 arrival=Arrival(source, self.settings.period_ns),
                 refusals=parts.refusals,
                 unusable=UnusableValues(self._name, names, explanations),
+                whole_cycles=cycle is not None and cycle.message,
                 limits=parts.limits,
             )
         )

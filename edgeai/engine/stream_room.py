@@ -33,6 +33,8 @@ ALIGNED_CHANNEL_BYTES = 1600 + 150 * KEPT_VALUES + 120 * MIN_KEPT_ROWS
 """Its queue and its rate, the values before, and what was seen of it."""
 ALIGNED_BYTES = 250 * MOST_SHED
 """The values that are about to be remembered less exactly."""
+HELD_ROW_BYTES = 150
+"""The held channels of a grid row, where there are any."""
 MAX_WAITING_SAMPLES = 100_000  # of a stream with lateness, as far as its bytes are estimated
 RESULT_BYTES = 300  # of an output or a contribution of the last window, which is kept
 LOOKS_PER_SILENCE = 6
@@ -52,6 +54,10 @@ def stream_bytes(settings: StreamSettings, key: str, results: int = 0) -> int:
     """
     size = OVERHEAD_BYTES + BYTES_PER_CHARACTER * len(key) + Ring.bytes_of(settings)
     size += RESULT_BYTES * results + BYTES_PER_FRAME * settings.seen_frames
+    if settings.cycle is not None and settings.cycle.keeps_unusual:  # parts before gaps
+        size += settings.cycle.max_samples * (4 * settings.channels + 13)
+    if settings.cycle is not None and settings.align is not None:
+        size += HELD_ROW_BYTES * settings.length
     if settings.align is not None:
         size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1) + ALIGNED_BYTES
     if settings.lateness_ns and settings.period_ns:

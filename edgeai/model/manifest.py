@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from edgeai.config.base import NotBool, Number, Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.model.output_spec import DOMAIN_EDGE, KindSpec, OutputSpec
+from edgeai.model.cycle_spec import CycleSpec
+from edgeai.model.output_spec import DOMAIN_EDGE, UNPUBLISHED, KindSpec, OutputSpec
 from edgeai.model.threshold_spec import HeldValuesSpec, ThresholdSpec
 from edgeai.model.tolerance_spec import ToleranceSpec
 
@@ -144,6 +145,11 @@ class Manifest(Strict):
         description="Sample rate in Hz. `null`: one sample an event, such as a cycle or a part.",
     )
     window: WindowSpec = Field(description="Length and hop of the windows.")
+    cycle: CycleSpec | None = Field(
+        None,
+        description="Says that a window is one cycle of the machine, brought to `window.length` "
+        "samples; `window.hop` means nothing then. Default: windows slide.",
+    )
     outputs: list[OutputSpec] = Field(min_length=1, description="The outputs of the graph.")
     threshold: ThresholdSpec = Field(description="The threshold of the score.")
     held_values: HeldValuesSpec | None = Field(
@@ -216,6 +222,20 @@ class Manifest(Strict):
         return self
 
     @model_validator(mode="after")
+    def _length_signal_is_last(self) -> Self:
+        computed = None if self.cycle is None else self.cycle.length_signal
+        if computed is None:
+            return self
+        assert self.cycle is not None
+        if self.cycle.fit != "pad":
+            msg = "`cycle.length_signal` belongs to `cycle.fit: pad`"
+            raise ValueError(msg)
+        if len(self.signals) < 2 or self.signals[-1].name != computed:
+            msg = "`cycle.length_signal` must be the last of `signals`, behind a measured one"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _variants_have_tolerances(self) -> Self:
         for precision in ("fp16", "int8"):
             uses = [item.file for item in self.compiled if item.precision == precision]
@@ -236,6 +256,12 @@ class Manifest(Strict):
                 msg = f"`compiled`: {item.file} is a graph, which needs no entry"
                 raise ValueError(msg)
         return self
+
+    @property
+    def measured(self) -> list[SignalSpec]:
+        """The signals that messages carry: all but the one that says how long a cycle is."""
+        has_computed = self.cycle is not None and self.cycle.length_signal is not None
+        return self.signals[:-1] if has_computed else self.signals
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -273,6 +299,16 @@ class Manifest(Strict):
     def evidence(self) -> str | None:
         """Name of the output with the role `evidence`, or None."""
         return next((out.name for out in self.outputs if out.role == "evidence"), None)
+
+    @property
+    def published(self) -> list[tuple[str, str]]:
+        """Name and unit of the outputs that predictions carry beside score and contributions."""
+        judged = {self.score, self.contribution}
+        return [
+            (output.name, output.unit)
+            for output in self.outputs
+            if output.name not in judged and output.role not in UNPUBLISHED
+        ]
 
     @property
     def domains(self) -> list[tuple[str, float]]:

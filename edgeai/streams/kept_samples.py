@@ -157,6 +157,22 @@ class KeptSamples:
             return found
         return None
 
+    def look_back(self, until_ns: int, after_ns: int) -> tuple[int, Times, Floats]:
+        """Return the samples of a window and before it, but those that were looked at already.
+
+        Args:
+            until_ns: Time of the window's last sample.
+            after_ns: Time of the last sample that was looked at. If it is not before `until_ns`,
+                time went back, and the samples of the window are returned.
+
+        Returns:
+            Time of the window's first sample, (n,) times, and (n, C) samples as a view.
+        """
+        end = bisect_right(self._times, until_ns, 0, self.size)
+        first = max(0, end - self._length)
+        begin = first if after_ns >= until_ns else bisect_right(self._times, after_ns, 0, end)
+        return self._times[first], self._times[begin:end], self._rows[begin:end]
+
     def reaches(self, time_ns: int, samples: int | None) -> bool:
         """Return whether a time is not before the newest `samples`; None: all that `find` knows."""
         known = min(self.size, samples or self._keep)

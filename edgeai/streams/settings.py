@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeai.streams.grid_values import AlignSettings
+
+if TYPE_CHECKING:
+    from edgeai.streams.cycles.settings import CycleSettings
 
 Floats = npt.NDArray[np.float32]
 
@@ -77,6 +80,15 @@ class StreamSettings:
     the samples themselves. It is so with extra channels."""
     joined: "JoinPlan | None" = None
     """The sources of which a window is made; None: there is one, with the model's samples."""
+
+    cycle: "CycleSettings | None" = None
+    """How samples are cut into cycles; None: windows slide. `length` is then the most samples that
+    a window is made of, and `hop` is 1."""
+
+    @property
+    def window_channels(self) -> int:
+        """Values in a sample of the model's window: one more if edgeai computes one."""
+        return self.signals + (self.cycle is not None and self.cycle.has_length_channel)
 
     @property
     def signals(self) -> int:

@@ -120,10 +120,13 @@ class SideArrival(Arrival):
 
 @contextmanager
 def windows_only_if(wanted: bool, stream: Stream) -> Iterator[None]:
-    """Take samples into a stream; emit the windows that they complete only if these are wanted."""
+    """Take samples into a stream; emit the windows that they complete only if these are wanted.
+
+    A cycle that has ended with one is emitted in any case: it would come never again.
+    """
     ring = stream.ring
     emit = ring.emit
-    if not wanted:
+    if not wanted and stream.cycles is None:
         ring.emit = _discard
     try:
         yield

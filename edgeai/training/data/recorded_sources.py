@@ -39,16 +39,23 @@ class _Part(NamedTuple):
 class RecordedSources:
     """The sources of the pipeline by which recordings are read."""
 
-    def __init__(self, name: str, config: PipelineConfig, signals: Sequence[SignalSpec]) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: PipelineConfig,
+        signals: Sequence[SignalSpec],
+        extras: Sequence[str] = (),
+    ) -> None:
         """Compile what is needed.
 
         Args:
             name: The pipeline's.
             config: The pipeline's.
             signals: The model's, in order.
+            extras: Signals that the model does not have and conditions name.
         """
         sources = config.named_sources
-        names = [one.name for one in signals]
+        names = [*(one.name for one in signals), *extras]
         carried = carried_signals(sources, names)
         templates = {place: topics.TopicTemplate(one.topic) for place, one in sources.items()}
         self._parts = []
