@@ -280,7 +280,7 @@ class Judge:
 
     def _marks_of(self, state: StreamState, time_ns: int) -> dict[str, Mark] | UnsetType:
         """Return what is wrong with signals of a window, by signal."""
-        marks = self._pipeline.batch.marks.get((state, time_ns))
+        marks = self._batch.marks.get((state, time_ns))
         if not marks:
             return UNSET
         return {self._channels[place]: mark for place, mark in sorted(marks.items())}

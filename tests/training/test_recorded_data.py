@@ -496,3 +496,30 @@ def test_messages_that_name_their_assets_are_refused(tmp_path: Path) -> None:
     write_config(tmp_path / "line.yaml", {"p": {"model": "none", "source": source}})
     (tmp_path / "data.csv").write_text("t,a,b\n1,2,3\n")
     assert "name their assets themselves" in refusal(tmp_path, config="line.yaml", time=None)
+
+
+def test_a_recording_of_several_sources_is_joined_as_it_is_live(tmp_path: Path) -> None:
+    time = {"path": "t", "unit": "s"}
+    sources = {
+        "fast": {"topic": "l/{asset}/fast", "time": time, "alignment": "none", "signals": ["a"]},
+        "slow": {"topic": "l/{asset}/slow", "time": time, "max_age_seconds": 60, "signals": ["b"]},
+    }
+    write_config(tmp_path / "line.yaml", {"p": {"model": "press", "sources": sources}})
+    lines = []
+    for second in range(1000, 1100):
+        if second % 10 == 0:
+            lines.append(("slow", {"t": second, "b": second / 10}))
+        lines.append(("fast", {"t": second, "a": second - 1000}))
+    with (tmp_path / "data.jsonl").open("w") as file:
+        for topic, content in lines:
+            line = {"topic": f"l/m/{topic}", "payload": content, "received_ns": content["t"] * S}
+            file.write(json.dumps(line) + "\n")
+    runs = [{"file": "data.jsonl", "use": use} for use in ("fit", "calibrate", "test")]
+    data = {"config": "line.yaml", "runs": runs, "time": None}
+    found = loaded(tmp_path, **data)
+    values = found.fit[0].windows.values
+    assert len(values) > 80
+    assert (values[:, 1] == (values[:, 0] + 1000) // 10).all()
+    sources["slow"]["signals"] = ["a", "b"]
+    write_config(tmp_path / "line.yaml", {"p": {"model": "press", "sources": sources}})
+    assert "sources.fast and sources.slow carry this signal" in refusal(tmp_path, **data)
