@@ -94,6 +94,14 @@ EVENTS: dict[str, Event] = {
         ("pipeline", "assets", "count", "seconds", "reason"),
     ),
     "assets_back": Event("stale assets send again", ("pipeline", "assets", "count")),
+    "source_stale": Event(
+        "one of several sources of assets has sent nothing for the declared time, while others do",
+        ("pipeline", "source", "assets", "count", "seconds"),
+    ),
+    "source_back": Event(
+        "a silent source of assets sends again",
+        ("pipeline", "source", "assets", "count", "seconds"),
+    ),
     "assets_stale_without_broker": Event(
         "assets become stale because the broker is away; once an outage", ("count",)
     ),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.engine.cycle_settings import fit_of, max_samples_of
+from edgeai.engine.source_plans import is_joined
 from edgeai.errors import Problem
 from edgeai.model.manifest import Manifest
 
@@ -31,7 +32,11 @@ def cycle_misfits(
     if declared is not None and cycle.fit not in {None, declared.fit}:
         rule = f"{manifest.name} says `{declared.fit}`: delete this key"
         yield problem(".fit", rule, cycle.fit)
-    if cycle.message and pipeline.source.layout != "frame":
+    if is_joined(pipeline, manifest):
+        what = "`sources`" if pipeline.sources else "a model with a context"
+        yield problem("", f"is for samples of one source, so not for {what}: delete it")
+        return
+    if cycle.message and pipeline.only_source.layout != "frame":
         rule = "needs `source.layout: frame`: a message of another layout holds no whole cycle"
         yield problem(".message", rule, value=True)
     if cycle.message and pipeline.states:

@@ -21,7 +21,7 @@ from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
-from edgeai.providers.cpu import CpuSession
+from edgeai.providers.cpu import CpuSession, open_cpu_session
 from edgeai.providers.session import ROUNDING_EFFECT, Session
 
 log = logging.getLogger("edgeai")
@@ -143,8 +143,7 @@ def _check_room(plan: Plan, pipeline: Pipeline) -> None:
 
 def _open_cpu(plan: Plan, device: Device, package: Package) -> tuple[CpuSession, GoldenFacts]:
     """Return the proven session of a package on the CPU, and facts."""
-    outputs = [output.name for output in package.manifest.outputs]
-    cpu = CpuSession(package.graph, outputs, device.cpu.threads)
+    cpu = open_cpu_session(package, device.cpu.threads)
     cpu.prove(package, plan.config.limits.batch_windows)
     if note := describe_batch_effect(cpu):
         model = package.manifest.name

@@ -13,13 +13,13 @@ from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
 from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
+from edgeai.assembly.source_faults import find_source_faults
 from edgeai.assembly.state_check import state_findings, state_model_problems, state_problems
 from edgeai.cgroups import usable
 from edgeai.config.device import Device, load_device
 from edgeai.config.frames import FrameFormat
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import PipelineConfig
-from edgeai.decoding.frames import compile_frame
 from edgeai.engine.pipeline_settings import extra_signals
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
@@ -258,16 +258,22 @@ def _wrong_signals(
     file: str, name: str, pipeline: PipelineConfig, package: Package
 ) -> list[Problem]:
     """Return the names of signals that nobody knows, in the source and in conditions."""
-    manifest, declared = package.manifest, pipeline.source.signals
+    manifest = package.manifest
+    declared = {
+        signal: f"pipelines.{name}.{place}.signals"
+        for place, source in pipeline.named_sources.items()
+        for signal in source.signals
+    }
+    """Where each is declared."""
     signals = [signal.name for signal in manifest.measured]
     extras = extra_signals(pipeline, manifest)
     problems = []
-    for signal in declared:
+    for signal, where in declared.items():
         if signal not in signals and signal not in extras:
             shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
             rule = f"is not a signal of {manifest.name}: {shown}"
             rule += "; and no condition names it" if pipeline.named_signals else ""
-            field = f"pipelines.{name}.source.signals.{signal}"
+            field = f"{where}.{signal}"
             problems.append(Problem(file, field, rule, signal, has_value=True))
     for signal in extras:
         if signal in declared:
@@ -278,9 +284,9 @@ def _wrong_signals(
                 f"a condition names it, but it is not a signal of {manifest.name}; did you mean "
                 f"`{near[0]}`? If it is another signal, declare it as {{{signal}: {{}}}}"
             )
-            field = f"pipelines.{name}.source.signals"
+            field = f"pipelines.{name}.{next(iter(pipeline.named_sources))}.signals"
             problems.append(Problem(file, field, rule, signal, has_value=True))
-    frame = pipeline.source.frame
+    frame = None if pipeline.source is None else pipeline.source.frame
     if extras and frame is not None and frame.channels is None and not _is_by_name(frame):
         rule = f"is required, because conditions name signals beside the model's: {extras[0]}"
         problems.append(Problem(file, f"pipelines.{name}.source.frame.channels", rule))
@@ -301,26 +307,8 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
         problems.append(Problem(file, f"pipelines.{name}.{field}", rule, value, has_value=True))
 
     problems += _wrong_signals(file, name, pipeline, package)
+    problems += find_source_faults(file, name, pipeline, manifest)
     problems += cycle_misfits(file, name, pipeline, manifest)
-    signals = [*(signal.name for signal in manifest.measured), *extra_signals(pipeline, manifest)]
-    tags = [pipeline.source.tag_of(signal) for signal in signals]
-    taken = [tag for tag in tags if tags.count(tag) > 1]
-    if taken and pipeline.source.layout == "tag":
-        add("source.signals", "a tag may feed one signal", taken[0])
-    if pipeline.stream.alignment != "none" and manifest.sample_rate_hz is None:
-        rule = f"must be `none`: {manifest.name} has no sample rate"
-        add("stream.alignment", rule, pipeline.stream.alignment)
-    if pipeline.source.frame is not None:
-        try:
-            compile_frame(pipeline.source.frame, tags)
-        except ConfigError as error:
-            problems += [
-                replace(problem, file=file, field=f"pipelines.{name}.source.{problem.field}")
-                for problem in error.problems
-            ]
-        if pipeline.stream.alignment != "none":
-            rule = "must be `none` for the layout `frame`"
-            add("stream.alignment", rule, pipeline.stream.alignment)
     problems += state_problems(file, name, pipeline)
     alarm = alarm_rule(manifest.threshold.value, manifest.alarm, pipeline.alarm)
     if alarm.deadband > 0 and not _can_end(alarm, package):
@@ -329,6 +317,4 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     if pipeline.alarm.outside_domain_seconds is not None and not manifest.domains:
         rule = f"needs a model that says when it is outside its domain; {manifest.name} does not"
         add("alarm.outside_domain_seconds", rule, pipeline.alarm.outside_domain_seconds)
-    if pipeline.source.layout == "tag" and pipeline.stream.alignment == "none":
-        add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
     return problems

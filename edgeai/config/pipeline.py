@@ -1,12 +1,21 @@
 """One pipeline of a node: a model, its source, windows, alarm and publications."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
-from edgeai.config.base import NotBool, PositiveSeconds, Seconds, Strict, removed_keys
+from edgeai.config.base import (
+    NAME_PATTERN,
+    NotBool,
+    PositiveSeconds,
+    Seconds,
+    Strict,
+    removed_keys,
+)
 from edgeai.config.cycles import CycleConfig
+from edgeai.config.joined import JoinedSource, find_join_fault
 from edgeai.config.source import SourceConfig
 from edgeai.config.states import StateConfig
 
@@ -207,15 +216,45 @@ class WindowConfig(Strict):
         return self
 
 
+class ContextValue(Strict):
+    """Where one value of the model's context comes from."""
+
+    signal: str = Field(
+        min_length=1,
+        description="Name of the signal: one of the model's, or another one that a source carries "
+        "(`signals` of the source).",
+    )
+    max_age_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Age above which the value makes windows `uncertain`, in seconds. Default: a "
+        "value holds until the next one comes.",
+    )
+
+
 class PipelineConfig(Strict):
-    """One model on one subscription."""
+    """One model on the messages of one source, or of several."""
 
     model: str = Field(
         min_length=1,
         description="Name of a shipped model, or the folder of a model package, relative to this "
         "file's folder.",
     )
-    source: SourceConfig = Field(description="The messages to read, and how they become samples.")
+    source: SourceConfig | None = Field(
+        None,
+        description="The messages to read, and how they become samples. A pipeline has either "
+        "`source` or `sources`.",
+    )
+    sources: dict[Annotated[str, Field(pattern=NAME_PATTERN)], JoinedSource] = Field(
+        {},
+        description="Several sources by name, in place of `source`: each has topics of its own, "
+        "and carries some of the model's signals. Their samples are joined by asset.",
+    )
+    context: dict[str, ContextValue] = Field(
+        {},
+        description="Where the values of the model's second input `context` come from, by their "
+        "names in the model package. A text is short for a `signal`. Default: the signal of the "
+        "same name.",
+    )
     window: WindowConfig = Field(
         WindowConfig(), description="Changes to the model's window. Default: no change."
     )
@@ -258,3 +297,36 @@ class PipelineConfig(Strict):
         cycle = self.window.cycle
         named += [] if cycle is None else cycle.signals
         return list(dict.fromkeys(named))
+
+    @field_validator("context", mode="before")
+    @classmethod
+    def _short_context(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: {"signal": v} if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _has_sources(self) -> Self:
+        if (self.source is None) == (not self.sources):
+            msg = "write either `source`, or `sources` with one source or more"
+            raise ValueError(msg)
+        fault = find_join_fault(self.sources)
+        if fault:
+            raise ValueError(fault)
+        if self.sources and self.stream.alignment != "none":
+            msg = "`stream.alignment` belongs to `source`: with `sources`, each source has its own"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def only_source(self) -> SourceConfig:
+        """The source of a pipeline that has one in `source`."""
+        assert self.source is not None
+        return self.source
+
+    @property
+    def named_sources(self) -> Mapping[str, SourceConfig]:
+        """All sources, by where each is in the pipeline: `source`, or `sources.NAME`."""
+        if self.source is not None:
+            return {"source": self.source}
+        return {f"sources.{name}": source for name, source in self.sources.items()}

@@ -12,7 +12,9 @@ from edgeai.alarms.alarm import AlarmRule
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import NotJudged
 from edgeai.providers.session import padded_capacity
+from edgeai.streams.joined import JoinedStream
 from edgeai.streams.settings import Floats
+from edgeai.streams.side import Mark
 
 
 class WindowNote(msgspec.Struct, gc=False):
@@ -48,7 +50,8 @@ class Batch:
 
         Args:
             capacity: Windows in one session call, at most.
-            window: Shape of one window, (W, C) for a series of samples.
+            window: Shape of one window, (W, C) for a series of samples; with its context, that
+                of a row (`edgeai.model.rows`).
             dtype: Type of its values, by its name in numpy.
         """
         self.capacity = capacity
@@ -58,6 +61,9 @@ class Batch:
         self._memory = memoryview(memory)
         self._slots: list[tuple[Floats, memoryview]] = []
         """The first rows of `values` with their bytes, for `place`; made when first needed."""
+        self.marks: dict[tuple[StreamState, int], dict[int, Mark]] = {}
+        """What is wrong with signals of windows of several sources, by stream and time: place in a
+        sample, and the mark."""
         self.windows: list[DueWindow] = []
         """In the order of `values`."""
         self.when_full: Callable[[], None] = _no_engine
@@ -108,6 +114,27 @@ class Batch:
     ) -> None:
         """Copy a window in without its extra channels, which the model does not have."""
         self.add(state, window[:, : self.values.shape[2]], time_ns, substituted, uncertain)
+
+    def add_joined(  # noqa: PLR0917  called for each window
+        self,
+        state: StreamState,
+        window: Floats,
+        time_ns: int,
+        substituted: int,
+        uncertain: bool,
+        note: WindowNote | None = None,
+    ) -> None:
+        """Copy a window of several sources in, with its context and its marks."""
+        stream = state.stream
+        assert isinstance(stream, JoinedStream)
+        if not self.windows:
+            self.marks = {}
+        if stream.marks:
+            self.marks[state, time_ns] = stream.marks
+        window = window[:, : stream.signals]
+        if len(stream.context):
+            window = np.concatenate([window.reshape(-1), stream.context])
+        self.add(state, window, time_ns, substituted, uncertain, note)
 
     def recover(self, state: StreamState) -> int | None:
         """Empty a stream after an exception in its middle; the windows in the batch stay.

@@ -19,6 +19,7 @@ from edgeai.engine.publications import CycleFacts, Prediction, ScoreReason, Tran
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS, AlarmState, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
+from edgeai.streams.side import Mark
 
 _encode = msgspec.json.Encoder().encode
 
@@ -89,6 +90,7 @@ class Judge:
         """The score that is beyond every threshold."""
         self._quality_rule = model.quality_rule
         self._has_cycles = pipeline.settings.cycle is not None
+        self._batch, self._channels = model.batch, pipeline.channels
         self._top, self._qos = publish.top, publish.qos
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
@@ -109,7 +111,7 @@ class Judge:
                 windows before, so that no window is judged twice.
         """
         pipeline, threshold = self._pipeline, self._threshold
-        session, counted = self._session, pipeline.metrics.predictions
+        session, counted, batch = self._session, pipeline.metrics.predictions, self._batch
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._diagnoses_windows:
@@ -137,7 +139,7 @@ class Judge:
             if interrupted:
                 state.alarm.interrupt()
                 state.enter(interrupted - 1)
-            is_used = time_ns <= state.used_until_ns
+            is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
             suffix = state.used_suffix if is_used else ""
             outside = diagnosis is not UNSET and is_outside(diagnosis)
             is_judged = note is None or note.not_judged is UNSET
@@ -188,6 +190,8 @@ class Judge:
                 prediction.cycle = _cycle_of(state, time_ns)
             if note is not None:
                 prediction.state, prediction.not_judged = note.state, note.not_judged
+            if batch.marks:
+                prediction.marks = self._marks_of(state, time_ns)
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
@@ -271,6 +275,13 @@ class Judge:
             effect = f"it counts as {SIDES[self._abnormal]} the threshold"
         pipeline.log.score_not_finite(state.key, score, effect)
         return "score_infinite" if score == self._worst else "score_not_finite"
+
+    def _marks_of(self, state: StreamState, time_ns: int) -> dict[str, Mark] | UnsetType:
+        """Return what is wrong with signals of a window, by signal."""
+        marks = self._batch.marks.get((state, time_ns))
+        if not marks:
+            return UNSET
+        return {self._channels[place]: mark for place, mark in sorted(marks.items())}
 
     def _keep_fields(
         self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]

@@ -103,13 +103,13 @@ def _missing_transition(
 def drop_waiting(pipeline: Pipeline, error: Exception) -> None:
     """Drop and count what waits at the streams of a pipeline, because its intake has failed."""
     pipeline.intake.touched.clear()
-    for state in pipeline.streams.values():
+    for state in [each for one in pipeline.streams.values() for each in (one, *one.sources)]:
         waiting = [*state.messages, *[tag[3] for tag in state.tags]]
         state.messages, state.tags = [], []
         for message in waiting:
             pipeline.containment.drop(message, error)
         if waiting:
-            pipeline.batch.recover(state)
+            pipeline.batch.recover(pipeline.streams.get(state.key, state))
 
 
 def publish_one_by_one(

@@ -61,7 +61,7 @@ class OtherModel:
         capacity = batch_capacity(
             config.limits.batch_windows, manifest.input_bytes, session.batch_bytes
         )
-        self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
+        self.batch = Batch(capacity, manifest.row_shape, manifest.input_dtype)
         session.bind(self.batch.values)
         self.metrics = metrics.of_model(manifest.name, session.provider, counts)
         self._settle_ns = round(manifest.settle_seconds * SECOND_NS)

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,21 +11,15 @@ from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
-from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.cycle_settings import counters_of
-from edgeai.engine.explanations import Explanations
-from edgeai.engine.intake import INTAKES, IntakeParts
-from edgeai.engine.intake.arrival import Arrival
+from edgeai.engine.inlet_builder import InletParts
+from edgeai.engine.inlets import Capture, Inlet, open_sources
 from edgeai.engine.other_model import OtherModel, StateModel
 from edgeai.engine.pipeline_log import PipelineLog
-from edgeai.engine.pipeline_settings import (
-    extra_signals,
-    make_conditioner,
-    stale_after_seconds,
-    stream_settings,
-)
+from edgeai.engine.pipeline_settings import extra_signals
+from edgeai.engine.pipeline_sources import PipelineSources
 from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
@@ -32,7 +27,6 @@ from edgeai.engine.state_windows import StateWindows
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import Lane, StreamState
-from edgeai.engine.unusable_values import UnusableValues
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
@@ -104,55 +98,42 @@ class Pipeline:
         self.metrics = metrics.of_pipeline(
             name, manifest.name, session.provider, has_cycles=chosen.window.cycle is not None
         )
-        self.template = topics.TopicTemplate(chosen.source.topic)
         self.signals = [signal.name for signal in manifest.signals]
         self.extras = extra_signals(chosen, manifest)
-        """Signals that conditions name and the model does not have."""
+        """Signals that conditions or the context name and the model does not have."""
         self.rule = alarm_rule(
             manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
         )
         self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
-        self.settings = stream_settings(chosen, manifest, self.extras)
+        self.sources = PipelineSources(name, chosen, manifest, self.extras)
+        self.settings = self.sources.settings
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
         )
         capacity = batch_capacity(
             config.limits.batch_windows, manifest.input_bytes, session.batch_bytes
         )
-        self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
+        self.batch = Batch(capacity, manifest.row_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        explanations = Explanations(
-            name, chosen, manifest, self.find_key, extras=self.extras, limits=config.limits
-        )
-        self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
+        self.refusals = Refusals(name, lambda: self.metrics.drops, explain=self.sources.explain)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
         self.resolution = resolution
         self._coarse: set[int] = set()
         """Channels of which the log has told that float32 is too coarse for them."""
-        conditioner = make_conditioner(chosen, manifest, resolution, self.extras)
-        conditioner.on_coarse = self._warn_of_coarse_values
-        self.intake = INTAKES[chosen.source.layout](
-            IntakeParts(
-                chosen.source,
-                self.channels,
-                len(self.extras),
-                conditioner,
-                self.batch,
-                self.metrics,
-                containment=self.containment,
-                arrival=Arrival(chosen.source, self.settings.period_ns),
-                refusals=self.refusals,
-                unusable=UnusableValues(name, self.channels, explanations),
-                whole_cycles=chosen.window.cycle is not None and chosen.window.cycle.message,
-                limits=config.limits,
-            )
-        )
-        counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
-        self.metrics.count_invalid([count for count in counts if count is not None])
+        self.streams: dict[str, StreamState] = {}
+        parts = InletParts(
+            name, self.batch, self.metrics, self.containment, self.refusals, self.streams,
+            self.stream_of, self._takes_key, config.limits, self._warn_of_coarse_values,
+        )  # fmt: skip
+        self.intake, counts = self.sources.open(parts, resolution)
+        self.takers: Sequence[Pipeline | Inlet] = self.sources.inlets or [self]
+        """Who may take a topic: the pipeline, or each of several sources."""
+        self.metrics.count_invalid([self.metrics.invalid, *counts])
         self.is_always_due = (
             not self.intake.waits
-            or chosen.source.time is None
+            or bool(self.sources.plans)
+            or not self.sources.have_times
             or self.settings.align is not None
             or self.settings.lateness_ns > 0
             or self.settings.hop == 1
@@ -162,8 +143,7 @@ class Pipeline:
         self.published = manifest.published
         self.states = self._make_states(config, others or {}, metrics)
         """Takes the windows of streams with operating states; None: no states are declared."""
-        self.streams: dict[str, StreamState] = {}
-        self.stale_after_seconds = stale_after_seconds(chosen, self.settings)
+        self.stale_after_seconds = self.sources.stale_after_seconds
         """Time without a sample after which an asset is stale; 0: never."""
         self.is_known_normal: Callable[[str], bool] = _is_any_normal
         """Whether an alarm topic is known to say `normal`; if not, the alarm of a new stream is
@@ -181,10 +161,13 @@ class Pipeline:
             evict=self._evict,
             results=self.results,
         )
-        self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
         self._node, self._shard = config.node, shard or Shard()
+
+    def _takes_key(self, key: str) -> bool:
+        """Return whether the stream of a key is served, and by this worker."""
+        return self.sources.wants(key) and self._shard.takes(key)
 
     @property
     def channels(self) -> list[str]:
@@ -264,34 +247,17 @@ class Pipeline:
         found = self.find_key(topic)
         return found if found is not None and self._shard.takes(found[0]) else None
 
-    def find_key(self, topic: str) -> tuple[str, str | None] | None:
-        """Return the stream key of a topic, and the tag if the topic holds it.
-
-        The key is the captured levels, or the pipeline's name if the filter captures none. None if
-        the topic is not this pipeline's.
-        """
-        captures = self.template.match(topic)
-        if captures is None:
-            return None
-        tag = captures.pop(RESERVED_CAPTURE, None)
-        key = "/".join(captures.values()) or self.name
-        return (key, tag) if self._wants(key) else None
-
-    def _wants(self, key: str) -> bool:
-        """Return whether `source.assets` lets a stream key through."""
-        return not self._assets or any(pattern.fullmatch(key) for pattern in self._assets)
+    def find_key(self, topic: str) -> Capture | None:
+        """Return the stream key of a topic, as `PipelineSources.find_key` does."""
+        return self.sources.find_key(topic)
 
     def serves(self, key: str) -> bool:
         """Return whether a stream of this key can come from the source as it is configured."""
-        levels = len([name for name in self.template.fields if name != RESERVED_CAPTURE])
-        fits = key.count("/") + 1 == levels if levels else key == self.name
-        return fits and self._wants(key)
+        return self.sources.serves(key)
 
-    def source_topic_of(self, key: str) -> str:
-        """Return the topic of the messages of a stream; `+` stands for the level of the signal."""
-        names = [name for name in self.template.fields if name != RESERVED_CAPTURE]
-        levels = zip(names, key.split("/"), strict=False)
-        return topics.fill(self.config.source.topic, (*levels, (RESERVED_CAPTURE, "+")))
+    def expect_table(self) -> None:
+        """Expect samples of which nobody knows when they arrived; call it before the first one."""
+        self.settings = replace(self.settings, is_undated=True)
 
     def alarm_topic_of(self, key: str) -> str:
         """Return the topic of the alarm of a stream."""
@@ -361,7 +327,8 @@ class Pipeline:
             domain=Domain(self._settle_ns),
             is_announced=self.is_known_normal(alarm_topic),
         )
-        state.add_window = partial(self.batch.add_signals if self.extras else self.batch.add, state)
+        add = self.batch.add_signals if self.extras else self.batch.add
+        state.add_window = partial(self.batch.add_joined if self.sources.inlets else add, state)
         if self.states is not None:
             state.tracker = self.states.start()
             state.add_window = partial(self.states.add, state)
@@ -376,6 +343,8 @@ class Pipeline:
             state.stream.cycles.on_cycle = partial(self._note_cycle, state)
             if self.states is not None:
                 state.stream.cycles.on_samples = partial(self.states.follow, state)
+        if self.sources.inlets:
+            open_sources(state, self.sources.inlets)
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
@@ -412,11 +381,13 @@ class Pipeline:
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
-        self.forget_stream(state)
+        for one in (state, *state.sources):
+            self.forget_stream(one)
         return True
 
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
-        self.log.set_back(state.key, set_back)
+        if set_back.sign != "return":  # then the samples ahead are counted and told
+            self.log.set_back(state.key, set_back)
         if self.on_set_back is not None:
             self.on_set_back(state, set_back)
 

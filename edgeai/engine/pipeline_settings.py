@@ -25,9 +25,19 @@ GAP_PERIODS = 5  # a longer step between two samples is a gap, unless the config
 
 
 def extra_signals(config: PipelineConfig, manifest: Manifest) -> list[str]:
-    """Return the signals that conditions name and the model does not have, in their order."""
+    """Return the signals that conditions or the context name and the model does not have."""
     signals = {signal.name for signal in manifest.measured}
-    return [name for name in config.named_signals if name not in signals]
+    named = dict.fromkeys([*config.named_signals, *context_signals(config, manifest).values()])
+    return [name for name in named if name not in signals]
+
+
+def context_signals(config: PipelineConfig, manifest: Manifest) -> dict[str, str]:
+    """Return for each value of the model's context the signal that it is taken from."""
+    named = config.context
+    return {
+        one.name: named[one.name].signal if one.name in named else one.name
+        for one in manifest.context
+    }
 
 
 def make_conditioner(
@@ -71,7 +81,7 @@ def _fields(config: PipelineConfig, manifest: Manifest, extras: Sequence[str]) -
     """Return where messages carry each channel."""
     default = SignalField.model_validate({})
     names = [*(signal.name for signal in manifest.measured), *extras]
-    return [config.source.signals.get(name, default) for name in names]
+    return [config.only_source.signals.get(name, default) for name in names]
 
 
 def stream_settings(
@@ -96,7 +106,7 @@ def stream_settings(
     else:
         # Aligned channels have rates of their own: there is no gap before the values are too old.
         max_gap_ns = max(GAP_PERIODS * period_ns, max_age_ns if align else 0)
-    frame = config.source.frame
+    frame = config.only_source.frame
     return StreamSettings(
         length=_reach(cycle) if cycle is not None else manifest.window.length,
         hop=1 if cycle is not None else config.window.hop or manifest.window.hop,
@@ -111,7 +121,7 @@ def stream_settings(
         missing=stream.missing,
         clock_back_ns=round(stream.clock_back_seconds * SECOND_NS),
         intervals_ns=_intervals_ns(config, manifest, extras),
-        resolution_ns=_resolution_ns(config.source.time),
+        resolution_ns=_resolution_ns(config.only_source.time),
         frame_resolution_ns=_resolution_ns(None if frame is None else frame.clock),
         frame_jitter_ns=_frame_jitter_ns(config),
         seen_frames=0 if frame is None else NUMBERED,
@@ -147,7 +157,7 @@ def _resolution_ns(time: ClockBounds | None) -> int | None:
 
 def _frame_jitter_ns(config: PipelineConfig) -> int | None:
     """Return how far a frame may start from where the frame before it ended."""
-    frame, declared = config.source.frame, config.stream.frame_jitter_seconds
+    frame, declared = config.only_source.frame, config.stream.frame_jitter_seconds
     if declared is not None:
         return round(declared * SECOND_NS)
     return None if frame is None or frame.clock is not None else ARRIVAL_JITTER_NS
@@ -164,7 +174,8 @@ def stale_after_seconds(config: PipelineConfig, settings: StreamSettings) -> flo
     if settings.period_ns is None:
         return 0.0
     periods = float(STALE_PERIODS)
-    if config.source.layout == "frame":  # a frame may hold a whole window, and comes once in that
+    layout = config.only_source.layout
+    if layout == "frame":  # a frame may hold a whole window, and comes once in that
         length = settings.length if cycle is None else cycle.length
         periods = max(periods, 2 * length, 2 * settings.hop)
     longest = 2 * config.stream.max_age_seconds if settings.align is not None else 0.0

@@ -7,6 +7,7 @@ import msgspec
 from edgeai.engine.contributions import Contributor
 from edgeai.messages import AlarmState, Diagnosis, NotJudged, Priority, Quality
 from edgeai.streams.set_back import Sign
+from edgeai.streams.side import Mark
 
 ScoreReason = Literal["score_infinite", "score_not_finite"]
 """Why the score is null. `score_infinite`: it is +infinity, which is above every threshold.
@@ -68,6 +69,10 @@ class Prediction(msgspec.Struct):
     not_judged: NotJudged | msgspec.UnsetType = msgspec.UNSET
     """Why the window changed no alarm by its score; left out if it was judged."""
 
+    marks: dict[str, Mark] | msgspec.UnsetType = msgspec.UNSET
+    """What is wrong with signals of several sources, and with the context, by signal; left out if
+    nothing is, and for a pipeline with one source."""
+
 
 class StateChange(msgspec.Struct):
     """A machine's operating state; published retained."""
@@ -124,7 +129,7 @@ class AssetEvent(msgspec.Struct):
     """When edgeai noticed it, nanoseconds since 1970, UTC."""
     node: str
     event: str
-    """`stale` or `back`."""
+    """`stale` or `back`; of one of several sources `source_stale` or `source_back`."""
     pipeline: str
     assets: list[str]
     """The first ones, if there are very many."""
@@ -136,6 +141,9 @@ class AssetEvent(msgspec.Struct):
     none completes a window; `bad_values` if every window has too many values that cannot be used;
     `broker_connection` while the node was not connected; empty for `back`."""
     id: str
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    """Name of the one of several sources that has stopped or sends again (`source_stale`,
+    `source_back`); left out for whole assets."""
 
 
 class ClockEvent(msgspec.Struct):

@@ -87,6 +87,7 @@ class StateWindows:
         self.unknown_samples = 0
         """Samples whose state was not known, because a signal had no value."""
         self._signals = settings.window_channels
+        self._is_joined = settings.joined is not None
         self._rule, self._batch = rule, batch
         self._judged: list[tuple[Batch, WindowNote]] = []
         """Of each state: where its windows go to, and their note."""
@@ -110,7 +111,7 @@ class StateWindows:
         if standing.not_judged is None:
             batch, note = self._judged[standing.of]
             self._turn_to(state, batch)
-            batch.add(state, window[:, : self._signals], time_ns, substituted, uncertain, note)
+            self._give(batch, state, window, time_ns, substituted, uncertain, note)
             return
         current = tracker.current
         note = WindowNote(
@@ -122,11 +123,17 @@ class StateWindows:
         )
         if standing.not_judged in {"undeclared", "unknown"}:
             self._turn_to(state, self._batch)
-            signals = window[:, : self._signals]
-            self._batch.add(state, signals, time_ns, substituted, uncertain, note)
+            self._give(self._batch, state, window, time_ns, substituted, uncertain, note)
         else:
             self._turn_to(state, self.passed_over)
             self.passed_over.add(state, time_ns, substituted, uncertain, note)
+
+    def _give(self, batch: Batch, state: StreamState, window: Floats, *of_window: Any) -> None:
+        """Give a window to a model, without extra channels, and a joined one with its marks."""
+        if self._is_joined:
+            batch.add_joined(state, window, *of_window)
+        else:
+            batch.add(state, window[:, : self._signals], *of_window)
 
     def follow(self, state: StreamState, until_ns: int) -> int:
         """Follow the state of a machine up to a sample.

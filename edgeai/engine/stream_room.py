@@ -21,7 +21,7 @@ from edgeai.streams.channel_values import KEPT_VALUES
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.ring import Ring
 from edgeai.streams.seen import MOST_SHED
-from edgeai.streams.settings import StreamSettings
+from edgeai.streams.settings import MAX_WAITING_WINDOWS, JoinPlan, StreamSettings
 
 log = logging.getLogger("edgeai.engine")
 
@@ -63,7 +63,20 @@ def stream_bytes(settings: StreamSettings, key: str, results: int = 0) -> int:
     if settings.lateness_ns and settings.period_ns:
         waiting = min(settings.lateness_ns // settings.period_ns, MAX_WAITING_SAMPLES)
         size += waiting * (4 * settings.channels + 250)
+    if settings.joined is not None:
+        size += _joined_bytes(settings, settings.joined)
     return size
+
+
+def _joined_bytes(settings: StreamSettings, plan: JoinPlan) -> int:
+    """Return the bytes of the sources of a stream, and of the windows that wait for one."""
+    size = sum(
+        stream_bytes(spec.settings, "") * (len(spec.places) if spec.is_tags else 1)
+        for spec in plan.sources
+    )
+    hop_ns = settings.hop * (settings.period_ns or 1)
+    waiting = min(settings.lateness_ns // hop_ns + 1, MAX_WAITING_WINDOWS)
+    return size + waiting * settings.length * (4 * settings.channels + 8)
 
 
 class ByteBudget:
@@ -200,7 +213,8 @@ class StreamRoom:
 def _may_leave(state: StreamState) -> bool:
     newest_ns = _newest(state) or 0
     has_used_times = newest_ns <= state.stream.set_backs.used_until_ns  # its ids must stay marked
-    is_idle = not state.messages and not state.tags
+    parts = (state, *state.sources)
+    is_idle = not any(one.messages or one.tags for one in parts)
     return state.alarm.state == "normal" and is_idle and not has_used_times
 
 

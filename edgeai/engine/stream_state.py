@@ -12,6 +12,7 @@ from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.messages import Message, Presence, Quality
 from edgeai.states.tracker import StateTracker
+from edgeai.streams.set_back import Ranges
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
 from edgeai.streams.stream import Stream
 
@@ -42,9 +43,9 @@ class StreamState:
         "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lane", "lowest",
         "made_ns", "messages", "needs_single_decoding", "other_domains", "outputs", "quality",
         "raised", "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames", "seen_ns",
-        "seen_time_ns", "sequence", "stale_cause", "stream", "tags", "time_ns", "told_quality",
-        "told_state", "top", "topic", "tracker", "used", "used_ns", "used_suffix", "used_until_ns",
-        "windowed",
+        "seen_time_ns", "sequence", "sources", "stale_cause", "stream", "tags", "time_ns",
+        "told_quality", "told_state", "top", "topic", "tracker", "used", "used_ns", "used_suffix",
+        "used_times", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -74,6 +75,8 @@ class StreamState:
         """The operating state that was published last; None: none was in this run."""
         self.drops: StreamDrops
         """What was refused of it; set by `Pipeline.stream_of`."""
+        self.sources: list[StreamState] = []
+        """The state of each of several sources, in the order of the pipeline's inlets."""
         self.alarm = alarm
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""
@@ -82,7 +85,9 @@ class StreamState:
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
         self.used_until_ns = NEVER_NS
-        """Times up to this were used before the sender's clock was set back."""
+        """The newest of `used_times`."""
+        self.used_times: Ranges = ()
+        """Times that were used before the sender's clock was set back."""
         self.used_suffix = ""
         """End of the ids of windows whose times were used already."""
         self.is_announced = is_announced
@@ -155,18 +160,26 @@ class StreamState:
 
     def enter(self, set_backs: int) -> None:
         """Note how often the clock was set back before the window that is judged next."""
-        used_ns = self.stream.set_backs.enter(set_backs)
-        if used_ns is not None:
-            self.used_until_ns, self.used_suffix = used_ns, f"~{set_backs}"
+        used = self.stream.set_backs.enter(set_backs)
+        if used is not None:
+            self._use(used, set_backs)
+
+    def _use(self, used: Ranges, set_backs: int) -> None:
+        self.used_times, self.used_until_ns = used, used[-1][1]
+        self.used_suffix = f"~{set_backs}"
+
+    def is_used(self, time_ns: int) -> bool:
+        """Return whether a time was used before the sender's clock was set back."""
+        return any(first_ns <= time_ns <= last_ns for first_ns, last_ns in self.used_times)
 
     def restore_set_backs(self, count: int, used_until_ns: int) -> None:
         """Continue after a restart, so that no id of before names another window."""
         self.stream.set_backs.restore(count, used_until_ns)
-        self.used_until_ns, self.used_suffix = used_until_ns, f"~{count}"
+        self._use(self.stream.set_backs.used, count)
 
     def id_of(self, time_ns: int) -> str:
         """Return the id of the window that ends at a time."""
-        suffix = self.used_suffix if time_ns <= self.used_until_ns else ""
+        suffix = self.used_suffix if self.is_used(time_ns) else ""
         return f"{self.id_prefix}{time_ns}{suffix}"
 
     @property

@@ -20,6 +20,7 @@ MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
 GOLDEN = "golden.npz"
 INPUT_NAME = "window"
+CONTEXT_NAME = "context"  # the second input of a graph that has one
 WINDOW_LABEL = "window_label"  # optional array of golden.npz: which windows are healthy
 TESTED_OPSET = 24  # the newest ONNX opset that edgeai is tested with; a newer one gets a note
 
@@ -51,6 +52,16 @@ class SignalSpec(Strict):
             msg = f"`range` must be [low, high] with low < high, not {self.range}"
             raise ValueError(msg)
         return self
+
+
+class ContextSpec(SignalSpec):
+    """One value of the second input `context`."""
+
+    default: Number | None = Field(
+        None,
+        description="Stands for the value while none has come, and makes windows `uncertain`. "
+        "Default: there is no window before the first value.",
+    )
 
 
 class WindowSpec(Strict):
@@ -122,6 +133,12 @@ class Manifest(Strict):
     signals: list[SignalSpec] = Field(
         min_length=1, description="The input signals, in the order of the window's last axis."
     )
+    context: list[ContextSpec] = Field(
+        [],
+        description="The values of the second input `context` (B, K), in the order of its last "
+        "axis: recipe, material, tool, ambient. They are those at the end of the window. Default: "
+        "the graph has no second input.",
+    )
     sample_rate_hz: float | None = Field(
         ge=1e-6,
         le=1e7,
@@ -166,16 +183,18 @@ class Manifest(Strict):
     )
 
     @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for field in ("signals", "context", "outputs"):
+            if repeated := first_repeated([one.name for one in getattr(self, field)]):
+                msg = f"`{field}`: the name `{repeated}` occurs twice"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        names = [signal.name for signal in self.signals]
-        if repeated := first_repeated(names):
-            msg = f"`signals`: the name `{repeated}` occurs twice"
-            raise ValueError(msg)
         outputs = [output.name for output in self.outputs]
-        if repeated := first_repeated(outputs):
-            msg = f"`outputs`: the name `{repeated}` occurs twice"
-            raise ValueError(msg)
-        if reserved := {INPUT_NAME, WINDOW_LABEL} & set(outputs):
+        inputs = {INPUT_NAME, CONTEXT_NAME} if self.context else {INPUT_NAME}
+        if reserved := {*inputs, WINDOW_LABEL} & set(outputs):
             msg = f"`outputs`: `{min(reserved)}` is reserved, so no output may have this name"
             raise ValueError(msg)
         roles = [output.role for output in self.outputs]
@@ -250,14 +269,21 @@ class Manifest(Strict):
         return self.window.length, len(self.signals)
 
     @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a window with its context, as `edgeai.model.rows` says."""
+        if not self.context:
+            return self.input_shape
+        return (math.prod(self.input_shape) + len(self.context),)
+
+    @property
     def input_dtype(self) -> str:
         """Type of the values of a window, by its name in numpy."""
         return "float32"
 
     @property
     def input_bytes(self) -> int:
-        """Size of one window in bytes."""
-        return np.dtype(self.input_dtype).itemsize * math.prod(self.input_shape)
+        """Size of one window with its context in bytes."""
+        return np.dtype(self.input_dtype).itemsize * math.prod(self.row_shape)
 
     @property
     def score(self) -> str:

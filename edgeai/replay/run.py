@@ -16,6 +16,7 @@ from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
 from edgeai.metrics.definitions import Metrics
 from edgeai.paths import OutputFile, refuse_overwriting
+from edgeai.recordings.reader import is_table
 from edgeai.recordings.tables import TableOptions
 from edgeai.replay.source import FileSink, FileSource
 
@@ -87,6 +88,9 @@ def replay_files(
         pipelines = build_pipelines(plan, metrics)
         stack.callback(close_sessions, pipelines)
         refuse_overwriting(inputs, [output, alarms])
+        if any(map(is_table, inputs)):
+            for pipeline in pipelines:
+                pipeline.expect_table()
         limits = plan.config.limits
         source = FileSource(list(inputs), pipelines, limits, metrics, options or TableOptions())
         wait_for_accelerators(pipelines)
@@ -107,7 +111,7 @@ def replay_files(
             if advance is not None:
                 advance(source.read_bytes)
         engine.finish()
-    return ReplaySummary(engine.received, engine.predicted, _dropped(metrics))
+    return ReplaySummary(engine.received, engine.predicted, [*source.bad_rows, *_dropped(metrics)])
 
 
 def _dropped(metrics: Metrics) -> list[str]:

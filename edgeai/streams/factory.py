@@ -17,13 +17,17 @@ def open_stream(
     """Return a new stream.
 
     Args:
-        settings: The pipeline's settings; `align` and `cycle` choose the kind.
+        settings: The pipeline's settings; `align`, `cycle` and `joined` choose the kind.
         drops: Counts dropped samples by reason.
         resets: Counts emptied windows by reason.
         counts: Counts the samples that are `missing` by the rate, were `reordered`, or are
             `misplaced`: their times are in doubt, and their windows were not marked.
         emit: Called with each window.
     """
+    if settings.joined is not None:
+        from edgeai.streams.joined import JoinedStream
+
+        return JoinedStream(settings, drops, resets, counts, emit, plan=settings.joined)
     kind: type[Stream] = OrderedStream if settings.align is None else AlignedStream
     if settings.cycle is not None and settings.cycle.new_edges is None:
         kind = MessageCycleStream

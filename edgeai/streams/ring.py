@@ -280,7 +280,7 @@ class Ring(KeptSamples):
         return SavedRing(
             self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
             self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
-            self.due_ns, self._hop_left,
+            self.due_ns, self._hop_left, self.lacking,
         )  # fmt: skip
 
     def restore(self, saved: "SavedRing") -> None:
@@ -293,6 +293,7 @@ class Ring(KeptSamples):
         self._uncertain[:end] = saved.uncertain
         self.flagged, self.last_ns = saved.flagged, saved.last_ns
         self.due_ns, self._hop_left = saved.due_ns, saved.hop_left
+        self.lacking = saved.lacking
 
 
 @dataclass(frozen=True)
@@ -308,3 +309,4 @@ class SavedRing:
     last_ns: int
     due_ns: int
     hop_left: int
+    lacking: int

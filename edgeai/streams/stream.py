@@ -86,6 +86,11 @@ class Stream(ABC):
         return None if self._coarse is None else self._coarse.undecided
 
     @property
+    def gathered(self) -> int:
+        """How many samples the next window has, as far as it is known."""
+        return self.ring.size
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived."""
         return self.ring.arrived_ns
@@ -234,7 +239,9 @@ class Stream(ABC):
     def flush(self) -> None:
         """Release the samples that wait for others: the stream ends here."""
         if self._coarse is not None:
-            for run in self._coarse.release(None):
+            released = self._coarse.release(None)
+            self._count_repeats(self._coarse)
+            for run in released:
                 self._receive(run)
 
     # ------------------------------------------------------------------------------- coarse clocks
@@ -246,7 +253,9 @@ class Stream(ABC):
         if self._coarse is None:
             self._receive(run)
             return
-        for one in self._coarse.end_first_stamp(run.first_ns):
+        ended = self._coarse.end_first_stamp(run.first_ns)
+        self._count_repeats(self._coarse)
+        for one in ended:
             self._receive(one)
         placed = self._coarse.place(run, self._settings.max_gap_ns)
         if placed is None:
@@ -262,6 +271,10 @@ class Stream(ABC):
             self._coarse.resume(newest_ns)  # the stream has returned from a jump ahead
         if self._coarse.is_refuted:
             self._coarse = None
+
+    def _count_repeats(self, coarse: CoarseClock) -> None:
+        self.drops["duplicate"] += coarse.repeats
+        coarse.repeats = 0
 
     @abstractmethod
     def _may_be_coarse(self, run: Run) -> bool:

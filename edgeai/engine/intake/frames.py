@@ -280,7 +280,7 @@ class FrameIntake:
         self._metrics.drop(reason)
         state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
-        self._refusals.tell(reason, message[0], message[1])
+        self._refusals.tell(reason, message[0], message[1], message[2])
 
     def window(self) -> None:
         """Do nothing: `take` has pushed every frame."""

@@ -71,7 +71,7 @@ class _Reader:
         self._recipe = recipe_path
         self._config, self._pipeline = pipeline_of(data, window.cycle, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
-        self._source = chosen.source
+        self._source = chosen.only_source
         signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
         cycle = chosen.window.cycle
         length = window.length
@@ -272,7 +272,7 @@ def _refuse_misfits(manifest: Manifest, pipeline: PipelineConfig, recipe_path: P
         rule = f"must hold the longest cycle, {most} samples: `fit: pad` cuts none"
         value = manifest.window.length
         raise ConfigError([Problem(file, "window.length", rule, value, has_value=True)])
-    if cycle.message and pipeline.source.layout != "frame":
+    if cycle.message and pipeline.only_source.layout != "frame":
         rule = "needs a source of the layout `frame`: a message of another one is no whole cycle"
         raise ConfigError([Problem(file, "window.cycle.message", rule)])
 

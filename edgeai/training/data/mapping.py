@@ -36,7 +36,14 @@ def pipeline_of(data: FileData, cycle: CycleConfig | None, recipe_path: Path) ->
         raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
     signals = [signal.name for signal in data.signals]
     named = [*config.pipelines[name].named_signals, *(cycle.signals if cycle is not None else ())]
-    for mapped in config.pipelines[name].source.signals:
+    source = config.pipelines[name].source
+    if source is None:
+        rule = (
+            f"{data.config} joins several sources in the pipeline {name}, and training reads "
+            "recordings of one: write a pipeline with `source` for the recordings"
+        )
+        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule)])
+    for mapped in source.signals:
         if mapped not in signals and mapped not in named:
             rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
             raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
