@@ -40,7 +40,7 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
             alarm=state.alarm.state,
             threshold=pipeline.rule.threshold,
             last_sample_seconds=_seconds(state.last_sample_ns),
-            alarm_since_seconds=_seconds(state.alarm.since_ns),
+            alarm_since_seconds=_seconds(state.alarm_since_ns or state.alarm.since_ns),
             quality=state.quality,
             diagnosis=state.diagnosis,
             top=state.top,

@@ -10,6 +10,7 @@ import msgspec
 from edgeai.engine.alarm_files import KeptAlarm
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.publications import cause_of
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -72,6 +73,8 @@ def restore_alarms(
         if state is None:
             continue
         state.score = _score_of(alarm.message)
+        state.raised = cause_of(alarm.raising)
+        state.alarm_since_ns = alarm.changed_ns or alarm.kept_ns
         restored += 1
         kept.add(state.alarm_topic, alarm)
         publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))

@@ -90,7 +90,7 @@ function reasonOf(part) {
     return meaning ? `${capital(word(diagnosis))}: ${meaning}` : capital(word(diagnosis));
   }
   const signals = signalsOf(asset);
-  if (!signals.length) return t(asset.time === null ? "why.before" : "why.score");
+  if (!signals.length) return t(asset.cause_known === false ? "why.before" : "why.score");
   const key = state === "latched" ? "why.signals.past" : "why.signals";
   return capital(t(key, { signals: list(signals), n: signals.length }));
 }
