@@ -84,9 +84,15 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
     """
     states = list(pipeline.streams.values())
     ranks = [rank_of(state) for state in states]
-    if len(states) > MAX_SHOWN_ASSETS:
-        order = sorted(range(len(states)), key=lambda index: RANKS.index(ranks[index]))
-        shown = [states[index] for index in order[:MAX_SHOWN_ASSETS]]
+    # One for all, so that machines that fell silent together have the same time.
+    clock_offset = time.time() - time.monotonic()
+    since = {state: since_seconds(state, clock_offset) for state in states}
+    if len(states) > MAX_SHOWN_ASSETS:  # of equally urgent ones those that changed last
+        ranked = sorted(
+            zip(ranks, states, strict=True),
+            key=lambda one: (RANKS.index(one[0]), -(since[one[1]] or 0)),
+        )
+        shown = [state for _, state in ranked[:MAX_SHOWN_ASSETS]]
     else:
         shown = states
     manifest = pipeline.manifest
@@ -121,7 +127,7 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
         "invalid": {reason: count for reason, count in metrics.invalid_counts().items() if count},
         "streams": len(states),
         "counts": dict(Counter(ranks)),
-        "assets": [_asset_state(pipeline, state) for state in shown],
+        "assets": [_asset_state(pipeline, state, since[state]) for state in shown],
     }
 
 
@@ -137,7 +143,7 @@ def rank_of(state: "StreamState") -> str:
     return "unknown" if state.time_ns is None else "normal"
 
 
-def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
+def _asset_state(pipeline: "Pipeline", state: "StreamState", since: float | None) -> dict[str, Any]:
     waiting_for: list[str] = []
     is_judged = state.time_ns is not None
     undecided = state.stream.undecided
@@ -156,7 +162,7 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "quality": state.quality or "unknown",
         "time": None if state.time_ns is None else state.time_ns / SECOND_NS,
         "last_sample": None if newest_ns is None else newest_ns / SECOND_NS,
-        "since": since_seconds(state),
+        "since": since,
         # Why a machine has no data: refused messages; else the sender is silent.
         "refused": state.drops.reason if state.is_refused or state.is_unused else None,
         "stale_cause": state.stale_cause if state.is_stale else None,
@@ -195,11 +201,15 @@ def _reasons(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     }
 
 
-def since_seconds(state: "StreamState") -> float | None:
+def since_seconds(state: "StreamState", clock_offset: float) -> float | None:
     """Return since when an asset has been as it is shown, seconds since 1970; None: not known.
 
     It is a time of this machine's clock: that of the alarm's last change, as
     `edgeai_alarm_since_timestamp_seconds` says it; or of the last sample, window or message.
+
+    Args:
+        state: The stream.
+        clock_offset: What to add to a monotonic time to get seconds since 1970.
     """
     changed_ns = state.alarm_since_ns
     if state.alarm.state != "normal":
@@ -211,7 +221,7 @@ def since_seconds(state: "StreamState") -> float | None:
             last = state.decided or state.first_heard
         else:
             last = state.used or state.first_heard
-        return time.time() - (time.monotonic() - last) if last else None
+        return clock_offset + last if last else None
     if state.is_unused:
         return state.made_ns / SECOND_NS or (state.before[0] if state.before else None)
     return changed_ns / SECOND_NS or None

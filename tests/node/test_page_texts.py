@@ -45,7 +45,7 @@ SOURCES = {
 
 def used() -> set[str]:
     """Every literal that may be the key of a text."""
-    return {key for text in SOURCES.values() for key in re.findall(r'"([a-z][a-z.]*)"', text)}
+    return {key for text in SOURCES.values() for key in re.findall(r'"([a-z][a-z._]*)"', text)}
 
 
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
