@@ -67,6 +67,10 @@ class AlignedStream(Stream):
         """Return the channels that have not had a value yet; without them there is no window."""
         return self._timeline.waiting_for()
 
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no good value came for a whole window or longer."""
+        return self._timeline.held_channels()
+
     def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
         """Take no sample: each must be aligned."""
         return False
@@ -114,6 +118,7 @@ class AlignedStream(Stream):
         """Release the grid points up to the newest time: the stream ends here."""
         super().flush()
         self._timeline.flush()
+        self.ring.flush()
 
     def _receive(self, run: Run) -> None:
         """Take one sample with its final time."""

@@ -68,6 +68,10 @@ class AlignedTimeline:
         """Return the channels that have not had a value yet."""
         return self._grid.aligner.waiting_for()
 
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no value came for a whole window or longer."""
+        return self._grid.held_channels()
+
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age as `Stream.hold` says."""
         return self._grid.aligner.hold(channel, value, time_ns)
@@ -139,6 +143,8 @@ class AlignedTimeline:
         if doubts:
             if self._settle_doubt(one, newest_ns):
                 return
+            if self._jump is not None and self._jump.is_doubtful:
+                uncertain = True
             if channel in self._torn and time_ns > cadence.last_ns:
                 self._torn.remove(channel)
                 uncertain = True
@@ -206,13 +212,13 @@ class AlignedTimeline:
     def _drop_first_ahead(self, started: list[Arrival], one: Arrival, newest_ns: int) -> None:
         """Drop the first values if their clock was ahead, as an older value shows.
 
-        Within the gap, only the second value of the same channel shows it. After the first window
-        the clock was set back, or none.
+        Within the gap, only the second value of the same channel shows it, before the first window.
         """
         time_ns, channel, *_, arrived_ns = one
-        if time_ns > newest_ns or self._ring.next_number >= self._settings.length:
+        if time_ns > newest_ns:
             return
-        is_second = sum(first.channel == channel for first in started) == 1
+        has_windows = self._ring.next_number >= self._settings.length
+        is_second = not has_windows and sum(first.channel == channel for first in started) == 1
         skew_ns = max(0, time_ns - arrived_ns)
         gap_ns, half_ns = self._max_step_ns, (self._settings.period_ns or 0) // 2
         ahead = []
@@ -223,9 +229,10 @@ class AlignedTimeline:
             is_near = is_older and first.values != one.values
             if is_far or (is_near and first_skew_ns > half_ns + skew_ns):
                 ahead.append(first)
-        if not ahead:
+        if not ahead or self._seen.has(time_ns, channel, one.values):
             return
         self._drops["implausible_time"] += len(ahead)
+        self._note_used(self._grid.windows_since_start())
         self._grid.forget()
         self._started = []
         for first in started:
@@ -261,7 +268,13 @@ class AlignedTimeline:
             self._grid.push(everything=True)
             if not suspect:
                 self._resets["gap"] += 1
-            self._jump = Jump(one.time_ns, newest_ns, suspect, self._grid.save(), [one])
+            # What comes from a backlog is older than a gap, or in a burst.
+            is_live = one.arrived_ns - one.time_ns <= self._max_step_ns
+            is_live = is_live or arrival_step_ns >= (self._settings.period_ns or 0) / 4
+            self._jump = Jump(
+                one.time_ns, newest_ns, suspect, self._grid.save(), [one],
+                is_doubtful=suspect and is_live,
+            )  # fmt: skip
         self._grid.restart()
 
     def _goes_on(self, jump: Jump) -> bool:
@@ -279,14 +292,21 @@ class AlignedTimeline:
         self._jump = None
         if jump.is_suspect:
             self._ring.implausible_ns = jump.first_ns
-        emitted = self._grid.windows_since_start()
+        emitted, last_ns = self._grid.windows_since_start(), self._ring.last_ns
         self._grid.restore(jump.saved)
         if jump.is_suspect:
             self._drops["implausible_time"] += len(jump.arrivals)
+            self._note_used((jump.first_ns, last_ns) if jump.gaps > 1 else emitted)
         else:
             self._emitted = emitted
             waiting = self._overtook + jump.arrivals
             self._overtook = sorted(waiting, key=lambda one: one.time_ns)
+
+    def _note_used(self, windows: tuple[int, int] | None) -> None:
+        """Note the times of windows that have left, and whose values are dropped now, if any."""
+        if windows is not None and windows[0] <= windows[1]:
+            self._set_backs.note_used(*windows)
+            self._ring.broken = True
 
     def _restart(self, one: Arrival) -> None:
         """Release the waiting samples, then start again: the sender's clock was set back."""

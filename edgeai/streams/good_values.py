@@ -1,11 +1,21 @@
 """The last good values of one stream: they stand for values that cannot be used."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.ring import Ring
 from edgeai.streams.settings import Floats, StreamSettings, Times
+
+
+class SavedValues(NamedTuple):
+    """What the last good values of a stream were."""
+
+    last: Floats
+    held: npt.NDArray[np.int64] | None
+    noted: int
 
 
 class GoodValues:
@@ -76,6 +86,17 @@ class GoodValues:
         """Empty the ring, and keep the last good values."""
         self.update()
         self._ring.clear()
+
+    def save(self) -> SavedValues:
+        """Return a copy of its state."""
+        self.update()
+        held = None if self._held is None else self._held.copy()
+        return SavedValues(self.last.copy(), held, self._noted)
+
+    def restore(self, saved: SavedValues) -> None:
+        """Go on from a copy of its state."""
+        last, self._held, self._noted = saved
+        self.last[:] = last
 
     def update(self) -> None:
         """Bring `last` up to date."""

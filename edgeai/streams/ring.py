@@ -75,6 +75,19 @@ class Ring(KeptSamples):
         self._hop_left = 1 if self._settings.hop == 1 or self._hop_ns else self._length
         """Samples until the next window, where samples are counted."""
 
+    def forget(self) -> None:
+        """Forget all samples: they will come again, with other times."""
+        self.clear()
+        self.last_ns = NEVER_NS
+
+    def flush(self) -> None:
+        """Emit what waits, as no sample will come: nothing does."""
+
+    @property
+    def has_emitted(self) -> bool:
+        """Whether a window may have been emitted since the ring was emptied."""
+        return self.size >= self._length
+
     @property
     def due_in(self) -> int:
         """Samples until the next window at the model's rate, at least 1."""
@@ -267,7 +280,7 @@ class Ring(KeptSamples):
         return SavedRing(
             self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
             self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
-            self.due_ns, self._hop_left,
+            self.due_ns, self._hop_left, self.lacking,
         )  # fmt: skip
 
     def restore(self, saved: "SavedRing") -> None:
@@ -280,6 +293,7 @@ class Ring(KeptSamples):
         self._uncertain[:end] = saved.uncertain
         self.flagged, self.last_ns = saved.flagged, saved.last_ns
         self.due_ns, self._hop_left = saved.due_ns, saved.hop_left
+        self.lacking = saved.lacking
 
 
 @dataclass(frozen=True)
@@ -295,3 +309,4 @@ class SavedRing:
     last_ns: int
     due_ns: int
     hop_left: int
+    lacking: int

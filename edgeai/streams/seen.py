@@ -51,7 +51,7 @@ class Seen:
         keys = [order.popleft() for _ in range(MOST_SHED)]
         times = np.array([time_ns for time_ns, _ in keys], np.int64)
         digests = [_digest_of(channel, content.pop((at, channel))) for at, channel in keys]
-        self._left.add_digests(self._number, times, np.array(digests, np.uint32))
+        self._left.add_digests(times, np.array(digests, np.uint32))
         self._number += MOST_SHED
 
     def clear(self) -> None:
