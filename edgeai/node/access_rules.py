@@ -15,7 +15,6 @@ from typing import NamedTuple
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic, reset_prefix
 from edgeai.config.node import Config
-from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.retained_alarms import ALARM_TOPIC, STATE_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
 from edgeai.mqtt.inbox import DROPS_TOPIC, VERSION_TOPIC
@@ -54,15 +53,13 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
-        templates = [source.topic for source in pipeline.named_sources.values()]
-        sources += [topics.template_filter(one) for one in templates]
-        # All sources of a pipeline capture the same levels.
-        captured = [one for one in topics.template_fields(templates[0]) if one != RESERVED_CAPTURE]
+        declared = list(pipeline.named_sources.values())
+        sources += [one for source in declared for one in source.filters]
         fields = (
             ("node", config.node),
             ("pipeline", name),
             ("model", manifest.name),
-            ("asset", "/".join([ASSET_LEVEL] * max(1, len(captured)))),
+            ("asset", "/".join([ASSET_LEVEL] * max(1, declared[0].key_levels))),
         )
         published = [pipeline.publish.topic, pipeline.publish.alarm_topic]
         published += [pipeline.publish.state_topic] if pipeline.states else []
