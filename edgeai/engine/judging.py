@@ -72,7 +72,7 @@ class Judge:
         manifest, publish = model.manifest, pipeline.config.publish
         position = {name: index for index, name in enumerate(model.outputs)}
         self._pipeline = pipeline
-        self._session = model.session
+        self._session, self._batch = model.session, model.batch
         self._domain_of = _own_domain if other is None else other.domain_of
         self._model, self._version = manifest.name, manifest.version
         self._score = position[manifest.score]
@@ -89,8 +89,8 @@ class Judge:
         self._worst = inf if self._abnormal == "high" else -inf
         """The score that is beyond every threshold."""
         self._quality_rule = model.quality_rule
+        self._channels = pipeline.channels
         self._has_cycles = pipeline.settings.cycle is not None
-        self._batch, self._channels = model.batch, pipeline.channels
         self._top, self._qos = publish.top, publish.qos
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
@@ -186,12 +186,13 @@ class Judge:
             )
             if reason is not None:
                 prediction.alarm_reason = reason
+            if batch.marks:
+                prediction.marks = self._marks_of(state, time_ns)
             if self._has_cycles:
                 prediction.cycle = _cycle_of(state, time_ns)
             if note is not None:
                 prediction.state, prediction.not_judged = note.state, note.not_judged
-            if batch.marks:
-                prediction.marks = self._marks_of(state, time_ns)
+                state.not_judged = note.not_judged or None
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
@@ -224,7 +225,7 @@ class Judge:
             alarm = state.alarm
             if interrupted:
                 state.enter(interrupted - 1)
-            is_used = time_ns <= state.used_until_ns
+            is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
             suffix = state.used_suffix if is_used else ""
             quality = quality_of(substituted, uncertain or is_used, self._quality_rule)
             previous = alarm.state
@@ -232,6 +233,7 @@ class Judge:
             state.score, state.time_ns, state.quality = nan, time_ns, quality
             state.decided_ns = time_ns
             state.diagnosis, state.outputs, state.top = "", {}, ()
+            state.not_judged = note.not_judged or None
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,

@@ -61,6 +61,9 @@ class Prediction(msgspec.Struct):
     """Left out for a finite score."""
     abnormal: str | msgspec.UnsetType = msgspec.UNSET
     """`low` if a score below the threshold is abnormal; left out otherwise."""
+    marks: dict[str, Mark] | msgspec.UnsetType = msgspec.UNSET
+    """What is wrong with signals of several sources, and with the context, by signal; left out if
+    nothing is, and for a pipeline with one source."""
     cycle: CycleFacts | msgspec.UnsetType = msgspec.UNSET
     """Left out where windows slide."""
     state: str | msgspec.UnsetType = msgspec.UNSET
@@ -68,10 +71,6 @@ class Prediction(msgspec.Struct):
     out if no states are declared."""
     not_judged: NotJudged | msgspec.UnsetType = msgspec.UNSET
     """Why the window changed no alarm by its score; left out if it was judged."""
-
-    marks: dict[str, Mark] | msgspec.UnsetType = msgspec.UNSET
-    """What is wrong with signals of several sources, and with the context, by signal; left out if
-    nothing is, and for a pipeline with one source."""
 
 
 class StateChange(msgspec.Struct):

@@ -117,6 +117,24 @@ class WindowWatch:
         if self.fault or is_long or (is_many and now - self._first >= self._limit):
             self.fault = self._describe(troubles, now)
 
+    def _are_stray(self, windows: int) -> bool:
+        """Return whether the windows since the last scan with some came by chance.
+
+        Then every stream that sends was emptied lately.
+        """
+        resets = sum(self.pipeline.metrics.resets.values())
+        made, since = windows - self._windows, resets - self._resets
+        is_first = self._windows < 0
+        self._windows, self._resets = windows, resets
+        self._strays += made
+        if is_first or since < STRAY_RESETS * made:
+            return False
+        length = self.pipeline.settings.length
+        rings = [
+            one.stream.ring for one in list(self.pipeline.streams.values()) if not one.is_stale
+        ]
+        return all(ring.next_number - ring.emptied < 2 * length for ring in rings)
+
     def _missing_signals(self) -> str | None:
         """Return that signals of `window.cycle` never have a value, so that no cycle can start."""
         pipeline = self.pipeline
@@ -143,24 +161,6 @@ class WindowWatch:
                 )
         return None
 
-    def _are_stray(self, windows: int) -> bool:
-        """Return whether the windows since the last scan with some came by chance.
-
-        Then every stream that sends was emptied lately.
-        """
-        resets = sum(self.pipeline.metrics.resets.values())
-        made, since = windows - self._windows, resets - self._resets
-        is_first = self._windows < 0
-        self._windows, self._resets = windows, resets
-        self._strays += made
-        if is_first or since < STRAY_RESETS * made:
-            return False
-        length = self.pipeline.settings.length
-        rings = [
-            one.stream.ring for one in list(self.pipeline.streams.values()) if not one.is_stale
-        ]
-        return all(ring.next_number - ring.emptied < 2 * length for ring in rings)
-
     def _count_troubles(self, conflicts: int) -> Counter[str]:
         metrics = self.pipeline.metrics
         found: Counter[str] = Counter()
@@ -171,7 +171,8 @@ class WindowWatch:
         return found
 
     def _messages_of_sample(self) -> int:
-        return self.pipeline.settings.signals if self.pipeline.sources.layouts == {"tag"} else 1
+        is_tags = self.pipeline.sources.layouts == {"tag"}
+        return self.pipeline.settings.signals if is_tags else 1
 
     def _keep_skews(self, *, wanted: bool) -> None:
         intake = self.pipeline.intake

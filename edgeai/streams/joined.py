@@ -63,11 +63,13 @@ class LeadingStream(OrderedStream):
         invalid: Flags | None,
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
         if invalid is not None and invalid.any():
             self.unusable.note(times, invalid)
-        super().push_rows(times, rows, invalid, uncertain, arrived)
+        super().push_rows(times, rows, invalid, uncertain, arrived, absent=absent)
 
     def push_block(self, run: Run) -> None:
         """Take a block of samples at one rate."""
