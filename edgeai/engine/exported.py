@@ -41,7 +41,7 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
             alarm=state.alarm.state,
             threshold=state.alarm.rule.threshold,
             last_sample_seconds=_seconds(state.last_sample_ns),
-            alarm_since_seconds=_seconds(state.alarm.since_ns),
+            alarm_since_seconds=_seconds(state.alarm_since_ns or state.alarm.since_ns),
             quality=state.quality,
             operating="" if pipeline.states is None else pipeline.states.name_of(state),
             operating_names=() if pipeline.states is None else pipeline.states.names,

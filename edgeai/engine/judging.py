@@ -15,7 +15,7 @@ from edgeai.engine.batch import DueWindow, WindowNote
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import CycleFacts, Prediction, ScoreReason, Transition
+from edgeai.engine.publications import Cause, CycleFacts, Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS, AlarmState, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
@@ -373,7 +373,7 @@ class Judge:
         shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
         time_ns = (alarm.since_ns if changed else state.time_ns) or 0
         if changed:
-            state.alarm_told_ns = self._clock_ns()
+            state.alarm_since_ns = state.alarm_told_ns = self._clock_ns()
             pipeline.metrics.alarms[alarm.state] += 1
         state.is_announced = True
         transition = Transition(
@@ -396,7 +396,7 @@ class Judge:
             abnormal=self._abnormal_told,
         )
         if changed and alarm.state == "active":
-            state.raised, state.raised_ns = transition, state.alarm_told_ns
+            state.raised = Cause(transition.top, transition.outputs, diagnosis)
         publication = Publication(state.alarm_topic, _encode(transition), 1, True)
         pipeline.on_transition(state, publication, transition)
         pipeline.log.alarm(

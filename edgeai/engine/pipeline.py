@@ -386,12 +386,12 @@ class Pipeline:
             self.settings, state.drops, metrics.resets, metrics.samples, state.add_window
         )
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
-        if self.sources.inlets:
-            open_sources(state, self.sources.inlets)
         if state.stream.cycles is not None:
             state.stream.cycles.on_cycle = partial(self._note_cycle, state)
             if self.states is not None:
                 state.stream.cycles.on_samples = partial(self.states.follow, state)
+        if self.sources.inlets:
+            open_sources(state, self.sources.inlets)
         self.streams[key] = state
         self._rings.append((state.stream.ring, state.stream.aligner))
         self.metrics.streams.set(len(self.streams))

@@ -121,6 +121,25 @@ class Transition(msgspec.Struct):
     """As in the prediction."""
 
 
+class Cause(msgspec.Struct):
+    """Why an alarm became active: what its `Transition` says of it."""
+
+    top: list[Contributor] = []
+    outputs: dict[str, dict[str, Any]] = {}
+    diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_decode_cause = msgspec.json.Decoder(Cause).decode
+
+
+def cause_of(message: str) -> Cause | None:
+    """Return why an alarm became active, from its message; None if it cannot be read."""
+    try:
+        return _decode_cause(message) if message else None
+    except msgspec.DecodeError:  # a contribution that is no number is null there
+        return None
+
+
 class AssetEvent(msgspec.Struct):
     """Assets of a pipeline have stopped sending, or send again."""
 

@@ -10,6 +10,7 @@ import msgspec
 from edgeai.engine.alarm_files import KeptAlarm
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.publications import cause_of
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -74,6 +75,8 @@ def restore_alarms(
             continue
         score = _content_of(alarm.message).score
         state.score = nan if score is None else score
+        state.raised = cause_of(alarm.raising)
+        state.alarm_since_ns = alarm.changed_ns or alarm.kept_ns
         restored += 1
         kept.add(state.alarm_topic, alarm)
         publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))

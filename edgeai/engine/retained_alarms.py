@@ -21,6 +21,7 @@ import msgspec
 from edgeai import topics
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.publications import cause_of
 from edgeai.engine.sharding import Shard
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
@@ -146,6 +147,9 @@ class RetainedAlarms:
             return
         if found.score is not None:
             state.score = found.score
+        state.alarm_since_ns = found.timestamp  # the only time that is known
+        if found.state == "active":
+            state.raised = cause_of(payload.decode())
         self._kept.keep_message(pipeline.name, state, topic, payload)
         self._continued += 1
 

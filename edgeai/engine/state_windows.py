@@ -135,21 +135,12 @@ class StateWindows:
             self._turn_to(state, self.passed_over)
             self.passed_over.add(state, time_ns, substituted, uncertain, note)
 
-    def _give(  # noqa: PLR0917  called for each window
-        self,
-        batch: Batch,
-        state: StreamState,
-        window: Floats,
-        time_ns: int,
-        substituted: int,
-        uncertain: bool,
-        note: WindowNote,
-    ) -> None:
-        """Give a window to the model that computes it."""
+    def _give(self, batch: Batch, state: StreamState, window: Floats, *of_window: Any) -> None:
+        """Give a window to a model, without extra channels, and a joined one with its marks."""
         if self._is_joined:
-            batch.add_joined(state, window, time_ns, substituted, uncertain, note)
+            batch.add_joined(state, window, *of_window)
         else:
-            batch.add(state, window[:, : self._signals], time_ns, substituted, uncertain, note)
+            batch.add(state, window[:, : self._signals], *of_window)
 
     def follow(self, state: StreamState, until_ns: int) -> int:
         """Follow the state of a machine up to a sample.

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.engine.contributions import Contributor
-from edgeai.engine.publications import Transition
+from edgeai.engine.publications import Cause
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.messages import Message, NotJudged, Presence, Quality
@@ -38,14 +38,14 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "decided", "decided_ns",
-        "diagnosis", "domain", "drops", "failed_at_ns", "fields", "first_heard", "heard",
-        "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lane", "lowest",
-        "made_ns", "messages", "needs_single_decoding", "not_judged", "other_domains", "outputs",
-        "quality", "raised", "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames",
-        "seen_ns", "seen_time_ns", "sequence", "sources", "stale_cause", "stream", "tags",
-        "time_ns", "told_quality", "told_state", "top", "topic", "tracker", "used", "used_ns",
-        "used_suffix", "used_times", "used_until_ns", "windowed",
+        "add_window", "alarm", "alarm_since_ns", "alarm_told_ns", "alarm_topic", "before",
+        "decided", "decided_ns", "diagnosis", "domain", "drops", "failed_at_ns", "fields",
+        "first_heard", "heard", "heard_mark", "highest", "id_prefix", "is_announced", "is_stale",
+        "key", "lane", "lowest", "made_ns", "messages", "needs_single_decoding", "not_judged",
+        "other_domains", "outputs", "quality", "raised", "score", "seen",
+        "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns", "sequence", "sources",
+        "stale_cause", "stream", "tags", "time_ns", "told_quality", "told_state", "top", "topic",
+        "tracker", "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -82,6 +82,9 @@ class StreamState:
         self.alarm = alarm
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""
+        self.alarm_since_ns = 0
+        """When the alarm got its state, nanoseconds since 1970 by this machine's clock, also before
+        a restart; 0: not known. The sample's time, `Alarm.since_ns`, may be that of a counter."""
         self.domain = domain
         self.topic = topic
         self.alarm_topic = alarm_topic
@@ -118,10 +121,8 @@ class StreamState:
         """Kind of the last window's diagnosis; empty if it was normal."""
         self.lowest, self.highest = inf, -inf
         """Smallest and largest score since the history took its last step."""
-        self.raised: Transition | None = None
-        """The last alarm that this run raised."""
-        self.raised_ns = 0
-        """When that was, nanoseconds since 1970; 0: never."""
+        self.raised: Cause | None = None
+        """Why the alarm became active last, also before a restart; None: not known."""
         self.fields: dict[str, Floats] | None = None
         """The last value of each output with the role `field`; None: nobody looks at them."""
         self.quality: Quality | None = None

@@ -48,7 +48,7 @@ class AssetState(NamedTuple):
     last_sample_seconds: float | None
     """Time of the newest used sample, seconds since 1970, by its sender's clock; None before it."""
     alarm_since_seconds: float | None = None
-    """Time of the sample that changed the alarm last, seconds since 1970; None: none did."""
+    """When the alarm got its state, seconds since 1970 by this machine's clock; None: not known."""
     quality: str | None = None
     """A key of `QUALITY_VALUES`; None before the first window."""
     operating: str = ""

@@ -323,8 +323,8 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_alarm_since_timestamp_seconds", "gauge", ("pipeline", "asset"),
-        "Time of the sample with which the alarm got its state, in seconds since 1970-01-01, UTC; "
-        "absent while the alarm is normal.",
+        "When the alarm got its state, by the clock of edgeai's machine, in seconds since "
+        "1970-01-01, UTC; absent while the alarm is normal.",
     ),
     Definition(
         "edgeai_quality", "gauge", ("pipeline", "asset"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeai.engine.history import History, rounded
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.recent_events import RecentEvents
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS
 from edgeai.model.output_spec import AxisSpec, OutputSpec
@@ -27,6 +28,7 @@ class AssetPages:
         pipelines: Sequence[Pipeline],
         history: History,
         faults_of: Callable[[str], Mapping[str, str]],
+        events: RecentEvents,
     ) -> None:
         """Wire the parts.
 
@@ -34,8 +36,10 @@ class AssetPages:
             pipelines: The pipelines of the node.
             history: The last hour of each stream.
             faults_of: Returns the faults that can be injected into an asset of a simulated line.
+            events: What has changed last.
         """
         self._faults_of = faults_of
+        self._events = events
         self._pipelines = {one.name: one for one in pipelines}
         self._history = history
         self._looked_at: dict[StreamState, float] = {}
@@ -57,6 +61,7 @@ class AssetPages:
             {
                 "asset": name,
                 "faults": self._faults_of(name),
+                "events": self._events.of_asset(name),
                 "pipelines": [self._detail(*one) for one in found],
             },
         )

@@ -207,7 +207,7 @@ class Runtime:
             events=self.engine.monitor.events,
             faults=faults,
         )
-        assets = AssetPages(pipelines, history, self.commands.faults_of)
+        assets = AssetPages(pipelines, history, self.commands.faults_of, self.engine.monitor.events)
         self.http_server: HttpServer | None = None
         if config.http.enabled or role:
             self.http_server = HttpServer(

@@ -186,6 +186,9 @@ class OrderedStream(Stream):
             return False
         if ring.size:
             ring.clear()
+        if ring.held is not None:
+            ring.held = None
+            ring.note_held()
         ring.last_ns = last_ns = t0_ns + self._span_ns
         self._good_bytes[:] = block[-len(self._good_bytes) :]
         ring.emit(window, last_ns, 0, self._is_off_rate)

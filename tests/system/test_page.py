@@ -21,6 +21,7 @@ from edgeai.node.http_answers import Reply
 from edgeai.node.http_server import HttpServer
 from tests.support.browser import DESKTOP, PHONE, chromium, visit
 from tests.support.live import patient, wait_for
+from tests.support.page_stub import Stub, made_up
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -217,46 +218,6 @@ def test_the_keyboard_reaches_a_machine_and_comes_back(demo: Demo, browser: Brow
 # ------------------------------------------------------------------------------- made-up states
 
 
-def made_up(*assets: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The answer to /api/state of a node with one pipeline."""
-    usual = {
-        "state": "current", "alarm": "normal", "priority": "high", "diagnosis": "", "score": 1.0,
-        "quality": "good", "time": 5.0, "last_sample": 5.0, "since": None, "waiting_for": [],
-    }  # fmt: skip
-    shown = [{**usual, **one} for one in assets]
-    pipeline = {
-        "name": "p", "model": "mean", "version": "1.0.0", "task": "anomaly", "provider": "cpu",
-        "requested": "npu", "reason": "the NPU has crashed", "topic": "t", "threshold": 2.0,
-        "abnormal": "high", "latch": False, "fault": None, "hint": "", "stale": 0, "messages": 1,
-        "stale_after_seconds": 10.0, "diagnoses": {}, "advices": {}, "predictions": {},
-        "drops": {"invalid_json": 7}, "invalid": {}, "streams": len(shown), "assets": shown,
-        **changes.pop("pipeline", {}),
-    }  # fmt: skip
-    broker = {"address": "b:1883", "connected": True, "protocol": "5", "fault": None}
-    return {
-        "node": "n", "version": "1", "now": 1000.0, "started": 5.0, "received": 1, "predicted": 1,
-        "broker": {**broker, **changes.pop("broker", {})}, "refused": {}, "commands": [],
-        "reasons": {"invalid_json": "the payload is not JSON"}, "events": [],
-        "pipelines": [pipeline], **changes,
-    }  # fmt: skip
-
-
-class Stub:
-    """A server of the page whose state a test sets."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = made_up()
-        self.web = HttpServer(
-            Http(port=0), render_metrics=bytes, alive=dict, ready=dict, state=lambda: self.state
-        )
-        self._is_closed = False
-
-    def close(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self.web.close()
-
-
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     one = Stub()
@@ -386,7 +347,7 @@ def test_a_lost_broker_and_a_lost_node_are_told(stub: Stub, browser: Browser) ->
         assert "not connected to b" in here.page.locator(".banner").text_content().lower()
         stub.close()
         here.wait('document.querySelector(".banner.lost") !== null')
-        assert here.page.evaluate('document.body.classList.contains("lost")')
+        assert here.page.evaluate('document.body.classList.contains("old")')
         assert here.page.locator("h1").text_content() == "No current values"
         assert here.page.locator("#live").is_hidden()
 

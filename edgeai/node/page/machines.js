@@ -2,8 +2,9 @@
 
 import { clock, list, quantity, reasonText, sentence, t, word } from "./texts.js";
 
-// The most urgent first.
-export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
+// The most urgent first. `old`: it was normal when the last values came.
+export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "old", "normal"];
+const QUIET = new Set(["unknown", "old", "normal"]); // sorted by name, so that each stays in its place
 const SHOWN_SIGNALS = 2;
 // Samples come, but nothing is judged.
 const WITHOUT_DECISION = {
@@ -12,6 +13,7 @@ const WITHOUT_DECISION = {
 };
 const ADVICE_DIGITS = 2;
 const OTHER_STATES = new Set(["undeclared", "unknown"]);
+const BY_NAME = new Intl.Collator(undefined, { numeric: true });
 
 /** Return the state of a machine in one pipeline. */
 function stateOf(pipeline, asset) {
@@ -29,7 +31,7 @@ export function machinesOf(state) {
   for (const pipeline of state.pipelines) {
     for (const asset of pipeline.assets) {
       const machine = machines.get(asset.asset) ?? { key: asset.asset, name: asset.asset, parts: [] };
-      machine.parts.push({ pipeline, asset, state: stateOf(pipeline, asset) });
+      machine.parts.push({ pipeline, asset, state: stateOf(pipeline, asset), reasons: state.reasons });
       machines.set(asset.asset, machine);
     }
     if (!pipeline.assets.length) machines.set(`/${pipeline.name}`, withoutAssets(pipeline));
@@ -46,11 +48,24 @@ export function machinesOf(state) {
       .map((one) => one.asset.since);
     machine.since = times.length ? Math.min(...times) : null;
   }
-  const byName = new Intl.Collator(undefined, { numeric: true });
-  return found.sort(
-    (a, b) =>
-      STATES.indexOf(a.state) - STATES.indexOf(b.state) || byName.compare(a.name, b.name),
-  );
+  // Of machines in the same state the one that changed last comes first.
+  const newest = (one) => (QUIET.has(one.state) ? 0 : (one.since ?? 0));
+  return found.sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+    newest(b) - newest(a) || BY_NAME.compare(a.name, b.name));
+}
+
+/** Return the parts of a machine, the most urgent first; equal ones by name. */
+export const partsInOrder = (machine) => [...machine.parts].sort((a, b) =>
+  STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+  BY_NAME.compare(a.pipeline.name, b.pipeline.name));
+
+/** Return machines whose values are old: of none is it known that it is normal now. */
+export function asOld(machines) {
+  const old = (one) => (one.state === "normal" ? { ...one, state: "old" } : one);
+  return machines.map((machine) => {
+    const parts = machine.parts.map(old);
+    return { ...old(machine), parts, worst: parts[0] };
+  });
 }
 
 /** Return a pipeline that has seen no machine yet, as a machine: it must not be invisible. */
@@ -59,7 +74,7 @@ function withoutAssets(pipeline) {
   const state = pipeline.fault ? "notready" : "unknown";
   return {
     key: `/${pipeline.name}`, name: pipeline.name, isPipeline: true,
-    parts: [{ pipeline, asset, state }],
+    parts: [{ pipeline, asset, state, reasons: {} }],
   };
 }
 
@@ -87,7 +102,7 @@ function reasonOf(part) {
   if (state === "stale") return whyNoData(part);
   if (state === "notready") return capital(pipeline.fault.replace(`pipeline ${pipeline.name}: `, ""));
   if (state === "unknown") return waitingFor(pipeline, asset);
-  if (state === "normal") return "";
+  if (state === "normal" || state === "old") return "";
   if (asset.is_undeclared) return t("why.undeclared");
   const diagnosis = asset.diagnosis;
   if (diagnosis) {
@@ -95,18 +110,18 @@ function reasonOf(part) {
     return meaning ? `${capital(word(diagnosis))}: ${meaning}` : capital(word(diagnosis));
   }
   const signals = signalsOf(asset);
-  if (!signals.length) return t(asset.time === null ? "why.before" : "why.score");
+  if (!signals.length) return t(asset.cause_known === false ? "why.before" : "why.score");
   const key = state === "latched" ? "why.signals.past" : "why.signals";
   return capital(t(key, { signals: list(signals), n: signals.length }));
 }
 
 /** Return since when there is no data, or why no message of the machine is used. */
-function whyNoData({ pipeline, asset }) {
+function whyNoData({ pipeline, asset, reasons }) {
   if (asset.one_stamp) return waitingFor(pipeline, asset);
   const undecided = WITHOUT_DECISION[asset.stale_cause];
   if (undecided) return t(undecided.why);
   if (typeof asset.refused === "string" && asset.refused)
-    return t("why.refused", { reason: reasonText(asset.refused) });
+    return t("why.refused", { reason: reasonText(asset.refused, reasons[asset.refused]) });
   if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
   return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
 }
@@ -127,7 +142,7 @@ const signalsOf = (asset) =>
 /** Return what to do about a machine, as one line; empty if nothing is to be done. */
 export function whatToDo(machine, broker) {
   const { pipeline, asset, state } = machine.worst;
-  if (state === "normal") return "";
+  if (state === "normal" || state === "old") return "";
   if (state === "stale" && typeof asset.refused === "string") return t("do.notready");
   const undecided = state === "stale" && WITHOUT_DECISION[asset.stale_cause];
   if (undecided) return t(undecided.what);

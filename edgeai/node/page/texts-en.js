@@ -11,6 +11,7 @@ const texts = {
 
   "active": "Alarm", "low": "Unknown conditions", "latched": "To acknowledge",
   "stale": "No data", "notready": "Not ready", "unknown": "Waiting", "normal": "Normal",
+  "old": "Was normal", "old.count": "{n} were normal", "old.count.one": "{n} was normal",
   "active.count": "{n} in alarm", "low.count": "{n} in unknown conditions",
   "latched.count": "{n} to acknowledge", "stale.count": "{n} without data",
   "notready.count": "{n} not ready", "unknown.count": "{n} waiting", "normal.count": "{n} normal",
@@ -142,7 +143,7 @@ const texts = {
   "workers": "Workers", "workers.ready": "{n} of {of} ready", "no.commands":
     "Commands are off: set http.token in the configuration.",
 
-  "events": "What changed last", "events.none": "Nothing has changed since the start.",
+  "events": "What changed last", "events.none": "No change is on record.",
   "event.alarm.active": "Alarm: {why}", "event.alarm.low": "Unknown conditions",
   "event.alarm.latched": "The cause has gone; the alarm waits to be acknowledged",
   "event.alarm.normal": "Normal again",
