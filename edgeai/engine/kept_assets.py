@@ -21,7 +21,7 @@ import msgspec
 
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import StaleCause, StreamState
 from edgeai.errors import DecodeError, one_line
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
@@ -45,6 +45,8 @@ class KeptAsset(msgspec.Struct, array_like=True):
     last_sample_ns: int
     """Time of that sample, by its sender's clock."""
     is_stale: bool
+    stale_cause: StaleCause = "no_samples"
+    """Why it is stale, or was last: a cause ends with a sample, or only with a window."""
 
 
 class _File(msgspec.Struct):
@@ -117,6 +119,7 @@ class KeptAssets:
                 state.before = (kept.seen, kept.last_sample_ns)
                 state.seen = now
                 state.is_stale = kept.is_stale and pipeline.stale_after_seconds > 0
+                state.stale_cause = kept.stale_cause
                 restored += 1
             pipeline.metrics.stale_assets.set(
                 sum(state.is_stale for state in pipeline.streams.values())
@@ -190,7 +193,9 @@ class KeptAssets:
         """Return the assets that have sent a sample: a name alone may be an invented one."""
         return {
             one.name: {
-                state.key: KeptAsset(self._seen(state, now), last_ns, state.is_stale)
+                state.key: KeptAsset(
+                    self._seen(state, now), last_ns, state.is_stale, state.stale_cause
+                )
                 for state in one.streams.values()
                 if (last_ns := state.last_sample_ns) is not None
             }

@@ -18,8 +18,8 @@ from edgeai.plant.line import MACHINES
 ENTRY = re.compile(r'^ +(?:"([^"]+)"|([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)",?', re.MULTILINE)
 PAIR = re.compile(r'(?:"([^"]+)"|\b([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)"')
 DYNAMIC = (
-    *RANKS, "notready", "summary.", "event.", "theme.", "legend.", "cycle.", "good", "uncertain", "bad",
-    "attention", "healthy", "waiting",
+    *RANKS, "notready", "summary.", "event.", "theme.", "legend.", "cycle.", "good", "uncertain",
+    "bad", "attention", "healthy", "waiting",
 )  # fmt: skip
 """Keys that are made of a state, a kind or a quality."""
 
