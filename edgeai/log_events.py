@@ -147,6 +147,10 @@ EVENTS: dict[str, Event] = {
         "an alarm has another state",
         ("pipeline", "asset", "state", "previous", "score", "threshold", "top", "diagnosis"),
     ),
+    "state_changed": Event(
+        "a machine is in another operating state (`states`)",
+        ("pipeline", "asset", "state", "previous"),
+    ),
     "score_not_finite": Event("the model's score is NaN or infinite", ("pipeline", "asset")),
     "reset_without_effect": Event("a reset that acknowledges no alarm", ("target",)),
     "alarms_restored": Event("alarms of before the restart continue", ("count",)),

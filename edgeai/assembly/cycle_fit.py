@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.engine.cycle_settings import fit_of, max_samples_of
+from edgeai.engine.source_plans import is_joined
 from edgeai.errors import Problem
 from edgeai.model.manifest import Manifest
+from edgeai.streams.settings import MAX_WAITING_WINDOWS
 
 _Problem = Callable[..., Problem]
 
@@ -28,14 +30,12 @@ def cycle_misfits(
                 "`start`, `end` and `max_seconds` where a cycle starts and ends",
             )
         return
-    if pipeline.source is None or manifest.context:
-        rule = "needs a pipeline with one `source`, and a model without context"
-        yield problem("", rule)
-        return
     if declared is not None and cycle.fit not in {None, declared.fit}:
         rule = f"{manifest.name} says `{declared.fit}`: delete this key"
         yield problem(".fit", rule, cycle.fit)
-    if cycle.message and pipeline.source.layout != "frame":
+    if is_joined(pipeline, manifest):
+        yield from _joined_misfits(problem, pipeline, manifest)
+    elif cycle.message and pipeline.only_source.layout != "frame":
         rule = "needs `source.layout: frame`: a message of another layout holds no whole cycle"
         yield problem(".message", rule, value=True)
     if cycle.message and pipeline.states:
@@ -48,6 +48,27 @@ def cycle_misfits(
         return
     if fit_of(cycle, manifest) == "pad":
         yield from _too_long(problem, cycle.max_seconds, most, manifest)
+
+
+def _joined_misfits(
+    problem: _Problem, pipeline: PipelineConfig, manifest: Manifest
+) -> Iterator[Problem]:
+    """Yield what hinders cycles of samples that are joined of several sources."""
+    cycle, rate = pipeline.window.cycle, manifest.sample_rate_hz
+    assert cycle is not None
+    what = "`sources`" if pipeline.sources else "a model with a context"
+    if cycle.message:
+        yield problem(".message", f"is for one source, so not for {what}", value=True)
+    if manifest.cycle is not None and manifest.cycle.length_signal is not None:
+        rule = f"{manifest.name} has a `length_signal`, which goes with one source and no context"
+        yield problem("", rule)
+    waits = [getattr(one, "lateness_seconds", None) or 0.0 for one in pipeline.sources.values()]
+    if rate is not None and max(waits, default=0.0) * rate > MAX_WAITING_WINDOWS:
+        rule = (
+            f"at most {MAX_WAITING_WINDOWS} samples wait for another source, so at {rate:g} Hz no "
+            f"`lateness_seconds` of a source may be above {MAX_WAITING_WINDOWS / rate:g}"
+        )
+        yield problem("", rule)
 
 
 def _too_long(

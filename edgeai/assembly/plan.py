@@ -6,13 +6,16 @@ Uses no network.
 import dataclasses
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
 from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
+from edgeai.assembly.declared_fields import undeclared_fields
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
+from edgeai.assembly.paths_in_lists import position_warnings
 from edgeai.assembly.source_faults import find_source_faults
 from edgeai.assembly.state_check import state_findings, state_model_problems, state_problems
 from edgeai.cgroups import usable
@@ -100,6 +103,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     machine = usable()
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
+    warnings += _mapping_warnings(config, packages)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
     for name, pipeline in config.pipelines.items():
         hidden, overlapping = state_findings(name, pipeline)
@@ -117,6 +121,16 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
+
+
+def _mapping_warnings(config: Config, packages: Mapping[str, Package]) -> list[str]:
+    """Return what messages may hold that the mapping does not read."""
+    warnings = position_warnings(config)
+    for name, pipeline in config.pipelines.items():
+        signals = [signal.name for signal in packages[name].manifest.signals]
+        if pipeline.source is not None:
+            warnings += undeclared_fields(name, pipeline.source, signals)
+    return warnings
 
 
 def _load_state_models(

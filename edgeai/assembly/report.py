@@ -11,7 +11,6 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.assembly.probe import describe_probes
-from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.direction import SIDES
@@ -50,10 +49,9 @@ def _streams_of(pipeline: Pipeline) -> str:
     for place, source in pipeline.config.named_sources.items():
         name = place.removeprefix("sources.")
         of = "" if place == "source" else f"{name} "
-        fields = topics.template_fields(source.topic)
-        is_one = all(field == RESERVED_CAPTURE for field in fields)
-        as_one = f" as one stream, asset {pipeline.name}" if is_one else ""
-        found.append(f"{of}{source.topic}{as_one} (QoS {source.qos})")
+        as_one = "" if source.key_levels else f" as one stream, asset {pipeline.name}"
+        inside = ", asset in the message" if source.has_key_in_payload else ""
+        found.append(f"{of}{source.topic}{as_one}{inside} (QoS {source.qos})")
     return ", ".join(found)
 
 

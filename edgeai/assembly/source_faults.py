@@ -42,7 +42,9 @@ def find_source_faults(
     alignment = pipeline.stream.alignment
     if "frame" in {one.layout for one in pipeline.named_sources.values()} and alignment != "none":
         add("stream.alignment", "must be `none` for the layout `frame`", alignment)
-    if pipeline.source is not None and pipeline.source.layout == "tag" and alignment == "none":
+    only = pipeline.source
+    is_single = only is not None and only.layout == "tag" and not only.makes_rows
+    if is_single and alignment == "none":
         add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
     if alignment != "none" and manifest.sample_rate_hz is None:
         add("stream.alignment", f"must be `none`: {manifest.name} has no sample rate", alignment)

@@ -69,6 +69,11 @@ def find_join_fault(sources: Mapping[str, JoinedSource]) -> str:
                 f"these are the key by which samples are joined: {first_name} has {first.topic}, "
                 f"{name} has {source.topic}"
             )
+        if source.has_key_in_payload:
+            return (
+                f"`sources.{name}`: the topic must name the asset: messages that name it "
+                "themselves (`items`, `asset_paths`) are read by a pipeline with one `source`"
+            )
         if source.assets != first.assets:
             return f"`sources`: `assets` must be the same in {first_name} and {name}"
         fault = _layout_fault(name, source)

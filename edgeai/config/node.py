@@ -19,6 +19,7 @@ from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.presets import apply_presets
 from edgeai.config.source import SourceConfig
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
@@ -164,14 +165,15 @@ class Config(Strict):
     @model_validator(mode="after")
     def _no_feedback(self) -> Self:
         for name, pipeline in self.pipelines.items():
-            for field in ("topic", "alarm_topic"):
+            fields = ["topic", "alarm_topic", *(["state_topic"] if pipeline.states else [])]
+            for field in fields:
                 # {asset} may be several levels: compare the whole levels before it only.
                 head = getattr(pipeline.publish, field).split("{asset}")[0]
                 head = topics.fill(head, (("node", self.node), ("pipeline", name)))
                 levels = head.split("/")[:-1]
                 target = "/".join([*("+" if "{" in level else level for level in levels), "#"])
                 for read, source in self.read_sources.items():
-                    if topics.may_overlap(target, topics.template_filter(source.topic)):
+                    if any(topics.may_overlap(target, one) for one in source.filters):
                         msg = (
                             f"pipelines.{name}.publish.{field} may be read again by "
                             f"{read}.topic, a feedback loop"
@@ -196,8 +198,9 @@ class Config(Strict):
         would take it twice.
         """
         sources = [
-            (f"{field}.topic", topics.template_filter(source.topic))
+            (f"{field}{'' if index else '.topic'}", found)
             for field, source in self.read_sources.items()
+            for index, found in enumerate(source.filters)
         ]
         sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
         for index, (field, one) in enumerate(sources):
@@ -244,6 +247,7 @@ def load_config(path: Path | str) -> Config:
     """
     path = Path(path)
     data = read_yaml(path)
+    apply_presets(data, path)
     for section in _with_files(data):
         for key, value in section.items():
             if key in FILE_KEYS and isinstance(value, str):

@@ -274,6 +274,17 @@ class PipelineConfig(Strict):
         "every window is judged.",
     )
 
+    @field_validator("states", mode="before")
+    @classmethod
+    def _no_flags(cls, value: Any) -> Any:
+        if isinstance(value, dict) and any(isinstance(name, bool) for name in value):
+            msg = (
+                "a name is true or false, not text: in YAML, on, off, yes and no mean true and "
+                'false. Write such a name in quotes: "off"'
+            )
+            raise ValueError(msg)
+        return value
+
     @field_validator("states")
     @classmethod
     def _valid_names(cls, value: dict[str, StateConfig]) -> dict[str, StateConfig]:

@@ -129,7 +129,8 @@ def _times(
     pipeline: Pipeline, source: SourceConfig, messages: Sequence[Message]
 ) -> dict[str, list[Any]]:
     """Return the time fields of each asset's new messages, as they came; of JSON messages only."""
-    field, template = source.time, topics.TopicTemplate(source.topic)
+    field = None if source.has_records else source.time
+    template = topics.TopicTemplate(source.topic)
     times: dict[str, list[Any]] = {}
     for topic, payload, _, flags in messages:
         found = pipeline.find_key(topic) if template.match(topic) is not None else None

@@ -88,9 +88,10 @@ def _published_topics(config: Config, messages: list[Message]) -> dict[str, str]
                 asset = "/".join(keys) or name
                 break
         values = (("node", config.node), ("pipeline", name), ("asset", asset))
-        for topic, what in (
-            (pipeline.publish.topic, "predictions"), (pipeline.publish.alarm_topic, "alarms"),
-        ):  # fmt: skip
+        results = {"predictions": pipeline.publish.topic, "alarms": pipeline.publish.alarm_topic}
+        if pipeline.states:
+            results["operating states"] = pipeline.publish.state_topic
+        for what, topic in results.items():
             filled = topics.fill(topic, (*values, ("model", pipeline.model.rpartition("/")[2])))
             if topics.is_topic_name(filled):
                 found[filled] = f"{what} of {name}"

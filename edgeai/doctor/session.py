@@ -97,8 +97,8 @@ def _filters(config: Config) -> dict[str, int]:
     """Return what the node would subscribe to, without the resets."""
     found: dict[str, int] = {}
     for source in config.read_sources.values():
-        one = topics.template_filter(source.topic)
-        found[one] = max(found.get(one, 0), source.qos)
+        for one in source.filters:
+            found[one] = max(found.get(one, 0), source.qos)
     return topics.cover(found)
 
 

@@ -63,6 +63,8 @@ class Explanations:
             limits: The node's; None: the defaults.
             place: Where the source is in the pipeline's configuration.
         """
+        self.records: Callable[[str, str, bytes], str] | None = None
+        """Explains messages that hold records; set where the messages do."""
         self._config, self._find_key = config, find_key
         self._where = f"pipelines.{name}.{place}"
         self._limits = limits
@@ -90,11 +92,15 @@ class Explanations:
         except Exception:  # noqa: BLE001  a text for people must not cost a message
             return ""
         asset = self._find_key(topic)
+        if self._config.only_source.has_key_in_payload:
+            asset = None
         return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
 
     def _explain(self, reason: str, topic: str, payload: bytes, received_ns: int) -> str:
         if reason in FORMAT_REASONS:
             return self._format(payload)
+        if self.records is not None:
+            return self.records(reason, topic, payload)
         if reason in TIME_REASONS:
             return self._time(reason, payload, received_ns)
         layout = self._config.only_source.layout
@@ -144,7 +150,7 @@ class Explanations:
             tag = find(document, source.name_path or [])
         names = {source.tag_of(signal): signal for signal in self._signals}
         if tag not in names:
-            near = _nearest(str(tag), list(names))
+            near = nearest(str(tag), list(names))
             hint = f"; did you mean {shown_name(near)}?" if near else ""
             return [f"no signal has the tag {shown_value(tag)}{hint}"]
         value = find(document, source.value_path)
@@ -197,7 +203,7 @@ class Explanations:
             return f"{text}, because {shown_path(path[:-1])} is no object"
         taken = {one[-1] for one in used if one[:-1] == path[:-1]}
         others = [one for one in parent if one not in taken][:MAX_COMPARED_FIELDS]
-        near = _nearest(str(path[-1]), others)
+        near = nearest(str(path[-1]), others)
         if near is None:
             shown = listed([shown_name(one) for one in others], MAX_SHOWN_FIELDS)
             return f"{text}; other fields there: {shown}"
@@ -282,7 +288,7 @@ def factor_hint(value: float, limits: tuple[float, float] | list[float]) -> str:
     return ""
 
 
-def _nearest(name: str, names: list[str]) -> str | None:
+def nearest(name: str, names: list[str]) -> str | None:
     """Return the name that is most like another; None if none is."""
     by_fold = {one.casefold(): one for one in reversed(names)}
     found = difflib.get_close_matches(name.casefold(), list(by_fold), 1, 0.6)

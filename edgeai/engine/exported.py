@@ -6,6 +6,7 @@ replaces as a whole, so that no value is half of one window and half of another.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from math import isnan
 from operator import itemgetter
 from typing import Any
 
@@ -36,12 +37,14 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
             pipeline.name,
             state.key,
             state.presence,
-            score=state.score,
+            score=None if state.not_judged and isnan(state.score) else state.score,
             alarm=state.alarm.state,
-            threshold=pipeline.rule.threshold,
+            threshold=state.alarm.rule.threshold,
             last_sample_seconds=_seconds(state.last_sample_ns),
             alarm_since_seconds=_seconds(state.alarm_since_ns or state.alarm.since_ns),
             quality=state.quality,
+            operating="" if pipeline.states is None else pipeline.states.name_of(state),
+            operating_names=() if pipeline.states is None else pipeline.states.names,
             diagnosis=state.diagnosis,
             top=state.top,
             outputs=partial(_values, specs[pipeline], state.outputs),

@@ -19,9 +19,11 @@ from edgeai.engine.inlets import (
     find_capture,
     narrower_templates,
 )
-from edgeai.engine.intake import INTAKES, IntakeParts
+from edgeai.engine.intake import INTAKES, IntakeParts, kind_of
 from edgeai.engine.intake.arrival import Arrival, SideArrival
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.pipeline_settings import make_conditioner
+from edgeai.engine.record_explanations import RecordExplanations, places_in
 from edgeai.engine.refusals import Refusals
 from edgeai.engine.source_plans import SourcePlan
 from edgeai.engine.stream_state import StreamState
@@ -46,6 +48,10 @@ class InletParts:
     """As of `Inlet`."""
     takes: Callable[[str], bool]
     """As of `Inlet`."""
+    stream_in_message: Callable[[str, int], StreamState | str]
+    """As `IntakeParts.stream_of`."""
+    is_counted_by: Callable[[str], bool]
+    """As of `IntakeParts`."""
     limits: Limits
     """The node's."""
     on_coarse: Callable[[int, float], None]
@@ -80,7 +86,7 @@ def build_inlets(
             place=plan.place,
         )  # fmt: skip
         arrival = Arrival if plan.spec.rule is None else SideArrival
-        inner = INTAKES[plan.source.layout](
+        inner = INTAKES[kind_of(plan.source)](
             IntakeParts(
                 plan.source,
                 plan.signals,
@@ -91,10 +97,18 @@ def build_inlets(
                 containment=parts.containment,
                 arrival=arrival(plan.source, plan.spec.settings.period_ns),
                 refusals=parts.refusals,
+                is_aligned=plan.source.layout == "tag",
+                stream_of=parts.stream_in_message,
+                is_counted_by=parts.is_counted_by,
                 unusable=UnusableValues(parts.name, plan.signals, explanations),
                 limits=parts.limits,
             )
         )
+        if isinstance(inner, RecordIntake):
+            explanations.records = RecordExplanations(
+                f"pipelines.{parts.name}.{plan.place}", plan.source, inner.decoder,
+                partial(places_in, plan.source, template),
+            ).of  # fmt: skip
         counts += [one for one in (conditioner.counts, inner.invalid) if one is not None]
         kind = LeadingIntake if plan.spec.rule is None else InletIntake
         intake = kind(inner, number, parts.assets.get)

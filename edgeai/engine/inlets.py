@@ -18,6 +18,7 @@ from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.explanations import Explanations
 from edgeai.engine.intake import Intake
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.refusals import Refusals
 from edgeai.engine.source_plans import SourcePlan
 from edgeai.engine.stream_state import StreamState
@@ -70,6 +71,11 @@ class InletIntake:
     @property
     def waits(self) -> bool:
         """False: each message goes to `take`."""
+        return False
+
+    @property
+    def brings_one(self) -> bool:
+        """False: a message may release windows that wait for it."""
         return False
 
     @property
@@ -157,6 +163,11 @@ class Inlet:
         """Return what `find_key` does, but None also for a stream that is not taken here."""
         found = self.find_key(topic)
         return found if found is not None and self.takes(found[0]) else None
+
+    def take_without_stream(self, topic: str) -> Callable[[Message], None] | None:
+        """Return what takes a topic that names identifiers (`names`); None: another one."""
+        inner = self.intake.inner
+        return inner.take_names_of(topic) if isinstance(inner, RecordIntake) else None
 
     def stream_of(self, key: str, now_ns: int = 0) -> StreamState:
         """Return the state of this source of an asset, as `Pipeline.stream_of` does."""

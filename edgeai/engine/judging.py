@@ -192,6 +192,7 @@ class Judge:
                 prediction.cycle = _cycle_of(state, time_ns)
             if note is not None:
                 prediction.state, prediction.not_judged = note.state, note.not_judged
+                state.not_judged = note.not_judged or None
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
@@ -232,6 +233,7 @@ class Judge:
             state.score, state.time_ns, state.quality = nan, time_ns, quality
             state.decided_ns = time_ns
             state.diagnosis, state.outputs, state.top = "", {}, ()
+            state.not_judged = note.not_judged or None
             counted[quality] += 1
             prediction = Prediction(
                 timestamp=time_ns,
@@ -278,7 +280,7 @@ class Judge:
 
     def _marks_of(self, state: StreamState, time_ns: int) -> dict[str, Mark] | UnsetType:
         """Return what is wrong with signals of a window, by signal."""
-        marks = self._pipeline.batch.marks.get((state, time_ns))
+        marks = self._batch.marks.get((state, time_ns))
         if not marks:
             return UNSET
         return {self._channels[place]: mark for place, mark in sorted(marks.items())}

@@ -19,7 +19,7 @@ from edgeai.engine.kept_assets import KeptAssets
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
-from edgeai.engine.publications import AssetEvent, ClockEvent, Transition
+from edgeai.engine.publications import AssetEvent, ClockEvent, StateChange, Transition
 from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals, example_of
 from edgeai.engine.retained_alarms import RetainedAlarms
@@ -42,6 +42,13 @@ MAX_EVENT_ASSETS = 100
 SHOWN_SIGNALS = 4  # names in a line of the log
 MAX_EVENT_CHARACTERS = 20_000  # of the names of assets in one event
 
+OTHER_STATES = {
+    "undeclared": ": no condition of pipelines.{pipeline}.states is true. Its score changes no "
+    "alarm. If the machine is well, declare the state",
+    "unknown": ": a signal that pipelines.{pipeline}.states needs has no value. The score changes "
+    "no alarm until it comes",
+}
+"""What to say about states that nobody declared."""
 STALE_TEXTS = {
     "no_samples": "no sample for %g s, stale: %s",
     "no_window": "samples come, and none completed a window for longer than %g s (compare their "
@@ -123,6 +130,8 @@ class Monitor:
         for pipeline in pipelines:
             pipeline.on_set_back = partial(self._note_set_back, pipeline.name)
             pipeline.on_transition = partial(self._note_transition, pipeline.name)
+            if pipeline.states is not None:
+                pipeline.states.on_published = partial(self._note_operating_state, pipeline)
 
     @property
     def faults(self) -> list[str]:
@@ -177,6 +186,19 @@ class Monitor:
                 priority=transition.priority, diagnosis=state.diagnosis,
                 top=[name for name, _ in transition.top],
             )  # fmt: skip
+
+    def _note_operating_state(
+        self, pipeline: Pipeline, state: StreamState, change: StateChange
+    ) -> None:
+        """Tell a change of an operating state; on the page only where nobody declared the state.
+
+        Machines stop and start all day: that must not hide alarms in the list of events.
+        """
+        name, advice = change.state, OTHER_STATES.get(change.state, "")
+        advice = advice.format(pipeline=pipeline.name) if advice else ""
+        pipeline.log.operating_state(state.key, change.previous, name, advice)
+        if OTHER_STATES.keys() & {name, change.previous}:
+            self.events.add("operating", pipeline.name, [state.key], operating=name)
 
     def write_alarms(self) -> None:
         """Write the alarm states that are about to be published."""

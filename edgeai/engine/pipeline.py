@@ -29,12 +29,13 @@ from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import Lane, StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
-from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
+from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Message, Priority, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
+from edgeai.streams.align import Aligner
 from edgeai.streams.cycles.settings import LARGEST_NUMBER, Cycle
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
@@ -124,17 +125,18 @@ class Pipeline:
         self.streams: dict[str, StreamState] = {}
         parts = InletParts(
             name, self.batch, self.metrics, self.containment, self.refusals, self.streams,
-            self.stream_of, self._takes_key, config.limits, self._warn_of_coarse_values,
+            self.stream_of, self._takes_key, self._stream_in_message, self._is_counted_by,
+            config.limits, self._warn_of_coarse_values,
         )  # fmt: skip
         self.intake, counts = self.sources.open(parts, resolution)
         self.takers: Sequence[Pipeline | Inlet] = self.sources.inlets or [self]
         """Who may take a topic: the pipeline, or each of several sources."""
         self.metrics.count_invalid([self.metrics.invalid, *counts])
         self.is_always_due = (
-            not self.intake.waits
+            not self.intake.brings_one
             or bool(self.sources.plans)
             or not self.sources.have_times
-            or self.settings.align is not None
+            or (self.settings.align is not None and self.intake.waits)
             or self.settings.lateness_ns > 0
             or self.settings.hop == 1
         )
@@ -150,8 +152,8 @@ class Pipeline:
         published with its first window. Wired by `restore_alarms`."""
         self.on_transition: OnTransition = _ignore_transition
         """Called with each change of an alarm's state; wired by the monitor."""
-        self._rings: list[Ring] = []
-        """The rings of all streams."""
+        self._rings: list[tuple[Ring, Aligner | None]] = []
+        """The rings of all streams, with their aligners if samples are aligned."""
         self._room = StreamRoom(
             name,
             self.streams,
@@ -164,6 +166,34 @@ class Pipeline:
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
         self._node, self._shard = config.node, shard or Shard()
+
+    def take_without_stream(self, topic: str) -> Callable[[Message], None] | None:
+        """Return what takes a topic whose messages name the streams, or are of none; None: nothing.
+
+        Such messages are those of `source.names`, and those whose assets stand in them.
+        """
+        return self.sources.take_without_stream(self.intake, topic)
+
+    def _is_counted_by(self, topic: str) -> bool:
+        """Return whether this worker counts a message of a topic that every worker reads."""
+        return self._shard.of == 1 or self._shard.takes(topic)
+
+    def _stream_in_message(self, key: str, now_ns: int) -> StreamState | str:
+        """Return the stream of a key that a message holds, or why its values are left out.
+
+        Args:
+            key: The stream's.
+            now_ns: Arrival of the message.
+
+        Raises:
+            DecodeError: As `stream_of`.
+        """
+        state = self.streams.get(key)
+        if state is not None:
+            return state
+        if not self.sources.wants(key):
+            return "other_asset"
+        return self.stream_of(key, now_ns) if self._shard.takes(key) else "other_worker"
 
     def _takes_key(self, key: str) -> bool:
         """Return whether the stream of a key is served, and by this worker."""
@@ -223,9 +253,10 @@ class Pipeline:
         """Return when the next window can be due at the earliest, counted from now.
 
         One message brings each stream at most one sample, which at the model's rate is one sample
-        period later than the one before. A window is always due where a sample
-        takes its time from its arrival, where samples come in blocks, and where one sample can
-        release others (reordering, alignment).
+        period later than the one before; a single value brings the grid forward by at most one
+        period too. A window is always due where a sample takes its time from its arrival, where
+        samples come in blocks, and where one sample can release others (reordering, alignment of
+        samples of a coarse clock).
         """
         if self.is_always_due:
             return AT_ONCE
@@ -233,11 +264,18 @@ class Pipeline:
         samples = self.settings.length
         period_ns = self.settings.period_ns
         if period_ns is None:
-            samples = min([samples, *[ring.due_in for ring in self._rings]])
-        elif self._rings:
-            wait_ns = min([ring.due_ns - ring.last_ns for ring in self._rings])
+            samples = min([samples, *[ring.due_in for ring, _ in self._rings]])
+        else:
+            # A value may release all grid points up to the newest time.
+            waits = [
+                ring.due_ns - (ring.last_ns if aligner is None else aligner.newest_ns or 0)
+                for ring, aligner in self._rings
+                if ring.size or aligner is None
+            ]
+            wait_ns = min(waits, default=samples * period_ns)
             samples = max(1, min(samples, -(-wait_ns // period_ns)))
-        usual = (samples - 1) * max(1, len(self._rings)) + 1
+        values = 1 if self.settings.align is None else len(self.signals)  # messages a sample
+        usual = (samples - 1) * max(1, len(self._rings)) * values + 1
         # The first of these samples may come at any moment.
         seconds = (samples - 1) * (self.settings.period_ns or 0) / SECOND_NS / RATE_TOLERANCE
         return Due(samples, usual, seconds)
@@ -245,7 +283,9 @@ class Pipeline:
     def key_of(self, topic: str) -> tuple[str, str | None] | None:
         """Return what `find_key` does, but None also for a stream of another worker."""
         found = self.find_key(topic)
-        return found if found is not None and self._shard.takes(found[0]) else None
+        if found is None or self.sources.have_keys_in_payload:
+            return found
+        return found if self._shard.takes(found[0]) else None
 
     def find_key(self, topic: str) -> Capture | None:
         """Return the stream key of a topic, as `PipelineSources.find_key` does."""
@@ -292,7 +332,13 @@ class Pipeline:
         return state
 
     def restore(
-        self, key: str, alarm: AlarmState, since_ns: int, priority: Priority = "high"
+        self,
+        key: str,
+        alarm: AlarmState,
+        since_ns: int,
+        priority: Priority = "high",
+        *,
+        is_undeclared: bool = False,
     ) -> StreamState:
         """Make a stream before its first message, with the alarm of before a restart.
 
@@ -301,13 +347,14 @@ class Pipeline:
             alarm: State of its alarm.
             since_ns: Sample time of the transition to it.
             priority: Of its alarm.
+            is_undeclared: Whether it is active because the machine was in no declared state.
 
         Raises:
             DecodeError: As `stream_of`.
         """
         state = self.streams.get(key) or self._make_stream(key, 0)
         if alarm != "normal":
-            state.alarm.restore(alarm, since_ns, priority)
+            state.alarm.restore(alarm, since_ns, priority, is_undeclared=is_undeclared)
             state.is_announced = True  # `restore_alarms` publishes it
         return state
 
@@ -339,14 +386,14 @@ class Pipeline:
             self.settings, state.drops, metrics.resets, metrics.samples, state.add_window
         )
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
-        if self.sources.inlets:
-            open_sources(state, self.sources.inlets)
         if state.stream.cycles is not None:
             state.stream.cycles.on_cycle = partial(self._note_cycle, state)
             if self.states is not None:
                 state.stream.cycles.on_samples = partial(self.states.follow, state)
+        if self.sources.inlets:
+            open_sources(state, self.sources.inlets)
         self.streams[key] = state
-        self._rings.append(state.stream.ring)
+        self._rings.append((state.stream.ring, state.stream.aligner))
         self.metrics.streams.set(len(self.streams))
         return state
 
@@ -379,7 +426,7 @@ class Pipeline:
         if state.alarm.state != "normal":
             return False
         del self.streams[state.key]
-        self._rings.remove(state.stream.ring)
+        self._rings.remove((state.stream.ring, state.stream.aligner))
         self.metrics.streams.set(len(self.streams))
         for one in (state, *state.sources):
             self.forget_stream(one)

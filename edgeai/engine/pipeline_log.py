@@ -38,6 +38,7 @@ class PipelineLog:
         self._pipeline = pipeline
         self.alarms = LimitedLog(pipeline, "alarm changes", lines=300, seconds=60)
         self.assets = LimitedLog(pipeline, "new assets", lines=20, seconds=60)
+        self.states = LimitedLog(pipeline, "changes of operating states", lines=60, seconds=60)
         self.quality = LimitedLog(pipeline, "changes of quality", lines=10, seconds=600)
         self.scores = LimitedLog(pipeline, "scores that are not finite", lines=1, seconds=600)
         self.silence = LimitedLog(
@@ -53,8 +54,8 @@ class PipelineLog:
     def poll(self, *, everything: bool = False) -> None:
         """Tell what the bounds left out, when it is due, or at once if the process stops."""
         for one in (
-            self.alarms, self.assets, self.quality, self.scores, self.silence, self.set_backs,
-            self.conflicts, self.cycles,
+            self.alarms, self.assets, self.states, self.quality, self.scores, self.silence,
+            self.set_backs, self.conflicts, self.cycles,
         ):  # fmt: skip
             one.poll(everything=everything)
 
@@ -82,6 +83,25 @@ class PipelineLog:
                 previous=previous, score=score if isfinite(score) else None, threshold=threshold,
                 top=[name for name, _ in top],
                 diagnosis=diagnosis["kind"] if diagnosis else None,
+            ),
+        )  # fmt: skip
+
+    def operating_state(self, asset: str, previous: str | None, state: str, advice: str) -> None:
+        """Tell that a machine is in another operating state.
+
+        Args:
+            asset: The machine.
+            previous: The state before; None: it is not known.
+            state: The state now.
+            advice: What to do about it; empty: nothing.
+        """
+        self.states.write(
+            "%s is %s, was %s%s",
+            printable(asset), state, previous or "not known before", advice,
+            level=logging.WARNING if advice else logging.INFO,
+            extra=event(
+                "state_changed", pipeline=self._pipeline, asset=asset, state=state,
+                previous=previous,
             ),
         )  # fmt: skip
 

@@ -174,9 +174,8 @@ def stale_after_seconds(config: PipelineConfig, settings: StreamSettings) -> flo
     if settings.period_ns is None:
         return 0.0
     periods = float(STALE_PERIODS)
-    if (
-        config.only_source.layout == "frame"
-    ):  # a frame may hold a whole window, and comes once in that
+    layout = config.only_source.layout
+    if layout == "frame":  # a frame may hold a whole window, and comes once in that
         length = settings.length if cycle is None else cycle.length
         periods = max(periods, 2 * length, 2 * settings.hop)
     longest = 2 * config.stream.max_age_seconds if settings.align is not None else 0.0

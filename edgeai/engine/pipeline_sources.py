@@ -1,6 +1,7 @@
 """The sources of one pipeline: which topics are whose, and who takes their messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from edgeai import topics
 from edgeai.config.pipeline import PipelineConfig
@@ -8,11 +9,14 @@ from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.explanations import Explanations
 from edgeai.engine.inlet_builder import InletParts, build_inlets
 from edgeai.engine.inlets import Capture, Inlet, find_capture
-from edgeai.engine.intake import INTAKES, Intake, IntakeParts
+from edgeai.engine.intake import INTAKES, Intake, IntakeParts, kind_of
 from edgeai.engine.intake.arrival import Arrival
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.pipeline_settings import make_conditioner, stale_after_seconds, stream_settings
+from edgeai.engine.record_explanations import RecordExplanations, places_in
 from edgeai.engine.source_plans import joined_settings, source_plans
 from edgeai.engine.unusable_values import UnusableValues
+from edgeai.messages import Message
 from edgeai.model.manifest import Manifest
 from edgeai.model.resolution import Resolution
 
@@ -36,11 +40,14 @@ class PipelineSources:
         declared = list(config.named_sources.values())
         self.template = topics.TopicTemplate(declared[0].topic)
         """Of the source; of several, all of which capture the same levels, that of the first."""
-        self.filters = [topics.template_filter(source.topic) for source in declared]
+        self.filters = [one for source in declared for one in source.filters]
         self.layouts = {source.layout for source in declared}
         self.place = f"pipelines.{name}.{'sources' if config.sources else 'source'}"
         """Where they are in the configuration."""
         self.have_times = all(source.time is not None for source in declared)
+        self._key_levels = declared[0].key_levels
+        self.have_keys_in_payload = any(source.has_key_in_payload for source in declared)
+        """Whether messages name the streams, so that one may be of several."""
         self._assets = [topics.compile_pattern(pattern) for pattern in declared[0].assets]
         self.plans = source_plans(config, manifest, extras)
         """Of several sources, or of one and a context; otherwise none."""
@@ -88,7 +95,7 @@ class PipelineSources:
         self._explanations = explanations
         conditioner = make_conditioner(self._config, self._manifest, resolution, self._extras)
         conditioner.on_coarse = parts.on_coarse
-        intake = INTAKES[source.layout](
+        intake = INTAKES[kind_of(source)](
             IntakeParts(
                 source,
                 names,
@@ -99,11 +106,18 @@ class PipelineSources:
                 containment=parts.containment,
                 arrival=Arrival(source, self.settings.period_ns),
                 refusals=parts.refusals,
+                is_aligned=self.settings.align is not None,
+                stream_of=parts.stream_in_message,
+                is_counted_by=parts.is_counted_by,
                 unusable=UnusableValues(self._name, names, explanations),
                 whole_cycles=cycle is not None and cycle.message,
                 limits=parts.limits,
             )
         )
+        if isinstance(intake, RecordIntake):
+            explanations.records = RecordExplanations(
+                self.place, source, intake.decoder, partial(places_in, source, self.template)
+            ).of
         return intake, [one for one in (conditioner.counts, intake.invalid) if one is not None]
 
     def explain(
@@ -141,7 +155,33 @@ class PipelineSources:
             found = next((one for one in captures if one is not None), None)
         else:
             found = find_capture(self.template, self._name, topic)
-        return found if found is not None and self.wants(found[0]) else None
+        if found is None or self.have_keys_in_payload:  # then it is only a part of a key
+            return found
+        return found if self.wants(found[0]) else None
+
+    def take_without_stream(self, intake: Intake, topic: str) -> Callable[[Message], None] | None:
+        """Return what takes a topic whose messages name the streams, or are of none; None: nothing.
+
+        Args:
+            intake: Of the only source.
+            topic: Of a message.
+        """
+        if not isinstance(intake, RecordIntake):
+            return None
+        names = intake.take_names_of(topic)
+        if names is not None or not self.have_keys_in_payload:
+            return names
+        if self.find_key(topic) is None:
+            return None
+        tag, levels = places_in(self._config.only_source, self.template, topic)
+        return partial(intake.take_of_levels, levels or [], tag)
+
+    def is_for_all_workers(self, topic: str) -> bool:
+        """Return whether a topic's messages are of streams that every worker may have."""
+        names = (source.names for source in self._config.named_sources.values())
+        if any(one and topics.TopicTemplate(one.topic).match(topic) is not None for one in names):
+            return True
+        return self.have_keys_in_payload and self.find_key(topic) is not None
 
     def wants(self, key: str) -> bool:
         """Return whether `source.assets` lets a stream key through."""
@@ -149,8 +189,9 @@ class PipelineSources:
 
     def serves(self, key: str) -> bool:
         """Return whether a stream of this key can come from the sources as they are configured."""
-        levels = len([name for name in self.template.fields if name != RESERVED_CAPTURE])
+        levels = self._key_levels
         fits = key.count("/") + 1 == levels if levels else key == self._name
+        fits = fits or (levels == 1 and self.have_keys_in_payload)  # which may hold a slash
         return fits and self.wants(key)
 
     def topic_of(self, key: str) -> str:

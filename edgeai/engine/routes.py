@@ -76,12 +76,16 @@ class Routes:
         remembers = True
         takers = [one for pipeline in self._pipelines for one in pipeline.takers]
         for pipeline in takers:
+            state = None
             try:
-                found = pipeline.key_of(topic)
-                if found is None:
-                    continue
-                key, tag = found
-                state = pipeline.stream_of(key, message[2])
+                take = pipeline.take_without_stream(topic)
+                if take is None:
+                    found = pipeline.key_of(topic)
+                    if found is None:
+                        continue
+                    key, tag = found
+                    state = pipeline.stream_of(key, message[2])
+                    take = partial(pipeline.intake.take, state, tag)
             except DecodeError as error:
                 routes.append((pipeline, None, self._refusal(pipeline, error.code, message[2])))
                 continue
@@ -90,7 +94,6 @@ class Routes:
                 pipeline.containment.drop(message, error)
                 remembers = False
                 continue
-            take = partial(pipeline.intake.take, state, tag)
             waits = pipeline.intake.waits
             if suspects:  # each message is compared with the quarantined ones
                 guarded = partial(_take_if_clean, pipeline, state, None if waits else take)
@@ -137,7 +140,7 @@ def _refuse(pipeline: Taker, reason: str, message: Message) -> None:
 
 
 def _take_if_clean(
-    pipeline: Taker, state: StreamState, take: Take | None, message: Message
+    pipeline: Taker, state: StreamState | None, take: Take | None, message: Message
 ) -> None:
     """Take a message of a topic with quarantined messages, unless it is one of them.
 
@@ -152,5 +155,6 @@ def _take_if_clean(
     if take is not None:
         take(message)
         return
+    assert state is not None
     pipeline.intake.touched[state] = None
     state.messages.append(message)

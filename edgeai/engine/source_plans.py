@@ -7,9 +7,10 @@ model's.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgeai.config.joined import JoinedSource
-from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.pipeline import PipelineConfig, WindowConfig
 from edgeai.config.source import SourceConfig
 from edgeai.engine.pipeline_settings import (
     MIN_STALE_SECONDS,
@@ -18,7 +19,7 @@ from edgeai.engine.pipeline_settings import (
     stream_settings,
 )
 from edgeai.messages import SECOND_NS
-from edgeai.model.manifest import Manifest
+from edgeai.model.manifest import Manifest, WindowSpec
 from edgeai.streams.settings import (
     ContextRule,
     JoinPlan,
@@ -168,9 +169,11 @@ def source_plans(
                 "stream": config.stream.model_copy(update={"alignment": "none"}),
             }
         )
-        own_manifest = manifest.model_copy(
-            update={"signals": [one for one in manifest.signals if one.name in mine]}
-        )
+        changes: dict[str, Any] = {"signals": [one for one in manifest.signals if one.name in mine]}
+        if config.window.cycle is not None:  # samples are joined one by one, and then cut
+            own = own.model_copy(update={"window": WindowConfig()})
+            changes |= {"cycle": None, "window": WindowSpec(length=1, hop=1)}
+        own_manifest = manifest.model_copy(update=changes)
         own_extras = tuple(name for name in extras if name in mine)
         settings = stream_settings(own, own_manifest, own_extras)
         rule = _rule_of(config, source)
@@ -276,7 +279,8 @@ def joined_settings(
 ) -> StreamSettings:
     """Return the settings of the windows of a pipeline with several sources."""
     leading = next((plan for plan in plans if plan.spec.rule is None), plans[0])
-    windows = stream_settings(leading.config, manifest, extras)
+    config_of = leading.config.model_copy(update={"window": config.window})
+    windows = stream_settings(config_of, manifest, extras)
     rules = [plan.spec.rule for plan in plans if plan.spec.rule is not None]
     waits_ns = max([rule.lateness_ns for rule in rules], default=0)
     gap_ns = windows.max_gap_ns

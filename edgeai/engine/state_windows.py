@@ -73,6 +73,8 @@ class StateWindows:
         """
         columns = {name: index for index, name in enumerate(channels)}
         self.rules = StateRules(config.states, columns, settings.max_gap_ns)
+        self.names = list(config.states)
+        """The declared states, in order."""
         self.passed_over = PassedOver()
         self.others = list({id(other): other for other in others.values()}.values())
         """The models beside the pipeline's."""
@@ -96,6 +98,11 @@ class StateWindows:
             mine = _state_rule(one, rule if other is None else other.rule)
             note = WindowNote(state=name, rule=mine, is_declared=True)
             self._judged.append((batch if other is None else other.batch, note))
+
+    def name_of(self, state: StreamState) -> str:
+        """Return the operating state of a machine; empty: it is not known yet."""
+        current = None if state.tracker is None else state.tracker.current
+        return "" if current is None else self.rules.name_of(current)
 
     def start(self) -> StateTracker:
         """Return what follows a new stream."""
@@ -128,21 +135,12 @@ class StateWindows:
             self._turn_to(state, self.passed_over)
             self.passed_over.add(state, time_ns, substituted, uncertain, note)
 
-    def _give(  # noqa: PLR0917  called for each window
-        self,
-        batch: Batch,
-        state: StreamState,
-        window: Floats,
-        time_ns: int,
-        substituted: int,
-        uncertain: bool,
-        note: WindowNote,
-    ) -> None:
-        """Give a window to the model that computes it."""
+    def _give(self, batch: Batch, state: StreamState, window: Floats, *of_window: Any) -> None:
+        """Give a window to a model, without extra channels, and a joined one with its marks."""
         if self._is_joined:
-            batch.add_joined(state, window, time_ns, substituted, uncertain, note)
+            batch.add_joined(state, window, *of_window)
         else:
-            batch.add(state, window[:, : self._signals], time_ns, substituted, uncertain, note)
+            batch.add(state, window[:, : self._signals], *of_window)
 
     def follow(self, state: StreamState, until_ns: int) -> int:
         """Follow the state of a machine up to a sample.

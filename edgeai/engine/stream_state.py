@@ -10,7 +10,7 @@ from edgeai.engine.contributions import Contributor
 from edgeai.engine.publications import Cause
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
-from edgeai.messages import Message, Presence, Quality
+from edgeai.messages import Message, NotJudged, Presence, Quality
 from edgeai.states.tracker import StateTracker
 from edgeai.streams.set_back import Ranges
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
@@ -41,11 +41,11 @@ class StreamState:
         "add_window", "alarm", "alarm_since_ns", "alarm_told_ns", "alarm_topic", "before",
         "decided", "decided_ns", "diagnosis", "domain", "drops", "failed_at_ns", "fields",
         "first_heard", "heard", "heard_mark", "highest", "id_prefix", "is_announced", "is_stale",
-        "key", "lane", "lowest", "made_ns", "messages", "needs_single_decoding", "other_domains",
-        "outputs", "quality", "raised", "score", "seen", "seen_decided_ns", "seen_frames",
-        "seen_ns", "seen_time_ns", "sequence", "sources", "stale_cause", "stream", "tags",
-        "time_ns", "told_quality", "told_state", "top", "topic", "tracker", "used", "used_ns",
-        "used_suffix", "used_times", "used_until_ns", "windowed",
+        "key", "lane", "lowest", "made_ns", "messages", "needs_single_decoding", "not_judged",
+        "other_domains", "outputs", "quality", "raised", "score", "seen",
+        "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns", "sequence", "sources",
+        "stale_cause", "stream", "tags", "time_ns", "told_quality", "told_state", "top", "topic",
+        "tracker", "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -71,6 +71,8 @@ class StreamState:
         states are declared."""
         self.other_domains: dict[str, Domain] = {}
         """As `domain`, for the models of operating states, by their names."""
+        self.not_judged: NotJudged | None = None
+        """Why the last window changed no alarm by its score; None: it was judged."""
         self.told_state: int | None = None
         """The operating state that was published last; None: none was in this run."""
         self.drops: StreamDrops

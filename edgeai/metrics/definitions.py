@@ -31,6 +31,7 @@ from edgeai.metrics.table import (
     CYCLE_OUTCOMES,
     INVALID_REASONS,
     METRICS,
+    RECORD_OUTCOMES,
     RESET_REASONS,
     UNROUTED_REASONS,
 )
@@ -113,6 +114,7 @@ class Metrics:
         self._last_messages = make.gauge("edgeai_pipeline_last_message_timestamp_seconds")
         self._expected = make.gauge("edgeai_pipeline_expected_seconds")
         self._drops = make.counts("edgeai_dropped_total")
+        self._records = make.counts("edgeai_records_total")
         self._invalid = make.counts("edgeai_invalid_values_total")
         self._states_entered = make.counts("edgeai_states_entered_total")
         self._state_unknown = make.counts("edgeai_state_samples_unknown_total")
@@ -233,6 +235,8 @@ class PipelineMetrics:
         self.ready.set(1)
         self.drops = _tally(metrics._drops, pipeline, DROP_REASONS)
         """Counts by reason. This dict and the next ones hold every key from the start."""
+        self.records = _tally(metrics._records, pipeline, RECORD_OUTCOMES)
+        """Records of messages that hold several, by what became of them."""
         self.resets = _tally(metrics._resets, pipeline, RESET_REASONS)
         self.samples = {"missing": 0, "reordered": 0, "misplaced": 0}
         """Samples that are missing by the rate, that were put in their place, and whose times were

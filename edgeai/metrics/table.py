@@ -25,6 +25,9 @@ UNROUTED_REASONS = (
 INVALID_REASONS = (
     "missing", "not_a_number", "not_finite", "bad_quality", "out_of_range", "too_coarse",
 )  # fmt: skip
+RECORD_OUTCOMES = ("taken", "other_name", "other_asset", "other_worker", "refused")
+ORDINARY_OUTCOMES = frozenset({"other_name", "other_asset", "other_worker"})
+"""Records that are left out because nobody wants them here: no fault of their message."""
 FAILOVER_CAUSES = (
     "crashed", "deadline", "exception", "wrong_shape", "not_finite", "parity", "out_of_memory",
     "start_failed", "start_timeout", "protocol",
@@ -58,8 +61,11 @@ LABELS = {
     f"of at most {MAX_OUTPUT_ELEMENTS} elements",
     "kind": "of the diagnosis, from the model package",
     "model": "name of the model package",
+    "outcome": "of a record: `taken`; `other_name`: of a signal that the model does not have; "
+    "`other_asset`: left out by `source.assets`; `other_worker`: another worker takes it; "
+    "`refused`: counted by reason in `edgeai_dropped_total`. Of a cycle: what became of it "
+    "([outcomes](cycles.md#what-can-be-amiss-with-a-cycle))",
     "output": "name of a model's output; of an interval, the output whose interval it is",
-    "outcome": "what became of a cycle ([outcomes](cycles.md#what-can-be-amiss-with-a-cycle))",
     "pipeline": "name of the pipeline in the configuration",
     "provider": "execution provider that computed",
     "quality": "`good`, `uncertain` or `bad`",
@@ -185,6 +191,10 @@ PIPELINE = (
     Definition(
         "edgeai_dropped_total", "counter", ("pipeline", "reason"),
         "Messages and samples that were dropped.",
+    ),
+    Definition(
+        "edgeai_records_total", "counter", ("pipeline", "outcome"),
+        "Records of messages that hold several: values in the layout `tag`, samples in `row`.",
     ),
     Definition(
         "edgeai_invalid_values_total", "counter", ("pipeline", "reason"),
@@ -320,6 +330,11 @@ PIPELINE = (
         "edgeai_quality", "gauge", ("pipeline", "asset"),
         "Quality of the last window: 0 good, 1 uncertain, 2 bad; absent unless the asset is "
         "current.",
+    ),
+    Definition(
+        "edgeai_operating_state", "gauge", ("pipeline", "asset", "state"),
+        "1 for the operating state that the machine is in (`states`), 0 for the other declared "
+        "ones; absent without states, and unless the asset is current.",
     ),
     Definition(
         "edgeai_diagnosis_info", "gauge", ("pipeline", "asset", "kind"),

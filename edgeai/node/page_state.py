@@ -131,6 +131,10 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
     }
 
 
+def _seconds(time_ns: int | None) -> float | None:
+    return None if time_ns is None or time_ns < 0 else time_ns / SECOND_NS
+
+
 def rank_of(state: "StreamState") -> str:
     """Return what an asset needs: a value of `RANKS`."""
     alarm = state.alarm
@@ -160,6 +164,11 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState", since: float | None
         "priority": state.alarm.priority,
         "diagnosis": state.diagnosis,
         "quality": state.quality or "unknown",
+        "threshold": state.alarm.rule.threshold,
+        "operating": None if pipeline.states is None else pipeline.states.name_of(state) or None,
+        "operating_since": _seconds(state.tracker.since_ns if state.tracker else None),
+        "not_judged": state.not_judged,
+        "is_undeclared": state.alarm.is_undeclared,
         "time": None if state.time_ns is None else state.time_ns / SECOND_NS,
         "last_sample": None if newest_ns is None else newest_ns / SECOND_NS,
         "since": since,

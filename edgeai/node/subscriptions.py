@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Sequence
 
-from edgeai import topics
 from edgeai.engine.pipeline import Pipeline
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
@@ -21,8 +20,8 @@ def subscriptions_of(pipelines: Sequence[Pipeline], reset_prefix: str) -> dict[s
     subscriptions: dict[str, int] = {}
     for pipeline in pipelines:
         for source in pipeline.config.named_sources.values():
-            one = topics.template_filter(source.topic)
-            subscriptions[one] = max(subscriptions.get(one, 0), source.qos)
+            for one in source.filters:
+                subscriptions[one] = max(subscriptions.get(one, 0), source.qos)
     if any(pipeline.rule.latch for pipeline in pipelines):
         subscriptions[f"{reset_prefix}#"] = 1 if any(subscriptions.values()) else 0
     return subscriptions
@@ -35,7 +34,7 @@ def interval_seconds(pipelines: Sequence[Pipeline], topic: str) -> float | None:
         if source is None or source.layout == "frame":
             continue
         period_ns = pipeline.settings.period_ns
-        if period_ns and pipeline.find_key(topic):
+        if not source.items and period_ns and pipeline.find_key(topic):
             return period_ns / SECOND_NS
     return None
 

@@ -1,8 +1,12 @@
 """The values of one aligned stream in the order of their arrival: late, repeated, clocks ahead."""
 
-from edgeai.streams.align import align_row
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from edgeai.streams.align import Aligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.grid import ROW, Arrival, Grid, Jump
+from edgeai.streams.grid_values import GOOD, UNCERTAIN
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.left_rows import seen_values
 from edgeai.streams.ring import Ring
@@ -64,9 +68,23 @@ class AlignedTimeline:
         """The time of the newest value; None before the first."""
         return self._grid.aligner.newest_ns
 
+    @property
+    def aligner(self) -> Aligner:
+        """What aligns the values."""
+        return self._grid.aligner
+
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet."""
         return self._grid.aligner.waiting_for()
+
+    @property
+    def has_split_rows(self) -> bool:
+        """Whether the values of samples are taken one by one."""
+        return self._grid.has_split_rows
+
+    def split_rows(self) -> None:
+        """Take the values of samples one by one from now on: some samples lack some."""
+        self._grid.split_rows()
 
     def held_channels(self) -> list[int]:
         """Return the channels of which no value came for a whole window or longer."""
@@ -118,6 +136,81 @@ class AlignedTimeline:
         while self._overtook and self._overtook[0].time_ns <= one.time_ns:
             self._take_overtaking()
         self._take_next(one)
+
+    def take_values(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message, as `take` does with each of them.
+
+        A value that is newer than all of its channel, while nothing is in doubt, takes a short way;
+        the grid moves on once for all values of one time.
+
+        Args:
+            times: (n,) nanoseconds, rising.
+            channels: (n,) of each value.
+            values: (n,), NaN if a value cannot be used.
+            uncertain: (n,) whether each is outside its valid range.
+            arrived_ns: When they arrived.
+        """
+        start, count = 0, len(times)
+        while start < count:
+            time_ns = times[start]
+            stop = count if times[-1] == time_ns else bisect_right(times, time_ns, start)
+            part = channels[start:stop], values[start:stop], uncertain[start:stop]
+            taken = self._take_newest(time_ns, *part, arrived_ns)
+            for index in range(start + taken, stop):
+                one = [values[index]]
+                self.take(Arrival(time_ns, channels[index], one, uncertain[index], arrived_ns))
+            start = stop
+
+    def _take_newest(
+        self,
+        time_ns: int,
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> int:
+        """Take values of one time that are the newest of their channels, while nothing is in doubt.
+
+        Returns:
+            How many of them were taken: all before the first one that needs a further look.
+        """
+        grid = self._grid
+        cadences = grid.cadences
+        queues = grid.aligner.queues_at(time_ns) if self._is_plain_at(time_ns) else None
+        if queues is None:
+            return 0
+        taken = 0
+        for channel, value, flag in zip(channels, values, uncertain, strict=True):
+            queue, cadence = queues[channel], cadences[channel]
+            is_newest = queue and queue[-1][0] < time_ns and value == value  # noqa: PLR0124
+            if not is_newest or cadence.suspect_ns != NEVER_NS:
+                break
+            queue.append((time_ns, value, UNCERTAIN if flag else GOOD))
+            if cadence.low_ns <= time_ns - cadence.last_ns <= cadence.high_ns:
+                cadence.last_ns = time_ns
+            else:
+                grid.note_rate(channel, time_ns)
+            taken += 1
+        if taken:
+            grid.aligner.newest_ns = time_ns
+            self._seen.add_many(time_ns, channels[:taken], values[:taken])
+            self._ring.arrived_ns = max(self._ring.arrived_ns, arrived_ns)
+            grid.push()
+        return taken
+
+    def _is_plain_at(self, time_ns: int) -> bool:
+        """Return whether a value of this time, its channel's newest, needs no further look."""
+        newest_ns = self._grid.aligner.newest_ns
+        if self._has_doubt or self._overtook or newest_ns is None:
+            return False
+        return 0 <= time_ns - newest_ns <= self._max_step_ns
 
     def _take_overtaking(self) -> None:
         """Take the first of the samples that came before older ones; emit no window again."""

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from edgeai.streams.good_values import SavedValues
 from edgeai.streams.ring import SavedRing
 from edgeai.streams.run import Run
+from edgeai.streams.settings import Floats
 
 RUNS_OF_NEW = 3
 """Where one of n samples is remembered, at least so many times n late samples must be new."""
@@ -96,7 +96,7 @@ class Jump:
     """Whether the clock of the first sample is further ahead of its arrival than the samples before
     it were: then its time is wrong. Otherwise time has really passed."""
     saved: SavedRing
-    kept: SavedValues
+    kept: Floats
     """The last good values before the step."""
     was_broken: bool
     arrived_ns: int

@@ -25,9 +25,11 @@ def open_stream(
         emit: Called with each window.
     """
     if settings.joined is not None:
+        from edgeai.streams.cycles.joined import JoinedCycleStream
         from edgeai.streams.joined import JoinedStream
 
-        return JoinedStream(settings, drops, resets, counts, emit, plan=settings.joined)
+        joined = JoinedStream if settings.cycle is None else JoinedCycleStream
+        return joined(settings, drops, resets, counts, emit, plan=settings.joined)
     kind: type[Stream] = OrderedStream if settings.align is None else AlignedStream
     if settings.cycle is not None and settings.cycle.new_edges is None:
         kind = MessageCycleStream

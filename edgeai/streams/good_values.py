@@ -1,27 +1,17 @@
 """The last good values of one stream: they stand for values that cannot be used."""
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from edgeai.streams.conditioning import Flags
+from edgeai.streams.held import HeldSignals
 from edgeai.streams.ring import Ring
 from edgeai.streams.settings import Floats, StreamSettings, Times
-
-
-class SavedValues(NamedTuple):
-    """What the last good values of a stream were."""
-
-    last: Floats
-    held: npt.NDArray[np.int64] | None
-    noted: int
 
 
 class GoodValues:
     """Appends samples in order to a ring, with a usable value in each place."""
 
-    __slots__ = ("_drops", "_held", "_noted", "_ring", "_settings", "_signals", "last")
+    __slots__ = ("_drops", "_ring", "_settings", "_signals", "last")
 
     def __init__(self, settings: StreamSettings, ring: Ring, drops: dict[str, int]) -> None:
         """Start without a value.
@@ -39,11 +29,6 @@ class GoodValues:
         self.last = np.full(settings.channels, np.nan, np.float32)
         """(C,) the last good value of each channel, NaN before the first. If the ring holds any
         sample, that is newer."""
-        self._held: npt.NDArray[np.int64] | None = None
-        """(C,) for how many samples up to `_noted` each channel had no good value; None: no value
-        was replaced yet."""
-        self._noted = 0
-        """Number of the sample after the last one that was looked at for that."""
 
     def append(
         self,
@@ -87,16 +72,14 @@ class GoodValues:
         self.update()
         self._ring.clear()
 
-    def save(self) -> SavedValues:
-        """Return a copy of its state."""
+    def save(self) -> Floats:
+        """Return a copy of its values, (C,)."""
         self.update()
-        held = None if self._held is None else self._held.copy()
-        return SavedValues(self.last.copy(), held, self._noted)
+        return self.last.copy()
 
-    def restore(self, saved: SavedValues) -> None:
-        """Go on from a copy of its state."""
-        last, self._held, self._noted = saved
-        self.last[:] = last
+    def restore(self, saved: Floats) -> None:
+        """Go on from a copy of its values."""
+        self.last[:] = saved
 
     def update(self) -> None:
         """Bring `last` up to date."""
@@ -110,9 +93,10 @@ class GoodValues:
 
     def held_channels(self) -> list[int]:
         """Return the channels that have had no good value for a whole window or longer."""
-        if self._held is None or not self._ring.is_filled_from(self._noted):
+        held = self._ring.held
+        if held is None or not self._ring.is_filled_from(held.noted):
             return []
-        return [int(index) for index in np.flatnonzero(self._held >= self._settings.length)]
+        return held.since(self._ring.next_number - self._settings.length)
 
     def _note(self, invalid: Flags) -> None:
         """Note the unusable values of the next sample (C,): a channel may lack a whole window.
@@ -120,18 +104,10 @@ class GoodValues:
         A sample that was not looked at has only good values, unless it was filled because it did
         not come.
         """
-        number = self._ring.next_number
-        if self._held is None:
-            self._held, self._noted = np.zeros(self._signals, np.int64), number
-        elif not self._ring.is_filled_from(self._noted):
-            self._held[:] = 0
-        else:
-            self._held += number - self._noted
-        self._held += 1
-        self._held[~invalid] = 0
-        self._noted = number + 1
-        lacks = self._held.max() >= self._settings.length
-        self._ring.lacking = self._noted if lacks else -1
+        ring = self._ring
+        held = ring.held = ring.held or HeldSignals(self._signals)
+        held.note(ring.next_number, invalid, is_continued=ring.is_filled_from(held.noted))
+        ring.note_held()
 
     def _substitute(self, row: Floats, invalid: Flags) -> int | None:
         """Replace the model's unusable values of a sample (C,) by the last good ones, in place.

@@ -68,7 +68,7 @@ class Grid:
 
     __slots__ = (
         "_channels", "_counts", "_drops", "_held_rows", "_lacking", "_lacking_to", "_ring",
-        "_settings", "aligner", "cadences",
+        "_settings", "aligner", "cadences", "has_split_rows",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +86,8 @@ class Grid:
         self.aligner = Aligner(settings.align, settings.channels, settings.extras)
         self.cadences = self._new_cadences()
         """The rate of each channel, and last that of samples of all channels, which is at ROW."""
+        self.has_split_rows = False
+        """Whether the values of samples of all channels come one by one."""
         self._held_rows: dict[int, tuple[int, ...]] = {}
         """Channels that count as substituted, by the time of the grid row, where there are any."""
         self._lacking: dict[int, int] = {}
@@ -101,6 +103,17 @@ class Grid:
         for channel, cadence in enumerate(cadences):
             self.aligner.set_limits(channel, cadence.due_ns, cadence.hole_ns)
         return [*cadences, Cadence(gap_ns, prior_ns=settings.period_ns)]
+
+    def split_rows(self) -> None:
+        """Give each channel a rate of its own, in place of that of samples of all channels."""
+        if self.has_split_rows:
+            return
+        self.has_split_rows = True
+        last_ns = self.cadences[ROW].last_ns
+        self._counts["missing"] += self.cadences[ROW].settle(None)
+        self.cadences = self._new_cadences()
+        for cadence in self.cadences[:ROW]:
+            cadence.last_ns = last_ns
 
     def channels_of(self, channel: int) -> range:
         """Return the channels of a value; of a sample of all channels, all."""
@@ -263,6 +276,8 @@ class Grid:
         for cadence, last_ns in zip(self.cadences, saved.last_times, strict=True):
             cadence.restart()
             cadence.last_ns = last_ns
+        if self.has_split_rows:
+            self.cadences[ROW].last_ns = NEVER_NS
 
     def windows_since_start(self) -> tuple[int, int] | None:
         """Return the times of the first and the last window since the ring was emptied."""

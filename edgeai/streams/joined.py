@@ -63,11 +63,13 @@ class LeadingStream(OrderedStream):
         invalid: Flags | None,
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
         if invalid is not None and invalid.any():
             self.unusable.note(times, invalid)
-        super().push_rows(times, rows, invalid, uncertain, arrived)
+        super().push_rows(times, rows, invalid, uncertain, arrived, absent=absent)
 
     def push_block(self, run: Run) -> None:
         """Take a block of samples at one rate."""
@@ -419,9 +421,14 @@ class JoinedStream(Stream):
             marks |= context_marks
             uncertain = uncertain or self._context.is_uncertain
         self.marks = marks
+        self._hand_over(times, substituted, uncertain, next_number)
+
+    def _hand_over(self, times: Times, substituted: int, uncertain: bool, next_number: int) -> None:
+        """Emit the window that was filled."""
+        window = self._window
         # Before it leaves: who takes the window may look at its samples.
         self.ring.show(times[-self._shown :], window[-self._shown :], next_number)
-        self.ring.emit(window, last_ns, substituted, uncertain)
+        self.ring.emit(window, int(times[-1]), substituted, uncertain)
 
     # ------------------------------------------------------------------- samples go to the sources
 

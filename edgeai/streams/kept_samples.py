@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.streams.held import NOT_HELD, HeldSignals
 from edgeai.streams.left_rows import (
     BYTES_PER_SAMPLE,
     OTHER_BYTES,
@@ -32,8 +33,7 @@ class KeptSamples:
     __slots__ = (
         "_before", "_capacity", "_clock", "_flat", "_keep", "_left", "_length", "_pack_into",
         "_row_bytes", "_rows", "_settings", "_signals", "_substituted", "_times", "_uncertain",
-        "emptied",
-        "flagged", "lacking", "last_ns", "size",
+        "emptied", "flagged", "held", "lacking", "lacking_due", "last_ns", "size",
     )  # fmt: skip
 
     @staticmethod
@@ -64,8 +64,11 @@ class KeptSamples:
         self.size = 0
         """Number of samples since the ring was emptied, up to what it keeps."""
         self.lacking = -1
-        """`next_number` after the newest sample, if a channel had had no good value for a whole
-        window then; else -1."""
+        """`next_number` after the newest sample, if a channel had no good value then; else -1."""
+        self.lacking_due = 0
+        """`next_number` from which on that channel lacks a whole window."""
+        self.held: HeldSignals | None = None
+        """The channels without a good value; None: there were none."""
         self._before = 0
         """Rows that were in the memory before its first row now; so each row has a number."""
         self.emptied = 0
@@ -206,6 +209,14 @@ class KeptSamples:
             return False
         return bool((self._substituted[first : self.size] == self._signals).all())
 
+    def note_held(self) -> None:
+        """Note that `held` was changed: which windows to come lack a channel."""
+        first = NOT_HELD if self.held is None else self.held.first
+        if self.held is None or first == NOT_HELD:
+            self.lacking, self.lacking_due = -1, 0
+        else:
+            self.lacking, self.lacking_due = self.held.noted, first + self._length
+
     def was_near(self, time_ns: int, row: Floats) -> bool:
         """Return whether a sample with these values (C,) was taken about a time.
 
@@ -262,6 +273,9 @@ class KeptSamples:
             return False
         self._substituted[index] = int(np.isnan(row[:signals]).sum())
         self._uncertain[index] = uncertain
+        if self.held is not None:
+            self.held.replace(number, row[:signals])
+            self.note_held()
         return True
 
     def amend(
@@ -300,6 +314,9 @@ class KeptSamples:
         self._times[new] = self._times[old]
         self._substituted[new] = self._substituted[old]
         self._uncertain[new] = self._uncertain[old]
+        if self.held is not None:
+            self.held.take_back(self._before + old, count)
+            self.note_held()
         self.size = new + 1
 
     def mark_since(self, time_ns: int) -> None:

@@ -136,13 +136,15 @@ class OrderedStream(Stream):
         invalid: Flags | None,
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
         if self._is_plain and self._is_in_order(times):
             self._timeline.values.append(times, rows, invalid, uncertain)
             self.ring.arrived_ns = times[-1] if arrived is None else arrived[-1]
             return
-        super().push_rows(times, rows, invalid, uncertain, arrived)
+        super().push_rows(times, rows, invalid, uncertain, arrived, absent=absent)
 
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample as `Stream.push_one` says: only one that follows without a hole."""
@@ -184,6 +186,9 @@ class OrderedStream(Stream):
             return False
         if ring.size:
             ring.clear()
+        if ring.held is not None:
+            ring.held = None
+            ring.note_held()
         ring.last_ns = last_ns = t0_ns + self._span_ns
         self._good_bytes[:] = block[-len(self._good_bytes) :]
         ring.emit(window, last_ns, 0, self._is_off_rate)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.streams.held import HeldSignals
 from edgeai.streams.kept_samples import KeptSamples
 from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings, Times
 
@@ -249,11 +250,15 @@ class Ring(KeptSamples):
         uncertain = False
         if self.flagged:
             substituted = int(self._substituted[start:end].sum())
-            uncertain = bool(self._uncertain[start:end].any()) or self.is_filled_from(self.lacking)
+            uncertain = bool(self._uncertain[start:end].any()) or self._lacks_channel()
         times = self._times
         self._emit_window(
             self._rows[start:end], times[start], times[end - 1], substituted, uncertain
         )
+
+    def _lacks_channel(self) -> bool:
+        """Return whether a channel has no good value in the newest window."""
+        return self.next_number >= self.lacking_due and self.is_filled_from(self.lacking)
 
     def _emit_window(
         self,
@@ -280,7 +285,7 @@ class Ring(KeptSamples):
         return SavedRing(
             self._rows[kept].copy(), self._clock[kept].copy(), self._substituted[kept].copy(),
             self._uncertain[kept].copy(), self._before + kept.start, self.flagged, self.last_ns,
-            self.due_ns, self._hop_left, self.lacking,
+            self.due_ns, self._hop_left, None if self.held is None else self.held.copy(),
         )  # fmt: skip
 
     def restore(self, saved: "SavedRing") -> None:
@@ -293,7 +298,8 @@ class Ring(KeptSamples):
         self._uncertain[:end] = saved.uncertain
         self.flagged, self.last_ns = saved.flagged, saved.last_ns
         self.due_ns, self._hop_left = saved.due_ns, saved.hop_left
-        self.lacking = saved.lacking
+        self.held = saved.held
+        self.note_held()
 
 
 @dataclass(frozen=True)
@@ -309,4 +315,4 @@ class SavedRing:
     last_ns: int
     due_ns: int
     hop_left: int
-    lacking: int
+    held: HeldSignals | None

@@ -118,6 +118,8 @@ class SideStream(OrderedStream):
         invalid: Flags | None,
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,  # noqa: ARG002  rows of several sources lack no value
     ) -> None:
         """Take samples as `Stream.push_rows` says, unless their time is ahead."""
         if invalid is not None:

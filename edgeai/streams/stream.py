@@ -10,6 +10,7 @@ the kind.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from edgeai.streams.align import Aligner
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.cycles.ring import CycleRing
@@ -78,6 +79,11 @@ class Stream(ABC):
         return None if used_ns == NEVER_NS else used_ns
 
     @property
+    def aligner(self) -> Aligner | None:
+        """What aligns the samples to the model's grid; None if they stay as they come."""
+        return None
+
+    @property
     def undecided(self) -> tuple[int, int] | None:
         """How many samples wait for a second time stamp, and the one that they share.
 
@@ -133,6 +139,8 @@ class Stream(ABC):
         invalid: Flags | None,  # noqa: ARG002  NaN marks them too
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,  # noqa: ARG002
     ) -> None:
         """Take samples of all channels in the order of their arrival.
 
@@ -142,6 +150,8 @@ class Stream(ABC):
             invalid: (n, C), True for each value that cannot be used; None: all can be used.
             uncertain: (n,) whether a value is outside its valid range; None: all False.
             arrived: (n,) when each arrived, nanoseconds; None: at its time.
+            absent: (n, C), True for each value that did not come, NaN too: an aligned stream keeps
+                the last one, as long as it is not too old; None: all came.
         """
         period_ns = self._settings.period_ns or 0
         for index, time_ns in enumerate(times):
@@ -219,6 +229,29 @@ class Stream(ABC):
         Raises:
             ValueError: If the stream is not aligned.
         """
+
+    def push_tags(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message, each as `push_tag` does.
+
+        Args:
+            times: (n,) nanoseconds, rising.
+            channels: (n,) of each value.
+            values: (n,) in engineering units; NaN if a value cannot be used.
+            uncertain: (n,) whether each is outside its valid range.
+            arrived_ns: When they arrived.
+
+        Raises:
+            ValueError: If the stream is not aligned.
+        """
+        for one in zip(times, channels, values, uncertain, strict=True):
+            self.push_tag(*one, arrived_ns)
 
     @abstractmethod
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:

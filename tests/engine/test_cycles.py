@@ -310,6 +310,55 @@ def test_the_state_after_a_cycle_is_not_its_own(tmp_path: Path) -> None:
     assert (found["state"], found["score"]) == ("production", 6.5)
 
 
+SOURCES = {
+    "wave": {
+        "topic": "line/{asset}/wave", "layout": "frame", "signals": ["a"],
+        "frame": {
+            "type": "json", "shape": "by_name", "encoding": "list", "rate_hz": 20.0,
+            "time": {"path": "t", "unit": "s"},
+        },
+    },
+    "plc": {
+        "topic": "line/{asset}/plc", "time": {"path": "t", "unit": "s"},
+        "signals": ["b", "closed", "shot"], "max_age_seconds": 3, "lateness_seconds": 1.2,
+    },
+}  # fmt: skip
+
+
+def joined_lines(lost: range = range(0)) -> list[Any]:
+    """A waveform at 20 Hz, and a row of the controller each second: it says when a cycle is."""
+    lines: list[Any] = []
+    for second in range(45):
+        phase = second % 15
+        row = {"t": T0 + second, "b": 100 + phase, "closed": 3 <= phase < 11, "shot": second // 15}
+        if second not in lost:
+            lines.append(("line/m1/plc", json.dumps(row)))
+        wave = [float(phase)] * 20
+        lines.append(("line/m1/wave", json.dumps({"t": T0 + second, "data": {"a": wave}})))
+    return lines
+
+
+@pytest.mark.parametrize("lost", [range(0), range(20, 25)])
+def test_cycles_of_several_sources(tmp_path: Path, lost: range) -> None:
+    """The controller's flag cuts the waveform of another topic; what is lost is marked."""
+    build_package(
+        tmp_path / "mean", signals=["a", "b"], length=5, threshold=1e6, rate_hz=20.0,
+        context=["shot"], manifest_changes={"cycle": {"fit": "resample"}},
+    )  # fmt: skip
+    one = {"model": "mean", "sources": SOURCES, "window": {"cycle": FLAG | {"number": "shot"}}}
+    config = write_config(tmp_path / "line.yaml", {"p": one})
+    lines = joined_lines(lost)
+    with MemoryNode(config) as node:
+        found = predictions([one for line in lines for one in node.turn(line)])
+    with MemoryNode(config) as node:
+        assert predictions([*node.turn(*lines)]) == found
+    assert [one["cycle"]["number"] for one in found] == [0, 1, 2]
+    assert {one["cycle"]["duration_seconds"] for one in found} == {8.0}
+    assert [one["cycle"]["start"] for one in found] == [(T0 + 15 * k + 3) * NS for k in range(3)]
+    assert [one.get("marks") for one in found] == [None, {"b": "old"} if lost else None, None]
+    assert [one["quality"] for one in found][::2] == ["good", "good"]
+
+
 def test_an_alarm_of_cycles(tmp_path: Path) -> None:
     config = setup(tmp_path, FLAG, threshold=6.0)
     with MemoryNode(config) as node:
@@ -375,6 +424,20 @@ def test_a_model_that_says_nothing_is_taken_with_a_warning(tmp_path: Path) -> No
     plan = check(setup(tmp_path, FLAG, manifest={}))
     (warning,) = [one for one in plan.warnings if "cycle" in one]
     assert "write `cycle: {fit: resample}` into its model.yaml" in warning
+
+
+def test_what_several_sources_do_not_allow_is_told(tmp_path: Path) -> None:
+    build_package(
+        tmp_path / "mean", signals=["a", "b"], length=5, threshold=1e6, rate_hz=20.0,
+        context=["shot"], manifest_changes={"cycle": {"fit": "resample"}},
+    )  # fmt: skip
+    slow = {**SOURCES, "plc": {**SOURCES["plc"], "lateness_seconds": 30}}
+    for sources, cycle, expected in (
+        (SOURCES, "message", "window.cycle.message: is for one source, so not for `sources`"),
+        (slow, FLAG, "at most 256 samples wait for another source, so at 20 Hz no"),
+    ):
+        one = {"model": "mean", "sources": sources, "window": {"cycle": cycle}}
+        assert expected in problems(write_config(tmp_path / "line.yaml", {"p": one}))
 
 
 def test_a_hop_is_for_windows_that_slide(tmp_path: Path) -> None:

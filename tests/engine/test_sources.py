@@ -317,6 +317,46 @@ def test_a_retained_row_of_hours_ago_is_the_value_since_then(folder: Path) -> No
     assert [one["marks"] for one in published if "marks" in one] == [{"recipe": "changed"}]
 
 
+# ----------------------------------------------------------------------------------- states, cycles
+
+
+def test_operating_states_look_at_signals_of_any_source(folder: Path) -> None:
+    names = ["temperature", "vibration", "recipe"]
+    build_package(folder / "other", signals=names, length=20, hop=10, rate_hz=20.0, threshold=2e6)
+    sources = json.loads(json.dumps(SOURCES))
+    sources["tags"]["signals"] = ["recipe", "mode"]
+    states = {
+        "stopped": {"when": {"signal": "mode", "equals": 0}, "judge": False},
+        "making_a": {"when": {"signal": "mode", "equals": 1}},
+        "making_b": {"when": {"signal": "mode", "equals": 2}, "model": "other"},
+    }
+
+    def messages() -> Iterator[Message]:
+        modes = {0: 0, 9: 1, 16: 2}
+        for half, one in enumerate(day(["a"])):
+            if half in modes:
+                at = one[2] / MS - 500
+                yield message("line/a/tag/mode", {"t": at, "value": modes[half]}, at)
+            yield one
+
+    config = config_of(folder, sources, states=states)
+    live = serve(config, messages())
+    predictions = [one for one in map(json.loads, live) if "score" in one and "top" in one]
+    told = [(one["state"], one["model"], bool(one.get("marks"))) for one in predictions]
+    assert ("stopped", "mean", False) in told
+    assert ("making_a", "mean", False) in told
+    assert ("making_b", "other", False) in told
+    assert ("making_b", "other", True) in told  # the controller was silent then
+    assert serve(config, messages(), seed=2) == live
+
+
+def test_cycles_of_several_sources_are_refused(folder: Path) -> None:
+    cycle = {"start": {"signal": "recipe", "changes": True}, "max_seconds": 10.0}
+    text = refused(folder, SOURCES, window={"cycle": cycle})
+    assert "pipelines.press.window.cycle" in text
+    assert "one `source`" in text
+
+
 # ----------------------------------------------------------------------------------------- refusals
 
 

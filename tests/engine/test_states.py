@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from edgeai import check, replay_files
+from edgeai.engine.kept_alarms import KeptAlarms
+from edgeai.engine.kept_assets import KeptAssets
+from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.errors import ConfigError
 from edgeai.messages import RETAINED
+from edgeai.node.page_state import pipeline_state
 from edgeai.testing import build_package, write_config
 from tests.support.engine import NS, Node
 
@@ -52,14 +57,14 @@ class Line:
         payload = json.dumps({"t": at, **values}).encode()
         return f"f/{asset}", payload, at * NS, 0
 
-    def see(self, letters: str) -> Line:
+    def see(self, letters: str) -> Self:
         for letter in letters:
             if letter != " ":
                 self.node.turns([self.message(letter)])
             self.second += 1
         return self
 
-    def all_at_once(self, letters: str) -> Line:
+    def all_at_once(self, letters: str) -> Self:
         messages = []
         for letter in letters:
             messages.append(self.message(letter))
@@ -354,6 +359,7 @@ def problems(folder: Path, states: dict[str, Any], **more: Any) -> str:
     ("states", "more", "rule"),
     [
         ({"undeclared": {"when": {"signal": "a", "above": 1}}}, {}, "cannot be declared"),
+        ({False: {"when": {"signal": "a", "above": 1}}}, {}, "Write such a name in quotes"),
         ({"": {"when": {"signal": "a", "above": 1}}}, {}, "must have 1 to 64 printable"),
         ({"x": {"when": {"signal": "a", "changes": True}}}, {}, "are true for single samples"),
         (
@@ -406,3 +412,109 @@ def test_a_pipeline_without_states_says_nothing_of_them(tmp_path: Path) -> None:
     for prediction in line.node.predictions():
         assert not {"state", "not_judged"} & set(prediction)
     assert line.node.under("states") == []
+
+
+# ------------------------------------------------------------------ the page, metrics, restarts
+
+
+def test_the_page_and_the_metrics_show_the_state(tmp_path: Path) -> None:
+    line = Line(tmp_path, alarm={"undeclared_state_seconds": 1}).see("AAA")
+    pipeline = line.node.engine.pipelines[0]
+
+    def shown() -> dict[str, Any]:
+        (found,) = pipeline_state(pipeline, None, "")["assets"]
+        return {name: found[name] for name in ("operating", "not_judged", "is_undeclared", "score")}
+
+    def gauge(state: str) -> float:
+        return line.node.value("operating_state", pipeline="p", asset="m", state=state)
+
+    assert shown() == {
+        "operating": "making_a", "not_judged": None, "is_undeclared": False, "score": 2.0,
+    }  # fmt: skip
+    assert [gauge(name) for name in STATES] == [0, 1, 0]
+    line.see("SSS")
+    assert shown() == {
+        "operating": "stopped", "not_judged": "state", "is_undeclared": False, "score": None,
+    }  # fmt: skip
+    scored = line.node.metrics.registry.get_sample_value
+    assert scored("edgeai_score", {"pipeline": "p", "asset": "m"}) is None
+    line.see("...")
+    assert shown()["operating"] == "undeclared"
+    assert shown()["is_undeclared"]
+    assert [gauge(name) for name in (*STATES, "undeclared")] == [0, 0, 0, 1]
+
+
+def test_a_change_of_state_is_told_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "edgeai"):
+        Line(tmp_path).see("AASS..")
+    told = [
+        one.getMessage() for one in caplog.records if getattr(one, "event", "") == "state_changed"
+    ]
+    assert told[:2] == ["p: m is making_a, was not known before", "p: m is stopped, was making_a"]
+    assert told[2].startswith("p: m is undeclared, was stopped: no condition of pipelines.p.states")
+
+
+class Restarts(Line):
+    """A line that keeps what it knows over restarts."""
+
+    def start(self, states: dict[str, Any] | None = None) -> Restarts:
+        folder = self.folder / "assets"
+        pipeline = {"model": "mean", "source": ROWS, "states": states or STATES}
+        plan = check(write_config(self.folder / "line.yaml", {"p": pipeline}))
+        self.kept: KeptAssets
+
+        def assets_of(pipelines: Any) -> KeptAssets:
+            self.kept = KeptAssets(folder, pipelines, 0.0)
+            return self.kept
+
+        alarms = KeptAlarms(self.folder / "alarms")
+        self.node = Node(plan, kept=alarms, assets_of=assets_of)
+        self.reader = RetainedAlarms(self.node.engine.pipelines, alarms, "test", reads_states=True)
+        return self
+
+
+def settling(seconds: float) -> dict[str, Any]:
+    return STATES | {
+        "making_a": {"when": {"signal": "mode", "equals": 1}, "settle_seconds": seconds},
+    }  # fmt: skip
+
+
+def test_a_state_goes_on_after_a_restart_without_settling_again(tmp_path: Path) -> None:
+    states = settling(20)
+    line = Restarts(tmp_path).start(states).see("SS" + "A" * 30)
+    assert line.column("not_judged")[-1] is None
+    line.node.finish()
+    assert line.start(states).kept.had_states
+    line.second += 3
+    line.see("AAAAAA")
+    assert line.column("not_judged") == ["settling"] * 4 + [None]
+    assert line.states() == [(2, "making_a", None, True)]
+    line.node.finish()
+    line.start(states).second += 500
+    line.see("A" * 22)
+    assert line.column("not_judged").count("settling") == 20
+
+
+def test_an_alarm_of_no_declared_state_ends_as_such_after_a_restart(tmp_path: Path) -> None:
+    line = Restarts(tmp_path).start().see("A" + "." * 70)
+    assert line.alarms()[-1][1:] == ("active", "low", "undeclared_state")
+    line.node.finish()
+    line.start().see("SS")
+    assert [one[1:3] for one in line.alarms()] == [("active", "low"), ("normal", "low")]
+
+
+def test_retained_states_of_what_is_gone_are_cleared(tmp_path: Path) -> None:
+    line = Restarts(tmp_path).start()
+    said = {"timestamp": 1, "asset": "m", "pipeline": "p", "state": "active", "judged": True}
+    line.reader.receive("edgeai/test/states/p/m", json.dumps(said).encode())
+    line.reader.receive("edgeai/test/states/q/m", json.dumps(said | {"pipeline": "q"}).encode())
+    line.reader.receive("edgeai/test/states/p/a/b", json.dumps(said | {"asset": "a/b"}).encode())
+    cleared = line.reader.take()
+    assert [(one.topic, one.payload) for one in cleared] == [
+        ("edgeai/test/states/q/m", b""), ("edgeai/test/states/p/a/b", b""),
+    ]  # fmt: skip
+    assert "edgeai/test/states/+/#" in line.reader.filters
+    without = RetainedAlarms(line.node.engine.pipelines, KeptAlarms(tmp_path / "x"), "test")
+    assert without.filters == ["edgeai/test/alarms/+/#"]

@@ -73,8 +73,9 @@ PIECES: dict[str, Piece] = {
     ),
     "payload-formats-new-code": Piece(
         ("tests/decoding/formats/test_any_bytes.py::test_any_input_that_reaches_new_code",),
-        examples=1_000_000,
+        examples=500_000,
     ),
+    "operating-states-days": Piece(("tests/plant/test_day.py", "-k", "whole_days"), examples=1),
     "mqtt-reader": Piece(
         ("tests/mqtt/test_fast_client.py::test_any_bytes_in_any_pieces",), examples=2_000
     ),

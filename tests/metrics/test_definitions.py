@@ -38,6 +38,7 @@ def asset_with_all(name: str) -> AssetState:
     """An asset that has a series of every metric."""
     return asset(
         name, alarm="active", alarm_since_seconds=4.0, quality="good", diagnosis="drift",
+        operating="a", operating_names=["a"],
         top=[("s", 1.0)], outputs=lambda: [OutputValue("o", "value", "value", "K", 1.0)],
     )  # fmt: skip
 
@@ -128,7 +129,7 @@ def test_every_label_is_explained_and_every_unit_is_in_the_name() -> None:
 def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
-        "asset", "kind", "signal", "output", "element", "role", "unit", "bound",
+        "asset", "kind", "signal", "output", "element", "role", "unit", "bound", "outcome",
     }  # fmt: skip
     metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.export_bounds([("p", "o", "low", 1.0)])

@@ -244,6 +244,23 @@ CASES = st.fixed_dictionaries(
     trouble=st.sampled_from([0.0, 0.02, 0.2, 0.7]),
     mean=st.sampled_from([1, 3, 30, 1000]),
 )
+@example(  # a sample without a value was ahead, and is dropped: the next one has the number it had
+    {
+        "length": 1,
+        "hop": 1,
+        "channels": 1,
+        "max_gap_ns": 10,
+        "lateness_ns": 0,
+        "invalid": "hold",
+        "period_ns": None,
+        "missing": "hold",
+        "clock_back_ns": 100,
+    },
+    0,
+    96,
+    0.2,
+    3,
+)
 def test_blocks_and_fast_roads_give_the_same_as_single_samples(
     case: dict[str, Any], seed: int, count: int, trouble: float, mean: int
 ) -> None:

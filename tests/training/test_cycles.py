@@ -81,6 +81,7 @@ def test_the_windows_are_the_cycles(tmp_path: Path) -> None:
     assert 13 <= found.hop_seconds(load_recipe(path)) <= 20
 
 
+@pytest.mark.system
 def test_a_model_of_cycles_is_trained_and_served(tmp_path: Path) -> None:
     write_rows(tmp_path, 400)
     path = recipe_file(

@@ -51,6 +51,7 @@ SEVERITY = states(
 FINE = states((1, "✓", "fine", GOOD), (0, "✗", "fault", BAD))
 DEGRADED = states((0, "✓", "as_requested", GOOD), (1, "✗", "degraded", WARN))
 PRESENT = states((1, "▲", "present", BAD))
+IN_STATE = states((1, "●", "in_state", GOOD))
 NONE_IS_FINE = states((0, "✓", "none", GOOD))
 """Of a count that should be 0; any other number stands for itself."""
 NO_ALARM = states((0, "✓", "normal", GOOD))

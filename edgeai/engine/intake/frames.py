@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeai.decoding.formats.compression import compile_decompression
-from edgeai.decoding.frames import Frame, compile_frame
+from edgeai.decoding.frames import Frame, frame_decoder
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
@@ -37,6 +36,7 @@ class FrameIntake:
     """Takes the frames of one pipeline."""
 
     waits = False
+    brings_one = False
 
     def __init__(self, parts: IntakeParts) -> None:
         """Compile the decoder for a pipeline's source."""
@@ -50,15 +50,10 @@ class FrameIntake:
         self._refusals = parts.refusals
         self._batch = parts.batch
         self._containment = parts.containment
-        names = [parts.source.tag_of(signal) for signal in parts.names]
-        self._signals = len(names) - parts.extras
-        self._decode = compile_frame(parts.source.frame, names)
+        self._signals = len(parts.names) - parts.extras
+        self._decode = frame_decoder(parts.source, parts.names, parts.limits)
         self._whole_cycles = parts.whole_cycles
         """Whether each frame is a cycle: then none continues the one before it."""
-        if parts.source.compression is not None:
-            unpack = compile_decompression(parts.source.compression, parts.limits.content_bytes)
-            decode = self._decode
-            self._decode = lambda payload: decode(unpack(payload))
         self._clock = SenderClock(parts.source)
         clock = parts.source.frame.clock
         self._has_fine_clock = clock is None or clock.resolution_seconds is None

@@ -7,7 +7,7 @@ import { drawEvents } from "./events.js";
 import { drawEstimates } from "./estimates.js";
 import { drawFields } from "./heatmap.js";
 import { HourView } from "./hour.js";
-import { partsInOrder, whatToDo, why } from "./machines.js";
+import { operatingText, partsInOrder, whatToDo, why } from "./machines.js";
 import { sinceText } from "./overview.js";
 import { markedSignals, SignalTable } from "./signals.js";
 import { fact, providerText, reasonsList, shownRate } from "./system.js";
@@ -158,6 +158,9 @@ function cycleText({ last, open_since: since }) {
 function runtimeRecord({ pipeline, asset }, now) {
   return {
     title: t("runtime"), provider: [pipeline.provider, pipeline.requested, pipeline.reason],
+    operating: operatingText(asset),
+    operatingSince: asset.operating_since ? clock(asset.operating_since) : "",
+    threshold: asset.threshold ?? pipeline.threshold,
     quality: asset.quality, messages: pipeline.messages, drops: pipeline.drops, invalid: pipeline.invalid,
     last: asset.last_sample ? Math.round(now - asset.last_sample) : null,
     at: asset.last_sample && now - asset.last_sample > 90 ? clock(asset.last_sample) : "",
@@ -170,7 +173,10 @@ function runtime(shown, pipeline, reasons) {
     h("dl", { class: "facts" },
       fact(t("provider"), providerText(pipeline)),
       fact(t("model"), h("span", { translate: "no" }, `${pipeline.model} ${pipeline.version}`)),
-      fact(t("threshold"), number(pipeline.threshold)),
+      fact(t("threshold"), number(shown.threshold)),
+      shown.operating ? fact(t("operating"),
+        shown.operatingSince ? `${shown.operating}, ${t("since", { time: shown.operatingSince })}`
+          : shown.operating) : null,
       shown.quality === "unknown" ? null : fact(t("quality"), t(shown.quality)),
       shown.cycle === null ? null : fact(t("cycle"), cycleText(shown.cycle)),
       shown.last === null ? null

@@ -12,6 +12,7 @@ const WITHOUT_DECISION = {
   bad_values: { why: "why.bad_values", what: "do.bad_values" },
 };
 const ADVICE_DIGITS = 2;
+const OTHER_STATES = new Set(["undeclared", "unknown"]);
 const BY_NAME = new Intl.Collator(undefined, { numeric: true });
 
 /** Return the state of a machine in one pipeline. */
@@ -102,6 +103,7 @@ function reasonOf(part) {
   if (state === "notready") return capital(pipeline.fault.replace(`pipeline ${pipeline.name}: `, ""));
   if (state === "unknown") return waitingFor(pipeline, asset);
   if (state === "normal" || state === "old") return "";
+  if (asset.is_undeclared) return t("why.undeclared");
   const diagnosis = asset.diagnosis;
   if (diagnosis) {
     const meaning = sentence(pipeline.diagnoses[diagnosis]?.meaning ?? "");
@@ -168,13 +170,22 @@ export function whatToDo(machine, broker) {
   return signals ? t("do.signals", { signals: list(signals) }) : t("do.machine");
 }
 
+/** Return the operating state of a machine in one pipeline, in words; empty if there is none. */
+export function operatingText(asset) {
+  if (!asset.operating) return "";
+  if (OTHER_STATES.has(asset.operating)) return t(`operating.${asset.operating}`);
+  const name = word(asset.operating);
+  return asset.not_judged ? `${name}, ${t(`not.judged.${asset.not_judged}`)}` : name;
+}
+
 /** Return how far the score is on its way to the threshold: 1 is at it; null: no scale. */
 export function shareOf(part) {
   const { pipeline, asset } = part;
   if (asset.score === null || asset.score === undefined) return null;
-  if (pipeline.abnormal === "low") return asset.score < pipeline.threshold ? 1.5 : 0;
-  if (!(pipeline.threshold > 0)) return asset.score > pipeline.threshold ? 1.5 : 0;
-  return Math.max(0, asset.score / pipeline.threshold);
+  const threshold = asset.threshold ?? pipeline.threshold; // a state may have its own
+  if (pipeline.abnormal === "low") return asset.score < threshold ? 1.5 : 0;
+  if (!(threshold > 0)) return asset.score > threshold ? 1.5 : 0;
+  return Math.max(0, asset.score / threshold);
 }
 
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,7 +1,7 @@
 // All machines: those that need something as large tiles, the others as small ones.
 
 import { h, keyed, redraw, remPixels, setAttribute, setShape, setText, shape } from "./dom.js";
-import { shareOf, STATES, whatToDo, why } from "./machines.js";
+import { operatingText, shareOf, STATES, whatToDo, why } from "./machines.js";
 import { drawEvents } from "./events.js";
 import { drawSystem } from "./system.js";
 import { clock, duration, t } from "./texts.js";
@@ -104,6 +104,7 @@ class Tile {
     this.name = h("span", { class: "name", translate: "no" });
     this.word = h("strong", { class: "word" });
     this.since = h("span", { class: "since" });
+    this.operating = h("span", { class: "operating" });
     this.why = h("span", { class: "why" });
     this.act = h("span", { class: "act" });
     this.bar = h("span", { class: "bar-of-score", "aria-hidden": "true" },
@@ -111,7 +112,7 @@ class Tile {
     this.percent = h("span", { class: "percent" });
     this.link = h("a", { class: "tile" }, this.shape,
       h("span", { class: "head" }, this.name, h("span", { class: "status" }, this.word, " ", this.since)),
-      this.why, this.act, h("span", { class: "scale" }, this.bar, this.percent));
+      this.operating, this.why, this.act, h("span", { class: "scale" }, this.bar, this.percent));
     this.element = h("li", {}, this.link);
   }
 
@@ -131,6 +132,9 @@ class Tile {
     setText(this.word, t(machine.state));
     const { since } = machine;
     setText(this.since, this.isLarge && since ? sinceText(since, context.now) : "");
+    const operating = machine.parts.map((one) => operatingText(one.asset)).find(Boolean) ?? "";
+    setText(this.operating, ["stale", "old"].includes(part.state) ? "" : operating);
+    this.operating.hidden = !this.operating.textContent;
     setText(this.why, this.isLarge ? why(part) : "");
     redraw(this.act, this.isLarge ? whatToDo(machine, context.broker) : "",
       (text) => text && [h("b", {}, t("do")), " ", text]);

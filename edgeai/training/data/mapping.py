@@ -6,6 +6,7 @@ from typing import Any
 from edgeai.config.cycles import CycleConfig
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import WindowConfig
+from edgeai.engine.source_plans import find_signal_faults
 from edgeai.errors import ConfigError, Problem
 from edgeai.training.recipe_files import FileData
 
@@ -35,21 +36,19 @@ def pipeline_of(data: FileData, cycle: CycleConfig | None, recipe_path: Path) ->
         rule = f"must be one of {known}"
         raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule, name, has_value=True)])
     signals = [signal.name for signal in data.signals]
-    source = config.pipelines[name].source
-    if source is None:
-        rule = (
-            f"{data.config} joins several sources in the pipeline {name}, and training reads "
-            "recordings of one: write a pipeline with `source` for the recordings"
-        )
-        raise ConfigError([Problem(str(recipe_path), "data.pipeline", rule)])
-    named = [*config.pipelines[name].named_signals, *(cycle.signals if cycle is not None else ())]
-    for mapped in source.signals:
+    found = config.pipelines[name]
+    named = [*found.named_signals, *(cycle.signals if cycle is not None else ())]
+    named += [value.signal for value in found.context.values()]
+    for mapped in [one for source in found.named_sources.values() for one in source.signals]:
         if mapped not in signals and mapped not in named:
             rule = f"{data.config} maps the signal {mapped}, which is none of the recipe's"
             raise ConfigError([Problem(str(recipe_path), "data.signals", rule, signals, True)])
+    for field, rule, value in find_signal_faults(found, signals, "the recipe"):
+        place = f"pipelines.{name}.{field}"
+        raise ConfigError([Problem(str(path), place, rule, value, has_value=True)])
     # The recipe sets the window; a hop and the states of the pipeline are for serving.
     window = WindowConfig(cycle=cycle)
-    chosen = config.pipelines[name].model_copy(update={"window": window, "states": {}})
+    chosen = found.model_copy(update={"window": window, "states": {}})
     return config.model_copy(update={"pipelines": {name: chosen}}), name
 
 
