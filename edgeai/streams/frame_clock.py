@@ -9,7 +9,7 @@ Where whole blocks are missing, it starts after as many of them.
 
 from collections import deque
 
-from edgeai.streams.clock_steps import RESOLUTIONS_NS, is_multiple
+from edgeai.streams.clock_steps import RESOLUTIONS_NS, ROUNDING_NS, is_multiple
 from edgeai.streams.run import Run, block_times
 from edgeai.streams.settings import NEVER_NS
 
@@ -53,8 +53,8 @@ class FrameClock:
         if not step_ns:
             return
         lost = max(0, round(off_ns / span_ns)) if step_ns <= span_ns / 2 else 0
-        if lost == 0 and off_ns >= step_ns:
-            return
+        if lost == 0 and off_ns >= step_ns - 2 * ROUNDING_NS:
+            return  # such a clock shows less than one step
         off_ns -= lost * span_ns
         # Less than one step ahead: samples that are missing between regular stamps are a hole. A
         # block that comes twice is as far back as it is long, and must not be taken for a new one.

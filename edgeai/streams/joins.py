@@ -29,7 +29,7 @@ NEAR = (0, -1, 1, -2, 2)
 class Joins:
     """Joins the blocks of one stream."""
 
-    __slots__ = ("_early_ns", "_late_ns", "_ring", "_tolerance_ns")
+    __slots__ = ("_before_ns", "_early_ns", "_ring", "_tolerance_ns")
 
     def __init__(self, ring: Ring, tolerance_ns: int | None) -> None:
         """Wait for the second block.
@@ -43,8 +43,8 @@ class Joins:
         self._tolerance_ns = tolerance_ns
         self._early_ns = 0.0
         """How much blocks came too early, and none too late since."""
-        self._late_ns = 0.0
-        """How late the last block was."""
+        self._before_ns = 0.0
+        """How late the last block was; below 0: how early."""
 
     def join(self, run: Run, last_ns: int, follows_ns: int) -> int:
         """Move a block to the end of the one before it if it continues it, and leave out copies.
@@ -59,16 +59,16 @@ class Joins:
         """
         period_ns = run.period_ns
         off_ns = run.first_ns - last_ns - period_ns
-        late_ns, self._late_ns = self._late_ns, max(0.0, off_ns)
+        before_ns, self._before_ns = self._before_ns, off_ns
         if run.is_placed or (run.is_timed and abs(off_ns) <= period_ns / 2):
             return 0
         tolerance_ns = self._tolerance_ns or period_ns / 2
-        if run.follows:
+        if run.follows and (off_ns < 0 or not run.is_timed):  # no sample can be missing before it
             tolerance_ns = max(tolerance_ns, follows_ns)
         span_ns = len(run.times) * period_ns
         if off_ns < 0:
             return self._join_early(run, last_ns, off_ns, tolerance_ns)
-        if off_ns <= tolerance_ns or self._is_drift(off_ns, late_ns, span_ns, period_ns):
+        if off_ns <= tolerance_ns or self._is_drift(off_ns, before_ns, span_ns, period_ns):
             self._continue(run, last_ns, off_ns)
         else:
             run.is_torn = run.is_torn or off_ns < HOLE_SHARE * span_ns
@@ -97,11 +97,21 @@ class Joins:
             self._continue(run, last_ns, off_ns)
         return copies
 
-    def _is_drift(self, off_ns: float, late_ns: float, span_ns: float, period_ns: float) -> bool:
-        """Return whether a late start shows a slow clock, or one that had come too early."""
-        if off_ns > DRIFT_SHARE * span_ns + period_ns / 2:
-            return False
-        return off_ns <= self._early_ns + period_ns / 2 or abs(off_ns - late_ns) <= period_ns / 2
+    def _is_drift(self, off_ns: float, before_ns: float, span_ns: float, period_ns: float) -> bool:
+        """Return whether a late start shows a slow clock, or one that had come too early.
+
+        Args:
+            off_ns: How late it is.
+            before_ns: How late the block before was; below 0: how early.
+            span_ns: Time of the block.
+            period_ns: Time of a sample.
+        """
+        half_ns = period_ns / 2
+        # The last block may have been early by less than half a period, and was not moved.
+        if off_ns <= max(self._early_ns, min(-before_ns, half_ns)) + half_ns:
+            return True
+        is_late_again = abs(off_ns - max(0.0, before_ns)) <= half_ns
+        return is_late_again and off_ns <= DRIFT_SHARE * span_ns + half_ns
 
     def _continue(self, run: Run, last_ns: int, off_ns: float) -> None:
         """Spread a block from the end of the one before it."""
