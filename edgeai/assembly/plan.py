@@ -24,6 +24,7 @@ from edgeai.config.frames import FrameFormat
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.engine.pipeline_settings import extra_signals
+from edgeai.engine.state_windows import state_rule
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
 from edgeai.model.manifest import MANIFEST
@@ -90,6 +91,9 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
             for state, other in state_packages[name].items():
                 key = f"pipelines.{name}.states.{state}.model"
                 problems += state_model_problems(str(path), key, packages[name], other)
+            problems += _endless_states(
+                str(path), name, pipeline, packages[name], state_packages[name]
+            )
         except ConfigError as error:
             problems += error.problems
         except ModelError as error:
@@ -121,6 +125,31 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
+
+
+def _endless_states(
+    file: str, name: str, pipeline: PipelineConfig, package: Package, others: dict[str, Package]
+) -> list[Problem]:
+    """Return the states whose own threshold and deadband let an alarm never end."""
+    problems = []
+    for state, one in pipeline.states.items():
+        judged = others.get(state, package)
+        manifest = judged.manifest
+        chosen = pipeline.alarm
+        if state in others:
+            chosen = chosen.model_copy(update={"threshold": None, "deadband": None})
+        rule = state_rule(
+            one,
+            alarm_rule(
+                manifest.threshold.value, manifest.alarm, chosen, manifest.threshold.abnormal
+            ),
+        )
+        is_own = one.threshold is not None or one.deadband is not None
+        if is_own and rule.deadband > 0 and not _can_end(rule, judged):
+            text = "the alarm could never end: no golden window's score is so far from `threshold`"
+            field = f"pipelines.{name}.states.{state}.deadband"
+            problems.append(Problem(file, field, text, rule.deadband, has_value=True))
+    return problems
 
 
 def _mapping_warnings(config: Config, packages: Mapping[str, Package]) -> list[str]:

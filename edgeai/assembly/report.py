@@ -66,7 +66,12 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     if pipeline.rule.abnormal == "low":
         what += f", abnormal {SIDES['low']} it"
     package = plan.packages[name]
-    lines = [what, *[f"{name}: {fact}" for fact in _describe_meaning(pipeline, package)]]
+    states = _describe_states(pipeline)
+    lines = [
+        what,
+        *([f"{name}: {states}"] if states else []),
+        *[f"{name}: {fact}" for fact in _describe_meaning(pipeline, package)],
+    ]
     lines += [f"{name}: note: {note}" for note in _notes(pipeline, plan, package)]
     return lines
 
@@ -80,6 +85,18 @@ def _windows_of(pipeline: Pipeline) -> str:
     if not cycle.message:
         what = f"a cycle lasts {cycle.min_seconds:g} to {cycle.max_seconds:g} s"
     return f"window {settings.cycle.length} by `{settings.cycle.fit}`, {what}"
+
+
+def _describe_states(pipeline: Pipeline) -> str:
+    """Return the operating states with what differs between them; empty if none are declared."""
+    texts = []
+    for state, one in pipeline.config.states.items():
+        facts = [] if one.judge else ["not judged"]
+        facts += [f"model {one.model}"] if one.model is not None else []
+        facts += [f"threshold {one.threshold:g}"] if one.threshold is not None else []
+        facts += [f"settles {one.settle_seconds:g} s"] if one.settle_seconds else []
+        texts.append(f"{state} ({', '.join(facts)})" if facts else state)
+    return f"operating states: {', '.join(texts)}" if texts else ""
 
 
 def _describe_meaning(pipeline: Pipeline, package: Package) -> Iterator[str]:

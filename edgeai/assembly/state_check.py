@@ -78,7 +78,9 @@ def state_findings(name: str, pipeline: PipelineConfig) -> tuple[list[str], list
                 f"{where}.{second} is never entered: whenever its condition is true, that of "
                 f"`{first}` is true too, which stands before it"
             )
-        elif any(_meet(one, other) for one in ones for other in others):
+        elif any(
+            _meet(one, other) and not _covers(other, one) for one in ones for other in others
+        ):  # an exception that stands before the rule is meant so
             notes.append(
                 f"{where}: the conditions of `{first}` and `{second}` can be true together; then "
                 f"the state is `{first}`, which stands first"

@@ -342,7 +342,8 @@ class Engine:
         try:
             self._judges[pipeline].pass_over(windows, judged)
         except Exception as error:  # noqa: BLE001  whatever it is, it costs these windows
-            pipeline.containment.drop_windows(len(windows), error)
+            made = sum(not one.retain for one in judged)
+            pipeline.containment.drop_windows(len(windows) - made, error)
         self._outgoing += judged
         self._calls.append((None, "", 0.0, windows))
         self._log_entries += len(windows)

@@ -110,7 +110,7 @@ class History:
             "end": self._wall() - age_seconds - STEP_SECONDS,
             "has_room": series is not None or not self._is_full(),
             "codes": list(CODES),
-            "threshold": pipeline.rule.threshold,
+            "threshold": state.alarm.rule.threshold,
             "signals": [],
         }
         if series is None:

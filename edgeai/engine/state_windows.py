@@ -95,7 +95,7 @@ class StateWindows:
         """Of each state: where its windows go to, and their note."""
         for name, one in config.states.items():
             other = others.get(name)
-            mine = _state_rule(one, rule if other is None else other.rule)
+            mine = state_rule(one, rule if other is None else other.rule)
             note = WindowNote(state=name, rule=mine, is_declared=True)
             self._judged.append((batch if other is None else other.batch, note))
 
@@ -170,7 +170,7 @@ class StateWindows:
         state.lane = lane
 
 
-def _state_rule(state: StateConfig, rule: AlarmRule) -> AlarmRule:
+def state_rule(state: StateConfig, rule: AlarmRule) -> AlarmRule:
     """Return the alarm rule of a state: what it does not declare is as in `rule`."""
     changes: dict[str, Any] = {}
     if state.threshold is not None:

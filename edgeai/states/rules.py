@@ -1,22 +1,17 @@
 """The operating states that a configuration declares, compiled once for a pipeline's streams."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from edgeai.conditions.condition import FALSE, TRUE, Condition, Evaluation, compile_condition
+from edgeai.conditions.condition import Condition, compile_condition
 from edgeai.config.states import StateConfig
 from edgeai.messages import SECOND_NS
+from edgeai.states.finder import UNDECLARED, UNKNOWN, StateFinder
 
-UNDECLARED, UNKNOWN, TRANSITION = -1, -2, -3
-"""Stand for the index of a state: no condition is true; it is not known which one is, because a
-signal has no value; the state is about to change."""
+TRANSITION = -3
+"""Stands for the index of a state that is about to change, as UNDECLARED and UNKNOWN do."""
 OTHER_NAMES = {UNDECLARED: "undeclared", UNKNOWN: "unknown", TRANSITION: "transition"}
 """Their names; no declared state may have one of them."""
-
-Indices = npt.NDArray[np.int16]
 
 
 class StateRule(NamedTuple):
@@ -45,10 +40,16 @@ class StateRules:
             columns: Column of each signal in the samples.
             max_gap_ns: A longer step between two samples is a gap; None: none is.
         """
+        named = [one.when.signals for one in states.values()]
+        signals = list(dict.fromkeys(signal for one in named for signal in one))
+        places = {signal: place for place, signal in enumerate(signals)}
+        self._used = [columns[signal] for signal in signals]
+        """Columns that conditions look at; conditions are on these alone."""
+        self._columns = [[places[signal] for signal in one] for one in named]
         self.rules = [
             StateRule(
                 name,
-                compile_condition(one.when.spec(), columns),
+                compile_condition(one.when.spec(), places),
                 one.judge,
                 round(one.settle_seconds * SECOND_NS),
                 round(one.min_seconds * SECOND_NS),
@@ -66,24 +67,7 @@ class StateRules:
         """Return the index of a declared state; None if there is none of this name."""
         return self._index.get(name)
 
-    def start(self) -> list[Evaluation]:
-        """Return evaluations of all conditions for one stream."""
-        return [rule.condition.start() for rule in self.rules]
-
-
-def states_at(evaluations: Sequence[Evaluation], rows: npt.NDArray[np.float32]) -> Indices:
-    """Return the index of the state at each sample, (n,); UNDECLARED or UNKNOWN where none is sure.
-
-    The first condition that is true wins, but only if all before it are surely false.
-
-    Args:
-        evaluations: Of the stream's conditions, in the order of the states.
-        rows: (n, K) the next samples.
-    """
-    found = np.full(len(rows), UNDECLARED, np.int16)
-    # From the last to the first, so that the first has the last word.
-    for index in range(len(evaluations) - 1, -1, -1):
-        truths = evaluations[index].step(rows)
-        found[truths == TRUE] = index
-        found[(truths != TRUE) & (truths != FALSE)] = UNKNOWN
-    return found
+    def start(self) -> StateFinder:
+        """Return what finds the state at each sample of one stream."""
+        conditions = [rule.condition for rule in self.rules]
+        return StateFinder(conditions, self._used, self._columns)

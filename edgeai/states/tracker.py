@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.messages import NotJudged
-from edgeai.states.rules import TRANSITION, UNDECLARED, UNKNOWN, StateRules, states_at
+from edgeai.states.finder import UNDECLARED, UNKNOWN
+from edgeai.states.rules import TRANSITION, StateRules
 from edgeai.streams.settings import Times
 
 NEVER_NS = -(1 << 62)
@@ -52,7 +53,7 @@ class StateTracker:
     """Follows the samples of one stream."""
 
     __slots__ = (
-        "_changes", "_entered", "_evaluations", "_is_changing", "_left_ns", "_rules", "_run",
+        "_changes", "_entered", "_finder", "_is_changing", "_left_ns", "_rules", "_run",
         "_run_ns", "_settled_ns", "current", "last_ns", "missing_ns", "previous", "since_ns",
         "unknown_samples",
     )  # fmt: skip
@@ -60,7 +61,7 @@ class StateTracker:
     def __init__(self, rules: StateRules) -> None:
         """Wait for the first sample."""
         self._rules = rules
-        self._evaluations = rules.start()
+        self._finder = rules.start()
         self._run = UNDECLARED
         """The state that the last samples show."""
         self._run_ns = NEVER_NS
@@ -104,11 +105,16 @@ class StateTracker:
         if not len(times):
             return []
         self._bridge(int(times[0]))
-        found = states_at(self._evaluations, rows)
-        self.unknown_samples += int((found == UNKNOWN).sum())
+        found = self._finder.find(rows)
+        listed = found.tolist()
+        if listed.count(listed[0]) == len(listed):  # mostly: all samples show one state
+            self.unknown_samples += len(listed) if listed[0] == UNKNOWN else 0
+            self._go_on(listed[0], int(times[0]), int(times[-1]))
+            return self._changes
+        self.unknown_samples += listed.count(UNKNOWN)
         starts = [0, *(np.flatnonzero(found[1:] != found[:-1]) + 1).tolist()]
         for begin, end in zip(starts, [*starts[1:], len(found)], strict=True):
-            self._go_on(int(found[begin]), int(times[begin]), int(times[end - 1]))
+            self._go_on(listed[begin], int(times[begin]), int(times[end - 1]))
         return self._changes
 
     def _bridge(self, first_ns: int) -> None:
@@ -126,8 +132,7 @@ class StateTracker:
                 self.missing_ns = first_ns
         elif gap_ns is None or first_ns - self.last_ns <= gap_ns:
             return
-        for evaluation in self._evaluations:
-            evaluation.restart()
+        self._finder.restart()
         self._run_ns = NEVER_NS  # the same state must show again
 
     def _go_on(self, state: int, first_ns: int, last_ns: int) -> None:

@@ -369,6 +369,7 @@ def problems(folder: Path, states: dict[str, Any], **more: Any) -> str:
         ({"x": {"when": {"signal": "mod", "equals": 1}}}, {}, "did you mean `mode`?"),
         ({}, {"alarm": {"undeclared_state_seconds": 1}}, "needs `states`"),
         ({}, {}, "source.signals.mode: is not a signal of mean"),
+        (STATES | {"x": {"when": FAST, "deadband": 1e6}}, {}, "x.deadband: the alarm could never"),
         (STATES | {"x": {"when": FAST, "model": "nope"}}, {}, "states.x.model"),
         (STATES | {"x": {"when": FAST, "model": "long"}}, {}, "window (3 samples instead of 2)"),
         (STATES | {"x": {"when": FAST, "judg": True}}, {}, "did you mean `judge`"),
@@ -396,6 +397,8 @@ def test_states_that_hide_or_overlap_each_other_are_told(tmp_path: Path) -> None
         "faster": {"when": {"signal": "a", "above": 7}},
         "middle": {"when": {"signal": "a", "between": [3, 6]}},
         "slow": {"when": {"signal": "a", "below": 3}},
+        "held": {"when": {"all": [{"signal": "mode", "equals": 5}, {"signal": "b", "below": 1}]}},
+        "five": {"when": {"signal": "mode", "equals": 5}},
         "three": {"when": {"signal": "mode", "one_of": [3, 4]}},
         "four": {"when": {"signal": "mode", "equals": 4}},
     }

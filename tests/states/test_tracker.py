@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeai.conditions.condition import FALSE, TRUE, compile_condition
 from edgeai.config.states import StateConfig
+from edgeai.states.finder import UNDECLARED, UNKNOWN
 from edgeai.states.rules import StateRules
 from edgeai.states.tracker import KeptState, StateTracker
 
@@ -217,5 +219,42 @@ def test_the_result_does_not_depend_on_how_samples_are_split(
         rows = np.array([[5.0, CODES[letter]] for _, letter in part], np.float32)
         many.tracker.take(times, rows)
         for name in StateTracker.__slots__:
-            if name not in {"_changes", "_evaluations", "_rules"}:
+            if name not in {"_changes", "_finder", "_rules"}:
                 assert getattr(many.tracker, name) == getattr(single.tracker, name), name
+
+
+LEVELS = [
+    {"signal": "a", "above": 2.0, "hysteresis": 1.0}, {"signal": "b", "equals": 1.0},
+    {"all": [{"signal": "b", "one_of": [0.0, 2.0]}, {"signal": "a", "below": 3.0}]},
+    {"not": {"signal": "c", "between": [0.0, 1.0]}},
+]  # fmt: skip
+
+
+@given(
+    order=st.permutations(LEVELS),
+    samples=st.lists(st.tuples(*[st.sampled_from([0.0, 1.0, 2.0, 3.0, math.nan])] * 3), min_size=1),
+    repeats=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+)
+def test_conditions_that_are_not_computed_again_give_the_same(
+    order: list[Any], samples: list[Any], repeats: list[int], sizes: list[int]
+) -> None:
+    """Values stay for some samples, as modes do."""
+    held = [one for index, one in enumerate(samples) for _ in range(repeats[index % len(repeats)])]
+    rows = np.array([[7.0, *sample] for sample in held], np.float32)
+    columns = {"a": 1, "b": 2, "c": 3}
+    config = {f"s{i}": StateConfig.model_validate({"when": one}) for i, one in enumerate(order)}
+    finder = StateRules(config, columns, None).start()
+    found: list[int] = []
+    turn = 0
+    while len(found) < len(rows):
+        size = sizes[turn % len(sizes)]
+        found += finder.find(rows[len(found) : len(found) + size]).tolist()
+        turn += 1
+    truths = [compile_condition(one, columns).start().step(rows).tolist() for one in order]
+    wanted = []
+    for at in range(len(rows)):
+        first = next((i for i, one in enumerate(truths) if one[at] != FALSE), None)
+        sure = first is None or truths[first][at] == TRUE
+        wanted.append((UNDECLARED if first is None else first) if sure else UNKNOWN)
+    assert found == wanted

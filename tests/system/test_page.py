@@ -259,6 +259,38 @@ def test_what_has_stopped_or_was_never_judged_does_not_look_healthy(
         assert "7 the payload is not JSON" in system
 
 
+def test_the_operating_state_of_a_machine_is_shown_in_words(stub: Stub, browser: Browser) -> None:
+    """On every tile, in both languages; a low alarm says that nobody declared the state."""
+    low = {"alarm": "active", "priority": "low", "since": 1.0, "is_undeclared": True}
+    stub.state = {
+        **made_up(
+            {"asset": "a", "operating": "stopped", "not_judged": "state", "score": None},
+            {"asset": "b", "operating": "undeclared", "not_judged": "undeclared", **low},
+            {"asset": "c", "operating": "line 3", "not_judged": None},
+            {"asset": "d"},
+        ),
+        "events": [{"kind": "operating", "time": 900.0, "pipeline": "p", "assets": ["b"],
+                    "count": 1, "operating": "undeclared"}],
+    }  # fmt: skip
+    for language, words in {
+        "en-GB": ("stopped, not judged", "in no declared state", "line 3"),
+        "ko-KR": ("정지, 판정 안 함", "선언되지 않은 상태", "line 3"),
+    }.items():
+        with visit(browser, stub.web.url, language=language) as here:
+            here.wait('document.querySelectorAll(".tile").length === 4')
+            found = {
+                one.locator(".name").text_content(): one.locator(".operating").text_content()
+                for one in here.page.locator(".tile").all()
+            }
+            assert found == dict(zip("abcd", (*words, ""), strict=True))
+            assert words[1] in (here.page.locator(".event .what").text_content() or "")
+            why = here.page.locator(".tile.is-low .why").text_content()
+            assert why == {
+                "en-GB": "The machine is in no operating state that is declared",
+                "ko-KR": "설비가 선언된 운전 상태 중 어느 것에도 있지 않습니다",
+            }[language]  # fmt: skip
+
+
 def test_names_are_text_and_never_markup(stub: Stub, browser: Browser) -> None:
     name = '<img src=x onerror="alert(1)">/<b>1'
     stub.state = made_up(
