@@ -33,6 +33,7 @@ SURFACE = {
     "edgeai.model": ["Manifest", "Package", "load_package"],
     "edgeai.mqtt": ["Connection", "Link", "Status"],
     "edgeai.node": [],
+    "edgeai.onboarding": [],
     "edgeai.plant": [],
     "edgeai.providers": ["Backend", "CompiledSession", "LoadRequest", "check_backend"],
     "edgeai.quantize": ["OutputError", "QuantizeReport", "quantize"],

@@ -149,15 +149,20 @@ class Plant:
             planted = wrap(original, bound=False)
 
             def choose(
-                this: Any, *args: Any, _o: Any = original, _p: Any = planted, _n: str = name
+                this: Any,
+                *args: Any,
+                _o: Any = original,
+                _p: Any = planted,
+                _n: str = name,
+                **options: Any,
             ) -> Any:
                 if _n == "push_few":  # the block has the rows of other streams too
                     _, values, begin, stop = args
                     mine = values[2 * begin : 2 * stop].tolist()
                     if self.is_of_p(this) and holds_poison(mine):
                         raise Boom("planted")
-                    return _o(this, *args)
-                return (_p if self.is_of_p(this) else _o)(this, *args)
+                    return _o(this, *args, **options)
+                return (_p if self.is_of_p(this) else _o)(this, *args, **options)
 
             self.patch.setattr(kind, name, choose)
 
@@ -272,7 +277,7 @@ KEEPS_WINDOW = {"decode", "condition"}
 def test_a_fault_in_a_stage(
     folder: Path, monkeypatch: pytest.MonkeyPatch, layout: str, stage: str, rows_a_turn: int
 ) -> None:
-    turns = turns_of(layout, 7, rows_a_turn=rows_a_turn, last=15)
+    turns = turns_of(layout, 7, rows_a_turn=rows_a_turn, last=20)
     plan = plan_of(folder, layout)
     wanted = Node(plan).turns(*turns)
     node = Node(plan)
