@@ -132,6 +132,7 @@ class Pipeline:
                 arrival=Arrival(chosen.source, self.settings.period_ns),
                 refusals=self.refusals,
                 unusable=UnusableValues(name, self.channels, explanations),
+                lateness_ns=self.settings.lateness_ns,
                 limits=config.limits,
             )
         )
@@ -346,8 +347,14 @@ class Pipeline:
             self.forgotten += 1
         return is_gone
 
-    def _remove(self, state: StreamState) -> bool:
+    def flush(self, state: StreamState) -> None:
+        """Release the samples of a stream that wait for others, and expect no frame any more."""
         state.stream.flush()
+        if state.missing_frames is not None:
+            self.metrics.missed.inc(state.missing_frames.end())
+
+    def _remove(self, state: StreamState) -> bool:
+        self.flush(state)
         if self.batch.windows:
             self.batch.when_full()
         if state.alarm.state != "normal":

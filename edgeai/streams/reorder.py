@@ -3,12 +3,13 @@
 import heapq
 
 from edgeai.streams.run import Run
+from edgeai.streams.settings import NEVER_NS
 
 
 class Reorder:
     """The waiting samples of one stream: single ones, or blocks, which are not cut."""
 
-    __slots__ = ("_count", "_heap", "_lateness_ns", "_newest_ns", "_starts")
+    __slots__ = ("_count", "_heap", "_lateness_ns", "_starts", "arrived_ns", "last_ns")
 
     def __init__(self, lateness_ns: int) -> None:
         """Wait for the first sample.
@@ -22,7 +23,10 @@ class Reorder:
         self._starts: set[int] = set()
         """The first times in the heap."""
         self._count = 0
-        self._newest_ns = 0
+        self.last_ns = NEVER_NS
+        """The newest time; NEVER_NS: there is none since all were released."""
+        self.arrived_ns = 0
+        """When the sample of that time arrived."""
 
     def has(self, time_ns: int) -> bool:
         """Return whether samples that begin at this time are waiting."""
@@ -33,8 +37,9 @@ class Reorder:
         self._count += 1
         heapq.heappush(self._heap, (run.first_ns, self._count, run.copy()))
         self._starts.add(run.first_ns)
-        self._newest_ns = max(self._newest_ns, run.last_ns)
-        return self.release(self._newest_ns - self._lateness_ns)
+        if run.last_ns > self.last_ns:
+            self.last_ns, self.arrived_ns = run.last_ns, run.arrived_ns
+        return self.release(self.last_ns - self._lateness_ns)
 
     def release(self, watermark_ns: int | None) -> list[Run]:
         """Return the samples up to a watermark, oldest first; all of them if it is None."""
@@ -45,5 +50,5 @@ class Reorder:
             self._starts.discard(first_ns)
             released.append(run)
         if watermark_ns is None:
-            self._newest_ns = 0
+            self.last_ns = NEVER_NS
         return released

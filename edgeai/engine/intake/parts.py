@@ -33,5 +33,7 @@ class IntakeParts:
     """Tells a message that is refused; the intake counts it first."""
     unusable: UnusableValues
     """Tells the first value of each signal that cannot be used."""
+    lateness_ns: int
+    """How long samples wait for late ones."""
     limits: Limits
     """Bounds of one message: its records, and its content if it is compressed."""
