@@ -86,23 +86,22 @@ EVENTS: dict[str, Event] = {
     ),
     "asset_new": Event("the first message of an asset", ("pipeline", "asset")),
     "assets_stale": Event(
-        "assets have sent no sample for the declared time",
-        ("pipeline", "assets", "count", "seconds"),
+        "assets have sent no sample for the declared time, or no window of theirs could be judged",
+        ("pipeline", "assets", "count", "seconds", "cause"),
     ),
     "assets_refused": Event(
         "messages of assets come, and none was used for the declared time",
         ("pipeline", "assets", "count", "seconds", "reason"),
     ),
-    "assets_without_window": Event(
-        "samples of assets come, and none completed a window for longer than the declared time",
-        ("pipeline", "assets", "count", "seconds"),
-    ),
-    "assets_with_bad_values": Event(
-        "every window of assets has too many values that cannot be used, for longer than the "
-        "declared time",
-        ("pipeline", "assets", "count", "seconds"),
-    ),
     "assets_back": Event("stale assets send again", ("pipeline", "assets", "count")),
+    "source_stale": Event(
+        "one of several sources of assets has sent nothing for the declared time, while others do",
+        ("pipeline", "source", "assets", "count", "seconds"),
+    ),
+    "source_back": Event(
+        "a silent source of assets sends again",
+        ("pipeline", "source", "assets", "count", "seconds"),
+    ),
     "assets_stale_without_broker": Event(
         "assets become stale because the broker is away; once an outage", ("count",)
     ),
@@ -121,12 +120,16 @@ EVENTS: dict[str, Event] = {
     "clock_set_back": Event(
         "a sender's clock was set back", ("pipeline", "asset", "seconds", "number")
     ),
+    "cycle_incomplete": Event(
+        "a cycle was not complete; `outcome` is a label of edgeai_cycles_total",
+        ("pipeline", "asset", "number", "outcome", "seconds"),
+    ),
     "samples_of_one_time": Event(
         "new samples were refused, because another one has their time stamp",
         ("pipeline", "assets", "count"),
     ),
     "values_too_coarse": Event(
-        "float32 loses the steps that the model knows", ("pipeline", "signal")
+        "float32 loses the steps that the model knows, or numbers of cycles", ("pipeline", "signal")
     ),
     "stream_evicted": Event(
         "no room for a new asset: the one that was silent longest has left", ("pipeline", "asset")
@@ -143,6 +146,10 @@ EVENTS: dict[str, Event] = {
     "alarm_changed": Event(
         "an alarm has another state",
         ("pipeline", "asset", "state", "previous", "score", "threshold", "top", "diagnosis"),
+    ),
+    "state_changed": Event(
+        "a machine is in another operating state (`states`)",
+        ("pipeline", "asset", "state", "previous"),
     ),
     "score_not_finite": Event("the model's score is NaN or infinite", ("pipeline", "asset")),
     "reset_without_effect": Event("a reset that acknowledges no alarm", ("target",)),

@@ -1,4 +1,4 @@
-"""Commands that print facts: the execution providers of this machine, the JSON Schemas."""
+"""Commands that print facts: execution providers of this machine, presets, JSON Schemas."""
 
 import json
 from pathlib import Path
@@ -64,6 +64,26 @@ def devices(
     out = Console()
     for table in survey.as_tables(result):
         out.print(table)
+
+
+def presets(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Preset to print. Default: list all of them."),
+    ] = None,
+) -> None:
+    """List the presets of messages for `source.preset`, or print one, to copy and to change."""
+    from edgeai.config.presets import find_preset, load_preset, preset_files
+
+    if name is not None:
+        file = find_preset(name, Path("command line"), "NAME")
+        typer.echo(file.read_text("utf-8"), nl=False)
+        return
+    width = max(len(file.stem) for file in preset_files())
+    for file in preset_files():
+        preset = load_preset(file)
+        note = "" if preset.verified else "  (not verified)"
+        typer.echo(f"{file.stem:{width}}  {preset.title}{note}")
 
 
 def schema(

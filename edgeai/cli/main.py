@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "health": serve.health,
     "devices": inspect.devices,
+    "presets": inspect.presets,
     "schema": inspect.schema,
     "acl": broker.acl,
     "listen": onboarding.listen,

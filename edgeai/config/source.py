@@ -14,21 +14,26 @@ from edgeai.config.base import (
     Strict,
     TimeField,
     as_path,
+    first_repeated,
 )
 from edgeai.config.formats import TEXTS, JsonPayload, PayloadFormat
 from edgeai.config.frames import FrameFormat
-from edgeai.config.source_rules import source_fault
+from edgeai.config.records import (
+    EACH,
+    MESSAGE,
+    OUT,
+    ItemsPath,
+    MessageTime,
+    NamesSource,
+    Path,
+    QualityField,
+    ValueMap,
+    captures_of,
+    wildcards_of,
+)
+from edgeai.config.source_rules import RESERVED_CAPTURE, source_fault
 
-
-class QualityField(Strict):
-    """The quality flag of a message, and the values that mean good quality."""
-
-    path: FieldPath = Field(min_length=1, description="Path of the flag in the message.")
-    good: list[str | int | bool] = Field(
-        min_length=1, description="Values that mean good quality. Every other value means bad."
-    )
-
-    _path = field_validator("path", mode="before")(as_path)
+MARKS = frozenset({EACH, MESSAGE, OUT})
 
 
 class SignalField(Strict):
@@ -66,6 +71,11 @@ class SignalField(Strict):
         description="Quality flag of this signal; layout `row` only. A flag of the whole message "
         "is checked too. Default: no flag of its own.",
     )
+    value_map: ValueMap = Field(
+        {},
+        description="Numbers that stand for texts, booleans or codes of this signal. Default: "
+        "`source.value_map`.",
+    )
 
     _path = field_validator("path", mode="before")(as_path)
 
@@ -80,6 +90,13 @@ class SignalField(Strict):
 class SourceConfig(Strict):
     """The messages that a pipeline reads, and how they become samples."""
 
+    preset: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of a shipped preset (`edgeai presets`), or a YAML file relative to this "
+        "file's folder: keys of `source` and `stream` for a kind of message. Keys that stand "
+        "beside it take precedence. Default: no preset.",
+    )
     topic: str = Field(
         description="MQTT topic filter. A level in braces is captured: in factory/{asset}/sensors "
         "the captured levels, joined by `/`, are the key of the stream. In the layout `tag`, "
@@ -142,7 +159,26 @@ class SourceConfig(Strict):
     frame: FrameFormat | None = Field(
         None, description="Format of a frame. It is required for the layout `frame`."
     )
-    time: TimeField | None = Field(
+    items: ItemsPath = Field(
+        [],
+        description="Path of the records of a message, with wildcards: `*` is each element of a "
+        "list or each member of an object, {name} each member of an object, whose key is captured: "
+        "{signal} as the name of the signal, every other one as a level of the stream's key. The "
+        "other paths then begin at the record; a leading `^` goes one step out of it, a leading "
+        "`$` to the whole message. Layouts `row` and `tag`. Default: the message is the only "
+        "record.",
+    )
+    asset_paths: list[Path] = Field(
+        [],
+        description="Paths of texts or whole numbers in a record that are levels of the stream's "
+        "key, after those that `topic` and `items` capture. Default: none.",
+    )
+    names: NamesSource | None = Field(
+        None,
+        description="A retained topic that gives the identifiers in the messages their names; "
+        "layout `tag` only. Default: the messages hold the names themselves.",
+    )
+    time: MessageTime | None = Field(
         None, description="Time of the sample in the message. Default: the time of arrival."
     )
     values_path: FieldPath = Field(
@@ -151,28 +187,43 @@ class SourceConfig(Strict):
         "message itself.",
     )
     value_path: FieldPath = Field(
-        ["value"], min_length=1, description="Path of the value; layout `tag` only."
+        ["value"],
+        description="Path of the value; layout `tag` only. Empty: the record itself is the value. "
+        "`*` at its end is the only member of an object, whatever its name.",
     )
     name_path: FieldPath | None = Field(
         None,
         min_length=1,
         description="Path of the signal's name; layout `tag` only. Default: the name is {signal} "
-        "in `topic`.",
+        "in `topic` or `items`.",
     )
     quality: QualityField | None = Field(
         None,
         description="Quality flag of the whole message; layouts `row` and `tag` only. Default: "
-        "every value counts as good.",
+        "every value counts as good. In records, the flag of each.",
     )
     signals: dict[str, SignalField] = Field(
         {},
         description="Signals of the model, by name, whose path or unit differs from the defaults. "
-        "A text is short for a `path`.",
+        "A text is short for a `path`, and a list of names for signals without differences.",
     )
     numeric_text: bool = Field(
         False,
-        description='Whether a number in quotes, such as "23.4", counts as a number. By default it '
-        "counts as an unusable value.",
+        description='Whether a number in quotes, such as "23.4", counts as a number, also as a '
+        "time. By default it counts as an unusable value.",
+    )
+    decimal_mark: Literal[".", ","] = Field(
+        ".",
+        description="Decimal mark of numbers in quotes. A comma needs `numeric_text`; a number "
+        "with a point is refused then, because the point may group thousands.",
+    )
+    value_map: ValueMap = Field(
+        {},
+        description="Numbers that stand for texts, booleans or codes: {true: 1, false: 0, running: "
+        "1}. Texts are compared without regard to case and to spaces around them. `true` also "
+        "stands for the texts true, on and yes, and `false` for false, off and no, because YAML "
+        "reads them so. Where numbers are listed, others cannot be used. Default: a text or a "
+        "boolean cannot be used.",
     )
 
     _paths = field_validator("values_path", "value_path", "name_path", mode="before")(as_path)
@@ -191,6 +242,11 @@ class SourceConfig(Strict):
     @field_validator("signals", mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            if repeated := first_repeated(value):
+                msg = f"`signals`: the name `{repeated}` occurs twice"
+                raise ValueError(msg)
+            return {name: {} for name in value}
         if isinstance(value, dict):
             return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
         return value
@@ -205,6 +261,54 @@ class SourceConfig(Strict):
         """The zone of local times without an offset."""
         clock = self.clock
         return clock.zone if isinstance(clock, TimeField) else None
+
+    @property
+    def key_levels(self) -> int:
+        """How many levels the stream's key has; 0: it is the pipeline's name."""
+        names = [*topics.template_fields(self.topic), *captures_of(self.items)]
+        return len([name for name in names if name != RESERVED_CAPTURE]) + len(self.asset_paths)
+
+    @property
+    def has_key_in_payload(self) -> bool:
+        """Whether a level of the stream's key stands in the message, not in its topic."""
+        captured = [name for name in captures_of(self.items) if name != RESERVED_CAPTURE]
+        return bool(captured or self.asset_paths)
+
+    @property
+    def filters(self) -> list[str]:
+        """The topic filters of all messages that it reads."""
+        names = [] if self.names is None else [self.names.topic]
+        return [topics.template_filter(self.topic), *names]
+
+    @property
+    def makes_rows(self) -> bool:
+        """Whether a message may hold values of all signals of a stream."""
+        return self.layout == "row" or (self.layout == "tag" and wildcards_of(self.items) > 0)
+
+    @property
+    def has_records(self) -> bool:
+        """Whether messages need the decoder of records: the JSON of `row` and `tag` is simpler."""
+        if self.layout == "frame":
+            return False
+        flags = [self.quality, *(field.quality for field in self.signals.values())]
+        paths = [self.values_path, self.value_path, *([self.time.path] if self.time else [])]
+        paths += [self.name_path] if self.name_path else []
+        paths += [flag.path for flag in flags if flag is not None]
+        paths += [field.path for field in self.signals.values() if field.path is not None]
+        return bool(
+            self.format.type != "json"
+            or self.compression is not None
+            or self.items
+            or self.asset_paths
+            or self.names
+            or self.value_map
+            or self.decimal_mark != "."
+            or any(field.value_map for field in self.signals.values())
+            or (self.layout == "tag" and not self.value_path)
+            or any(flag is not None and not flag.is_plain for flag in flags)
+            or (self.time is not None and not self.time.is_plain)
+            or any(part in MARKS for path in paths for part in path)
+        )
 
     def tag_of(self, signal: str) -> str:
         """Return the name that a signal has in the messages (layouts `tag` and `frame`)."""

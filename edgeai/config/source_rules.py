@@ -1,9 +1,11 @@
 """Which keys of a source fit together: each rule is one function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from edgeai import topics
+from edgeai.config.base import FieldPath
+from edgeai.config.records import captures_of, items_fault, levels_of, path_fault
 
 if TYPE_CHECKING:
     from edgeai.config.source import SourceConfig
@@ -42,15 +44,75 @@ def _frame_has_its_format(source: "SourceConfig") -> str | None:
 
 
 def _tag_has_a_name(source: "SourceConfig") -> str | None:
-    in_topic = RESERVED_CAPTURE in topics.template_fields(source.topic)
+    places = [
+        RESERVED_CAPTURE in topics.template_fields(source.topic),
+        RESERVED_CAPTURE in captures_of(source.items),
+        source.name_path is not None,
+    ]
     if source.layout != "tag":
-        if in_topic or source.name_path is not None:
-            return "{signal} and `name_path` belong to the layout `tag`"
-        return None
+        return "{signal} and `name_path` belong to the layout `tag`" if any(places) else None
     if source.time and source.time.resolution_seconds is not None:
         return "`resolution_seconds` belongs to the layouts `row` and `frame`"
-    if in_topic == (source.name_path is not None):
-        return "layout `tag` needs the name either as {signal} in `topic` or at `name_path`"
+    if sum(places) != 1:
+        return (
+            "layout `tag` needs the name at one place: as {signal} in `topic` or `items`, or at "
+            "`name_path`"
+        )
+    return None
+
+
+def _paths_lead_somewhere(source: "SourceConfig") -> str | None:
+    if source.layout == "frame":
+        keys = ("items", "asset_paths", "names", "value_map")
+        wrong = next((key for key in keys if getattr(source, key)), None)
+        return None if wrong is None else f"layout `frame`: `{wrong}` belongs to `row` and `tag`"
+    fault = items_fault(source.items)
+    if fault is not None:
+        return fault
+    levels = levels_of(source.items)
+    for name, path in _paths_of(source):
+        fault = path_fault(path, levels, may_unwrap=name == "value_path" or name.endswith(".path"))
+        if fault is not None:
+            return f"`{name}`: {fault}"
+    return None
+
+
+def _paths_of(source: "SourceConfig") -> Iterator[tuple[str, FieldPath]]:
+    """Yield the name of the key and the path of each path that begins at a record."""
+    yield "values_path", source.values_path
+    yield "value_path", source.value_path
+    if source.name_path is not None:
+        yield "name_path", source.name_path
+    for path in source.asset_paths:
+        yield "asset_paths", path
+    if source.time is not None:
+        for key in ("path", "default_path", "nanos_path"):
+            if getattr(source.time, key) is not None:
+                yield f"time {key}", getattr(source.time, key)
+    if source.quality is not None:
+        yield "quality path", source.quality.path
+    for name, field in source.signals.items():
+        if field.path is not None:
+            yield f"signals.{name}.path", field.path
+        if field.quality is not None:
+            yield f"signals.{name}.quality path", field.quality.path
+
+
+def _values_can_be_read(source: "SourceConfig") -> str | None:
+    form = source.format
+    if form.type == "csv" and form.separator == source.decimal_mark == ",":
+        return (
+            "`decimal_mark` and `format.separator` are both a comma: set the separator that the "
+            "lines have, such as ;"
+        )
+    if source.decimal_mark != "." and not source.numeric_text:
+        return "`decimal_mark` needs `numeric_text: true`: only numbers in quotes have a comma"
+    if source.names is not None:
+        if source.layout != "tag":
+            return "`names` belongs to the layout `tag`"
+        fault = items_fault(source.names.items) or topics.filter_fault(source.names.topic)
+        if fault or captures_of(source.names.items):
+            return f"`names`: {fault or 'its `items` captures nothing: write * for {name}'}"
     return None
 
 
@@ -73,6 +135,8 @@ RULES: tuple[Callable[["SourceConfig"], str | None], ...] = (
     _wildcards_are_wanted,
     _frame_has_its_format,
     _tag_has_a_name,
+    _paths_lead_somewhere,
+    _values_can_be_read,
     _signals_fit_the_layout,
 )
 """In the order in which they are told."""

@@ -20,7 +20,8 @@ from unicodedata import normalize
 import msgspec
 
 from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.source import QualityField, SourceConfig
+from edgeai.config.records import QualityField
+from edgeai.config.source import SourceConfig
 from edgeai.decoding.mending import mend_json
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
@@ -33,10 +34,12 @@ MAX_INT_DIGITS = 4000  # Python refuses to convert longer integers (4300 digits 
 MAX_NUMBER_CHARACTERS = 64
 UNIT_NS = {"s": SECOND_NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
-ISO_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,18}))?(Z|[+-]\d\d:?\d\d)?",
+ISO_TIME = re.compile(  # RFC 3339 allows small letters
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,64}))?"
+    r"([Zz]|[+-]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )
+_DECIMAL = re.compile(r"([+-]?)(\d{1,32})(?:\.(\d{0,64}))?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -83,10 +86,17 @@ def flag_or_number_of(value: Any, numeric_text: bool) -> float:
     return NAN if value is ABSENT else number_of(value, numeric_text=numeric_text)[0]
 
 
-def time_reader(field: TimeField) -> Callable[[Any], int]:
+def time_reader(
+    field: TimeField, *, numeric_text: bool = False, lowest_ns: int = 0
+) -> Callable[[Any], int]:
     """Return a function from a field's value to nanoseconds since 1970, UTC.
 
     The function raises DecodeError("invalid_time") for a value that is not a time in the unit.
+
+    Args:
+        field: As declared.
+        numeric_text: Whether a number in quotes is a number.
+        lowest_ns: The least time that a number may be; below 0 where times may count from now.
     """
     if field.unit == "iso":
         zone = _load_zone(field.zone)
@@ -96,8 +106,12 @@ def time_reader(field: TimeField) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if type(value) is int:  # not bool; first because it is the most frequent type
             nanoseconds = value * factor
-            if 0 <= nanoseconds <= MAX_TIME_NS:
+            if lowest_ns <= nanoseconds <= MAX_TIME_NS:
                 return nanoseconds
+        if numeric_text and isinstance(value, str):
+            value = _text_ns(value, factor)
+            if isinstance(value, int) and lowest_ns <= value <= MAX_TIME_NS:
+                return value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DecodeError("invalid_time")
         if isinstance(value, int):
@@ -108,11 +122,26 @@ def time_reader(field: TimeField) -> Callable[[Any], int]:
             nanoseconds = whole * factor + round((value - whole) * factor)
         else:
             raise DecodeError("invalid_time")
-        if not 0 <= nanoseconds <= MAX_TIME_NS:
+        if not lowest_ns <= nanoseconds <= MAX_TIME_NS:
             raise DecodeError("invalid_time")
         return nanoseconds
 
     return read
+
+
+def _text_ns(text: str, factor: int) -> int | float | None:
+    """Return a number in quotes as whole nanoseconds, or a number with an exponent as it is.
+
+    None if the text is no number. No digit is lost: a float has too few for a time.
+    """
+    found = _DECIMAL.fullmatch(text.strip()) if len(text) <= 2 * MAX_NUMBER_CHARACTERS else None
+    if found is not None:
+        sign, whole, fraction = found.groups()
+        digits = (fraction or "")[:18]
+        nanoseconds = int(whole) * factor + int(digits or "0") * factor // 10 ** len(digits)
+        return int(-nanoseconds if sign == "-" else nanoseconds)
+    number, reason = number_of(text, numeric_text=True)
+    return None if reason is not None else float(number)
 
 
 def _load_zone(name: str | None) -> tzinfo | None:
@@ -140,7 +169,7 @@ def iso_ns(value: Any, zone: tzinfo | None) -> int:
         raise DecodeError("invalid_time")
     date, clock, fraction, offset = found.groups()
     try:
-        moment = datetime.fromisoformat(f"{date}T{clock}{offset or ''}")
+        moment = datetime.fromisoformat(f"{date}T{clock}{(offset or '').upper()}")
     except ValueError as error:
         raise DecodeError("invalid_time") from error
     if moment.tzinfo is None:
@@ -189,6 +218,21 @@ def parse_json(payload: bytes) -> Any:
         raise DecodeError("invalid_json") from error
 
 
+_FAST_JSON = msgspec.json.Decoder().decode
+
+
+def parse_json_fast(payload: bytes) -> Any:
+    """Parse JSON as `parse_json` does, with a faster parser for payloads without faults.
+
+    Raises:
+        DecodeError: "invalid_json" or "too_deep".
+    """
+    try:
+        return _FAST_JSON(payload)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return parse_json(payload)
+
+
 def parse_object(payload: bytes) -> dict[str, Any]:
     """Parse a JSON object as `parse_json` does.
 
@@ -203,6 +247,9 @@ def parse_object(payload: bytes) -> dict[str, Any]:
 
 ABSENT = object()
 """Marks a field that a document does not have; compare with `is`."""
+ABSENT_VALUE = float("nan")
+"""NaN for the value of a field that a document does not have; compare with `is`: other unusable
+values are `NAN`."""
 
 
 @lru_cache(maxsize=4096)
@@ -342,8 +389,10 @@ def _build_struct(
             fields.append((name, struct))
         else:
             attributes[path] = f"{attribute_prefix}{name}"
-            # Only numbers have a default: the decoder must refuse a message without its time.
-            is_number = kind is float or kind is NUMBER_OR_FLAG
-            fields.append((name, kind, NAN) if is_number else (name, kind))
+            # Numbers have a default, and what may be anything; a message must have its time.
+            if kind is float or kind is NUMBER_OR_FLAG:
+                fields.append((name, kind, ABSENT_VALUE))
+            else:
+                fields.append((name, kind, ABSENT) if kind is Any else (name, kind))
     # Keyword-only: else a field without default could not follow one with default.
     return msgspec.defstruct("Document", fields, rename=rename, kw_only=True, gc=False)

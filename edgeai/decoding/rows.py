@@ -18,6 +18,7 @@ from edgeai.config.base import FieldPath
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
+    ABSENT_VALUE,
     MAX_TIME_NS,
     NAN,
     NUMBER_OR_FLAG,
@@ -80,7 +81,9 @@ class RowDecoder:
         self._qualities = [field.quality for field in fields]
         self._numeric_text = source.numeric_text
         self._time = source.time
-        self._to_ns = time_reader(source.time) if source.time else None
+        self._to_ns = (
+            time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
+        )
         self.sender_clock = SenderClock(source)
         self._packing = struct.Struct(f"{len(names)}{code}")
         self.decode: Callable[[bytes], Row]
@@ -108,7 +111,7 @@ class RowDecoder:
         values = []
         for value, quality in zip(raw[:signals], self._qualities, strict=False):
             if value is ABSENT:
-                values.append(NAN)
+                values.append(ABSENT_VALUE)
                 continue
             if not is_good(document, quality):
                 self.invalid["bad_quality"] += 1
@@ -119,6 +122,9 @@ class RowDecoder:
                 self.invalid[reason] += 1
             values.append(number)
         for value, quality in zip(raw[signals:], self._qualities[signals:], strict=True):
+            if value is ABSENT:
+                values.append(ABSENT_VALUE)
+                continue
             is_usable = is_good(document, quality)
             values.append(flag_or_number_of(value, self._numeric_text) if is_usable else NAN)
         return time_ns, values

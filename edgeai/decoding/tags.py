@@ -65,7 +65,9 @@ class TagDecoder:
         self._channels |= {source.tag_of(name): channel for channel, name in enumerate(names)}
         self._source = source
         self._good = source.quality.good if source.quality is not None else []
-        self._to_ns = time_reader(source.time) if source.time else None
+        self._to_ns = (
+            time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
+        )
         self._fast_path = self._compile_fast_path()
 
     def decode(self, payload: bytes, tag: str | None) -> Tag:

@@ -79,18 +79,19 @@ def _published_topics(config: Config, messages: list[Message]) -> dict[str, str]
         events_topic(config.node): "events",
     }
     for name, pipeline in config.pipelines.items():
-        template = topics.TopicTemplate(pipeline.source.topic)
         asset = name
-        for message in messages:
-            captured = template.match(message[0])
+        for source in pipeline.named_sources.values():
+            template = topics.TopicTemplate(source.topic)
+            captured = next((one for each in messages if (one := template.match(each[0]))), None)
             if captured:
                 keys = [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
                 asset = "/".join(keys) or name
                 break
         values = (("node", config.node), ("pipeline", name), ("asset", asset))
-        for topic, what in (
-            (pipeline.publish.topic, "predictions"), (pipeline.publish.alarm_topic, "alarms"),
-        ):  # fmt: skip
+        results = {"predictions": pipeline.publish.topic, "alarms": pipeline.publish.alarm_topic}
+        if pipeline.states:
+            results["operating states"] = pipeline.publish.state_topic
+        for what, topic in results.items():
             filled = topics.fill(topic, (*values, ("model", pipeline.model.rpartition("/")[2])))
             if topics.is_topic_name(filled):
                 found[filled] = f"{what} of {name}"

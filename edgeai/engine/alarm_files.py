@@ -49,11 +49,20 @@ class KeptAlarm(msgspec.Struct):
     """How often the clock of the asset's sender was set back."""
     used_until_ns: int = 0
     """The newest sample time that was used before the last of these."""
+    changed_ns: int = 0
+    """When it got its state, nanoseconds since 1970; 0: not known."""
+    raised: str = ""
+    """The message with which a latched alarm became active; empty: not known."""
 
     @property
     def is_known(self) -> bool:
         """Whether this says what the topic retains."""
         return bool(self.message) and not self.is_cleared
+
+    @property
+    def raising(self) -> str:
+        """The message with which an alarm that goes on became active; empty: not known."""
+        return self.message if self.state == "active" else self.raised
 
 
 class _File(msgspec.Struct):

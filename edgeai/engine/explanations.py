@@ -50,6 +50,7 @@ class Explanations:
         *,
         extras: Sequence[str] = (),
         limits: Limits | None = None,
+        place: str = "source",
     ) -> None:
         """Prepare.
 
@@ -60,11 +61,15 @@ class Explanations:
             find_key: Returns the stream key and the tag of a topic.
             extras: Signals that only conditions name.
             limits: The node's; None: the defaults.
+            place: Where the source is in the pipeline's configuration.
         """
-        self._name, self._config, self._find_key = name, config, find_key
+        self.records: Callable[[str, str, bytes], str] | None = None
+        """Explains messages that hold records; set where the messages do."""
+        self._config, self._find_key = config, find_key
+        self._where = f"pipelines.{name}.{place}"
         self._limits = limits
         default = SignalField.model_validate({})
-        source = config.source
+        source = config.only_source
         self._signals = {
             one.name: (source.signals.get(one.name, default), one.range) for one in manifest.signals
         }
@@ -72,7 +77,7 @@ class Explanations:
         for extra in extras:
             self._signals[extra] = source.signals.get(extra, default), None
 
-    def of(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
+    def of(self, reason: str, topic: str, payload: bytes | memoryview, received_ns: int = 0) -> str:
         """Return what is wrong with a refused message; empty if its reason says it all.
 
         Args:
@@ -80,20 +85,25 @@ class Explanations:
                 sample that is not refused.
             topic: The message's.
             payload: The message's.
+            received_ns: Its arrival, nanoseconds since 1970; 0: now.
         """
         try:
-            found = self._explain(reason, topic, bytes(payload))
+            found = self._explain(reason, topic, bytes(payload), received_ns)
         except Exception:  # noqa: BLE001  a text for people must not cost a message
             return ""
         asset = self._find_key(topic)
+        if self._config.only_source.has_key_in_payload:
+            asset = None
         return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
 
-    def _explain(self, reason: str, topic: str, payload: bytes) -> str:
+    def _explain(self, reason: str, topic: str, payload: bytes, received_ns: int) -> str:
         if reason in FORMAT_REASONS:
             return self._format(payload)
+        if self.records is not None:
+            return self.records(reason, topic, payload)
         if reason in TIME_REASONS:
-            return self._time(reason, payload)
-        layout = self._config.source.layout
+            return self._time(reason, payload, received_ns)
+        layout = self._config.only_source.layout
         if reason in {"invalid_value", "held_value"}:
             wrong = self._wrong_values(topic, payload) if layout != "frame" else []
             return "; ".join([*wrong, self._policy(wrong, is_held=reason == "held_value")])
@@ -104,7 +114,7 @@ class Explanations:
     def _format(self, payload: bytes) -> str:
         """Return why a payload is not what `source.format` declares."""
         try:
-            compile_format(self._config.source, self._limits)(payload)
+            compile_format(self._config.only_source, self._limits)(payload)
         except DecodeError as error:
             return error.detail
         return ""
@@ -114,7 +124,7 @@ class Explanations:
     def _wrong_values(self, topic: str, payload: bytes) -> list[str]:
         """Return a text for each value that cannot be used."""
         document = parse_object(payload)
-        source = self._config.source
+        source = self._config.only_source
         if source.layout == "tag":
             return self._wrong_tag(topic, document)
         if not is_good(document, source.quality):
@@ -133,14 +143,14 @@ class Explanations:
         return [*wrong[:MAX_SHOWN_SIGNALS], *([f"{more} more signals"] if more > 0 else [])]
 
     def _wrong_tag(self, topic: str, document: dict[str, Any]) -> list[str]:
-        source = self._config.source
+        source = self._config.only_source
         found = self._find_key(topic)
         tag = None if found is None else found[1]
         if tag is None:
             tag = find(document, source.name_path or [])
         names = {source.tag_of(signal): signal for signal in self._signals}
         if tag not in names:
-            near = _nearest(str(tag), list(names))
+            near = nearest(str(tag), list(names))
             hint = f"; did you mean {shown_name(near)}?" if near else ""
             return [f"no signal has the tag {shown_value(tag)}{hint}"]
         value = find(document, source.value_path)
@@ -159,7 +169,7 @@ class Explanations:
             return self._bad_quality(document, field.quality)
         if isinstance(value, bool) and signal in self._extras:
             return ""
-        number, reason = number_of(value, numeric_text=self._config.source.numeric_text)
+        number, reason = number_of(value, numeric_text=self._config.only_source.numeric_text)
         if reason is not None:
             return f"the value is {shown_value(value)}{self._number_hint(value)}"
         scaled = number * field.scale + field.offset
@@ -180,7 +190,7 @@ class Explanations:
             return ", a text with a comma: let the sender write a number with a decimal point"
         return (
             ", a number in quotes: let the sender write it without, or set "
-            f"pipelines.{self._name}.source.numeric_text"
+            f"{self._where}.numeric_text"
         )
 
     def _absent(
@@ -193,11 +203,11 @@ class Explanations:
             return f"{text}, because {shown_path(path[:-1])} is no object"
         taken = {one[-1] for one in used if one[:-1] == path[:-1]}
         others = [one for one in parent if one not in taken][:MAX_COMPARED_FIELDS]
-        near = _nearest(str(path[-1]), others)
+        near = nearest(str(path[-1]), others)
         if near is None:
             shown = listed([shown_name(one) for one in others], MAX_SHOWN_FIELDS)
             return f"{text}; other fields there: {shown}"
-        where = f"pipelines.{self._name}.source"
+        where = self._where
         place = f"{where}.signals.{signal}" if signal else where
         return f"{text}; if {shown_name(near)} is meant, declare its path in {place}"
 
@@ -222,23 +232,23 @@ class Explanations:
 
     # --------------------------------------------------------------------------------------- time
 
-    def _time(self, reason: str, payload: bytes) -> str:
-        source = self._config.source
+    def _time(self, reason: str, payload: bytes, received_ns: int) -> str:
+        source = self._config.only_source
         field = source.time
         if field is None:
             return ""
         document = parse_object(payload)
         value = find(document, field.path)
-        where = f"pipelines.{self._name}.source.time"
+        where = f"{self._where}.time"
         if value is ABSENT:
             return self._absent(document, field.path, [], None)
         text = f"the time {shown_path(field.path)} is {shown_value(value)}"
         hint = time_hint(value, field, where)
         if reason == "implausible_time" and not hint:
             time_ns = read_time(document, field, time_reader(field)) or 0
-            ahead = (time_ns - time.time_ns()) / SECOND_NS
+            ahead = (time_ns - (received_ns or time.time_ns())) / SECOND_NS
             side = "ahead of" if ahead > 0 else "behind"
-            hint = f"{abs(ahead):,.1f} s {side} this machine's clock" + zone_hint(
+            hint = f"{abs(ahead):,.1f} s {side} its arrival by this machine's clock" + zone_hint(
                 ahead, value, field, where
             )
         return f"{text}: {hint}" if hint else text
@@ -278,7 +288,7 @@ def factor_hint(value: float, limits: tuple[float, float] | list[float]) -> str:
     return ""
 
 
-def _nearest(name: str, names: list[str]) -> str | None:
+def nearest(name: str, names: list[str]) -> str | None:
     """Return the name that is most like another; None if none is."""
     by_fold = {one.casefold(): one for one in reversed(names)}
     found = difflib.get_close_matches(name.casefold(), list(by_fold), 1, 0.6)

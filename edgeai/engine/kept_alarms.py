@@ -140,6 +140,7 @@ class KeptAlarms:
     def keep_message(self, pipeline: str, state: StreamState, topic: str, message: bytes) -> None:
         """Keep the state of an alarm and its retained message."""
         alarm = state.alarm
+        before = self.alarms.get(topic)
         self.add(
             topic,
             KeptAlarm(
@@ -152,6 +153,8 @@ class KeptAlarms:
                 alarm.priority,
                 set_backs=state.stream.set_backs.count,
                 used_until_ns=max(0, state.stream.set_backs.used_until_ns),
+                changed_ns=state.alarm_since_ns,
+                raised=before.raising if alarm.state == "latched" and before is not None else "",
             ),
         )
 

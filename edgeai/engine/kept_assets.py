@@ -21,10 +21,11 @@ import msgspec
 
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import StaleCause, StreamState
 from edgeai.errors import DecodeError, one_line
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
+from edgeai.states.tracker import KeptState
 
 log = logging.getLogger("edgeai.assets")
 
@@ -45,6 +46,12 @@ class KeptAsset(msgspec.Struct, array_like=True):
     last_sample_ns: int
     """Time of that sample, by its sender's clock."""
     is_stale: bool
+    operating: str = ""
+    """Name of its operating state; empty: it was in no declared one."""
+    operating_since_ns: int = 0
+    """Time of the first sample in it."""
+    stale_cause: StaleCause = "no_samples"
+    """Why it is stale, or was last: a cause ends with a sample, or only with a window."""
 
 
 class _File(msgspec.Struct):
@@ -86,8 +93,11 @@ class KeptAssets:
         self._shard = shard or Shard()
         self._path = folder / f"{self._shard.number}.json"
         self._clock, self._clock_ns = clock, clock_ns
-        self._known: list[tuple[int, int]] = []
-        """Number of known assets of each pipeline, and of streams that have left."""
+        self._known: list[tuple[int, int, int]] = []
+        """Number of known assets of each pipeline, of streams that have left, and of changes of
+        operating states."""
+        self.had_states = False
+        """Whether an asset was in a declared operating state; set by `restore`."""
         self._has_changes = False
         self._write_due = 0.0
         self._refresh_due = 0.0
@@ -102,6 +112,7 @@ class KeptAssets:
         now = self._clock()
         restored = forgotten = left_out = 0
         found = self._read()
+        self.had_states = any(one.operating for kept in found.values() for one in kept.values())
         for pipeline in self._pipelines:
             for asset, kept in found.get(pipeline.name, {}).items():
                 if not self._shard.takes(asset):
@@ -116,7 +127,12 @@ class KeptAssets:
                     continue
                 state.before = (kept.seen, kept.last_sample_ns)
                 state.seen = now
+                if kept.operating and state.tracker is not None:
+                    state.tracker.restore(
+                        KeptState(kept.operating, kept.operating_since_ns, kept.last_sample_ns)
+                    )
                 state.is_stale = kept.is_stale and pipeline.stale_after_seconds > 0
+                state.stale_cause = kept.stale_cause
                 restored += 1
             pipeline.metrics.stale_assets.set(
                 sum(state.is_stale for state in pipeline.streams.values())
@@ -177,11 +193,12 @@ class KeptAssets:
         self._has_changes = False
         self._write_due = now + WRITE_SECONDS
 
-    def _count(self) -> list[tuple[int, int]]:
+    def _count(self) -> list[tuple[int, int, int]]:
         return [
             (
                 sum(1 for state in one.streams.values() if state.last_sample_ns is not None),
                 one.metrics.evicted.value + one.forgotten,
+                0 if one.states is None else sum(one.states.entered.values()),
             )
             for one in self._pipelines
         ]
@@ -190,7 +207,13 @@ class KeptAssets:
         """Return the assets that have sent a sample: a name alone may be an invented one."""
         return {
             one.name: {
-                state.key: KeptAsset(self._seen(state, now), last_ns, state.is_stale)
+                state.key: KeptAsset(
+                    self._seen(state, now),
+                    last_ns,
+                    state.is_stale,
+                    *_operating_state(state),
+                    state.stale_cause,
+                )
                 for state in one.streams.values()
                 if (last_ns := state.last_sample_ns) is not None
             }
@@ -250,3 +273,9 @@ class KeptAssets:
                     if asset not in known or known[asset].seen < kept.seen:
                         known[asset] = kept
         return found
+
+
+def _operating_state(state: StreamState) -> tuple[str, int]:
+    """Return the declared operating state of an asset, and its first time; empty: there is none."""
+    kept = None if state.tracker is None else state.tracker.keep()
+    return ("", 0) if kept is None else (kept.name, kept.since_ns)

@@ -19,11 +19,12 @@ from edgeai.engine.kept_assets import KeptAssets
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
-from edgeai.engine.publications import AssetEvent, ClockEvent, Transition
+from edgeai.engine.publications import AssetEvent, ClockEvent, StateChange, Transition
 from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals, example_of
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
+from edgeai.engine.source_watch import SourceChange, SourceWatch
 from edgeai.engine.stale_watch import WITHOUT_DECISION
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import time_stamp_remedy
@@ -41,21 +42,21 @@ MAX_EVENT_ASSETS = 100
 SHOWN_SIGNALS = 4  # names in a line of the log
 MAX_EVENT_CHARACTERS = 20_000  # of the names of assets in one event
 
+OTHER_STATES = {
+    "undeclared": ": no condition of pipelines.{pipeline}.states is true. Its score changes no "
+    "alarm. If the machine is well, declare the state",
+    "unknown": ": a signal that pipelines.{pipeline}.states needs has no value. The score changes "
+    "no alarm until it comes",
+}
+"""What to say about states that nobody declared."""
 STALE_TEXTS = {
-    "no_samples": "no sample for %g s",
-    "refused": "messages come, and none was used for %g s",
+    "no_samples": "no sample for %g s, stale: %s",
     "no_window": "samples come, and none completed a window for longer than %g s (compare their "
-    "rate and their gaps with the model's)",
+    "rate and their gaps with the model's), stale: %s",
     "bad_values": "windows come, and each has too many values that cannot be used, for longer than "
-    "%g s: no alarm is judged",
+    "%g s: no alarm is judged, stale: %s",
 }
-"""By the cause, with the declared time."""
-STALE_EVENTS = {
-    "no_samples": "assets_stale",
-    "refused": "assets_refused",
-    "no_window": "assets_without_window",
-    "bad_values": "assets_with_bad_values",
-}
+"""By the cause, for the declared time and the assets."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -109,6 +110,8 @@ class Monitor:
         """Whether alarm states have changed that are not written yet."""
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
+        self._source_watches = {one: SourceWatch(one) for one in pipelines if one.sources.inlets}
+        """Of the pipelines with several sources."""
         self._live, self._kept, self._retained = live, kept, retained
         self._history, self._assets = history, assets
         self._clock, self._clock_ns = clock, clock_ns
@@ -127,6 +130,8 @@ class Monitor:
         for pipeline in pipelines:
             pipeline.on_set_back = partial(self._note_set_back, pipeline.name)
             pipeline.on_transition = partial(self._note_transition, pipeline.name)
+            if pipeline.states is not None:
+                pipeline.states.on_published = partial(self._note_operating_state, pipeline)
 
     @property
     def faults(self) -> list[str]:
@@ -182,6 +187,19 @@ class Monitor:
                 top=[name for name, _ in transition.top],
             )  # fmt: skip
 
+    def _note_operating_state(
+        self, pipeline: Pipeline, state: StreamState, change: StateChange
+    ) -> None:
+        """Tell a change of an operating state; on the page only where nobody declared the state.
+
+        Machines stop and start all day: that must not hide alarms in the list of events.
+        """
+        name, advice = change.state, OTHER_STATES.get(change.state, "")
+        advice = advice.format(pipeline=pipeline.name) if advice else ""
+        pipeline.log.operating_state(state.key, change.previous, name, advice)
+        if OTHER_STATES.keys() & {name, change.previous}:
+            self.events.add("operating", pipeline.name, [state.key], operating=name)
+
     def write_alarms(self) -> None:
         """Write the alarm states that are about to be published."""
         self.has_transitions = False
@@ -192,7 +210,7 @@ class Monitor:
         """Keep that a clock was set back, as `_keep` keeps an alarm; `poll` tells it."""
         if self._kept is not None:
             self._kept.keep_set_back(pipeline, state)
-        if self._live is not None:
+        if self._live is not None and set_back.sign != "return":
             self._set_backs.setdefault(pipeline, []).append((state.key, set_back))
             seconds = (set_back.from_ns - set_back.to_ns) / SECOND_NS
             self.events.add("clock_back", pipeline, [state.key], seconds=round(seconds, 3))
@@ -224,6 +242,9 @@ class Monitor:
             if live is not None:
                 events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
         if live is not None:
+            for pipeline, sources in self._source_watches.items():
+                for change in sources.scan(now, is_connected=is_connected):
+                    events.append(self._tell_source(pipeline, change))
             self._tell_outage(stale, is_connected=is_connected)
         if self._assets is not None:
             self._assets.look(changed=has_changes)
@@ -275,15 +296,23 @@ class Monitor:
         for cause, states in by_cause.items():
             names = [state.key for state in states]
             reason = _reasons(states) if cause == "refused" else ""
-            if cause != "broker_connection":  # `_tell_outage` does
-                why = f" ({_why_unused(states)})" if cause == "refused" else ""
+            shown = shown_assets(names)
+            first, count = names[:MAX_EVENT_ASSETS], len(names)
+            if cause == "refused":
                 pipeline.log.silence.write(
-                    f"{STALE_TEXTS[cause]}%s, stale: %s",
-                    seconds, why, shown_assets(names), level=logging.WARNING, count=len(names),
+                    "messages come, and none was used for %g s (%s), stale: %s",
+                    seconds, _why_unused(states), shown, level=logging.WARNING, count=count,
                     extra=event(
-                        STALE_EVENTS[cause], pipeline=pipeline.name,
-                        assets=names[:MAX_EVENT_ASSETS], count=len(names), seconds=seconds,
-                        **({"reason": reason} if reason else {}),
+                        "assets_refused", pipeline=pipeline.name, assets=first, count=count,
+                        seconds=seconds, reason=reason,
+                    ),
+                )  # fmt: skip
+            elif cause != "broker_connection":  # `_tell_outage` does
+                pipeline.log.silence.write(
+                    STALE_TEXTS[cause], seconds, shown, level=logging.WARNING, count=count,
+                    extra=event(
+                        "assets_stale", pipeline=pipeline.name, assets=first, count=count,
+                        seconds=seconds, cause=cause,
                     ),
                 )  # fmt: skip
             events.append(self._event("stale", pipeline, names, cause))
@@ -302,6 +331,36 @@ class Monitor:
             events.append(self._event("back", pipeline, names, ""))
             self.events.add("back", pipeline.name, names)
         return events
+
+    def _tell_source(self, pipeline: Pipeline, change: SourceChange) -> Publication:
+        """Tell one of several sources that has stopped, or sends again."""
+        assets, count = change.assets[:MAX_EVENT_ASSETS], len(change.assets)
+        if change.is_back:
+            name = "source_back"
+            pipeline.log.silence.write(
+                "samples of the source %s again from %s",
+                change.source, shown_assets(change.assets), count=count,
+                extra=event(
+                    "source_back", pipeline=pipeline.name, source=change.source, assets=assets,
+                    count=count, seconds=change.seconds,
+                ),
+            )  # fmt: skip
+        else:
+            name = "source_stale"
+            pipeline.log.silence.write(
+                "no sample of the source %s for %g s, while others come: %s",
+                change.source, change.seconds, shown_assets(change.assets),
+                level=logging.WARNING, count=count,
+                extra=event(
+                    "source_stale", pipeline=pipeline.name, source=change.source, assets=assets,
+                    count=count, seconds=change.seconds,
+                ),
+            )  # fmt: skip
+        self.events.add(
+            name, pipeline.name, change.assets, source=change.source, seconds=change.seconds
+        )
+        cause = "" if change.is_back else "no_samples"
+        return self._event(name, pipeline, change.assets, cause, source=change)
 
     def _tell_quality(self, pipeline: Pipeline, changes: dict[Quality, list[StreamState]]) -> None:
         """Tell which assets have another quality than at the last scan, and what was counted."""
@@ -364,7 +423,15 @@ class Monitor:
         self._set_backs.clear()
         return events
 
-    def _event(self, event: str, pipeline: Pipeline, names: list[str], cause: str) -> Publication:
+    def _event(
+        self,
+        event: str,
+        pipeline: Pipeline,
+        names: list[str],
+        cause: str,
+        *,
+        source: SourceChange | None = None,
+    ) -> Publication:
         assert self._live is not None
         now_ns = self._clock_ns()
         content = AssetEvent(
@@ -374,10 +441,13 @@ class Monitor:
             pipeline=pipeline.name,
             assets=_first_names(names),
             count=len(names),
-            stale_after_seconds=pipeline.stale_after_seconds,
+            stale_after_seconds=pipeline.stale_after_seconds if source is None else source.seconds,
             cause=cause,
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
+        if source is not None:
+            content.source = source.source
+            content.id = f"{content.id}:{source.source}"
         return Publication(self._live.topic, _encode(content), 1, False)
 
 

@@ -5,16 +5,28 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite, isnan
 
+from edgeai.config.cycles import CycleConfig
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.refusals import printable
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS, AlarmState, Diagnosis
+from edgeai.streams.cycles.settings import Cycle, Outcome
 from edgeai.streams.set_back import SetBack, Sign
 
 SIGNS: dict[Sign, str] = {
     "pace": "late samples, not seen before, kept pace with their arrival",
     "sequence": "the sequence number of a frame follows, its time does not",
+}
+OUTCOME_TEXTS: dict[Outcome, str] = {
+    "broken": "samples of it are missing, in a gap longer than stream.max_gap_seconds or where the "
+    "clock was set back",
+    "overlong": "it did not end within window.cycle.max_seconds ({max:g}), or it has more samples "
+    "than window.cycle.max_samples",
+    "too_short": "it ended before window.cycle.min_seconds ({min:g})",
+    "overlapping": "the next one started before its end was seen",
+    "start_unseen": "its end came, and no start before; it began before edgeai did",
+    "unfinished": "the input ended in it",
 }
 SHOWN_ASSETS = 3  # names in one line
 
@@ -26,6 +38,7 @@ class PipelineLog:
         self._pipeline = pipeline
         self.alarms = LimitedLog(pipeline, "alarm changes", lines=300, seconds=60)
         self.assets = LimitedLog(pipeline, "new assets", lines=20, seconds=60)
+        self.states = LimitedLog(pipeline, "changes of operating states", lines=60, seconds=60)
         self.quality = LimitedLog(pipeline, "changes of quality", lines=10, seconds=600)
         self.scores = LimitedLog(pipeline, "scores that are not finite", lines=1, seconds=600)
         self.silence = LimitedLog(
@@ -36,12 +49,13 @@ class PipelineLog:
             pipeline, "scans with samples of used times", lines=1, seconds=600
         )
         self.set_backs = LimitedLog(pipeline, "clocks set back", lines=20, seconds=600)
+        self.cycles = LimitedLog(pipeline, "cycles that were not complete", lines=10, seconds=600)
 
     def poll(self, *, everything: bool = False) -> None:
         """Tell what the bounds left out, when it is due, or at once if the process stops."""
         for one in (
-            self.alarms, self.assets, self.quality, self.scores, self.silence, self.set_backs,
-            self.conflicts,
+            self.alarms, self.assets, self.states, self.quality, self.scores, self.silence,
+            self.set_backs, self.conflicts, self.cycles,
         ):  # fmt: skip
             one.poll(everything=everything)
 
@@ -72,6 +86,25 @@ class PipelineLog:
             ),
         )  # fmt: skip
 
+    def operating_state(self, asset: str, previous: str | None, state: str, advice: str) -> None:
+        """Tell that a machine is in another operating state.
+
+        Args:
+            asset: The machine.
+            previous: The state before; None: it is not known.
+            state: The state now.
+            advice: What to do about it; empty: nothing.
+        """
+        self.states.write(
+            "%s is %s, was %s%s",
+            printable(asset), state, previous or "not known before", advice,
+            level=logging.WARNING if advice else logging.INFO,
+            extra=event(
+                "state_changed", pipeline=self._pipeline, asset=asset, state=state,
+                previous=previous,
+            ),
+        )  # fmt: skip
+
     def set_back(self, asset: str, found: SetBack) -> None:
         """Tell a sender's clock that was set back, how that was known, and what follows."""
         self.set_backs.write(
@@ -82,6 +115,24 @@ class PipelineLog:
             extra=event(
                 "clock_set_back", pipeline=self._pipeline, asset=asset, number=found.number,
                 seconds=(found.from_ns - found.to_ns) / SECOND_NS,
+            ),
+        )  # fmt: skip
+
+    def cycle(self, asset: str, cycle: Cycle, rules: CycleConfig) -> None:
+        """Tell a cycle that is not complete, why, and what becomes of it."""
+        seconds = cycle.duration_ns / SECOND_NS
+        is_usual = cycle.outcome in {"start_unseen", "unfinished"}  # at a start, and at an end
+        effect = "its prediction is marked" if rules.incomplete == "mark" else "it is dropped"
+        self.cycles.write(
+            "cycle %s of %s, from %s, %.6g s, %s samples, is %s: %s%s",
+            "?" if cycle.number is None else cycle.number, printable(asset), utc(cycle.start_ns),
+            seconds, f"{cycle.samples:,}", cycle.outcome,
+            OUTCOME_TEXTS[cycle.outcome].format(min=rules.min_seconds, max=rules.max_seconds or 0),
+            "" if cycle.outcome == "start_unseen" else f"; {effect}",
+            level=logging.INFO if is_usual else logging.WARNING,
+            extra=event(
+                "cycle_incomplete", pipeline=self._pipeline, asset=asset, number=cycle.number,
+                outcome=cycle.outcome, seconds=seconds,
             ),
         )  # fmt: skip
 

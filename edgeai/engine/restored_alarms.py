@@ -10,6 +10,7 @@ import msgspec
 from edgeai.engine.alarm_files import KeptAlarm
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.publications import cause_of
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -20,9 +21,10 @@ log = logging.getLogger("edgeai.alarms")
 
 
 class _Scored(msgspec.Struct):
-    """The score in a message of an alarm."""
+    """The score in a message of an alarm, and why it is active."""
 
     score: float | None = None
+    alarm_reason: str = ""
 
 
 def restore_alarms(
@@ -71,7 +73,10 @@ def restore_alarms(
         state = _restore_stream(pipeline, alarm)
         if state is None:
             continue
-        state.score = _score_of(alarm.message)
+        score = _content_of(alarm.message).score
+        state.score = nan if score is None else score
+        state.raised = cause_of(alarm.raising)
+        state.alarm_since_ns = alarm.changed_ns or alarm.kept_ns
         restored += 1
         kept.add(state.alarm_topic, alarm)
         publications.append(Publication(state.alarm_topic, alarm.message.encode(), 1, True))
@@ -94,7 +99,13 @@ def _restore_stream(pipeline: Pipeline, alarm: KeptAlarm) -> StreamState | None:
     if alarm.state == "normal" and not alarm.set_backs:
         return None
     try:
-        state = pipeline.restore(alarm.asset, alarm.state, alarm.since_ns, alarm.priority)
+        state = pipeline.restore(
+            alarm.asset,
+            alarm.state,
+            alarm.since_ns,
+            alarm.priority,
+            is_undeclared=_content_of(alarm.message).alarm_reason == "undeclared_state",
+        )
     except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
         return None
     if alarm.set_backs:
@@ -102,10 +113,8 @@ def _restore_stream(pipeline: Pipeline, alarm: KeptAlarm) -> StreamState | None:
     return state
 
 
-def _score_of(message: str) -> float:
-    """Return the score in a kept message: it is the last one that a reset can name."""
+def _content_of(message: str) -> _Scored:
+    """Return what is needed of a kept message: its score is the last one that a reset can name."""
     with suppress(msgspec.DecodeError):
-        score = msgspec.json.decode(message, type=_Scored).score
-        if score is not None:
-            return score
-    return nan
+        return msgspec.json.decode(message, type=_Scored)
+    return _Scored()

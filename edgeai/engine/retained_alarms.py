@@ -4,7 +4,7 @@ The kept alarm states (`kept_alarms`) may be lost, while the broker still retain
 asset that never sends again, or of a pipeline that was removed. So these topics are read once,
 after the start:
 
-- the alarm of a removed pipeline or asset is cleared;
+- the alarm of a removed pipeline or asset is cleared, and its operating state;
 - an alarm that is not normal, and of which no state was kept, continues as after any restart: it
   is seen, can be reset, and ends with the asset's first healthy windows;
 - all others are known, or say `normal`.
@@ -14,12 +14,14 @@ Only topics with the node's name are read: others may belong to another node.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
 from edgeai import topics
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.publications import cause_of
 from edgeai.engine.sharding import Shard
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
@@ -28,6 +30,7 @@ from edgeai.messages import AlarmState, Priority, Publication
 log = logging.getLogger("edgeai.alarms")
 
 ALARM_TOPIC = "edgeai/{node}/alarms/{pipeline}/{asset}"  # default of `publish.alarm_topic`
+STATE_TOPIC = "edgeai/{node}/states/{pipeline}/{asset}"  # default of `publish.state_topic`
 
 
 class _Retained(msgspec.Struct):
@@ -39,9 +42,21 @@ class _Retained(msgspec.Struct):
     state: AlarmState
     score: float | None = None
     priority: Priority = "high"
+    alarm_reason: str = ""
 
 
 _decode = msgspec.json.Decoder(_Retained).decode
+
+
+class _RetainedState(msgspec.Struct):
+    """What is needed of a retained operating state; an alarm has no `judged`."""
+
+    pipeline: str
+    asset: str
+    judged: bool
+
+
+_decode_state = msgspec.json.Decoder(_RetainedState).decode
 
 
 class RetainedAlarms:
@@ -53,6 +68,8 @@ class RetainedAlarms:
         kept: KeptAlarms,
         node: str,
         shard: Shard | None = None,
+        *,
+        reads_states: bool = False,
     ) -> None:
         """Prepare.
 
@@ -61,6 +78,8 @@ class RetainedAlarms:
             kept: The kept alarms of this worker, after `restore_alarms`.
             node: The node's name.
             shard: The streams of this worker; None: all.
+            reads_states: Whether to read the topics of operating states too: some are declared, or
+                were in the run before.
         """
         self._pipelines = {pipeline.name: pipeline for pipeline in pipelines}
         self._kept = kept
@@ -70,10 +89,16 @@ class RetainedAlarms:
         self.filters = alarm_filters(
             [ALARM_TOPIC, *[pipeline.config.publish.alarm_topic for pipeline in pipelines]], node
         )
-        """Topic filters of the node's own alarm topics."""
+        if reads_states:
+            states = [pipeline.config.publish.state_topic for pipeline in pipelines]
+            self.filters += alarm_filters([STATE_TOPIC, *states], node)
+        """Topic filters of the node's own alarm topics, and of those of operating states."""
 
     def receive(self, topic: str, payload: bytes) -> None:
         """Take one retained message."""
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            self._receive_state(topic, _decode_state(payload))
+            return
         try:
             found = _decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):  # not written by edgeai
@@ -92,16 +117,39 @@ class RetainedAlarms:
         elif found.state != "normal":
             self._continue(pipeline, found, topic, payload)
 
+    def _receive_state(self, topic: str, found: _RetainedState) -> None:
+        """Clear the operating state of an asset or a pipeline that has none any more."""
+        pipeline = self._pipelines.get(found.pipeline)
+        if not self._shard.takes(found.asset):
+            return
+        if (
+            pipeline is None
+            or pipeline.states is None
+            or not pipeline.serves(found.asset)
+            or pipeline.state_topic_of(found.asset) != topic
+        ):
+            self._publications.append(Publication(topic, b"", 1, True))
+            self._cleared += 1
+
     def _continue(self, pipeline: Pipeline, found: _Retained, topic: str, payload: bytes) -> None:
         state = pipeline.streams.get(found.asset)
         if state is not None and state.time_ns is not None:
             return  # its first window has said what is true
         try:
-            state = pipeline.restore(found.asset, found.state, found.timestamp, found.priority)
+            state = pipeline.restore(
+                found.asset,
+                found.state,
+                found.timestamp,
+                found.priority,
+                is_undeclared=found.alarm_reason == "undeclared_state",
+            )
         except DecodeError:  # there is no room for it
             return
         if found.score is not None:
             state.score = found.score
+        state.alarm_since_ns = found.timestamp  # the only time that is known
+        if found.state == "active":
+            state.raised = cause_of(payload.decode())
         self._kept.keep_message(pipeline.name, state, topic, payload)
         self._continued += 1
 
@@ -115,7 +163,8 @@ class RetainedAlarms:
             )  # fmt: skip
         if self._cleared:
             log.info(
-                "alarm topics of removed pipelines and assets at the broker, now cleared: %d",
+                "topics of alarms and operating states at the broker, of removed pipelines and "
+                "assets, now cleared: %d",
                 self._cleared,
                 extra=event("alarms_cleared", count=self._cleared),
             )

@@ -50,7 +50,7 @@ class ShardedSource:
         self,
         source: MessageSource,
         shard: Shard,
-        keys_of: Callable[[str], Iterable[str]],
+        keys_of: Callable[[str], Iterable[str] | None],
         count_skipped: Callable[[int], None],
     ) -> None:
         """Wrap a source.
@@ -59,7 +59,8 @@ class ShardedSource:
             source: Gives all messages.
             shard: The streams to let through.
             keys_of: Returns the stream keys of a topic, none if no pipeline takes it. Such a topic
-                is let through by the first worker, which counts it.
+                is let through by the first worker, which counts it. None: messages name the
+                streams, so every worker lets them through.
             count_skipped: Called with the number of messages that were skipped.
         """
         self._source = source
@@ -89,7 +90,11 @@ class ShardedSource:
     def _takes(self, topic: str) -> bool:
         mine = self._is_mine.get(topic)
         if mine is None:
-            keys = list(self._keys_of(topic))
-            mine = any(map(self._shard.takes, keys)) if keys else self._shard.number == 1
+            found = self._keys_of(topic)
+            keys = None if found is None else list(found)
+            if keys is None:
+                mine = True
+            else:
+                mine = any(map(self._shard.takes, keys)) if keys else self._shard.number == 1
             self._is_mine.add(topic, mine)
         return mine

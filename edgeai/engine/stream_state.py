@@ -1,17 +1,19 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.missing_frames import MissingFrames
-from edgeai.engine.publications import Transition
+from edgeai.engine.publications import Cause
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
-from edgeai.messages import Message, Presence, Quality
+from edgeai.messages import Message, NotJudged, Presence, Quality
+from edgeai.states.tracker import StateTracker
+from edgeai.streams.set_back import Ranges
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
 from edgeai.streams.stream import Stream
 
@@ -24,18 +26,27 @@ NOTHING_HEARD: Heard = (None, 0, 0, None)
 """Before the first message."""
 
 
+class Lane(Protocol):
+    """Takes windows of a pipeline that are computed, or passed over, together."""
+
+    windows: list[Any]
+    """Those that wait, `DueWindow`; each begins with its stream."""
+    when_full: Callable[[], None]
+    """Makes predictions of them."""
+
+
 class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "decided", "decided_ns",
-        "diagnosis", "domain", "drops", "failed_at_ns", "fields", "first_heard", "heard",
-        "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest",
-        "made_ns", "messages", "missing_frames", "needs_single_decoding", "outputs", "pushed",
-        "quality", "raised", "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames",
-        "seen_ns", "seen_time_ns", "sequence", "stale_cause", "stream", "tags", "time_ns",
-        "told_quality", "top", "topic", "used", "used_ns", "used_suffix", "used_until_ns",
-        "windowed",
+        "add_window", "alarm", "alarm_since_ns", "alarm_told_ns", "alarm_topic", "before",
+        "decided", "decided_ns", "diagnosis", "domain", "drops", "failed_at_ns", "fields",
+        "first_heard", "heard", "heard_mark", "highest", "id_prefix", "is_announced", "is_stale",
+        "key", "lane", "lowest", "made_ns", "messages", "missing_frames", "needs_single_decoding",
+        "not_judged", "other_domains", "outputs", "pushed", "quality", "raised", "score", "seen",
+        "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns", "sequence", "sources",
+        "stale_cause", "stream", "tags", "time_ns", "told_quality", "told_state", "top", "topic",
+        "tracker", "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -54,17 +65,35 @@ class StreamState:
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
         self.add_window: Emit
         """Takes the stream's windows: what `Ring.emit` is; set by `Pipeline.stream_of`."""
+        self.tracker: StateTracker | None = None
+        """Follows the machine's operating state; None: no states are declared."""
+        self.lane: Lane | None = None
+        """Where its last window went to; None: to the pipeline's batch, as all windows do if no
+        states are declared."""
+        self.other_domains: dict[str, Domain] = {}
+        """As `domain`, for the models of operating states, by their names."""
+        self.not_judged: NotJudged | None = None
+        """Why the last window changed no alarm by its score; None: it was judged."""
+        self.told_state: int | None = None
+        """The operating state that was published last; None: none was in this run."""
         self.drops: StreamDrops
         """What was refused of it; set by `Pipeline.stream_of`."""
+        self.sources: list[StreamState] = []
+        """The state of each of several sources, in the order of the pipeline's inlets."""
         self.alarm = alarm
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""
+        self.alarm_since_ns = 0
+        """When the alarm got its state, nanoseconds since 1970 by this machine's clock, also before
+        a restart; 0: not known. The sample's time, `Alarm.since_ns`, may be that of a counter."""
         self.domain = domain
         self.topic = topic
         self.alarm_topic = alarm_topic
         self.id_prefix = id_prefix
         self.used_until_ns = NEVER_NS
-        """Times up to this were used before the sender's clock was set back."""
+        """The newest of `used_times`."""
+        self.used_times: Ranges = ()
+        """Times that were used before the sender's clock was set back."""
         self.used_suffix = ""
         """End of the ids of windows whose times were used already."""
         self.is_announced = is_announced
@@ -97,10 +126,8 @@ class StreamState:
         """Kind of the last window's diagnosis; empty if it was normal."""
         self.lowest, self.highest = inf, -inf
         """Smallest and largest score since the history took its last step."""
-        self.raised: Transition | None = None
-        """The last alarm that this run raised."""
-        self.raised_ns = 0
-        """When that was, nanoseconds since 1970; 0: never."""
+        self.raised: Cause | None = None
+        """Why the alarm became active last, also before a restart; None: not known."""
         self.fields: dict[str, Floats] | None = None
         """The last value of each output with the role `field`; None: nobody looks at them."""
         self.quality: Quality | None = None
@@ -141,18 +168,26 @@ class StreamState:
 
     def enter(self, set_backs: int) -> None:
         """Note how often the clock was set back before the window that is judged next."""
-        used_ns = self.stream.set_backs.enter(set_backs)
-        if used_ns is not None:
-            self.used_until_ns, self.used_suffix = used_ns, f"~{set_backs}"
+        used = self.stream.set_backs.enter(set_backs)
+        if used is not None:
+            self._use(used, set_backs)
+
+    def _use(self, used: Ranges, set_backs: int) -> None:
+        self.used_times, self.used_until_ns = used, used[-1][1]
+        self.used_suffix = f"~{set_backs}"
+
+    def is_used(self, time_ns: int) -> bool:
+        """Return whether a time was used before the sender's clock was set back."""
+        return any(first_ns <= time_ns <= last_ns for first_ns, last_ns in self.used_times)
 
     def restore_set_backs(self, count: int, used_until_ns: int) -> None:
         """Continue after a restart, so that no id of before names another window."""
         self.stream.set_backs.restore(count, used_until_ns)
-        self.used_until_ns, self.used_suffix = used_until_ns, f"~{count}"
+        self._use(self.stream.set_backs.used, count)
 
     def id_of(self, time_ns: int) -> str:
         """Return the id of the window that ends at a time."""
-        suffix = self.used_suffix if time_ns <= self.used_until_ns else ""
+        suffix = self.used_suffix if self.is_used(time_ns) else ""
         return f"{self.id_prefix}{time_ns}{suffix}"
 
     @property

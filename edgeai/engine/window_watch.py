@@ -8,6 +8,8 @@ from collections import Counter
 from itertools import pairwise
 from math import gcd
 
+import numpy as np
+
 from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import printable
@@ -20,6 +22,8 @@ WINDOWS = 2
 WINDOWS_OF_SAMPLES = 4
 """Or in the samples of this many, if the samples come too seldom to count their time."""
 DEFAULT_PATIENCE_SECONDS = 10.0  # of a pipeline whose assets never count as stale
+STRAY_RESETS = 10
+"""After so many resets for each window, windows come by chance only: that is no working line."""
 KEPT_TIMES = 16
 MIN_STEPS = 4  # between kept times, to show the step of a clock
 NO_TROUBLE = ("duplicate", "retained")
@@ -33,10 +37,13 @@ class WindowWatch:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self.fault: str | None = None
-        """Why the pipeline makes no window although samples come; None if it does."""
+        """Why the pipeline makes no window although samples come, or hardly any; None if it does.
+        """
         self.has_cause = False
         """Whether `fault` names a cause."""
-        self._has_rate = pipeline.settings.period_ns is not None
+        self._has_cycles = pipeline.settings.cycle is not None
+        """Whether a machine that idles makes no window, for as long as it likes."""
+        self._has_rate = pipeline.settings.period_ns is not None and not self._has_cycles
         settings = pipeline.settings
         self._samples = settings.length + settings.hop
         """After so many samples of a stream that follow each other, a window has come."""
@@ -44,7 +51,11 @@ class WindowWatch:
         self._patience = pipeline.stale_after_seconds or DEFAULT_PATIENCE_SECONDS
         self._limit = max(self._patience, WINDOWS * needed_ns / SECOND_NS)
         self._windows = -1
-        """Windows at the last scan that found a new one; these are since then:"""
+        """Windows at the last scan that found a new one."""
+        self._resets = 0
+        """Resets up to then."""
+        self._strays = 0
+        """Windows that came by chance since the last one that did not; these are since then:"""
         self._before: Counter[str] = Counter()
         """Resets and refusals by reason."""
         self._messages = self._first_heard = self._heard = 0
@@ -67,9 +78,10 @@ class WindowWatch:
         metrics = self.pipeline.metrics
         drops = metrics.drops
         windows = sum(metrics.predictions.values()) + drops["failed_window"] + drops["set_aside"]
+        windows += sum(metrics.cycles.values())
         heard = metrics.messages.value - metrics.retained
-        if windows != self._windows:
-            self._windows = windows
+        if windows != self._windows and not self._are_stray(windows):
+            self._strays = 0
             self._before = self._count_troubles(conflicts)
             self._messages = self._heard = heard
             self._first = self._since = self._last = 0.0
@@ -88,6 +100,11 @@ class WindowWatch:
         if made_sample:
             self._sampled += 1
             self._note_time()
+        if self._has_cycles and self._sampled >= MIN_TROUBLES:
+            self.fault = self._missing_signals()
+            self.has_cause = self.fault is not None
+            if self.has_cause:
+                return
         troubles = self._count_troubles(conflicts) - self._before
         is_long = now - self._since >= self._limit
         # At the model's rate a window must have come, also if no gap is counted yet.
@@ -100,15 +117,62 @@ class WindowWatch:
         if self.fault or is_long or (is_many and now - self._first >= self._limit):
             self.fault = self._describe(troubles, now)
 
+    def _are_stray(self, windows: int) -> bool:
+        """Return whether the windows since the last scan with some came by chance.
+
+        Then every stream that sends was emptied lately.
+        """
+        resets = sum(self.pipeline.metrics.resets.values())
+        made, since = windows - self._windows, resets - self._resets
+        is_first = self._windows < 0
+        self._windows, self._resets = windows, resets
+        self._strays += made
+        if is_first or since < STRAY_RESETS * made:
+            return False
+        length = self.pipeline.settings.length
+        rings = [
+            one.stream.ring for one in list(self.pipeline.streams.values()) if not one.is_stale
+        ]
+        return all(ring.next_number - ring.emptied < 2 * length for ring in rings)
+
+    def _missing_signals(self) -> str | None:
+        """Return that signals of `window.cycle` never have a value, so that no cycle can start."""
+        pipeline = self.pipeline
+        cycle, signals = pipeline.config.window.cycle, pipeline.settings.signals
+        assert cycle is not None
+        for state in list(pipeline.streams.values()):
+            recent = state.stream.ring.recent
+            if len(recent) < MIN_TROUBLES:
+                continue
+            names = [
+                name
+                for channel, name in enumerate(pipeline.extras, signals)
+                if name in cycle.signals
+                and name != cycle.number
+                and np.isnan(recent[:, channel]).all()
+            ]
+            if names:
+                shown = ", ".join(f"`{name}`" for name in names)
+                return (
+                    f"pipeline {pipeline.name}: no message of {printable(state.key)} carries "
+                    f"{shown}, which window.cycle names, so no cycle can start. Compare the name "
+                    f"with the messages, or say where it is: pipelines.{pipeline.name}.source."
+                    f"signals.{names[0]}"
+                )
+        return None
+
     def _count_troubles(self, conflicts: int) -> Counter[str]:
         metrics = self.pipeline.metrics
-        found = Counter({f"reset {name}": count for name, count in metrics.resets.items()})
+        found: Counter[str] = Counter()
+        if not self._has_cycles:
+            found.update({f"reset {name}": count for name, count in metrics.resets.items()})
         found.update({one: n for one, n in metrics.drops.items() if one not in NO_TROUBLE})
         found["duplicate"] = conflicts
         return found
 
     def _messages_of_sample(self) -> int:
-        return len(self.pipeline.signals) if self.pipeline.config.source.layout == "tag" else 1
+        is_tags = self.pipeline.sources.layouts == {"tag"}
+        return self.pipeline.settings.signals if is_tags else 1
 
     def _keep_skews(self, *, wanted: bool) -> None:
         intake = self.pipeline.intake
@@ -133,10 +197,12 @@ class WindowWatch:
         why = self._skew_reason() or self._rate_reason(troubles, now) or self._step_reason(troubles)
         self.has_cause = bool(why)
         why = why or (
-            f"compare the time stamps with pipelines.{name}.source, and their steps with "
+            f"compare the time stamps with {self.pipeline.sources.place}, and their steps with "
             "the model's sample rate and stream.max_gap_seconds"
         )
-        told = f"pipeline {name}: {messages:,} messages and no window"
+        strays = self._strays
+        made = f"only {strays:,} window{'s' * (strays > 1)}" if strays else "no window"
+        told = f"pipeline {name}: {messages:,} messages and {made}"
         return f"{told} ({counted}): {why}" if counted else f"{told}: {why}"
 
     def _skew_reason(self) -> str:
@@ -160,7 +226,7 @@ class WindowWatch:
     def _rate_reason(self, troubles: Counter[str], now: float) -> str:
         """Return that rows or tags come too seldom for the model; empty: they do not."""
         settings, seconds = self.pipeline.settings, now - self._first
-        is_frame = self.pipeline.config.source.layout == "frame"
+        is_frame = self.pipeline.sources.layouts not in ({"row"}, {"tag"})
         if settings.period_ns is None or settings.max_gap_ns is None or is_frame or not seconds:
             return ""
         resets = troubles["reset gap"]
@@ -185,7 +251,7 @@ class WindowWatch:
             step_ns *= STEP_TOLERANCE_NS
         period_ns = self.pipeline.settings.period_ns or 0
         is_coarse = period_ns > 0 and step_ns >= 2 * period_ns
-        if self.pipeline.config.source.layout == "tag" or not (is_coarse or troubles["duplicate"]):
+        if self.pipeline.sources.layouts == {"tag"} or not (is_coarse or troubles["duplicate"]):
             return ""
         what = f"have steps of {step_ns / SECOND_NS:g} s" if is_coarse else "come more than once"
         return f"the time stamps {what}. {time_stamp_remedy(self.pipeline)}"
@@ -194,7 +260,8 @@ class WindowWatch:
 def time_stamp_remedy(pipeline: Pipeline) -> str:
     """Return what to do about samples that share a time stamp."""
     fields = {"row": "source.time", "frame": "source.frame.time"}
-    field = fields.get(pipeline.config.source.layout)
+    source = pipeline.config.source
+    field = None if source is None else fields.get(source.layout)
     finer = "Let the sender send finer time stamps"
     if field is None:
         return finer

@@ -5,7 +5,7 @@ A turn pays nothing for them. Each scrape has an upper bound: `MAX_ASSET_SERIES`
 `edgeai_assets_without_detail` those whose outputs and contributions are left out.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -40,17 +40,21 @@ class AssetState(NamedTuple):
     asset: str
     presence: str
     """A key of `PRESENCE_VALUES`."""
-    score: float
-    """Of the last judged window."""
+    score: float | None
+    """Of the last window; None if its operating state is not judged."""
     alarm: str
     """A key of `ALARM_VALUES`."""
     threshold: float
     last_sample_seconds: float | None
     """Time of the newest used sample, seconds since 1970, by its sender's clock; None before it."""
     alarm_since_seconds: float | None = None
-    """Time of the sample that changed the alarm last, seconds since 1970; None: none did."""
+    """When the alarm got its state, seconds since 1970 by this machine's clock; None: not known."""
     quality: str | None = None
     """A key of `QUALITY_VALUES`; None before the first window."""
+    operating: str = ""
+    """The operating state; empty: none are declared, or it is not known yet."""
+    operating_names: Sequence[str] = ()
+    """The declared operating states."""
     diagnosis: str = ""
     """Kind of the last window's diagnosis; empty if it has none."""
     top: Iterable[tuple[str, float]] = ()
@@ -84,6 +88,7 @@ class AssetCollector:
         since = _family("edgeai_alarm_since_timestamp_seconds")
         last_sample = _family("edgeai_last_sample_timestamp_seconds")
         quality, diagnosis = _family("edgeai_quality"), _family("edgeai_diagnosis_info")
+        operating, room = _family("edgeai_operating_state"), MAX_DETAIL_SERIES
         details = _Details()
         for one in islice(self._states(), MAX_ASSET_SERIES):
             labels = [one.pipeline, one.asset]
@@ -91,7 +96,13 @@ class AssetCollector:
             presence.add_metric(labels, PRESENCE_VALUES[one.presence])
             threshold.add_metric(labels, one.threshold)
             if is_current:
-                score.add_metric(labels, one.score)
+                if one.score is not None:
+                    score.add_metric(labels, one.score)
+                if one.operating and room > 0:
+                    names = dict.fromkeys((*one.operating_names, one.operating))
+                    room -= len(names)
+                    for name in names:
+                        operating.add_metric([*labels, name], name == one.operating)
                 if one.quality is not None:
                     quality.add_metric(labels, QUALITY_VALUES[one.quality])
                 if one.diagnosis:
@@ -103,7 +114,8 @@ class AssetCollector:
                 since.add_metric(labels, one.alarm_since_seconds)
             if one.last_sample_seconds is not None:
                 last_sample.add_metric(labels, one.last_sample_seconds)
-        yield from (presence, score, threshold, alarm, since, last_sample, quality, diagnosis)
+        yield from (presence, score, threshold, alarm, since, last_sample, quality, operating)
+        yield diagnosis
         yield from details.collect()
 
 

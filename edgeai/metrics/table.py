@@ -10,6 +10,10 @@ from typing import Literal, NamedTuple
 LATENCY_BUCKETS = (
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 )  # seconds  # fmt: skip
+CYCLE_BUCKETS = (
+    0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0,
+    43_200.0,
+)  # seconds: from the stroke of a press to a batch of half a day  # fmt: skip
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 MAX_ASSET_SERIES = 500  # assets with series of their own
 MAX_DETAIL_SERIES = 2000  # series of outputs and contributions, of all assets together
@@ -21,11 +25,17 @@ UNROUTED_REASONS = (
 INVALID_REASONS = (
     "missing", "not_a_number", "not_finite", "bad_quality", "out_of_range", "too_coarse",
 )  # fmt: skip
+RECORD_OUTCOMES = ("taken", "other_name", "other_asset", "other_worker", "refused")
+ORDINARY_OUTCOMES = frozenset({"other_name", "other_asset", "other_worker"})
+"""Records that are left out because nobody wants them here: no fault of their message."""
 FAILOVER_CAUSES = (
     "crashed", "deadline", "exception", "wrong_shape", "not_finite", "parity", "out_of_memory",
     "start_failed", "start_timeout", "protocol",
 )  # fmt: skip
 RESET_REASONS = ("gap", "clock_back", "failure")
+CYCLE_OUTCOMES = (
+    "complete", "broken", "overlong", "too_short", "overlapping", "start_unseen", "unfinished",
+)  # fmt: skip
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
@@ -51,6 +61,10 @@ LABELS = {
     f"of at most {MAX_OUTPUT_ELEMENTS} elements",
     "kind": "of the diagnosis, from the model package",
     "model": "name of the model package",
+    "outcome": "of a record: `taken`; `other_name`: of a signal that the model does not have; "
+    "`other_asset`: left out by `source.assets`; `other_worker`: another worker takes it; "
+    "`refused`: counted by reason in `edgeai_dropped_total`. Of a cycle: what became of it "
+    "([outcomes](cycles.md#what-can-be-amiss-with-a-cycle))",
     "output": "name of a model's output; of an interval, the output whose interval it is",
     "pipeline": "name of the pipeline in the configuration",
     "provider": "execution provider that computed",
@@ -179,8 +193,22 @@ PIPELINE = (
         "Messages and samples that were dropped.",
     ),
     Definition(
+        "edgeai_records_total", "counter", ("pipeline", "outcome"),
+        "Records of messages that hold several: values in the layout `tag`, samples in `row`.",
+    ),
+    Definition(
         "edgeai_invalid_values_total", "counter", ("pipeline", "reason"),
         "Values that could not be used, were outside their valid range, or too large for float32.",
+    ),
+    Definition(
+        "edgeai_states_entered_total", "counter", ("pipeline", "state"),
+        "How often machines came into an operating state (`states`), a declared one, "
+        "`undeclared` or `unknown`.",
+    ),
+    Definition(
+        "edgeai_state_samples_unknown_total", "counter", ("pipeline",),
+        "Samples whose operating state was not known, because a signal of its condition had no "
+        "value.",
     ),
     Definition(
         "edgeai_extra_values_missing_total", "counter", ("pipeline",),
@@ -213,6 +241,16 @@ PIPELINE = (
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),
         "Predictions made, by the quality of the window.",
+    ),
+    Definition(
+        "edgeai_cycles_total", "counter", ("pipeline", "outcome"),
+        "Cycles that have ended, by what became of them; only of pipelines whose windows are "
+        "cycles (`window.cycle`).",
+    ),
+    Definition(
+        "edgeai_cycle_duration_seconds", "histogram", ("pipeline",),
+        "Time from the first sample of a complete cycle to the first one after it.",
+        CYCLE_BUCKETS,
     ),
     Definition(
         "edgeai_scores_not_finite_total", "counter", ("pipeline",),
@@ -285,13 +323,18 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_alarm_since_timestamp_seconds", "gauge", ("pipeline", "asset"),
-        "Time of the sample with which the alarm got its state, in seconds since 1970-01-01, UTC; "
-        "absent while the alarm is normal.",
+        "When the alarm got its state, by the clock of edgeai's machine, in seconds since "
+        "1970-01-01, UTC; absent while the alarm is normal.",
     ),
     Definition(
         "edgeai_quality", "gauge", ("pipeline", "asset"),
         "Quality of the last window: 0 good, 1 uncertain, 2 bad; absent unless the asset is "
         "current.",
+    ),
+    Definition(
+        "edgeai_operating_state", "gauge", ("pipeline", "asset", "state"),
+        "1 for the operating state that the machine is in (`states`), 0 for the other declared "
+        "ones; absent without states, and unless the asset is current.",
     ),
     Definition(
         "edgeai_diagnosis_info", "gauge", ("pipeline", "asset", "kind"),

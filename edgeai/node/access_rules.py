@@ -15,8 +15,7 @@ from typing import NamedTuple
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic, reset_prefix
 from edgeai.config.node import Config
-from edgeai.config.source_rules import RESERVED_CAPTURE
-from edgeai.engine.retained_alarms import ALARM_TOPIC, alarm_filters
+from edgeai.engine.retained_alarms import ALARM_TOPIC, STATE_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
 from edgeai.mqtt.inbox import DROPS_TOPIC, VERSION_TOPIC
 from edgeai.node.status import status_topic
@@ -54,18 +53,17 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
-        sources.append(topics.template_filter(pipeline.source.topic))
-        captured = [
-            one for one in topics.template_fields(pipeline.source.topic) if one != RESERVED_CAPTURE
-        ]
+        declared = list(pipeline.named_sources.values())
+        sources += [one for source in declared for one in source.filters]
         fields = (
             ("node", config.node),
             ("pipeline", name),
             ("model", manifest.name),
-            ("asset", "/".join([ASSET_LEVEL] * max(1, len(captured)))),
+            ("asset", "/".join([ASSET_LEVEL] * max(1, declared[0].key_levels))),
         )
-        templates = (pipeline.publish.topic, pipeline.publish.alarm_topic)
-        results += [_as_filter(topics.fill(one, fields)) for one in templates]
+        published = [pipeline.publish.topic, pipeline.publish.alarm_topic]
+        published += [pipeline.publish.state_topic] if pipeline.states else []
+        results += [_as_filter(topics.fill(one, fields)) for one in published]
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []
@@ -73,6 +71,11 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     alarms = alarm_filters(
         [ALARM_TOPIC, *(one.publish.alarm_topic for one in config.pipelines.values())], config.node
     )
+    # So it does with operating states, where some are declared.
+    with_states = [one for one in config.pipelines.values() if one.states]
+    if with_states:
+        states = [STATE_TOPIC, *(one.publish.state_topic for one in with_states)]
+        alarms = [*alarms, *alarm_filters(states, config.node)]
     written = _covered([*results, *alarms, events_topic(config.node), status_topic(config.node)])
     # `edgeai doctor` looks for another node of this name, and at the kind of the broker.
     asked = (status_topic(config.node), VERSION_TOPIC)

@@ -8,7 +8,9 @@ from typing import Any
 
 from edgeai.engine.history import History, rounded
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.recent_events import RecentEvents
 from edgeai.engine.stream_state import StreamState
+from edgeai.messages import SECOND_NS
 from edgeai.model.output_spec import AxisSpec, OutputSpec
 from edgeai.node.http_answers import Query, Reply, reply_error
 
@@ -26,6 +28,7 @@ class AssetPages:
         pipelines: Sequence[Pipeline],
         history: History,
         faults_of: Callable[[str], Mapping[str, str]],
+        events: RecentEvents,
     ) -> None:
         """Wire the parts.
 
@@ -33,8 +36,10 @@ class AssetPages:
             pipelines: The pipelines of the node.
             history: The last hour of each stream.
             faults_of: Returns the faults that can be injected into an asset of a simulated line.
+            events: What has changed last.
         """
         self._faults_of = faults_of
+        self._events = events
         self._pipelines = {one.name: one for one in pipelines}
         self._history = history
         self._looked_at: dict[StreamState, float] = {}
@@ -56,6 +61,7 @@ class AssetPages:
             {
                 "asset": name,
                 "faults": self._faults_of(name),
+                "events": self._events.of_asset(name),
                 "pipelines": [self._detail(*one) for one in found],
             },
         )
@@ -86,7 +92,7 @@ class AssetPages:
                     "is_held": channel in held,
                 }
                 for channel, (signal, value) in enumerate(
-                    zip(manifest.signals, newest, strict=False)
+                    zip(manifest.measured, newest, strict=False)
                 )
             ],
             "top": list(state.top),
@@ -97,6 +103,7 @@ class AssetPages:
             ],
             "fields": self._fields(pipeline, state),
             "has_fields": any(output.role == "field" for output in manifest.outputs),
+            "cycle": _cycle(state),
         }  # fmt: skip
 
     def _fields(self, pipeline: Pipeline, state: StreamState) -> list[dict[str, Any]]:
@@ -129,6 +136,25 @@ class AssetPages:
             if index >= MAX_LOOKED_AT or now - asked > LOOKED_AT_SECONDS:
                 state.fields = None
                 self._looked_at.pop(state, None)
+
+
+def _cycle(state: StreamState) -> dict[str, Any] | None:
+    """Return the last cycle and the open one, times in seconds; None where windows slide."""
+    cycles = state.stream.cycles
+    if cycles is None:
+        return None
+    last, since_ns = cycles.last, cycles.open_since_ns
+    return {
+        "last": None
+        if last is None
+        else {
+            "number": last.number,
+            "end": last.end_ns / SECOND_NS,
+            "duration_seconds": last.duration_ns / SECOND_NS,
+            "outcome": last.outcome,
+        },
+        "open_since": None if since_ns is None else since_ns / SECOND_NS,
+    }
 
 
 def _axis(axis: AxisSpec, values: dict[str, Any]) -> dict[str, Any]:

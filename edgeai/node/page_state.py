@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeai.config.node import Config
@@ -84,9 +84,15 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
     """
     states = list(pipeline.streams.values())
     ranks = [rank_of(state) for state in states]
-    if len(states) > MAX_SHOWN_ASSETS:
-        order = sorted(range(len(states)), key=lambda index: RANKS.index(ranks[index]))
-        shown = [states[index] for index in order[:MAX_SHOWN_ASSETS]]
+    # One for all, so that machines that fell silent together have the same time.
+    clock_offset = time.time() - time.monotonic()
+    since = {state: since_seconds(state, clock_offset) for state in states}
+    if len(states) > MAX_SHOWN_ASSETS:  # of equally urgent ones those that changed last
+        ranked = sorted(
+            zip(ranks, states, strict=True),
+            key=lambda one: (RANKS.index(one[0]), -(since[one[1]] or 0)),
+        )
+        shown = [state for _, state in ranked[:MAX_SHOWN_ASSETS]]
     else:
         shown = states
     manifest = pipeline.manifest
@@ -102,7 +108,7 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
         "provider": pipeline.session.provider,
         "requested": pipeline.session.requested,
         "reason": pipeline.session.reason,
-        "topic": pipeline.config.source.topic,
+        "topic": ", ".join(one.topic for one in pipeline.config.named_sources.values()),
         "hint": hint,
         "threshold": pipeline.rule.threshold,
         "abnormal": pipeline.rule.abnormal,
@@ -121,8 +127,12 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
         "invalid": {reason: count for reason, count in metrics.invalid_counts().items() if count},
         "streams": len(states),
         "counts": dict(Counter(ranks)),
-        "assets": [_asset_state(pipeline, state) for state in shown],
+        "assets": [_asset_state(pipeline, state, since[state]) for state in shown],
     }
+
+
+def _seconds(time_ns: int | None) -> float | None:
+    return None if time_ns is None or time_ns < 0 else time_ns / SECOND_NS
 
 
 def rank_of(state: "StreamState") -> str:
@@ -137,12 +147,12 @@ def rank_of(state: "StreamState") -> str:
     return "unknown" if state.time_ns is None else "normal"
 
 
-def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
+def _asset_state(pipeline: "Pipeline", state: "StreamState", since: float | None) -> dict[str, Any]:
     waiting_for: list[str] = []
     is_judged = state.time_ns is not None
     undecided = state.stream.undecided
     if not is_judged and not state.is_from_before and not undecided:
-        waiting_for = [pipeline.signals[i] for i in state.stream.waiting_for()]
+        waiting_for = [pipeline.channels[i] for i in state.stream.waiting_for()]
     alarm = state.alarm.state
     newest_ns = state.last_sample_ns
     found = {
@@ -154,9 +164,14 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         "priority": state.alarm.priority,
         "diagnosis": state.diagnosis,
         "quality": state.quality or "unknown",
+        "threshold": state.alarm.rule.threshold,
+        "operating": None if pipeline.states is None else pipeline.states.name_of(state) or None,
+        "operating_since": _seconds(state.tracker.since_ns if state.tracker else None),
+        "not_judged": state.not_judged,
+        "is_undeclared": state.alarm.is_undeclared,
         "time": None if state.time_ns is None else state.time_ns / SECOND_NS,
         "last_sample": None if newest_ns is None else newest_ns / SECOND_NS,
-        "since": since_seconds(state),
+        "since": since,
         # Why a machine has no data: refused messages; else the sender is silent.
         "refused": state.drops.reason if state.is_refused or state.is_unused else None,
         "stale_cause": state.stale_cause if state.is_stale else None,
@@ -164,37 +179,82 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         if undecided is None
         else {"count": undecided[0], "time": undecided[1] / SECOND_NS},
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
+        "at_fault": _signals_at_fault(pipeline, state)[:MAX_SHOWN_SIGNALS],
     }
+    if state.sources:  # those of several that have stopped
+        inlets = pipeline.sources.inlets
+        found["silent_sources"] = [
+            inlet.plan.name for inlet in inlets if state.sources[inlet.number].is_stale
+        ]
     if alarm != "normal":
         found |= _reasons(pipeline, state)
     return found
 
 
+def _signals_at_fault(pipeline: "Pipeline", state: "StreamState") -> list[str]:
+    """Return the signals whose values cannot be used, if a machine has no result because of them.
+
+    Those of which no good value has come yet, or none for a whole window. Of a policy that drops
+    samples they are not known after the first good value: then the log names them.
+    """
+    channels: Iterable[int] = ()
+    if state.is_refused or state.is_unused or state.is_stale:
+        if state.stale_cause == "bad_values":
+            channels = state.stream.held_channels()
+        elif state.drops.reason == "invalid_value":
+            channels = state.stream.waiting_for()
+    return [pipeline.signals[channel] for channel in sorted(channels)]
+
+
 def _reasons(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
-    """Return why there is an alarm, and what to do: of the last window, or of the alarm's start."""
-    raised = state.raised
+    """Return why there is an alarm, and what to do.
+
+    An active alarm has the reasons of the last window. Those of a latched alarm, and of one that
+    continues after a restart, are of the window that raised it: windows are healthy now.
+    """
     top, outputs, diagnosis = state.top, state.outputs, state.diagnosis
-    if raised is not None and (state.alarm.state == "latched" or not (top or outputs)):
+    raised = state.raised
+    is_over = state.alarm.state == "latched" or not (top or outputs)
+    if is_over:
+        top, outputs, diagnosis = (), {}, diagnosis if state.alarm.state == "active" else ""
+    if is_over and raised is not None:
         top, outputs = raised.top, raised.outputs
         if not diagnosis and raised.diagnosis:
             diagnosis = raised.diagnosis["kind"]
     names = {out.name for out in pipeline.manifest.outputs if out.role == "advice"}
     advice = [{"name": name, **outputs[name]} for name in outputs if name in names]
-    return {"top": list(top), "diagnosis": diagnosis, "advice": advice}
+    return {
+        "top": list(top),
+        "diagnosis": diagnosis,
+        "advice": advice,
+        "cause_known": not is_over or raised is not None,
+    }
 
 
-def since_seconds(state: "StreamState") -> float | None:
-    """Return since when an asset has been as it is shown, seconds since 1970; None: not known."""
+def since_seconds(state: "StreamState", clock_offset: float) -> float | None:
+    """Return since when an asset has been as it is shown, seconds since 1970; None: not known.
+
+    It is a time of this machine's clock: that of the alarm's last change, as
+    `edgeai_alarm_since_timestamp_seconds` says it; or of the last sample, window or message.
+
+    Args:
+        state: The stream.
+        clock_offset: What to add to a monotonic time to get seconds since 1970.
+    """
+    changed_ns = state.alarm_since_ns
     if state.alarm.state != "normal":
-        if state.raised_ns:
-            return state.raised_ns / SECOND_NS
-        since_ns = state.alarm.since_ns  # of before the restart, by the sender's clock
-        return None if since_ns is None else since_ns / SECOND_NS
-    if state.is_stale and state.is_from_before and state.before is not None:
-        return state.before[0]
+        return (changed_ns or state.alarm.since_ns or 0) / SECOND_NS or None
     if state.is_stale:
-        return time.time() - (time.monotonic() - state.used) if state.used else None
-    return state.alarm_told_ns / SECOND_NS or None
+        if state.is_from_before and state.before is not None:
+            return state.before[0]
+        if state.stale_cause in ("no_window", "bad_values"):
+            last = state.decided or state.first_heard
+        else:
+            last = state.used or state.first_heard
+        return clock_offset + last if last else None
+    if state.is_unused:
+        return state.made_ns / SECOND_NS or (state.before[0] if state.before else None)
+    return changed_ns / SECOND_NS or None
 
 
 def _shown_score(state: "StreamState") -> float | None:

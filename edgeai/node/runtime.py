@@ -141,7 +141,14 @@ class Runtime:
         )
         restored = restore_alarms(pipelines, kept, shard)
         known = self._known_assets(pipelines, alarms, shard)
-        retained = RetainedAlarms(pipelines, kept, config.node, shard)
+        has_states = any(pipeline.states is not None for pipeline in pipelines)
+        retained = RetainedAlarms(
+            pipelines,
+            kept,
+            config.node,
+            shard,
+            reads_states=has_states or (known is not None and known.had_states),
+        )
         client_id = config.client_id + (f"-w{role.shard.number}" if role else "")
         self.link = Link(
             config.broker,
@@ -200,7 +207,7 @@ class Runtime:
             events=self.engine.monitor.events,
             faults=faults,
         )
-        assets = AssetPages(pipelines, history, self.commands.faults_of)
+        assets = AssetPages(pipelines, history, self.commands.faults_of, self.engine.monitor.events)
         self.http_server: HttpServer | None = None
         if config.http.enabled or role:
             self.http_server = HttpServer(
@@ -315,12 +322,18 @@ class Runtime:
             commands=self.commands.names,
         )
 
-    def _keys_of(self, topic: str) -> Iterable[str]:
-        """Return the stream keys of a topic. A reset's topic has the key of its alarm's stream."""
+    def _keys_of(self, topic: str) -> Iterable[str] | None:
+        """Return the stream keys of a topic; None: its messages name the streams, or are of all.
+
+        A reset's topic has the key of its alarm's stream.
+        """
         resets = reset_prefix(self.config.node)
         if topic.startswith(resets):
             return [topic.removeprefix(resets).partition("/")[2]]
-        found = [pipeline.find_key(topic) for pipeline in self.engine.pipelines]
+        pipelines = self.engine.pipelines
+        if any(one.sources.is_for_all_workers(topic) for one in pipelines):
+            return None
+        found = [pipeline.find_key(topic) for pipeline in pipelines]
         return [one[0] for one in found if one is not None]
 
     def _report(self) -> Report:

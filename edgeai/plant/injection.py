@@ -119,6 +119,8 @@ class Injection:
         cavity_bar: Melt pressure near the gate.
         screw_mm: Screw tip before the barrel's end.
         clamp_kn: Force of the tie bars.
+        is_held: Whether the machine waits with an open mould: the cycle that runs is finished, and
+            no other begins. Set by the caller.
         cycle_seconds: Time since filling began, at the end of the step.
     """
 
@@ -137,13 +139,18 @@ class Injection:
         self.cavity_bar = 0.0
         self.screw_mm = SHOT_POSITION_MM
         self.clamp_kn = 0.0
+        self.is_held = False
 
     def advance(self, mould: Mould, now: Conditions) -> None:
         """Advance by one time step. Fresh melt enters the mould when filling starts."""
         self._elapsed_seconds += self._dt_seconds
         self.cycle_seconds += self._dt_seconds
         # Half a step of tolerance, because a sum of steps is not exactly the duration.
-        if self._elapsed_seconds > self._duration_seconds - 0.5 * self._dt_seconds:
+        is_over = self._elapsed_seconds > self._duration_seconds - 0.5 * self._dt_seconds
+        if is_over and self.is_held and self.phase == OPEN:
+            # Once it is let go, the mould closes first.
+            self._duration_seconds = self._elapsed_seconds + 2 * CLAMPING_SECONDS
+        elif is_over:
             self._next_phase(mould, now)
         if self.phase == FILL:
             self._fill(now)
@@ -237,7 +244,8 @@ class Injection:
     def _clamp(self) -> None:
         target_kn = 0.0
         left_seconds = self._duration_seconds - self._elapsed_seconds
-        if self.phase != OPEN or left_seconds < CLAMPING_SECONDS:
+        closes = left_seconds < CLAMPING_SECONDS and not self.is_held
+        if self.phase != OPEN or closes:
             pressure_pa = MEAN_PRESSURE_SHARE * self.cavity_bar * PASCAL_PER_BAR
             opening_kn = pressure_pa * CAVITY_AREA_M2 / NEWTON_PER_KN
             target_kn = CLAMP_KN + CLAMP_SHARE * opening_kn

@@ -111,6 +111,7 @@ class Moulding(FaultInjection):
             operator,
         )
         self._faults = ActiveFaults("moulding", FAULTS)
+        self._pack_share, self._more_cool_seconds, self._barrel_k = 1.0, 0.0, 0.0
         self._conditions = Conditions(MELT_DEGC, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
         self._inlet_degc, self._flow_l_min, self._air_degc = INLET_DEGC, FLOW_L_MIN, AIR_DEGC
         self._mould = Mould(DT_SECONDS, INLET_DEGC)
@@ -119,6 +120,26 @@ class Moulding(FaultInjection):
         self._apply(self._wander.values())
         self._melt_sensor_degc = self._conditions.melt_degc
         self._settle()
+
+    def operate(
+        self,
+        *,
+        is_held: bool = False,
+        pack_share: float = 1.0,
+        cool_seconds: float = 0.0,
+        barrel_k: float = 0.0,
+    ) -> None:
+        """Set how the machine is operated from the next step on; at first it produces.
+
+        Args:
+            is_held: Whether it waits with an open mould.
+            pack_share: Pack pressure of the recipe, as a share of that of the first product.
+            cool_seconds: How much longer than that of the first product the part cools.
+            barrel_k: How much hotter than in production the barrel is; negative: colder.
+        """
+        self._injection.is_held = is_held
+        self._pack_share, self._more_cool_seconds = pack_share, cool_seconds
+        self._barrel_k = barrel_k
 
     def hidden(self) -> dict[str, float]:
         """Return quantities that no sensor measures, in degC, W/(m2 K), or as a share of the wall.
@@ -169,11 +190,13 @@ class Moulding(FaultInjection):
             1.0 - BLOCKED_SHARE * level("coolant_blocked")
         )
         self._air_degc = AIR_DEGC + air_k
-        self._conditions.melt_degc = MELT_DEGC + melt_k + OVERHEAT_K * level("melt_too_hot")
+        self._conditions.melt_degc = (
+            MELT_DEGC + melt_k + OVERHEAT_K * level("melt_too_hot") + self._barrel_k
+        )
         self._conditions.consistency = 1.0 + consistency
         self._conditions.speed = self._set.values["speed"]
-        self._conditions.pack_bar = self._set.values["pack_bar"]
-        self._conditions.cool_seconds = self._set.values["cool_seconds"]
+        self._conditions.pack_bar = self._set.values["pack_bar"] * self._pack_share
+        self._conditions.cool_seconds = self._set.values["cool_seconds"] + self._more_cool_seconds
         self._conditions.ring_wear = level("check_ring_wear")
         self._conditions.shrinkage = level("early_shrinkage")
 

@@ -16,11 +16,13 @@ import msgspec
 
 from edgeai import topics
 from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.source import SourceConfig
+from edgeai.config.source import MARKS, SourceConfig
 from edgeai.decoding.fields import MAX_TIME_NS, signal_path, time_reader
 from edgeai.decoding.local_times import LocalTimes
 from edgeai.errors import ConfigError, DecodeError, Problem, listed
 from edgeai.messages import Message
+from edgeai.recordings.documents import put
+from edgeai.recordings.record_documents import RecordDocuments
 from edgeai.recordings.times import express, format_reader
 
 NULLS = frozenset({"", "nan", "NaN", "NULL", "null", "None"})
@@ -86,37 +88,20 @@ class TableWriter:
         self, mapping: TableMapping, header: list[str], path: Path, options: TableOptions
     ) -> None:
         source = mapping.source
-        if source.layout == "frame":
-            rule = f"cannot be replayed into {mapping.name}: a table has no frames, JSONL may have"
-            raise ConfigError([Problem(str(path), "", rule)])
+        _refuse_without_tables(mapping, path)
+        self._records = RecordDocuments(source) if source.has_records else None
         self._source = source
         self._path = path
         self._row_number = 1
         self._width = len(header)
         self._header = header
-        self._columns: list[tuple[int, FieldPath, str]] = []
-        missing = []
-        for name in mapping.signals:
-            tag = source.tag_of(name)
-            place = signal_path(source, name) if source.layout == "row" else source.value_path
-            # The declared name comes first: a column of the signal's own name may be another value.
-            for candidate in (str(place[-1]) if source.layout == "row" else tag, name):
-                if candidate in header:
-                    index = _column(candidate, header, path, "signal")
-                    self._columns.append((index, place, tag))
-                    break
-            else:
-                missing.append(name)
-        if not self._columns:
-            rule = f"has no column of a signal of {mapping.model}; it has: {listed(header)}"
-            raise ConfigError([Problem(str(path), "", rule)])
-        if missing and options.every_signal:
-            rule = f"has no column of the signals {listed(missing)}; it has: {listed(header)}"
-            raise ConfigError([Problem(str(path), "", rule)])
+        self._columns = _signal_columns(mapping, header, path, every=options.every_signal)
         self._evenly_spaced_ns = options.evenly_spaced_ns
         self._time = -1
         if self._evenly_spaced_ns is None:
-            self._time = _column(options.time_column or _time_name(source), header, path, "time")
+            chosen = options.time_column
+            name = _time_name(source) if chosen is None else chosen
+            self._time = _column(name, header, path, "time")
         self.asset = -1
         """Column that names the asset; -1: there is none."""
         if options.asset_column is not None:
@@ -153,12 +138,15 @@ class TableWriter:
         moment, received_ns = self._moment_of(row, asset)
         key = self._key if self.asset < 0 else self._key_of(asset)
         source = self._source
+        if self._records is not None:
+            yield from self._record_messages(row, key, moment, received_ns)
+            return
         if source.layout == "row":
             document: dict[str, Any] = {}
             if source.time is not None:
-                _put(document, source.time.path, moment)
+                put(document, source.time.path, moment)
             for index, place, _ in self._columns:
-                _put(document, place, row[index])
+                put(document, place, row[index])
             self._add_quality(document)
             yield _topic(source, key, ""), msgspec.json.encode(document), received_ns, 0
             return
@@ -166,13 +154,34 @@ class TableWriter:
             if row[index] is None:
                 continue
             document = {}
-            _put(document, place, row[index])
+            put(document, place, row[index])
             if source.time is not None:
-                _put(document, source.time.path, moment)
+                put(document, source.time.path, moment)
             if source.name_path is not None:
-                _put(document, source.name_path, tag)
+                put(document, source.name_path, tag)
             self._add_quality(document)
             yield _topic(source, key, tag), msgspec.json.encode(document), received_ns, 0
+
+    def _record_messages(
+        self, row: list[Any], key: str, moment: Any, received_ns: int
+    ) -> Iterator[Message]:
+        """Give the messages of a row for a source that declares records."""
+        assert self._records is not None
+        source = self._source
+        names = [name for name in topics.template_fields(source.topic) if name != "signal"]
+        parts = _split(key, source.key_levels)
+        in_message = parts[len(names) :]
+        of_topic = "/".join(parts[: len(names)])
+        found = [(place, row[index], tag) for index, place, tag in self._columns]
+        if source.layout == "row":
+            values = [(place, value) for place, value, _ in found]
+            payload = self._records.payload(in_message, "", moment, values)
+            yield _topic(source, of_topic, ""), payload, received_ns, 0
+            return
+        for place, value, tag in found:
+            if value is not None:
+                payload = self._records.payload(in_message, tag, moment, [(place, value)])
+                yield _topic(source, of_topic, tag), payload, received_ns, 0
 
     def _moment_of(self, row: list[Any], asset: object) -> tuple[Any, int]:
         """Return a row's time as its message holds it, and as nanoseconds since 1970."""
@@ -208,14 +217,56 @@ class TableWriter:
     def _add_quality(self, document: dict[str, Any]) -> None:
         """A table's values count as good; what is not a number is found as it is live."""
         if self._source.quality is not None:
-            _put(document, self._source.quality.path, self._source.quality.good[0])
+            put(document, self._source.quality.path, self._source.quality.good[0])
         for field in self._source.signals.values():
             if field.quality is not None:
-                _put(document, field.quality.path, field.quality.good[0])
+                put(document, field.quality.path, field.quality.good[0])
 
     def _problem(self, rule: str, value: Any) -> ConfigError:
         where = f"row {self._row_number}"
         return ConfigError([Problem(str(self._path), where, rule, value, has_value=True)])
+
+
+def _refuse_without_tables(mapping: TableMapping, path: Path) -> None:
+    """Refuse a source whose messages cannot be built from a table."""
+    obstacle = RecordDocuments.obstacle(mapping.source)
+    if mapping.source.layout == "frame":
+        obstacle = "a table has no frames"
+    if obstacle is not None:
+        rule = f"cannot be replayed into {mapping.name}: {obstacle}; a recording (JSONL) can"
+        raise ConfigError([Problem(str(path), "", rule)])
+
+
+def _signal_columns(
+    mapping: TableMapping, header: list[str], path: Path, *, every: bool
+) -> list[tuple[int, FieldPath, str]]:
+    """Return the column of each signal, with its path in a message and its tag.
+
+    Raises:
+        ConfigError: No signal has a column, or not every one has where that is asked for.
+    """
+    source = mapping.source
+    columns: list[tuple[int, FieldPath, str]] = []
+    missing = []
+    for name in mapping.signals:
+        tag = source.tag_of(name)
+        place = signal_path(source, name) if source.layout == "row" else source.value_path
+        last = [part for part in place if part not in MARKS][-1:] or [name]
+        # The declared name comes first: a column of the signal's own name may be another value.
+        for candidate in (str(last[0]) if source.layout == "row" else tag, name):
+            if candidate in header:
+                index = _column(candidate, header, path, "signal")
+                columns.append((index, place, tag))
+                break
+        else:
+            missing.append(name)
+    if not columns:
+        rule = f"has no column of a signal of {mapping.model}; it has: {listed(header)}"
+        raise ConfigError([Problem(str(path), "", rule)])
+    if missing and every:
+        rule = f"has no column of the signals {listed(missing)}; it has: {listed(header)}"
+        raise ConfigError([Problem(str(path), "", rule)])
+    return columns
 
 
 def _local_times(zone: str) -> "LocalTimes":
@@ -237,28 +288,18 @@ def _column(name: str, header: list[str], path: Path, what: str) -> int:
     return header.index(name)
 
 
+def _split(key: str, count: int) -> list[str]:
+    """Return a key as so many levels; missing ones repeat it."""
+    parts = key.split("/", count - 1) if count else []
+    return parts + [key] * (count - len(parts))
+
+
 def _topic(source: SourceConfig, key: str, tag: str) -> str:
     """Return a topic that the source's template reads back as this key and tag."""
     names = [name for name in topics.template_fields(source.topic) if name != "signal"]
-    parts = key.split("/", len(names) - 1) if names else []
-    parts += [key] * (len(names) - len(parts))
+    parts = _split(key, len(names))
     fields = (*zip(names, parts, strict=True), ("signal", tag))
     return topics.fill(source.topic, fields).replace("+", "-").replace("#", "-")
-
-
-def _put(document: dict[str, Any], path: FieldPath, value: Any) -> None:
-    """Set a value at a path; positions in a list become that list."""
-    here: Any = document
-    for part, following in zip(path, [*path[1:], None], strict=True):
-        fresh: Any = value if following is None else ([] if isinstance(following, int) else {})
-        if isinstance(here, list):
-            assert isinstance(part, int)
-            here.extend([None] * (part + 1 - len(here)))
-            if following is None or here[part] is None:
-                here[part] = fresh
-        elif following is None or part not in here:
-            here[part] = fresh
-        here = here[part]
 
 
 def cell_value(text: str) -> Any:

@@ -7,16 +7,20 @@ the next one comes. Timelines in periods, arrivals one period apart:
     arrives   1 2 5.7 4 5      5.7 has a wrong time: 4 keeps pace with 2. It is dropped; 3 is a hole
     arrives   1 2 5.7 6.7      the clock was set ahead: 6.7 keeps pace with 5.7
     arrives   1 2 4 3 5        after 3 nothing is missing: 4 had only overtaken it
+
+Where two agree, as 5.7 and 6.7, their times may still be wrong: they are in doubt, and uncertain.
 """
 
 from edgeai.streams.clock_steps import LEAST_PERIODS, resolution_of
 from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.ring import Ring
-from edgeai.streams.run import Run
+from edgeai.streams.run import Newest, Run
 from edgeai.streams.settings import NEVER_NS, StreamSettings
 
 PACE_PERIODS = 0.75
 """Largest difference between a step in time and the step of the arrivals, for single samples."""
+DOUBTED = 5
+"""Samples or blocks that agree with each other are in doubt, up to so many."""
 MAX_WAITING = 4
 """Samples or blocks that wait at most; if all are ahead of the one before, they are taken."""
 
@@ -30,44 +34,56 @@ class Ahead:
         "_left_hole",
         "_length",
         "_max_gap_ns",
+        "_newest",
         "_ring",
+        "doubtful",
         "is_watching",
         "runs",
     )
 
     def __init__(
-        self, settings: StreamSettings, ring: Ring, holes: Holes, drops: dict[str, int]
+        self,
+        settings: StreamSettings,
+        ring: Ring,
+        newest: Newest,
+        holes: Holes,
+        drops: dict[str, int],
     ) -> None:
         """Start without a waiting sample.
 
         Args:
             settings: The stream's.
             ring: The stream's.
+            newest: The newest sample that waits no longer.
             holes: The stream's.
             drops: Counts dropped samples by reason.
         """
         self._max_gap_ns, self._length = settings.max_gap_ns, settings.length
-        self._ring, self._holes = ring, holes
+        self._ring, self._newest, self._holes = ring, newest, holes
         self._drops = drops
         self._left_hole = False
         """Whether a sample left a hole while others waited: it may be the place of one of them."""
         self.runs: list[Run] = []
         """Samples or blocks, in the order of their times."""
+        self.doubtful = 0
+        """How many of the next samples or blocks are in doubt too."""
         self.is_watching = True
         """Whether the times are as sent and in the order of arrival, so that both can be compared.
         """
 
     def is_ahead(self, run: Run) -> bool:
         """Return whether samples are to wait: their time is ahead of their arrival."""
-        ring = self._ring
+        newest = self._newest
         if not self.is_watching:
             return False
-        if ring.last_ns == NEVER_NS:
+        if newest.last_ns == NEVER_NS:
             gap_ns = self._max_gap_ns
             is_far = gap_ns is not None and run.first_ns - run.arrived_ns > gap_ns
             return is_far and len(run.times) >= self._length  # else no window leaves with it
-        is_ahead = self._is_step_ahead(run, ring.last_ns, ring.arrived_ns)
-        return is_ahead and not self.shows_coarse(run, LEAST_PERIODS)
+        if not self._is_step_ahead(run, newest.last_ns, newest.arrived_ns):
+            return False
+        # Where samples wait for late ones, a coarse clock is not recognized.
+        return newest is not self._ring or not self.shows_coarse(run, LEAST_PERIODS)
 
     def shows_coarse(self, run: Run, least_periods: float) -> bool:
         """Return whether all time stamps so far may be those of a clock with such steps."""
@@ -90,25 +106,30 @@ class Ahead:
         Returns:
             What is to be taken now, in order.
         """
-        waiting, ring = self.runs, self._ring
+        waiting, last = self.runs, self._newest
         if not waiting:
             self._left_hole = False
             waiting.append(run.copy())
             return []
-        if any(_is_same(run, one) for one in waiting):
+        if any(run.is_same(one) for one in waiting):
             self._drops["duplicate"] += len(run.times)
             return []
         newest = waiting[-1]
         if run.first_ns <= newest.last_ns:
             return self._judge_older(run)
         if not self._keeps_pace(run, newest.last_ns, newest.arrived_ns):
-            if self._keeps_pace(run, ring.last_ns, ring.arrived_ns):
+            if self._keeps_pace(run, last.last_ns, last.arrived_ns):
                 self._drop(waiting)
                 return [run]
             if self._is_step_ahead(run, newest.last_ns, newest.arrived_ns):
                 waiting.append(run.copy())
                 return self.release() if len(waiting) > MAX_WAITING else []
-        return [*self.release(), run]
+            return [*self.release(), run]
+        taken = [*self.release(), run]
+        for one in taken:
+            one.is_doubtful = True
+        self.doubtful = DOUBTED - len(taken)
+        return taken
 
     def release(self) -> list[Run]:
         """Return the waiting samples: none waits any more."""
@@ -122,11 +143,11 @@ class Ahead:
 
     def _judge_older(self, run: Run) -> list[Run]:
         """Decide by a sample that is older than the newest one that waits."""
-        ring = self._ring
-        if run.first_ns <= ring.last_ns:
+        last_ns = self._newest.last_ns
+        if run.first_ns <= last_ns:
             return [run]
-        has_hole = run.first_ns - ring.last_ns >= self._hole_ns(run)
-        if has_hole and self._keeps_pace(run, ring.last_ns, ring.arrived_ns):
+        has_hole = run.first_ns - last_ns >= self._hole_ns(run)
+        if has_hole and self._keeps_pace(run, last_ns, self._newest.arrived_ns):
             self._drop(self.runs)
             return [run]
         gap_ns = self._max_gap_ns
@@ -137,7 +158,7 @@ class Ahead:
         fitting = [
             one
             for one in reached
-            if ring.last_ns + half_ns <= one.first_ns and one.last_ns + half_ns <= run.first_ns
+            if last_ns + half_ns <= one.first_ns and one.last_ns + half_ns <= run.first_ns
         ]
         if not has_hole:
             fitting.clear()
@@ -192,9 +213,3 @@ class Ahead:
         if run.period_ns and not run.is_block:
             return PACE_PERIODS * run.period_ns
         return self._max_gap_ns or 0
-
-
-def _is_same(run: Run, waiting: Run) -> bool:
-    """Return whether samples are those that wait, sent again."""
-    is_same_time = run.first_ns == waiting.first_ns and len(run.times) == len(waiting.times)
-    return is_same_time and run.rows.tobytes() == waiting.rows.tobytes()

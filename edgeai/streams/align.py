@@ -156,6 +156,17 @@ class Aligner:
         self._append(queue, time_ns, value, mark)
         return None
 
+    def queues_at(self, time_ns: int) -> list[Queue] | None:
+        """Return the queues, to append values of a time to that are their channels' newest.
+
+        The caller sets `newest_ns`. None if there is no grid point yet, or the time is not newer
+        than all that are needed for a grid point that was returned: such values need `add`.
+        """
+        newest_ns = self.newest_ns
+        if self._next_ns is None or self._held or newest_ns is None or time_ns < newest_ns:
+            return None
+        return self._queues
+
     def _is_new_extra(self, channel: int, time_ns: int) -> bool:
         """Return whether a late value is the newest of an extra signal.
 

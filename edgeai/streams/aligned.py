@@ -3,9 +3,11 @@
 from collections import deque
 from collections.abc import Sequence
 
+from edgeai.streams.align import Aligner
 from edgeai.streams.aligned_timeline import AlignedTimeline
 from edgeai.streams.clock_steps import resolution_of
 from edgeai.streams.coarse import CoarseClock
+from edgeai.streams.conditioning import Flags
 from edgeai.streams.grid import ROW, Arrival
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.repeats import Repeats
@@ -47,6 +49,11 @@ class AlignedStream(Stream):
         """The time of the newest value; None before the first."""
         return self._timeline.newest_ns
 
+    @property
+    def aligner(self) -> Aligner:
+        """What aligns the samples to the model's grid; the same for as long as the stream."""
+        return self._timeline.aligner
+
     def recover(self, after_ns: int | None, *, everything: bool) -> None:
         """Empty the stream as `Stream.recover` says; each channel keeps its last value at first.
 
@@ -66,6 +73,41 @@ class AlignedStream(Stream):
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet; without them there is no window."""
         return self._timeline.waiting_for()
+
+    def push_rows(
+        self,
+        times: list[int],
+        rows: Floats,
+        invalid: Flags | None,
+        uncertain: Flags | None,
+        arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,
+    ) -> None:
+        """Take samples as `Stream.push_rows` says.
+
+        After a sample with an absent value the channels have rates of their own, as single values
+        have: a signal that is sent when it changes lacks nothing.
+        """
+        if absent is not None and not self._timeline.has_split_rows:
+            self._timeline.split_rows()
+            if self._coarse is not None:  # it spreads whole samples
+                for run in self._coarse.release(None):
+                    self._receive(run)
+                self._coarse = None
+        if not self._timeline.has_split_rows:
+            super().push_rows(times, rows, invalid, uncertain, arrived)
+            return
+        for index, time_ns in enumerate(times):
+            flag = uncertain is not None and bool(uncertain[index])
+            at_ns = time_ns if arrived is None else arrived[index]
+            for channel, value in enumerate(rows[index].tolist()):
+                if absent is None or not absent[index, channel]:
+                    self.push_tag(time_ns, channel, value, flag, at_ns)
+
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no good value came for a whole window or longer."""
+        return self._timeline.held_channels()
 
     def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
         """Take no sample: each must be aligned."""
@@ -106,6 +148,17 @@ class AlignedStream(Stream):
         one = _new_arrival(Arrival, (time_ns, channel, [value], uncertain, at_ns))
         self._timeline.take(one)
 
+    def push_tags(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message as `Stream.push_tags` says, with less work for each."""
+        self._timeline.take_values(times, channels, values, uncertain, arrived_ns)
+
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age as `Stream.hold` says."""
         return self._timeline.hold(channel, value, time_ns)
@@ -114,6 +167,7 @@ class AlignedStream(Stream):
         """Release the grid points up to the newest time: the stream ends here."""
         super().flush()
         self._timeline.flush()
+        self.ring.flush()
 
     def _receive(self, run: Run) -> None:
         """Take one sample with its final time."""

@@ -1,8 +1,12 @@
 """The values of one aligned stream in the order of their arrival: late, repeated, clocks ahead."""
 
-from edgeai.streams.align import align_row
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from edgeai.streams.align import Aligner, align_row
 from edgeai.streams.clock import MAX_JUMPED_RUNS, LateRun, is_clock_ahead
 from edgeai.streams.grid import ROW, Arrival, Grid, Jump
+from edgeai.streams.grid_values import GOOD, UNCERTAIN
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.left_rows import seen_values
 from edgeai.streams.ring import Ring
@@ -64,9 +68,27 @@ class AlignedTimeline:
         """The time of the newest value; None before the first."""
         return self._grid.aligner.newest_ns
 
+    @property
+    def aligner(self) -> Aligner:
+        """What aligns the values."""
+        return self._grid.aligner
+
     def waiting_for(self) -> list[int]:
         """Return the channels that have not had a value yet."""
         return self._grid.aligner.waiting_for()
+
+    @property
+    def has_split_rows(self) -> bool:
+        """Whether the values of samples are taken one by one."""
+        return self._grid.has_split_rows
+
+    def split_rows(self) -> None:
+        """Take the values of samples one by one from now on: some samples lack some."""
+        self._grid.split_rows()
+
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no value came for a whole window or longer."""
+        return self._grid.held_channels()
 
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age as `Stream.hold` says."""
@@ -115,6 +137,81 @@ class AlignedTimeline:
             self._take_overtaking()
         self._take_next(one)
 
+    def take_values(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message, as `take` does with each of them.
+
+        A value that is newer than all of its channel, while nothing is in doubt, takes a short way;
+        the grid moves on once for all values of one time.
+
+        Args:
+            times: (n,) nanoseconds, rising.
+            channels: (n,) of each value.
+            values: (n,), NaN if a value cannot be used.
+            uncertain: (n,) whether each is outside its valid range.
+            arrived_ns: When they arrived.
+        """
+        start, count = 0, len(times)
+        while start < count:
+            time_ns = times[start]
+            stop = count if times[-1] == time_ns else bisect_right(times, time_ns, start)
+            part = channels[start:stop], values[start:stop], uncertain[start:stop]
+            taken = self._take_newest(time_ns, *part, arrived_ns)
+            for index in range(start + taken, stop):
+                one = [values[index]]
+                self.take(Arrival(time_ns, channels[index], one, uncertain[index], arrived_ns))
+            start = stop
+
+    def _take_newest(
+        self,
+        time_ns: int,
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> int:
+        """Take values of one time that are the newest of their channels, while nothing is in doubt.
+
+        Returns:
+            How many of them were taken: all before the first one that needs a further look.
+        """
+        grid = self._grid
+        cadences = grid.cadences
+        queues = grid.aligner.queues_at(time_ns) if self._is_plain_at(time_ns) else None
+        if queues is None:
+            return 0
+        taken = 0
+        for channel, value, flag in zip(channels, values, uncertain, strict=True):
+            queue, cadence = queues[channel], cadences[channel]
+            is_newest = queue and queue[-1][0] < time_ns and value == value  # noqa: PLR0124
+            if not is_newest or cadence.suspect_ns != NEVER_NS:
+                break
+            queue.append((time_ns, value, UNCERTAIN if flag else GOOD))
+            if cadence.low_ns <= time_ns - cadence.last_ns <= cadence.high_ns:
+                cadence.last_ns = time_ns
+            else:
+                grid.note_rate(channel, time_ns)
+            taken += 1
+        if taken:
+            grid.aligner.newest_ns = time_ns
+            self._seen.add_many(time_ns, channels[:taken], values[:taken])
+            self._ring.arrived_ns = max(self._ring.arrived_ns, arrived_ns)
+            grid.push()
+        return taken
+
+    def _is_plain_at(self, time_ns: int) -> bool:
+        """Return whether a value of this time, its channel's newest, needs no further look."""
+        newest_ns = self._grid.aligner.newest_ns
+        if self._has_doubt or self._overtook or newest_ns is None:
+            return False
+        return 0 <= time_ns - newest_ns <= self._max_step_ns
+
     def _take_overtaking(self) -> None:
         """Take the first of the samples that came before older ones; emit no window again."""
         ring = self._ring
@@ -139,6 +236,8 @@ class AlignedTimeline:
         if doubts:
             if self._settle_doubt(one, newest_ns):
                 return
+            if self._jump is not None and self._jump.is_doubtful:
+                uncertain = True
             if channel in self._torn and time_ns > cadence.last_ns:
                 self._torn.remove(channel)
                 uncertain = True
@@ -206,13 +305,13 @@ class AlignedTimeline:
     def _drop_first_ahead(self, started: list[Arrival], one: Arrival, newest_ns: int) -> None:
         """Drop the first values if their clock was ahead, as an older value shows.
 
-        Within the gap, only the second value of the same channel shows it. After the first window
-        the clock was set back, or none.
+        Within the gap, only the second value of the same channel shows it, before the first window.
         """
         time_ns, channel, *_, arrived_ns = one
-        if time_ns > newest_ns or self._ring.next_number >= self._settings.length:
+        if time_ns > newest_ns:
             return
-        is_second = sum(first.channel == channel for first in started) == 1
+        has_windows = self._ring.next_number >= self._settings.length
+        is_second = not has_windows and sum(first.channel == channel for first in started) == 1
         skew_ns = max(0, time_ns - arrived_ns)
         gap_ns, half_ns = self._max_step_ns, (self._settings.period_ns or 0) // 2
         ahead = []
@@ -223,9 +322,10 @@ class AlignedTimeline:
             is_near = is_older and first.values != one.values
             if is_far or (is_near and first_skew_ns > half_ns + skew_ns):
                 ahead.append(first)
-        if not ahead:
+        if not ahead or self._seen.has(time_ns, channel, one.values):
             return
         self._drops["implausible_time"] += len(ahead)
+        self._note_used(self._grid.windows_since_start())
         self._grid.forget()
         self._started = []
         for first in started:
@@ -261,7 +361,13 @@ class AlignedTimeline:
             self._grid.push(everything=True)
             if not suspect:
                 self._resets["gap"] += 1
-            self._jump = Jump(one.time_ns, newest_ns, suspect, self._grid.save(), [one])
+            # What comes from a backlog is older than a gap, or in a burst.
+            is_live = one.arrived_ns - one.time_ns <= self._max_step_ns
+            is_live = is_live or arrival_step_ns >= (self._settings.period_ns or 0) / 4
+            self._jump = Jump(
+                one.time_ns, newest_ns, suspect, self._grid.save(), [one],
+                is_doubtful=suspect and is_live,
+            )  # fmt: skip
         self._grid.restart()
 
     def _goes_on(self, jump: Jump) -> bool:
@@ -279,14 +385,21 @@ class AlignedTimeline:
         self._jump = None
         if jump.is_suspect:
             self._ring.implausible_ns = jump.first_ns
-        emitted = self._grid.windows_since_start()
+        emitted, last_ns = self._grid.windows_since_start(), self._ring.last_ns
         self._grid.restore(jump.saved)
         if jump.is_suspect:
             self._drops["implausible_time"] += len(jump.arrivals)
+            self._note_used((jump.first_ns, last_ns) if jump.gaps > 1 else emitted)
         else:
             self._emitted = emitted
             waiting = self._overtook + jump.arrivals
             self._overtook = sorted(waiting, key=lambda one: one.time_ns)
+
+    def _note_used(self, windows: tuple[int, int] | None) -> None:
+        """Note the times of windows that have left, and whose values are dropped now, if any."""
+        if windows is not None and windows[0] <= windows[1]:
+            self._set_backs.note_used(*windows)
+            self._ring.broken = True
 
     def _restart(self, one: Arrival) -> None:
         """Release the waiting samples, then start again: the sender's clock was set back."""

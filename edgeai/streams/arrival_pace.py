@@ -10,44 +10,56 @@ periods after the one before it shows the hole at once:
     time, s      5    5.25  5.5   6         the third one is in doubt: its time should be 5.75
 """
 
+from itertools import pairwise
+
 from edgeai.streams.holes import HOLE_PERIODS
 
-EVEN_PERIODS = 1.25
-"""Arrivals are even if the longest step in a stamp without a hole is at most this many periods."""
+EVEN_SHARE = 0.25
+"""Arrivals are even if their steps are whole periods, but for this part of a period at most."""
 MEMORY = 7 / 8
-"""What of the longest step so far still counts after one more stamp."""
+"""What of the largest such part so far still counts after one more stamp."""
 
 
 class ArrivalPace:
     """Watches the arrivals of one stream's samples."""
 
-    __slots__ = (
-        "_has_begun", "_hole_ns", "_is_known", "_longest_ns", "_period_ns", "_uneven_ns",
-        "_worst_ns", "in_doubt",
-    )  # fmt: skip
+    __slots__ = ("_has_begun", "_hole_ns", "_is_known", "_period_ns", "_uneven", "in_doubt")
 
     def __init__(self, period_ns: int) -> None:
-        """Wait for the first stamp that lacks nothing."""
+        """Wait for the first stamp."""
         self._period_ns = period_ns
         self._hole_ns = HOLE_PERIODS * period_ns
-        self._uneven_ns = EVEN_PERIODS * period_ns
         self._has_begun = False
         """Whether all arrivals of this stamp were noted."""
         self._is_known = False
         """Whether there was such a stamp."""
-        self._longest_ns = 0
-        """Longest step between two arrivals of this stamp."""
-        self._worst_ns = 0.0
-        """The same of the stamps before that lacked nothing, less of older ones."""
+        self._uneven = 0.0
+        """Largest part of a period by which a step was not whole periods, less of older ones."""
         self.in_doubt = False
         """Whether a sample of this stamp seems to be missing, so that the next ones are marked."""
 
     def note(self, step_ns: int) -> None:
         """Note the time from the arrival of the sample before to this one."""
-        if step_ns > self._longest_ns:
-            self._longest_ns = step_ns
-            if step_ns >= self._hole_ns and self._is_known and self._worst_ns <= self._uneven_ns:
-                self.in_doubt = True
+        if step_ns >= self._hole_ns and self._is_known and self._uneven <= EVEN_SHARE:
+            self.in_doubt = True
+        periods = step_ns / self._period_ns
+        self._uneven = max(self._uneven, abs(periods - max(1, int(periods + 0.5))))
+
+    def note_first(self, arrivals: list[int]) -> int:
+        """Note the arrivals of a whole stamp, (n,).
+
+        Returns:
+            After how many of them the last hole is, and one more; 0: there is none, or they are not
+            even.
+        """
+        hole = 0
+        for index, (before_ns, at_ns) in enumerate(pairwise(arrivals), 2):
+            self.note(at_ns - before_ns)
+            if at_ns - before_ns >= self._hole_ns:
+                hole = index
+        self._has_begun = True
+        self.in_doubt = False
+        return hole if self._uneven <= EVEN_SHARE else 0
 
     def next_stamp(self, step_ns: int, lacking: int) -> None:
         """Note the first sample of the next stamp.
@@ -56,13 +68,11 @@ class ArrivalPace:
             step_ns: Time from the arrival of the sample before to this one.
             lacking: How many samples the stamp before it lacks.
         """
-        if self._has_begun and not lacking:
-            self._worst_ns = max(self._longest_ns, MEMORY * self._worst_ns)
-            self._is_known = True
+        self._is_known = self._is_known or self._has_begun
         self._has_begun = True
+        self._uneven *= MEMORY
         was_in_doubt = self.in_doubt
         self.in_doubt = False
-        self._longest_ns = 0
         if not was_in_doubt:  # then they are missing at the end of the stamp before
             step_ns -= lacking * self._period_ns
         self.note(step_ns)

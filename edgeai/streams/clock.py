@@ -1,10 +1,10 @@
 """Judge a sender's clock: one time stamp proves nothing, late samples over seconds do."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from edgeai.streams.ring import SavedRing
 from edgeai.streams.run import Run
+from edgeai.streams.settings import Floats
 
 RUNS_OF_NEW = 3
 """Where one of n samples is remembered, at least so many times n late samples must be new."""
@@ -96,11 +96,13 @@ class Jump:
     """Whether the clock of the first sample is further ahead of its arrival than the samples before
     it were: then its time is wrong. Otherwise time has really passed."""
     saved: SavedRing
-    kept: Any
-    """What else the stream was before the step."""
+    kept: Floats
+    """The last good values before the step."""
     was_broken: bool
     arrived_ns: int
     """When the newest sample before the step arrived."""
+    is_doubtful: bool = False
+    """Whether all samples since the step are uncertain, because its time may be wrong."""
     gaps: int = 1
     """Steps beyond the largest gap since the state was kept; counted when they are certain."""
     runs: list[Run] = field(default_factory=list)

@@ -20,7 +20,7 @@ from edgeai.streams.clock_steps import (
     resolution_of,
 )  # fmt: skip
 from edgeai.streams.holes import HOLE_PERIODS
-from edgeai.streams.old_stamps import NO_PLACE, REPEATED, OldStamps
+from edgeai.streams.old_stamps import FULL, NO_PLACE, REPEATED, OldStamps
 from edgeai.streams.repeats import is_burst
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, Floats
@@ -28,8 +28,10 @@ from edgeai.streams.settings import NEVER_NS, Floats
 MOST_ODD_STAMPS = 3
 """After so many stamps in a row that it cannot show, a recognized clock is none."""
 MIN_DISTINCT = 3
-"""If so many samples of one stamp all differ, the signal moves: an equal one may be a repeat."""
+"""If the last samples, as many as this, all differ, the signal moves: an equal one may be a repeat.
+"""
 
+FASTEST_SHARE = 0.03
 NEAREST_PERIODS = 0.96
 """Samples that do not fit into a step of the clock by the rate follow at so many periods: so a
 sender that is up to 3 % too fast loses none."""
@@ -39,10 +41,10 @@ class CoarseClock:
     """Gives the samples of one stream their times."""
 
     __slots__ = (
-        "_arrived_ns", "_before_ns", "_began_ns", "_doubtful_ns", "_is_declared", "_late_count",
+        "_arrived_ns", "_before_ns", "_doubtful_ns", "_is_declared", "_last", "_late_count",
         "_number", "_odd", "_old_ns", "_old_number", "_pace", "_past", "_period_ns",
-        "_resolution_ns", "_seen", "_stamp_ns", "_waiting", "is_refuted", "last_ns", "misplaced",
-        "torn_ns",
+        "_resolution_ns", "_seen", "_stamp_ns", "_step_ns", "_waiting", "is_refuted", "last_ns",
+        "misplaced", "repeats", "torn_ns",
     )  # fmt: skip
 
     def __init__(
@@ -66,11 +68,15 @@ class CoarseClock:
         """The stamp before the sample's, if it lacks samples; which ones is not known."""
         self.misplaced = 0
         """How many samples that stamp has, if they were not marked as they came."""
+        self.repeats = 0
+        """Samples of the first stamp that came again; the stream counts them."""
         self._pace = ArrivalPace(period_ns)
         self._seen: set[bytes] = set()
         """Values of the samples of the stamp."""
-        self._began_ns = self._arrived_ns = 0
-        """When the first sample of the stamp arrived, and when the last one."""
+        self._last: tuple[bytes, ...] = ()
+        """Values of the last samples."""
+        self._arrived_ns = self._step_ns = 0
+        """When the last sample arrived, and how long after the one before."""
         self._past = OldStamps()
         self._before_ns = self._doubtful_ns = NEVER_NS
         """The stamp before the newest; and one of which a sample came long before its others."""
@@ -100,7 +106,7 @@ class CoarseClock:
         self._pace.in_doubt = in_doubt
         self._stamp_ns = self.last_ns = stamp_ns
         self._number = 1
-        self._began_ns = self._arrived_ns = arrived_ns
+        self._arrived_ns = arrived_ns
         self._seen = set() if row is None else {row.tobytes()}
 
     def resume(self, time_ns: int) -> None:
@@ -150,7 +156,12 @@ class CoarseClock:
         """
         before_ns, self._arrived_ns = self._arrived_ns, run.arrived_ns
         self.torn_ns = None
-        return self._place(run, max_gap_ns, before_ns)
+        placed = self._place(run, max_gap_ns, before_ns)
+        if placed is None:
+            self._arrived_ns = before_ns  # as if it had not come
+        else:
+            self._step_ns = run.arrived_ns - before_ns
+        return placed
 
     def _place(self, run: Run, max_gap_ns: int | None, before_ns: int) -> list[Run] | None:
         """Do as `place` says; the sample before it arrived at `before_ns`."""
@@ -159,7 +170,7 @@ class CoarseClock:
             self._stamp_ns = stamp_ns
         if self.last_ns == NEVER_NS:
             longest_ns = max(self._resolution_ns or 0, *RESOLUTIONS_NS)
-            if len(self._waiting) > longest_ns // period_ns:
+            if len(self._waiting) > (1 + FASTEST_SHARE) * longest_ns / period_ns:
                 return None
             self._waiting.append(run.copy())
             return []
@@ -182,22 +193,26 @@ class CoarseClock:
             self._begin(run, newest_ns, before_ns)
         elif self._late_count:
             self._return(stamp_ns)
-        else:
-            self._pace.note(run.arrived_ns - before_ns)
+            before_ns = NEVER_NS
         if self.is_refuted:
             return [run]
         # A little nearer than by the rate, so that a fast sender is followed.
-        time_ns = max(
-            stamp_ns + self._number * period_ns, self.last_ns + int(NEAREST_PERIODS * period_ns)
-        )
-        end_ns = stamp_ns + (self._resolution_ns or SECOND_NS)
+        nearest_ns = self.last_ns + int(NEAREST_PERIODS * period_ns)
+        time_ns = max(stamp_ns + self._number * period_ns, nearest_ns)
+        step_ns = self._resolution_ns or SECOND_NS
+        end_ns = stamp_ns + step_ns
         if time_ns > end_ns + period_ns // 2 + ROUNDING_NS:
-            return None
+            time_ns = nearest_ns
+            if time_ns > end_ns + period_ns // 2 + ROUNDING_NS + FASTEST_SHARE * step_ns:
+                return None
         values = run.rows.tobytes()
         is_over = time_ns > end_ns - period_ns // 2
         if values in self._seen and self._is_repeat(run, before_ns, is_over=is_over):
             return None
         self._seen.add(values)
+        self._last = *self._last[1 - MIN_DISTINCT :], values
+        if stamp_ns == newest_ns and before_ns != NEVER_NS:
+            self._pace.note(run.arrived_ns - before_ns)
         self._number += 1
         self.last_ns = time_ns
         run.times = [time_ns]
@@ -215,6 +230,10 @@ class CoarseClock:
         number = self._past.add(stamp_ns, run.rows.tobytes(), room)
         if number == REPEATED:
             return None
+        if number == FULL:
+            self._pace.in_doubt = True  # it may belong to the newest stamp, and be missing there
+            run.times = [stamp_ns + max(0, room - 1) * period_ns]  # another sample has this time
+            return [run]
         if number == NO_PLACE:
             self._pace.in_doubt = True  # it may belong to the newest stamp, and be missing there
             self._old_number = self._old_number + 1 if stamp_ns == self._old_ns else 0
@@ -249,7 +268,7 @@ class CoarseClock:
             self.misplaced = 0 if self._pace.in_doubt else self._number
         self._past.remember(old_ns, self._number, self._seen)
         self._before_ns, self._late_count = old_ns, 0
-        self._stamp_ns, self._number, self._began_ns = run.first_ns, 0, run.arrived_ns
+        self._stamp_ns, self._number = run.first_ns, 0
         self._seen = set()
         self._pace.next_stamp(run.arrived_ns - before_ns, lacking)
         self._pace.in_doubt = self._pace.in_doubt or run.first_ns == self._doubtful_ns
@@ -260,7 +279,7 @@ class CoarseClock:
         Args:
             next_ns: The next stamp; None: there is none, the stream ends here.
         """
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._without_repeats(self._waiting), []
         stamp_ns = self._stamp_ns
         if not waiting or stamp_ns is None:
             return []
@@ -282,10 +301,28 @@ class CoarseClock:
         for number, run in enumerate(waiting):
             run.times = [first_ns + number * period_ns]
         self.last_ns = waiting[-1].first_ns
-        self._number = len(waiting)
-        self._began_ns = waiting[0].arrived_ns
-        self._seen = {run.rows.tobytes() for run in waiting}
+        self._number = (self.last_ns - stamp_ns) // period_ns + 1  # it may have begun before
+        values = [run.rows.tobytes() for run in waiting]
+        self._seen, self._last = set(values), (*self._last, *values)[-MIN_DISTINCT:]
+        hole = self._pace.note_first([run.arrived_ns for run in waiting])
+        for run in waiting[:hole]:  # their times are counted back over the hole
+            run.mark()
         return waiting
+
+    def _without_repeats(self, waiting: list[Run]) -> list[Run]:
+        """Return the samples of the first stamp without those that a moving signal sent again."""
+        left = [
+            run
+            for index, run in enumerate(waiting)
+            if not index
+            or run.rows.tobytes() != waiting[index - 1].rows.tobytes()
+            or not is_burst(run, waiting[index - 1].arrived_ns)
+        ]
+        values = [*self._last, *(run.rows.tobytes() for run in left)]
+        if not MIN_DISTINCT <= len(set(values)) == len(values):
+            return waiting
+        self.repeats += len(waiting) - len(left)
+        return left
 
     def _is_repeat(self, run: Run, before_ns: int, *, is_over: bool) -> bool:
         """Return whether a sample with values that its stamp had before was sent again.
@@ -298,13 +335,10 @@ class CoarseClock:
             before_ns: When the sample before it arrived.
             is_over: Whether the stamp has as many samples as the rate allows.
         """
-        count = self._number
-        moves = MIN_DISTINCT <= count == len(self._seen)
+        moves = len(set(self._last)) == MIN_DISTINCT
         if is_over:
             return moves or run.arrived_ns == run.first_ns or is_burst(run, before_ns)
-        if not moves or not is_burst(run, before_ns):
-            return False
-        return before_ns - self._began_ns >= (count - 1) * self._period_ns / 2
+        return moves and is_burst(run, before_ns) and self._step_ns >= self._period_ns / 2
 
     def _narrow(self, before_ns: int, stamp_ns: int) -> None:
         """Note a stamp that the recognized clock cannot show: the clock is finer, or is none."""

@@ -72,6 +72,15 @@ class GoodValues:
         self.update()
         self._ring.clear()
 
+    def save(self) -> Floats:
+        """Return a copy of its values, (C,)."""
+        self.update()
+        return self.last.copy()
+
+    def restore(self, saved: Floats) -> None:
+        """Go on from a copy of its values."""
+        self.last[:] = saved
+
     def update(self) -> None:
         """Bring `last` up to date."""
         if self._ring.size:

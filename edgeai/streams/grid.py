@@ -43,6 +43,7 @@ class SavedGrid(NamedTuple):
     was_broken: bool
     aligner: SavedAligner
     last_times: list[int]
+    lacking: tuple[dict[int, int], int]
 
 
 class Jump(NamedTuple):
@@ -54,6 +55,8 @@ class Jump(NamedTuple):
     saved: SavedGrid
     arrivals: list[Arrival]
     gaps: int = 1
+    is_doubtful: bool = False
+    """Whether all values since the step are uncertain."""
 
     def is_return(self, time_ns: int) -> bool:
         """Return whether a value of this time goes on before the step."""
@@ -64,7 +67,8 @@ class Grid:
     """The grid rows of one stream, and the rates of its channels."""
 
     __slots__ = (
-        "_channels", "_counts", "_drops", "_held_rows", "_ring", "_settings", "aligner", "cadences",
+        "_channels", "_counts", "_drops", "_held_rows", "_lacking", "_lacking_to", "_ring",
+        "_settings", "aligner", "cadences", "has_split_rows",
     )  # fmt: skip
 
     def __init__(
@@ -82,8 +86,14 @@ class Grid:
         self.aligner = Aligner(settings.align, settings.channels, settings.extras)
         self.cadences = self._new_cadences()
         """The rate of each channel, and last that of samples of all channels, which is at ROW."""
+        self.has_split_rows = False
+        """Whether the values of samples of all channels come one by one."""
         self._held_rows: dict[int, tuple[int, ...]] = {}
         """Channels that count as substituted, by the time of the grid row, where there are any."""
+        self._lacking: dict[int, int] = {}
+        """Number of the first row from which on a channel counts as substituted, up to now."""
+        self._lacking_to = 0
+        """Number of the row after the last one that was looked at for that."""
 
     def _new_cadences(self) -> list[Cadence]:
         settings = self._settings
@@ -93,6 +103,17 @@ class Grid:
         for channel, cadence in enumerate(cadences):
             self.aligner.set_limits(channel, cadence.due_ns, cadence.hole_ns)
         return [*cadences, Cadence(gap_ns, prior_ns=settings.period_ns)]
+
+    def split_rows(self) -> None:
+        """Give each channel a rate of its own, in place of that of samples of all channels."""
+        if self.has_split_rows:
+            return
+        self.has_split_rows = True
+        last_ns = self.cadences[ROW].last_ns
+        self._counts["missing"] += self.cadences[ROW].settle(None)
+        self.cadences = self._new_cadences()
+        for cadence in self.cadences[:ROW]:
+            cadence.last_ns = last_ns
 
     def channels_of(self, channel: int) -> range:
         """Return the channels of a value; of a sample of all channels, all."""
@@ -128,7 +149,31 @@ class Grid:
                 del self._held_rows[next(iter(self._held_rows))]
         count = [len(held)] if held else None
         flag = [True] if uncertain else None
+        self._note_lacking(held)
         self._ring.push([time_ns], np.array([values], np.float32), count, flag)
+
+    def _note_lacking(self, held: tuple[int, ...]) -> None:
+        """Note the channels that count as substituted in the next row; others have come again."""
+        number, lacking = self._ring.next_number, self._lacking
+        if number != self._lacking_to:
+            lacking.clear()
+        for channel in [one for one in lacking if one not in held]:
+            del lacking[channel]
+        for channel in held:
+            lacking.setdefault(channel, number)
+        self._lacking_to = number + 1
+        is_whole = any(self._lacks_window(first) for first in lacking.values())
+        self._ring.lacking = self._lacking_to if is_whole else -1
+
+    def _lacks_window(self, first: int) -> bool:
+        return self._lacking_to - first >= self._settings.length
+
+    def held_channels(self) -> list[int]:
+        """Return the channels of which no value came for a whole window or longer."""
+        if self._lacking_to != self._ring.next_number:
+            return []
+        found = self._lacking.items()
+        return sorted(channel for channel, first in found if self._lacks_window(first))
 
     # ---------------------------------------------------------------------------------- late values
 
@@ -176,6 +221,8 @@ class Grid:
             if neighbors is not None:
                 self.aligner.values(each).insert(time_ns, value, uncertain=uncertain)
                 self._revise(each, *neighbors)
+                if value == value:  # noqa: PLR0124  not NaN
+                    self._lacking.pop(each, None)
         self.note_rate(channel, time_ns)
         self._counts["reordered"] += 1
         return True
@@ -215,22 +262,28 @@ class Grid:
     def save(self) -> SavedGrid:
         """Return a copy of its state."""
         times = [cadence.last_ns for cadence in self.cadences]
-        return SavedGrid(self._ring.save(), self._ring.broken, self.aligner.save(), times)
+        return SavedGrid(
+            self._ring.save(), self._ring.broken, self.aligner.save(), times,
+            (dict(self._lacking), self._lacking_to),
+        )  # fmt: skip
 
     def restore(self, saved: SavedGrid) -> None:
         """Go on from a copy of its state."""
         self._ring.restore(saved.ring)
         self._ring.broken = saved.was_broken
         self.aligner.restore(saved.aligner)
+        self._lacking, self._lacking_to = saved.lacking
         for cadence, last_ns in zip(self.cadences, saved.last_times, strict=True):
             cadence.restart()
             cadence.last_ns = last_ns
+        if self.has_split_rows:
+            self.cadences[ROW].last_ns = NEVER_NS
 
     def windows_since_start(self) -> tuple[int, int] | None:
         """Return the times of the first and the last window since the ring was emptied."""
         ring, length = self._ring, self._settings.length
-        if ring.size < length:
-            return None
+        if ring.size < length or self._settings.cycle is not None:
+            return None  # no window, or cycles, of which none is a window twice
         first_ns = ring.time_at(ring.size - length)
         return first_ns, ring.last_ns
 
@@ -258,7 +311,7 @@ class Grid:
         was_broken = self._ring.broken
         self.clear()
         self._ring.broken = was_broken
-        self._ring.last_ns = NEVER_NS
+        self._ring.forget()
 
     def recover(self, *, everything: bool) -> None:
         """Forget all but the last value of each channel, and with `everything` that too."""

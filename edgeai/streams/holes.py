@@ -119,8 +119,15 @@ class Holes:
         self.is_open = False
         left = sum(number >= self._after - self._placed for _, number in self._filled)
         is_fresh = self._ring.next_number == self._after + 1
-        if next_ns is None or not is_fresh or self._is_real(next_ns):
-            self._missing["missing"] += self._count - (self._placed - left)
+        missing = self._count
+        if next_ns is not None and is_fresh:
+            # The sample after the hole may have been stamped late.
+            periods = (next_ns - self._before_ns) / self._period_ns
+            missing = min(missing, max(0, int(periods + 0.5) - 2))
+        if missing:
+            self._missing["missing"] += max(0, missing - (self._placed - left))
+            if missing < self._count:  # which one is not known
+                self._ring.mark_newest()
         elif self._placed and left == self._count <= SPARE_ROWS:
             del self._filled[-left:]
             self._ring.take_back(left)
@@ -136,10 +143,6 @@ class Holes:
         """Take back all holes, uncounted where they are open: their times were no real ones."""
         self.is_open = False
         self._filled.clear()
-
-    def _is_real(self, next_ns: int) -> bool:
-        periods = (next_ns - self._before_ns) / self._period_ns
-        return periods >= self._count + HOLE_PERIODS
 
     def is_filled(self, time_ns: int, period_ns: float) -> bool:
         """Return whether a late sample of this time has a filled one to replace."""

@@ -25,8 +25,6 @@ BLOCK = 1024
 """Samples of a block: those with the same number by this divisor. As many wait for their block."""
 OTHER_BYTES = 12 * MAX_THINNED + 20 * BLOCK
 """Of the thinned samples, of those that wait, and of the block that is about to leave."""
-MAX_WAITING = 64
-"""Parts that wait, each what a ring had when it was emptied."""
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(32))
 
 
@@ -49,19 +47,18 @@ def _weights(channels: int) -> npt.NDArray[np.uint32]:
     return numbers * np.uint32(2) + np.uint32(1)
 
 
-def _digests(rows: Floats) -> Hashes:
+def _digests(rows: Floats, out: Hashes | None = None) -> Hashes:
     """Return a number of each row, (n,): other rows mostly have other ones."""
-    found: Hashes = rows.view(np.uint32) @ _weights(rows.shape[1])
+    found: Hashes = np.matmul(rows.view(np.uint32), _weights(rows.shape[1]), out=out)
     return found
 
 
 def _hashes(times: Numbers, digests: Hashes) -> Hashes:
     """Return a number of each sample, (n,), by its time and the digest of its row."""
     factor, second, half = _MIX
-    found = digests.astype(np.uint64) * second
-    found ^= times.view(np.uint64) * factor
-    found ^= found >> half
+    found = digests.astype(np.uint64)
     found *= second
+    found ^= times.view(np.uint64) * factor
     found ^= found >> half
     found *= factor
     return (found >> half).astype(np.uint32)
@@ -90,7 +87,8 @@ class LeftRows:
     """
 
     __slots__ = (
-        "_blocks", "_first", "_kept_stride", "_next", "_room", "_thinned", "_waiting",
+        "_blocks", "_count", "_digests", "_first", "_kept_stride", "_next", "_rises", "_room",
+        "_thinned", "_times",
     )  # fmt: skip
 
     def __init__(self, room: int) -> None:
@@ -103,9 +101,14 @@ class LeftRows:
         self._blocks: deque[_Block] = deque()
         self._first: tuple[int, int] | None = None
         """Number and time of the first sample of all."""
-        self._waiting: list[tuple[int, Numbers, Hashes]] = []
-        """Number of the first, times and digests of samples that are in no block yet: to hash many
-        at a time costs less."""
+        self._times = np.zeros(0, np.int64)
+        """Times of samples that are in no block yet: to hash many at a time costs less."""
+        self._digests = np.zeros(0, np.uint32)
+        """Their digests."""
+        self._count = 0
+        """How many these are."""
+        self._rises = True
+        """Whether their times rise."""
         self._next = 0
         """Number after the last sample."""
         self._thinned: tuple[Numbers, Hashes] = np.zeros(0, np.int64), np.zeros(0, np.uint32)
@@ -121,37 +124,55 @@ class LeftRows:
             times: (n,) nanoseconds, rising, n at least 1.
             rows: (n, C).
         """
-        if number < self._next:
+        if number != self._next:
             self._settle()
             self._forget_from(number)
-        self.add_digests(number, times.copy(), _digests(rows))
+            self._next = number
+        begin = 0
+        while begin < len(times):  # up to the end of a block, so that none is put together of parts
+            end = begin + BLOCK - self._next % BLOCK
+            place = self._place_of(times[begin:end])
+            _digests(rows[begin:end], self._digests[place])
+            begin = end
 
-    def add_digests(self, number: int, times: Numbers, digests: Hashes) -> None:
-        """Remember samples as `add` does, by a number of the values of each; times in any order."""
-        self._waiting.append((number, times, digests))
-        self._next = number + len(times)
-        if self._next - self._waiting[0][0] >= BLOCK or len(self._waiting) >= MAX_WAITING:
+    def add_digests(self, times: Numbers, digests: Hashes) -> None:
+        """Remember the next samples, `BLOCK` at most, by a number of the values of each.
+
+        Their times may be in any order.
+        """
+        place = self._place_of(times)
+        self._digests[place] = digests
+        self._rises = False
+
+    def _place_of(self, times: Numbers) -> slice:
+        """Keep the times of the next samples, `BLOCK` at most; return where their digests go."""
+        if self._count + len(times) > len(self._times) or not self._next % BLOCK:
             self._settle()
+            if not len(self._times):
+                self._times, self._digests = np.zeros(BLOCK, np.int64), np.zeros(BLOCK, np.uint32)
+        begin, self._count = self._count, self._count + len(times)
+        self._rises = self._rises and (not begin or times[0] > self._times[begin - 1])
+        self._times[begin : self._count] = times
+        self._next += len(times)
+        return slice(begin, self._count)
 
     def _settle(self) -> None:
         """Put the samples that wait into blocks."""
-        waiting, self._waiting = self._waiting, []
-        if waiting and self._first is None:
-            self._first = waiting[0][0], int(waiting[0][1][0])
-        while waiting:
-            number, count, end = waiting[0][0], 0, waiting[0][0]
-            while count < len(waiting) and waiting[count][0] == end:
-                end += len(waiting[count][1])
-                count += 1
-            times = np.concatenate([part[1] for part in waiting[:count]])
-            hashes = _hashes(times, np.concatenate([part[2] for part in waiting[:count]]))
-            del waiting[:count]
-            while number < end:
-                stop = min(end, number // BLOCK * BLOCK + BLOCK)
-                part, rest = slice(0, stop - number), slice(stop - number, None)
-                low_ns, high_ns = int(times[part].min()), int(times[part].max())
-                self._append(_Block(number, low_ns, high_ns, hashes[part]))
-                times, hashes, number = times[rest], hashes[rest], stop
+        count, self._count = self._count, 0
+        rises, self._rises = self._rises, True
+        if not count:
+            return
+        times, number = self._times[:count], self._next - count
+        if self._first is None:
+            self._first = number, int(times[0])
+        hashes = _hashes(times, self._digests[:count])
+        while number < self._next:
+            part = slice(0, number // BLOCK * BLOCK + BLOCK - number)
+            here = times[part]
+            low_ns = int(here[0] if rises else here.min())
+            high_ns = int(here[-1] if rises else here.max())
+            self._append(_Block(number, low_ns, high_ns, hashes[part]))
+            times, hashes, number = times[part.stop :], hashes[part.stop :], number + len(here)
         oldest = self._oldest(self._next)
         while self._blocks and self._blocks[0].number < oldest:
             self._thin(self._blocks.popleft(), self._next)

@@ -4,6 +4,7 @@ MAX_SAMPLES = 128
 """Remember the stamps of this many samples, and at least one stamp."""
 NO_PLACE = -1
 REPEATED = -2
+FULL = -3
 
 
 class OldStamps:
@@ -41,7 +42,7 @@ class OldStamps:
 
         Returns:
             How many samples of its stamp came before it; REPEATED if one of them has its values;
-            NO_PLACE if the stamp is full, or older than those that are known.
+            FULL if the stamp has no room; NO_PLACE if it is older than those that are known.
         """
         stamps = self._stamps
         if not stamps or stamp_ns < min(stamps):
@@ -50,7 +51,7 @@ class OldStamps:
         if values in seen:
             return REPEATED
         if count >= room:
-            return NO_PLACE
+            return FULL
         stamps[stamp_ns] = count + 1, seen | {values}
         return count
 

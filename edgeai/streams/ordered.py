@@ -64,10 +64,11 @@ class OrderedStream(Stream):
     def _start_again(self) -> None:
         """Forget all but the ring's samples."""
         settings = self._settings
-        self._timeline = Timeline(
-            settings, self.ring, self.drops, self.resets, self.counts, set_backs=self.set_backs
-        )
         self._reorder = Reorder(settings.lateness_ns) if settings.lateness_ns else None
+        self._timeline = Timeline(
+            settings, self.ring, self.drops, self.resets, self.counts,
+            set_backs=self.set_backs, newest=self._reorder,
+        )  # fmt: skip
         self._timeline.before_restart = self._release
         self._good_bytes = self._timeline.values.last.data.cast("B")
         self._is_plain = False
@@ -80,8 +81,8 @@ class OrderedStream(Stream):
     @property
     def newest_ns(self) -> int | None:
         """The time of the newest sample, also of one that waits; None before the first."""
-        waiting = self._timeline.ahead.runs
-        return waiting[-1].last_ns if waiting else super().newest_ns
+        waiting = self._timeline.doubts.newest
+        return super().newest_ns if waiting is None else waiting.last_ns
 
     @property
     def used_ns(self) -> int | None:
@@ -89,18 +90,18 @@ class OrderedStream(Stream):
 
         A sample after a silence waits for the next one, and shows already that it is over.
         """
-        waiting = self._timeline.ahead.runs
-        if not waiting:
+        waiting = self._timeline.doubts.newest
+        if waiting is None:
             return super().used_ns
-        values = waiting[-1].rows[:, : self._settings.signals]
+        values = waiting.rows[:, : self._settings.signals]
         is_dropped = self._settings.invalid == "drop" and np.isnan(values).any()
-        return super().used_ns if is_dropped else waiting[-1].last_ns
+        return super().used_ns if is_dropped else waiting.last_ns
 
     @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived, also one that waits."""
-        waiting = self._timeline.ahead.runs
-        return waiting[-1].arrived_ns if waiting else super().newest_arrived_ns
+        waiting = self._timeline.doubts.newest
+        return super().newest_arrived_ns if waiting is None else waiting.arrived_ns
 
     @property
     def end_ns(self) -> int:
@@ -141,13 +142,15 @@ class OrderedStream(Stream):
         invalid: Flags | None,
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
         if self._is_plain and self._is_in_order(times):
             self._timeline.values.append(times, rows, invalid, uncertain)
             self.ring.arrived_ns = times[-1] if arrived is None else arrived[-1]
             return
-        super().push_rows(times, rows, invalid, uncertain, arrived)
+        super().push_rows(times, rows, invalid, uncertain, arrived, absent=absent)
 
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample as `Stream.push_one` says: only one that follows without a hole."""
@@ -218,13 +221,18 @@ class OrderedStream(Stream):
         """Release the samples that wait for others: the stream ends here."""
         super().flush()
         self._release()
+        self.ring.flush()
         self._update_plain()
 
     def _release(self) -> None:
-        if self._reorder is not None:
-            for run in self._reorder.release(None):
-                self._timeline.take(run)
-        self._timeline.flush()
+        reorder, timeline = self._reorder, self._timeline
+        if reorder is not None:
+            for waiting in timeline.doubts.end():
+                for run in waiting:
+                    reorder.add(run)
+            for run in reorder.release(None):
+                timeline.take(run)
+        timeline.flush()
 
     # ---------------------------------------------------------------------------------- fast roads
 
@@ -269,14 +277,17 @@ class OrderedStream(Stream):
         elif reorder.has(run.first_ns):
             self.drops["duplicate"] += len(run.times)
         else:
-            for released in reorder.add(run):
-                self._take(released)
+            self._timeline.doubts.ahead.is_watching = self._coarse is None
+            for part in self._timeline.doubts.sift(run):
+                for one in part:
+                    for released in reorder.add(one):
+                        self._take(released)
         self._update_plain()
 
     def _take(self, run: Run) -> None:
         """Append samples; if the sender's clock was set back, start again with them."""
         coarse = self._coarse
-        self._timeline.ahead.is_watching = coarse is None and self._reorder is None
+        self._timeline.doubts.ahead.is_watching = coarse is None
         if not self._timeline.take(run):
             placed: list[Run] | None = [run]
             if coarse is not None:
@@ -287,16 +298,22 @@ class OrderedStream(Stream):
 
     def _arrive(self, run: Run) -> None:
         """Take one sample as `Stream._arrive` does; its stamp may be that of a waiting one."""
-        ahead = self._timeline.ahead
-        if ahead.runs and self._coarse is None and run.first_ns == ahead.runs[-1].first_ns:
-            is_near = ahead.shows_coarse(run, NEAR_PERIODS)
-            if is_near and self.ring.next_number < DOUBLED_PERIODS:
-                ahead.is_watching = False
-                for one in ahead.release():
-                    self._timeline.take(one)
-            elif is_near:
-                self._doubled = run.first_ns
+        waiting = self._timeline.doubts.newest
+        if waiting is not None and self._coarse is None and self._reorder is None:
+            self._look_for_clock(run, waiting)
         super()._arrive(run)
+
+    def _look_for_clock(self, run: Run, waiting: Run) -> None:
+        """Let no sample wait if the next one may show that the clock is coarse."""
+        timeline, doubts = self._timeline, self._timeline.doubts
+        if run.first_ns == waiting.first_ns and doubts.ahead.shows_coarse(run, NEAR_PERIODS):
+            if self.ring.next_number >= DOUBLED_PERIODS:
+                self._doubled = run.first_ns
+                return
+            doubts.ahead.is_watching = False
+            timeline.take_all(*doubts.release())
+        elif doubts.are_undated and self._shows_near_step(run):
+            timeline.take_all(*doubts.release())
 
     def _may_be_coarse(self, run: Run) -> bool:
         ring = self.ring
@@ -308,7 +325,9 @@ class OrderedStream(Stream):
 
     def _shows_near_step(self, run: Run) -> bool:
         """Return whether a sample follows a hole, and shortly before it a stamp came twice."""
-        since_ns, step_ns = run.first_ns - self._doubled, run.first_ns - self.ring.last_ns
+        doubts = self._timeline.doubts
+        before_ns = self.newest_ns if doubts.are_undated else self.ring.last_ns
+        since_ns, step_ns = run.first_ns - self._doubled, run.first_ns - (before_ns or 0)
         if step_ns < HOLE_PERIODS * run.period_ns:
             return False
         return 0 < since_ns <= DOUBLED_PERIODS * run.period_ns
@@ -332,13 +351,13 @@ class OrderedStream(Stream):
             return
         settings = self._settings
         is_sure = not saved.flagged or not saved.substituted[kept].any()
-        if ring.size < settings.length and is_sure:
+        if not ring.has_emitted and is_sure:
             # No window was emitted. The step of the first stamp may have begun before the first
             # sample: the samples of this stamp wait until it ends.
             self._coarse = CoarseClock(period_ns, near, is_declared=False)
             self._timeline.holes.take_back()
             self._timeline.values.empty()
-            ring.last_ns = NEVER_NS
+            ring.forget()
             for index in kept:
                 flags = saved.uncertain[index : index + 1] if saved.flagged else None
                 rows = saved.rows[index : index + 1]

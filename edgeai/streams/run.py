@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,8 @@ class Run:
     """About where it was, if it was taken before and its time is the stamp of a coarse clock."""
     is_used: bool = False
     """Whether the windows that end in it were emitted already."""
+    is_doubtful: bool = False
+    """Whether its clock seems to have been set ahead, or its time is wrong as that of others."""
 
     @property
     def first_ns(self) -> int:
@@ -79,6 +82,10 @@ class Run:
             flags |= self.uncertain
         flags[0] = True
         self.uncertain = flags
+
+    def mark_all(self) -> None:
+        """Mark all samples as uncertain."""
+        self.uncertain = np.ones(len(self.times), np.bool_)
 
     def skip(self, count: int) -> None:
         """Leave out the first samples."""
@@ -101,6 +108,20 @@ class Run:
     def copy(self) -> "Run":
         """Return a run whose rows are its own memory."""
         return replace(self, rows=self.rows.copy())
+
+    def is_same(self, other: "Run") -> bool:
+        """Return whether these are the samples of another run, sent again."""
+        is_same_time = self.first_ns == other.first_ns and len(self.times) == len(other.times)
+        return is_same_time and self.rows.tobytes() == other.rows.tobytes()
+
+
+class Newest(Protocol):
+    """The newest sample that was taken."""
+
+    last_ns: int
+    """Its time; NEVER_NS: there is none."""
+    arrived_ns: int
+    """When it arrived."""
 
 
 def equals(row: Floats, seen: Floats) -> bool:

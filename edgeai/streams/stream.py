@@ -10,8 +10,11 @@ the kind.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from edgeai.streams.align import Aligner
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
+from edgeai.streams.cycles.ring import CycleRing
+from edgeai.streams.cycles.windows import CycleWindows
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
 from edgeai.streams.set_back import SetBacks
@@ -32,7 +35,7 @@ class Stream(ABC):
     """
 
     __slots__ = (
-        "_coarse", "_settings", "counts", "drops", "resets", "ring", "set_backs",
+        "_coarse", "_settings", "counts", "cycles", "drops", "resets", "ring", "set_backs",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +49,9 @@ class Stream(ABC):
         self.drops = drops
         self.resets = resets
         self.counts = counts
-        self.ring = Ring(settings, emit)
+        self.cycles = None if settings.cycle is None else CycleWindows(settings.cycle)
+        """Makes the windows of cycles; None: windows slide."""
+        self.ring = _new_ring(settings, emit, self.cycles)
         self.set_backs = SetBacks()
         self._settings = settings
         self._coarse = self._declared_clock()
@@ -80,12 +85,22 @@ class Stream(ABC):
         return None if used_ns == NEVER_NS else used_ns
 
     @property
+    def aligner(self) -> Aligner | None:
+        """What aligns the samples to the model's grid; None if they stay as they come."""
+        return None
+
+    @property
     def undecided(self) -> tuple[int, int] | None:
         """How many samples wait for a second time stamp, and the one that they share.
 
         None if none do.
         """
         return None if self._coarse is None else self._coarse.undecided
+
+    @property
+    def gathered(self) -> int:
+        """How many samples the next window has, as far as it is known."""
+        return self.ring.size
 
     @property
     def newest_arrived_ns(self) -> int:
@@ -130,6 +145,8 @@ class Stream(ABC):
         invalid: Flags | None,  # noqa: ARG002  NaN marks them too
         uncertain: Flags | None,
         arrived: list[int] | None = None,
+        *,
+        absent: Flags | None = None,  # noqa: ARG002
     ) -> None:
         """Take samples of all channels in the order of their arrival.
 
@@ -139,6 +156,8 @@ class Stream(ABC):
             invalid: (n, C), True for each value that cannot be used; None: all can be used.
             uncertain: (n,) whether a value is outside its valid range; None: all False.
             arrived: (n,) when each arrived, nanoseconds; None: at its time.
+            absent: (n, C), True for each value that did not come, NaN too: an aligned stream keeps
+                the last one, as long as it is not too old; None: all came.
         """
         period_ns = self._settings.period_ns or 0
         for index, time_ns in enumerate(times):
@@ -217,6 +236,29 @@ class Stream(ABC):
             ValueError: If the stream is not aligned.
         """
 
+    def push_tags(
+        self,
+        times: Sequence[int],
+        channels: Sequence[int],
+        values: Sequence[float],
+        uncertain: Sequence[bool],
+        arrived_ns: int,
+    ) -> None:
+        """Take values of one message, each as `push_tag` does.
+
+        Args:
+            times: (n,) nanoseconds, rising.
+            channels: (n,) of each value.
+            values: (n,) in engineering units; NaN if a value cannot be used.
+            uncertain: (n,) whether each is outside its valid range.
+            arrived_ns: When they arrived.
+
+        Raises:
+            ValueError: If the stream is not aligned.
+        """
+        for one in zip(times, channels, values, uncertain, strict=True):
+            self.push_tag(*one, arrived_ns)
+
     @abstractmethod
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age until the channel has a newer one. No window is due by it.
@@ -236,7 +278,9 @@ class Stream(ABC):
     def flush(self) -> None:
         """Release the samples that wait for others: the stream ends here."""
         if self._coarse is not None:
-            for run in self._coarse.release(None):
+            released = self._coarse.release(None)
+            self._count_repeats(self._coarse)
+            for run in released:
                 self._receive(run)
 
     # ------------------------------------------------------------------------------- coarse clocks
@@ -248,7 +292,9 @@ class Stream(ABC):
         if self._coarse is None:
             self._receive(run)
             return
-        for one in self._coarse.end_first_stamp(run.first_ns):
+        ended = self._coarse.end_first_stamp(run.first_ns)
+        self._count_repeats(self._coarse)
+        for one in ended:
             self._receive(one)
         placed = self._coarse.place(run, self._settings.max_gap_ns)
         if placed is None:
@@ -265,6 +311,10 @@ class Stream(ABC):
         if self._coarse.is_refuted:
             self._coarse = None
 
+    def _count_repeats(self, coarse: CoarseClock) -> None:
+        self.drops["duplicate"] += coarse.repeats
+        coarse.repeats = 0
+
     @abstractmethod
     def _may_be_coarse(self, run: Run) -> bool:
         """Return whether a sample may show that the clock is coarse: its stamp came before."""
@@ -276,3 +326,9 @@ class Stream(ABC):
     @abstractmethod
     def _receive(self, run: Run) -> None:
         """Take samples with their final times."""
+
+
+def _new_ring(settings: StreamSettings, emit: Emit, cycles: CycleWindows | None) -> Ring:
+    if cycles is None or settings.cycle is None or settings.cycle.new_edges is None:
+        return Ring(settings, emit)
+    return CycleRing(settings, emit, cycles)

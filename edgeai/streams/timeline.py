@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgeai.streams.ahead import Ahead
-from edgeai.streams.clock import Jump, LateRun, is_clock_ahead
+from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
 from edgeai.streams.conditioning import Flags
+from edgeai.streams.doubts import Doubts
 from edgeai.streams.good_values import GoodValues
 from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.joins import Joins
 from edgeai.streams.ring import Ring
-from edgeai.streams.run import Run, equals
+from edgeai.streams.run import Newest, Run, equals
 from edgeai.streams.set_back import SetBacks, Sign
 from edgeai.streams.settings import NEVER_NS, StreamSettings
 from edgeai.streams.window_ends import ends_in_block
@@ -29,8 +29,8 @@ class Timeline:
 
     __slots__ = (
         "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_overtook", "_resets",
-        "_ring", "_sequence", "_set_backs", "_settings", "ahead", "before_restart", "holes",
-        "values",
+        "_ring", "_sequence", "_set_backs", "_settings", "_sifts", "before_restart", "doubts",
+        "holes", "values",
     )  # fmt: skip
 
     def __init__(
@@ -42,14 +42,28 @@ class Timeline:
         counts: dict[str, int],
         *,
         set_backs: SetBacks,
+        newest: Newest | None,
     ) -> None:
+        """Wait for the first sample.
+
+        Args:
+            settings: The stream's.
+            ring: The stream's.
+            drops: Counts dropped samples by reason.
+            resets: Counts emptied windows by reason.
+            counts: Counts the samples that are missing by the rate, or were put in their place.
+            set_backs: The stream's.
+            newest: The newest sample of those that were sifted by `doubts` before they are taken;
+                None: `take` does it.
+        """
         self._set_backs = set_backs
         self._settings = settings
         self._ring = ring
         self._drops, self._resets, self._counts = drops, resets, counts
         self.values = GoodValues(settings, ring, drops)
         self.holes = Holes(settings, ring, counts)
-        self.ahead = Ahead(settings, ring, self.holes, drops)
+        self.doubts = Doubts(settings, ring, newest or ring, self.holes, drops)
+        self._sifts = newest is None
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)
         self._is_torn = False
@@ -70,7 +84,7 @@ class Timeline:
             self._jump is not None
             or self._overtook
             or self._is_torn
-            or self.ahead.runs
+            or self.doubts.are_open
             or self.holes.is_open
             or self._ring.last_ns == NEVER_NS
         )
@@ -84,12 +98,24 @@ class Timeline:
 
         Then the stream has started again: the samples were not taken and are to be given again.
         """
-        if self.ahead.runs or self.ahead.is_ahead(run):
-            return all(self._take_now(one) for one in self.ahead.judge(run))
-        return self._take_now(run)
+        return self.take_all(*self.doubts.sift(run)) if self._sifts else self._take_now(run)
+
+    def take_all(self, runs: list[Run], overtaking: list[Run]) -> bool:
+        """Take samples that wait no longer, as `take` does.
+
+        Args:
+            runs: In order.
+            overtaking: What came before older samples that are still to come.
+        """
+        self._let_wait(overtaking)
+        taken = [self._take_now(run) for run in runs]
+        return all(taken)
+
+    def _let_wait(self, runs: list[Run]) -> None:
+        self._overtook = sorted([*self._overtook, *runs], key=lambda run: run.first_ns)
 
     def _take_now(self, run: Run) -> bool:
-        """Take samples as `take` does, without a look at their arrival."""
+        """Take samples as `take` does, whether they are in doubt or not."""
         while self._overtook and self._overtook[0].first_ns <= run.first_ns:
             self._take_overtaking()
         if not self._take_next(run):
@@ -100,7 +126,8 @@ class Timeline:
 
     def flush(self) -> None:
         """Take the samples that wait for older ones: the stream ends here."""
-        self.ahead.drop()
+        if self._sifts:
+            self.take_all(*self.doubts.end())
         jump = self._jump
         if jump is not None and jump.is_suspect and jump.count == 1:
             self._return(jump)  # nothing shows that the time went on from there
@@ -143,11 +170,13 @@ class Timeline:
             return self._take_late(run)
         if self._settings.max_gap_ns is not None and step_ns > self._settings.max_gap_ns:
             self._jump_ahead(run, step_ns)
+            self._mark_doubtful(run)
             self._append_run(run, None)
             return True
         self.holes.settle(run.first_ns)
         if run.period_ns and step_ns >= HOLE_PERIODS * run.period_ns:
             self._open_hole(run, last_ns)
+        self._mark_doubtful(run)
         if self._jump is not None:
             self._jump.add(run)
             if self._jump.is_over:
@@ -157,6 +186,10 @@ class Timeline:
         self._is_torn = False
         self._append_run(run, last_ns)
         return True
+
+    def _mark_doubtful(self, run: Run) -> None:
+        if run.is_doubtful or (self._jump is not None and self._jump.is_doubtful):
+            run.mark_all()
 
     def _open_hole(self, run: Run, last_ns: int) -> None:
         if self._is_whole(run) or run.is_torn:  # nothing is to be filled
@@ -168,11 +201,10 @@ class Timeline:
         """Put samples at or before the newest in filled places, or drop and count them."""
         if self._jump is not None and self.is_return(run.first_ns):
             self._return(self._jump)
+            run.is_doubtful = False  # those before it were
             return self.take(run)
         if self._were_first_ahead(run):
-            self._drops["implausible_time"] += self._ring.size
-            self._ring.clear()
-            self._ring.last_ns = NEVER_NS
+            self._drop_first()
             return self.take(run)
         late: list[bool] = []
         is_new = False
@@ -219,9 +251,9 @@ class Timeline:
         return run.follows or self._late.add(first_ns, run.arrived_ns, newest_ns, one_of)
 
     def _were_first_ahead(self, run: Run) -> bool:
-        """Return whether all samples so far were ahead; no window has left with them."""
+        """Return whether all samples so far were ahead of the time that goes on now."""
         ring, gap_ns = self._ring, self._settings.max_gap_ns
-        if not ring.size == ring.next_number < max(2, self._settings.length):
+        if not ring.size == ring.next_number <= max(MAX_JUMPED_RUNS, self._settings.length - 1):
             return False
         if run.is_block or self._jump is not None or gap_ns is None:
             return False
@@ -230,7 +262,17 @@ class Timeline:
             run.first_ns < ring.last_ns - gap_ns
             and ahead_ns > gap_ns
             and ahead_ns - (run.first_ns - run.arrived_ns) > gap_ns
+            and not self._were_here(run)[0]  # one that is sent again
         )
+
+    def _drop_first(self) -> None:
+        """Drop all samples so far."""
+        ring, length = self._ring, self._settings.length
+        self._drops["implausible_time"] += ring.size
+        if ring.size >= length:
+            self._note_used((ring.time_at(ring.size - length), ring.last_ns))
+        self.holes.forget()
+        ring.forget()
 
     def _jump_ahead(self, run: Run, step_ns: int) -> None:
         """Empty the window, and keep what it was until the step ahead is certain."""
@@ -244,16 +286,15 @@ class Timeline:
             self.values.empty()
             return
         self.holes.forget()
-        self.values.update()
         ring = self._ring
         is_suspect = is_clock_ahead(
             step_ns, run.arrived_ns - ring.arrived_ns, self._settings.max_gap_ns or 0
         )
         if not is_suspect:
             self._resets["gap"] += 1
-        good = self.values.last.copy()
-        saved = ring.save()
+        saved, good = ring.save(), self.values.save()
         self._jump = Jump(run.first_ns, is_suspect, saved, good, ring.broken, ring.arrived_ns)
+        self._jump.is_doubtful = is_suspect and run.is_doubtful
         self._jump.add(run)
         ring.leave()
         ring.broken = True
@@ -267,20 +308,37 @@ class Timeline:
     def _return(self, jump: Jump) -> None:
         """Go on where the stream was before a step ahead."""
         self._jump = None
-        if jump.is_suspect:
-            self._ring.implausible_ns = jump.first_ns
+        ring = self._ring
+        used = self._windows_since(jump)
         self.holes.forget()
-        self._ring.restore(jump.saved)
-        self._ring.broken, self._ring.arrived_ns = jump.was_broken, jump.arrived_ns
-        self.values.last[:] = jump.kept
+        ring.restore(jump.saved)
+        ring.broken, ring.arrived_ns = jump.was_broken, jump.arrived_ns
+        self.values.restore(jump.kept)
         if jump.is_suspect:
+            ring.implausible_ns = jump.first_ns
             self._drops["implausible_time"] += jump.samples
+            self.doubts.ahead.doubtful = 0
+            self._note_used(used)
             return
         count = 0
         for run in jump.runs:
             count += len(run.times)
             run.is_used = count >= self._settings.length
-        self._overtook = sorted(self._overtook + jump.runs, key=lambda run: run.first_ns)
+        self._let_wait(jump.runs)
+
+    def _windows_since(self, jump: Jump) -> tuple[int, int] | None:
+        """Return the first and last time that windows since a step may have; None: none left."""
+        ring, length = self._ring, self._settings.length
+        if jump.samples < length:
+            return None
+        is_whole = jump.gaps == 1 and jump.samples == ring.size
+        return ring.time_at(ring.size - length) if is_whole else jump.first_ns, ring.last_ns
+
+    def _note_used(self, used: tuple[int, int] | None) -> None:
+        """Note windows that have left, and whose samples are dropped now, with times to come."""
+        if used is not None:
+            self._set_backs.note_used(*used)
+            self._ring.broken = True
 
     def _restart(self, run: Run) -> None:
         """Start again: the sender's clock was set back."""

@@ -39,7 +39,7 @@ def merge_pipelines(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for pipeline in merged.values():
         assets = sorted(pipeline["assets"], key=lambda asset: str(asset["asset"]))
         if len(assets) > MAX_SHOWN_ASSETS:
-            assets = sorted(assets, key=_rank)[:MAX_SHOWN_ASSETS]
+            assets = sorted(assets, key=_urgency)[:MAX_SHOWN_ASSETS]
         pipeline["assets"] = assets
     return list(merged.values())
 
@@ -76,11 +76,18 @@ def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
-def _rank(asset: Mapping[str, Any]) -> int:
-    """Return how urgent an asset of `/api/state` is, as `page_state.rank_of` does."""
-    if asset.get("alarm") == "active":
-        return RANKS.index("low" if asset.get("priority") == "low" else "active")
-    if asset.get("alarm") == "latched":
-        return RANKS.index("latched")
-    names = {"stale": "stale", "unknown": "unknown"}
-    return RANKS.index(names.get(str(asset.get("state")), "normal"))
+def _urgency(asset: Mapping[str, Any]) -> tuple[int, float]:
+    """Return how urgent an asset of `/api/state` is, as `page_state` sorts them."""
+    return RANKS.index(_rank(asset)), -(asset.get("since") or 0)
+
+
+def _rank(asset: Mapping[str, Any]) -> str:
+    """Return what an asset needs, as `page_state.rank_of` does."""
+    alarm, state = asset.get("alarm"), str(asset.get("state"))
+    if alarm == "active":
+        return "low" if asset.get("priority") == "low" else "active"
+    if alarm == "latched":
+        return "latched"
+    if state == "unknown" and asset.get("refused"):
+        return "stale"
+    return state if state in RANKS else "normal"

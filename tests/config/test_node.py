@@ -196,8 +196,8 @@ WRONG = [
     (
         {"pipelines__p__source__layout": "tag"},
         (
-            "pipelines.p.source: layout `tag` needs the name either as {signal} in `topic` or at "
-            "`name_path`"
+            "pipelines.p.source: layout `tag` needs the name at one place: as {signal} in "
+            "`topic` or `items`, or at `name_path`"
         ),
     ),
     (

@@ -289,7 +289,19 @@ def test_a_fault_in_a_stage(
 
     ours, all_ours = node.predictions("p", "n"), wanted.predictions("p", "n")
     around = range((T0 + 7) * NS, (T0 + 11) * NS)  # these windows have a hole
-    different = [one for one in ours if one not in all_ours and one["timestamp"] not in around]
+    # Where a block of rows lost one, the next times step, their arrivals do not: they are doubted.
+    doubted = range((T0 + 11) * NS, (T0 + 15) * NS)
+    different = [
+        one
+        for one in ours
+        if one not in all_ours
+        and one["timestamp"] not in around
+        and not (
+            one["timestamp"] in doubted
+            and one["quality"] == "uncertain"
+            and {**one, "quality": "good"} in all_ours
+        )
+    ]
     assert different == [], "nothing else is computed differently"
     lost = [one for one in all_ours if one not in ours]
     clean = [one for one in all_ours if one["score"] < 100]

@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import COUNT_AFTER_ENTRIES
 from edgeai.engine.exported import asset_states
+from edgeai.engine.intake import tags
 from edgeai.messages import BACKLOG, REDELIVERED, Message, Publication
 from tests.support.engine import NS, RESET, SOURCE, Node, totals
 from tests.support.packages import write_config, write_package
@@ -764,6 +765,88 @@ def test_the_engine_says_when_a_window_can_be_due(plans: Plans) -> None:
         assert said.seconds <= 2.0
     assert node.source.due[0] == (4, 4, 2.0)
     assert max(said.messages for said in node.source.due[13:]) >= 2
+
+
+@pytest.mark.parametrize("alignment", ["hold", "linear"])
+def test_the_engine_says_when_tags_can_complete_a_window(plans: Plans, alignment: str) -> None:
+    """Windows of 4 with hop 3 at 1 Hz, of two machines with two tags each; a gap at the end."""
+    stream = {"alignment": alignment, "max_gap_seconds": 5.0}
+    node = Node(plans({"p": {"source": TAGS, "stream": stream, "window": {"hop": 3}}}))
+    made = []
+    for t in (*range(1, 14), 99):
+        for machine in "mn":
+            for name in "ab":
+                before = node.engine.predicted
+                at = t + 0.25 * (name == "b")
+                topic = f"f/{machine}/{name}"
+                payload = json.dumps({"t": at, "value": 1}).encode()
+                node.turns([(topic, payload, round(at * NS), False)])
+                made.append(node.engine.predicted > before)
+    assert sum(made) >= 6
+    for turn, said in enumerate(node.source.due):
+        nearest = made[turn:].index(True) + 1 if any(made[turn:]) else 99
+        assert 1 <= said.messages <= nearest
+        assert said.messages <= said.usual_messages
+        assert said.seconds <= 2.0
+    assert node.source.due[0] == (4, 7, 2.0)
+    assert max(said.messages for said in node.source.due[30:]) >= 2
+    assert max(said.usual_messages for said in node.source.due[30:]) >= 5
+
+
+@pytest.mark.parametrize("every", [2, 3, 4])
+def test_a_slow_tag_that_releases_grid_points_is_not_overlooked(plans: Plans, every: int) -> None:
+    """Between its values the grid points wait; the next one releases several at once."""
+    stream = {"alignment": "linear", "max_gap_seconds": 30.0, "max_age_seconds": 100.0}
+    node = Node(plans({"p": {"source": TAGS, "stream": stream, "window": {"hop": 3}}}))
+    made = []
+    for t in range(1, 40):
+        for name in "ab" if t % every == 0 else "a":
+            before = node.engine.predicted
+            node.turns([tag(t, name, 1)])
+            made.append(node.engine.predicted > before)
+    assert sum(made) >= 5
+    for turn, said in enumerate(node.source.due):
+        assert said.messages <= (made[turn:].index(True) + 1 if any(made[turn:]) else 99)
+
+
+VALUES = st.sampled_from(
+    [1.5, 0.1, -50.0, 50.0, 50.000001, 49.9999999, -50.0000001, 51, 1e39, 1e300, 2**53, -0.0,
+     5e-324, None, "x", True]
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    turns=st.lists(
+        st.lists(
+            st.tuples(st.sampled_from("abc"), VALUES | st.floats(-60, 60), st.integers(0, 4)),
+            max_size=4,
+        ),
+        min_size=4,
+        max_size=12,
+    ),
+    scale=st.sampled_from([1.0, 0.1]),
+    policy=st.sampled_from(["keep", "hold", "drop"]),
+)
+def test_a_few_tags_are_taken_as_many_are(
+    plans: Plans, turns: list[list[tuple[str, Any, int]]], scale: float, policy: str
+) -> None:
+    """The short way for a few values and the way for a block give the same bytes and counts."""
+    signals = {"a": {"scale": scale}, "b": {"scale": scale}}
+    pipeline = {
+        "source": {**TAGS, "signals": signals},
+        "stream": {"alignment": "linear", "out_of_range": policy, "max_invalid_ratio": 1.0},
+    }
+    found = []
+    for most in (0, tags.MAX_FEW):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tags, "MAX_FEW", most)
+            node = Node(plans({"p": pipeline}))
+            for number, turn in enumerate(turns):
+                node.turns([tag(number + back / 4, name, value) for name, value, back in turn])
+            node.finish()
+            found.append((node.sink.all, totals(node)))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

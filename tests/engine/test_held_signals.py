@@ -82,3 +82,38 @@ def test_it_is_told_once_with_the_name_of_the_signal(
     assert held() == [1]
     node.turns([row(40)])
     assert held() == []
+
+
+@pytest.mark.parametrize("alignment", ["hold", "linear"])
+@pytest.mark.parametrize("gone", ["null", "tag"])
+def test_under_an_alignment_too(tmp_path: Path, alignment: str, gone: str) -> None:
+    """A value that cannot be used, or a tag that does not come; and then it comes again."""
+    write_package(
+        tmp_path / "mean", rate_hz=1.0, manifest_changes={"held_values": {"good": 7, "bad": 8}}
+    )
+    tag = {"topic": "factory/{asset}/{signal}", "layout": "tag", "time": {"path": "t", "unit": "s"}}
+    stream = {"alignment": alignment, "max_age_seconds": 5, "max_invalid_ratio": 0.9}
+    pipelines = {"p": {"model": "mean", "source": tag, "stream": stream}}
+    node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))
+    stream_of = node.engine.pipelines[0].streams
+
+    def send(first: int, last: int, *names: str, null: bool = False) -> None:
+        for t in range(first, last):
+            for name in names:
+                value = None if null and name == "b" else 1.0
+                payload = json.dumps({"t": t, "value": value}).encode()
+                node.turns([(f"factory/m/{name}", payload, t * NS, 0)])
+
+    send(1, 31, "a", "b")
+    if gone == "null":
+        send(31, 61, "a", "b", null=True)
+    else:
+        send(31, 61, "a")
+    assert stream_of["m"].stream.held_channels() == [1]
+    send(61, 81, "a", "b")
+    assert stream_of["m"].stream.held_channels() == []
+    found = {one["timestamp"] // NS: one["quality"] for one in node.predictions()}
+    doubtful = [t for t, quality in found.items() if quality != "good"]
+    latest = 31 + 5 + LENGTH
+    assert set(doubtful) >= set(range(latest, 61))
+    assert set(doubtful) <= set(range(30, 62 + LENGTH))

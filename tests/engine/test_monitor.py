@@ -655,10 +655,8 @@ def test_an_asset_whose_windows_are_all_bad_is_told(
         "stale", "bad_values", "bad",
     )  # fmt: skip
     told = [one for one in messages(caplog, "pipeline") if "stale" in one]
-    assert told == [
-        "p: windows come, and each has too many values that cannot be used, for longer than 10 s: "
-        "no alarm is judged, stale: m"
-    ]
+    text = "p: windows come, and each has too many values that cannot be used, for longer than 10 s"
+    assert told == [f"{text}: no alarm is judged, stale: m"]
     steady(line, 8, t, 1)
     assert line.asset()["state"] == "current"
 

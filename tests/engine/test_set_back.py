@@ -137,3 +137,30 @@ def test_an_id_of_frames_names_one_window(tmp_path: Path, hop: int) -> None:
     assert {one["id"].partition("~")[2] for one in found} == {"", "1"}
     assert found[-1]["quality"] == "good"
     assert run(path, messages, 33)[0] == found
+
+
+@pytest.mark.parametrize("alignment", ["none", "hold"])
+@pytest.mark.parametrize(("length", "count"), [(1, 2), (1, 3), (2, 3), (4, 6)])
+@pytest.mark.parametrize(("first", "ahead"), [(20, 30), (20, 250), (0, 30), (0, 250)])
+def test_windows_of_stamps_ahead_take_no_id_from_others(
+    tmp_path: Path, first: int, ahead: int, length: int, count: int, alignment: str
+) -> None:
+    """Some rows in a row are ahead and agree, so windows of them leave; then the time goes on."""
+    build_package(tmp_path / "m", signals=["a"], length=length, hop=1, threshold=500, rate_hz=1.0)
+    pipeline = {"model": "m", "source": SOURCE, "stream": {"alignment": alignment}}
+    path = write_config(tmp_path / "c.yaml", {"p": pipeline})
+    messages = rows(0, 320, 0, 1)
+    messages[first : first + count] = rows(first + ahead, count, first, first + 1)
+    found, _ = run(path, messages, 1)
+    assert max(Counter(one["id"] for one in found).values()) == 1
+    early = [one for one in found if one["timestamp"] >= (T + ahead) * S and one["score"] < 30]
+    assert early, "they have left"
+    right = {(T + index) * S: index + 1 - (length - 1) / 2 for index in range(320)}
+    wrong = [one for one in found if one["score"] != pytest.approx(right[one["timestamp"]])]
+    if first:
+        assert [one["id"] for one in wrong if one["quality"] == "good"] == []
+    times = Counter(one["timestamp"] for one in found)
+    again = {time_ns for time_ns, here in times.items() if here > 1}
+    marked = {one["timestamp"] for one in found if "~" in one["id"]}
+    assert again <= marked <= {one["timestamp"] for one in early}, "the others are new times"
+    assert found[-1]["quality"] == "good"

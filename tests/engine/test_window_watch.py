@@ -68,9 +68,13 @@ def pauses(run: int, pause: float, count: int, step: float = 1.0) -> Iterator[Se
 class Line:
     """A node in memory that gets messages at their times, and is looked at each half second."""
 
-    def __init__(self, folder: Path, source: Any, rate_hz: float | None, length: int = 4) -> None:
+    def __init__(
+        self, folder: Path, source: Any, rate_hz: float | None, length: int = 4, hop: int = 0
+    ) -> None:
         write_package(folder / "mean", rate_hz=rate_hz, length=length)
         pipeline: dict[str, Any] = {"model": "mean", "source": source}
+        if hop:
+            pipeline["window"] = {"hop": hop}
         if source is TAG:
             pipeline["stream"] = HOLD
         plan = check(write_config(folder / "line.yaml", 1883, {"p": pipeline}))
@@ -161,6 +165,40 @@ def test_a_line_that_never_makes_a_window_is_not_ready(
     told = [one for one in caplog.records if one.getMessage().startswith("not ready: ")]
     assert [one.levelno for one in told] == [logging.WARNING], "once"
     assert "no window" in pipeline_state(line.pipeline, line.node.monitor.faults[0], "")["fault"]
+
+
+def strays(seldom: int, runs: int) -> Iterator[Sent]:
+    """Rows that come too seldom, and now and then as many as a window has at their rate."""
+    for run in range(runs):
+        begin = run * (seldom + 1.0)
+        yield from rows(0.9, seldom, begin)
+        yield from rows(0.1, 4, begin + 0.9 * seldom)
+
+
+def test_a_window_now_and_then_does_not_make_it_ready(tmp_path: Path) -> None:
+    line = Line(tmp_path, ROW, 10.0).run(strays(20, 8))
+    assert line.predictions == 8
+    assert next(iter(line.faults)) < 30
+    (fault,) = line.node.monitor.faults
+    assert " messages and only " in fault
+    assert "every step is a gap (" in fault
+    line.run(rows(0.1, 20, 200.0))
+    assert line.node.monitor.faults == []
+
+
+def test_one_asset_that_makes_windows_keeps_the_pipeline_ready(tmp_path: Path) -> None:
+    """The other one sends too seldom: its windows say so, the pipeline works."""
+    line = Line(tmp_path, ROW, 10.0, 64, hop=64)
+    scan = START
+    for tick in range(600):
+        now = START + tick * 0.1
+        for asset in ("m", "slow") if tick % 6 == 0 else ("m",):  # 11 gaps a window
+            payload = json.dumps({"t": now, "a": tick, "b": 1}).encode()
+            line.node.turns([(f"factory/{asset}/row", payload, round(now * NS), 0)])
+        if now >= scan:
+            line._scan(now)
+            scan = now + 0.5
+    assert line.faults == {}
 
 
 READY: dict[str, tuple[Any, float | None, int, Callable[[], Iterator[Sent]]]] = {

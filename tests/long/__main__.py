@@ -73,13 +73,17 @@ PIECES: dict[str, Piece] = {
     ),
     "payload-formats-new-code": Piece(
         ("tests/decoding/formats/test_any_bytes.py::test_any_input_that_reaches_new_code",),
-        examples=1_000_000,
+        examples=500_000,
     ),
+    "operating-states-days": Piece(("tests/plant/test_day.py", "-k", "whole_days"), examples=1),
     "mqtt-reader": Piece(
         ("tests/mqtt/test_fast_client.py::test_any_bytes_in_any_pieces",), examples=2_000
     ),
     "mqtt-garbage": Piece(("tests/mqtt/test_connection.py", "-k", "garbage")),
-    "streams": Piece(("tests/streams", "tests/alarms"), examples=1_500),
+    "streams": Piece(
+        ("tests/streams", "tests/alarms", "--ignore=tests/streams/cycles"), examples=1_500
+    ),
+    "cycles": Piece(("tests/streams/cycles",), examples=1_000),
     "engine": Piece(
         ("tests/engine", "-k", "turns_do_not_matter or frames_and_rows_agree"), examples=200
     ),

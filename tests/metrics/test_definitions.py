@@ -38,6 +38,7 @@ def asset_with_all(name: str) -> AssetState:
     """An asset that has a series of every metric."""
     return asset(
         name, alarm="active", alarm_since_seconds=4.0, quality="good", diagnosis="drift",
+        operating="a", operating_names=["a"],
         top=[("s", 1.0)], outputs=lambda: [OutputValue("o", "value", "value", "K", 1.0)],
     )  # fmt: skip
 
@@ -86,7 +87,8 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     metrics.watch_clocks(lambda: [("p", "m", 0.5)])
     metrics.export_bounds([("p", "o", "low", 1.0)])
     metrics.certificate_expires("broker", 1.0)
-    pipeline = metrics.of_pipeline("p", "model", "cpu")
+    pipeline = metrics.of_pipeline("p", "model", "cpu", has_cycles=True)
+    pipeline.count_states({"stopped": 0}, lambda: 0)
     pipeline.last_message(), pipeline.expected()
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}
@@ -127,7 +129,7 @@ def test_every_label_is_explained_and_every_unit_is_in_the_name() -> None:
 def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
-        "asset", "kind", "signal", "output", "element", "role", "unit", "bound",
+        "asset", "kind", "signal", "output", "element", "role", "unit", "bound", "outcome",
     }  # fmt: skip
     metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.export_bounds([("p", "o", "low", 1.0)])

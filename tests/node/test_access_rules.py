@@ -74,6 +74,15 @@ def test_resets_only_where_an_alarm_can_latch(
     assert (rules.operator.write == ("edgeai/test/reset/#",)) == resets
 
 
+def test_operating_states_only_where_some_are_declared(tmp_path: Path) -> None:
+    states = {"on": {"when": {"signal": "a", "above": 1}}}
+    cases: list[tuple[dict[str, Any], bool]] = [({}, False), ({"states": states}, True)]
+    for more, is_there in cases:
+        rules = rules_of(tmp_path, {"p": pipeline(**more)})
+        assert ("edgeai/test/states/+/#" in rules.node.read) == is_there
+        assert ("edgeai/test/states/+/#" in rules.node.write) == is_there
+
+
 def test_a_tag_in_the_topic_and_a_wider_filter(tmp_path: Path) -> None:
     tags = {**ROW, "topic": "line/{asset}/tags/{signal}", "layout": "tag"}
     rules = rules_of(
@@ -172,7 +181,8 @@ def test_a_file_is_written_whole_or_not_at_all(
 PUBLISHES = {
     "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
     "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
-    "engine/retained_alarms.py": "alarms", "mqtt/client_lifecycle.py": "status",
+    "engine/state_changes.py": "operating states",
+    "engine/retained_alarms.py": "alarms, operating states", "mqtt/client_lifecycle.py": "status",
     "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",
 }  # fmt: skip
 SUBSCRIBES = {

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeai.assembly.plan import check
-from edgeai.engine.recent_events import MAX_EVENTS, MAX_NAMES, MAX_TEXT, RecentEvents
+from edgeai.engine.recent_events import (
+    MAX_ALIKE,
+    MAX_ASSETS,
+    MAX_EVENTS,
+    MAX_NAMES,
+    MAX_TEXT,
+    Kept,
+    RecentEvents,
+)
 from edgeai.messages import Message, Publication
 from edgeai.node.commands import MAX_WAITING, Commands
 from tests.support.brokers import RunningBroker
@@ -139,15 +149,54 @@ def test_commands_that_wait_are_bounded() -> None:
 def test_events_are_bounded() -> None:
     events = RecentEvents(wall=lambda: 5.0)
     for number in range(MAX_EVENTS + 10):
-        events.add("stale", "p", [f"m{one}" for one in range(number)], text="x" * 5000)
+        names = [f"m{number}", *[f"m{number}-{one}" for one in range(MAX_NAMES + 1)]]
+        events.add("stale", "p", names, text="x" * 5000)
     newest = events.newest_first()
     assert len(newest) == MAX_EVENTS
+    last = f"m{MAX_EVENTS + 9}"
     assert newest[0] == {
-        "time": 5.0, "kind": "stale", "pipeline": "p", "assets": ["m0", "m1", "m2"],
-        "count": MAX_EVENTS + 9, "text": "x" * MAX_TEXT,
+        "time": 5.0, "kind": "stale", "pipeline": "p", "assets": [last, f"{last}-0", f"{last}-1"],
+        "count": MAX_NAMES + 2, "text": "x" * MAX_TEXT,
     }  # fmt: skip
     assert len(newest[0]["assets"]) == MAX_NAMES
     assert len(events.newest_first(3)) == 3
+    assert len(events._of_assets) == MAX_ASSETS, "those that changed last"
+    assert events.of_asset(f"{last}-{MAX_NAMES}") == [newest[0]], "also one that is not named"
+    assert events.of_asset("m0") == []
+
+
+def test_a_machine_that_changes_all_the_time_pushes_no_other_out() -> None:
+    """Neither another machine nor another kind of its own events."""
+    clock = iter(range(10_000))
+    events = RecentEvents(wall=lambda: float(next(clock)))
+    events.add("quality", "p", ["quiet"], quality="bad")
+    events.add("connected")
+    events.add("alarm", "p", ["flaps"], state="active")
+    for _ in range(1000):
+        for quality in ("bad", "good"):
+            events.add("quality", "p", ["flaps"], quality=quality)
+    shown = [(one["kind"], *one["assets"]) for one in events.newest_first(40)]
+    assert shown == [
+        *[("quality", "flaps")] * MAX_ALIKE, ("alarm", "flaps"), ("connected",),
+        ("quality", "quiet"),
+    ]  # fmt: skip
+    assert [one["quality"] for one in events.newest_first(3)] == ["good", "bad", "good"]
+    assert [one["quality"] for one in events.of_asset("quiet")] == ["bad"]
+    assert [one["kind"] for one in events.of_asset("flaps")] == ["quality"] * MAX_ALIKE + ["alarm"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")), max_size=60))
+def test_the_newest_alike_events_are_kept(added: list[tuple[str, str]]) -> None:
+    """As of a plain list from which the same is thrown away."""
+    kept, expected = Kept(5), list[tuple[Any, int]]()
+    for number, key in enumerate(added):
+        kept.add(key, {"number": number})
+        expected.append((key, number))
+        alike = [one for one in expected if one[0] == key]
+        if len(alike) > MAX_ALIKE:
+            expected.remove(alike[0])
+        del expected[:-5]
+    assert [one["number"] for one in kept.newest_first(9)] == [n for _, n in reversed(expected)]
 
 
 # --------------------------------------------------------------------------------- a running node

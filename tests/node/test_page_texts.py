@@ -19,7 +19,7 @@ ENTRY = re.compile(r'^ +(?:"([^"]+)"|([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)",?', re.M
 PAIR = re.compile(r'(?:"([^"]+)"|\b([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)"')
 DYNAMIC = (
     *RANKS, "notready", "summary.", "event.", "theme.", "legend.", "good", "uncertain", "bad",
-    "attention", "healthy", "waiting",
+    "attention", "healthy", "waiting", "cycle.", "operating.", "not.judged.",
 )  # fmt: skip
 """Keys that are made of a state, a kind or a quality."""
 
@@ -45,7 +45,7 @@ SOURCES = {
 
 def used() -> set[str]:
     """Every literal that may be the key of a text."""
-    return {key for text in SOURCES.values() for key in re.findall(r'"([a-z][a-z.]*)"', text)}
+    return {key for text in SOURCES.values() for key in re.findall(r'"([a-z][a-z_.]*)"', text)}
 
 
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:

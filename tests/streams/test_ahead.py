@@ -178,3 +178,53 @@ def test_a_clock_that_is_always_ahead_loses_nothing() -> None:
     line.send(*range(500, 520), arrived=list(range(20)))
     assert line.told() == {}
     assert line.ends == list(range(500, 520))
+
+
+@pytest.mark.parametrize("lateness", [1, 4, 40])
+@pytest.mark.parametrize("ahead", [1, 1.5, 2.67, 5, 12, 300])
+def test_a_stamp_ahead_costs_its_sample_where_late_ones_are_waited_for(
+    ahead: float, lateness: int
+) -> None:
+    for length, hop in [(1, 1), (4, 1), (16, 5)]:
+        changes: dict[str, Any] = {"length": length, "hop": hop, "lateness_ns": lateness * P}
+        clean = play(Line(**changes), {})
+        line = play(Line(**changes), {WRONG: ahead}, delay=0.05)
+        assert line.told() == {"implausible_time": 1, "missing": 1}
+        assert_true(line, clean)
+        assert len(clean.windows) - len(good(line)) <= -(-length // hop) + 1
+
+
+@pytest.mark.parametrize("missing", ["hold", "mark"])
+@pytest.mark.parametrize("max_gap", [5, 20])
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("ahead", [one for one in AHEAD if one >= 2])
+def test_windows_of_stamps_ahead_that_agree_are_uncertain(
+    ahead: float, count: int, max_gap: int, missing: Any
+) -> None:
+    for length, hop in [(1, 1), (2, 1), (4, 1), (4, 4)]:
+        changes: dict[str, Any] = {
+            "length": length, "hop": hop, "max_gap_ns": max_gap * P, "missing": missing,
+        }  # fmt: skip
+        clean = play(Line(**changes), {})
+        line = play(Line(**changes), dict.fromkeys(range(WRONG, WRONG + count), ahead))
+        assert_true(line, clean)
+        lost = len(clean.windows) - len(good(line))
+        assert lost <= (ahead + count + 5 + length) // hop + 2
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_windows_of_frames_ahead_that_agree_are_uncertain(count: int) -> None:
+    line = Line(length=8, hop=8)
+    for number in range(20):
+        is_wrong = 6 <= number < 6 + count
+        line.frame(number * 8 + 1000 * is_wrong, 8, arrived=number * 8 + 8)
+    uncertain = [end for end, one in zip(line.ends, line.windows, strict=True) if one.uncertain]
+    assert uncertain == [1055 + 8 * number for number in range(count)]
+    assert line.told()["implausible_time"] == 8 * count
+
+
+def test_a_clock_that_is_set_ahead_is_in_doubt_for_sixteen_samples() -> None:
+    line = Line(length=1).send(*range(20))
+    line.send(*(n + 1000 for n in range(20, 60)), arrived=list(range(20, 60)))
+    uncertain = [end for end, one in zip(line.ends, line.windows, strict=True) if one.uncertain]
+    assert uncertain == list(range(1020, 1037))

@@ -21,6 +21,7 @@ from edgeai.node.http_answers import Reply
 from edgeai.node.http_server import HttpServer
 from tests.support.browser import DESKTOP, PHONE, chromium, visit
 from tests.support.live import patient, wait_for
+from tests.support.page_stub import Stub, made_up
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -217,46 +218,6 @@ def test_the_keyboard_reaches_a_machine_and_comes_back(demo: Demo, browser: Brow
 # ------------------------------------------------------------------------------- made-up states
 
 
-def made_up(*assets: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The answer to /api/state of a node with one pipeline."""
-    usual = {
-        "state": "current", "alarm": "normal", "priority": "high", "diagnosis": "", "score": 1.0,
-        "quality": "good", "time": 5.0, "last_sample": 5.0, "since": None, "waiting_for": [],
-    }  # fmt: skip
-    shown = [{**usual, **one} for one in assets]
-    pipeline = {
-        "name": "p", "model": "mean", "version": "1.0.0", "task": "anomaly", "provider": "cpu",
-        "requested": "npu", "reason": "the NPU has crashed", "topic": "t", "threshold": 2.0,
-        "abnormal": "high", "latch": False, "fault": None, "hint": "", "stale": 0, "messages": 1,
-        "stale_after_seconds": 10.0, "diagnoses": {}, "advices": {}, "predictions": {},
-        "drops": {"invalid_json": 7}, "invalid": {}, "streams": len(shown), "assets": shown,
-        **changes.pop("pipeline", {}),
-    }  # fmt: skip
-    broker = {"address": "b:1883", "connected": True, "protocol": "5", "fault": None}
-    return {
-        "node": "n", "version": "1", "now": 1000.0, "started": 5.0, "received": 1, "predicted": 1,
-        "broker": {**broker, **changes.pop("broker", {})}, "refused": {}, "commands": [],
-        "reasons": {"invalid_json": "the payload is not JSON"}, "events": [],
-        "pipelines": [pipeline], **changes,
-    }  # fmt: skip
-
-
-class Stub:
-    """A server of the page whose state a test sets."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = made_up()
-        self.web = HttpServer(
-            Http(port=0), render_metrics=bytes, alive=dict, ready=dict, state=lambda: self.state
-        )
-        self._is_closed = False
-
-    def close(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self.web.close()
-
-
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     one = Stub()
@@ -296,6 +257,38 @@ def test_what_has_stopped_or_was_never_judged_does_not_look_healthy(
         system = here.page.locator(".system").text_content()
         assert "instead of npu: the NPU has crashed" in system
         assert "7 the payload is not JSON" in system
+
+
+def test_the_operating_state_of_a_machine_is_shown_in_words(stub: Stub, browser: Browser) -> None:
+    """On every tile, in both languages; a low alarm says that nobody declared the state."""
+    low = {"alarm": "active", "priority": "low", "since": 1.0, "is_undeclared": True}
+    stub.state = {
+        **made_up(
+            {"asset": "a", "operating": "stopped", "not_judged": "state", "score": None},
+            {"asset": "b", "operating": "undeclared", "not_judged": "undeclared", **low},
+            {"asset": "c", "operating": "line 3", "not_judged": None},
+            {"asset": "d"},
+        ),
+        "events": [{"kind": "operating", "time": 900.0, "pipeline": "p", "assets": ["b"],
+                    "count": 1, "operating": "undeclared"}],
+    }  # fmt: skip
+    for language, words in {
+        "en-GB": ("stopped, not judged", "in no declared state", "line 3"),
+        "ko-KR": ("정지, 판정 안 함", "선언되지 않은 상태", "line 3"),
+    }.items():
+        with visit(browser, stub.web.url, language=language) as here:
+            here.wait('document.querySelectorAll(".tile").length === 4')
+            found = {
+                one.locator(".name").text_content(): one.locator(".operating").text_content()
+                for one in here.page.locator(".tile").all()
+            }
+            assert found == dict(zip("abcd", (*words, ""), strict=True))
+            assert words[1] in (here.page.locator(".event .what").text_content() or "")
+            why = here.page.locator(".tile.is-low .why").text_content()
+            assert why == {
+                "en-GB": "The machine is in no operating state that is declared",
+                "ko-KR": "설비가 선언된 운전 상태 중 어느 것에도 있지 않습니다",
+            }[language]  # fmt: skip
 
 
 def test_names_are_text_and_never_markup(stub: Stub, browser: Browser) -> None:
@@ -386,7 +379,7 @@ def test_a_lost_broker_and_a_lost_node_are_told(stub: Stub, browser: Browser) ->
         assert "not connected to b" in here.page.locator(".banner").text_content().lower()
         stub.close()
         here.wait('document.querySelector(".banner.lost") !== null')
-        assert here.page.evaluate('document.body.classList.contains("lost")')
+        assert here.page.evaluate('document.body.classList.contains("old")')
         assert here.page.locator("h1").text_content() == "No current values"
         assert here.page.locator("#live").is_hidden()
 
@@ -471,3 +464,29 @@ def test_an_event_without_a_machine_begins_where_the_others_do(
         top = "document.querySelector('.event %s').offsetTop"
         assert len(set(here.page.evaluate(left))) == 1
         assert here.page.evaluate(top % ".what") == here.page.evaluate(top % "time")
+
+
+def test_the_last_cycle_of_a_machine_is_shown(browser: Browser) -> None:
+    """Number, duration and end, what is amiss with it, and whether one goes on."""
+    last = {"number": 41, "end": 960.0, "duration_seconds": 7.95, "outcome": "too_short"}
+    part = {
+        "name": "p", "description": "", "signals": [], "top": [], "outputs": [], "fields": [],
+        "has_fields": False, "cycle": {"last": last, "open_since": 990.0},
+    }  # fmt: skip
+    answer = {"asset": "m", "faults": {}, "pipelines": [part]}
+    history = {"step_seconds": 5, "steps": [], "score": [], "lowest": [], "highest": [], "code": [],
+               "codes": [], "threshold": 2.0}  # fmt: skip
+    web = HttpServer(
+        Http(port=0), render_metrics=bytes, alive=dict, ready=dict,
+        state=lambda: made_up({"asset": "m"}), asset=lambda _: Reply(HTTPStatus.OK, answer),
+        history=lambda _: Reply(HTTPStatus.OK, history),
+    )  # fmt: skip
+    try:
+        with visit(browser, web.url) as here:
+            here.page.locator(".tile").click()
+            here.wait('document.querySelector(".facts")?.textContent.includes("no. 41")')
+            shown = here.page.locator(".facts").text_content()
+            assert "no. 41 took 7.95 s and ended at" in shown
+            assert "; too short; one goes on since" in shown
+    finally:
+        web.close()

@@ -464,3 +464,62 @@ def test_parts_that_a_recording_does_not_have(tmp_path, run, text):
     fault = {"file": "data.csv", "use": "fault", "fault": "leak", **run}
     time = {"column": "t", "unit": "iso", "zone": "UTC"}
     assert text in refusal(tmp_path, time=time, runs=[*DATA["runs"], fault])
+
+
+def test_messages_with_several_samples_train_as_single_rows_do(tmp_path: Path) -> None:
+    source = {"topic": "gw/{asset}", "values_path": "v", "time": {"path": "t", "unit": "s"}}
+    rows = [{"t": 1000 + n, "v": {"a": float(n), "b": n % 7}} for n in range(60)]
+
+    def written(size: int, items: str | None) -> Dataset:
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        keys = source | ({"items": items} if items else {})
+        write_config(folder / "line.yaml", {"p": {"model": "none", "source": keys}})
+        messages = [rows[n : n + size] for n in range(0, len(rows), size)]
+        lines = [
+            {"topic": "gw/m", "payload": one if items else one[0], "received_ns": one[-1]["t"] * S}
+            for one in messages
+        ]
+        (folder / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        runs = [{"file": "data.jsonl", "use": use} for use in ("fit", "calibrate", "test")]
+        return loaded(folder, config="line.yaml", time=None, runs=runs)
+
+    single, several = written(1, None), written(6, "*")
+    one, other = single.fit[0].windows, several.fit[0].windows
+    assert len(one.starts)
+    np.testing.assert_array_equal(one.values, other.values)
+    np.testing.assert_array_equal(one.seconds, other.seconds)
+
+
+def test_messages_that_name_their_assets_are_refused(tmp_path: Path) -> None:
+    source = {"topic": "gw", "items": "{asset}.*", "time": {"path": "t", "unit": "s"}}
+    write_config(tmp_path / "line.yaml", {"p": {"model": "none", "source": source}})
+    (tmp_path / "data.csv").write_text("t,a,b\n1,2,3\n")
+    assert "name their assets themselves" in refusal(tmp_path, config="line.yaml", time=None)
+
+
+def test_a_recording_of_several_sources_is_joined_as_it_is_live(tmp_path: Path) -> None:
+    time = {"path": "t", "unit": "s"}
+    sources = {
+        "fast": {"topic": "l/{asset}/fast", "time": time, "alignment": "none", "signals": ["a"]},
+        "slow": {"topic": "l/{asset}/slow", "time": time, "max_age_seconds": 60, "signals": ["b"]},
+    }
+    write_config(tmp_path / "line.yaml", {"p": {"model": "press", "sources": sources}})
+    lines = []
+    for second in range(1000, 1100):
+        if second % 10 == 0:
+            lines.append(("slow", {"t": second, "b": second / 10}))
+        lines.append(("fast", {"t": second, "a": second - 1000}))
+    with (tmp_path / "data.jsonl").open("w") as file:
+        for topic, content in lines:
+            line = {"topic": f"l/m/{topic}", "payload": content, "received_ns": content["t"] * S}
+            file.write(json.dumps(line) + "\n")
+    runs = [{"file": "data.jsonl", "use": use} for use in ("fit", "calibrate", "test")]
+    data = {"config": "line.yaml", "runs": runs, "time": None}
+    found = loaded(tmp_path, **data)
+    values = found.fit[0].windows.values
+    assert len(values) > 80
+    assert (values[:, 1] == (values[:, 0] + 1000) // 10).all()
+    sources["slow"]["signals"] = ["a", "b"]
+    write_config(tmp_path / "line.yaml", {"p": {"model": "press", "sources": sources}})
+    assert "sources.fast and sources.slow carry this signal" in refusal(tmp_path, **data)

@@ -8,6 +8,7 @@ from .values import (
     AGO,
     ALARM,
     BAD,
+    IN_STATE,
     NO_ALARM,
     PER_SECOND,
     PRESENCE,
@@ -95,6 +96,12 @@ WHY = Row(
             "contributions",
             Query(metric("edgeai_contribution", of="asset"), "{{signal}} " + EACH),
             size=(8, 6),
+        ),
+        timeline(
+            "operating_state",
+            Query(metric("edgeai_operating_state", of="asset") + " == 1", "{{state}} " + EACH),
+            mappings=IN_STATE,
+            size=(24, 6),
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from .layout import Dashboard, Row, pipeline_variable, uid
 from .panels import Column, Panel, Query, lines, stat, table, timeline
-from .queries import STREAM, count, metric, rate, rows, total
+from .queries import STREAM, count, metric, quantile, rate, rows, total
 from .texts import WORDS, Text, legend
 from .values import (
     AGO,
@@ -12,6 +12,7 @@ from .values import (
     NONE_IS_FINE,
     PER_SECOND,
     QUALITY,
+    SECONDS,
     SEVERITY,
     WARN,
     at_least,
@@ -26,11 +27,12 @@ SEEN = f"max_over_time({metric('edgeai_build_info')}[$__range])"
 """Nodes that were there in the time shown."""
 
 WORST_STATE = (
-    f"({ALARM_STATE} == 1) + 3"
+    f"({ALARM_STATE} == 1) + 4"
+    f" or ({ALARM_STATE} == 2) + 2"
     f" or ({PRESENCE} == 2) + 1"
-    f" or ({ALARM_STATE} == 2) + 0"
+    f" or ({PRESENCE} == 0) + 2"
     f" or ({metric('edgeai_quality', of='pipeline')} > 0) * 0 + 1"
-    f" or {PRESENCE} * 0"
+    f" or ({PRESENCE} == 1) * 0"
 )
 """The worst that is so of each machine, by the numbers of `values.SEVERITY`."""
 
@@ -167,6 +169,26 @@ DATA = Row(
                 legend("predictions", "{{pipeline}}"),
             ),
             unit=PER_SECOND,
+        ),
+        lines(
+            "cycles",
+            Query(
+                rate("edgeai_cycles_total", "pipeline, outcome", of="pipeline"),
+                "{{outcome}} {{pipeline}}",
+            ),
+            unit=PER_SECOND,
+            stacked=True,
+        ),
+        lines(
+            "cycle_duration",
+            *[
+                Query(
+                    quantile(share, "edgeai_cycle_duration_seconds", "pipeline", of="pipeline"),
+                    f"p{100 * share:g} {{{{pipeline}}}}",
+                )
+                for share in (0.5, 0.95)
+            ],
+            unit=SECONDS,
         ),
     ],
 )

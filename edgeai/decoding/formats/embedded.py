@@ -8,7 +8,7 @@ from typing import Any
 from edgeai.config.base import FieldPath
 from edgeai.config.binary_formats import HexPayload, RegistersPayload
 from edgeai.config.frames import Endian
-from edgeai.decoding.fields import ABSENT, find, parse_json
+from edgeai.decoding.fields import ABSENT, find, parse_json_fast
 from edgeai.decoding.formats.field_table import Table, compile_table
 from edgeai.decoding.formats.structs import wrong_length
 from edgeai.decoding.formats.texts import shown
@@ -56,13 +56,13 @@ def compile_registers(form: RegistersPayload, _max_records: int = 0) -> Callable
             raise DecodeError("not_the_format", detail="there is no list of registers at its path")
         if len(value) * REGISTER_BYTES != table.size:
             raise wrong_length(len(value), table.size // REGISTER_BYTES, "registers")
-        for one in value:
-            if type(one) is not int or not MIN_REGISTER <= one <= MAX_REGISTER:
-                raise DecodeError(
-                    "not_the_format",
-                    detail=f"a register is {shown(one)}, not a whole number of 16 bits",
-                )
-        words = [one & MAX_REGISTER for one in value]
+        if set(map(type, value)) != {int} or min(value) < MIN_REGISTER or max(value) > MAX_REGISTER:
+            wrong = next(one for one in value if not _is_register(one))
+            raise DecodeError(
+                "not_the_format",
+                detail=f"a register is {shown(wrong)}, not a whole number of 16 bits",
+            )
+        words = value if min(value) >= 0 else [one & MAX_REGISTER for one in value]
         return table.read(struct.pack(f"{order}{len(words)}H", *words), 0)
 
     return _replacing(tables, read_list)
@@ -98,6 +98,10 @@ def compile_hex(form: HexPayload, _max_records: int = 0) -> Callable[[bytes], An
     return _replacing(tables, read_digits)
 
 
+def _is_register(value: Any) -> bool:
+    return type(value) is int and MIN_REGISTER <= value <= MAX_REGISTER
+
+
 def swap_bytes(payload: bytes) -> bytes:
     """Return the payload with the two bytes of each register exchanged."""
     swapped = bytearray(payload)
@@ -112,7 +116,7 @@ def _replacing(tables: list[tuple[FieldPath, Table]], read: ReadBlock) -> Callab
     """
 
     def read_document(payload: bytes) -> Any:
-        document = parse_json(payload)
+        document = parse_json_fast(payload)
         for path, table in tables:
             if not path:
                 return read(document, table)

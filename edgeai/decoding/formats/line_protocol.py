@@ -28,6 +28,8 @@ _LINE_END = re.compile(r"[ \t]*+(?:\r?\n|\Z)")
 _BLANK = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _ESCAPED = re.compile(r"\\([,= ])")
 _ESCAPED_IN_TEXT = re.compile(r'\\(["\\])')
+_LAST_OF_FLOAT = frozenset("0123456789.")
+MAX_FLOAT = 40  # characters that a number has in a plain line
 BOOLEANS = {
     **dict.fromkeys(("t", "T", "true", "True", "TRUE"), True),
     **dict.fromkeys(("f", "F", "false", "False", "FALSE"), False),
@@ -44,6 +46,14 @@ def compile_line_protocol(_form: LineProtocolPayload, max_records: int) -> Calla
     def read(payload: bytes) -> list[dict[str, Any]]:
         text = decode_text(payload, "utf-8")
         found: list[dict[str, Any]] = []
+        if "\\" not in text and '"' not in text:
+            for plain in text.split("\n"):
+                line = _plain_line(plain, len(found) + 1)
+                if line is not None:
+                    if len(found) == max_records:
+                        raise DecodeError("too_many_records")
+                    found.append(line)
+            return found
         at = _end(_BLANK, text, 0)
         while at < len(text):
             if len(found) == max_records:
@@ -54,6 +64,58 @@ def compile_line_protocol(_form: LineProtocolPayload, max_records: int) -> Calla
         return found
 
     return read
+
+
+def _plain_line(text: str, number: int) -> dict[str, Any] | None:
+    """Return a line without quotation marks and backslashes; None if it is blank or a comment.
+
+    Most lines are so: they are split at their commas, and `_read_line` takes the others.
+    """
+    text = text.removesuffix("\r").rstrip(" \t").lstrip(" \t\r")
+    if not text or text.startswith("#"):
+        return None
+    if not text.isprintable():  # a tab, or a space that is none for line protocol
+        return _read_line(text, 0, number)[0]
+    parts = text.split()
+    name, *pairs = parts[0].split(",")
+    tags = _plain_tags(pairs)
+    if not 2 <= len(parts) <= 3 or not name or tags is None:
+        return _read_line(text, 0, number)[0]
+    fields: dict[str, Any] = {}
+    pairs = parts[1].split(",")
+    for pair in pairs:
+        key, _, token = pair.partition("=")
+        if token[-1:] not in _LAST_OF_FLOAT or len(token) > MAX_FLOAT or not token.isascii():
+            whole = _INTEGER.fullmatch(token)
+            if whole is None:
+                return _read_line(text, 0, number)[0]
+            fields[key] = int(whole[1])
+            continue
+        try:
+            fields[key] = float(token)
+        except ValueError:
+            return _read_line(text, 0, number)[0]
+        if "_" in token:  # only Python reads 1_000
+            return _read_line(text, 0, number)[0]
+    line: dict[str, Any] = {"name": name, "tags": tags, "fields": fields}
+    if len(fields) < len(pairs) or "" in fields:
+        return _read_line(text, 0, number)[0]
+    if len(parts) == 3:
+        if _TIME.fullmatch(parts[2]) is None:
+            return _read_line(text, 0, number)[0]
+        line["timestamp"] = int(parts[2])
+    return line
+
+
+def _plain_tags(pairs: list[str]) -> dict[str, str] | None:
+    """Return tags; None if one of them is not a name and a value, or occurs twice."""
+    tags: dict[str, str] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if not key or not value or "=" in value:
+            return None
+        tags[key] = value
+    return tags if len(tags) == len(pairs) else None
 
 
 def _read_line(text: str, at: int, number: int) -> tuple[dict[str, Any], int]:
@@ -79,7 +141,7 @@ def _read_line(text: str, at: int, number: int) -> tuple[dict[str, Any], int]:
             raise fail(f"the tag {shown_name(key)} occurs twice")
         line["tags"][key] = value
     spaces = _end(_SPACES, text, at)
-    if spaces == at or spaces == len(text):
+    if spaces == at or text[spaces : spaces + 1] in {"", "\r", "\n"}:
         raise fail("no fields follow the measurement and its tags")
     at, fields = spaces, line["fields"]
     while True:

@@ -1,6 +1,7 @@
 """Documents in a binary form: MessagePack and CBOR."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -8,21 +9,32 @@ import numpy as np
 
 from edgeai.config.text_formats import CborPayload, MsgpackPayload
 from edgeai.decoding.frames.cbor import read_cbor
-from edgeai.errors import DecodeError
+from edgeai.errors import DecodeError, one_line
+
+MAX_DETAIL = 100  # characters; the library's messages hold the whole path
+TIME_HEADS = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
+"""How a time begins: an extension of type -1 with 4, 8 or 12 bytes."""
 
 
 def compile_msgpack(_form: MsgpackPayload, _max_records: int = 0) -> Callable[[bytes], Any]:
-    """Return a function from a MessagePack payload to its document."""
-    decode = msgspec.msgpack.Decoder().decode
+    """Return a function from a MessagePack payload to its document.
+
+    A time of MessagePack becomes an ISO text in UTC, another extension the bytes in it.
+    """
+    decode = msgspec.msgpack.Decoder(ext_hook=lambda _code, data: bytes(data)).decode
 
     def read(payload: bytes) -> Any:
         try:
-            return decode(payload)
+            document = decode(payload)
+            may_hold_time = any(head in payload for head in TIME_HEADS)
+            return _plain(document) if may_hold_time else document
         except RecursionError as error:
             raise DecodeError("too_deep") from error
         except (ValueError, TypeError, MemoryError, OverflowError) as error:
             # TypeError: a list as a key. MemoryError: a length that no payload has.
-            raise DecodeError("not_the_format", detail=f"no MessagePack: {error}") from error
+            raise DecodeError(
+                "not_the_format", detail=f"no MessagePack: {one_line(error, MAX_DETAIL)}"
+            ) from error
 
     return read
 
@@ -53,4 +65,6 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, datetime):
+        return value.isoformat()
     return bytes(value) if isinstance(value, memoryview) else value

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from edgeai.config.text_formats import SenmlPayload
-from edgeai.decoding.fields import MAX_TIME_NS, parse_json
+from edgeai.decoding.fields import MAX_TIME_NS, parse_json_fast
 from edgeai.decoding.formats.packed import read_cbor_document
 from edgeai.decoding.formats.texts import shown_name
 from edgeai.errors import DecodeError
@@ -26,6 +26,7 @@ LABELS = {
 """Names of JSON by the labels of CBOR (RFC 8428, table 6)."""
 VALUES = ("v", "vs", "vb", "vd")
 BASES = frozenset({"bn", "bt", "bu", "bv", "bs", "bver"})
+KNOWN = frozenset(LABELS.values())
 MAX_SECONDS = 1e11
 
 
@@ -36,7 +37,8 @@ def compile_senml(form: SenmlPayload, max_records: int) -> Callable[[bytes], Any
         form: The declared format.
         max_records: Records in one message; more are refused.
     """
-    parse = read_cbor_document if form.encoding == "cbor" else parse_json
+    is_cbor = form.encoding == "cbor"
+    parse = read_cbor_document if is_cbor else parse_json_fast
 
     def read(payload: bytes) -> list[dict[str, Any]]:
         document = parse(payload)
@@ -49,7 +51,7 @@ def compile_senml(form: SenmlPayload, max_records: int) -> Callable[[bytes], Any
         for number, record in enumerate(document, 1):
             if not isinstance(record, dict):
                 raise _wrong(f"record {number} is no map")
-            found += _resolve(_named(record), base, number)
+            found += _resolve(_named(record) if is_cbor else record, base, number)
         return found
 
     return read
@@ -57,7 +59,8 @@ def compile_senml(form: SenmlPayload, max_records: int) -> Callable[[bytes], Any
 
 def _named(record: dict[Any, Any]) -> dict[str, Any]:
     """Return a record with the names of JSON."""
-    return {LABELS.get(key, str(key)) if type(key) is int else key: record[key] for key in record}
+    labels = [LABELS.get(key) if type(key) is int else None for key in record]  # True == 1
+    return {label or str(key): record[key] for key, label in zip(record, labels, strict=True)}
 
 
 def _resolve(record: dict[str, Any], base: dict[str, Any], number: int) -> list[dict[str, Any]]:
@@ -68,8 +71,9 @@ def _resolve(record: dict[str, Any], base: dict[str, Any], number: int) -> list[
         base: The base values so far; those of the record are added.
         number: Of the record, for messages.
     """
-    if unknown := [key for key in record if key.endswith("_")]:  # section 4.4
-        raise _wrong(f"record {number} has the field {shown_name(unknown[0])}, which is unknown")
+    others = record.keys() - KNOWN
+    if others and (unknown := [key for key in others if key.endswith("_")]):  # section 4.4
+        raise _wrong(f"record {number} has the field {shown_name(min(unknown))}, which is unknown")
     own_base = record.keys() & BASES
     for key in own_base:
         base[key] = record[key]
@@ -93,8 +97,7 @@ def _resolve(record: dict[str, Any], base: dict[str, Any], number: int) -> list[
         resolved["value"] = record[present[0]]
     if "s" in record:
         resolved["sum"] = _add(record["s"], base.get("bs"))
-    seconds = _seconds(base.get("bt", 0)) + _seconds(record.get("t", 0))
-    time_ns = round(seconds * SECOND_NS)
+    time_ns = _nanoseconds(base.get("bt", 0)) + _nanoseconds(record.get("t", 0))
     if abs(time_ns) > MAX_TIME_NS:
         raise DecodeError("invalid_time")
     resolved["time"] = time_ns
@@ -111,11 +114,13 @@ def _add(value: Any, base: Any) -> Any:
         return math.inf
 
 
-def _seconds(value: Any) -> Decimal:
-    """Return a time as it was written: a sum of floats would be wrong by a fraction of a us."""
-    if not _is_number(value) or not -MAX_SECONDS < value < MAX_SECONDS:
+def _nanoseconds(seconds: Any) -> int:
+    """Return a time with the digits that were written: a float has too few."""
+    if not _is_number(seconds) or not -MAX_SECONDS < seconds < MAX_SECONDS:
         raise DecodeError("invalid_time")
-    return Decimal(repr(value))
+    if isinstance(seconds, int):
+        return seconds * SECOND_NS
+    return round(Decimal(repr(seconds)) * SECOND_NS)
 
 
 def _text(key: str, record: dict[str, Any], number: int) -> str:

@@ -5,15 +5,18 @@ format stores them at regular distances. Values are copied only from base64 text
 channels picked in an irregular order, and from arrays at irregular distances.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeai.config.frames import FrameFormat
+from edgeai.config.limits import Limits
+from edgeai.config.source import SourceConfig
+from edgeai.decoding.formats.compression import compile_decompression
 from edgeai.decoding.frames.binary import compile_binary
 from edgeai.decoding.frames.block import Decode, Frame
 from edgeai.decoding.frames.maps import compile_arrow, compile_cbor, compile_json, compile_msgpack
 
-__all__ = ["FORMATS", "Decode", "Frame", "compile_frame"]
+__all__ = ["FORMATS", "Decode", "Frame", "compile_frame", "frame_decoder"]
 
 FORMATS: dict[str, Callable[[Any, list[str]], Decode]] = {
     "binary": compile_binary,
@@ -41,3 +44,25 @@ def compile_frame(form: FrameFormat, channels: list[str]) -> Decode:
             installed.
     """
     return FORMATS[form.type](form, channels)
+
+
+def frame_decoder(
+    source: SourceConfig, signals: Sequence[str], limits: Limits | None = None
+) -> Decode:
+    """Return a decoder of a source's payloads, compressed or not, as `compile_frame` does.
+
+    Args:
+        source: The source, layout `frame`.
+        signals: The signals to read, in order.
+        limits: Of the node; None: the defaults.
+
+    Raises:
+        ConfigError: As `compile_frame`.
+    """
+    assert source.frame is not None
+    decode = compile_frame(source.frame, [source.tag_of(signal) for signal in signals])
+    if source.compression is None:
+        return decode
+    limits = limits or Limits.model_validate({})
+    unpack = compile_decompression(source.compression, limits.content_bytes)
+    return lambda payload: decode(unpack(payload))

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from edgeai.config.source import SourceConfig
 from edgeai.engine.intake.frames import FrameIntake
 from edgeai.engine.intake.parts import IntakeParts
+from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.intake.rows import RowIntake
 from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import Message
 
-__all__ = ["INTAKES", "Intake", "IntakeParts"]
+__all__ = ["INTAKES", "Intake", "IntakeParts", "kind_of"]
 
 
 class Intake(Protocol):
@@ -19,6 +21,10 @@ class Intake(Protocol):
     @property
     def waits(self) -> bool:
         """Whether messages wait in `StreamState.messages` for `window`, or each goes to `take`."""
+
+    @property
+    def brings_one(self) -> bool:
+        """Whether a message brings at most one sample or value: `Pipeline.due` counts messages."""
 
     @property
     def touched(self) -> dict[StreamState, None]:
@@ -46,5 +52,12 @@ INTAKES: dict[str, Callable[[IntakeParts], Intake]] = {
     "row": RowIntake,
     "tag": TagIntake,
     "frame": FrameIntake,
+    "records": RecordIntake,
 }
-"""By the layout that the configuration declares."""
+"""By the layout that the configuration declares; `records` for all that needs more than the plain
+JSON of `row` and `tag`."""
+
+
+def kind_of(source: SourceConfig) -> str:
+    """Return the key of `INTAKES` for a source."""
+    return "records" if source.has_records else source.layout

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeai.decoding.formats.compression import compile_decompression
-from edgeai.decoding.frames import Frame, compile_frame
+from edgeai.decoding.frames import Frame, frame_decoder
 from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
@@ -40,6 +39,7 @@ class FrameIntake:
     """Takes the frames of one pipeline."""
 
     waits = False
+    brings_one = False
 
     def __init__(self, parts: IntakeParts) -> None:
         """Compile the decoder for a pipeline's source."""
@@ -53,13 +53,10 @@ class FrameIntake:
         self._refusals = parts.refusals
         self._batch = parts.batch
         self._containment = parts.containment
-        names = [parts.source.tag_of(signal) for signal in parts.names]
-        self._signals = len(names) - parts.extras
-        self._decode = compile_frame(parts.source.frame, names)
-        if parts.source.compression is not None:
-            unpack = compile_decompression(parts.source.compression, parts.limits.content_bytes)
-            decode = self._decode
-            self._decode = lambda payload: decode(unpack(payload))
+        self._signals = len(parts.names) - parts.extras
+        self._decode = frame_decoder(parts.source, parts.names, parts.limits)
+        self._whole_cycles = parts.whole_cycles
+        """Whether each frame is a cycle: then none continues the one before it."""
         self._clock = SenderClock(parts.source)
         self._lateness_ns = parts.lateness_ns
         clock = parts.source.frame.clock
@@ -130,14 +127,14 @@ class FrameIntake:
         metrics.messages.value += 1
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
-            if steps is not None and not follows:
+            if steps is not None and not follows and not self._whole_cycles:
                 t0_ns, arrived = self._place(state, frame, steps, t0_ns, arrived)
         steps = self._count_missed(state, frame, t0_ns, steps)
         if arrived.is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
             stream.ring.arrived_ns = received_ns
             state.pushed = sequence
             return
-        if steps != 1:
+        if steps != 1 and not self._whole_cycles:
             arrived = arrived._replace(steps=steps)
         self._push(state, frame, t0_ns, arrived)
 
@@ -207,6 +204,8 @@ class FrameIntake:
             message[2],
             step_ns=round(frame.samples * period_ns),
         )
+        if not isinstance(taken, str) and self._whole_cycles and not taken.completes_windows:
+            taken = "retained"
         if isinstance(taken, str):
             self._refuse(state, taken, message)
             return
@@ -310,7 +309,7 @@ class FrameIntake:
         self._metrics.drop(reason)
         state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
-        self._refusals.tell(reason, message[0], message[1])
+        self._refusals.tell(reason, message[0], message[1], message[2])
 
     def window(self) -> None:
         """Do nothing: `take` has pushed every frame."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.decoding.fields import ABSENT_VALUE
 from edgeai.decoding.rows import RowDecoder
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
@@ -22,7 +23,7 @@ from edgeai.engine.intake.preview import sample_text
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import REDELIVERED, Message
-from edgeai.streams.conditioning import Conditioned
+from edgeai.streams.conditioning import Conditioned, Flags
 
 log = logging.getLogger("edgeai.engine")
 
@@ -41,6 +42,7 @@ class RowIntake:
 
     waits = True
     """Messages wait in `StreamState.messages`, to be decoded together by `window`."""
+    brings_one = True
 
     def __init__(self, parts: IntakeParts) -> None:
         """Compile the decoder for a pipeline's source."""
@@ -56,6 +58,8 @@ class RowIntake:
         self._channels = len(parts.names)
         self._signals = self._channels - parts.extras
         self._names = parts.names
+        self._keeps_absent = parts.is_aligned
+        """Whether a signal that is not in a row keeps its value; otherwise it is missing."""
         code: Literal["f", "d"] = "f" if parts.conditioner.input_dtype is np.float32 else "d"
         self.decoder = RowDecoder(parts.source, parts.names, code, parts.extras)
         self._clock = self.decoder.sender_clock
@@ -115,7 +119,7 @@ class RowIntake:
             for part, row in zip(_each(slow), rows, strict=True):
                 self._push_row(part, row)
             return
-        self._push_block(slow, block)
+        self._push_block(slow, block, absent=self._absent_in(rows))
 
     def _push_row(self, part: StreamTimes, row: Sequence[float]) -> None:
         """Push one decoded row, or drop its message."""
@@ -124,7 +128,7 @@ class RowIntake:
         except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
             self._containment.drop(part[2][0], error)
             return
-        self._push_block([part], block)
+        self._push_block([part], block, absent=self._absent_in([row]))
 
     # ---------------------------------------------------------------------------- one row at a time
 
@@ -230,7 +234,8 @@ class RowIntake:
         with windows_only_if(taken.completes_windows, state.stream):
             block = self._block_of([values])
             part = (state, [taken.time_ns], [message])
-            self._push_block([part], block, uncertain=taken.uncertain)
+            absent = self._absent_in([values])
+            self._push_block([part], block, absent=absent, uncertain=taken.uncertain)
         self._metrics.count_retained(flags)
 
     def _was_taken(self, state: StreamState, values: Sequence[float]) -> bool:
@@ -251,7 +256,7 @@ class RowIntake:
         self._metrics.drops[reason] += 1
         state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
-        self._refusals.tell(reason, message[0], message[1])
+        self._refusals.tell(reason, message[0], message[1], message[2])
 
     # --------------------------------------------------------------------------- many rows together
 
@@ -290,6 +295,8 @@ class RowIntake:
             return False
         times, rows = decoded
         raw = np.frombuffer(b"".join(rows), self._conditioner.input_dtype).reshape(len(rows), -1)
+        if self._keeps_absent and np.isnan(raw).any():
+            return False  # one by one shows which values did not come
         parts = []
         start = 0
         for state in states:
@@ -308,31 +315,42 @@ class RowIntake:
             )
         return raw.reshape(shape)
 
+    def _absent_in(self, rows: list[Sequence[float]]) -> Flags | None:
+        """Return (n, C) which values did not come and keep the last one; None: none."""
+        if not self._keeps_absent:
+            return None
+        absent = np.array([[value is ABSENT_VALUE for value in row] for row in rows], np.bool_)
+        return absent if absent.any() else None
+
     def _push_block(
-        self, parts: list[StreamTimes], raw: npt.NDArray[Any], *, uncertain: bool = False
+        self,
+        parts: list[StreamTimes],
+        raw: npt.NDArray[Any],
+        *,
+        absent: Flags | None = None,
+        uncertain: bool = False,
     ) -> None:
         """Condition the samples of several streams in one block, then push each stream's part.
 
         Args:
             parts: Each stream with the times of its samples and their messages.
             raw: (n, C) raw values, stream after stream.
+            absent: (n, C) which of them did not come; None: all did.
             uncertain: Whether to mark all samples as uncertain.
         """
         try:
-            done = self._conditioner.rows(raw)
-            if uncertain:
-                done = done._replace(uncertain=np.ones(len(raw), np.bool_))
+            done = self._conditioned(raw, absent, uncertain=uncertain)
         except Exception as error:  # noqa: BLE001  conditioning one by one finds the message
             if len(raw) == 1:
                 self._containment.drop(parts[0][2][0], error)
                 return
             for index, one in enumerate(_each(parts)):
-                self._push_block([one], raw[index : index + 1])
+                self._push_block([one], raw[index : index + 1], absent=_row_of(absent, index))
             return
         is_clean = done.invalid is None and done.uncertain is None and done.dropped is None
         flat = done.values.reshape(-1).data
         if done.invalid is not None:
-            self._count_missing(np.isnan(raw))
+            self._count_missing(np.isnan(raw) if absent is None else np.isnan(raw) & ~absent)
         start = 0
         for state, times, messages in parts:
             begin, start = start, start + len(times)
@@ -341,7 +359,7 @@ class RowIntake:
                 if is_clean and stream.push_few(times, flat, begin, start):
                     stream.ring.arrived_ns = messages[-1][2]
                     continue
-                self._push_part((state, times, messages), done, slice(begin, start))
+                self._push_part((state, times, messages), done, slice(begin, start), absent)
             except Exception as error:  # noqa: BLE001  the other streams go on
                 after_ns = self._batch.recover(state)
                 if start - begin == 1:
@@ -349,35 +367,56 @@ class RowIntake:
                     continue
                 for index, one in enumerate(_each([(state, times, messages)]), begin):
                     if after_ns is None or one[1][0] > after_ns:  # not in a window yet
-                        self._push_block([one], raw[index : index + 1])
+                        row = raw[index : index + 1]
+                        self._push_block([one], row, absent=_row_of(absent, index))
 
-    def _push_part(self, part: StreamTimes, done: Conditioned, of_block: slice) -> None:
+    def _conditioned(
+        self, raw: npt.NDArray[Any], absent: Flags | None, *, uncertain: bool
+    ) -> Conditioned:
+        done = self._conditioner.rows(raw)
+        if absent is not None and done.invalid is not None:
+            done = done._replace(invalid=done.invalid & ~absent)
+        return done._replace(uncertain=np.ones(len(raw), np.bool_)) if uncertain else done
+
+    def _push_part(
+        self, part: StreamTimes, done: Conditioned, of_block: slice, absent: Flags | None
+    ) -> None:
         """Push the samples of one stream.
 
         Args:
             part: The stream, times and messages.
             done: The conditioned block.
             of_block: Which of its rows.
+            absent: Which values of the block did not come; None: all did.
         """
         state, times, messages = part
+        absent = None if absent is None else absent[of_block]
         rows = done.values[of_block]
         invalid = None if done.invalid is None else done.invalid[of_block]
         marks = None if done.uncertain is None else done.uncertain[of_block]
         arrived = list(map(_arrived_ns, messages))
+        pushed = messages
         if done.dropped is not None and done.dropped[of_block].any():
             keep = ~done.dropped[of_block]
             state.drops["invalid_value"] += int((~keep).sum())
             for index in np.flatnonzero(~keep).tolist():
                 self._refusals.tell("invalid_value", messages[index][0], messages[index][1])
+            pushed = list(compress(messages, keep))
             times = list(compress(times, keep))
             arrived = list(compress(arrived, keep))
             rows = rows[keep]
             invalid = None if invalid is None else invalid[keep]
             marks = None if marks is None else marks[keep]
+            absent = None if absent is None else absent[keep]
             if not times:
                 return
-        dropped = self._metrics.drops["invalid_value"]
-        state.stream.push_rows(times, rows, invalid, marks, arrived)
+        dropped, refused = self._metrics.drops["invalid_value"], state.drops.count
+        state.stream.push_rows(times, rows, invalid, marks, arrived, absent=absent)
+        reason = state.drops.reason
+        if state.drops.count > refused and reason != "invalid_value":
+            # The oldest one is at fault: the stream refuses what is late, or was seen.
+            _, message = min(zip(times, pushed, strict=True), key=itemgetter(0))
+            self._refusals.tell(reason, *message[:3])
         if invalid is not None:
             self._tell_unusable(
                 messages,
@@ -427,6 +466,11 @@ class RowIntake:
         missing = not_numbers - (counted - self._counted_by_decoder)
         self._counted_by_decoder = counted
         self._metrics.invalid["missing"] += max(0, missing)
+
+
+def _row_of(absent: Flags | None, index: int) -> Flags | None:
+    """Return the flags of one row; None if none of them is set."""
+    return None if absent is None or not absent[index].any() else absent[index : index + 1]
 
 
 def _each(parts: list[StreamTimes]) -> Iterator[StreamTimes]:

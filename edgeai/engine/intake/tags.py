@@ -14,6 +14,8 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import RETAINED, Message
 
+MAX_FEW = 8  # conditioning a block costs more below this
+
 Waiting = tuple[int, int, float, Message]
 """Time, channel, value and message of a tag."""
 
@@ -22,6 +24,7 @@ class TagIntake:
     """Takes the tags of one pipeline."""
 
     waits = False
+    brings_one = True
 
     def __init__(self, parts: IntakeParts) -> None:
         """Compile the decoder for a pipeline's source."""
@@ -105,7 +108,7 @@ class TagIntake:
         self._metrics.drop(reason)
         state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
-        self._refusals.tell(reason, message[0], message[1])
+        self._refusals.tell(reason, message[0], message[1], message[2])
 
     def preview(self, tag: str | None, payload: bytes) -> str:
         """Return what a tag's message holds as text for people."""
@@ -120,7 +123,7 @@ class TagIntake:
         tags = [tag for state in touched for tag in state.tags]
         self._metrics.messages.value += len(tags)
         try:
-            done = self._condition(tags)
+            done = self._condition_few(tags) if len(tags) <= MAX_FEW else self._condition(tags)
         except Exception:  # noqa: BLE001  conditioning one by one finds the message
             done = [one for state in touched for one in self._condition_each(state)]
         conditioned = iter(done)
@@ -138,6 +141,20 @@ class TagIntake:
                 except Exception as error:  # noqa: BLE001  whatever it is, it costs this message
                     self._containment.drop(message, error)
                     self._batch.recover(state)
+
+    def _condition_few(self, tags: list[Waiting]) -> Iterable[tuple[float, bool]]:
+        """Do as `_condition`, with its result, faster for a few values that are as they should be.
+
+        The dozen calls of NumPy cost as much for one value as for a hundred.
+        """
+        one = self._conditioner.one_tag
+        done = []
+        for _, channel, raw, _ in tags:
+            value = one(raw, channel)
+            if value is None:
+                return self._condition(tags)
+            done.append((value, False))
+        return done
 
     def _condition(self, tags: list[Waiting]) -> Iterable[tuple[float, bool]]:
         """Return each value in engineering units, NaN if unusable, and whether it is uncertain."""

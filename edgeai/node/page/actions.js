@@ -45,8 +45,19 @@ export function drawActions(element, machine, commands, faults) {
   element.hidden = !latched.length && !willLatch && !names.length && !element.said.textContent;
 }
 
+/** Give a command, one at a time; a second click while one is on its way is that of a double click. */
+async function run(said, ...command) {
+  if (said.isBusy) return;
+  said.isBusy = true;
+  try {
+    await give(said, ...command);
+  } finally {
+    said.isBusy = false;
+  }
+}
+
 /** Give a command; ask for the token if there is none yet, or it is wrong. */
-async function run(said, name, content, done) {
+async function give(said, name, content, done) {
   said.textContent = "";
   let hint = "";
   for (;;) {

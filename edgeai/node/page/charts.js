@@ -1,5 +1,6 @@
 // Charts over the last hour, by uPlot (vendor/uplot), in the colours of the page.
 
+import { remPixels } from "./dom.js";
 import { colour } from "./theme.js";
 import { currentLanguage, number } from "./texts.js";
 
@@ -10,34 +11,41 @@ const BANDS = { 2: "band-alarm", 3: "band-latched", 4: "band-latched", 5: "band-
 
 let loading = null;
 
-/** Load uPlot when the first chart is drawn. */
-function loadPlot() {
+/** Load uPlot; charts can be made once this has been awaited. */
+export function loadPlot() {
   loading ??= new Promise((resolve, reject) => {
     const sheet = document.createElement("link");
     sheet.rel = "stylesheet";
     sheet.href = "page/vendor/uplot/uPlot.min.css";
     const script = document.createElement("script");
     script.src = "page/vendor/uplot/uPlot.iife.min.js";
-    script.onload = () => resolve(globalThis.uPlot);
-    script.onerror = reject;
+    script.onload = resolve;
+    script.onerror = () => {
+      loading = null; // the next call tries again
+      sheet.remove();
+      script.remove();
+      reject(new Error("the plot library is not there"));
+    };
     document.head.append(sheet, script);
   });
   return loading;
 }
 
 /**
- * Make a chart in an element.
+ * Make a chart in an element, after `loadPlot`. It awaits nothing: two calls in turn would each find
+ * that there is no chart yet, and make one.
  *
  * `kind` is `score` (smallest, largest, threshold) or `signal` (value). `codes` returns the state of
  * each step, for the shaded bands; `end` the time of the newest step.
  */
-export async function makeChart(element, { kind, codes, end }) {
-  const uPlot = await loadPlot();
+export function makeChart(element, { kind, codes, end }) {
+  const { uPlot } = globalThis;
   let plot = null;
   let data = null;
   let limits = {};
 
-  const height = () => (kind === "score" ? 260 : 150);
+  const size = (pixels) => Math.round((pixels * remPixels()) / 16);
+  const height = () => size(kind === "score" ? 260 : 150);
   const width = () => Math.max(200, element.clientWidth);
 
   function bands(u) {
@@ -65,7 +73,7 @@ export async function makeChart(element, { kind, codes, end }) {
   }
 
   const axis = (more) => ({
-    stroke: colour("quiet"), font: "13px system-ui, sans-serif",
+    stroke: colour("quiet"), font: `${size(13)}px system-ui, sans-serif`,
     grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 },
     ...more,
   });
@@ -94,8 +102,8 @@ export async function makeChart(element, { kind, codes, end }) {
           : padded(low, high) },
       },
       axes: [
-        axis({ space: 70, incrs: MINUTES, values: (_, all) => all.map((one) => time(one)) }),
-        axis({ size: 64, space: 38, values: (_, all) => all.map((one) => number(one)) }),
+        axis({ size: size(50), space: size(70), incrs: MINUTES, values: (_, all) => all.map((one) => time(one)) }),
+        axis({ size: size(64), space: size(38), values: (_, all) => all.map((one) => number(one)) }),
       ],
       hooks: { drawClear: [bands] },
     };

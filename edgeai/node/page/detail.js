@@ -2,14 +2,14 @@
 
 import { fetchAsset } from "./api.js";
 import { drawActions } from "./actions.js";
-import { h, redraw, setAttribute, setShape, setText, shape } from "./dom.js";
+import { h, keyed, redraw, setAttribute, setShape, setText, shape } from "./dom.js";
 import { drawEvents } from "./events.js";
 import { drawEstimates } from "./estimates.js";
 import { drawFields } from "./heatmap.js";
 import { HourView } from "./hour.js";
-import { whatToDo, why } from "./machines.js";
+import { operatingText, partsInOrder, whatToDo, why } from "./machines.js";
 import { sinceText } from "./overview.js";
-import { SignalTable } from "./signals.js";
+import { markedSignals, SignalTable } from "./signals.js";
 import { fact, providerText, reasonsList, shownRate } from "./system.js";
 import { clock, duration, number, t } from "./texts.js";
 
@@ -19,7 +19,6 @@ export class MachineView {
   constructor(main, name) {
     this.main = main;
     this.machine = name;
-    this.parts = new Map();
     this.details = new Map();
     this.title = h("h1", { tabIndex: -1, translate: "no" }, name);
     this.shape = shape("unknown");
@@ -46,7 +45,7 @@ export class MachineView {
 
   close() {
     this.closed = true;
-    for (const part of this.parts.values()) part.close();
+    for (const part of this.sections.keyed?.values() ?? []) part.close();
     this.main.replaceChildren();
   }
 
@@ -55,6 +54,7 @@ export class MachineView {
     try {
       const found = await fetchAsset(this.machine);
       this.faults = found.faults;
+      this.ownEvents = found.events;
       for (const detail of found.pipelines) this.details.set(detail.name, detail);
     } catch {
       // the state says what is the matter
@@ -62,7 +62,7 @@ export class MachineView {
     if (!this.closed) setTimeout(() => this.#poll(), document.hidden ? 10 * POLL_MS : POLL_MS);
   }
 
-  draw({ state, machines, now, isLost, rates }) {
+  draw({ state, machines, now, isOld, rates }) {
     setText(this.back, `← ${t("back")}`);
     setAttribute(this.back, "aria-label", t("back.label"));
     const machine = machines.find((one) => one.name === this.machine && !one.isPipeline);
@@ -73,7 +73,7 @@ export class MachineView {
     }
     const part = machine.worst;
     setAttribute(this.head, "class", `machine-head is-${machine.state}`);
-    setAttribute(this.main, "data-worst", isLost ? "stale" : machine.state);
+    setAttribute(this.main, "data-worst", isOld ? "stale" : machine.state);
     setShape(this.shape, machine.state);
     setText(this.word, t(machine.state));
     setText(this.since, machine.since ? sinceText(machine.since, now) : "");
@@ -81,30 +81,24 @@ export class MachineView {
     redraw(this.act, whatToDo(machine, state.broker), (text) => text && [h("b", {}, t("do")), " ", text]);
     this.act.hidden = !this.act.textContent;
     drawActions(this.actions, machine, state.commands, this.faults ?? {});
-    const inOrder = [...machine.parts].sort((a, b) =>
-      a.pipeline.name.localeCompare(b.pipeline.name));
-    for (const one of inOrder) {
-      let view = this.parts.get(one.pipeline.name);
-      if (!view) {
-        this.parts.set(one.pipeline.name, (view = new PartView(one, inOrder.length > 1)));
-        this.sections.append(view.element);
-      }
-      view.draw(one, this.details.get(one.pipeline.name), state, { now, rates });
-    }
-    const own = state.events.filter((event) => event.assets.includes(this.machine) ||
-      (!event.assets.length && (!event.pipeline || this.parts.has(event.pipeline))));
-    drawEvents(this.events, own, state.pipelines, this.machine);
+    const parts = partsInOrder(machine).map((one) => ({ key: one.pipeline.name, ...one }));
+    keyed(this.sections, parts, (one) => new PartView(one));
+    for (const one of parts)
+      this.sections.keyed.get(one.key).draw(one, this.details.get(one.key), state, { now, rates });
+    const ofNode = state.events.filter((event) => !event.assets.length &&
+      (!event.pipeline || this.sections.keyed.has(event.pipeline)));
+    const all = [...(this.ownEvents ?? []), ...ofNode].sort((a, b) => b.time - a.time);
+    drawEvents(this.events, all, state.pipelines, this.machine);
   }
 }
 
 /** One machine in one pipeline. */
 class PartView {
-  constructor(part, isOneOfSeveral) {
+  constructor(part) {
     const id = `part-${part.pipeline.name}`;
     this.heading = h("h2", { id });
     this.shape = shape(part.state);
     this.word = h("span", { class: "part-word" });
-    this.isOneOfSeveral = isOneOfSeveral;
     this.hour = new HourView(part);
     this.signals = new SignalTable((name) => this.hour.choose(name));
     this.fields = h("div", { class: "fields" });
@@ -115,6 +109,10 @@ class PartView {
       h("div", { class: "columns" },
         h("div", { class: "wide" }, this.hour.element, this.fields, this.estimates),
         h("div", { class: "narrow" }, this.signals.element, this.runtime)));
+  }
+
+  update() {
+    // `draw` does it, with what else it needs
   }
 
   draw(part, detail, state, { now, rates }) {
@@ -128,13 +126,13 @@ class PartView {
       const isOver = part.state === "latched"; // the signals that raised the alarm stay marked
       const names = (isOver ? asset.top : detail.top) ?? [];
       const score = isOver ? names.reduce((sum, [, value]) => sum + value, 0) : asset.score;
+      this.hour.suggest(markedSignals(names, score, part.state), detail.signals);
       this.signals.draw(detail, names, score, part.state, this.hour.chosen);
-      this.hour.suggest(names.map(([name]) => name), detail.signals);
       drawEstimates(this.estimates, detail, asset);
       drawFields(this.fields, detail);
     }
     const rate = shownRate(rates.of((one) => one.pipelines.get(pipeline.name)));
-    redraw(this.runtime, { ...runtimeRecord(part, now), rate },
+    redraw(this.runtime, { ...runtimeRecord(part, now), rate, cycle: detail?.cycle ?? null },
       (shown) => runtime(shown, pipeline, state.reasons));
   }
 
@@ -143,9 +141,26 @@ class PartView {
   }
 }
 
+/** What is known of the newest cycle that has ended, and whether one goes on. */
+function cycleText({ last, open_since: since }) {
+  const texts = [];
+  if (last) {
+    const named = last.number === null ? "cycle.last.unnumbered" : "cycle.last";
+    texts.push(t(named, {
+      number: last.number, seconds: number(last.duration_seconds), at: clock(last.end),
+    }));
+    if (last.outcome !== "complete") texts.push(t(`cycle.${last.outcome}`));
+  }
+  texts.push(since === null ? t("cycle.none") : t("cycle.open", { at: clock(since) }));
+  return texts.join("; ");
+}
+
 function runtimeRecord({ pipeline, asset }, now) {
   return {
     title: t("runtime"), provider: [pipeline.provider, pipeline.requested, pipeline.reason],
+    operating: operatingText(asset),
+    operatingSince: asset.operating_since ? clock(asset.operating_since) : "",
+    threshold: asset.threshold ?? pipeline.threshold,
     quality: asset.quality, messages: pipeline.messages, drops: pipeline.drops, invalid: pipeline.invalid,
     last: asset.last_sample ? Math.round(now - asset.last_sample) : null,
     at: asset.last_sample && now - asset.last_sample > 90 ? clock(asset.last_sample) : "",
@@ -158,8 +173,12 @@ function runtime(shown, pipeline, reasons) {
     h("dl", { class: "facts" },
       fact(t("provider"), providerText(pipeline)),
       fact(t("model"), h("span", { translate: "no" }, `${pipeline.model} ${pipeline.version}`)),
-      fact(t("threshold"), number(pipeline.threshold)),
+      fact(t("threshold"), number(shown.threshold)),
+      shown.operating ? fact(t("operating"),
+        shown.operatingSince ? `${shown.operating}, ${t("since", { time: shown.operatingSince })}`
+          : shown.operating) : null,
       shown.quality === "unknown" ? null : fact(t("quality"), t(shown.quality)),
+      shown.cycle === null ? null : fact(t("cycle"), cycleText(shown.cycle)),
       shown.last === null ? null
         : fact(t("last.sample"), shown.at || t("ago", { duration: duration(shown.last) })),
       fact(t("rate.pipeline"), t("messages.total", { rate: shown.rate, n: shown.messages })),

@@ -17,6 +17,9 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** Return the size of 1rem in pixels: it grows on a very wide screen. */
+export const remPixels = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
 /** Return the shape of a state, drawn in index.html; screen readers skip it. */
 export function shape(name) {
   const svg = document.createElementNS(SVG, "svg");
@@ -75,6 +78,7 @@ export function keyed(list, records, make) {
   }
   for (const [key, item] of known) {
     if (wanted.has(key)) continue;
+    item.close?.();
     item.element.remove();
     known.delete(key);
   }

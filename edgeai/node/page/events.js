@@ -22,6 +22,10 @@ function textOf(event) {
   if (event.kind === "stale")
     return t(event.cause === "broker_connection" ? "event.stale.broker" : "event.stale");
   if (event.kind === "quality") return t("event.quality", { quality: t(event.quality) });
+  if (event.kind === "operating") {
+    const key = `operating.${event.operating}`;
+    return t("event.operating", { state: has(key) ? t(key) : word(event.operating) });
+  }
   if (event.kind === "provider")
     return t(event.reason ? "event.provider.reason" : "event.provider", event);
   const key = `event.${event.kind}`;

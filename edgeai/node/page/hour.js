@@ -1,7 +1,7 @@
 // The last hour of one machine in one pipeline: the score, and the signal that is chosen.
 
 import { fetchHistory } from "./api.js";
-import { makeChart } from "./charts.js";
+import { loadPlot, makeChart } from "./charts.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { clock, number, quantity, t, word } from "./texts.js";
 import { onTheme } from "./theme.js";
@@ -44,13 +44,20 @@ export class HourView {
     this.#show(name);
   }
 
-  /** Show the signal that contributes most, unless the user has chosen one. */
-  suggest(names, signals) {
+  /**
+   * Take the newest values, and choose a signal unless the user has.
+   *
+   * `marked` are the signals that contribute to an alarm, the largest first. Who contributes most to
+   * a healthy score changes with every window: then the signal that is shown stays.
+   */
+  suggest(marked, signals) {
     for (const one of signals) this.unit.set(one.name, one.unit);
     this.values = new Map(signals.map((one) => [one.name, one.value]));
-    // Without contributions: the first that is no number of a phase and no running time.
+    // At first: one that is no number of a phase and no running time.
     const first = signals.find((one) => !["1", "s"].includes(one.unit)) ?? signals[0];
-    if (!this.isChosenByUser) this.#show(names[0] ?? this.chosen ?? first?.name ?? null);
+    const stays = this.chosen !== null && (!marked.length || marked.includes(this.chosen));
+    if (!this.isChosenByUser && !stays) this.#show(marked[0] ?? first?.name ?? null);
+    this.#drawSignalHeading();
   }
 
   #show(name) {
@@ -63,11 +70,13 @@ export class HourView {
     if (this.closed) return;
     try {
       this.#add(await fetchHistory(this.pipeline, this.asset, this.history?.newest ?? null));
+      await loadPlot();
+      this.canDraw = true;
     } catch {
       // the state says what is the matter
     }
     if (this.closed) return;
-    await this.#drawAll();
+    this.#drawAll();
     const few = (this.history?.code.length ?? 0) < 24;
     setTimeout(() => this.#poll(), few ? FIRST_POLLS_MS : POLL_MS);
   }
@@ -99,12 +108,11 @@ export class HourView {
   draw(part) {
     this.part = part;
     setText(this.heading, t("score.hour"));
-    this.#drawSignalHeading();
   }
 
-  async #drawAll() {
+  #drawAll() {
     const { history, part } = this;
-    if (!part || !history) return;
+    if (!part || !history || !this.canDraw) return;
     if (!history.code.length) {
       setText(this.note, t(history.has_room ? "score.empty" : "score.no.room"));
       this.chart.hidden = true;
@@ -130,10 +138,9 @@ export class HourView {
       highest.push(score);
     }
     const data = [times, lowest, highest, times.map(() => threshold)];
-    this.score ??= await makeChart(this.chart, {
+    this.score ??= makeChart(this.chart, {
       kind: "score", codes: () => this.history.code, end: () => this.history.end + this.history.step_seconds,
     });
-    if (this.closed) return this.score.destroy();
     this.score.set(data, { from: Math.min(0, ...history.lowest.filter((one) => one !== null)),
       least: threshold > 0 ? threshold * 1.5 : threshold });
     this.#describe(times, isLow, clip);
@@ -170,16 +177,16 @@ export class HourView {
       : `${word(name)}: ${quantity(this.values?.get(name) ?? null, this.unit.get(name))}`);
   }
 
-  async #drawSignal() {
+  #drawSignal() {
+    if (!this.canDraw) return;
     const index = this.history?.signals.indexOf(this.chosen) ?? -1;
     const column = index < 0 ? [] : (this.history.values[index] ?? []);
     this.signalChart.hidden = !column.length;
     this.#drawSignalHeading();
     if (!column.length) return;
-    this.signal ??= await makeChart(this.signalChart, {
+    this.signal ??= makeChart(this.signalChart, {
       kind: "signal", codes: () => this.history.code, end: () => this.history.end + this.history.step_seconds,
     });
-    if (this.closed) return this.signal.destroy();
     this.signal.set([this.#times(), column], {});
     const finite = column.filter((one) => one !== null);
     const unit = this.unit.get(this.chosen);

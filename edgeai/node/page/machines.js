@@ -2,8 +2,9 @@
 
 import { clock, list, quantity, reasonText, sentence, t, word } from "./texts.js";
 
-// The most urgent first.
-export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "normal"];
+// The most urgent first. `old`: it was normal when the last values came.
+export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "old", "normal"];
+const QUIET = new Set(["unknown", "old", "normal"]); // sorted by name, so that each stays in its place
 const SHOWN_SIGNALS = 2;
 // Samples come, but nothing is judged.
 const WITHOUT_DECISION = {
@@ -11,6 +12,8 @@ const WITHOUT_DECISION = {
   bad_values: { why: "why.bad_values", what: "do.bad_values" },
 };
 const ADVICE_DIGITS = 2;
+const OTHER_STATES = new Set(["undeclared", "unknown"]);
+const BY_NAME = new Intl.Collator(undefined, { numeric: true });
 
 /** Return the state of a machine in one pipeline. */
 function stateOf(pipeline, asset) {
@@ -28,7 +31,7 @@ export function machinesOf(state) {
   for (const pipeline of state.pipelines) {
     for (const asset of pipeline.assets) {
       const machine = machines.get(asset.asset) ?? { key: asset.asset, name: asset.asset, parts: [] };
-      machine.parts.push({ pipeline, asset, state: stateOf(pipeline, asset) });
+      machine.parts.push({ pipeline, asset, state: stateOf(pipeline, asset), reasons: state.reasons });
       machines.set(asset.asset, machine);
     }
     if (!pipeline.assets.length) machines.set(`/${pipeline.name}`, withoutAssets(pipeline));
@@ -45,11 +48,24 @@ export function machinesOf(state) {
       .map((one) => one.asset.since);
     machine.since = times.length ? Math.min(...times) : null;
   }
-  const byName = new Intl.Collator(undefined, { numeric: true });
-  return found.sort(
-    (a, b) =>
-      STATES.indexOf(a.state) - STATES.indexOf(b.state) || byName.compare(a.name, b.name),
-  );
+  // Of machines in the same state the one that changed last comes first.
+  const newest = (one) => (QUIET.has(one.state) ? 0 : (one.since ?? 0));
+  return found.sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+    newest(b) - newest(a) || BY_NAME.compare(a.name, b.name));
+}
+
+/** Return the parts of a machine, the most urgent first; equal ones by name. */
+export const partsInOrder = (machine) => [...machine.parts].sort((a, b) =>
+  STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+  BY_NAME.compare(a.pipeline.name, b.pipeline.name));
+
+/** Return machines whose values are old: of none is it known that it is normal now. */
+export function asOld(machines) {
+  const old = (one) => (one.state === "normal" ? { ...one, state: "old" } : one);
+  return machines.map((machine) => {
+    const parts = machine.parts.map(old);
+    return { ...old(machine), parts, worst: parts[0] };
+  });
 }
 
 /** Return a pipeline that has seen no machine yet, as a machine: it must not be invisible. */
@@ -58,7 +74,7 @@ function withoutAssets(pipeline) {
   const state = pipeline.fault ? "notready" : "unknown";
   return {
     key: `/${pipeline.name}`, name: pipeline.name, isPipeline: true,
-    parts: [{ pipeline, asset, state }],
+    parts: [{ pipeline, asset, state, reasons: {} }],
   };
 }
 
@@ -74,8 +90,11 @@ export function countsOf(state, machines) {
 export function why(part) {
   const { asset, state } = part;
   const reason = reasonOf(part);
-  return asset.state === "stale" && state !== "stale"
-    ? `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}` : reason;
+  if (asset.state === "stale" && state !== "stale")
+    return `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}`;
+  if (!asset.silent_sources?.length) return reason;
+  const silent = t("why.source", { sources: list(asset.silent_sources) });
+  return reason ? `${reason}. ${silent}` : silent;
 }
 
 function reasonOf(part) {
@@ -83,28 +102,34 @@ function reasonOf(part) {
   if (state === "stale") return whyNoData(part);
   if (state === "notready") return capital(pipeline.fault.replace(`pipeline ${pipeline.name}: `, ""));
   if (state === "unknown") return waitingFor(pipeline, asset);
-  if (state === "normal") return "";
+  if (state === "normal" || state === "old") return "";
+  if (asset.is_undeclared) return t("why.undeclared");
   const diagnosis = asset.diagnosis;
   if (diagnosis) {
     const meaning = sentence(pipeline.diagnoses[diagnosis]?.meaning ?? "");
     return meaning ? `${capital(word(diagnosis))}: ${meaning}` : capital(word(diagnosis));
   }
   const signals = signalsOf(asset);
-  if (!signals.length) return t(asset.time === null ? "why.before" : "why.score");
+  if (!signals.length) return t(asset.cause_known === false ? "why.before" : "why.score");
   const key = state === "latched" ? "why.signals.past" : "why.signals";
   return capital(t(key, { signals: list(signals), n: signals.length }));
 }
 
 /** Return since when there is no data, or why no message of the machine is used. */
-function whyNoData({ pipeline, asset }) {
+function whyNoData({ pipeline, asset, reasons }) {
   if (asset.one_stamp) return waitingFor(pipeline, asset);
   const undecided = WITHOUT_DECISION[asset.stale_cause];
-  if (undecided) return t(undecided.why);
+  if (undecided) return withSignals(t(undecided.why), asset);
   if (typeof asset.refused === "string" && asset.refused)
-    return t("why.refused", { reason: reasonText(asset.refused) });
+    return withSignals(
+      t("why.refused", { reason: reasonText(asset.refused, reasons[asset.refused]) }), asset);
   if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
   return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
 }
+
+/** Return a reason with the signals whose values cannot be used, as far as they are known. */
+const withSignals = (reason, { at_fault: signals }) => (signals?.length
+  ? t("why.at.fault", { reason, signals: list(signals.map(word)) }) : reason);
 
 function waitingFor(pipeline, asset) {
   if (pipeline.hint) return capital(pipeline.hint);
@@ -122,7 +147,7 @@ const signalsOf = (asset) =>
 /** Return what to do about a machine, as one line; empty if nothing is to be done. */
 export function whatToDo(machine, broker) {
   const { pipeline, asset, state } = machine.worst;
-  if (state === "normal") return "";
+  if (state === "normal" || state === "old") return "";
   if (state === "stale" && typeof asset.refused === "string") return t("do.notready");
   const undecided = state === "stale" && WITHOUT_DECISION[asset.stale_cause];
   if (undecided) return t(undecided.what);
@@ -145,13 +170,22 @@ export function whatToDo(machine, broker) {
   return signals ? t("do.signals", { signals: list(signals) }) : t("do.machine");
 }
 
+/** Return the operating state of a machine in one pipeline, in words; empty if there is none. */
+export function operatingText(asset) {
+  if (!asset.operating) return "";
+  if (OTHER_STATES.has(asset.operating)) return t(`operating.${asset.operating}`);
+  const name = word(asset.operating);
+  return asset.not_judged ? `${name}, ${t(`not.judged.${asset.not_judged}`)}` : name;
+}
+
 /** Return how far the score is on its way to the threshold: 1 is at it; null: no scale. */
 export function shareOf(part) {
   const { pipeline, asset } = part;
   if (asset.score === null || asset.score === undefined) return null;
-  if (pipeline.abnormal === "low") return asset.score < pipeline.threshold ? 1.5 : 0;
-  if (!(pipeline.threshold > 0)) return asset.score > pipeline.threshold ? 1.5 : 0;
-  return Math.max(0, asset.score / pipeline.threshold);
+  const threshold = asset.threshold ?? pipeline.threshold; // a state may have its own
+  if (pipeline.abnormal === "low") return asset.score < threshold ? 1.5 : 0;
+  if (!(threshold > 0)) return asset.score > threshold ? 1.5 : 0;
+  return Math.max(0, asset.score / threshold);
 }
 
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

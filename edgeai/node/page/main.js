@@ -4,7 +4,7 @@ import { fetchState } from "./api.js";
 import { announceChanges } from "./announce.js";
 import { drawBanners } from "./banners.js";
 import { setText } from "./dom.js";
-import { countsOf, machinesOf, STATES } from "./machines.js";
+import { asOld, countsOf, machinesOf, STATES } from "./machines.js";
 import { Overview } from "./overview.js";
 import { MachineView } from "./detail.js";
 import { Rates } from "./rates.js";
@@ -18,8 +18,11 @@ const LOST_SECONDS = 3;
 const $ = (id) => document.getElementById(id);
 const rates = new Rates();
 let view = null;
-let last = null; // { state, machines, counts, at }
-let failure = null; // { since, denied }
+let last = null; // { state, machines, at }
+let asked = null; // when the request was made that has no answer yet
+let hasFailed = false; // whether the last request has
+let denied = false; // whether the page needs a token
+let timer = null; // of the next request; null while one is on its way
 
 /** Return the machine that the address names; null for none, and where it cannot be read. */
 function wantedMachine() {
@@ -58,48 +61,58 @@ function drawFrame() {
 /** Return seconds since 1970 by the node's clock, so that a wrong clock here changes nothing. */
 const now = () => last.state.now + (performance.now() - last.at) / 1000;
 
+const secondsSince = (time) => (performance.now() - time) / 1000;
+
+/** Whether the node does not answer: a request has failed, or hangs. */
+const isLost = () => denied || (hasFailed && !last) ||
+  (asked !== null && secondsSince(asked) > LOST_SECONDS);
+
 function draw() {
   drawFrame();
-  const lostSeconds = failure ? (performance.now() - failure.since) / 1000 : 0;
-  const isLost = failure !== null && (lostSeconds > LOST_SECONDS || !last || failure.denied);
-  document.body.classList.toggle("lost", isLost);
-  drawBanners($("banners"), last?.state, { isLost, lostSeconds, denied: failure?.denied });
-  setText($("live"), last && !isLost ? t("live") : "");
+  const lost = isLost();
+  // Without a broker nothing new comes: what is shown is as old as if the node did not answer.
+  const isOld = lost || (last !== null && !last.state.broker.connected);
+  document.body.classList.toggle("old", isOld);
+  drawBanners($("banners"), last?.state,
+    { isLost: lost, lostSeconds: secondsSince(last?.at ?? 0), denied });
+  setText($("live"), last && !isOld ? t("live") : "");
   if (!last) {
     document.title = "edgeai";
-    view?.drawEmpty?.(isLost ? "" : t("loading"));
+    view?.drawEmpty?.(lost ? "" : t("loading"));
     return;
   }
-  const { state, machines } = last;
-  const worst = STATES.find((one) => last.counts.counts[one] > 0);
-  const summary = isLost ? t("summary.old") : worst
-    ? t(`summary.${worst}`, { n: last.counts.counts[worst] }) : t("summary.none");
+  const { state } = last;
+  const machines = isOld ? asOld(last.machines) : last.machines;
+  const { counts, hidden } = countsOf(state, machines);
+  const worst = STATES.find((one) => counts[one] > 0);
+  const summary = isOld ? t("summary.old") : worst
+    ? t(`summary.${worst}`, { n: counts[worst] }) : t("summary.none");
   const title = t("title", { node: state.node, summary });
   if (document.title !== title) document.title = title;
   setText($("node"), state.node);
   document.body.toggleAttribute("data-simulated", state.commands.includes("inject"));
-  view.draw({
-    state, machines, summary, worst, isLost, counts: last.counts, now: now(), rates,
-  });
+  view.draw({ state, machines, summary, worst, isOld, counts, hidden, now: now(), rates });
 }
 
 async function poll() {
+  timer = null;
+  asked ??= performance.now();
   try {
     const state = await fetchState();
     const machines = machinesOf(state);
-    const counts = countsOf(state, machines);
     rates.add(state);
     announceChanges($("spoken"), machines);
-    last = { state, machines, counts, at: performance.now() };
-    failure = null;
+    last = { state, machines, at: performance.now() };
+    asked = null;
+    hasFailed = denied = false;
   } catch (error) {
-    failure ??= { since: performance.now() };
-    failure.denied = error.status === 401;
+    hasFailed = true;
+    denied = error.status === 401;
   }
   try {
     draw();
   } finally {
-    setTimeout(poll, document.hidden ? HIDDEN_POLL_MS : POLL_MS);
+    timer = setTimeout(poll, document.hidden ? HIDDEN_POLL_MS : POLL_MS);
   }
 }
 
@@ -126,6 +139,11 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape" && view?.name && !document.querySelector("dialog[open]"))
     location.hash = "#/";
 });
-document.addEventListener("visibilitychange", () => document.hidden || draw());
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden || timer === null) return;
+  clearTimeout(timer);
+  poll();
+});
+setInterval(() => isLost() && draw(), POLL_MS); // also while a request hangs
 route();
 poll();

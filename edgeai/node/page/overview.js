@@ -1,12 +1,15 @@
 // All machines: those that need something as large tiles, the others as small ones.
 
-import { h, keyed, redraw, setAttribute, setShape, setText, shape } from "./dom.js";
-import { shareOf, STATES, whatToDo, why } from "./machines.js";
+import { h, keyed, redraw, remPixels, setAttribute, setShape, setText, shape } from "./dom.js";
+import { operatingText, shareOf, STATES, whatToDo, why } from "./machines.js";
 import { drawEvents } from "./events.js";
 import { drawSystem } from "./system.js";
 import { clock, duration, t } from "./texts.js";
 
 const URGENT = new Set(["active", "low", "latched", "stale", "notready"]);
+const SOME_REM = 16 * 5.2; // area of a tile of the size `some` among the healthy ones, with its gap
+const SOME_SHARE = 0.6; // of the screen that such tiles may take
+const MIN_SOME = 30; // machines; so many have this size on every screen
 const CLOCK_SECONDS = 6 * 3600; // longer ago, the time of day says more than a duration
 
 export class Overview {
@@ -39,22 +42,23 @@ export class Overview {
     setText(this.summary, text);
   }
 
-  draw({ state, machines, summary, counts, isLost, now, rates, worst }) {
+  draw({ state, machines, summary, counts, hidden, isOld, now, rates, worst }) {
     setText(this.summary, summary);
-    setAttribute(this.main, "data-worst", isLost ? "stale" : (worst ?? "unknown"));
-    const shown = STATES.filter((one) => counts.counts[one] && one !== worst)
-      .map((one) => [one, counts.counts[one]]);
+    setAttribute(this.main, "data-worst", isOld ? "stale" : (worst ?? "unknown"));
+    // The heading tells the worst state, unless the values are old.
+    const shown = STATES.filter((one) => counts[one] && (isOld || one !== worst))
+      .map((one) => [one, counts[one]]);
     redraw(this.counts, [shown, t("language")], ([all]) =>
       all.map(([one, n]) =>
         h("li", { class: `count is-${one}` }, shape(one), t(`${one}.count`, { n }))));
     const context = { broker: state.broker, now };
     const urgent = machines.filter((one) => URGENT.has(one.state));
     const waiting = machines.filter((one) => one.state === "unknown");
-    const healthy = machines.filter((one) => one.state === "normal");
+    const healthy = machines.filter((one) => ["normal", "old"].includes(one.state));
     this.attention.draw(urgent, context);
     this.waiting.draw(waiting, context);
     this.healthy.draw(healthy, context);
-    setText(this.hidden, counts.hidden ? t("hidden", { n: counts.hidden }) : "");
+    setText(this.hidden, hidden ? t("hidden", { n: hidden }) : "");
     this.below.hidden = false;
     drawEvents(this.events, state.events, state.pipelines);
     drawSystem(this.system, state, rates, now);
@@ -77,12 +81,19 @@ class Group {
 
   draw(machines, context) {
     this.element.hidden = !machines.length;
-    setText(this.heading, t(this.kind));
-    const size = machines.length <= 3 ? "few" : machines.length <= (this.kind === "healthy" ? 30 : 8) ? "some" : "many";
+    setText(this.heading, t(machines[0]?.state === "old" ? "old" : this.kind));
+    const some = this.kind === "healthy" ? mostOfSizeSome() : 8;
+    const size = machines.length <= 3 ? "few" : machines.length <= some ? "some" : "many";
     setAttribute(this.tiles, "data-size", size);
     keyed(this.tiles, machines, (machine) => new Tile(machine, this.kind));
     for (const item of this.tiles.keyed.values()) item.draw(context);
   }
+}
+
+/** Return how many healthy machines are shown in the size `some`: large names where there is room. */
+function mostOfSizeSome() {
+  const screen = (innerWidth * innerHeight) / remPixels() ** 2;
+  return Math.max(MIN_SOME, Math.floor((SOME_SHARE * screen) / SOME_REM));
 }
 
 /** One machine. */
@@ -93,6 +104,7 @@ class Tile {
     this.name = h("span", { class: "name", translate: "no" });
     this.word = h("strong", { class: "word" });
     this.since = h("span", { class: "since" });
+    this.operating = h("span", { class: "operating" });
     this.why = h("span", { class: "why" });
     this.act = h("span", { class: "act" });
     this.bar = h("span", { class: "bar-of-score", "aria-hidden": "true" },
@@ -100,7 +112,7 @@ class Tile {
     this.percent = h("span", { class: "percent" });
     this.link = h("a", { class: "tile" }, this.shape,
       h("span", { class: "head" }, this.name, h("span", { class: "status" }, this.word, " ", this.since)),
-      this.why, this.act, h("span", { class: "scale" }, this.bar, this.percent));
+      this.operating, this.why, this.act, h("span", { class: "scale" }, this.bar, this.percent));
     this.element = h("li", {}, this.link);
   }
 
@@ -120,11 +132,14 @@ class Tile {
     setText(this.word, t(machine.state));
     const { since } = machine;
     setText(this.since, this.isLarge && since ? sinceText(since, context.now) : "");
+    const operating = machine.parts.map((one) => operatingText(one.asset)).find(Boolean) ?? "";
+    setText(this.operating, ["stale", "old"].includes(part.state) ? "" : operating);
+    this.operating.hidden = !this.operating.textContent;
     setText(this.why, this.isLarge ? why(part) : "");
     redraw(this.act, this.isLarge ? whatToDo(machine, context.broker) : "",
       (text) => text && [h("b", {}, t("do")), " ", text]);
     this.act.hidden = !this.act.textContent;
-    const share = part.state === "stale" ? null : shareOf(part);
+    const share = ["stale", "old"].includes(part.state) ? null : shareOf(part);
     this.bar.parentElement.hidden = share === null;
     if (share !== null) {
       const percent = Math.round(share * 100);

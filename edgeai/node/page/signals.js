@@ -4,6 +4,13 @@ import { h, keyed, setAttribute, setText } from "./dom.js";
 import { quantity, t, word } from "./texts.js";
 
 const MARKED_SHARE = 0.05; // of the score
+const ABNORMAL = ["active", "low", "latched"];
+
+/** Return the signals that are marked: those that contribute to an alarm, the largest first. */
+export function markedSignals(top, score, state) {
+  if (!ABNORMAL.includes(state)) return [];
+  return top.filter(([, value]) => score > 0 && value / score >= MARKED_SHARE).map(([name]) => name);
+}
 
 export class SignalTable {
   /** `choose` is called with the name of a signal whose last hour is wanted. */
@@ -19,13 +26,13 @@ export class SignalTable {
 
   draw(detail, top, score, state, chosen) {
     setText(this.heading, t("signals"));
-    const isAbnormal = ["active", "low", "latched"].includes(state);
+    const marked = new Set(markedSignals(top, score, state));
     // The contributions of all signals sum to the score; `top` holds the largest ones.
     const shares = new Map(top.map(([name, value]) => [name, score > 0 ? value / score : 0]));
     const rows = detail.signals.map((signal) => {
       const share = shares.get(signal.name) ?? 0;
       return { ...signal, key: signal.name, isChosen: signal.name === chosen,
-        share: isAbnormal && share >= MARKED_SHARE ? Math.min(1, share) : 0 };
+        share: marked.has(signal.name) ? Math.min(1, share) : 0 };
     });
     rows.sort((a, b) => b.share - a.share); // stable: the others keep the model's order
     keyed(this.rows, rows, () => new Row(this.choose));

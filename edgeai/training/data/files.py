@@ -5,19 +5,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeai.config.pipeline import PipelineConfig
+from edgeai.engine.cycle_settings import fit_of, max_samples_of
+from edgeai.engine.pipeline_settings import extra_signals
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS, Message
-from edgeai.model.manifest import WindowSpec
+from edgeai.model.manifest import Manifest
 from edgeai.progress import Progress
 from edgeai.recordings.reader import Recorded, RecordingReader
-from edgeai.recordings.tables import TableMapping, TableOptions
+from edgeai.recordings.tables import TableOptions
 from edgeai.recordings.times import readable
 from edgeai.training.data.collector import WindowCollector, draft_manifest
-from edgeai.training.data.findings import Explainer, Findings
+from edgeai.training.data.findings import Findings
 from edgeai.training.data.mapping import pipeline_of
-from edgeai.training.data.message_clock import MessageClock
+from edgeai.training.data.recorded_sources import RecordedSources
 from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Windows
+from edgeai.training.recipe import RecipeWindow
 from edgeai.training.recipe_files import Blocks, FileData, FileRun
 
 
@@ -37,7 +41,7 @@ class FileRuns:
 
 
 def read_runs(
-    data: FileData, window: WindowSpec, recipe_path: Path, progress: Progress
+    data: FileData, window: RecipeWindow, recipe_path: Path, progress: Progress
 ) -> FileRuns:
     """Read every run of a recipe and cut it into blocks where the recipe says so.
 
@@ -58,20 +62,33 @@ def read_runs(
 class _Reader:
     """Reads the runs of one recipe."""
 
-    def __init__(self, data: FileData, window: WindowSpec, recipe_path: Path) -> None:
+    def __init__(self, data: FileData, window: RecipeWindow, recipe_path: Path) -> None:
         self.runs: list[Run] = []
         self.findings = Findings()
         self.rates: dict[str, list[str]] = {}
         """Files by what was found of their rate."""
         self._data = data
         self._recipe = recipe_path
-        self._config, self._pipeline = pipeline_of(data, recipe_path)
+        self._config, self._pipeline = pipeline_of(data, window.cycle, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
-        self._source = chosen.source
+        if any(one.has_key_in_payload for one in chosen.named_sources.values()):
+            rule = (
+                f"the messages of {self._pipeline} name their assets themselves, which training "
+                "does not read yet: use a source whose topic names the asset"
+            )
+            raise self._problem("data.config", rule, self._pipeline)
         signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
-        self._manifest = draft_manifest(signals, data.sample_rate_hz, window.model_dump())
-        names = [signal.name for signal in data.signals]
-        self._mapping = TableMapping(self._pipeline, self._source, names, "the recipe")
+        cycle = chosen.window.cycle
+        length = window.length
+        self._manifest = draft_manifest(
+            signals,
+            data.sample_rate_hz,
+            {"length": length, "hop": window.hop if cycle is None else length},
+            None if cycle is None else {"fit": cycle.fit or "resample"},
+        )
+        _refuse_misfits(self._manifest, chosen, recipe_path)
+        extras = extra_signals(chosen, self._manifest)
+        self._sources = RecordedSources(self._pipeline, chosen, self._manifest.signals, extras)
         time = data.time
         self._options = TableOptions(
             asset_column=data.asset_column,
@@ -84,8 +101,6 @@ class _Reader:
             evenly_spaced_ns=round(SECOND_NS / data.sample_rate_hz) if data.evenly_spaced else None,
             every_signal=True,
         )
-        resampled = chosen.stream.alignment != "none"
-        self._clock = MessageClock(self._source, names, resampled=resampled)
         self._tables: dict[str, list[Recorded]] = {}
 
     def read(self, item: FileRun, index: int) -> None:
@@ -94,7 +109,7 @@ class _Reader:
         field = f"data.runs.{index}"
         start_ns = None
         if item.fault_row is not None:
-            start_ns = self._clock.time_of(self._row(recorded, item, field))
+            start_ns = self._sources.time_of(self._row(recorded, item, field))
             if start_ns is None:
                 rule = f"must be a row of {item.file} with a valid time"
                 raise self._problem(f"{field}.fault_row", rule, item.fault_row)
@@ -109,7 +124,7 @@ class _Reader:
             recorded, name = recorded[first:last], f"{name}[{first}:{last}]"
         if item.between is not None:
             begin, end = (self._instant(one, f"{field}.between") for one in item.between)
-            times = [self._clock.time_of(one.message) for one in recorded]
+            times = [self._sources.time_of(one.message) for one in recorded]
             recorded = [
                 one
                 for one, at in zip(recorded, times, strict=True)
@@ -139,7 +154,7 @@ class _Reader:
         """Return all messages of a file; it is read once."""
         if file not in self._tables:
             path = self._recipe.parent / file
-            reader = RecordingReader([path], {self._pipeline: self._mapping}, self._options)
+            reader = RecordingReader([path], self._sources.mappings, self._options)
             self._tables[file] = list(reader.messages())
             if not self._tables[file]:
                 raise ConfigError([Problem(str(path), "", "must hold at least one row")])
@@ -152,7 +167,7 @@ class _Reader:
         for one in recorded:
             key = collector.key_of(one.message)
             if key is None:
-                places = self._explainer().explain(one, "unexpected_topic", file)
+                places = self._sources.explain(one, "unexpected_topic", file)
                 self.findings.add(file, "unexpected_topic", 1, places)
             else:
                 found.setdefault(key, []).append(one)
@@ -160,15 +175,14 @@ class _Reader:
 
     def _windows(self, recorded: list[Recorded], key: str, file: str, name: str) -> Windows:
         """Pass the messages of one run through the turn, one by one, and return its windows."""
-        explainer = self._explainer()
-        times = self._clock.times_of(recorded)
+        times = self._sources.times_of(recorded)
         if not times:
-            raise ConfigError(explainer.explain(recorded[0], "invalid_time", file))
+            raise ConfigError(self._sources.explain(recorded[0], "invalid_time", file))
         if self._data.evenly_spaced:
             seconds = 1.0 / self._data.sample_rate_hz
             text = f"rows are taken as {seconds:.4g} s apart, so gaps in time cannot be seen"
             self._note_rate(text, file)
-        elif rate := self._clock.check_rate(recorded, self._data.sample_rate_hz):
+        elif rate := self._sources.check_rate(recorded, self._data.sample_rate_hz):
             if rate.refused:
                 rule = f"{name} {rate.text}"
                 raise self._problem("data.sample_rate_hz", rule, self._data.sample_rate_hz)
@@ -177,16 +191,16 @@ class _Reader:
         before: dict[str, int] = {}
         for one in recorded:
             collector.push([one.message])
-            before = self._note(collector, before, one, explainer, file)
+            before = self._note(collector, before, one, file)
         collector.finish()
-        self._note(collector, before, recorded[-1], explainer, file)
+        self._note(collector, before, recorded[-1], file)
         return collector.windows(key, min(times))
 
     def _check_start(self, start_ns: int, recorded: list[Recorded], field: str) -> None:
         """Refuse a fault that does not start inside its run: it could not be detected."""
-        times = self._clock.times_of(recorded)
+        times = self._sources.times_of(recorded)
         if times and not min(times) < start_ns <= max(times):
-            zone = self._clock.zone
+            zone = self._sources.zone
             first, last, found = (readable(at, zone) for at in (min(times), max(times), start_ns))
             rule = f"the fault must start inside the run, after {first} and up to {last}"
             raise self._problem(field, rule, found)
@@ -197,14 +211,13 @@ class _Reader:
             files.append(file)
 
     def _start_of(self, recorded: list[Recorded]) -> int:
-        return min(self._clock.times_of(recorded))
+        return min(self._sources.times_of(recorded))
 
     def _note(
         self,
         collector: WindowCollector,
         before: dict[str, int],
         recorded: Recorded,
-        explainer: Explainer,
         file: str,
     ) -> dict[str, int]:
         """Note what one message changed in the runtime's counters; return the counters."""
@@ -214,15 +227,12 @@ class _Reader:
         for reason, number in now.items():
             added = number - before.get(reason, 0)
             if added > 0:
-                places = explainer.explain(recorded, reason, file)[:added]
+                places = self._sources.explain(recorded, reason, file)[:added]
                 self.findings.add(file, reason, added, places)
         return now
 
     def _collector(self) -> WindowCollector:
         return WindowCollector(self._config, self._pipeline, self._manifest)
-
-    def _explainer(self) -> Explainer:
-        return Explainer(self._source, self._manifest.signals)
 
     def _row(self, recorded: list[Recorded], item: FileRun, field: str) -> Message:
         first, last = item.rows or [0, len(recorded)]
@@ -234,7 +244,7 @@ class _Reader:
 
     def _instant(self, text: str, field: str) -> int:
         """Return a time of the recipe, nanoseconds since 1970."""
-        reader = self._clock.instant_reader()
+        reader = self._sources.instant_reader()
         try:
             return reader(text)
         except DecodeError as error:
@@ -246,6 +256,22 @@ class _Reader:
 
     def _problem(self, field: str, rule: str, value: Any) -> ConfigError:
         return ConfigError([Problem(str(self._recipe), field, rule, value, has_value=True)])
+
+
+def _refuse_misfits(manifest: Manifest, pipeline: PipelineConfig, recipe_path: Path) -> None:
+    """Raise ConfigError if the cycles do not fit the window."""
+    cycle = pipeline.window.cycle
+    if cycle is None:
+        return
+    file = str(recipe_path)
+    most = max_samples_of(cycle, manifest)
+    if fit_of(cycle, manifest) == "pad" and most is not None and most > manifest.window.length:
+        rule = f"must hold the longest cycle, {most} samples: `fit: pad` cuts none"
+        value = manifest.window.length
+        raise ConfigError([Problem(file, "window.length", rule, value, has_value=True)])
+    if cycle.message and pipeline.only_source.layout != "frame":
+        rule = "needs a source of the layout `frame`: a message of another one is no whole cycle"
+        raise ConfigError([Problem(file, "window.cycle.message", rule)])
 
 
 def _rate_notes(rates: dict[str, list[str]]) -> list[str]:

@@ -136,7 +136,7 @@ class Explainer:
         """
         where = self._place(recorded)
         rule = RULES.get(reason) or DROP_REASONS.get(reason, reason.replace("_", " "))
-        if self._source.layout == "frame":
+        if self._source.layout == "frame" or self._source.has_records:
             return [Problem(name, where, rule)]
         try:
             document = parse_json(bytes(recorded.message[1]))

@@ -6,7 +6,8 @@ from typing import Any
 from edgeai.config.base import TimeField
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import parse_json, read_time, time_reader
-from edgeai.decoding.frames import Decode, compile_frame
+from edgeai.decoding.frames import Decode, frame_decoder
+from edgeai.decoding.records import RecordDecoder
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 from edgeai.recordings.reader import Recorded
@@ -26,10 +27,13 @@ class MessageClock:
         """
         self._source = source
         self._resampled = resampled
-        self._to_ns = time_reader(source.time) if source.time else None
+        self._to_ns = (
+            time_reader(source.time, numeric_text=source.numeric_text) if source.time else None
+        )
+        self._records = RecordDecoder(source, signals) if source.has_records else None
         self._decode: Decode | None = None
         if source.frame is not None:
-            self._decode = compile_frame(source.frame, [source.tag_of(name) for name in signals])
+            self._decode = frame_decoder(source, signals)
 
     @property
     def zone(self) -> str | None:
@@ -45,6 +49,10 @@ class MessageClock:
                 return message[2] if time_ns is None else time_ns
             if self._source.time is None:
                 return message[2]
+            if self._records is not None:
+                found = self._records.decode(bytes(message[1])).times
+                times = [one for one in found if one is not None]
+                return min(times) if times else None
             return read_time(parse_json(bytes(message[1])), self._source.time, self._to_ns)
         except DecodeError:
             return None
@@ -61,7 +69,7 @@ class MessageClock:
             recorded: The messages of the run.
             recipe_hz: The rate that the recipe states, Hz.
         """
-        if self._resampled or self._source.layout == "tag":
+        if self._resampled or self._source.layout == "tag" or self._source.items:
             return None
         if self._decode is None:
             return check_rate(self.times_of(recorded), recipe_hz)

@@ -101,3 +101,13 @@ def test_records_of_a_message_are_bounded() -> None:
     assert len(read(b'[{"n":"a","v":1},{"n":"a","v":1}]')) == 2
     with pytest.raises(DecodeError, match="too_many_records"):
         read(b'[{"n":"a","v":1},{"n":"a","v":1},{"n":"a","v":1}]')
+
+
+def test_a_key_that_is_no_label_is_left_out() -> None:
+    """In Python True equals 1, the label of the unit."""
+    payload = cbor([{0: "a", 2: 1.5, 99: 1}])
+    keyed = payload[:-3] + b"\xf5\x61x"  # the last key is `true`, its value a text
+    read = reader({"type": "senml", "encoding": "cbor"})
+    assert [one["value"] for one in read(payload)] == [1.5]
+    (found,) = read(keyed)
+    assert "unit" not in found

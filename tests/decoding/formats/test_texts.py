@@ -204,3 +204,32 @@ def test_records_of_a_message_are_bounded(form: Any, line: bytes) -> None:
     assert len(read(line * 3)) == 3
     with pytest.raises(DecodeError, match="too_many_records"):
         read(line * 4)
+
+
+PLAIN_WORDS = st.text(st.sampled_from("ab=,-_# \t\r\x0b가\xa0"), max_size=4)
+PLAIN_TOKENS = st.sampled_from(
+    ["1", "-.5", "1e5", "1_0", "3i", "7u", "t", "FALSE", "nan", "-inf", "0x1", "1.", ".", "-", "",
+     "9" * 50, "1e999", "१1", "12ii", "+3i"]
+)  # fmt: skip
+PLAIN_LINES = st.builds(
+    lambda head, pairs, gap, end: head + gap + ",".join(pairs) + gap * bool(end) + end,
+    st.sampled_from(["p", "p,a=b", "p,a=b,a=c", "p,a", "p,a=", "p=q", "", ",a=b"]) | PLAIN_WORDS,
+    st.lists(st.builds("{}={}".format, PLAIN_WORDS | st.just("x"), PLAIN_TOKENS), max_size=3),
+    st.sampled_from([" ", "  ", "\t", ""]),
+    st.sampled_from(["", "17", "-5", "1.5", "1 2", "9" * 21]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(PLAIN_LINES, max_size=3))
+def test_plain_lines_are_read_as_others_are(lines: list[str]) -> None:
+    """A quotation mark in a comment makes the reader take the general way."""
+
+    def outcome(text: str) -> str:
+        try:
+            return repr(reader("line_protocol")(text.encode()))
+        except DecodeError as error:
+            return f"{error.code} {error.detail}"
+
+    text = "\n".join(lines)
+    assert outcome(text) == outcome(text + '\n#"')

@@ -1,0 +1,148 @@
+"""Records: both ways to them agree, and every record is taken or counted, whatever a message is."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from edgeai.config.limits import Limits
+from edgeai.config.source import SourceConfig
+from edgeai.decoding.records import RecordDecoder, Records
+from edgeai.decoding.records.columns import NotPlain
+from edgeai.errors import DROP_REASONS, DecodeError
+from edgeai.metrics.table import ORDINARY_OUTCOMES
+from tests.support.any_documents import LARGE
+from tests.support.live import patient
+from tests.support.record_shapes import DOCUMENTS, SHAPES, SIGNALS
+
+
+def decoder_of(name: str, extras: int = 0, **keys: Any) -> RecordDecoder:
+    source = SourceConfig.model_validate({"topic": "f/{line}", **SHAPES[name], **keys})
+    return RecordDecoder(source, SIGNALS, extras)
+
+
+DECODERS = {name: decoder_of(name) for name in SHAPES} | {
+    f"{name}, an extra signal": decoder_of(name, 1) for name in SHAPES
+}
+
+
+def content(records: Records) -> tuple[Any, ...]:
+    """What records hold, to compare; NaN is equal to NaN."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return "nan" if math.isnan(value) else float(value)
+
+    flags = records.uncertain or [False] * len(records.values)
+    columns = records.keys, records.times, records.channels, flags
+    return *columns, plain(records.values), dict(+records.left_out), records.total
+
+
+def levels_of(decoder: RecordDecoder) -> list[str] | None:
+    shape = decoder.shape
+    return ["line"] if shape.key_captures or shape.assets else None
+
+
+def check(decoder: RecordDecoder, payload: bytes) -> None:
+    """Compare both ways, and the counts with what is there."""
+    levels = levels_of(decoder)
+    before = Counter(decoder.invalid)
+    try:
+        slow = decoder.decode_slowly(payload, "x", levels)
+    except DecodeError as error:
+        list(DROP_REASONS).index(error.code)
+        if decoder._columns is not None:
+            with pytest.raises(NotPlain):
+                decoder._columns.decode(payload, "x", levels)
+        return
+    invalid = Counter(decoder.invalid) - before
+    assert slow.total == len(slow.values) + slow.left_out.total()
+    assert all(one in DROP_REASONS or one in ORDINARY_OUTCOMES for one in slow.left_out)
+    for column in (slow.times, slow.channels or slow.values, slow.keys or slow.values):
+        assert len(column) == len(slow.values)
+    if decoder._columns is None:
+        return
+    between = Counter(decoder.invalid)
+    try:
+        fast = decoder._columns.decode(payload, "x", levels)
+    except NotPlain:
+        assert Counter(decoder.invalid) == between  # nothing is counted twice
+        return
+    assert content(fast) == content(slow)
+    assert Counter(decoder.invalid) - between == invalid
+
+
+@settings(deadline=None, max_examples=60)
+@given(document=DOCUMENTS)
+def test_both_ways_give_the_same_records(document: Any) -> None:
+    payload = json.dumps(document).encode("utf-8", "surrogatepass")
+    for decoder in DECODERS.values():
+        check(decoder, payload)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_payload_takes_a_bounded_time(name: str) -> None:
+    for decoder in map(DECODERS.__getitem__, ("list of tags, texts", "rows of assets", "one row")):
+        started = time.process_time()
+        check(decoder, LARGE[name])
+        assert time.process_time() - started < patient(2.0), decoder.shape
+
+
+def test_a_message_with_too_many_records_is_refused() -> None:
+    source = SourceConfig.model_validate({"topic": "f", **SHAPES["list of tags"]})
+    limits = Limits.model_validate({"message_records": 3})
+    decoder = RecordDecoder(source, SIGNALS, limits=limits)
+    one = {"id": "x", "v": 1, "t": 1_763_719_200_000, "q": True}
+    assert len(decoder.decode(json.dumps({"values": [one] * 3}).encode()).values) == 3
+    with pytest.raises(DecodeError, match="too_many_records"):
+        decoder.decode(json.dumps({"values": [one] * 4}).encode())
+
+
+@pytest.mark.parametrize(
+    ("flag", "verdict"),
+    [(0, "good"), (0x408F0000, "uncertain"), (1 << 31, "bad"), (-(1 << 31), "bad"), ({}, "good"),
+     ({"Code": 0x40000000}, "uncertain"), (None, "good"), (1 << 32, "bad"), ("Good", "bad"),
+     (True, "bad"), (1.0, "bad")],
+)  # fmt: skip
+def test_the_severity_of_a_status_code(flag: Any, verdict: str) -> None:
+    records = decoder_of("map of names").decode(
+        json.dumps(
+            {"values": [{"t": "2025-11-21T10:00:00Z", "v": {"x": {"v": 1.5, "q": flag}}}]}
+        ).encode()
+    )
+    found = (
+        "bad"
+        if math.isnan(records.values[0])
+        else "uncertain"
+        if any(records.uncertain)
+        else "good"
+    )
+    assert found == verdict
+
+
+ISO, AT = "2025-11-21T10:00:00Z", 1_763_719_200_000
+VALID: dict[str, Any] = {
+    "list of tags": {"values": [{"id": "x", "v": 1, "t": AT, "q": True}]},
+    "list of tags, texts": [{"id": "x", "v": {"n": 1}, "t": AT, "a": "m"}],
+    "rows of assets": {"m": [{"v": {"x": 1, "압력": 2}, "t": AT}]},
+    "rows in a list": {"values": [{"x": 1, "압력": 2, "t": AT, "n": 5, "q": 0, "id": 7}], "a": "m"},
+    "map of names": {"values": [{"t": ISO, "v": {"x": {"v": 1}, "압력": {"v": 2, "q": 1 << 30}}}]},
+    "map of values": {"m": {"x": 1, "압력": 2.5}},
+}
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_the_fast_way_takes_an_ordinary_message(name: str) -> None:
+    decoder = DECODERS[name]
+    assert decoder._columns is not None
+    levels = levels_of(decoder)
+    fast = decoder._columns.decode(json.dumps(VALID[name]).encode(), "x", levels)
+    assert fast.values
+    assert not fast.left_out
