@@ -243,7 +243,7 @@ class Engine:
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
                 try:
-                    state.stream.flush()
+                    pipeline.flush(state)
                 except Exception as error:  # noqa: BLE001  the other streams go on
                     self._steps.tell(f"{pipeline.name}: releasing the last samples", error)
                     pipeline.batch.recover(state)

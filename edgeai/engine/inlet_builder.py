@@ -101,6 +101,7 @@ def build_inlets(
                 stream_of=parts.stream_in_message,
                 is_counted_by=parts.is_counted_by,
                 unusable=UnusableValues(parts.name, plan.signals, explanations),
+                lateness_ns=plan.spec.settings.lateness_ns,
                 limits=parts.limits,
             )
         )

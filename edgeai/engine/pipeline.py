@@ -421,8 +421,15 @@ class Pipeline:
             self.forgotten += 1
         return is_gone
 
-    def _remove(self, state: StreamState) -> bool:
+    def flush(self, state: StreamState) -> None:
+        """Release the samples of a stream that wait for others, and expect no frame any more."""
         state.stream.flush()
+        for one in (state, *state.sources):
+            if one.missing_frames is not None:
+                self.metrics.missed.inc(one.missing_frames.end())
+
+    def _remove(self, state: StreamState) -> bool:
+        self.flush(state)
         for lane in self.lanes:
             if lane.windows:
                 lane.when_full()

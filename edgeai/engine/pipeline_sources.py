@@ -111,6 +111,7 @@ class PipelineSources:
                 is_counted_by=parts.is_counted_by,
                 unusable=UnusableValues(self._name, names, explanations),
                 whole_cycles=cycle is not None and cycle.message,
+                lateness_ns=self.settings.lateness_ns,
                 limits=parts.limits,
             )
         )

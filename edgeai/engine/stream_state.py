@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
 from edgeai.engine.contributions import Contributor
+from edgeai.engine.missing_frames import MissingFrames
 from edgeai.engine.publications import Cause
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
@@ -41,8 +42,8 @@ class StreamState:
         "add_window", "alarm", "alarm_since_ns", "alarm_told_ns", "alarm_topic", "before",
         "decided", "decided_ns", "diagnosis", "domain", "drops", "failed_at_ns", "fields",
         "first_heard", "heard", "heard_mark", "highest", "id_prefix", "is_announced", "is_stale",
-        "key", "lane", "lowest", "made_ns", "messages", "needs_single_decoding", "not_judged",
-        "other_domains", "outputs", "quality", "raised", "score", "seen",
+        "key", "lane", "lowest", "made_ns", "messages", "missing_frames", "needs_single_decoding",
+        "not_judged", "other_domains", "outputs", "pushed", "quality", "raised", "score", "seen",
         "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns", "sequence", "sources",
         "stale_cause", "stream", "tags", "time_ns", "told_quality", "told_state", "top", "topic",
         "tracker", "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
@@ -105,6 +106,10 @@ class StreamState:
         """Time, channel, value and message of this turn's tags (layout `tag`)."""
         self.sequence: int | None = None
         """Sequence number of the newest frame."""
+        self.pushed: int | None = None
+        """That of the newest frame of which the stream has the samples."""
+        self.missing_frames: MissingFrames | None = None
+        """The frames before it that may still come; None: there are none."""
         self.seen_frames = SeenFrames()
         """The frames that were taken."""
         self.time_ns: int | None = None

@@ -188,7 +188,15 @@ class Ahead:
         step_ns = run.first_ns - before_ns
         if step_ns < self._hole_ns(run):
             return False
-        return step_ns - max(0, run.arrived_ns - arrived_ns) > self._tolerance_ns(run)
+        waited_ns, tolerance_ns = max(0, run.arrived_ns - arrived_ns), self._tolerance_ns(run)
+        if run.is_block and not run.is_timed and not run.is_placed:
+            return False  # its time is its arrival
+        if step_ns - waited_ns > tolerance_ns:
+            return True
+        # A block arrives when it ends: one that overtook another came by a whole block too early.
+        half_ns = (run.last_ns - run.first_ns + run.period_ns) / 2
+        ahead_ns = run.last_ns - before_ns - waited_ns
+        return run.is_block and ahead_ns > max(tolerance_ns, half_ns)
 
     def _keeps_pace(self, run: Run, before_ns: int, arrived_ns: int) -> bool:
         """Return whether a step in time is as long as that of the arrivals."""

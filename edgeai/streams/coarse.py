@@ -169,7 +169,8 @@ class CoarseClock:
         if self._stamp_ns is None:
             self._stamp_ns = stamp_ns
         if self.last_ns == NEVER_NS:
-            if len(self._waiting) > (1 + FASTEST_SHARE) * max(RESOLUTIONS_NS) / period_ns:
+            longest_ns = max(self._resolution_ns or 0, *RESOLUTIONS_NS)
+            if len(self._waiting) > (1 + FASTEST_SHARE) * longest_ns / period_ns:
                 return None
             self._waiting.append(run.copy())
             return []

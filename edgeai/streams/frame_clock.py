@@ -4,7 +4,8 @@
     start, ms     0        39.0625  78.125   117.1875
 
 A block continues the one before it if that is possible by its stamp and the step of the clock.
-Where whole blocks are missing, it starts after as many of them.
+Where whole blocks are missing, it starts after as many of them: by the sequence number if there is
+one, so that a step may be longer than a block.
 """
 
 from collections import deque
@@ -39,26 +40,31 @@ class FrameClock:
 
         Args:
             run: The block, with the stamp as the time of its first sample.
-            last_ns: Time of the sample before; NEVER_NS: there is none.
+            last_ns: Time of the newest sample; NEVER_NS: there is none.
         """
         stamp_ns, period_ns = run.first_ns, run.period_ns
         self._stamps.append(stamp_ns)
         if last_ns == NEVER_NS:
             return
         off_ns = stamp_ns - last_ns - period_ns
-        if abs(off_ns) <= period_ns / 2:
+        is_next = run.steps is None or run.steps == 1
+        if is_next and abs(off_ns) <= period_ns / 2:
             return
         span_ns = len(run.times) * period_ns
         step_ns = self._declared_ns or self._recognized(period_ns, span_ns)
         if not step_ns:
             return
+        margin_ns = min(period_ns, span_ns / 2)
         lost = max(0, round(off_ns / span_ns)) if step_ns <= span_ns / 2 else 0
+        if not is_next and run.steps is not None:
+            by_number = run.steps - 1
+            if -step_ns - margin_ns < off_ns - by_number * span_ns < step_ns:
+                lost, run.is_placed = by_number, True
         if lost == 0 and off_ns >= step_ns - 2 * ROUNDING_NS:
             return  # such a clock shows less than one step
         off_ns -= lost * span_ns
         # Less than one step ahead: samples that are missing between regular stamps are a hole. A
         # block that comes twice is as far back as it is long, and must not be taken for a new one.
-        margin_ns = min(period_ns, span_ns / 2)
         if not -step_ns - margin_ns < off_ns < step_ns:
             return
         # The start is never before the stamp, and less than one step after it.

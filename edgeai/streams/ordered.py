@@ -103,6 +103,12 @@ class OrderedStream(Stream):
         waiting = self._timeline.doubts.newest
         return super().newest_arrived_ns if waiting is None else waiting.arrived_ns
 
+    @property
+    def end_ns(self) -> int:
+        """The time of the newest sample that came, as `Stream.end_ns` says."""
+        end_ns, reorder = super().end_ns, self._reorder
+        return end_ns if reorder is None else max(end_ns, reorder.last_ns)
+
     def recover(self, after_ns: int | None, *, everything: bool) -> None:  # noqa: ARG002
         """Empty the stream as `Stream.recover` says; a sample has all values, so none is kept."""
         self._empty_after_failure(after_ns)
@@ -163,7 +169,7 @@ class OrderedStream(Stream):
     def push_block(self, run: Run) -> None:
         """Take a block of samples at one rate."""
         if run.is_timed:
-            self._frame_clock.place(run, self.ring.last_ns)
+            self._frame_clock.place(run, self.end_ns)
         gap_ns = self._settings.max_gap_ns
         if gap_ns is None or run.period_ns <= gap_ns:
             self._receive(run)

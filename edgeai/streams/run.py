@@ -49,6 +49,9 @@ class Run:
     """The sender's number of a block."""
     follows: bool = False
     """Whether the sequence number says that it follows the block before it."""
+    steps: int | None = None
+    """How many blocks it is after the newest one by its sequence number, below 0: before it; None:
+    the number does not say it."""
     is_placed: bool = False
     """Whether the sequence number gave its time: then it is not moved."""
     skipped: int = 0

@@ -69,6 +69,12 @@ class Stream(ABC):
         return None if self.ring.last_ns == NEVER_NS else self.ring.last_ns
 
     @property
+    def end_ns(self) -> int:
+        """The time of the newest sample that came, also of one that waits; NEVER_NS: none came."""
+        newest_ns = self.newest_ns
+        return NEVER_NS if newest_ns is None else newest_ns
+
+    @property
     def used_ns(self) -> int | None:
         """The time of the newest sample that windows can be made of; None before the first.
 

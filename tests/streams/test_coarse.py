@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,26 @@ def test_a_sender_that_is_a_little_fast_loses_nothing(
     assert line.drops.total() == 0
     assert [window[0] for window in line.contents[2:]] == list(range(2, len(line.contents)))
     assert line.told() == {}
+
+
+@pytest.mark.parametrize("step_s", [60, 120, 300, 900])
+@pytest.mark.parametrize("period_s", [24.0, 23.81, 58.8, 60.0])
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.77])
+def test_a_declared_step_of_minutes_loses_nothing_at_the_start(
+    step_s: int, period_s: float, phase: float
+) -> None:
+    period_ns, step_ns = round(period_s * SECOND), step_s * SECOND
+    line = Line(period_ns=period_ns, max_gap_ns=15 * 60 * SECOND, resolution_ns=step_ns)
+    for number in range(80):
+        time_ns = 1_795_800_000 * SECOND + round((number + phase) * period_ns)
+        row = np.array([[number]], np.float32)
+        line.stream.push_rows([time_ns // step_ns * step_ns], row, None, None, [time_ns])
+    told = line.told()
+    assert "duplicate" not in told
+    for window, content in zip(line.windows, line.contents, strict=True):
+        is_whole = all(after - before == 1 for before, after in pairwise(content))
+        assert is_whole or window.uncertain or window.substituted
+    assert len(line.windows) >= 80 - 4
 
 
 # ------------------------------------------------------------------------- recognized by the stamps

@@ -9,6 +9,7 @@ from edgeai.decoding.sender_clock import SenderClock
 from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.intake.preview import frame_text
+from edgeai.engine.missing_frames import MissingFrames
 from edgeai.engine.seen_frames import NUMBERED, UNNUMBERED, Mark, content_of
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
@@ -28,6 +29,8 @@ class _Arrived(NamedTuple):
     """Whether its sequence number is the next one."""
     is_placed: bool = False
     """Whether its sequence number gave its time."""
+    steps: int | None = None
+    """How many frames it is after the newest one, if another number than 1, and known."""
     is_torn: bool = False
     """Whether it is not known how many samples are missing before it."""
 
@@ -55,6 +58,7 @@ class FrameIntake:
         self._whole_cycles = parts.whole_cycles
         """Whether each frame is a cycle: then none continues the one before it."""
         self._clock = SenderClock(parts.source)
+        self._lateness_ns = parts.lateness_ns
         clock = parts.source.frame.clock
         self._has_fine_clock = clock is None or clock.resolution_seconds is None
         """Whether frames with the same time are the same frame."""
@@ -103,7 +107,8 @@ class FrameIntake:
         _, payload, received_ns, flags = message
         metrics, stream = self._metrics, state.stream
         sequence = frame.sequence
-        follows = sequence is not None and _follows(state.sequence, sequence)
+        steps = _steps(state.pushed, sequence)
+        follows = steps == 1
         fine_ns = t0_ns if self._has_fine_clock else None
         mark = sequence, content_of(payload) if fine_ns is None else fine_ns
         is_new = follows if t0_ns is None else t0_ns > stream.ring.last_ns
@@ -122,31 +127,28 @@ class FrameIntake:
         metrics.messages.value += 1
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
-            is_numbered = sequence is not None and state.sequence is not None
-            if not follows and is_numbered and not self._whole_cycles:
-                t0_ns, arrived = self._place(state, frame, t0_ns, arrived)
-        self._count_missed(state, sequence, t0_ns)
+            if steps is not None and not follows and not self._whole_cycles:
+                t0_ns, arrived = self._place(state, frame, steps, t0_ns, arrived)
+        steps = self._count_missed(state, frame, t0_ns, steps)
         if arrived.is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
             stream.ring.arrived_ns = received_ns
+            state.pushed = sequence
             return
+        if steps != 1 and not self._whole_cycles:
+            arrived = arrived._replace(steps=steps)
         self._push(state, frame, t0_ns, arrived)
 
     def _place(
-        self, state: StreamState, frame: Frame, t0_ns: int, arrived: _Arrived
+        self, state: StreamState, frame: Frame, steps: int, t0_ns: int, arrived: _Arrived
     ) -> tuple[int, _Arrived]:
         """Give a frame without a time the place that its sequence number says.
 
         Where the arrivals contradict, or the place is taken, its arrival is its time, and it is not
         known what is missing before it.
         """
-        assert frame.sequence is not None
-        assert state.sequence is not None
         period_ns, stream = SECOND_NS / frame.rate_hz, state.stream
         span_ns = frame.samples * period_ns
-        steps = (frame.sequence - state.sequence) % SEQUENCE_WRAP
-        if _is_before(state.sequence, frame.sequence):
-            steps -= SEQUENCE_WRAP
-        placed_ns = round(stream.ring.last_ns + period_ns + (steps - 1) * span_ns)
+        placed_ns = round(stream.end_ns + period_ns + (steps - 1) * span_ns)
         if steps > 0:
             fits = abs(placed_ns - t0_ns) <= max(2 * span_ns, SECOND_NS / 10)
         else:
@@ -209,7 +211,9 @@ class FrameIntake:
             return
         self._metrics.messages.value += 1
         t0_ns = taken.time_ns - span_ns
-        self._count_missed(state, frame.sequence, t0_ns)
+        steps = self._count_missed(state, frame, t0_ns, _steps(state.pushed, frame.sequence))
+        if steps != 1:
+            arrived = arrived._replace(steps=steps)
         with windows_only_if(taken.completes_windows, state.stream):
             self._push(state, frame, t0_ns, arrived, uncertain=taken.uncertain)
         self._metrics.count_retained(message[3])
@@ -253,21 +257,51 @@ class FrameIntake:
             is_timed=arrived.is_timed,
             sequence=frame.sequence,
             follows=arrived.follows,
+            steps=arrived.steps,
             is_placed=arrived.is_placed,
             is_torn=arrived.is_torn,
         )
         state.stream.push_block(run)
+        state.pushed = state.sequence
 
-    def _count_missed(self, state: StreamState, sequence: int | None, t0_ns: int) -> None:
-        """Count the frames that are missing before this one, by its sequence number."""
-        previous = state.sequence
+    def _count_missed(
+        self, state: StreamState, frame: Frame, t0_ns: int, steps: int | None
+    ) -> int | None:
+        """Count the frames that are missing before this one, by its sequence number.
+
+        Args:
+            state: The stream's.
+            frame: As decoded.
+            t0_ns: Time of its first sample.
+            steps: How many frames it is after the newest one.
+
+        Returns:
+            `steps`; None if the number does not say it: the sender has restarted, or not all frames
+            have a number.
+        """
+        sequence, missing = frame.sequence, state.missing_frames
         if sequence is None:
-            return
-        if previous is not None and sequence != previous + 1:
-            self._metrics.missed.inc(_missed_between(previous, sequence))
-            if t0_ns <= state.stream.ring.last_ns and _is_before(previous, sequence):
-                return  # an older frame that comes late
-        state.sequence = sequence
+            return None
+        previous, state.sequence = state.sequence, sequence
+        if previous is None or sequence == previous + 1:
+            if missing is not None:
+                self._metrics.missed.inc(missing.pass_by())
+            return steps
+        step = _steps(previous, sequence) or 0
+        if step < 0:
+            is_late = missing is not None and missing.come(sequence)
+            if is_late or t0_ns <= state.stream.ring.last_ns:
+                state.sequence = previous
+                return steps if is_late else None
+            if missing is not None:
+                self._metrics.missed.inc(missing.end())
+            return None
+        span_ns = frame.samples * SECOND_NS / frame.rate_hz
+        newer = 1 + int(self._lateness_ns / span_ns)
+        missing = state.missing_frames = missing or MissingFrames()
+        lost = missing.pass_by() + missing.skip(range(previous + 1, previous + step), newer)
+        self._metrics.missed.inc(lost)
+        return steps or None
 
     def _refuse(
         self, state: StreamState, reason: str, message: Message, skew_ns: int | None = None
@@ -303,18 +337,10 @@ class FrameIntake:
         return False
 
 
-def _follows(previous: int | None, sequence: int) -> bool:
-    """Return whether a sequence number is the next one."""
-    return previous is not None and (sequence - previous) % SEQUENCE_WRAP == 1
-
-
-def _is_before(previous: int, sequence: int) -> bool:
-    """Return whether a sequence number is one before `previous`."""
-    return (sequence - previous) % SEQUENCE_WRAP >= SEQUENCE_WRAP // 2
-
-
-def _missed_between(previous: int, sequence: int) -> int:
-    """Return how many frames are missing between two sequence numbers."""
+def _steps(previous: int | None, sequence: int | None) -> int | None:
+    """Return how many frames a sequence number is after another; None: one of them is not known."""
+    if previous is None or sequence is None:
+        return None
     # A large step is one back: a sender that restarted, or a frame that comes late.
     step = (sequence - previous) % SEQUENCE_WRAP
-    return 0 if step == 0 or _is_before(previous, sequence) else step - 1
+    return step if step < SEQUENCE_WRAP // 2 else step - SEQUENCE_WRAP

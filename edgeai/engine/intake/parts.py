@@ -42,6 +42,8 @@ class IntakeParts:
     """Whether this worker counts a message of a topic that every worker reads."""
     unusable: UnusableValues
     """Tells the first value of each signal that cannot be used."""
+    lateness_ns: int
+    """How long samples wait for late ones."""
     limits: Limits
     """Bounds of one message: its records, and its content if it is compressed."""
     whole_cycles: bool = False
