@@ -46,7 +46,7 @@ class Line:
             build_package(folder / "other", length=2, threshold=1000.0)
         pipeline = {"model": "mean", "source": ROWS, "states": STATES if states is None else states}
         self.config = write_config(folder / "line.yaml", {"p": pipeline | more})
-        self.node = Node(check(self.config, state_folder=folder / "state"))
+        self.node = Node(check(self.config))
         self.second = 0
 
     def message(self, letter: str, asset: str = "m") -> Any:
