@@ -21,7 +21,7 @@ import msgspec
 
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import StaleCause, StreamState
 from edgeai.errors import DecodeError, one_line
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
@@ -50,6 +50,8 @@ class KeptAsset(msgspec.Struct, array_like=True):
     """Name of its operating state; empty: it was in no declared one."""
     operating_since_ns: int = 0
     """Time of the first sample in it."""
+    stale_cause: StaleCause = "no_samples"
+    """Why it is stale, or was last: a cause ends with a sample, or only with a window."""
 
 
 class _File(msgspec.Struct):
@@ -130,6 +132,7 @@ class KeptAssets:
                         KeptState(kept.operating, kept.operating_since_ns, kept.last_sample_ns)
                     )
                 state.is_stale = kept.is_stale and pipeline.stale_after_seconds > 0
+                state.stale_cause = kept.stale_cause
                 restored += 1
             pipeline.metrics.stale_assets.set(
                 sum(state.is_stale for state in pipeline.streams.values())
@@ -205,7 +208,11 @@ class KeptAssets:
         return {
             one.name: {
                 state.key: KeptAsset(
-                    self._seen(state, now), last_ns, state.is_stale, *_operating_state(state)
+                    self._seen(state, now),
+                    last_ns,
+                    state.is_stale,
+                    *_operating_state(state),
+                    state.stale_cause,
                 )
                 for state in one.streams.values()
                 if (last_ns := state.last_sample_ns) is not None

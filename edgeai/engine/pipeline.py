@@ -266,9 +266,12 @@ class Pipeline:
         if period_ns is None:
             samples = min([samples, *[ring.due_in for ring, _ in self._rings]])
         else:
-            # A value may release all grid points up to the newest time.
+            # A grid point is released by a value after it, so also by any value that follows one
+            # at or after it.
             waits = [
-                ring.due_ns - (ring.last_ns if aligner is None else aligner.newest_ns or 0)
+                ring.due_ns - ring.last_ns
+                if aligner is None
+                else 1 - ring.due_ns // -period_ns * period_ns - (aligner.newest_ns or 0)
                 for ring, aligner in self._rings
                 if ring.size or aligner is None
             ]

@@ -176,10 +176,16 @@ class PipelineSources:
         tag, levels = places_in(self._config.only_source, self.template, topic)
         return partial(intake.take_of_levels, levels or [], tag)
 
+    def is_of_names(self, topic: str) -> bool:
+        """Return whether messages of a topic give identifiers their names (`source.names`)."""
+        names = (source.names for source in self._config.named_sources.values())
+        return any(
+            one and topics.TopicTemplate(one.topic).match(topic) is not None for one in names
+        )
+
     def is_for_all_workers(self, topic: str) -> bool:
         """Return whether a topic's messages are of streams that every worker may have."""
-        names = (source.names for source in self._config.named_sources.values())
-        if any(one and topics.TopicTemplate(one.topic).match(topic) is not None for one in names):
+        if self.is_of_names(topic):
             return True
         return self.have_keys_in_payload and self.find_key(topic) is not None
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgeai.config.node import Config
@@ -179,6 +179,7 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState", since: float | None
         if undecided is None
         else {"count": undecided[0], "time": undecided[1] / SECOND_NS},
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
+        "at_fault": _signals_at_fault(pipeline, state)[:MAX_SHOWN_SIGNALS],
     }
     if state.sources:  # those of several that have stopped
         inlets = pipeline.sources.inlets
@@ -188,6 +189,21 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState", since: float | None
     if alarm != "normal":
         found |= _reasons(pipeline, state)
     return found
+
+
+def _signals_at_fault(pipeline: "Pipeline", state: "StreamState") -> list[str]:
+    """Return the signals whose values cannot be used, if a machine has no result because of them.
+
+    Those of which no good value has come yet, or none for a whole window. Of a policy that drops
+    samples they are not known after the first good value: then the log names them.
+    """
+    channels: Iterable[int] = ()
+    if state.is_refused or state.is_unused or state.is_stale:
+        if state.stale_cause == "bad_values":
+            channels = state.stream.held_channels()
+        elif state.drops.reason == "invalid_value":
+            channels = state.stream.waiting_for()
+    return [pipeline.signals[channel] for channel in sorted(channels)]
 
 
 def _reasons(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:

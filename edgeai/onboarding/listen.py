@@ -80,10 +80,16 @@ class Listener:
         mine = [(one, found) for one in self._pipelines if (found := one.find_key(topic))]
         previews = [self._preview(pipeline, topic, found[1], payload) for pipeline, found in mine]
         before = [self._counts(pipeline) for pipeline, _ in mine]
+        naming = [one for one in self._pipelines if one.sources.is_of_names(topic)]
+        drops = [Counter(one.metrics.drops) for one in naming]
         self._ends.message = message
         self._ends.published.clear()
         self._engine.turn(0)
-        if not mine:
+        for pipeline, count in zip(naming, drops, strict=True):
+            refused = Counter(pipeline.metrics.drops) - count
+            fate = "REFUSED " + ", ".join(refused) if refused else "used"
+            yield f"{head}: {pipeline.name}: names of identifiers; {fate}"
+        if not mine and not naming:
             yield f"{head}: no pipeline takes this topic; {example_of(topic, payload)}"
         for (pipeline, found), preview, counted in zip(mine, previews, before, strict=True):
             who = printable(found[0])

@@ -106,11 +106,12 @@ class Joins:
             span_ns: Time of the block.
             period_ns: Time of a sample.
         """
-        if off_ns > DRIFT_SHARE * span_ns + period_ns / 2:
-            return False
-        early_ns = max(self._early_ns, min(-before_ns, period_ns / 2))
-        is_late_again = abs(off_ns - max(0.0, before_ns)) <= period_ns / 2
-        return off_ns <= early_ns + period_ns / 2 or is_late_again
+        half_ns = period_ns / 2
+        # The last block may have been early by less than half a period, and was not moved.
+        if off_ns <= max(self._early_ns, min(-before_ns, half_ns)) + half_ns:
+            return True
+        is_late_again = abs(off_ns - max(0.0, before_ns)) <= half_ns
+        return is_late_again and off_ns <= DRIFT_SHARE * span_ns + half_ns
 
     def _continue(self, run: Run, last_ns: int, off_ns: float) -> None:
         """Spread a block from the end of the one before it."""

@@ -69,6 +69,14 @@ def test_annotations_use_labels_that_the_alert_has(name: str) -> None:
 
 
 @every_alert
+def test_an_alert_of_a_state_outlives_a_restart(name: str) -> None:
+    """Gauges are gone for some seconds then: it would be told as resolved, and as new."""
+    rule = ALERTS[name]
+    is_state = "[" not in rule["expr"] and not any(":" in one for one, _ in selectors(rule["expr"]))
+    assert ("keep_firing_for" in rule) == (is_state and name != "EdgeaiDown")
+
+
+@every_alert
 def test_the_unit_test_expects_it_to_fire_and_not_to_fire(name: str) -> None:
     assert fired(name)
     wanted = [f'alertname="{name}"' in sample for sample in fired(name)]

@@ -117,6 +117,32 @@ def test_an_asset_that_was_silent_is_silent_at_once_and_is_not_told_again(
     assert not [one for one in caplog.records if "stale" in one.getMessage()]
 
 
+@pytest.mark.parametrize("cause", ["no_window", "bad_values"])
+def test_a_machine_that_no_window_can_be_judged_of_is_so_after_a_restart(
+    tmp_path: Path, cause: Any
+) -> None:
+    """Its samples come: they must not end what only a window ends."""
+    line = Restarts(tmp_path).row(50, "m").wait(1)
+    state = line.pipeline.streams["m"]
+    state.is_stale, state.stale_cause = True, cause
+    line.stop().start()
+    line.row(100, "m").wait(1).row(200, "m").wait(1)
+    assert (line.states["m"], line.asset("m")["stale_cause"]) == ("stale", cause)
+    assert line.node.value("asset_state", pipeline="p", asset="m") == 2
+    for t in range(300, 305):
+        line.row(t, "m")
+    assert line.wait(1).states["m"] == "current"
+
+
+def test_a_file_of_an_older_edgeai_is_read(tmp_path: Path) -> None:
+    line = Restarts(tmp_path).row(50, "m").wait(1).wait(11).stop()
+    path = tmp_path / "assets" / "1.json"
+    content = json.loads(path.read_text())
+    content["pipelines"]["p"]["m"] = content["pipelines"]["p"]["m"][:3]
+    path.write_text(json.dumps(content))
+    assert line.start().states == {"m": "stale"}
+
+
 def test_assets_outlive_many_restarts_and_a_kill(tmp_path: Path) -> None:
     line = Restarts(tmp_path).row(50, "m").wait(1)  # killed: no `stop`
     for _ in range(3):

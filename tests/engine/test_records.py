@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeai.assembly.plan import check
 from edgeai.engine.sharding import Shard
+from edgeai.errors import DecodeError
 from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
 from edgeai.testing import MemoryNode, build_package, write_config
+from tests.support.record_shapes import DOCUMENTS, SHAPES, SIGNALS
 
 T = 1_763_719_200
 NS = 10**9
@@ -192,3 +198,48 @@ def test_an_exception_costs_what_is_left_of_its_message(
         node.turn(message({"m": [row(2)], "k": [row(1)]}, at=2))
     assert counts(node) == {"taken": 4, "refused": 1}
     assert drops(node) == {"internal_error": 1}
+
+
+SHAPE_KEYS = {name: keys | {"topic": "f/{line}"} for name, keys in SHAPES.items()}
+
+
+@pytest.fixture(scope="module")
+def nodes(folder: Path) -> Iterator[list[MemoryNode]]:
+    """A node with every shape, aligned where it may be and not aligned."""
+    build_package(folder / "korean", signals=SIGNALS, length=2, threshold=1e9)
+    found = []
+    for alignment in ("none", "hold"):
+        pipelines = {
+            f"p{number}": {"model": "korean", "source": keys, "stream": {"alignment": alignment}}
+            for number, keys in enumerate(SHAPE_KEYS.values())
+        }
+        config = write_config(folder / f"{alignment}.yaml", pipelines, limits={"streams": 20})
+        found.append(MemoryNode(config))
+    yield found
+    for node in found:
+        node.close()
+
+
+def test_whatever_a_message_is_every_record_is_counted(nodes: list[MemoryNode]) -> None:
+    at = itertools.count(1)
+
+    @settings(deadline=None, max_examples=40)
+    @given(document=DOCUMENTS, flags=st.sampled_from([0, 0, RETAINED, BACKLOG]))
+    def check(document: Any, flags: int) -> None:
+        payload = json.dumps(document).encode("utf-8", "surrogatepass")
+        for node in nodes:
+            before = [Counter(one.metrics.records) for one in node.pipelines]
+            node.turn(("f/l", payload, (T + next(at)) * NS, flags))
+            for pipeline, counted in zip(node.pipelines, before, strict=True):
+                decoder = pipeline.intake.decoder
+                levels = ["l"] if pipeline.sources.have_keys_in_payload else None
+                try:
+                    total = decoder.decode_slowly(payload, None, levels).total
+                except DecodeError:
+                    total = 0
+                new = Counter(pipeline.metrics.records) - counted
+                assert new.total() == total, (pipeline.config.only_source, new)
+                assert not pipeline.metrics.drops["internal_error"]
+                assert len(pipeline.streams) <= 20
+
+    check()

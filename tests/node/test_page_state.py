@@ -42,7 +42,7 @@ class Line:
         self.node.turns([])
         return self
 
-    def row(self, t: int, a: float, b: float, now_ns: int = 0) -> Line:
+    def row(self, t: int, a: float | None, b: float | None, now_ns: int = 0) -> Line:
         self.node.engine._judges[self.pipeline]._clock_ns = lambda: now_ns
         payload = json.dumps({"t": t, "a": a, "b": b}).encode()
         self.node.turns([("factory/m/sensors", payload, NS, False)])
@@ -138,3 +138,21 @@ def test_a_machine_without_data_says_since_when_whatever_the_cause(tmp_path: Pat
     for cause, seconds in zip(causes, (1, 1, 40, 40), strict=True):
         state.stale_cause = cause
         assert line.asset["since"] == pytest.approx(time.time() - seconds, abs=patient(5)), cause
+
+
+def test_the_signals_at_fault_are_named(tmp_path: Path) -> None:
+    """Of which no good value has come, or none for a whole window."""
+    line = Line(tmp_path, stream={"stale_after_seconds": 10.0})
+    assert line.row(1, 1, None).asset["at_fault"] == [], "it only waits yet"
+    (state,) = line.pipeline.streams.values()
+    state.is_stale, state.stale_cause = True, "refused"
+    assert (line.asset["refused"], line.asset["at_fault"]) == ("invalid_value", ["b"])
+    state.is_stale = False
+    line.row(3, 1, 1)
+    for t in range(4, 9):
+        line.row(t, None, 1)
+    assert line.asset["at_fault"] == []
+    state.is_stale, state.stale_cause = True, "bad_values"
+    assert line.asset["at_fault"] == ["a"]
+    state.stale_cause = "no_samples"
+    assert line.asset["at_fault"] == []

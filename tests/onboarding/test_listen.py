@@ -193,3 +193,20 @@ def test_bad_options_are_named(
     outcome = run_command(capsys, monkeypatch, *arguments)
     assert outcome.code == 2
     assert rule in " ".join(outcome.err.replace("│", " ").split())
+
+
+def test_records_and_names_are_shown(tmp_path: Path) -> None:
+    names = {"topic": "n", "items": "*", "id_path": "i", "name_path": "n"}
+    tags = {"layout": "tag", "items": "*", "name_path": "i", "value_path": "v", "names": names}
+    listener = listener_of(tmp_path, {"topic": "f/{asset}/list", **tags})
+    values = [{"i": "1", "v": 20}, {"i": "2", "v": 5}, {"i": "3", "v": 5}]
+    (first,) = fates(listener, "f/m/list", values)
+    assert "3 left out (other_name) -> REFUSED no_names" in first
+    named = json.dumps([{"i": "1", "n": "a"}, {"i": "2", "n": "b"}]).encode()
+    (line,) = listener.lines(("n", named, T * NS, 0))
+    assert line.endswith(" n: p: names of identifiers; used")
+    (then,) = fates(listener, "f/m/list", values)
+    assert then.startswith("no time a 20; no time b 5; 1 left out (other_name) -> used")
+    rows = listener_of(tmp_path, {"topic": "f/all", "items": "{asset}.*"})
+    (line,) = rows.lines(("f/all", b'{"k": [{"a": 1, "b": 2}]}', T * NS, 0))
+    assert ": p/p: k: no time a 1, b 2 -> used" in line

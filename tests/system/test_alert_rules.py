@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deploy.grafana.source.overview import WORST_STATE
+from deploy.grafana.source.values import SEVERITY
 from edgeai.metrics.aggregate import MergedMetrics, WorkerText
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from tests.support.paths import REPOSITORY
@@ -118,3 +121,42 @@ def test_amtool_accepts_the_configuration_and_its_examples(tmp_path: Path) -> No
     for file in (shipped, with_examples):
         done = run(str(AMTOOL), "check-config", file)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_the_worst_state_of_a_machine_has_the_order_of_the_page(tmp_path: Path) -> None:
+    """In the dashboards' table `Machines, the worst first`; nothing unknown is normal there."""
+    normal, doubtful, waiting, silent, latched, active = range(6)
+    cases = {  # asset_state, alarm_state, quality; None: absent
+        "not judged yet": (0, None, None, waiting),
+        "not judged since the restart, latched": (0, 2, None, latched),
+        "silent": (2, None, None, silent),
+        "silent, active": (2, 1, None, active),
+        "silent, latched": (2, 2, None, latched),
+        "current": (1, 0, 0, normal),
+        "current, uncertain": (1, 0, 1, doubtful),
+        "current, bad": (1, 0, 2, doubtful),
+        "current, latched, bad": (1, 2, 2, latched),
+        "current, active": (1, 1, 0, active),
+    }
+    names = ("edgeai_asset_state", "edgeai_alarm_state", "edgeai_quality")
+    series = [
+        {"series": f'{name}{{job="j", instance="i", pipeline="p", asset="{asset}"}}',
+         "values": f"{value}x1"}
+        for asset, values in cases.items()
+        for name, value in zip(names, values, strict=False) if value is not None
+    ]  # fmt: skip
+    expected = [
+        {"labels": f'{{job="j", instance="i", pipeline="p", asset="{asset}"}}', "value": values[-1]}
+        for asset, values in cases.items()
+    ]
+    expression = re.sub(r"\$(job|instance|pipeline)", ".*", WORST_STATE)
+    test = {"eval_time": "1m", "expr": expression, "exp_samples": expected}
+    group = {"interval": "1m", "input_series": series, "promql_expr_test": [test]}
+    (tmp_path / "t.yaml").write_text(json.dumps({"rule_files": [], "tests": [group]}))
+    done = run(str(PROMTOOL), "test", "rules", tmp_path / "t.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = [one["text"].en for one in SEVERITY[0]["options"].values()]
+    assert words == [
+        "✓ normal", "? doubtful values", "… waiting", "✗ no data", "△ to acknowledge", "▲ ALARM",
+    ]  # fmt: skip

@@ -223,7 +223,7 @@ def test_a_fault_in_a_machine_reaches_people(site: Site) -> None:
     annotations = alert["annotations"]
     assert annotations == {
         "summary": "moulding-1: the alarm of moulding on line1 is active.",
-        "summary_ko": "moulding-1: line1의 moulding 알람이 발생했습니다.",
+        "summary_ko": "moulding-1: line1의 moulding 경보가 발생했습니다.",
         "runbook_url": "docs/runbooks/edgeai-alarm-active.md",
     }
     assert not site.receiver.firing("EdgeaiDown")

@@ -218,14 +218,14 @@ def test_the_cause_is_a_sentence_or_says_that_it_is_not_known(stub: Stub, browse
     stub.state = made_up(
         {"asset": "latched", "alarm": "latched", "since": 9.0, "top": [], "cause_known": False},
         {"asset": "refused", "state": "stale", "since": 940.0, "stale_cause": "refused",
-         "refused": "implausible_time"},
-        reasons={"implausible_time": "the time is too far from the arrival"},
+         "refused": "invalid_value", "at_fault": ["oil_pressure", "torque"]},
+        reasons={"invalid_value": "a value cannot be used"},
     )  # fmt: skip
     with visit(browser, stub.web.url) as here:
         here.wait(TILES.format(2))
         latched, refused = [one.text_content() for one in here.page.locator(".tile").all()]
         assert "The alarm was there before edgeai was started again" in latched
-        assert "none is used: the time is too far from the arrival" in refused
+        assert "none is used: a value cannot be used (oil pressure and torque)" in refused
         assert "for 60 s" in refused
 
 

@@ -27,11 +27,12 @@ SEEN = f"max_over_time({metric('edgeai_build_info')}[$__range])"
 """Nodes that were there in the time shown."""
 
 WORST_STATE = (
-    f"({ALARM_STATE} == 1) + 3"
+    f"({ALARM_STATE} == 1) + 4"
+    f" or ({ALARM_STATE} == 2) + 2"
     f" or ({PRESENCE} == 2) + 1"
-    f" or ({ALARM_STATE} == 2) + 0"
+    f" or ({PRESENCE} == 0) + 2"
     f" or ({metric('edgeai_quality', of='pipeline')} > 0) * 0 + 1"
-    f" or {PRESENCE} * 0"
+    f" or ({PRESENCE} == 1) * 0"
 )
 """The worst that is so of each machine, by the numbers of `values.SEVERITY`."""
 

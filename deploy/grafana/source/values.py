@@ -42,11 +42,12 @@ QUALITY = states((0, "✓", "good", GOOD), (1, "?", "uncertain", WARN), (2, "✗
 SEVERITY = states(
     (0, "✓", "normal", GOOD),
     (1, "?", "doubtful", WARN),
-    (2, "△", "alarm_latched", WARN),
+    (2, "…", "unknown", NEUTRAL),
     (3, "✗", "silent", WARN),
-    (4, "▲", "alarm_active", BAD),
+    (4, "△", "alarm_latched", WARN),
+    (5, "▲", "alarm_active", BAD),
 )
-"""Of a machine, for the order `the worst first`."""
+"""Of a machine, for the order `the worst first`; the page has the same order."""
 FINE = states((1, "✓", "fine", GOOD), (0, "✗", "fault", BAD))
 DEGRADED = states((0, "✓", "as_requested", GOOD), (1, "✗", "degraded", WARN))
 PRESENT = states((1, "▲", "present", BAD))

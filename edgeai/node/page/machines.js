@@ -119,12 +119,17 @@ function reasonOf(part) {
 function whyNoData({ pipeline, asset, reasons }) {
   if (asset.one_stamp) return waitingFor(pipeline, asset);
   const undecided = WITHOUT_DECISION[asset.stale_cause];
-  if (undecided) return t(undecided.why);
+  if (undecided) return withSignals(t(undecided.why), asset);
   if (typeof asset.refused === "string" && asset.refused)
-    return t("why.refused", { reason: reasonText(asset.refused, reasons[asset.refused]) });
+    return withSignals(
+      t("why.refused", { reason: reasonText(asset.refused, reasons[asset.refused]) }), asset);
   if (typeof asset.refused === "string") return waitingFor(pipeline, asset);
   return asset.since ? t("why.stale", { time: clock(asset.since) }) : "";
 }
+
+/** Return a reason with the signals whose values cannot be used, as far as they are known. */
+const withSignals = (reason, { at_fault: signals }) => (signals?.length
+  ? t("why.at.fault", { reason, signals: list(signals.map(word)) }) : reason);
 
 function waitingFor(pipeline, asset) {
   if (pipeline.hint) return capital(pipeline.hint);

@@ -133,7 +133,7 @@ class Tile {
     const { since } = machine;
     setText(this.since, this.isLarge && since ? sinceText(since, context.now) : "");
     const operating = machine.parts.map((one) => operatingText(one.asset)).find(Boolean) ?? "";
-    setText(this.operating, part.state === "stale" ? "" : operating);
+    setText(this.operating, ["stale", "old"].includes(part.state) ? "" : operating);
     this.operating.hidden = !this.operating.textContent;
     setText(this.why, this.isLarge ? why(part) : "");
     redraw(this.act, this.isLarge ? whatToDo(machine, context.broker) : "",

@@ -41,6 +41,7 @@ const texts = {
   "why.source": "No data from {sources}",
   "why.no_window": "Samples come, but none completes a window: nothing is judged",
   "why.bad_values": "Too many values cannot be used: nothing is judged",
+  "why.at.fault": "{reason} ({signals})",
   "why.signals": "{signals} behave unusually",
   "why.signals.one": "{signals} behaves unusually",
   "why.signals.past": "{signals} behaved unusually",

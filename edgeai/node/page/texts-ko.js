@@ -39,6 +39,7 @@ const texts = {
   "why.source": "데이터가 오지 않는 소스: {sources}",
   "why.no_window": "샘플은 오지만 윈도우가 완성되지 않아 판정하지 못합니다",
   "why.bad_values": "사용할 수 없는 값이 너무 많아 판정하지 못합니다",
+  "why.at.fault": "{reason} ({signals})",
   "why.signals": "{signals}: 평소와 다릅니다",
   "why.signals.past": "{signals}: 평소와 달랐습니다",
   "why.before": "edgeai를 다시 시작하기 전부터 있던 경보입니다",
