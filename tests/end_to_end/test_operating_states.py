@@ -37,10 +37,11 @@ def rows(modes: list[int], first: int) -> list[dict[str, Any]]:
 def send(other: Peer, documents: list[dict[str, Any]], predictions: int) -> list[Any]:
     for document in documents:
         other.publish("factory/press-1/plc", document, 1)
-    return wait_for(
-        lambda: len(found := other.topics(PREDICTIONS)) == predictions and found,
+    found: list[Any] = wait_for(
+        lambda: len(heard := other.topics(PREDICTIONS)) == predictions and heard,
         f"{predictions} predictions",
     )
+    return found
 
 
 def test_a_state_is_retained_and_goes_on_after_a_restart_and_leaves_with_its_declaration(
