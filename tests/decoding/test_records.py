@@ -79,7 +79,7 @@ def check(decoder: RecordDecoder, payload: bytes) -> None:
     assert Counter(decoder.invalid) - between == invalid
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(document=DOCUMENTS)
 def test_both_ways_give_the_same_records(document: Any) -> None:
     payload = json.dumps(document).encode("utf-8", "surrogatepass")

@@ -223,7 +223,7 @@ def nodes(folder: Path) -> Iterator[list[MemoryNode]]:
 def test_whatever_a_message_is_every_record_is_counted(nodes: list[MemoryNode]) -> None:
     at = itertools.count(1)
 
-    @settings(deadline=None, max_examples=40)
+    @settings(deadline=None, max_examples=15)
     @given(document=DOCUMENTS, flags=st.sampled_from([0, 0, RETAINED, BACKLOG]))
     def check(document: Any, flags: int) -> None:
         payload = json.dumps(document).encode("utf-8", "surrogatepass")

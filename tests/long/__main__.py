@@ -67,6 +67,10 @@ PIECES: dict[str, Piece] = {
     "decoder-rows": Piece(
         ("tests/decoding/test_rows.py", "-k", "both_paths or any_bytes_raise"), examples=10_000
     ),
+    "records": Piece(("tests/decoding/test_records.py", "-k", "same_records"), examples=5_000),
+    "records-engine": Piece(
+        ("tests/engine/test_records.py", "-k", "every_record_is_counted"), examples=1_000
+    ),
     "payload-formats": Piece(
         ("tests/decoding/formats/test_any_bytes.py", "-k", "any_bytes or any_document"),
         examples=3_000,
