@@ -41,6 +41,7 @@ LONG_FILES = (
     "tests/system/test_docs.py",
     "tests/system/test_page.py",
     "tests/system/test_deploy.py",
+    "tests/plant/test_day.py",
     "tests/training/pinn/test_evaluate.py",
     "tests/training/pinn/test_fit.py",
     "tests/training/pinn/test_export.py",

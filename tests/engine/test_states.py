@@ -46,7 +46,7 @@ class Line:
             build_package(folder / "other", length=2, threshold=1000.0)
         pipeline = {"model": "mean", "source": ROWS, "states": STATES if states is None else states}
         self.config = write_config(folder / "line.yaml", {"p": pipeline | more})
-        self.node = Node(check(self.config, state_folder=folder / "state"))
+        self.node = Node(check(self.config))
         self.second = 0
 
     def message(self, letter: str, asset: str = "m") -> Any:
@@ -318,20 +318,31 @@ def test_tags_bring_the_state_when_it_changes(tmp_path: Path) -> None:
     assert line.column("quality") == ["good"] * len(states)
 
 
+@pytest.mark.parametrize("order", ["mab", "abm", "ab"])
 @pytest.mark.parametrize("samples", [1, 2, 3, 6])
-def test_frames_bring_the_state_as_a_channel(tmp_path: Path, samples: int) -> None:
-    """Also where a frame is a whole window of the model: then the model gets its part of it."""
+def test_frames_bring_the_state_as_a_channel(tmp_path: Path, samples: int, order: str) -> None:
+    """Also where a frame is a whole window, and where a signal of the model shows the state."""
+    is_extra = "m" in order
+    states = {
+        name: {**one, "when": {"signal": "mode" if is_extra else "a", "equals": mode}}
+        for mode, (name, one) in enumerate(STATES.items())
+    }
     source = {
-        "topic": "f/{asset}", "layout": "frame", "signals": {"mode": {"tag": "m"}},
+        "topic": "f/{asset}", "layout": "frame",
+        "signals": {"mode": {"tag": "m"}} if is_extra else {},
         "frame": {
             "type": "binary", "header": [{"name": "t0_ns", "type": "i64"}], "dtype": "float32",
-            "rate_hz": 1.0, "channels": ["m", "a", "b"],
+            "rate_hz": 1.0, "channels": list(order),
         },
     }  # fmt: skip
-    line = Line(tmp_path, source=source, window={"hop": 2 if samples % 2 == 0 else 1})
+    line = Line(tmp_path, states, source=source, window={"hop": 2 if samples % 2 == 0 else 1})
     modes = [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]
     for begin in range(0, len(modes), samples):
-        values = [x for mode in modes[begin : begin + samples] for x in (mode, 1.0, 1.0)]
+        values = [
+            {"m": mode, "a": 1.0 if is_extra else mode, "b": 1.0}[channel]
+            for mode in modes[begin : begin + samples]
+            for channel in order
+        ]
         payload = struct.pack(f"<q{len(values)}f", (BASE + begin) * NS, *values)
         line.node.turns([("f/m", payload, (BASE + begin) * NS, 0)])
     by_time = {
@@ -342,7 +353,8 @@ def test_frames_bring_the_state_as_a_channel(tmp_path: Path, samples: int) -> No
         before, now = modes[end - 1], modes[end]
         wanted = ["stopped", "making_a", "making_b"][now] if before == now else "transition"
         assert state == wanted
-        assert score == (2.0 if wanted.startswith("making") else None)
+        a = 1.0 if is_extra else now
+        assert score == (a + 1.0 if wanted.startswith("making") else None)
     assert len(by_time) >= 8
 
 

@@ -59,7 +59,7 @@ def test_a_machine_that_is_held_finishes_its_cycle_and_waits_with_an_open_mould(
 
 def test_a_machine_in_production_is_as_one_without_a_day() -> None:
     told, plain = Moulding(5), Moulding(5)
-    for _ in range(200):
+    for _ in range(60):
         told.operate()
         assert (told.step() == plain.step()).all()
 
