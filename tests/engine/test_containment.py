@@ -193,7 +193,7 @@ def plant_decode(plant: Plant) -> None:
 
 def plant_condition(plant: Plant) -> None:
     intake: Any = plant.p.intake
-    plant.on(intake._conditioner, "one", "rows", "tags", "is_usable_as_is")
+    plant.on(intake._conditioner, "one", "one_tag", "rows", "tags", "is_usable_as_is")
 
 
 def plant_push(plant: Plant) -> None:

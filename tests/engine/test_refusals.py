@@ -160,15 +160,18 @@ def test_every_way_to_refuse_a_message_tells_it(
 def test_samples_that_a_stream_drops_are_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where no message can be named: tags are pushed after they were taken."""
     monkeypatch.setattr("edgeai.engine.monitor.SCAN_SECONDS", 0.0)
     monkeypatch.setattr("edgeai.engine.monitor.SCAN_SHARE", 1e9)
     write_package(tmp_path / "mean")
-    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    source = {"topic": "factory/{asset}/{signal}", "layout": "tag", "time": SOURCE["time"]}
+    pipelines = {"p": {"model": "mean", "source": source, "stream": {"alignment": "hold"}}}
     node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))
-    for t in (5, 6, 4):
-        payload = b'{"t": %d, "a": 1, "b": 1}' % t
-        node.turns([("factory/m/sensors", payload, NS, False)])
-    assert lines(caplog) == [f"p: refused 1, late: {DROP_REASONS['late']}"]
+    for t in (50, 51, 52, 53, 4):
+        for name in ("a", "b"):
+            payload = b'{"t": %d, "value": 1}' % t
+            node.turns([(f"factory/m/{name}", payload, t * NS if t > 4 else 54 * NS, 0)])
+    assert lines(caplog)[0] == f"p: refused 1, late: {DROP_REASONS['late']}"
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -179,8 +182,8 @@ def test_a_late_sample_is_told_with_its_message(
     pipelines = {"p": {"model": "mean", "source": SOURCE}}
     node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))
     messages = [
-        ("factory/m/sensors", b'{"t": %d, "a": 1, "b": 1}' % t, NS, 0)
-        for t in (11, 12, 13, 14, 15, 4)
+        ("factory/m/sensors", b'{"t": %d, "a": 1, "b": 1}' % t, arrived * NS, 0)
+        for t, arrived in ((11, 11), (12, 12), (13, 13), (14, 14), (15, 15), (4, 16))
     ]
     node.turns(*([messages] if together else [[one] for one in messages]))
     (line,) = lines(caplog)
@@ -195,7 +198,8 @@ def test_a_time_is_compared_with_the_arrival_of_its_message(
 ) -> None:
     """A recording is of another day."""
     write_package(tmp_path / "mean")
-    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    source = {**SOURCE, "time": {"path": "t", "unit": "s", "max_ahead_seconds": 300.0}}
+    pipelines = {"p": {"model": "mean", "source": source}}
     node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))
     start = 1_735_689_600
     payload = b'{"t": %d, "a": 1, "b": 1}' % (start + 4000)
