@@ -317,7 +317,7 @@ def test_a_retained_row_of_hours_ago_is_the_value_since_then(folder: Path) -> No
     assert [one["marks"] for one in published if "marks" in one] == [{"recipe": "changed"}]
 
 
-# ----------------------------------------------------------------------------------- states, cycles
+# --------------------------------------------------------------------------------- operating states
 
 
 def test_operating_states_look_at_signals_of_any_source(folder: Path) -> None:
@@ -348,13 +348,6 @@ def test_operating_states_look_at_signals_of_any_source(folder: Path) -> None:
     assert ("making_b", "other", False) in told
     assert ("making_b", "other", True) in told  # the controller was silent then
     assert serve(config, messages(), seed=2) == live
-
-
-def test_cycles_of_several_sources_are_refused(folder: Path) -> None:
-    cycle = {"start": {"signal": "recipe", "changes": True}, "max_seconds": 10.0}
-    text = refused(folder, SOURCES, window={"cycle": cycle})
-    assert "pipelines.press.window.cycle" in text
-    assert "one `source`" in text
 
 
 # ----------------------------------------------------------------------------------------- refusals
