@@ -15,19 +15,17 @@ code.
 True
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeai.conditions.grammar import COMBINATORS, CROSSINGS, OPERATORS, signals_of
 from edgeai.conditions.operators import (
-    COMBINATORS,
-    CROSSINGS,
     FALSE,
     KEEP,
     LEVELS,
-    OPERATORS,
     STEPS,
     TRUE,
     UNKNOWN,
@@ -111,16 +109,6 @@ def compile_condition(spec: Spec, columns: Mapping[str, int]) -> Condition:
     """
     fresh: Memory = []
     return Condition(_compile(spec, columns, fresh), fresh)
-
-
-def signals_of(spec: Spec) -> Iterator[str]:
-    """Yield the signals that a condition names, in its order; one may come twice."""
-    for name in COMBINATORS:
-        if name in spec:
-            for part in [spec[name]] if name == "not" else spec[name]:
-                yield from signals_of(part)
-            return
-    yield spec["signal"]
 
 
 def needs_sample_before(spec: Spec) -> bool:

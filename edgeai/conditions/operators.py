@@ -70,18 +70,12 @@ LEVELS: dict[str, Callable[[Any], Test]] = {
     "one_of": _one_of,
 }
 """Operators on the value of one sample."""
-CROSSINGS = {"rises_above": "above", "falls_below": "below"}
-"""Operators on a sample and the one before it, and the level that becomes true."""
 STEPS: dict[str, Callable[[Any, Any], Any]] = {
     "changes": np.not_equal,
     "increases": np.greater,
     "decreases": np.less,
 }
 """Operators on a value and the known one before it."""
-COMBINATORS = ("all", "any", "not")
-WITH_HYSTERESIS = ("above", "below", *CROSSINGS)
-OPERATORS = (*LEVELS, *CROSSINGS, *STEPS)
-"""All operators on one signal."""
 
 
 def with_hysteresis(name: str, limit: float, width: float) -> Callable[[Column], Truths]:

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from edgeai.conditions.condition import signals_of
-from edgeai.conditions.operators import COMBINATORS, OPERATORS, WITH_HYSTERESIS
+from edgeai.conditions.grammar import COMBINATORS, OPERATORS, WITH_HYSTERESIS, signals_of
 from edgeai.config.base import Number, Strict
 
 MAX_PARTS = 64

@@ -190,7 +190,7 @@ class CpuSession:
         if fault is not None:
             cause = ""
             if self.batch_effect > ROUNDING_EFFECT:
-                score = f", the score of a healthy window by up to {self.score_effect:.2g} of it"
+                score = f", the score of a healthy window by up to {self.score_effect:.1%}"
                 cause = (
                     "; the graph's outputs depend on the other windows of a batch by up to "
                     f"{self.batch_effect:.2g} of an output's largest value"

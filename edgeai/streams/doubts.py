@@ -20,6 +20,8 @@ class Doubts:
         newest: Newest,
         holes: Holes,
         drops: dict[str, int],
+        *,
+        counts: dict[str, int],
     ) -> None:
         """Start without a waiting sample.
 
@@ -29,9 +31,10 @@ class Doubts:
             newest: The newest sample that waits no longer.
             holes: The stream's.
             drops: Counts dropped samples by reason.
+            counts: Counts samples that were put in their place.
         """
         self.ahead = Ahead(settings, ring, newest, holes, drops)
-        self._undated = Undated(settings, ring, newest, drops)
+        self._undated = Undated(settings, ring, newest, drops, counts)
 
     @property
     def newest(self) -> Run | None:

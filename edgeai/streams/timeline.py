@@ -62,7 +62,7 @@ class Timeline:
         self._drops, self._resets, self._counts = drops, resets, counts
         self.values = GoodValues(settings, ring, drops)
         self.holes = Holes(settings, ring, counts)
-        self.doubts = Doubts(settings, ring, newest or ring, self.holes, drops)
+        self.doubts = Doubts(settings, ring, newest or ring, self.holes, drops, counts=counts)
         self._sifts = newest is None
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)

@@ -27,10 +27,24 @@ MISSING_PERIODS = 2.5
 class Undated:
     """The waiting samples of one stream."""
 
-    __slots__ = ("_drops", "_is_undated", "_max_gap_ns", "_newest", "_ring", "_rising", "runs")
+    __slots__ = (
+        "_counts",
+        "_drops",
+        "_is_undated",
+        "_max_gap_ns",
+        "_newest",
+        "_ring",
+        "_rising",
+        "runs",
+    )
 
     def __init__(
-        self, settings: StreamSettings, ring: Ring, newest: Newest, drops: dict[str, int]
+        self,
+        settings: StreamSettings,
+        ring: Ring,
+        newest: Newest,
+        drops: dict[str, int],
+        counts: dict[str, int],
     ) -> None:
         """Start without a waiting sample.
 
@@ -39,10 +53,11 @@ class Undated:
             ring: The stream's.
             newest: The newest sample that waits no longer.
             drops: Counts dropped samples by reason.
+            counts: Counts samples that were put in their place.
         """
         self._is_undated, self._max_gap_ns = settings.is_undated, settings.max_gap_ns
         self._ring, self._newest = ring, newest
-        self._drops = drops
+        self._drops, self._counts = drops, counts
         self._rising = 0
         """Samples up to the last one of which each follows the one before."""
         self.runs: list[Run] = []
@@ -97,6 +112,7 @@ class Undated:
             if has_hole:  # its time may be wrong all the same
                 run.mark()
             in_order.insert(after, run)
+            self._counts["reordered"] += 1
         return in_order, overtaking
 
     def _mark_doubtful(self, runs: list[Run], in_order: list[Run]) -> None:

@@ -40,7 +40,7 @@ def test_the_controller_says_what_the_machine_does() -> None:
     names = [signal.name for signal in DAY_SIGNALS]
     first = next(machine.readings())[1]
     assert first[names.index("operating_mode")] == day.parts[0].mode
-    assert first[names.index("melt_temperature")] < 200
+    assert first[names.index("melt_temperature")] < 220, "in production it is about 230"
     assert first[names.index("phase")] == OPEN
 
 

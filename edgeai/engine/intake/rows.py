@@ -413,7 +413,7 @@ class RowIntake:
         dropped, refused = self._metrics.drops["invalid_value"], state.drops.count
         state.stream.push_rows(times, rows, invalid, marks, arrived, absent=absent)
         reason = state.drops.reason
-        if state.drops.count > refused and reason != "invalid_value":
+        if state.drops.count > refused and reason in {"late", "duplicate"}:
             # The oldest one is at fault: the stream refuses what is late, or was seen.
             _, message = min(zip(times, pushed, strict=True), key=itemgetter(0))
             self._refusals.tell(reason, *message[:3])

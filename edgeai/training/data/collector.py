@@ -95,6 +95,10 @@ class WindowCollector:
         found = self._pipeline.find_key(message[0])
         return None if found is None else found[0]
 
+    def expect_table(self) -> None:
+        """Expect rows of a table, of which nobody knows when they arrived, as a replay does."""
+        self._pipeline.expect_table()
+
     def push(self, messages: list[Message]) -> None:
         """Run one turn."""
         self._source.messages = messages

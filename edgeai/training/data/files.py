@@ -12,7 +12,7 @@ from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS, Message
 from edgeai.model.manifest import Manifest
 from edgeai.progress import Progress
-from edgeai.recordings.reader import Recorded, RecordingReader
+from edgeai.recordings.reader import Recorded, RecordingReader, is_table
 from edgeai.recordings.tables import TableOptions
 from edgeai.recordings.times import readable
 from edgeai.training.data.collector import WindowCollector, draft_manifest
@@ -188,6 +188,8 @@ class _Reader:
                 raise self._problem("data.sample_rate_hz", rule, self._data.sample_rate_hz)
             self._note_rate(rate.text, file)
         collector = self._collector()
+        if is_table(recorded[0].path):
+            collector.expect_table()
         before: dict[str, int] = {}
         for one in recorded:
             collector.push([one.message])
