@@ -94,6 +94,14 @@ EVENTS: dict[str, Event] = {
         ("pipeline", "assets", "count", "seconds", "reason"),
     ),
     "assets_back": Event("stale assets send again", ("pipeline", "assets", "count")),
+    "source_stale": Event(
+        "one of several sources of assets has sent nothing for the declared time, while others do",
+        ("pipeline", "source", "assets", "count", "seconds"),
+    ),
+    "source_back": Event(
+        "a silent source of assets sends again",
+        ("pipeline", "source", "assets", "count", "seconds"),
+    ),
     "assets_stale_without_broker": Event(
         "assets become stale because the broker is away; once an outage", ("count",)
     ),
@@ -112,12 +120,16 @@ EVENTS: dict[str, Event] = {
     "clock_set_back": Event(
         "a sender's clock was set back", ("pipeline", "asset", "seconds", "number")
     ),
+    "cycle_incomplete": Event(
+        "a cycle was not complete; `outcome` is a label of edgeai_cycles_total",
+        ("pipeline", "asset", "number", "outcome", "seconds"),
+    ),
     "samples_of_one_time": Event(
         "new samples were refused, because another one has their time stamp",
         ("pipeline", "assets", "count"),
     ),
     "values_too_coarse": Event(
-        "float32 loses the steps that the model knows", ("pipeline", "signal")
+        "float32 loses the steps that the model knows, or numbers of cycles", ("pipeline", "signal")
     ),
     "stream_evicted": Event(
         "no room for a new asset: the one that was silent longest has left", ("pipeline", "asset")

@@ -14,6 +14,11 @@ Priority = Literal["high", "low"]
 Presence = Literal["unknown", "current", "stale"]
 """State of an asset: nothing was judged yet, its last result is current, or it stopped sending."""
 
+NotJudged = Literal["state", "transition", "settling", "undeclared", "unknown"]
+"""Why a window was not judged: `state`: by declaration of its state; `transition`: its samples are
+of several states, or of one that has not lasted long enough; `settling`: its state was entered just
+before; `undeclared`: no state is declared for it; `unknown`: a signal that decides has no value."""
+
 
 REDELIVERED = 1
 """Flag of a message that the broker sent again after a lost connection (DUP)."""

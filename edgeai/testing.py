@@ -38,7 +38,15 @@ from edgeai.assembly.plan import Plan, check
 from edgeai.engine.engine import Engine
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.manifest import GOLDEN, GRAPH, INPUT_NAME, MANIFEST, WINDOW_LABEL, Manifest
+from edgeai.model.manifest import (
+    CONTEXT_NAME,
+    GOLDEN,
+    GRAPH,
+    INPUT_NAME,
+    MANIFEST,
+    WINDOW_LABEL,
+    Manifest,
+)
 from edgeai.model.package import sha256_of
 from edgeai.providers.cpu import open_cpu
 
@@ -163,7 +171,9 @@ def _complete(message: tuple[str, bytes | str] | Message) -> Message:
     return topic, payload, *message[2:]
 
 
-def mean_graph(length: int, channels: int, weights: list[float] | None = None) -> onnx.ModelProto:
+def mean_graph(
+    length: int, channels: int, weights: list[float] | None = None, *, context: int = 0
+) -> onnx.ModelProto:
     """Return a graph whose score is the weighted sum of the means of a window's channels.
 
     Its outputs are exact in float32 for small whole numbers, whatever the batch.
@@ -172,6 +182,8 @@ def mean_graph(length: int, channels: int, weights: list[float] | None = None) -
         length: Samples in a window, W.
         channels: Signals, C.
         weights: (C,); None: all 1.
+        context: Values of a second input `context`, K, whose sum is added to the score; 0: there is
+            none.
     """
     factor = np.array(weights or [1.0] * channels, np.float32)
     mean = np.full((length,), 1.0 / length, np.float32)
@@ -189,10 +201,19 @@ def mean_graph(length: int, channels: int, weights: list[float] | None = None) -
         helper.make_node("MatMul", ["contribution", "ones"], ["column"]),
         helper.make_node("Reshape", ["column", "line"], ["score"]),
     ]
+    inputs = [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", length, channels])]
+    if context:
+        inputs.append(helper.make_tensor_value_info("context", TensorProto.FLOAT, ["B", context]))
+        constants.append(numpy_helper.from_array(np.ones((context, 1), np.float32), "ones_k"))
+        nodes[-1:] = [
+            helper.make_node("MatMul", ["context", "ones_k"], ["of_context"]),
+            helper.make_node("Add", ["column", "of_context"], ["both"]),
+            helper.make_node("Reshape", ["both", "line"], ["score"]),
+        ]
     graph = helper.make_graph(
         nodes,
         "mean",
-        [helper.make_tensor_value_info("window", TensorProto.FLOAT, ["B", length, channels])],
+        inputs,
         [
             helper.make_tensor_value_info("score", TensorProto.FLOAT, ["B"]),
             helper.make_tensor_value_info("contribution", TensorProto.FLOAT, ["B", channels]),
@@ -213,6 +234,7 @@ def build_package(
     threshold: float = 10.0,
     rate_hz: float | None = 1.0,
     ranges: Mapping[str, list[float]] | None = None,
+    context: list[str] | None = None,
     model: onnx.ModelProto | None = None,
     windows: npt.NDArray[np.float32] | None = None,
     labels: Sequence[int] | None = None,
@@ -229,6 +251,7 @@ def build_package(
         threshold: A score above it is an alarm.
         rate_hz: Sample rate; None: samples are events.
         ranges: Valid range of signals that have one. The default golden windows lie inside.
+        context: Names of the values of a second input `context`; default: there is none.
         model: The graph; default `mean_graph`.
         windows: The golden windows, (N, length, signals); default: 40 random ones.
         labels: (N,) which of them are healthy (0) and which faulty (1); default: no labels.
@@ -251,7 +274,8 @@ def build_package(
         if unknown:
             raise ValueError(f"{what}: unknown name {unknown[0]!r}; known: {', '.join(known)}")
     folder.mkdir(parents=True, exist_ok=True)
-    model = model or mean_graph(length, len(names))
+    held = context or []
+    model = model or mean_graph(length, len(names), context=len(held))
     (folder / GRAPH).write_bytes(model.SerializeToString())
     if windows is None:
         rng = np.random.default_rng(0)
@@ -260,12 +284,18 @@ def build_package(
             if ranges and name in ranges:
                 low, high = ranges[name]
                 windows[..., index] = np.clip(windows[..., index], low, high)
+    contexts: dict[str, Any] = {}
+    if held:
+        rng = np.random.default_rng(1)
+        size = len(windows), len(held)
+        contexts[CONTEXT_NAME] = rng.integers(0, 5, size).astype(np.float32)
     if outputs is None:
         tensors = [one for one in model.graph.output if one.type.HasField("tensor_type")]
         names_out = [output.name for output in tensors]
-        computed = open_cpu(model.SerializeToString()).run(names_out, {INPUT_NAME: windows})
+        inputs = {INPUT_NAME: windows, **contexts}
+        computed = open_cpu(model.SerializeToString()).run(names_out, inputs)
         outputs = dict(zip(names_out, computed, strict=True))
-    arrays: dict[str, Any] = {"window": windows, **outputs}
+    arrays: dict[str, Any] = {"window": windows, **contexts, **outputs}
     if labels is not None:
         arrays[WINDOW_LABEL] = np.array(labels, np.int8)
     np.savez(folder / GOLDEN, **arrays)
@@ -280,6 +310,7 @@ def build_package(
             | ({"range": ranges[name]} if ranges and name in ranges else {})
             for name in names
         ],
+        **({"context": [{"name": name, "unit": "1"} for name in held]} if held else {}),
         "sample_rate_hz": rate_hz,
         "window": {"length": length, "hop": hop},
         "outputs": [
@@ -304,11 +335,21 @@ def build_package(
 
 def _with_any_time(pipeline: Any) -> Any:
     """Return a pipeline whose messages may have times far from their arrival."""
-    source = pipeline.get("source") if isinstance(pipeline, dict) else None
-    if not isinstance(source, dict) or not isinstance(source.get("time"), dict):
+    if not isinstance(pipeline, dict):
         return pipeline
+    found = dict(pipeline)
+    if "source" in found:
+        found["source"] = _timed(found["source"])
+    if isinstance(found.get("sources"), dict):
+        found["sources"] = {name: _timed(one) for name, one in found["sources"].items()}
+    return found
+
+
+def _timed(source: Any) -> Any:
+    if not isinstance(source, dict) or not isinstance(source.get("time"), dict):
+        return source
     time_field = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10, **source["time"]}
-    return {**pipeline, "source": {**source, "time": time_field}}
+    return {**source, "time": time_field}
 
 
 def write_config(

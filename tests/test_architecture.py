@@ -36,8 +36,8 @@ def test_the_page_matches_the_code(draw_rooms: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("    engine --> streams\n", ""),
-        ("    engine --> streams\n", "    engine --> streams\n    engine --> mqtt\n"),
+        ("    engine --> states\n", ""),
+        ("    engine --> states\n", "    engine --> states\n    engine --> mqtt\n"),
         ("| `streams` | ", "| `streams` | Another text. "),
     ],
 )

@@ -16,7 +16,17 @@ from tests.support.paths import REPOSITORY
 
 LEVELS = {"info", "warning", "error", "exception", "critical", "log"}
 """Methods of a logger. `debug` is for developers, and needs no event."""
-LIMITED = {"alarms", "assets", "conflicts", "quality", "scores", "silence", "set_backs", "resets"}
+LIMITED = {
+    "alarms",
+    "assets",
+    "conflicts",
+    "cycles",
+    "quality",
+    "scores",
+    "silence",
+    "set_backs",
+    "resets",
+}
 """Attributes that are a `LimitedLog`."""
 
 

@@ -23,6 +23,7 @@ SURFACE = {
     "edgeai.alarms": [],
     "edgeai.assembly": ["Plan", "build_pipelines", "check"],
     "edgeai.cli": ["app", "main"],
+    "edgeai.conditions": [],
     "edgeai.config": ["Config", "Device", "load_config", "load_device"],
     "edgeai.decoding": [],
     "edgeai.demo": [],
@@ -37,6 +38,7 @@ SURFACE = {
     "edgeai.quantize": ["OutputError", "QuantizeReport", "quantize"],
     "edgeai.recordings": [],
     "edgeai.replay": ["ReplaySummary", "TableOptions", "replay_files"],
+    "edgeai.states": [],
     "edgeai.streams": [],
     "edgeai.testing": [
         "MemoryNode", "MemorySink", "MemorySource", "build_package", "mean_graph", "write_config",

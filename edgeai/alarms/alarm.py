@@ -7,7 +7,9 @@ reset.
 
 Outside the model's domain the score says nothing about the machine: it raises and ends no alarm.
 If windows stay outside for a declared time, an alarm of low priority becomes active, so that a
-machine that a fault has thrown out of its domain is not silent.
+machine that a fault has thrown out of its domain is not silent. For the same reason there is one
+if a machine stays in a state that nobody declared (`edgeai.states`). While its state is one that is
+not judged, an alarm stays as it is: nobody knows whether its cause is gone.
 
 Time is the time of the samples, never the wall clock, so a replay gives the same alarms as
 the live run.
@@ -23,6 +25,7 @@ from edgeai.messages import SECOND_NS, AlarmState, Priority, Quality
 from edgeai.model.direction import Direction
 
 OUTSIDE_DOMAIN_SECONDS = 60.0  # default of `alarm.outside_domain_seconds`
+UNDECLARED_STATE_SECONDS = 60.0  # default of `alarm.undeclared_state_seconds`
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class AlarmRule:
     """Side of the threshold on which a score is abnormal."""
     outside_delay_ns: int = round(OUTSIDE_DOMAIN_SECONDS * SECOND_NS)
     """How long windows must be outside the model's domain for an alarm of low priority."""
+    undeclared_delay_ns: int = round(UNDECLARED_STATE_SECONDS * SECOND_NS)
+    """How long a machine must be in no declared state for an alarm of low priority."""
 
 
 def alarm_rule(
@@ -73,6 +78,9 @@ def alarm_rule(
         latch=bool(pick("latch", 0.0)),
         abnormal=abnormal,
         outside_delay_ns=round(pick("outside_domain_seconds", OUTSIDE_DOMAIN_SECONDS) * SECOND_NS),
+        undeclared_delay_ns=round(
+            pick("undeclared_state_seconds", UNDECLARED_STATE_SECONDS) * SECOND_NS
+        ),
     )
 
 
@@ -89,20 +97,20 @@ class Alarm:
     active, of low priority --(score abnormal inside for the on-delay)--> active, of high priority
     active, of low priority --(score normal inside for the off-delay)--> normal, or latched
 
-    Any other alarm stays as it is while windows are outside.
+    normal --(no declared state for its delay)--> active, of low priority
+    active because of that --(a declared state)--> normal, or latched
+
+    Any other alarm stays as it is while windows are outside, or the machine is in no declared state
+    or in one that is not judged.
     """
 
     __slots__ = (
-        "_is_abnormal", "_is_normal", "_normal_beyond", "_pending", "_pending_since_ns", "_rule",
-        "priority", "since_ns", "state",
+        "_is_abnormal", "_is_normal", "_normal_beyond", "_pending", "_pending_since_ns",
+        "is_undeclared", "priority", "rule", "since_ns", "state",
     )  # fmt: skip
 
     def __init__(self, rule: AlarmRule) -> None:
-        high = rule.abnormal == "high"
-        self._rule = rule
-        self._is_abnormal, self._is_normal = (gt, lt) if high else (lt, gt)
-        self._normal_beyond = rule.threshold + (-rule.deadband if high else rule.deadband)
-        """Score beyond which, on the normal side, an active alarm's condition is absent."""
+        self.use(rule)
         self.state: AlarmState = "normal"
         self.priority: Priority = "high"
         """Priority of the last active alarm."""
@@ -112,6 +120,16 @@ class Alarm:
         """The condition whose delay is running."""
         self._pending_since_ns: int | None = None
         """Start of that condition; None if no delay is running."""
+        self.is_undeclared = False
+        """Whether it is active because the machine is in no declared state."""
+
+    def use(self, rule: AlarmRule) -> None:
+        """Judge by a rule from now on; the state stays as it is."""
+        high = rule.abnormal == "high"
+        self.rule = rule
+        self._is_abnormal, self._is_normal = (gt, lt) if high else (lt, gt)
+        self._normal_beyond = rule.threshold + (-rule.deadband if high else rule.deadband)
+        """Score beyond which, on the normal side, an active alarm's condition is absent."""
 
     def update(self, score: float, time_ns: int) -> bool:
         """Update the state with one score; return whether state or priority changed.
@@ -121,7 +139,7 @@ class Alarm:
                 infinity beyond every threshold stands also for a score that is no number.
             time_ns: Time of the window's last sample; does not decrease within a stream.
         """
-        rule = self._rule
+        rule = self.rule
         low = self.state == "active" and self.priority == "low"
         if self.state != "active" or low:
             if self._is_abnormal(score, rule.threshold):
@@ -152,10 +170,31 @@ class Alarm:
         if self.state != "normal":
             self._pending_since_ns = None
             return False
-        if not self._lasts("outside", self._rule.outside_delay_ns, time_ns):
+        if not self._lasts("outside", self.rule.outside_delay_ns, time_ns):
             return False
         self.priority = "low"
         self._enter("active", time_ns)
+        return True
+
+    def raise_undeclared(self, lasts_ns: int, time_ns: int) -> bool:
+        """Note that the machine is in no declared state; return whether the state changed.
+
+        Args:
+            lasts_ns: For how long it has been so.
+            time_ns: As in `update`.
+        """
+        if self.state != "normal" or lasts_ns < self.rule.undeclared_delay_ns:
+            return False
+        self.priority = "low"
+        self._enter("active", time_ns)
+        self.is_undeclared = True
+        return True
+
+    def end_undeclared(self, time_ns: int) -> bool:
+        """Note that the machine is in a declared state; return whether the state changed."""
+        if not self.is_undeclared:
+            return False
+        self._enter("latched" if self.rule.latch else "normal", time_ns)
         return True
 
     def _lasts(
@@ -183,7 +222,14 @@ class Alarm:
         self._enter("normal", time_ns)
         return True
 
-    def restore(self, state: AlarmState, since_ns: int, priority: Priority = "high") -> None:
+    def restore(
+        self,
+        state: AlarmState,
+        since_ns: int,
+        priority: Priority = "high",
+        *,
+        is_undeclared: bool = False,
+    ) -> None:
         """Continue with a state of before a restart.
 
         Args:
@@ -191,14 +237,17 @@ class Alarm:
                 nothing would ever end it.
             since_ns: Sample time of the transition to it.
             priority: Of the alarm.
+            is_undeclared: Whether it is active because the machine was in no declared state.
         """
         self.priority = priority
-        self._enter("active" if state == "latched" and not self._rule.latch else state, since_ns)
+        self._enter("active" if state == "latched" and not self.rule.latch else state, since_ns)
+        self.is_undeclared = is_undeclared and self.state == "active"
 
     def _enter(self, state: AlarmState, time_ns: int) -> None:
         self.state = state
         self.since_ns = time_ns
         self._pending_since_ns = None
+        self.is_undeclared = False
 
 
 @dataclass(frozen=True)

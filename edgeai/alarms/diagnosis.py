@@ -39,7 +39,7 @@ def domain_distances(
 def diagnose(
     evidence: npt.NDArray[np.float32],
     scores: Sequence[float],
-    threshold: float,
+    threshold: float | Sequence[float],
     kinds: Sequence[KindSpec],
     abnormal: Direction = "high",
 ) -> list[Diagnosis | None]:
@@ -50,13 +50,14 @@ def diagnose(
     Args:
         evidence: (B, K).
         scores: (B,).
-        threshold: Alarm threshold of the score.
+        threshold: Alarm threshold of the score, or (B,) that of each window.
         kinds: (K,) kind and cause of each column.
         abnormal: The abnormal side of the threshold.
     """
     found: list[Diagnosis | None] = []
-    for row, score in zip(evidence.tolist(), scores, strict=True):
-        if not is_abnormal(score, threshold, abnormal):  # also a NaN score
+    limits = [threshold] * len(scores) if isinstance(threshold, float | int) else threshold
+    for row, score, limit in zip(evidence.tolist(), scores, limits, strict=True):
+        if not is_abnormal(score, limit, abnormal):  # also a NaN score
             found.append(None)
             continue
         largest = max(range(len(row)), key=row.__getitem__)

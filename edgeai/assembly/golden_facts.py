@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.log_events import event
-from edgeai.model.held_values import TooSlowError, measure_held_values
+from edgeai.model.held_values import TooSlowError, measure_held_values, picked_windows
 from edgeai.model.manifest import GOLDEN, GRAPH
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, resolution_of
+from edgeai.model.rows import join_rows
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, padded_capacity
 
@@ -74,9 +75,13 @@ def _measure(
 ) -> HeldValuesSpec:
     manifest = package.manifest
     index = [output.name for output in manifest.outputs].index(manifest.score)
-    buffer = np.zeros((padded_capacity(BATCH), *windows.shape[1:]), np.float32)
+    buffer = np.zeros((padded_capacity(BATCH), *manifest.row_shape), np.float32)
+    context = package.golden_context()
+    if context is not None:
+        context = context[picked_windows(len(windows))]
 
     def score(given: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        given = join_rows(given, context)
         parts = []
         for start in range(0, len(given), BATCH):
             count = min(BATCH, len(given) - start)

@@ -12,6 +12,7 @@ from edgeai.assembly.golden_facts import GoldenFacts, golden_facts
 from edgeai.assembly.plan import Plan
 from edgeai.config.device import Device
 from edgeai.engine.engine import ProviderWatch
+from edgeai.engine.other_model import StateModel
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_room import ByteBudget, stream_bytes
@@ -20,7 +21,7 @@ from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
-from edgeai.providers.cpu import CpuSession
+from edgeai.providers.cpu import CpuSession, open_cpu_session
 from edgeai.providers.session import ROUNDING_EFFECT, Session
 
 log = logging.getLogger("edgeai")
@@ -77,6 +78,14 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
                 undo.callback(sessions[package.folder][0].close)
                 memory.trim()
             session, facts = sessions[package.folder]
+            others: dict[str, StateModel] = {}
+            for state, other in plan.state_packages.get(name, {}).items():
+                if other.folder not in sessions:
+                    sessions[other.folder] = _open_cpu(plan, device, other)
+                    undo.callback(sessions[other.folder][0].close)
+                    memory.trim()
+                its_session, its_facts = sessions[other.folder]
+                others[state] = StateModel(other, its_session, its_facts.held_values)
             pipeline = Pipeline(
                 name,
                 plan.config,
@@ -87,6 +96,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
                 resolution=facts.resolution,
                 shard=shard,
                 budget=budget,
+                others=others,
             )
             _check_room(plan, pipeline)
             pipeline.metrics.latency_budget.set(latency_budget_seconds(pipeline))
@@ -99,6 +109,12 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
                 requested=session.requested,
                 reason=session.reason,
             )
+            for one in {id(other.session): other for other in others.values()}.values():
+                its = one.package.manifest
+                metrics.session_info(
+                    name, its.name, its.version, provider=one.session.provider,
+                    requested=one.session.requested, reason=one.session.reason,
+                )  # fmt: skip
         undo.pop_all()
     return pipelines
 
@@ -109,6 +125,8 @@ def latency_budget_seconds(pipeline: Pipeline) -> float:
     if declared is not None:
         return declared
     waits_ns = settings.lateness_ns + (settings.resolution_ns or settings.frame_resolution_ns or 0)
+    if settings.cycle is not None:  # until it is known that a cycle has ended
+        waits_ns += max(settings.cycle.post_ns, settings.cycle.bounce_ns)
     if settings.align is not None:
         waits_ns += ALIGNED_PERIODS * settings.align.period_ns
     return LATENCY_BUDGET_SECONDS + waits_ns / SECOND_NS
@@ -123,15 +141,19 @@ def _check_room(plan: Plan, pipeline: Pipeline) -> None:
         raise ConfigError([Problem(str(plan.path), "limits.stream_bytes", rule, limit, True)])
 
 
-def _open(plan: Plan, device: Device, package: Package) -> tuple[Session, GoldenFacts]:
-    """Return the session of a package, on the CPU or on an accelerator with failover, and facts."""
-    outputs = [output.name for output in package.manifest.outputs]
-    cpu = CpuSession(package.graph, outputs, device.cpu.threads)
+def _open_cpu(plan: Plan, device: Device, package: Package) -> tuple[CpuSession, GoldenFacts]:
+    """Return the proven session of a package on the CPU, and facts."""
+    cpu = open_cpu_session(package, device.cpu.threads)
     cpu.prove(package, plan.config.limits.batch_windows)
     if note := describe_batch_effect(cpu):
         model = package.manifest.name
         log.warning("%s: %s", model, note, extra=event("model_note", model=model))
-    facts = golden_facts(package, cpu, plan.state_folder)
+    return cpu, golden_facts(package, cpu, plan.state_folder)
+
+
+def _open(plan: Plan, device: Device, package: Package) -> tuple[Session, GoldenFacts]:
+    """Return the session of a package, on the CPU or on an accelerator with failover, and facts."""
+    cpu, facts = _open_cpu(plan, device, package)
     if not device.accelerators:
         return cpu, facts
     from edgeai.providers.selection.choose import choose
@@ -185,7 +207,8 @@ def _has_accelerator(pipelines: list[Pipeline]) -> bool:
 
 def close_sessions(pipelines: list[Pipeline]) -> None:
     """Close all sessions, which ends the accelerators' processes."""
-    for session in {id(pipeline.session): pipeline.session for pipeline in pipelines}.values():
+    sessions = [session for pipeline in pipelines for session in pipeline.sessions]
+    for session in {id(session): session for session in sessions}.values():
         session.close()
 
 

@@ -3,6 +3,7 @@
 Uses no network.
 """
 
+import dataclasses
 import difflib
 import os
 from dataclasses import dataclass, replace
@@ -10,13 +11,15 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
+from edgeai.assembly.source_faults import find_source_faults
+from edgeai.assembly.state_check import state_findings, state_model_problems, state_problems
 from edgeai.cgroups import usable
 from edgeai.config.device import Device, load_device
 from edgeai.config.frames import FrameFormat
 from edgeai.config.node import Config, load_config
 from edgeai.config.pipeline import PipelineConfig
-from edgeai.decoding.frames import compile_frame
 from edgeai.engine.pipeline_settings import extra_signals
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.inspection import inspect_packages
@@ -39,6 +42,8 @@ class Plan:
     packages: dict[str, Package]
     """Packages by the name of the pipeline."""
     state_folder: Path
+    state_packages: dict[str, dict[str, Package]] = dataclasses.field(default_factory=dict)
+    """Packages that operating states name, by the names of pipeline and state."""
     warnings: tuple[str, ...] = ()
     """What works, but not as an operator would want it; each is one line for the log."""
     notes: tuple[str, ...] = ()
@@ -69,6 +74,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
         state_folder = Path(named) if named else paths.default_state_folder()
     problems += _unusable_files(config, str(path))
     packages: dict[str, Package] = {}
+    state_packages: dict[str, dict[str, Package]] = {}
     loaded: dict[Path, Package] = {}
     for name, pipeline in config.pipelines.items():
         try:
@@ -77,6 +83,10 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
                 loaded[folder] = load_package(folder)
             packages[name] = loaded[folder]
             problems += _misfits(str(path), name, pipeline, packages[name])
+            state_packages[name] = _load_state_models(path, name, pipeline, loaded)
+            for state, other in state_packages[name].items():
+                key = f"pipelines.{name}.states.{state}.model"
+                problems += state_model_problems(str(path), key, packages[name], other)
         except ConfigError as error:
             problems += error.problems
         except ModelError as error:
@@ -91,7 +101,36 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
-    return Plan(path, config, device, packages, state_folder, tuple(warnings), tuple(notes))
+    for name, pipeline in config.pipelines.items():
+        hidden, overlapping = state_findings(name, pipeline)
+        warnings += hidden
+        notes += overlapping
+    for name, package in packages.items():
+        warnings += cycle_warnings(name, config.pipelines[name], package.manifest)
+    return Plan(
+        path,
+        config,
+        device,
+        packages,
+        state_folder,
+        state_packages,
+        warnings=tuple(warnings),
+        notes=tuple(notes),
+    )
+
+
+def _load_state_models(
+    path: Path, name: str, pipeline: PipelineConfig, loaded: dict[Path, Package]
+) -> dict[str, Package]:
+    """Return the packages that the states of a pipeline name, by state; add them to `loaded`."""
+    found = {}
+    for state, one in pipeline.states.items():
+        if one.model is not None:
+            folder = _find_model(one.model, path, f"pipelines.{name}.states.{state}.model")
+            if folder not in loaded:
+                loaded[folder] = load_package(folder)
+            found[state] = loaded[folder]
+    return found
 
 
 def load_profile(name: str, config: Path) -> Device:
@@ -219,16 +258,22 @@ def _wrong_signals(
     file: str, name: str, pipeline: PipelineConfig, package: Package
 ) -> list[Problem]:
     """Return the names of signals that nobody knows, in the source and in conditions."""
-    manifest, declared = package.manifest, pipeline.source.signals
-    signals = [signal.name for signal in manifest.signals]
+    manifest = package.manifest
+    declared = {
+        signal: f"pipelines.{name}.{place}.signals"
+        for place, source in pipeline.named_sources.items()
+        for signal in source.signals
+    }
+    """Where each is declared."""
+    signals = [signal.name for signal in manifest.measured]
     extras = extra_signals(pipeline, manifest)
     problems = []
-    for signal in declared:
+    for signal, where in declared.items():
         if signal not in signals and signal not in extras:
             shown = ", ".join(signals[:12]) + (", ..." if len(signals) > 12 else "")
             rule = f"is not a signal of {manifest.name}: {shown}"
             rule += "; and no condition names it" if pipeline.named_signals else ""
-            field = f"pipelines.{name}.source.signals.{signal}"
+            field = f"{where}.{signal}"
             problems.append(Problem(file, field, rule, signal, has_value=True))
     for signal in extras:
         if signal in declared:
@@ -239,9 +284,9 @@ def _wrong_signals(
                 f"a condition names it, but it is not a signal of {manifest.name}; did you mean "
                 f"`{near[0]}`? If it is another signal, declare it as {{{signal}: {{}}}}"
             )
-            field = f"pipelines.{name}.source.signals"
+            field = f"pipelines.{name}.{next(iter(pipeline.named_sources))}.signals"
             problems.append(Problem(file, field, rule, signal, has_value=True))
-    frame = pipeline.source.frame
+    frame = None if pipeline.source is None else pipeline.source.frame
     if extras and frame is not None and frame.channels is None and not _is_by_name(frame):
         rule = f"is required, because conditions name signals beside the model's: {extras[0]}"
         problems.append(Problem(file, f"pipelines.{name}.source.frame.channels", rule))
@@ -262,25 +307,9 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
         problems.append(Problem(file, f"pipelines.{name}.{field}", rule, value, has_value=True))
 
     problems += _wrong_signals(file, name, pipeline, package)
-    signals = [*(signal.name for signal in manifest.signals), *extra_signals(pipeline, manifest)]
-    tags = [pipeline.source.tag_of(signal) for signal in signals]
-    taken = [tag for tag in tags if tags.count(tag) > 1]
-    if taken and pipeline.source.layout == "tag":
-        add("source.signals", "a tag may feed one signal", taken[0])
-    if pipeline.stream.alignment != "none" and manifest.sample_rate_hz is None:
-        rule = f"must be `none`: {manifest.name} has no sample rate"
-        add("stream.alignment", rule, pipeline.stream.alignment)
-    if pipeline.source.frame is not None:
-        try:
-            compile_frame(pipeline.source.frame, tags)
-        except ConfigError as error:
-            problems += [
-                replace(problem, file=file, field=f"pipelines.{name}.source.{problem.field}")
-                for problem in error.problems
-            ]
-        if pipeline.stream.alignment != "none":
-            rule = "must be `none` for the layout `frame`"
-            add("stream.alignment", rule, pipeline.stream.alignment)
+    problems += find_source_faults(file, name, pipeline, manifest)
+    problems += cycle_misfits(file, name, pipeline, manifest)
+    problems += state_problems(file, name, pipeline)
     alarm = alarm_rule(manifest.threshold.value, manifest.alarm, pipeline.alarm)
     if alarm.deadband > 0 and not _can_end(alarm, package):
         rule = "the alarm could never end: no golden window's score is so far from the threshold"
@@ -288,6 +317,4 @@ def _misfits(file: str, name: str, pipeline: PipelineConfig, package: Package) -
     if pipeline.alarm.outside_domain_seconds is not None and not manifest.domains:
         rule = f"needs a model that says when it is outside its domain; {manifest.name} does not"
         add("alarm.outside_domain_seconds", rule, pipeline.alarm.outside_domain_seconds)
-    if pipeline.source.layout == "tag" and pipeline.stream.alignment == "none":
-        add("stream.alignment", "must be `hold` or `linear` for the layout `tag`", "none")
     return problems

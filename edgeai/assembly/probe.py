@@ -12,24 +12,29 @@ import numpy as np
 from edgeai.engine.pipeline import Pipeline
 from edgeai.model.direction import is_abnormal
 from edgeai.model.package import HEALTHY, Labels, Windows
+from edgeai.model.rows import join_rows
 from edgeai.providers.session import padded_capacity
 
 OVERLOAD = 1e30  # far beyond any sensor, and inside float32
 SPANS_BEYOND = 10.0  # ranges beyond the end of a signal's range
 
 
-def describe_probes(pipeline: Pipeline, windows: Windows, labels: Labels) -> str:
+def describe_probes(
+    pipeline: Pipeline, windows: Windows, labels: Labels, context: Windows | None = None
+) -> str:
     """Return one line with the model's answers.
 
     Args:
         pipeline: With its session.
         windows: The golden windows (N, W, C).
         labels: (N,), which are healthy.
+        context: (N, K) of the golden windows, whose median is used; None: the model has none.
     """
     probes = make_probes(pipeline, windows, labels)
     count = len(probes)
-    buffer = np.zeros((padded_capacity(count), *windows.shape[1:]), np.float32)
-    buffer[:count] = np.stack(list(probes.values()))
+    buffer = np.zeros((padded_capacity(count), *pipeline.manifest.row_shape), np.float32)
+    usual = None if context is None else np.repeat(np.median(context, axis=0)[None], count, axis=0)
+    buffer[:count] = join_rows(np.stack(list(probes.values())), usual)
     index = pipeline.outputs.index(pipeline.manifest.score)
     with np.errstate(all="ignore"):
         scores = np.array(pipeline.session.run(buffer, count)[index], np.float64).tolist()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from edgeai import topics
 from edgeai.assembly.pipelines import (
     build_pipelines,
     close_sessions,
@@ -44,20 +45,25 @@ def describe_plan(plan: Plan) -> list[str]:
 
 
 def _streams_of(pipeline: Pipeline) -> str:
-    """Return the topic as declared, and the one stream's name if the topic captures none."""
-    template = pipeline.template
-    if any(field != RESERVED_CAPTURE for field in template.fields):
-        return template.template
-    return f"{template.template} as one stream, asset {pipeline.name}"
+    """Return the topics as declared, and the one stream's name if a topic captures none."""
+    found = []
+    for place, source in pipeline.config.named_sources.items():
+        name = place.removeprefix("sources.")
+        of = "" if place == "source" else f"{name} "
+        fields = topics.template_fields(source.topic)
+        is_one = all(field == RESERVED_CAPTURE for field in fields)
+        as_one = f" as one stream, asset {pipeline.name}" if is_one else ""
+        found.append(f"{of}{source.topic}{as_one} (QoS {source.qos})")
+    return ", ".join(found)
 
 
 def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     manifest, session, name = pipeline.manifest, pipeline.session, pipeline.name
     what = (
         f"{name}: {manifest.name} {manifest.version} on {session.provider}, "
-        f"{_streams_of(pipeline)} (QoS {pipeline.config.source.qos}), "
-        f"{len(pipeline.signals)} signals, window {pipeline.settings.length}, "
-        f"hop {pipeline.settings.hop}, threshold {pipeline.rule.threshold:g}"
+        f"{_streams_of(pipeline)}, "
+        f"{len(pipeline.signals)} signals, {_windows_of(pipeline)}, "
+        f"threshold {pipeline.rule.threshold:g}"
     )
     if pipeline.rule.abnormal == "low":
         what += f", abnormal {SIDES['low']} it"
@@ -67,11 +73,22 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     return lines
 
 
+def _windows_of(pipeline: Pipeline) -> str:
+    """Return how long windows are, and where they come from."""
+    settings, cycle = pipeline.settings, pipeline.config.window.cycle
+    if settings.cycle is None or cycle is None:
+        return f"window {settings.length}, hop {settings.hop}"
+    what = "each message is a cycle"
+    if not cycle.message:
+        what = f"a cycle lasts {cycle.min_seconds:g} to {cycle.max_seconds:g} s"
+    return f"window {settings.cycle.length} by `{settings.cycle.fit}`, {what}"
+
+
 def _describe_meaning(pipeline: Pipeline, package: Package) -> Iterator[str]:
     """Yield what the model answers, so that a user sees whether it is what the manifest means."""
     yield describe_decisions(package, pipeline.rule.threshold)
     windows, _, labels = package.labelled_golden()
-    yield describe_probes(pipeline, windows, labels)
+    yield describe_probes(pipeline, windows, labels, package.golden_context())
     rule, values = pipeline.quality_rule, windows[0].size
     yield (
         f"of the {values} values of a window, {rule.good} may be held: up to {rule.good} the "
@@ -92,6 +109,7 @@ def _notes(pipeline: Pipeline, plan: Plan, package: Package) -> Iterator[str]:
     settings = pipeline.settings
     if settings.period_ns is None and settings.hop > 1:
         yield COUNTED_HOPS.format(manifest.name, settings.hop)
-    if plan.config.workers > 1 and not pipeline.template.fields:
+    first = next(iter(pipeline.config.named_sources.values())).topic
+    if plan.config.workers > 1 and not topics.template_fields(first):
         rule = "captures no level, so it is one stream, which only one worker can serve"
-        yield f"{pipeline.template.template} {rule}"
+        yield f"{first} {rule}"

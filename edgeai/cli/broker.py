@@ -59,7 +59,7 @@ def acl(
     if len(users) < 3:
         raise typer.BadParameter(f"--user, --sender and --operator must differ (found {name!r})")
     lines = [HEAD.format(node=loaded.node), *as_mosquitto_acl(users)]
-    templates = [one.source.topic for one in loaded.pipelines.values()]
+    templates = [one.topic for one in loaded.read_sources.values()]
     with_names = [
         one for one in templates if topics.template_fields(one)[:1] not in ([], ["signal"])
     ]

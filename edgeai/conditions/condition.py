@@ -88,6 +88,12 @@ class Evaluation:
             return np.empty(0, np.uint8)
         return self._node(rows, self._memory)
 
+    def copy(self) -> "Evaluation":
+        """Return an evaluation that goes on from here on its own."""
+        made = Evaluation(self._node, self._fresh)
+        made._memory[:] = self._memory
+        return made
+
     def restart(self) -> None:
         """Forget the samples before: something may have happened between, unseen."""
         self._memory[:] = self._fresh

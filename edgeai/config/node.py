@@ -19,6 +19,7 @@ from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.source import SourceConfig
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
@@ -147,6 +148,15 @@ class Config(Strict):
     )
 
     @property
+    def read_sources(self) -> dict[str, SourceConfig]:
+        """All sources of all pipelines, by their place in the file: `pipelines.press.source`."""
+        return {
+            f"pipelines.{name}.{place}": source
+            for name, pipeline in self.pipelines.items()
+            for place, source in pipeline.named_sources.items()
+        }
+
+    @property
     def client_id(self) -> str:
         """The MQTT client id of the node. Its other connections append a suffix to it."""
         return self.broker.client_id or f"edgeai-{self.node}"
@@ -160,11 +170,11 @@ class Config(Strict):
                 head = topics.fill(head, (("node", self.node), ("pipeline", name)))
                 levels = head.split("/")[:-1]
                 target = "/".join([*("+" if "{" in level else level for level in levels), "#"])
-                for other, reader in self.pipelines.items():
-                    if topics.may_overlap(target, topics.template_filter(reader.source.topic)):
+                for read, source in self.read_sources.items():
+                    if topics.may_overlap(target, topics.template_filter(source.topic)):
                         msg = (
                             f"pipelines.{name}.publish.{field} may be read again by "
-                            f"pipelines.{other}.source.topic, a feedback loop"
+                            f"{read}.topic, a feedback loop"
                         )
                         raise ValueError(msg)
         return self
@@ -186,8 +196,8 @@ class Config(Strict):
         would take it twice.
         """
         sources = [
-            (f"pipelines.{name}.source.topic", topics.template_filter(one.source.topic))
-            for name, one in self.pipelines.items()
+            (f"{field}.topic", topics.template_filter(source.topic))
+            for field, source in self.read_sources.items()
         ]
         sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
         for index, (field, one) in enumerate(sources):

@@ -1,13 +1,27 @@
 """One pipeline of a node: a model, its source, windows, alarm and publications."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
-from edgeai.config.base import NotBool, PositiveSeconds, Seconds, Strict, removed_keys
+from edgeai.config.base import (
+    NAME_PATTERN,
+    NotBool,
+    PositiveSeconds,
+    Seconds,
+    Strict,
+    removed_keys,
+)
+from edgeai.config.cycles import CycleConfig
+from edgeai.config.joined import JoinedSource, find_join_fault
 from edgeai.config.source import SourceConfig
+from edgeai.config.states import StateConfig
 
+RESERVED_STATES = ("transition", "undeclared", "unknown")
+MAX_STATES = 64
+MAX_STATE_CHARACTERS = 64
 PUBLISH_FIELDS = ("node", "pipeline", "model", "asset")
 
 
@@ -111,6 +125,12 @@ class AlarmConfig(Strict):
         "of low priority becomes active, in seconds of sample time. Default: the model package's, "
         "or 60.",
     )
+    undeclared_state_seconds: Seconds | None = Field(
+        None,
+        description="Time for which a machine must stay in no declared state (`states`) before an "
+        "alarm of low priority becomes active, in seconds of sample time. Default: the model "
+        "package's, or 60.",
+    )
     latch: bool | None = Field(
         None,
         description="Whether an alarm that ended stays `latched` until it is reset. Default: the "
@@ -129,6 +149,11 @@ class PublishConfig(Strict):
     alarm_topic: str = Field(
         "edgeai/{node}/alarms/{pipeline}/{asset}",
         description="Topic of the changes of the alarm state, retained. It must hold {asset}; "
+        "{node}, {pipeline} and {model} are filled in too.",
+    )
+    state_topic: str = Field(
+        "edgeai/{node}/states/{pipeline}/{asset}",
+        description="Topic of the operating state (`states`), retained. It must hold {asset}; "
         "{node}, {pipeline} and {model} are filled in too.",
     )
     qos: Annotated[Literal[0, 1], NotBool] = Field(
@@ -150,7 +175,7 @@ class PublishConfig(Strict):
         description="Number of signals with the largest contributions that a prediction names.",
     )
 
-    @field_validator("topic", "alarm_topic")
+    @field_validator("topic", "alarm_topic", "state_topic")
     @classmethod
     def _valid_topic(cls, value: str) -> str:
         unknown = [name for name in topics.template_fields(value) if name not in PUBLISH_FIELDS]
@@ -178,17 +203,58 @@ class WindowConfig(Strict):
         ge=1,
         description="Number of samples from one window to the next. Default: the model package's.",
     )
+    cycle: CycleConfig | None = Field(
+        None,
+        description="Makes each cycle of the machine one window. Default: windows slide.",
+    )
+
+    @model_validator(mode="after")
+    def _slides_or_not(self) -> Self:
+        if self.hop is not None and self.cycle is not None:
+            msg = "`hop` is for windows that slide: delete it, or `cycle`"
+            raise ValueError(msg)
+        return self
+
+
+class ContextValue(Strict):
+    """Where one value of the model's context comes from."""
+
+    signal: str = Field(
+        min_length=1,
+        description="Name of the signal: one of the model's, or another one that a source carries "
+        "(`signals` of the source).",
+    )
+    max_age_seconds: PositiveSeconds | None = Field(
+        None,
+        description="Age above which the value makes windows `uncertain`, in seconds. Default: a "
+        "value holds until the next one comes.",
+    )
 
 
 class PipelineConfig(Strict):
-    """One model on one subscription."""
+    """One model on the messages of one source, or of several."""
 
     model: str = Field(
         min_length=1,
         description="Name of a shipped model, or the folder of a model package, relative to this "
         "file's folder.",
     )
-    source: SourceConfig = Field(description="The messages to read, and how they become samples.")
+    source: SourceConfig | None = Field(
+        None,
+        description="The messages to read, and how they become samples. A pipeline has either "
+        "`source` or `sources`.",
+    )
+    sources: dict[Annotated[str, Field(pattern=NAME_PATTERN)], JoinedSource] = Field(
+        {},
+        description="Several sources by name, in place of `source`: each has topics of its own, "
+        "and carries some of the model's signals. Their samples are joined by asset.",
+    )
+    context: dict[str, ContextValue] = Field(
+        {},
+        description="Where the values of the model's second input `context` come from, by their "
+        "names in the model package. A text is short for a `signal`. Default: the signal of the "
+        "same name.",
+    )
     window: WindowConfig = Field(
         WindowConfig(), description="Changes to the model's window. Default: no change."
     )
@@ -201,8 +267,66 @@ class PipelineConfig(Strict):
     publish: PublishConfig = Field(
         PublishConfig(), description="Where predictions and alarms are published."
     )
+    states: Annotated[dict[str, StateConfig], Field(max_length=MAX_STATES)] = Field(
+        {},
+        description="Operating states of the machine, by name: the first one whose condition is "
+        "true holds. Windows are judged by the state of all their samples. Default: no states, "
+        "every window is judged.",
+    )
+
+    @field_validator("states")
+    @classmethod
+    def _valid_names(cls, value: dict[str, StateConfig]) -> dict[str, StateConfig]:
+        for name in value:
+            if name in RESERVED_STATES:
+                msg = (
+                    f"`{name}` cannot be declared: edgeai gives it to samples of no declared state"
+                )
+                raise ValueError(msg)
+            if not 1 <= len(name) <= MAX_STATE_CHARACTERS or not name.isprintable():
+                msg = (
+                    f"the name `{name}` must have 1 to {MAX_STATE_CHARACTERS} printable characters"
+                )
+                raise ValueError(msg)
+        return value
 
     @property
     def named_signals(self) -> list[str]:
         """The signals that the pipeline's conditions name, each once."""
-        return []
+        named = [signal for state in self.states.values() for signal in state.when.signals]
+        cycle = self.window.cycle
+        named += [] if cycle is None else cycle.signals
+        return list(dict.fromkeys(named))
+
+    @field_validator("context", mode="before")
+    @classmethod
+    def _short_context(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: {"signal": v} if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _has_sources(self) -> Self:
+        if (self.source is None) == (not self.sources):
+            msg = "write either `source`, or `sources` with one source or more"
+            raise ValueError(msg)
+        fault = find_join_fault(self.sources)
+        if fault:
+            raise ValueError(fault)
+        if self.sources and self.stream.alignment != "none":
+            msg = "`stream.alignment` belongs to `source`: with `sources`, each source has its own"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def only_source(self) -> SourceConfig:
+        """The source of a pipeline that has one in `source`."""
+        assert self.source is not None
+        return self.source
+
+    @property
+    def named_sources(self) -> Mapping[str, SourceConfig]:
+        """All sources, by where each is in the pipeline: `source`, or `sources.NAME`."""
+        if self.source is not None:
+            return {"source": self.source}
+        return {f"sources.{name}": source for name, source in self.sources.items()}

@@ -14,6 +14,7 @@ from edgeai.config.base import (
     Strict,
     TimeField,
     as_path,
+    first_repeated,
 )
 from edgeai.config.formats import TEXTS, JsonPayload, PayloadFormat
 from edgeai.config.frames import FrameFormat
@@ -167,7 +168,7 @@ class SourceConfig(Strict):
     signals: dict[str, SignalField] = Field(
         {},
         description="Signals of the model, by name, whose path or unit differs from the defaults. "
-        "A text is short for a `path`.",
+        "A text is short for a `path`, and a list of names for signals without differences.",
     )
     numeric_text: bool = Field(
         False,
@@ -191,6 +192,11 @@ class SourceConfig(Strict):
     @field_validator("signals", mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            if repeated := first_repeated(value):
+                msg = f"`signals`: the name `{repeated}` occurs twice"
+                raise ValueError(msg)
+            return {name: {} for name in value}
         if isinstance(value, dict):
             return {k: {"path": v} if isinstance(v, str) else v for k, v in value.items()}
         return value

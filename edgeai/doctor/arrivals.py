@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from edgeai import topics
 from edgeai.config.node import Config
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import ABSENT, find, parse_object
@@ -57,12 +58,18 @@ def check_arrivals(
         engine = Engine([pipeline], once, once, Metrics(), clock_ns=None)
         engine.turn(0)
         _tell_samples(pipeline, mine, findings)
-        source = config.pipelines[pipeline.name].source
-        if source.clock is None:
+        sources = config.pipelines[pipeline.name].named_sources
+        timed = {place: one for place, one in sources.items() if one.clock is not None}
+        if not timed:
             findings.skip("sender clock", "the messages carry no time", pipeline.name)
-        else:
-            skews = {asset: seconds for _, asset, seconds in clock_skews([pipeline])}
-            _tell_clocks(pipeline.name, source, skews, _times(pipeline, mine), findings)
+            continue
+        skews = {asset: seconds for _, asset, seconds in clock_skews([pipeline])}
+        for place, source in timed.items():
+            times = _times(pipeline, source, mine)
+            if len(sources) == 1 or times:
+                own = pipeline.name if len(sources) == 1 else f"{pipeline.name}.{place}"
+                where = f"pipelines.{pipeline.name}.{place}"
+                _tell_clocks(own, where, source, skews, times=times, findings=findings)
 
 
 def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Findings) -> None:
@@ -77,7 +84,8 @@ def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
         findings.fail(
             "samples",
             f"{number} of {count} messages refused, {reason}: {DROP_REASONS[reason]}{why}",
-            f"compare a message with pipelines.{pipeline.name}.source (docs/config.md)",
+            f"compare a message with {pipeline.sources.place} "
+            "(docs/config.md)",
             pipeline.name,
         )  # fmt: skip
         return
@@ -91,18 +99,18 @@ def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
         names = ", ".join(sorted(waiting)[:4])
         findings.warn(
             "samples", f"{count} messages and no sample: no value yet of {names}",
-            f"check the names in pipelines.{pipeline.name}.source.signals", pipeline.name,
+            f"check the names in {_signals_of(pipeline)}", pipeline.name,
         )  # fmt: skip
         return
     unusable = pipeline.metrics.invalid_counts()
     if unusable.total():
         counted = ", ".join(f"{reason} {number:,}" for reason, number in unusable.items() if number)
         explain = pipeline.refusals.explain
-        texts = (explain("no_signal", one[0], one[1]) for one in messages if explain is not None)
+        texts = (explain("no_signal", *one[:3]) for one in messages if explain is not None)
         why = next((f"; {text}" for text in texts if text), "")
         findings.warn(
             "samples", f"values that are unusable or outside their range ({counted}){why}",
-            f"correct the sender, or compare it with pipelines.{pipeline.name}.source.signals "
+            f"correct the sender, or compare it with {_signals_of(pipeline)} "
             "(scale, offset) and with the ranges of the model", pipeline.name,
         )  # fmt: skip
         return
@@ -111,12 +119,20 @@ def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
     )
 
 
-def _times(pipeline: Pipeline, messages: Sequence[Message]) -> dict[str, list[Any]]:
+def _signals_of(pipeline: Pipeline) -> str:
+    """Return where the signals of a pipeline are declared."""
+    place = pipeline.sources.place
+    return f"`signals` in {place}" if pipeline.config.sources else f"{place}.signals"
+
+
+def _times(
+    pipeline: Pipeline, source: SourceConfig, messages: Sequence[Message]
+) -> dict[str, list[Any]]:
     """Return the time fields of each asset's new messages, as they came; of JSON messages only."""
-    field = pipeline.config.source.time
+    field, template = source.time, topics.TopicTemplate(source.topic)
     times: dict[str, list[Any]] = {}
     for topic, payload, _, flags in messages:
-        found = pipeline.find_key(topic)
+        found = pipeline.find_key(topic) if template.match(topic) is not None else None
         if field is None or found is None or flags & RETAINED:
             continue
         try:
@@ -130,15 +146,18 @@ def _times(pipeline: Pipeline, messages: Sequence[Message]) -> dict[str, list[An
 
 def _tell_clocks(
     name: str,
+    where: str,
     source: SourceConfig,
     skews: dict[str, float],
+    *,
     times: dict[str, list[Any]],
     findings: Findings,
 ) -> None:
     """Tell the asset whose clock is furthest from this one, and a clock that stands still.
 
     Args:
-        name: The pipeline's.
+        name: The pipeline's; of several sources with the source's.
+        where: Where the source is in the configuration.
         source: As configured; the pipelines here have wider bounds, so that every skew shows.
         skews: How far each asset's clock is ahead, seconds.
         times: The time fields of each asset's messages, as they came.
@@ -154,7 +173,7 @@ def _tell_clocks(
                 f"asset {printable(asset)}: all {len(values)} messages have the time "
                 f"{shown_value(values[0])}: its clock stands still, or has coarse steps",
                 "let the sender write the time of each sample, or declare the step of its clock: "
-                f"pipelines.{name}.source.time.resolution_seconds",
+                f"{where}.time.resolution_seconds",
                 name,
             )
             return
@@ -171,7 +190,7 @@ def _tell_clocks(
     advice = "synchronise the clocks of sender and this machine (NTP)"
     if source.time is not None:
         example = times.get(asset, [None])[-1]
-        hint = zone_hint(seconds, example, source.time, f"pipelines.{name}.source.time")
+        hint = zone_hint(seconds, example, source.time, f"{where}.time")
         advice = hint.removeprefix(". ") or advice
     is_refused = seconds > bounds.max_ahead_seconds or -seconds > bounds.max_behind_seconds
     if is_refused:

@@ -6,6 +6,7 @@ Nothing is written to the state folder: what would be cached goes to a folder th
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from edgeai import paths
 from edgeai.assembly.pipelines import build_pipelines
@@ -14,6 +15,7 @@ from edgeai.config.base import ClockBounds
 from edgeai.config.device import Device
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.source import SourceConfig
 from edgeai.doctor.findings import Findings
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, ModelError, Problem
@@ -23,6 +25,7 @@ from edgeai.runtime_build import installed_build
 
 CACHES = ("inspection", "held-values")
 """Folders of the state folder whose files only repeat what a check would find again."""
+Source = TypeVar("Source", bound=SourceConfig)
 ANY_TIME = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10}
 
 
@@ -115,7 +118,13 @@ def _on_the_cpu(plan: Plan, name: str) -> Plan:
 
 def with_any_time(pipeline: PipelineConfig) -> PipelineConfig:
     """Return a pipeline that refuses no time for being far from its arrival."""
-    source = pipeline.source
+    if pipeline.source is None:
+        sources = {name: _with_any_time(one) for name, one in pipeline.sources.items()}
+        return pipeline.model_copy(update={"sources": sources})
+    return pipeline.model_copy(update={"source": _with_any_time(pipeline.source)})
+
+
+def _with_any_time(source: Source) -> Source:
     if source.time is not None:
         source = source.model_copy(update={"time": source.time.model_copy(update=ANY_TIME)})
     elif isinstance(source.frame, ClockBounds):  # the time stands in the header
@@ -124,7 +133,7 @@ def with_any_time(pipeline: PipelineConfig) -> PipelineConfig:
     elif source.frame is not None and source.frame.clock is not None:
         time = source.frame.clock.model_copy(update=ANY_TIME)
         source = source.model_copy(update={"frame": source.frame.model_copy(update={"time": time})})
-    return pipeline.model_copy(update={"source": source})
+    return source
 
 
 def _copy_caches(state_folder: Path, scratch: Path) -> None:

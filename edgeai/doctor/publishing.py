@@ -79,10 +79,10 @@ def _published_topics(config: Config, messages: list[Message]) -> dict[str, str]
         events_topic(config.node): "events",
     }
     for name, pipeline in config.pipelines.items():
-        template = topics.TopicTemplate(pipeline.source.topic)
         asset = name
-        for message in messages:
-            captured = template.match(message[0])
+        for source in pipeline.named_sources.values():
+            template = topics.TopicTemplate(source.topic)
+            captured = next((one for each in messages if (one := template.match(each[0]))), None)
             if captured:
                 keys = [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
                 asset = "/".join(keys) or name

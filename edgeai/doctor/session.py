@@ -96,9 +96,9 @@ def _subscribe(
 def _filters(config: Config) -> dict[str, int]:
     """Return what the node would subscribe to, without the resets."""
     found: dict[str, int] = {}
-    for pipeline in config.pipelines.values():
-        one = topics.template_filter(pipeline.source.topic)
-        found[one] = max(found.get(one, 0), pipeline.source.qos)
+    for source in config.read_sources.values():
+        one = topics.template_filter(source.topic)
+        found[one] = max(found.get(one, 0), source.qos)
     return topics.cover(found)
 
 
@@ -131,10 +131,10 @@ def _check_subscriptions(
 def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> None:
     """Wait until every topic filter has delivered enough for a judgement, or the time is over."""
     wanted = {
-        topics.TopicTemplate(one.source.topic)
-        for one in config.pipelines.values()
-        if topics.template_filter(one.source.topic) in usable
-        or any(topics.contains(wide, topics.template_filter(one.source.topic)) for wide in usable)
+        topics.TopicTemplate(one.topic)
+        for one in config.read_sources.values()
+        if topics.template_filter(one.topic) in usable
+        or any(topics.contains(wide, topics.template_filter(one.topic)) for wide in usable)
     }
     seen = 0
     counts: Counter[topics.TopicTemplate] = Counter()
@@ -154,8 +154,9 @@ def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> 
 def _check_delivery(
     probe: Probe, config: Config, usable: list[str], heard: Heard, findings: Findings
 ) -> None:
-    for name, pipeline in config.pipelines.items():
-        template = topics.TopicTemplate(pipeline.source.topic)
+    for place, source in config.read_sources.items():
+        name = place.removeprefix("pipelines.").removesuffix(".source")
+        template = topics.TopicTemplate(source.topic)
         if not any(topics.contains(one, template.filter) for one in usable):
             findings.skip("delivery", f"{template.filter} is refused", name)
             continue
@@ -171,12 +172,12 @@ def _check_delivery(
         similar = similar_topics(probe, template)
         advice = (
             "start the senders, or wait for a slow line (--seconds); check "
-            f"pipelines.{name}.source.topic, and that the broker's ACL lets this client read it"
+            f"{place}.topic, and that the broker's ACL lets this client read it"
         )
         if similar:
             advice = (
                 f"messages arrive on {', '.join(similar)}: if these are the senders, correct "
-                f"pipelines.{name}.source.topic"
+                f"{place}.topic"
             )
         findings.warn("delivery", found, advice, name)
 

@@ -4,16 +4,38 @@ import math
 import mmap
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
+from edgeai.alarms.alarm import AlarmRule
 from edgeai.engine.stream_state import StreamState
+from edgeai.messages import NotJudged
 from edgeai.providers.session import padded_capacity
+from edgeai.streams.joined import JoinedStream
 from edgeai.streams.settings import Floats
+from edgeai.streams.side import Mark
 
-DueWindow = tuple[StreamState, int, int, bool, int]
+
+class WindowNote(msgspec.Struct, gc=False):
+    """What is known of a window beside its samples, where a pipeline declares such things."""
+
+    state: str | UnsetType = UNSET
+    """The operating state, as in the prediction."""
+    not_judged: NotJudged | UnsetType = UNSET
+    """Why its score changes no alarm; UNSET: it does."""
+    rule: AlarmRule | None = None
+    """By which it is judged; None: the pipeline's."""
+    is_declared: bool = False
+    """Whether the machine was in a declared state at its end."""
+    missing_ns: int | None = None
+    """Since when the machine was in none; None: it was in one, or none are declared."""
+
+
+DueWindow = tuple[StreamState, int, int, bool, int, WindowNote | None]
 """A window in a batch: its stream, the time of its last sample (nanoseconds since 1970, UTC), how
-many of its values were substituted, whether it is uncertain, and 0, or, if its stream was
-interrupted before it, 1 more than the clock of its sender was set back so far."""
+many of its values were substituted, whether it is uncertain, 0, or, if its stream was interrupted
+before it, 1 more than the clock of its sender was set back so far, and its note, if it has one."""
 
 
 class Batch:
@@ -28,7 +50,8 @@ class Batch:
 
         Args:
             capacity: Windows in one session call, at most.
-            window: Shape of one window, (W, C) for a series of samples.
+            window: Shape of one window, (W, C) for a series of samples; with its context, that
+                of a row (`edgeai.model.rows`).
             dtype: Type of its values, by its name in numpy.
         """
         self.capacity = capacity
@@ -38,6 +61,9 @@ class Batch:
         self._memory = memoryview(memory)
         self._slots: list[tuple[Floats, memoryview]] = []
         """The first rows of `values` with their bytes, for `place`; made when first needed."""
+        self.marks: dict[tuple[StreamState, int], dict[int, Mark]] = {}
+        """What is wrong with signals of windows of several sources, by stream and time: place in a
+        sample, and the mark."""
         self.windows: list[DueWindow] = []
         """In the order of `values`."""
         self.when_full: Callable[[], None] = _no_engine
@@ -60,8 +86,14 @@ class Batch:
         target[:] = block
         return window
 
-    def add(
-        self, state: StreamState, window: Floats, time_ns: int, substituted: int, uncertain: bool
+    def add(  # noqa: PLR0917  called for each window
+        self,
+        state: StreamState,
+        window: Floats,
+        time_ns: int,
+        substituted: int,
+        uncertain: bool,
+        note: WindowNote | None = None,
     ) -> None:
         """Copy a window in, unless `place` has done so. A full batch is emptied at once."""
         windows = self.windows
@@ -73,7 +105,7 @@ class Batch:
         if ring.broken:
             interrupted = 1 + state.stream.set_backs.count
             ring.broken = False
-        windows.append((state, time_ns, substituted, uncertain, interrupted))
+        windows.append((state, time_ns, substituted, uncertain, interrupted, note))
         if index + 1 == self.capacity:
             self.when_full()
 
@@ -83,6 +115,27 @@ class Batch:
         """Copy a window in without its extra channels, which the model does not have."""
         self.add(state, window[:, : self.values.shape[2]], time_ns, substituted, uncertain)
 
+    def add_joined(  # noqa: PLR0917  called for each window
+        self,
+        state: StreamState,
+        window: Floats,
+        time_ns: int,
+        substituted: int,
+        uncertain: bool,
+        note: WindowNote | None = None,
+    ) -> None:
+        """Copy a window of several sources in, with its context and its marks."""
+        stream = state.stream
+        assert isinstance(stream, JoinedStream)
+        if not self.windows:
+            self.marks = {}
+        if stream.marks:
+            self.marks[state, time_ns] = stream.marks
+        window = window[:, : stream.signals]
+        if len(stream.context):
+            window = np.concatenate([window.reshape(-1), stream.context])
+        self.add(state, window, time_ns, substituted, uncertain, note)
+
     def recover(self, state: StreamState) -> int | None:
         """Empty a stream after an exception in its middle; the windows in the batch stay.
 
@@ -91,7 +144,7 @@ class Batch:
         """
         self.values[len(self.windows)] = 0  # `place` may have copied half a window there
         after_ns = state.time_ns
-        for window in reversed(self.windows):
+        for window in reversed((state.lane or self).windows):
             if window[0] is state:
                 after_ns = window[1]
                 break

@@ -86,10 +86,13 @@ from edgeai.engine.exported import asset_states, clock_skews, output_bounds
 from edgeai.engine.judging import Judge
 from edgeai.engine.monitor import Monitor
 from edgeai.engine.one_by_one import compute_one_by_one, drop_waiting, publish_one_by_one
+from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.refusals import printable
 from edgeai.engine.routes import Route, Routes
+from edgeai.engine.state_changes import publish_change
+from edgeai.engine.state_windows import StateWindows
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import EdgeError
 from edgeai.log_events import event
@@ -143,6 +146,7 @@ class Engine:
         quarantine: Quarantine | None = None,
         monitor: Monitor | None = None,
         first: Sequence[Publication] = (),
+        publishes_states: bool = True,
     ) -> None:
         """Wire the parts.
 
@@ -158,6 +162,7 @@ class Engine:
             quarantine: The messages that failed in earlier runs; None: none did, and none are kept.
             monitor: Tells what happens; None for one that tells no silence and keeps no alarms.
             first: Published with the first turn.
+            publishes_states: Whether to publish changes of operating states, beside predictions.
         """
         self.pipelines = pipelines
         self._source = source
@@ -193,12 +198,24 @@ class Engine:
         self._log = TurnLog(metrics)
         self._log_entries = 0
         """Turns and windows in the log that are not counted yet."""
+        self._publishes_states = publishes_states
+        self._other_judges: dict[OtherModel, Judge] = {}
         for pipeline in pipelines:
             pipeline.batch.when_full = partial(self._infer_and_judge, pipeline)
+            if pipeline.states is not None:
+                self._wire_states(pipeline, pipeline.states)
             pipeline.containment.retries_at_once = clock_ns is None
         metrics.watch_assets(partial(asset_states, pipelines))
         metrics.watch_clocks(partial(clock_skews, pipelines))
         metrics.export_bounds(output_bounds(pipelines))
+
+    def _wire_states(self, pipeline: Pipeline, states: StateWindows) -> None:
+        if self._publishes_states:
+            states.on_change = partial(publish_change, pipeline)
+        states.passed_over.when_full = partial(self._pass_over, pipeline, states)
+        for other in states.others:
+            self._other_judges[other] = Judge(pipeline, self._clock_ns, other)
+            other.batch.when_full = partial(self._infer_and_judge, pipeline, other)
 
     # ------------------------------------------------------------------------------------ the turn
 
@@ -304,30 +321,57 @@ class Engine:
                 drop_waiting(pipeline, error)
         if pipeline.batch.windows:
             self._infer_and_judge(pipeline)
+        if pipeline.states is not None:
+            self._serve_states(pipeline, pipeline.states)
 
-    def _infer_and_judge(self, pipeline: Pipeline) -> None:
+    def _serve_states(self, pipeline: Pipeline, states: StateWindows) -> None:
+        """Compute the windows of other models, and pass over those that no model computes."""
+        for other in states.others:
+            if other.batch.windows:
+                self._infer_and_judge(pipeline, other)
+        if states.passed_over.windows:
+            self._pass_over(pipeline, states)
+        if states.changes:
+            self._outgoing += states.changes
+            states.changes.clear()
+
+    def _pass_over(self, pipeline: Pipeline, states: StateWindows) -> None:
+        """Make publications of windows that no model computes."""
+        windows = states.passed_over.take()
+        judged: list[Publication] = []
+        try:
+            self._judges[pipeline].pass_over(windows, judged)
+        except Exception as error:  # noqa: BLE001  whatever it is, it costs these windows
+            pipeline.containment.drop_windows(len(windows), error)
+        self._outgoing += judged
+        self._calls.append((None, "", 0.0, windows))
+        self._log_entries += len(windows)
+
+    def _infer_and_judge(self, pipeline: Pipeline, other: OtherModel | None = None) -> None:
         """Run the windows of a batch in one session call, and make publications of the outputs."""
-        session, judge, containment = (
-            pipeline.session, self._judges[pipeline], pipeline.containment
-        )  # fmt: skip
-        windows = pipeline.batch.take()
+        model: Pipeline | OtherModel = other or pipeline
+        judge = self._judges[pipeline] if other is None else self._other_judges[other]
+        session, containment, batch = model.session, pipeline.containment, model.batch
+        windows = batch.take()
         if containment.fault is not None and not containment.may_compute:
             containment.drop_windows(len(windows), None)
             return
         judged: list[Publication] = []
         started = time.monotonic()
         try:
-            outputs = session.run(pipeline.batch.values, len(windows))
+            outputs = session.run(batch.values, len(windows))
             seconds = time.monotonic() - started
             judge.judge(windows, outputs, judged)
         except Exception as error:  # noqa: BLE001  whatever it is, it costs the windows at fault
-            windows, judged, seconds = compute_one_by_one(pipeline, judge, windows, judged, error)
+            windows, judged, seconds = compute_one_by_one(
+                pipeline, judge, windows, judged, error, model=model
+            )
         else:
             if containment.failed_windows:
                 containment.succeed()
         self._outgoing += judged
         if windows:
-            self._calls.append((pipeline, session.provider, seconds, windows))
+            self._calls.append((model, session.provider, seconds, windows))
             self._log_entries += len(windows)
 
     def _obey(self) -> None:

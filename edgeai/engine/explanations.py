@@ -50,6 +50,7 @@ class Explanations:
         *,
         extras: Sequence[str] = (),
         limits: Limits | None = None,
+        place: str = "source",
     ) -> None:
         """Prepare.
 
@@ -60,11 +61,13 @@ class Explanations:
             find_key: Returns the stream key and the tag of a topic.
             extras: Signals that only conditions name.
             limits: The node's; None: the defaults.
+            place: Where the source is in the pipeline's configuration.
         """
-        self._name, self._config, self._find_key = name, config, find_key
+        self._config, self._find_key = config, find_key
+        self._where = f"pipelines.{name}.{place}"
         self._limits = limits
         default = SignalField.model_validate({})
-        source = config.source
+        source = config.only_source
         self._signals = {
             one.name: (source.signals.get(one.name, default), one.range) for one in manifest.signals
         }
@@ -72,7 +75,7 @@ class Explanations:
         for extra in extras:
             self._signals[extra] = source.signals.get(extra, default), None
 
-    def of(self, reason: str, topic: str, payload: bytes | memoryview) -> str:
+    def of(self, reason: str, topic: str, payload: bytes | memoryview, received_ns: int = 0) -> str:
         """Return what is wrong with a refused message; empty if its reason says it all.
 
         Args:
@@ -80,20 +83,21 @@ class Explanations:
                 sample that is not refused.
             topic: The message's.
             payload: The message's.
+            received_ns: Its arrival, nanoseconds since 1970; 0: now.
         """
         try:
-            found = self._explain(reason, topic, bytes(payload))
+            found = self._explain(reason, topic, bytes(payload), received_ns)
         except Exception:  # noqa: BLE001  a text for people must not cost a message
             return ""
         asset = self._find_key(topic)
         return f"asset {shown_name(asset[0])}: {found}" if found and asset else found
 
-    def _explain(self, reason: str, topic: str, payload: bytes) -> str:
+    def _explain(self, reason: str, topic: str, payload: bytes, received_ns: int) -> str:
         if reason in FORMAT_REASONS:
             return self._format(payload)
         if reason in TIME_REASONS:
-            return self._time(reason, payload)
-        layout = self._config.source.layout
+            return self._time(reason, payload, received_ns)
+        layout = self._config.only_source.layout
         if reason in {"invalid_value", "held_value"}:
             wrong = self._wrong_values(topic, payload) if layout != "frame" else []
             return "; ".join([*wrong, self._policy(wrong, is_held=reason == "held_value")])
@@ -104,7 +108,7 @@ class Explanations:
     def _format(self, payload: bytes) -> str:
         """Return why a payload is not what `source.format` declares."""
         try:
-            compile_format(self._config.source, self._limits)(payload)
+            compile_format(self._config.only_source, self._limits)(payload)
         except DecodeError as error:
             return error.detail
         return ""
@@ -114,7 +118,7 @@ class Explanations:
     def _wrong_values(self, topic: str, payload: bytes) -> list[str]:
         """Return a text for each value that cannot be used."""
         document = parse_object(payload)
-        source = self._config.source
+        source = self._config.only_source
         if source.layout == "tag":
             return self._wrong_tag(topic, document)
         if not is_good(document, source.quality):
@@ -133,7 +137,7 @@ class Explanations:
         return [*wrong[:MAX_SHOWN_SIGNALS], *([f"{more} more signals"] if more > 0 else [])]
 
     def _wrong_tag(self, topic: str, document: dict[str, Any]) -> list[str]:
-        source = self._config.source
+        source = self._config.only_source
         found = self._find_key(topic)
         tag = None if found is None else found[1]
         if tag is None:
@@ -159,7 +163,7 @@ class Explanations:
             return self._bad_quality(document, field.quality)
         if isinstance(value, bool) and signal in self._extras:
             return ""
-        number, reason = number_of(value, numeric_text=self._config.source.numeric_text)
+        number, reason = number_of(value, numeric_text=self._config.only_source.numeric_text)
         if reason is not None:
             return f"the value is {shown_value(value)}{self._number_hint(value)}"
         scaled = number * field.scale + field.offset
@@ -180,7 +184,7 @@ class Explanations:
             return ", a text with a comma: let the sender write a number with a decimal point"
         return (
             ", a number in quotes: let the sender write it without, or set "
-            f"pipelines.{self._name}.source.numeric_text"
+            f"{self._where}.numeric_text"
         )
 
     def _absent(
@@ -197,7 +201,7 @@ class Explanations:
         if near is None:
             shown = listed([shown_name(one) for one in others], MAX_SHOWN_FIELDS)
             return f"{text}; other fields there: {shown}"
-        where = f"pipelines.{self._name}.source"
+        where = self._where
         place = f"{where}.signals.{signal}" if signal else where
         return f"{text}; if {shown_name(near)} is meant, declare its path in {place}"
 
@@ -222,23 +226,23 @@ class Explanations:
 
     # --------------------------------------------------------------------------------------- time
 
-    def _time(self, reason: str, payload: bytes) -> str:
-        source = self._config.source
+    def _time(self, reason: str, payload: bytes, received_ns: int) -> str:
+        source = self._config.only_source
         field = source.time
         if field is None:
             return ""
         document = parse_object(payload)
         value = find(document, field.path)
-        where = f"pipelines.{self._name}.source.time"
+        where = f"{self._where}.time"
         if value is ABSENT:
             return self._absent(document, field.path, [], None)
         text = f"the time {shown_path(field.path)} is {shown_value(value)}"
         hint = time_hint(value, field, where)
         if reason == "implausible_time" and not hint:
             time_ns = read_time(document, field, time_reader(field)) or 0
-            ahead = (time_ns - time.time_ns()) / SECOND_NS
+            ahead = (time_ns - (received_ns or time.time_ns())) / SECOND_NS
             side = "ahead of" if ahead > 0 else "behind"
-            hint = f"{abs(ahead):,.1f} s {side} this machine's clock" + zone_hint(
+            hint = f"{abs(ahead):,.1f} s {side} its arrival by this machine's clock" + zone_hint(
                 ahead, value, field, where
             )
         return f"{text}: {hint}" if hint else text

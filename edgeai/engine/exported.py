@@ -57,7 +57,7 @@ def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
     """
     found = []
     for pipeline in pipelines:
-        if pipeline.config.source.clock is None:
+        if all(one.clock is None for one in pipeline.config.named_sources.values()):
             continue
         intake = pipeline.intake
         skews = (intake.skews if isinstance(intake, TagIntake) else None) or {}
@@ -67,12 +67,19 @@ def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
             if refused is not None and (newest_ns is None or refused[1] > arrived_ns):
                 found.append((pipeline.name, state.key, refused[0] / SECOND_NS))
             elif newest_ns is not None:
-                skew_ns = newest_ns - arrived_ns
+                skew_ns = _skew_of_sources(state) if state.sources else newest_ns - arrived_ns
                 of_channel = skews.get(state.key, {}).values()
                 skew_ns = max([skew_ns, *list(of_channel)], key=abs)
                 found.append((pipeline.name, state.key, skew_ns / SECOND_NS))
     found.sort(key=lambda skew: -abs(skew[2]))
     return found
+
+
+def _skew_of_sources(state: StreamState) -> int:
+    """Return how far the clock of the worst of several sources is ahead, nanoseconds."""
+    streams = [source.stream for source in state.sources]
+    skews = [ns - one.newest_arrived_ns for one in streams if (ns := one.newest_ns) is not None]
+    return max(skews, key=abs, default=0)
 
 
 def output_bounds(pipelines: Iterable[Pipeline]) -> Iterator[OutputBound]:

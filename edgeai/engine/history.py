@@ -120,7 +120,7 @@ class History:
         found["highest"] = rounded(series.highest[places])
         found["values"] = []
         if series.values is not None:
-            found["signals"] = pipeline.signals
+            found["signals"] = pipeline.channels[: pipeline.settings.signals]
             found["values"] = [rounded(column) for column in series.values[places].T]
         return found
 
@@ -131,7 +131,7 @@ class History:
         """Make the series of a stream; None if there is no room."""
         if self._is_full():
             return None
-        signals = len(pipeline.signals)
+        signals = pipeline.settings.signals
         size = _bytes_of_signals(signals)
         if (
             self._signal_bytes + size > self._max_bytes // 2

@@ -1,7 +1,7 @@
 """Model outputs to publications: quality, alarm state, contributing signals, diagnosis."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
+from math import inf, nan
 from typing import Any, Literal
 
 import msgspec
@@ -9,15 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
-from edgeai.alarms.alarm import quality_of
-from edgeai.alarms.diagnosis import diagnose, domain_distances, is_outside
-from edgeai.engine.batch import DueWindow
+from edgeai.alarms.alarm import Alarm, quality_of
+from edgeai.alarms.diagnosis import Domain, diagnose, domain_distances, is_outside
+from edgeai.engine.batch import DueWindow, WindowNote
 from edgeai.engine.contributions import Contributor, largest_contributions
+from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import Prediction, ScoreReason, Transition
+from edgeai.engine.publications import CycleFacts, Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import AlarmState, Diagnosis, Publication, Quality
+from edgeai.messages import SECOND_NS, AlarmState, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
+from edgeai.streams.side import Mark
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,20 +28,52 @@ def _no_time() -> int:
     return 0
 
 
+def _own_domain(state: StreamState) -> Domain:
+    return state.domain
+
+
+def heed(note: WindowNote, alarm: Alarm, time_ns: int) -> bool:
+    """Let an alarm follow the operating state; return whether its state or priority changed.
+
+    Args:
+        note: Of a window.
+        alarm: Of its stream.
+        time_ns: Time of the window's last sample.
+    """
+    if note.rule is not None and note.rule is not alarm.rule:
+        alarm.use(note.rule)
+    if note.not_judged is not UNSET:
+        alarm.interrupt()
+    if note.is_declared:
+        return alarm.end_undeclared(time_ns)
+    return note.missing_ns is not None and alarm.raise_undeclared(
+        time_ns - note.missing_ns, time_ns
+    )
+
+
 class Judge:
     """Turns the outputs of one pipeline's model into publications."""
 
-    def __init__(self, pipeline: Pipeline, clock_ns: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        clock_ns: Callable[[], int] | None = None,
+        other: OtherModel | None = None,
+    ) -> None:
         """Look up a pipeline's rules once, not for every window.
 
         Args:
             pipeline: Whose windows are judged.
             clock_ns: Now, nanoseconds since 1970; None in a replay, where it means nothing.
+            other: The model of some of its states; None: the pipeline's own.
         """
         self._clock_ns = clock_ns or _no_time
-        manifest, publish = pipeline.manifest, pipeline.config.publish
-        position = {name: index for index, name in enumerate(pipeline.outputs)}
+        model: Pipeline | OtherModel = other or pipeline
+        manifest, publish = model.manifest, pipeline.config.publish
+        position = {name: index for index, name in enumerate(model.outputs)}
         self._pipeline = pipeline
+        self._session, self._batch = model.session, model.batch
+        self._domain_of = _own_domain if other is None else other.domain_of
         self._model, self._version = manifest.name, manifest.version
         self._score = position[manifest.score]
         self._contribution = position.get(manifest.contribution or "")
@@ -47,14 +81,16 @@ class Judge:
         self._kinds = manifest.diagnosis
         self._diagnoses_windows = bool(manifest.evidence or manifest.domains)
         self._domains = [(position[name], edge) for name, edge in manifest.domains]
-        self._published = [(name, unit, position[name]) for name, unit in pipeline.published]
+        self._published = [(name, unit, position[name]) for name, unit in model.published]
         self._advice = [(out.name, out.unit) for out in manifest.outputs if out.role == "advice"]
-        self._threshold = pipeline.rule.threshold
-        self._abnormal = pipeline.rule.abnormal
+        self._threshold = model.rule.threshold
+        self._abnormal = model.rule.abnormal
         self._abnormal_told: str | UnsetType = self._abnormal if self._abnormal == "low" else UNSET
         self._worst = inf if self._abnormal == "high" else -inf
         """The score that is beyond every threshold."""
-        self._quality_rule = pipeline.quality_rule
+        self._quality_rule = model.quality_rule
+        self._channels = pipeline.channels
+        self._has_cycles = pipeline.settings.cycle is not None
         self._top, self._qos = publish.top, publish.qos
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
@@ -75,7 +111,7 @@ class Judge:
                 windows before, so that no window is judged twice.
         """
         pipeline, threshold = self._pipeline, self._threshold
-        session, counted = pipeline.session, pipeline.metrics.predictions
+        session, counted, batch = self._session, pipeline.metrics.predictions, self._batch
         scores = outputs[self._score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
         if self._diagnoses_windows:
@@ -95,6 +131,7 @@ class Judge:
             substituted,
             uncertain,
             interrupted,
+            note,
         ), score, top, diagnosis, extra in zip(
             windows, scores, tops, diagnoses, extras, strict=True
         ):
@@ -105,21 +142,23 @@ class Judge:
             is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
             suffix = state.used_suffix if is_used else ""
             outside = diagnosis is not UNSET and is_outside(diagnosis)
-            if substituted or uncertain or outside or is_used:
-                doubtful = uncertain or outside or is_used
+            is_judged = note is None or note.not_judged is UNSET
+            if substituted or uncertain or outside or is_used or not is_judged:
+                doubtful = uncertain or outside or is_used or not is_judged
                 quality = quality_of(substituted, doubtful, self._quality_rule)
             alarm = state.alarm
             previous = alarm.state
-            changed = False
+            changed = note is not None and heed(note, alarm, time_ns)
             level = score
             reason = None
             if not -inf < score < inf:  # also true for NaN
                 level = self._worst
                 reason = self._reason_of(state, score, quality)
-            if quality != "bad":
+            if quality != "bad" and is_judged:
                 # Outside the domain the score says nothing, but that it is none is a failure.
                 update = alarm.update_outside if outside and reason is None else alarm.update
-                changed = update(level, time_ns)
+                changed = update(level, time_ns) or changed
+            if quality != "bad" or not is_judged:  # what is not judged, is so by declaration
                 state.decided_ns = time_ns
             if reason is not None and score != level:
                 quality = "bad"
@@ -133,7 +172,7 @@ class Judge:
                 model=self._model,
                 version=self._version,
                 score=score,
-                threshold=threshold,
+                threshold=threshold if note is None else alarm.rule.threshold,
                 alarm=alarm.state,
                 quality=quality,
                 provider=session.provider,
@@ -147,6 +186,12 @@ class Judge:
             )
             if reason is not None:
                 prediction.alarm_reason = reason
+            if batch.marks:
+                prediction.marks = self._marks_of(state, time_ns)
+            if self._has_cycles:
+                prediction.cycle = _cycle_of(state, time_ns)
+            if note is not None:
+                prediction.state, prediction.not_judged = note.state, note.not_judged
             if level > state.highest:  # noqa: PLR1730  `max` takes four times as long
                 state.highest = level
             if level < state.lowest:  # noqa: PLR1730
@@ -166,6 +211,54 @@ class Judge:
                     )
                 )
 
+    def pass_over(self, windows: list[DueWindow], publications: list[Publication]) -> None:
+        """Append the predictions of windows that no model computes: they have no score.
+
+        Args:
+            windows: (n,), each with a note.
+            publications: Receives the publications.
+        """
+        counted, session = self._pipeline.metrics.predictions, self._session
+        for state, time_ns, substituted, uncertain, interrupted, note in windows:
+            assert note is not None
+            alarm = state.alarm
+            if interrupted:
+                state.enter(interrupted - 1)
+            is_used = time_ns <= state.used_until_ns and state.is_used(time_ns)
+            suffix = state.used_suffix if is_used else ""
+            quality = quality_of(substituted, uncertain or is_used, self._quality_rule)
+            previous = alarm.state
+            changed = heed(note, alarm, time_ns)
+            state.score, state.time_ns, state.quality = nan, time_ns, quality
+            state.decided_ns = time_ns
+            state.diagnosis, state.outputs, state.top = "", {}, ()
+            counted[quality] += 1
+            prediction = Prediction(
+                timestamp=time_ns,
+                asset=state.key,
+                model=self._model,
+                version=self._version,
+                score=None,
+                threshold=alarm.rule.threshold,
+                alarm=alarm.state,
+                quality=quality,
+                provider=session.provider,
+                requested=session.requested,
+                reason=session.reason,
+                id=f"{state.id_prefix}{time_ns}{suffix}",
+                outputs={},
+                top=[],
+                diagnosis=None if self._diagnoses_windows else UNSET,
+                abnormal=self._abnormal_told,
+                state=note.state,
+                not_judged=note.not_judged,
+            )
+            if self._has_cycles:
+                prediction.cycle = _cycle_of(state, time_ns)
+            publications.append(Publication(state.topic, _encode(prediction), self._qos, False))
+            if changed or not state.is_announced:
+                publications.append(self.transition(state, previous, changed=changed))
+
     def _reason_of(self, state: StreamState, score: float, quality: Quality) -> ScoreReason:
         """Count and tell a score that is not finite; return what it is.
 
@@ -182,6 +275,13 @@ class Judge:
             effect = f"it counts as {SIDES[self._abnormal]} the threshold"
         pipeline.log.score_not_finite(state.key, score, effect)
         return "score_infinite" if score == self._worst else "score_not_finite"
+
+    def _marks_of(self, state: StreamState, time_ns: int) -> dict[str, Mark] | UnsetType:
+        """Return what is wrong with signals of a window, by signal."""
+        marks = self._pipeline.batch.marks.get((state, time_ns))
+        if not marks:
+            return UNSET
+        return {self._channels[place]: mark for place, mark in sorted(marks.items())}
 
     def _keep_fields(
         self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]
@@ -204,12 +304,16 @@ class Judge:
         found: list[Diagnosis | None] = [None] * len(scores)
         if self._evidence is not None:
             evidence = outputs[self._evidence]
-            found = diagnose(evidence, scores, self._threshold, self._kinds, self._abnormal)
+            limits = [
+                self._threshold if note is None or note.rule is None else note.rule.threshold
+                for *_, note in windows
+            ]
+            found = diagnose(evidence, scores, limits, self._kinds, self._abnormal)
         if not self._domains:
             return found
         distances = domain_distances(outputs, self._domains)
         return [
-            window[0].domain.diagnose(diagnosis, distance, window[1])
+            self._domain_of(window[0]).diagnose(diagnosis, distance, window[1])
             for window, diagnosis, distance in zip(windows, found, distances, strict=True)
         ]
 
@@ -279,14 +383,14 @@ class Judge:
             state=alarm.state,
             previous=shown,
             score=state.score,
-            threshold=self._threshold,
+            threshold=alarm.rule.threshold,
             top=list(top),
             priority=alarm.priority,
             id=f"{state.id_of(time_ns)}:{alarm.state}",
             quality=state.quality,
             outputs=dict(outputs or {}),
             diagnosis=diagnosis,
-            alarm_reason=reason or UNSET,
+            alarm_reason=reason or ("undeclared_state" if alarm.is_undeclared else UNSET),
             abnormal=self._abnormal_told,
         )
         if changed and alarm.state == "active":
@@ -294,7 +398,24 @@ class Judge:
         publication = Publication(state.alarm_topic, _encode(transition), 1, True)
         pipeline.on_transition(state, publication, transition)
         pipeline.log.alarm(
-            state.key, shown, alarm.state, score=state.score, threshold=self._threshold,
+            state.key, shown, alarm.state, score=state.score, threshold=alarm.rule.threshold,
             top=top, diagnosis=diagnosis or None,
         )  # fmt: skip
         return publication
+
+
+def _cycle_of(state: StreamState, time_ns: int) -> CycleFacts | UnsetType:
+    """Return the cycle whose window's last sample is of a time."""
+    cycles = state.stream.cycles
+    cycle = None if cycles is None else cycles.facts.pop(time_ns, None)
+    if cycle is None:
+        return UNSET
+    is_complete = cycle.outcome == "complete"
+    return CycleFacts(
+        number=cycle.number,
+        start=cycle.start_ns,
+        end=cycle.end_ns,
+        duration_seconds=cycle.duration_ns / SECOND_NS,
+        complete=is_complete,
+        outcome=UNSET if is_complete else cycle.outcome,
+    )

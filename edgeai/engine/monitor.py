@@ -24,6 +24,7 @@ from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals, example_of
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
+from edgeai.engine.source_watch import SourceChange, SourceWatch
 from edgeai.engine.stale_watch import WITHOUT_DECISION
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.window_watch import time_stamp_remedy
@@ -102,6 +103,8 @@ class Monitor:
         """Whether alarm states have changed that are not written yet."""
         self._pipelines = list(pipelines)
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
+        self._source_watches = {one: SourceWatch(one) for one in pipelines if one.sources.inlets}
+        """Of the pipelines with several sources."""
         self._live, self._kept, self._retained = live, kept, retained
         self._history, self._assets = history, assets
         self._clock, self._clock_ns = clock, clock_ns
@@ -217,6 +220,9 @@ class Monitor:
             if live is not None:
                 events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
         if live is not None:
+            for pipeline, sources in self._source_watches.items():
+                for change in sources.scan(now, is_connected=is_connected):
+                    events.append(self._tell_source(pipeline, change))
             self._tell_outage(stale, is_connected=is_connected)
         if self._assets is not None:
             self._assets.look(changed=has_changes)
@@ -304,6 +310,36 @@ class Monitor:
             self.events.add("back", pipeline.name, names)
         return events
 
+    def _tell_source(self, pipeline: Pipeline, change: SourceChange) -> Publication:
+        """Tell one of several sources that has stopped, or sends again."""
+        assets, count = change.assets[:MAX_EVENT_ASSETS], len(change.assets)
+        if change.is_back:
+            name = "source_back"
+            pipeline.log.silence.write(
+                "samples of the source %s again from %s",
+                change.source, shown_assets(change.assets), count=count,
+                extra=event(
+                    "source_back", pipeline=pipeline.name, source=change.source, assets=assets,
+                    count=count, seconds=change.seconds,
+                ),
+            )  # fmt: skip
+        else:
+            name = "source_stale"
+            pipeline.log.silence.write(
+                "no sample of the source %s for %g s, while others come: %s",
+                change.source, change.seconds, shown_assets(change.assets),
+                level=logging.WARNING, count=count,
+                extra=event(
+                    "source_stale", pipeline=pipeline.name, source=change.source, assets=assets,
+                    count=count, seconds=change.seconds,
+                ),
+            )  # fmt: skip
+        self.events.add(
+            name, pipeline.name, change.assets, source=change.source, seconds=change.seconds
+        )
+        cause = "" if change.is_back else "no_samples"
+        return self._event(name, pipeline, change.assets, cause, source=change)
+
     def _tell_quality(self, pipeline: Pipeline, changes: dict[Quality, list[StreamState]]) -> None:
         """Tell which assets have another quality than at the last scan, and what was counted."""
         counts = pipeline.metrics.invalid_counts()
@@ -365,7 +401,15 @@ class Monitor:
         self._set_backs.clear()
         return events
 
-    def _event(self, event: str, pipeline: Pipeline, names: list[str], cause: str) -> Publication:
+    def _event(
+        self,
+        event: str,
+        pipeline: Pipeline,
+        names: list[str],
+        cause: str,
+        *,
+        source: SourceChange | None = None,
+    ) -> Publication:
         assert self._live is not None
         now_ns = self._clock_ns()
         content = AssetEvent(
@@ -375,10 +419,13 @@ class Monitor:
             pipeline=pipeline.name,
             assets=_first_names(names),
             count=len(names),
-            stale_after_seconds=pipeline.stale_after_seconds,
+            stale_after_seconds=pipeline.stale_after_seconds if source is None else source.seconds,
             cause=cause,
             id=f"{self._live.node}/{pipeline.name}:{event}:{now_ns}",
         )
+        if source is not None:
+            content.source = source.source
+            content.id = f"{content.id}:{source.source}"
         return Publication(self._live.topic, _encode(content), 1, False)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from edgeai.engine.batch import DueWindow
 from edgeai.engine.containment import MAX_FAILED_WINDOWS, Steps
 from edgeai.engine.judging import Judge
+from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import EdgeError
 from edgeai.messages import AlarmState, Publication, PublicationSink
@@ -33,6 +34,8 @@ def compute_one_by_one(
     windows: list[DueWindow],
     judged: list[Publication],
     error: Exception,
+    *,
+    model: Pipeline | OtherModel | None = None,
 ) -> Computed:
     """Compute and judge the windows of a failed batch singly; drop and count those that fail again.
 
@@ -44,8 +47,10 @@ def compute_one_by_one(
         windows: All windows of the batch, as they still lie in its buffer.
         judged: What was published of the first of them before the exception.
         error: The exception.
+        model: Which computes them; None: the pipeline's own.
     """
-    session, containment, values = pipeline.session, pipeline.containment, pipeline.batch.values
+    model = model or pipeline
+    session, containment, values = model.session, pipeline.containment, model.batch.values
     single = np.zeros((BATCH_MULTIPLES[-1], *values.shape[1:]), values.dtype)
     publications = list(judged)
     done = sum(not one.retain for one in judged)
@@ -98,13 +103,13 @@ def _missing_transition(
 def drop_waiting(pipeline: Pipeline, error: Exception) -> None:
     """Drop and count what waits at the streams of a pipeline, because its intake has failed."""
     pipeline.intake.touched.clear()
-    for state in pipeline.streams.values():
+    for state in [each for one in pipeline.streams.values() for each in (one, *one.sources)]:
         waiting = [*state.messages, *[tag[3] for tag in state.tags]]
         state.messages, state.tags = [], []
         for message in waiting:
             pipeline.containment.drop(message, error)
         if waiting:
-            pipeline.batch.recover(state)
+            pipeline.batch.recover(pipeline.streams.get(state.key, state))
 
 
 def publish_one_by_one(

@@ -2,49 +2,50 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
-from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
-from edgeai.engine.explanations import Explanations
-from edgeai.engine.intake import INTAKES, IntakeParts
-from edgeai.engine.intake.arrival import Arrival
+from edgeai.engine.cycle_settings import counters_of
+from edgeai.engine.inlet_builder import InletParts
+from edgeai.engine.inlets import Capture, Inlet, open_sources
+from edgeai.engine.other_model import OtherModel, StateModel
 from edgeai.engine.pipeline_log import PipelineLog
-from edgeai.engine.pipeline_settings import (
-    extra_signals,
-    make_conditioner,
-    stale_after_seconds,
-    stream_settings,
-)
+from edgeai.engine.pipeline_settings import extra_signals
+from edgeai.engine.pipeline_sources import PipelineSources
 from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
+from edgeai.engine.state_windows import StateWindows
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.engine.stream_room import ByteBudget, StreamRoom
-from edgeai.engine.stream_state import StreamState
-from edgeai.engine.unusable_values import UnusableValues
+from edgeai.engine.stream_state import Lane, StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Priority, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.model.output_spec import UNPUBLISHED
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session, batch_capacity
+from edgeai.streams.cycles.settings import LARGEST_NUMBER, Cycle
 from edgeai.streams.factory import open_stream
 from edgeai.streams.ring import RATE_TOLERANCE, Ring
 from edgeai.streams.set_back import SetBack
 
 log = logging.getLogger("edgeai.pipeline")
 
+COARSE_COUNTER = (
+    "{} is {:.0f}: from 16,777,216 on float32 does not hold every whole number, so cycles may go "
+    "unseen. Let its sender count modulo 1,000,000"
+)
 NO_HELD_VALUES = HeldValuesSpec(good=0)
 
 
@@ -72,6 +73,7 @@ class Pipeline:
         resolution: Resolution | None = None,
         shard: Shard | None = None,
         budget: ByteBudget | None = None,
+        others: Mapping[str, StateModel] | None = None,
     ) -> None:
         """Prepare a pipeline.
 
@@ -86,76 +88,62 @@ class Pipeline:
                 fine enough.
             shard: The shard of the streams to serve; None: all.
             budget: The bytes that the streams of all pipelines share; None: this one has its own.
+            others: Models beside its own, by the operating states that name them.
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
         self.name, self.config = name, chosen
         self.manifest = manifest
         self.session = session
-        self.metrics = metrics.of_pipeline(name, manifest.name, session.provider)
-        self.template = topics.TopicTemplate(chosen.source.topic)
+        self.metrics = metrics.of_pipeline(
+            name, manifest.name, session.provider, has_cycles=chosen.window.cycle is not None
+        )
         self.signals = [signal.name for signal in manifest.signals]
         self.extras = extra_signals(chosen, manifest)
-        """Signals that conditions name and the model does not have."""
+        """Signals that conditions or the context name and the model does not have."""
         self.rule = alarm_rule(
             manifest.threshold.value, manifest.alarm, chosen.alarm, manifest.threshold.abnormal
         )
         self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
-        self.settings = stream_settings(chosen, manifest, self.extras)
+        self.sources = PipelineSources(name, chosen, manifest, self.extras)
+        self.settings = self.sources.settings
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), chosen.stream.max_invalid_ratio, held.good, held.bad
         )
         capacity = batch_capacity(
             config.limits.batch_windows, manifest.input_bytes, session.batch_bytes
         )
-        self.batch = Batch(capacity, manifest.input_shape, manifest.input_dtype)
+        self.batch = Batch(capacity, manifest.row_shape, manifest.input_dtype)
         session.bind(self.batch.values)
-        explanations = Explanations(
-            name, chosen, manifest, self.find_key, extras=self.extras, limits=config.limits
-        )
-        self.refusals = Refusals(name, lambda: self.metrics.drops, explain=explanations.of)
+        self.refusals = Refusals(name, lambda: self.metrics.drops, explain=self.sources.explain)
         self.containment = Containment(name, self.metrics, self.refusals)
         self.log = PipelineLog(name)
         self.resolution = resolution
         self._coarse: set[int] = set()
         """Channels of which the log has told that float32 is too coarse for them."""
-        conditioner = make_conditioner(chosen, manifest, resolution, self.extras)
-        conditioner.on_coarse = self._warn_of_coarse_values
-        self.intake = INTAKES[chosen.source.layout](
-            IntakeParts(
-                chosen.source,
-                self.channels,
-                len(self.extras),
-                conditioner,
-                self.batch,
-                self.metrics,
-                containment=self.containment,
-                arrival=Arrival(chosen.source, self.settings.period_ns),
-                refusals=self.refusals,
-                unusable=UnusableValues(name, self.channels, explanations),
-                limits=config.limits,
-            )
-        )
-        counts = [self.metrics.invalid, conditioner.counts, self.intake.invalid]
-        self.metrics.count_invalid([count for count in counts if count is not None])
+        self.streams: dict[str, StreamState] = {}
+        parts = InletParts(
+            name, self.batch, self.metrics, self.containment, self.refusals, self.streams,
+            self.stream_of, self._takes_key, config.limits, self._warn_of_coarse_values,
+        )  # fmt: skip
+        self.intake, counts = self.sources.open(parts, resolution)
+        self.takers: Sequence[Pipeline | Inlet] = self.sources.inlets or [self]
+        """Who may take a topic: the pipeline, or each of several sources."""
+        self.metrics.count_invalid([self.metrics.invalid, *counts])
         self.is_always_due = (
             not self.intake.waits
-            or chosen.source.time is None
+            or bool(self.sources.plans)
+            or not self.sources.have_times
             or self.settings.align is not None
             or self.settings.lateness_ns > 0
             or self.settings.hop == 1
         )
         """Whether any message may complete a window, so that `due` has nothing to compute."""
         self.outputs = [output.name for output in manifest.outputs]
-        judged = {manifest.score, manifest.contribution}
-        self.published = [
-            (output.name, output.unit)
-            for output in manifest.outputs
-            if output.name not in judged and output.role not in UNPUBLISHED
-        ]
-        """Name and unit of the outputs that predictions carry beside score and contributions."""
-        self.streams: dict[str, StreamState] = {}
-        self.stale_after_seconds = stale_after_seconds(chosen, self.settings)
+        self.published = manifest.published
+        self.states = self._make_states(config, others or {}, metrics)
+        """Takes the windows of streams with operating states; None: no states are declared."""
+        self.stale_after_seconds = self.sources.stale_after_seconds
         """Time without a sample after which an asset is stale; 0: never."""
         self.is_known_normal: Callable[[str], bool] = _is_any_normal
         """Whether an alarm topic is known to say `normal`; if not, the alarm of a new stream is
@@ -173,15 +161,58 @@ class Pipeline:
             evict=self._evict,
             results=self.results,
         )
-        self._assets = [topics.compile_pattern(pattern) for pattern in chosen.source.assets]
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
         self._node, self._shard = config.node, shard or Shard()
 
+    def _takes_key(self, key: str) -> bool:
+        """Return whether the stream of a key is served, and by this worker."""
+        return self.sources.wants(key) and self._shard.takes(key)
+
     @property
     def channels(self) -> list[str]:
         """The signals of a sample, in order: those of the model, then the extra ones."""
-        return [*self.signals, *self.extras]
+        return [*(signal.name for signal in self.manifest.measured), *self.extras]
+
+    def _make_states(
+        self, config: Config, models: Mapping[str, StateModel], metrics: Metrics
+    ) -> StateWindows | None:
+        """Return what takes the windows of streams with states; None if none are declared."""
+        chosen = self.config
+        if not chosen.states:
+            return None
+        others: dict[Path, OtherModel] = {}
+        for model in models.values():
+            folder = model.package.folder
+            if folder not in others:
+                others[folder] = OtherModel(model, config, chosen, metrics, self.metrics)
+        states = StateWindows(
+            chosen,
+            self.channels,
+            self.settings,
+            rule=self.rule,
+            batch=self.batch,
+            others={name: others[model.package.folder] for name, model in models.items()},
+        )
+        self.metrics.count_states(states.entered, lambda: states.unknown_samples)
+        return states
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Where windows of its streams wait: for a model, or to be passed over."""
+        if self.states is None:
+            return [self.batch]
+        return [self.batch, *[one.batch for one in self.states.others], self.states.passed_over]
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Its model's session, and those of the models of its states."""
+        others = [] if self.states is None else self.states.others
+        return [self.session, *[other.session for other in others]]
+
+    def state_topic_of(self, key: str) -> str:
+        """Return the topic of the operating state of a stream."""
+        return topics.fill(self.config.publish.state_topic, self._topic_fields(key))
 
     @property
     def results(self) -> int:
@@ -216,38 +247,17 @@ class Pipeline:
         found = self.find_key(topic)
         return found if found is not None and self._shard.takes(found[0]) else None
 
-    def find_key(self, topic: str) -> tuple[str, str | None] | None:
-        """Return the stream key of a topic, and the tag if the topic holds it.
-
-        The key is the captured levels, or the pipeline's name if the filter captures none. None if
-        the topic is not this pipeline's.
-        """
-        captures = self.template.match(topic)
-        if captures is None:
-            return None
-        tag = captures.pop(RESERVED_CAPTURE, None)
-        key = "/".join(captures.values()) or self.name
-        return (key, tag) if self._wants(key) else None
-
-    def _wants(self, key: str) -> bool:
-        """Return whether `source.assets` lets a stream key through."""
-        return not self._assets or any(pattern.fullmatch(key) for pattern in self._assets)
+    def find_key(self, topic: str) -> Capture | None:
+        """Return the stream key of a topic, as `PipelineSources.find_key` does."""
+        return self.sources.find_key(topic)
 
     def serves(self, key: str) -> bool:
         """Return whether a stream of this key can come from the source as it is configured."""
-        levels = len([name for name in self.template.fields if name != RESERVED_CAPTURE])
-        fits = key.count("/") + 1 == levels if levels else key == self.name
-        return fits and self._wants(key)
+        return self.sources.serves(key)
 
     def expect_table(self) -> None:
         """Expect samples of which nobody knows when they arrived; call it before the first one."""
         self.settings = replace(self.settings, is_undated=True)
-
-    def source_topic_of(self, key: str) -> str:
-        """Return the topic of the messages of a stream; `+` stands for the level of the signal."""
-        names = [name for name in self.template.fields if name != RESERVED_CAPTURE]
-        levels = zip(names, key.split("/"), strict=False)
-        return topics.fill(self.config.source.topic, (*levels, (RESERVED_CAPTURE, "+")))
 
     def alarm_topic_of(self, key: str) -> str:
         """Return the topic of the alarm of a stream."""
@@ -317,7 +327,11 @@ class Pipeline:
             domain=Domain(self._settle_ns),
             is_announced=self.is_known_normal(alarm_topic),
         )
-        state.add_window = partial(self.batch.add_signals if self.extras else self.batch.add, state)
+        add = self.batch.add_signals if self.extras else self.batch.add
+        state.add_window = partial(self.batch.add_joined if self.sources.inlets else add, state)
+        if self.states is not None:
+            state.tracker = self.states.start()
+            state.add_window = partial(self.states.add, state)
         metrics = self.metrics
         state.made_ns = now_ns
         state.drops = StreamDrops(metrics.drops)
@@ -325,6 +339,12 @@ class Pipeline:
             self.settings, state.drops, metrics.resets, metrics.samples, state.add_window
         )
         state.stream.set_backs.on_set_back = partial(self._tell_set_back, state)
+        if self.sources.inlets:
+            open_sources(state, self.sources.inlets)
+        if state.stream.cycles is not None:
+            state.stream.cycles.on_cycle = partial(self._note_cycle, state)
+            if self.states is not None:
+                state.stream.cycles.on_samples = partial(self.states.follow, state)
         self.streams[key] = state
         self._rings.append(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
@@ -353,14 +373,16 @@ class Pipeline:
 
     def _remove(self, state: StreamState) -> bool:
         state.stream.flush()
-        if self.batch.windows:
-            self.batch.when_full()
+        for lane in self.lanes:
+            if lane.windows:
+                lane.when_full()
         if state.alarm.state != "normal":
             return False
         del self.streams[state.key]
         self._rings.remove(state.stream.ring)
         self.metrics.streams.set(len(self.streams))
-        self.forget_stream(state)
+        for one in (state, *state.sources):
+            self.forget_stream(one)
         return True
 
     def _tell_set_back(self, state: StreamState, set_back: SetBack) -> None:
@@ -369,14 +391,27 @@ class Pipeline:
         if self.on_set_back is not None:
             self.on_set_back(state, set_back)
 
+    def _note_cycle(self, state: StreamState, cycle: Cycle) -> None:
+        """Count a cycle that has ended, and tell it unless it is complete."""
+        self.metrics.cycles[cycle.outcome] += 1
+        if cycle.outcome == "complete":
+            self.metrics.cycle_seconds.observe([cycle.duration_ns / SECOND_NS])
+            return
+        assert self.config.window.cycle is not None
+        self.log.cycle(state.key, cycle, self.config.window.cycle)
+
     def _warn_of_coarse_values(self, channel: int, value: float) -> None:
-        """Log once for each channel that float32 loses the steps that the model knows."""
-        if self.resolution is None or channel in self._coarse:
+        """Log once for each channel that float32 is too coarse for the model, or for its cycles."""
+        if channel in self._coarse:
+            return
+        signal = self.channels[channel]
+        if abs(value) >= LARGEST_NUMBER and signal in counters_of(self.config.window.cycle):
+            text = COARSE_COUNTER.format(signal, value)
+        elif self.resolution is not None:
+            text = precision_text(signal, value, float(self.resolution.steps[channel]))
+        else:
             return
         self._coarse.add(channel)
-        step = float(self.resolution.steps[channel])
-        text = precision_text(self.signals[channel], value, step)
-        signal = self.signals[channel]
         log.warning(
             "pipeline %s: %s. Windows with such values are `uncertain`", self.name, text,
             extra=event("values_too_coarse", pipeline=self.name, signal=signal),

@@ -5,16 +5,28 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite, isnan
 
+from edgeai.config.cycles import CycleConfig
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.refusals import printable
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS, AlarmState, Diagnosis
+from edgeai.streams.cycles.settings import Cycle, Outcome
 from edgeai.streams.set_back import SetBack, Sign
 
 SIGNS: dict[Sign, str] = {
     "pace": "late samples, not seen before, kept pace with their arrival",
     "sequence": "the sequence number of a frame follows, its time does not",
+}
+OUTCOME_TEXTS: dict[Outcome, str] = {
+    "broken": "samples of it are missing, in a gap longer than stream.max_gap_seconds or where the "
+    "clock was set back",
+    "overlong": "it did not end within window.cycle.max_seconds ({max:g}), or it has more samples "
+    "than window.cycle.max_samples",
+    "too_short": "it ended before window.cycle.min_seconds ({min:g})",
+    "overlapping": "the next one started before its end was seen",
+    "start_unseen": "its end came, and no start before; it began before edgeai did",
+    "unfinished": "the input ended in it",
 }
 SHOWN_ASSETS = 3  # names in one line
 
@@ -36,12 +48,13 @@ class PipelineLog:
             pipeline, "scans with samples of used times", lines=1, seconds=600
         )
         self.set_backs = LimitedLog(pipeline, "clocks set back", lines=20, seconds=600)
+        self.cycles = LimitedLog(pipeline, "cycles that were not complete", lines=10, seconds=600)
 
     def poll(self, *, everything: bool = False) -> None:
         """Tell what the bounds left out, when it is due, or at once if the process stops."""
         for one in (
             self.alarms, self.assets, self.quality, self.scores, self.silence, self.set_backs,
-            self.conflicts,
+            self.conflicts, self.cycles,
         ):  # fmt: skip
             one.poll(everything=everything)
 
@@ -82,6 +95,24 @@ class PipelineLog:
             extra=event(
                 "clock_set_back", pipeline=self._pipeline, asset=asset, number=found.number,
                 seconds=(found.from_ns - found.to_ns) / SECOND_NS,
+            ),
+        )  # fmt: skip
+
+    def cycle(self, asset: str, cycle: Cycle, rules: CycleConfig) -> None:
+        """Tell a cycle that is not complete, why, and what becomes of it."""
+        seconds = cycle.duration_ns / SECOND_NS
+        is_usual = cycle.outcome in {"start_unseen", "unfinished"}  # at a start, and at an end
+        effect = "its prediction is marked" if rules.incomplete == "mark" else "it is dropped"
+        self.cycles.write(
+            "cycle %s of %s, from %s, %.6g s, %s samples, is %s: %s%s",
+            "?" if cycle.number is None else cycle.number, printable(asset), utc(cycle.start_ns),
+            seconds, f"{cycle.samples:,}", cycle.outcome,
+            OUTCOME_TEXTS[cycle.outcome].format(min=rules.min_seconds, max=rules.max_seconds or 0),
+            "" if cycle.outcome == "start_unseen" else f"; {effect}",
+            level=logging.INFO if is_usual else logging.WARNING,
+            extra=event(
+                "cycle_incomplete", pipeline=self._pipeline, asset=asset, number=cycle.number,
+                outcome=cycle.outcome, seconds=seconds,
             ),
         )  # fmt: skip
 

@@ -5,12 +5,29 @@ from typing import Any, Literal
 import msgspec
 
 from edgeai.engine.contributions import Contributor
-from edgeai.messages import AlarmState, Diagnosis, Priority, Quality
+from edgeai.messages import AlarmState, Diagnosis, NotJudged, Priority, Quality
 from edgeai.streams.set_back import Sign
+from edgeai.streams.side import Mark
 
 ScoreReason = Literal["score_infinite", "score_not_finite"]
 """Why the score is null. `score_infinite`: it is +infinity, which is above every threshold.
 `score_not_finite`: it is NaN or -infinity; the model has failed, and that is an alarm."""
+
+
+class CycleFacts(msgspec.Struct):
+    """The cycle that a window is."""
+
+    number: int | None
+    """As its signal says, or counted; null if the signal had no whole number."""
+    start: int
+    """Time of its first sample, nanoseconds since 1970, UTC."""
+    end: int
+    """Time of the first sample after it."""
+    duration_seconds: float
+    """From `start` to `end`."""
+    complete: bool
+    outcome: str | msgspec.UnsetType = msgspec.UNSET
+    """What is amiss with it; left out if it is complete."""
 
 
 class Prediction(msgspec.Struct):
@@ -44,6 +61,32 @@ class Prediction(msgspec.Struct):
     """Left out for a finite score."""
     abnormal: str | msgspec.UnsetType = msgspec.UNSET
     """`low` if a score below the threshold is abnormal; left out otherwise."""
+    marks: dict[str, Mark] | msgspec.UnsetType = msgspec.UNSET
+    """What is wrong with signals of several sources, and with the context, by signal; left out if
+    nothing is, and for a pipeline with one source."""
+    cycle: CycleFacts | msgspec.UnsetType = msgspec.UNSET
+    """Left out where windows slide."""
+    state: str | msgspec.UnsetType = msgspec.UNSET
+    """Operating state of all samples of the window, or `transition`, `undeclared`, `unknown`; left
+    out if no states are declared."""
+    not_judged: NotJudged | msgspec.UnsetType = msgspec.UNSET
+    """Why the window changed no alarm by its score; left out if it was judged."""
+
+
+class StateChange(msgspec.Struct):
+    """A machine's operating state; published retained."""
+
+    timestamp: int
+    """Time of the first sample in it, nanoseconds since 1970, UTC."""
+    asset: str
+    pipeline: str
+    state: str
+    """Name of a declared state, `undeclared` or `unknown`."""
+    previous: str | None
+    """The state before; null if it is not known."""
+    judged: bool
+    """Whether windows in it are judged."""
+    id: str
 
 
 class Transition(msgspec.Struct):
@@ -72,8 +115,8 @@ class Transition(msgspec.Struct):
     """As in the prediction, advice included; empty for a reset, which has no window."""
     diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
     """As in the prediction."""
-    alarm_reason: ScoreReason | msgspec.UnsetType = msgspec.UNSET
-    """As in the prediction."""
+    alarm_reason: ScoreReason | Literal["undeclared_state"] | msgspec.UnsetType = msgspec.UNSET
+    """As in the prediction; `undeclared_state`: the machine is in no declared state."""
     abnormal: str | msgspec.UnsetType = msgspec.UNSET
     """As in the prediction."""
 
@@ -85,7 +128,7 @@ class AssetEvent(msgspec.Struct):
     """When edgeai noticed it, nanoseconds since 1970, UTC."""
     node: str
     event: str
-    """`stale` or `back`."""
+    """`stale` or `back`; of one of several sources `source_stale` or `source_back`."""
     pipeline: str
     assets: list[str]
     """The first ones, if there are very many."""
@@ -97,6 +140,9 @@ class AssetEvent(msgspec.Struct):
     none completes a window; `bad_values` if every window has too many values that cannot be used;
     `broker_connection` while the node was not connected; empty for `back`."""
     id: str
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    """Name of the one of several sources that has stopped or sends again (`source_stale`,
+    `source_back`); left out for whole assets."""
 
 
 class ClockEvent(msgspec.Struct):

@@ -22,6 +22,9 @@ HARMLESS = frozenset({"duplicate"})
 """Reasons that lose nothing: the broker sends again what it may have lost."""
 
 
+Explain = Callable[[str, str, bytes | memoryview, int], str]
+
+
 class Refusals:
     """What one pipeline, or the node, has refused and told."""
 
@@ -30,7 +33,7 @@ class Refusals:
         who: str,
         counts: Callable[[], Mapping[str, int]],
         clock: Callable[[], float] = time.monotonic,
-        explain: Callable[[str, str, bytes | memoryview], str] | None = None,
+        explain: Explain | None = None,
     ) -> None:
         """Prepare.
 
@@ -38,8 +41,8 @@ class Refusals:
             who: Start of each line: the pipeline's name.
             counts: Returns the number of refusals so far, by reason.
             clock: Returns seconds that never go back.
-            explain: Returns what is wrong with a message, by reason, topic and payload; empty:
-                nothing that the reason does not say.
+            explain: Returns what is wrong with a message, by reason, topic, payload and arrival;
+                empty: nothing that the reason does not say.
         """
         self.explain = explain
         """As given."""
@@ -53,18 +56,25 @@ class Refusals:
         self._told: dict[str, tuple[float, int]] = {}
         """When to tell a reason again, and its count when it was told; by reason."""
 
-    def tell(self, reason: str, topic: str, payload: bytes | memoryview) -> None:
+    def tell(
+        self, reason: str, topic: str, payload: bytes | memoryview, received_ns: int = 0
+    ) -> None:
         """Tell a refusal that has been counted just now, unless its reason was told recently.
 
         Args:
             reason: A key of `DROP_REASONS`.
             topic: The message's.
             payload: The message's; its first bytes are shown.
+            received_ns: Its arrival, nanoseconds since 1970; 0: not known.
         """
         if self.awaits(reason):
             count = self._counts().get(reason, 0)
             example = example_of(topic, payload)
-            why = self.explain(reason, topic, payload) if self.explain is not None else ""
+            why = (
+                self.explain(reason, topic, payload, received_ns)
+                if self.explain is not None
+                else ""
+            )
             if why:
                 self.explained[reason] = why
                 example = f"{why}; {example}"

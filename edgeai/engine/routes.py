@@ -5,6 +5,7 @@ from functools import partial
 
 from edgeai import topics
 from edgeai.engine.containment import Steps
+from edgeai.engine.inlets import Inlet
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.refusals import Refusals
@@ -17,9 +18,11 @@ from edgeai.metrics.definitions import Metrics
 REFUSED_NS = SECOND_NS  # how long a refusal for lack of room is remembered, by arrival times
 
 Take = Callable[[Message], None]
-Route = tuple[Pipeline, StreamState | None, Take]
-"""Who takes a topic: a pipeline, and either its stream, where messages wait to be decoded together,
-or a function that takes each message at once."""
+Taker = Pipeline | Inlet
+"""A pipeline, or one of its sources if it has several."""
+Route = tuple[Taker, StreamState | None, Take]
+"""Who takes a topic: a pipeline or an inlet, and either its stream, where messages wait to be
+decoded together, or a function that takes each message at once."""
 
 
 class Routes:
@@ -71,7 +74,8 @@ class Routes:
         routes: list[Route] = []
         suspects = self._quarantine.suspects(topic)
         remembers = True
-        for pipeline in self._pipelines:
+        takers = [one for pipeline in self._pipelines for one in pipeline.takers]
+        for pipeline in takers:
             try:
                 found = pipeline.key_of(topic)
                 if found is None:
@@ -101,13 +105,13 @@ class Routes:
             self._cache.add(topic, routes)
         return routes
 
-    def _refusal(self, pipeline: Pipeline, reason: str, now_ns: int) -> Take:
+    def _refusal(self, pipeline: Taker, reason: str, now_ns: int) -> Take:
         """Return a function that refuses each message of a topic."""
         if reason == "too_many_streams":
             return partial(self._refuse_for_now, pipeline, now_ns)
         return partial(_refuse, pipeline, reason)
 
-    def _refuse_for_now(self, pipeline: Pipeline, since_ns: int, message: Message) -> None:
+    def _refuse_for_now(self, pipeline: Taker, since_ns: int, message: Message) -> None:
         """Refuse a message for lack of room; look for room again after a while."""
         if not 0 <= message[2] - since_ns < REFUSED_NS:
             self.forget(message[0])
@@ -125,7 +129,7 @@ class Routes:
         self._cache.remove_where(leads_there)
 
 
-def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:
+def _refuse(pipeline: Taker, reason: str, message: Message) -> None:
     """Count and tell a message of a stream that the pipeline does not take."""
     pipeline.metrics.drop(reason)
     pipeline.metrics.count_retained(message[3], reason)
@@ -133,7 +137,7 @@ def _refuse(pipeline: Pipeline, reason: str, message: Message) -> None:
 
 
 def _take_if_clean(
-    pipeline: Pipeline, state: StreamState, take: Take | None, message: Message
+    pipeline: Taker, state: StreamState, take: Take | None, message: Message
 ) -> None:
     """Take a message of a topic with quarantined messages, unless it is one of them.
 

@@ -133,7 +133,7 @@ class SampleWatch:
         """Keep for the log whose sample was dropped because its clock was ahead."""
         ring, examples = state.stream.ring, self.pipeline.refusals.examples
         if "implausible_time" not in examples:
-            topic = printable(self.pipeline.source_topic_of(state.key))
+            topic = printable(self.pipeline.sources.topic_of(state.key))
             examples["implausible_time"] = f"topic {topic}, time {utc(ring.implausible_ns)}"
         ring.implausible_ns = 0
 
@@ -149,7 +149,7 @@ class SampleWatch:
         evidence = self._evidence(without, refused)
         # A sample may be refused after its stream has seen its time: then no window gets it.
         all_refused = sum(refused.values()) >= without
-        is_block = self.pipeline.config.source.layout == "frame"
+        is_block = "frame" in self.pipeline.sources.layouts
         if made_sample and (is_block or not all_refused):
             self._messages, self._drops = messages, dict(drops)
             self._sampled, self._without_since = now, 0.0
@@ -181,15 +181,12 @@ class SampleWatch:
         return min(without, sum(refused.values()) - repeated)
 
     def _describe(self, without: int, refused: Mapping[str, int]) -> str:
-        name = self.pipeline.name
+        name, place = self.pipeline.name, self.pipeline.sources.place
         told = f"pipeline {name}: {without:,} message{'s' * (without > 1)} and no sample"
         if refused:
             largest = sorted(refused.items(), key=lambda item: -item[1])[:SHOWN_REASONS]
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in largest)
-            return (
-                f"{told} ({reasons}); the log shows one of each: "
-                f"compare it with pipelines.{name}.source"
-            )
+            return f"{told} ({reasons}); the log shows one of each: compare it with {place}"
         for state in list(self.pipeline.streams.values()):
             undecided = state.stream.undecided
             if undecided is not None and not state.is_from_before:
@@ -200,14 +197,14 @@ class SampleWatch:
                 )
             channels = state.stream.waiting_for()
             if state.time_ns is None and channels and not state.is_from_before:
-                signals = [self.pipeline.signals[channel] for channel in channels[:SHOWN_SIGNALS]]
+                signals = [self.pipeline.channels[channel] for channel in channels[:SHOWN_SIGNALS]]
                 more = len(channels) - len(signals)
                 names = ", ".join(signals) + (f" and {more} more" if more else "")
                 return (
                     f"{told}; asset {printable(state.key)} still waits for a first value of "
-                    f"{names}: check their names in pipelines.{name}.source.signals"
+                    f"{names}: check their names in {self.pipeline.sources.place_of(signals[0])}"
                 )
-        return f"{told} since the last one: check pipelines.{name}.source and .stream"
+        return f"{told} since the last one: check {place} and .stream"
 
 
 def _is_complete(state: StreamState) -> bool:

@@ -26,6 +26,8 @@ class StaleWatch:
         self._limit = pipeline.stale_after_seconds
         self._wait_seconds = _longest_wait(settings)
         needed_ns = (settings.length + settings.hop) * (settings.period_ns or 0)
+        if settings.cycle is not None:
+            needed_ns = 0  # a machine that idles completes no window, for as long as it likes
         self._window_limit = (
             self._limit + self._wait_seconds + WINDOWS * needed_ns / SECOND_NS if needed_ns else 0.0
         )

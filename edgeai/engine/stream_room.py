@@ -21,7 +21,7 @@ from edgeai.streams.channel_values import KEPT_VALUES
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
 from edgeai.streams.ring import Ring
 from edgeai.streams.seen import MOST_SHED
-from edgeai.streams.settings import StreamSettings
+from edgeai.streams.settings import MAX_WAITING_WINDOWS, JoinPlan, StreamSettings
 
 log = logging.getLogger("edgeai.engine")
 
@@ -33,6 +33,8 @@ ALIGNED_CHANNEL_BYTES = 1600 + 150 * KEPT_VALUES + 120 * MIN_KEPT_ROWS
 """Its queue and its rate, the values before, and what was seen of it."""
 ALIGNED_BYTES = 250 * MOST_SHED
 """The values that are about to be remembered less exactly."""
+HELD_ROW_BYTES = 150
+"""The held channels of a grid row, where there are any."""
 MAX_WAITING_SAMPLES = 100_000  # of a stream with lateness, as far as its bytes are estimated
 RESULT_BYTES = 300  # of an output or a contribution of the last window, which is kept
 LOOKS_PER_SILENCE = 6
@@ -52,12 +54,29 @@ def stream_bytes(settings: StreamSettings, key: str, results: int = 0) -> int:
     """
     size = OVERHEAD_BYTES + BYTES_PER_CHARACTER * len(key) + Ring.bytes_of(settings)
     size += RESULT_BYTES * results + BYTES_PER_FRAME * settings.seen_frames
+    if settings.cycle is not None and settings.cycle.keeps_unusual:  # parts before gaps
+        size += settings.cycle.max_samples * (4 * settings.channels + 13)
+    if settings.cycle is not None and settings.align is not None:
+        size += HELD_ROW_BYTES * settings.length
     if settings.align is not None:
         size += ALIGNED_CHANNEL_BYTES * (settings.channels + 1) + ALIGNED_BYTES
     if settings.lateness_ns and settings.period_ns:
         waiting = min(settings.lateness_ns // settings.period_ns, MAX_WAITING_SAMPLES)
         size += waiting * (4 * settings.channels + 250)
+    if settings.joined is not None:
+        size += _joined_bytes(settings, settings.joined)
     return size
+
+
+def _joined_bytes(settings: StreamSettings, plan: JoinPlan) -> int:
+    """Return the bytes of the sources of a stream, and of the windows that wait for one."""
+    size = sum(
+        stream_bytes(spec.settings, "") * (len(spec.places) if spec.is_tags else 1)
+        for spec in plan.sources
+    )
+    hop_ns = settings.hop * (settings.period_ns or 1)
+    waiting = min(settings.lateness_ns // hop_ns + 1, MAX_WAITING_WINDOWS)
+    return size + waiting * settings.length * (4 * settings.channels + 8)
 
 
 class ByteBudget:
@@ -194,7 +213,8 @@ class StreamRoom:
 def _may_leave(state: StreamState) -> bool:
     newest_ns = _newest(state) or 0
     has_used_times = newest_ns <= state.stream.set_backs.used_until_ns  # its ids must stay marked
-    is_idle = not state.messages and not state.tags
+    parts = (state, *state.sources)
+    is_idle = not any(one.messages or one.tags for one in parts)
     return state.alarm.state == "normal" and is_idle and not has_used_times
 
 

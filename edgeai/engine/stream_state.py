@@ -1,8 +1,8 @@
 """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
@@ -11,6 +11,7 @@ from edgeai.engine.publications import Transition
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
 from edgeai.messages import Message, Presence, Quality
+from edgeai.states.tracker import StateTracker
 from edgeai.streams.set_back import Ranges
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
 from edgeai.streams.stream import Stream
@@ -24,17 +25,27 @@ NOTHING_HEARD: Heard = (None, 0, 0, None)
 """Before the first message."""
 
 
+class Lane(Protocol):
+    """Takes windows of a pipeline that are computed, or passed over, together."""
+
+    windows: list[Any]
+    """Those that wait, `DueWindow`; each begins with its stream."""
+    when_full: Callable[[], None]
+    """Makes predictions of them."""
+
+
 class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
         "add_window", "alarm", "alarm_told_ns", "alarm_topic", "before", "decided", "decided_ns",
         "diagnosis", "domain", "drops", "failed_at_ns", "fields", "first_heard", "heard",
-        "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lowest",
-        "made_ns", "messages", "needs_single_decoding", "outputs", "quality", "raised",
-        "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns",
-        "sequence", "stale_cause", "stream", "tags", "time_ns", "told_quality", "top", "topic",
-        "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
+        "heard_mark", "highest", "id_prefix", "is_announced", "is_stale", "key", "lane", "lowest",
+        "made_ns", "messages", "needs_single_decoding", "other_domains", "outputs", "quality",
+        "raised", "raised_ns", "score", "seen", "seen_decided_ns", "seen_frames", "seen_ns",
+        "seen_time_ns", "sequence", "sources", "stale_cause", "stream", "tags", "time_ns",
+        "told_quality", "told_state", "top", "topic", "tracker", "used", "used_ns", "used_suffix",
+        "used_times", "used_until_ns", "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -53,8 +64,19 @@ class StreamState:
         """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
         self.add_window: Emit
         """Takes the stream's windows: what `Ring.emit` is; set by `Pipeline.stream_of`."""
+        self.tracker: StateTracker | None = None
+        """Follows the machine's operating state; None: no states are declared."""
+        self.lane: Lane | None = None
+        """Where its last window went to; None: to the pipeline's batch, as all windows do if no
+        states are declared."""
+        self.other_domains: dict[str, Domain] = {}
+        """As `domain`, for the models of operating states, by their names."""
+        self.told_state: int | None = None
+        """The operating state that was published last; None: none was in this run."""
         self.drops: StreamDrops
         """What was refused of it; set by `Pipeline.stream_of`."""
+        self.sources: list[StreamState] = []
+        """The state of each of several sources, in the order of the pipeline's inlets."""
         self.alarm = alarm
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""

@@ -9,13 +9,15 @@ from collections import defaultdict
 from threading import Lock
 
 from edgeai.engine.batch import DueWindow
+from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
 from edgeai.messages import SECOND_NS
 from edgeai.metrics.definitions import Metrics
 from edgeai.metrics.histogram import Buckets
 
-Call = tuple[Pipeline, str, float, list[DueWindow]]
-"""A session call: pipeline, execution provider, seconds, windows."""
+Call = tuple[Pipeline | OtherModel | None, str, float, list[DueWindow]]
+"""A session call: pipeline or other model, execution provider, seconds, windows. None: no model
+computed the windows."""
 
 Turn = tuple[int, int, float, list[Call], int, int | None]
 """Messages taken, arrival of the last, seconds the turn took, its session calls, its end, and the
@@ -60,12 +62,14 @@ class TurnLog:
             self._metrics.received.value += messages
             observed[self._metrics.turn_messages].append(messages)
             observed[self._metrics.turn_seconds].append(seconds)
-        for pipeline, provider, took, windows in calls:
-            metrics = pipeline.metrics
+        for model, provider, took, windows in calls:
             self.predicted += len(windows)
             self._last_prediction_ns = ended_ns
+            if model is None:
+                continue
+            metrics = model.metrics
             observed[metrics.inference[provider]].append(took)
             observed[metrics.batch].append(len(windows))
             if now_ns is not None:
-                ages = [max(0, now_ns - time_ns) / SECOND_NS for _, time_ns, _, _, _ in windows]
+                ages = [max(0, now_ns - time_ns) / SECOND_NS for _, time_ns, *_ in windows]
                 observed[metrics.end_to_end] += ages

@@ -8,6 +8,8 @@ from collections import Counter
 from itertools import pairwise
 from math import gcd
 
+import numpy as np
+
 from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import printable
@@ -39,7 +41,9 @@ class WindowWatch:
         """
         self.has_cause = False
         """Whether `fault` names a cause."""
-        self._has_rate = pipeline.settings.period_ns is not None
+        self._has_cycles = pipeline.settings.cycle is not None
+        """Whether a machine that idles makes no window, for as long as it likes."""
+        self._has_rate = pipeline.settings.period_ns is not None and not self._has_cycles
         settings = pipeline.settings
         self._samples = settings.length + settings.hop
         """After so many samples of a stream that follow each other, a window has come."""
@@ -74,6 +78,7 @@ class WindowWatch:
         metrics = self.pipeline.metrics
         drops = metrics.drops
         windows = sum(metrics.predictions.values()) + drops["failed_window"] + drops["set_aside"]
+        windows += sum(metrics.cycles.values())
         heard = metrics.messages.value - metrics.retained
         if windows != self._windows and not self._are_stray(windows):
             self._strays = 0
@@ -95,6 +100,11 @@ class WindowWatch:
         if made_sample:
             self._sampled += 1
             self._note_time()
+        if self._has_cycles and self._sampled >= MIN_TROUBLES:
+            self.fault = self._missing_signals()
+            self.has_cause = self.fault is not None
+            if self.has_cause:
+                return
         troubles = self._count_troubles(conflicts) - self._before
         is_long = now - self._since >= self._limit
         # At the model's rate a window must have come, also if no gap is counted yet.
@@ -125,15 +135,44 @@ class WindowWatch:
         ]
         return all(ring.next_number - ring.emptied < 2 * length for ring in rings)
 
+    def _missing_signals(self) -> str | None:
+        """Return that signals of `window.cycle` never have a value, so that no cycle can start."""
+        pipeline = self.pipeline
+        cycle, signals = pipeline.config.window.cycle, pipeline.settings.signals
+        assert cycle is not None
+        for state in list(pipeline.streams.values()):
+            recent = state.stream.ring.recent
+            if len(recent) < MIN_TROUBLES:
+                continue
+            names = [
+                name
+                for channel, name in enumerate(pipeline.extras, signals)
+                if name in cycle.signals
+                and name != cycle.number
+                and np.isnan(recent[:, channel]).all()
+            ]
+            if names:
+                shown = ", ".join(f"`{name}`" for name in names)
+                return (
+                    f"pipeline {pipeline.name}: no message of {printable(state.key)} carries "
+                    f"{shown}, which window.cycle names, so no cycle can start. Compare the name "
+                    f"with the messages, or say where it is: pipelines.{pipeline.name}.source."
+                    f"signals.{names[0]}"
+                )
+        return None
+
     def _count_troubles(self, conflicts: int) -> Counter[str]:
         metrics = self.pipeline.metrics
-        found = Counter({f"reset {name}": count for name, count in metrics.resets.items()})
+        found: Counter[str] = Counter()
+        if not self._has_cycles:
+            found.update({f"reset {name}": count for name, count in metrics.resets.items()})
         found.update({one: n for one, n in metrics.drops.items() if one not in NO_TROUBLE})
         found["duplicate"] = conflicts
         return found
 
     def _messages_of_sample(self) -> int:
-        return len(self.pipeline.signals) if self.pipeline.config.source.layout == "tag" else 1
+        is_tags = self.pipeline.sources.layouts == {"tag"}
+        return self.pipeline.settings.signals if is_tags else 1
 
     def _keep_skews(self, *, wanted: bool) -> None:
         intake = self.pipeline.intake
@@ -158,7 +197,7 @@ class WindowWatch:
         why = self._skew_reason() or self._rate_reason(troubles, now) or self._step_reason(troubles)
         self.has_cause = bool(why)
         why = why or (
-            f"compare the time stamps with pipelines.{name}.source, and their steps with "
+            f"compare the time stamps with {self.pipeline.sources.place}, and their steps with "
             "the model's sample rate and stream.max_gap_seconds"
         )
         strays = self._strays
@@ -187,7 +226,7 @@ class WindowWatch:
     def _rate_reason(self, troubles: Counter[str], now: float) -> str:
         """Return that rows or tags come too seldom for the model; empty: they do not."""
         settings, seconds = self.pipeline.settings, now - self._first
-        is_frame = self.pipeline.config.source.layout == "frame"
+        is_frame = self.pipeline.sources.layouts not in ({"row"}, {"tag"})
         if settings.period_ns is None or settings.max_gap_ns is None or is_frame or not seconds:
             return ""
         resets = troubles["reset gap"]
@@ -212,7 +251,7 @@ class WindowWatch:
             step_ns *= STEP_TOLERANCE_NS
         period_ns = self.pipeline.settings.period_ns or 0
         is_coarse = period_ns > 0 and step_ns >= 2 * period_ns
-        if self.pipeline.config.source.layout == "tag" or not (is_coarse or troubles["duplicate"]):
+        if self.pipeline.sources.layouts == {"tag"} or not (is_coarse or troubles["duplicate"]):
             return ""
         what = f"have steps of {step_ns / SECOND_NS:g} s" if is_coarse else "come more than once"
         return f"the time stamps {what}. {time_stamp_remedy(self.pipeline)}"
@@ -221,7 +260,8 @@ class WindowWatch:
 def time_stamp_remedy(pipeline: Pipeline) -> str:
     """Return what to do about samples that share a time stamp."""
     fields = {"row": "source.time", "frame": "source.frame.time"}
-    field = fields.get(pipeline.config.source.layout)
+    source = pipeline.config.source
+    field = None if source is None else fields.get(source.layout)
     finer = "Let the sender send finer time stamps"
     if field is None:
         return finer

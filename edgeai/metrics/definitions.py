@@ -8,6 +8,7 @@ not pay for them.
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -27,6 +28,7 @@ from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
     ALARM_VALUES,
+    CYCLE_OUTCOMES,
     INVALID_REASONS,
     METRICS,
     RESET_REASONS,
@@ -112,6 +114,8 @@ class Metrics:
         self._expected = make.gauge("edgeai_pipeline_expected_seconds")
         self._drops = make.counts("edgeai_dropped_total")
         self._invalid = make.counts("edgeai_invalid_values_total")
+        self._states_entered = make.counts("edgeai_states_entered_total")
+        self._state_unknown = make.counts("edgeai_state_samples_unknown_total")
         self._extra_missing = make.counts("edgeai_extra_values_missing_total")
         self._resets = make.counts("edgeai_window_resets_total")
         self._missed = make.counts("edgeai_frames_missed_total")
@@ -120,6 +124,8 @@ class Metrics:
         self._misplaced = make.counts("edgeai_samples_misplaced_total")
         self._predictions = make.counts("edgeai_predictions_total")
         self._not_finite = make.counts("edgeai_scores_not_finite_total")
+        self._cycles = make.counts("edgeai_cycles_total")
+        self._cycle_seconds = make.histogram("edgeai_cycle_duration_seconds")
         self._alarms = make.counts("edgeai_alarm_transitions_total")
         self._streams = make.gauge("edgeai_streams")
         self._evicted = make.counts("edgeai_streams_evicted_total")
@@ -138,22 +144,34 @@ class Metrics:
         self.parity_failures = make.counter("edgeai_parity_failures_total")
         self.degraded = make.gauge("edgeai_degraded")
         self._session_info = make.gauge("edgeai_session_info")
-        self._session_labels: dict[str, tuple[str, ...]] = {}
-        """The labels of `_session_info` now, by pipeline."""
+        self._session_labels: dict[tuple[str, str], tuple[str, ...]] = {}
+        """The labels of `_session_info` now, by pipeline and model."""
 
-    def of_pipeline(self, pipeline: str, model: str, provider: str) -> "PipelineMetrics":
+    def of_pipeline(
+        self, pipeline: str, model: str, provider: str, *, has_cycles: bool = False
+    ) -> "PipelineMetrics":
         """Return the metrics of one pipeline. All its series exist from now on, at zero."""
-        return PipelineMetrics(self, pipeline, model, provider)
+        made = PipelineMetrics(self, pipeline, model, provider)
+        if has_cycles:
+            made.cycles = _tally(self._cycles, pipeline, CYCLE_OUTCOMES)
+            made.cycle_seconds = self._cycle_seconds.labels(pipeline)
+        return made
+
+    def of_model(self, model: str, provider: str, pipeline: "PipelineMetrics") -> "ModelMetrics":
+        """Return the metrics of the calls of another model of a pipeline."""
+        inference = _ByProvider(self._inference, model)
+        inference[provider]
+        return ModelMetrics(inference, self._batch.labels(model), pipeline.end_to_end)
 
     def session_info(
         self, pipeline: str, model: str, version: str, *, provider: str, requested: str, reason: str
     ) -> None:
         """Export which provider computes a pipeline. This replaces the previous statement."""
         labels = (pipeline, model, version, provider, requested, reason)
-        before = self._session_labels.get(pipeline, labels)
+        before = self._session_labels.get((pipeline, model), labels)
         if before != labels:
             self._session_info.remove(*before)
-        self._session_labels[pipeline] = labels
+        self._session_labels[pipeline, model] = labels
         self._session_info.labels(*labels).set(1)
 
     def certificate_expires(self, certificate: str, at_seconds: float) -> None:
@@ -223,17 +241,28 @@ class PipelineMetrics:
         metrics._reordered.watch_one(pipeline, read=lambda: self.samples["reordered"])
         metrics._misplaced.watch_one(pipeline, read=lambda: self.samples["misplaced"])
         self.invalid = dict.fromkeys(INVALID_REASONS, 0)
+        self.cycles: dict[str, int] = {}
+        """Cycles by what became of them, and"""
+        self.cycle_seconds: Buckets
+        """how long the complete ones took; set by `Metrics.of_pipeline` where there are any."""
         self.alarms = _tally(metrics._alarms, pipeline, ALARM_VALUES)
         self.predictions = _tally(metrics._predictions, pipeline, ("good", "uncertain", "bad"))
         self.invalid_counts: Callable[[], Tally[str]]
         """Returns the values that could not be used so far, by reason."""
         self._watch_invalid = partial(metrics._invalid.watch, pipeline)
+        self._watch_states = partial(metrics._states_entered.watch, pipeline)
+        self._watch_unknown = partial(metrics._state_unknown.watch_one, pipeline)
         self.count_invalid([self.invalid])
 
     def drop(self, reason: str) -> None:
         """Count a message from which no sample was taken."""
         self.messages.value += 1
         self.drops[reason] += 1
+
+    def count_states(self, entered: Mapping[str, int], unknown: Callable[[], int]) -> None:
+        """Export how often machines came into each state, and samples of no known state."""
+        self._watch_states(read=lambda: entered)
+        self._watch_unknown(read=unknown)
 
     def count_retained(self, flags: int, reason: str | None = None) -> None:
         """Note a message that was taken, or refused for a reason, if the broker had kept it."""
@@ -260,6 +289,14 @@ def _tally(counts: Counts, pipeline: str, names: Iterable[str]) -> dict[str, int
     tally = dict.fromkeys(names, 0)
     counts.watch(pipeline, read=lambda: tally)
     return tally
+
+
+class ModelMetrics(NamedTuple):
+    """The series of the session calls of one model."""
+
+    inference: "_ByProvider"
+    batch: Buckets
+    end_to_end: Buckets
 
 
 class _ByProvider(dict[str, Buckets]):

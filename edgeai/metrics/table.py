@@ -10,6 +10,10 @@ from typing import Literal, NamedTuple
 LATENCY_BUCKETS = (
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 )  # seconds  # fmt: skip
+CYCLE_BUCKETS = (
+    0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0,
+    43_200.0,
+)  # seconds: from the stroke of a press to a batch of half a day  # fmt: skip
 COUNT_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 MAX_ASSET_SERIES = 500  # assets with series of their own
 MAX_DETAIL_SERIES = 2000  # series of outputs and contributions, of all assets together
@@ -26,6 +30,9 @@ FAILOVER_CAUSES = (
     "start_failed", "start_timeout", "protocol",
 )  # fmt: skip
 RESET_REASONS = ("gap", "clock_back", "failure")
+CYCLE_OUTCOMES = (
+    "complete", "broken", "overlong", "too_short", "overlapping", "start_unseen", "unfinished",
+)  # fmt: skip
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
@@ -52,6 +59,7 @@ LABELS = {
     "kind": "of the diagnosis, from the model package",
     "model": "name of the model package",
     "output": "name of a model's output; of an interval, the output whose interval it is",
+    "outcome": "what became of a cycle ([outcomes](cycles.md#what-can-be-amiss-with-a-cycle))",
     "pipeline": "name of the pipeline in the configuration",
     "provider": "execution provider that computed",
     "quality": "`good`, `uncertain` or `bad`",
@@ -183,6 +191,16 @@ PIPELINE = (
         "Values that could not be used, were outside their valid range, or too large for float32.",
     ),
     Definition(
+        "edgeai_states_entered_total", "counter", ("pipeline", "state"),
+        "How often machines came into an operating state (`states`), a declared one, "
+        "`undeclared` or `unknown`.",
+    ),
+    Definition(
+        "edgeai_state_samples_unknown_total", "counter", ("pipeline",),
+        "Samples whose operating state was not known, because a signal of its condition had no "
+        "value.",
+    ),
+    Definition(
         "edgeai_extra_values_missing_total", "counter", ("pipeline",),
         "Values of signals that only conditions use, which could not be used. The condition is "
         "unknown then.",
@@ -213,6 +231,16 @@ PIPELINE = (
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),
         "Predictions made, by the quality of the window.",
+    ),
+    Definition(
+        "edgeai_cycles_total", "counter", ("pipeline", "outcome"),
+        "Cycles that have ended, by what became of them; only of pipelines whose windows are "
+        "cycles (`window.cycle`).",
+    ),
+    Definition(
+        "edgeai_cycle_duration_seconds", "histogram", ("pipeline",),
+        "Time from the first sample of a complete cycle to the first one after it.",
+        CYCLE_BUCKETS,
     ),
     Definition(
         "edgeai_scores_not_finite_total", "counter", ("pipeline",),

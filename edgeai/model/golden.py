@@ -48,7 +48,7 @@ class Golden:
     """Golden windows, expected outputs, tolerances and threshold."""
 
     windows: npt.NDArray[np.float32]
-    """The golden windows, (N, W, C)."""
+    """The golden windows with their context, as `edgeai.model.rows` says."""
     expected: dict[str, npt.NDArray[Any]]
     """The expected outputs by name, (N, ...)."""
     rtol: float
@@ -70,7 +70,8 @@ class Golden:
         Raises:
             ModelError: The file cannot be read, or its arrays do not match the manifest.
         """
-        windows, expected = package.golden()
+        _, expected = package.golden()
+        windows = package.golden_rows()
         manifest = package.manifest
         tolerance = manifest.tolerance.of(precision)
         return cls(

@@ -1,6 +1,6 @@
 """The child process that reads the graph of a model and prints facts about it as JSON.
 
-    python -P -m edgeai.model.graph_facts MODEL.onnx LENGTHxCHANNELS [control-flow]
+    python -P -m edgeai.model.graph_facts MODEL.onnx LENGTHxCHANNELS[+CONTEXT] [control-flow]
 
 The parent process (`edgeai.model.inspection`) applies the rules. A bad model file may crash the
 child, which does not harm the parent. It imports little, because one child starts for each graph.
@@ -17,6 +17,7 @@ from edgeai.errors import one_line
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 CONTROL_FLOW = frozenset({"Loop", "Scan", "If"})
 INPUT_NAME = "window"
+CONTEXT_NAME = "context"
 RANDOM = frozenset(
     {
         "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -201,9 +202,12 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
     import numpy as np
     import onnxruntime
 
-    window = [int(part) for part in shape.split("x")]
-    inputs = [(name, kind, dims[1:]) for name, kind, dims in facts["inputs"]]
-    if inputs != [(INPUT_NAME, "float32", window)]:
+    window_shape, _, context = shape.partition("+")
+    shapes = {INPUT_NAME: [int(part) for part in window_shape.split("x")]}
+    if context:
+        shapes[CONTEXT_NAME] = [int(context)]
+    inputs = {name: (kind, dims[1:]) for name, kind, dims in facts["inputs"]}
+    if inputs != {name: ("float32", dims) for name, dims in shapes.items()}:
         return  # the parent will refuse it
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -213,7 +217,8 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
             data, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         names = [one.name for one in session.get_outputs() if one.type.startswith("tensor(")]
-        arrays = session.run(names, {INPUT_NAME: np.zeros((2, *window), np.float32)})
+        feed = {name: np.zeros((2, *dims), np.float32) for name, dims in shapes.items()}
+        arrays = session.run(names, feed)
     except Exception as error:  # noqa: BLE001  every ORT error means the model does not run here
         facts["fault"] = f"does not run in ONNX Runtime: {one_line(error)}"
         return

@@ -91,8 +91,7 @@ def measure_held_values(
     most = int(MAX_SHARE_HELD * length * channels)
     if length < 2 or most < 1:  # a window of one sample has no value to hold
         return HeldValuesSpec(good=0)
-    picked = np.linspace(0, len(windows) - 1, min(len(windows), max_windows)).astype(int)
-    base = np.ascontiguousarray(windows[picked])
+    base = np.ascontiguousarray(windows[picked_windows(len(windows), max_windows)])
     decided = is_abnormal(score(base), threshold, abnormal)
     until = time.monotonic() + limit_seconds
     good, still_good = 0, True
@@ -116,6 +115,11 @@ def measure_held_values(
             return HeldValuesSpec(good=good, bad=count)
         count = max(count + 1, round(count * GROWTH))
     return HeldValuesSpec(good=good)
+
+
+def picked_windows(count: int, most: int = MAX_WINDOWS) -> npt.NDArray[np.int_]:
+    """Return the indices of the windows that are used: `most` of `count`, evenly spread."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
 
 
 def _picked(number: int, size: int, count: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from typing import Any
 from edgeai.cgroups import usable
 from edgeai.config.base import Precision
 from edgeai.errors import ModelError
-from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTROL_FLOW, INPUT_NAME
+from edgeai.model.graph_facts import ALLOWED_DOMAINS, CONTEXT_NAME, CONTROL_FLOW, INPUT_NAME
 from edgeai.model.manifest import MANIFEST, TESTED_OPSET, Manifest
 from edgeai.model.package import Package
 from edgeai.paths import write_atomically
@@ -113,11 +113,19 @@ def find_faults(facts: dict[str, Any], manifest: Manifest, file: str) -> list[Mo
 
 def _check_input(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -> None:
     shape, dtype = list(manifest.input_shape), manifest.input_dtype
-    inputs = facts["inputs"]
-    if [name for name, _, _ in inputs] != [INPUT_NAME]:
-        refuse(f"must have one input, `{INPUT_NAME}`", [name for name, _, _ in inputs])
+    inputs = {name: (kind, dims) for name, kind, dims in facts["inputs"]}
+    wanted = [INPUT_NAME, CONTEXT_NAME] if manifest.context else [INPUT_NAME]
+    if sorted(inputs) != sorted(wanted):
+        rule = f"must have one input, `{INPUT_NAME}`"
+        if manifest.context:
+            rule = f"must have the inputs `{INPUT_NAME}` and `{CONTEXT_NAME}`"
+        elif sorted(inputs) == sorted([INPUT_NAME, CONTEXT_NAME]):
+            rule += f"; a second input `{CONTEXT_NAME}` needs `context` in {MANIFEST}"
+        refuse(rule, list(inputs))
         return
-    _, kind, dims = inputs[0]
+    if manifest.context:
+        _check_context(*inputs[CONTEXT_NAME], len(manifest.context), refuse)
+    kind, dims = inputs[INPUT_NAME]
     if kind != dtype or not dims or isinstance(dims[0], int) or dims[1:] != shape:
         sizes = ", ".join(map(str, shape))
         rule = f"input `{INPUT_NAME}` must be {dtype} of shape (B, {sizes}), B free"
@@ -127,6 +135,16 @@ def _check_input(facts: dict[str, Any], manifest: Manifest, refuse: Refuse) -> N
         if dims and isinstance(dims[0], int):
             batch = f"{{'{INPUT_NAME}': {{0: torch.export.Dim('B')}}}}"
             rule = f"{rule} (torch.onnx.export: dynamic_shapes={batch})"
+        refuse(rule, f"{kind} {tuple(dims)}")
+
+
+def _check_context(kind: str, dims: list[Any], values: int, refuse: Refuse) -> None:
+    """Check the shape of the second input."""
+    if kind != "float32" or len(dims) != 2 or isinstance(dims[0], int) or dims[1] != values:
+        rule = (
+            f"input `{CONTEXT_NAME}` must be float32 of shape (B, {values}), B free, for the "
+            f"{values} values of `context` in {MANIFEST}"
+        )
         refuse(rule, f"{kind} {tuple(dims)}")
 
 
@@ -181,6 +199,8 @@ def _cached_facts(package: Package, precision: Precision, state_folder: Path) ->
     graph = package.variant(precision)
     graph_hash = manifest.files[graph.name]
     shape = "x".join(map(str, manifest.input_shape))
+    if manifest.context:
+        shape += f"+{len(manifest.context)}"
     build = installed_build()
     versions = f"{version('onnx')}-{build.name}-{build.version}-{FACTS_VERSION}"
     allowed = "control-flow" if manifest.onnx.control_flow else "plain"

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from edgeai.config.base import NotBool, Number, Precision, Strict, first_repeated
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.model.output_spec import DOMAIN_EDGE, KindSpec, OutputSpec
+from edgeai.model.cycle_spec import CycleSpec
+from edgeai.model.output_spec import DOMAIN_EDGE, UNPUBLISHED, KindSpec, OutputSpec
 from edgeai.model.threshold_spec import HeldValuesSpec, ThresholdSpec
 from edgeai.model.tolerance_spec import ToleranceSpec
 
@@ -19,6 +20,7 @@ MANIFEST = "model.yaml"
 GRAPH = "model.onnx"
 GOLDEN = "golden.npz"
 INPUT_NAME = "window"
+CONTEXT_NAME = "context"  # the second input of a graph that has one
 WINDOW_LABEL = "window_label"  # optional array of golden.npz: which windows are healthy
 TESTED_OPSET = 24  # the newest ONNX opset that edgeai is tested with; a newer one gets a note
 
@@ -50,6 +52,16 @@ class SignalSpec(Strict):
             msg = f"`range` must be [low, high] with low < high, not {self.range}"
             raise ValueError(msg)
         return self
+
+
+class ContextSpec(SignalSpec):
+    """One value of the second input `context`."""
+
+    default: Number | None = Field(
+        None,
+        description="Stands for the value while none has come, and makes windows `uncertain`. "
+        "Default: there is no window before the first value.",
+    )
 
 
 class WindowSpec(Strict):
@@ -121,12 +133,23 @@ class Manifest(Strict):
     signals: list[SignalSpec] = Field(
         min_length=1, description="The input signals, in the order of the window's last axis."
     )
+    context: list[ContextSpec] = Field(
+        [],
+        description="The values of the second input `context` (B, K), in the order of its last "
+        "axis: recipe, material, tool, ambient. They are those at the end of the window. Default: "
+        "the graph has no second input.",
+    )
     sample_rate_hz: float | None = Field(
         ge=1e-6,
         le=1e7,
         description="Sample rate in Hz. `null`: one sample an event, such as a cycle or a part.",
     )
     window: WindowSpec = Field(description="Length and hop of the windows.")
+    cycle: CycleSpec | None = Field(
+        None,
+        description="Says that a window is one cycle of the machine, brought to `window.length` "
+        "samples; `window.hop` means nothing then. Default: windows slide.",
+    )
     outputs: list[OutputSpec] = Field(min_length=1, description="The outputs of the graph.")
     threshold: ThresholdSpec = Field(description="The threshold of the score.")
     held_values: HeldValuesSpec | None = Field(
@@ -160,16 +183,18 @@ class Manifest(Strict):
     )
 
     @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for field in ("signals", "context", "outputs"):
+            if repeated := first_repeated([one.name for one in getattr(self, field)]):
+                msg = f"`{field}`: the name `{repeated}` occurs twice"
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        names = [signal.name for signal in self.signals]
-        if repeated := first_repeated(names):
-            msg = f"`signals`: the name `{repeated}` occurs twice"
-            raise ValueError(msg)
         outputs = [output.name for output in self.outputs]
-        if repeated := first_repeated(outputs):
-            msg = f"`outputs`: the name `{repeated}` occurs twice"
-            raise ValueError(msg)
-        if reserved := {INPUT_NAME, WINDOW_LABEL} & set(outputs):
+        inputs = {INPUT_NAME, CONTEXT_NAME} if self.context else {INPUT_NAME}
+        if reserved := {*inputs, WINDOW_LABEL} & set(outputs):
             msg = f"`outputs`: `{min(reserved)}` is reserved, so no output may have this name"
             raise ValueError(msg)
         roles = [output.role for output in self.outputs]
@@ -197,6 +222,20 @@ class Manifest(Strict):
         return self
 
     @model_validator(mode="after")
+    def _length_signal_is_last(self) -> Self:
+        computed = None if self.cycle is None else self.cycle.length_signal
+        if computed is None:
+            return self
+        assert self.cycle is not None
+        if self.cycle.fit != "pad":
+            msg = "`cycle.length_signal` belongs to `cycle.fit: pad`"
+            raise ValueError(msg)
+        if len(self.signals) < 2 or self.signals[-1].name != computed:
+            msg = "`cycle.length_signal` must be the last of `signals`, behind a measured one"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _variants_have_tolerances(self) -> Self:
         for precision in ("fp16", "int8"):
             uses = [item.file for item in self.compiled if item.precision == precision]
@@ -219,9 +258,22 @@ class Manifest(Strict):
         return self
 
     @property
+    def measured(self) -> list[SignalSpec]:
+        """The signals that messages carry: all but the one that says how long a cycle is."""
+        has_computed = self.cycle is not None and self.cycle.length_signal is not None
+        return self.signals[:-1] if has_computed else self.signals
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one window without the batch axis: (W, C)."""
         return self.window.length, len(self.signals)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a window with its context, as `edgeai.model.rows` says."""
+        if not self.context:
+            return self.input_shape
+        return (math.prod(self.input_shape) + len(self.context),)
 
     @property
     def input_dtype(self) -> str:
@@ -230,8 +282,8 @@ class Manifest(Strict):
 
     @property
     def input_bytes(self) -> int:
-        """Size of one window in bytes."""
-        return np.dtype(self.input_dtype).itemsize * math.prod(self.input_shape)
+        """Size of one window with its context in bytes."""
+        return np.dtype(self.input_dtype).itemsize * math.prod(self.row_shape)
 
     @property
     def score(self) -> str:
@@ -247,6 +299,16 @@ class Manifest(Strict):
     def evidence(self) -> str | None:
         """Name of the output with the role `evidence`, or None."""
         return next((out.name for out in self.outputs if out.role == "evidence"), None)
+
+    @property
+    def published(self) -> list[tuple[str, str]]:
+        """Name and unit of the outputs that predictions carry beside score and contributions."""
+        judged = {self.score, self.contribution}
+        return [
+            (output.name, output.unit)
+            for output in self.outputs
+            if output.name not in judged and output.role not in UNPUBLISHED
+        ]
 
     @property
     def domains(self) -> list[tuple[str, float]]:

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,17 @@ from edgeai.config.base import Precision
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ModelError, listed, printable
 from edgeai.model.manifest import (
+    CONTEXT_NAME,
     GOLDEN,
     GRAPH,
     GRAPHS,
+    INPUT_NAME,
     MANIFEST,
     WINDOW_LABEL,
     CompiledSpec,
     Manifest,
 )
+from edgeai.model.rows import join_rows
 from edgeai.paths import reason_of
 
 MIN_GOLDEN_WINDOWS = 32
@@ -38,6 +41,15 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 Labels = npt.NDArray[np.int8]
 HEALTHY, FAULTY, UNKNOWN = 0, 1, -1
 """Values of the optional array `window_label` of golden.npz, one a window."""
+
+
+class _Golden(NamedTuple):
+    """What golden.npz holds."""
+
+    windows: Windows
+    context: Windows | None
+    outputs: Outputs
+    labels: Labels
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,27 @@ class Package:
         Raises:
             ModelError: As `golden`.
         """
+        found = self._read_golden()
+        return found.windows, found.outputs, found.labels
+
+    def golden_context(self) -> Windows | None:
+        """Return the context (N, K) float32 of the golden windows; None if the model has none.
+
+        Raises:
+            ModelError: As `golden`.
+        """
+        return self._read_golden().context
+
+    def golden_rows(self) -> Windows:
+        """Return the golden windows with their context, as `edgeai.model.rows` says.
+
+        Raises:
+            ModelError: As `golden`.
+        """
+        found = self._read_golden()
+        return join_rows(found.windows, found.context)
+
+    def _read_golden(self) -> "_Golden":
         path = self.folder / GOLDEN
         try:
             data = read_arrays(path)
@@ -110,16 +143,20 @@ class Package:
             raise ModelError(str(path), f"is not an .npz file of plain arrays: {error}") from error
         names = {output.name for output in self.manifest.outputs}
         given = data.pop(WINDOW_LABEL, None)
-        if set(data) != names | {"window"}:
-            rule = f"must hold `window` and {', '.join(sorted(names))}"
+        inputs = {INPUT_NAME, CONTEXT_NAME} if self.manifest.context else {INPUT_NAME}
+        if set(data) != names | inputs:
+            wanted = " and ".join(f"`{one}`" for one in sorted(inputs, reverse=True))
+            rule = f"must hold {wanted} and {', '.join(sorted(names))}"
             raise ModelError(str(path), rule, sorted(data))
-        windows = data.pop("window")
+        windows = data.pop(INPUT_NAME)
+        context = data.pop(CONTEXT_NAME) if self.manifest.context else None
         shape, dtype = self.manifest.input_shape, self.manifest.input_dtype
         if windows.shape[1:] != shape or windows.dtype != dtype:
             rule = f"`window` must be {dtype} of shape (N, {', '.join(map(str, shape))})"
             raise ModelError(str(path), rule, f"{windows.dtype} {windows.shape}")
         if not np.isfinite(windows).all():
             raise ModelError(str(path), "`window` must be finite")
+        self._check_context(context, len(windows))
         if len(windows) < MIN_GOLDEN_WINDOWS:
             rule = f"must hold at least {MIN_GOLDEN_WINDOWS} windows"
             raise ModelError(str(path), rule, len(windows))
@@ -142,7 +179,18 @@ class Package:
             )
             found = f"{labels.dtype} {labels.shape}, {np.unique(labels)[:4].tolist()}"
             raise ModelError(str(path), rule, found)
-        return windows, data, labels.astype(np.int8)
+        return _Golden(windows, context, data, labels.astype(np.int8))
+
+    def _check_context(self, context: npt.NDArray[Any] | None, count: int) -> None:
+        if context is None:
+            return
+        wanted = count, len(self.manifest.context)
+        if context.dtype != np.float32 or context.shape != wanted:
+            rule = f"`{CONTEXT_NAME}` must be float32 of shape (N, {wanted[1]})"
+            found = f"{context.dtype} {context.shape}"
+            raise ModelError(str(self.folder / GOLDEN), rule, found)
+        if not np.isfinite(context).all():
+            raise ModelError(str(self.folder / GOLDEN), f"`{CONTEXT_NAME}` must be finite")
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -15,6 +15,7 @@ from edgeai.model.package import Windows
 
 STEPS_WITHIN = 16.0  # float32's step must be at least this many times smaller
 RESOLVED_STEPS = 4.0  # a smaller step, in float32's steps, is rounding
+EXACT_INTEGERS = 2.0**24  # from here on float32 does not hold every whole number
 SEEN_RATIO = 2.0  # values up to this many times those of the golden windows are never coarse
 
 Floats = npt.NDArray[np.float64]
@@ -53,6 +54,8 @@ def resolution_of(windows: Windows) -> Resolution:
         step = np.abs(np.diff(values, axis=1))
         step = step[step >= RESOLVED_STEPS * float32_step(size)]
         if not step.size:
+            if _is_too_large(values, size):
+                largest[index] = size / SEEN_RATIO
             continue
         steps[index] = np.median(step)
         ranges = np.ptp(values, axis=1)
@@ -60,6 +63,18 @@ def resolution_of(windows: Windows) -> Resolution:
         limit = 2.0 ** (np.floor(np.log2(needed)) + 24)
         largest[index] = max(limit, SEEN_RATIO * size)
     return Resolution(steps, largest)
+
+
+def _is_too_large(values: Floats, size: float) -> bool:
+    """Return whether a signal has moved between the windows, and float32 shows no step in them.
+
+    Below `EXACT_INTEGERS` it would be a setting that is constant for as long as a window.
+
+    Args:
+        values: (N, W) of one signal.
+        size: The largest of them.
+    """
+    return size >= EXACT_INTEGERS and float(np.ptp(values)) > 0
 
 
 def describe_precision(windows: Windows, manifest: Manifest) -> list[str]:
@@ -71,17 +86,23 @@ def describe_precision(windows: Windows, manifest: Manifest) -> list[str]:
     notes = []
     for index, signal in enumerate(manifest.signals):
         end = max(map(abs, signal.range)) if signal.range else 0.0
-        if end > found.largest[index]:
-            notes.append(precision_text(signal.name, end, float(found.steps[index])))
-            continue
         values = windows[..., index].astype(np.float64)
         moves = np.abs(np.diff(values, axis=1))
         size = float(np.abs(values).max(initial=0.0))
-        if moves.size and moves.max() > 0 and np.isnan(found.steps[index]):
+        is_lost = _is_too_large(values, size) or (moves.size and moves.max() > 0)
+        if np.isnan(found.steps[index]) and is_lost:
             notes.append(
                 f"signal `{signal.name}` moves in the golden windows only by the steps of float32, "
                 f"{float32_step(size):.3g} at {size:.3g}: smaller steps are lost. {REMEDY}"
             )
+        elif size >= EXACT_INTEGERS and not moves.any():
+            notes.append(
+                f"signal `{signal.name}` stands still in the golden windows, and at {size:.3g} "
+                f"float32 keeps steps of {float32_step(size):.3g}: smaller changes are lost. "
+                f"{REMEDY}"
+            )
+        elif end > found.largest[index]:
+            notes.append(precision_text(signal.name, end, float(found.steps[index])))
     return notes
 
 
@@ -89,7 +110,12 @@ REMEDY = "Subtract a constant by `source.signals.<name>.offset`, or send differe
 
 
 def precision_text(name: str, value: float, step: float) -> str:
-    """Return what float32 does to a signal at a value."""
+    """Return what float32 does to a signal at a value; `step` is NaN if it is smaller than that."""
+    if np.isnan(step):
+        return (
+            f"signal `{name}`: at {value:.6g} float32 keeps steps of {float32_step(value):.3g}; "
+            f"the golden windows show no smaller ones, so they are lost. {REMEDY}"
+        )
     return (
         f"signal `{name}`: at {value:.6g} float32 keeps steps of {float32_step(value):.3g}, and "
         f"the model's steps are about {step:.3g}, so they are lost. {REMEDY}"

@@ -41,6 +41,7 @@ UNSUPPORTED_PROTOCOL_VERSION = 0x84
 SESSION_TAKEN_OVER = 0x8E
 RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 0x9A, 0x9B
 KEEP_ALIVE_CHECK_SECONDS = 1.0
+CLOSED_ALTHOUGH_ACCEPTED = " (does it limit the number of connections? It has accepted one before)"
 
 
 class ClientLifecycle:
@@ -139,7 +140,7 @@ class ClientLifecycle:
             return self._reconnect.last_error or f"not connected to {self._address}"
         if self._subscriptions.refused:
             return f"the broker refuses the subscription {self._subscriptions.refused[0]}"
-        return self._outbox.rights.fault
+        return self._outbox.fault
 
     @property
     def protocol(self) -> str | None:
@@ -297,7 +298,7 @@ class ClientLifecycle:
             self._fail(cause, may_be_version=reason.value == UNSUPPORTED_PROTOCOL_VERSION)
             return
         client.on_log = None  # paho would call it for each packet
-        self.connected = True
+        self.connected = self._told.was_accepted = True
         self.state_changes += 1
         schedule.on_connected()
         limits = limits_of(properties, schedule.version, schedule.terms)
@@ -356,7 +357,8 @@ class ClientLifecycle:
             why = str(reason) if by_packet else "the broker or the network closed it"
             self._lose(f"connection lost: {why}", taken_over=reason.value == SESSION_TAKEN_OVER)
         else:
-            cause = f"{self._address} closed the connection{self._close_hint}"
+            hint = CLOSED_ALTHOUGH_ACCEPTED if self._told.was_accepted else self._close_hint
+            cause = f"{self._address} closed the connection{hint}"
             self._fail(cause, may_be_version=True, may_be_will=True, detail=self._socket_error)
 
 

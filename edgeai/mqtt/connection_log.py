@@ -29,6 +29,8 @@ class ConnectionLog:
         self._told_days: dict[tuple[str, float], int] = {}
         """The last of `TOLD_DAYS` that was told, by what a certificate is and when it expires."""
         self._next_poll = 0.0
+        self.was_accepted = False
+        """Whether the broker has accepted a connection of this configuration."""
 
     def lost(self, client_id: str, cause: str, text: str, wait_seconds: float) -> bool:
         """Tell a cause unless it was told; return whether it was written.

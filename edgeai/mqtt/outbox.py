@@ -48,6 +48,8 @@ class Outbox:
         """Publications returned by `next_batch` and not confirmed by `mark_sent`."""
         self._valid_topics: set[str] = set()
         self._logged_too_large = False
+        self._too_large: str | None = None
+        """What the broker does not take because of its size; None: nothing on this connection."""
         self._limits = BrokerLimits()
         self._may_bypass = True
         """Whether the broker takes publications at QoS 0 as they are, as far as it has said."""
@@ -56,9 +58,15 @@ class Outbox:
         """Number of publications that the broker may not have received."""
         return len(self._waiting) + len(self._in_flight) + self._held_count
 
+    @property
+    def fault(self) -> str | None:
+        """What the broker does not take, as text for the user; None if nothing is known."""
+        return self.rights.fault or self._too_large
+
     def set_broker_limits(self, limits: BrokerLimits) -> None:
         """Store the limits of a new connection."""
         self._limits = limits
+        self._too_large = None
         self.rights.restart(
             answers_with_reason=limits.answers_with_reason and limits.terms.max_qos > 0
         )
@@ -224,6 +232,10 @@ class Outbox:
         size = len(publication.payload) + len(topic.encode()) + MAX_PACKET_OVERHEAD_BYTES
         if size <= limit:
             return True
+        self._too_large = (
+            f"the broker takes packets of at most {limit:,} bytes, and a publication to "
+            f"{topic[:200]} has {size:,}: raise it at the broker (mosquitto: max_packet_size)"
+        )
         if not self._logged_too_large:
             self._logged_too_large = True
             log.error(

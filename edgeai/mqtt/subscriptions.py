@@ -54,8 +54,10 @@ class Subscriptions:
         """Whether the broker must keep messages while the client is disconnected."""
         self._kept = KeptFilters(kept)
         age = self._kept.age_seconds
-        self._expects_session = self.keep_session and age is not None and age < self._expiry_seconds
-        """Whether the broker should have a session of this client."""
+        self._expects_session = self.keep_session and age is not None
+        """Whether the broker has had a session of this client."""
+        self._is_expired = age is not None and age >= self._expiry_seconds
+        """Whether that session has surely ended: edgeai was away for longer than it lasts."""
         covers_drops = any(topics.contains(one, DROPS_TOPIC) for one in qos_by_filter)
         self._has_optional = bool(qos_by_filter) and not covers_drops
         self._optional_id: int | None = None
@@ -87,16 +89,17 @@ class Subscriptions:
                         self._unsubscribed[packet_id] = topic_filter
             elif self._expects_session:
                 self._metrics.sessions_lost.inc()
+                why = "broker restarted without persistence, or away for longer than"
                 log.warning(
                     "%s: the broker has forgotten the session: what was sent at QoS 1 since the "
-                    "last connection is lost (broker restarted without persistence, or away for "
-                    "longer than session_expiry_seconds, %d s)",
-                    self._client_id, self._expiry_seconds,
+                    "last connection is lost (%s session_expiry_seconds, %d s)",
+                    self._client_id, "away for longer than" if self._is_expired else why,
+                    self._expiry_seconds,
                     extra=event("session_lost", client=self._client_id),
                 )  # fmt: skip
             left = self._kept.filters if session_present else set()
             self._kept.keep(left | wanted)
-            self._expects_session = True
+            self._expects_session, self._is_expired = True, False
         else:
             self._kept.forget()
         for topic_filter, qos in self._qos_by_filter.items():

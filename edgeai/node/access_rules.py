@@ -54,18 +54,18 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
-        sources.append(topics.template_filter(pipeline.source.topic))
-        captured = [
-            one for one in topics.template_fields(pipeline.source.topic) if one != RESERVED_CAPTURE
-        ]
+        templates = [source.topic for source in pipeline.named_sources.values()]
+        sources += [topics.template_filter(one) for one in templates]
+        # All sources of a pipeline capture the same levels.
+        captured = [one for one in topics.template_fields(templates[0]) if one != RESERVED_CAPTURE]
         fields = (
             ("node", config.node),
             ("pipeline", name),
             ("model", manifest.name),
             ("asset", "/".join([ASSET_LEVEL] * max(1, len(captured)))),
         )
-        templates = (pipeline.publish.topic, pipeline.publish.alarm_topic)
-        results += [_as_filter(topics.fill(one, fields)) for one in templates]
+        published = (pipeline.publish.topic, pipeline.publish.alarm_topic)
+        results += [_as_filter(topics.fill(one, fields)) for one in published]
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []

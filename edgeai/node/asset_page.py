@@ -9,6 +9,7 @@ from typing import Any
 from edgeai.engine.history import History, rounded
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.stream_state import StreamState
+from edgeai.messages import SECOND_NS
 from edgeai.model.output_spec import AxisSpec, OutputSpec
 from edgeai.node.http_answers import Query, Reply, reply_error
 
@@ -86,7 +87,7 @@ class AssetPages:
                     "is_held": channel in held,
                 }
                 for channel, (signal, value) in enumerate(
-                    zip(manifest.signals, newest, strict=False)
+                    zip(manifest.measured, newest, strict=False)
                 )
             ],
             "top": list(state.top),
@@ -97,6 +98,7 @@ class AssetPages:
             ],
             "fields": self._fields(pipeline, state),
             "has_fields": any(output.role == "field" for output in manifest.outputs),
+            "cycle": _cycle(state),
         }  # fmt: skip
 
     def _fields(self, pipeline: Pipeline, state: StreamState) -> list[dict[str, Any]]:
@@ -129,6 +131,25 @@ class AssetPages:
             if index >= MAX_LOOKED_AT or now - asked > LOOKED_AT_SECONDS:
                 state.fields = None
                 self._looked_at.pop(state, None)
+
+
+def _cycle(state: StreamState) -> dict[str, Any] | None:
+    """Return the last cycle and the open one, times in seconds; None where windows slide."""
+    cycles = state.stream.cycles
+    if cycles is None:
+        return None
+    last, since_ns = cycles.last, cycles.open_since_ns
+    return {
+        "last": None
+        if last is None
+        else {
+            "number": last.number,
+            "end": last.end_ns / SECOND_NS,
+            "duration_seconds": last.duration_ns / SECOND_NS,
+            "outcome": last.outcome,
+        },
+        "open_since": None if since_ns is None else since_ns / SECOND_NS,
+    }
 
 
 def _axis(axis: AxisSpec, values: dict[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
         "provider": pipeline.session.provider,
         "requested": pipeline.session.requested,
         "reason": pipeline.session.reason,
-        "topic": pipeline.config.source.topic,
+        "topic": ", ".join(one.topic for one in pipeline.config.named_sources.values()),
         "hint": hint,
         "threshold": pipeline.rule.threshold,
         "abnormal": pipeline.rule.abnormal,
@@ -142,7 +142,7 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     is_judged = state.time_ns is not None
     undecided = state.stream.undecided
     if not is_judged and not state.is_from_before and not undecided:
-        waiting_for = [pipeline.signals[i] for i in state.stream.waiting_for()]
+        waiting_for = [pipeline.channels[i] for i in state.stream.waiting_for()]
     alarm = state.alarm.state
     newest_ns = state.last_sample_ns
     found = {
@@ -165,6 +165,11 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
         else {"count": undecided[0], "time": undecided[1] / SECOND_NS},
         "waiting_for": waiting_for[:MAX_SHOWN_SIGNALS],
     }
+    if state.sources:  # those of several that have stopped
+        inlets = pipeline.sources.inlets
+        found["silent_sources"] = [
+            inlet.plan.name for inlet in inlets if state.sources[inlet.number].is_stale
+        ]
     if alarm != "normal":
         found |= _reasons(pipeline, state)
     return found

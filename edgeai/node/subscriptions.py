@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from edgeai import topics
 from edgeai.engine.pipeline import Pipeline
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
@@ -19,9 +20,9 @@ def subscriptions_of(pipelines: Sequence[Pipeline], reset_prefix: str) -> dict[s
     """Return the QoS by topic filter; that of the resets is included if an alarm can latch."""
     subscriptions: dict[str, int] = {}
     for pipeline in pipelines:
-        source = pipeline.config.source
-        known = subscriptions.get(pipeline.template.filter, 0)
-        subscriptions[pipeline.template.filter] = max(known, source.qos)
+        for source in pipeline.config.named_sources.values():
+            one = topics.template_filter(source.topic)
+            subscriptions[one] = max(subscriptions.get(one, 0), source.qos)
     if any(pipeline.rule.latch for pipeline in pipelines):
         subscriptions[f"{reset_prefix}#"] = 1 if any(subscriptions.values()) else 0
     return subscriptions
@@ -30,8 +31,11 @@ def subscriptions_of(pipelines: Sequence[Pipeline], reset_prefix: str) -> dict[s
 def interval_seconds(pipelines: Sequence[Pipeline], topic: str) -> float | None:
     """Return the time between two messages of a topic at the model's sample rate; None: unknown."""
     for pipeline in pipelines:
+        source = pipeline.config.source  # of several, the intervals differ
+        if source is None or source.layout == "frame":
+            continue
         period_ns = pipeline.settings.period_ns
-        if pipeline.config.source.layout != "frame" and period_ns and pipeline.find_key(topic):
+        if period_ns and pipeline.find_key(topic):
             return period_ns / SECOND_NS
     return None
 
@@ -85,11 +89,11 @@ class DeliveryHints:
                         extra=event("messages_arrive", pipeline=name),
                     )  # fmt: skip
             elif now - self._since >= limit and name not in self.hints:
+                topic = " or ".join(pipeline.sources.filters)
                 self.hints[name] = (
-                    f"no message in {limit:g} s: is {pipeline.template.filter} the topic of the "
+                    f"no message in {limit:g} s: is {topic} the topic of the "
                     "senders, and may this client read it?"
                 )
-                topic = pipeline.template.filter
                 log.warning(
                     "%s: %s", name, self.hints[name],
                     extra=event("no_messages", pipeline=name, topic=topic, seconds=limit),
@@ -106,7 +110,10 @@ class DeliveryHints:
 
 
 def _expected_seconds(pipeline: Pipeline) -> float:
-    declared = pipeline.config.source.expect_within_seconds
-    if declared is not None:
-        return declared
+    sources = pipeline.config.named_sources.values()
+    declared = [
+        one.expect_within_seconds for one in sources if one.expect_within_seconds is not None
+    ]
+    if declared:
+        return min(declared)
     return max(EXPECTED_SECONDS, EXPECTED_PERIODS * (pipeline.settings.period_ns or 0) / SECOND_NS)

@@ -78,7 +78,7 @@ class Listener:
         topic, payload, received_ns, flags = message
         head = f"{time_text(received_ns)}{_flags_text(flags)} {printable(topic)}"
         mine = [(one, found) for one in self._pipelines if (found := one.find_key(topic))]
-        previews = [self._preview(pipeline, found[1], payload) for pipeline, found in mine]
+        previews = [self._preview(pipeline, topic, found[1], payload) for pipeline, found in mine]
         before = [self._counts(pipeline) for pipeline, _ in mine]
         self._ends.message = message
         self._ends.published.clear()
@@ -95,9 +95,12 @@ class Listener:
         for pipeline in self._pipelines:
             pipeline.session.close()
 
-    def _preview(self, pipeline: Pipeline, tag: str | None, payload: bytes | memoryview) -> str:
+    def _preview(
+        self, pipeline: Pipeline, topic: str, tag: str | None, payload: bytes | memoryview
+    ) -> str:
+        intake = pipeline.sources.intake_of(topic) or pipeline.intake
         try:
-            return f"{pipeline.intake.preview(tag, bytes(payload))} -> "
+            return f"{intake.preview(tag, bytes(payload))} -> "
         except DecodeError:
             return ""  # the turn finds the same, and says why
 
@@ -119,7 +122,7 @@ class Listener:
         parts = []
         for reason in drops:
             explain = pipeline.refusals.explain
-            why = explain(reason, message[0], message[1]) if explain is not None else ""
+            why = explain(reason, *message[:3]) if explain is not None else ""
             words = DROP_REASONS.get(reason, reason.replace("_", " "))
             parts.append(f"REFUSED {reason}: {words}{f'; {why}' if why else ''}")
         if not drops:
@@ -140,12 +143,12 @@ class Listener:
             return "used"
         waiting = state.stream.waiting_for()
         if waiting:
-            names = ", ".join(pipeline.signals[channel] for channel in waiting[:4])
+            names = ", ".join(pipeline.channels[channel] for channel in waiting[:4])
             return f"used; no value yet of {names}"
         if state.time_ns is None and state.stream.undecided is not None:
             return "waits for the next time stamp"
         if state.time_ns is None:
-            size, length = state.stream.ring.size, pipeline.settings.length
+            size, length = state.stream.gathered, pipeline.settings.length
             return f"used; the first window has {min(size, length)} of {length} samples"
         return "used"
 

@@ -25,9 +25,9 @@ NO_MESSAGE = (
 def source_filters(config: Config) -> dict[str, int]:
     """Return the QoS by topic filter of all sources of a configuration."""
     found: dict[str, int] = {}
-    for pipeline in config.pipelines.values():
-        one = topics.template_filter(pipeline.source.topic)
-        found[one] = max(found.get(one, 0), pipeline.source.qos)
+    for source in config.read_sources.values():
+        one = topics.template_filter(source.topic)
+        found[one] = max(found.get(one, 0), source.qos)
     return topics.cover(found)
 
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from edgeai.errors import ModelError, one_line
 from edgeai.model.direction import is_abnormal
 from edgeai.model.golden import Golden
-from edgeai.model.manifest import INPUT_NAME
 from edgeai.model.package import HEALTHY, Package
+from edgeai.model.rows import inputs_of
 from edgeai.providers.cpu_binding import IoBindingCache
 from edgeai.providers.session import (
     BATCH_MULTIPLES,
@@ -75,13 +75,24 @@ class CpuSession:
 
     provider = "cpu"
 
-    def __init__(self, graph: Path, outputs: list[str], threads: int = 1) -> None:
+    def __init__(
+        self,
+        graph: Path,
+        outputs: list[str],
+        threads: int = 1,
+        *,
+        window: tuple[int, ...] = (),
+        context: int = 0,
+    ) -> None:
         """Load a graph.
 
         Args:
             graph: The ONNX file, already checked (`edgeai.model.inspection`).
             outputs: Names of the outputs to compute, in order.
             threads: Intra-op threads.
+            window: Shape of a window; needed with a context.
+            context: Values of the second input `context`; 0: there is none. Windows then come with
+                it, as `edgeai.model.rows` says.
 
         Raises:
             ModelError: ONNX Runtime refuses the graph.
@@ -98,6 +109,8 @@ class CpuSession:
         self._graph = graph
         self._outputs = outputs
         self._bound: IoBindingCache | None = None
+        self._inputs = inputs_of(window, context)
+        self._has_context = context > 0
         self.requested, self.reason = self.provider, ""
         self.batch_multiple: int | None = 1
         self.batch_effect = self.score_effect = 0.0
@@ -124,7 +137,8 @@ class CpuSession:
 
     def bind(self, batch: Floats) -> None:
         """Bind a batch buffer: each `run` on it then overwrites the outputs of the run before."""
-        self._bound = IoBindingCache(self._session, self._outputs, batch)
+        if not self._has_context:  # its rows are taken apart for each call
+            self._bound = IoBindingCache(self._session, self._outputs, batch)
 
     def _call_bound(self, bound: IoBindingCache, windows: int) -> list[npt.NDArray[np.float32]]:
         """Return the outputs of the first windows of the bound buffer."""
@@ -145,7 +159,7 @@ class CpuSession:
     def _call(self, windows: Floats) -> list[npt.NDArray[np.float32]]:
         try:
             outputs: list[npt.NDArray[np.float32]] = self._run(
-                self._outputs, {INPUT_NAME: windows}, None
+                self._outputs, self._inputs(windows), None
             )
         except Exception as error:  # ORT's exceptions share no base class
             raise self._fault(len(windows), error) from error
@@ -176,11 +190,12 @@ class CpuSession:
         if fault is not None:
             cause = ""
             if self.batch_effect > ROUNDING_EFFECT:
+                score = f", the score of a healthy window by up to {self.score_effect:.2g} of it"
                 cause = (
                     "; the graph's outputs depend on the other windows of a batch by up to "
-                    f"{self.batch_effect:.2g} of an output's largest value, the score of a healthy "
-                    f"window by up to {self.score_effect:.1%}: compute the golden outputs one "
-                    "window at a time"
+                    f"{self.batch_effect:.2g} of an output's largest value"
+                    f"{score if self.score_effect else ''}: compute the golden outputs one window "
+                    "at a time"
                 )
             raise ModelError(str(package.graph), fault.rule + cause, fault.value)
 
@@ -241,6 +256,21 @@ class CpuSession:
                 if output.tobytes() != wanted[rows].tobytes():
                     return False
         return True
+
+
+def open_cpu_session(package: Package, threads: int = 1) -> CpuSession:
+    """Load the graph of a package on the CPU; ModelError if ONNX Runtime refuses it.
+
+    Args:
+        package: Already checked.
+        threads: Intra-op threads.
+    """
+    manifest = package.manifest
+    outputs = [output.name for output in manifest.outputs]
+    return CpuSession(
+        package.graph, outputs, threads,
+        window=manifest.input_shape, context=len(manifest.context),
+    )  # fmt: skip
 
 
 def _difference(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from edgeai.model.rows import inputs_of
 from edgeai.providers.cpu import open_cpu
 from edgeai.providers.session import Floats
 
@@ -15,15 +16,20 @@ class Scorer:
 
     Args:
         graph: The serialised ONNX model.
+        window: Shape of a window; needed with a context.
+        context: Values of the second input `context`; 0: there is none.
     """
 
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, graph: bytes, *, window: tuple[int, ...] = (), context: int = 0) -> None:
         self._session = open_cpu(graph)
+        self._inputs = inputs_of(window, context)
         outputs = self._session.get_outputs()
         self._names = [one.name for one in outputs if one.type.startswith("tensor(")]
 
     def outputs(self, windows: Floats) -> Outputs:
         """Return the outputs of windows (N, W, C) float32 that are tensors, each with N rows.
+
+        With a context, windows come with it, as `edgeai.model.rows` says.
 
         An odd batch is padded by one row, because kernels compute a single row with other bits.
         """
@@ -34,7 +40,7 @@ class Scorer:
             if rows % 2:
                 batch = np.concatenate([batch, batch[-1:]])
             for name, values in zip(
-                self._names, self._session.run(self._names, {"window": batch}), strict=True
+                self._names, self._session.run(self._names, self._inputs(batch)), strict=True
             ):
                 parts[name].append(values[:rows])
         return {name: np.concatenate(values) for name, values in parts.items()}

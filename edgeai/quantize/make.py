@@ -159,6 +159,9 @@ def _check_reducible(
             "large terms; use fp16, or --allow-int8-residual"
         )
         raise ConfigError([Problem(file, "task", rule, package.manifest.task, True)])
+    if package.manifest.context:
+        rule = "models with a second input `context` cannot be reduced yet"
+        raise ConfigError([Problem(file, "context", rule)])
     if package.manifest.onnx.control_flow:
         rule = "graphs with control flow cannot be reduced"
         raise ConfigError([Problem(file, "onnx.control_flow", rule, True, True)])

@@ -14,10 +14,10 @@ writes one; the fields `topic`, `payload`, `tst` and `retain` are read. `receive
 
 import csv
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import msgspec
 
@@ -56,6 +56,7 @@ class RecordingReader:
         files: Sequence[Path],
         mappings: Mapping[str, TableMapping],
         options: TableOptions,
+        on_bad_row: Callable[[Problem], None] | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -63,6 +64,8 @@ class RecordingReader:
             files: CSV, JSONL or Parquet; or folders as `edgeai record` writes them.
             mappings: How tables are read, by the name of the pipeline.
             options: Which of them is used, and how columns are read.
+            on_bad_row: Called with what is wrong with a row of a table that gives no message; the
+                row is then left out. None: such a row raises ConfigError.
 
         Raises:
             ConfigError: A file is missing or of a kind that is not read, or the pipeline is not
@@ -72,6 +75,7 @@ class RecordingReader:
         self._files = files
         self._mappings = mappings
         self._options = options
+        self._on_bad_row = on_bad_row
         self._file: IO[bytes] | None = None
         self._done_bytes = 0
         for path in files:
@@ -150,7 +154,7 @@ class RecordingReader:
                     cells = [cell_value(text) for text in row]
                     if 0 <= writer.time_as_text < len(row):
                         cells[writer.time_as_text] = row[writer.time_as_text]
-                    for message in writer.messages(cells, asset):
+                    for message in self._messages_of_row(writer, cells, asset):
                         yield Recorded(message, path, rows.line_num)
         except UnicodeDecodeError as error:
             where = f"line {rows.line_num + 1}"
@@ -180,10 +184,20 @@ class RecordingReader:
                 for row in zip(*columns, strict=True):
                     number += 1
                     asset = row[writer.asset] if writer.names_asset(len(row)) else None
-                    for message in writer.messages(list(row), asset):
+                    for message in self._messages_of_row(writer, list(row), asset):
                         yield Recorded(message, path, number)
         except (pyarrow.ArrowException, OSError) as error:
             raise ConfigError([Problem(str(path), "", f"is not Parquet: {error}")]) from error
+
+    def _messages_of_row(
+        self, writer: TableWriter, row: list[Any], asset: object
+    ) -> Iterator[Message]:
+        try:
+            yield from writer.messages(row, asset)
+        except ConfigError as error:
+            if self._on_bad_row is None:
+                raise
+            self._on_bad_row(error.problems[0])
 
     def _mapping(self) -> TableMapping:
         name = self._options.pipeline

@@ -94,29 +94,13 @@ class TableWriter:
         self._row_number = 1
         self._width = len(header)
         self._header = header
-        self._columns: list[tuple[int, FieldPath, str]] = []
-        missing = []
-        for name in mapping.signals:
-            tag = source.tag_of(name)
-            place = signal_path(source, name) if source.layout == "row" else source.value_path
-            # The declared name comes first: a column of the signal's own name may be another value.
-            for candidate in (str(place[-1]) if source.layout == "row" else tag, name):
-                if candidate in header:
-                    index = _column(candidate, header, path, "signal")
-                    self._columns.append((index, place, tag))
-                    break
-            else:
-                missing.append(name)
-        if not self._columns:
-            rule = f"has no column of a signal of {mapping.model}; it has: {listed(header)}"
-            raise ConfigError([Problem(str(path), "", rule)])
-        if missing and options.every_signal:
-            rule = f"has no column of the signals {listed(missing)}; it has: {listed(header)}"
-            raise ConfigError([Problem(str(path), "", rule)])
+        self._columns = _signal_columns(mapping, header, path, every=options.every_signal)
         self._evenly_spaced_ns = options.evenly_spaced_ns
         self._time = -1
         if self._evenly_spaced_ns is None:
-            self._time = _column(options.time_column or _time_name(source), header, path, "time")
+            chosen = options.time_column
+            name = _time_name(source) if chosen is None else chosen
+            self._time = _column(name, header, path, "time")
         self.asset = -1
         """Column that names the asset; -1: there is none."""
         if options.asset_column is not None:
@@ -216,6 +200,37 @@ class TableWriter:
     def _problem(self, rule: str, value: Any) -> ConfigError:
         where = f"row {self._row_number}"
         return ConfigError([Problem(str(self._path), where, rule, value, has_value=True)])
+
+
+def _signal_columns(
+    mapping: TableMapping, header: list[str], path: Path, *, every: bool
+) -> list[tuple[int, FieldPath, str]]:
+    """Return the column of each signal, with its path in a message and its tag.
+
+    Raises:
+        ConfigError: No signal has a column, or not every one has where that is asked for.
+    """
+    source = mapping.source
+    columns: list[tuple[int, FieldPath, str]] = []
+    missing = []
+    for name in mapping.signals:
+        tag = source.tag_of(name)
+        place = signal_path(source, name) if source.layout == "row" else source.value_path
+        # The declared name comes first: a column of the signal's own name may be another value.
+        for candidate in (str(place[-1]) if source.layout == "row" else tag, name):
+            if candidate in header:
+                index = _column(candidate, header, path, "signal")
+                columns.append((index, place, tag))
+                break
+        else:
+            missing.append(name)
+    if not columns:
+        rule = f"has no column of a signal of {mapping.model}; it has: {listed(header)}"
+        raise ConfigError([Problem(str(path), "", rule)])
+    if missing and every:
+        rule = f"has no column of the signals {listed(missing)}; it has: {listed(header)}"
+        raise ConfigError([Problem(str(path), "", rule)])
+    return columns
 
 
 def _local_times(zone: str) -> "LocalTimes":

@@ -25,6 +25,7 @@ SHOWN_COUNTERS = {
     "edgeai_messages_unrouted": "dropped",
     "edgeai_invalid_values": "invalid values",
     "edgeai_window_resets": "windows emptied",
+    "edgeai_cycles": "cycles",
     "edgeai_samples_missing": "samples missing by the sample rate",
     "edgeai_samples_reordered": "samples out of order put in their place",
     "edgeai_samples_misplaced": "samples of a coarse clock with doubtful times",
@@ -102,6 +103,7 @@ def replay_files(
             metrics,
             reset_prefix=reset_prefix(plan.config.node),
             clock_ns=None,
+            publishes_states=False,
             watch=create_provider_watch(pipelines, metrics, plan.config.node, topic=""),
         )
         while not source.exhausted:
@@ -109,7 +111,7 @@ def replay_files(
             if advance is not None:
                 advance(source.read_bytes)
         engine.finish()
-    return ReplaySummary(engine.received, engine.predicted, _dropped(metrics))
+    return ReplaySummary(engine.received, engine.predicted, [*source.bad_rows, *_dropped(metrics)])
 
 
 def _dropped(metrics: Metrics) -> list[str]:
@@ -118,10 +120,10 @@ def _dropped(metrics: Metrics) -> list[str]:
         if family.name not in SHOWN_COUNTERS:
             continue
         for sample in family.samples:
-            if sample.name.endswith("_total") and sample.value:
+            reason = sample.labels.get("reason") or sample.labels.get("outcome")
+            if sample.name.endswith("_total") and sample.value and reason != "complete":
                 who = sample.labels.get("pipeline", "no pipeline")
                 what = SHOWN_COUNTERS[family.name]
-                reason = sample.labels.get("reason")
                 ending = "" if reason is None else f", {reason}"
                 lines.append(f"{who}: {sample.value:.0f} {what}{ending}")
     return lines

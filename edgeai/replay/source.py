@@ -4,6 +4,7 @@ from pathlib import Path
 
 from edgeai.config.limits import Limits
 from edgeai.engine.pipeline import Pipeline
+from edgeai.errors import ConfigError, Problem
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.paths import OutputFile
@@ -26,17 +27,20 @@ class FileSource:
 
         Raises:
             ConfigError: A file is missing or of a kind that is not read, or the pipeline is not
-                clear.
+                clear. `receive` raises it too: a file cannot be read, or no row of a table gives a
+                message.
         """
         self._metrics = metrics
         self._limits = limits
         mappings = {
-            one.name: TableMapping(one.name, one.config.source, one.channels, one.manifest.name)
-            for one in pipelines
+            name: mapping for one in pipelines for name, mapping in table_mappings(one).items()
         }
-        self._reader = RecordingReader(files, mappings, options)
+        self._reader = RecordingReader(files, mappings, options, self._note_bad_row)
         self._messages = self._reader.messages()
         self.exhausted = False
+        self._has_messages = False
+        self._bad_rows: dict[tuple[str, str], tuple[int, Problem]] = {}
+        """How many rows gave no message, and what is wrong with the first; by file and rule."""
 
     @property
     def read_bytes(self) -> int:
@@ -51,7 +55,10 @@ class FileSource:
             recorded = next(self._messages, None)
             if recorded is None:
                 self.exhausted = True
+                if self._bad_rows and not self._has_messages:
+                    raise ConfigError([first for _, first in self._bad_rows.values()])
                 break
+            self._has_messages = True
             message = recorded.message
             if len(message[1]) > self._limits.payload_bytes:
                 self._metrics.unrouted.labels("too_large").inc()
@@ -60,8 +67,37 @@ class FileSource:
             size += len(message[1])
         return taken
 
+    def _note_bad_row(self, problem: Problem) -> None:
+        key = problem.file, problem.rule
+        count, first = self._bad_rows.get(key, (0, problem))
+        self._bad_rows[key] = count + 1, first
+
+    @property
+    def bad_rows(self) -> list[str]:
+        """A line for each kind of row that gave no message."""
+        return [
+            f"{count} row{'s' * (count > 1)} not used; the first: {first}"
+            for count, first in self._bad_rows.values()
+        ]
+
     def commit(self) -> None:
         """Nobody waits for an acknowledgement."""
+
+
+def table_mappings(pipeline: Pipeline) -> dict[str, TableMapping]:
+    """Return how tables are read, by pipeline; by `PIPELINE/SOURCE` if it has several sources."""
+    model = pipeline.manifest.name
+    if not pipeline.sources.inlets:
+        source = pipeline.config.only_source
+        return {pipeline.name: TableMapping(pipeline.name, source, pipeline.channels, model)}
+    found = {}
+    for inlet in pipeline.sources.inlets:
+        names = inlet.plan.signals
+        own = (
+            pipeline.name if inlet.plan.place == "source" else f"{pipeline.name}/{inlet.plan.name}"
+        )
+        found[own] = TableMapping(own, inlet.plan.source, names, model)
+    return found
 
 
 class FileSink:

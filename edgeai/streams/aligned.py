@@ -118,6 +118,7 @@ class AlignedStream(Stream):
         """Release the grid points up to the newest time: the stream ends here."""
         super().flush()
         self._timeline.flush()
+        self.ring.flush()
 
     def _receive(self, run: Run) -> None:
         """Take one sample with its final time."""

@@ -267,8 +267,8 @@ class Grid:
     def windows_since_start(self) -> tuple[int, int] | None:
         """Return the times of the first and the last window since the ring was emptied."""
         ring, length = self._ring, self._settings.length
-        if ring.size < length:
-            return None
+        if ring.size < length or self._settings.cycle is not None:
+            return None  # no window, or cycles, of which none is a window twice
         first_ns = ring.time_at(ring.size - length)
         return first_ns, ring.last_ns
 
@@ -296,7 +296,7 @@ class Grid:
         was_broken = self._ring.broken
         self.clear()
         self._ring.broken = was_broken
-        self._ring.last_ns = NEVER_NS
+        self._ring.forget()
 
     def recover(self, *, everything: bool) -> None:
         """Forget all but the last value of each channel, and with `everything` that too."""

@@ -2,7 +2,7 @@
 
 import struct
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +95,19 @@ class KeptSamples:
         return self._rows[: self.size]
 
     @property
+    def recent_times(self) -> npt.NDArray[np.int64]:
+        """The times of `recent`, (n,) nanoseconds, as a view."""
+        return self._clock[: self.size]
+
+    @property
+    def recent_flags(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """How many values of each of `recent` were substituted, and whether it is uncertain, (n,).
+
+        Only while `flagged` is not 0.
+        """
+        return self._substituted[: self.size], self._uncertain[: self.size]
+
+    @property
     def next_number(self) -> int:
         """The number that the next appended sample gets."""
         return self._before + self.size
@@ -108,6 +121,29 @@ class KeptSamples:
         """Return the time of the sample `back` samples before the newest."""
         return self._times[self.size - 1 - back]
 
+    def times_until(self, time_ns: int, count: int) -> npt.NDArray[np.int64]:
+        """Return the times of the `count` samples up to the one of a time, as a view."""
+        end = self.count_until(time_ns)
+        return self._clock[end - count : end]
+
+    def count_until(self, time_ns: int) -> int:
+        """Return how many samples are not after a time."""
+        return bisect_right(self._times, time_ns, 0, self.size)
+
+    def show(self, times: npt.NDArray[np.int64], rows: Floats, next_number: int) -> None:
+        """Hold samples (n, C) in place of all others, without a window.
+
+        Args:
+            times: (n,) their times; n is at most the length of a window.
+            rows: (n, C).
+            next_number: The number of the sample after them.
+        """
+        count = self.size = len(times)
+        self._before = next_number - count
+        self._rows[:count] = rows
+        self._clock[:count] = times
+        self.last_ns = self._times[count - 1]
+
     def find(self, time_ns: int) -> Floats | None:
         """Return the sample of exactly this time, (C,) as a view; None if it has none.
 
@@ -120,6 +156,22 @@ class KeptSamples:
             found: Floats = self._rows[index]
             return found
         return None
+
+    def look_back(self, until_ns: int, after_ns: int) -> tuple[int, Times, Floats]:
+        """Return the samples of a window and before it, but those that were looked at already.
+
+        Args:
+            until_ns: Time of the window's last sample.
+            after_ns: Time of the last sample that was looked at. If it is not before `until_ns`,
+                time went back, and the samples of the window are returned.
+
+        Returns:
+            Time of the window's first sample, (n,) times, and (n, C) samples as a view.
+        """
+        end = bisect_right(self._times, until_ns, 0, self.size)
+        first = max(0, end - self._length)
+        begin = first if after_ns >= until_ns else bisect_right(self._times, after_ns, 0, end)
+        return self._times[first], self._times[begin:end], self._rows[begin:end]
 
     def reaches(self, time_ns: int, samples: int | None) -> bool:
         """Return whether a time is not before the newest `samples`; None: all that `find` knows."""

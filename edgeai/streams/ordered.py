@@ -210,6 +210,7 @@ class OrderedStream(Stream):
         """Release the samples that wait for others: the stream ends here."""
         super().flush()
         self._release()
+        self.ring.flush()
         self._update_plain()
 
     def _release(self) -> None:
@@ -339,13 +340,13 @@ class OrderedStream(Stream):
             return
         settings = self._settings
         is_sure = not saved.flagged or not saved.substituted[kept].any()
-        if ring.size < settings.length and is_sure:
+        if not ring.has_emitted and is_sure:
             # No window was emitted. The step of the first stamp may have begun before the first
             # sample: the samples of this stamp wait until it ends.
             self._coarse = CoarseClock(period_ns, near, is_declared=False)
             self._timeline.holes.take_back()
             self._timeline.values.empty()
-            ring.last_ns = NEVER_NS
+            ring.forget()
             for index in kept:
                 flags = saved.uncertain[index : index + 1] if saved.flagged else None
                 rows = saved.rows[index : index + 1]

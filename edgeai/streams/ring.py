@@ -75,6 +75,19 @@ class Ring(KeptSamples):
         self._hop_left = 1 if self._settings.hop == 1 or self._hop_ns else self._length
         """Samples until the next window, where samples are counted."""
 
+    def forget(self) -> None:
+        """Forget all samples: they will come again, with other times."""
+        self.clear()
+        self.last_ns = NEVER_NS
+
+    def flush(self) -> None:
+        """Emit what waits, as no sample will come: nothing does."""
+
+    @property
+    def has_emitted(self) -> bool:
+        """Whether a window may have been emitted since the ring was emptied."""
+        return self.size >= self._length
+
     @property
     def due_in(self) -> int:
         """Samples until the next window at the model's rate, at least 1."""

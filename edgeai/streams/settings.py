@@ -1,13 +1,16 @@
-"""What the streams of a pipeline share: their settings, and the types of samples and windows."""
+"""What the streams of a pipeline share: settings, types of samples, and how sources join."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeai.streams.grid_values import AlignSettings
+
+if TYPE_CHECKING:
+    from edgeai.streams.cycles.settings import CycleSettings
 
 Floats = npt.NDArray[np.float32]
 
@@ -19,6 +22,9 @@ the call only. `Ring` emits (W, C) float32; other sources of windows may emit an
 
 Times = Sequence[int] | npt.NDArray[np.int64]
 """(n,) nanoseconds since 1970, UTC."""
+
+MAX_WAITING_WINDOWS = 256
+"""Windows of a stream that wait for a source at most; the oldest then goes without it."""
 
 NEVER_NS = -(1 << 62)
 """Stands for the time of a sample where there is none: every time is much later."""
@@ -72,8 +78,78 @@ class StreamSettings:
     keeps_samples: bool = False
     """Whether each sample must be in the ring when its window is emitted, because somebody looks at
     the samples themselves. It is so with extra channels."""
+    joined: "JoinPlan | None" = None
+    """The sources of which a window is made; None: there is one, with the model's samples."""
+
+    cycle: "CycleSettings | None" = None
+    """How samples are cut into cycles; None: windows slide. `length` is then the most samples that
+    a window is made of, and `hop` is 1."""
+
+    @property
+    def window_channels(self) -> int:
+        """Values in a sample of the model's window: one more if edgeai computes one."""
+        return self.signals + (self.cycle is not None and self.cycle.has_length_channel)
 
     @property
     def signals(self) -> int:
         """Values in a sample that the model takes: the first ones."""
         return self.channels - self.extras
+
+
+@dataclass(frozen=True)
+class TrackRule:
+    """How the values of a source come to the times of a window. Times in nanoseconds."""
+
+    method: Literal["hold", "linear"]
+    max_age_ns: int
+    """An older value is substituted, and marked `old`."""
+    lateness_ns: int
+    """How long a window waits for the source."""
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One source of a pipeline, as its streams need it."""
+
+    settings: StreamSettings
+    """Of the source: its channels and rate."""
+    places: tuple[int, ...]
+    """(k,) for each channel its place, rising: a channel of the model, or C + n for a signal that
+    only conditions or the context use."""
+    rule: TrackRule | None
+    """How its values come to the times of the window; None: its samples are the model's."""
+    is_tags: bool = False
+    intervals_ns: tuple[int | None, ...] | None = None
+    """(k,) or, for samples of all channels, (1,): time from one value to the next, as declared."""
+
+
+@dataclass(frozen=True)
+class ContextRule:
+    """How one value of the context is held."""
+
+    place: int
+    """Where the value is among all that are joined: a channel of the model, or C + n, as in
+    `SourceSpec.places`."""
+    max_age_ns: int | None
+    """An older value makes the window uncertain; None: a value holds until the next one."""
+    low: float
+    high: float
+    """A value outside this range makes the window uncertain."""
+    default: float | None
+    """Stands for a value that never came, and makes the window uncertain; None: windows wait."""
+
+
+@dataclass(frozen=True)
+class JoinPlan:
+    """How the sources of a pipeline are joined."""
+
+    signals: int
+    """Channels of the model, C."""
+    sources: tuple[SourceSpec, ...]
+    context: tuple[ContextRule, ...] = ()
+    """(K,) how the values of the model's second input are held."""
+
+    @property
+    def leader(self) -> int | None:
+        """Which source has the model's samples; None: none has."""
+        return next((i for i, one in enumerate(self.sources) if one.rule is None), None)

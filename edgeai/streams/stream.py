@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
+from edgeai.streams.cycles.ring import CycleRing
+from edgeai.streams.cycles.windows import CycleWindows
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
 from edgeai.streams.set_back import SetBacks
@@ -32,7 +34,7 @@ class Stream(ABC):
     """
 
     __slots__ = (
-        "_coarse", "_settings", "counts", "drops", "resets", "ring", "set_backs",
+        "_coarse", "_settings", "counts", "cycles", "drops", "resets", "ring", "set_backs",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +48,9 @@ class Stream(ABC):
         self.drops = drops
         self.resets = resets
         self.counts = counts
-        self.ring = Ring(settings, emit)
+        self.cycles = None if settings.cycle is None else CycleWindows(settings.cycle)
+        """Makes the windows of cycles; None: windows slide."""
+        self.ring = _new_ring(settings, emit, self.cycles)
         self.set_backs = SetBacks()
         self._settings = settings
         self._coarse = self._declared_clock()
@@ -80,6 +84,11 @@ class Stream(ABC):
         None if none do.
         """
         return None if self._coarse is None else self._coarse.undecided
+
+    @property
+    def gathered(self) -> int:
+        """How many samples the next window has, as far as it is known."""
+        return self.ring.size
 
     @property
     def newest_arrived_ns(self) -> int:
@@ -278,3 +287,9 @@ class Stream(ABC):
     @abstractmethod
     def _receive(self, run: Run) -> None:
         """Take samples with their final times."""
+
+
+def _new_ring(settings: StreamSettings, emit: Emit, cycles: CycleWindows | None) -> Ring:
+    if cycles is None or settings.cycle is None or settings.cycle.new_edges is None:
+        return Ring(settings, emit)
+    return CycleRing(settings, emit, cycles)

@@ -272,8 +272,7 @@ class Timeline:
         if ring.size >= length:
             self._note_used((ring.time_at(ring.size - length), ring.last_ns))
         self.holes.forget()
-        ring.clear()
-        ring.last_ns = NEVER_NS
+        ring.forget()
 
     def _jump_ahead(self, run: Run, step_ns: int) -> None:
         """Empty the window, and keep what it was until the step ahead is certain."""

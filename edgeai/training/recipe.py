@@ -1,11 +1,12 @@
 """The recipe of an anomaly model, the file train.yaml."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from edgeai.config.base import PositiveSeconds, Seconds, Strict
+from edgeai.config.cycles import CycleConfig
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.model.manifest import WindowSpec
 from edgeai.model.tolerance_spec import ToleranceSpec
@@ -123,6 +124,27 @@ class AutoencoderMethod(Strict):
     )
 
 
+class RecipeWindow(WindowSpec):
+    """The windows of the model: they slide over the samples, or each is a cycle of the machine."""
+
+    cycle: CycleConfig | None = Field(
+        None,
+        description="Makes each cycle of the machine one window of `length` samples; then `hop` is "
+        "left out. As `window.cycle` of a pipeline; data of the type `files` only. Default: "
+        "windows slide.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cycles_have_no_hop(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("cycle") is not None:
+            if "hop" in value:
+                msg = "`hop` is for windows that slide: delete it, or `cycle`"
+                raise ValueError(msg)
+            return {**value, "hop": value.get("length")}
+        return value
+
+
 class Calibration(Strict):
     """How the threshold follows from the extrapolated tail of healthy scores."""
 
@@ -170,7 +192,9 @@ class Recipe(Strict):
     data: Annotated[PlantData | FileData, Field(discriminator="type")] = Field(
         description="The training data: recordings, or a simulated machine."
     )
-    window: WindowSpec = Field(description="Length and hop of the windows.")
+    window: RecipeWindow = Field(
+        description="Length and hop of the windows, or the cycles that they are."
+    )
     method: Annotated[PcaMethod | AutoencoderMethod, Field(discriminator="type")] = Field(
         description="Kind of model, and its settings."
     )
@@ -187,6 +211,13 @@ class Recipe(Strict):
         "share of the larger of score and threshold.",
     )
     card: Card = Field(description="Texts of the model card, README.md.")
+
+    @model_validator(mode="after")
+    def _cycles_are_recorded(self) -> Self:
+        if self.window.cycle is not None and self.data.type != "files":
+            msg = "`window.cycle` needs recordings: `data.type: files`"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _span_fits_window(self) -> Self:

@@ -14,8 +14,15 @@ import yaml
 
 from edgeai.config.yaml_file import validate
 from edgeai.errors import ModelError
-from edgeai.model.held_values import measure_held_values
-from edgeai.model.manifest import GOLDEN, GRAPH, MANIFEST, WINDOW_LABEL, Manifest
+from edgeai.model.held_values import measure_held_values, picked_windows
+from edgeai.model.manifest import (
+    CONTEXT_NAME,
+    GOLDEN,
+    GRAPH,
+    MANIFEST,
+    WINDOW_LABEL,
+    Manifest,
+)
 from edgeai.model.meaning import find_meaning_faults
 from edgeai.model.package import (
     MIN_GOLDEN_WINDOWS,
@@ -24,6 +31,7 @@ from edgeai.model.package import (
     load_package,
     sha256_of,
 )
+from edgeai.model.rows import join_rows
 from edgeai.paths import naming_failures
 from edgeai.providers.scorer import Outputs, Scorer
 from edgeai.training.data.windows import Floats, Samples
@@ -40,6 +48,7 @@ def write_package(
     *,
     reference: Mapping[str, Floats],
     labels: Labels | None = None,
+    context: Samples | None = None,
     card: str | None = None,
 ) -> Package:
     """Write a package completely or not at all, and load it again.
@@ -58,6 +67,8 @@ def write_package(
         reference: The outputs for `golden` in float64, computed without the graph.
         labels: (N,) which golden windows are healthy (0) and which faulty (1); -1: unknown. None:
             all are unknown.
+        context: (N, K) float32, the second input of the golden windows; None: the graph has one
+            input.
         card: Text of README.md; None: no README.md is written.
 
     Raises:
@@ -92,7 +103,8 @@ def write_package(
     """
     folder = Path(folder)
     data = _serialised(graph, folder)
-    expected = Scorer(data).outputs(golden)
+    rows = join_rows(golden, context)
+    expected = _scorer_of(data, golden, context).outputs(rows)
     manifest_data = {**draft, "onnx": _onnx_facts(graph)}
     tolerance = manifest_data.setdefault("tolerance", {"rtol": 1e-4, "atol": 1e-5})
     _compare(folder, expected, reference, tolerance["rtol"], tolerance["atol"])
@@ -101,6 +113,8 @@ def write_package(
             str(folder / GOLDEN), f"needs at least {MIN_GOLDEN_WINDOWS} windows", len(golden)
         )
     arrays: dict[str, Any] = {"window": np.ascontiguousarray(golden), **expected}
+    if context is not None:
+        arrays[CONTEXT_NAME] = np.ascontiguousarray(context)
     if labels is not None:
         arrays[WINDOW_LABEL] = np.asarray(labels, np.int8)
     with naming_failures(folder):
@@ -129,7 +143,9 @@ def _write(
         # Validate before writing: the error then names the field, not a temporary file.
         manifest = validate(Manifest, manifest_data, str(folder / MANIFEST))
         if manifest.held_values is None:
-            manifest_data["held_values"] = _held_values(graph, arrays["window"], manifest)
+            manifest_data["held_values"] = _held_values(
+                graph, arrays["window"], arrays.get(CONTEXT_NAME), manifest
+            )
         text = yaml.safe_dump(manifest_data, sort_keys=False, width=100, allow_unicode=True)
         (staging / MANIFEST).write_text(text, encoding="utf-8")
         if card is not None:
@@ -142,11 +158,20 @@ def _write(
     return load_package(folder)
 
 
-def _held_values(data: bytes, golden: Samples, manifest: Manifest) -> dict[str, int]:
-    scorer, threshold = Scorer(data), manifest.threshold
+def _scorer_of(data: bytes, golden: Samples, context: Samples | None) -> Scorer:
+    """Return what computes a graph for golden windows (N, W, C) and their context (N, K)."""
+    values = 0 if context is None else context.shape[1]
+    return Scorer(data, window=golden.shape[1:], context=values)
+
+
+def _held_values(
+    data: bytes, golden: Samples, context: Samples | None, manifest: Manifest
+) -> dict[str, int]:
+    scorer, threshold = _scorer_of(data, golden, context), manifest.threshold
+    picked = None if context is None else context[picked_windows(len(golden))]
     held = measure_held_values(
         golden,
-        lambda windows: scorer.outputs(windows)[manifest.score],
+        lambda windows: scorer.outputs(join_rows(windows, picked))[manifest.score],
         threshold.value,
         threshold.abnormal,
     )

@@ -171,6 +171,39 @@ def test_samples_that_a_stream_drops_are_told(
     assert lines(caplog) == [f"p: refused 1, late: {DROP_REASONS['late']}"]
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_late_sample_is_told_with_its_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, together: bool
+) -> None:
+    write_package(tmp_path / "mean")
+    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))
+    messages = [
+        ("factory/m/sensors", b'{"t": %d, "a": 1, "b": 1}' % t, NS, 0)
+        for t in (11, 12, 13, 14, 15, 4)
+    ]
+    node.turns(*([messages] if together else [[one] for one in messages]))
+    (line,) = lines(caplog)
+    assert line == (
+        f"p: refused 1, late: {DROP_REASONS['late']}; topic factory/m/sensors, 24 bytes: "
+        """'{"t": 4, "a": 1, "b": 1}'"""
+    )
+
+
+def test_a_time_is_compared_with_the_arrival_of_its_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A recording is of another day."""
+    write_package(tmp_path / "mean")
+    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    node = Node(check(write_config(tmp_path / "line.yaml", 1883, pipelines)))
+    start = 1_735_689_600
+    payload = b'{"t": %d, "a": 1, "b": 1}' % (start + 4000)
+    node.turns([("factory/m/sensors", payload, start * NS, 0)])
+    (line,) = lines(caplog)
+    assert "4,000.0 s ahead of its arrival by this machine's clock" in line
+
+
 def test_the_words_are_short_and_end_without_a_full_stop() -> None:
     for reason, words in DROP_REASONS.items():
         assert words, reason

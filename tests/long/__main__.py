@@ -79,7 +79,10 @@ PIECES: dict[str, Piece] = {
         ("tests/mqtt/test_fast_client.py::test_any_bytes_in_any_pieces",), examples=2_000
     ),
     "mqtt-garbage": Piece(("tests/mqtt/test_connection.py", "-k", "garbage")),
-    "streams": Piece(("tests/streams", "tests/alarms"), examples=1_500),
+    "streams": Piece(
+        ("tests/streams", "tests/alarms", "--ignore=tests/streams/cycles"), examples=1_500
+    ),
+    "cycles": Piece(("tests/streams/cycles",), examples=1_000),
     "engine": Piece(
         ("tests/engine", "-k", "turns_do_not_matter or frames_and_rows_agree"), examples=200
     ),

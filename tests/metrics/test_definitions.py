@@ -86,7 +86,8 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     metrics.watch_clocks(lambda: [("p", "m", 0.5)])
     metrics.export_bounds([("p", "o", "low", 1.0)])
     metrics.certificate_expires("broker", 1.0)
-    pipeline = metrics.of_pipeline("p", "model", "cpu")
+    pipeline = metrics.of_pipeline("p", "model", "cpu", has_cycles=True)
+    pipeline.count_states({"stopped": 0}, lambda: 0)
     pipeline.last_message(), pipeline.expected()
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}

@@ -9,7 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from edgeai.model.package import load_package
-from edgeai.model.resolution import describe_precision, float32_step, resolution_of
+from edgeai.model.resolution import (
+    describe_precision,
+    float32_step,
+    precision_text,
+    resolution_of,
+)
 from tests.support.packages import write_package
 
 Floats = npt.NDArray[np.float32]
@@ -60,6 +65,30 @@ def test_values_like_those_of_the_golden_windows_are_never_too_large() -> None:
     """A slow, smooth signal moves by few steps of float32: the model was made with just these."""
     slow = (20 + 1e-5 * np.arange(320).reshape(40, 8, 1)).astype(np.float32)
     assert resolution_of(slow).largest[0] >= 2 * slow.max()
+
+
+def test_steps_that_are_lost_altogether_are_told(tmp_path: Path) -> None:
+    """A time in milliseconds: most windows show one value, and the model sees no change."""
+    windows = counter(1.7958e12, 1000)
+    found = resolution_of(windows)
+    assert found.largest[0] < windows.min(), "every such value makes its window uncertain"
+    folder = write_package(tmp_path / "clock", signals=["time"], length=8, windows=windows)
+    (note,) = describe_precision(windows, load_package(folder).manifest)
+    assert note.startswith("signal `time` moves in the golden windows only by the steps of float32")
+    assert "keeps steps of 1.31e+05; the golden windows show no smaller" in precision_text(
+        "time", 1.7958e12, float(found.steps[0])
+    )
+
+
+def test_a_large_setting_that_never_changes_is_no_lost_step(tmp_path: Path) -> None:
+    still = np.full((40, 8, 1), 3e8, np.float32)
+    assert resolution_of(still).largest[0] == np.inf
+    folder = write_package(tmp_path / "still", signals=["number"], length=8, windows=still)
+    (note,) = describe_precision(still, load_package(folder).manifest)
+    assert "stands still in the golden windows, and at 3e+08 float32 keeps steps of 32" in note
+    recipe = np.full((40, 8, 1), 200.0, np.float32)
+    recipe[20:] = 210
+    assert resolution_of(recipe).largest[0] == np.inf
 
 
 def test_noise_sets_no_narrow_limit() -> None:

@@ -90,3 +90,6 @@ def test_a_small_maximum_packet_size_is_kept(
         link.until(lambda: other.raw("out/"), "the small one")
         assert link.value("publications_dropped_total") == 1
         assert len([line for line in warnings(caplog) if "at most 300 bytes" in line]) == 1
+        assert "takes packets of at most 300 bytes, and a publication to out/a has" in str(
+            link.link.fault
+        ), "results are lost: the node is not ready"

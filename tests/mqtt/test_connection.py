@@ -268,6 +268,25 @@ def test_closed_before_connack(
     assert len(lines(caplog)) == 1, "each cause is logged once"
 
 
+def test_closed_before_connack_by_a_broker_that_has_accepted_before(
+    fake: FakeBroker, connect: Any
+) -> None:
+    """TLS cannot be missing then. A node's two connections share what they know."""
+    connection = connect(protocol="5")
+    attempt(fake, connection)
+    fake.connack()
+    until(connection, lambda: connection.connected, "CONNACK")
+    fake.drop()
+    until_dropped(connection)
+    attempt(fake, connection)
+    fake.drop()
+    until(connection, lambda: "connections" in str(connection.fault), "the refusal")
+    assert connection.fault == (
+        f"127.0.0.1:{fake.port} closed the connection (does it limit the number of connections? "
+        "It has accepted one before)"
+    )
+
+
 def test_a_broker_that_never_sends_connack(
     fake: FakeBroker, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,47 @@ def table(rows: int = 6, separator: str = ",") -> str:
 # --------------------------------------------------------------------------------------- tables
 
 
+UNTIMED: dict[str, Any] = {"topic": "factory/{asset}/sensors"}
+
+
+@pytest.mark.parametrize("source", [SOURCE, UNTIMED], ids=["timed", "at arrival"])
+def test_rows_that_give_no_message_are_left_out_and_counted(
+    replay: Replay, source: dict[str, Any]
+) -> None:
+    """As the same rows as messages would be: a logger writes its header again, or is cut off."""
+    replay.configure(source)
+    lines = table(9).splitlines()
+    lines.insert(4, ",Value,")
+    lines.insert(7, "t,a,b")
+    lines.append("10")
+    options = ("--time-column", "t", "--time-unit", "s")
+    found = replay.predictions(replay.file("press.csv", "\n".join(lines)), options=options)
+    assert [p["timestamp"] // 10**9 for p in found] == [4, 5, 6, 7, 8, 9]
+    said = " ".join(replay.said)
+    assert "1 row not used; the first:" in said
+    assert "must have 3 columns, as the first line (found 1)" in said
+    if source is UNTIMED:
+        assert "2 rows not used; the first:" in said
+        assert "row 5: must hold a time in the declared unit (found None)" in said
+    else:
+        assert "p: 1 dropped, no_time" in said or "p: 2 dropped, invalid_time" in said
+
+
+def test_a_table_of_which_no_row_can_be_used_is_refused(replay: Replay) -> None:
+    replay.configure(UNTIMED)
+    rule = replay.refusal(
+        replay.file("press.csv", "t,a,b\nx,1,2\ny,1,2\n"),
+        options=("--time-column", "t", "--time-unit", "s"),
+    )
+    assert rule == "press.csv: row 2: must hold a time in the declared unit (found 'x')"
+
+
+def test_a_column_without_a_name_may_be_the_time(replay: Replay) -> None:
+    rows = table().replace("t,a,b", ",a,b")
+    found = replay.predictions(replay.file("press.csv", rows), options=("--time-column", ""))
+    assert [p["timestamp"] // 10**9 for p in found] == [4, 5, 6]
+
+
 def test_a_table(replay: Replay) -> None:
     found = replay.predictions(replay.file("press.csv", table()))
     assert [p["timestamp"] for p in found] == [4 * 10**9, 5 * 10**9, 6 * 10**9]

@@ -89,7 +89,7 @@ def running_engine(folder: Path, port: int, layout: str) -> Iterator[Engine]:
     plan = check(path)
     metrics = Metrics()
     made = build_pipelines(plan, metrics)
-    limits, topic = plan.config.limits, made[0].template.filter
+    limits, topic = plan.config.limits, made[0].sources.template.filter
     wake, other_end = socket.socketpair()
     link = Link(
         plan.config.broker, "road", {topic: 0}, limits, metrics,

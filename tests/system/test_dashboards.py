@@ -78,8 +78,17 @@ def write_nodes(folder: Path, port: int) -> dict[str, Path]:
     demo = yaml.safe_load((REPOSITORY / "configs" / "demo.yaml").read_text())
     demo["broker"]["port"] = port
     demo["http"] = {"port": 0}
-    line = {**demo, "node": "line"}
+    line = {**demo, "node": "line", "pipelines": dict(demo["pipelines"])}
     line["pipelines"]["moulding"]["stream"] = {"stale_after_seconds": patient(2)}
+    line["pipelines"]["strokes"] = {
+        "model": "mean",
+        "source": {"topic": "edge/{asset}/sensors", "time": {"path": "t", "unit": "ns"}},
+        "window": {"cycle": {
+            "start": {"signal": "works", "rises_above": 0.5},
+            "end": {"signal": "works", "falls_below": 0.5},
+            "max_seconds": 60, "max_samples": 300,
+        }},
+    }  # fmt: skip
     cell = {
         **demo, "node": "cell", "workers": 2,
         "pipelines": {"agitator": demo["pipelines"]["agitator"]},
@@ -114,8 +123,11 @@ class Pulse:
         self._thread.start()
 
     def _run(self) -> None:
+        works = False
         while not self._stop.wait(PULSE_SECONDS):
-            self._sender.publish("edge/m/sensors", {"t": time.time_ns(), "a": 1, "b": 1})
+            works = not works
+            row = {"t": time.time_ns(), "a": 1, "b": 1, "works": works}
+            self._sender.publish("edge/m/sensors", row)
 
     def stop(self) -> None:
         self._stop.set()

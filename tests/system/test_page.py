@@ -471,3 +471,29 @@ def test_an_event_without_a_machine_begins_where_the_others_do(
         top = "document.querySelector('.event %s').offsetTop"
         assert len(set(here.page.evaluate(left))) == 1
         assert here.page.evaluate(top % ".what") == here.page.evaluate(top % "time")
+
+
+def test_the_last_cycle_of_a_machine_is_shown(browser: Browser) -> None:
+    """Number, duration and end, what is amiss with it, and whether one goes on."""
+    last = {"number": 41, "end": 960.0, "duration_seconds": 7.95, "outcome": "too_short"}
+    part = {
+        "name": "p", "description": "", "signals": [], "top": [], "outputs": [], "fields": [],
+        "has_fields": False, "cycle": {"last": last, "open_since": 990.0},
+    }  # fmt: skip
+    answer = {"asset": "m", "faults": {}, "pipelines": [part]}
+    history = {"step_seconds": 5, "steps": [], "score": [], "lowest": [], "highest": [], "code": [],
+               "codes": [], "threshold": 2.0}  # fmt: skip
+    web = HttpServer(
+        Http(port=0), render_metrics=bytes, alive=dict, ready=dict,
+        state=lambda: made_up({"asset": "m"}), asset=lambda _: Reply(HTTPStatus.OK, answer),
+        history=lambda _: Reply(HTTPStatus.OK, history),
+    )  # fmt: skip
+    try:
+        with visit(browser, web.url) as here:
+            here.page.locator(".tile").click()
+            here.wait('document.querySelector(".facts")?.textContent.includes("no. 41")')
+            shown = here.page.locator(".facts").text_content()
+            assert "no. 41 took 7.95 s and ended at" in shown
+            assert "; too short; one goes on since" in shown
+    finally:
+        web.close()

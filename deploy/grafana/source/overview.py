@@ -2,7 +2,7 @@
 
 from .layout import Dashboard, Row, pipeline_variable, uid
 from .panels import Column, Panel, Query, lines, stat, table, timeline
-from .queries import STREAM, count, metric, rate, rows, total
+from .queries import STREAM, count, metric, quantile, rate, rows, total
 from .texts import WORDS, Text, legend
 from .values import (
     AGO,
@@ -12,6 +12,7 @@ from .values import (
     NONE_IS_FINE,
     PER_SECOND,
     QUALITY,
+    SECONDS,
     SEVERITY,
     WARN,
     at_least,
@@ -167,6 +168,26 @@ DATA = Row(
                 legend("predictions", "{{pipeline}}"),
             ),
             unit=PER_SECOND,
+        ),
+        lines(
+            "cycles",
+            Query(
+                rate("edgeai_cycles_total", "pipeline, outcome", of="pipeline"),
+                "{{outcome}} {{pipeline}}",
+            ),
+            unit=PER_SECOND,
+            stacked=True,
+        ),
+        lines(
+            "cycle_duration",
+            *[
+                Query(
+                    quantile(share, "edgeai_cycle_duration_seconds", "pipeline", of="pipeline"),
+                    f"p{100 * share:g} {{{{pipeline}}}}",
+                )
+                for share in (0.5, 0.95)
+            ],
+            unit=SECONDS,
         ),
     ],
 )

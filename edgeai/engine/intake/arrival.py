@@ -92,12 +92,41 @@ class Arrival:
         return Taken(received_ns, True, True)
 
 
+class SideArrival(Arrival):
+    """The rules of a source whose values are held: what the broker kept is the value since then.
+
+    How old it may be is judged when it is joined (`max_age_seconds`). Without a time, its age is
+    not known: it holds from its arrival on, and marks the windows.
+    """
+
+    def judge(
+        self,
+        stream: Stream,
+        flags: int,
+        time_ns: int | None,
+        received_ns: int,
+        *,
+        step_ns: int | None = None,
+    ) -> Taken | str:
+        """Decide about a row or a frame as `Arrival.judge` does."""
+        if not flags & RETAINED:
+            return super().judge(stream, flags, time_ns, received_ns, step_ns=step_ns)
+        if not self.takes_retained:
+            return "retained"
+        if time_ns is None:
+            return "retained" if stream.newest_ns is not None else Taken(received_ns, True, False)
+        return "retained" if stream.has_passed(time_ns) else Taken(time_ns, False, False)
+
+
 @contextmanager
 def windows_only_if(wanted: bool, stream: Stream) -> Iterator[None]:
-    """Take samples into a stream; emit the windows that they complete only if these are wanted."""
+    """Take samples into a stream; emit the windows that they complete only if these are wanted.
+
+    A cycle that has ended with one is emitted in any case: it would come never again.
+    """
     ring = stream.ring
     emit = ring.emit
-    if not wanted:
+    if not wanted and stream.cycles is None:
         ring.emit = _discard
     try:
         yield

@@ -53,6 +53,8 @@ class FrameIntake:
         names = [parts.source.tag_of(signal) for signal in parts.names]
         self._signals = len(names) - parts.extras
         self._decode = compile_frame(parts.source.frame, names)
+        self._whole_cycles = parts.whole_cycles
+        """Whether each frame is a cycle: then none continues the one before it."""
         if parts.source.compression is not None:
             unpack = compile_decompression(parts.source.compression, parts.limits.content_bytes)
             decode = self._decode
@@ -125,7 +127,8 @@ class FrameIntake:
         metrics.messages.value += 1
         if t0_ns is None:  # without a time, the last sample was taken when the frame arrived
             t0_ns = received_ns - round((frame.samples - 1) * period_ns)
-            if not follows and sequence is not None and state.sequence is not None:
+            is_numbered = sequence is not None and state.sequence is not None
+            if not follows and is_numbered and not self._whole_cycles:
                 t0_ns, arrived = self._place(state, frame, t0_ns, arrived)
         self._count_missed(state, sequence, t0_ns)
         if arrived.is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
@@ -204,6 +207,8 @@ class FrameIntake:
             message[2],
             step_ns=round(frame.samples * period_ns),
         )
+        if not isinstance(taken, str) and self._whole_cycles and not taken.completes_windows:
+            taken = "retained"
         if isinstance(taken, str):
             self._refuse(state, taken, message)
             return
@@ -275,7 +280,7 @@ class FrameIntake:
         self._metrics.drop(reason)
         state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
-        self._refusals.tell(reason, message[0], message[1])
+        self._refusals.tell(reason, message[0], message[1], message[2])
 
     def window(self) -> None:
         """Do nothing: `take` has pushed every frame."""

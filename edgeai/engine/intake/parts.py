@@ -35,3 +35,5 @@ class IntakeParts:
     """Tells the first value of each signal that cannot be used."""
     limits: Limits
     """Bounds of one message: its records, and its content if it is compressed."""
+    whole_cycles: bool = False
+    """Whether each message is a cycle."""

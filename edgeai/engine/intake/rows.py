@@ -251,7 +251,7 @@ class RowIntake:
         self._metrics.drops[reason] += 1
         state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
-        self._refusals.tell(reason, message[0], message[1])
+        self._refusals.tell(reason, message[0], message[1], message[2])
 
     # --------------------------------------------------------------------------- many rows together
 
@@ -364,11 +364,13 @@ class RowIntake:
         invalid = None if done.invalid is None else done.invalid[of_block]
         marks = None if done.uncertain is None else done.uncertain[of_block]
         arrived = list(map(_arrived_ns, messages))
+        pushed = messages
         if done.dropped is not None and done.dropped[of_block].any():
             keep = ~done.dropped[of_block]
             state.drops["invalid_value"] += int((~keep).sum())
             for index in np.flatnonzero(~keep).tolist():
                 self._refusals.tell("invalid_value", messages[index][0], messages[index][1])
+            pushed = list(compress(messages, keep))
             times = list(compress(times, keep))
             arrived = list(compress(arrived, keep))
             rows = rows[keep]
@@ -376,8 +378,13 @@ class RowIntake:
             marks = None if marks is None else marks[keep]
             if not times:
                 return
-        dropped = self._metrics.drops["invalid_value"]
+        dropped, refused = self._metrics.drops["invalid_value"], state.drops.count
         state.stream.push_rows(times, rows, invalid, marks, arrived)
+        reason = state.drops.reason
+        if state.drops.count > refused and reason != "invalid_value":
+            # The oldest one is at fault: the stream refuses what is late, or was seen.
+            _, message = min(zip(times, pushed, strict=True), key=itemgetter(0))
+            self._refusals.tell(reason, *message[:3])
         if invalid is not None:
             self._tell_unusable(
                 messages,

@@ -105,7 +105,7 @@ class TagIntake:
         self._metrics.drop(reason)
         state.drops.note(reason, message[2], message[3], skew_ns)
         self._metrics.count_retained(message[3], reason)
-        self._refusals.tell(reason, message[0], message[1])
+        self._refusals.tell(reason, message[0], message[1], message[2])
 
     def preview(self, tag: str | None, payload: bytes) -> str:
         """Return what a tag's message holds as text for people."""

@@ -134,13 +134,27 @@ class PartView {
       drawFields(this.fields, detail);
     }
     const rate = shownRate(rates.of((one) => one.pipelines.get(pipeline.name)));
-    redraw(this.runtime, { ...runtimeRecord(part, now), rate },
+    redraw(this.runtime, { ...runtimeRecord(part, now), rate, cycle: detail?.cycle ?? null },
       (shown) => runtime(shown, pipeline, state.reasons));
   }
 
   close() {
     this.hour.close();
   }
+}
+
+/** What is known of the newest cycle that has ended, and whether one goes on. */
+function cycleText({ last, open_since: since }) {
+  const texts = [];
+  if (last) {
+    const named = last.number === null ? "cycle.last.unnumbered" : "cycle.last";
+    texts.push(t(named, {
+      number: last.number, seconds: number(last.duration_seconds), at: clock(last.end),
+    }));
+    if (last.outcome !== "complete") texts.push(t(`cycle.${last.outcome}`));
+  }
+  texts.push(since === null ? t("cycle.none") : t("cycle.open", { at: clock(since) }));
+  return texts.join("; ");
 }
 
 function runtimeRecord({ pipeline, asset }, now) {
@@ -160,6 +174,7 @@ function runtime(shown, pipeline, reasons) {
       fact(t("model"), h("span", { translate: "no" }, `${pipeline.model} ${pipeline.version}`)),
       fact(t("threshold"), number(pipeline.threshold)),
       shown.quality === "unknown" ? null : fact(t("quality"), t(shown.quality)),
+      shown.cycle === null ? null : fact(t("cycle"), cycleText(shown.cycle)),
       shown.last === null ? null
         : fact(t("last.sample"), shown.at || t("ago", { duration: duration(shown.last) })),
       fact(t("rate.pipeline"), t("messages.total", { rate: shown.rate, n: shown.messages })),

@@ -74,8 +74,11 @@ export function countsOf(state, machines) {
 export function why(part) {
   const { asset, state } = part;
   const reason = reasonOf(part);
-  return asset.state === "stale" && state !== "stale"
-    ? `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}` : reason;
+  if (asset.state === "stale" && state !== "stale")
+    return `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}`;
+  if (!asset.silent_sources?.length) return reason;
+  const silent = t("why.source", { sources: list(asset.silent_sources) });
+  return reason ? `${reason}. ${silent}` : silent;
 }
 
 function reasonOf(part) {

@@ -193,6 +193,8 @@ def build(spec: ChildSpec, backend: Backend | None = None) -> CompiledSession:
     Raises:
         LoadError: The adapter is missing or cannot load the artefact, or a check failed.
     """
+    if spec.context:
+        raise LoadError("compiled backends take one input, and this model has a second: `context`")
     silence_vendors()
     name = spec.provider.removeprefix("compiled:")
     request = LoadRequest(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .feeds import feeds_of
 from .io_binding import IoBindingRunner
 from .ort_log import ON_CPU, LogCapture, error_message, join_reasons
 from .privacy import silence_vendors
@@ -40,12 +41,12 @@ class OrtSession:
     def __init__(self, session: Any, spec: ChildSpec, facts: Facts) -> None:
         self._session = session
         self._outputs = spec.outputs
-        self._input = spec.input_name
+        self._feeds = feeds_of(spec.input_name, spec.window, spec.context)
         self._rows: list[tuple[int, ...]] | None = None
         self._bound = IoBindingRunner(session, spec) if spec.io_binding else None
         self.facts = facts
         for size in sorted(set(spec.batch_sizes)):
-            windows = np.zeros((size, *spec.window), spec.dtype)
+            windows = np.zeros((size, *spec.row), spec.dtype)
             try:
                 outputs = self._call(windows)
                 rows = [output.shape[1:] for output in outputs]
@@ -82,7 +83,7 @@ class OrtSession:
     def _call(self, windows: Floats) -> list[Array]:
         if self._bound is not None:
             return self._bound.run(windows)
-        outputs: list[Array] = self._session.run(self._outputs, {self._input: windows})
+        outputs: list[Array] = self._session.run(self._outputs, self._feeds(windows))
         return outputs
 
     def close(self) -> None:

@@ -70,7 +70,7 @@ def _arrays(
 ) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
     """Return shape and dtype of the windows, then of each output."""
     outputs = [((largest, *rows[name]), np.dtype(np.float32)) for name in spec.outputs]
-    return [((largest, *spec.window), np.dtype(spec.dtype)), *outputs]
+    return [((largest, *spec.row), np.dtype(spec.dtype)), *outputs]
 
 
 def _padded_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

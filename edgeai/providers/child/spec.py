@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from .feeds import row_shape
+
 
 class LoadError(Exception):
     """A model cannot be loaded as requested; the text gives the reason."""
@@ -46,6 +48,13 @@ class ChildSpec:
     """Environment variables, set before the vendor's library is loaded."""
     min_nodes_share: float = 1.0
     """Share of the graph's nodes that must be on the provider."""
+    context: int = 0
+    """Values of the second input `context` of each window; 0: there is none."""
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """Shape of one window with its context, as it comes (`feeds`)."""
+        return row_shape(self.window, self.context)
 
     def to_json(self) -> str:
         """Return the JSON text that `from_json` reads."""

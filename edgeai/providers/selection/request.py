@@ -7,7 +7,7 @@ from pathlib import Path
 from edgeai.config.base import Precision
 from edgeai.config.candidates import AnyAccelerator, Compiled
 from edgeai.errors import ModelError, listed
-from edgeai.model.manifest import INPUT_NAME, MANIFEST
+from edgeai.model.manifest import CONTEXT_NAME, INPUT_NAME, MANIFEST
 from edgeai.model.package import Package
 from edgeai.providers.child.spec import ChildSpec
 from edgeai.providers.selection.cache import mark_used
@@ -31,17 +31,31 @@ def child_spec(candidate: AnyAccelerator, package: Package, state_folder: Path) 
         window=window,
         dtype=manifest.input_dtype,
         provider=candidate.execution_provider,
-        provider_options=candidate.options(
-            _cache_folder(candidate, graph, package, state_folder), window
+        provider_options=_with_context(
+            candidate.options(_cache_folder(candidate, graph, package, state_folder), window),
+            len(manifest.context),
         ),
         library=candidate.plugin,
         device=candidate.device,
         threads=candidate.threads,
         batch_sizes=_batch_sizes(candidate, manifest.input_bytes),
         environment=candidate.environment,
-        io_binding=candidate.io_binding and candidate.kind == "ort",
+        io_binding=candidate.io_binding and candidate.kind == "ort" and not manifest.context,
         min_nodes_share=candidate.min_nodes_share,
+        context=len(manifest.context),
     )
+
+
+def _with_context(options: dict[str, str], context: int) -> dict[str, str]:
+    """Add the shape of the second input to the options that name the shapes of all inputs."""
+    if not context:
+        return options
+    found = dict(options)
+    for name, value in options.items():
+        if "_profile_" in name:  # window:SIZExWxC
+            size = value.partition(":")[2].partition("x")[0]
+            found[name] = f"{value},{CONTEXT_NAME}:{size}x{context}"
+    return found
 
 
 def graph_of(candidate: AnyAccelerator, package: Package) -> Path:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edgeai.config.device import Device
 from edgeai.model.package import Package
-from edgeai.providers.cpu import CpuSession
+from edgeai.providers.cpu import open_cpu_session
 from edgeai.providers.selection.choose import (
     CPU,
     MIN_SPEEDUP,
@@ -70,8 +70,7 @@ def survey(
     shown = device.model_copy(update={"on_failure": "cpu"})
     found = []
     for package in packages:
-        outputs = [output.name for output in package.manifest.outputs]
-        cpu = CpuSession(package.graph, outputs, device.cpu.threads)
+        cpu = open_cpu_session(package, device.cpu.threads)
         cpu.prove(package, BATCH_WINDOWS)
         choice = choose(
             shown,

@@ -23,6 +23,11 @@ def model_card(recipe: Recipe, draft: Mapping[str, Any]) -> str:
         f"Sample rate {rate:g} Hz; a window of {window['length']} samples ({seconds:g} s) is "
         f"scored every {every:g} s."
     )
+    if "cycle" in draft:
+        sampling = (
+            f"Sample rate {rate:g} Hz; each cycle of the machine is scored when it has ended, "
+            f"brought to {window['length']} samples (`fit: {draft['cycle']['fit']}`)."
+        )
     calibration = (
         f"Threshold {threshold['value']:g}, deadband {alarm['deadband']:g}, on delay "
         f"{alarm['on_delay_seconds']:g} s, off delay {alarm['off_delay_seconds']:g} s. "

@@ -167,7 +167,7 @@ def _score_runs(runs: Sequence[Run], scorer: Scorer) -> list[ScoredRun]:
 
 
 def _calibrate(recipe: Recipe, data: Dataset, scorer: Scorer) -> tuple[Tail, float]:
-    hop_seconds = recipe.window.hop / data.sample_rate_hz
+    hop_seconds = data.hop_seconds(recipe)
     window_hops = -(-recipe.window.length // recipe.window.hop)
     off = windows_in(recipe.alarm.off_delay_seconds, hop_seconds)
     tail = fit_tail(
@@ -188,7 +188,7 @@ def _draft_manifest(
     recipe: Recipe, data: Dataset, fitted: Fitted, tail: Tail, threshold: float
 ) -> dict[str, Any]:
     """Return the manifest without `onnx`, `files` and `training.figures`."""
-    target = recipe.calibration.false_alarms_per_day
+    target, cycle = recipe.calibration.false_alarms_per_day, recipe.window.cycle
     method = (
         f"generalised Pareto tail of {len(tail.excess)} separate healthy excursions (level "
         f"{tail.level:.4g}, scale {tail.scale:.4g}, shape {tail.shape:.3g}): the score that holds "
@@ -203,7 +203,8 @@ def _draft_manifest(
         "description": recipe.description,
         "signals": [signal.model_dump(exclude_none=True) for signal in data.signals],
         "sample_rate_hz": float(data.sample_rate_hz),
-        "window": recipe.window.model_dump(),
+        "window": recipe.window.model_dump(exclude={"cycle"}),
+        **({} if cycle is None else {"cycle": {"fit": cycle.fit or "resample"}}),
         "outputs": fitted.outputs,
         "threshold": {
             "value": threshold,

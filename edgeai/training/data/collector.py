@@ -29,11 +29,24 @@ MAX_HOP_RATIO = 1.5
 """Windows further apart than this many hops were interrupted: a sample is missing, or time went
 back. The same ratio makes the runtime call a window's rate uncertain."""
 
+MAX_CYCLE_RATIO = 5.0
+"""The same for cycles, in usual steps from one to the next: the machine has paused."""
+
 
 def draft_manifest(
-    signals: list[dict[str, Any]], sample_rate_hz: float, window: dict[str, Any]
+    signals: list[dict[str, Any]],
+    sample_rate_hz: float,
+    window: dict[str, Any],
+    cycle: dict[str, Any] | None = None,
 ) -> Manifest:
-    """Return a manifest with the signals, rate and window of a model that is yet to be trained."""
+    """Return a manifest with the signals, rate and window of a model that is yet to be trained.
+
+    Args:
+        signals: As in a manifest.
+        sample_rate_hz: Sample rate of the recordings.
+        window: As in a manifest; where windows are cycles, hop and length are equal.
+        cycle: As in a manifest; None: windows slide.
+    """
     return Manifest.model_validate(
         {
             "format": 1,
@@ -44,6 +57,7 @@ def draft_manifest(
             "signals": signals,
             "sample_rate_hz": sample_rate_hz,
             "window": window,
+            "cycle": cycle,
             "outputs": [{"name": "score", "unit": "1", "meaning": "", "role": "score"}],
             "threshold": {"value": 1.0, "method": "none", "data": "none"},
             "onnx": {"opset": 17, "ir_version": 8, "domains": ["ai.onnx"]},
@@ -210,8 +224,14 @@ class _Kept:
         times = np.array(self._times_ns, np.int64)
         hop_ns = window.hop * SECOND_NS / rate_hz
         steps = np.diff(times)
+        most = MAX_HOP_RATIO
+        if self._manifest.cycle is not None:  # one window a cycle, at the pace of the machine
+            rising = steps[steps > 0]
+            hop_ns = float(np.median(rising)) if len(rising) else hop_ns
+            rate_hz = window.hop * SECOND_NS / hop_ns
+            most = MAX_CYCLE_RATIO
         broken = np.zeros(len(times), np.bool_)
-        broken[1:] = (steps <= 0) | (steps > MAX_HOP_RATIO * hop_ns)
+        broken[1:] = (steps <= 0) | (steps > most * hop_ns)
         return Windows(
             values=np.concatenate([np.empty((0, channels), np.float32), *self._parts]),
             length=window.length,

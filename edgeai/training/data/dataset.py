@@ -43,6 +43,13 @@ class Dataset:
     notes: tuple[str, ...] = ()
     findings: Findings = field(default_factory=Findings)
 
+    def hop_seconds(self, recipe: Recipe) -> float:
+        """Return the time from one window to the next, s; of cycles the usual time."""
+        if recipe.window.cycle is None:
+            return recipe.window.hop / self.sample_rate_hz
+        steps = [run.windows.hop / run.windows.rate_hz for run in self.calibrate]
+        return float(np.median(steps))
+
 
 def load_data(recipe: Recipe, recipe_path: Path, progress: Progress) -> Dataset:
     """Load the runs that a recipe describes.

@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeai.config.pipeline import PipelineConfig
+from edgeai.engine.cycle_settings import fit_of, max_samples_of
+from edgeai.engine.pipeline_settings import extra_signals
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS, Message
-from edgeai.model.manifest import WindowSpec
+from edgeai.model.manifest import Manifest
 from edgeai.progress import Progress
 from edgeai.recordings.reader import Recorded, RecordingReader
 from edgeai.recordings.tables import TableMapping, TableOptions
@@ -18,6 +21,7 @@ from edgeai.training.data.mapping import pipeline_of
 from edgeai.training.data.message_clock import MessageClock
 from edgeai.training.data.runs import Run
 from edgeai.training.data.windows import Windows
+from edgeai.training.recipe import RecipeWindow
 from edgeai.training.recipe_files import Blocks, FileData, FileRun
 
 
@@ -37,7 +41,7 @@ class FileRuns:
 
 
 def read_runs(
-    data: FileData, window: WindowSpec, recipe_path: Path, progress: Progress
+    data: FileData, window: RecipeWindow, recipe_path: Path, progress: Progress
 ) -> FileRuns:
     """Read every run of a recipe and cut it into blocks where the recipe says so.
 
@@ -58,20 +62,29 @@ def read_runs(
 class _Reader:
     """Reads the runs of one recipe."""
 
-    def __init__(self, data: FileData, window: WindowSpec, recipe_path: Path) -> None:
+    def __init__(self, data: FileData, window: RecipeWindow, recipe_path: Path) -> None:
         self.runs: list[Run] = []
         self.findings = Findings()
         self.rates: dict[str, list[str]] = {}
         """Files by what was found of their rate."""
         self._data = data
         self._recipe = recipe_path
-        self._config, self._pipeline = pipeline_of(data, recipe_path)
+        self._config, self._pipeline = pipeline_of(data, window.cycle, recipe_path)
         chosen = self._config.pipelines[self._pipeline]
-        self._source = chosen.source
+        self._source = chosen.only_source
         signals = [one.model_dump(exclude={"column"}, exclude_none=True) for one in data.signals]
-        self._manifest = draft_manifest(signals, data.sample_rate_hz, window.model_dump())
+        cycle = chosen.window.cycle
+        length = window.length
+        self._manifest = draft_manifest(
+            signals,
+            data.sample_rate_hz,
+            {"length": length, "hop": window.hop if cycle is None else length},
+            None if cycle is None else {"fit": cycle.fit or "resample"},
+        )
+        _refuse_misfits(self._manifest, chosen, recipe_path)
         names = [signal.name for signal in data.signals]
-        self._mapping = TableMapping(self._pipeline, self._source, names, "the recipe")
+        columns = [*names, *extra_signals(chosen, self._manifest)]
+        self._mapping = TableMapping(self._pipeline, self._source, columns, "the recipe")
         time = data.time
         self._options = TableOptions(
             asset_column=data.asset_column,
@@ -246,6 +259,22 @@ class _Reader:
 
     def _problem(self, field: str, rule: str, value: Any) -> ConfigError:
         return ConfigError([Problem(str(self._recipe), field, rule, value, has_value=True)])
+
+
+def _refuse_misfits(manifest: Manifest, pipeline: PipelineConfig, recipe_path: Path) -> None:
+    """Raise ConfigError if the cycles do not fit the window."""
+    cycle = pipeline.window.cycle
+    if cycle is None:
+        return
+    file = str(recipe_path)
+    most = max_samples_of(cycle, manifest)
+    if fit_of(cycle, manifest) == "pad" and most is not None and most > manifest.window.length:
+        rule = f"must hold the longest cycle, {most} samples: `fit: pad` cuts none"
+        value = manifest.window.length
+        raise ConfigError([Problem(file, "window.length", rule, value, has_value=True)])
+    if cycle.message and pipeline.only_source.layout != "frame":
+        rule = "needs a source of the layout `frame`: a message of another one is no whole cycle"
+        raise ConfigError([Problem(file, "window.cycle.message", rule)])
 
 
 def _rate_notes(rates: dict[str, list[str]]) -> list[str]:

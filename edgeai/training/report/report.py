@@ -71,6 +71,9 @@ def make_report(folder: Path, recording: Path, time_column: str = "timestamp") -
     """
     package = load_package(folder)
     manifest = package.manifest
+    if manifest.cycle is not None:
+        rule = f"a window of {manifest.name} is a cycle, which a report does not show: use replay"
+        raise ConfigError([Problem(str(folder), "cycle", rule)])
     values, seconds = read_recording(recording, package, time_column)
     length = manifest.window.length
     if len(values) < length:

@@ -1,0 +1,1 @@
+"""Windows that are cycles: shots, strokes, welds, batches."""
