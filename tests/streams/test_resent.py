@@ -260,3 +260,16 @@ def test_samples_from_before_a_step_ahead_are_known_after_the_return() -> None:
     assert line.drops["duplicate"] == 1000
     assert line.drops["implausible_time"] == 10
     assert line.resets["clock_back"] == 0
+
+
+def test_what_came_after_a_return_takes_the_place_of_what_was_there() -> None:
+    """A ring that goes back to the time before a step has other samples of these numbers then."""
+    rows = LeftRows(MIN_SEEN)
+    values = np.arange(3000, dtype=np.float32).reshape(-1, 1)
+    times = T0 + np.arange(3000) * NS
+    rows.add(0, times[:2500], values[:2500])
+    rows.add(1000, times[1000:1500] + NS // 2, values[1000:1500])
+    found = rows.have(times[:2500], values[:2500], 1500)
+    assert found[:1000].all()
+    assert not found[1000:].any()
+    assert rows.have(times[1000:1500] + NS // 2, values[1000:1500], 1500).all()
