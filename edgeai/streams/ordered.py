@@ -98,6 +98,11 @@ class OrderedStream(Stream):
         return super().used_ns if is_dropped else waiting.last_ns
 
     @property
+    def has_undated(self) -> bool:
+        """Whether samples without an arrival wait for the next ones to decide about their times."""
+        return self._timeline.doubts.are_undated
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived, also one that waits."""
         waiting = self._timeline.doubts.newest

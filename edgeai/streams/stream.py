@@ -103,6 +103,11 @@ class Stream(ABC):
         return self.ring.size
 
     @property
+    def has_undated(self) -> bool:
+        """Whether samples without an arrival wait for the next ones to decide about their times."""
+        return False
+
+    @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived."""
         return self.ring.arrived_ns

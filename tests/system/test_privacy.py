@@ -119,6 +119,17 @@ CASES: dict[str, Case] = {
     "acl": Case(lambda folder: ["acl", config(folder)], says="user"),
     "doctor": Case(lambda folder: ["doctor", config(folder)], broker=True, codes=(0, 1)),
     "devices": Case(lambda folder: ["devices", config(folder)]),
+    "presets": Case(lambda _folder: ["presets"], says="kepware"),
+    "listen": Case(
+        lambda folder: ["listen", config(folder), "--seconds", "3"], broker=True, seconds=20,
+        says="connected; subscribed to",
+    ),
+    "record": Case(
+        lambda folder: [
+            "record", config(folder), "--output", "recording", "--seconds", "3"
+        ],
+        broker=True, seconds=20, says="connected; subscribed to",
+    ),
     "schema": Case(lambda _folder: ["schema", "config"]),
     "replay": Case(
         lambda folder: [

@@ -99,6 +99,11 @@ class WindowCollector:
         """Expect rows of a table, of which nobody knows when they arrived, as a replay does."""
         self._pipeline.expect_table()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether rows wait for the next ones to decide about their times."""
+        return any(state.stream.has_undated for state in self._pipeline.streams.values())
+
     def push(self, messages: list[Message]) -> None:
         """Run one turn."""
         self._source.messages = messages

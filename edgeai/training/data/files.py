@@ -191,9 +191,12 @@ class _Reader:
         if is_table(recorded[0].path):
             collector.expect_table()
         before: dict[str, int] = {}
+        waiting: Recorded | None = None
         for one in recorded:
             collector.push([one.message])
-            before = self._note(collector, before, one, file)
+            before = self._note(collector, before, waiting or one, file)
+            # What is found about rows that waited is about the first of them.
+            waiting = (waiting or one) if collector.has_waiting else None
         collector.finish()
         self._note(collector, before, recorded[-1], file)
         return collector.windows(key, min(times))
