@@ -72,6 +72,7 @@ def record(
             subscriber, writer, seconds=seconds, is_stopped=lambda: bool(stop), tell=_tell
         )
     typer.echo(f"{output}: {described(done)}", err=True)
+    _tell_refused(subscriber.refused)
 
 
 def listen(
@@ -135,6 +136,14 @@ def listen(
             write=typer.echo,
         )  # fmt: skip
     typer.echo(f"{shown:,} messages", err=True)
+    _tell_refused(subscriber.refused)
+
+
+def _tell_refused(refused: dict[str, int]) -> None:
+    from edgeai.errors import DROP_REASONS
+
+    for reason, count in refused.items():
+        _tell(f"{count:,} messages not taken, {reason}: {DROP_REASONS.get(reason, reason)}")
 
 
 def _tell(text: str) -> None:

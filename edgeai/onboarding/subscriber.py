@@ -78,23 +78,32 @@ class Subscriber:
         Args:
             broker: Address, credentials and TLS. Its session ends with the connection.
             client_id: Start of the client id, which gets a random end.
-            filters: QoS by topic filter.
+            filters: QoS by topic filter. QoS 1 is used only with `broker.protocol: "5"`: with 3.1.1
+                the broker would keep the session, and its messages, after the end.
             limits: Limits of a turn and of a payload.
             tell: Called with each change of the connection, and with a hint if nothing comes.
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
         """
-        # With MQTT 5 the session ends at once; with 3.1.1 only QoS 0 leaves no session behind.
+        if broker.protocol != "5":
+            filters = dict.fromkeys(filters, 0)
         own = broker.model_copy(update={"session_expiry_seconds": 0})
+        self._metrics = Metrics()
         self._connection = Connection(
-            own, f"{client_id}-{secrets.token_hex(3)}", dict(filters), limits, Metrics()
+            own, f"{client_id}-{secrets.token_hex(3)}", dict(filters), limits, self._metrics
         )
         self._filters = sorted(filters)
         self._tell = tell
         self._told_fault: str | None = ""
         self._connected_at: float | None = None
         self._heard = False
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Messages that were not taken, by reason."""
+        counts = self._metrics.unrouted_counts()
+        return {reason: count for reason, count in counts.items() if count}
 
     def receive(self) -> list[Message]:
         """Return the messages that have arrived; wait a short time for the first."""

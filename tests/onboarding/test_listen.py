@@ -171,6 +171,32 @@ def test_silence_is_explained_once(broker: RunningBroker, monkeypatch: pytest.Mo
     silent.close()
 
 
+@pytest.mark.parametrize("protocol", ["auto", "5", "3.1.1"])
+def test_no_session_stays_at_the_broker(broker: RunningBroker, protocol: Any) -> None:
+    address = Broker(host="127.0.0.1", port=broker.port, protocol=protocol)
+    told = Told()
+    one = Subscriber(address, "test", {"f/#": 1}, Limits(), told.append)
+    wait_for(lambda: one.receive() or told.connected(), "the connection")
+    keeps = one._connection.lifecycle._subscriptions.keep_session
+    assert keeps == (protocol == "5"), "with MQTT 5 the session has no expiry, and ends at once"
+    one.close()
+
+
+def test_a_message_that_is_too_large_is_counted(broker: RunningBroker) -> None:
+    told = Told()
+    address = Broker(host="127.0.0.1", port=broker.port)
+    one = Subscriber(address, "test", {"f/#": 0}, Limits(payload_bytes=16), told.append)
+    wait_for(lambda: one.receive() or told.connected(), "the connection")
+    peer = Peer(broker.port)
+    for payload in (b"x" * 20, b"small"):
+        peer.client.publish("f/m", payload)
+    taken: list[Any] = []
+    wait_for(lambda: taken.extend(one.receive()) or taken, "the small one")
+    assert [message[1] for message in taken] == [b"small"]
+    assert one.refused == {"too_large": 1}
+    one.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
