@@ -36,6 +36,7 @@ SURFACE = {
     "edgeai.onboarding": [],
     "edgeai.plant": [],
     "edgeai.providers": ["Backend", "CompiledSession", "LoadRequest", "check_backend"],
+    "edgeai.signing": [],
     "edgeai.quantize": ["OutputError", "QuantizeReport", "quantize"],
     "edgeai.recordings": [],
     "edgeai.replay": ["ReplaySummary", "TableOptions", "replay_files"],

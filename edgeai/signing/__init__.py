@@ -1,0 +1,1 @@
+"""Signatures of model packages: OpenSSF Model Signing v1.0 with keys, offline."""
