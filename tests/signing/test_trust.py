@@ -455,9 +455,7 @@ def test_what_a_signer_leaves_out_is_ignored_and_told(signed: Signed) -> None:
     found = signed.verify()
     assert found is not None
     assert "training" in found.files.ignored
-    with pytest.raises(
-        ModelError, match=r"train\.py: is used by the model, but its signer"
-    ):
+    with pytest.raises(ModelError, match=r"train\.py: is used by the model, but its signer"):
         found.check_covers(signed.folder, "training/train.py")
 
 
