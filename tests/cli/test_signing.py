@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from edgeai.signing.files import SIGNATURE
+from edgeai.signing.files import SIGNATURE, digest_of
+from edgeai.signing.keys import read_private_key
+from edgeai.signing.statement import write_statement
 from tests.support.commands import Outcome, run_command
 from tests.support.packages import rehash, write_config, write_package
-from tests.support.signing import write_keys
+from tests.support.signing import sign_payload, write_keys
 
 Run = Callable[..., Outcome]
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
@@ -119,6 +121,20 @@ def test_a_private_key_that_all_may_read_is_told(line: Line, run: Run) -> None:
     signed = run("sign", line.package, "--key", line.private)
     assert signed.code == 0
     assert "every user of this machine may read this secret" in signed.err
+
+
+@pytest.mark.parametrize("left_out", ["model.yaml", "model.onnx", "golden.npz"])
+def test_a_file_that_the_model_uses_must_be_signed(line: Line, run: Run, left_out: str) -> None:
+    """Also if the signer left it out on purpose, as other tools allow."""
+    names = {"model.yaml", "model.onnx", "golden.npz"} - {left_out}
+    digests = {name: digest_of(line.package, name) for name in sorted(names)}
+    payload = write_statement("mean", digests, [left_out])
+    sign_payload(line.package / SIGNATURE, payload, read_private_key(line.private))
+    for command in (["verify", line.package, "--key", line.public], ["check", line.config]):
+        outcome = run(*command)
+        assert outcome.complaints == [
+            f"{line.package}/{left_out}: is used by the model, but its signer left it out"
+        ]
 
 
 # ---------------------------------------------------------------- what serves and replays

@@ -373,6 +373,19 @@ def test_deep_nesting_is_refused(signed: Signed, deep: bytes) -> None:
     assert "the signed statement is damaged" in signed.refused()
 
 
+@pytest.mark.parametrize("more", [" ", "\n", "!", "-", "=="])
+@pytest.mark.parametrize("field", ["payload", "sig"])
+def test_base64_with_other_characters_is_refused(signed: Signed, field: str, more: str) -> None:
+    """A lax decoder skips them, so that one statement would have many texts."""
+    path = signed.folder / SIGNATURE
+    bundle = json.loads(path.read_bytes())
+    envelope = bundle["dsseEnvelope"]
+    place = envelope if field == "payload" else envelope["signatures"][0]
+    place[field] = place[field][:8] + more + place[field][8:]
+    path.write_text(json.dumps(bundle))
+    assert "payload and signature must be base64" in signed.refused()
+
+
 def test_two_signatures_in_one_bundle_are_refused(signed: Signed) -> None:
     path = signed.folder / SIGNATURE
     bundle = json.loads(path.read_bytes())
