@@ -23,6 +23,7 @@ from edgeai.config.base import (
 OUT, MESSAGE, EACH = "^", "$", "*"
 CAPTURE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 MAX_ITEM_PARTS = 16
+MAX_TIME_PARTS = 8
 
 Path = Annotated[FieldPath, BeforeValidator(as_path)]
 ItemsPath = Annotated[FieldPath, BeforeValidator(as_path), Field(max_length=MAX_ITEM_PARTS)]
@@ -72,6 +73,13 @@ class QualityField(Strict):
         return self.codes == "listed" and not self.uncertain and self.absent in {None, "bad"}
 
 
+class TimeToAdd(Strict):
+    """A number that is added to a time."""
+
+    path: Path = Field(min_length=1, description="Path of the number.")
+    unit: Literal["s", "ms", "us", "ns"] = Field(description="Unit of the number.")
+
+
 class MessageTime(TimeField):
     """The time of a message or a record, which may have a second place and a field of its own."""
 
@@ -88,6 +96,18 @@ class MessageTime(TimeField):
         "Default: nothing is added.",
     )
 
+    more_paths: list[Annotated[Path, Field(min_length=1)]] = Field(
+        [],
+        max_length=MAX_TIME_PARTS,
+        description="Paths of the other parts of a time that stands in several fields, such as the "
+        "clock beside the date; unit `iso` only. The parts are joined by spaces and read as one "
+        "text, by `format` if it is given: `%Y%m%d %H%M%S`. Default: the time is one field.",
+    )
+    add: TimeToAdd | None = Field(
+        None,
+        description="A second number that is added to the time: milliseconds beside the seconds, "
+        "or the distance of a sample from the time of its batch. Default: nothing is added.",
+    )
     relative_below_seconds: PositiveSeconds | None = Field(
         None,
         description="A time below this many seconds counts from the arrival of its message: 0 is "
@@ -97,16 +117,20 @@ class MessageTime(TimeField):
 
     @model_validator(mode="after")
     def _relative_is_a_number(self) -> Self:
-        if self.relative_below_seconds is not None and self.unit == "iso":
-            msg = "`relative_below_seconds` needs a number as time: the unit is iso"
+        if self.relative_below_seconds is not None and not self.factor_ns:
+            what = f"the unit is {self.unit}" if self.zone is None else "it has a `zone`"
+            msg = f"`relative_below_seconds` needs a number as time, in s, ms, us or ns: {what}"
+            raise ValueError(msg)
+        if self.more_paths and self.unit != "iso":
+            msg = "`more_paths` are joined to one text: they belong to the unit `iso`"
             raise ValueError(msg)
         return self
 
     @property
     def is_plain(self) -> bool:
         """Whether the time is one field of the message, and counts from 1970."""
-        more = (self.default_path, self.nanos_path, self.relative_below_seconds)
-        return more == (None, None, None)
+        more = (self.default_path, self.nanos_path, self.add, self.relative_below_seconds)
+        return more == (None,) * len(more) and not self.more_paths
 
 
 class NamesSource(Strict):

@@ -89,6 +89,10 @@ def _paths_of(source: "SourceConfig") -> Iterator[tuple[str, FieldPath]]:
         for key in ("path", "default_path", "nanos_path"):
             if getattr(source.time, key) is not None:
                 yield f"time {key}", getattr(source.time, key)
+        for path in source.time.more_paths:
+            yield "time more_paths", path
+        if source.time.add is not None:
+            yield "time add", source.time.add.path
     if source.quality is not None:
         yield "quality path", source.quality.path
     for name, field in source.signals.items():

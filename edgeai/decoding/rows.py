@@ -19,10 +19,8 @@ from edgeai.config.source import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     ABSENT_VALUE,
-    MAX_TIME_NS,
     NAN,
     NUMBER_OR_FLAG,
-    UNIT_NS,
     build_document_type,
     find,
     flag_or_number_of,
@@ -32,9 +30,9 @@ from edgeai.decoding.fields import (
     parse_object,
     read_time,
     signal_path,
-    time_reader,
 )
 from edgeai.decoding.sender_clock import SenderClock
+from edgeai.decoding.times import MAX_TIME_NS, time_kind, time_reader
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 
@@ -139,8 +137,7 @@ class RowDecoder:
         kinds = [*[float] * signals, *[NUMBER_OR_FLAG] * (count - signals)]
         leaves: list[tuple[FieldPath, Any]] = list(zip(self._paths, kinds, strict=True))
         if self._time is not None:
-            kind = str if self._time.unit == "iso" else int | float
-            leaves.append((self._time.path, kind))
+            leaves.append((self._time.path, time_kind(self._time)))
         compiled = build_document_type(leaves)
         if compiled is None:
             return None
@@ -151,7 +148,7 @@ class RowDecoder:
         time_of = attrgetter(getters[count]) if self._time is not None else None
         to_ns = self._to_ns
         # An integer time, the most frequent type, is converted here without a call of `to_ns`.
-        factor = UNIT_NS.get(self._time.unit, 0) if self._time is not None else 0
+        factor = self._time.factor_ns if self._time is not None else 0
         largest = MAX_TIME_NS // factor if factor else -1
         has_other_forms = any(
             isinstance(part, str) and other_forms(part) for path in self._paths for part in path

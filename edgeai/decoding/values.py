@@ -4,7 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeai.config.records import QualityField
-from edgeai.decoding.fields import ABSENT, NAN, is_one_of, number_of
+from edgeai.decoding.fields import (
+    ABSENT,
+    NAN,
+    is_one_of,
+    number_of,
+)
 
 GOOD, UNCERTAIN, BAD = 0, 1, 2
 VERDICTS = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}

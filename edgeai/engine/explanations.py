@@ -22,10 +22,10 @@ from edgeai.decoding.fields import (
     parse_object,
     read_time,
     signal_path,
-    time_reader,
 )
 from edgeai.decoding.formats import compile_format
 from edgeai.decoding.time_hints import time_hint, zone_hint
+from edgeai.decoding.times import time_reader
 from edgeai.errors import DecodeError, listed, printable
 from edgeai.messages import SECOND_NS
 from edgeai.model.manifest import Manifest

@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple
 import msgspec
 
 from edgeai.config.base import TimeField
-from edgeai.decoding.fields import MAX_TIME_NS, time_reader
+from edgeai.decoding.times import MAX_TIME_NS, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem, install_extra
 from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
 from edgeai.paths import reason_of

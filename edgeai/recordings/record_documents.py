@@ -30,6 +30,8 @@ class RecordDocuments:
             return "its identifiers get their names from messages (`source.names`)"
         if source.format.type != "json" or source.compression is not None:
             return "its messages are not plain JSON (`source.format`, `source.compression`)"
+        if source.time is not None and (source.time.more_paths or source.time.add is not None):
+            return "a time stands in several fields (`time.more_paths`, `time.add`)"
         return None
 
     def payload(

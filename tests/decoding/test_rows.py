@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from edgeai.config.base import TimeField
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import find, iso_ns, number_of, time_reader
+from edgeai.decoding.fields import find, number_of
 from edgeai.decoding.rows import RowDecoder
 from edgeai.decoding.tags import TagDecoder
+from edgeai.decoding.times import iso_ns, time_reader
 from edgeai.errors import DROP_REASONS, DecodeError
 
 BIG = 2**63 - 1

@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from edgeai.decoding.fields import iso_ns
+from edgeai.decoding.times import iso_ns
 from edgeai.testing import build_package
 from tests.support.paths import REPOSITORY
 

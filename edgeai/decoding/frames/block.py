@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.config.frames import MAX_RATE_HZ, MIN_RATE_HZ, Endian, Order
-from edgeai.decoding.fields import MAX_TIME_NS
+from edgeai.decoding.times import MAX_TIME_NS
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS
 

@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from edgeai.config.base import FieldPath, TimeField
+from edgeai.config.base import NANOSECONDS, FieldPath, TimeField
 from edgeai.config.frames import ArrowFormat, CborFormat, JsonFormat, MapFormat, MsgpackFormat
 from edgeai.decoding.fields import (
     ABSENT,
-    UNIT_NS,
     find,
     member,
     other_forms,
     parse_json,
-    time_reader,
 )
 from edgeai.decoding.frames.arrow import arrow_reader
 from edgeai.decoding.frames.block import (
@@ -35,6 +33,7 @@ from edgeai.decoding.frames.block import (
     reshape_flat,
 )
 from edgeai.decoding.frames.cbor import read_cbor
+from edgeai.decoding.times import time_reader
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 
@@ -97,7 +96,7 @@ def _rate_reader(form: MapFormat) -> Callable[[Opened], float]:
         rate_hz = form.rate_hz
         return lambda _: rate_hz
     path, unit = form.rate.path, form.rate.unit
-    units_per_second = None if unit == "hz" else SECOND_NS / UNIT_NS[unit]
+    units_per_second = None if unit == "hz" else SECOND_NS / NANOSECONDS[unit]
 
     def read(opened: Opened) -> float:
         value = opened.find(path)

@@ -18,15 +18,13 @@ from edgeai.config.base import FieldPath
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
-    MAX_TIME_NS,
     NAN,
-    UNIT_NS,
     build_document_type,
     other_forms,
-    time_reader,
 )
 from edgeai.decoding.records.records import Records, key_of
 from edgeai.decoding.records.shape import Place, RecordShape
+from edgeai.decoding.times import MAX_TIME_NS, time_reader
 from edgeai.decoding.values import BAD, UNCERTAIN
 from edgeai.errors import DecodeError
 
@@ -84,9 +82,11 @@ class ColumnDecoder:
             source.numeric_text or any(one.value_map for one in source.signals.values())
         ):
             raise NotPlain
-        if source.time is not None and source.time.relative_below_seconds is not None:
+        if source.time is not None and (
+            source.time.relative_below_seconds is not None or shape.more_times or shape.added_time
+        ):
             raise NotPlain
-        self._factor = UNIT_NS.get(source.time.unit, 0) if source.time else 0
+        self._factor = source.time.factor_ns if source.time else 0
         """Nanoseconds in the unit of the time; 0: it is a text."""
         has_forms = _have_forms(self._places())
         if has_forms and (self._is_tag or _have_forms(self._places_beside_values())):

@@ -53,6 +53,10 @@ class RecordShape:
     time: Place | None
     default_time: Place | None
     nanos: Place | None
+    more_times: list[Place]
+    """Of the further parts of a time in several fields."""
+    added_time: Place | None
+    """Of a number that is added to the time."""
     value: Place
     """Of the value (layout `tag`)."""
     values: list[Place]
@@ -114,6 +118,8 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
         time=None if time is None else place(time.path),
         default_time=None if time is None or not time.default_path else place(time.default_path),
         nanos=None if time is None or not time.nanos_path else place(time.nanos_path),
+        more_times=[] if time is None else [place(path) for path in time.more_paths],
+        added_time=None if time is None or time.add is None else place(time.add.path),
         value=place(value_path),
         values=[place(path) for path, _ in paths],
         quality=None if flag is None else (place(flag.path), quality_judge(flag)),

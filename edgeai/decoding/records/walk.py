@@ -7,18 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from edgeai.config.base import FieldPath
+from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     ABSENT_VALUE,
-    MAX_TIME_NS,
     NAN,
     find,
-    time_reader,
 )
 from edgeai.decoding.records.records import Records, key_of
 from edgeai.decoding.records.shape import Place, RecordShape, Step
+from edgeai.decoding.times import MAX_TIME_NS, parts_joiner, time_reader
 from edgeai.decoding.values import BAD, GOOD, UNCERTAIN, Judge
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
@@ -100,6 +99,14 @@ class Walker:
             if source.time
             else None
         )
+        self._join = parts_joiner(source.time) if source.time and source.time.more_paths else None
+        self._to_added_ns = None
+        if source.time is not None and source.time.add is not None:
+            self._to_added_ns = time_reader(
+                TimeField(path=source.time.add.path, unit=source.time.add.unit),
+                numeric_text=source.numeric_text,
+                lowest_ns=-MAX_TIME_NS,
+            )
         self.invalid: Counter[str] = Counter()
         """Unusable values of the model's signals, by reason."""
 
@@ -239,7 +246,19 @@ class Walker:
             moment = find(chain[shape.default_time.level], shape.default_time.path)
         if moment is ABSENT:
             raise DecodeError("no_time")
+        if self._join is not None:
+            parts = [moment, *(find(chain[level], path) for level, path in shape.more_times)]
+            if ABSENT in parts:
+                raise DecodeError("no_time")
+            moment = self._join(parts)
         time_ns = self._to_ns(moment)
+        if self._to_added_ns is not None and shape.added_time is not None:
+            more = find(chain[shape.added_time.level], shape.added_time.path)
+            if more is ABSENT:
+                raise DecodeError("no_time")
+            time_ns += self._to_added_ns(more)
+            if abs(time_ns) > MAX_TIME_NS:
+                raise DecodeError("invalid_time")
         return time_ns if shape.nanos is None else time_ns + _nanos(chain, shape.nanos)
 
 

@@ -13,9 +13,10 @@ from operator import gt, itemgetter
 from typing import Any, NamedTuple
 
 from edgeai import topics
-from edgeai.decoding.fields import ABSENT_VALUE, MAX_TIME_NS
+from edgeai.decoding.fields import ABSENT_VALUE
 from edgeai.decoding.records import RecordDecoder, Records
 from edgeai.decoding.sender_clock import SenderClock
+from edgeai.decoding.times import MAX_TIME_NS
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.intake.preview import sample_text
 from edgeai.engine.intake.sample_blocks import SampleBlocks, Samples

@@ -5,9 +5,10 @@ from typing import Any
 
 from edgeai.config.base import TimeField
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import parse_json, read_time, time_reader
+from edgeai.decoding.fields import parse_json, read_time
 from edgeai.decoding.frames import Decode, frame_decoder
 from edgeai.decoding.records import RecordDecoder
+from edgeai.decoding.times import time_reader
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 from edgeai.recordings.reader import Recorded
