@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from edgeai.config.source import SourceConfig
 
 RESERVED_CAPTURE = "signal"  # `{signal}` in a source topic names the signal, not the stream
+NO_NAMES = frozenset({"time", "timestamp", "ts", "date", "datetime"})
+"""Captures that would make a stream of each time."""
 
 
 def source_fault(source: "SourceConfig") -> str | None:
@@ -27,6 +29,22 @@ def _wildcards_are_wanted(source: "SourceConfig") -> str | None:
         "braces, such as {asset}, for each level that tells machines apart; or set "
         "`merge_topics: true` if all these topics carry the samples of one stream"
     )
+
+
+def _captures_name_machines(source: "SourceConfig") -> str | None:
+    for key, names in (
+        ("topic", topics.template_fields(source.topic)),
+        ("items", captures_of(source.items)),
+    ):
+        for name in NO_NAMES.intersection(names):
+            advice = (
+                "a time in the topic is not read: write + and `merge_topics: true`"
+                if key == "topic"
+                else "`format.unpack` with `how: entries` makes the keys of an object readable as "
+                "times (docs/payloads.md)"
+            )
+            return f"`{{{name}}}` in `{key}` would make a machine of each time: {advice}"
+    return None
 
 
 def _frame_has_its_format(source: "SourceConfig") -> str | None:
@@ -137,6 +155,7 @@ def _signals_fit_the_layout(source: "SourceConfig") -> str | None:
 
 RULES: tuple[Callable[["SourceConfig"], str | None], ...] = (
     _wildcards_are_wanted,
+    _captures_name_machines,
     _frame_has_its_format,
     _tag_has_a_name,
     _paths_lead_somewhere,

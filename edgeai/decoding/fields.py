@@ -10,6 +10,7 @@ A value that cannot be used becomes NaN in the sample; the stream's policy then 
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -28,6 +29,7 @@ NUMBER_OR_FLAG = float | bool
 """Type of the value of an extra signal, which may be a flag: true and false are 1 and 0."""
 MAX_INT_DIGITS = 4000  # Python refuses to convert longer integers (4300 digits by default)
 MAX_NUMBER_CHARACTERS = 64
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 # ---------------------------------------------------------------------------------------- numbers
 
@@ -195,16 +197,35 @@ def read_time(
     return read(moment)
 
 
-def is_good(document: Any, quality: QualityField | None) -> bool:
-    """Return whether the quality flag is good: True without a mapping, False if it is absent."""
+def is_good(document: Any, quality: QualityField | None, *, numeric_text: bool = False) -> bool:
+    """Return whether the quality flag is good: True without a mapping, False if it is absent.
+
+    Args:
+        document: A parsed message.
+        quality: The flag; None: there is none.
+        numeric_text: Whether a number in quotes is a number.
+    """
     if quality is None:
         return True
-    return is_one_of(find(document, quality.path), quality.good)
+    flag = find(document, quality.path)
+    return is_one_of(flag_of_text(flag) if numeric_text else flag, quality.good) or (
+        numeric_text and is_one_of(flag, quality.good)
+    )
 
 
 def is_one_of(flag: Any, good_values: Sequence[str | int | bool]) -> bool:
-    """Return whether a flag equals a good value in type and value; in Python `1 == True`."""
-    return any(type(flag) is type(good) and flag == good for good in good_values)
+    """Return whether a flag equals a good value: `true` is not 1, but 1.0 is."""
+    kind = int if type(flag) is float else type(flag)
+    return any(kind is type(good) and flag == good for good in good_values)
+
+
+def flag_of_text(flag: Any) -> Any:
+    """Return the whole number or the boolean that a text means; another flag as it is."""
+    if not isinstance(flag, str) or len(flag) > MAX_NUMBER_CHARACTERS:
+        return flag
+    if _WHOLE.fullmatch(flag):
+        return int(flag)
+    return {"true": True, "false": False}.get(flag.casefold(), flag)
 
 
 def signal_path(source: SourceConfig, name: str) -> FieldPath:

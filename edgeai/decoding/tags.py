@@ -142,7 +142,7 @@ class TagDecoder:
         value = find(document, source.value_path)
         if value is ABSENT:
             raise DecodeError("no_signal")
-        is_usable = is_good(document, source.quality)
+        is_usable = is_good(document, source.quality, numeric_text=source.numeric_text)
         if channel >= self._signals:
             number = flag_or_number_of(value, source.numeric_text) if is_usable else NAN
             return Tag(time_ns, channel, number)

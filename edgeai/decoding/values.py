@@ -7,6 +7,7 @@ from edgeai.config.records import QualityField
 from edgeai.decoding.fields import (
     ABSENT,
     NAN,
+    flag_of_text,
     is_one_of,
     number_of,
 )
@@ -84,8 +85,13 @@ def _only_member(value: Any) -> Any:
     return value
 
 
-def quality_judge(field: QualityField) -> Judge:
-    """Return the judge of a quality flag."""
+def quality_judge(field: QualityField, *, numeric_text: bool = False) -> Judge:
+    """Return the judge of a quality flag.
+
+    Args:
+        field: As declared.
+        numeric_text: Whether a number in quotes is a number.
+    """
     absent = VERDICTS[field.absent or ("good" if field.codes == "opc_ua" else "bad")]
     good, uncertain = field.good, field.uncertain
     severity = SEVERITIES.get(field.codes, _unlisted)
@@ -97,6 +103,11 @@ def quality_judge(field: QualityField) -> Judge:
             return GOOD
         if is_one_of(flag, uncertain):
             return UNCERTAIN
+        if numeric_text and isinstance(flag, str):
+            meant = flag_of_text(flag)
+            return judge(meant) if meant is not flag else BAD
+        if type(flag) is float and flag.is_integer():
+            flag = int(flag)
         return severity(flag)
 
     return judge

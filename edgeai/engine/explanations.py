@@ -13,6 +13,7 @@ from typing import Any
 from edgeai.config.base import FieldPath
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.records import QualityField
 from edgeai.config.source import SignalField
 from edgeai.decoding.fields import (
     ABSENT,
@@ -127,7 +128,7 @@ class Explanations:
         source = self._config.only_source
         if source.layout == "tag":
             return self._wrong_tag(topic, document)
-        if not is_good(document, source.quality):
+        if not self._is_good(document, source.quality):
             return [self._bad_quality(document, source.quality)]
         paths = {signal: signal_path(source, signal) for signal in self._signals}
         wrong = []
@@ -156,7 +157,7 @@ class Explanations:
         value = find(document, source.value_path)
         if value is ABSENT:
             text = self._absent(document, source.value_path, [], None)
-        elif not is_good(document, source.quality):
+        elif not self._is_good(document, source.quality):
             text = self._bad_quality(document, source.quality)
         else:
             text = self._wrong_value(document, names[tag], value)
@@ -165,7 +166,7 @@ class Explanations:
     def _wrong_value(self, document: dict[str, Any], signal: str, value: Any) -> str:
         """Return why a value that is there cannot be used; empty if it can."""
         field, limits = self._signals[signal]
-        if not is_good(document, field.quality):
+        if not self._is_good(document, field.quality):
             return self._bad_quality(document, field.quality)
         if isinstance(value, bool) and signal in self._extras:
             return ""
@@ -211,11 +212,12 @@ class Explanations:
         place = f"{where}.signals.{signal}" if signal else where
         return f"{text}; if {shown_name(near)} is meant, declare its path in {place}"
 
+    def _is_good(self, document: dict[str, Any], quality: QualityField | None) -> bool:
+        return is_good(document, quality, numeric_text=self._config.only_source.numeric_text)
+
     @staticmethod
     def _bad_quality(document: dict[str, Any], quality: Any) -> str:
-        flag = find(document, quality.path)
-        is_what = "missing" if flag is ABSENT else shown_value(flag)
-        return f"the quality flag {shown_path(quality.path)} is {is_what}, which is not good"
+        return bad_flag(find(document, quality.path), quality)
 
     def _policy(self, wrong: list[str], *, is_held: bool) -> str:
         stream = self._config.stream
@@ -275,6 +277,18 @@ def shown_name(name: str) -> str:
 def shown_path(path: FieldPath) -> str:
     """Return the path of a field as one word."""
     return ".".join(shown_name(str(part)) for part in path) or "(the message)"
+
+
+def bad_flag(flag: Any, quality: QualityField) -> str:
+    """Return that a quality flag is not good, and which good one it may be meant to be."""
+    is_what = "missing" if flag is ABSENT else shown_value(flag)
+    text = f"the quality flag {shown_path(quality.path)} is {is_what}, which is not good"
+    for good in quality.good:
+        if isinstance(flag, str) and flag.strip().casefold() == str(good).casefold():
+            if isinstance(good, str):
+                return f"{text}: `good` lists {shown_value(good)}, and capitals and spaces count"
+            return f"{text}: `good` lists {shown_value(good)} without quotes; set numeric_text"
+    return text
 
 
 def factor_hint(value: float, limits: tuple[float, float] | list[float]) -> str:

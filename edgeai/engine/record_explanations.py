@@ -15,6 +15,7 @@ from edgeai.decoding.time_hints import time_hint
 from edgeai.decoding.values import BAD
 from edgeai.engine.explanations import (
     MAX_SHOWN_FIELDS,
+    bad_flag,
     nearest,
     shown_name,
     shown_path,
@@ -169,10 +170,12 @@ class RecordExplanations:
         def look(chain: Chain, channel: int, place: Place) -> None:
             flag = shape.quality if self._source.layout == "tag" else shape.qualities[channel]
             for one in (shape.quality, flag):
-                if one is not None and one[1](find(chain[one[0].level], one[0].path)) == BAD:
-                    value = find(chain[one[0].level], one[0].path)
-                    is_what = "missing" if value is ABSENT else shown_value(value)
-                    found.append(f"the quality flag {shown_path(one[0].path)} is {is_what}")
+                if one is None:
+                    continue
+                (level, path), judge, field = one
+                value = find(chain[level], path)
+                if judge(value) == BAD:
+                    found.append(bad_flag(value, field))
                     return
             value = find(chain[place.level], place.path)
             if value is not ABSENT and shape.readers[channel](value)[1] is not None:

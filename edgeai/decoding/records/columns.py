@@ -150,7 +150,7 @@ class ColumnDecoder:
 
     def _places_beside_values(self) -> list[Place]:
         shape = self._shape
-        flag = shape.quality[0] if shape.quality is not None else None
+        flag = shape.quality.place if shape.quality is not None else None
         found = [shape.name, shape.time, shape.default_time, shape.nanos, flag, *shape.assets]
         return [one for one in found if one is not None]
 
@@ -338,7 +338,7 @@ class ColumnDecoder:
         """Return what the quality flags say; empty if all are good."""
         if self._shape.quality is None:
             return []
-        place, judge = self._shape.quality
+        place, judge, _ = self._shape.quality
         flags = self._column(part, place)
         first = flags[0]
         if flags.count(first) == len(flags) and len(set(map(type, flags))) == 1:

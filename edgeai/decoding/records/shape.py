@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeai.config.base import FieldPath
-from edgeai.config.records import CAPTURE, EACH, is_wildcard, levels_of, steps_out
+from edgeai.config.records import CAPTURE, EACH, QualityField, is_wildcard, levels_of, steps_out
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.decoding.fields import other_forms, signal_path
@@ -30,6 +30,15 @@ class Place(NamedTuple):
 
     level: int
     path: FieldPath
+
+
+class Flag(NamedTuple):
+    """A quality flag."""
+
+    place: Place
+    judge: Judge
+    field: QualityField
+    """As declared."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,8 @@ class RecordShape:
     """Of the value (layout `tag`)."""
     values: list[Place]
     """(C,) of the value of each signal (layout `row`)."""
-    quality: tuple[Place, Judge] | None
-    qualities: list[tuple[Place, Judge] | None]
+    quality: Flag | None
+    qualities: list[Flag | None]
     """(C,) of each signal (layout `row`)."""
     readers: list[Read]
     """(C,) of the values of each signal."""
@@ -84,6 +93,10 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
     def place(path: FieldPath) -> Place:
         out, rest = steps_out(path, levels)
         return Place(levels - out, rest)
+
+    def flag_of(field: QualityField) -> Flag:
+        judge = quality_judge(field, numeric_text=source.numeric_text)
+        return Flag(place(field.path), judge, field)
 
     default = SignalField.model_validate({})
     fields = [source.signals.get(name, default) for name in signals]
@@ -122,11 +135,8 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
         added_time=None if time is None or time.add is None else place(time.add.path),
         value=place(value_path),
         values=[place(path) for path, _ in paths],
-        quality=None if flag is None else (place(flag.path), quality_judge(flag)),
-        qualities=[
-            None if one.quality is None else (place(one.quality.path), quality_judge(one.quality))
-            for one in fields
-        ],
+        quality=None if flag is None else flag_of(flag),
+        qualities=[None if one.quality is None else flag_of(one.quality) for one in fields],
         readers=readers,
         is_simple=is_simple,
     )

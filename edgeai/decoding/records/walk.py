@@ -16,9 +16,9 @@ from edgeai.decoding.fields import (
     find,
 )
 from edgeai.decoding.records.records import Records, key_of
-from edgeai.decoding.records.shape import Place, RecordShape, Step
+from edgeai.decoding.records.shape import Flag, Place, RecordShape, Step
 from edgeai.decoding.times import MAX_TIME_NS, parts_joiner, time_reader
-from edgeai.decoding.values import BAD, GOOD, UNCERTAIN, Judge
+from edgeai.decoding.values import BAD, GOOD, UNCERTAIN
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 
@@ -266,11 +266,10 @@ def _ignore(_chain: Chain) -> None:
     """Do nothing: the missing record is told elsewhere."""
 
 
-def _verdict(flag: tuple[Place, Judge] | None, chain: Chain) -> int:
+def _verdict(flag: Flag | None, chain: Chain) -> int:
     if flag is None:
         return GOOD
-    place, judge = flag
-    return judge(find(chain[place.level], place.path))
+    return flag.judge(find(chain[flag.place.level], flag.place.path))
 
 
 def _nanos(chain: Chain, place: Place) -> int:
