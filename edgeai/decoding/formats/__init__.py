@@ -37,6 +37,8 @@ FORMATS: dict[str, Callable[[Any, int], Read]] = {
     "struct": compile_struct,
     "registers": compile_registers,
     "hex": compile_hex,
+    "base64": compile_hex,
+    "byte_list": compile_hex,
     "msgpack": compile_msgpack,
     "cbor": compile_cbor,
 }

@@ -20,6 +20,7 @@ from edgeai.decoding.fields import (
     other_forms,
     parse_json,
 )
+from edgeai.decoding.formats.texts import bytes_of_base64
 from edgeai.decoding.frames.arrow import arrow_reader
 from edgeai.decoding.frames.block import (
     MAX_SEQUENCE,
@@ -168,13 +169,10 @@ def _view_bytes(dtype: np.dtype[Any] | None, value: Any) -> Values:
 
 
 def _read_base64(dtype: np.dtype[Any], value: Any) -> Values:
-    """Decode base64 text, RFC 4648 section 4: padded, without line breaks."""
-    if not isinstance(value, str):
+    """Decode base64 text, RFC 4648 section 4."""
+    raw = bytes_of_base64(value) if isinstance(value, str) else None
+    if raw is None:
         raise DecodeError("not_a_frame")
-    try:
-        raw = msgspec.convert(value, bytes)  # stricter than binascii, and faster
-    except ValueError as error:  # also UnicodeEncodeError: half a surrogate pair
-        raise DecodeError("not_a_frame") from error
     return _view_bytes(dtype, raw)
 
 
