@@ -47,7 +47,8 @@ TYPE_PATTERN = re.compile(
 )
 TYPES = (
     "u8, u16, u32, u64, i8, i16, i32, i64, f32, f64, bool, bool8, bcd8, bcd16, bcd32, textN, "
-    "bytesN, string[N], s5time, date, date_and_time, dtl, or a name of IEC 61131-3 such as INT or REAL"
+    "bytesN, string[N], s5time, date, date_and_time, dtl, or a name of IEC 61131-3 such as INT or "
+    "REAL"
 )
 S7_STRING_CHARACTERS = 254
 OF_SIEMENS = ("date_and_time", "dtl", "date", "s5time", "string")
@@ -65,9 +66,10 @@ class FieldSpec(Strict):
     type: str = Field(
         description="Type of the field: u8, u16, u32, u64, i8, i16, i32, i64, f32, f64; `bool`, "
         "one bit, and bool8, one byte, read as 0 or 1; bcd8, bcd16, bcd32; textN, a text of N "
-        "bytes; bytesN, for `reserved` only; and string[N], s5time (ms), date (days since 1990), date_and_time and "
-        "dtl (ISO texts without offset) of Siemens S7. The names of IEC 61131-3 (INT, REAL, LREAL, "
-        "WORD ...) mean the same types. With `bit_offset` also uN and iN of N bits, up to 64."
+        "bytes; bytesN, for `reserved` only; and string[N], s5time (ms), date (days since 1990), "
+        "date_and_time and dtl (ISO texts without offset) of Siemens S7. The names of IEC 61131-3 "
+        "(INT, REAL, LREAL, WORD ...) mean the same types. With `bit_offset` also uN and iN of N "
+        "bits, up to 64."
     )
     offset: int | float | None = Field(
         None,

@@ -4,29 +4,27 @@ A format turns the bytes of a message into a document: maps, lists, texts and nu
 them. What the document means is declared by the other keys of the source. Nothing is guessed.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from edgeai.config.base import Strict
 from edgeai.config.binary_formats import HexPayload, RegistersPayload, StructPayload
-from edgeai.config.text_formats import (
+from edgeai.config.document_formats import (
     CborPayload,
+    JsonLinesPayload,
+    JsonPayload,
+    MsgpackPayload,
+)
+from edgeai.config.text_formats import (
     CsvPayload,
     LineProtocolPayload,
-    MsgpackPayload,
+    PairsPayload,
     SenmlPayload,
     TextPayload,
 )
 
-TEXTS = frozenset({"text", "csv"})
+TEXTS = frozenset({"text", "csv", "pairs"})
 """Formats whose numbers are texts, so that `numeric_text` is true by default."""
-
-
-class JsonPayload(Strict):
-    """JSON text."""
-
-    type: Literal["json"] = Field("json", description="JSON text.")
 
 
 def _by_name(value: Any) -> Any:
@@ -36,8 +34,10 @@ def _by_name(value: Any) -> Any:
 
 PayloadFormat = Annotated[
     JsonPayload
+    | JsonLinesPayload
     | TextPayload
     | CsvPayload
+    | PairsPayload
     | LineProtocolPayload
     | SenmlPayload
     | StructPayload

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from edgeai import topics
 from edgeai.config.base import FieldPath
-from edgeai.config.records import captures_of, items_fault, levels_of, path_fault
+from edgeai.config.name_pattern import NamePattern
+from edgeai.config.records import MessageTime, captures_of, items_fault, levels_of, path_fault
 
 if TYPE_CHECKING:
     from edgeai.config.source import SourceConfig
@@ -67,6 +68,8 @@ def _tag_has_a_name(source: "SourceConfig") -> str | None:
         RESERVED_CAPTURE in captures_of(source.items),
         source.name_path is not None,
     ]
+    if source.layout != "tag" and (source.value_paths or source.name_pattern):
+        return "`value_paths` and `name_pattern` belong to the layout `tag`"
     if source.layout != "tag":
         return "{signal} and `name_path` belong to the layout `tag`" if any(places) else None
     if source.time and source.time.resolution_seconds is not None:
@@ -76,12 +79,24 @@ def _tag_has_a_name(source: "SourceConfig") -> str | None:
             "layout `tag` needs the name at one place: as {signal} in `topic` or `items`, or at "
             "`name_path`"
         )
+    return _name_pattern_fault(source)
+
+
+def _name_pattern_fault(source: "SourceConfig") -> str | None:
+    if source.name_pattern is None:
+        return None
+    try:
+        NamePattern(source.name_pattern)
+    except ValueError as error:
+        return f"`name_pattern`: {error}"
+    if source.names is not None:
+        return "`name_pattern` and `names` exclude each other"
     return None
 
 
 def _paths_lead_somewhere(source: "SourceConfig") -> str | None:
     if source.layout == "frame":
-        keys = ("items", "asset_paths", "names", "value_map")
+        keys = ("items", "asset_paths", "names", "value_map", "thousands_mark")
         wrong = next((key for key in keys if getattr(source, key)), None)
         return None if wrong is None else f"layout `frame`: `{wrong}` belongs to `row` and `tag`"
     fault = items_fault(source.items)
@@ -99,18 +114,14 @@ def _paths_of(source: "SourceConfig") -> Iterator[tuple[str, FieldPath]]:
     """Yield the name of the key and the path of each path that begins at a record."""
     yield "values_path", source.values_path
     yield "value_path", source.value_path
+    for path in source.value_paths:
+        yield "value_paths", path
     if source.name_path is not None:
         yield "name_path", source.name_path
     for path in source.asset_paths:
         yield "asset_paths", path
     if source.time is not None:
-        for key in ("path", "default_path", "nanos_path"):
-            if getattr(source.time, key) is not None:
-                yield f"time {key}", getattr(source.time, key)
-        for path in source.time.more_paths:
-            yield "time more_paths", path
-        if source.time.add is not None:
-            yield "time add", source.time.add.path
+        yield from _paths_of_time(source.time)
     if source.quality is not None:
         yield "quality path", source.quality.path
     for name, field in source.signals.items():
@@ -120,6 +131,16 @@ def _paths_of(source: "SourceConfig") -> Iterator[tuple[str, FieldPath]]:
             yield f"signals.{name}.quality path", field.quality.path
 
 
+def _paths_of_time(time: MessageTime) -> Iterator[tuple[str, FieldPath]]:
+    for key in ("path", "default_path", "nanos_path"):
+        if getattr(time, key) is not None:
+            yield f"time {key}", getattr(time, key)
+    for path in time.more_paths:
+        yield "time more_paths", path
+    if time.add is not None:
+        yield "time add", time.add.path
+
+
 def _values_can_be_read(source: "SourceConfig") -> str | None:
     form = source.format
     if form.type == "csv" and form.separator == source.decimal_mark == ",":
@@ -127,6 +148,12 @@ def _values_can_be_read(source: "SourceConfig") -> str | None:
             "`decimal_mark` and `format.separator` are both a comma: set the separator that the "
             "lines have, such as ;"
         )
+    if source.thousands_mark is not None and not source.numeric_text:
+        return "`thousands_mark` needs `numeric_text: true`: only numbers in quotes have it"
+    if source.thousands_mark == source.decimal_mark:
+        return "`thousands_mark` and `decimal_mark` must differ"
+    if any(field.suffix for field in source.signals.values()) and not source.numeric_text:
+        return "`suffix` needs `numeric_text: true`: only numbers in quotes have one"
     if source.decimal_mark != "." and not source.numeric_text:
         return "`decimal_mark` needs `numeric_text: true`: only numbers in quotes have a comma"
     if source.names is not None:

@@ -160,6 +160,8 @@ def member(members: dict[Any, Any], name: str) -> Any:
     if value is ABSENT and not name.isascii():
         for form in other_forms(name):
             value = members.get(form, value)
+    if value is ABSENT and name.isdecimal():  # MessagePack and CBOR have numbers as keys
+        return members.get(int(name), ABSENT)
     return value
 
 
@@ -169,6 +171,8 @@ def find(document: Any, path: FieldPath) -> Any:
     for part in path:
         if isinstance(part, str) and isinstance(here, dict):
             here = member(here, part)
+        elif isinstance(part, int) and isinstance(here, dict):
+            here = member(here, str(part))
         elif isinstance(part, int) and isinstance(here, list) and -len(here) <= part < len(here):
             here = here[part]
         else:

@@ -220,8 +220,8 @@ WRONG = [
     (
         {"pipelines__p__source__time": {"path": "t", "unit": "min"}},
         (
-            "pipelines.p.source.time.unit: must be 's', 'ms', 'us', 'ns', 'iso', 'excel', 'filetime' "
-            "or 'ticks' (found 'min')"
+            "pipelines.p.source.time.unit: must be 's', 'ms', 'us', 'ns', 'iso', 'excel', "
+            "'filetime' or 'ticks' (found 'min')"
         ),
     ),
     (

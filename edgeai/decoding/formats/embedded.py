@@ -14,7 +14,8 @@ from edgeai.config.binary_formats import (
     RegistersPayload,
 )
 from edgeai.config.frames import Endian
-from edgeai.decoding.fields import ABSENT, find, parse_json_fast
+from edgeai.decoding.fields import parse_json_fast
+from edgeai.decoding.formats.document_paths import replace_at
 from edgeai.decoding.formats.field_table import Table, compile_table
 from edgeai.decoding.formats.structs import wrong_length
 from edgeai.decoding.formats.texts import bytes_of_base64, shown, shown_name
@@ -230,50 +231,8 @@ def _replacing(blocks: list[Block], members: list[Block]) -> Callable[[bytes], A
 
     def read_document(payload: bytes) -> Any:
         document = parse_json_fast(payload)
-        for path, read in blocks:
-            if not path:
-                return read(document)
-            for parent in _parents(document, path[:-1]):
-                _replace(parent, path[-1], read)
-        for path, read in members:
-            if not path:
-                document = read(document)
-                continue
-            for parent in _parents(document, path[:-1]):
-                _replace(parent, path[-1], read)
+        for path, read in [*blocks, *members]:
+            document = replace_at(document, path, read)
         return document
 
     return read_document
-
-
-def _parents(document: Any, path: FieldPath) -> list[Any]:
-    """Return the values at a path, in which `*` is each member or element."""
-    here = [document]
-    for part in path:
-        if part == EACH:
-            here = [one for value in here for one in _members(value)]
-        else:
-            found = (find(value, [part]) for value in here)
-            here = [value for value in found if value is not ABSENT]
-    return here
-
-
-def _members(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-def _replace(parent: Any, part: str | int, read: ReadBlock) -> None:
-    """Put the values of blocks into their place in an object or a list."""
-    if part == EACH:
-        keys: list[Any] = list(parent if isinstance(parent, dict) else range(len(_members(parent))))
-    elif find(parent, [part]) is ABSENT:
-        return
-    elif isinstance(parent, dict) and part not in parent:  # written in another Unicode form
-        value = find(parent, [part])
-        keys = [name for name, one in parent.items() if one is value][:1]
-    else:
-        keys = [part]
-    for key in keys:
-        parent[key] = read(parent[key])

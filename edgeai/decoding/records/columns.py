@@ -86,6 +86,9 @@ class ColumnDecoder:
             source.time.relative_below_seconds is not None or shape.more_times or shape.added_time
         ):
             raise NotPlain
+        if shape.other_values:
+            raise NotPlain
+        self._split = None if shape.name_pattern is None else shape.name_pattern.split
         self._factor = source.time.factor_ns if source.time else 0
         """Nanoseconds in the unit of the time; 0: it is a text."""
         has_forms = _have_forms(self._places())
@@ -235,6 +238,11 @@ class ColumnDecoder:
             names = self._column(part, shape.name)
         else:
             names = [tag or ""] * len(part.members)
+        in_names: list[Sequence[str]] = []
+        if self._split is not None:
+            pairs = list(map(self._split, names))
+            names = [name for name, _ in pairs]
+            in_names = [more for _, more in pairs]
         channels = list(map(self._channels.get, names, repeat(UNKNOWN)))
         if UNKNOWN in channels:
             is_known = [one != UNKNOWN for one in channels]
@@ -243,9 +251,10 @@ class ColumnDecoder:
             records.left_out["other_name"] += channels.count(UNKNOWN)
             part = part.only(is_known)
             channels = list(compress(channels, is_known))
+            in_names = list(compress(in_names, is_known))
             if not channels:
                 return
-        keys = None if levels is None else self._keys(part, levels)
+        keys = None if levels is None else self._keys(part, levels, in_names)
         times = self._times(part)
         values = self._column(part, shape.value)
         verdicts = self._verdicts(part)
@@ -277,10 +286,19 @@ class ColumnDecoder:
             return list(map(get, part.members))
         return [get(part.chain[place.level])] * len(part.members)
 
-    def _keys(self, part: "_Part", levels: Sequence[str]) -> list[str]:
-        """Return the stream's key of each record."""
+    def _keys(
+        self, part: "_Part", levels: Sequence[str], in_names: Sequence[Sequence[str]] = ()
+    ) -> list[str]:
+        """Return the stream's key of each record.
+
+        Args:
+            part: The records.
+            levels: What the topic holds of the key.
+            in_names: What the name of each record holds of it; empty: nothing.
+        """
         shape = self._shape
         columns: list[list[Any]] = [part.captured(one) for one in shape.key_captures]
+        columns += [list(one) for one in zip(*in_names, strict=True)]
         columns += [self._column(part, place) for place in shape.assets]
         known: dict[Any, str] = {}
         keys = []

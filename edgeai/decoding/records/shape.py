@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeai.config.base import FieldPath
+from edgeai.config.name_pattern import NamePattern
 from edgeai.config.records import CAPTURE, EACH, QualityField, is_wildcard, levels_of, steps_out
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
@@ -59,6 +60,8 @@ class RecordShape:
     """Of the signal's name; None: it is captured, or there is one signal a field (`row`)."""
     captures_name: bool
     """Whether `items` captures the signal's name."""
+    name_pattern: NamePattern | None
+    """Splits names that also hold levels of the stream's key."""
     time: Place | None
     default_time: Place | None
     nanos: Place | None
@@ -68,6 +71,8 @@ class RecordShape:
     """Of a number that is added to the time."""
     value: Place
     """Of the value (layout `tag`)."""
+    other_values: list[Place]
+    """Further places of the value, of which the first that is there counts."""
     values: list[Place]
     """(C,) of the value of each signal (layout `row`)."""
     quality: Flag | None
@@ -115,6 +120,8 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
                 value_map,
                 numeric_text=source.numeric_text,
                 decimal_mark=source.decimal_mark,
+                thousands_mark=source.thousands_mark,
+                suffix=field.suffix,
                 unwraps=unwraps if is_tag else unwraps_one,
             )
         )
@@ -128,12 +135,14 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
         assets=[place(path) for path in source.asset_paths],
         name=None if source.name_path is None else place(source.name_path),
         captures_name=RESERVED_CAPTURE in captures,
+        name_pattern=None if source.name_pattern is None else NamePattern(source.name_pattern),
         time=None if time is None else place(time.path),
         default_time=None if time is None or not time.default_path else place(time.default_path),
         nanos=None if time is None or not time.nanos_path else place(time.nanos_path),
         more_times=[] if time is None else [place(path) for path in time.more_paths],
         added_time=None if time is None or time.add is None else place(time.add.path),
         value=place(value_path),
+        other_values=[place(path) for path in source.value_paths],
         values=[place(path) for path, _ in paths],
         quality=None if flag is None else flag_of(flag),
         qualities=[None if one.quality is None else flag_of(one.quality) for one in fields],

@@ -141,14 +141,18 @@ class Walker:
             if records.total > self._max_records:
                 raise DecodeError("too_many_records")
             name: Any = None
+            in_name: Sequence[str] = ()
             try:
                 channel = ROW
                 if self._is_tag:
                     name = self._name_in(chain, captures, tag)
-                    channel = self._channel_of(name)
+                    own = name
+                    if shape.name_pattern is not None:
+                        own, in_name = shape.name_pattern.split(name)
+                    channel = self._channel_of(own)
                 key = None
                 if levels is not None:
-                    more = [captures[one] for one in shape.key_captures]
+                    more = [*(captures[one] for one in shape.key_captures), *in_name]
                     more += [find(chain[place.level], place.path) for place in shape.assets]
                     key = key_of([*levels, *more], len(levels))
                 take(records, chain, channel, key)
@@ -166,6 +170,8 @@ class Walker:
         for chain, captures in chains(document, shape.steps, shape.tail, _ignore):
             if self._is_tag:
                 name = self._name_in(chain, captures, tag)
+                if shape.name_pattern is not None:
+                    name, _ = shape.name_pattern.split(name)
                 channel = self.channels.get(name) if isinstance(name, str) else None
                 if channel is not None:
                     look(chain, channel, shape.value)
@@ -174,12 +180,13 @@ class Walker:
                     look(chain, channel, place)
 
     def _name_in(self, chain: Chain, captures: Mapping[str, str], tag: str | None) -> Any:
-        shape = self._shape
-        if shape.captures_name:
-            return captures["signal"]
-        if shape.name is None:
+        place = self._shape.name
+        if self._shape.captures_name:
+            name: Any = captures["signal"]
+        elif place is None:
             return tag
-        name = find(chain[shape.name.level], shape.name.path)
+        else:
+            name = find(chain[place.level], place.path)
         return str(name) if type(name) is int and abs(name) < MAX_ID_INTEGER else name
 
     def _channel_of(self, name: Any) -> int:
@@ -192,6 +199,11 @@ class Walker:
         shape = self._shape
         time_ns = self._time_in(chain)
         value = find(chain[shape.value.level], shape.value.path)
+        for place in shape.other_values:
+            if value is not ABSENT and value is not None:
+                break
+            other = find(chain[place.level], place.path)
+            value = value if other is ABSENT else other
         verdict = _verdict(shape.quality, chain)
         if verdict == BAD:
             self._count("bad_quality", channel)
