@@ -149,6 +149,8 @@ def _problem(place: _Place, item: Any, file: str) -> Problem:
         rule = f"must be one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
         return Problem(file, field, rule, item["ctx"]["tag"], has_value=True)
     rule = _reword(item)
+    if item["type"] == "string_type" and isinstance(item["input"], bool):
+        rule += "; YAML reads on, off, yes and no as true and false: write such a word in quotes"
     shown = not isinstance(item["input"], BaseModel | dict) and not secret
     if item["loc"][-1:] == (KEY_LABEL,):
         field, rule = ".".join(location[:-1]), f"each name {rule}"

@@ -4,8 +4,6 @@ A message is read a second time, slowly, only when its refusal is told: once in 
 reason of a pipeline.
 """
 
-import difflib
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,13 +23,23 @@ from edgeai.decoding.fields import (
     signal_path,
 )
 from edgeai.decoding.formats import compile_format
+from edgeai.decoding.frames import frame_decoder
 from edgeai.decoding.time_hints import time_hint, zone_hint
 from edgeai.decoding.times import time_reader
-from edgeai.errors import DecodeError, listed, printable
+from edgeai.engine.hints import (
+    bad_flag,
+    factor_hint,
+    looks_like,
+    misplaced,
+    nearest,
+    shown_name,
+    shown_path,
+    shown_value,
+)
+from edgeai.errors import DecodeError, listed
 from edgeai.messages import SECOND_NS
 from edgeai.model.manifest import Manifest
 
-MAX_SHOWN_VALUE = 40  # characters
 MAX_SHOWN_SIGNALS = 3
 MAX_SHOWN_FIELDS = 5
 MAX_COMPARED_FIELDS = 1000  # of a message; more are not compared with a name
@@ -99,9 +107,13 @@ class Explanations:
 
     def _explain(self, reason: str, topic: str, payload: bytes, received_ns: int) -> str:
         if reason in FORMAT_REASONS:
-            return self._format(payload)
+            return self._format(payload) or self._looks_like(payload)
+        if reason == "invalid_json":
+            return self._looks_like(payload)
         if self.records is not None:
             return self.records(reason, topic, payload)
+        if self._config.only_source.layout == "frame" and reason not in TIME_REASONS:
+            return self._frame(payload)
         if reason in TIME_REASONS:
             return self._time(reason, payload, received_ns)
         layout = self._config.only_source.layout
@@ -116,6 +128,20 @@ class Explanations:
         """Return why a payload is not what `source.format` declares."""
         try:
             compile_format(self._config.only_source, self._limits)(payload)
+        except DecodeError as error:
+            return error.detail
+        return ""
+
+    def _looks_like(self, payload: bytes) -> str:
+        """Return what a payload that cannot be read seems to be; empty: nothing known."""
+        what, key = looks_like(payload, self._config.only_source)
+        return f"it looks like {what}: {self._where}.{key}" if what else ""
+
+    def _frame(self, payload: bytes) -> str:
+        """Return why a payload is no frame as `source.frame` declares."""
+        names = [name for name in self._signals if name not in self._extras]
+        try:
+            frame_decoder(self._config.only_source, names, self._limits)(payload)
         except DecodeError as error:
             return error.detail
         return ""
@@ -199,6 +225,9 @@ class Explanations:
     ) -> str:
         """Return that a field is missing, and which name is like it or what is there instead."""
         text = f"no field {shown_path(path)}"
+        hint = misplaced(document, path, self._config.only_source.values_path)
+        if hint:
+            return f"{text}; {hint}"
         parent = find(document, path[:-1])
         if not isinstance(parent, dict):
             return f"{text}, because {shown_path(path[:-1])} is no object"
@@ -254,56 +283,3 @@ class Explanations:
                 ahead, value, field, where
             )
         return f"{text}: {hint}" if hint else text
-
-
-def shown_value(value: Any) -> str:
-    """Return a JSON value as a message holds it, on one line, cut."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    text = repr(value) if isinstance(value, str) else str(value)
-    cut = "..." if len(text) > MAX_SHOWN_VALUE else ""
-    return printable(text[:MAX_SHOWN_VALUE]) + cut
-
-
-def shown_name(name: str) -> str:
-    """Return a name from outside on one line, cut."""
-    return printable(name[:MAX_SHOWN_VALUE]) + ("..." if len(name) > MAX_SHOWN_VALUE else "")
-
-
-def shown_path(path: FieldPath) -> str:
-    """Return the path of a field as one word."""
-    return ".".join(shown_name(str(part)) for part in path) or "(the message)"
-
-
-def bad_flag(flag: Any, quality: QualityField) -> str:
-    """Return that a quality flag is not good, and which good one it may be meant to be."""
-    is_what = "missing" if flag is ABSENT else shown_value(flag)
-    text = f"the quality flag {shown_path(quality.path)} is {is_what}, which is not good"
-    for good in quality.good:
-        if isinstance(flag, str) and flag.strip().casefold() == str(good).casefold():
-            if isinstance(good, str):
-                return f"{text}: `good` lists {shown_value(good)}, and capitals and spaces count"
-            return f"{text}: `good` lists {shown_value(good)} without quotes; set numeric_text"
-    return text
-
-
-def factor_hint(value: float, limits: tuple[float, float] | list[float]) -> str:
-    """Return that a value fits its range after a division by a power of ten; empty: it does not."""
-    for power in (10, 100, 1000, 10_000, 1_000_000):
-        for factor, word in ((1 / power, "large"), (float(power), "small")):
-            # A value near zero fits any range that holds zero, so it must also be above its middle.
-            fits = limits[0] <= value * factor <= limits[1]
-            if fits and abs(value * factor) >= 0.01 * max(map(abs, limits)):
-                return f": it would fit if it were {power:,} times too {word} (unit or `scale`?)"
-    return ""
-
-
-def nearest(name: str, names: list[str]) -> str | None:
-    """Return the name that is most like another; None if none is."""
-    by_fold = {one.casefold(): one for one in reversed(names)}
-    found = difflib.get_close_matches(name.casefold(), list(by_fold), 1, 0.6)
-    return by_fold[found[0]] if found else None

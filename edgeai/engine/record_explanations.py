@@ -13,9 +13,10 @@ from edgeai.decoding.records.shape import Place, RecordShape
 from edgeai.decoding.records.walk import Chain
 from edgeai.decoding.time_hints import time_hint
 from edgeai.decoding.values import BAD
-from edgeai.engine.explanations import (
-    MAX_SHOWN_FIELDS,
+from edgeai.engine.explanations import MAX_SHOWN_FIELDS
+from edgeai.engine.hints import (
     bad_flag,
+    misplaced,
     nearest,
     shown_name,
     shown_path,
@@ -127,9 +128,11 @@ class RecordExplanations:
             return self._missing(chain[place.level], place.path)
         return f"{what} {shown_path(place.path)} is {shown_value(value)}"
 
-    @staticmethod
-    def _missing(parent: Any, path: list[Any]) -> str:
+    def _missing(self, parent: Any, path: list[Any]) -> str:
         """Return that a field is missing, and what is there instead."""
+        hint = misplaced(parent, path, self._source.values_path)
+        if hint:
+            return f"no field {shown_path(path)}; {hint}"
         here = parent
         walked: list[Any] = []
         for part in path:
