@@ -19,7 +19,7 @@ from edgeai.config.base import (
 from edgeai.config.document_formats import JsonPayload
 from edgeai.config.formats import TEXTS, PayloadFormat
 from edgeai.config.frames import FrameFormat
-from edgeai.config.name_pattern import NamePattern
+from edgeai.config.name_template import NameTemplate
 from edgeai.config.records import (
     EACH,
     MESSAGE,
@@ -208,7 +208,7 @@ class SourceConfig(Strict):
         "such as intValue beside floatValue; layout `tag` only. The first that a record has, "
         "`value_path` before them, counts. Default: none.",
     )
-    name_pattern: str | None = Field(
+    name_template: str | None = Field(
         None,
         description="How a name in the message is made of the signal's name and levels of the "
         "stream's key: `Ch1.{asset}.{signal}`; `*` stands for text that means nothing. Each takes "
@@ -301,7 +301,7 @@ class SourceConfig(Strict):
     @property
     def levels_in_names(self) -> list[str]:
         """Names of the levels of the stream's key that the names in a message hold."""
-        return [] if self.name_pattern is None else NamePattern(self.name_pattern).levels
+        return [] if self.name_template is None else NameTemplate(self.name_template).levels
 
     @property
     def has_key_in_payload(self) -> bool:
@@ -343,7 +343,7 @@ class SourceConfig(Strict):
             or self.names
             or self.value_map
             or self.value_paths
-            or self.name_pattern
+            or self.name_template
             or self.decimal_mark != "."
             or self.thousands_mark
             or any(field.value_map or field.suffix for field in self.signals.values())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from edgeai import topics
 from edgeai.config.base import FieldPath
-from edgeai.config.name_pattern import NamePattern
+from edgeai.config.name_template import NameTemplate
 from edgeai.config.records import MessageTime, captures_of, items_fault, levels_of, path_fault
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def _tag_has_a_name(source: "SourceConfig") -> str | None:
         RESERVED_CAPTURE in captures_of(source.items),
         source.name_path is not None,
     ]
-    if source.layout != "tag" and (source.value_paths or source.name_pattern):
-        return "`value_paths` and `name_pattern` belong to the layout `tag`"
+    if source.layout != "tag" and (source.value_paths or source.name_template):
+        return "`value_paths` and `name_template` belong to the layout `tag`"
     if source.layout != "tag":
         return "{signal} and `name_path` belong to the layout `tag`" if any(places) else None
     if source.time and source.time.resolution_seconds is not None:
@@ -79,18 +79,18 @@ def _tag_has_a_name(source: "SourceConfig") -> str | None:
             "layout `tag` needs the name at one place: as {signal} in `topic` or `items`, or at "
             "`name_path`"
         )
-    return _name_pattern_fault(source)
+    return _name_template_fault(source)
 
 
-def _name_pattern_fault(source: "SourceConfig") -> str | None:
-    if source.name_pattern is None:
+def _name_template_fault(source: "SourceConfig") -> str | None:
+    if source.name_template is None:
         return None
     try:
-        NamePattern(source.name_pattern)
+        NameTemplate(source.name_template)
     except ValueError as error:
-        return f"`name_pattern`: {error}"
+        return f"`name_template`: {error}"
     if source.names is not None:
-        return "`name_pattern` and `names` exclude each other"
+        return "`name_template` and `names` exclude each other"
     return None
 
 

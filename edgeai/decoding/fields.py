@@ -218,9 +218,8 @@ def is_good(document: Any, quality: QualityField | None, *, numeric_text: bool =
 
 
 def is_one_of(flag: Any, good_values: Sequence[str | int | bool]) -> bool:
-    """Return whether a flag equals a good value: `true` is not 1, but 1.0 is."""
-    kind = int if type(flag) is float else type(flag)
-    return any(kind is type(good) and flag == good for good in good_values)
+    """Return whether a flag equals a good value in type and value; in Python `1 == True`."""
+    return any(type(flag) is type(good) and flag == good for good in good_values)
 
 
 def flag_of_text(flag: Any) -> Any:

@@ -14,10 +14,10 @@ MIN_ZONE_SECONDS = 1800.0
 MAX_ZONE_SECONDS = 14 * 3600.0
 SIZES = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 UNIT_RANGES = {
-    **{unit: (0.5e9 * factor, 5e9 * factor) for unit, factor in SIZES.items()},
     "excel": (40_000.0, 60_000.0),
     "filetime": (1.28e17, 1.4e17),
     "ticks": (6.3e17, 6.6e17),
+    **{unit: (0.5e9 * factor, 5e9 * factor) for unit, factor in SIZES.items()},
 }
 """Numbers that a time of these decades is in each unit."""
 

@@ -137,8 +137,6 @@ def quality_judge(field: QualityField, *, numeric_text: bool = False) -> Judge:
         if numeric_text and isinstance(flag, str):
             meant = flag_of_text(flag)
             return judge(meant) if meant is not flag else BAD
-        if type(flag) is float and flag.is_integer():
-            flag = int(flag)
         return severity(flag)
 
     return judge

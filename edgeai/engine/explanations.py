@@ -4,6 +4,7 @@ A message is read a second time, slowly, only when its refusal is told: once in 
 reason of a pipeline.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,6 +44,7 @@ from edgeai.model.manifest import Manifest
 MAX_SHOWN_SIGNALS = 3
 MAX_SHOWN_FIELDS = 5
 MAX_COMPARED_FIELDS = 1000  # of a message; more are not compared with a name
+NUMBER_AND_MORE = re.compile(r"[+-]?[0-9]{1,20}(?:[.,][0-9]{1,20})?\s*([^\s0-9.,+-]\S{0,15})")
 TIME_REASONS = frozenset({"no_time", "invalid_time", "implausible_time"})
 FORMAT_REASONS = frozenset({"not_the_format", "wrong_length", "not_compressed"})
 
@@ -212,9 +214,18 @@ class Explanations:
         if not isinstance(value, str):
             return ""
         if number_of(value.strip().replace(",", ".", 1), numeric_text=True)[1] is not None:
+            number = NUMBER_AND_MORE.fullmatch(value.strip())
+            if number is not None:
+                return (
+                    f", a number with a text after it: set {self._where}.numeric_text, and "
+                    f"signals.<name>.suffix to {shown_value(number[1])}"
+                )
             return ", a text"
         if "," in value:
-            return ", a text with a comma: let the sender write a number with a decimal point"
+            return (
+                ", a text with a comma: let the sender write a decimal point, or set "
+                f"{self._where}.numeric_text and decimal_mark"
+            )
         return (
             ", a number in quotes: let the sender write it without, or set "
             f"{self._where}.numeric_text"

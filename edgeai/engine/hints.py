@@ -86,9 +86,8 @@ def looks_like(payload: bytes, source: SourceConfig) -> tuple[str, str]:
         line[:1] in b"{[" for line in payload.split(b"\n") if line.strip()
     ):
         return "several lines of JSON", "format: json_lines"
-    if payload[:1] in b"{[" and not _is_text(payload, "utf-8"):
-        if _is_text(payload, KOREAN):
-            return f"text in {KOREAN}", f"format: {{type: json, encoding: {KOREAN}}}"
+    if payload[:1] in b"{[" and not _is_text(payload, "utf-8") and _is_text(payload, KOREAN):
+        return f"text in {KOREAN}", f"format: {{type: json, encoding: {KOREAN}}}"
     return "", ""
 
 

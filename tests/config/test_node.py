@@ -100,8 +100,9 @@ WRONG = [
     (
         {"pipelines__p__source__format": "jsonl"},
         (
-            "pipelines.p.source.format.type: must be one of json, text, csv, line_protocol, senml, "
-            "struct, registers, hex, msgpack, cbor (found 'jsonl')"
+            "pipelines.p.source.format.type: must be one of json, json_lines, text, csv, pairs, "
+            "line_protocol, senml, struct, registers, hex, base64, byte_list, msgpack, cbor "
+            "(found 'jsonl')"
         ),
     ),
     ({"broker__port": "1883"}, "broker.port: must be a whole number (found '1883')"),

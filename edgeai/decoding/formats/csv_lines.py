@@ -32,7 +32,7 @@ def compile_csv(form: CsvPayload, max_records: int) -> Callable[[bytes], Any]:
         found: list[dict[str, str | None]] = []
         try:
             if names is None:
-                names = _header(next(filter(any, lines), []))
+                names = _header(next(filter(any, lines) if skipped else lines, []))
             for cells in lines:
                 if not cells or cells == [""]:
                     continue

@@ -88,7 +88,7 @@ class ColumnDecoder:
             raise NotPlain
         if shape.other_values:
             raise NotPlain
-        self._split = None if shape.name_pattern is None else shape.name_pattern.split
+        self._split = None if shape.name_template is None else shape.name_template.split
         self._factor = source.time.factor_ns if source.time else 0
         """Nanoseconds in the unit of the time; 0: it is a text."""
         has_forms = _have_forms(self._places())

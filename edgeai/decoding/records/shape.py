@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeai.config.base import FieldPath
-from edgeai.config.name_pattern import NamePattern
+from edgeai.config.name_template import NameTemplate
 from edgeai.config.records import CAPTURE, EACH, QualityField, is_wildcard, levels_of, steps_out
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
@@ -60,7 +60,7 @@ class RecordShape:
     """Of the signal's name; None: it is captured, or there is one signal a field (`row`)."""
     captures_name: bool
     """Whether `items` captures the signal's name."""
-    name_pattern: NamePattern | None
+    name_template: NameTemplate | None
     """Splits names that also hold levels of the stream's key."""
     time: Place | None
     default_time: Place | None
@@ -135,7 +135,7 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
         assets=[place(path) for path in source.asset_paths],
         name=None if source.name_path is None else place(source.name_path),
         captures_name=RESERVED_CAPTURE in captures,
-        name_pattern=None if source.name_pattern is None else NamePattern(source.name_pattern),
+        name_template=None if source.name_template is None else NameTemplate(source.name_template),
         time=None if time is None else place(time.path),
         default_time=None if time is None or not time.default_path else place(time.default_path),
         nanos=None if time is None or not time.nanos_path else place(time.nanos_path),

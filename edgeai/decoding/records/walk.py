@@ -147,8 +147,8 @@ class Walker:
                 if self._is_tag:
                     name = self._name_in(chain, captures, tag)
                     own = name
-                    if shape.name_pattern is not None:
-                        own, in_name = shape.name_pattern.split(name)
+                    if shape.name_template is not None:
+                        own, in_name = shape.name_template.split(name)
                     channel = self._channel_of(own)
                 key = None
                 if levels is not None:
@@ -170,8 +170,8 @@ class Walker:
         for chain, captures in chains(document, shape.steps, shape.tail, _ignore):
             if self._is_tag:
                 name = self._name_in(chain, captures, tag)
-                if shape.name_pattern is not None:
-                    name, _ = shape.name_pattern.split(name)
+                if shape.name_template is not None:
+                    name, _ = shape.name_template.split(name)
                 channel = self.channels.get(name) if isinstance(name, str) else None
                 if channel is not None:
                     look(chain, channel, shape.value)

@@ -11,14 +11,14 @@ _PART = re.compile(r"\{([^{}]*)\}|(\*)|([^{}*]+)|([{}])")
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 
 
-class NamePattern:
-    """A pattern such as `Ch1.{asset}.{signal}`."""
+class NameTemplate:
+    """A template such as `Ch1.{asset}.{signal}`."""
 
     def __init__(self, text: str) -> None:
         """Compile.
 
         Args:
-            text: The pattern.
+            text: The template.
 
         Raises:
             ValueError: It is none, in words for the person who wrote it.
