@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from pydantic import ValidationError
 
 from edgeai.config.limits import Limits
 from edgeai.config.source import SourceConfig
@@ -47,7 +48,8 @@ def content(records: Records) -> tuple[Any, ...]:
 
 def levels_of(decoder: RecordDecoder) -> list[str] | None:
     shape = decoder.shape
-    return ["line"] if shape.key_captures or shape.assets else None
+    has_own = shape.name_template is not None
+    return ["line"] if shape.key_captures or shape.assets or has_own else None
 
 
 def check(decoder: RecordDecoder, payload: bytes) -> None:
@@ -135,6 +137,7 @@ VALID: dict[str, Any] = {
     "rows in a list": {"values": [{"x": 1, "압력": 2, "t": AT, "n": 5, "q": 0, "id": 7}], "a": "m"},
     "map of names": {"values": [{"t": ISO, "v": {"x": {"v": 1}, "압력": {"v": 2, "q": 1 << 30}}}]},
     "map of values": {"m": {"x": 1, "압력": 2.5}},
+    "names with the asset": {"values": [{"id": "m 1-x", "v": 1, "t": AT, "q": True, "a": "b"}]},
 }
 
 
@@ -146,3 +149,92 @@ def test_the_fast_way_takes_an_ordinary_message(name: str) -> None:
     fast = decoder._columns.decode(json.dumps(VALID[name]).encode(), "x", levels)
     assert fast.values
     assert not fast.left_out
+
+
+def test_a_name_holds_levels_of_the_asset() -> None:
+    decoder = decoder_of("names with the asset", name_template="Ch1.{line}.*_{machine}.{signal}")
+    names = ["Ch1.L1.a_P01.x", "Ch1.L1.a_b_P02.압력", "Ch1.L1.P03.x", "x", "Ch1.L1.a_P01.other"]
+    values = [{"id": name, "v": 1, "t": AT, "q": 1, "a": "z"} for name in names]
+    payload = json.dumps({"values": [*values, {"id": ["x"], "v": 1}]}).encode()
+    records = decoder.decode(payload, None, ["top"])
+    assert records.keys == ["top/L1/P01/z", "top/L1/b_P02/z"]
+    assert records.channels == [0, 1]
+    assert records.left_out == {"other_name": 4}
+
+
+@pytest.mark.parametrize(
+    ("template", "rule"),
+    [
+        ("{asset}.x", "must hold {signal} once"),
+        ("{signal}.{signal}", "must hold {signal} once"),
+        ("{asset}{signal}", "must be a text that separates them"),
+        ("*{signal}", "must be a text that separates them"),
+        ("{Asset}.{signal}", "small letters"),
+        ("{signal}}", "small letters"),
+    ],
+)
+def test_templates_that_are_refused(template: str, rule: str) -> None:
+    with pytest.raises(ValidationError, match=rule):
+        decoder_of("list of tags", name_template=template)
+
+
+def test_the_first_value_that_is_there_counts() -> None:
+    keys = {"value_path": "d", "value_paths": ["f", "i", "b"], "value_map": {True: 1, False: 0}}
+    decoder = decoder_of("list of tags", quality=None, time=None, **keys)
+    values = [{"d": 1.5}, {"i": 2, "b": True}, {"d": None, "b": False}, {"f": 0, "d": None}, {}]
+    payload = json.dumps({"values": [{"id": "x", **one} for one in values]}).encode()
+    records = decoder.decode(payload)
+    assert records.values == [1.5, 2, 0, 0]
+    assert records.left_out == {"no_signal": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("20.5 kg", 20.5), ("20.5kg ", 20.5), (" 20.5", 20.5), ("1,020.5 kg", 1020.5),
+        ("1,020", 1020), ("-1,234,567.5", -1234567.5), ("12,34", None), ("1,02.5", None),
+        (",5", None), ("20.5 KG", None), ("20.5 kgs", None), ("kg", None), ("1_000", None),
+    ],
+)  # fmt: skip
+def test_numbers_with_a_unit_and_groups(text: str, value: float | None) -> None:
+    keys = {"signals": {"x": {"suffix": "kg"}}, "thousands_mark": ",", "numeric_text": True}
+    decoder = decoder_of("one row", quality=None, value_map={}, **keys)
+    ((found, _),) = decoder.decode(json.dumps({"x": text}).encode()).values
+    assert math.isnan(found) if value is None else found == value
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ({"thousands_mark": ","}, "needs `numeric_text: true`"),
+        ({"thousands_mark": ",", "decimal_mark": ",", "numeric_text": True}, "must differ"),
+        ({"signals": {"x": {"suffix": "kg"}}}, "needs `numeric_text: true`"),
+        ({"value_paths": ["a"]}, "belong to the layout `tag`"),
+        ({"name_template": "{signal}"}, "belong to the layout `tag`"),
+        ({"items": "{time}"}, "would make a machine of each time"),
+        ({"topic": "f/{timestamp}"}, "would make a machine of each time"),
+    ],
+)
+def test_keys_that_do_not_fit_together(keys: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValidationError, match=rule):
+        decoder_of("behind an element", **keys)
+
+
+def test_flags_in_texts_count_as_numbers_where_values_do() -> None:
+    flags = ["192", "192 ", "64", "0", "true", "Good", 192, True]
+    for numeric_text, wanted in (
+        (True, [0, 2, 1, 2, 2, 2, 0, 2]),
+        (False, [2, 2, 2, 2, 2, 2, 0, 2]),
+    ):
+        decoder = decoder_of("one row", value_map={}, numeric_text=numeric_text)
+        verdicts = []
+        for flag in flags:
+            records = decoder.decode(json.dumps({"x": 1, "압력": 1, "q": flag}).encode())
+            bad = math.isnan(records.values[0][0])
+            verdicts.append(2 if bad else int(any(records.uncertain)))
+        assert verdicts == wanted
+    quality = {"path": "q", "good": [0, True, "ok"]}
+    decoder = decoder_of("list of tags", quality=quality, numeric_text=True)
+    values = [{"id": "x", "v": 1, "t": AT, "q": one} for one in ("0", "TRUE", "ok", "OK", "1", 0)]
+    records = decoder.decode(json.dumps({"values": values}).encode())
+    assert [math.isnan(one) for one in records.values] == [False] * 3 + [True] * 2 + [False]
