@@ -59,7 +59,7 @@ def _rest(path: FieldPath, start: FieldPath) -> FieldPath:
     fits = len(path) > len(start) and all(
         one in (two, EACH) for one, two in zip(start, path, strict=False)
     )
-    return path[len(start) :] if fits and path[0] not in {"^", "$"} else []
+    return path[len(start) :] if fits and path[0] not in {"^", "$", "@"} else []
 
 
 def _declared(source: SourceConfig) -> Iterator[tuple[FieldPath, list[str]]]:

@@ -21,6 +21,8 @@ from edgeai.config.base import (
 )
 
 OUT, MESSAGE, EACH = "^", "$", "*"
+PROPERTIES = "@"
+"""Begins the path of a user property of MQTT 5."""
 CAPTURE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 MAX_ITEM_PARTS = 16
 MAX_TIME_PARTS = 8
@@ -175,7 +177,7 @@ def captures_of(items: FieldPath) -> list[str]:
 def items_fault(items: FieldPath) -> str | None:
     """Return what is wrong with `items`; None: nothing."""
     for part in items:
-        if part in {OUT, MESSAGE}:
+        if part in {OUT, MESSAGE, PROPERTIES}:
             return f"`items` begins at the message, so it takes no `{part}`"
         if isinstance(part, str) and ("{" in part or "}" in part) and not CAPTURE.fullmatch(part):
             return f"`items`: a capture is a part of its own, in lower case: {{asset}}, not {part}"
@@ -206,13 +208,16 @@ def path_fault(path: FieldPath, levels: int, *, may_unwrap: bool = False) -> str
         levels: How many steps out the message is.
         may_unwrap: Whether `*` may stand at its end, for the only member of an object.
     """
+    if path[:1] == [PROPERTIES]:
+        is_one = len(path) == 2 and isinstance(path[1], str)
+        return None if is_one else f"`{PROPERTIES}` is followed by the name of one user property"
     out, rest = steps_out(path, levels)
     if out > levels:
         return f"`{OUT}` goes {out} steps out, but `items` leaves only {levels} to the message"
     if may_unwrap and rest[-1:] == [EACH]:
         rest = rest[:-1]
     for part in rest:
-        if part in {OUT, MESSAGE, EACH}:
+        if part in {OUT, MESSAGE, EACH, PROPERTIES}:
             where = "at the start of a path" if part != EACH else "in `items`"
             return f"`{part}` has a meaning only {where}"
     return None

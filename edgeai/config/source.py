@@ -24,6 +24,7 @@ from edgeai.config.records import (
     EACH,
     MESSAGE,
     OUT,
+    PROPERTIES,
     ItemsPath,
     MessageTime,
     NamesSource,
@@ -33,7 +34,7 @@ from edgeai.config.records import (
     captures_of,
     wildcards_of,
 )
-from edgeai.config.source_rules import RESERVED_CAPTURE, source_fault
+from edgeai.config.source_rules import RESERVED_CAPTURE, paths_of, source_fault
 
 MARKS = frozenset({EACH, MESSAGE, OUT})
 MAX_VALUE_PATHS = 16
@@ -321,6 +322,11 @@ class SourceConfig(Strict):
         return self.layout == "row" or (self.layout == "tag" and wildcards_of(self.items) > 0)
 
     @property
+    def reads_properties(self) -> bool:
+        """Whether a path leads to a user property of MQTT 5."""
+        return any(path[:1] == [PROPERTIES] for _, path in paths_of(self))
+
+    @property
     def is_plain_json(self) -> bool:
         """Whether a payload is JSON in UTF-8, and nothing has to be unpacked."""
         return self.format == JsonPayload() and self.compression is None
@@ -342,6 +348,7 @@ class SourceConfig(Strict):
             or self.asset_paths
             or self.names
             or self.value_map
+            or self.reads_properties
             or self.value_paths
             or self.name_template
             or self.decimal_mark != "."

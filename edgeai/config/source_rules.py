@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 from edgeai import topics
 from edgeai.config.base import FieldPath
 from edgeai.config.name_template import NameTemplate
-from edgeai.config.records import MessageTime, captures_of, items_fault, levels_of, path_fault
+from edgeai.config.records import (
+    PROPERTIES,
+    MessageTime,
+    captures_of,
+    items_fault,
+    levels_of,
+    path_fault,
+)
 
 if TYPE_CHECKING:
     from edgeai.config.source import SourceConfig
@@ -98,19 +105,28 @@ def _paths_lead_somewhere(source: "SourceConfig") -> str | None:
     if source.layout == "frame":
         keys = ("items", "asset_paths", "names", "value_map", "thousands_mark")
         wrong = next((key for key in keys if getattr(source, key)), None)
+        if wrong is None and _frame_reads_properties(source):
+            return f"layout `frame`: user properties (`{PROPERTIES}`) are read in `row` and `tag`"
         return None if wrong is None else f"layout `frame`: `{wrong}` belongs to `row` and `tag`"
     fault = items_fault(source.items)
     if fault is not None:
         return fault
     levels = levels_of(source.items)
-    for name, path in _paths_of(source):
+    for name, path in paths_of(source):
         fault = path_fault(path, levels, may_unwrap=name == "value_path" or name.endswith(".path"))
         if fault is not None:
             return f"`{name}`: {fault}"
     return None
 
 
-def _paths_of(source: "SourceConfig") -> Iterator[tuple[str, FieldPath]]:
+def _frame_reads_properties(source: "SourceConfig") -> bool:
+    form = source.frame
+    paths = [getattr(form, key, None) for key in ("data", "sequence")]
+    paths += [getattr(getattr(form, key, None), "path", None) for key in ("time", "rate")]
+    return any(path is not None and path[:1] == [PROPERTIES] for path in paths)
+
+
+def paths_of(source: "SourceConfig") -> Iterator[tuple[str, FieldPath]]:
     """Yield the name of the key and the path of each path that begins at a record."""
     yield "values_path", source.values_path
     yield "value_path", source.value_path

@@ -38,7 +38,7 @@ from edgeai.engine.hints import (
     shown_value,
 )
 from edgeai.errors import DecodeError, listed
-from edgeai.messages import SECOND_NS
+from edgeai.messages import SECOND_NS, as_bytes
 from edgeai.model.manifest import Manifest
 
 MAX_SHOWN_SIGNALS = 3
@@ -99,7 +99,7 @@ class Explanations:
             received_ns: Its arrival, nanoseconds since 1970; 0: now.
         """
         try:
-            found = self._explain(reason, topic, bytes(payload), received_ns)
+            found = self._explain(reason, topic, as_bytes(payload), received_ns)
         except Exception:  # noqa: BLE001  a text for people must not cost a message
             return ""
         asset = self._find_key(topic)

@@ -92,7 +92,7 @@ class RecordExplanations:
     def _of_message(self, error: DecodeError, payload: bytes) -> str:
         if error.code != "no_items":
             return ""
-        document = self._decoder.read(payload)
+        document = self._decoder.document(payload)
         return self._missing(document, self._shape.steps[0].prefix if self._shape.steps else [])
 
     def _of_record(self, reason: str, chain: Chain) -> str:

@@ -30,6 +30,8 @@ class RecordDocuments:
             return "its identifiers get their names from messages (`source.names`)"
         if not source.is_plain_json:
             return "its messages are not plain JSON (`source.format`, `source.compression`)"
+        if source.reads_properties:
+            return "it reads user properties of MQTT 5"
         if source.name_template is not None:
             return "its names hold levels of the asset (`name_template`)"
         if source.time is not None and (source.time.more_paths or source.time.add is not None):

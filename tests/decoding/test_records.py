@@ -17,6 +17,7 @@ from edgeai.config.source import SourceConfig
 from edgeai.decoding.records import RecordDecoder, Records
 from edgeai.decoding.records.columns import NotPlain
 from edgeai.errors import DROP_REASONS, DecodeError
+from edgeai.messages import with_properties
 from edgeai.metrics.table import ORDINARY_OUTCOMES
 from tests.support.any_documents import LARGE
 from tests.support.live import patient
@@ -238,3 +239,80 @@ def test_flags_in_texts_count_as_numbers_where_values_do() -> None:
     values = [{"id": "x", "v": 1, "t": AT, "q": one} for one in ("0", "TRUE", "ok", "OK", "1", 0)]
     records = decoder.decode(json.dumps({"values": values}).encode())
     assert [math.isnan(one) for one in records.values] == [False] * 3 + [True] * 2 + [False]
+
+
+AT_TEXT = "2025-11-21T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("keys", "document"),
+    [
+        ({}, {"x": 1, "압력": 2}),
+        ({"values_path": "v"}, {"v": {"x": 1, "압력": 2}}),
+        ({"items": "rows.*"}, {"rows": [{"x": 1, "압력": 2}]}),
+        ({"items": "rows"}, {"rows": {"x": 1, "압력": 2}}),
+        ({"items": "rows.*", "signals": {"x": "$.x"}}, {"x": 1, "rows": [{"압력": 2}]}),
+        ({"items": "rows.*", "signals": {"x": "^.x"}}, {"x": 1, "rows": [{"압력": 2}]}),
+        ({"signals": {"x": {"path": [0]}, "압력": {"path": [1]}}}, [1, 2]),
+    ],
+)
+def test_user_properties_stand_beside_the_document(keys: dict[str, Any], document: Any) -> None:
+    """What other paths mean does not change: the same message with the parts in it agrees."""
+    payload = json.dumps(document).encode()
+    time = {"path": "@.ts", "unit": "iso"}
+    quality = {"path": "@.q", "good": ["ok"]}
+    source = {"topic": "f", **keys, "asset_paths": ["@.machine"], "numeric_text": True}
+    source |= {"time": time, "quality": quality}
+    decoder = RecordDecoder(SourceConfig.model_validate(source), SIGNALS)
+    plain = RecordDecoder(SourceConfig.model_validate({"topic": "f", **keys}), SIGNALS)
+    properties = {"ts": AT_TEXT, "q": "ok", "machine": "m1", "other": "1"}
+    found = decoder.decode(with_properties(payload, properties), None, [])
+    wanted = plain.decode(payload)
+    assert wanted.values
+    assert content(found)[4] == content(wanted)[4]
+    assert set(found.keys) == {"m1"}
+    assert set(found.times) == {AT * 1_000_000}
+    bad = decoder.decode(with_properties(payload, {**properties, "q": "no"}), None, [])
+    assert all(math.isnan(one) for row in bad.values for one in row)
+    without = decoder.decode(payload, None, [])
+    assert (without.values, without.left_out) == ([], {"no_asset": wanted.total})
+    late = decoder.decode(with_properties(payload, {"machine": "m1"}), None, [])
+    assert late.left_out == {"no_time": wanted.total}
+
+
+def test_a_tag_may_be_named_by_a_user_property() -> None:
+    source = {
+        "topic": "f",
+        "layout": "tag",
+        "name_path": "@.tag",
+        "value_path": "",
+        "format": "text",
+    }
+    decoder = RecordDecoder(SourceConfig.model_validate({**source, "value_path": "value"}), SIGNALS)
+    records = decoder.decode(with_properties(b"20.5", {"tag": "압력"}))
+    assert (records.values, records.channels) == ([20.5], [1])
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ({"time": {"path": "@", "unit": "s"}}, "is followed by the name of one user property"),
+        ({"time": {"path": "@.a.b", "unit": "s"}}, "is followed by the name of one user property"),
+        ({"values_path": "a.@"}, "has a meaning only at the start"),
+        ({"items": "@.x"}, "takes no `@`"),
+        ({"layout": "frame",
+          "frame": {"type": "json", "encoding": "list", "time": {"path": "@.t", "unit": "s"}}},
+         "are read in `row` and `tag`"),
+    ],
+)  # fmt: skip
+def test_user_properties_that_are_refused(keys: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValidationError, match=rule):
+        SourceConfig.model_validate({"topic": "f", **keys})
+
+
+def test_a_value_outside_the_record_is_never_another_one() -> None:
+    """It was read from the record by its place among the fields: x was the pressure."""
+    for keys in ({"signals": {"x": "$.x"}}, {"signals": {"x": "^.x"}}):
+        source = SourceConfig.model_validate({"topic": "f", "items": "rows.*", **keys})
+        payload = json.dumps({"x": 1, "rows": [{"압력": 2}, {"압력": 3, "x": 9}]}).encode()
+        assert RecordDecoder(source, SIGNALS).decode(payload).values == [[1, 2], [1, 3]]

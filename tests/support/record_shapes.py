@@ -32,6 +32,10 @@ SHAPES: dict[str, dict[str, Any]] = {
         "quality": {"path": "q", "codes": "opc_ua", "uncertain": ["ok"]},
     },
     "map of values": {"layout": "tag", "items": "{asset}.{signal}", "value_path": ""},
+    "a value outside the record": {
+        "items": "values.*", "time": {"path": "^.t", "unit": "ms"}, "signals": {"x": "$.x"},
+    },
+    "a value around the record": {"items": "values.*", "signals": {"압력": "^.a"}},
     "behind an element": {"items": "values.*.v", "time": {"path": "^.t", "unit": "ns"}},
     "one row": {"value_map": {True: 1}, "quality": {"path": "q", "codes": "opc_da"}},
     "names with the asset": {
@@ -97,7 +101,9 @@ def documents(moments: Any) -> Any:
     records = st.lists(record, max_size=5) | st.lists(whole, min_size=1, max_size=5)
     assets = st.dictionaries(NAMES, records, max_size=3)
     values = st.dictionaries(NAMES, st.dictionaries(NAMES, NUMBERS, max_size=3), max_size=3)
-    around = st.fixed_dictionaries({"values": records, "a": NAMES}, optional={"t": moments})
+    around = st.fixed_dictionaries(
+        {"values": records, "a": NAMES | NUMBERS}, optional={"t": moments, "x": NUMBERS}
+    )
     return around | records | assets | values
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from edgeai.config.node import load_config
 from edgeai.config.presets import apply_presets
@@ -37,7 +38,9 @@ def prefixed(case: Case, folder: Path) -> dict[str, Any]:
     pipelines: dict[str, Any] = config["pipelines"]
     complete_models(case, pipelines, folder)
     for pipeline in pipelines.values():
-        for source in [pipeline["source"]] if "source" in pipeline else pipeline["sources"].values():
+        for source in (
+            [pipeline["source"]] if "source" in pipeline else pipeline["sources"].values()
+        ):
             source.pop("preset", None)
             source["topic"] = f"{case.name}/{source['topic']}"
             if source.get("names"):
@@ -64,12 +67,15 @@ def test_cases_live(tmp_path: Path, broker: RunningBroker) -> None:
         )
     }
     aligned = {name for name, one in pipelines.items() if _alignment(one) != "none"}
-    with peer(broker.port, "edgeai/test/predictions/#") as other:
+    with peer(
+        broker.port, "edgeai/test/predictions/#", protocol=MQTTProtocolVersion.MQTTv5
+    ) as other:
         with running(config, seconds=60) as process:
             edge = Edge(process)
             for case in all_cases.values():
                 for sent in case.messages():
-                    other.publish(f"{case.name}/{sent.topic}", sent.payload, qos=1)
+                    topic = f"{case.name}/{sent.topic}"
+                    other.publish(topic, sent.payload, qos=1, properties=sent.properties)
             other.publish("end/of/cases", "{}")
             count = sum(len(case.messages()) for case in all_cases.values())
             total = "edgeai_messages_received_total"

@@ -86,8 +86,10 @@ class ColumnDecoder:
             source.time.relative_below_seconds is not None or shape.more_times or shape.added_time
         ):
             raise NotPlain
-        if shape.other_values:
+        if shape.other_values or shape.reads_properties:
             raise NotPlain
+        if not self._is_tag and any(place.level != shape.levels for place in shape.values):
+            raise NotPlain  # a value outside the record: `_take_rows` looks at records alone
         self._split = None if shape.name_template is None else shape.name_template.split
         self._factor = source.time.factor_ns if source.time else 0
         """Nanoseconds in the unit of the time; 0: it is a text."""

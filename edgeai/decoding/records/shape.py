@@ -10,11 +10,22 @@ from typing import NamedTuple
 
 from edgeai.config.base import FieldPath
 from edgeai.config.name_template import NameTemplate
-from edgeai.config.records import CAPTURE, EACH, QualityField, is_wildcard, levels_of, steps_out
+from edgeai.config.records import (
+    CAPTURE,
+    EACH,
+    PROPERTIES,
+    QualityField,
+    is_wildcard,
+    levels_of,
+    steps_out,
+)
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.decoding.fields import other_forms, signal_path
 from edgeai.decoding.values import Judge, Read, quality_judge, value_reader
+
+PAYLOAD = "payload"
+"""Where the document is beside the user properties."""
 
 
 class Step(NamedTuple):
@@ -46,6 +57,8 @@ class Flag(NamedTuple):
 class RecordShape:
     """Where the parts of the records of a source are, and how to read them."""
 
+    reads_properties: bool
+    """Whether what is looked at is {"@": user properties, "payload": document}."""
     signals: int
     """Number of the model's signals, the first ones; the others are extra signals."""
     steps: list[Step]
@@ -95,9 +108,19 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
     steps, tail = steps_of(source.items)
     levels = levels_of(source.items)
 
+    reads_properties = source.reads_properties
+    above: FieldPath = [PAYLOAD] if reads_properties else []
+    """From what is looked at to the document."""
+    if steps:
+        steps[0] = Step([*above, *steps[0].prefix], steps[0].capture)
+    elif tail:
+        tail = [*above, *tail]
+
     def place(path: FieldPath) -> Place:
+        if path[:1] == [PROPERTIES]:
+            return Place(0, path)
         out, rest = steps_out(path, levels)
-        return Place(levels - out, rest)
+        return Place(levels - out, rest if levels - out else [*above, *rest])
 
     def flag_of(field: QualityField) -> Flag:
         judge = quality_judge(field, numeric_text=source.numeric_text)
@@ -127,6 +150,7 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
         )
         is_simple.append(not any(type(key) is int for key in value_map))
     return RecordShape(
+        reads_properties=reads_properties,
         signals=len(signals) - extras,
         steps=steps,
         tail=tail,

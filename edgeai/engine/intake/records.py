@@ -23,7 +23,7 @@ from edgeai.engine.intake.sample_blocks import SampleBlocks, Samples
 from edgeai.engine.intake.tag_values import TagValues, Values
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import SECOND_NS, Message
+from edgeai.messages import SECOND_NS, Message, as_bytes
 from edgeai.metrics.table import ORDINARY_OUTCOMES
 
 TAKEN = "taken"
@@ -131,8 +131,7 @@ class RecordIntake:
         is_counted = levels is None or self._is_counted_by(message[0])
         metrics.messages.value += is_counted
         try:
-            payload = message[1] if isinstance(message[1], bytes) else bytes(message[1])
-            records = self.decoder.decode(payload, tag, levels)
+            records = self.decoder.decode(as_bytes(message[1]), tag, levels)
         except DecodeError as error:
             if is_counted:
                 self._refuse(state, error.code, message)
