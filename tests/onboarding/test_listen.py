@@ -162,7 +162,9 @@ def test_what_a_broker_delivers_is_listed_and_recorded(
     found = [one.message[1] for one in reader.messages()]
     assert found == payloads
     assert [properties_of(one) for one in found] == properties
-    assert "topic f/m/rows, user properties 기계=press 1, b=2, 2 bytes: '\\xff" in lines[1]
+    assert raw_line(("f", found[1], T * NS, 0)) == (
+        "2025-11-21T10:00:00.000Z topic f, user properties 기계=press 1, b=2, 2 bytes: '\\xff\\x00'"
+    )
 
 
 def test_silence_is_explained_once(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -> None:
