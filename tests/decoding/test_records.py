@@ -316,3 +316,26 @@ def test_a_value_outside_the_record_is_never_another_one() -> None:
         source = SourceConfig.model_validate({"topic": "f", "items": "rows.*", **keys})
         payload = json.dumps({"x": 1, "rows": [{"압력": 2}, {"압력": 3, "x": 9}]}).encode()
         assert RecordDecoder(source, SIGNALS).decode(payload).values == [[1, 2], [1, 3]]
+
+
+def test_the_names_of_the_last_message_count_for_it_alone() -> None:
+    """The channels of a message's names are kept; another order or another name is looked up."""
+    decoder = decoder_of("list of tags", quality=None, time=None)
+    for names in (["x", "압력"], ["x", "압력"], ["압력", "x"], ["x", "other", "압력"], ["other"],
+                  ["x", "other", "압력"], ["x", "x"], ["x"]):  # fmt: skip
+        values = [{"id": name, "v": number} for number, name in enumerate(names)]
+        assert decoder._columns is not None
+        payload = json.dumps({"values": values}).encode()
+        fast, slow = decoder._columns.decode(payload, None, None), decoder.decode_slowly(payload)
+        assert content(fast) == content(slow)
+        assert fast.channels == [SIGNALS.index(name) for name in names if name != "other"]
+
+
+def test_identifiers_that_get_other_names_are_looked_up_again() -> None:
+    names = {"topic": "n", "items": "*", "id_path": "i", "name_path": "n"}
+    decoder = decoder_of("list of tags", quality=None, time=None, names=names)
+    payload = json.dumps({"values": [{"id": "1", "v": 5}, {"id": "2", "v": 6}]}).encode()
+    for given in (["x", "압력"], ["압력", "x"], ["x", "압력"]):
+        listed = [{"i": number, "n": name} for number, name in enumerate(given, 1)]
+        decoder.take_names("n", json.dumps(listed).encode())
+        assert decoder.decode(payload).channels == [SIGNALS.index(name) for name in given]

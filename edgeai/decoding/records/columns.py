@@ -98,6 +98,7 @@ class ColumnDecoder:
             raise NotPlain
         self._has_other_forms = has_forms
         """Whether a field may be there under a name in another Unicode form."""
+        self._known = _Known([], [], None, is_simple=True)
         self._getters: dict[tuple[int, tuple[Any, ...]], Getter] = {}
         """From what stands at a level to a part, by level and path."""
         self._containers: list[Getter] = []
@@ -245,29 +246,40 @@ class ColumnDecoder:
             pairs = list(map(self._split, names))
             names = [name for name, _ in pairs]
             in_names = [more for _, more in pairs]
-        channels = list(map(self._channels.get, names, repeat(UNKNOWN)))
-        if UNKNOWN in channels:
-            is_known = [one != UNKNOWN for one in channels]
-            if not all(type(one) is str for one in names):
-                raise NotPlain
-            records.left_out["other_name"] += channels.count(UNKNOWN)
-            part = part.only(is_known)
-            channels = list(compress(channels, is_known))
-            in_names = list(compress(in_names, is_known))
+        known = self._known
+        if names != known.names:
+            known = self._known = self._look_up(names)
+        channels = known.channels
+        if known.is_known is not None:
+            records.left_out["other_name"] += len(names) - len(channels)
             if not channels:
                 return
+            part = part.only(known.is_known)
+            in_names = list(compress(in_names, known.is_known))
         keys = None if levels is None else self._keys(part, levels, in_names)
         times = self._times(part)
         values = self._column(part, shape.value)
         verdicts = self._verdicts(part)
-        if (
-            not all(map(shape.is_simple.__getitem__, channels))
-            or not _are_numbers(values)
-            or (verdicts and BAD in verdicts)
-        ):
+        if not known.is_simple or not _are_numbers(values) or (verdicts and BAD in verdicts):
             values = self._read(channels, values, verdicts, invalid)
         records.channels += channels
         _extend(records, keys, times, values, verdicts)
+
+    def _look_up(self, names: list[Any]) -> "_Known":
+        """Return what is known of the names of some records."""
+        channels = list(map(self._channels.get, names, repeat(UNKNOWN)))
+        is_known = None
+        if UNKNOWN in channels:
+            if not all(type(one) is str for one in names):
+                raise NotPlain
+            is_known = [one != UNKNOWN for one in channels]
+            channels = list(compress(channels, is_known))
+        is_simple = all(map(self._shape.is_simple.__getitem__, channels))
+        return _Known(names, channels, is_known, is_simple)
+
+    def forget_names(self) -> None:
+        """Look up all names again, because identifiers have got other ones."""
+        self._known = _Known([], [], None, is_simple=True)
 
     def _take_rows(self, part: "_Part", levels: Sequence[str] | None, records: Records) -> None:
         keys = None if levels is None else self._keys(part, levels)
@@ -317,6 +329,10 @@ class ColumnDecoder:
         if shape.time is None or self._to_ns is None:
             return [None] * len(part.members)
         moments = self._column(part, shape.time)
+        first = moments[0]
+        is_time = type(first) is str or (type(first) is int and first > 1)  # 1 == True
+        if is_time and shape.nanos is None and moments.count(first) == len(moments):
+            return [self._to_ns(first)] * len(moments)
         kinds = set(map(type, moments))
         if shape.default_time is not None and not kinds <= TIME_TYPES:
             others = self._column(part, shape.default_time)
@@ -392,6 +408,21 @@ class ColumnDecoder:
                 invalid[reason] += channel < self._shape.signals
             read.append(number)
         return read
+
+
+class _Known(NamedTuple):
+    """What is known of the names of the records in a message.
+
+    A gateway sends the same names in the same order again and again.
+    """
+
+    names: list[Any]
+    channels: list[int]
+    """Of the names that signals have."""
+    is_known: list[bool] | None
+    """Of each name, whether a signal has it; None: all are known."""
+    is_simple: bool
+    """Whether each value of these channels that is a JSON number is that number."""
 
 
 class _Message(NamedTuple):

@@ -71,6 +71,8 @@ class RecordDecoder:
         found = self.names.take(topic, payload)
         self.channels.clear()
         self.channels.update(found)
+        if self._columns is not None:
+            self._columns.forget_names()
 
     def decode(
         self, payload: bytes, tag: str | None = None, levels: Sequence[str] | None = None
