@@ -335,7 +335,7 @@ def test_identifiers_that_get_other_names_are_looked_up_again() -> None:
     names = {"topic": "n", "items": "*", "id_path": "i", "name_path": "n"}
     decoder = decoder_of("list of tags", quality=None, time=None, names=names)
     payload = json.dumps({"values": [{"id": "1", "v": 5}, {"id": "2", "v": 6}]}).encode()
-    for given in (["x", "압력"], ["압력", "x"], ["x", "압력"]):
-        listed = [{"i": number, "n": name} for number, name in enumerate(given, 1)]
+    for order in (["x", "압력"], ["압력", "x"], ["x", "압력"]):
+        listed = [{"i": number, "n": name} for number, name in enumerate(order, 1)]
         decoder.take_names("n", json.dumps(listed).encode())
-        assert decoder.decode(payload).channels == [SIGNALS.index(name) for name in given]
+        assert decoder.decode(payload).channels == [SIGNALS.index(name) for name in order]
