@@ -20,6 +20,8 @@ from edgeai.config.time_format import TimeFormat
 
 FieldPath = list[str | int]
 """Keys and list positions from the top of a message down to one value."""
+WrittenPath = str | list[str | int]
+"""A path as it may be written: `a.b`, or a list."""
 NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 """Nanoseconds in each unit of a number that counts from 1970."""
 Precision = Literal["fp32", "fp16", "int8"]
@@ -175,7 +177,7 @@ class TimeField(ClockBounds):
         "pass is told from the first by order and arrival.",
     )
 
-    _path = field_validator("path", mode="before")(as_path)
+    _path = field_validator("path", mode="before", json_schema_input_type=WrittenPath)(as_path)
 
     @property
     def factor_ns(self) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edgeai.config.base import FieldPath, Strict, as_path
+from edgeai.config.base import FieldPath, Strict, WrittenPath, as_path
 from edgeai.config.field_places import Align, siemens_fault, table_fault
 from edgeai.config.field_table import MAX_FIELDS, MAX_RECORD_BYTES, FieldSpec
 from edgeai.config.frames import Endian
@@ -17,7 +17,7 @@ FIRST_REGISTER = re.compile(r"(.*?)([0-9]{1,9})")
 EACH = "*"
 Table = Annotated[list[FieldSpec], Field(min_length=1, max_length=MAX_FIELDS)]
 Length = Annotated[int, Field(ge=1, le=MAX_RECORD_BYTES)]
-DocumentPath = Annotated[FieldPath, BeforeValidator(as_path)]
+DocumentPath = Annotated[FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath)]
 TEXT_ENCODING = "Character encoding of texts in the record, such as ascii or cp949."
 
 

@@ -4,11 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edgeai.config.base import FieldPath, Strict, as_path
+from edgeai.config.base import FieldPath, Strict, WrittenPath, as_path
 from edgeai.config.text_formats import Encoding
 
 MAX_UNPACKED = 16
-DocumentPath = Annotated[FieldPath, BeforeValidator(as_path)]
+DocumentPath = Annotated[FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath)]
 
 
 class Unpack(Strict):

@@ -4,7 +4,7 @@ A format turns the bytes of a message into a document: maps, lists, texts and nu
 them. What the document means is declared by the other keys of the source. Nothing is guessed.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -32,7 +32,7 @@ def _by_name(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
-PayloadFormat = Annotated[
+_Union = Annotated[
     JsonPayload
     | JsonLinesPayload
     | TextPayload
@@ -46,5 +46,7 @@ PayloadFormat = Annotated[
     | MsgpackPayload
     | CborPayload,
     Field(discriminator="type"),
-    BeforeValidator(_by_name),
 ]
+_Name = Literal["json", "json_lines", "text", "pairs", "line_protocol", "senml", "msgpack", "cbor"]
+"""Of a format that needs no further key."""
+PayloadFormat = Annotated[_Union, BeforeValidator(_by_name, json_schema_input_type=_Name | _Union)]

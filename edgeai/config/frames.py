@@ -17,6 +17,7 @@ from edgeai.config.base import (
     FieldPath,
     Strict,
     TimeField,
+    WrittenPath,
     as_path,
     first_repeated,
 )
@@ -37,13 +38,15 @@ DType = Literal[
 ]  # fmt: skip
 Endian = Literal["little", "big"]
 Order = Literal["sample_major", "channel_major"]
-Path = Annotated[FieldPath, BeforeValidator(as_path), Field(min_length=1)]
+Path = Annotated[
+    FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath), Field(min_length=1)
+]
 Separator = Literal[",", ";", " ", "\t", "|"]
 SEPARATOR = (
     "What stands between two numbers of a text; a line end always does. A space stands for any "
     "number of spaces."
 )
-DataPath = Annotated[FieldPath, BeforeValidator(as_path)]
+DataPath = Annotated[FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath)]
 RateHz = Annotated[float, Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ, allow_inf_nan=False)]
 
 

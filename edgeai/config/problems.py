@@ -219,4 +219,5 @@ def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
         if "$ref" in option:
             found: dict[str, Any] = definitions[option["$ref"].rsplit("/", 1)[-1]]
             return found
-    return schema
+    maps = [option for option in schema.get("anyOf", []) if option.get("type") == "object"]
+    return maps[0] if maps else schema

@@ -17,6 +17,7 @@ from edgeai.config.base import (
     PositiveSeconds,
     Strict,
     TimeField,
+    WrittenPath,
     as_path,
 )
 
@@ -27,8 +28,12 @@ CAPTURE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 MAX_ITEM_PARTS = 16
 MAX_TIME_PARTS = 8
 
-Path = Annotated[FieldPath, BeforeValidator(as_path)]
-ItemsPath = Annotated[FieldPath, BeforeValidator(as_path), Field(max_length=MAX_ITEM_PARTS)]
+Path = Annotated[FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath)]
+ItemsPath = Annotated[
+    FieldPath,
+    BeforeValidator(as_path, json_schema_input_type=WrittenPath),
+    Field(max_length=MAX_ITEM_PARTS),
+]
 """A path with wildcards: `*`, each element of a list or member of an object; `{name}`, each member
 of an object, whose key is captured."""
 ValueMap = dict[bool | int | str, Number]
@@ -60,7 +65,7 @@ class QualityField(Strict):
         "left out if it is good; else `bad`.",
     )
 
-    _path = field_validator("path", mode="before")(as_path)
+    _path = field_validator("path", mode="before", json_schema_input_type=WrittenPath)(as_path)
 
     @model_validator(mode="after")
     def _codes_are_known(self) -> Self:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
 from edgeai.config.base import (
@@ -13,6 +13,7 @@ from edgeai.config.base import (
     Seconds,
     Strict,
     TimeField,
+    WrittenPath,
     as_path,
     first_repeated,
 )
@@ -88,7 +89,7 @@ class SignalField(Strict):
         "`suffix: kg`. Layouts `row` and `tag`, with `numeric_text`. Default: nothing follows.",
     )
 
-    _path = field_validator("path", mode="before")(as_path)
+    _path = field_validator("path", mode="before", json_schema_input_type=WrittenPath)(as_path)
 
     @model_validator(mode="after")
     def _scale_not_zero(self) -> Self:
@@ -98,8 +99,17 @@ class SignalField(Strict):
         return self
 
 
+def _topic_or_preset(schema: dict[str, Any]) -> None:
+    """Let an editor accept a source whose preset holds the topic."""
+    required = [key for key in schema.pop("required") if key != "topic"]
+    schema |= {"required": required} if required else {}
+    schema["anyOf"] = [{"required": ["topic"]}, {"required": ["preset"]}]
+
+
 class SourceConfig(Strict):
     """The messages that a pipeline reads, and how they become samples."""
+
+    model_config = ConfigDict(json_schema_extra=_topic_or_preset)
 
     preset: str | None = Field(
         None,
@@ -256,7 +266,9 @@ class SourceConfig(Strict):
         "boolean cannot be used.",
     )
 
-    _paths = field_validator("values_path", "value_path", "name_path", mode="before")(as_path)
+    _paths = field_validator(
+        "values_path", "value_path", "name_path", mode="before", json_schema_input_type=WrittenPath
+    )(as_path)
 
     @model_validator(mode="before")
     @classmethod
@@ -269,7 +281,11 @@ class SourceConfig(Strict):
                 return {**value, "numeric_text": True}
         return value
 
-    @field_validator("signals", mode="before")
+    @field_validator(
+        "signals",
+        mode="before",
+        json_schema_input_type=dict[str, SignalField | str] | list[str],
+    )
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
