@@ -39,6 +39,7 @@ SURFACE = {
     "edgeai.signing": [],
     "edgeai.quantize": ["OutputError", "QuantizeReport", "quantize"],
     "edgeai.recordings": [],
+    "edgeai.report": [],
     "edgeai.replay": ["ReplaySummary", "TableOptions", "replay_files"],
     "edgeai.states": [],
     "edgeai.streams": [],
