@@ -140,8 +140,8 @@ class RegistersPayload(Strict):
         description="How a register is written. `list`: numbers in a JSON list, 0 to 65535 or "
         "-32768 to 32767; `text`: the same in quotes, each number alone or all in one text, "
         "separated by commas, semicolons or spaces; `hex`: four hexadecimal digits each, alone or "
-        "all in one text; `big` and `little`: the payload is the "
-        "registers, two bytes each, in this byte order.",
+        "all in one text; `big` and `little`: the payload is the registers, two bytes each, in "
+        "this byte order.",
     )
     words: WordOrder = Field(
         description="Order of the registers of a value of 32 or 64 bits. `low_first`: the lowest "

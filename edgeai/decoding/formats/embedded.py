@@ -121,7 +121,13 @@ def _numbers_of(value: Any) -> Any:
 def _words_of_digits(value: Any) -> Any:
     """Return hexadecimal digits, four a register, as a list of numbers; else the value."""
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        value = " ".join(one.strip().removeprefix("0x") for one in value)
+        digits = [one.strip().removeprefix("0x") for one in value]
+        wrong = next((one for one in digits if len(one) != 2 * REGISTER_BYTES), None)
+        if wrong is not None:
+            raise DecodeError(
+                "not_the_format", detail=f"a register is {shown(wrong)}, not four digits"
+            )
+        value = "".join(digits)
     if not isinstance(value, str):
         return value
     raw = _of_digits(value)

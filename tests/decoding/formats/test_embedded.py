@@ -160,7 +160,7 @@ def test_registers_in_quotes_must_be_declared() -> None:
     for wrong in ("20.5", "0x10", "205 C", "99999"):
         with pytest.raises(DecodeError):
             reader({**form, "encoding": "text"})(json.dumps({"x": [wrong]}).encode())
-    for digits in ("00", "00CD0", "00GD", 205, ["00CD", 5], "00CD00CD"):
+    for digits in ("00", "00CD0", "00GD", 205, ["00CD", 5], "00CD00CD", ["00", "CD"]):
         with pytest.raises(DecodeError):
             reader({**form, "encoding": "hex"})(json.dumps({"x": digits}).encode())
 
