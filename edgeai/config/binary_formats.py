@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgeai.config.base import FieldPath, Strict, as_path
-from edgeai.config.field_places import Align, table_fault
+from edgeai.config.field_places import ALIGN_MEANING, Align, table_fault
 from edgeai.config.field_table import MAX_FIELDS, MAX_RECORD_BYTES, FieldSpec
 from edgeai.config.frames import Endian
 from edgeai.config.text_formats import Encoding
@@ -34,9 +34,7 @@ class StructPayload(Strict):
     endian: Endian = Field("big", description="Byte order. Siemens S7 is big endian.")
     align: Align = Field(
         "packed",
-        description="`packed`: fields without `offset` follow each other without gaps. `s7`: "
-        "fields of two bytes or more begin at an even byte, as in a standard (not optimized) data "
-        "block of Siemens S7.",
+        description=ALIGN_MEANING,
     )
     fields: Table | None = Field(
         None,

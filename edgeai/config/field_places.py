@@ -4,9 +4,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from edgeai.config.field_table import MAX_BIT_RECORD_BYTES, MAX_RECORD_BYTES, FieldSpec
+from edgeai.config.field_table import MAX_BIT_RECORD_BYTES, MAX_RECORD_BYTES, SIZES, FieldSpec
 
-Align = Literal["packed", "s7"]
+Align = Literal["packed", "s7", "natural"]
+ALIGN_MEANING = (
+    "`packed`: fields without `offset` follow each other without gaps. `s7`: fields of two bytes "
+    "or more begin at an even byte, as in a standard (not optimized) data block of Siemens S7. "
+    "`natural`: a number begins at a multiple of its size and a `bool` takes a byte, as in a "
+    "structure of TwinCAT 3, of Codesys, or of C on a 64-bit machine."
+)
 
 
 class Place(NamedTuple):
@@ -28,7 +34,8 @@ def places_of(
         fields: In order.
         unit: Bytes that an `offset` counts: 1, or 2 for registers.
         align: `packed`: without gaps. `s7`: fields of two bytes or more, arrays and strings begin
-            at an even byte, as in a standard (not optimized) data block.
+            at an even byte, as in a standard (not optimized) data block. `natural`: a number begins
+            at a multiple of its size, and the record ends at a multiple of the largest one.
 
     Raises:
         ValueError: A field has a bit that its unit lacks, or two fields overlap.
@@ -50,6 +57,8 @@ def places_of(
         after = max(after, -(-last // 8))
     if align == "s7" or unit == 2:
         after += after % 2
+    if align == "natural":
+        after = _rounded(after, max([_natural(field) for field in fields], default=1))
     _check_overlap(places, unit)
     return places, after
 
@@ -65,6 +74,11 @@ def _next_place(
             msg = f"`{field.name}`: a byte has the bits 0 to 7"
             raise ValueError(msg)
         return Place(field, start * unit, bit if field.type == "bool" else _low(field))
+    if align == "natural" and field.type == "bool" and field.bit is None:
+        if field.count is not None:
+            msg = f"`{field.name}`: with `align: natural` each bool of an array takes a byte: u8"
+            raise ValueError(msg)
+        return Place(field, after, 0)
     if field.type == "bool" and field.count is None:
         follows = before is not None and before.field.type == "bool"
         if follows and before is not None:
@@ -80,6 +94,8 @@ def _next_place(
     start = _rounded(after, unit)
     if align == "s7" and (field.size > 1 or field.count is not None):
         start += start % 2
+    if align == "natural":
+        start = _rounded(start, _natural(field))
     return Place(field, start, _low(field))
 
 
@@ -91,6 +107,11 @@ def _at_bit(field: FieldSpec, start: int, bit: int, after: int, unit: int) -> Pl
         raise ValueError(msg)
     # A bit that was passed already lies in the next unit.
     return Place(field, start if field.bit >= bit else _rounded(after, unit), field.bit)
+
+
+def _natural(field: FieldSpec) -> int:
+    """Return what the offset of a field is a multiple of, as compilers of 64-bit machines do it."""
+    return SIZES[field.type] if field.type[0] in "uif" and field.type in SIZES else 1
 
 
 def _rounded(offset: int, unit: int) -> int:

@@ -1,0 +1,1 @@
+"""Answers that a controller reads: values of predictions as text, flat JSON, structs, registers."""
