@@ -50,6 +50,10 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     retain: bool
 
 
+class AnswerPublication(Publication, frozen=True, gc=False):
+    """An answer to controllers: no prediction, and no change of an alarm."""
+
+
 class Diagnosis(TypedDict):
     """The most likely cause of an abnormal window, as it is published."""
 

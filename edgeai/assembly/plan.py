@@ -12,6 +12,11 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.assembly.answer_check import (
+    answer_problems,
+    answer_warnings,
+    heartbeat_problems,
+)
 from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
 from edgeai.assembly.declared_fields import undeclared_fields
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
@@ -77,6 +82,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
         named = config.state_folder
         state_folder = Path(named) if named else paths.default_state_folder()
     problems += _unusable_files(config, str(path))
+    problems += heartbeat_problems(str(path), config)
     packages: dict[str, Package] = {}
     state_packages: dict[str, dict[str, Package]] = {}
     loaded: dict[Path, Package] = {}
@@ -94,6 +100,9 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
             problems += _endless_states(
                 str(path), name, pipeline, packages[name], state_packages[name]
             )
+            problems += answer_problems(
+                str(path), name, config, packages[name], state_packages[name]
+            )
         except ConfigError as error:
             problems += error.problems
         except ModelError as error:
@@ -108,6 +117,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
     warnings += _mapping_warnings(config, packages)
+    warnings += answer_warnings(config, packages)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
     for name, pipeline in config.pipelines.items():
         hidden, overlapping = state_findings(name, pipeline)

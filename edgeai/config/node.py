@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
+from edgeai.config.answer_topics import collision_fault, feedback_fault
+from edgeai.config.answers import HeartbeatConfig
 from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
@@ -137,6 +139,11 @@ class Config(Strict):
     )
     http: Http = Field(Http(), description="The HTTP server of metrics, health and status page.")
     log: Log = Field(Log(), description="Level and form of the log.")
+    heartbeat: HeartbeatConfig | None = Field(
+        None,
+        description="A message at a fixed period, with which a controller sees that edgeai lives. "
+        "Default: no heartbeat.",
+    )
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
     state_folder: PathText | None = Field(
         None,
@@ -179,6 +186,13 @@ class Config(Strict):
                             f"{read}.topic, a feedback loop"
                         )
                         raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _answers_have_their_own_topics(self) -> Self:
+        fault = feedback_fault(self) or collision_fault(self)
+        if fault:
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")
