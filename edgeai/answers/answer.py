@@ -23,6 +23,8 @@ from edgeai.config.answer_formats import (
 )
 from edgeai.config.answer_values import ALL_OF, FILLERS, SUBSTITUTED_IF_DECLARED
 
+MAY_BE_MISSING = frozenset({"age_seconds"})
+"""Values that clear no `valid` when they are missing: a replay has no age, and is else the same."""
 Wire = bytes | int
 """What stands in the message for a value; a number for some bits of an integer."""
 Compose = Callable[[Sequence[Wire]], bytes]
@@ -93,7 +95,8 @@ class Answer:
                     except Unwritable as unwritable:
                         fault = unwritable.fault
                 if fault is not None:
-                    faults.append((column.name, fault))
+                    if column.name not in MAY_BE_MISSING:
+                        faults.append((column.name, fault))
                 elif column.deadband is not None:
                     number = value
             wires.append(wire)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from math import inf
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from edgeai.config.answer_fields import AnswerField
 from edgeai.messages import SECOND_NS
@@ -84,7 +83,11 @@ def counted(number: int, largest: int) -> int:
 
 def zone_of(field: AnswerField) -> tzinfo:
     """Return the time zone in which a time is written."""
-    return UTC if field.zone is None else ZoneInfo(field.zone)
+    if field.zone is None:
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(field.zone)
 
 
 def moment_of(time_ns: int, zone: tzinfo) -> datetime:
