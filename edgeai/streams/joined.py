@@ -430,57 +430,6 @@ class JoinedStream(Stream):
         self.ring.show(times[-self._shown :], window[-self._shown :], next_number)
         self.ring.emit(window, int(times[-1]), substituted, uncertain)
 
-    # ------------------------------------------------------------------- samples go to the sources
-
-    def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
-        """Take no sample: samples go to the streams of their sources."""
-        return False
-
-    def push_few(self, _times: list[int], _values: memoryview, _begin: int, _stop: int) -> bool:
-        """Take no sample: samples go to the streams of their sources."""
-        return False
-
-    def push_block(self, _run: Run) -> None:
-        """Raise ValueError: samples go to the streams of their sources."""
-        msg = "samples go to the streams of their sources"
-        raise ValueError(msg)
-
-    def awaits_window_of(self, _samples: int) -> bool:
-        """Return False: a window is made of several sources."""
-        return False
-
-    def push_window(
-        self, _t0_ns: int, _period_ns: float, _window: Floats, _block: memoryview
-    ) -> bool:
-        """Take no window: a window is made of several sources."""
-        return False
-
-    def push_tag(
-        self,
-        _time_ns: int,
-        _channel: int,
-        _value: float,
-        _uncertain: bool,
-        _arrived_ns: int | None = None,
-    ) -> None:
-        """Raise ValueError: values go to the streams of their sources."""
-        msg = "values go to the streams of their sources"
-        raise ValueError(msg)
-
-    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
-        """Raise ValueError: values go to the streams of their sources."""
-        msg = "values go to the streams of their sources"
-        raise ValueError(msg)
-
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: each source has a clock of its own."""
-
-    def _receive(self, _run: Run) -> None:
-        """Do nothing: samples go to the streams of their sources."""
-
 
 def _open_side(
     spec: SourceSpec, drops: dict[str, int], resets: dict[str, int], counts: dict[str, int]

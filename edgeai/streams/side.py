@@ -297,29 +297,6 @@ class TagStreams(Stream):
             if not one.ring.size and channel not in self.held
         ]
 
-    def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
-        """Take no sample: a message has one value."""
-        return False
-
-    def push_few(self, _times: list[int], _values: memoryview, _begin: int, _stop: int) -> bool:
-        """Take no sample: a message has one value."""
-        return False
-
-    def push_block(self, _run: Run) -> None:
-        """Raise ValueError: a message has one value."""
-        msg = "tags have no blocks"
-        raise ValueError(msg)
-
-    def awaits_window_of(self, _samples: int) -> bool:
-        """Return False: a window is made of several sources."""
-        return False
-
-    def push_window(
-        self, _t0_ns: int, _period_ns: float, _window: Floats, _block: memoryview
-    ) -> bool:
-        """Take no window: a window is made of several sources."""
-        return False
-
     def push_tag(
         self,
         time_ns: int,
@@ -353,15 +330,6 @@ class TagStreams(Stream):
         """Release the values that wait: the stream ends here."""
         for one in self.of_channel:
             one.flush()
-
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: each tag has a clock of its own."""
-
-    def _receive(self, _run: Run) -> None:
-        """Do nothing: values go to their tags."""
 
 
 Side = SideStream | TagStreams
