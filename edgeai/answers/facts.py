@@ -13,6 +13,8 @@ class Facts(msgspec.Struct):
 
     asset: str
     alarm: AlarmState = "normal"
+    status: str = "normal"
+    """What the alarm means for its operator."""
     priority: Priority = "high"
     is_live: bool = False
     """Whether this is the answer to a window."""

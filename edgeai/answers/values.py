@@ -14,6 +14,8 @@ from edgeai.version import __version__
 Get = Callable[[Any], Any]
 """From `Facts`, or from a `Beat`, to the value."""
 
+ANNUNCIATED = frozenset({"unacknowledged", "acknowledged", "returned"})
+"""Statuses of an alarm that an operator is to see."""
 ENDS = {"low": 0, "high": 1}
 """The ends of an interval, by their names."""
 
@@ -39,6 +41,8 @@ GETTERS: dict[str, Callable[[Facts], Any]] = {
     "score": lambda facts: facts.score,
     "threshold": lambda facts: facts.threshold,
     "alarm": lambda facts: facts.alarm,
+    "alarm_status": lambda facts: facts.status,
+    "annunciated": lambda facts: facts.status in ANNUNCIATED,
     "priority": lambda facts: "" if facts.alarm == "normal" else facts.priority,
     "quality": lambda facts: facts.quality if facts.is_live else "bad",
     "live": lambda facts: facts.is_live,

@@ -28,7 +28,11 @@ class ValueInfo(NamedTuple):
 ALARM_CODES = {"normal": 0, "active": 1, "latched": 1}
 QUALITY_CODES = {"good": 192, "uncertain": 64, "bad": 0}
 """The quality codes of OPC DA and of most controllers' libraries."""
-PRIORITY_CODES = {"": 0, "low": 1, "high": 2}
+STATUS_CODES = {
+    "normal": 0, "unacknowledged": 1, "acknowledged": 2, "returned": 3, "shelved": 4,
+    "suppressed": 5,
+}  # fmt: skip
+PRIORITY_CODES = {"": 0, "low": 1, "medium": 2, "high": 3, "critical": 4}
 REASON_CODES = {
     "": 0, "starting": 1, "no_samples": 2, "refused": 3, "no_window": 4, "bad_values": 5,
     "not_ready": 6, "late": 7, "stopped": 8,
@@ -44,11 +48,24 @@ VALUES: dict[str, ValueInfo] = {
     "alarm": ValueInfo(
         "text",
         "state of the alarm: `normal`, `active` or `latched`; as a number 1 unless it is `normal`. "
-        "It keeps its state while the answer is not live, unless the field has a `substitute`",
+        "Nothing that an operator does to the alarm hides it here. It keeps its state while the "
+        "answer is not live, unless the field has a `substitute`",
         stays=True, codes=ALARM_CODES,
     ),
+    "alarm_status": ValueInfo(
+        "text",
+        "what the alarm means for its operator: `normal`, `unacknowledged`, `acknowledged`, "
+        "`returned` (latched), `shelved` or `suppressed`; stays as `alarm` does",
+        stays=True, codes=STATUS_CODES,
+    ),
+    "annunciated": ValueInfo(
+        "flag",
+        "1 if the alarm is not normal, and neither shelved nor suppressed: for a lamp or a horn; "
+        "stays as `alarm` does",
+        stays=True,
+    ),
     "priority": ValueInfo(
-        "text", "priority of an alarm that is not normal: `low` or `high`, else empty",
+        "text", "priority of an alarm that is not normal, such as `low` or `high`; else empty",
         stays=True, codes=PRIORITY_CODES,
     ),
     "quality": ValueInfo(
@@ -145,7 +162,7 @@ BEAT_VALUES: dict[str, ValueInfo] = {
 """The values of a heartbeat. In the last one, when the node stops or is lost, `ready` is 0, and
 those that do not stay are substituted."""
 
-SUBSTITUTED_IF_DECLARED = frozenset({"alarm", "priority"})
+SUBSTITUTED_IF_DECLARED = frozenset({"alarm", "alarm_status", "annunciated", "priority"})
 """Values that stay while an answer is not live, unless their field has a `substitute`."""
 FILLERS = ("constant", "reserved")
 """Names in a struct that stand for no value: a fixed number or text, and bytes that are 0."""

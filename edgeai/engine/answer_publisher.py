@@ -16,9 +16,11 @@ from edgeai.answers.values import Names
 from edgeai.config.answer_topics import captured_levels
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.engine.answer_slots import (
+    AlarmNow,
     AssetAnswers,
     Form,
     Slot,
+    alarm_now,
     facts_of,
     has_changed,
     urgent_part,
@@ -30,7 +32,7 @@ from edgeai.engine.refusals import printable
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import one_line
 from edgeai.log_events import event
-from edgeai.messages import AlarmState, AnswerPublication, Priority, Publication
+from edgeai.messages import AnswerPublication, Publication
 from edgeai.metrics.definitions import AnswerMetrics
 
 FAULT_TEXTS = {
@@ -83,7 +85,7 @@ class AnswerPublisher:
             for name, one in config.publish.answers.items()
         ]
         self._assets: dict[str, AssetAnswers] = {}
-        self._pending: list[tuple[StreamState, Prediction | None, AlarmState, Priority]] = []
+        self._pending: list[tuple[StreamState, Prediction | None, AlarmNow]] = []
         self._log = LimitedLog(
             names.pipeline, "substituted or refused answers", lines=20, seconds=600
         )
@@ -92,13 +94,11 @@ class AnswerPublisher:
 
     def add(self, state: StreamState, prediction: Prediction) -> None:
         """Note a prediction; `take` makes its answers."""
-        alarm = state.alarm
-        self._pending.append((state, prediction, alarm.state, alarm.priority))
+        self._pending.append((state, prediction, alarm_now(state)))
 
     def refresh(self, state: StreamState) -> None:
         """Note that an alarm has changed without a window, as by a reset."""
-        alarm = state.alarm
-        self._pending.append((state, None, alarm.state, alarm.priority))
+        self._pending.append((state, None, alarm_now(state)))
 
     @property
     def has_pending(self) -> bool:
@@ -110,14 +110,14 @@ class AnswerPublisher:
         pending, self._pending = self._pending, []
         now_ns = self._now_ns()
         found: list[Publication] = []
-        for state, prediction, alarm, priority in pending:
+        for state, prediction, alarm in pending:
             asset = self._assets.get(state.key) or self._new_asset(state.key)
             if asset is None:
                 continue
             if prediction is not None:
                 asset.facts = facts_of(prediction)
             facts = asset.facts
-            facts.alarm, facts.priority = alarm, priority
+            alarm.put(facts)
             facts.now_ns = now_ns
             for form, slot in asset.slots:
                 try:
@@ -225,7 +225,7 @@ class AnswerPublisher:
         slots = [] if asset is None else [slot for one, slot in asset.slots if one is form]
         if asset is None or not slots:
             return cleared(kept)
-        asset.facts.alarm, asset.facts.priority = stream.alarm.state, stream.alarm.priority
+        alarm_now(stream).put(asset.facts)
         asset.facts.now_ns = self._now_ns()
         return self._write(form, slots[0], asset.facts, "starting")
 
@@ -256,10 +256,10 @@ class AnswerPublisher:
             elif state.is_stale:
                 reason = state.stale_cause
             if state is not None:
-                facts.alarm, facts.priority = state.alarm.state, state.alarm.priority
+                alarm_now(state).put(facts)
             for form, slot in asset.slots:
                 shown = reason or slot.reason
-                if shown != slot.reason or slot.alarm[:2] != (facts.alarm, facts.priority):
+                if shown != slot.reason or slot.alarm != urgent_part(facts):
                     found += self._write(form, slot, facts, shown)
                 if state is None:
                     kept = KeptTopics(slot.owner, slot.topics, form.config.retain)

@@ -1,13 +1,15 @@
 """What is kept of the answers of an asset between two windows."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from edgeai.answers.answer import Answer, Column, Written
 from edgeai.answers.facts import Facts
 from edgeai.config.answers import AnswerConfig
 from edgeai.engine.answer_topics import Owner
 from edgeai.engine.publications import Prediction
-from edgeai.messages import SECOND_NS
+from edgeai.engine.stream_state import StreamState
+from edgeai.messages import SECOND_NS, AlarmState, Priority
 from edgeai.metrics.definitions import AnswerMetrics
 
 
@@ -26,7 +28,7 @@ class Slot:
         self.reason = "starting"
         """Why the last one was not live, a key of `REASON_CODES`; empty if it was."""
         self.alarm: tuple[str, ...] = ()
-        """Alarm, priority, quality and `not_judged`: a change of these does not wait."""
+        """What `urgent_part` says of the last one."""
 
 
 class AssetAnswers:
@@ -67,7 +69,7 @@ def _nanoseconds(seconds: float | None) -> int | None:
 
 def urgent_part(facts: Facts) -> tuple[str, ...]:
     """Return what is published at once when it changes."""
-    return facts.alarm, facts.priority, facts.quality, facts.not_judged
+    return facts.alarm, facts.status, facts.priority, facts.quality, facts.not_judged
 
 
 def has_changed(columns: Sequence[Column], slot: Slot, written: Written) -> bool:
@@ -82,6 +84,27 @@ def has_changed(columns: Sequence[Column], slot: Slot, written: Written) -> bool
         elif written.wires[place] != slot.wires[place]:
             return True
     return False
+
+
+class AlarmNow(NamedTuple):
+    """How the alarm of an asset is."""
+
+    alarm: AlarmState
+    status: str
+    priority: Priority
+
+    def put(self, facts: Facts) -> None:
+        """Write it into what is known of the asset."""
+        facts.alarm, facts.status, facts.priority = self
+
+
+STATUS_OF = {"normal": "normal", "active": "unacknowledged", "latched": "returned"}
+
+
+def alarm_now(state: StreamState) -> AlarmNow:
+    """Return how the alarm of a stream is."""
+    alarm = state.alarm
+    return AlarmNow(alarm.state, STATUS_OF[alarm.state], alarm.priority)
 
 
 def facts_of(prediction: Prediction) -> Facts:
