@@ -145,6 +145,10 @@ def replay(
     alarms: Annotated[
         Path | None, typer.Option(help="File for the alarm transitions, JSON lines.")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="File for the answers to controllers (publish.answers), JSON lines."),
+    ] = None,
     pipeline: Annotated[
         str | None, typer.Option(help="Pipeline whose signal mapping reads a table.")
     ] = None,
@@ -202,7 +206,9 @@ def replay(
     )
     total_bytes = sum(file.stat().st_size for file in files if file.is_file())
     with progress_bar("replay", total_bytes) as advance:
-        summary = replay_files(plan, files, output, alarms, options=options, advance=advance)
+        summary = replay_files(
+            plan, files, output, alarms, answers=answers, options=options, advance=advance
+        )
     counted = f"{summary.messages} messages, {summary.predictions} predictions in {output}"
     for line in [counted, *summary.dropped]:
         typer.echo(line, err=True)

@@ -1,6 +1,6 @@
 """Which topics the answers of a configuration and its heartbeat have, and what they may not be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeai import topics
@@ -70,13 +70,17 @@ def placeholder_fault(pipeline: "PipelineConfig") -> str | None:
 
 
 def answer_filters(
-    answer: AnswerConfig, name: str, pipeline: str, node: str, key_levels: int
+    answer: AnswerConfig, names: Mapping[str, str], pipeline: "PipelineConfig"
 ) -> list[str]:
-    """Return the topic filters of an answer, one for each topic that an asset has."""
-    fixed = {
-        "node": node, "pipeline": pipeline, "answer": name,
-        "asset": "/".join([UNKNOWN] * key_levels) if key_levels else pipeline,
-    }  # fmt: skip
+    """Return the topic filters of an answer, one for each topic that an asset has.
+
+    Args:
+        answer: The answer.
+        names: What stands for `node`, `pipeline`, `answer` and, if it is known, `model`.
+        pipeline: The pipeline's configuration.
+    """
+    levels = next(iter(pipeline.named_sources.values())).key_levels
+    fixed = {**names, "asset": "/".join([UNKNOWN] * levels) if levels else names["pipeline"]}
     if not set(topics.template_fields(answer.topic)) & set(PER_VALUE):
         return [_as_filter(topics.fill(answer.topic, tuple(fixed.items())))]
     found = []
@@ -114,7 +118,8 @@ def claims(config: "Config") -> Iterator[Claim]:
             found = _as_filter(topics.fill(getattr(publish, key), fixed))
             yield Claim(f"pipelines.{name}.publish.{key}", found, name, is_answer=False)
         for answer, one in publish.answers.items():
-            for found in dict.fromkeys(answer_filters(one, answer, name, node, key_levels)):
+            names = {"node": node, "pipeline": name, "answer": answer}
+            for found in dict.fromkeys(answer_filters(one, names, pipeline)):
                 where = f"pipelines.{name}.publish.answers.{answer}.topic"
                 yield Claim(
                     where, found, name, chooses_assets=chooses,

@@ -360,7 +360,11 @@ def _of_column(column: Column) -> tuple[tuple[str, str], ...]:
 
 
 def cleared(kept: KeptTopics) -> list[Publication]:
-    """Return the empty messages that clear topics which the broker may retain."""
+    """Return the empty messages that clear topics which the broker may retain.
+
+    At QoS 0: with the answer, its right to publish there may have left the broker's access rules,
+    and a refusal of QoS 1 would count as a fault of the node.
+    """
     if not kept.retain:
         return []
-    return [AnswerPublication(topic, b"", 1, True) for topic in kept.topics]
+    return [AnswerPublication(topic, b"", 0, True) for topic in kept.topics]

@@ -29,6 +29,8 @@ SHOWN_COUNTERS = {
     "edgeai_samples_missing": "samples missing by the sample rate",
     "edgeai_samples_reordered": "samples out of order put in their place",
     "edgeai_samples_misplaced": "samples of a coarse clock with doubtful times",
+    "edgeai_answer_values_substituted": "values of answers substituted",
+    "edgeai_answers_dropped": "answers not published",
 }
 """Counters that a summary lists, and what it calls them."""
 
@@ -49,6 +51,7 @@ def replay_files(
     output: Path | str,
     alarms: Path | str | None = None,
     *,
+    answers: Path | str | None = None,
     options: TableOptions | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> ReplaySummary:
@@ -59,6 +62,8 @@ def replay_files(
         files: CSV, JSONL or Parquet, in this order.
         output: Predictions, as JSON lines.
         alarms: Alarm transitions, as JSON lines; None: they are not written.
+        answers: Answers to controllers (`publish.answers`), as JSON lines with topic and payload;
+            None: they are not written.
         options: How tables are read.
         advance: Called after each turn with the bytes read so far.
 
@@ -83,11 +88,12 @@ def replay_files(
     inputs = [Path(one) for one in files]
     output = Path(output)
     alarms = None if alarms is None else Path(alarms)
+    answers = None if answers is None else Path(answers)
     metrics = Metrics()
     with ExitStack() as stack:
         pipelines = build_pipelines(plan, metrics)
         stack.callback(close_sessions, pipelines)
-        refuse_overwriting(inputs, [output, alarms])
+        refuse_overwriting(inputs, [output, alarms, answers])
         if any(map(is_table, inputs)):
             for pipeline in pipelines:
                 pipeline.expect_table()
@@ -95,11 +101,12 @@ def replay_files(
         source = FileSource(list(inputs), pipelines, limits, metrics, options or TableOptions())
         wait_for_accelerators(pipelines)
         target = stack.enter_context(OutputFile(output))
+        told = stack.enter_context(OutputFile(answers)) if answers is not None else None
         transitions = stack.enter_context(OutputFile(alarms)) if alarms is not None else None
         engine = Engine(
             pipelines,
             source,
-            FileSink(target, transitions),
+            FileSink(target, transitions, told),
             metrics,
             reset_prefix=reset_prefix(plan.config.node),
             clock_ns=None,
