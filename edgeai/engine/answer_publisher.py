@@ -86,7 +86,7 @@ class AnswerPublisher:
         ]
         self._assets: dict[str, AssetAnswers] = {}
         self._pending: list[tuple[StreamState, Prediction | None, AlarmNow]] = []
-        self._log = LimitedLog(
+        self.answer_lines = LimitedLog(
             names.pipeline, "substituted or refused answers", lines=20, seconds=600
         )
 
@@ -268,7 +268,7 @@ class AnswerPublisher:
             if state is None:
                 del self._assets[key]
         self.topics.write()
-        self._log.poll()
+        self.answer_lines.poll()
         return found
 
     def stop(self) -> list[Publication]:
@@ -279,7 +279,7 @@ class AnswerPublisher:
             asset.facts.now_ns = now_ns
             for form, slot in asset.slots:
                 found += self._write(form, slot, asset.facts, "stopped")
-        self._log.poll(everything=True)
+        self.answer_lines.poll(everything=True)
         return found
 
     # --------------------------------------------------------------------------------------- parts
@@ -328,7 +328,7 @@ class AnswerPublisher:
             if (name, fault) not in form.told:
                 form.told.add((name, fault))
                 level = logging.INFO if fault == "missing" else logging.WARNING
-                self._log.write(
+                self.answer_lines.write(
                     "answer %s: `%s` of %s %s: its substitute stands in its place. Later ones are "
                     "counted in edgeai_answer_values_substituted_total",
                     form.name, name, printable(asset), FAULT_TEXTS[fault], level=level,
@@ -342,7 +342,7 @@ class AnswerPublisher:
         form.metrics.dropped[reason] += 1
         if ("", reason) not in form.told:
             form.told.add(("", reason))
-            self._log.write(
+            self.answer_lines.write(
                 "answer %s of %s is not published: %s (%.200s). Later ones are counted in "
                 "edgeai_answers_dropped_total",
                 form.name, printable(asset), DROP_TEXTS[reason], detail, level=logging.WARNING,
