@@ -98,10 +98,10 @@ def text_substitute(field: NamedField, form: TextAnswer) -> bytes:
     value = field.substitute
     info = field.info
     assert info is not None
-    if info.kind == "flag":
-        text = form.true_text if value else form.false_text
-    elif isinstance(value, str):
+    if isinstance(value, str):
         text = value
+    elif info.kind == "flag" and value in {None, 0, 1}:
+        text = form.true_text if value else form.false_text
     elif value is None:
         text = "" if info.kind == "text" and not field.is_code else "0"
     else:
@@ -142,8 +142,9 @@ def json_substitute(field: NamedField, form: FlatJsonAnswer) -> bytes:
     value = field.substitute
     if value is None:
         return b"null"
-    if field.info is not None and field.info.kind == "flag":
-        value = bool(value) if form.booleans else int(bool(value))
+    is_flag = field.info is not None and field.info.kind == "flag"
+    if is_flag and not isinstance(value, str) and value in {0, 1}:
+        value = bool(value) if form.booleans else int(value)
     return json.dumps(value, ensure_ascii=form.ascii).encode()
 
 

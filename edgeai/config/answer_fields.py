@@ -263,7 +263,8 @@ def substitute_fault(field: AnswerField, *, is_number: bool) -> str | None:
     if value is None:
         return None
     if field.info is not None and field.info.kind == "flag":
-        return None if value in (0, 1) else "the `substitute` of a flag is 0 or 1"
+        is_text = isinstance(value, str) and isinstance(field, BinaryField)
+        return "the `substitute` of a flag is a number" if is_text else None
     if not is_number:
         return None if isinstance(value, str) else "the `substitute` of a text is a text"
     if isinstance(value, bool | str):

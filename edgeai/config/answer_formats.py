@@ -125,7 +125,9 @@ class StructAnswer(Strict):
 class RegistersAnswer(Strict):
     """16-bit registers."""
 
-    type: Literal["registers"] = Field(description="Registers of 16 bits, described field by field.")
+    type: Literal["registers"] = Field(
+        description="Registers of 16 bits, described field by field."
+    )
     encoding: Literal["list", "big", "little"] = Field(
         "list",
         description="How a register is written. `list`: numbers from 0 to 65535 in a JSON list; "

@@ -111,9 +111,7 @@ class AnswerPublisher:
         now_ns = self._now_ns()
         found: list[Publication] = []
         for state, prediction, alarm in pending:
-            asset = self._assets.get(state.key) or self._new_asset(state.key)
-            if asset is None:
-                continue
+            asset = self._asset_of(state.key)
             if prediction is not None:
                 asset.facts = facts_of(prediction)
             facts = asset.facts
@@ -221,9 +219,9 @@ class AnswerPublisher:
             return self._write(
                 form, Slot(kept.owner, kept.topics), Facts(key, now_ns=self._now_ns()), "starting"
             )
-        asset = self._assets.get(key) or self._new_asset(key)
-        slots = [] if asset is None else [slot for one, slot in asset.slots if one is form]
-        if asset is None or not slots:
+        asset = self._asset_of(key)
+        slots = [slot for one, slot in asset.slots if one is form]
+        if not slots:
             return cleared(kept)
         alarm_now(stream).put(asset.facts)
         asset.facts.now_ns = self._now_ns()
@@ -267,6 +265,8 @@ class AnswerPublisher:
                     self.topics.release(slot.owner)
             if state is None:
                 del self._assets[key]
+            elif asset.refused:
+                self._retry(asset)
         self.topics.write()
         self.answer_lines.poll()
         return found
@@ -303,24 +303,36 @@ class AnswerPublisher:
             for column in form.answer.columns
         )
 
-    def _new_asset(self, key: str) -> AssetAnswers | None:
-        """Return what is kept of the answers of an asset; None if it can have none."""
-        slots = []
-        for form in self._forms:
-            its_topics = self._topics_of(form, key)
-            owner = Owner(self.pipeline, form.name, key)
-            if not all(map(topics.is_topic_name, its_topics)):
-                self._drop(form, key, "invalid_topic", its_topics[0])
-                continue
-            refusal = self.topics.take(owner, its_topics, retain=form.config.retain)
-            if refusal is not None:
-                self._drop(form, key, refusal, its_topics[0])
-                continue
-            slots.append((form, Slot(owner, its_topics)))
-        if not slots:
-            return None
-        asset = self._assets[key] = AssetAnswers(Facts(key, reason="starting"), slots)
+    def _asset_of(self, key: str) -> AssetAnswers:
+        """Return what is kept of the answers of an asset; make it at its first prediction."""
+        asset = self._assets.get(key)
+        if asset is None:
+            asset = self._assets[key] = AssetAnswers(Facts(key, reason="starting"))
+            for form in self._forms:
+                refusal, its_topics = self._take_topics(asset, form)
+                if refusal is not None:
+                    self._drop(form, key, refusal, its_topics[0])
         return asset
+
+    def _take_topics(self, asset: AssetAnswers, form: Form) -> tuple[str | None, tuple[str, ...]]:
+        """Give an asset the topics of an answer; return why it cannot have them, and the topics."""
+        key = asset.facts.asset
+        its_topics = self._topics_of(form, key)
+        owner = Owner(self.pipeline, form.name, key)
+        refusal: str | None = "invalid_topic"
+        if all(map(topics.is_topic_name, its_topics)):
+            refusal = self.topics.take(owner, its_topics, retain=form.config.retain)
+        if refusal is None:
+            asset.slots.append((form, Slot(owner, its_topics)))
+        else:
+            asset.refused.append(form)
+        return refusal, its_topics
+
+    def _retry(self, asset: AssetAnswers) -> None:
+        """Look whether there are topics by now: another asset may have left."""
+        refused, asset.refused = asset.refused, []
+        for form in refused:
+            self._take_topics(asset, form)
 
     def _count_faults(self, form: Form, asset: str, written: Written) -> None:
         for name, fault in written.faults:

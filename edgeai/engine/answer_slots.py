@@ -34,10 +34,13 @@ class Slot:
 class AssetAnswers:
     """The answers of one asset, and what is known of it."""
 
-    __slots__ = ("facts", "seen_ns", "slots")
+    __slots__ = ("facts", "refused", "seen_ns", "slots")
 
-    def __init__(self, facts: Facts, slots: "list[tuple[Form, Slot]]") -> None:
-        self.facts, self.slots = facts, slots
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.slots: list[tuple[Form, Slot]] = []
+        self.refused: list[Form] = []
+        """Answers for which there were no topics."""
         self.seen_ns: int | None = None
         """Time of the last window at the last look."""
 

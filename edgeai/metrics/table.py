@@ -283,7 +283,7 @@ PIPELINE = (
     ),
     Definition(
         "edgeai_answers_dropped_total", "counter", ("pipeline", "answer", "reason"),
-        "Answers that could not be published, and assets that have none.",
+        "Assets that could not have an answer, and answers that could not be made.",
     ),
     Definition("edgeai_streams", "gauge", ("pipeline",), "Streams that the pipeline has now."),
     Definition(

@@ -170,7 +170,8 @@ def test_texts_for_an_hmi_with_a_decimal_comma_and_korean() -> None:
         false_text="OFF",
         fields=[
             "score", "valid", "alarm", {"name": "alarm", "key": "lamp", "show": "number"},
-            "top.1", {"name": "timestamp", "unit": "s"}, {"name": "timestamp", "key": "t", "unit": "iso"},
+            "top.1", {"name": "timestamp", "unit": "s"},
+            {"name": "timestamp", "key": "t", "unit": "iso"},
             "sequence", "outputs.band.high",
         ],
     )  # fmt: skip
@@ -267,7 +268,8 @@ FACTS = st.builds(
 )
 NUMBERS = ["score", "threshold", "outputs.force", "outputs.band.1", "top.2.contribution", "cycle_number"]  # fmt: skip  # noqa: E501
 INTEGERS = {
-    "u8": (0, 2**8 - 1), "i8": (-(2**7), 2**7 - 1), "u16": (0, 2**16 - 1), "i16": (-(2**15), 2**15 - 1),
+    "u8": (0, 2**8 - 1), "i8": (-(2**7), 2**7 - 1), "u16": (0, 2**16 - 1),
+    "i16": (-(2**15), 2**15 - 1),
     "u32": (0, 2**32 - 1), "i32": (-(2**31), 2**31 - 1), "u64": (0, 2**64 - 1),
     "i64": (-(2**63), 2**63 - 1),
 }  # fmt: skip
@@ -427,7 +429,7 @@ def test_any_prediction_gives_flat_json_that_any_parser_reads(facts: Facts) -> N
     fields += [name for name in VALUES if name not in NUMBERS]
     fields.remove("outputs.force")
     answer = made(type="flat_json", fields=fields)
-    found = json.loads(payload(answer, facts), parse_constant=lambda text: pytest.fail(text))
+    found = json.loads(payload(answer, facts), parse_constant=pytest.fail)
     assert all(not isinstance(value, dict | list) for value in found.values())
     score = facts.score if facts.is_live else None
     finite = score is not None and -math.inf < score < math.inf
