@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
-from edgeai.config.answer_topics import collision_fault, feedback_fault
 from edgeai.config.answers import HeartbeatConfig
 from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
@@ -23,6 +22,7 @@ from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.presets import apply_presets
 from edgeai.config.source import SourceConfig
+from edgeai.config.topic_claims import claims, collision_fault, feedback_fault
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
@@ -190,7 +190,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _answers_have_their_own_topics(self) -> Self:
-        fault = feedback_fault(self) or collision_fault(self)
+        found = list(claims(self.node, self.heartbeat, self.pipelines))
+        fault = feedback_fault(found, self.read_sources) or collision_fault(found)
         if fault:
             raise ValueError(fault)
         return self

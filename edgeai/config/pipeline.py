@@ -340,7 +340,7 @@ class PipelineConfig(Strict):
         if self.sources and self.stream.alignment != "none":
             msg = "`stream.alignment` belongs to `source`: with `sources`, each source has its own"
             raise ValueError(msg)
-        misplaced = placeholder_fault(self)
+        misplaced = placeholder_fault(self.publish.answers, self.named_sources)
         if misplaced:
             raise ValueError(misplaced)
         return self

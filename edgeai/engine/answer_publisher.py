@@ -78,7 +78,7 @@ class AnswerPublisher:
         self.clock_ns: Callable[[], int] | None = None
         """Now, nanoseconds since 1970; None in a replay. Wired by the engine."""
         self.topics = answer_topics
-        self._levels = captured_levels(config)
+        self._levels = captured_levels(config.named_sources)
         self._names, self._model = names, model
         self._forms = [
             Form(name, one, compile_answer(one.format, names), metrics(names.pipeline, name))

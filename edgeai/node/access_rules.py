@@ -72,7 +72,7 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
             names = {
                 "node": config.node, "pipeline": name, "model": manifest.name, "answer": answer
             }  # fmt: skip
-            answers += answer_filters(one, names, pipeline)
+            answers += answer_filters(one, names, declared[0].key_levels)
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []
