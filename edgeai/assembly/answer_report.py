@@ -119,6 +119,9 @@ def example_facts(pipeline: Pipeline, package: Package, key: str) -> Facts:
         now_ns=EXAMPLE_NS + EXAMPLE_AGE_NS,
         sequence=1,
     )
+    causes = [kind for kind in manifest.diagnosis or [] if kind.cause != "domain"]
+    if is_alarm and causes:
+        facts.diagnosis, facts.cause = causes[0].kind, causes[0].cause
     if pipeline.config.window.cycle is not None:
         facts.cycle_number, facts.cycle_seconds, facts.cycle_complete = 1, 30.0, True
     return facts
