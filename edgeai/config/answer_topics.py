@@ -71,3 +71,14 @@ def as_filter(topic: str) -> str:
     levels = topic.split("/")
     is_unknown = [UNKNOWN in one or bool(topics.template_fields(one)) for one in levels]
     return "/".join("+" if any_ else one for any_, one in zip(is_unknown, levels, strict=True))
+
+
+def first_value(answer: AnswerConfig) -> tuple[tuple[str, str], ...]:
+    """Return what stands in a topic for the first value of an answer, where each has its own."""
+    name = answer.format.fields[0].name
+    last = name.partition(".")[2]
+    return (
+        ("field", getattr(answer.format.fields[0], "shown_key", name)),
+        ("output", last),
+        ("signal", last),
+    )

@@ -268,8 +268,10 @@ class Pipeline:
 
     @property
     def results(self) -> int:
-        """Number of outputs and contributions that are kept of each stream's last window."""
-        return len(self.published) + min(self.config.publish.top, len(self.signals))
+        """Number of values that are kept of each stream's last window and its answers."""
+        publish = self.config.publish
+        in_answers = sum(len(one.format.fields) for one in publish.answers.values())
+        return len(self.published) + min(publish.top, len(self.signals)) + in_answers
 
     def due(self) -> Due:
         """Return when the next window can be due at the earliest, counted from now.

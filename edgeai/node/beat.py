@@ -66,6 +66,11 @@ class BeatSender:
         """Return how long the loop may wait until the next beat is due, at most `longest`."""
         return max(0.0, min(longest, self._next - self._clock()))
 
+    @property
+    def is_due(self) -> bool:
+        """Whether `look` has something to do."""
+        return self._clock() >= self._next
+
     def look(self, reasons: Sequence[str], *, is_connected: bool, is_alive: bool = True) -> None:
         """Send what is due.
 

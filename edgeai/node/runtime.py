@@ -283,7 +283,8 @@ class Runtime:
                     self.engine.turn(TURN_SECONDS)
                 else:
                     self.engine.turn(beats.wait_seconds(TURN_SECONDS))
-                    beats.look(self._ready()["reasons"], is_connected=self.link.connected)
+                    if beats.is_due:
+                        beats.look(self._ready()["reasons"], is_connected=self.link.connected)
                 if self._hangups:
                     self._hangups = 0
                     if not self.role:  # its supervisor tells it

@@ -176,7 +176,7 @@ class Supervisor:
         self._publish_faults(faults)
         wait = TURN_SECONDS if self._beats is None else self._beats.wait_seconds(TURN_SECONDS)
         self._connection.receive(wait)
-        if self._beats is not None:
+        if self._beats is not None and self._beats.is_due:
             self._beats.look(
                 faults,
                 is_connected=self._connection.connected,
