@@ -18,6 +18,7 @@ import pytest
 
 from edgeai.assembly.plan import check
 from edgeai.replay.run import replay_files
+from edgeai.report.make import make_report
 from edgeai.testing import MemoryNode
 from tests.support.brokers import RunningBroker
 from tests.support.live import patient, peer, running, wait_for
@@ -209,3 +210,4 @@ def test_a_replay_writes_the_same_answers(tmp_path: Path) -> None:
     assert {line.get("retain", False) for line in lines if line["topic"][:3] == "plc"} == {True}
     predictions = (tmp_path / "p.jsonl").read_text().splitlines()
     assert len(predictions) == 40, "and none of them among the predictions"
+    assert sum(one.qualities.total() for one in make_report(config, [recording]).assets) == 40
