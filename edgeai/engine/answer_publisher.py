@@ -215,17 +215,18 @@ class AnswerPublisher:
         if form is None or not is_served or self._topics_of(form, key) != kept.topics:
             self.topics.release(kept.owner)
             return cleared(kept)
+        before = [] if form.config.retain else cleared(kept)  # it was retained, and is not now
         if stream is None:
-            return self._write(
-                form, Slot(kept.owner, kept.topics), Facts(key, now_ns=self._now_ns()), "starting"
-            )
-        asset = self._asset_of(key)
-        slots = [slot for one, slot in asset.slots if one is form]
-        if not slots:
-            return cleared(kept)
-        alarm_now(stream).put(asset.facts)
-        asset.facts.now_ns = self._now_ns()
-        return self._write(form, slots[0], asset.facts, "starting")
+            slot, facts = Slot(kept.owner, kept.topics), Facts(key)
+        else:
+            asset = self._asset_of(key)
+            found = [slot for one, slot in asset.slots if one is form]
+            if not found:
+                return cleared(kept)
+            slot, facts = found[0], asset.facts
+            alarm_now(stream).put(facts)
+        facts.now_ns = self._now_ns()
+        return before + self._write(form, slot, facts, "starting")
 
     def _now_ns(self) -> int | None:
         return None if self.clock_ns is None else self.clock_ns()

@@ -5,7 +5,10 @@ start the node tells the controllers that nothing is known yet, and clears what 
 configuration has left retained: nobody must go on reading a value that nobody will replace.
 """
 
+import errno
 import logging
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -19,6 +22,8 @@ from edgeai.paths import write_atomically
 log = logging.getLogger("edgeai.answers")
 
 MAX_FILE_BYTES = 64 * 1024 * 1024  # a larger file is none of ours
+MAX_APPENDED_BYTES = 1024 * 1024  # then the whole file is written anew, without what has gone
+RETRY_SECONDS = 60.0
 ENDING = ".jsonl"
 
 Refusal = Literal["too_many_topics", "topic_taken"]
@@ -48,19 +53,25 @@ _decode = msgspec.json.Decoder(KeptTopics).decode
 class AnswerTopics:
     """The topics of the answers of one process."""
 
-    def __init__(self, max_topics: int) -> None:
+    def __init__(self, max_topics: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin without topics.
 
         Args:
             max_topics: How many there may be.
+            clock: Returns seconds that never go back.
         """
         self._max_topics = max_topics
         self._owners: dict[str, Owner] = {}
         self._kept: dict[Owner, KeptTopics] = {}
         self._path: Path | None = None
-        self._unwritten: list[KeptTopics] = []
+        self._clock = clock
+        self._unwritten: dict[Owner, KeptTopics] = {}
+        self._write_due = 0.0
+        """When to try again after a write that failed."""
         self._must_replace = True
         """Whether the next write must be a whole file."""
+        self._appended_bytes = 0
+        """Since the whole file was written."""
         self._failure = ""
         """Why the last write failed; empty if it did not."""
 
@@ -73,9 +84,8 @@ class AnswerTopics:
         before = self._kept.get(owner)
         mine = set(before.topics) if before is not None else set()
         new = [one for one in topics if one not in mine]
-        if any(self._owners.get(one, owner) != owner for one in new) or len(set(topics)) < len(
-            topics
-        ):
+        is_taken = any(self._owners.get(one, owner) != owner for one in new)
+        if is_taken or len(set(topics)) < len(topics):
             return "topic_taken"
         if len(self._owners) + len(new) > self._max_topics:
             return "too_many_topics"
@@ -95,7 +105,7 @@ class AnswerTopics:
 
     def _note(self, kept: KeptTopics) -> None:
         if self._path is not None:
-            self._unwritten.append(kept)
+            self._unwritten[kept.owner] = kept
 
     def keep_in(self, folder: Path, number: int, takes: Callable[[str], bool]) -> list[KeptTopics]:
         """Keep the topics in a folder from now on; return those of the run before.
@@ -116,22 +126,18 @@ class AnswerTopics:
         return [one for one in found.values() if one.topics and takes(one.owner.asset)]
 
     def write(self) -> None:
-        """Write what has changed, before it is published. A failure is told once."""
-        path, lines = self._path, self._unwritten
-        if path is None or not lines:
+        """Write what has changed, before it is published. A failure is told once, tried again."""
+        path, changes = self._path, self._unwritten
+        if path is None or not changes or self._clock() < self._write_due:
             return
         try:
-            if self._must_replace:
-                kept = dict(read_kept(path)) if path.exists() else {}  # other processes read it too
-                kept.update(self._kept)
-                kept.update({one.owner: one for one in lines})
-                content = [_encode(one) for one in kept.values() if one.topics]
-                write_atomically(path, b"".join(line + b"\n" for line in content))
+            if self._must_replace or self._appended_bytes > MAX_APPENDED_BYTES:
+                self._replace(path)
             else:
-                with path.open("ab", buffering=0) as file:
-                    file.write(b"".join(_encode(one) + b"\n" for one in lines))
+                self._append(path)
         except OSError as error:
             self._must_replace = True  # a part of a line may be in the file
+            self._write_due = self._clock() + RETRY_SECONDS
             cause = error.strerror or one_line(error)
             if cause != self._failure:
                 log.warning(
@@ -143,7 +149,21 @@ class AnswerTopics:
             self._failure = cause
             return
         self._must_replace, self._failure = False, ""
-        self._unwritten = []
+        self._unwritten = {}
+
+    def _replace(self, path: Path) -> None:
+        """Write the whole file. What other processes may still have to read stays in it."""
+        kept = {**(read_kept(path) if path.exists() else {}), **self._kept, **self._unwritten}
+        content = [_encode(one) + b"\n" for one in kept.values() if one.topics]
+        write_atomically(path, b"".join(content))
+        self._appended_bytes = 0
+
+    def _append(self, path: Path) -> None:
+        text = b"".join(_encode(one) + b"\n" for one in self._unwritten.values())
+        with path.open("ab", buffering=0) as file:
+            if file.write(text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._appended_bytes += len(text)
 
 
 def read_kept(path: Path) -> dict[Owner, KeptTopics]:

@@ -352,6 +352,17 @@ def test_what_is_configured_no_longer_is_cleared_once(line: Line, changed: dict[
     assert line.replaced() == []
 
 
+def test_what_was_retained_and_is_not_now_is_cleared_first(line: Line) -> None:
+    line.start(**publish(plc={**JSON, "retain": True}))
+    line.replaced()
+    line.row(1, 4)
+    line.node.finish()
+    line.start(**publish(plc=JSON))
+    first, second = line.replaced()
+    assert (first.topic, first.payload, first.retain) == ("plc/m", b"", True)
+    assert (json.loads(second.payload)["reason"], second.retain) == ("starting", False)
+
+
 def test_each_worker_replaces_its_own(line: Line) -> None:
     line.start(**publish(plc={**JSON, "retain": True}))
     line.replaced()
@@ -389,12 +400,32 @@ def test_a_folder_that_cannot_be_written_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    one = AnswerTopics(10)
+    now = 0.0
+    one = AnswerTopics(10, clock=lambda: now)
     one.keep_in(tmp_path / "file" / "x", 1, lambda _: True)
     for asset in "ab":
         one.take(Owner("p", "plc", asset), (asset,), retain=True)
         one.write()
+        now += 100
     assert caplog.text.count("cannot be written") == 1
+    (tmp_path / "file").unlink()
+    one.write()
+    assert {kept.asset for kept in read_kept(tmp_path / "file" / "x" / "1.jsonl")} == {"a", "b"}
+
+
+def test_the_file_does_not_grow_with_assets_that_come_and_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeai.engine.answer_topics.MAX_APPENDED_BYTES", 2000)
+    one = AnswerTopics(10)
+    one.keep_in(tmp_path, 1, lambda _: True)
+    for number in range(500):
+        owner = Owner("p", "plc", f"m{number}")
+        one.take(owner, (f"plc/{number}",), retain=True)
+        one.write()
+        one.release(owner)
+        one.write()
+    assert (tmp_path / "1.jsonl").stat().st_size < 3000
 
 
 def test_the_folder_is_that_of_the_broker(tmp_path: Path) -> None:
