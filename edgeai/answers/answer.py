@@ -219,7 +219,8 @@ def _compose_binary(
     parts: list[_Part] = []
     for field, place in zip(form.fields, places, strict=True):
         spec = place.field
-        is_bits = spec.type == "bool" or spec.bits is not None
+        # With `align: natural` a bool lies in a byte of its own, and its place says so.
+        is_bits = field.spec.type == "bool" or spec.bits is not None
         width = unit if spec.type == "bool" else spec.size
         part = _Part(place.offset, width, place.bit if is_bits else -1)
         if field.name == "constant":

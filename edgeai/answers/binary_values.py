@@ -17,7 +17,7 @@ from edgeai.answers.conversions import (
     moment_of,
     zone_of,
 )
-from edgeai.config.answer_fields import BinaryField
+from edgeai.config.answer_fields import FLAG_TYPES, BinaryField
 from edgeai.config.answer_formats import text_room
 from edgeai.messages import SECOND_NS
 
@@ -37,6 +37,8 @@ def whole_range(kind: str, width: int) -> Range:
     >>> whole_range("i16", 16), whole_range("bcd16", 16), whole_range("u16", 8)
     ((-32768, 32767), (0, 9999), (0, 255))
     """
+    if kind in FLAG_TYPES:
+        return 0, 1
     if kind in BCD_DIGITS:
         return 0, 10 ** BCD_DIGITS[kind] - 1
     if kind.startswith("i"):

@@ -10,7 +10,8 @@ from edgeai.config.answer_values import ALL_OF, BEAT_VALUES, FILLERS, VALUES, Va
 from edgeai.config.base import Strict
 from edgeai.config.field_table import INTEGERS, FieldSpec
 
-NUMERIC_TYPES = frozenset({*INTEGERS, "f32", "f64", "bool", "bcd8", "bcd16", "bcd32"})
+FLAG_TYPES = frozenset({"bool", "bool8"})
+NUMERIC_TYPES = frozenset({*INTEGERS, *FLAG_TYPES, "f32", "f64", "bcd8", "bcd16", "bcd32"})
 WHOLE_TYPES = NUMERIC_TYPES - {"f32", "f64"}
 TIME_TYPES = frozenset({"dtl", "date_and_time"})
 UNUSED_TYPES = frozenset({"s5time", "date"})
@@ -202,10 +203,10 @@ class BinaryField(AnswerField):
 
     type: str = Field(
         description="Type of the field: u8, u16, u32, u64, i8, i16, i32, i64, f32, f64; `bool`, "
-        "one bit; bcd8, bcd16, bcd32; textN, a text of N bytes, filled with zero bytes; string[N], "
-        "dtl and date_and_time of Siemens S7; string(N) of Codesys and TwinCAT; bytesN, for "
-        "`reserved` only. The names of IEC 61131-3 (INT, REAL, LREAL, WORD ...) mean the same "
-        "types."
+        "one bit, and bool8, one byte; bcd8, bcd16, bcd32; textN, a text of N bytes, filled with "
+        "zero bytes; string[N], dtl and date_and_time of Siemens S7; string(N) of CODESYS and "
+        "TwinCAT; bytesN, for `reserved` only. The names of IEC 61131-3 (INT, REAL, LREAL, WORD "
+        "...) mean the same types."
     )
     offset: int | float | None = Field(
         None,
@@ -319,9 +320,9 @@ def _text_fault(field: BinaryField, kind: str, info: ValueInfo) -> str | None:
 
 
 def _number_fault(field: BinaryField, kind: str, info: ValueInfo) -> str | None:
-    if info.kind == "number" and kind == "bool":
+    if info.kind == "number" and kind in FLAG_TYPES:
         return f"`{field.name}` is a number: a bool holds a flag, or `alarm`"
-    if info.kind == "count" and kind not in WHOLE_TYPES - {"bool"}:
+    if info.kind == "count" and kind not in WHOLE_TYPES - FLAG_TYPES:
         return f"`{field.name}` counts: it needs a type of whole numbers"
     if info.kind == "flag" and kind not in WHOLE_TYPES:
         return f"`{field.name}` is a flag: it needs bool, or a type of whole numbers"
@@ -338,7 +339,7 @@ def _time_fault(field: BinaryField, kind: str, info: ValueInfo) -> str | None:
         return "`unit: iso` needs a type of texts"
     if field.zone is not None and field.unit != "iso":
         return "`zone` belongs to DTL, DATE_AND_TIME and `unit: iso`: other times are UTC"
-    if kind in {"f32", "bool"}:
+    if kind in {"f32", *FLAG_TYPES}:
         return f"a {kind} is too coarse for a time: use u32 with `unit: s`, or u64"
     return None
 

@@ -21,7 +21,7 @@ def _by_name(value: Any) -> Any:
 
 
 NamedFields = Annotated[
-    list[Annotated[NamedField, BeforeValidator(_by_name)]],
+    list[Annotated[NamedField, BeforeValidator(_by_name, json_schema_input_type=str | NamedField)]],
     Field(min_length=1, max_length=MAX_FIELDS),
 ]
 BinaryFields = Annotated[list[BinaryField], Field(min_length=1, max_length=MAX_FIELDS)]

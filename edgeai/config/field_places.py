@@ -4,15 +4,22 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from edgeai.config.field_table import MAX_BIT_RECORD_BYTES, MAX_RECORD_BYTES, SIZES, FieldSpec
+from edgeai.config.field_table import (
+    MAX_BIT_RECORD_BYTES,
+    MAX_RECORD_BYTES,
+    OF_SIEMENS,
+    SIZES,
+    FieldSpec,
+)
 
 Align = Literal["packed", "s7", "natural"]
 ALIGN_MEANING = (
     "`packed`: fields without `offset` follow each other without gaps. `s7`: fields of two bytes "
     "or more begin at an even byte, as in a standard (not optimized) data block of Siemens S7. "
-    "`natural`: a number begins at a multiple of its size and a `bool` takes a byte, as in a "
-    "structure of TwinCAT 3, of Codesys, or of C on a 64-bit machine."
+    "`natural`: numbers begin at a multiple of their size, up to 8 bytes, a `bool` takes a byte, "
+    "and the end is filled up, as in C and TwinCAT 3."
 )
+MAX_ALIGNMENT = 8  # bytes
 
 
 class Place(NamedTuple):
@@ -34,12 +41,14 @@ def places_of(
         fields: In order.
         unit: Bytes that an `offset` counts: 1, or 2 for registers.
         align: `packed`: without gaps. `s7`: fields of two bytes or more, arrays and strings begin
-            at an even byte, as in a standard (not optimized) data block. `natural`: a number begins
-            at a multiple of its size, and the record ends at a multiple of the largest one.
+            at an even byte, as in a standard (not optimized) data block. `natural`: numbers begin
+            at a multiple of their size, and a `bool` takes a byte, as in C.
 
     Raises:
         ValueError: A field has a bit that its unit lacks, or two fields overlap.
     """
+    if align == "natural":
+        fields = [_as_byte(field) for field in fields]
     places: list[Place] = []
     after = 0  # the first byte after the fields so far
     before: Place | None = None
@@ -58,7 +67,7 @@ def places_of(
     if align == "s7" or unit == 2:
         after += after % 2
     if align == "natural":
-        after = _rounded(after, max([_natural(field) for field in fields], default=1))
+        after = _rounded(after, max(map(_alignment, fields)))
     _check_overlap(places, unit)
     return places, after
 
@@ -74,11 +83,6 @@ def _next_place(
             msg = f"`{field.name}`: a byte has the bits 0 to 7"
             raise ValueError(msg)
         return Place(field, start * unit, bit if field.type == "bool" else _low(field))
-    if align == "natural" and field.type == "bool" and field.bit is None:
-        if field.count is not None:
-            msg = f"`{field.name}`: with `align: natural` each bool of an array takes a byte: u8"
-            raise ValueError(msg)
-        return Place(field, after, 0)
     if field.type == "bool" and field.count is None:
         follows = before is not None and before.field.type == "bool"
         if follows and before is not None:
@@ -91,11 +95,9 @@ def _next_place(
     is_of_bits = field.bits is not None and before is not None and before.field.bits is not None
     if is_of_bits and before is not None and before.field.type == field.type:
         return Place(field, before.offset, _low(field))
-    start = _rounded(after, unit)
+    start = _rounded(after, _alignment(field) if align == "natural" else unit)
     if align == "s7" and (field.size > 1 or field.count is not None):
         start += start % 2
-    if align == "natural":
-        start = _rounded(start, _natural(field))
     return Place(field, start, _low(field))
 
 
@@ -109,9 +111,18 @@ def _at_bit(field: FieldSpec, start: int, bit: int, after: int, unit: int) -> Pl
     return Place(field, start if field.bit >= bit else _rounded(after, unit), field.bit)
 
 
-def _natural(field: FieldSpec) -> int:
-    """Return what the offset of a field is a multiple of, as compilers of 64-bit machines do it."""
-    return SIZES[field.type] if field.type[0] in "uif" and field.type in SIZES else 1
+def _as_byte(field: FieldSpec) -> FieldSpec:
+    """Return a boolean that names no bit as the byte that it takes in C."""
+    names_bit = field.bit is not None or isinstance(field.offset, float)
+    if field.type != "bool" or names_bit or field.bit_offset is not None:
+        return field
+    return field.model_copy(update={"type": "bool8"})
+
+
+def _alignment(field: FieldSpec) -> int:
+    """Return the bytes of which the place of a field in C is a multiple."""
+    is_number = field.type[0] in "uifb" and field.type in SIZES and field.bit_offset is None
+    return min(field.size, MAX_ALIGNMENT) if is_number else 1
 
 
 def _rounded(offset: int, unit: int) -> int:
@@ -148,6 +159,20 @@ def _check_overlap(places: list[Place], unit: int) -> None:
                 f"{next_start}: one of the offsets is wrong"
             )
             raise ValueError(msg)
+
+
+def siemens_fault(fields: Sequence[FieldSpec], endian: str) -> str | None:
+    """Return which field has a type that is stored otherwise in a little endian controller."""
+    if endian == "big":
+        return None
+    for field in fields:
+        if field.type.startswith(OF_SIEMENS) and not field.is_reserved:
+            return (
+                f"`{field.name}`: {field.type} is a type of Siemens S7, which is big endian. In "
+                "CODESYS and TwinCAT a DT or DATE is u32, seconds since 1970 (`unit: s`), and a "
+                "STRING(N) is string(N), in parentheses"
+            )
+    return None
 
 
 def table_fault(

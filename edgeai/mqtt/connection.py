@@ -43,6 +43,7 @@ class Connection:
         will: LastWill | None = None,
         poll: "select.poll | None" = None,
         told: ConnectionLog | None = None,
+        keeps_properties: bool = False,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -59,13 +60,14 @@ class Connection:
             will: The last will of a connection without a status; None: there is none.
             poll: Poll object to register the socket in, if the caller polls others as well.
             told: Shared by connections to one broker, so that each cause is told once.
+            keeps_properties: Whether messages keep their user properties (MQTT 5).
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
         """
         self._max_waiting = limits.outgoing_messages
         self._outbox = Outbox(metrics, broker.keepalive_seconds)
-        self.inbox = Inbox(limits, metrics)
+        self.inbox = Inbox(limits, metrics, keeps_properties=keeps_properties)
         self.lifecycle = ClientLifecycle(
             broker,
             client_id,

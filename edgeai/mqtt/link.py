@@ -53,6 +53,7 @@ class Link:
         interval_seconds: Callable[[str], float | None] = lambda _topic: None,
         retained: RetainedReader | None = None,
         will: LastWill | None = None,
+        keeps_properties: bool = False,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -69,6 +70,7 @@ class Link:
             interval_seconds: As for `Redelivery`.
             retained: Reads own retained topics once; None: nothing is read.
             will: Last will of the subscribing connection; None: there is none.
+            keeps_properties: Whether messages keep their user properties (MQTT 5).
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -105,6 +107,7 @@ class Link:
         self._subscriber = Connection(
             broker, client_id, subscriptions, limits, metrics, kept_filters=kept_filters,
             redelivery=self._redelivery, will=will, poll=self._poll, told=told,
+            keeps_properties=keeps_properties,
         )  # fmt: skip
         self._publisher = Connection(
             broker, f"{client_id}-out", {}, limits, metrics,
