@@ -142,6 +142,23 @@ EVENTS: dict[str, Event] = {
         "lines of one kind that were not written, as there were too many",
         ("pipeline", "subject", "count"),
     ),
+    "answer_substituted": Event(
+        "a value of an answer to controllers is substituted, the first of its kind; `reason` is a "
+        "label of edgeai_answer_values_substituted_total",
+        ("pipeline", "answer", "value", "asset", "reason"),
+    ),
+    "answer_dropped": Event(
+        "an answer to controllers is not published, the first of its kind; `reason` is a label of "
+        "edgeai_answers_dropped_total",
+        ("pipeline", "answer", "asset", "reason"),
+    ),
+    "answers_replaced": Event(
+        "at the start: answers of before are replaced, or cleared where they are configured no "
+        "longer",
+        ("count", "cleared"),
+    ),
+    "heartbeat_stopped": Event("no beats are sent: the node is not ready", ("reason",)),
+    "heartbeat_beats": Event("beats are sent, for the first time or again", ("topic",)),
     # Alarms
     "alarm_changed": Event(
         "an alarm has another state",

@@ -85,6 +85,18 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     retain: bool
 
 
+class AnswerPublication(Publication, frozen=True, gc=False):
+    """An answer to controllers: no prediction, and no change of an alarm."""
+
+
+def is_prediction(publication: Publication) -> bool:
+    """Return whether what an engine without a broker publishes is a prediction.
+
+    Changes of alarms and operating states are retained; events are of live nodes only.
+    """
+    return not publication.retain and not isinstance(publication, AnswerPublication)
+
+
 class Diagnosis(TypedDict):
     """The most likely cause of an abnormal window, as it is published."""
 

@@ -15,12 +15,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
+from edgeai.config.answers import HeartbeatConfig
 from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.presets import apply_presets
 from edgeai.config.source import SourceConfig
+from edgeai.config.topic_claims import claims, collision_fault, feedback_fault
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
@@ -153,6 +155,11 @@ class Config(Strict):
     )
     http: Http = Field(Http(), description="The HTTP server of metrics, health and status page.")
     log: Log = Field(Log(), description="Level and form of the log.")
+    heartbeat: HeartbeatConfig | None = Field(
+        None,
+        description="A message at a fixed period, with which a controller sees that edgeai lives. "
+        "Default: no heartbeat.",
+    )
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
     models: Models | None = Field(
         None,
@@ -200,6 +207,14 @@ class Config(Strict):
                             f"{read}.topic, a feedback loop"
                         )
                         raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _answers_have_their_own_topics(self) -> Self:
+        found = list(claims(self.node, self.heartbeat, self.pipelines))
+        fault = feedback_fault(found, self.read_sources) or collision_fault(found)
+        if fault:
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

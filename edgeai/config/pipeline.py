@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
+from edgeai.config.answer_topics import placeholder_fault
+from edgeai.config.answers import MAX_ANSWERS, AnswerConfig
 from edgeai.config.base import (
     NAME_PATTERN,
     NotBool,
@@ -175,6 +177,17 @@ class PublishConfig(Strict):
         description="Number of signals with the largest contributions that a prediction names.",
     )
 
+    answers: Annotated[
+        dict[Annotated[str, Field(pattern=NAME_PATTERN)], AnswerConfig],
+        Field(max_length=MAX_ANSWERS),
+    ] = Field(
+        {},
+        description="Answers that a controller or an HMI reads, by name, beside the predictions: "
+        "chosen values as text, flat JSON, a struct or registers (docs/answers.md). edgeai "
+        "publishes what it has computed, advice included; it never writes a set-point. Default: "
+        "none.",
+    )
+
     @field_validator("topic", "alarm_topic", "state_topic")
     @classmethod
     def _valid_topic(cls, value: str) -> str:
@@ -334,6 +347,9 @@ class PipelineConfig(Strict):
         if self.sources and self.stream.alignment != "none":
             msg = "`stream.alignment` belongs to `source`: with `sources`, each source has its own"
             raise ValueError(msg)
+        misplaced = placeholder_fault(self.publish.answers, self.named_sources)
+        if misplaced:
+            raise ValueError(misplaced)
         return self
 
     @property

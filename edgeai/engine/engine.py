@@ -205,6 +205,8 @@ class Engine:
             if pipeline.states is not None:
                 self._wire_states(pipeline, pipeline.states)
             pipeline.containment.retries_at_once = clock_ns is None
+            if pipeline.answers is not None:
+                pipeline.answers.clock_ns = clock_ns
         metrics.watch_assets(partial(asset_states, pipelines))
         metrics.watch_clocks(partial(clock_skews, pipelines))
         metrics.export_bounds(output_bounds(pipelines))
@@ -323,6 +325,8 @@ class Engine:
             self._infer_and_judge(pipeline)
         if pipeline.states is not None:
             self._serve_states(pipeline, pipeline.states)
+        if pipeline.answers is not None and pipeline.answers.has_pending:
+            self._outgoing += pipeline.answers.take()
 
     def _serve_states(self, pipeline: Pipeline, states: StateWindows) -> None:
         """Compute the windows of other models, and pass over those that no model computes."""
@@ -414,6 +418,8 @@ class Engine:
                 return
             if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
                 self._outgoing.append(self._judges[pipeline].transition(state, previous))
+                if pipeline.answers is not None:
+                    pipeline.answers.refresh(state)
             return
         self.monitor.resets.write(
             "no such pipeline and asset: %s", printable(target), level=logging.WARNING,

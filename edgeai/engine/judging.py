@@ -92,6 +92,7 @@ class Judge:
         self._channels = pipeline.channels
         self._has_cycles = pipeline.settings.cycle is not None
         self._top, self._qos = publish.top, publish.qos
+        self._answer = None if pipeline.answers is None else pipeline.answers.add
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
         ]
@@ -199,6 +200,8 @@ class Judge:
                 state.lowest = level
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
+            if self._answer is not None:
+                self._answer(state, prediction)
             if changed or not state.is_announced:
                 publications.append(
                     self.transition(
@@ -258,6 +261,8 @@ class Judge:
             if self._has_cycles:
                 prediction.cycle = _cycle_of(state, time_ns)
             publications.append(Publication(state.topic, _encode(prediction), self._qos, False))
+            if self._answer is not None:
+                self._answer(state, prediction)
             if changed or not state.is_announced:
                 publications.append(self.transition(state, previous, changed=changed))
 

@@ -241,6 +241,7 @@ class Monitor:
             has_changes = has_changes or bool(found.stale or found.back)
             if live is not None:
                 events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
+                events += _look_at_answers(watch)
         if live is not None:
             for pipeline, sources in self._source_watches.items():
                 for change in sources.scan(now, is_connected=is_connected):
@@ -449,6 +450,15 @@ class Monitor:
             content.source = source.source
             content.id = f"{content.id}:{source.source}"
         return Publication(self._live.topic, _encode(content), 1, False)
+
+
+def _look_at_answers(watch: SampleWatch) -> list[Publication]:
+    """Return answers to controllers that are not live any more."""
+    pipeline = watch.pipeline
+    if pipeline.answers is None:
+        return []
+    is_ready = watch.fault is None and pipeline.containment.fault is None
+    return pipeline.answers.look(pipeline.streams.get, is_ready=is_ready)
 
 
 def _by_what_came(states: Sequence[StreamState]) -> dict[str, list[StreamState]]:

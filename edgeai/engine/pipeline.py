@@ -10,7 +10,10 @@ from pathlib import Path
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
+from edgeai.answers.values import Names
 from edgeai.config.node import Config
+from edgeai.engine.answer_publisher import AnswerPublisher
+from edgeai.engine.answer_topics import AnswerTopics
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.cycle_settings import counters_of
@@ -75,6 +78,7 @@ class Pipeline:
         shard: Shard | None = None,
         budget: ByteBudget | None = None,
         others: Mapping[str, StateModel] | None = None,
+        answer_topics: AnswerTopics | None = None,
     ) -> None:
         """Prepare a pipeline.
 
@@ -90,6 +94,7 @@ class Pipeline:
             shard: The shard of the streams to serve; None: all.
             budget: The bytes that the streams of all pipelines share; None: this one has its own.
             others: Models beside its own, by the operating states that name them.
+            answer_topics: The topics of answers of all pipelines; None: this one has its own.
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
@@ -166,6 +171,8 @@ class Pipeline:
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
         self._node, self._shard = config.node, shard or Shard()
+        self.answers = self._make_answers(answer_topics, config, metrics)
+        """Publishes its answers to controllers; None: it has none."""
 
     def take_without_stream(self, topic: str) -> Callable[[Message], None] | None:
         """Return what takes a topic whose messages name the streams, or are of none; None: nothing.
@@ -203,6 +210,21 @@ class Pipeline:
     def channels(self) -> list[str]:
         """The signals of a sample, in order: those of the model, then the extra ones."""
         return [*(signal.name for signal in self.manifest.measured), *self.extras]
+
+    def _make_answers(
+        self, answer_topics: AnswerTopics | None, config: Config, metrics: Metrics
+    ) -> AnswerPublisher | None:
+        """Return what publishes answers to controllers; None if none are declared."""
+        if not self.config.publish.answers:
+            return None
+        outputs = [output for output, _ in self.published]
+        return AnswerPublisher(
+            self.config,
+            Names(config.node, self.name, outputs, self.signals),
+            self.manifest.name,
+            answer_topics or AnswerTopics(config.limits.answer_topics),
+            metrics.of_answer,
+        )
 
     def _make_states(
         self, config: Config, models: Mapping[str, StateModel], metrics: Metrics
@@ -246,8 +268,10 @@ class Pipeline:
 
     @property
     def results(self) -> int:
-        """Number of outputs and contributions that are kept of each stream's last window."""
-        return len(self.published) + min(self.config.publish.top, len(self.signals))
+        """Number of values that are kept of each stream's last window and its answers."""
+        publish = self.config.publish
+        in_answers = sum(len(one.format.fields) for one in publish.answers.values())
+        return len(self.published) + min(publish.top, len(self.signals)) + in_answers
 
     def due(self) -> Due:
         """Return when the next window can be due at the earliest, counted from now.

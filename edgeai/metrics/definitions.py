@@ -28,6 +28,9 @@ from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
     ALARM_VALUES,
+    ANSWER_DROPS,
+    ANSWER_FAULTS,
+    ANSWER_OUTCOMES,
     CYCLE_OUTCOMES,
     INVALID_REASONS,
     METRICS,
@@ -97,6 +100,7 @@ class Metrics:
         self.unpublished = make.counter("edgeai_publications_dropped_total")
         self.waiting = make.gauge("edgeai_publications_waiting")
         self.unconfirmed = make.counter("edgeai_publications_unconfirmed_total")
+        self.last_heartbeat = make.gauge("edgeai_last_heartbeat_timestamp_seconds")
 
         # Engine
         self.ready = make.gauge("edgeai_ready")
@@ -131,6 +135,9 @@ class Metrics:
         self._alarms = make.counts("edgeai_alarm_transitions_total")
         self._streams = make.gauge("edgeai_streams")
         self._evicted = make.counts("edgeai_streams_evicted_total")
+        self._answers = make.counts("edgeai_answers_total")
+        self._answers_substituted = make.counts("edgeai_answer_values_substituted_total")
+        self._answers_dropped = make.counts("edgeai_answers_dropped_total")
         self._set_aside = make.gauge("edgeai_set_aside")
         self._stale_assets = make.gauge("edgeai_stale_assets")
         self._pipeline_ready = make.gauge("edgeai_pipeline_ready")
@@ -158,6 +165,19 @@ class Metrics:
         if has_cycles:
             made.cycles = _tally(self._cycles, pipeline, CYCLE_OUTCOMES)
             made.cycle_seconds = self._cycle_seconds.labels(pipeline)
+        return made
+
+    def of_answer(self, pipeline: str, answer: str) -> "AnswerMetrics":
+        """Return the counts of an answer to controllers."""
+        made = AnswerMetrics(
+            dict.fromkeys(ANSWER_OUTCOMES, 0),
+            dict.fromkeys(ANSWER_FAULTS, 0),
+            dict.fromkeys(ANSWER_DROPS, 0),
+        )
+        for counts, tally in zip(
+            (self._answers, self._answers_substituted, self._answers_dropped), made, strict=True
+        ):
+            counts.watch(pipeline, answer, read=partial(_itself, tally))
         return made
 
     def of_model(self, model: str, provider: str, pipeline: "PipelineMetrics") -> "ModelMetrics":
@@ -294,6 +314,18 @@ def _tally(counts: Counts, pipeline: str, names: Iterable[str]) -> dict[str, int
     tally = dict.fromkeys(names, 0)
     counts.watch(pipeline, read=lambda: tally)
     return tally
+
+
+def _itself(tally: Mapping[str, int]) -> Mapping[str, int]:
+    return tally
+
+
+class AnswerMetrics(NamedTuple):
+    """The counts of one answer to controllers, by outcome or reason."""
+
+    published: dict[str, int]
+    substituted: dict[str, int]
+    dropped: dict[str, int]
 
 
 class ModelMetrics(NamedTuple):

@@ -36,6 +36,11 @@ RESET_REASONS = ("gap", "clock_back", "failure")
 CYCLE_OUTCOMES = (
     "complete", "broken", "overlong", "too_short", "overlapping", "start_unseen", "unfinished",
 )  # fmt: skip
+ANSWER_OUTCOMES = ("live", "not_live")
+ANSWER_FAULTS = (
+    "missing", "not_finite", "out_of_range", "too_long", "not_encodable", "no_code",
+)  # fmt: skip
+ANSWER_DROPS = ("too_many_topics", "topic_taken", "invalid_topic", "failed")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
@@ -51,6 +56,7 @@ UNITS = {
 """Unit of a metric's value, by the end of its name; the first that fits. Others have none."""
 
 LABELS = {
+    "answer": "name of the answer in `publish.answers`",
     "asset": f"name of the asset; of more than {MAX_ASSET_SERIES} assets, those with an alarm come "
     "first, then silent ones, then those that were judged; the largest clock skews",
     "bound": "`low` or `high` end of a range",
@@ -66,7 +72,8 @@ LABELS = {
     "outcome": "of a record: `taken`; `other_name`: of a signal that the model does not have; "
     "`other_asset`: left out by `source.assets`; `other_worker`: another worker takes it; "
     "`refused`: counted by reason in `edgeai_dropped_total`. Of a cycle: what became of it "
-    "([outcomes](cycles.md#what-can-be-amiss-with-a-cycle))",
+    "([outcomes](cycles.md#what-can-be-amiss-with-a-cycle)). Of an answer: `live`, or `not_live` "
+    "([answers](answers.md#when-an-answer-is-not-live))",
     "output": "name of a model's output; of an interval, the output whose interval it is",
     "pipeline": "name of the pipeline in the configuration",
     "provider": "execution provider that computed",
@@ -151,6 +158,11 @@ CONNECTION = (
     Definition(
         "edgeai_publications_unconfirmed_total", "counter", (),
         "Publications at QoS 0 that may not have arrived: sent just before the connection broke.",
+    ),
+    Definition(
+        "edgeai_last_heartbeat_timestamp_seconds", "gauge", (),
+        "When the last beat was sent (`heartbeat`), in seconds since 1970-01-01, UTC; 0: none "
+        "was.",
     ),
 )  # fmt: skip
 
@@ -261,6 +273,19 @@ PIPELINE = (
     Definition(
         "edgeai_alarm_transitions_total", "counter", ("pipeline", "state"),
         "Changes of an alarm's state, by the new state.",
+    ),
+    Definition(
+        "edgeai_answers_total", "counter", ("pipeline", "answer", "outcome"),
+        "Answers to controllers (`publish.answers`) that were published.",
+    ),
+    Definition(
+        "edgeai_answer_values_substituted_total", "counter", ("pipeline", "answer", "reason"),
+        "Values of live answers that could not be written as declared, so that their substitutes "
+        "stand in their place.",
+    ),
+    Definition(
+        "edgeai_answers_dropped_total", "counter", ("pipeline", "answer", "reason"),
+        "Assets that could not have an answer, and answers that could not be made.",
     ),
     Definition("edgeai_streams", "gauge", ("pipeline",), "Streams that the pipeline has now."),
     Definition(

@@ -5,6 +5,7 @@
               writes predictions, alarms, events and its status
     sender    writes the sources: the line's controllers and gateways
     operator  reads what the node writes; writes resets
+    controller reads answers, the heartbeat and the status of the node, and writes nothing
 
 All processes of a node (`workers`) use the same topics, so the rules are those of one process.
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic, reset_prefix
+from edgeai.config.answer_topics import answer_filters
 from edgeai.config.node import Config
 from edgeai.engine.retained_alarms import ALARM_TOPIC, STATE_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
@@ -40,6 +42,8 @@ class AccessRules(NamedTuple):
     """What publishes the line's values."""
     operator: Rights
     """What shows results, and people who reset alarms."""
+    controller: Rights = Rights()
+    """What reads answers; empty if there are none."""
 
 
 def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRules:
@@ -49,7 +53,7 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         config: The configuration of the node.
         manifests: The manifests of its models, by the name of the pipeline.
     """
-    sources, results = [], []
+    sources, results, answers = [], [], []
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
@@ -64,6 +68,11 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         published = [pipeline.publish.topic, pipeline.publish.alarm_topic]
         published += [pipeline.publish.state_topic] if pipeline.states else []
         results += [_as_filter(topics.fill(one, fields)) for one in published]
+        for answer, one in pipeline.publish.answers.items():
+            names = {
+                "node": config.node, "pipeline": name, "model": manifest.name, "answer": answer
+            }  # fmt: skip
+            answers += answer_filters(one, names, declared[0].key_levels)
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
     resets = [f"{reset_prefix(config.node)}#"] if latches else []
@@ -76,7 +85,10 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     if with_states:
         states = [STATE_TOPIC, *(one.publish.state_topic for one in with_states)]
         alarms = [*alarms, *alarm_filters(states, config.node)]
-    written = _covered([*results, *alarms, events_topic(config.node), status_topic(config.node)])
+    if config.heartbeat is not None:
+        answers.append(config.heartbeat.topic_of(config.node))
+    own = [*alarms, events_topic(config.node), status_topic(config.node)]
+    written = _covered([*results, *answers, *own])
     # `edgeai doctor` looks for another node of this name, and at the kind of the broker.
     asked = (status_topic(config.node), VERSION_TOPIC)
     return AccessRules(
@@ -85,6 +97,9 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         ),
         sender=Rights(write=_covered(sources)),
         operator=Rights(read=written, write=tuple(resets)),
+        controller=Rights(
+            read=_covered([*answers, status_topic(config.node)]) if answers else (),
+        ),
     )
 
 

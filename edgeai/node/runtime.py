@@ -32,15 +32,17 @@ from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.restored_alarms import restore_alarms
+from edgeai.engine.restored_answers import answers_folder, end_answers, replace_answers
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.log_events import event
-from edgeai.messages import MessageSource
+from edgeai.messages import MessageSource, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link, Status
 from edgeai.mqtt.kept_filters import kept_filters_path
 from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.node.asset_page import AssetPages
+from edgeai.node.beat import BeatSender
 from edgeai.node.commands import Commands, Faults
 from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
@@ -148,6 +150,8 @@ class Runtime:
         )
         restored = restore_alarms(pipelines, kept, shard)
         known = self._known_assets(pipelines, alarms, shard)
+        restored += self._replaced_answers(pipelines, alarms, shard)
+        self._beats = self._make_beats()
         has_states = any(pipeline.states is not None for pipeline in pipelines)
         retained = RetainedAlarms(
             pipelines,
@@ -173,6 +177,7 @@ class Runtime:
             ),
             interval_seconds=partial(interval_seconds, pipelines),
             retained=RetainedReader(retained.filters, retained.receive),
+            will=None if self._beats is None else self._beats.will,
             keeps_properties=any(one.reads_properties for one in config.read_sources.values()),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
@@ -247,6 +252,29 @@ class Runtime:
         assets.restore()
         return assets
 
+    def _replaced_answers(
+        self, pipelines: list[Pipeline], alarms: Path, shard: Shard | None
+    ) -> list[Publication]:
+        """Return what replaces the answers to controllers that the run before has published."""
+        if not self._keeps_state:
+            return []
+        return replace_answers(pipelines, answers_folder(self._state_folder, alarms), shard)
+
+    def _make_beats(self) -> BeatSender | None:
+        """Return what sends the heartbeat; of several workers only the last will is used."""
+        heartbeat = self.config.heartbeat
+        if heartbeat is None:
+            return None
+        return BeatSender(
+            heartbeat,
+            self.config.node,
+            self._send_beat,
+            note=self.metrics.last_heartbeat.set,
+        )
+
+    def _send_beat(self, beat: Publication) -> None:
+        self.link.publish_newest(beat)
+
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what has arrived, disconnect and return."""
         log.info(
@@ -257,8 +285,14 @@ class Runtime:
         with self._signals():
             if self.role:
                 start_reporting(self._report)
+            beats = None if self.role else self._beats  # of workers their supervisor sends them
             while not self._stop_signal:
-                self.engine.turn(TURN_SECONDS)
+                if beats is None:
+                    self.engine.turn(TURN_SECONDS)
+                else:
+                    self.engine.turn(beats.wait_seconds(TURN_SECONDS))
+                    if beats.is_due:
+                        beats.look(self._ready()["reasons"], is_connected=self.link.connected)
                 if self._hangups:
                     self._hangups = 0
                     if not self.role:  # its supervisor tells it
@@ -273,6 +307,9 @@ class Runtime:
             )  # fmt: skip
             self.engine.turn(0)
             self.engine.finish()
+            self.link.publish(end_answers(self.engine.pipelines))
+            if beats is not None:
+                beats.end()
         close_sessions(self.engine.pipelines)
         if not self.link.close(CLOSE_SECONDS):
             unsent = self.link.waiting_to_send

@@ -91,6 +91,7 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
     pipeline = metrics.of_pipeline("p", "model", "cpu", has_cycles=True)
     pipeline.count_states({"stopped": 0}, lambda: 0)
     pipeline.last_message(), pipeline.expected()
+    metrics.of_answer("p", "plc")
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}
     for name, family in families.items():

@@ -115,7 +115,9 @@ def test_whatever_is_published_is_allowed_and_no_other_level_is(
 ) -> None:
     folder = tmp_path_factory.mktemp("rules")
     source = "/".join(["in", *(f"{{l{n}}}" for n in range(levels))])
-    publish = {"topic": template, "alarm_topic": f"alarms/{template}"}
+    form = {"type": "text", "fields": ["valid", {"name": "contributions.*", "substitute": 0}]}
+    answer = {"topic": f"to/{{field}}/{template}", "format": form}
+    publish = {"topic": template, "alarm_topic": f"alarms/{template}", "answers": {"hmi": answer}}
     config = write_config(folder / "c.yaml", 1883, {"p": pipeline(source, publish=publish)})
     write_package(folder / "mean", length=1)
     with MemoryNode(config) as node:
@@ -124,10 +126,44 @@ def test_whatever_is_published_is_allowed_and_no_other_level_is(
         key = one.find_key("/".join(["in", *names[:levels]]))
         assert key is not None
         state = one.stream_of(key[0])
-        for topic in (state.topic, state.alarm_topic):
+        assert one.answers is not None
+        answers = one.answers.topics_of("hmi", key[0])
+        assert len(answers) == 3
+        for topic in (state.topic, state.alarm_topic, *answers):
             assert [f for f in rules.node.write if topics.contains(f, topic)]
+            assert [f for f in rules.operator.read if topics.contains(f, topic)]
+            is_answer = topic in answers
+            assert (
+                bool([f for f in rules.controller.read if topics.contains(f, topic)]) == is_answer
+            )
+        assert rules.controller.write == ()
         assert not [f for f in rules.node.write if topics.contains(f, f"{state.topic}/deeper")]
     assert not [f for f in rules.node.write if topics.contains(f, "in/x")], "not its own input"
+
+
+def test_controllers_read_answers_the_heartbeat_and_the_status_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path / "mean")
+    form = {"type": "flat_json", "fields": ["score", "valid"]}
+    publish = {"answers": {"plc": {"topic": "plc/{asset}", "format": form}}}
+    config = write_config(
+        tmp_path / "c.yaml",
+        1883,
+        {"p": pipeline(publish=publish)},
+        heartbeat={"topic": "hb/{node}"},
+    )
+    done = run_command(capsys, monkeypatch, "acl", config)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    at = lines.index("user controller")
+    assert lines[at + 1 : at + 4] == [
+        "topic read plc/+", "topic read hb/test", "topic read edgeai/test/status",
+    ]  # fmt: skip
+    assert {"topic write plc/+", "topic write hb/test"} <= set(lines[: lines.index("user line")])
+    same = run_command(capsys, monkeypatch, "acl", config, "--controller", "line")
+    assert same.code == 2
+    assert "--controller must be a user of its own" in same.err
 
 
 def test_the_command_prints_them(
@@ -184,6 +220,7 @@ PUBLISHES = {
     "engine/state_changes.py": "operating states",
     "engine/retained_alarms.py": "alarms, operating states", "mqtt/client_lifecycle.py": "status",
     "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",
+    "engine/answer_publisher.py": "answers", "node/beat.py": "heartbeat",
 }  # fmt: skip
 SUBSCRIBES = {
     "mqtt/probe.py": "sources, drops, status, version", "mqtt/retained_reader.py": "alarms",
@@ -202,7 +239,7 @@ def test_no_other_module_publishes_or_subscribes() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                if called == "Publication":
+                if called in {"Publication", "AnswerPublication"}:
                     publishing.add(name)
                 elif called.endswith(".subscribe"):
                     subscribing.add(name)
