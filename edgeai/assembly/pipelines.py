@@ -11,6 +11,7 @@ from edgeai.assembly import memory
 from edgeai.assembly.golden_facts import GoldenFacts, golden_facts
 from edgeai.assembly.plan import Plan
 from edgeai.config.device import Device
+from edgeai.engine.alarm_commands import Prefixes
 from edgeai.engine.engine import ProviderWatch
 from edgeai.engine.other_model import StateModel
 from edgeai.engine.pipeline import Pipeline
@@ -215,6 +216,11 @@ def close_sessions(pipelines: list[Pipeline]) -> None:
 def events_topic(node: str) -> str:
     """Return the topic on which events of accelerators are published."""
     return f"edgeai/{node}/events"
+
+
+def command_prefixes(node: str) -> Prefixes:
+    """Return the prefixes of the topics of operators' commands, and of the answers."""
+    return Prefixes(f"edgeai/{node}/command/", f"edgeai/{node}/response/")
 
 
 def reset_prefix(node: str) -> str:

@@ -81,8 +81,11 @@ from functools import partial
 from typing import Protocol
 
 from edgeai import topics
+from edgeai.engine.alarm_commands import AlarmCommands, Prefixes
+from edgeai.engine.alarm_desk import AlarmDesk
+from edgeai.engine.causes import Causes
 from edgeai.engine.containment import Steps
-from edgeai.engine.exported import asset_states, clock_skews, output_bounds
+from edgeai.engine.exported import alarm_counts, asset_states, clock_skews, output_bounds
 from edgeai.engine.judging import Judge
 from edgeai.engine.monitor import Monitor
 from edgeai.engine.one_by_one import compute_one_by_one, drop_waiting, publish_one_by_one
@@ -147,6 +150,7 @@ class Engine:
         monitor: Monitor | None = None,
         first: Sequence[Publication] = (),
         publishes_states: bool = True,
+        prefixes: Prefixes | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -163,8 +167,11 @@ class Engine:
             monitor: Tells what happens; None for one that tells no silence and keeps no alarms.
             first: Published with the first turn.
             publishes_states: Whether to publish changes of operating states, beside predictions.
+            prefixes: Of the commands of operators and their answers; None: none are taken.
         """
         self.pipelines = pipelines
+        self._in_order = Causes(pipelines).in_order()
+        """As a turn serves them: the alarm of a cause is judged before its followers."""
         self._source = source
         self._sink = sink
         self._metrics = metrics
@@ -175,6 +182,18 @@ class Engine:
         self._quarantine = quarantine or Quarantine()
         self._steps = Steps()
         self.monitor = monitor or Monitor(pipelines, metrics)
+        self.desk = AlarmDesk(
+            pipelines, self.monitor.events,
+            tell_change=lambda one, state, previous: self._judges[one].transition(state, previous),
+            tell_again=lambda one, state: self._judges[one].tell_again(state),
+            is_live=clock_ns is not None,
+            clock=self.monitor.clock, clock_ns=self.monitor.clock_ns,
+        )  # fmt: skip
+        self._operators = None if prefixes is None else AlarmCommands(
+            pipelines, self.desk, metrics, prefixes,
+            serve=self._serve, clock_ns=self.monitor.clock_ns,
+        )  # fmt: skip
+        """Reads the commands of operators; None: none are taken."""
         self._routes = Routes(
             pipelines, metrics, self._quarantine, self.monitor.refusals, self._steps
         )
@@ -207,6 +226,7 @@ class Engine:
             pipeline.containment.retries_at_once = clock_ns is None
         metrics.watch_assets(partial(asset_states, pipelines))
         metrics.watch_clocks(partial(clock_skews, pipelines))
+        metrics.watch_alarms(lambda: alarm_counts(pipelines, self.monitor.clock_ns() / SECOND_NS))
         metrics.export_bounds(output_bounds(pipelines))
 
     def _wire_states(self, pipeline: Pipeline, states: StateWindows) -> None:
@@ -227,7 +247,7 @@ class Engine:
         self._route(messages)
         if self.commands:
             self._obey()
-        for pipeline in self.pipelines:
+        for pipeline in self._in_order:
             self._serve(pipeline)
         if self._watch is not None:
             try:
@@ -296,8 +316,11 @@ class Engine:
                 waiting.append(message)
 
     def _find_routes(self, message: Message) -> list[Route]:
-        """Find who takes a message; a message on a reset topic resets an alarm here."""
+        """Find who takes a message; a command, or a reset of an alarm, is obeyed here."""
         topic = message[0]
+        if self._operators is not None and self._operators.takes(topic):
+            self._run_command(message)
+            return []
         if not (self._reset_prefix and topic.startswith(self._reset_prefix)):
             return self._routes.find(message)
         if message[3] & RETAINED:  # an operator's reset of some earlier time
@@ -381,8 +404,17 @@ class Engine:
             command = self.commands.popleft()
             if isinstance(command, Publication):
                 self._outgoing.append(command)
+            elif self._operators is not None and self._operators.takes(command[0]):
+                self._run_command(command, answers=False)
             else:
                 self._find_routes(command)
+
+    def _run_command(self, message: Message, *, answers: bool = True) -> None:
+        assert self._operators is not None
+        try:
+            self._outgoing += self._operators.run(message, answers=answers)
+        except Exception as error:  # noqa: BLE001  the turn goes on
+            self._steps.tell(f"the command {message[0][:200]!r}", error)
 
     def _reset_alarm(self, target: str, message: Message) -> None:
         """Reset a latched alarm that its sender can have seen.
@@ -413,7 +445,7 @@ class Engine:
                 )  # fmt: skip
                 return
             if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
-                self._outgoing.append(self._judges[pipeline].transition(state, previous))
+                self._outgoing += self._judges[pipeline].transition(state, previous)
             return
         self.monitor.resets.write(
             "no such pipeline and asset: %s", printable(target), level=logging.WARNING,
@@ -451,9 +483,11 @@ class Engine:
         self.received += count
         if now >= self.monitor.next_poll:
             try:
-                self._outgoing += self.monitor.poll(
-                    messages
-                )  # published at the end of the next turn
+                # published at the end of the next turn
+                self._outgoing += self.monitor.poll(messages)
+                self._outgoing += self.desk.look(self.monitor.take_presence())
+                if self._operators is not None:
+                    self._operators.log.poll()
             except Exception as error:  # noqa: BLE001  the next turns go on
                 self.monitor.next_poll = now + FAILED_POLL_SECONDS
                 self._steps.tell("telling what has changed", error)
