@@ -100,7 +100,7 @@ class PipelineLog:
         self.alarms.write(
             "alarm of %s chatters: active %d times within %g s; %s",
             printable(asset), rule.activations, rule.within_ns / SECOND_NS, effect,
-            level=logging.WARNING,
+            level=logging.WARNING if rule.is_held else logging.INFO,
             extra=event("alarm_chatters", pipeline=self._pipeline, asset=asset),
         )  # fmt: skip
 

@@ -17,8 +17,10 @@ class PresenceWatch:
         self._pipeline = pipeline
         self._connected_since = 0.0
         """Since when the broker is connected; 0: it was not at the last scan."""
-        self._followers: dict[StreamState, None] | None = None
-        """Stale machines whose cause is the lost broker; None before the first scan."""
+        self._followers: dict[StreamState, None] = {}
+        """Stale machines whose cause is the lost broker."""
+        self._from_before: list[StreamState] | None = None
+        """Machines that were stale before the restart; None before the first scan."""
 
     def look(
         self,
@@ -40,9 +42,9 @@ class PresenceWatch:
             The machines whose messages are to be published, and those of them that were followers
             and are still silent now that the broker is back: nobody was told of them.
         """
-        if self._followers is None:  # those that were silent before the restart
-            streams = self._pipeline.streams.values()
-            self._followers = {one: None for one in streams if one.is_stale}
+        if self._from_before is None:
+            known = [one for one in self._pipeline.streams.values() if one.is_stale]
+            self._from_before = [one for one in known if one not in stale]
         followers = self._followers
         for state in back:
             followers.pop(state, None)
@@ -55,5 +57,7 @@ class PresenceWatch:
         if followers and now - self._connected_since > self._pipeline.stale_after_seconds:
             left = [one for one in followers if one.is_stale and not one.is_told_stale]
             self._followers = {}
+        before, self._from_before = self._from_before, []
         changed = [*stale, *[one for one in back if one.is_told_stale], *left]
+        changed += [one for one in before if one.is_stale and not one.is_told_stale]
         return changed, left

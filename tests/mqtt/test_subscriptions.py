@@ -194,10 +194,10 @@ def test_a_later_loss_does_not_cost_the_optional_subscription(
             link.until_lost()
             broker.start_again()
             link.until_connected()
-        assert subscribed._has_optional
+        assert subscribed._optional == [DROPS_TOPIC]
     assert not [line for line in warnings(caplog) if DROPS_TOPIC in line]
 
 
 def test_the_drop_counter_is_read_once_where_a_pipeline_reads_sys(broker: RunningBroker) -> None:
     with open_link(broker.port, {"$SYS/#": 0}) as link:
-        assert not link.link._subscriber.lifecycle._subscriptions._has_optional
+        assert not link.link._subscriber.lifecycle._subscriptions._optional
