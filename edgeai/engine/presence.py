@@ -20,7 +20,8 @@ class PresenceWatch:
         self._followers: dict[StreamState, None] = {}
         """Stale machines whose cause is the lost broker."""
         self._from_before: list[StreamState] | None = None
-        """Machines that were stale before the restart; None before the first scan."""
+        """Machines that were stale before the restart, or of which a message says so; None before
+        the first scan."""
 
     def look(
         self,
@@ -43,8 +44,10 @@ class PresenceWatch:
             and are still silent now that the broker is back: nobody was told of them.
         """
         if self._from_before is None:
-            known = [one for one in self._pipeline.streams.values() if one.is_stale]
-            self._from_before = [one for one in known if one not in stale]
+            known = self._pipeline.streams.values()
+            self._from_before = [
+                one for one in known if (one.is_stale or one.is_told_stale) and one not in stale
+            ]
         followers = self._followers
         for state in back:
             followers.pop(state, None)
@@ -57,7 +60,17 @@ class PresenceWatch:
         if followers and now - self._connected_since > self._pipeline.stale_after_seconds:
             left = [one for one in followers if one.is_stale and not one.is_told_stale]
             self._followers = {}
-        before, self._from_before = self._from_before, []
         changed = [*stale, *[one for one in back if one.is_told_stale], *left]
-        changed += [one for one in before if one.is_stale and not one.is_told_stale]
-        return changed, left
+        changed += self._correct()
+        return list(dict.fromkeys(changed)), left
+
+    def _correct(self) -> list[StreamState]:
+        """Return the machines whose messages of before the restart are not true any more."""
+        before = self._from_before or []
+        self._from_before = [
+            one
+            for one in before
+            if one.is_told_stale and not one.is_stale and one.stream.used_ns is None
+        ]
+        wrong = [one for one in before if one.is_stale != one.is_told_stale]
+        return [one for one in wrong if one.is_stale or one.stream.used_ns is not None]
