@@ -88,9 +88,9 @@ def test_a_higher_priority_is_a_new_alarm(tmp_path: Path) -> None:
         **{**vars(state.alarm.rule), "outside_delay_ns": 0}
     )
     assert state.alarm.update_outside(0.0, state.time_ns or 0)
-    one.node.engine._outgoing += one.node.engine._judges[
-        one.node.engine.pipelines[0]
-    ].transition(state, "normal")
+    one.node.engine._outgoing += one.node.engine._judges[one.node.engine.pipelines[0]].transition(
+        state, "normal"
+    )
     one.turn()
     assert (one.told()["priority"], one.told()["alarm_reason"]) == ("low", "outside_domain")
     one.command("acknowledge")
@@ -161,7 +161,7 @@ def test_shelving_again_counts_from_now(tmp_path: Path) -> None:
 def test_a_wrong_clock_makes_shelving_no_longer(tmp_path: Path, back: bool) -> None:
     one = line(tmp_path).send(9)
     one.command("shelve", seconds=60)
-    shift = -10**9 if back else 10**9
+    shift = -(10**9) if back else 10**9
     for start in (False, True):
         right = one.wall_ns
         one.node.engine.desk._clock_ns = lambda: right() + shift * 10**9
@@ -366,7 +366,9 @@ def test_a_shelved_cause_suppresses_nothing(tmp_path: Path) -> None:
     one = line(tmp_path, **UPSTREAM).send(9, "furnace").send(9, "m1", "q")
     assert one.told("m1", "q")["status"] == "suppressed"
     one.command("shelve", "furnace", seconds=60)
-    assert one.told("m1", "q")["status"] == "unacknowledged", "otherwise nobody would be told of any"
+    assert one.told("m1", "q")["status"] == "unacknowledged", (
+        "otherwise nobody would be told of any"
+    )
     one.send(9, "m2", "q")
     assert one.told("m2", "q")["status"] == "unacknowledged"
 
@@ -508,7 +510,9 @@ def test_acknowledgement_and_shelving_outlive_a_restart(tmp_path: Path) -> None:
     assert one.told()["status"] == "normal"
 
 
-def test_a_latched_alarm_keeps_its_cause_through_acknowledging_and_a_restart(tmp_path: Path) -> None:
+def test_a_latched_alarm_keeps_its_cause_through_acknowledging_and_a_restart(
+    tmp_path: Path,
+) -> None:
     one = line(tmp_path, p=LATCH).send(9)
     one.command("shelve", seconds=1000)
     one.restart()

@@ -262,8 +262,13 @@ def test_what_has_stopped_or_was_never_judged_does_not_look_healthy(
 
 def test_the_operating_state_of_a_machine_is_shown_in_words(stub: Stub, browser: Browser) -> None:
     """On every tile, in both languages; a low alarm says that nobody declared the state."""
-    low = {"alarm": "active", "priority": "low", "reason": "undeclared_state", "since": 1.0,
-           "is_undeclared": True}
+    low = {
+        "alarm": "active",
+        "priority": "low",
+        "reason": "undeclared_state",
+        "since": 1.0,
+        "is_undeclared": True,
+    }
     stub.state = {
         **made_up(
             {"asset": "a", "operating": "stopped", "not_judged": "state", "score": None},

@@ -119,7 +119,7 @@ def test_an_alarm_is_handled_by_keyboard_alone(desk: Desk, browser: Browser) -> 
         desk.alarm["shelved"] |= {"until": time.time() + 59}
         desk.show()
         left = 'document.querySelector(".shelved-left").textContent'
-        here.wait(f'/another 5\\d s/.test({left})')
+        here.wait(f"/another 5\\d s/.test({left})")
         before = page.locator(".shelved-left").text_content()
         time.sleep(1)
         desk.show()  # a later time
