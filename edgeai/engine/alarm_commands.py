@@ -92,7 +92,7 @@ class AlarmCommands:
         self._pipelines = {one.name: one for one in pipelines}
         self._desk, self._metrics, self._prefixes = desk, metrics, prefixes
         self._serve, self._clock_ns = serve, clock_ns
-        self.log = LimitedLog("commands", "refused", lines=10, seconds=600)
+        self.refusals = LimitedLog("commands", "refused", lines=10, seconds=600)
 
     def takes(self, topic: str) -> bool:
         """Return whether a topic is that of a command."""
@@ -116,7 +116,7 @@ class AlarmCommands:
             answer.status, answer.shelved = state.status, state.handling.shelved or msgspec.UNSET
         except CommandError as error:
             answer.result, answer.error, answer.field = "refused", str(error), error.field
-            self.log.write(
+            self.refusals.write(
                 "%s: %s", printable(target), error, level=logging.WARNING,
                 extra=event("alarm_command_refused", target=target[:200], reason=str(error)),
             )  # fmt: skip

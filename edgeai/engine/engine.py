@@ -270,6 +270,8 @@ class Engine:
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
+        if self._operators is not None:
+            self._operators.refusals.poll(everything=True)
         try:
             self.monitor.finish()
         except Exception as error:  # noqa: BLE001  the node still ends well
@@ -487,7 +489,7 @@ class Engine:
                 self._outgoing += self.monitor.poll(messages)
                 self._outgoing += self.desk.look(self.monitor.take_presence())
                 if self._operators is not None:
-                    self._operators.log.poll()
+                    self._operators.refusals.poll()
             except Exception as error:  # noqa: BLE001  the next turns go on
                 self.monitor.next_poll = now + FAILED_POLL_SECONDS
                 self._steps.tell("telling what has changed", error)

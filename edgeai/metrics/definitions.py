@@ -29,6 +29,7 @@ from edgeai.metrics.assets import (
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
+    ALARM_COMMANDS,
     ALARM_VALUES,
     CYCLE_OUTCOMES,
     INVALID_REASONS,
@@ -118,6 +119,9 @@ class Metrics:
         self._suppressed = make.counter("edgeai_alarms_suppressed_total")
         self._chattered = make.counter("edgeai_alarms_chattered_total")
         self.commands = make.counter("edgeai_alarm_commands_total")
+        for command in ALARM_COMMANDS:
+            for result in ("ok", "refused"):
+                self.commands.labels(command, result)
 
     def _make_pipelines(self, make: _Maker) -> None:
         """Make the metrics of pipelines; their series are in PipelineMetrics."""

@@ -38,6 +38,7 @@ CYCLE_OUTCOMES = (
 )  # fmt: skip
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
 ALARM_STATUSES = ("unacknowledged", "acknowledged", "returned", "shelved", "suppressed")
+ALARM_COMMANDS = ("acknowledge", "shelve", "unshelve", "unknown")
 SUPPRESSION_CAUSES = ("alarm", "source", "broker_connection")
 STANDING_SECONDS = 86_400.0  # an alarm that is active for longer is standing (ISA-18.2)
 QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}

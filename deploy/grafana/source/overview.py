@@ -23,7 +23,7 @@ PRESENCE = metric("edgeai_asset_state", of="pipeline")
 LAST_SAMPLE = metric("edgeai_last_sample_timestamp_seconds", of="pipeline")
 SINCE = metric("edgeai_alarm_since_timestamp_seconds", of="pipeline")
 
-INFO = 'edgeai_alarm_info'
+INFO = "edgeai_alarm_info"
 ASIDE = metric(INFO, 'status=~"shelved|suppressed"', of="pipeline")
 SEEN_BY_SOMEBODY = metric(INFO, 'status="acknowledged"', of="pipeline")
 
@@ -264,5 +264,5 @@ FIRING = Row(
 DASHBOARD = Dashboard(
     "overview",
     [NOW, MACHINES, ALARM_SYSTEM, SINCE_WHEN, DATA, FIRING],
-    variables=[pipeline_variable()]
+    variables=[pipeline_variable()],
 )
