@@ -1,4 +1,4 @@
-"""Operators and alarms through a real broker: acknowledge, shelve, unshelve, a restart, an outage."""
+"""Operators and alarms through a real broker: commands, a restart, an outage."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai import __version__
-from edgeai.errors import DROP_REASONS
 from edgeai.alarms.commands import COMMANDS
 from edgeai.engine.alarm_commands import UNKNOWN_COMMAND
+from edgeai.errors import DROP_REASONS
 from edgeai.metrics.assets import AlarmCounts, AssetState, OutputValue
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
@@ -140,6 +140,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
         "asset", "kind", "signal", "output", "element", "role", "unit", "bound", "outcome",
+        "command", "result", "status", "priority", "position",
     }  # fmt: skip
     metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.export_bounds([("p", "o", "low", 1.0)])

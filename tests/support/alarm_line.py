@@ -20,7 +20,7 @@ LIMIT = 5.0
 
 
 def line_plan(folder: Path, **pipelines: Any) -> Plan:
-    """Return the plan of a line; each pipeline reads `<its name>/{asset}/row` unless it says else."""
+    """Return the plan of a line; each pipeline reads `<its name>/{asset}/row`."""
     write_package(folder / "mean", length=1, threshold=LIMIT)
     usual = {
         name: {"model": "mean", "source": {**SOURCE, "topic": f"{name}/{{asset}}/row"}, **one}
@@ -36,6 +36,8 @@ class AlarmLine:
         self.plan, self.folder = plan, folder
         self.seconds = 0.0
         """Passed since the start of the test; also the time of samples."""
+        self.clock_shift = 0.0
+        """How far the clock of the machine is wrong."""
         self.is_connected = True
         self.retained: dict[str, Any] = {}
         """What the broker retains on alarm topics, by topic."""
@@ -60,7 +62,7 @@ class AlarmLine:
         return 1000.0 + self.seconds
 
     def wall_ns(self) -> int:
-        return round((START + self.seconds) * NS)
+        return round((START + self.seconds + self.clock_shift) * NS)
 
     def turn(self, *messages: tuple[str, bytes]) -> AlarmLine:
         """One turn, and one more that publishes what the monitor and the desk have found."""

@@ -1,4 +1,4 @@
-"""Alarms on the page, in a real Chromium: acknowledge, shelve, unshelve; by keyboard, read aloud."""
+"""Alarms on the page, in a real Chromium: acknowledge, shelve and unshelve, by keyboard alone."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ MACHINES = Row(
 )
 
 HOURLY = f"sum by (position) (increase({metric('edgeai_alarm_announcements_total')}[1h]))"
-"""Alarms an hour for each operator position: the figure by which ISA-18.2 judges an alarm system."""
+"""Alarms an hour for each operator position, by which ISA-18.2 judges an alarm system."""
 
 
 def _alarms(*matchers: str) -> str:
@@ -151,7 +151,9 @@ ALARM_SYSTEM = Row(
             f"sum({metric('edgeai_alarms_standing', of='pipeline')}) or vector(0)",
             mappings=NONE_IS_FINE, decimals=0,
         ),
-        stat("alarms_suppressed", _alarms('status="suppressed"'), mappings=NONE_IS_FINE, decimals=0),
+        stat(
+            "alarms_suppressed", _alarms('status="suppressed"'), mappings=NONE_IS_FINE, decimals=0
+        ),
         stat(
             "alarms_chattering",
             f"sum({metric('edgeai_alarms_chattering', of='pipeline')}) or vector(0)",
