@@ -81,7 +81,7 @@ def test_an_alarm_that_nobody_can_have_seen_is_not_acknowledged(tmp_path: Path) 
 
 
 def test_a_higher_priority_is_a_new_alarm(tmp_path: Path) -> None:
-    """Outside the domain an alarm is of low priority; then the score raises it: nobody knows that."""
+    """Outside the domain an alarm is of low priority; then the score raises it: nobody knows."""
     one = line(tmp_path, p={"alarm": {"priority": "critical"}}).send(1)
     state = one.state()
     state.alarm.rule = state.alarm.rule.__class__(
