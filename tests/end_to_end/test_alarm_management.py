@@ -149,3 +149,37 @@ def test_a_lost_broker_is_one_alarm_and_shelving_ends_meanwhile(tmp_path: Path) 
             log = [line for line in process.log.splitlines() if "stale" in line]
             assert len(log) == 1, log
             assert json.loads(edge.get("/api/state")[1])["broker"]["connected"]
+
+
+@pytest.mark.system
+def test_one_of_several_workers_obeys_and_answers(tmp_path: Path, broker: RunningBroker) -> None:
+    """Each reads every command; that of the alarm's stream takes it."""
+    write_package(tmp_path / "mean", length=1, threshold=5.0)
+    config = write_config(
+        tmp_path / "line.yaml", broker.port, {"p": {"model": "mean", "source": SOURCE}},
+        broker=QUICK, state_folder=str(own_state(tmp_path)), http={"enabled": True, "port": 0},
+        workers=2,
+    )  # fmt: skip
+    assets = [f"m{number}" for number in range(6)]
+    with peer(broker.port, "edgeai/test/#") as one, running(config, online=False) as process:
+        wait_for(lambda: "2 of 2 workers are ready" in process.log, "the workers")
+        wait_for(lambda: all(_is_active(one, asset) for asset in assets), "the alarms")
+        for asset in assets:
+            assert command(one, "acknowledge", asset)["status"] == "acknowledged"
+        assert command(one, "acknowledge", "nobody")["result"] == "refused"
+        time.sleep(0.5)
+        answers = one.raw(RESPONSES)
+        assert len(answers) == len(assets) + 1, "one answer each"
+        edge = Edge(process)
+        labels = {"pipeline": "p", "position": "line"}
+        assert edge.metric("edgeai_alarms", status="acknowledged", **labels) == 6
+        counted = edge.metric("edgeai_alarm_commands_total", command="acknowledge", result="ok")
+        assert counted == 6
+
+
+def _is_active(one: Peer, asset: str) -> bool:
+    if last(one, asset)["status"] != "unacknowledged":
+        send(one, 9, asset)
+        time.sleep(0.05)
+        return False
+    return True
