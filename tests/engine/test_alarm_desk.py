@@ -365,6 +365,19 @@ def test_an_alarm_that_was_told_is_not_taken_back(tmp_path: Path) -> None:
     assert one.told("m1", "q")["status"] == "suppressed", "the next one follows"
 
 
+def test_a_latched_alarm_that_comes_again_is_not_taken_back(tmp_path: Path) -> None:
+    pipelines = {"p": {}, "q": {"alarm": {**UPSTREAM["q"]["alarm"], "latch": True}}}
+    one = line(tmp_path, **pipelines).send(9, "m", "q").send(1, "m", "q").send(9, "furnace")
+    assert one.told("m", "q")["status"] == "returned"
+    one.send(9, "m", "q")
+    assert one.told("m", "q")["status"] == "unacknowledged", "somebody was told of it"
+    one.send(9, "n", "q").send(1, "n", "q")
+    told = one.told("n", "q")
+    assert (told["state"], told["status"]) == ("latched", "suppressed")
+    one.send(1, "furnace")
+    assert one.told("n", "q")["status"] == "returned", "somebody must have seen it"
+
+
 def test_a_shelved_cause_suppresses_nothing(tmp_path: Path) -> None:
     one = line(tmp_path, **UPSTREAM).send(9, "furnace").send(9, "m1", "q")
     assert one.told("m1", "q")["status"] == "suppressed"
