@@ -28,7 +28,7 @@ PLANTED: dict[str, tuple[str, str]] = {
         "import edgeai.providers.selection.choose", "the order inside providers, top to bottom",
     ),
     "training/data/planted.py": (
-        "import edgeai.training.report.html", "the order inside training, top to bottom",
+        "import edgeai.training.anomaly.train", "the order inside training, top to bottom",
     ),
     "providers/child/planted.py": (
         "import edgeai.errors", "providers.child imports nothing of edgeai but itself",

@@ -54,19 +54,22 @@ class Plan:
     """What was fitted to this machine; each is one line for the log."""
 
 
-def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
+def check(
+    path: Path | str, *, state_folder: Path | None = None, config: Config | None = None
+) -> Plan:
     """Check a configuration and everything it refers to.
 
     Args:
         path: The configuration's file.
         state_folder: Used in place of the configured one.
+        config: Used in place of the file's content; `path` stands for it in errors.
 
     Raises:
         ConfigError: Lists every problem; each names file, field, rule and value.
     """
     path = Path(path)
     installed_build()
-    config = load_config(path)
+    config = config or load_config(path)
     problems: list[Problem] = []
     device = None
     try:

@@ -231,8 +231,12 @@ def recording_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a file is a table, whose rows a pipeline's mapping turns into messages."""
-    return READERS.get(path.suffix) is not RecordingReader.messages_of_jsonl
+    """Return whether a file is a table, whose rows a pipeline's mapping turns into messages.
+
+    A folder of `edgeai record` is none.
+    """
+    known = READERS.get(path.suffix)
+    return known not in {None, RecordingReader.messages_of_jsonl} and not path.is_dir()
 
 
 def _without_mark(lines: Iterator[str]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from edgeai.providers.session import padded_capacity
 from edgeai.quantize import quantize
 from edgeai.quantize.reduce import emulate_fp16, layers, prepare, serialise, to_fp16, to_int8
 from edgeai.quantize.search import Trial
+from edgeai.testing import build_package
 from tests.support.commands import run_command
 from tests.support.packages import write_package
 from tests.support.paths import REPOSITORY
@@ -220,7 +221,7 @@ def test_flips_of_given_windows_are_counted(tmp_path: Path, state: Path) -> None
     # The emulated graph rounds like a device; the CPU session of the variant does not.
     model = prepare(report.package.graph.read_bytes())
     judged = tmp_path / "judged.onnx"
-    judged.write_bytes(serialise(emulate_fp16(model, list(layers(model)), windows)))
+    judged.write_bytes(serialise(emulate_fp16(model, list(layers(model)), [])))
     actual = CpuSession(judged, ["score"]).run(windows, 200)[0]
     wanted = CpuSession(report.package.graph, ["score"]).run(windows, 200)[0]
     threshold = report.package.manifest.threshold.value
@@ -237,7 +238,7 @@ def test_int8_ranges_come_from_the_given_windows(tmp_path: Path) -> None:
     calm = windows[expected["score"] < package.manifest.threshold.value]
 
     def scale(calibration: Any) -> float:
-        reduced = to_int8(model, ["layer_0"], calibration)
+        reduced = to_int8(model, ["layer_0"], [{"window": calibration}])
         named = {tensor.name: tensor for tensor in reduced.graph.initializer}
         return float(numpy_helper.to_array(named["z_scale"]))
 
@@ -342,7 +343,7 @@ def test_a_weight_used_in_both_precisions_is_kept_in_both() -> None:
     ]
     model = prepare(serialise(small_model(nodes)))
     first, second, third = layers(model)  # `prepare` names nodes without a name
-    reduced = to_fp16(model, [first, second], np.empty(0, np.float32))
+    reduced = to_fp16(model, [first, second], [])
     kinds = {tensor.name: tensor.data_type for tensor in reduced.graph.initializer}
     assert kinds["w"] == TensorProto.FLOAT
     assert kinds["w_fp16"] == TensorProto.FLOAT16
@@ -360,7 +361,7 @@ def test_what_is_judged_is_rounded_where_a_device_with_half_precision_rounds() -
         helper.make_node("MatMul", ["b", "w"], ["row"]),
     ]
     model = prepare(serialise(small_model(nodes, weight=0.3)))
-    judged = emulate_fp16(model, list(layers(model)), np.empty(0, np.float32))
+    judged = emulate_fp16(model, list(layers(model)), [])
     windows = WINDOWS.astype(np.float16).astype(np.float32)
     weight = np.full((2, 2), 0.3, np.float16).astype(np.float32)
 
@@ -376,7 +377,7 @@ def test_what_is_judged_is_rounded_where_a_device_with_half_precision_rounds() -
 
 def test_a_layer_that_gives_an_output_is_cast_back() -> None:
     model = prepare(serialise(small_model([helper.make_node("MatMul", ["window", "w"], ["row"])])))
-    reduced = to_fp16(model, list(layers(model)), np.empty(0, np.float32))
+    reduced = to_fp16(model, list(layers(model)), [])
     assert run(reduced).dtype == np.float32
     np.testing.assert_allclose(run(reduced), run(model), rtol=5e-3, atol=5e-3)
 
@@ -389,7 +390,7 @@ def test_weights_held_by_constant_nodes_count_as_weights() -> None:
     ]
     model = prepare(serialise(small_model(nodes)))
     assert list(layers(model).values()) == [4]
-    reduced = to_fp16(model, list(layers(model)), np.empty(0, np.float32))
+    reduced = to_fp16(model, list(layers(model)), [])
     np.testing.assert_allclose(run(reduced), run(model), rtol=5e-3, atol=5e-3)
 
 
@@ -551,3 +552,32 @@ def test_the_command_refuses_bad_options_in_lines_of_its_own(
     done = run_command(capsys, monkeypatch, "quantize", AUTOENCODER, *options)
     assert done.code == 2
     assert any(text in complaint for complaint in done.complaints)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_model_with_a_context_is_reduced_with_it(
+    tmp_path: Path, state: Path, precision: Any
+) -> None:
+    folder = build_package(tmp_path / "press", context=["recipe", "tool"])
+    source = load_package(folder)
+    calm = tmp_path / "windows.npz"
+    rng = np.random.default_rng(5)
+    given = {
+        "window": rng.normal(5, 3, (60, 4, 2)).astype(np.float32),
+        "context": rng.integers(0, 5, (60, 2)).astype(np.float32),
+    }
+    np.savez(calm, **given)
+    report = quantize(
+        folder, precision, state_folder=state, windows=calm, output=tmp_path / "made",
+        tolerance=0.2,
+    )  # fmt: skip
+    assert report.given_windows == 60
+    assert 0 < report.errors["score"].largest < 0.2 * source.manifest.threshold.value
+    for broken, words in (
+        ({"window": given["window"]}, "`context` of shape \\(N, 2\\)"),
+        (given | {"context": given["context"][:30]}, "as many rows as `window`, which has 60"),
+        (given | {"context": given["context"] * np.nan}, "finite numbers"),
+    ):
+        np.savez(calm, **broken)
+        with pytest.raises(ConfigError, match=words):
+            quantize(folder, precision, state_folder=state, windows=calm, output=tmp_path / "no")

@@ -1,0 +1,1 @@
+"""A page about what a pipeline makes of recordings, for `edgeai report`."""
