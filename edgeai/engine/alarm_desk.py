@@ -38,6 +38,7 @@ class AlarmDesk:
         *,
         tell_change: Callable[[Pipeline, StreamState, AlarmState], list[Publication]],
         tell_again: Callable[[Pipeline, StreamState], Publication],
+        on_failure: Callable[[str, Exception], None],
         is_live: bool,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -49,13 +50,14 @@ class AlarmDesk:
             events: Receives what operators do.
             tell_change: Returns the message of a changed state, given the state before.
             tell_again: Returns the message of an alarm whose state has not changed.
+            on_failure: Takes what could not be done for one alarm, and why; the others go on.
             is_live: False in a replay, which has no operator, and where causes are not comparable.
             clock: Returns seconds that never go back.
             clock_ns: Returns the time now, nanoseconds since 1970.
         """
         self._events = events
         self._tell_change, self._tell_again = tell_change, tell_again
-        self._is_live = is_live
+        self._on_failure, self._is_live = on_failure, is_live
         self._clock, self._clock_ns = clock, clock_ns
         self._causes = Causes(pipelines)
         self._shelved: dict[StreamState, Pipeline] = {}
@@ -160,18 +162,31 @@ class AlarmDesk:
         """
         found: list[Publication] = []
         for pipeline, state in presence:
-            found += self._publish(pipeline, state, is_quiet=True)
+            found += self._try(partial(self._publish, is_quiet=True), pipeline, state)
         if not (self._shelved or self._suppressed):
             return found
         now, now_ns = self._clock(), self._clock_ns()
         for state, pipeline in list(self._shelved.items()):
             if state.handling.is_over(now, now_ns):
-                found += self._end_shelving(pipeline, state)
+                found += self._try(self._end_shelving, pipeline, state)
         for state, pipeline in list(self._suppressed.items()):
             if self._causes.is_over(pipeline, state):
                 self._forget_cause(state)
-                found += self._announce(pipeline, state)
+                found += self._try(self._announce, pipeline, state)
         return found
+
+    def _try(
+        self,
+        step: Callable[[Pipeline, StreamState], list[Publication]],
+        pipeline: Pipeline,
+        state: StreamState,
+    ) -> list[Publication]:
+        """Do a step for one alarm. A failure costs its message, and not that of the others."""
+        try:
+            return step(pipeline, state)
+        except Exception as error:  # noqa: BLE001  it is told, and the other alarms go on
+            self._on_failure(f"{pipeline.name}: telling the alarm of {state.key[:200]!r}", error)
+            return []
 
     def _announce(self, pipeline: Pipeline, state: StreamState) -> list[Publication]:
         """Announce an alarm that was withheld, as if it were new, if it is still there."""

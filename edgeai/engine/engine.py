@@ -186,7 +186,7 @@ class Engine:
             pipelines, self.monitor.events,
             tell_change=lambda one, state, previous: self._judges[one].transition(state, previous),
             tell_again=lambda one, state: self._judges[one].tell_again(state),
-            is_live=clock_ns is not None,
+            on_failure=self._steps.tell, is_live=clock_ns is not None,
             clock=self.monitor.clock, clock_ns=self.monitor.clock_ns,
         )  # fmt: skip
         self._operators = None if prefixes is None else AlarmCommands(

@@ -421,8 +421,9 @@ class Monitor:
             self._outage_told = False
         elif stale and not self._outage_told:
             self._outage_told = True
-            for position in {one.config.alarm.position for one in self._pipelines}:
-                self._metrics.announcements.labels(position, "critical").inc()
+            if self._live is None or self._live.worker <= 1:  # each worker has this connection
+                for position in {one.config.alarm.position for one in self._pipelines}:
+                    self._metrics.announcements.labels(position, "critical").inc()
             log.warning(
                 "no samples because the broker is not connected: all assets become stale, %d now",
                 stale,

@@ -133,13 +133,14 @@ class RetainedAlarms:
         state = pipeline.streams.get(found.asset)
         if state is not None and state.time_ns is not None:
             return  # its first window has said what is true
+        told = told_alarm(payload)
         try:
-            state = resume_alarm(
-                pipeline, found.asset, found.state, found.timestamp, told_alarm(payload)
-            )
+            state = resume_alarm(pipeline, found.asset, found.state, found.timestamp, told)
         except DecodeError:  # there is no room for it
             return
         state.alarm_since_ns = found.timestamp  # the only time that is known
+        if told.presence:  # whether it still sends nothing is not known: its first window tells
+            state.is_announced = False
         if found.state == "active":
             state.raised = cause_of(payload.decode())
         self._kept.keep_message(pipeline.name, state, topic, payload)

@@ -108,7 +108,8 @@ class Commands:
         if why:
             return reply_error(HTTPStatus.CONFLICT, f"{asset}: {why}")
         topic = f"{self._prefix}{name}/{pipeline.name}/{asset}"
-        return self._hand_over((topic, json.dumps(own).encode(), time.time_ns(), 0))
+        payload = json.dumps(own, ensure_ascii=False).encode()
+        return self._hand_over((topic, payload, time.time_ns(), 0))
 
     def _inject(self, content: Mapping[str, Any]) -> Reply:
         """Start a fault of a simulated machine, or end all.

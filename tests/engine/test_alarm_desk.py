@@ -203,7 +203,7 @@ def test_a_shelved_machine_stays_known(tmp_path: Path) -> None:
         ("shelve/p/m", b"60", "a command is a JSON object"),
         ("shelve/p/m", b"\xff", "a command is a JSON object"),
         ("shelve/p/m", b"[" * 900, "a command is a JSON object"),
-        ("shelve/p/m", b" " * 2000, "a command has at most 1024 bytes"),
+        ("shelve/p/m", b" " * 5000, "a command has at most 4096 bytes"),
         (
             "acknowledge/p/m", b'{"operator": "a\\nb"}',
             "`operator` must be a text of at most 64 printable characters",
@@ -613,3 +613,33 @@ def test_a_replay_has_no_operator_and_no_causes(tmp_path: Path) -> None:
         found += node.turn((f"{PREFIXES.command}acknowledge/q/m", b""))
     told = [json.loads(one.payload) for one in found if one.retain]
     assert [one["status"] for one in told] == ["unacknowledged", "unacknowledged"]
+
+
+def test_an_alarm_that_cannot_be_told_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of edgeai, made up: three shelvings end together, and the message of one fails."""
+    one = line(tmp_path)
+    for asset in ("a", "b", "c"):
+        one.send(9, asset)
+        one.command("shelve", asset, seconds=60)
+    tell = one.node.engine.desk._tell_again
+
+    def tell_or_fail(pipeline: Any, state: Any) -> Any:
+        if state.key == "b":
+            raise RuntimeError("made up")
+        return tell(pipeline, state)
+
+    monkeypatch.setattr(one.node.engine.desk, "_tell_again", tell_or_fail)
+    one.wait(61)
+    assert [one.told(asset)["status"] for asset in "abc"] == [
+        "unacknowledged", "shelved", "unacknowledged",
+    ]  # fmt: skip
+    assert "telling the alarm of 'b'" in caplog.text
+
+
+def test_the_longest_korean_reason_is_obeyed(tmp_path: Path) -> None:
+    """Also if every letter is escaped."""
+    one = line(tmp_path).send(9)
+    answer = one.command("shelve", seconds=60, reason="금형" * 100, operator="김" * 64)
+    assert (answer["result"], answer["shelved"]["reason"]) == ("ok", "금형" * 100)
