@@ -8,7 +8,7 @@ import msgspec
 
 CommandName = Literal["acknowledge", "shelve", "unshelve"]
 COMMANDS: tuple[CommandName, ...] = ("acknowledge", "shelve", "unshelve")
-MAX_COMMAND_BYTES = 4096  # of a command's JSON: 400 Korean letters, each as \\uXXXX, fit
+MAX_COMMAND_BYTES = 4096  # of a command's JSON: 400 Korean letters, each as \uXXXX, fit
 MAX_NAME_CHARACTERS = 64  # of an operator's name, and of the mark that an answer repeats
 MAX_REASON_CHARACTERS = 200
 LARGEST_SECONDS = 1e9  # beyond every `alarm.shelve_max_seconds`

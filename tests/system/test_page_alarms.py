@@ -185,3 +185,19 @@ def test_machines_stand_in_the_order_of_what_they_need(
             assert here.violations() == []
     finally:
         desk.stub.close()
+
+
+def test_a_lost_broker_is_one_banner_with_the_number_of_machines(browser: Browser) -> None:
+    stub = Stub()
+    stub.state = made_up(
+        *({"asset": f"m{n}", "state": "stale", "since": 1.0} for n in range(3)),
+        pipeline={"stale": 3}, broker={"connected": False, "fault": "connection lost"},
+    )  # fmt: skip
+    try:
+        with visit(browser, stub.web.url) as here:
+            here.wait('document.querySelectorAll(".tile").length === 3')
+            (banner,) = here.page.locator(".banner").all_text_contents()
+            assert "The broker is not connected" in banner
+            assert "3 machines have no data because of it." in banner
+    finally:
+        stub.close()
