@@ -183,6 +183,17 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _properties_need_mqtt_5(self) -> Self:
+        for field, source in self.read_sources.items():
+            if source.reads_properties and self.broker.protocol == "3.1.1":
+                msg = (
+                    f"{field} reads user properties (paths that begin with `@`), which MQTT 3.1.1 "
+                    'does not have: set `broker.protocol` to "5"'
+                )
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         same_host = self.broker.host in _OWN_HOSTS and self.http.host in {*_OWN_HOSTS, *_ALL_HOSTS}
         same_host = same_host or self.broker.host == self.http.host

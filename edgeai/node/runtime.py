@@ -168,6 +168,7 @@ class Runtime:
             ),
             interval_seconds=partial(interval_seconds, pipelines),
             retained=RetainedReader(retained.filters, retained.receive),
+            keeps_properties=any(one.reads_properties for one in config.read_sources.values()),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
         self.metrics.ready.set_function(lambda: self._ready()["ready"])
