@@ -73,7 +73,7 @@ def _declared(source: SourceConfig) -> Iterator[tuple[FieldPath, list[str]]]:
         yield [], _names(form.records.fields)
     elif isinstance(form, RegistersPayload | HexPayload) and not items:
         for block in form.blocks:
-            if isinstance(block, HexBlock) or block.first is None:
+            if isinstance(block, HexBlock) or block.is_list:
                 yield block.path, _names(block.fields)
 
 

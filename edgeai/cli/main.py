@@ -12,7 +12,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import broker, demo, doctor, inspect, logs, models, onboarding, recordings, serve
+from edgeai.cli import (
+    broker,
+    demo,
+    doctor,
+    inspect,
+    logs,
+    models,
+    onboarding,
+    recordings,
+    serve,
+    signing,
+)
 from edgeai.errors import ConfigError, EdgeError, ModelError
 from edgeai.log_events import event
 from edgeai.version import __version__
@@ -43,6 +54,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": models.evaluate,
     "export": models.export,
     "report": recordings.report,
+    "sign": signing.sign,
+    "verify": signing.verify,
 }
 """Commands by name, in the order of `edgeai --help`."""
 

@@ -35,6 +35,7 @@ def train(
     with stage_bars(Console(stderr=True)) as show:
         outcome = run_recipe(recipe, output, show, keep_useless=keep_useless)
     typer.echo(outcome.summary)
+    _say_misfit(output or recipe.resolve().parent)
     if outcome.verdict is None:
         return
     for line in outcome.verdict.lines:
@@ -92,6 +93,15 @@ def quantize(
         )
     for line in report.lines():
         typer.echo(line)
+    _say_misfit(output or package)
+
+
+def _say_misfit(folder: Path) -> None:
+    """Say if a signature in the folder of a package was made for other files."""
+    from edgeai.signing.trust import misfit
+
+    if text := misfit(folder):
+        typer.echo(f"note: {text}")
 
 
 def evaluate(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edgeai.config.base import FieldPath, Strict, WrittenPath, as_path
+from edgeai.config.base import FieldPath, Strict, WrittenPath, as_path, first_repeated
 from edgeai.config.field_places import Align, siemens_fault, table_fault
 from edgeai.config.field_table import MAX_FIELDS, MAX_RECORD_BYTES, FieldSpec
 from edgeai.config.frames import Endian
@@ -95,6 +95,12 @@ class RegisterBlock(Strict):
         "list but members of an object, named by their numbers. Their values are added to that "
         "object. Default: there is a list.",
     )
+    members: Annotated[list[str], Field(max_length=MAX_BLOCKS)] = Field(
+        [],
+        description="Names of the registers in order, where they are members of an object under "
+        "other names: [temperature_high, temperature_low], or one that is a signed number sent "
+        "without its sign. As for `first`. Default: there is a list.",
+    )
     words: WordOrder | None = Field(None, description="As `words` of the format, for this block.")
     bytes: WordOrder | None = Field(None, description="As `bytes` of the format, for this block.")
     fields: Table = Field(description="The values; their `offset` counts registers from 0.")
@@ -109,7 +115,18 @@ class RegisterBlock(Strict):
         if self.first is not None and not FIRST_REGISTER.fullmatch(str(self.first)):
             msg = "`first` must end with the number of the register, such as 40001 or D100"
             raise ValueError(msg)
+        if self.members and self.first is not None:
+            msg = "`first` and `members` exclude each other"
+            raise ValueError(msg)
+        if self.members and (repeated := first_repeated(self.members)):
+            msg = f"`members`: the name `{repeated}` occurs twice"
+            raise ValueError(msg)
         return self
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the registers are a list, and no members of an object."""
+        return self.first is None and not self.members
 
 
 class RegistersPayload(Strict):
@@ -118,12 +135,13 @@ class RegistersPayload(Strict):
     type: Literal["registers"] = Field(
         description="Lists of 16-bit registers, described field by field."
     )
-    encoding: Literal["list", "text", "big", "little"] = Field(
+    encoding: Literal["list", "text", "hex", "big", "little"] = Field(
         "list",
         description="How a register is written. `list`: numbers in a JSON list, 0 to 65535 or "
         "-32768 to 32767; `text`: the same in quotes, each number alone or all in one text, "
-        "separated by commas, semicolons or spaces; `big` and `little`: the payload is the "
-        "registers, two bytes each, in this byte order.",
+        "separated by commas, semicolons or spaces; `hex`: four hexadecimal digits each, alone or "
+        "all in one text; `big` and `little`: the payload is the registers, two bytes each, in "
+        "this byte order.",
     )
     words: WordOrder = Field(
         description="Order of the registers of a value of 32 or 64 bits. `low_first`: the lowest "
@@ -143,18 +161,21 @@ class RegistersPayload(Strict):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         for block in self.blocks:
-            fault = table_fault(block.fields, length=block.length, unit=2, endian="little")
+            length = len(block.members) or block.length
+            fault = table_fault(block.fields, length=length, unit=2, endian="little")
+            if fault is not None and block.members:
+                fault = f"`members`: {fault}"
             if fault:
                 raise ValueError(fault)
         is_bytes = self.encoding in {"big", "little"}
         one = self.blocks[0]
-        if is_bytes and (len(self.blocks) > 1 or one.path or one.first is not None):
+        if is_bytes and (len(self.blocks) > 1 or one.path or not one.is_list):
             msg = f"with `encoding: {self.encoding}` the message is one block, without `path`"
             raise ValueError(msg)
         if is_bytes and "low_first" in {self.bytes, one.bytes}:
             msg = f"`encoding: {self.encoding}` says the order of the bytes: delete `bytes`"
             raise ValueError(msg)
-        fault = _paths_fault([block.path for block in self.blocks if block.first is None])
+        fault = _paths_fault([block.path for block in self.blocks if block.is_list])
         if fault:
             raise ValueError(fault)
         return self

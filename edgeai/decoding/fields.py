@@ -29,6 +29,7 @@ NUMBER_OR_FLAG = float | bool
 """Type of the value of an extra signal, which may be a flag: true and false are 1 and 0."""
 MAX_INT_DIGITS = 4000  # Python refuses to convert longer integers (4300 digits by default)
 MAX_NUMBER_CHARACTERS = 64
+_SIGNED = re.compile(r"\s*([+-])\s+([0-9]{1,32}(?:\.[0-9]{0,32})?)\s*", re.ASCII)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 # ---------------------------------------------------------------------------------------- numbers
@@ -62,7 +63,10 @@ def number_of(value: Any, *, numeric_text: bool) -> tuple[float, str | None]:
         try:
             number = float(value)
         except ValueError:
-            return NAN, "not_a_number"
+            signed = _SIGNED.fullmatch(value)  # a scale writes its sign before the padding
+            if signed is None:
+                return NAN, "not_a_number"
+            number = float(signed[1] + signed[2])
         return (number, None) if math.isfinite(number) else (NAN, "not_finite")
     return NAN, "not_a_number"
 

@@ -29,6 +29,7 @@ from edgeai.providers.session import padded_capacity
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
 from edgeai.runtime_build import installed_build
+from edgeai.signing.files import SIGNATURE
 
 DEFAULT_TOLERANCE: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}
 """Relative to each value, and near zero relative to the threshold."""
@@ -279,6 +280,8 @@ def _copy(folder: Path, staging: Path) -> None:
     for path in [
         path for path in sorted(folder.rglob("*")) if staging not in {path, *path.parents}
     ]:
+        if path == folder / SIGNATURE:  # of the package without the variant
+            continue
         target = staging / path.relative_to(folder)
         if path.is_dir():
             target.mkdir(exist_ok=True)

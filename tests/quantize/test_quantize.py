@@ -23,10 +23,13 @@ from edgeai.providers.session import padded_capacity
 from edgeai.quantize import quantize
 from edgeai.quantize.reduce import emulate_fp16, layers, prepare, serialise, to_fp16, to_int8
 from edgeai.quantize.search import Trial
+from edgeai.signing.files import SIGNATURE
+from edgeai.signing.trust import sign_folder
 from edgeai.testing import build_package
 from tests.support.commands import run_command
 from tests.support.packages import write_package
 from tests.support.paths import REPOSITORY
+from tests.support.signing import new_keys
 
 MODELS = sorted(
     path.parent.name
@@ -167,6 +170,22 @@ def test_in_place_the_package_gains_a_variant_and_the_card_a_section(
     assert "Tolerance rtol 0.01" in text
     assert set(package.manifest.training["variants"]) == {"fp16", "int8"}
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_signature_that_no_longer_fits_is_told_and_not_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(tmp_path)
+    sign_folder(folder, new_keys(tmp_path)[0])
+    made = tmp_path / "made"
+    options = ["--to", "fp16", "--windows", "golden"]
+    outcome = run_command(capsys, monkeypatch, "quantize", folder, *options, "--output", made)
+    assert (outcome.code, "no longer fits" in outcome.out) == (0, False)
+    assert not (made / SIGNATURE).exists()
+    outcome = run_command(capsys, monkeypatch, "quantize", folder, *options)
+    assert outcome.code == 0
+    said = f"note: {folder / SIGNATURE} no longer fits: sign the package again (edgeai sign)."
+    assert outcome.out.splitlines()[-1].startswith(said)
 
 
 def test_sections_after_the_one_on_variants_stay(tmp_path: Path, state: Path) -> None:

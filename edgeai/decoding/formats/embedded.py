@@ -47,17 +47,18 @@ def compile_registers(form: RegistersPayload, _max_records: int = 0) -> Callable
     blocks, members = list[Block](), list[Block]()
     for block in form.blocks:
         read = _registers_reader(form, block)
-        if block.first is None:
+        if block.is_list:
             blocks.append((block.path, read))
         else:
-            members.append((block.path, _members_reader(block.first, read, _table_of(form, block))))
+            names = _member_names(block, _table_of(form, block).size // REGISTER_BYTES)
+            members.append((block.path, _members_reader(names, read)))
     return _replacing(blocks, members)
 
 
 def _table_of(form: RegistersPayload, block: RegisterBlock) -> Table:
     endian: Endian = "little" if (block.words or form.words) == "low_first" else "big"
     return compile_table(
-        block.fields, endian=endian, length=block.length, unit=REGISTER_BYTES,
+        block.fields, endian=endian, length=len(block.members) or block.length, unit=REGISTER_BYTES,
         encoding=form.text_encoding,
     )  # fmt: skip
 
@@ -79,22 +80,22 @@ def _compile_register_bytes(form: RegistersPayload) -> Callable[[bytes], Any]:
 
 def _registers_reader(form: RegistersPayload, block: RegisterBlock) -> ReadBlock:
     """Return a function from the registers of a block, as numbers, to their values."""
-    table, is_text = _table_of(form, block), form.encoding == "text"
+    table, to_numbers = _table_of(form, block), NUMBERS_OF[form.encoding]
     # The table reads the words in its own byte order; exchanged bytes are words of the other one.
     is_little = (block.words or form.words) == "low_first"
     is_exchanged = (block.bytes or form.bytes) == "low_first"
     order = "<" if is_little != is_exchanged else ">"
 
     def read_list(value: Any) -> dict[str, Any]:
-        if is_text:
-            value = _numbers_of(value)
+        value = to_numbers(value)
         if not isinstance(value, list):
             raise DecodeError("not_the_format", detail="there is no list of registers at its path")
         if len(value) * REGISTER_BYTES != table.size:
             raise wrong_length(len(value), table.size // REGISTER_BYTES, "registers")
         if set(map(type, value)) != {int} or min(value) < MIN_REGISTER or max(value) > MAX_REGISTER:
             wrong = next(one for one in value if not _is_register(one))
-            hint = "; write `encoding: text`" if isinstance(wrong, str) and not is_text else ""
+            is_text = isinstance(wrong, str) and form.encoding == "list"
+            hint = "; write `encoding: text` or `hex`" if is_text else ""
             raise DecodeError(
                 "not_the_format",
                 detail=f"a register is {shown(wrong)}, not a whole number of 16 bits{hint}",
@@ -117,18 +118,49 @@ def _numbers_of(value: Any) -> Any:
     ]
 
 
-def _members_reader(first: int | str, read: ReadBlock, table: Table) -> ReadBlock:
+def _words_of_digits(value: Any) -> Any:
+    """Return hexadecimal digits, four a register, as a list of numbers; else the value."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        digits = [one.strip().removeprefix("0x") for one in value]
+        wrong = next((one for one in digits if len(one) != 2 * REGISTER_BYTES), None)
+        if wrong is not None:
+            raise DecodeError(
+                "not_the_format", detail=f"a register is {shown(wrong)}, not four digits"
+            )
+        value = "".join(digits)
+    if not isinstance(value, str):
+        return value
+    raw = _of_digits(value)
+    if len(raw) % REGISTER_BYTES:
+        raise DecodeError(
+            "not_the_format", detail=f"{shown(value)} is no whole number of registers"
+        )
+    return list(struct.unpack(f">{len(raw) // REGISTER_BYTES}H", raw))
+
+
+NUMBERS_OF: dict[str, Callable[[Any], Any]] = {
+    "list": lambda value: value,
+    "text": _numbers_of,
+    "hex": _words_of_digits,
+}
+"""From what stands at the path of a block to its registers, by the encoding."""
+
+
+def _member_names(block: RegisterBlock, count: int) -> list[str]:
+    """Return the names of registers that are members of an object."""
+    if block.members:
+        return block.members
+    found = FIRST_REGISTER.fullmatch(str(block.first))
+    assert found is not None
+    start, digits = found.groups()
+    return [f"{start}{str(int(digits) + more).zfill(len(digits))}" for more in range(count)]
+
+
+def _members_reader(names: list[str], read: ReadBlock) -> ReadBlock:
     """Return a function that takes registers which are members of an object.
 
     It adds their values to the object, and leaves an object without any of them as it is.
     """
-    found = FIRST_REGISTER.fullmatch(str(first))
-    assert found is not None
-    start, digits = found.groups()
-    names = [
-        f"{start}{str(int(digits) + more).zfill(len(digits))}"
-        for more in range(table.size // REGISTER_BYTES)
-    ]
 
     def read_members(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -65,6 +65,15 @@ def test_registers_are_read_in_either_word_order(
     block = {"path": "x", "fields": FIELDS}
     for text in (json.dumps(list(map(str, shown))), json.dumps("; ".join(map(str, shown)))):
         assert reader({**form, "blocks": [block]})(b'{"x": %s}' % text.encode()) == {"x": values}
+    digits = [f"{word:04X}" for word in words]
+    form = {"type": "registers", "words": order, "encoding": "hex"}
+    for value in (digits, " ".join(digits), "0x" + "".join(digits), [f"0x{one}" for one in digits]):
+        read = reader({**form, "blocks": [{"path": "x", "fields": FIELDS}]})
+        assert read(json.dumps({"x": value}).encode()) == {"x": values}
+    names = [f"r {word}" for word in range(len(words))]
+    form = {"type": "registers", "words": order, "blocks": [{"members": names, "fields": FIELDS}]}
+    document = {"t": 1, **dict(zip(names, shown, strict=True))}
+    assert reader(form)(json.dumps(document).encode()) == {**document, **values}
     named = {f"D{number:04}": word for number, word in enumerate(shown, 98)}
     form = {"type": "registers", "words": order, "blocks": [{"first": "D0098", "fields": FIELDS}]}
     document = {"t": 1, **named, "D0090": 7}
@@ -132,6 +141,9 @@ def test_registers_by_name_are_all_there_or_none() -> None:
         ({"encoding": "big", "bytes": "low_first"}, "delete `bytes`"),
         ({"encoding": "big", "blocks": [{"first": 1, "fields": FIELDS}]}, "one block"),
         ({"blocks": [{"first": "D", "fields": FIELDS}]}, "must end with the number"),
+        ({"blocks": [{"first": 1, "members": ["a"], "fields": FIELDS}]}, "exclude each other"),
+        ({"blocks": [{"members": ["a", "a"], "fields": FIELDS}]}, "occurs twice"),
+        ({"blocks": [{"members": ["a"], "fields": FIELDS}]}, "`members`: `length` is 1 registers"),
     ],
 )
 def test_registers_that_cannot_be(form: Any, rule: str) -> None:
@@ -144,10 +156,13 @@ def test_registers_in_quotes_must_be_declared() -> None:
     form = {"type": "registers", "words": "low_first", "blocks": [{"path": "x", "fields": SHORT}]}
     with pytest.raises(DecodeError) as raised:
         reader(form)(b'{"x": ["205"]}')
-    assert raised.value.detail.endswith("not a whole number of 16 bits; write `encoding: text`")
+    assert raised.value.detail.endswith("16 bits; write `encoding: text` or `hex`")
     for wrong in ("20.5", "0x10", "205 C", "99999"):
         with pytest.raises(DecodeError):
             reader({**form, "encoding": "text"})(json.dumps({"x": [wrong]}).encode())
+    for digits in ("00", "00CD0", "00GD", 205, ["00CD", 5], "00CD00CD", ["00", "CD"]):
+        with pytest.raises(DecodeError):
+            reader({**form, "encoding": "hex"})(json.dumps({"x": digits}).encode())
 
 
 SHORT = [{"name": "a", "type": "int"}]
