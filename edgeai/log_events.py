@@ -162,7 +162,26 @@ EVENTS: dict[str, Event] = {
     # Alarms
     "alarm_changed": Event(
         "an alarm has another state",
-        ("pipeline", "asset", "state", "previous", "score", "threshold", "top", "diagnosis"),
+        (
+            "pipeline",
+            "asset",
+            "state",
+            "status",
+            "previous",
+            "score",
+            "threshold",
+            "top",
+            "diagnosis",
+        ),
+    ),
+    "alarm_chatters": Event("an alarm goes on and off too often", ("pipeline", "asset")),
+    "alarm_command": Event(
+        "an operator has acknowledged, shelved or unshelved an alarm",
+        ("pipeline", "asset", "command", "operator", "seconds", "reason"),
+    ),
+    "alarm_command_refused": Event("a command of an operator is not obeyed", ("target", "reason")),
+    "commands_left_out": Event(
+        "the broker lets the node read no commands of operators", ("client", "topic")
     ),
     "state_changed": Event(
         "a machine is in another operating state (`states`)",

@@ -12,6 +12,7 @@ from edgeai.assembly.golden_facts import GoldenFacts, golden_facts
 from edgeai.assembly.plan import Plan
 from edgeai.assembly.signatures import tell_signature
 from edgeai.config.device import Device
+from edgeai.engine.alarm_commands import Prefixes
 from edgeai.engine.answer_topics import AnswerTopics
 from edgeai.engine.engine import ProviderWatch
 from edgeai.engine.other_model import StateModel
@@ -221,6 +222,11 @@ def close_sessions(pipelines: list[Pipeline]) -> None:
 def events_topic(node: str) -> str:
     """Return the topic on which events of accelerators are published."""
     return f"edgeai/{node}/events"
+
+
+def command_prefixes(node: str) -> Prefixes:
+    """Return the prefixes of the topics of operators' commands, and of the answers."""
+    return Prefixes(f"edgeai/{node}/command/", f"edgeai/{node}/response/")
 
 
 def reset_prefix(node: str) -> str:

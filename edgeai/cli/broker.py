@@ -30,7 +30,7 @@ def acl(
         str, typer.Option(help="User name of the machines that send values.")
     ] = "line",
     operator: Annotated[
-        str, typer.Option(help="User name of those who see results and reset alarms.")
+        str, typer.Option(help="User name of those who see results and handle alarms.")
     ] = "operator",
     controller: Annotated[
         str, typer.Option(help="User name of the controllers that read answers.")
@@ -57,7 +57,7 @@ def acl(
     users = {
         name: ("edgeai itself", rules.node),
         sender: ("the machines that send values", rules.sender),
-        operator: ("those who see results and reset alarms", rules.operator),
+        operator: ("those who see results and handle alarms", rules.operator),
     }
     if len({name, sender, operator}) < 3:
         raise typer.BadParameter(f"--user, --sender and --operator must differ (found {name!r})")

@@ -18,6 +18,7 @@ from edgeai import paths, topics
 from edgeai.config.answers import HeartbeatConfig
 from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
+from edgeai.config.causes import find_cause_fault
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.presets import apply_presets
@@ -238,6 +239,27 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _causes_are_there(self) -> Self:
+        fault = find_cause_fault(
+            {name: one.alarm.caused_by for name, one in self.pipelines.items()},
+            {name: list(one.states) for name, one in self.pipelines.items()},
+        )
+        if fault is None and self.workers > 1:
+            fault = next(
+                (
+                    f"pipelines.{name}.alarm.caused_by.{number}.asset needs `workers: 1`: another "
+                    "worker may serve that machine"
+                    for name, one in self.pipelines.items()
+                    for number, cause in enumerate(one.alarm.caused_by)
+                    if cause.asset is not None
+                ),
+                None,
+            )
+        if fault is not None:
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
     def _no_partial_overlap(self) -> Self:
         """Refuse sources of which neither contains the other, but that share topic names.
 
@@ -250,6 +272,7 @@ class Config(Strict):
             for index, found in enumerate(source.filters)
         ]
         sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
+        sources.append(("the command topics of this node", f"edgeai/{self.node}/command/#"))
         for index, (field, one) in enumerate(sources):
             for other_field, other in sources[:index]:
                 is_nested = topics.contains(one, other) or topics.contains(other, one)

@@ -43,7 +43,7 @@ def claims(
         heartbeat: None: there is none.
         pipelines: By name.
     """
-    for topic in ("status", "events", "reset/#"):
+    for topic in ("status", "events", "reset/#", "command/#", "response/#"):
         yield Claim(f"edgeai/{node}/{topic}", f"edgeai/{node}/{topic}", is_answer=False)
     if heartbeat is not None:
         yield Claim("heartbeat.topic", heartbeat.topic_of(node))

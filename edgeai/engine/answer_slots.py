@@ -101,13 +101,10 @@ class AlarmNow(NamedTuple):
         facts.alarm, facts.status, facts.priority = self
 
 
-STATUS_OF = {"normal": "normal", "active": "unacknowledged", "latched": "returned"}
-
-
 def alarm_now(state: StreamState) -> AlarmNow:
     """Return how the alarm of a stream is."""
     alarm = state.alarm
-    return AlarmNow(alarm.state, STATUS_OF[alarm.state], alarm.priority)
+    return AlarmNow(alarm.state, state.status, alarm.priority)
 
 
 def facts_of(prediction: Prediction) -> Facts:

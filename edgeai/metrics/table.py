@@ -42,6 +42,10 @@ ANSWER_FAULTS = (
 )  # fmt: skip
 ANSWER_DROPS = ("too_many_topics", "topic_taken", "invalid_topic", "failed")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
+ALARM_STATUSES = ("unacknowledged", "acknowledged", "returned", "shelved", "suppressed")
+ALARM_COMMANDS = ("acknowledge", "shelve", "unshelve", "unknown")
+SUPPRESSION_CAUSES = ("alarm", "source", "broker_connection")
+STANDING_SECONDS = 86_400.0  # an alarm that is active for longer is standing (ISA-18.2)
 QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
 
@@ -60,7 +64,9 @@ LABELS = {
     "asset": f"name of the asset; of more than {MAX_ASSET_SERIES} assets, those with an alarm come "
     "first, then silent ones, then those that were judged; the largest clock skews",
     "bound": "`low` or `high` end of a range",
-    "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it))",
+    "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it)); why an alarm was "
+    "suppressed: `alarm` (`alarm.caused_by`), `source` or `broker_connection`",
+    "command": "`acknowledge`, `shelve`, `unshelve`, or `unknown` for every other name",
     "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "
     "the first to expire",
     "element": "`value` of a scalar, `low` or `high` of an interval, or the position in a vector "
@@ -76,14 +82,18 @@ LABELS = {
     "([answers](answers.md#when-an-answer-is-not-live))",
     "output": "name of a model's output; of an interval, the output whose interval it is",
     "pipeline": "name of the pipeline in the configuration",
+    "position": "operator position (`alarm.position`)",
+    "priority": "`critical`, `high`, `medium` or `low`",
     "provider": "execution provider that computed",
     "quality": "`good`, `uncertain` or `bad`",
     "reason": "why; a closed set for each metric. For `edgeai_session_info`: why `provider` and "
     "`requested` differ, empty if they do not",
     "requested": "execution provider that the configuration requests",
     "role": "of the output ([roles](models.md))",
+    "result": "`ok` or `refused`",
     "signal": "name of a model's signal",
     "state": "`normal`, `active` or `latched`",
+    "status": "what an alarm means for its operator ([states](alarms.md#states))",
     "unit": "of the output, from the model package",
     "version": "version of edgeai, or of the model package",
     "worker": "number of the worker, from 1",
@@ -287,6 +297,36 @@ PIPELINE = (
         "edgeai_answers_dropped_total", "counter", ("pipeline", "answer", "reason"),
         "Assets that could not have an answer, and answers that could not be made.",
     ),
+    Definition(
+        "edgeai_alarms", "gauge", ("pipeline", "position", "status"),
+        "Alarms that are not normal, or shelved, by what they mean for their operator.",
+    ),
+    Definition(
+        "edgeai_alarms_standing", "gauge", ("pipeline", "position"),
+        "Alarms that have been active for more than a day.",
+    ),
+    Definition(
+        "edgeai_alarms_chattering", "gauge", ("pipeline", "position"),
+        "Alarms that go on and off now (`alarm.chattering`).",
+    ),
+    Definition(
+        "edgeai_alarm_announcements_total", "counter", ("position", "priority"),
+        "Alarms that were announced to an operator position: new ones, those that were there when "
+        "shelving or a cause ended, machines that stopped sending (one for all that stop "
+        "together), and a lost broker.",
+    ),
+    Definition(
+        "edgeai_alarms_suppressed_total", "counter", ("pipeline", "cause"),
+        "Alarms that were not announced because their cause was.",
+    ),
+    Definition(
+        "edgeai_alarms_chattered_total", "counter", ("pipeline",),
+        "How often an alarm began to chatter.",
+    ),
+    Definition(
+        "edgeai_alarm_commands_total", "counter", ("command", "result"),
+        "Commands of operators to an alarm.",
+    ),
     Definition("edgeai_streams", "gauge", ("pipeline",), "Streams that the pipeline has now."),
     Definition(
         "edgeai_streams_evicted_total", "counter", ("pipeline",),
@@ -343,6 +383,11 @@ PIPELINE = (
         "edgeai_alarm_state", "gauge", ("pipeline", "asset"),
         "State of the alarm: 0 normal, 1 active, 2 latched; normal only while the asset is "
         "current.",
+    ),
+    Definition(
+        "edgeai_alarm_info", "gauge", ("pipeline", "asset", "status", "priority", "position"),
+        "Always 1; what the alarm means for its operator; absent while it is normal and not "
+        "shelved.",
     ),
     Definition(
         "edgeai_last_sample_timestamp_seconds", "gauge", ("pipeline", "asset"),

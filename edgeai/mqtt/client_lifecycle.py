@@ -8,6 +8,7 @@ constructor of `ClientLifecycle` and set in the constructor of each client.
 import logging
 import select
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class ClientLifecycle:
         subscriptions: dict[str, int],
         metrics: Metrics,
         *,
+        optional: Sequence[str],
         kept_filters: Path | None,
         redelivery: Redelivery | None,
         retained: RetainedReader | None,
@@ -71,6 +73,7 @@ class ClientLifecycle:
             client_id: Must be unique at the broker.
             subscriptions: QoS by topic filter.
             metrics: Metrics of the connection.
+            optional: Topic filters that the broker may refuse.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             redelivery: Sorts the messages that follow a reconnect.
             retained: Reads own retained topics once; None: nothing is read.
@@ -92,7 +95,9 @@ class ClientLifecycle:
         self._outbox = outbox
         self._redelivery = redelivery
         self._retained = retained or RetainedReader([], lambda *_: None)
-        self._subscriptions = Subscriptions(subscriptions, client_id, broker, metrics, kept_filters)
+        self._subscriptions = Subscriptions(
+            subscriptions, client_id, broker, metrics, kept_filters, optional=optional
+        )
         self._reconnect = ReconnectSchedule(
             broker, client_id, told, has_will=(status or will) is not None
         )

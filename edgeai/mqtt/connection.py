@@ -8,6 +8,7 @@ messages between the current client, the inbox and the outbox.
 
 import select
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeai.config.broker import Broker
@@ -36,6 +37,7 @@ class Connection:
         limits: Limits,
         metrics: Metrics,
         *,
+        optional: Sequence[str] = (),
         kept_filters: Path | None = None,
         redelivery: Redelivery | None = None,
         retained: RetainedReader | None = None,
@@ -53,6 +55,7 @@ class Connection:
             subscriptions: QoS by topic filter.
             limits: Limits of a turn, of a payload, and of publications that wait.
             metrics: Metrics of the connection.
+            optional: Topic filters that the broker may refuse, as for `Subscriptions`.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             redelivery: Sorts the messages that follow a reconnect, for a caller that uses it.
             retained: Reads own retained topics once; None: nothing is read.
@@ -73,6 +76,7 @@ class Connection:
             client_id,
             subscriptions,
             metrics,
+            optional=optional,
             kept_filters=kept_filters,
             redelivery=redelivery,
             retained=retained,

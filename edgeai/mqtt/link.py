@@ -12,7 +12,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class Link:
         status: Status | None,
         wake_fd: int,
         stopping: Callable[[], bool],
+        optional: Sequence[str] = (),
         kept_filters: Path | None = None,
         interval_seconds: Callable[[str], float | None] = lambda _topic: None,
         retained: RetainedReader | None = None,
@@ -66,6 +67,7 @@ class Link:
             status: Published when both connections are made; None if another process does so.
             wake_fd: File descriptor that becomes readable to end a wait; it is read here.
             stopping: Returns whether `receive` and `publish` must return early.
+            optional: Topic filters that the broker may refuse.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             interval_seconds: As for `Redelivery`.
             retained: Reads own retained topics once; None: nothing is read.
@@ -105,7 +107,8 @@ class Link:
         self._redelivery = Redelivery(interval_seconds, repeats.inc, broker.receive_maximum)
         told = ConnectionLog()
         self._subscriber = Connection(
-            broker, client_id, subscriptions, limits, metrics, kept_filters=kept_filters,
+            broker, client_id, subscriptions, limits, metrics,
+            optional=optional, kept_filters=kept_filters,
             redelivery=self._redelivery, will=will, poll=self._poll, told=told,
             keeps_properties=keeps_properties,
         )  # fmt: skip

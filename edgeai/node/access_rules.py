@@ -1,10 +1,10 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, its own retained alarms (at the start) and status, and the
-              broker's version and count of dropped messages
-              writes predictions, alarms, events and its status
+    node      reads the sources, commands, resets, its own retained alarms (at the start) and
+              status, and the broker's version and count of dropped messages
+              writes predictions, alarms, events, answers to commands and its status
     sender    writes the sources: the line's controllers and gateways
-    operator  reads what the node writes; writes resets
+    operator  reads what the node writes; writes commands and resets
     controller reads answers, the heartbeat and the status of the node, and writes nothing
 
 All processes of a node (`workers`) use the same topics, so the rules are those of one process.
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from edgeai import topics
-from edgeai.assembly.pipelines import events_topic, reset_prefix
+from edgeai.assembly.pipelines import command_prefixes, events_topic, reset_prefix
 from edgeai.config.answer_topics import answer_filters
 from edgeai.config.node import Config
 from edgeai.engine.retained_alarms import ALARM_TOPIC, STATE_TOPIC, alarm_filters
@@ -41,7 +41,7 @@ class AccessRules(NamedTuple):
     sender: Rights
     """What publishes the line's values."""
     operator: Rights
-    """What shows results, and people who reset alarms."""
+    """What shows results, and people who acknowledge and shelve alarms."""
     controller: Rights = Rights()
     """What reads answers; empty if there are none."""
 
@@ -75,7 +75,8 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
             answers += answer_filters(one, names, declared[0].key_levels)
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
-    resets = [f"{reset_prefix(config.node)}#"] if latches else []
+    prefixes = command_prefixes(config.node)
+    commands = [f"{prefixes.command}#", *([f"{reset_prefix(config.node)}#"] if latches else [])]
     # A node reads the alarms that the broker retains, and clears those of pipelines that are gone.
     alarms = alarm_filters(
         [ALARM_TOPIC, *(one.publish.alarm_topic for one in config.pipelines.values())], config.node
@@ -87,16 +88,16 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         alarms = [*alarms, *alarm_filters(states, config.node)]
     if config.heartbeat is not None:
         answers.append(config.heartbeat.topic_of(config.node))
-    own = [*alarms, events_topic(config.node), status_topic(config.node)]
+    own = [*alarms, events_topic(config.node), f"{prefixes.response}#", status_topic(config.node)]
     written = _covered([*results, *answers, *own])
     # `edgeai doctor` looks for another node of this name, and at the kind of the broker.
     asked = (status_topic(config.node), VERSION_TOPIC)
     return AccessRules(
         node=Rights(
-            read=_covered([*sources, *resets, *alarms, DROPS_TOPIC, *asked]), write=written
+            read=_covered([*sources, *commands, *alarms, DROPS_TOPIC, *asked]), write=written
         ),
         sender=Rights(write=_covered(sources)),
-        operator=Rights(read=written, write=tuple(resets)),
+        operator=Rights(read=written, write=tuple(commands)),
         controller=Rights(
             read=_covered([*answers, status_topic(config.node)]) if answers else (),
         ),

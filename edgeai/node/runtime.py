@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgeai import stop_signals
+from edgeai import stop_signals, topics
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
     close_sessions,
+    command_prefixes,
     create_provider_watch,
     events_topic,
     reset_prefix,
@@ -46,7 +47,7 @@ from edgeai.node.beat import BeatSender
 from edgeai.node.commands import Commands, Faults
 from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
-from edgeai.node.page_state import node_state, pipeline_state
+from edgeai.node.page_state import count_followers, node_state, pipeline_state
 from edgeai.node.status import HANGUP_IGNORED, node_status
 from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
 from edgeai.paths import state_folder_warning
@@ -137,7 +138,7 @@ class Runtime:
 
     def _wire(self, pipelines: list[Pipeline], state_folder: Path, faults: Faults | None) -> None:
         config, role = self.config, self.role
-        resets = reset_prefix(config.node)
+        resets, prefixes = reset_prefix(config.node), command_prefixes(config.node)
         self._hints = DeliveryHints(pipelines)
         shard = role.shard if role else None
         alarms = alarms_folder(
@@ -170,6 +171,7 @@ class Runtime:
             status=None if role else self._status(pipelines),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
+            optional=[f"{prefixes.command}#"],
             kept_filters=(
                 kept_filters_path(self._state_folder, config.broker, client_id)
                 if self._keeps_state
@@ -211,12 +213,13 @@ class Runtime:
                 retained=retained,
             ),
             first=restored,
+            prefixes=prefixes,
         )
         self.commands = Commands(
             pipelines,
             self.engine.commands,
             self._wake,
-            reset_prefix=resets,
+            prefix=prefixes.command,
             events=self.engine.monitor.events,
             faults=faults,
         )
@@ -346,6 +349,7 @@ class Runtime:
 
     def state(self) -> dict[str, Any]:
         """Return what the status page shows."""
+        followers = count_followers(self.engine.pipelines)
         return node_state(
             self.config,
             started=self._started,
@@ -359,6 +363,7 @@ class Runtime:
                     pipeline,
                     self.engine.monitor.fault_of(pipeline),
                     self._hints.hints.get(pipeline.name, ""),
+                    followers,
                 )
                 for pipeline in self.engine.pipelines
             ],
@@ -370,11 +375,16 @@ class Runtime:
     def _keys_of(self, topic: str) -> Iterable[str] | None:
         """Return the stream keys of a topic; None: its messages name the streams, or are of all.
 
-        A reset's topic has the key of its alarm's stream.
+        The topic of a reset or a command has the key of its alarm's stream.
         """
         resets = reset_prefix(self.config.node)
         if topic.startswith(resets):
             return [topic.removeprefix(resets).partition("/")[2]]
+        commands = command_prefixes(self.config.node).command
+        if topic.startswith(commands):
+            return [
+                topics.composed(topic.removeprefix(commands).partition("/")[2].partition("/")[2])
+            ]
         pipelines = self.engine.pipelines
         if any(one.sources.is_for_all_workers(topic) for one in pipelines):
             return None

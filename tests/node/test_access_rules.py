@@ -45,14 +45,15 @@ def pipeline(topic: str = ROW["topic"], **more: Any) -> dict[str, Any]:
 def test_the_rules_of_a_plain_node(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"p": pipeline()})
     assert rules.node.read == (
-        "factory/+/sensors", "edgeai/test/alarms/+/#", DROPS, "edgeai/test/status", VERSION,
+        "factory/+/sensors", "edgeai/test/command/#", "edgeai/test/alarms/+/#", DROPS,
+        "edgeai/test/status", VERSION,
     )  # fmt: skip
     assert rules.node.write == (
         "edgeai/test/predictions/p/+", "edgeai/test/alarms/+/#", "edgeai/test/events",
-        "edgeai/test/status",
+        "edgeai/test/response/#", "edgeai/test/status",
     )  # fmt: skip
     assert rules.sender == ((), ("factory/+/sensors",))
-    assert rules.operator == (rules.node.write, ())
+    assert rules.operator == (rules.node.write, ("edgeai/test/command/#",))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_resets_only_where_an_alarm_can_latch(
 ) -> None:
     rules = rules_of(tmp_path, {"p": pipeline(**more)}, **manifest)
     assert ("edgeai/test/reset/#" in rules.node.read) == resets
-    assert (rules.operator.write == ("edgeai/test/reset/#",)) == resets
+    assert ("edgeai/test/reset/#" in rules.operator.write) == resets
 
 
 def test_operating_states_only_where_some_are_declared(tmp_path: Path) -> None:
@@ -215,7 +216,8 @@ def test_a_file_is_written_whole_or_not_at_all(
 
 
 PUBLISHES = {
-    "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
+    "assembly/provider_watch.py": "events", "engine/alarm_commands.py": "answers to commands",
+    "engine/judging.py": "predictions, alarms",
     "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
     "engine/state_changes.py": "operating states",
     "engine/retained_alarms.py": "alarms, operating states", "mqtt/client_lifecycle.py": "status",
@@ -224,7 +226,7 @@ PUBLISHES = {
 }  # fmt: skip
 SUBSCRIBES = {
     "mqtt/probe.py": "sources, drops, status, version", "mqtt/retained_reader.py": "alarms",
-    "mqtt/subscriptions.py": "sources, resets, drops",
+    "mqtt/subscriptions.py": "sources, commands, resets, drops",
 }  # fmt: skip
 NO_NODE = ("plant/", "demo/", "doctor/", "testing.py", "messages.py")
 
