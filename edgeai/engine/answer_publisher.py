@@ -120,7 +120,8 @@ class AnswerPublisher:
             for form, slot in asset.slots:
                 try:
                     if prediction is None:
-                        found += self._write(form, slot, facts, slot.reason)
+                        if not slot.wires or slot.alarm != urgent_part(facts):
+                            found += self._write(form, slot, facts, slot.reason)
                     else:
                         found += self._answer(form, slot, facts)
                 except Exception as error:  # noqa: BLE001  it costs this answer

@@ -430,3 +430,25 @@ def test_the_file_does_not_grow_with_assets_that_come_and_go(
 
 def test_the_folder_is_that_of_the_broker(tmp_path: Path) -> None:
     assert answers_folder(tmp_path, tmp_path / "alarms" / "n_b_1") == tmp_path / "answers" / "n_b_1"
+
+
+def test_what_an_operator_does_to_an_alarm_is_answered_at_once(line: Line) -> None:
+    status = {**JSON, "format": {
+        "type": "flat_json", "fields": ["live", "alarm", "alarm_status", "annunciated"],
+    }}  # fmt: skip
+    line.start(**publish(plc=status))
+    line.row(1, 12)
+
+    def command(name: str, **fields: Any) -> list[Any]:
+        topic = f"edgeai/test/command/{name}/p/m"
+        received_ns = line.node.monitor.clock_ns()
+        return line.answers(line.turn((topic, json.dumps(fields).encode(), received_ns, 0)))
+
+    assert command("acknowledge", operator="Kim") == [
+        {"live": 1, "alarm": "active", "alarm_status": "acknowledged", "annunciated": 1}
+    ]
+    assert command("acknowledge", operator="Kim") == [], "refused: nothing has changed"
+    assert command("shelve", seconds=60) == [
+        {"live": 1, "alarm": "active", "alarm_status": "shelved", "annunciated": 0}
+    ]
+    assert command("unshelve")[0]["alarm_status"] == "unacknowledged", "announced as if new"
