@@ -10,10 +10,10 @@ from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.grid import ROW, Arrival
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
-from edgeai.streams.repeats import Repeats
-from edgeai.streams.run import Run, block_times, equals
+from edgeai.streams.run import Run, block_times
 from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
+from edgeai.streams.unproven import Before, Verdict
 
 _new_arrival = tuple.__new__
 """Faster than `Arrival(...)`, which calls a function written in Python."""
@@ -22,7 +22,7 @@ _new_arrival = tuple.__new__
 class AlignedStream(Stream):
     """A stream that makes windows of samples on the model's grid."""
 
-    __slots__ = ("_first", "_repeats", "_row", "_stamps", "_timeline")
+    __slots__ = ("_first", "_previous", "_row", "_stamps", "_timeline")
 
     def __init__(
         self,
@@ -38,9 +38,10 @@ class AlignedStream(Stream):
         )
         self._row: Floats | None = None
         """The last sample, to recognize a coarse clock."""
+        self._previous: Floats | None = None
+        """The last one of the time stamp before it."""
         self._first: Run | None = None
         """The first sample, while there is no other time stamp."""
-        self._repeats = Repeats()
         self._stamps: deque[int] = deque(maxlen=MIN_KEPT_ROWS)
         """The last different time stamps of samples."""
 
@@ -60,7 +61,7 @@ class AlignedStream(Stream):
         A tag that is sent when it changes may not come again for hours.
         """
         self._empty_after_failure(after_ns)
-        self._row = self._first = None
+        self._row = self._previous = self._first = None
         self._stamps.clear()
         self._timeline.recover(everything=everything)
 
@@ -181,29 +182,46 @@ class AlignedStream(Stream):
 
     # ------------------------------------------------------------------------------- coarse clocks
 
-    def _may_be_coarse(self, run: Run) -> bool:
-        row, self._row = self._row, run.rows[0].copy()
+    def _look_at_clock(self, run: Run) -> Verdict:
+        """Judge the clock as `Stream._look_at_clock` says; one of about a period needs no care."""
+        stamps, row = self._stamps, self._row
+        if not self._settings.period_ns:
+            return "fine"
+        verdict: Verdict = "fine"
+        if stamps and row is not None:
+            before = Before(stamps[-1], row, self._previous, lambda: list(stamps))
+            verdict = self._unproven.look(run, before)
+        if verdict == "fine" and not self._unproven.runs:
+            self._note_stamp(run)
+        return verdict
+
+    def _note_stamp(self, run: Run) -> None:
         stamps = self._stamps
         if not stamps or run.first_ns != stamps[-1]:
             self._first = None if stamps else run.copy()
+            self._previous = self._row
             stamps.append(run.first_ns)
-            return False
-        if row is None:
-            return False
-        return not equals(run.rows[0], row) or self._repeats.is_sample(run, self.ring.arrived_ns)
+        self._row = run.rows[0].copy()
 
-    def _recognize(self, run: Run) -> None:
-        """Set `_coarse` if all time stamps so far are those of a coarse clock."""
+    def _recognize(self, runs: list[Run]) -> list[Run]:
+        """Set `_coarse` as `Stream._recognize` says."""
         period_ns = self._settings.period_ns
-        if period_ns is None:
-            return
-        found = resolution_of(list(self._stamps), period_ns)
-        if found is not None and self._first is not None:
+        found = None
+        if period_ns is not None:
+            stamps = [*self._stamps, *(run.first_ns for run in runs)]
+            found = resolution_of(stamps, period_ns)
+        if period_ns is None or found is None:
+            return runs
+        if self._first is not None:
             # One stamp shows no step: its samples wait for the next one.
             self._coarse = CoarseClock(period_ns, None, is_declared=False)
             self._coarse.place(self._first, self._settings.max_gap_ns)
             self._timeline.forget_first()
-        elif found is not None:
+        else:
             self._coarse = CoarseClock(period_ns, found, is_declared=False)
-            is_back = run.first_ns < max(self._stamps)
-            self._coarse.start(run.first_ns, self.ring.arrived_ns, in_doubt=is_back)
+            is_back = self._stamps[-1] < max(self._stamps)
+            self._coarse.start(
+                self._stamps[-1], self.ring.arrived_ns, self._row, in_doubt=is_back,
+                equal=self._unproven.equal,
+            )  # fmt: skip
+        return runs

@@ -12,6 +12,9 @@ RESOLUTIONS_NS = tuple(
 """Steps of coarse clocks that are recognized: a minute to a millisecond."""
 ROUNDING_NS = 500
 """Error of a time in float64 seconds, as many senders write it."""
+FASTEST_SHARE = 0.03
+"""A sender that is faster than the model's rate by no more than this share loses no sample, where
+samples share a stamp."""
 LEAST_PERIODS = 1.05
 """A clock is coarse by its stamps alone if its step is at least so many sample periods."""
 NEAR_PERIODS = 0.999

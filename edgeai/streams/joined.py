@@ -472,12 +472,6 @@ class JoinedStream(Stream):
         msg = "values go to the streams of their sources"
         raise ValueError(msg)
 
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: each source has a clock of its own."""
-
     def _receive(self, _run: Run) -> None:
         """Do nothing: samples go to the streams of their sources."""
 

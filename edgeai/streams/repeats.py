@@ -1,46 +1,139 @@
-"""Samples that were sent again, where stamps and values cannot tell."""
+"""Samples that share a time stamp and have equal values: sent again, or measured again.
 
-from edgeai.streams.run import Run
-from edgeai.streams.settings import NEVER_NS
+By the stamp alone a copy looks like the next sample of a machine that stands still. The values of
+the other samples tell, as far as anything can:
 
-MANY_REPEATS = 3
-"""After this many stamps that came again, the sender collects its samples: none is a repeat."""
+    stamp      5 5 5 5 5 5      6 6
+    moving     1 2 3 2 4 5      6 7     the second 2 is a copy: no other stamp has such a value
+    at rest    7 7 7 7 7 7      7 7     equal values say nothing: samples, up to the rate
+    stepwise   1 1 1 2 2 2      2 3     likewise, while a value stays from one stamp to the next
+    returning  1 2 1 2 1 2      1 2     likewise: other stamps have these values too
+
+Where equal values say nothing, and copies are known to come, a sample that may be one is in doubt.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+
+from edgeai.streams.old_stamps import OldStamps
+
+MIN_DISTINCT = 3
+"""If the last samples, as many as this, all differ, the signal moves."""
+MIN_COUNT = 4
+"""So many equal samples of a stamp, as many as the rate says, are samples: copies are fewer."""
+KNOWN_STAMPS = 2
+"""What the values did from one stamp to the next counts for so many stamps."""
+DOUBTED_STAMPS = 8
+"""After a copy, samples that may be copies are in doubt for so many stamps."""
+LONG_AGO = 1 << 30
 
 
-def is_burst(run: Run, before_ns: int) -> bool:
-    """Return whether a sample arrived much sooner after the one before than it was measured.
+class Kind(Enum):
+    """What a sample is, by the values of the samples before it."""
 
-    Args:
-        run: The sample. If its arrival is its time, the arrival is not known.
-        before_ns: When the sample before it arrived.
-    """
-    if run.arrived_ns == run.first_ns:
-        return False
-    return run.arrived_ns - before_ns < run.period_ns / 4
+    NEW = "new"
+    COPY = "copy"
+    EQUAL = "equal"
+    """A sample that may be a copy: the signal has such values again by itself."""
+    UNCLEAR = "unclear"
+    """The same, where too little is known of the signal."""
 
 
-class Repeats:
-    """Tells a second sample of a stamp from one that was sent again, before the clock is known."""
+class StampValues:
+    """The values of the samples of one stream, stamp by stamp."""
 
-    __slots__ = ("_count", "_stamp_ns")
+    __slots__ = ("_copied", "_known", "_last", "_stayed", "equal", "past", "seen")
 
     def __init__(self) -> None:
-        self._count = 0
-        """Stamps that came again with equal values."""
-        self._stamp_ns = NEVER_NS
-        """The last of them."""
+        """Wait for the first sample."""
+        self.seen: set[bytes] = set()
+        """Values of the samples of the newest stamp."""
+        self.past = OldStamps()
+        self.equal = 0
+        """Samples of the newest stamp that may be copies, and were taken."""
+        self._last: tuple[bytes, ...] = ()
+        """Values of the last samples."""
+        self._known = 0
+        """Stamps that followed one another."""
+        self._stayed = self._copied = LONG_AGO
+        """Stamps since the values stayed from one to the next, and since a copy came."""
 
-    def is_sample(self, run: Run, before_ns: int) -> bool:
-        """Return whether a sample with stamp and values of the one before is a new one.
+    @property
+    def has_copies(self) -> bool:
+        """Whether copies came lately, so that a sample that may be one is in doubt."""
+        return self._copied < DOUBTED_STAMPS
 
-        Equal values are no sign of a repeat: the machine may stand still. A burst is one, but not
-        where each stamp comes again: the sender collects its samples.
+    def kind_of(self, values: bytes) -> Kind:
+        """Return what the next sample of the newest stamp is."""
+        if values not in self.seen:
+            return Kind.NEW
+        if self.past.has(values):
+            return Kind.EQUAL
+        moves = len(set(self._last)) == MIN_DISTINCT
+        if moves or values != self._last[-1]:
+            return Kind.COPY
+        if self._stayed < KNOWN_STAMPS:
+            return Kind.EQUAL
+        return Kind.COPY if self._known >= KNOWN_STAMPS else Kind.UNCLEAR
+
+    def take(self, values: bytes, kind: Kind) -> None:
+        """Note a sample of the newest stamp that is taken."""
+        self.seen.add(values)
+        self.equal += kind is not Kind.NEW
+        self._last = *self._last[1 - MIN_DISTINCT :], values
+
+    def note_copy(self) -> None:
+        """Note that a copy came."""
+        self._copied = 0
+
+    def next_stamp(self, old_ns: int, number: int, values: bytes) -> None:
+        """Begin a new stamp.
 
         Args:
-            run: The sample.
-            before_ns: When the sample before it arrived.
+            old_ns: The stamp before it.
+            number: How many samples that has.
+            values: Of the first sample of the new one.
         """
-        if run.first_ns != self._stamp_ns:
-            self._stamp_ns = run.first_ns
-            self._count += 1
-        return self._count >= MANY_REPEATS or not is_burst(run, before_ns)
+        self.past.remember(old_ns, number, self.seen)
+        self._stayed = 0 if self._last[-1:] == (values,) else self._stayed + 1
+        self._copied += 1
+        self._known += 1
+        self.seen, self.equal = set(), 0
+
+    def start(self, rows: Sequence[bytes], *, is_at_rest: bool = False) -> None:
+        """Begin with the samples of a stamp that were taken.
+
+        Args:
+            rows: Their values, oldest first.
+            is_at_rest: Whether the samples of other stamps have the same values.
+        """
+        self.seen, self.equal = set(rows), len(rows) - len(set(rows))
+        self._last = (*self._last, *rows)[-MIN_DISTINCT:]
+        if is_at_rest:
+            self._stayed, self._known = 0, KNOWN_STAMPS
+
+    def clear(self) -> None:
+        """Forget the older stamps."""
+        self.past.clear()
+        self._known = 0
+
+
+def copies_in(rows: Sequence[bytes], next_values: bytes | None) -> list[int]:
+    """Return which samples of a first stamp were sent again, by their indices, rising.
+
+    Args:
+        rows: Values of all its samples, oldest first.
+        next_values: Of the first sample of the next stamp; None: there is none.
+    """
+    distinct = set(rows)
+    stays = next_values == rows[-1]
+    if len(distinct) in (1, len(rows)) or (next_values in distinct and not stays):
+        return []
+    seen: set[bytes] = set()
+    copies: list[int] = []
+    for index, values in enumerate(rows):
+        is_equal = stays and (values == next_values or values == rows[index - 1])
+        if values in seen and not is_equal:
+            copies.append(index)
+        seen.add(values)
+    return copies

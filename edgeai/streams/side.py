@@ -354,12 +354,6 @@ class TagStreams(Stream):
         for one in self.of_channel:
             one.flush()
 
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: each tag has a clock of its own."""
-
     def _receive(self, _run: Run) -> None:
         """Do nothing: values go to their tags."""
 

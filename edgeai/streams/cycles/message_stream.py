@@ -136,12 +136,6 @@ class MessageCycleStream(Stream):
         msg = "a message that is a cycle needs the layout `frame`"
         raise ValueError(msg)
 
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: the samples of a block have the times of its rate."""
-
     def _receive(self, run: Run) -> None:
         self.push_block(run)
 
