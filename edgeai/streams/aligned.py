@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgeai.streams.align import Aligner
 from edgeai.streams.aligned_timeline import AlignedTimeline
 from edgeai.streams.clock_steps import resolution_of
@@ -22,7 +24,7 @@ _new_arrival = tuple.__new__
 class AlignedStream(Stream):
     """A stream that makes windows of samples on the model's grid."""
 
-    __slots__ = ("_first", "_previous", "_row", "_stamps", "_timeline")
+    __slots__ = ("_first", "_row", "_stamps", "_timeline")
 
     def __init__(
         self,
@@ -36,14 +38,12 @@ class AlignedStream(Stream):
         self._timeline = AlignedTimeline(
             settings, self.ring, drops, resets, counts, set_backs=self.set_backs
         )
-        self._row: Floats | None = None
-        """The last sample, to recognize a coarse clock."""
-        self._previous: Floats | None = None
-        """The last one of the time stamp before it."""
+        self._row = b""
+        """Values of the last sample, to recognize a coarse clock."""
         self._first: Run | None = None
         """The first sample, while there is no other time stamp."""
-        self._stamps: deque[int] = deque(maxlen=MIN_KEPT_ROWS)
-        """The last different time stamps of samples."""
+        self._stamps: deque[tuple[int, bytes]] = deque(maxlen=MIN_KEPT_ROWS)
+        """The last different time stamps of samples, and the values of the first one of each."""
 
     @property
     def newest_ns(self) -> int | None:
@@ -61,7 +61,7 @@ class AlignedStream(Stream):
         A tag that is sent when it changes may not come again for hours.
         """
         self._empty_after_failure(after_ns)
-        self._row = self._previous = self._first = None
+        self._row, self._first = b"", None
         self._stamps.clear()
         self._timeline.recover(everything=everything)
 
@@ -184,32 +184,36 @@ class AlignedStream(Stream):
 
     def _look_at_clock(self, run: Run) -> Verdict:
         """Judge the clock as `Stream._look_at_clock` says; one of about a period needs no care."""
-        stamps, row = self._stamps, self._row
+        clock, stamps = self._unproven, self._stamps
+        if not clock.runs and (not stamps or run.first_ns != stamps[-1][0]):
+            self._note_stamp(run)
+            return "fine"
         if not self._settings.period_ns:
             return "fine"
-        verdict: Verdict = "fine"
-        if stamps and row is not None:
-            before = Before(stamps[-1], row, self._previous, lambda: list(stamps))
-            verdict = self._unproven.look(run, before)
-        if verdict == "fine" and not self._unproven.runs:
-            self._note_stamp(run)
+        row = np.frombuffer(self._row, np.float32)
+        previous = np.frombuffer(stamps[-2][1], np.float32) if len(stamps) > 1 else None
+        before = Before(stamps[-1][0], row, previous, lambda: [time_ns for time_ns, _ in stamps])
+        verdict = clock.look(run, before)
+        if verdict == "fine":
+            for one in clock.runs or [run]:
+                self._note_stamp(one)
         return verdict
 
     def _note_stamp(self, run: Run) -> None:
-        stamps = self._stamps
-        if not stamps or run.first_ns != stamps[-1]:
+        stamps, row = self._stamps, run.rows[0].tobytes()
+        if not stamps or run.first_ns != stamps[-1][0]:
+            if stamps and run.first_ns < stamps[-1][0] and (run.first_ns, row) in stamps:
+                return  # it was sent again
             self._first = None if stamps else run.copy()
-            self._previous = self._row
-            stamps.append(run.first_ns)
-        self._row = run.rows[0].copy()
+            stamps.append((run.first_ns, row))
+        self._row = row
 
     def _recognize(self, runs: list[Run]) -> list[Run]:
         """Set `_coarse` as `Stream._recognize` says."""
-        period_ns = self._settings.period_ns
+        period_ns, times = self._settings.period_ns, [time_ns for time_ns, _ in self._stamps]
         found = None
         if period_ns is not None:
-            stamps = [*self._stamps, *(run.first_ns for run in runs)]
-            found = resolution_of(stamps, period_ns)
+            found = resolution_of([*times, *(run.first_ns for run in runs)], period_ns)
         if period_ns is None or found is None:
             return runs
         if self._first is not None:
@@ -219,9 +223,9 @@ class AlignedStream(Stream):
             self._timeline.forget_first()
         else:
             self._coarse = CoarseClock(period_ns, found, is_declared=False)
-            is_back = self._stamps[-1] < max(self._stamps)
+            row = np.frombuffer(self._row, np.float32)
             self._coarse.start(
-                self._stamps[-1], self.ring.arrived_ns, self._row, in_doubt=is_back,
-                equal=self._unproven.equal,
+                times[-1], self.ring.arrived_ns, row, earlier=list(self._stamps)[:-1],
+                in_doubt=times[-1] < max(times), equal=self._unproven.equal,
             )  # fmt: skip
         return runs

@@ -12,6 +12,8 @@ do not depend on when edgeai was started.
 Samples that are sent again are known by their values (`repeats`).
 """
 
+from collections.abc import Iterable
+
 from edgeai.messages import SECOND_NS
 from edgeai.streams.arrival_pace import ArrivalPace
 from edgeai.streams.clock_steps import (
@@ -44,7 +46,7 @@ class CoarseClock:
     """Gives the samples of one stream their times."""
 
     __slots__ = (
-        "_arrived_ns", "_before_ns", "_doubtful_ns", "_is_declared", "_is_overfull", "_late_count",
+        "_arrived_ns", "_before_ns", "_doubtful_ns", "_going_on", "_is_declared", "_is_overfull", "_late_count",
         "_number", "_odd", "_old_ns", "_old_number", "_others", "_pace", "_period_ns",
         "_resolution_ns", "_surplus", "_values", "_waiting", "_stamp_ns", "is_refuted", "last_ns",
         "misplaced", "repeats", "torn_ns",
@@ -91,6 +93,8 @@ class CoarseClock:
         """The stamp of the last sample older than all that are known, and those before it."""
         self._late_count = 0
         """Samples of older stamps that came after the newest stamp."""
+        self._going_on = 0
+        """Those of them that go on where the samples before the newest stamp ended."""
         self._stamp_ns: int | None = None
         self._number = 0
         """Samples of the stamp before the next one."""
@@ -105,6 +109,7 @@ class CoarseClock:
         arrived_ns: int,
         row: Floats | None = None,
         *,
+        earlier: Iterable[tuple[int, bytes]] = (),
         in_doubt: bool = False,
         equal: int = 0,
     ) -> None:
@@ -114,6 +119,7 @@ class CoarseClock:
             stamp_ns: Its stamp.
             arrived_ns: When it arrived.
             row: (C,) its values; None: they are not known.
+            earlier: Stamps and values of the samples before it, one of each stamp.
             in_doubt: Whether its time may be later in the step of the stamp.
             equal: The machine stands still: so many samples of a stamp were equal; 0: it moves.
         """
@@ -121,7 +127,8 @@ class CoarseClock:
         self._stamp_ns = self.last_ns = stamp_ns
         self._number = 1
         self._arrived_ns = arrived_ns
-        self._values.start([] if row is None else [row.tobytes()], is_at_rest=equal > 0)
+        rows = [] if row is None else [row.tobytes()]
+        self._values.start(rows, earlier=earlier, is_at_rest=equal > 0)
         if equal >= MIN_COUNT:
             self._others = MIN_OTHERS
 
@@ -131,14 +138,15 @@ class CoarseClock:
         self._stamp_ns = stamp_ns = time_ns // resolution_ns * resolution_ns
         self._number = (time_ns - stamp_ns) // self._period_ns + 1
         self.last_ns = time_ns
-        self._late_count = 0
+        self._late_count = self._going_on = 0
+        self._values.go_back(stamp_ns)
         self._pace.in_doubt = True  # how many samples this stamp has is not certain
         self._waiting = []
 
     def restart(self) -> None:
         """Wait for the first stamp again."""
         self._stamp_ns, self.last_ns = None, NEVER_NS
-        self._number = self._late_count = 0
+        self._number = self._late_count = self._going_on = 0
         self._values.clear()
         self._waiting = []
 
@@ -157,7 +165,11 @@ class CoarseClock:
         """Return the samples that waited for the end of the first stamp, if another one ends it."""
         if self._stamp_ns is None or self.last_ns != NEVER_NS or run.first_ns == self._stamp_ns:
             return []
-        return self.release(run)
+        return [] if self._is_old_copy(run) else self.release(run)
+
+    def _is_old_copy(self, run: Run) -> bool:
+        """Return whether a sample of an older stamp was taken before."""
+        return run.rows.tobytes() in self._values.past.values_of(run.first_ns)
 
     def place(self, run: Run, max_gap_ns: int | None) -> list[Run] | None:
         """Return the samples that have their times now.
@@ -183,6 +195,8 @@ class CoarseClock:
         if self._stamp_ns is None:
             self._stamp_ns = stamp_ns
         if self.last_ns == NEVER_NS:
+            if stamp_ns < self._stamp_ns:
+                return None  # else it would have ended the first stamp
             longest_ns = max(self._resolution_ns or 0, *RESOLUTIONS_NS)
             if len(self._waiting) > (1 + FASTEST_SHARE) * longest_ns / period_ns:
                 return None
@@ -192,6 +206,7 @@ class CoarseClock:
             return self._place_late(run)
         if max_gap_ns is not None and stamp_ns - self.last_ns > max_gap_ns:
             self._narrow(self._stamp_ns, stamp_ns)
+            self._values.next_stamp(self._stamp_ns, self._number, run.rows.tobytes())
             self._stamp_ns, self.last_ns, self._number = stamp_ns, NEVER_NS, 0
             if self.is_refuted:
                 self.last_ns = stamp_ns
@@ -203,18 +218,18 @@ class CoarseClock:
     def _spread(self, run: Run, newest_ns: int, before_ns: int) -> list[Run] | None:
         """Give a sample of the newest stamp, or a newer one, its time, as `place` says."""
         stamp_ns, period_ns = run.first_ns, self._period_ns
+        values = run.rows.tobytes()
         if stamp_ns > newest_ns:
             self._begin(run, newest_ns, before_ns)
-        elif self._late_count:
-            self._return(stamp_ns)
-            before_ns = NEVER_NS
-        if self.is_refuted:
-            return [run]
-        values = run.rows.tobytes()
         kind = self._values.kind_of(values)
         if kind is Kind.COPY:
             self._values.note_copy()
             return None
+        if self._late_count:
+            self._return(stamp_ns)
+            before_ns = NEVER_NS
+        if self.is_refuted:
+            return [run]
         # A little nearer than by the rate, so that a fast sender is followed.
         nearest_ns = self.last_ns + int(NEAREST_PERIODS * period_ns)
         time_ns = max(stamp_ns + self._number * period_ns, nearest_ns)
@@ -226,8 +241,8 @@ class CoarseClock:
             time_ns = nearest_ns
             most_ns = end_ns + period_ns // 2 + ROUNDING_NS + FASTEST_SHARE * step_ns
             has_room = time_ns <= most_ns
-        if is_over and kind is not Kind.NEW and step_ns >= LEAST_PERIODS * period_ns:
-            has_room = False
+        is_over = is_over and step_ns >= LEAST_PERIODS * period_ns  # else two in one step are jitter
+        has_room = has_room and not (is_over and kind is not Kind.NEW)
         if not has_room:
             self._refuse(kind)
             return None
@@ -290,6 +305,7 @@ class CoarseClock:
             run.place_ns = stamp_ns + self._old_number * period_ns
             return [run]
         self._late_count += 1
+        self._going_on += stamp_ns >= self._before_ns
         run.times = [stamp_ns + number * period_ns]
         return [run]
 
@@ -302,10 +318,11 @@ class CoarseClock:
         count = self._values.past.count(self._before_ns)
         step_ns = self._resolution_ns or SECOND_NS
         lacks = (count + 1) * self._period_ns <= step_ns + ROUNDING_NS
-        if self._late_count > 1 and self._number == 1 and lacks:
+        if self._going_on > 1 and self._number == 1 and lacks:
             self._number, self._values.seen = 0, set()
             self.last_ns = stamp_ns - self._period_ns
-        self._late_count = 0
+            self._pace.in_doubt = True
+        self._late_count = self._going_on = 0
 
     def _begin(self, run: Run, old_ns: int, before_ns: int) -> None:
         """Begin a new stamp after an old one; the sample before it arrived at `before_ns`."""
@@ -317,7 +334,8 @@ class CoarseClock:
             self.torn_ns = old_ns
             self.misplaced = 0 if self._pace.in_doubt else self._number
         self._values.next_stamp(old_ns, self._number, run.rows.tobytes())
-        self._before_ns, self._late_count = old_ns, 0
+        self._before_ns = old_ns
+        self._late_count = self._going_on = 0
         self._stamp_ns, self._number, self._surplus = run.first_ns, 0, 0
         self._pace.next_stamp(run.arrived_ns - before_ns, lacking)
         is_doubtful, self._is_overfull = self._is_overfull, False
@@ -367,24 +385,24 @@ class CoarseClock:
     def _without_copies(self, waiting: list[Run], run: Run | None) -> list[Run]:
         """Return the samples of the first stamp without those that were sent again."""
         rows = [one.rows.tobytes() for one in waiting]
-        copies = copies_in(rows, None if run is None else run.rows.tobytes())
-        left = [one for index, one in enumerate(waiting) if index not in copies]
+        next_values = None if run is None else run.rows.tobytes()
+        copies = copies_in(rows, next_values)
+        left = [one for index, one in enumerate(waiting) if index not in (copies or ())]
         step_ns, period_ns = self._resolution_ns, self._period_ns
+        is_full = False
         if step_ns is not None and len(left) > (1 + FASTEST_SHARE) * step_ns / period_ns + 1:
-            left = left[: int(step_ns / period_ns + 0.5)]  # which ones is not known
-            for one in left:
-                one.mark()
+            left, is_full = left[: int(step_ns / period_ns + 0.5)], True  # which ones is not known
+        if copies or is_full:
             self._values.note_copy()
-        elif copies:
-            self._values.note_copy()
-        rows = [one.rows.tobytes() for one in left]
-        others = MIN_OTHERS if len(rows) >= MIN_COUNT else len(set(rows)) - 1
+        others = MIN_OTHERS if len(left) >= MIN_COUNT else len(set(rows)) - 1
         self._others = max(self._others, others)
-        is_proven = self._others >= MIN_OTHERS
-        if not is_proven or (not others and run is not None and run.rows.tobytes() != rows[0]):
+        # Equal ones may be copies, unless all are equal before and after, or the values return.
+        is_clear = copies is not None or next_values == rows[0] or next_values in rows[:-1]
+        if is_full or self._others < MIN_OTHERS or not is_clear:
             for one in left[1:]:
                 one.mark()
-        self._values.start(rows)
+        self._values.start([one.rows.tobytes() for one in left])
+        self._arrived_ns = left[-1].arrived_ns
         self.repeats += len(waiting) - len(left)
         return left
 

@@ -356,7 +356,11 @@ class OrderedStream(Stream):
         is_sure = not saved.flagged or not saved.substituted[kept].any()
         if ring.has_emitted or not is_sure:
             self._coarse = CoarseClock(period_ns, found or near, is_declared=False)
-            self._coarse.start(ring.last_ns, ring.arrived_ns, ring.newest, equal=equal)
+            rows = [row.tobytes() for row in saved.rows[kept]]
+            earlier = zip(saved.times[kept].tolist()[:-1], rows, strict=False)
+            self._coarse.start(
+                ring.last_ns, ring.arrived_ns, ring.newest, earlier=earlier, equal=equal
+            )
             return self._without_copies(runs)
         # No window was emitted. The step of the first stamp may have begun before the first
         # sample: the samples of this stamp wait until it ends.
@@ -377,6 +381,6 @@ class OrderedStream(Stream):
         same = [run for run in runs if run.first_ns == ring.last_ns]
         following = runs[len(same)].rows.tobytes() if len(runs) > len(same) else None
         rows = [ring.newest.tobytes(), *(run.rows.tobytes() for run in same)]
-        copies = copies_in(rows, following)
+        copies = copies_in(rows, following) or []
         self.drops["duplicate"] += len(copies)
         return [run for index, run in enumerate(runs, 1) if index not in copies]

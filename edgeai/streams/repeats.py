@@ -12,7 +12,7 @@ the other samples tell, as far as anything can:
 Where equal values say nothing, and copies are known to come, a sample that may be one is in doubt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from edgeai.streams.old_stamps import OldStamps
@@ -22,7 +22,7 @@ MIN_DISTINCT = 3
 MIN_COUNT = 4
 """So many equal samples of a stamp, as many as the rate says, are samples: copies are fewer."""
 KNOWN_STAMPS = 2
-"""What the values did from one stamp to the next counts for so many stamps."""
+"""What the values did counts for so many stamps."""
 DOUBTED_STAMPS = 8
 """After a copy, samples that may be copies are in doubt for so many stamps."""
 LONG_AGO = 1 << 30
@@ -42,7 +42,7 @@ class Kind(Enum):
 class StampValues:
     """The values of the samples of one stream, stamp by stamp."""
 
-    __slots__ = ("_copied", "_known", "_last", "_stayed", "equal", "past", "seen")
+    __slots__ = ("_copied", "_has_next", "_last", "_returned", "_stayed", "equal", "past", "seen")
 
     def __init__(self) -> None:
         """Wait for the first sample."""
@@ -53,10 +53,11 @@ class StampValues:
         """Samples of the newest stamp that may be copies, and were taken."""
         self._last: tuple[bytes, ...] = ()
         """Values of the last samples."""
-        self._known = 0
-        """Stamps that followed one another."""
-        self._stayed = self._copied = LONG_AGO
-        """Stamps since the values stayed from one to the next, and since a copy came."""
+        self._has_next = False
+        """Whether a stamp followed another one."""
+        self._stayed = self._returned = self._copied = LONG_AGO
+        """Stamps since the values stayed from one to the next, since they returned to those of
+        another one, and since a copy came."""
 
     @property
     def has_copies(self) -> bool:
@@ -67,17 +68,19 @@ class StampValues:
         """Return what the next sample of the newest stamp is."""
         if values not in self.seen:
             return Kind.NEW
-        if self.past.has(values):
+        if self._returned < KNOWN_STAMPS or self.past.has(values):
             return Kind.EQUAL
-        moves = len(set(self._last)) == MIN_DISTINCT
+        moves = len(set(self._last)) == len(self._last) > 1
         if moves or values != self._last[-1]:
             return Kind.COPY
         if self._stayed < KNOWN_STAMPS:
             return Kind.EQUAL
-        return Kind.COPY if self._known >= KNOWN_STAMPS else Kind.UNCLEAR
+        return Kind.COPY if self._has_next else Kind.UNCLEAR
 
     def take(self, values: bytes, kind: Kind) -> None:
         """Note a sample of the newest stamp that is taken."""
+        if self._last[-1:] != (values,) and self.past.has(values):
+            self._returned = 0
         self.seen.add(values)
         self.equal += kind is not Kind.NEW
         self._last = *self._last[1 - MIN_DISTINCT :], values
@@ -95,45 +98,68 @@ class StampValues:
             values: Of the first sample of the new one.
         """
         self.past.remember(old_ns, number, self.seen)
+        self._returned += 1
         self._stayed = 0 if self._last[-1:] == (values,) else self._stayed + 1
         self._copied += 1
-        self._known += 1
+        self._has_next = True
         self.seen, self.equal = set(), 0
 
-    def start(self, rows: Sequence[bytes], *, is_at_rest: bool = False) -> None:
+    def start(
+        self,
+        rows: Sequence[bytes],
+        *,
+        earlier: Iterable[tuple[int, bytes]] = (),
+        is_at_rest: bool = False,
+    ) -> None:
         """Begin with the samples of a stamp that were taken.
 
         Args:
             rows: Their values, oldest first.
+            earlier: Stamps and values of the samples before them, one of each stamp.
             is_at_rest: Whether the samples of other stamps have the same values.
         """
+        for stamp_ns, values in earlier:
+            self.past.remember(stamp_ns, 1, {values})
+            self._last = *self._last[1 - MIN_DISTINCT :], values
+            self._has_next = True
+        if self._has_next and self._last[-1:] == tuple(rows[:1]):
+            self._stayed = 0
         self.seen, self.equal = set(rows), len(rows) - len(set(rows))
         self._last = (*self._last, *rows)[-MIN_DISTINCT:]
         if is_at_rest:
-            self._stayed, self._known = 0, KNOWN_STAMPS
+            self._stayed = 0
+
+    def go_back(self, stamp_ns: int) -> None:
+        """Go on with an older stamp."""
+        self.seen, self.equal = set(self.past.values_of(stamp_ns)), 0
 
     def clear(self) -> None:
         """Forget the older stamps."""
         self.past.clear()
-        self._known = 0
+        self._has_next = False
 
 
-def copies_in(rows: Sequence[bytes], next_values: bytes | None) -> list[int]:
+def copies_in(rows: Sequence[bytes], next_values: bytes | None) -> list[int] | None:
     """Return which samples of a first stamp were sent again, by their indices, rising.
 
     Args:
         rows: Values of all its samples, oldest first.
         next_values: Of the first sample of the next stamp; None: there is none.
+
+    Returns:
+        None if the values cannot tell: they stay, or return. Where a few equal ones may be copies,
+        they are: the samples of a first stamp are counted back from its end, so none is missed.
     """
     distinct = set(rows)
-    stays = next_values == rows[-1]
-    if len(distinct) in (1, len(rows)) or (next_values in distinct and not stays):
+    if len(distinct) == len(rows):
         return []
+    is_few = len(distinct) == 1 and len(rows) < MIN_COUNT and next_values is not None
+    if next_values in distinct or (len(distinct) == 1 and not is_few):
+        return None
     seen: set[bytes] = set()
     copies: list[int] = []
     for index, values in enumerate(rows):
-        is_equal = stays and (values == next_values or values == rows[index - 1])
-        if values in seen and not is_equal:
+        if values in seen:
             copies.append(index)
         seen.add(values)
     return copies

@@ -19,7 +19,7 @@ from edgeai.streams.clock_steps import FASTEST_SHARE, NEAR_PERIODS, RESOLUTIONS_
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.repeats import MIN_COUNT, MIN_DISTINCT
 from edgeai.streams.run import Run, equals
-from edgeai.streams.settings import Floats
+from edgeai.streams.settings import NEVER_NS, Floats
 
 DOUBLED_PERIODS = 16
 """A stamp that came twice and a hole within so many periods show a clock with steps of about a
@@ -61,8 +61,8 @@ class UnprovenClock:
     """What the stamps of one stream have shown so far."""
 
     __slots__ = (
-        "_doubled", "_is_fine", "_is_near", "_pairs", "_period_ns", "_room", "_stamps", "equal",
-        "runs",
+        "_doubled", "_hole_ns", "_is_fine", "_is_near", "_pairs", "_period_ns", "_room", "_stamps",
+        "equal", "runs",
     )  # fmt: skip
 
     def __init__(self, period_ns: int) -> None:
@@ -85,7 +85,9 @@ class UnprovenClock:
         """Stamps that came twice lately, where the step may be about a period, and whether with
         equal values."""
         self._pairs = 0
-        """How often one with equal values was followed by a hole."""
+        """How often there was a hole soon before or after one with equal values."""
+        self._hole_ns = NEVER_NS
+        """Time after a hole that is about a period, if no stamp came twice soon before it."""
 
     def look(self, run: Run, before: Before) -> Verdict:
         """Judge the clock by the next sample.
@@ -123,12 +125,9 @@ class UnprovenClock:
         self._is_fine = True
         if is_equal and not is_at_rest:
             return "fine"
-        if resolution_of(times, self._period_ns, NEAR_PERIODS) is not None:
-            if is_equal and self._pairs >= PAIRS_AT_REST - 1:
-                self._is_near = True
-                return self._wait(run, before)
-            self.note_doubled(run.first_ns, is_equal=is_equal)
-        return "fine"
+        if resolution_of(times, self._period_ns, NEAR_PERIODS) is None:
+            return "fine"
+        return self._double_near(run, before, is_equal=is_equal)
 
     def _wait(self, run: Run, before: Before) -> Verdict:
         """Let a sample wait."""
@@ -155,7 +154,7 @@ class UnprovenClock:
             if len(newest.values) >= MIN_DISTINCT:
                 return "coarse"
             most = (1 + FASTEST_SHARE) * RESOLUTIONS_NS[0] / period_ns
-            return "fine" if len(self.runs) > most else "wait"
+            return "fine" if newest.count > most else "wait"
         if len(newest.values) > 1:
             return "coarse"
         if self._is_near:
@@ -214,24 +213,30 @@ class UnprovenClock:
 
     def note_doubled(self, stamp_ns: int, *, is_equal: bool) -> None:
         """Note that a stamp came twice, and no step longer than a period shows all stamps."""
-        since_ns = stamp_ns - DOUBLED_PERIODS * self._period_ns
-        doubled = {one: equal for one, equal in self._doubled.items() if one >= since_ns}
-        doubled[stamp_ns] = doubled.get(stamp_ns, True) and is_equal
-        self._doubled = doubled
+        self._doubled = self._since(self._doubled, stamp_ns)
+        self._doubled[stamp_ns] = self._doubled.get(stamp_ns, True) and is_equal
 
     def may_be_near(self, time_ns: int, before_ns: int) -> bool:
         """Return whether a time after another one shows a hole soon after a stamp came twice."""
         if time_ns - before_ns < HOLE_PERIODS * self._period_ns:
             return False
+        return any(one < time_ns for one in self._since(self._doubled, time_ns))
+
+    def _since(self, stamps: dict[int, bool], time_ns: int) -> dict[int, bool]:
+        """Return those of some stamps that are not long before a time."""
         since_ns = time_ns - DOUBLED_PERIODS * self._period_ns
-        return any(since_ns <= one < time_ns for one in self._doubled)
+        return {one: is_equal for one, is_equal in stamps.items() if one >= since_ns}
 
     def _shows_near(self, run: Run, before: Before) -> bool:
         """Return whether a hole shows a clock with steps of about a period."""
-        if not self.may_be_near(run.first_ns, before.last_ns):
+        step_ns = run.first_ns - before.last_ns
+        if step_ns < HOLE_PERIODS * self._period_ns:
             return False
-        doubled, self._doubled = self._doubled, {}
-        lacking = round((run.first_ns - before.last_ns) / self._period_ns) - 1
+        doubled, self._doubled = self._since(self._doubled, run.first_ns), {}
+        lacking = round(step_ns / self._period_ns) - 1
+        if not doubled:
+            self._hole_ns = run.first_ns if lacking == 1 else NEVER_NS
+            return False
         if len(doubled) > lacking:  # samples are sent again, and one was lost
             self._pairs = 0
             return False
@@ -240,3 +245,18 @@ class UnprovenClock:
             return False
         times = [*before.times(), run.first_ns]
         return resolution_of(times, self._period_ns, NEAR_PERIODS) is not None
+
+    def _double_near(self, run: Run, before: Before, *, is_equal: bool) -> Verdict:
+        """Judge by a stamp that came twice; those of about a period may be the clock's."""
+        hole_ns, self._hole_ns = self._hole_ns, NEVER_NS
+        if not is_equal:
+            self.note_doubled(run.first_ns, is_equal=False)
+            return "fine"
+        if hole_ns >= run.first_ns - DOUBLED_PERIODS * self._period_ns:
+            self._pairs += 1
+            return "coarse" if self._pairs >= PAIRS_AT_REST else "fine"
+        if self._pairs >= PAIRS_AT_REST - 1:
+            self._is_near = True
+            return self._wait(run, before)
+        self.note_doubled(run.first_ns, is_equal=True)
+        return "fine"
