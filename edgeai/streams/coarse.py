@@ -206,6 +206,7 @@ class CoarseClock:
             return self._place_late(run)
         if max_gap_ns is not None and stamp_ns - self.last_ns > max_gap_ns:
             self._narrow(self._stamp_ns, stamp_ns)
+            self._look_at_end(self._stamp_ns)
             self._values.next_stamp(self._stamp_ns, self._number, run.rows.tobytes())
             self._stamp_ns, self.last_ns, self._number = stamp_ns, NEVER_NS, 0
             if self.is_refuted:
@@ -223,7 +224,7 @@ class CoarseClock:
             self._begin(run, newest_ns, before_ns)
         kind = self._values.kind_of(values)
         if kind is Kind.COPY:
-            self._values.note_copy()
+            self._values.note_copy(values)
             return None
         if self._late_count:
             self._return(stamp_ns)
@@ -271,12 +272,13 @@ class CoarseClock:
 
     def _refuse(self, kind: Kind) -> None:
         """Note a sample for which its stamp has no place by the rate."""
-        if kind is Kind.NEW or len(self._values.seen) > 1:
-            self._is_overfull = self._is_overfull or kind is Kind.NEW
-            self._doubt_stamp()
         self._surplus += 1
-        if self._surplus > 1 + FASTEST_SHARE * (self._resolution_ns or 0) / self._period_ns:
+        is_many = self._surplus > 1 + FASTEST_SHARE * (self._resolution_ns or 0) / self._period_ns
+        if is_many:
             self._values.note_copy()
+        if kind is Kind.NEW or len(self._values.seen) > 1:  # else all samples are the same
+            self._is_overfull = self._is_overfull or is_many or kind is Kind.NEW
+            self._doubt_stamp()
 
     def _doubt_stamp(self) -> None:
         """Note that samples of this stamp may have wrong times; mark those to come."""
@@ -327,12 +329,7 @@ class CoarseClock:
     def _begin(self, run: Run, old_ns: int, before_ns: int) -> None:
         """Begin a new stamp after an old one; the sample before it arrived at `before_ns`."""
         self._narrow(old_ns, run.first_ns)
-        step_ns, least_ns = self._resolution_ns or SECOND_NS, HOLE_PERIODS * self._period_ns
-        left_ns, lacking = old_ns + step_ns - self.last_ns, 0
-        if step_ns > least_ns and left_ns >= least_ns:
-            lacking = round(left_ns / self._period_ns) - 1
-            self.torn_ns = old_ns
-            self.misplaced = 0 if self._pace.in_doubt else self._number
+        lacking = self._look_at_end(old_ns)
         self._values.next_stamp(old_ns, self._number, run.rows.tobytes())
         self._before_ns = old_ns
         self._late_count = self._going_on = 0
@@ -341,6 +338,20 @@ class CoarseClock:
         is_doubtful, self._is_overfull = self._is_overfull, False
         is_doubtful = is_doubtful or run.first_ns == self._doubtful_ns
         self._pace.in_doubt = self._pace.in_doubt or is_doubtful
+
+    def _look_at_end(self, stamp_ns: int) -> int:
+        """Return how many samples the newest stamp lacks, now that it has ended; doubt the others.
+
+        Args:
+            stamp_ns: The stamp.
+        """
+        step_ns, least_ns = self._resolution_ns or SECOND_NS, HOLE_PERIODS * self._period_ns
+        left_ns = stamp_ns + step_ns - self.last_ns
+        if step_ns <= least_ns or left_ns < least_ns:
+            return 0
+        self.torn_ns = stamp_ns
+        self.misplaced = 0 if self._pace.in_doubt else self._number
+        return round(left_ns / self._period_ns) - 1
 
     def release(self, run: Run | None) -> list[Run]:
         """Return the samples of the first stamp, counted back from the end of its step.

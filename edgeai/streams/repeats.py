@@ -42,7 +42,7 @@ class Kind(Enum):
 class StampValues:
     """The values of the samples of one stream, stamp by stamp."""
 
-    __slots__ = ("_copied", "_has_next", "_last", "_returned", "_stayed", "equal", "past", "seen")
+    __slots__ = ("_copied", "_has_next", "_last", "_newest", "_returned", "_stayed", "equal", "past", "seen")
 
     def __init__(self) -> None:
         """Wait for the first sample."""
@@ -52,7 +52,9 @@ class StampValues:
         self.equal = 0
         """Samples of the newest stamp that may be copies, and were taken."""
         self._last: tuple[bytes, ...] = ()
-        """Values of the last samples."""
+        """Values of the last samples, copies too."""
+        self._newest = b""
+        """Values of the last sample that was taken."""
         self._has_next = False
         """Whether a stamp followed another one."""
         self._stayed = self._returned = self._copied = LONG_AGO
@@ -71,23 +73,33 @@ class StampValues:
         if self._returned < KNOWN_STAMPS or self.past.has(values):
             return Kind.EQUAL
         moves = len(set(self._last)) == len(self._last) > 1
-        if moves or values != self._last[-1]:
+        if moves or values != self._newest:
             return Kind.COPY
         if self._stayed < KNOWN_STAMPS:
             return Kind.EQUAL
-        return Kind.COPY if self._has_next else Kind.UNCLEAR
+        return Kind.COPY if self._has_next or self.has_copies else Kind.UNCLEAR
 
     def take(self, values: bytes, kind: Kind) -> None:
         """Note a sample of the newest stamp that is taken."""
-        if self._last[-1:] != (values,) and self.past.has(values):
+        if values != self._newest and self.past.has(values):
             self._returned = 0
         self.seen.add(values)
         self.equal += kind is not Kind.NEW
-        self._last = *self._last[1 - MIN_DISTINCT :], values
+        self._newest = values
+        self._note(values)
 
-    def note_copy(self) -> None:
-        """Note that a copy came."""
+    def note_copy(self, values: bytes | None = None) -> None:
+        """Note that a copy came.
+
+        Args:
+            values: Its values; None: which sample is the copy is not known.
+        """
         self._copied = 0
+        if values is not None:
+            self._note(values)
+
+    def _note(self, values: bytes) -> None:
+        self._last = *self._last[1 - MIN_DISTINCT :], values
 
     def next_stamp(self, old_ns: int, number: int, values: bytes) -> None:
         """Begin a new stamp.
@@ -99,7 +111,7 @@ class StampValues:
         """
         self.past.remember(old_ns, number, self.seen)
         self._returned += 1
-        self._stayed = 0 if self._last[-1:] == (values,) else self._stayed + 1
+        self._stayed = 0 if values == self._newest else self._stayed + 1
         self._copied += 1
         self._has_next = True
         self.seen, self.equal = set(), 0
@@ -120,12 +132,13 @@ class StampValues:
         """
         for stamp_ns, values in earlier:
             self.past.remember(stamp_ns, 1, {values})
-            self._last = *self._last[1 - MIN_DISTINCT :], values
-            self._has_next = True
-        if self._has_next and self._last[-1:] == tuple(rows[:1]):
+            self._note(values)
+            self._newest, self._has_next = values, True
+        if self._has_next and rows and rows[0] == self._newest:
             self._stayed = 0
         self.seen, self.equal = set(rows), len(rows) - len(set(rows))
         self._last = (*self._last, *rows)[-MIN_DISTINCT:]
+        self._newest = rows[-1] if rows else self._newest
         if is_at_rest:
             self._stayed = 0
 
