@@ -135,11 +135,13 @@ class CoarseClock:
     def resume(self, time_ns: int) -> None:
         """Go on after a sample that is older than the newest."""
         resolution_ns = self._resolution_ns or SECOND_NS
-        self._stamp_ns = stamp_ns = time_ns // resolution_ns * resolution_ns
+        stamp_ns = time_ns // resolution_ns * resolution_ns
+        if stamp_ns != self._stamp_ns and self._stamp_ns is not None:
+            self._values.go_back(self._stamp_ns, self._number, stamp_ns)
+        self._stamp_ns = stamp_ns
         self._number = (time_ns - stamp_ns) // self._period_ns + 1
         self.last_ns = time_ns
         self._late_count = self._going_on = 0
-        self._values.go_back(stamp_ns)
         self._pace.in_doubt = True  # how many samples this stamp has is not certain
         self._waiting = []
 

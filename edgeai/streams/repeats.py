@@ -142,8 +142,9 @@ class StampValues:
         if is_at_rest:
             self._stayed = 0
 
-    def go_back(self, stamp_ns: int) -> None:
-        """Go on with an older stamp."""
+    def go_back(self, newest_ns: int, number: int, stamp_ns: int) -> None:
+        """Go on with an older stamp than the newest, which has some samples."""
+        self.past.remember(newest_ns, number, self.seen)
         self.seen, self.equal = set(self.past.values_of(stamp_ns)), 0
 
     def clear(self) -> None:
