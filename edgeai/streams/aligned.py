@@ -172,13 +172,17 @@ class AlignedStream(Stream):
 
     def _receive(self, run: Run) -> None:
         """Take one sample with its final time."""
-        flag = run.uncertain is not None and bool(run.uncertain[0])
         timeline = self._timeline
-        timeline.take(Arrival(run.first_ns, ROW, run.rows[0].tolist(), flag, run.arrived_ns))
+        timeline.take(self._arrival_of(run))
         if timeline.has_restarted:
             timeline.has_restarted = False
             if self._coarse is not None:
                 self._coarse.restart()
+
+    @staticmethod
+    def _arrival_of(run: Run) -> Arrival:
+        flag = run.uncertain is not None and bool(run.uncertain[0])
+        return Arrival(run.first_ns, ROW, run.rows[0].tolist(), flag, run.arrived_ns)
 
     # ------------------------------------------------------------------------------- coarse clocks
 
@@ -207,6 +211,9 @@ class AlignedStream(Stream):
             self._first = None if stamps else run.copy()
             stamps.append((run.first_ns, row))
         self._row = row
+
+    def _was_taken(self, run: Run) -> bool:
+        return self._timeline.was_taken(self._arrival_of(run))
 
     def _recognize(self, runs: list[Run]) -> list[Run]:
         """Set `_coarse` as `Stream._recognize` says."""

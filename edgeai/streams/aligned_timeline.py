@@ -283,10 +283,11 @@ class AlignedTimeline:
 
     def _replace_suspect(self, one: Arrival) -> None:
         """Remove a value in doubt if this one shows that it is wrong, and is not itself again."""
-        if not self._was_taken(one):
+        if not self.was_taken(one):
             self._grid.remove_suspect(one.channel, one.time_ns)
 
-    def _was_taken(self, one: Arrival) -> bool:
+    def was_taken(self, one: Arrival) -> bool:
+        """Return whether this value or sample was taken before."""
         return self._seen.has(one.time_ns, one.channel, one.values)
 
     # --------------------------------------------------------------------------------------- clock
@@ -299,7 +300,7 @@ class AlignedTimeline:
             if self._take_around_jump(one, newest_ns):
                 return True
         if self._started is not None:
-            if not self._was_taken(one):
+            if not self.was_taken(one):
                 self._started.append(one)
             if len(self._started) > self._max_doubted or self._jump is not None:
                 self._started = None
@@ -346,7 +347,7 @@ class AlignedTimeline:
         if one.time_ns - newest_ns > self._max_step_ns:
             self._jump_ahead(one, newest_ns)
         elif jump is not None and one.time_ns >= jump.first_ns:
-            if not self._was_taken(one):
+            if not self.was_taken(one):
                 jump.arrivals.append(one)
             if len(jump.arrivals) > self._max_doubted:
                 self._confirm_jump()

@@ -37,6 +37,8 @@ MIN_OTHERS = 2
 """Samples with other values than the one before, of the same stamp: so many prove that the clock is
 coarse. One may be a time stamp that was given twice."""
 
+MOST_COPIES = 4
+"""Of a first stamp, so many times as many samples wait as the rate allows: some are copies."""
 NEAREST_PERIODS = 0.96
 """Samples that do not fit into a step of the clock by the rate follow at so many periods: so a
 sender that is up to 3 % too fast loses none."""
@@ -46,10 +48,10 @@ class CoarseClock:
     """Gives the samples of one stream their times."""
 
     __slots__ = (
-        "_arrived_ns", "_before_ns", "_doubtful_ns", "_going_on", "_is_declared", "_is_overfull", "_late_count",
-        "_number", "_odd", "_old_ns", "_old_number", "_others", "_pace", "_period_ns",
-        "_resolution_ns", "_surplus", "_values", "_waiting", "_stamp_ns", "is_refuted", "last_ns",
-        "misplaced", "repeats", "torn_ns",
+        "_arrived_ns", "_before_ns", "_doubtful_ns", "_going_on", "_is_declared", "_is_overfull",
+        "_late_count", "_number", "_odd", "_old_ns", "_old_number", "_others", "_pace",
+        "_period_ns", "_resolution_ns", "_stamp_ns", "_surplus", "_values", "_waiting",
+        "is_refuted", "is_stray", "last_ns", "misplaced", "repeats", "torn_ns",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +76,8 @@ class CoarseClock:
         which ones is not known."""
         self.misplaced = 0
         """How many samples that stamp has, if they were not marked as they came."""
+        self.is_stray = False
+        """Whether the sample is older than all that are known: it was taken before, or is new."""
         self.repeats = 0
         """Samples of the first stamp that came again; the stream counts them."""
         self._pace = ArrivalPace(period_ns)
@@ -145,6 +149,10 @@ class CoarseClock:
         self._pace.in_doubt = True  # how many samples this stamp has is not certain
         self._waiting = []
 
+    def note_stray(self) -> None:
+        """Note that the stray sample is new: it may belong to the newest stamp, and lack there."""
+        self._pace.in_doubt = True
+
     def restart(self) -> None:
         """Wait for the first stamp again."""
         self._stamp_ns, self.last_ns = None, NEVER_NS
@@ -185,7 +193,7 @@ class CoarseClock:
             The samples, oldest first; None if the stamp has more samples than the rate allows.
         """
         before_ns, self._arrived_ns = self._arrived_ns, run.arrived_ns
-        self.torn_ns = None
+        self.torn_ns, self.is_stray = None, False
         placed = self._place(run, max_gap_ns, before_ns)
         if placed is None:
             self._arrived_ns = before_ns  # as if it had not come
@@ -200,7 +208,7 @@ class CoarseClock:
             if stamp_ns < self._stamp_ns:
                 return None  # else it would have ended the first stamp
             longest_ns = max(self._resolution_ns or 0, *RESOLUTIONS_NS)
-            if len(self._waiting) > (1 + FASTEST_SHARE) * longest_ns / period_ns:
+            if len(self._waiting) >= MOST_COPIES * (1 + FASTEST_SHARE) * longest_ns / period_ns + 1:
                 return None
             self._waiting.append(run.copy())
             return []
@@ -303,7 +311,7 @@ class CoarseClock:
             run.times = [stamp_ns + max(0, room - 1) * period_ns]  # another sample has this time
             return [run]
         if number == NO_PLACE:
-            self._pace.in_doubt = True  # it may belong to the newest stamp, and be missing there
+            self.is_stray = True
             self._old_number = self._old_number + 1 if stamp_ns == self._old_ns else 0
             self._old_ns = stamp_ns
             run.place_ns = stamp_ns + self._old_number * period_ns
@@ -316,17 +324,20 @@ class CoarseClock:
     def _return(self, stamp_ns: int) -> None:
         """Go on with the newest stamp after older ones.
 
-        If the stamp before it still lacks a sample, the one that came too early was that: its stamp
-        was wrong.
+        If the stamp before it still lacks a sample, the one that came too early may have been that,
+        with a wrong stamp. It was if all samples of the stamps between came after it: then the next
+        one takes its place.
         """
-        count = self._values.past.count(self._before_ns)
-        step_ns = self._resolution_ns or SECOND_NS
-        lacks = (count + 1) * self._period_ns <= step_ns + ROUNDING_NS
-        if self._going_on > 1 and self._number == 1 and lacks:
-            self._number, self._values.seen = 0, set()
-            self.last_ns = stamp_ns - self._period_ns
-            self._pace.in_doubt = True
+        step_ns, period_ns = self._resolution_ns or SECOND_NS, self._period_ns
+        count, going_on = self._values.past.count(self._before_ns), self._going_on
         self._late_count = self._going_on = 0
+        if going_on < 2 or self._number != 1 or (count + 1) * period_ns > step_ns + ROUNDING_NS:
+            return
+        self._pace.in_doubt = True
+        between_ns = stamp_ns - self._before_ns - step_ns
+        if 0 < between_ns <= going_on * period_ns:
+            self._number, self._values.seen = 0, set()
+            self.last_ns = stamp_ns - period_ns
 
     def _begin(self, run: Run, old_ns: int, before_ns: int) -> None:
         """Begin a new stamp after an old one; the sample before it arrived at `before_ns`."""

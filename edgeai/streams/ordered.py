@@ -341,6 +341,9 @@ class OrderedStream(Stream):
         filled = self._timeline.holes.filled_times
         return [time_ns for time_ns in self.ring.recent_times.tolist() if time_ns not in filled]
 
+    def _was_taken(self, run: Run) -> bool:
+        return bool(self.ring.were_here(run.times, run.rows)[0])
+
     def _recognize(self, runs: list[Run]) -> list[Run]:
         """Set `_coarse` as `Stream._recognize` says, and take what the ring has again."""
         ring, period_ns, equal = self.ring, self._settings.period_ns, self._unproven.equal

@@ -327,6 +327,10 @@ class Stream(ABC):
         if coarse is None:
             self._receive(run)
             return
+        first = coarse.undecided
+        if first is not None and run.first_ns < first[1] and self._was_taken(run):
+            self.drops["duplicate"] += 1
+            return
         ended = coarse.end_first_stamp(run)
         self._count_repeats(coarse)
         for one in ended:
@@ -338,8 +342,11 @@ class Stream(ABC):
         if placed is None:
             self.drops["duplicate"] += 1
             return
+        late = self.drops["late"]
         for one in placed:
             self._receive(one)
+        if coarse.is_stray and self.drops["late"] != late:
+            coarse.note_stray()
         newest_ns = self.newest_ns
         if newest_ns is not None and newest_ns < coarse.last_ns:
             coarse.resume(newest_ns)  # the stream has returned from a jump ahead
@@ -356,6 +363,10 @@ class Stream(ABC):
         Called while the clock is not known.
         """
         return "fine"
+
+    def _was_taken(self, _run: Run) -> bool:
+        """Return whether a sample was taken before whose time was its stamp."""
+        return False
 
     def _recognize(self, runs: list[Run]) -> list[Run]:
         """Set `_coarse`, as the time stamps so far are those of a coarse clock.

@@ -37,7 +37,9 @@ class Sender(NamedTuple):
     lost: float = 0.0
     """Share of the samples that are lost."""
     again: float = 0.0
-    """Share that comes twice."""
+    """Share that comes twice; 1: all do, also the first ones."""
+    delay: float = 0.01
+    """How much later it comes again, in periods."""
     swapped: float = 0.0
     """Share that comes after the next one."""
     block: int = 1
@@ -80,14 +82,16 @@ def samples_of(sender: Sender) -> list[Sample]:
                 for index, one in enumerate(sent[part])
             ]
     came: list[Sample] = []
-    # Not before the clock is recognized, and the signal is known to move.
-    first = 4 if sender.is_declared else 40
+    first = 4 if sender.is_declared else 40  # samples are lost when the clock is known
     for one in sent:
         if draw.random() < sender.lost and one.number >= first:
             continue
         came.append(one)
-        if draw.random() < sender.again and one.number >= first:
-            came.append(one._replace(arrived_ns=one.arrived_ns + period_ns // 100))
+        if draw.random() < sender.again:
+            delay_ns = round(sender.delay * period_ns)
+            came.append(one._replace(arrived_ns=one.arrived_ns + delay_ns))
+    if sender.again:
+        came.sort(key=lambda one: one.arrived_ns)
     for index in range(first, len(came)):
         is_other = came[index].stamp_ns != came[index - 1].stamp_ns  # else nothing can tell
         if draw.random() < sender.swapped and is_other:
@@ -98,12 +102,18 @@ def samples_of(sender: Sender) -> list[Sample]:
     return came
 
 
-def play(sender: Sender, length: int, **changes: Any) -> tuple[Line, list[Sample]]:
+def play(
+    sender: Sender, length: int, *, once: bool = False, **changes: Any
+) -> tuple[Line, list[Sample]]:
+    """Return a stream that has taken the samples; `once`: those that come twice only once."""
     line = Line(
         length=length, period_ns=sender.period_ns, max_gap_ns=5 * sender.period_ns,
         resolution_ns=sender.step_ns if sender.is_declared else None, is_undated=True, **changes,
     )  # fmt: skip
     came = samples_of(sender)
+    if once:
+        first = {one.number: one for one in reversed(came)}
+        came = [one for one in came if first[one.number] is one]
     for one in came:
         row = [float(one.number)]
         if line.stream.push_one(one.stamp_ns, row):
@@ -158,12 +168,19 @@ def faults(sender: Sender) -> list[str]:
     times = [window.time_ns for window in line.windows]
     if max(Counter(times).values(), default=1) > 1:
         found.append("an id names two windows")
+    if sender.again:
+        for length in (1, 4):
+            twice, once = (play(sender, length, once=one)[0].windows for one in (False, True))
+            if twice != once:
+                found.append(f"copies change windows of {length} samples")
     return found
 
 
 troubles = st.sampled_from(
     [
-        {}, {"lost": 0.02}, {"lost": 0.1}, {"again": 0.05}, {"swapped": 0.05}, {"block": 5},
+        {}, {"lost": 0.02}, {"lost": 0.1}, {"again": 0.05}, {"again": 1.0, "lost": 0.02},
+        {"again": 0.05, "delay": 0.4}, {"again": 1.0, "delay": 0.9}, {"again": 1.0, "delay": 3.5},
+        {"again": 1.0, "block": 5}, {"swapped": 0.05}, {"block": 5},
         {"block": 30}, {"jitter": 0.3}, {"jitter": 0.02, "lost": 0.02},
         {"speed": 0.99, "lost": 0.02}, {"speed": 1.01, "again": 0.05},
         {"speed": 0.999, "swapped": 0.05}, {"gap": 3, "lost": 0.02}, {"gap": 30, "swapped": 0.05},
