@@ -252,7 +252,9 @@ class CoarseClock:
             time_ns = nearest_ns
             most_ns = end_ns + period_ns // 2 + ROUNDING_NS + FASTEST_SHARE * step_ns
             has_room = time_ns <= most_ns
-        is_over = is_over and step_ns >= LEAST_PERIODS * period_ns  # else two in one step are jitter
+        is_over = (
+            is_over and step_ns >= LEAST_PERIODS * period_ns
+        )  # else two in one step are jitter
         has_room = has_room and not (is_over and kind is not Kind.NEW)
         if not has_room:
             self._refuse(kind)
@@ -275,9 +277,7 @@ class CoarseClock:
             self._others = min(MIN_OTHERS, self._others + 1)
         self._values.take(values, kind)
         is_proven = self._others >= MIN_OTHERS
-        if kind is Kind.UNCLEAR or (kind is Kind.EQUAL and self._values.has_copies):
-            run.mark()
-        elif self._number and not is_proven:
+        if kind is Kind.UNCLEAR or (kind is Kind.EQUAL and self._values.has_copies) or (self._number and not is_proven):
             run.mark()
 
     def _refuse(self, kind: Kind) -> None:

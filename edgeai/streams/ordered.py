@@ -13,7 +13,7 @@ from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.reorder import Reorder
 from edgeai.streams.repeats import copies_in
 from edgeai.streams.run import Run, equals
-from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings
+from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
 from edgeai.streams.timeline import Timeline
 from edgeai.streams.unproven import DOUBLED_PERIODS, Before, Verdict

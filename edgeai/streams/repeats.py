@@ -42,7 +42,17 @@ class Kind(Enum):
 class StampValues:
     """The values of the samples of one stream, stamp by stamp."""
 
-    __slots__ = ("_copied", "_has_next", "_last", "_newest", "_returned", "_stayed", "equal", "past", "seen")
+    __slots__ = (
+        "_copied",
+        "_has_next",
+        "_last",
+        "_newest",
+        "_returned",
+        "_stayed",
+        "equal",
+        "past",
+        "seen",
+    )
 
     def __init__(self) -> None:
         """Wait for the first sample."""

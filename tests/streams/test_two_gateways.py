@@ -118,9 +118,7 @@ def assert_same_as_one_way(ways: Ways) -> None:
         return  # a sample that was taken for wrong comes again, late: it is new
     assert line.windows == plain.windows
     # A copy of a sample that was refused is refused too, as late or as a duplicate.
-    refused, right_refused = (
-        one.pop("late", 0) + one.pop("duplicate", 0) for one in (told, right)
-    )
+    refused, right_refused = (one.pop("late", 0) + one.pop("duplicate", 0) for one in (told, right))
     assert refused == right_refused + len(rows) - len(once)
     assert told == right
 
