@@ -217,6 +217,12 @@ class KeptSamples:
         else:
             self.lacking, self.lacking_due = self.held.noted, first + self._length
 
+    def has_near(self, time_ns: int, row: Floats, near_ns: int) -> bool:
+        """Return whether it holds a sample with these values (C,), nearer to a time than that."""
+        begin = bisect_right(self._times, time_ns - near_ns, 0, self.size)
+        end = bisect_left(self._times, time_ns + near_ns, begin, self.size)
+        return bool(_are_same(self._rows[begin:end], row).all(axis=1).any())
+
     def was_near(self, time_ns: int, row: Floats) -> bool:
         """Return whether a sample with these values (C,) was taken about a time.
 

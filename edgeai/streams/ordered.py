@@ -15,10 +15,11 @@ from edgeai.streams.repeats import copies_in
 from edgeai.streams.run import Run, equals
 from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
-from edgeai.streams.timeline import Timeline
+from edgeai.streams.timeline import Timeline, nearest_step
 from edgeai.streams.unproven import DOUBLED_PERIODS, Before, Verdict
 
 FOREVER_NS = 1 << 62
+NO_STEP = -1
 
 
 class OrderedStream(Stream):
@@ -30,8 +31,8 @@ class OrderedStream(Stream):
 
     __slots__ = (
         "_frame_clock", "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns",
-        "_max_step_ns", "_max_window_step_ns", "_period_ns", "_reorder", "_span_ns", "_timeline",
-        "_whole_windows",
+        "_max_step_ns", "_max_window_step_ns", "_min_step_ns", "_period_ns", "_plain_step_ns",
+        "_reorder", "_span_ns", "_timeline", "_whole_windows",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +47,8 @@ class OrderedStream(Stream):
         self._start_again()
         self._max_step_ns = self._longest_step(settings.period_ns or FOREVER_NS)
         """A longer step is a hole or a gap."""
+        self._min_step_ns = nearest_step(settings.period_ns or 0)
+        """After a shorter step the sample may be a copy of the newest one."""
         whole = self._reorder is None and settings.hop == settings.length
         whole = whole and not (settings.extras or settings.keeps_samples)
         self._whole_windows = settings.length if whole else 0
@@ -71,6 +74,8 @@ class OrderedStream(Stream):
         self._good_bytes = self._timeline.values.last.data.cast("B")
         self._is_plain = False
         """Whether a sample that follows the newest needs no further look."""
+        self._plain_step_ns = NO_STEP
+        """Up to this step it needs none: `_max_step_ns`; NO_STEP: it needs one in any case."""
         self._frame_clock = FrameClock(settings.frame_resolution_ns)
 
     @property
@@ -152,7 +157,7 @@ class OrderedStream(Stream):
         absent: Flags | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
-        if self._is_plain and self._is_in_order(times):
+        if self._is_in_order(times):
             self._timeline.values.append(times, rows, invalid, uncertain)
             self.ring.arrived_ns = times[-1] if arrived is None else arrived[-1]
             return
@@ -161,14 +166,14 @@ class OrderedStream(Stream):
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample as `Stream.push_one` says: only one that follows without a hole."""
         ring = self.ring
-        if self._is_plain and 0 < time_ns - ring.last_ns <= self._max_step_ns:
+        if self._min_step_ns <= time_ns - ring.last_ns <= self._plain_step_ns:
             ring.push_one(time_ns, row)
             return True
         return False
 
     def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Take samples as `Stream.push_few` says: all of them, or none."""
-        if self._is_plain and self._is_in_order(times):
+        if self._is_in_order(times):
             return self.ring.push_few(times, values, begin, stop)
         return False
 
@@ -260,11 +265,11 @@ class OrderedStream(Stream):
         return True
 
     def _is_in_order(self, times: list[int]) -> bool:
-        """Return whether all times rise, after the newest and without a hole or a gap."""
+        """Return whether no sample needs a further look: all follow, without a hole or a gap."""
         previous = self.ring.last_ns
-        max_step = self._max_step_ns
+        min_step, max_step = self._min_step_ns, self._plain_step_ns
         for time_ns in times:
-            if not 0 < time_ns - previous <= max_step:
+            if not min_step <= time_ns - previous <= max_step:
                 return False
             previous = time_ns
         return True
@@ -272,6 +277,7 @@ class OrderedStream(Stream):
     def _update_plain(self) -> None:
         waits = self._coarse is not None or self._reorder is not None or self._unproven.runs
         self._is_plain = not waits and self._timeline.is_plain
+        self._plain_step_ns = self._max_step_ns if self._is_plain else NO_STEP
 
     # ---------------------------------------------------------------------------- the general road
 

@@ -17,6 +17,16 @@ from edgeai.streams.settings import NEVER_NS, StreamSettings
 from edgeai.streams.window_ends import ends_in_block
 
 
+NEAR_SHARE = 0.25
+"""Samples with equal values that are nearer than this part of a sample period are one sample, with
+time stamps of two gateways."""
+
+
+def nearest_step(period_ns: int) -> int:
+    """Return from which step on a sample is no copy of the one before it, nanoseconds."""
+    return max(1, int(NEAR_SHARE * period_ns))
+
+
 def _emit_nothing(*_: object) -> None:
     """Stand in for `Ring.emit` where the windows were emitted already."""
 
@@ -28,8 +38,8 @@ class Timeline:
     """
 
     __slots__ = (
-        "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_overtook", "_resets",
-        "_ring", "_sequence", "_set_backs", "_settings", "_sifts", "before_restart", "doubts",
+        "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_near_ns", "_overtook",
+        "_resets", "_ring", "_sequence", "_set_backs", "_settings", "_sifts", "before_restart", "doubts",
         "holes", "values",
     )  # fmt: skip
 
@@ -66,6 +76,7 @@ class Timeline:
         self._sifts = newest is None
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)
+        self._near_ns = nearest_step(settings.period_ns or 0)
         self._is_torn = False
         """Whether a sample was dropped that belongs between the newest ones: the next is marked."""
         self._jump: Jump | None = None
@@ -168,6 +179,9 @@ class Timeline:
         step_ns = run.first_ns - last_ns
         if step_ns <= 0:
             return self._take_late(run)
+        if step_ns < self._near_ns and self._is_near_copy(run):
+            self._drops["duplicate"] += 1
+            return True
         if self._settings.max_gap_ns is not None and step_ns > self._settings.max_gap_ns:
             self._jump_ahead(run, step_ns)
             self._mark_doubtful(run)
@@ -186,6 +200,18 @@ class Timeline:
         self._is_torn = False
         self._append_run(run, last_ns)
         return True
+
+    def _is_near_copy(self, run: Run) -> bool:
+        """Return whether a sample shortly after the newest is that one, on another way.
+
+        Equal values say so if the signal moves: at rest they are those of the next one too. Without
+        a time of its own a sample is as near as it arrived.
+        """
+        ring = self._ring
+        has_time = run.arrived_ns != run.first_ns or self._settings.is_undated
+        if run.is_block or not has_time or not ring.size or not equals(run.rows[0], ring.newest):
+            return False
+        return ring.size == 1 or not equals(run.rows[0], ring.recent[-2])
 
     def _mark_doubtful(self, run: Run) -> None:
         if run.is_doubtful or (self._jump is not None and self._jump.is_doubtful):
@@ -240,6 +266,8 @@ class Timeline:
         """Return which samples were taken before, (n,)."""
         if run.place_ns is not None:
             return [self._ring.was_near(run.place_ns, run.rows[0])]
+        if not run.is_block and self._ring.has_near(run.first_ns, run.rows[0], self._near_ns):
+            return [True]
         return self._ring.were_here(run.times, run.rows)
 
     # --------------------------------------------------------------------------------------- clock
