@@ -196,7 +196,10 @@ class AlignedStream(Stream):
             return "fine"
         row = np.frombuffer(self._row, np.float32)
         previous = np.frombuffer(stamps[-2][1], np.float32) if len(stamps) > 1 else None
-        before = Before(stamps[-1][0], row, previous, lambda: [time_ns for time_ns, _ in stamps])
+        before = Before(
+            stamps[-1][0], row, previous, self._settings.signals,
+            lambda: [time_ns for time_ns, _ in stamps],
+        )  # fmt: skip
         verdict = clock.look(run, before)
         if verdict == "fine":
             for one in clock.runs or [run]:

@@ -332,15 +332,17 @@ class OrderedStream(Stream):
             timeline.take_all(*doubts.release())
 
     def _is_at_rest(self, run: Run) -> bool:
-        ring = self.ring
-        return ring.size > 0 and equals(run.rows[0], ring.newest)
+        """Return whether the model's signals have the values of the newest sample."""
+        ring, signals = self.ring, self._settings.signals
+        return ring.size > 0 and equals(run.rows[0, :signals], ring.newest[:signals])
 
     def _look_at_clock(self, run: Run) -> Verdict:
         ring = self.ring
         if not ring.size or self._reorder is not None or not self._settings.period_ns:
             return "fine"
         previous = ring.recent[-2] if ring.size > 1 else None
-        return self._unproven.look(run, Before(ring.last_ns, ring.newest, previous, self._times))
+        before = Before(ring.last_ns, ring.newest, previous, self._settings.signals, self._times)
+        return self._unproven.look(run, before)
 
     def _times(self) -> list[int]:
         """Return the times of the samples in the ring, without those that were filled."""
