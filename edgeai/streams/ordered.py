@@ -320,11 +320,10 @@ class OrderedStream(Stream):
         """Let no sample wait if the next one may show that the clock is coarse."""
         timeline, doubts, clock = self._timeline, self._timeline.doubts, self._unproven
         if run.first_ns == waiting.first_ns and doubts.ahead.shows_coarse(run, NEAR_PERIODS):
-            is_equal = run.is_same(waiting)
-            if is_equal and not self._is_at_rest(run):
+            if run.is_same(waiting) and not self._is_at_rest(run):
                 return  # it was sent again
             if self.ring.next_number >= DOUBLED_PERIODS:
-                clock.note_doubled(run.first_ns, is_equal=is_equal)
+                clock.note_doubled(run.first_ns)
                 return
             doubts.ahead.is_watching = False
             timeline.take_all(*doubts.release())

@@ -8,8 +8,8 @@ broker or a second way. What tells, in the order of their strength:
 - Equal values: copies, if the samples before or after them differ, for the signal moves. Of a
   machine that stands still the count decides: over three stamps each has as many samples as the
   rate says. Until then the samples wait.
-- Steps of about the sample period: one stamp came twice, and soon after it one is missing. If
-  stamps come twice more often than they are missing, samples are sent again.
+- Steps of about the sample period: a stamp came twice, and soon before or after it one is missing,
+  two times. If stamps come twice more often than they are missing, samples are sent again.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,10 @@ from edgeai.streams.settings import NEVER_NS, Floats
 DOUBLED_PERIODS = 16
 """A stamp that came twice and a hole within so many periods show a clock with steps of about a
 period."""
-PAIRS_AT_REST = 2
-"""So many such pairs are needed where the values are equal."""
+PAIRS = 2
+"""So many such pairs show it: one may be a wrong time stamp."""
+PAIRED_PERIODS = 64
+"""From one pair to the next, so many periods at most."""
 STAMPS = 3
 """Of a machine that stands still, so many stamps show what its clock is."""
 MAX_STAMPS = 5
@@ -64,8 +66,8 @@ class UnprovenClock:
     """What the stamps of one stream have shown so far."""
 
     __slots__ = (
-        "_doubled", "_hole_ns", "_is_fine", "_is_near", "_pairs", "_period_ns", "_room", "_stamps",
-        "equal", "runs",
+        "_doubled", "_hole_ns", "_is_fine", "_is_near", "_paired_ns", "_pairs", "_period_ns",
+        "_room", "_stamps", "equal", "runs",
     )  # fmt: skip
 
     def __init__(self, period_ns: int) -> None:
@@ -84,11 +86,12 @@ class UnprovenClock:
         """Whether no step that is longer than a period shows all stamps."""
         self._is_near = False
         """Whether the first waiting sample is to show a step of about a period."""
-        self._doubled: dict[int, bool] = {}
-        """Stamps that came twice lately, where the step may be about a period, and whether with
-        equal values."""
+        self._doubled: set[int] = set()
+        """Stamps that came twice lately, where the step may be about a period."""
         self._pairs = 0
-        """How often there was a hole soon before or after one with equal values."""
+        """How often there was a hole soon before or after one."""
+        self._paired_ns = NEVER_NS
+        """When the last time."""
         self._hole_ns = NEVER_NS
         """Time after a hole that is about a period, if no stamp came twice soon before it."""
 
@@ -131,7 +134,7 @@ class UnprovenClock:
             return "fine"
         if resolution_of(times, self._period_ns, NEAR_PERIODS) is None:
             return "fine"
-        return self._double_near(run, before, is_equal=is_equal)
+        return self._double_near(run, before)
 
     def _wait(self, run: Run, before: Before) -> Verdict:
         """Let a sample wait."""
@@ -154,6 +157,8 @@ class UnprovenClock:
         self._wait(run, before)
         if run.first_ns < newest.time_ns:
             return "fine"
+        if self._is_near:
+            return self._end_near(run.first_ns - newest.time_ns)
         if run.first_ns == newest.time_ns:
             if len(newest.values) >= MIN_DISTINCT:
                 return "coarse"
@@ -161,9 +166,6 @@ class UnprovenClock:
             return "fine" if newest.count > most else "wait"
         if len(newest.values) > 1:
             return "coarse"
-        if self._is_near:
-            step_ns = run.first_ns - newest.time_ns
-            return "coarse" if step_ns >= HOLE_PERIODS * period_ns else "fine"
         times = [*before.times(), *(one.time_ns for one in self._stamps)]
         found = resolution_of(times, period_ns)
         verdict: Verdict = "fine"
@@ -215,52 +217,58 @@ class UnprovenClock:
 
     # ------------------------------------------------------------------- steps of about a period
 
-    def note_doubled(self, stamp_ns: int, *, is_equal: bool) -> None:
+    def note_doubled(self, stamp_ns: int) -> None:
         """Note that a stamp came twice, and no step longer than a period shows all stamps."""
-        self._doubled = self._since(self._doubled, stamp_ns)
-        self._doubled[stamp_ns] = self._doubled.get(stamp_ns, True) and is_equal
+        since_ns = stamp_ns - DOUBLED_PERIODS * self._period_ns
+        self._doubled = {one for one in self._doubled if one >= since_ns} | {stamp_ns}
 
     def may_be_near(self, time_ns: int, before_ns: int) -> bool:
         """Return whether a time after another one shows a hole soon after a stamp came twice."""
         if time_ns - before_ns < HOLE_PERIODS * self._period_ns:
             return False
-        return any(one < time_ns for one in self._since(self._doubled, time_ns))
-
-    def _since(self, stamps: dict[int, bool], time_ns: int) -> dict[int, bool]:
-        """Return those of some stamps that are not long before a time."""
         since_ns = time_ns - DOUBLED_PERIODS * self._period_ns
-        return {one: is_equal for one, is_equal in stamps.items() if one >= since_ns}
+        return any(since_ns <= one < time_ns for one in self._doubled)
 
     def _shows_near(self, run: Run, before: Before) -> bool:
         """Return whether a hole shows a clock with steps of about a period."""
         step_ns = run.first_ns - before.last_ns
         if step_ns < HOLE_PERIODS * self._period_ns:
             return False
-        doubled, self._doubled = self._since(self._doubled, run.first_ns), {}
         lacking = round(step_ns / self._period_ns) - 1
-        if not doubled:
+        if not self.may_be_near(run.first_ns, before.last_ns):
+            self._doubled.clear()
             self._hole_ns = run.first_ns if lacking == 1 else NEVER_NS
             return False
-        if len(doubled) > lacking:  # samples are sent again, and one was lost
+        count = len(self._doubled)
+        self._doubled.clear()
+        if count > lacking:  # samples are sent again, and one was lost
             self._pairs = 0
             return False
-        if all(doubled.values()):
-            self._pairs += 1
-            return False
         times = [*before.times(), run.first_ns]
-        return resolution_of(times, self._period_ns, NEAR_PERIODS) is not None
+        is_near = resolution_of(times, self._period_ns, NEAR_PERIODS) is not None
+        return is_near and self._note_pair(run.first_ns)
 
-    def _double_near(self, run: Run, before: Before, *, is_equal: bool) -> Verdict:
+    def _note_pair(self, time_ns: int) -> bool:
+        """Note a hole beside a stamp that came twice; return whether such pairs show the clock."""
+        if time_ns - self._paired_ns > PAIRED_PERIODS * self._period_ns:
+            self._pairs = 0
+        self._paired_ns = time_ns
+        self._pairs += 1
+        return self._pairs >= PAIRS
+
+    def _double_near(self, run: Run, before: Before) -> Verdict:
         """Judge by a stamp that came twice; those of about a period may be the clock's."""
         hole_ns, self._hole_ns = self._hole_ns, NEVER_NS
-        if not is_equal:
-            self.note_doubled(run.first_ns, is_equal=False)
-            return "fine"
         if hole_ns >= run.first_ns - DOUBLED_PERIODS * self._period_ns:
-            self._pairs += 1
-            return "coarse" if self._pairs >= PAIRS_AT_REST else "fine"
-        if self._pairs >= PAIRS_AT_REST - 1:
+            return "coarse" if self._note_pair(run.first_ns) else "fine"
+        is_soon = run.first_ns - self._paired_ns <= PAIRED_PERIODS * self._period_ns
+        if is_soon and self._pairs >= PAIRS - 1:
             self._is_near = True
             return self._wait(run, before)
-        self.note_doubled(run.first_ns, is_equal=True)
+        self.note_doubled(run.first_ns)
         return "fine"
+
+    def _end_near(self, step_ns: int) -> Verdict:
+        """Judge by the sample after a stamp that came twice: a hole makes them a pair."""
+        is_hole = step_ns >= HOLE_PERIODS * self._period_ns
+        return "coarse" if is_hole else "fine"
