@@ -68,7 +68,9 @@ class RateWatch:
         ring, before = state.stream.ring, self._marks.get(state.key)
         if ring.last_ns == NEVER_NS:
             return None, None
-        now = _Mark(ring.next_number, ring.last_ns, ring.emptied, before is not None and before.is_off)
+        now = _Mark(
+            ring.next_number, ring.last_ns, ring.emptied, before is not None and before.is_off
+        )
         if before is None or before.emptied != now.emptied or now.time_ns < before.time_ns:
             return now, None
         count, span_ns = now.number - before.number, now.time_ns - before.time_ns

@@ -11,7 +11,7 @@ the next one comes. Timelines in periods, arrivals one period apart:
 Where two agree, as 5.7 and 6.7, their times may still be wrong: they are in doubt, and uncertain.
 """
 
-from edgeai.streams.clock_steps import LEAST_PERIODS, resolution_of
+from edgeai.streams.clock_steps import LEAST_PERIODS, TICK_NS, is_shown, resolution_of
 from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Newest, Run
@@ -91,10 +91,10 @@ class Ahead:
             return False
         ring, period_ns, filled = self._ring, int(run.period_ns), self._holes.filled_times
         before_ns = ring.last_ns if ring.size else run.first_ns
-        if resolution_of([before_ns, run.first_ns], period_ns, least_periods) is None:
+        pair = [before_ns, run.first_ns]
+        if resolution_of(pair, period_ns, least_periods) is None and not is_shown(*pair, TICK_NS):
             return False  # without a look at all of them
-        times = [ring.time_at(back) for back in range(ring.size)]
-        kept = [time_ns for time_ns in times if time_ns not in filled]
+        kept = [time_ns for time_ns in ring.recent_times.tolist() if time_ns not in filled]
         return resolution_of([*kept, run.first_ns], period_ns, least_periods) is not None
 
     def judge(self, run: Run) -> list[Run]:

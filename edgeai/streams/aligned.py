@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeai.streams.align import Aligner
 from edgeai.streams.aligned_timeline import AlignedTimeline
-from edgeai.streams.clock_steps import resolution_of
+from edgeai.streams.clock_steps import TICK_NS, resolution_of
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.grid import ROW, Arrival
@@ -228,7 +228,8 @@ class AlignedStream(Stream):
             return runs
         if self._first is not None:
             # One stamp shows no step: its samples wait for the next one.
-            self._coarse = CoarseClock(period_ns, None, is_declared=False)
+            known = TICK_NS if found == TICK_NS else None
+            self._coarse = CoarseClock(period_ns, known, is_declared=False)
             self._coarse.place(self._first, self._settings.max_gap_ns)
             self._timeline.forget_first()
         else:

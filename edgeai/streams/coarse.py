@@ -22,12 +22,12 @@ from edgeai.streams.clock_steps import (
     NEAR_PERIODS,
     RESOLUTIONS_NS,
     ROUNDING_NS,
-    is_multiple,
+    is_shown,
     resolution_of,
 )  # fmt: skip
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.old_stamps import FULL, NO_PLACE, REPEATED
-from edgeai.streams.repeats import MIN_COUNT, Kind, StampValues, copies_in
+from edgeai.streams.repeats import MIN_COUNT, Kind, StampValues, copies_in, most_waiting
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, Floats
 
@@ -37,8 +37,6 @@ MIN_OTHERS = 2
 """Samples with other values than the one before, of the same stamp: so many prove that the clock is
 coarse. One may be a time stamp that was given twice."""
 
-MOST_COPIES = 4
-"""Of a first stamp, so many times as many samples wait as the rate allows: some are copies."""
 NEAREST_PERIODS = 0.96
 """Samples that do not fit into a step of the clock by the rate follow at so many periods: so a
 sender that is up to 3 % too fast loses none."""
@@ -139,7 +137,8 @@ class CoarseClock:
     def resume(self, time_ns: int) -> None:
         """Go on after a sample that is older than the newest."""
         resolution_ns = self._resolution_ns or SECOND_NS
-        stamp_ns = time_ns // resolution_ns * resolution_ns
+        first_ns = (self._stamp_ns or 0) % resolution_ns  # a step may begin at any time
+        stamp_ns = (time_ns - first_ns) // resolution_ns * resolution_ns + first_ns
         if stamp_ns != self._stamp_ns and self._stamp_ns is not None:
             self._values.go_back(self._stamp_ns, self._number, stamp_ns)
         self._stamp_ns = stamp_ns
@@ -208,7 +207,7 @@ class CoarseClock:
             if stamp_ns < self._stamp_ns:
                 return None  # else it would have ended the first stamp
             longest_ns = max(self._resolution_ns or 0, *RESOLUTIONS_NS)
-            if len(self._waiting) >= MOST_COPIES * (1 + FASTEST_SHARE) * longest_ns / period_ns + 1:
+            if len(self._waiting) >= most_waiting(longest_ns, period_ns):
                 return None
             self._waiting.append(run.copy())
             return []
@@ -277,7 +276,11 @@ class CoarseClock:
             self._others = min(MIN_OTHERS, self._others + 1)
         self._values.take(values, kind)
         is_proven = self._others >= MIN_OTHERS
-        if kind is Kind.UNCLEAR or (kind is Kind.EQUAL and self._values.has_copies) or (self._number and not is_proven):
+        if (
+            kind is Kind.UNCLEAR
+            or (kind is Kind.EQUAL and self._values.has_copies)
+            or (self._number and not is_proven)
+        ):
             run.mark()
 
     def _refuse(self, kind: Kind) -> None:
@@ -434,7 +437,7 @@ class CoarseClock:
         """Note a stamp that the recognized clock cannot show: the clock is finer, or is none."""
         if self._is_declared or self._resolution_ns is None:
             return
-        if is_multiple(stamp_ns, self._resolution_ns):
+        if is_shown(before_ns, stamp_ns, self._resolution_ns):
             self._odd = 0
             return
         found = resolution_of([before_ns, stamp_ns], self._period_ns, NEAR_PERIODS)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeai.streams.clock_steps import NEAR_PERIODS, resolution_of
+from edgeai.streams.clock_steps import LEAST_PERIODS, NEAR_PERIODS, TICK_NS, resolution_of
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.frame_clock import FrameClock
@@ -322,7 +322,8 @@ class OrderedStream(Stream):
         if run.first_ns == waiting.first_ns and doubts.ahead.shows_coarse(run, NEAR_PERIODS):
             if run.is_same(waiting) and not self._is_at_rest(run):
                 return  # it was sent again
-            if self.ring.next_number >= DOUBLED_PERIODS:
+            is_near = not doubts.ahead.shows_coarse(run, LEAST_PERIODS)
+            if is_near and self.ring.next_number >= DOUBLED_PERIODS:
                 clock.note_doubled(run.first_ns)
                 return
             doubts.ahead.is_watching = False
@@ -374,7 +375,8 @@ class OrderedStream(Stream):
             return self._without_copies(runs)
         # No window was emitted. The step of the first stamp may have begun before the first
         # sample: the samples of this stamp wait until it ends.
-        self._coarse = CoarseClock(period_ns, near, is_declared=False)
+        known = TICK_NS if found == TICK_NS else near  # two stamps do not show these
+        self._coarse = CoarseClock(period_ns, known, is_declared=False)
         self._timeline.holes.take_back()
         self._timeline.values.empty()
         ring.forget()

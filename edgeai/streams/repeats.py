@@ -15,10 +15,13 @@ Where equal values say nothing, and copies are known to come, a sample that may 
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
+from edgeai.streams.clock_steps import FASTEST_SHARE
 from edgeai.streams.old_stamps import OldStamps
 
 MIN_DISTINCT = 3
 """If the last samples, as many as this, all differ, the signal moves."""
+MOST_COPIES = 4
+"""So many times as many samples of a stamp as the rate allows wait at most: some are copies."""
 MIN_COUNT = 4
 """So many equal samples of a stamp, as many as the rate says, are samples: copies are fewer."""
 KNOWN_STAMPS = 2
@@ -26,6 +29,11 @@ KNOWN_STAMPS = 2
 DOUBTED_STAMPS = 8
 """After a copy, samples that may be copies are in doubt for so many stamps."""
 LONG_AGO = 1 << 30
+
+
+def most_waiting(step_ns: int, period_ns: int) -> float:
+    """Return how many samples of one stamp may wait."""
+    return MOST_COPIES * (1 + FASTEST_SHARE) * step_ns / period_ns + 1
 
 
 class Kind(Enum):

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from edgeai.streams.clock_steps import FASTEST_SHARE, NEAR_PERIODS, RESOLUTIONS_NS, resolution_of
 from edgeai.streams.holes import HOLE_PERIODS
-from edgeai.streams.repeats import MIN_COUNT, MIN_DISTINCT
+from edgeai.streams.repeats import MIN_COUNT, MIN_DISTINCT, most_waiting
 from edgeai.streams.run import Run, equals
 from edgeai.streams.settings import NEVER_NS, Floats
 
@@ -162,7 +162,7 @@ class UnprovenClock:
         if run.first_ns == newest.time_ns:
             if len(newest.values) >= MIN_DISTINCT:
                 return "coarse"
-            most = (1 + FASTEST_SHARE) * RESOLUTIONS_NS[0] / period_ns
+            most = most_waiting(RESOLUTIONS_NS[0], period_ns)
             return "fine" if newest.count > most else "wait"
         if len(newest.values) > 1:
             return "coarse"

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.messages import SECOND_NS
-from edgeai.streams.clock_steps import RESOLUTIONS_NS
+from edgeai.streams.clock_steps import MILLISECOND_NS, RESOLUTIONS_NS, TICK_NS
 from tests.streams.test_time import Line
 
 START_NS = 1_763_719_200 * SECOND_NS  # a whole minute
@@ -53,6 +53,13 @@ class Sender(NamedTuple):
     def period_ns(self) -> int:
         return max(1, round(self.step_ns / self.per_step))
 
+    def stamp_of(self, time_ns: int) -> int:
+        if self.step_ns != TICK_NS:
+            return time_ns // self.step_ns * self.step_ns
+        begin_ns = 7_654_321  # it runs since the machine was started; senders write milliseconds
+        stamp_ns = (time_ns - begin_ns) // self.step_ns * self.step_ns + begin_ns
+        return stamp_ns // MILLISECOND_NS * MILLISECOND_NS
+
 
 class Sample(NamedTuple):
     number: int
@@ -71,7 +78,7 @@ def samples_of(sender: Sender) -> list[Sample]:
         true_ns = START_NS + round(sender.phase * sender.step_ns + at)
         if sender.gap and number >= sender.samples // 2:
             true_ns += sender.gap * period_ns
-        stamp_ns = true_ns // sender.step_ns * sender.step_ns
+        stamp_ns = sender.stamp_of(true_ns)
         sent.append(Sample(number, true_ns, stamp_ns, true_ns + period_ns // 100))
     if sender.block > 1:
         for begin in range(0, len(sent), sender.block):
@@ -194,11 +201,12 @@ def senders(draw: st.DrawFn) -> Sender:
     """Any clock and rate, and one kind of trouble, or two that do not hide each other."""
     fields: dict[str, Any] = {"speed": draw(st.sampled_from([1.0, 0.99, 0.999, 1.001, 1.02]))}
     per_step = st.one_of(st.sampled_from([1.5, 2.0, 2.5, 10.0]), st.integers(11, 600))
+    step_ns = draw(st.sampled_from([*RESOLUTIONS_NS, TICK_NS]))
     return Sender(
-        step_ns=draw(st.sampled_from(RESOLUTIONS_NS)),
+        step_ns=step_ns,
         per_step=draw(per_step.map(lambda one: one if isinstance(one, float) else one / 10)),
         phase=draw(st.integers(0, 99)) / 100,
-        is_declared=draw(st.booleans()),
+        is_declared=step_ns == TICK_NS or draw(st.booleans()),
         seed=draw(st.integers(0, 10**6)),
         **fields | draw(troubles),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeai.streams.clock_steps import TICK_NS
 from edgeai.streams.grid_values import AlignSettings
 from tests.streams.test_time import BASE, Line, P
 
@@ -172,6 +173,45 @@ def test_a_declared_step_of_minutes_loses_nothing_at_the_start(
 
 
 # ------------------------------------------------------------------------- recognized by the stamps
+
+
+@pytest.mark.parametrize("milliseconds", [True, False])
+@pytest.mark.parametrize("rate_hz", [80, 100, 110, 120, 150, 200])  # else each step is a gap
+def test_the_clock_of_windows_is_recognized_by_its_ticks(
+    rate_hz: int, *, milliseconds: bool
+) -> None:
+    """It shows every 64th part of a second, from any time on; often cut to milliseconds."""
+    period_ns, begin_ns = round(1e9 / rate_hz), 1_763_719_200 * 10**9 + 7_654_321
+    line = Line(period_ns=period_ns, max_gap_ns=5 * period_ns)
+    marks = []
+    for number in range(4000):
+        time_ns = begin_ns + number * period_ns
+        stamp_ns = begin_ns + (time_ns - begin_ns) // TICK_NS * TICK_NS
+        stamp_ns -= stamp_ns % 10**6 if milliseconds else 0
+        row = np.array([[number]], np.float32)
+        line.stream.push_rows([stamp_ns], row, None, None, [time_ns])
+        marks.append(line.drops.total())
+    assert marks[-1] == marks[1500]
+    good = [
+        (content, one.time_ns)
+        for content, one in zip(line.contents, line.windows, strict=True)
+        if not one.substituted and not one.uncertain
+    ]
+    assert len(good) > 2400
+    for content, time_ns in good:
+        assert content == [content[0] + place for place in range(4)]
+        assert abs(time_ns - begin_ns - content[3] * period_ns) <= TICK_NS + period_ns
+
+
+def test_a_fine_clock_of_64_hz_shows_no_ticks() -> None:
+    line = Line(period_ns=TICK_NS, max_gap_ns=5 * TICK_NS)
+    for number in range(200):
+        time_ns = 1_763_719_200 * 10**9 + 7_654_321 + number * TICK_NS
+        for value in (number, number + 0.5) if number == 100 else (number,):
+            row = np.array([[value]], np.float32)
+            line.stream.push_rows([time_ns], row, None, None, [time_ns])
+    assert line.told() == {"duplicate": 1}
+
 
 VALUES: dict[str, Callable[[int], float]] = {
     "moving": float,

@@ -251,15 +251,11 @@ def test_one_row_of_a_moving_machine_that_is_sent_again(is_declared: bool, delay
 @pytest.mark.parametrize("length", [1, 2, 4])
 @pytest.mark.parametrize("apart", [-0.2, -0.01, 0.01, 0.2])
 @pytest.mark.parametrize("delay_s", [0.0, 0.004, 0.35])
-def test_each_gateway_stamps_the_samples_itself(
-    delay_s: float, apart: float, length: int
-) -> None:
+def test_each_gateway_stamps_the_samples_itself(delay_s: float, apart: float, length: int) -> None:
     """Their time stamps are a part of a period apart: the sample that came first counts."""
     ways = Ways(per_step=10.0, delay_s=delay_s, length=length, seed=3)
     apart_ns = round(apart * ways.period_ns)
-    rows = [
-        row._replace(stamp_ns=row.stamp_ns + row.way * apart_ns) for row in rows_of(ways)
-    ]
+    rows = [row._replace(stamp_ns=row.stamp_ns + row.way * apart_ns) for row in rows_of(ways)]
     line, plain = play(ways, rows), play(ways, without_copies(rows))
     assert line.windows == plain.windows
     assert line.told() == {"duplicate": 80}
