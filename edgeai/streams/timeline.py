@@ -16,7 +16,6 @@ from edgeai.streams.set_back import SetBacks, Sign
 from edgeai.streams.settings import NEVER_NS, StreamSettings
 from edgeai.streams.window_ends import ends_in_block
 
-
 NEAR_SHARE = 0.25
 """Samples with equal values that are nearer than this part of a sample period are one sample, with
 time stamps of two gateways."""
@@ -39,8 +38,8 @@ class Timeline:
 
     __slots__ = (
         "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_near_ns", "_overtook",
-        "_resets", "_ring", "_sequence", "_set_backs", "_settings", "_sifts", "before_restart", "doubts",
-        "holes", "values",
+        "_resets", "_ring", "_sequence", "_set_backs", "_settings", "_sifts", "before_restart",
+        "doubts", "holes", "values",
     )  # fmt: skip
 
     def __init__(
