@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from edgeai.streams.arrival_pace import KEPT_ARRIVALS, LATE_PERIODS, lateness
 from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.doubts import Doubts
@@ -207,8 +208,9 @@ class Timeline:
         a time of its own a sample is as near as it arrived.
         """
         ring = self._ring
-        has_time = run.arrived_ns != run.first_ns or self._settings.is_undated
-        if run.is_block or not has_time or not ring.size or not equals(run.rows[0], ring.newest):
+        if run.is_block or self._is_by_arrival(run) or not ring.size:
+            return False
+        if not equals(run.rows[0], ring.newest):
             return False
         return ring.size == 1 or not equals(run.rows[0], ring.recent[-2])
 
@@ -219,8 +221,20 @@ class Timeline:
     def _open_hole(self, run: Run, last_ns: int) -> None:
         if self._is_whole(run) or run.is_torn:  # nothing is to be filled
             self._counts["missing"] += round((run.first_ns - last_ns) / run.period_ns) - 1
-        elif self.holes.open(run, self.values.usable(), last_ns):
+            return
+        late_ns = None
+        if self._is_by_arrival(run):
+            known = min(KEPT_ARRIVALS, self._ring.next_number - self.holes.paced_from)
+            before = self._ring.recent_times[-known:]
+            late_ns = lateness(run.first_ns, before, run.period_ns)
+            if late_ns is not None and late_ns < LATE_PERIODS * run.period_ns:
+                return  # the one before it came early
+        if self.holes.open(run, self.values.usable(), last_ns, late_ns):
             run.mark()
+
+    def _is_by_arrival(self, run: Run) -> bool:
+        """Return whether a single sample has no time of its own."""
+        return not (run.is_block or self._settings.is_undated) and run.arrived_ns == run.first_ns
 
     def _take_late(self, run: Run) -> bool:
         """Put samples at or before the newest in filled places, or drop and count them."""
