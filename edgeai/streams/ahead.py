@@ -91,8 +91,8 @@ class Ahead:
             return False
         ring, period_ns, filled = self._ring, int(run.period_ns), self._holes.filled_times
         before_ns = ring.last_ns if ring.size else run.first_ns
-        pair = [before_ns, run.first_ns]
-        if resolution_of(pair, period_ns, least_periods) is None and not is_shown(*pair, TICK_NS):
+        found = resolution_of([before_ns, run.first_ns], period_ns, least_periods)
+        if found is None and not is_shown(before_ns, run.first_ns, TICK_NS):
             return False  # without a look at all of them
         kept = [time_ns for time_ns in ring.recent_times.tolist() if time_ns not in filled]
         return resolution_of([*kept, run.first_ns], period_ns, least_periods) is not None

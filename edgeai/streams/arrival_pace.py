@@ -44,7 +44,8 @@ def lateness(arrived_ns: int, before: Numbers, period_ns: float) -> float | None
     count = len(before)
     if count < MIN_ARRIVALS:
         return None
-    due = [at_ns + (count - place) * period_ns for place, at_ns in enumerate(before.tolist())]
+    arrivals: list[int] = before.tolist()
+    due = [at_ns + (count - place) * period_ns for place, at_ns in enumerate(arrivals)]
     return arrived_ns - sorted(due)[count // 2]
 
 

@@ -382,8 +382,8 @@ class OrderedStream(Stream):
         ring.forget()
         for index in kept:
             flags = saved.uncertain[index : index + 1] if saved.flagged else None
-            rows = saved.rows[index : index + 1]
-            first = Run([int(saved.times[index])], rows, flags, ring.arrived_ns, period_ns)
+            row = saved.rows[index : index + 1]
+            first = Run([int(saved.times[index])], row, flags, ring.arrived_ns, period_ns)
             self._take_stamped(first)
         return runs
 

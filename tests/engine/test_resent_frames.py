@@ -163,7 +163,7 @@ def test_the_memory_of_frames_is_bounded(most: int) -> None:
 
 @pytest.mark.parametrize("numbered", [True, False])
 def test_a_clock_set_back_by_whole_frames_is_no_repeat(tmp_path: Path, *, numbered: bool) -> None:
-    """The times were used, but the content is new: the clock is followed, nothing is `duplicate`."""
+    """The times were used, but the content is new: nothing is `duplicate`."""
     sender = Sender(timed=True, numbered=numbered).send(range(400))
     sender.send(range(400, 700), clock=-350)
     found, _, counted = run(sender, tmp_path / "line")
