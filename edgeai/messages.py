@@ -1,5 +1,6 @@
 """The records that travel between the rooms, and the two ends of the engine."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol, TypedDict
 
 import msgspec
@@ -9,8 +10,20 @@ SECOND_NS = 1_000_000_000
 
 AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
-Priority = Literal["high", "low"]
-"""Of an alarm. `low`: the machine is outside the model's domain, and the model knows no cause."""
+AlarmStatus = Literal[
+    "normal", "unacknowledged", "acknowledged", "returned", "shelved", "suppressed"
+]
+"""What an alarm means for its operator, in the states of ISA-18.2 and IEC 62682. `unacknowledged`
+and `acknowledged`: it is active. `returned`: it is latched, its cause has gone and nobody has
+acknowledged it. `shelved`: an operator has put it aside for a time. `suppressed`: it follows from a
+cause that is told itself."""
+AlarmReason = Literal["score", "outside_domain", "undeclared_state"]
+"""Why an alarm is active. `outside_domain`: the machine is outside the model's domain.
+`undeclared_state`: it is in no declared operating state. In both the score says nothing."""
+Priority = Literal["critical", "high", "medium", "low"]
+"""Of an alarm, declared by its pipeline; `low` if its reason is another one than the score."""
+PRIORITIES: tuple[Priority, ...] = ("critical", "high", "medium", "low")
+"""The most urgent first."""
 Presence = Literal["unknown", "current", "stale"]
 """State of an asset: nothing was judged yet, its last result is current, or it stopped sending."""
 
@@ -41,6 +54,40 @@ plain tuple, because making a named tuple takes longer than all other work of re
 """
 
 
+class PayloadWithProperties(bytes):
+    """A payload with the user properties of its message (MQTT 5).
+
+    Only connections that keep them make such payloads. Of properties of one name the last counts.
+    """
+
+    properties: Mapping[str, str]
+
+
+def with_properties(payload: bytes, properties: Mapping[str, str]) -> bytes:
+    """Return a payload that carries user properties; the payload itself if there are none."""
+    if not properties:
+        return payload
+    found = PayloadWithProperties(payload)
+    found.properties = properties
+    return found
+
+
+def properties_of(payload: bytes | memoryview) -> Mapping[str, str]:
+    """Return the user properties that a payload carries."""
+    return payload.properties if isinstance(payload, PayloadWithProperties) else {}
+
+
+def as_bytes(payload: bytes | memoryview) -> bytes:
+    """Return a payload as bytes, with its user properties."""
+    return payload if isinstance(payload, bytes) else bytes(payload)
+
+
+def content_of(payload: bytes | memoryview) -> bytes:
+    """Return what tells a message from others of its topic: its payload and its properties."""
+    more = properties_of(payload)
+    return bytes(payload) + (msgspec.json.encode(sorted(more.items())) if more else b"")
+
+
 class Publication(msgspec.Struct, frozen=True, gc=False):
     """One message to be published."""
 
@@ -48,6 +95,18 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     qos: int
     retain: bool
+
+
+class AnswerPublication(Publication, frozen=True, gc=False):
+    """An answer to controllers: no prediction, and no change of an alarm."""
+
+
+def is_prediction(publication: Publication) -> bool:
+    """Return whether what an engine without a broker publishes is a prediction.
+
+    Changes of alarms and operating states are retained; events are of live nodes only.
+    """
+    return not publication.retain and not isinstance(publication, AnswerPublication)
 
 
 class Diagnosis(TypedDict):

@@ -15,18 +15,22 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
+from edgeai.config.answers import HeartbeatConfig
 from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
+from edgeai.config.causes import find_cause_fault
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.presets import apply_presets
 from edgeai.config.source import SourceConfig
+from edgeai.config.topic_claims import claims, collision_fault, feedback_fault
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
-FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})
+FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file", "trusted_keys"})
 SECTIONS_WITH_FILES = (
     ("broker", "password"), ("broker", "tls"), ("http", "token"), ("http", "metrics_token"),
+    ("models",),
 )  # fmt: skip
 MAX_WORKERS = 64
 MIN_TOKEN_CHARACTERS = 16  # a shorter one can be found by trying
@@ -114,6 +118,21 @@ class Log(Strict):
     )
 
 
+class Models(Strict):
+    """Whose signatures of model packages count (docs/security.md)."""
+
+    trusted_keys: list[PathText] = Field(
+        min_length=1,
+        max_length=100,
+        description="Files with the public keys (PEM) whose signatures count, relative to this "
+        "file's folder. A package with a signature by another key, or with a wrong one, is "
+        "refused.",
+    )
+    require_signature: bool = Field(
+        True, description="Whether a package without a signature is refused too."
+    )
+
+
 class Config(Strict):
     """A node: a broker, a device, and one or more pipelines."""
 
@@ -137,7 +156,17 @@ class Config(Strict):
     )
     http: Http = Field(Http(), description="The HTTP server of metrics, health and status page.")
     log: Log = Field(Log(), description="Level and form of the log.")
+    heartbeat: HeartbeatConfig | None = Field(
+        None,
+        description="A message at a fixed period, with which a controller sees that edgeai lives. "
+        "Default: no heartbeat.",
+    )
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
+    models: Models | None = Field(
+        None,
+        description="Whose signatures of model packages count. Default: signatures are not "
+        "looked at.",
+    )
     state_folder: PathText | None = Field(
         None,
         description="Folder for caches, alarm states and known assets, which outlive a restart, "
@@ -182,12 +211,52 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _answers_have_their_own_topics(self) -> Self:
+        found = list(claims(self.node, self.heartbeat, self.pipelines))
+        fault = feedback_fault(found, self.read_sources) or collision_fault(found)
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
+    def _properties_need_mqtt_5(self) -> Self:
+        for field, source in self.read_sources.items():
+            if source.reads_properties and self.broker.protocol == "3.1.1":
+                msg = (
+                    f"{field} reads user properties (paths that begin with `@`), which MQTT 3.1.1 "
+                    'does not have: set `broker.protocol` to "5"'
+                )
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         same_host = self.broker.host in _OWN_HOSTS and self.http.host in {*_OWN_HOSTS, *_ALL_HOSTS}
         same_host = same_host or self.broker.host == self.http.host
         if self.http.enabled and same_host and self.http.port == self.broker.port:
             msg = f"`http.port` and `broker.port` are both {self.http.port} on this machine"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _causes_are_there(self) -> Self:
+        fault = find_cause_fault(
+            {name: one.alarm.caused_by for name, one in self.pipelines.items()},
+            {name: list(one.states) for name, one in self.pipelines.items()},
+        )
+        if fault is None and self.workers > 1:
+            fault = next(
+                (
+                    f"pipelines.{name}.alarm.caused_by.{number}.asset needs `workers: 1`: another "
+                    "worker may serve that machine"
+                    for name, one in self.pipelines.items()
+                    for number, cause in enumerate(one.alarm.caused_by)
+                    if cause.asset is not None
+                ),
+                None,
+            )
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")
@@ -203,6 +272,7 @@ class Config(Strict):
             for index, found in enumerate(source.filters)
         ]
         sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
+        sources.append(("the command topics of this node", f"edgeai/{self.node}/command/#"))
         for index, (field, one) in enumerate(sources):
             for other_field, other in sources[:index]:
                 is_nested = topics.contains(one, other) or topics.contains(other, one)
@@ -250,8 +320,14 @@ def load_config(path: Path | str) -> Config:
     apply_presets(data, path)
     for section in _with_files(data):
         for key, value in section.items():
-            if key in FILE_KEYS and isinstance(value, str):
+            if key not in FILE_KEYS:
+                continue
+            if isinstance(value, str):
                 section[key] = str(path.parent / value)
+            elif isinstance(value, list):
+                section[key] = [
+                    str(path.parent / one) if isinstance(one, str) else one for one in value
+                ]
     return validate(Config, data, str(path))
 
 

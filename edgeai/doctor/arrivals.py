@@ -15,8 +15,10 @@ from edgeai.decoding.fields import ABSENT, find, parse_object
 from edgeai.decoding.time_hints import zone_hint
 from edgeai.doctor.findings import Findings
 from edgeai.engine.engine import Engine
-from edgeai.engine.explanations import shown_value
 from edgeai.engine.exported import clock_skews
+from edgeai.engine.hints import (
+    shown_value,
+)
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.rate_watch import rate_of
 from edgeai.engine.refusals import printable

@@ -4,6 +4,7 @@ import secrets
 
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic
+from edgeai.config.answer_topics import first_value
 from edgeai.config.node import Config
 from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.doctor.findings import Findings
@@ -28,12 +29,16 @@ def check_publishing(
     if why:
         findings.skip("publishing", why)
         return
+    is_refused = False
     for topic, what in _published_topics(config, messages).items():
-        if probe.failure:  # mosquitto 2.0 ends the connection after a refusal at QoS 2
+        # mosquitto 2.0 ends the connection after a refusal at QoS 2, with the next packet: what is
+        # asked then has no answer, and is not refused for that.
+        if probe.failure or is_refused:
             probe.close()
             probe = Probe(config.broker, client_id_of(config), "5")
             probe.connect(ANSWER_SECONDS)
         code = probe.offer(topic, ANSWER_SECONDS)
+        is_refused = code is not None and code >= REFUSED
         if code is None and not probe.failure:
             findings.skip("publishing", f"the broker does not answer: {topic}", what)
         elif code is None or code >= REFUSED:
@@ -78,19 +83,25 @@ def _published_topics(config: Config, messages: list[Message]) -> dict[str, str]
         status_topic(config.node): "status",
         events_topic(config.node): "events",
     }
+    if config.heartbeat is not None:
+        found[config.heartbeat.topic_of(config.node)] = "heartbeat"
     for name, pipeline in config.pipelines.items():
         asset = name
+        levels: dict[str, str] = {}
         for source in pipeline.named_sources.values():
             template = topics.TopicTemplate(source.topic)
             captured = next((one for each in messages if (one := template.match(each[0]))), None)
             if captured:
                 keys = [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
-                asset = "/".join(keys) or name
+                asset, levels = "/".join(keys) or name, captured
                 break
         values = (("node", config.node), ("pipeline", name), ("asset", asset))
         results = {"predictions": pipeline.publish.topic, "alarms": pipeline.publish.alarm_topic}
         if pipeline.states:
             results["operating states"] = pipeline.publish.state_topic
+        for answer, declared in pipeline.publish.answers.items():
+            names = (("answer", answer), *levels.items(), *first_value(declared))
+            results[f"answer {answer}"] = topics.fill(declared.topic, (*names, *values))
         for what, topic in results.items():
             filled = topics.fill(topic, (*values, ("model", pipeline.model.rpartition("/")[2])))
             if topics.is_topic_name(filled):

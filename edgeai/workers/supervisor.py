@@ -29,6 +29,7 @@ from edgeai.log_events import event
 from edgeai.metrics.aggregate import MergedMetrics, WorkerText
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
+from edgeai.node.beat import BeatSender
 from edgeai.node.http_answers import Query, Reply, reply_error
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state
@@ -95,10 +96,17 @@ class Supervisor:
         self._published_faults: list[str] | None = None
         self._is_started = False
         self._models: dict[str, str] = {}
+        self._signed_by: dict[str, str] = {}
         self._last_turn = self._started_monotonic
         self._connection = Connection(
             config.broker, config.client_id, {}, config.limits, self._metrics, status=self._status()
         )
+        self._beats: BeatSender | None = None
+        if config.heartbeat is not None:
+            self._beats = BeatSender(
+                config.heartbeat, config.node, self._connection.send_newest,
+                note=self._metrics.last_heartbeat.set,
+            )  # fmt: skip
         self._folder = _private_folder()
         command = edgeai_command("run", str(path), *log_options)
         self.workers = [
@@ -167,7 +175,14 @@ class Supervisor:
             time.sleep(TURN_SECONDS)
             return
         self._publish_faults(faults)
-        self._connection.receive(TURN_SECONDS)
+        wait = TURN_SECONDS if self._beats is None else self._beats.wait_seconds(TURN_SECONDS)
+        self._connection.receive(wait)
+        if self._beats is not None and self._beats.is_due:
+            self._beats.look(
+                faults,
+                is_connected=self._connection.connected,
+                is_alive=all(worker.is_alive for worker in self.workers),
+            )
         self._metrics.connected.set(self._connection.connected)
 
     def _publish_faults(self, faults: list[str]) -> None:
@@ -186,7 +201,9 @@ class Supervisor:
             ),
         )  # fmt: skip
         for worker in self.workers:
-            self._models = worker.report["pipelines"] if worker.report else self._models
+            if worker.report:
+                self._models = worker.report["pipelines"]
+                self._signed_by = worker.report["signed_by"]
         self._connection.announce(self._status(faults))
 
     def _stop(self) -> None:
@@ -199,6 +216,8 @@ class Supervisor:
             worker.terminate()
         for worker in self.workers:
             worker.wait(deadline)
+        if self._beats is not None and self._connection.connected:
+            self._beats.end()
         self._connection.close(DISCONNECT_SECONDS)
         if self._http_server is not None:
             self._http_server.close()
@@ -220,6 +239,7 @@ class Supervisor:
             state="online" if ready == count else "degraded" if ready else "offline",
             reason=faults[0] if faults else "",
             workers={"running": ready, "of": count},
+            signed_by=self._signed_by,
         )
 
     def _render_metrics(self) -> bytes:

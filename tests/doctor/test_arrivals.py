@@ -92,7 +92,7 @@ def test_a_clock_that_stands_still(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("clock", "offset", "expected"),
     [
-        ({}, None, "its times are numbers, so no zone can be set"),
+        ({}, None, "or set pipelines.p.source.time.zone if it counts its local time"),
         ({"unit": "iso"}, "Z", "its times carry an offset, Z, which is wrong"),
         ({"unit": "iso", "zone": "UTC"}, "", "or set pipelines.p.source.time.zone"),
     ],

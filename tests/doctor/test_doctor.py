@@ -400,13 +400,16 @@ def test_an_acl_that_refuses_to_publish_and_a_question_that_nobody_receives(
         start_mosquitto(folder / "read-only", *lines) as broker,
         peer(broker.port, "#") as consumer,
     ):
-        report = diagnose(broker.port)
+        form = {"type": "text", "fields": ["valid", "score"]}
+        publish = {"answers": {"hmi": {"topic": "edgeai/test/to/{asset}/{field}", "format": form}}}
+        report = diagnose(broker.port, pipeline={"publish": publish}, heartbeat={})
         consumer.publish("end", "")
         wait_for(lambda: consumer.heard, "the message after those of doctor")
         assert [one.topic for one in consumer.heard] == ["end"]
     asked = {one["subject"]: one for one in report["findings"] if one["check"] == "publishing"}
     assert asked["predictions of p"]["status"] == "ok", asked
-    for what in ("alarms of p", "events", "status"):
+    assert asked["answer hmi of p"]["found"] == "the broker refuses edgeai/test/to/p/valid"
+    for what in ("alarms of p", "events", "status", "answer hmi of p", "heartbeat"):
         assert asked[what]["status"] == "fail", what
         assert "the broker refuses edgeai/test/" in asked[what]["found"]
         assert "mosquitto: topic write edgeai/test" in asked[what]["advice"]

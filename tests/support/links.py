@@ -6,7 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,7 @@ def open_link(
     kept_filters: Path | None = None,
     interval_seconds: Callable[[str], float | None] = lambda _topic: None,
     retained: RetainedReader | None = None,
+    optional: Sequence[str] = (),
     **broker: Any,
 ) -> Iterator[OpenLink]:
     """Open a link for the time of a test."""
@@ -142,6 +143,7 @@ def open_link(
         Broker(host="127.0.0.1", port=port, **settings), client_id, subscriptions or {"in/#": 0},
         Limits(), metrics, status=status, wake_fd=wake.fileno(), stopping=lambda: False,
         kept_filters=kept_filters, interval_seconds=interval_seconds, retained=retained,
+        optional=optional,
     )  # fmt: skip
     one = OpenLink(link, metrics)
     try:

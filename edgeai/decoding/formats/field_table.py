@@ -18,7 +18,8 @@ Convert = Callable[[Any], Any]
 
 CODES = {
     "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i8": "b", "i16": "h", "i32": "i", "i64": "q",
-    "f32": "f", "f64": "d", "bcd8": "B", "bcd16": "H", "bcd32": "I", "date": "H", "s5time": "H",
+    "f32": "f", "f64": "d", "bool8": "B", "bcd8": "B", "bcd16": "H", "bcd32": "I", "date": "H",
+    "s5time": "H",
 }  # fmt: skip
 """Code of `struct` by type; a type that is not here is taken as bytes."""
 
@@ -163,7 +164,7 @@ def _part_of(
             _convert(field, bit),
         )
     code = f"{field.size}s" * (count or 1)
-    if kind.startswith("text"):
+    if kind.startswith(("text", "string(")):
         return _Part(offset, code), count, partial(_text, encoding)
     if kind.startswith("string"):
         return _Part(offset, code), count, partial(s7_string, encoding)

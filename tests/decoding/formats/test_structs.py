@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 from datetime import datetime, timedelta
@@ -102,6 +103,55 @@ def test_offsets_are_those_of_a_data_block(align: Any, wanted: str) -> None:
     places, size = places_of(fields, align=align)
     assert " ".join(f"{place.offset}.{place.bit}" for place in places) == wanted
     assert size == (20 if align == "s7" else 17)
+
+
+C_TYPES: dict[str, Any] = {
+    "u8": ctypes.c_uint8, "i16": ctypes.c_int16, "u32": ctypes.c_uint32, "i64": ctypes.c_int64,
+    "f32": ctypes.c_float, "f64": ctypes.c_double, "bool": ctypes.c_bool,
+    "text3": ctypes.c_char * 3,
+}  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(C_TYPES)), st.none() | st.integers(1, 3)),
+             min_size=1, max_size=8),
+)  # fmt: skip
+def test_natural_places_are_those_of_c(parts: list[tuple[str, int | None]]) -> None:
+    kinds = [
+        (f"f{number}", C_TYPES[kind] if count is None else C_TYPES[kind] * count)
+        for number, (kind, count) in enumerate(parts)
+    ]
+    c_struct = type("S", (ctypes.LittleEndianStructure,), {"_fields_": kinds})
+    fields = FIELDS.validate_python(
+        [{"name": f"f{number}", "type": kind, "count": count}
+         for number, (kind, count) in enumerate(parts)]
+    )  # fmt: skip
+    places, size = places_of(fields, align="natural")
+    wanted = [getattr(c_struct, name).offset for name, _ in kinds]
+    assert ([place.offset for place in places], size) == (wanted, ctypes.sizeof(c_struct))
+
+
+def test_booleans_of_c_take_a_byte_each() -> None:
+    """Read as bits of one byte, as in S7, the second would be lost in the padding."""
+    fields = ({"name": "a", "type": "BOOL"}, {"name": "b", "type": "BOOL"},
+              {"name": "x", "type": "REAL"}, {"name": "c", "type": "bool", "count": 2})  # fmt: skip
+    payload = struct.pack("<??xxf??xx", False, True, 2.5, True, False)
+    read = struct_of(*fields, endian="little", align="natural")
+    assert read(payload) == {"a": 0, "b": 1, "x": 2.5, "c": [1, 0]}
+    packed = ({"name": "a", "type": "bool8"}, {"name": "b", "type": "bool8"})
+    assert struct_of(*packed, endian="little")(b"\0\xff") == {"a": 0, "b": 1}
+    bits = ({"name": "a", "type": "bool", "bit": 0}, {"name": "b", "type": "bool", "bit": 1})
+    assert struct_of(*bits, endian="little", align="natural")(b"\2") == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize("kind", ["DT", "date", "DTL", "S5Time", "String[4]"])
+def test_types_of_siemens_are_refused_in_little_endian(kind: str) -> None:
+    """A DT of CODESYS or TwinCAT has four bytes, and not the eight digits of a Siemens one."""
+    form = {"type": "struct", "fields": [{"name": "x", "type": kind}]}
+    StructPayload.model_validate(form)
+    with pytest.raises(ValidationError, match="is a type of Siemens S7, which is big endian"):
+        StructPayload.model_validate({**form, "endian": "little"})
 
 
 def test_nine_bits_take_two_bytes() -> None:
@@ -316,3 +366,28 @@ def test_a_word_may_be_read_whole_and_in_bits() -> None:
     fields = [{"name": "reserved", "type": "bytes2"}, {"name": "status", "type": "u16"},
               {"name": "run", "type": "bool", "offset": 2.0}]  # fmt: skip
     assert struct_of(*fields)(b"\xff\xff\x01\x02") == {"status": 0x0102, "run": 1}
+
+
+CODES = {
+    "u8": "B", "i8": "b", "u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q",
+    "f32": "f", "f64": "d", "bool": "?", "string(3)": "4s", "text3": "3s",
+}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(kinds=st.lists(st.sampled_from(sorted(CODES)), min_size=1, max_size=12))
+def test_natural_alignment_is_that_of_a_compiler(kinds: list[str]) -> None:
+    """Python's `struct` with `@` asks the compiler of this machine, which has 64 bits."""
+    fields = fields_of(*((f"f{n}", kind) for n, kind in enumerate(kinds)))
+    _, size = places_of(fields, align="natural")
+    largest = max(
+        kinds, key=lambda kind: struct.calcsize(f"={CODES[kind]}") * ("s" not in CODES[kind])
+    )
+    end = "" if "s" in CODES[largest] else f"0{CODES[largest]}"
+    native = struct.Struct("@" + "".join(CODES[kind] for kind in kinds) + end)
+    assert size == native.size
+    values = [b"ab" if "s" in CODES[kind] else 1 for kind in kinds]
+    form = [{"name": f"f{n}", "type": kind} for n, kind in enumerate(kinds)]
+    read = struct_of(*form, endian="little", align="natural")
+    wanted = {f"f{n}": "ab" if value == b"ab" else 1 for n, value in enumerate(values)}
+    assert read(native.pack(*values)) == wanted
