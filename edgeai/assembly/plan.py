@@ -76,7 +76,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     if state_folder is None:
         named = config.state_folder
         state_folder = Path(named) if named else paths.default_state_folder()
-    problems += _unusable_files(config, str(path))
+    problems += _unusable_files(config)
     packages: dict[str, Package] = {}
     state_packages: dict[str, dict[str, Package]] = {}
     loaded: dict[Path, Package] = {}
@@ -248,20 +248,17 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
 
 
-def _unusable_files(config: Config, file: str) -> list[Problem]:
+def _unusable_files(config: Config) -> list[Problem]:
     """Return problems with the secrets and certificates that a configuration names."""
     problems = []
     tls = config.broker.tls
-    for field, value in () if tls is None else tls.model_dump(exclude_none=True).items():
-        if not Path(value).is_file():
-            problems.append(Problem(file, f"broker.tls.{field}", "no such file", value, True))
 
     def read_password() -> None:
         if config.broker.password is not None:
             config.broker.password.reveal("broker.password")
 
     def read_certificates() -> None:
-        if tls is not None and not problems:
+        if tls is not None:
             from edgeai.mqtt.tls import create_tls_context
 
             create_tls_context(tls)

@@ -56,7 +56,7 @@ LABELS = {
     "bound": "`low` or `high` end of a range",
     "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it))",
     "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "
-    "the first to expire",
+    "the first to expire; `client`: that of `broker.tls.cert_file`",
     "element": "`value` of a scalar, `low` or `high` of an interval, or the position in a vector "
     f"of at most {MAX_OUTPUT_ELEMENTS} elements",
     "kind": "of the diagnosis, from the model package",
