@@ -12,6 +12,7 @@ from edgeai.config.device import Device
 from edgeai.config.node import Config, find_config, load_config
 from edgeai.doctor import machine, models
 from edgeai.doctor.arrivals import check_arrivals
+from edgeai.doctor.files import check_files
 from edgeai.doctor.findings import CHECKS, Finding, Findings
 from edgeai.doctor.ports import check_http_port, find_local_node
 from edgeai.doctor.session import Heard, check_broker
@@ -64,7 +65,10 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
             local = find_local_node(known, path)
 
             def ask_broker() -> None:
-                heard[0] = check_broker(known, findings, listen_seconds, local)
+                can_log_in = check_files(known, findings)
+                heard[0] = check_broker(
+                    known, findings, listen_seconds, local, can_log_in=can_log_in
+                )
 
             def load_models() -> None:
                 plan = models.check_models(path, known, Path(folder), findings)
@@ -75,7 +79,6 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
             def look_at_machine() -> None:
                 check_http_port(known, local, findings)
                 machine.check_state_folder(models.state_folder_of(known), findings)
-                models.check_secrets(known, findings)
                 models.check_runtime(findings)
                 machine.check_container(known, findings)
                 device = _device(known, path, findings)

@@ -26,6 +26,7 @@ CHECKS: dict[str, str] = {
     "subscription": "the broker grants each subscription, with its QoS",
     "delivery": "messages arrive on each subscription; else topics like it that do",
     "samples": "the messages that arrived become samples, by the pipeline's own decoder",
+    "sample rate": "samples a second of each asset against the model's rate, and bursts",
     "sender clock": "times in the messages against their arrival",
     "publishing": "the broker accepts predictions, alarms, events and status",
     "broker limits": "retained messages, QoS, packet size",

@@ -5,7 +5,8 @@ import secrets
 from edgeai.config.node import Config
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.network import speaks_tls
-from edgeai.mqtt.probe import BAD_CREDENTIALS, NO_ANSWER, UNSUPPORTED_VERSION, VERSIONS, Probe
+from edgeai.doctor.other_protocols import Answer, what_answers
+from edgeai.mqtt.probe import BAD_CREDENTIALS, UNSUPPORTED_VERSION, VERSIONS, Probe
 
 ANSWER_SECONDS = 5.0  # for CONNACK, SUBACK and PUBREC
 
@@ -21,10 +22,12 @@ def log_in(config: Config, findings: Findings) -> str | None:
     wanted = list(VERSIONS) if broker.protocol == "auto" else [broker.protocol]
     refused: dict[str, str] = {}
     chosen: str | None = None
+    speaks_mqtt = False
     for version in [*wanted, *(one for one in VERSIONS if one not in wanted)]:
         probe = Probe(broker, client_id_of(config), version)
         reason = probe.connect(ANSWER_SECONDS)
         probe.close()
+        speaks_mqtt = speaks_mqtt or probe.has_answered
         name = f"MQTT {version}"
         if reason is None:
             is_used = chosen is None and version in wanted
@@ -39,15 +42,28 @@ def log_in(config: Config, findings: Findings) -> str | None:
             chosen = version if is_used else chosen
         else:
             refused[version] = reason
+    other = None if speaks_mqtt else _other_protocol(config)
     for version, reason in refused.items():
         name = f"MQTT {version}"
         if chosen is not None:
             findings.skip("login", f"refused ({reason}), not needed", name)
+        elif version in wanted and other is not None:
+            found = f"no MQTT: port {broker.port} speaks {other.speaks}"
+            findings.fail("login", found, other.advice, name)
         elif version in wanted:
             findings.fail("login", f"refused: {reason}", _login_advice(config, reason), name)
         else:
             findings.skip("login", f"refused ({reason}), not configured", name)
     return chosen
+
+
+def _other_protocol(config: Config) -> Answer | None:
+    """Return what the port speaks in place of MQTT; None: it is not known."""
+    broker = config.broker
+    if broker.tls is None and speaks_tls(broker):
+        advice = "set broker.tls (with ca_file), or set broker.port to the port without TLS"
+        return Answer("TLS, and broker.tls is not set", advice)
+    return what_answers(broker, with_tls=broker.tls is not None)
 
 
 def _login_advice(config: Config, reason: str) -> str:
@@ -67,6 +83,4 @@ def _login_advice(config: Config, reason: str) -> str:
         return "set broker.protocol to auto"
     if "identifier" in reason.lower():
         return f"let the broker accept client ids that begin with {config.client_id}"
-    if broker.tls is None and not reason.startswith(NO_ANSWER) and speaks_tls(broker):
-        return "this port speaks TLS: set broker.tls (with ca_file), or use the port without TLS"
     return "read the broker's log: it says why it ends the connection"

@@ -25,6 +25,7 @@ from edgeai.runtime_build import installed_build
 
 CACHES = ("inspection", "held-values")
 """Folders of the state folder whose files only repeat what a check would find again."""
+FILE_KEYS = ("broker.tls", "broker.password", "http.token", "http.metrics_token")
 Source = TypeVar("Source", bound=SourceConfig)
 ANY_TIME = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10}
 
@@ -43,21 +44,6 @@ def check_runtime(findings: Findings) -> None:
             findings.fail("runtime", str(problem), "install exactly one build, as it says")
 
 
-def check_secrets(config: Config, findings: Findings) -> None:
-    """Check that not every user of the machine may read the secrets."""
-    secrets = [config.broker.password, config.http.token, config.http.metrics_token]
-    files = [one.file for one in secrets if one is not None]
-    files.append(config.broker.tls.key_file if config.broker.tls is not None else None)
-    named = [file for file in files if file is not None]
-    open_to_all = [file for file in named if paths.secret_file_warning(Path(file))]
-    for file in open_to_all:
-        findings.warn(
-            "files", "every user of this machine may read this secret", f"chmod o-rwx {file}", file
-        )
-    if not open_to_all and not findings.has("files"):
-        findings.ok("files", f"{len(named)} secret file(s)" if named else "no secret file")
-
-
 def check_models(path: Path, config: Config, scratch: Path, findings: Findings) -> Plan | None:
     """Check configuration, files and packages as `edgeai check` does; return the plan if all fit.
 
@@ -73,7 +59,8 @@ def check_models(path: Path, config: Config, scratch: Path, findings: Findings) 
         plan = check(path, state_folder=scratch)
     except ConfigError as error:
         for problem in error.problems:
-            _tell_problem(problem, folders, findings)
+            if not problem.field.startswith(FILE_KEYS):  # `check_files` tells these
+                _tell_problem(problem, folders, findings)
         return None
     for warning in plan.warnings:
         if "http.host" in warning:
@@ -153,8 +140,6 @@ def _tell_problem(problem: Problem, folders: set[Path], findings: Findings) -> N
     text = str(problem)
     if any(Path(problem.file).is_relative_to(folder) for folder in folders):
         findings.fail("package", text, _package_advice(text))
-    elif problem.field.startswith(("broker.tls", "broker.password", "http.")):
-        findings.fail("files", text, "make the file, or correct its name in the configuration")
     elif problem.field.startswith(("device", "candidates")):
         findings.fail("providers", text, "correct the device profile (docs/providers.md)")
     elif problem.field == "onnxruntime":

@@ -8,10 +8,10 @@ from typing import Any
 
 from edgeai.config.broker import Broker, Tls
 from edgeai.doctor.findings import Findings
+from edgeai.doctor.other_protocols import speaks_plain_mqtt, what_answers
 from edgeai.doctor.surroundings import is_in_container, is_own_host
-from edgeai.errors import ConfigError, one_line
 from edgeai.mqtt.certificates import client_certificate, issuer_of, names_of, reading_context
-from edgeai.mqtt.tls import create_tls_context
+from edgeai.mqtt.tls import create_tls_context, describe_tls_error
 
 DAY_SECONDS = 86_400
 WARN_DAYS = 30
@@ -25,10 +25,19 @@ UNKNOWN_SIGNER = frozenset({2, 18, 19, 20, 21})
 WRONG_NAME = frozenset({62, 64})
 
 
-def check_network(broker: Broker, findings: Findings) -> bool:
-    """Check name, port and TLS; return whether the broker can be reached."""
+def check_network(broker: Broker, findings: Findings, *, can_log_in: bool = True) -> bool:
+    """Check name, port and TLS; return whether the broker can be reached.
+
+    Args:
+        broker: As configured.
+        findings: Gets what is found.
+        can_log_in: Whether the files of certificates and password can be used.
+    """
     addresses = _resolve(broker, findings)
     if not addresses or not _connect(broker, findings):
+        return False
+    if not can_log_in:
+        findings.skip("tls", "needs a file that cannot be used: see files")
         return False
     if broker.tls is not None:
         return _shake_hands(broker, broker.tls, findings)
@@ -95,11 +104,7 @@ def _connect(broker: Broker, findings: Findings) -> bool:
 
 
 def _shake_hands(broker: Broker, tls: Tls, findings: Findings) -> bool:
-    try:
-        context = create_tls_context(tls)
-    except ConfigError as error:
-        findings.fail("tls", str(error), "correct the file that broker.tls names")
-        return False
+    context = create_tls_context(tls)
     try:
         with _wrap(broker, context) as wrapped:
             certificate: Mapping[str, Any] = wrapped.getpeercert() or {}
@@ -174,15 +179,35 @@ def _tell_unverified(
 
 
 def _tell_no_tls(broker: Broker, tls: Tls, error: OSError, findings: Findings) -> None:
-    why = one_line(getattr(error, "reason", None) or error.strerror or error)
-    if "certificate" in why.lower() and tls.cert_file is None:
+    why = describe_tls_error(error)
+    if speaks_plain_mqtt(broker):
+        findings.fail(
+            "tls",
+            f"port {broker.port} speaks MQTT without TLS, but broker.tls is set",
+            "set broker.port to the broker's port with TLS (usually 8883), or remove broker.tls",
+        )
+        return
+    other = what_answers(broker, with_tls=False)
+    if other is not None:
+        found = f"port {broker.port} speaks {other.speaks}, and neither TLS nor MQTT"
+        findings.fail("tls", found, other.advice)
+        return
+    if "client certificate" in why and tls.cert_file is None:
         advice = "set broker.tls.cert_file and broker.tls.key_file"
-    elif tls.cert_file is not None and "alert" in why.lower():
-        advice = "the broker refuses the client certificate: check broker.tls.cert_file"
+    elif "client certificate" in why:
+        advice = (
+            "check broker.tls.cert_file: the broker must know the CA that has signed it, and it "
+            "must be made for clients (extendedKeyUsage clientAuth)"
+        )
+    elif "version" in why or "cipher" in why:
+        advice = (
+            "let the broker offer TLS 1.2 or 1.3 (mosquitto: tls_version tlsv1.2), with ciphers "
+            "of today"
+        )
     else:
         advice = (
             f"port {broker.port} may not speak TLS: use the broker's port with TLS (usually "
-            "8883), or remove broker.tls"
+            "8883), or remove broker.tls; the broker's log says more"
         )
     findings.fail("tls", f"no TLS connection: {why}", advice)
 

@@ -90,6 +90,11 @@ def hint_for(
 
 def _unless_declared(found: Hint, form: str, compression: str) -> Hint | None:
     """Return a hint with what has to be removed first; None if it names what is declared."""
+    if form == "frame" and not compression and "{type: " not in found.remedy:
+        return found._replace(
+            remedy="set KEY.layout: row if a message is one sample, or KEY.frame for a block of "
+            "samples in this format (docs/config.md)"
+        )
     if compression:
         remedy = found.remedy
         extra = f"; and {remedy}" if remedy and f"format: {form}" not in remedy else ""

@@ -29,7 +29,10 @@ SAME_START_SECONDS = 1.0
 SYSTEM_TOPICS = (DROPS_TOPIC, VERSION_TOPIC)
 """Topics that only mosquitto has."""
 ENOUGH_MESSAGES = 3
-"""Of each pipeline, after which listening ends: a clock is not judged by one message."""
+"""Of one topic of each source, after which listening may end: one message shows no rate, and no
+clock."""
+RATE_SECONDS = 2.0
+"""From the first message of each source, after which it may end: bursts show only in time."""
 
 
 @dataclass
@@ -41,7 +44,12 @@ class Heard:
 
 
 def check_broker(
-    config: Config, findings: Findings, listen_seconds: float, local: LocalNode | None
+    config: Config,
+    findings: Findings,
+    listen_seconds: float,
+    local: LocalNode | None,
+    *,
+    can_log_in: bool = True,
 ) -> Heard:
     """Check all that a broker can say; return what it has delivered.
 
@@ -50,9 +58,10 @@ def check_broker(
         findings: Gets what is found.
         listen_seconds: How long to wait for messages.
         local: This node, if it runs on this machine.
+        can_log_in: Whether the files of certificates and password can be used.
     """
     heard = Heard()
-    reached = check_network(config.broker, findings)
+    reached = check_network(config.broker, findings, can_log_in=can_log_in)
     version = log_in(config, findings) if reached else None
     if version is None:
         for check in ("login", "node name", "subscription", "delivery", "publishing"):
@@ -129,24 +138,36 @@ def _check_subscriptions(
 
 
 def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> None:
-    """Wait until every topic filter has delivered enough for a judgement, or the time is over."""
-    wanted = {
+    """Wait until every source has delivered enough for a judgement, or the time is over.
+
+    The signals of single values come each in its own time, and some only when they change: then all
+    the time is used.
+    """
+    wanted = [
         topics.TopicTemplate(one.topic)
         for one in config.read_sources.values()
-        if topics.template_filter(one.topic) in usable
-        or any(topics.contains(wide, topics.template_filter(one.topic)) for wide in usable)
-    }
+        if any(topics.contains(wide, topics.template_filter(one.topic)) for wide in usable)
+    ]
+    if any(one.layout == "tag" for one in config.read_sources.values()):
+        probe.listen(seconds, lambda: False)
+        return
     seen = 0
-    counts: Counter[topics.TopicTemplate] = Counter()
+    counts: list[Counter[str]] = [Counter() for _ in wanted]
+    since: list[float] = [0.0] * len(wanted)
 
     def is_enough() -> bool:
         nonlocal seen
-        for message in probe.messages[seen:]:
-            counts.update(
-                one for one in wanted if not message[3] & RETAINED and one.match(message[0])
-            )
+        now = time.monotonic()
+        for topic, _, _, flags in probe.messages[seen:]:
+            for index, one in enumerate(wanted):
+                if not flags & RETAINED and one.match(topic):
+                    counts[index][topic] += 1
+                    since[index] = since[index] or now
         seen = len(probe.messages)
-        return all(counts[one] >= ENOUGH_MESSAGES for one in wanted)
+        return all(
+            max(count.values(), default=0) >= ENOUGH_MESSAGES and now - start >= RATE_SECONDS
+            for count, start in zip(counts, since, strict=True)
+        )
 
     probe.listen(seconds, is_enough)
 

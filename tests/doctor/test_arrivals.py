@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -27,7 +28,7 @@ def _findings(
     tmp_path: Path, rows: list[dict[str, Any]], clock: dict[str, Any] | None = None
 ) -> dict[str, tuple[str, str, str]]:
     """Return status, what was found and advice of each check, for rows that arrive now."""
-    write_package(tmp_path / "mean", manifest_changes={"signals": RANGES})
+    write_package(tmp_path / "mean", manifest_changes={"signals": RANGES, "sample_rate_hz": 10.0})
     source = {**SOURCE, "time": {"path": "t", "unit": "s", **(clock or {})}}
     pipelines = {"p": {"model": "mean", "source": source}}
     plan = check(write_config(tmp_path / "c.yaml", 1883, pipelines))
@@ -90,23 +91,42 @@ def test_a_clock_that_stands_still(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clock", "offset", "expected"),
+    ("clock", "offset", "hours", "expected"),
     [
-        ({}, None, "its times are numbers, so no zone can be set"),
-        ({"unit": "iso"}, "Z", "its times carry an offset, Z, which is wrong"),
-        ({"unit": "iso", "zone": "UTC"}, "", "or set pipelines.p.source.time.zone"),
+        ({}, None, -9, "its times are numbers, so no zone can be set"),
+        ({"unit": "iso"}, "Z", -9, "its times carry an offset, Z, which is wrong"),
+        (
+            {"unit": "iso", "zone": "UTC"}, "", 9,
+            "the local time of UTC+9, not UTC: set pipelines.p.source.time.zone to its zone (such "
+            "as Asia/Seoul)",
+        ),
+        (
+            {"unit": "iso", "zone": "Asia/Seoul"}, "", -9,
+            "the local time of UTC+0, not Asia/Seoul: set pipelines.p.source.time.zone to its zone "
+            "(such as UTC)",
+        ),
+        ({"unit": "iso", "zone": "UTC"}, "", 5.5, "(such as Asia/Kolkata)"),
+        ({"unit": "iso", "zone": "UTC"}, "", -4, "(such as Etc/GMT+4, with the sign turned)"),
     ],
-)
+)  # fmt: skip
 def test_advice_for_a_clock_that_is_wrong_by_a_time_zone(
-    tmp_path: Path, clock: dict[str, str], offset: str | None, expected: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: dict[str, str],
+    offset: str | None,
+    hours: float,
+    expected: str,
 ) -> None:
+    monkeypatch.setenv("TZ", "UTC")
     rows = _rows()
     for index, row in enumerate(rows):
-        moment = datetime.now(UTC) + timedelta(hours=-9, milliseconds=100 * index)
+        moment = datetime.now(UTC) + timedelta(hours=hours, milliseconds=100 * index)
         row["t"] = moment.timestamp()
         if offset is not None:
+            zone = clock.get("zone", "UTC")
+            moment = moment.astimezone(ZoneInfo(zone))
             row["t"] = moment.replace(tzinfo=None).isoformat() + offset
     _, found, advice = _findings(tmp_path, rows, clock)["sender clock"]
-    assert "behind" in found
-    assert "9 h look like a time zone" in advice
+    assert ("behind" if hours < 0 else "ahead") in found
+    assert f"{abs(hours):g} h look like a time zone" in advice
     assert expected in advice

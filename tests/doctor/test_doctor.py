@@ -46,15 +46,16 @@ Diagnose = Callable[..., dict[str, Any]]
 
 @pytest.fixture(autouse=True)
 def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These senders are fast, so wider topics need not be read for long."""
+    """These senders are fast, so topics need not be read for long."""
     monkeypatch.setattr("edgeai.doctor.hints.LOOK_SECONDS", patient(0.2))
+    monkeypatch.setattr("edgeai.doctor.session.RATE_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model package, whose graph was inspected before."""
     made = tmp_path_factory.mktemp("doctor")
-    write_package(made / "mean")
+    write_package(made / "mean", manifest_changes={"sample_rate_hz": 10.0})
     check(write_config(made / "any.yaml", 1883, {"p": {"model": "mean", "source": SOURCE}}))
     return made
 
@@ -155,12 +156,12 @@ def bad(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def sending(
     port: int, topic: str = TOPIC, shift_seconds: float = 0.0, **options: Any
 ) -> Iterator[None]:
-    """Publish a row twenty times a second."""
+    """Publish a row ten times a second, as the model needs them."""
     stop = threading.Event()
     with peer(port, **options) as controller:
 
         def send() -> None:
-            while not stop.wait(0.05):
+            while not stop.wait(0.1):
                 row = {"t": time.time() + shift_seconds, "a": 1.0, "b": 2.0}
                 controller.client.publish(topic, json.dumps(row))
 
@@ -223,7 +224,7 @@ def _publishing_over_tls(broker: RunningBroker, keys: Path) -> Iterator[None]:
         lines = sender.stdin
 
         def send() -> None:
-            while not stop.wait(0.05):
+            while not stop.wait(0.1):
                 lines.write(json.dumps({"t": time.time(), "a": 1.0, "b": 2.0}) + "\n")
                 lines.flush()
 
@@ -272,7 +273,7 @@ def test_a_step_that_hangs(
 ) -> None:
     """A fake for a name server that never answers."""
     end = threading.Event()
-    monkeypatch.setattr("edgeai.doctor.session.check_network", lambda *_: end.wait(patient(20)))
+    monkeypatch.setattr("edgeai.doctor.session.check_network", lambda *_, **__: end.wait(patient(20)))
     monkeypatch.setattr("edgeai.doctor.examine.BROKER_SECONDS", 0.1)
     try:
         wrong = bad(diagnose(plain.port))
@@ -341,14 +342,16 @@ def test_a_password_without_tls(diagnose: Diagnose, folder: Path, tmp_path: Path
 
 def test_tls_where_it_is_not_configured(diagnose: Diagnose, guarded: RunningBroker) -> None:
     wrong = bad(diagnose(guarded.port))
-    assert "this port speaks TLS: set broker.tls" in wrong["login"]["advice"]
+    assert "speaks TLS, and broker.tls is not set" in wrong["login"]["found"]
+    assert "set broker.tls (with ca_file)" in wrong["login"]["advice"]
 
 
 def test_no_tls_where_it_is_configured(
     diagnose: Diagnose, plain: RunningBroker, keys: Path, tmp_path: Path
 ) -> None:
     wrong = bad(diagnose(plain.port, broker=login(tmp_path, keys)))
-    assert "may not speak TLS" in wrong["tls"]["advice"]
+    assert "speaks MQTT without TLS, but broker.tls is set" in wrong["tls"]["found"]
+    assert "port with TLS (usually 8883), or remove broker.tls" in wrong["tls"]["advice"]
 
 
 # --------------------------------------------------------------------------------- login and rights

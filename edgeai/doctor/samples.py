@@ -1,0 +1,145 @@
+"""Whether the messages become samples, and if not, what they look like and what to set."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from edgeai.config.source import SourceConfig
+from edgeai.doctor.findings import Findings
+from edgeai.doctor.payload_hints import Hint, hint_for
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.refusals import example_of, printable
+from edgeai.errors import DROP_REASONS
+from edgeai.messages import Message
+
+NO_LOSS = frozenset({"duplicate", "retained"})
+FORMAT_REASONS = frozenset({
+    "invalid_json", "not_an_object", "not_the_format", "wrong_length", "not_compressed",
+    "not_a_frame", "bad_magic", "bad_version", "bad_header", "no_items", "no_signal", "no_time",
+    "invalid_value",
+})  # fmt: skip
+"""Reasons for which the payload may be of another format."""
+SHOWN_SIGNALS = 4
+SHOWN_ASSETS = 3
+
+
+def check_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Findings) -> None:
+    """Tell what the pipeline has made of messages: samples, refusals, values that cannot be used.
+
+    Args:
+        pipeline: It has taken the messages.
+        messages: At least one.
+        findings: Gets what is found.
+    """
+    count = len(messages)
+    drops = Counter(pipeline.metrics.drops)
+    lost = {reason: number for reason, number in drops.items() if number and reason not in NO_LOSS}
+    if lost:
+        _tell_refused(pipeline, messages, lost, findings)
+        return
+    if _tell_waiting(pipeline, count, findings):
+        return
+    unusable = pipeline.metrics.invalid_counts()
+    if unusable.total():
+        counted = ", ".join(f"{reason} {number:,}" for reason, number in unusable.items() if number)
+        explain = pipeline.refusals.explain
+        texts = (explain("no_signal", *one[:3]) for one in messages if explain is not None)
+        why = next((f"; {text}" for text in texts if text), "")
+        findings.warn(
+            "samples", f"values that are unusable or outside their range ({counted}){why}",
+            f"correct the sender, or compare it with {signals_of(pipeline)} "
+            "(scale, offset) and with the ranges of the model", pipeline.name,
+        )  # fmt: skip
+        return
+    findings.ok(
+        "samples", f"{count} messages of {len(pipeline.streams)} assets are used", pipeline.name
+    )
+
+
+def _tell_refused(
+    pipeline: Pipeline, messages: Sequence[Message], lost: dict[str, int], findings: Findings
+) -> None:
+    (reason, number), *_ = sorted(lost.items(), key=lambda one: -one[1])
+    why = pipeline.refusals.explained.get(reason, "")
+    text = f"{number} of {len(messages)} messages refused, {reason}: {DROP_REASONS[reason]}"
+    text += f"; {why}" if why else ""
+    advice = f"compare a message with {pipeline.sources.place} (docs/config.md)"
+    hint, example = None, None
+    if reason in FORMAT_REASONS:
+        hint, example = _hint_of(pipeline, messages)
+    if hint is not None:
+        text += f"; it looks like {hint.looks_like}"
+        advice = f"{_with_place(hint.remedy, pipeline, example)} (a hint: nothing is guessed)"
+    if example is not None:
+        text += f"; example: {example_of(example[0], example[1])}"
+    tell = findings.fail if 2 * number >= len(messages) else findings.warn
+    tell("samples", text, advice, pipeline.name)
+
+
+def _hint_of(
+    pipeline: Pipeline, messages: Iterable[Message]
+) -> tuple[Hint | None, Message | None]:
+    """Return what the first message that looks like another format looks like, and that message.
+
+    Without such a message, the first one.
+    """
+    first = None
+    for message in messages:
+        source = _source_of(pipeline, message[0])
+        first = first or message
+        if source is None:
+            continue
+        form = "frame" if source.layout == "frame" else source.format.type
+        hint = hint_for(
+            message[0], bytes(message[1]), form=form, compression=source.compression or ""
+        )
+        if hint is not None:
+            return hint, message
+    return None, first
+
+
+def _with_place(remedy: str, pipeline: Pipeline, message: Message | None) -> str:
+    """Return a remedy with the place of the source in its keys."""
+    place = pipeline.sources.place
+    for inlet in pipeline.sources.inlets:
+        if message is not None and inlet.find_key(message[0]) is not None:
+            place = f"pipelines.{pipeline.name}.{inlet.plan.place}"
+    return remedy.replace("KEY.", f"{place}.")
+
+
+def _source_of(pipeline: Pipeline, topic: str) -> SourceConfig | None:
+    if not pipeline.sources.inlets:
+        return pipeline.config.only_source
+    return next(
+        (one.plan.source for one in pipeline.sources.inlets if one.find_key(topic) is not None),
+        None,
+    )
+
+
+def _tell_waiting(pipeline: Pipeline, count: int, findings: Findings) -> bool:
+    """Tell assets that still wait for a first value of a signal; return whether there are any."""
+    waiting = {
+        state.key: [pipeline.channels[channel] for channel in state.stream.waiting_for()]
+        for state in pipeline.streams.values()
+    }
+    waiting = {key: names for key, names in waiting.items() if names}
+    if not waiting:
+        return False
+    names = sorted({name for one in waiting.values() for name in one})
+    more = len(names) - SHOWN_SIGNALS
+    shown = ", ".join(names[:SHOWN_SIGNALS]) + (f" and {more} more" if more > 0 else "")
+    assets = ", ".join(printable(one) for one in list(waiting)[:SHOWN_ASSETS])
+    made = "no sample" if len(waiting) == len(pipeline.streams) else f"no sample of {assets}"
+    findings.warn(
+        "samples",
+        f"{count} messages and {made}: no value yet of {shown}",
+        f"check the names in {signals_of(pipeline)}; a signal that is sent when it changes may "
+        "come later (--seconds waits longer)",
+        pipeline.name,
+    )
+    return True
+
+
+def signals_of(pipeline: Pipeline) -> str:
+    """Return where the signals of a pipeline are declared."""
+    place = pipeline.sources.place
+    return f"`signals` in {place}" if pipeline.config.sources else f"{place}.signals"

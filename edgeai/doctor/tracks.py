@@ -1,0 +1,168 @@
+"""What the messages of each asset became: when each arrived, and how many samples it made.
+
+The pipelines take the messages one by one through the engine's own turn, with nothing published.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edgeai.config.source import SourceConfig
+from edgeai.decoding.fields import find, parse_object
+from edgeai.engine.engine import Engine
+from edgeai.engine.inlets import Capture
+from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.stream_state import StreamState
+from edgeai.errors import DecodeError
+from edgeai.messages import AT_ONCE, RETAINED, Due, Message, Publication
+from edgeai.metrics.definitions import Metrics
+from edgeai.streams.stream import Stream
+
+MAX_ONE_BY_ONE = 1000
+"""Messages of a pipeline that are taken singly; the others are taken together, which is faster."""
+MAX_TAG = 200  # characters of a tag's name
+
+
+class TrackKey(NamedTuple):
+    """Whose samples they are."""
+
+    place: str
+    """`source`, or `sources.NAME`."""
+    asset: str
+    tag: str
+    """Of a message that holds one value; else empty."""
+
+
+@dataclass
+class Track:
+    """The samples of one asset, or the values of one of its tags."""
+
+    arrived_ns: list[int] = field(default_factory=list)
+    """When each message arrived that brought something new."""
+    newest_ns: list[int] = field(default_factory=list)
+    """The time of its last sample. Of a tag and of samples without a time: the arrival."""
+    samples: list[int] = field(default_factory=list)
+    """How many samples it brought."""
+
+    def add(self, arrived_ns: int, newest_ns: int, samples: int) -> None:
+        """Note a message."""
+        self.arrived_ns.append(arrived_ns)
+        self.newest_ns.append(newest_ns)
+        self.samples.append(samples)
+
+
+class _Feed:
+    """A source that gives what was put into it, and a sink that publishes nothing."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:  # noqa: ARG002
+        messages, self.messages = self.messages, []
+        return messages
+
+    def commit(self) -> None:
+        """Acknowledge nothing: no message is the node's."""
+
+    def publish(self, publications: list[Publication]) -> None:
+        """Publish nothing."""
+
+
+class _Place(NamedTuple):
+    """A source of a pipeline, as messages are followed."""
+
+    name: str
+    source: SourceConfig
+    number: int | None
+    """Of several sources; None: it is the only one."""
+
+
+def follow(pipeline: Pipeline, messages: Sequence[Message]) -> dict[TrackKey, Track]:
+    """Let a pipeline take messages; return what came of them, without those the broker had kept."""
+    feed = _Feed()
+    engine = Engine([pipeline], feed, feed, Metrics(), clock_ns=None)
+    tracks: dict[TrackKey, Track] = {}
+    for message in messages[:MAX_ONE_BY_ONE]:
+        before = {key: _numbers(state) for key, state in pipeline.streams.items()}
+        missing = pipeline.metrics.samples["missing"]
+        feed.messages = [message]
+        engine.turn(0)
+        if message[3] & RETAINED:
+            continue
+        filled = pipeline.metrics.samples["missing"] - missing
+        if pipeline.config.stream.missing == "mark":
+            filled = 0
+        for place in _places_of(pipeline, message[0]):
+            if place.source.makes_rows or place.source.layout == "frame":
+                _note(pipeline, place, message, before, filled, tracks)
+            else:
+                _note_tag(pipeline, place, message, tracks)
+    feed.messages = list(messages[MAX_ONE_BY_ONE:])
+    engine.turn(0)
+    return tracks
+
+
+def _places_of(pipeline: Pipeline, topic: str) -> list[_Place]:
+    inlets = pipeline.sources.inlets
+    if not inlets:
+        return [_Place("source", pipeline.config.only_source, None)]
+    return [
+        _Place(inlet.plan.place, inlet.plan.source, inlet.number)
+        for inlet in inlets
+        if inlet.find_key(topic) is not None
+    ]
+
+
+def _streams_of(state: StreamState) -> list[Stream]:
+    """Return the stream of an asset, followed by those of its sources if it has several."""
+    return [state.stream, *(one.stream for one in state.sources)]
+
+
+def _numbers(state: StreamState) -> list[tuple[int, int | None]]:
+    return [(one.ring.next_number, one.newest_ns) for one in _streams_of(state)]
+
+
+def _note(
+    pipeline: Pipeline,
+    place: _Place,
+    message: Message,
+    before: dict[str, list[tuple[int, int | None]]],
+    filled: int,
+    tracks: dict[TrackKey, Track],
+) -> None:
+    """Note what a message brought to the assets whose streams it has moved."""
+    index = 0 if place.number is None else place.number + 1
+    has_time = place.source.clock is not None
+    for key, state in pipeline.streams.items():
+        number, newest_ns = _numbers(state)[index]
+        old_number, old_ns = before[key][index] if key in before else (0, None)
+        if newest_ns is None or (old_ns is not None and newest_ns <= old_ns):
+            continue
+        # With an alignment the ring holds the model's grid, not what came.
+        samples = 1 if pipeline.settings.align is not None else number - old_number - filled
+        track = tracks.setdefault(TrackKey(place.name, key, ""), Track())
+        track.add(message[2], newest_ns if has_time else message[2], max(1, samples))
+
+
+def _note_tag(
+    pipeline: Pipeline, place: _Place, message: Message, tracks: dict[TrackKey, Track]
+) -> None:
+    """Note the arrival of one value of one signal."""
+    found = pipeline.find_key(message[0])
+    tag = _tag_of(found, place.source, message)
+    if found is not None and tag:
+        track = tracks.setdefault(TrackKey(place.name, found[0], tag), Track())
+        track.add(message[2], message[2], 1)
+
+
+def _tag_of(found: Capture | None, source: SourceConfig, message: Message) -> str:
+    """Return the name that a message with one value has; empty: it cannot be read."""
+    if found is not None and found[1] is not None:
+        return found[1]
+    if source.has_records or source.name_path is None:
+        return ""
+    try:
+        name = find(parse_object(bytes(message[1])), source.name_path)
+    except DecodeError:
+        return ""
+    return name[:MAX_TAG] if isinstance(name, str) else ""
