@@ -77,7 +77,9 @@ def check_clocks(
         findings.skip("sender clock", "no time could be used: see samples", name)
         return
     asset, seconds = max(skews.items(), key=lambda one: abs(one[1]))
-    text = f"asset {printable(asset)} is {_duration(seconds)} {'ahead' if seconds > 0 else 'behind'}"
+    text = (
+        f"asset {printable(asset)} is {_duration(seconds)} {'ahead' if seconds > 0 else 'behind'}"
+    )
     if abs(seconds) <= MAX_SKEW_SECONDS:
         findings.ok("sender clock", f"{text}, the furthest of {len(skews)}", name)
         return

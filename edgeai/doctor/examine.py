@@ -66,8 +66,9 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
 
             def ask_broker() -> None:
                 can_log_in = check_files(known, findings)
+                facts = models.manifest_facts(path, known)
                 heard[0] = check_broker(
-                    known, findings, listen_seconds, local, can_log_in=can_log_in
+                    known, facts, findings, listen_seconds, local, can_log_in=can_log_in
                 )
 
             def load_models() -> None:

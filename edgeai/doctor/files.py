@@ -64,5 +64,7 @@ def _advice(problem: Problem) -> str:
             "each folder above it mode 0711 or more"
         )
     if rule in {"no such file", "cannot be read: No such file or directory"}:
-        return f"make the file, or correct its name in {key} (relative to the configuration's folder)"
+        return (
+            f"make the file, or correct its name in {key} (relative to the configuration's folder)"
+        )
     return f"put the right content into it, or correct its name in {key}"

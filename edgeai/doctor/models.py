@@ -4,9 +4,10 @@ Nothing is written to the state folder: what would be cached goes to a folder th
 """
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from edgeai import paths
 from edgeai.assembly.pipelines import build_pipelines
@@ -16,6 +17,7 @@ from edgeai.config.device import Device
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import SourceConfig
+from edgeai.config.yaml_file import read_yaml
 from edgeai.doctor.findings import Findings
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, ModelError, Problem
@@ -33,6 +35,32 @@ ANY_TIME = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10}
 def state_folder_of(config: Config) -> Path:
     """Return the state folder that the node would have."""
     return Path(config.state_folder) if config.state_folder else paths.default_state_folder()
+
+
+class ManifestFacts(NamedTuple):
+    """What topics depend on, from the manifest of a model."""
+
+    name: str
+    """The folder's where the manifest cannot be read: `package` tells that."""
+    latches: bool
+
+
+def manifest_facts(path: Path, config: Config) -> dict[str, ManifestFacts]:
+    """Return the facts of each pipeline's model by the name of the pipeline; nothing is checked."""
+    facts = {}
+    for name, pipeline in config.pipelines.items():
+        folder = _folder_of(path, pipeline.model)
+        data: Any = None
+        with suppress(ConfigError):
+            data = read_yaml(folder / MANIFEST)
+        data = data if isinstance(data, dict) else {}
+        alarm = data.get("alarm")
+        latches = pipeline.alarm.latch
+        if latches is None:
+            latches = isinstance(alarm, dict) and alarm.get("latch") is True
+        model = data.get("name")
+        facts[name] = ManifestFacts(model if isinstance(model, str) else folder.name, latches)
+    return facts
 
 
 def check_runtime(findings: Findings) -> None:

@@ -63,7 +63,9 @@ def what_answers(broker: Broker, *, with_tls: bool) -> Answer | None:
             return Answer(name, OTHER_PORT)
     usual = USUAL_PORTS.get(broker.port)
     if usual is not None:
-        return Answer(f"nothing that edgeai knows; port {broker.port} is mostly {usual}", OTHER_PORT)
+        return Answer(
+            f"nothing that edgeai knows; port {broker.port} is mostly {usual}", OTHER_PORT
+        )
     return None
 
 
@@ -113,5 +115,3 @@ def _over_tls(plain: socket.socket, host: str) -> ssl.SSLSocket:
 def _shown(answer: bytes) -> str:
     text = answer.decode("utf-8", "replace").split("\r\n")[0]
     return printable(one_line(text, SHOWN_CHARACTERS))
-
-

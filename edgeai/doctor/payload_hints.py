@@ -40,6 +40,7 @@ UNREADABLE = (
     (b"\x80\x04\x95", "a pickled Python object"),
     (b"Obj\x01", "Avro"),
 )
+HEX_DIGITS = re.compile(r"[0-9A-Fa-f ]+")
 LINE_PROTOCOL = re.compile(r"[^\s,=]+(,[^\s,=]+=[^\s,=]+)* [^\s=]+=\S+")
 NAMED_VALUES = re.compile(r"\s*[\w.]+\s*[=:]\s*[^,;\s]+(\s*[,;\s]\s*[\w.]+\s*[=:]\s*[^,;\s]+)*\s*")
 
@@ -283,13 +284,13 @@ def _xml(text: str) -> Hint | None:
 
 def _encoded(text: str) -> Hint | None:
     """Return the hint for base64 or hexadecimal digits."""
-    if len(text) >= MIN_HEX and len(text) % 2 == 0 and re.fullmatch(r"[0-9A-Fa-f ]+", text):
-        if not re.fullmatch(r"[0-9 ]+", text):
-            return Hint(
-                "hexadecimal digits",
-                "let the sender write the bytes themselves (KEY.format: {type: struct}), or the "
-                "digits in JSON (KEY.format: {type: hex})",
-            )
+    is_hex = len(text) >= MIN_HEX and len(text) % 2 == 0 and HEX_DIGITS.fullmatch(text)
+    if is_hex and not text.replace(" ", "").isdigit():
+        return Hint(
+            "hexadecimal digits",
+            "let the sender write the bytes themselves (KEY.format: {type: struct}), or the "
+            "digits in JSON (KEY.format: {type: hex})",
+        )
     if len(text) < MIN_BASE64 or not re.fullmatch(r"[A-Za-z0-9+/\s]+={0,2}", text):
         return None
     try:

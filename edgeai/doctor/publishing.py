@@ -1,23 +1,29 @@
 """Whether the broker accepts what a node publishes, asked so that nobody receives the question."""
 
 import secrets
+from collections.abc import Mapping
 
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic
 from edgeai.config.node import Config
+from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.login import ANSWER_SECONDS, client_id_of
+from edgeai.doctor.models import ManifestFacts
 from edgeai.messages import Message
 from edgeai.mqtt.probe import REFUSED, Probe
 from edgeai.node.status import status_topic
 
+PLACEHOLDER = "any"
+"""Level of a topic that stands for one of an asset that is not known."""
 ECHO_SECONDS = 0.3  # until a broker that delivers before PUBREL has delivered
 
 
 def check_publishing(
     probe: Probe,
     config: Config,
+    models: Mapping[str, ManifestFacts],
     messages: list[Message],
     findings: Findings,
     *,
@@ -28,7 +34,7 @@ def check_publishing(
     if why:
         findings.skip("publishing", why)
         return
-    for topic, what in _published_topics(config, messages).items():
+    for topic, (what, is_known) in _published_topics(config, models, messages).items():
         if probe.failure:  # mosquitto 2.0 ends the connection after a refusal at QoS 2
             probe.close()
             probe = Probe(config.broker, client_id_of(config), "5")
@@ -37,13 +43,22 @@ def check_publishing(
         if code is None and not probe.failure:
             findings.skip("publishing", f"the broker does not answer: {topic}", what)
         elif code is None or code >= REFUSED:
-            findings.fail(
-                "publishing",
-                f"the broker refuses {topic}",
+            levels = topic.rpartition("/")[0]
+            advice = (
                 "let the broker's ACL allow this client to write it (mosquitto: topic write "
-                f"{topic.rpartition('/')[0]}/#)",
-                what,
+                f"{levels}/#; edgeai acl prints all rules)"
             )
+            if is_known:
+                findings.fail("publishing", f"the broker refuses {topic}", advice, what)
+            else:
+                findings.warn(
+                    "publishing",
+                    f"the broker refuses {topic}, where {PLACEHOLDER} stands for an asset: none is "
+                    "known, as no message has come",
+                    f"{advice}; if its rules name each asset, this is right: run doctor while the "
+                    "machines send",
+                    what,
+                )
         else:
             findings.ok("publishing", f"the broker accepts {topic}", what)
     probe.close()
@@ -72,27 +87,54 @@ def _why_not_ask(probe: Probe, config: Config, *, is_mosquitto: bool) -> str:
     return ""
 
 
-def _published_topics(config: Config, messages: list[Message]) -> dict[str, str]:
-    """Return the topics that the node would publish to, and what each is for."""
+def _published_topics(
+    config: Config, models: Mapping[str, ManifestFacts], messages: list[Message]
+) -> dict[str, tuple[str, bool]]:
+    """Return the topics that the node would publish to; what each is for, and if it is certain.
+
+    It is not where no message has named an asset.
+    """
     found = {
-        status_topic(config.node): "status",
-        events_topic(config.node): "events",
+        status_topic(config.node): ("status", True),
+        events_topic(config.node): ("events", True),
     }
     for name, pipeline in config.pipelines.items():
-        asset = name
-        for source in pipeline.named_sources.values():
-            template = topics.TopicTemplate(source.topic)
-            captured = next((one for each in messages if (one := template.match(each[0]))), None)
-            if captured:
-                keys = [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
-                asset = "/".join(keys) or name
-                break
+        asset, is_known = _asset_of(name, pipeline, messages)
         values = (("node", config.node), ("pipeline", name), ("asset", asset))
         results = {"predictions": pipeline.publish.topic, "alarms": pipeline.publish.alarm_topic}
         if pipeline.states:
             results["operating states"] = pipeline.publish.state_topic
         for what, topic in results.items():
-            filled = topics.fill(topic, (*values, ("model", pipeline.model.rpartition("/")[2])))
+            filled = topics.fill(topic, (*values, ("model", models[name].name)))
             if topics.is_topic_name(filled):
-                found[filled] = f"{what} of {name}"
+                found[filled] = f"{what} of {name}", is_known
     return found
+
+
+def _asset_of(name: str, pipeline: PipelineConfig, messages: list[Message]) -> tuple[str, bool]:
+    """Return an asset of a pipeline, and whether it is one that sends.
+
+    Its name has as many levels as the real ones: a broker's rules may count them.
+    """
+    for source in pipeline.named_sources.values():
+        template = topics.TopicTemplate(source.topic)
+        patterns = [topics.compile_pattern(one) for one in source.assets]
+        if source.has_key_in_payload:
+            continue
+        for message in messages:
+            captured = template.match(message[0])
+            keys = (
+                [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
+                if captured
+                else []
+            )
+            asset = "/".join(keys)
+            if asset and (not patterns or any(one.fullmatch(asset) for one in patterns)):
+                return asset, True
+    source = next(iter(pipeline.named_sources.values()))
+    if not source.key_levels:
+        return name, True
+    plain = [one for one in source.assets if not set(one) & {"*", "?"}]
+    if plain:
+        return plain[0], True
+    return "/".join([PLACEHOLDER] * source.key_levels), False

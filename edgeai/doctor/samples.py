@@ -75,9 +75,7 @@ def _tell_refused(
     tell("samples", text, advice, pipeline.name)
 
 
-def _hint_of(
-    pipeline: Pipeline, messages: Iterable[Message]
-) -> tuple[Hint | None, Message | None]:
+def _hint_of(pipeline: Pipeline, messages: Iterable[Message]) -> tuple[Hint | None, Message | None]:
     """Return what the first message that looks like another format looks like, and that message.
 
     Without such a message, the first one.

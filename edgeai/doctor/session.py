@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeai import topics
+from edgeai.assembly.pipelines import reset_prefix
 from edgeai.config.node import Config
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.hints import similar_topics
 from edgeai.doctor.login import ANSWER_SECONDS, client_id_of, log_in
+from edgeai.doctor.models import ManifestFacts
 from edgeai.doctor.network import check_network
 from edgeai.doctor.ports import LocalNode
 from edgeai.doctor.publishing import check_publishing
@@ -45,6 +47,7 @@ class Heard:
 
 def check_broker(
     config: Config,
+    models: Mapping[str, ManifestFacts],
     findings: Findings,
     listen_seconds: float,
     local: LocalNode | None,
@@ -55,6 +58,7 @@ def check_broker(
 
     Args:
         config: The node's.
+        models: What the topics of each pipeline depend on.
         findings: Gets what is found.
         listen_seconds: How long to wait for messages.
         local: This node, if it runs on this machine.
@@ -77,14 +81,19 @@ def check_broker(
     try:
         _check_limits(probe, findings)
         usable = _check_subscriptions(filters, granted, findings)
+        _check_resets(probe, config, models, findings)
         heard.seconds = listen_seconds
         _listen(probe, config, usable, listen_seconds)
         _check_name(config, probe.messages, own_status, local, findings)
         others = {own_status, *SYSTEM_TOPICS}
-        heard.messages = [one for one in probe.messages if one[0] not in others]
+        heard.messages = [
+            one
+            for one in probe.messages
+            if one[0] not in others and not one[0].startswith(reset_prefix(config.node))
+        ]
         is_mosquitto = any(one[0] in SYSTEM_TOPICS for one in probe.messages)
         _check_delivery(probe, config, usable, heard, findings)
-        check_publishing(probe, config, heard.messages, findings, is_mosquitto=is_mosquitto)
+        check_publishing(probe, config, models, heard.messages, findings, is_mosquitto=is_mosquitto)
     finally:
         probe.close()
     return heard
@@ -135,6 +144,22 @@ def _check_subscriptions(
         else:
             findings.ok("subscription", f"granted with QoS {got}", one)
     return usable
+
+
+def _check_resets(
+    probe: Probe, config: Config, models: Mapping[str, ManifestFacts], findings: Findings
+) -> None:
+    """Tell if the broker refuses the topics with which people acknowledge alarms that latch."""
+    if not any(one.latches for one in models.values()) or probe.failure:
+        return
+    topic_filter = f"{reset_prefix(config.node)}#"
+    granted = probe.subscribe({topic_filter: 0}, ANSWER_SECONDS)[topic_filter]
+    if granted.qos is None:
+        findings.fail(
+            "subscription", f"refused: {granted.reason}; nobody can acknowledge an alarm by MQTT",
+            "let the broker's ACL allow this client to read it (mosquitto: topic read "
+            f"{topic_filter})", topic_filter,
+        )  # fmt: skip
 
 
 def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> None:

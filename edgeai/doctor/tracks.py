@@ -3,7 +3,7 @@
 The pipelines take the messages one by one through the engine's own turn, with nothing published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -77,26 +77,37 @@ class _Place(NamedTuple):
     """Of several sources; None: it is the only one."""
 
 
+class _Before:
+    """What a pipeline had before it took a message."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.numbers = {key: _numbers(state) for key, state in pipeline.streams.items()}
+        """By asset, for each of its streams."""
+        self._pipeline = pipeline
+        self._missing = pipeline.metrics.samples["missing"]
+
+    def filled(self) -> int:
+        """Return how many samples were made up in place of missing ones."""
+        if self._pipeline.config.stream.missing == "mark":
+            return 0
+        return int(self._pipeline.metrics.samples["missing"] - self._missing)
+
+
 def follow(pipeline: Pipeline, messages: Sequence[Message]) -> dict[TrackKey, Track]:
     """Let a pipeline take messages; return what came of them, without those the broker had kept."""
     feed = _Feed()
     engine = Engine([pipeline], feed, feed, Metrics(), clock_ns=None)
     tracks: dict[TrackKey, Track] = {}
     for message in messages[:MAX_ONE_BY_ONE]:
-        before = {key: _numbers(state) for key, state in pipeline.streams.items()}
-        missing = pipeline.metrics.samples["missing"]
+        before = _Before(pipeline)
         feed.messages = [message]
         engine.turn(0)
         if message[3] & RETAINED:
             continue
-        filled = pipeline.metrics.samples["missing"] - missing
-        if pipeline.config.stream.missing == "mark":
-            filled = 0
         for place in _places_of(pipeline, message[0]):
-            if place.source.makes_rows or place.source.layout == "frame":
-                _note(pipeline, place, message, before, filled, tracks)
-            else:
-                _note_tag(pipeline, place, message, tracks)
+            is_tag = place.source.layout == "tag" and not place.source.makes_rows
+            for key, added in (_tag if is_tag else _rows)(pipeline, place, message, before):
+                tracks.setdefault(key, Track()).add(message[2], *added)
     feed.messages = list(messages[MAX_ONE_BY_ONE:])
     engine.turn(0)
     return tracks
@@ -122,37 +133,31 @@ def _numbers(state: StreamState) -> list[tuple[int, int | None]]:
     return [(one.ring.next_number, one.newest_ns) for one in _streams_of(state)]
 
 
-def _note(
-    pipeline: Pipeline,
-    place: _Place,
-    message: Message,
-    before: dict[str, list[tuple[int, int | None]]],
-    filled: int,
-    tracks: dict[TrackKey, Track],
-) -> None:
-    """Note what a message brought to the assets whose streams it has moved."""
+Added = tuple[TrackKey, tuple[int, int]]
+"""Whose samples a message brought, the time of the last one, and how many."""
+
+
+def _rows(pipeline: Pipeline, place: _Place, message: Message, before: _Before) -> Iterator[Added]:
+    """Yield what a message brought to each asset whose stream it has moved."""
     index = 0 if place.number is None else place.number + 1
     has_time = place.source.clock is not None
     for key, state in pipeline.streams.items():
         number, newest_ns = _numbers(state)[index]
-        old_number, old_ns = before[key][index] if key in before else (0, None)
+        old_number, old_ns = before.numbers[key][index] if key in before.numbers else (0, None)
         if newest_ns is None or (old_ns is not None and newest_ns <= old_ns):
             continue
         # With an alignment the ring holds the model's grid, not what came.
-        samples = 1 if pipeline.settings.align is not None else number - old_number - filled
-        track = tracks.setdefault(TrackKey(place.name, key, ""), Track())
-        track.add(message[2], newest_ns if has_time else message[2], max(1, samples))
+        is_aligned = pipeline.settings.align is not None
+        samples = 1 if is_aligned else max(1, number - old_number - before.filled())
+        yield TrackKey(place.name, key, ""), (newest_ns if has_time else message[2], samples)
 
 
-def _note_tag(
-    pipeline: Pipeline, place: _Place, message: Message, tracks: dict[TrackKey, Track]
-) -> None:
-    """Note the arrival of one value of one signal."""
+def _tag(pipeline: Pipeline, place: _Place, message: Message, _before: _Before) -> Iterator[Added]:
+    """Yield the arrival of one value of one signal."""
     found = pipeline.find_key(message[0])
     tag = _tag_of(found, place.source, message)
     if found is not None and tag:
-        track = tracks.setdefault(TrackKey(place.name, found[0], tag), Track())
-        track.add(message[2], message[2], 1)
+        yield TrackKey(place.name, found[0], tag), (message[2], 1)
 
 
 def _tag_of(found: Capture | None, source: SourceConfig, message: Message) -> str:

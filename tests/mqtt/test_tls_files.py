@@ -100,7 +100,7 @@ def test_no_error_of_openssl_reaches_people_as_it_is() -> None:
     assert describe_tls_error(TimeoutError("timed out")) == "timed out"
 
 
-# ------------------------------------------------------------------------------ renewed while it runs
+# ------------------------------------------------------------------------------ renewed in use
 
 
 def until(connection: Connection, *, connected: bool) -> None:
