@@ -10,8 +10,9 @@ from edgeai import topics
 from edgeai.config.node import Config
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import ABSENT, find, parse_object
-from edgeai.doctor.clocks import check_clocks
+from edgeai.doctor.clocks import check_clocks, place_of_time, unit_remedy
 from edgeai.doctor.findings import Findings
+from edgeai.doctor.frame_units import unit_of_frame
 from edgeai.doctor.left_out import check_left_out
 from edgeai.doctor.rates import check_rates
 from edgeai.doctor.samples import check_samples
@@ -59,10 +60,27 @@ def _check_all_clocks(
     skews = {asset: seconds for _, asset, seconds in clock_skews([pipeline])}
     for place, source in timed.items():
         times = _times(pipeline, source, messages)
-        if len(sources) == 1 or times:
-            own = pipeline.name if len(sources) == 1 else f"{pipeline.name}.{place}"
-            where = f"pipelines.{pipeline.name}.{place}"
+        own = pipeline.name if len(sources) == 1 else f"{pipeline.name}.{place}"
+        where = f"pipelines.{pipeline.name}.{place}"
+        if not skews and source.layout == "frame":
+            remedy = _frame_unit_remedy(pipeline, where, source, messages)
+            if remedy:
+                findings.fail("sender clock", "no time of a frame can be used", remedy, own)
+            else:
+                findings.skip("sender clock", "no time could be used: see samples", own)
+        elif len(sources) == 1 or times:
             check_clocks(own, where, source, skews, times=times, findings=findings)
+
+
+def _frame_unit_remedy(
+    pipeline: Pipeline, where: str, source: SourceConfig, messages: Sequence[Message]
+) -> str:
+    """Return what to do about frames whose times are in another unit; empty: they are not."""
+    declared = place_of_time(source, where)
+    template = topics.TopicTemplate(source.topic)
+    payload = next((bytes(one[1]) for one in messages if template.match(one[0]) is not None), b"")
+    unit = unit_of_frame(source, pipeline.channels, payload)
+    return "" if unit is None or unit == declared.unit else unit_remedy(unit, declared)
 
 
 def _times(

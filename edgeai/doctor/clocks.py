@@ -131,11 +131,21 @@ def unit_advice(ahead_seconds: float, place: TimePlace) -> str:
     for index, unit in enumerate(UNITS):
         factor = now / as_read / STEP ** (index - declared)
         if index != declared and abs(factor - 1) <= UNIT_TOLERANCE:
-            looks = f"the times look like {unit}, but {place.unit} is declared"
-            if place.is_fixed:
-                return f"{looks} by this format: let the sender write {place.unit}"
-            return f"{looks}: set {place.key} to {place.prefix}{unit}"
+            return unit_remedy(unit, place)
     return ""
+
+
+def unit_remedy(unit: str, place: TimePlace) -> str:
+    """Return what to do about times that are in another unit than the declared one."""
+    looks = f"the times look like {unit}, but {place.unit} is declared"
+    if place.is_fixed:
+        return f"{looks} by this format: let the sender write {place.unit}"
+    if place.prefix:
+        return (
+            f"{looks}: name the field {place.prefix}{unit}, not {place.prefix}{place.unit}, in "
+            f"{place.key}"
+        )
+    return f"{looks}: set {place.key} to {unit}"
 
 
 def _stands_still(

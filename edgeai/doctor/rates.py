@@ -89,7 +89,7 @@ def measure(track: Track) -> Rate | None:
     mean_wait = sum(waits) / len(waits)
     short = sum(wait < BURST_STEPS * mean_wait for wait in waits)
     return Rate(
-        hz=1 / median(step / count for step, count in steps),
+        hz=1 / median(step / max(1, count) for step, count in steps),
         mean_hz=sum(count for _, count in steps) / sum(step for step, _ in steps),
         longest_wait_seconds=max(waits),
         message_seconds=median(step for step, _ in steps),
@@ -113,18 +113,15 @@ def _has_model_rate(pipeline: Pipeline, key: TrackKey) -> bool:
 
 def _tell(pipeline: Pipeline, model_hz: float, measured: Measured, findings: Findings) -> None:
     """Tell the worst of what was measured, or that all is well."""
-    sources = pipeline.config.named_sources
-    timed = {key: rate for key, rate in measured.items() if sources[key.place].clock is not None}
-    # Where the arrival is the time, a step within a burst says nothing.
-    measured = {
-        key: rate if key in timed else rate._replace(hz=rate.mean_hz)
-        for key, rate in measured.items()
-    }
+    if _tell_bursts_without_times(pipeline, measured, findings):
+        return
     key, rate = max(measured.items(), key=lambda one: _deviation(one[1].hz, model_hz))
     if _deviation(rate.hz, model_hz) > OK_DEVIATION:
         _OtherRate(pipeline, key, rate.hz, model_hz).tell(findings)
         return
-    if _tell_missing(pipeline, measured, findings) or _tell_bursts(pipeline, measured, findings):
+    if _tell_missing(pipeline, measured, findings):
+        return
+    if _tell_late_bursts(pipeline, measured, findings):
         return
     found = f"{rate_text(rate.hz)} of {len(measured)} asset(s)"
     findings.ok("sample rate", f"{found}; the model needs {rate_text(model_hz)}", pipeline.name)
@@ -146,30 +143,39 @@ def _tell_missing(pipeline: Pipeline, measured: Measured, findings: Findings) ->
     return True
 
 
-def _tell_bursts(pipeline: Pipeline, measured: Measured, findings: Findings) -> bool:
-    name, sources = pipeline.name, pipeline.config.named_sources
+def _tell_bursts_without_times(pipeline: Pipeline, measured: Measured, findings: Findings) -> bool:
+    """Tell messages whose arrival is their time, but does not tell when they were measured."""
+    sources = pipeline.config.named_sources
+    bursts = [
+        key for key, rate in measured.items() if rate.is_bursty and sources[key.place].clock is None
+    ]
+    if not bursts:
+        return False
+    findings.warn(
+        "sample rate",
+        f"messages of asset {printable(bursts[0].asset)} come in bursts and carry no time: their "
+        "samples get the time of arrival, which is not when they were measured",
+        "let the sender write a time into each message, and declare it in "
+        f"pipelines.{pipeline.name}.{bursts[0].place}.time",
+        pipeline.name,
+    )
+    return True
+
+
+def _tell_late_bursts(pipeline: Pipeline, measured: Measured, findings: Findings) -> bool:
+    """Tell messages with times that wait for each other longer than predictions may be late."""
+    name = pipeline.name
     bursts = {key: rate for key, rate in measured.items() if rate.is_bursty}
     if not bursts:
         return False
     key, rate = max(bursts.items(), key=lambda one: one[1].longest_wait_seconds)
-    asset = f"messages of asset {printable(key.asset)} come in bursts"
-    if sources[key.place].clock is None:
-        findings.warn(
-            "sample rate",
-            f"{asset} and carry no time: their samples get the time of arrival, which is not when "
-            "they were measured",
-            "let the sender write a time into each message, and declare it in "
-            f"pipelines.{name}.{key.place}.time",
-            name,
-        )
-        return True
     budget = pipeline.config.publish.latency_budget_seconds or DEFAULT_LATENCY_SECONDS
     if rate.longest_wait_seconds <= max(budget, LATE_PERIODS * rate.message_seconds):
         return False
     findings.warn(
         "sample rate",
-        f"{asset}, up to {rate.longest_wait_seconds:.1f} s apart: predictions and alarms come as "
-        "late",
+        f"messages of asset {printable(key.asset)} come in bursts, up to "
+        f"{rate.longest_wait_seconds:.1f} s apart: predictions and alarms come as late",
         "let the sender or gateway publish each sample at once; if this is meant, set "
         f"pipelines.{name}.publish.latency_budget_seconds",
         name,

@@ -42,7 +42,8 @@ class Track:
     newest_ns: list[int] = field(default_factory=list)
     """The time of its last sample. Of a tag and of samples without a time: the arrival."""
     samples: list[int] = field(default_factory=list)
-    """How many samples it brought."""
+    """How many samples it brought. Samples that were made up before it count here, and are taken
+    off from the next one."""
 
     def add(self, arrived_ns: int, newest_ns: int, samples: int) -> None:
         """Note a message."""
@@ -147,8 +148,10 @@ def _rows(pipeline: Pipeline, place: _Place, message: Message, before: _Before) 
         if newest_ns is None or (old_ns is not None and newest_ns <= old_ns):
             continue
         # With an alignment the ring holds the model's grid, not what came.
-        is_aligned = pipeline.settings.align is not None
-        samples = 1 if is_aligned else max(1, number - old_number - before.filled())
+        is_one = pipeline.settings.align is not None or (
+            place.source.layout == "row" and not place.source.items
+        )
+        samples = 1 if is_one else number - old_number - before.filled()
         yield TrackKey(place.name, key, ""), (newest_ns if has_time else message[2], samples)
 
 

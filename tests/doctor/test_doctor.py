@@ -9,62 +9,36 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from edgeai.assembly.plan import check
 from edgeai.config.node import load_config
-from edgeai.doctor.findings import CHECKS, Findings
+from edgeai.doctor.findings import Findings
 from edgeai.doctor.machine import check_state_folder
-from edgeai.doctor.surroundings import is_in_container, kernel_clock, mount_of
 from edgeai.model.package import load_package
 from edgeai.mqtt.probe import Probe
 from edgeai.node.access_rules import Rights, access_rules, as_mosquitto_acl
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.certificates import make_ca, make_certificate, tls_lines
 from tests.support.commands import run_command
+from tests.support.doctor import (
+    PASSWORD,
+    SENDING_SECONDS,
+    SILENT_SECONDS,
+    SOURCE,
+    TOPIC,
+    Diagnose,
+    bad,
+    login,
+    sending,
+)
 from tests.support.live import patient, peer, running, wait_for
 from tests.support.mounts import run_with_mounts
 from tests.support.packages import write_config, write_package
 
 pytestmark = pytest.mark.broker
-
-TOPIC = "factory/press-1/sensors"
-SOURCE: dict[str, Any] = {
-    "topic": "factory/{asset}/sensors",
-    "time": {"path": "t", "unit": "s", "max_ahead_seconds": 300.0},
-}
-SENDING_SECONDS = 5.0  # listening ends as soon as enough has arrived
-SILENT_SECONDS = 0.2
-PASSWORD = "correct horse battery"
-
-Diagnose = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These senders are fast, so topics need not be read for long."""
-    monkeypatch.setattr("edgeai.doctor.hints.LOOK_SECONDS", patient(0.2))
-    monkeypatch.setattr("edgeai.doctor.session.RATE_SECONDS", 0.2)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model package, whose graph was inspected before."""
-    made = tmp_path_factory.mktemp("doctor")
-    write_package(made / "mean", manifest_changes={"sample_rate_hz": 10.0})
-    check(write_config(made / "any.yaml", 1883, {"p": {"model": "mean", "source": SOURCE}}))
-    return made
-
-
-@pytest.fixture(scope="module")
-def plain(folder: Path) -> Iterator[RunningBroker]:
-    """A broker that allows everything."""
-    with start_mosquitto(folder / "plain") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -108,79 +82,6 @@ def _guarded(folder: Path, keys: Path, *more: str) -> Iterator[RunningBroker]:
     lines = (f"password_file {passwords}", f"acl_file {acl}", *tls_lines(keys, "server", "plant"))
     with start_mosquitto(folder, *lines, *more, anonymous=False) as running:
         yield running
-
-
-@pytest.fixture
-def diagnose(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
-) -> Diagnose:
-    """Return what runs `edgeai doctor` on a configuration, and returns its findings."""
-
-    def run(port: int, *, seconds: float = SILENT_SECONDS, model: Any = None, **more: Any) -> Any:
-        pipeline = {"model": str(model or folder / "mean"), "source": SOURCE}
-        pipeline |= more.pop("pipeline", {})
-        config = write_config(tmp_path / "line.yaml", port, {"p": pipeline}, **more)
-        done = run_command(
-            capsys, monkeypatch, "doctor", config, "--json", "--seconds", str(patient(seconds))
-        )
-        report = json.loads(done.out)
-        assert {one["check"] for one in report["findings"]} == set(CHECKS)
-        for one in report["findings"]:
-            assert bool(one["advice"]) == (one["status"] in {"warn", "fail"}), one
-        failed = any(one["status"] == "fail" for one in report["findings"])
-        assert done.code == (1 if failed else 0)
-        assert PASSWORD not in done.out + done.err
-        return report
-
-    return run
-
-
-def bad(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what is found wrong, by check, without what this machine itself lacks."""
-    own = set()
-    clock = kernel_clock()
-    if clock is not None and not clock.is_synchronised:
-        own.add("clock")
-    mount = mount_of(Path(os.environ["EDGEAI_STATE_DIR"]))
-    if mount is not None and (mount.kind == "tmpfs" or is_in_container()):
-        own.add("state folder")
-    found = {}
-    for one in report["findings"]:
-        is_own = one["check"] in own and one["status"] == "warn"
-        if one["status"] in {"warn", "fail"} and not is_own:
-            found[one["check"]] = one
-    return found
-
-
-@contextlib.contextmanager
-def sending(
-    port: int, topic: str = TOPIC, shift_seconds: float = 0.0, **options: Any
-) -> Iterator[None]:
-    """Publish a row ten times a second, as the model needs them."""
-    stop = threading.Event()
-    with peer(port, **options) as controller:
-
-        def send() -> None:
-            while not stop.wait(0.1):
-                row = {"t": time.time() + shift_seconds, "a": 1.0, "b": 2.0}
-                controller.client.publish(topic, json.dumps(row))
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-
-def login(folder: Path, keys: Path, password: str = PASSWORD, ca: str = "plant") -> dict[str, Any]:
-    file = folder / f"password-{ca}"
-    file.write_text(password)
-    file.chmod(0o600)
-    return {
-        "username": "edge", "password": {"file": str(file)}, "tls": {"ca_file": f"{keys}/{ca}.crt"},
-    }  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------- nothing wrong
@@ -262,8 +163,10 @@ def test_an_unknown_name(diagnose: Diagnose) -> None:
 def test_a_port_that_never_answers(diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is no MQTT broker: every wait is bounded."""
     monkeypatch.setattr("edgeai.doctor.login.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("edgeai.doctor.other_protocols.ASK_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        wrong = bad(diagnose(silent.getsockname()[1]))
+        wait = {"connect_timeout_seconds": 0.2}
+        wrong = bad(diagnose(silent.getsockname()[1], broker=wait))
     assert set(wrong) == {"login"}
     assert "no answer in 0.3 s" in wrong["login"]["found"]
 
