@@ -3,7 +3,7 @@
 They go through the engine's own turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeai import topics
@@ -16,7 +16,7 @@ from edgeai.doctor.frame_units import unit_of_frame
 from edgeai.doctor.left_out import check_left_out
 from edgeai.doctor.rates import check_rates
 from edgeai.doctor.samples import check_samples
-from edgeai.doctor.tracks import follow
+from edgeai.doctor.tracks import Track, TrackKey, follow
 from edgeai.engine.exported import clock_skews
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import DecodeError
@@ -43,21 +43,56 @@ def check_arrivals(
             for check in ("samples", "sample rate", "sender clock"):
                 findings.skip(check, nothing, pipeline.name)
             continue
+        limit = config.limits.payload_bytes
+        mine = _without_large(pipeline.name, mine, limit, findings)
         tracks = follow(pipeline, mine)
-        check_samples(pipeline, mine, findings)
-        check_rates(pipeline, tracks, findings)
-        _check_all_clocks(config, pipeline, mine, findings)
+        if mine:
+            check_samples(pipeline, mine, findings)
+        if _check_all_clocks(config, pipeline, tracks, mine, findings):
+            check_rates(pipeline, tracks, findings)
+        else:
+            text = "the times are wrong: see sender clock"
+            findings.skip("sample rate", text, pipeline.name)
+
+
+def _without_large(
+    name: str, messages: list[Message], limit: int, findings: Findings
+) -> list[Message]:
+    """Return the messages that the node would take by their size; tell if there are others."""
+    small = [one for one in messages if len(one[1]) <= limit]
+    if len(small) < len(messages):
+        largest = max(len(one[1]) for one in messages)
+        findings.fail(
+            "samples",
+            f"{len(messages) - len(small)} of {len(messages)} messages are refused, too_large: up "
+            f"to {largest:,} bytes, and limits.payload_bytes is {limit:,}",
+            f"set limits.payload_bytes to {2 * largest} or so, or let the sender write less in a "
+            "message",
+            name,
+        )
+    return small
 
 
 def _check_all_clocks(
-    config: Config, pipeline: Pipeline, messages: Sequence[Message], findings: Findings
-) -> None:
+    config: Config,
+    pipeline: Pipeline,
+    tracks: Mapping[TrackKey, Track],
+    messages: Sequence[Message],
+    findings: Findings,
+) -> bool:
+    """Check the clock of each source with times; return whether they can show a rate."""
     sources = config.pipelines[pipeline.name].named_sources
     timed = {place: one for place, one in sources.items() if one.clock is not None}
     if not timed:
         findings.skip("sender clock", "the messages carry no time", pipeline.name)
-        return
-    skews = {asset: seconds for _, asset, seconds in clock_skews([pipeline])}
+        return True
+    heard = {key.asset for key in tracks}  # what the broker had kept is old by itself
+    skews = {
+        asset: seconds
+        for _, asset, seconds in clock_skews([pipeline])
+        if asset in heard or pipeline.streams[asset].drops.skew is not None
+    }
+    is_right = True
     for place, source in timed.items():
         times = _times(pipeline, source, messages)
         own = pipeline.name if len(sources) == 1 else f"{pipeline.name}.{place}"
@@ -66,10 +101,14 @@ def _check_all_clocks(
             remedy = _frame_unit_remedy(pipeline, where, source, messages)
             if remedy:
                 findings.fail("sender clock", "no time of a frame can be used", remedy, own)
+                is_right = False
             else:
                 findings.skip("sender clock", "no time could be used: see samples", own)
         elif len(sources) == 1 or times:
-            check_clocks(own, where, source, skews, times=times, findings=findings)
+            is_right = (
+                check_clocks(own, where, source, skews, times=times, findings=findings) and is_right
+            )
+    return is_right
 
 
 def _frame_unit_remedy(

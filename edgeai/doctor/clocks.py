@@ -26,6 +26,8 @@ MAX_SKEW_SECONDS = 5.0
 MIN_SAME_TIMES = 3  # messages with one time that show a clock that stands still
 SAME_SKEW_SECONDS = 2.0  # senders whose clocks agree, so that this machine's may be the wrong one
 UNITS = ("ns", "us", "ms", "s")
+NO_TIME_SECONDS = 630_720_000.0
+"""A time before 1990 counts from another moment than 1970: no sender is that old."""
 STEP = 1000.0  # from one unit to the next
 UNIT_TOLERANCE = 0.2
 """Largest error of a factor: a clock that is years off must not look like another unit."""
@@ -60,7 +62,7 @@ def check_clocks(
     *,
     times: Mapping[str, Sequence[Any]],
     findings: Findings,
-) -> None:
+) -> bool:
     """Tell the asset whose clock is furthest from this one, and a clock that stands still.
 
     Args:
@@ -70,22 +72,26 @@ def check_clocks(
         skews: How far each asset's clock is ahead, seconds.
         times: The time fields of each asset's messages, as they came.
         findings: Gets what is found.
+
+    Returns:
+        Whether the steps from time to time can show a rate.
     """
     if _stands_still(name, where, source, times, findings):
-        return
+        return False
     if not skews:
         findings.skip("sender clock", "no time could be used: see samples", name)
-        return
+        return True
     asset, seconds = max(skews.items(), key=lambda one: abs(one[1]))
     text = (
         f"asset {printable(asset)} is {_duration(seconds)} {'ahead' if seconds > 0 else 'behind'}"
     )
     if abs(seconds) <= MAX_SKEW_SECONDS:
         findings.ok("sender clock", f"{text}, the furthest of {len(skews)}", name)
-        return
+        return True
     example = next(iter(times.get(asset, [])[-1:]), None)
+    wrong = unit_advice(seconds, place_of_time(source, where)) or _no_time(seconds, where, example)
     advice = (
-        unit_advice(seconds, place_of_time(source, where))
+        wrong
         or _zone_advice(seconds, example, place_of_time(source, where))
         or _clock_advice(seconds, skews)
     )
@@ -98,6 +104,19 @@ def check_clocks(
         )
     else:
         findings.warn("sender clock", text, advice, name)
+    return not wrong
+
+
+def _no_time(ahead_seconds: float, where: str, example: Any) -> str:
+    """Return what to do about times that do not count from 1970; empty: they do."""
+    if time.time() + ahead_seconds > NO_TIME_SECONDS:
+        return ""
+    shown = "" if example is None else f" ({shown_value(example)})"
+    return (
+        f"the times{shown} do not count from 1970, but from the start of the sender, or are a "
+        "counter: let the sender write UTC, or leave "
+        f"{where}.time out: then the time of arrival counts"
+    )
 
 
 def place_of_time(source: SourceConfig, where: str) -> TimePlace:

@@ -15,9 +15,10 @@ from edgeai.doctor.arrivals import check_arrivals
 from edgeai.doctor.files import check_files
 from edgeai.doctor.findings import CHECKS, Finding, Findings
 from edgeai.doctor.ports import check_http_port, find_local_node
-from edgeai.doctor.session import Heard, check_broker
+from edgeai.doctor.session import check_broker
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, one_line, printable
+from edgeai.messages import Message
 
 LISTEN_SECONDS = 10.0
 BROKER_SECONDS = 60.0  # beside listening
@@ -54,7 +55,7 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
     findings = Findings()
     config, path = _read(name, findings)
     steps = [_Step("clock", findings, MACHINE_SECONDS, lambda: machine.check_clock(findings))]
-    heard, plans, built = [Heard()], list[Plan](), list[Pipeline]()
+    heard, plans, built = list[Message](), list[Plan](), list[Pipeline]()
     with tempfile.TemporaryDirectory(prefix="edgeai-doctor-", ignore_cleanup_errors=True) as folder:
         if config is None:
             steps.append(
@@ -67,8 +68,10 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
             def ask_broker() -> None:
                 can_log_in = check_files(known, findings)
                 facts = models.manifest_facts(path, known)
-                heard[0] = check_broker(
-                    known, facts, findings, listen_seconds, local, can_log_in=can_log_in
+                heard.extend(
+                    check_broker(
+                        known, facts, findings, listen_seconds, local, can_log_in=can_log_in
+                    )
                 )
 
             def load_models() -> None:
@@ -95,7 +98,7 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
         for step in steps:
             step.wait()
         if config is not None and built:
-            known, taken = config, heard[0].messages
+            known, taken = config, heard.copy()
             _Step(
                 "samples", findings, ARRIVALS_SECONDS,
                 lambda: check_arrivals(known, built, taken, findings),

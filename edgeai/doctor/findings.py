@@ -71,9 +71,11 @@ class Findings:
         self.add(Finding(check, "skip", found, "", subject))
 
     def add(self, finding: Finding) -> None:
-        """Append a finding."""
+        """Append a finding, unless another step has found the same."""
         assert finding.check in CHECKS, finding.check
-        self._found.append(finding)
+        known = ((one.check, one.subject, one.found) for one in self._found)
+        if (finding.check, finding.subject, finding.found) not in known:
+            self._found.append(finding)
 
     def has(self, check: str) -> bool:
         """Return whether a check has found anything yet."""

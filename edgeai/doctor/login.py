@@ -2,6 +2,7 @@
 
 import secrets
 
+from edgeai.config.broker import Broker
 from edgeai.config.node import Config
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.network import speaks_tls
@@ -43,18 +44,37 @@ def log_in(config: Config, findings: Findings) -> str | None:
         else:
             refused[version] = reason
     other = None if speaks_mqtt else _other_protocol(config)
+    failed: dict[str, list[str]] = {}
     for version, reason in refused.items():
-        name = f"MQTT {version}"
         if chosen is not None:
-            findings.skip("login", f"refused ({reason}), not needed", name)
-        elif version in wanted and other is not None:
-            found = f"no MQTT: port {broker.port} speaks {other.speaks}"
-            findings.fail("login", found, other.advice, name)
+            findings.skip("login", f"refused ({reason}), not needed", f"MQTT {version}")
         elif version in wanted:
+            failed.setdefault(reason, []).append(version)
+        else:
+            findings.skip("login", f"refused ({reason}), not configured", f"MQTT {version}")
+    for reason, versions in failed.items():
+        name = f"MQTT {' and '.join(versions)}"
+        if other is None:
             findings.fail("login", f"refused: {reason}", _login_advice(config, reason), name)
         else:
-            findings.skip("login", f"refused ({reason}), not configured", name)
+            found = f"no MQTT: port {broker.port} speaks {other.speaks}"
+            findings.fail("login", found, other.advice, name)
+            break
     return chosen
+
+
+def _odd_characters(broker: Broker) -> str:
+    """Return what looks like a slip in the user name or the password; empty: nothing does."""
+    name = broker.username or ""
+    if name != name.strip():
+        return f"the user name {name!r} begins or ends with a space"
+    secret = "" if broker.password is None else broker.password.reveal("broker.password")
+    lines = secret.count("\n") + 1
+    if lines > 1:
+        return f"the password has {lines} lines, all of which are sent: leave one in the file"
+    if secret != secret.strip():
+        return "the password begins or ends with a space"
+    return ""
 
 
 def _other_protocol(config: Config) -> Answer | None:
@@ -69,15 +89,21 @@ def _other_protocol(config: Config) -> Answer | None:
 def _login_advice(config: Config, reason: str) -> str:
     broker = config.broker
     if reason in BAD_CREDENTIALS:
+        prefix = f"that it allows client ids that begin with {config.client_id}"
         if broker.username is None:
-            return "set broker.username and broker.password: the broker wants a login"
+            return (
+                "set broker.username and broker.password, if the broker wants a login; else see "
+                f"{prefix} (mosquitto: clientid_prefixes)"
+            )
         where = "its password"
         if broker.password is not None:
             source = broker.password.file or f"the variable {broker.password.env}"
             where = f"the password in {source}"
+        odd = _odd_characters(broker)
+        odd = f"{odd}; " if odd else ""
         return (
-            f"check the user {broker.username} and {where} at the broker (mosquitto_passwd), and "
-            f"that it allows client ids that begin with {config.client_id}"
+            f"{odd}check the user {broker.username} and {where} at the broker "
+            f"(mosquitto_passwd), and {prefix}"
         )
     if reason == UNSUPPORTED_VERSION:
         return "set broker.protocol to auto"

@@ -65,8 +65,8 @@ def _resolve(broker: Broker, findings: Findings) -> list[str]:
         findings.fail(
             "broker address",
             f"the name {broker.host} is unknown: {getattr(error, 'strerror', None) or error}",
-            "check broker.host, and that this machine's DNS or /etc/hosts knows the name "
-            f"(getent hosts {broker.host})",
+            f"{_name_hint(broker.host)}check broker.host, and that this machine's DNS or "
+            f"/etc/hosts knows the name (getent hosts {broker.host})",
         )
         return []
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
@@ -91,6 +91,17 @@ def _connect(broker: Broker, findings: Findings) -> bool:
         return False
     except OSError as error:
         advice = "start the broker, or correct broker.port (1883, with TLS usually 8883)"
+        other = _other_own_host(broker)
+        if other:
+            advice = (
+                f"set broker.host to {other}, where this port answers, or let the broker listen "
+                f"at {broker.host} too"
+            )
+        elif not is_own_host(broker.host) and isinstance(error, ConnectionRefusedError):
+            advice += (
+                "; mosquitto without a `listener` line serves programs of its own machine only: "
+                "write `listener 1883`, and who may connect, into its configuration"
+            )
         if is_own_host(broker.host) and is_in_container():
             advice += (
                 f"; inside a container {broker.host} is the container itself: then set broker.host "
@@ -101,6 +112,27 @@ def _connect(broker: Broker, findings: Findings) -> bool:
     took = (time.monotonic() - started) * 1000
     findings.ok("broker port", f"{where} accepts a connection in {took:.1f} ms")
     return True
+
+
+def _name_hint(host: str) -> str:
+    """Return the likely slip behind a name without a domain, such as a service of compose."""
+    if "." in host or is_in_container():
+        return ""
+    return (
+        f"if {host} is a service in compose.yaml, only its containers know this name: outside of "
+        "them use the address of the PC, and a published port; else "
+    )
+
+
+def _other_own_host(broker: Broker) -> str:
+    """Return this machine's address in the other family, if the port answers there; else empty."""
+    other = {"127.0.0.1": "::1", "::1": "127.0.0.1"}.get(broker.host, "")
+    if other:
+        try:
+            socket.create_connection((other, broker.port), broker.connect_timeout_seconds).close()
+        except OSError:
+            return ""
+    return other
 
 
 def _shake_hands(broker: Broker, tls: Tls, findings: Findings) -> bool:

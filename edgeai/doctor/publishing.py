@@ -15,6 +15,7 @@ from edgeai.messages import Message
 from edgeai.mqtt.probe import REFUSED, Probe
 from edgeai.node.status import status_topic
 
+PREDICTION_BYTES = 2048  # with some outputs and a diagnosis
 PLACEHOLDER = "any"
 """Level of a topic that stands for one of an asset that is not known."""
 ECHO_SECONDS = 0.3  # until a broker that delivers before PUBREL has delivered
@@ -34,6 +35,7 @@ def check_publishing(
     if why:
         findings.skip("publishing", why)
         return
+    is_sized = False
     for topic, (what, is_known) in _published_topics(config, models, messages).items():
         if probe.failure:  # mosquitto 2.0 ends the connection after a refusal at QoS 2
             probe.close()
@@ -61,7 +63,22 @@ def check_publishing(
                 )
         else:
             findings.ok("publishing", f"the broker accepts {topic}", what)
+            if not is_sized and what.startswith("predictions"):
+                is_sized = True
+                _check_size(probe, topic, what, findings)
     probe.close()
+
+
+def _check_size(probe: Probe, topic: str, what: str, findings: Findings) -> None:
+    """Tell if the broker accepts an empty publication and not one of the usual size."""
+    size = PREDICTION_BYTES
+    code = probe.offer(topic, ANSWER_SECONDS, b" " * size)
+    if (code is None and probe.failure) or (code is not None and code >= REFUSED):
+        findings.fail(
+            "publishing", f"the broker refuses {size} bytes on {topic}, though it accepts an empty one",
+            "raise the size of messages that it takes (mosquitto: message_size_limit, "
+            "max_packet_size)", what,
+        )  # fmt: skip
 
 
 def _why_not_ask(probe: Probe, config: Config, *, is_mosquitto: bool) -> str:

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from edgeai.config.source import SourceConfig
+from edgeai.decoding.fields import find, number_of, parse_object, signal_path
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.payload_hints import Hint, hint_for
+from edgeai.doctor.sample_remedies import Wanted, remedy_for
+from edgeai.doctor.unit_remedies import unit_remedy
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import example_of, printable
-from edgeai.errors import DROP_REASONS
+from edgeai.errors import DROP_REASONS, DecodeError
 from edgeai.messages import Message
 
 NO_LOSS = frozenset({"duplicate", "retained"})
@@ -18,6 +21,9 @@ FORMAT_REASONS = frozenset({
     "invalid_value",
 })  # fmt: skip
 """Reasons for which the payload may be of another format."""
+SIGNAL_REASONS = frozenset({"no_signal", "invalid_value", "unknown_tag"})
+"""Reasons for which names, paths or the layout may be others."""
+MAX_LOOKED_AT = 50  # messages
 SHOWN_SIGNALS = 4
 SHOWN_ASSETS = 3
 
@@ -44,9 +50,11 @@ def check_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
         explain = pipeline.refusals.explain
         texts = (explain("no_signal", *one[:3]) for one in messages if explain is not None)
         why = next((f"; {text}" for text in texts if text), "")
+        remedy = next((text for one in messages if (text := _unit_remedy(pipeline, one))), "")
+        remedy = f"{remedy} in {signals_of(pipeline)}; or " if remedy else ""
         findings.warn(
             "samples", f"values that are unusable or outside their range ({counted}){why}",
-            f"correct the sender, or compare it with {signals_of(pipeline)} "
+            f"{remedy}correct the sender, or compare it with {signals_of(pipeline)} "
             "(scale, offset) and with the ranges of the model", pipeline.name,
         )  # fmt: skip
         return
@@ -66,6 +74,11 @@ def _tell_refused(
     hint, example = None, None
     if reason in FORMAT_REASONS:
         hint, example = _hint_of(pipeline, messages)
+    remedy = ""
+    if hint is None and reason in SIGNAL_REASONS:
+        remedy, example = _signal_remedy(pipeline, messages)
+    if remedy:
+        advice = f"{remedy} (a hint: nothing is guessed); else {advice}"
     if hint is not None:
         text += f"; it looks like {hint.looks_like}"
         advice = f"{_with_place(hint.remedy, pipeline, example)} (a hint: nothing is guessed)"
@@ -93,6 +106,55 @@ def _hint_of(pipeline: Pipeline, messages: Iterable[Message]) -> tuple[Hint | No
         if hint is not None:
             return hint, message
     return None, first
+
+
+def _signal_remedy(pipeline: Pipeline, messages: Sequence[Message]) -> tuple[str, Message | None]:
+    """Return what to declare so that a message gives its signals, and that message.
+
+    Without a remedy, the first message.
+    """
+    for message in messages[:MAX_LOOKED_AT]:
+        wanted = _wanted_of(pipeline, message[0])
+        remedy = "" if wanted is None else remedy_for(wanted, message)
+        if remedy:
+            return remedy, message
+    return "", messages[0]
+
+
+def _wanted_of(pipeline: Pipeline, topic: str) -> Wanted | None:
+    name = pipeline.name
+    if not pipeline.sources.inlets:
+        source = pipeline.config.only_source
+        return Wanted(f"pipelines.{name}.source", source, pipeline.channels)
+    for inlet in pipeline.sources.inlets:
+        if inlet.find_key(topic) is not None:
+            plan = inlet.plan
+            return Wanted(f"pipelines.{name}.{plan.place}", plan.source, plan.signals)
+    return None
+
+
+def _unit_remedy(pipeline: Pipeline, message: Message) -> str:
+    """Return how to convert the first value of a row that is outside its range; empty: unknown."""
+    wanted = _wanted_of(pipeline, message[0])
+    if wanted is None or wanted.source.layout != "row" or wanted.source.has_records:
+        return ""
+    try:
+        document = parse_object(bytes(message[1]))
+    except DecodeError:
+        return ""
+    for spec in pipeline.manifest.signals:
+        field = wanted.source.signals.get(spec.name)
+        value = find(document, signal_path(wanted.source, spec.name))
+        number, reason = number_of(value, numeric_text=wanted.source.numeric_text)
+        if (
+            reason is not None
+            or spec.range is None
+            or (field and (field.scale, field.offset) != (1, 0))
+        ):
+            continue
+        if not spec.range[0] <= number <= spec.range[1]:
+            return unit_remedy(spec.name, spec.unit, number, spec.range)
+    return ""
 
 
 def _with_place(remedy: str, pipeline: Pipeline, message: Message | None) -> str:

@@ -8,13 +8,12 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from edgeai import topics
 from edgeai.assembly.pipelines import reset_prefix
 from edgeai.config.node import Config
+from edgeai.doctor.delivery import check_delivery
 from edgeai.doctor.findings import Findings
-from edgeai.doctor.hints import similar_topics
 from edgeai.doctor.login import ANSWER_SECONDS, client_id_of, log_in
 from edgeai.doctor.models import ManifestFacts
 from edgeai.doctor.network import check_network
@@ -37,14 +36,6 @@ RATE_SECONDS = 2.0
 """From the first message of each source, after which it may end: bursts show only in time."""
 
 
-@dataclass
-class Heard:
-    """What the broker has delivered."""
-
-    messages: list[Message] = field(default_factory=list)
-    seconds: float = 0.0
-
-
 def check_broker(
     config: Config,
     models: Mapping[str, ManifestFacts],
@@ -53,7 +44,7 @@ def check_broker(
     local: LocalNode | None,
     *,
     can_log_in: bool = True,
-) -> Heard:
+) -> list[Message]:
     """Check all that a broker can say; return what it has delivered.
 
     Args:
@@ -64,14 +55,13 @@ def check_broker(
         local: This node, if it runs on this machine.
         can_log_in: Whether the files of certificates and password can be used.
     """
-    heard = Heard()
     reached = check_network(config.broker, findings, can_log_in=can_log_in)
     version = log_in(config, findings) if reached else None
     if version is None:
         for check in ("login", "node name", "subscription", "delivery", "publishing"):
             if not findings.has(check):
                 findings.skip(check, "no connection to the broker")
-        return heard
+        return []
     filters = _filters(config)
     own_status = status_topic(config.node)
     probe, granted = _subscribe(config, version, filters, [own_status, *SYSTEM_TOPICS])
@@ -79,24 +69,24 @@ def check_broker(
         probe.close()
         probe, granted = _subscribe(config, version, filters, [])
     try:
+        _check_second_connection(config, version, local, findings)
         _check_limits(probe, findings)
         usable = _check_subscriptions(filters, granted, findings)
         _check_resets(probe, config, models, findings)
-        heard.seconds = listen_seconds
         _listen(probe, config, usable, listen_seconds)
         _check_name(config, probe.messages, own_status, local, findings)
         others = {own_status, *SYSTEM_TOPICS}
-        heard.messages = [
+        messages = [
             one
             for one in probe.messages
             if one[0] not in others and not one[0].startswith(reset_prefix(config.node))
         ]
         is_mosquitto = any(one[0] in SYSTEM_TOPICS for one in probe.messages)
-        _check_delivery(probe, config, usable, heard, findings)
-        check_publishing(probe, config, models, heard.messages, findings, is_mosquitto=is_mosquitto)
+        check_delivery(probe, config, usable, messages, findings, seconds=listen_seconds)
+        check_publishing(probe, config, models, messages, findings, is_mosquitto=is_mosquitto)
     finally:
         probe.close()
-    return heard
+    return messages
 
 
 def _subscribe(
@@ -109,6 +99,23 @@ def _subscribe(
     for topic in more:
         probe.subscribe({topic: 0}, ANSWER_SECONDS)
     return probe, granted
+
+
+def _check_second_connection(
+    config: Config, version: str, local: LocalNode | None, findings: Findings
+) -> None:
+    """Tell if the broker accepts one connection and no second one: a node has two."""
+    if local is not None:  # it has them already
+        return
+    second = Probe(config.broker, client_id_of(config), version)
+    reason = second.connect(ANSWER_SECONDS)
+    second.close()
+    if reason is not None:
+        findings.fail(
+            "login", f"a second connection is refused: {reason}; the node needs two at once",
+            "raise the number of connections that the broker allows, of all clients or of this "
+            "user (mosquitto: max_connections)", "second connection",
+        )  # fmt: skip
 
 
 def _filters(config: Config) -> dict[str, int]:
@@ -195,37 +202,6 @@ def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> 
         )
 
     probe.listen(seconds, is_enough)
-
-
-def _check_delivery(
-    probe: Probe, config: Config, usable: list[str], heard: Heard, findings: Findings
-) -> None:
-    for place, source in config.read_sources.items():
-        name = place.removeprefix("pipelines.").removesuffix(".source")
-        template = topics.TopicTemplate(source.topic)
-        if not any(topics.contains(one, template.filter) for one in usable):
-            findings.skip("delivery", f"{template.filter} is refused", name)
-            continue
-        matching = [one for one in heard.messages if template.match(one[0])]
-        fresh = [one for one in matching if not one[3] & RETAINED]
-        if fresh:
-            count = len({one[0] for one in fresh})
-            findings.ok("delivery", f"{len(fresh)} messages on {count} topics", name)
-            continue
-        found = f"{template.filter} delivers nothing in {heard.seconds:g} s"
-        if matching:
-            found = f"{template.filter} delivers only what the broker has kept (retained)"
-        similar = similar_topics(probe, template)
-        advice = (
-            "start the senders, or wait for a slow line (--seconds); check "
-            f"{place}.topic, and that the broker's ACL lets this client read it"
-        )
-        if similar:
-            advice = (
-                f"messages arrive on {', '.join(similar)}: if these are the senders, correct "
-                f"{place}.topic"
-            )
-        findings.warn("delivery", found, advice, name)
 
 
 def _check_name(

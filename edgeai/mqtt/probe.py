@@ -138,13 +138,18 @@ class Probe:
             lambda: is_enough() or len(self.messages) >= MAX_MESSAGES or self._size >= MAX_BYTES,
         )
 
-    def offer(self, topic: str, seconds: float) -> int | None:
-        """Offer an empty publication to a topic and do not release it.
+    def offer(self, topic: str, seconds: float, payload: bytes = b"") -> int | None:
+        """Offer a publication to a topic and do not release it.
+
+        Args:
+            topic: Where to.
+            seconds: How long to wait for the answer.
+            payload: Nobody receives it.
 
         Returns:
             The reason code, from `REFUSED` on a refusal; None: no answer.
         """
-        packet_id = self._client.publish(topic, b"", 2).mid
+        packet_id = self._client.publish(topic, payload, 2).mid
         answers = self._client.answers
         self._run(seconds, lambda: packet_id in answers)
         return answers.get(packet_id)

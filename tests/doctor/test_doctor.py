@@ -268,7 +268,7 @@ def test_a_wrong_password(
     settings = login(tmp_path, keys, password="wrong")
     report = diagnose(guarded.port, broker=settings)
     logins = [one for one in report["findings"] if one["check"] == "login"]
-    assert [one["subject"] for one in logins] == ["MQTT 5", "MQTT 3.1.1"]
+    assert [one["subject"] for one in logins] == ["MQTT 5 and 3.1.1"]
     for one in logins:
         assert one["status"] == "fail"
         assert one["found"] == "refused: Not authorized"
@@ -390,7 +390,7 @@ def test_another_broker_than_mosquitto(
     """
     monkeypatch.setattr("edgeai.doctor.session.SYSTEM_TOPICS", ())
 
-    def deliver(probe: Probe, topic: str, seconds: float) -> int:
+    def deliver(probe: Probe, topic: str, seconds: float, payload: bytes = b"") -> int:
         probe._client.publish(topic, b"", 1)
         return 0
 

@@ -17,6 +17,7 @@ from edgeai.doctor.other_protocols import USUAL_PORTS, Answer, speaks_plain_mqtt
 from tests.support.brokers import free_port, start_mosquitto
 from tests.support.certificates import make_ca, make_certificate
 from tests.support.doctor import Diagnose, bad, login
+from tests.support.live import wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -93,9 +94,16 @@ def answer_of(port: int, *, with_tls: bool = False) -> Answer:
     return answer
 
 
+def is_open(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
 def test_mqtt_over_websockets(diagnose: Diagnose, tmp_path: Path) -> None:
     port = free_port()
     with start_mosquitto(tmp_path / "both", f"listener {port} 127.0.0.1", "protocol websockets"):
+        wait_for(lambda: is_open(port), "the second listener")
         wrong = bad(diagnose(port))
     assert set(wrong) == {"login"}
     assert f"no MQTT: port {port} speaks MQTT over WebSockets" in wrong["login"]["found"]
