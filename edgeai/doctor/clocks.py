@@ -177,16 +177,23 @@ def _stands_still(
     """Tell an asset whose messages all have one time; return whether there is one."""
     for asset, values in times.items():
         is_same = all(value == values[0] for value in values)
-        if source.layout == "row" and len(values) >= MIN_SAME_TIMES and is_same:
-            findings.warn(
-                "sender clock",
-                f"asset {printable(asset)}: all {len(values)} messages have the time "
-                f"{shown_value(values[0])}: its clock stands still, or has coarse steps",
-                "let the sender write the time of each sample, or declare the step of its clock: "
-                f"{where}.time.resolution_seconds",
-                name,
+        if source.layout != "row" or len(values) < MIN_SAME_TIMES or not is_same:
+            continue
+        found = (
+            f"asset {printable(asset)}: all {len(values)} messages have the time "
+            f"{shown_value(values[0])}"
+        )
+        write = "let the sender write the time of each sample"
+        if values[0] == 0:
+            found = f"{found}: its clock was never set, or it writes no time"
+            advice = f"{write}, or leave {where}.time out: then the time of arrival counts"
+        else:
+            found = f"{found}: its clock stands still, or has coarse steps"
+            advice = (
+                f"{write}, or declare the step of its clock: {where}.time.resolution_seconds"
             )
-            return True
+        findings.warn("sender clock", found, advice, name)
+        return True
     return False
 
 

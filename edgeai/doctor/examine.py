@@ -1,9 +1,11 @@
 """Run all checks, those that do not need each other at the same time, each within a time limit."""
 
+import difflib
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from edgeai.doctor.findings import CHECKS, Finding, Findings
 from edgeai.doctor.ports import check_http_port, find_local_node
 from edgeai.doctor.session import check_broker
 from edgeai.engine.pipeline import Pipeline
-from edgeai.errors import ConfigError, one_line, printable
+from edgeai.errors import ConfigError, Problem, one_line, printable
 from edgeai.messages import Message
 
 LISTEN_SECONDS = 10.0
@@ -118,11 +120,23 @@ def _read(name: str, findings: Findings) -> tuple[Config | None, Path]:
         config = load_config(path)
     except ConfigError as error:
         for problem in error.problems:
-            findings.fail("configuration", str(problem), "correct it (docs/reference.md)")
+            findings.fail("configuration", str(problem), _config_advice(path, problem))
         return None, path
     count = len(config.pipelines)
     findings.ok("configuration", f"node {config.node}, {count} pipeline{'s' * (count > 1)}")
     return config, path
+
+
+def _config_advice(path: Path, problem: Problem) -> str:
+    """Return what to do about a configuration that cannot be read."""
+    if problem.rule != "no such file":
+        return "correct it (docs/reference.md)"
+    others: list[str] = []
+    with suppress(OSError):
+        others = [one.name for one in path.parent.iterdir() if one.suffix in {".yaml", ".yml"}]
+    near = difflib.get_close_matches(path.name, others, 1)
+    hint = f"did you mean {path.parent / near[0]}? " if near else ""
+    return f"{hint}give the path of your configuration (docs/first-hour.md writes one)"
 
 
 def _device(config: Config, path: Path, findings: Findings) -> Device | None:

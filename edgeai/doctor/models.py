@@ -3,6 +3,7 @@
 Nothing is written to the state folder: what would be cached goes to a folder that is removed.
 """
 
+import difflib
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -88,7 +89,7 @@ def check_models(path: Path, config: Config, scratch: Path, findings: Findings) 
     except ConfigError as error:
         for problem in error.problems:
             if not problem.field.startswith(FILE_KEYS):  # `check_files` tells these
-                _tell_problem(problem, folders, findings)
+                _tell_problem(problem, path, folders, findings)
         return None
     for warning in plan.warnings:
         if "http.host" in warning:
@@ -164,12 +165,33 @@ def _folder_of(path: Path, model: str) -> Path:
     return beside if paths.is_file(beside / MANIFEST) else paths.shipped("models") / model
 
 
-def _tell_problem(problem: Problem, folders: set[Path], findings: Findings) -> None:
+def _model_hint(config: Path, name: str) -> str:
+    """Return what may be meant by a model that is not there; empty: not known."""
+    folder = config.parent / name
+    if paths.is_file(folder) and paths.is_file(folder.parent / MANIFEST):
+        return f"name the folder of the package, {folder.parent}, not a file in it; "
+    if folder.is_dir():
+        return f"the folder is there, but holds no {MANIFEST}: copy the whole package; "
+    known = [one.parent.name for one in paths.shipped("models").glob(f"*/{MANIFEST}")]
+    with suppress(OSError):
+        known += [
+            str(folder.parent / one.name) if folder.is_absolute() else one.name
+            for one in folder.parent.iterdir()
+            if paths.is_file(one / MANIFEST)
+        ]
+    near = difflib.get_close_matches(name, known, 1, 0.7)
+    return f"did you mean {near[0]}? " if near else ""
+
+
+def _tell_problem(problem: Problem, config: Path, folders: set[Path], findings: Findings) -> None:
     text = str(problem)
     if any(Path(problem.file).is_relative_to(folder) for folder in folders):
         findings.fail("package", text, _package_advice(text))
     elif problem.field.startswith(("device", "candidates")):
         findings.fail("providers", text, "correct the device profile (docs/providers.md)")
+    elif problem.field.endswith(".model") and isinstance(problem.value, str):
+        advice = f"{_model_hint(config, problem.value)}correct this key (docs/models.md)"
+        findings.fail("configuration", text, advice)
     elif problem.field == "onnxruntime":
         findings.fail("runtime", text, "install exactly one build, as it says")
     else:
@@ -181,6 +203,11 @@ def _package_advice(text: str) -> str:
         return (
             "the file was changed or not copied whole: copy the package again, or train and export "
             "it again, which writes new hashes (docs/models.md)"
+        )
+    if "opset" in text.lower() or "IR version" in text:
+        return (
+            "export the model again with an opset from 13 to 18 (docs/models.md), or install an "
+            "edgeai with a newer ONNX Runtime"
         )
     return "correct the package as docs/models.md says, or take another version of it"
 

@@ -116,8 +116,10 @@ def _connect(broker: Broker, findings: Findings) -> bool:
 
 def _name_hint(host: str) -> str:
     """Return the likely slip behind a name without a domain, such as a service of compose."""
-    if "." in host or is_in_container():
+    if "." in host:
         return ""
+    if is_in_container():
+        return f"if {host} is a service in compose.yaml, put this container into its network; else "
     return (
         f"if {host} is a service in compose.yaml, only its containers know this name: outside of "
         "them use the address of the PC, and a published port; else "

@@ -75,7 +75,7 @@ def _check_size(probe: Probe, topic: str, what: str, findings: Findings) -> None
     code = probe.offer(topic, ANSWER_SECONDS, b" " * size)
     if (code is None and probe.failure) or (code is not None and code >= REFUSED):
         findings.fail(
-            "publishing", f"the broker refuses {size} bytes on {topic}, though it accepts an empty one",
+            "publishing", f"the broker refuses {size} bytes on {topic}, but not an empty message",
             "raise the size of messages that it takes (mosquitto: message_size_limit, "
             "max_packet_size)", what,
         )  # fmt: skip

@@ -51,6 +51,11 @@ def remedy_for(wanted: Wanted, message: Message) -> str:
 # ----------------------------------------------------------------------------------------- layouts
 
 
+def _pipeline(wanted: Wanted) -> str:
+    """Return the place of the pipeline of a source: `pipelines.p`."""
+    return ".".join(wanted.place.split(".")[:2])
+
+
 def _for_tags(wanted: Wanted, document: Any) -> str:
     """Return the remedy for messages of all signals where single values are declared."""
     for path, inside in _maps(document):
@@ -77,7 +82,7 @@ def _single_value(wanted: Wanted, topic: str, document: Any) -> str:
     path = f", value_path: {value}" if value and value != "value" else ""
     return (
         f"a message holds one value, of the signal that its topic names: set {wanted.place}.layout:"
-        f" tag, topic: {'/'.join(template)}{path}, and stream.alignment: hold"
+        f" tag, topic: {'/'.join(template)}{path}, and {_pipeline(wanted)}.stream.alignment: hold"
     )
 
 
