@@ -189,9 +189,7 @@ def _stands_still(
             advice = f"{write}, or leave {where}.time out: then the time of arrival counts"
         else:
             found = f"{found}: its clock stands still, or has coarse steps"
-            advice = (
-                f"{write}, or declare the step of its clock: {where}.time.resolution_seconds"
-            )
+            advice = f"{write}, or declare the step of its clock: {where}.time.resolution_seconds"
         findings.warn("sender clock", found, advice, name)
         return True
     return False

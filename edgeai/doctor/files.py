@@ -10,6 +10,8 @@ from edgeai.doctor.findings import Findings
 from edgeai.errors import ConfigError, Problem
 from edgeai.mqtt.tls import create_tls_context
 
+SYSTEMD_FOLDER = "/run/credentials/"
+
 
 def check_files(config: Config, findings: Findings) -> bool:
     """Check that each file can be used, and that not every user of the machine may read a secret.
@@ -58,6 +60,11 @@ def _advice(problem: Problem) -> str:
     key, file, rule = problem.field, problem.file, problem.rule
     if file == "environment":
         return f"set the variable for the user that runs edgeai, or name a file in {key}.file"
+    if file.startswith(SYSTEMD_FOLDER):
+        return (
+            "systemd puts this file there while the service runs: give it to this command with "
+            "edgeai-with-secrets (docs/install.md)"
+        )
     if "Permission denied" in rule:
         return (
             f"let the user that runs edgeai read it: chown {os.geteuid()} {file}, mode 0400, and "

@@ -4,8 +4,8 @@ import secrets
 
 from edgeai.config.broker import Broker
 from edgeai.config.node import Config
+from edgeai.doctor.encryption import speaks_tls
 from edgeai.doctor.findings import Findings
-from edgeai.doctor.network import speaks_tls
 from edgeai.doctor.other_protocols import Answer, what_answers
 from edgeai.mqtt.probe import BAD_CREDENTIALS, UNSUPPORTED_VERSION, VERSIONS, Probe
 

@@ -133,7 +133,11 @@ def _other_names(wanted: Wanted, document: Any) -> str:
     ]
     free = [one for one in here if isinstance(one, str) and one not in wanted.signals]
     found = {one: near for one in missing if (near := _same_name(one, free)) is not None}
-    if not found:
+    taken = list(found.values())
+    found = {one: near for one, near in found.items() if taken.count(near) == 1}
+    if not found or len(found) < MOST * len(
+        missing
+    ):  # another machine has some names that are like these
         return ""
     shown = ", ".join(
         f"{one}: {_yaml([*wanted.source.values_path, near])}"

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import find, number_of, parse_object, signal_path
 from edgeai.doctor.findings import Findings
-from edgeai.doctor.payload_hints import Hint, hint_for
+from edgeai.doctor.payload_hints import hint_for
 from edgeai.doctor.sample_remedies import Wanted, remedy_for
+from edgeai.doctor.text_hints import Hint
 from edgeai.doctor.unit_remedies import unit_remedy
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.refusals import example_of, printable
-from edgeai.errors import DROP_REASONS, DecodeError
+from edgeai.errors import DROP_REASONS, DecodeError, listed
 from edgeai.messages import Message
 
 NO_LOSS = frozenset({"duplicate", "retained"})
@@ -71,6 +73,15 @@ def _tell_refused(
     text = f"{number} of {len(messages)} messages refused, {reason}: {DROP_REASONS[reason]}"
     text += f"; {why}" if why else ""
     advice = f"compare a message with {pipeline.sources.place} (docs/config.md)"
+    strangers = _strangers(pipeline, messages)
+    if strangers and set(lost) <= SIGNAL_REASONS | {"no_items", "no_time"}:
+        shown = listed([printable(one) for one in strangers], SHOWN_ASSETS)
+        findings.warn(
+            "samples", f"{text}; these are all messages of {shown}, while other assets are used",
+            f"if these machines are not for this model, leave them out: {_assets_key(pipeline)} "
+            f"to [{', '.join(_patterns(pipeline, strangers))}]", pipeline.name,
+        )  # fmt: skip
+        return
     hint, example = None, None
     if reason in FORMAT_REASONS:
         hint, example = _hint_of(pipeline, messages)
@@ -86,6 +97,30 @@ def _tell_refused(
         text += f"; example: {example_of(example[0], example[1])}"
     tell = findings.fail if 2 * number >= len(messages) else findings.warn
     tell("samples", text, advice, pipeline.name)
+
+
+def _strangers(pipeline: Pipeline, messages: Iterable[Message]) -> list[str]:
+    """Return the assets that never gave a sample, if others did; their names are in the topics."""
+    if pipeline.sources.have_keys_in_payload or not pipeline.sources.template.fields:
+        return []
+    heard = {found[0] for one in messages if (found := pipeline.find_key(one[0])) is not None}
+    used = {key for key, state in pipeline.streams.items() if state.stream.used_ns is not None}
+    return sorted(heard - used) if used else []
+
+
+def _assets_key(pipeline: Pipeline) -> str:
+    place = next(iter(pipeline.config.named_sources))
+    return f"set pipelines.{pipeline.name}.{place}.assets"
+
+
+def _patterns(pipeline: Pipeline, strangers: Iterable[str]) -> list[str]:
+    """Return patterns of all assets but some: their common beginning, else their names."""
+    others = sorted(set(pipeline.streams) - set(strangers))
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*others, strict=False))
+    start = "".join(letters[0] for letters in same).rstrip("0123456789")
+    if len(others) > 1 and start and not any(one.startswith(start) for one in strangers):
+        return [f'"{start}*"']
+    return [f'"{one}"' for one in others[:SHOWN_ASSETS]]
 
 
 def _hint_of(pipeline: Pipeline, messages: Iterable[Message]) -> tuple[Hint | None, Message | None]:

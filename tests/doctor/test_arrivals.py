@@ -282,3 +282,19 @@ def test_a_few_messages_of_another_kind_do_not_fail_a_line(tmp_path: Path) -> No
     status, found, _ = _findings(tmp_path, rows)["samples"]
     assert status == "warn"
     assert "1 of 7 messages refused" in found
+
+
+def test_machines_of_another_kind_on_the_same_topics(tmp_path: Path) -> None:
+    """Their messages give no sample, and those of the others do."""
+    now = time.time()
+    rows: list[dict[str, Any]] = []
+    topics = []
+    for asset in ("press-1", "press-2", "oven-1"):
+        for index in range(3):
+            fields = {"a": 1.0, "b": 1.0} if asset != "oven-1" else {"heat": 700.0}
+            rows.append({"t": now + 0.1 * index, **fields})
+            topics.append(f"factory/{asset}/sensors")
+    status, found, advice = _findings(tmp_path, rows, {}, topics=topics)["samples"]
+    assert status == "warn"
+    assert "these are all messages of oven-1, while other assets are used" in found
+    assert 'set pipelines.p.source.assets to ["press-*"]' in advice
