@@ -125,9 +125,11 @@ def _publishing_over_tls(broker: RunningBroker, keys: Path) -> Iterator[None]:
         lines = sender.stdin
 
         def send() -> None:
-            while not stop.wait(0.1):
-                lines.write(json.dumps({"t": time.time(), "a": 1.0, "b": 2.0}) + "\n")
+            due = time.time()
+            while not stop.wait(max(0.0, due - time.time())):
+                lines.write(json.dumps({"t": due, "a": 1.0, "b": 2.0}) + "\n")
                 lines.flush()
+                due += 0.1
 
         thread = threading.Thread(target=send)
         thread.start()

@@ -63,16 +63,20 @@ def sending(
     retain: bool = False,
     **options: Any,
 ) -> Iterator[None]:
-    """Publish rows at the rate that the model needs, from the first moment on."""
+    """Publish rows at the rate that the model needs, from the first moment on.
+
+    Their times have equal steps, also where this machine is busy and sends them late.
+    """
     stop = threading.Event()
     with peer(port, **options) as controller:
 
         def send() -> None:
-            while not stop.is_set():
-                content = row(time.time() + shift_seconds)
+            due = time.time()
+            while not stop.wait(max(0.0, due - time.time())):
+                content = row(due + shift_seconds)
                 payload = content if isinstance(content, bytes | str) else json.dumps(content)
                 controller.client.publish(topic, payload, retain=retain)
-                stop.wait(1 / hz)
+                due += 1 / hz
 
         thread = threading.Thread(target=send)
         thread.start()
