@@ -29,6 +29,7 @@ from edgeai.runtime_build import installed_build
 CACHES = ("inspection", "held-values")
 """Folders of the state folder whose files only repeat what a check would find again."""
 FILE_KEYS = ("broker.tls", "broker.password", "http.token", "http.metrics_token")
+"""Keys of which `check_files` tells."""
 Source = TypeVar("Source", bound=SourceConfig)
 ANY_TIME = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10}
 
@@ -87,8 +88,9 @@ def check_models(path: Path, config: Config, scratch: Path, findings: Findings) 
     try:
         plan = check(path, state_folder=scratch)
     except ConfigError as error:
+        told = str(path.parent / config.device)  # by `check_providers`
         for problem in error.problems:
-            if not problem.field.startswith(FILE_KEYS):  # `check_files` tells these
+            if problem.file != told and not problem.field.startswith(FILE_KEYS):
                 _tell_problem(problem, path, folders, findings)
         return None
     for warning in plan.warnings:

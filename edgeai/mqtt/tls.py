@@ -69,8 +69,9 @@ def create_tls_context(tls: Tls) -> ssl.SSLContext:
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
             rule = "the private key belongs to another certificate"
         else:
-            why = getattr(error, "reason", None) or error.strerror or one_line(error)
-            rule = f"cannot be loaded, it may be damaged: {str(why).lower().replace('_', ' ')}"
+            reason = getattr(error, "reason", None)  # None for most damages
+            why = f": {str(reason).lower().replace('_', ' ')}" if reason else ""
+            rule = f"cannot be loaded, it may be damaged{why}"
         raise ConfigError([Problem(file, field, rule)]) from error
     return context
 

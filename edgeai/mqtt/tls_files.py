@@ -10,6 +10,7 @@ from edgeai.paths import reason_of
 MAX_FILE_BYTES = 4 * 1024 * 1024  # the CA certificates of a whole system take 0.3 MB
 BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 CERTIFICATES = frozenset({b"CERTIFICATE", b"TRUSTED CERTIFICATE", b"X509 CERTIFICATE"})
+CUT_OFF = "is cut off: a block of it has no end"
 DER_SEQUENCE = b"\x30"  # first byte of a certificate, a key and a PKCS#12 file in binary form
 PKCS12_VERSION = b"\x02\x01\x03"  # follows the length of the outer sequence
 
@@ -20,6 +21,8 @@ def check_certificates(path: str, field: str) -> Problem | None:
     if isinstance(content, str):
         return Problem(path, field, content)
     blocks = set(BLOCK.findall(content))
+    if content.count(b"-----BEGIN ") > content.count(b"-----END "):
+        return Problem(path, field, CUT_OFF)
     if blocks & CERTIFICATES:
         return None
     if any(one.endswith(b"PRIVATE KEY") for one in blocks):
@@ -37,6 +40,8 @@ def check_key(path: str, field: str) -> Problem | None:
     if isinstance(content, str):
         return Problem(path, field, content)
     blocks = set(BLOCK.findall(content))
+    if content.count(b"-----BEGIN ") > content.count(b"-----END "):
+        return Problem(path, field, CUT_OFF)
     if b"ENCRYPTED PRIVATE KEY" in blocks or b"Proc-Type: 4,ENCRYPTED" in content:
         rule = (
             "the private key has a passphrase, and nobody is there to type it: remove it "
