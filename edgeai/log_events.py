@@ -186,6 +186,9 @@ EVENTS: dict[str, Event] = {
     "http_failed": Event("a request to the HTTP server has failed", ("path",)),
     "http_not_accepting": Event("the HTTP server accepts no connection for now", ("reason",)),
     # Models and providers
+    "model_verified": Event(
+        "the signature of a model package is right", ("pipeline", "model", "key", "file")
+    ),
     "model_note": Event("what to know of a model although it serves", ("model",)),
     "provider_candidates": Event("the providers that `auto` found for this machine", ("profiles",)),
     "provider_proving": Event("a provider is being proven; it may take minutes", ("provider",)),

@@ -1,5 +1,6 @@
 """The records that travel between the rooms, and the two ends of the engine."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol, TypedDict
 
 import msgspec
@@ -39,6 +40,40 @@ BACKLOG, 0 for an ordinary message. A message with a flag needs a closer look
 (`engine.intake.arrival`). A long payload may be a view of the receive buffer, which saves a copy. A
 plain tuple, because making a named tuple takes longer than all other work of receiving a message.
 """
+
+
+class PayloadWithProperties(bytes):
+    """A payload with the user properties of its message (MQTT 5).
+
+    Only connections that keep them make such payloads. Of properties of one name the last counts.
+    """
+
+    properties: Mapping[str, str]
+
+
+def with_properties(payload: bytes, properties: Mapping[str, str]) -> bytes:
+    """Return a payload that carries user properties; the payload itself if there are none."""
+    if not properties:
+        return payload
+    found = PayloadWithProperties(payload)
+    found.properties = properties
+    return found
+
+
+def properties_of(payload: bytes | memoryview) -> Mapping[str, str]:
+    """Return the user properties that a payload carries."""
+    return payload.properties if isinstance(payload, PayloadWithProperties) else {}
+
+
+def as_bytes(payload: bytes | memoryview) -> bytes:
+    """Return a payload as bytes, with its user properties."""
+    return payload if isinstance(payload, bytes) else bytes(payload)
+
+
+def content_of(payload: bytes | memoryview) -> bytes:
+    """Return what tells a message from others of its topic: its payload and its properties."""
+    more = properties_of(payload)
+    return bytes(payload) + (msgspec.json.encode(sorted(more.items())) if more else b"")
 
 
 class Publication(msgspec.Struct, frozen=True, gc=False):

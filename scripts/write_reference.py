@@ -47,7 +47,7 @@ def describe_type(schema: Schema, definitions: Schema) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
-        return " or ".join(f"`{value}`" for value in schema["enum"])
+        return " or ".join(dict.fromkeys(f"`{value}`" for value in schema["enum"]))
     for key in ("anyOf", "oneOf"):
         if key in schema:
             options = [one for one in schema[key] if one.get("type") != "null"]

@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterator
 
 from edgeai.config.base import FieldPath
-from edgeai.config.binary_formats import EACH
+from edgeai.config.binary_formats import EACH, HexBlock, HexPayload, RegistersPayload
 from edgeai.config.field_table import FieldSpec
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import other_forms, signal_path
@@ -59,7 +59,7 @@ def _rest(path: FieldPath, start: FieldPath) -> FieldPath:
     fits = len(path) > len(start) and all(
         one in (two, EACH) for one, two in zip(start, path, strict=False)
     )
-    return path[len(start) :] if fits and path[0] not in {"^", "$"} else []
+    return path[len(start) :] if fits and path[0] not in {"^", "$", "@"} else []
 
 
 def _declared(source: SourceConfig) -> Iterator[tuple[FieldPath, list[str]]]:
@@ -71,9 +71,10 @@ def _declared(source: SourceConfig) -> Iterator[tuple[FieldPath, list[str]]]:
         yield [], _names(form.fields or [])
     elif form.type == "struct" and items == ["records", EACH] and form.records is not None:
         yield [], _names(form.records.fields)
-    elif form.type in {"registers", "hex"} and not items:
+    elif isinstance(form, RegistersPayload | HexPayload) and not items:
         for block in form.blocks:
-            yield block.path, _names(block.fields)
+            if isinstance(block, HexBlock) or block.is_list:
+                yield block.path, _names(block.fields)
 
 
 def _names(fields: list[FieldSpec]) -> list[str]:

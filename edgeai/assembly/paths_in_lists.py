@@ -6,7 +6,7 @@ from edgeai.config.base import FieldPath
 from edgeai.config.node import Config
 from edgeai.config.source import SourceConfig
 
-OF_FIXED_LENGTH = frozenset({"struct", "registers", "hex"})
+OF_FIXED_LENGTH = frozenset({"struct", "registers", "hex", "base64", "byte_list"})
 """Formats whose lists are declared with their length."""
 
 

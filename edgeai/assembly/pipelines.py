@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeai.assembly import memory
 from edgeai.assembly.golden_facts import GoldenFacts, golden_facts
 from edgeai.assembly.plan import Plan
+from edgeai.assembly.signatures import tell_signature
 from edgeai.config.device import Device
 from edgeai.engine.engine import ProviderWatch
 from edgeai.engine.other_model import StateModel
@@ -101,6 +102,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
             _check_room(plan, pipeline)
             pipeline.metrics.latency_budget.set(latency_budget_seconds(pipeline))
             pipelines.append(pipeline)
+            tell_signature(name, package, metrics)
             metrics.session_info(
                 name,
                 manifest.name,
@@ -111,6 +113,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
             )
             for one in {id(other.session): other for other in others.values()}.values():
                 its = one.package.manifest
+                tell_signature(name, one.package, metrics)
                 metrics.session_info(
                     name, its.name, its.version, provider=one.session.provider,
                     requested=one.session.requested, reason=one.session.reason,

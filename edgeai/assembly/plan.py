@@ -16,6 +16,7 @@ from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
 from edgeai.assembly.declared_fields import undeclared_fields
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
 from edgeai.assembly.paths_in_lists import position_warnings
+from edgeai.assembly.signatures import trust_of, unsigned_warnings
 from edgeai.assembly.source_faults import find_source_faults
 from edgeai.assembly.state_check import state_findings, state_model_problems, state_problems
 from edgeai.cgroups import usable
@@ -31,6 +32,7 @@ from edgeai.model.manifest import MANIFEST
 from edgeai.model.meaning import find_meaning_faults
 from edgeai.model.package import Package, load_package
 from edgeai.runtime_build import installed_build
+from edgeai.signing.trust import Trust
 
 MIN_LIKENESS = 0.75
 """From this ratio on (`difflib`), a name that nobody knows is taken for a misspelt one."""
@@ -54,19 +56,22 @@ class Plan:
     """What was fitted to this machine; each is one line for the log."""
 
 
-def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
+def check(
+    path: Path | str, *, state_folder: Path | None = None, config: Config | None = None
+) -> Plan:
     """Check a configuration and everything it refers to.
 
     Args:
         path: The configuration's file.
         state_folder: Used in place of the configured one.
+        config: Used in place of the file's content; `path` stands for it in errors.
 
     Raises:
         ConfigError: Lists every problem; each names file, field, rule and value.
     """
     path = Path(path)
     installed_build()
-    config = load_config(path)
+    config = config or load_config(path)
     problems: list[Problem] = []
     device = None
     try:
@@ -77,27 +82,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
         named = config.state_folder
         state_folder = Path(named) if named else paths.default_state_folder()
     problems += _unusable_files(config)
-    packages: dict[str, Package] = {}
-    state_packages: dict[str, dict[str, Package]] = {}
-    loaded: dict[Path, Package] = {}
-    for name, pipeline in config.pipelines.items():
-        try:
-            folder = _find_model(pipeline.model, path, f"pipelines.{name}.model")
-            if folder not in loaded:
-                loaded[folder] = load_package(folder)
-            packages[name] = loaded[folder]
-            problems += _misfits(str(path), name, pipeline, packages[name])
-            state_packages[name] = _load_state_models(path, name, pipeline, loaded)
-            for state, other in state_packages[name].items():
-                key = f"pipelines.{name}.states.{state}.model"
-                problems += state_model_problems(str(path), key, packages[name], other)
-            problems += _endless_states(
-                str(path), name, pipeline, packages[name], state_packages[name]
-            )
-        except ConfigError as error:
-            problems += error.problems
-        except ModelError as error:
-            problems.append(error.problem)
+    packages, state_packages, loaded = _load_models(path, config, problems)
     broken = inspect_packages(list(loaded.values()), state_folder)
     for package in loaded.values():
         broken += find_meaning_faults(package)
@@ -108,6 +93,7 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
     device, warnings = fit_threads(device, machine)
     config, notes = fit_memory(config, machine)
     warnings += _mapping_warnings(config, packages)
+    warnings += unsigned_warnings(config, loaded.values())
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
     for name, pipeline in config.pipelines.items():
         hidden, overlapping = state_findings(name, pipeline)
@@ -125,6 +111,49 @@ def check(path: Path | str, *, state_folder: Path | None = None) -> Plan:
         warnings=tuple(warnings),
         notes=tuple(notes),
     )
+
+
+def _load_models(
+    path: Path, config: Config, problems: list[Problem]
+) -> tuple[dict[str, Package], dict[str, dict[str, Package]], dict[Path, Package]]:
+    """Load the packages of all pipelines and compare them with what the pipelines declare.
+
+    Args:
+        path: The configuration's file.
+        config: What it holds.
+        problems: Gets every problem found.
+
+    Returns:
+        Packages by pipeline, by pipeline and state, and by folder. A package that cannot be
+        loaded is in none of them. If the trusted keys cannot be read, no package is opened.
+    """
+    packages: dict[str, Package] = {}
+    state_packages: dict[str, dict[str, Package]] = {}
+    loaded: dict[Path, Package] = {}
+    try:
+        trust = trust_of(config)
+    except ConfigError as error:
+        problems += error.problems
+        return packages, state_packages, loaded
+    for name, pipeline in config.pipelines.items():
+        try:
+            folder = _find_model(pipeline.model, path, f"pipelines.{name}.model")
+            if folder not in loaded:
+                loaded[folder] = load_package(folder, trust)
+            packages[name] = loaded[folder]
+            problems += _misfits(str(path), name, pipeline, packages[name])
+            state_packages[name] = _load_state_models(path, name, pipeline, loaded, trust)
+            for state, other in state_packages[name].items():
+                key = f"pipelines.{name}.states.{state}.model"
+                problems += state_model_problems(str(path), key, packages[name], other)
+            problems += _endless_states(
+                str(path), name, pipeline, packages[name], state_packages[name]
+            )
+        except ConfigError as error:
+            problems += error.problems
+        except ModelError as error:
+            problems.append(error.problem)
+    return packages, state_packages, loaded
 
 
 def _endless_states(
@@ -163,7 +192,11 @@ def _mapping_warnings(config: Config, packages: Mapping[str, Package]) -> list[s
 
 
 def _load_state_models(
-    path: Path, name: str, pipeline: PipelineConfig, loaded: dict[Path, Package]
+    path: Path,
+    name: str,
+    pipeline: PipelineConfig,
+    loaded: dict[Path, Package],
+    trust: Trust | None,
 ) -> dict[str, Package]:
     """Return the packages that the states of a pipeline name, by state; add them to `loaded`."""
     found = {}
@@ -171,7 +204,7 @@ def _load_state_models(
         if one.model is not None:
             folder = _find_model(one.model, path, f"pipelines.{name}.states.{state}.model")
             if folder not in loaded:
-                loaded[folder] = load_package(folder)
+                loaded[folder] = load_package(folder, trust)
             found[state] = loaded[folder]
     return found
 
@@ -205,8 +238,9 @@ def load_packages(config: Config, path: Path) -> dict[str, Package]:
         ConfigError: A model cannot be found.
         ModelError: A package breaks a rule.
     """
+    trust = trust_of(config)
     return {
-        name: load_package(_find_model(one.model, path, f"pipelines.{name}.model"))
+        name: load_package(_find_model(one.model, path, f"pipelines.{name}.model"), trust)
         for name, one in config.pipelines.items()
     }
 

@@ -11,6 +11,7 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.assembly.probe import describe_probes
+from edgeai.assembly.signatures import describe_signature
 from edgeai.engine.pipeline import Pipeline
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.direction import SIDES
@@ -66,9 +67,10 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
     if pipeline.rule.abnormal == "low":
         what += f", abnormal {SIDES['low']} it"
     package = plan.packages[name]
-    states = _describe_states(pipeline)
+    states, signed = _describe_states(pipeline), describe_signature(package)
     lines = [
         what,
+        *([f"{name}: {signed}"] if signed else []),
         *([f"{name}: {states}"] if states else []),
         *[f"{name}: {fact}" for fact in _describe_meaning(pipeline, package)],
     ]

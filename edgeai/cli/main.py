@@ -12,7 +12,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgeai import stop_signals
-from edgeai.cli import broker, demo, doctor, inspect, logs, models, onboarding, serve
+from edgeai.cli import (
+    broker,
+    demo,
+    doctor,
+    inspect,
+    logs,
+    models,
+    onboarding,
+    recordings,
+    serve,
+    signing,
+)
 from edgeai.errors import ConfigError, EdgeError, ModelError
 from edgeai.log_events import event
 from edgeai.version import __version__
@@ -20,7 +31,7 @@ from edgeai.version import __version__
 BAD_INPUT = 2
 SERVING = {"run", "demo", "plant", "record", "listen"}
 """Commands that end by themselves after SIGTERM or SIGINT, also if it comes during their start."""
-ON_THE_ROAD = {*SERVING, "check", "replay"}
+ON_THE_ROAD = {*SERVING, "check", "replay", "report"}
 """Commands through which messages go, or that show how they would."""
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h
 
@@ -37,12 +48,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "acl": broker.acl,
     "listen": onboarding.listen,
     "record": onboarding.record,
-    "replay": serve.replay,
+    "replay": recordings.replay,
     "train": models.train,
     "quantize": models.quantize,
     "evaluate": models.evaluate,
     "export": models.export,
-    "report": models.report,
+    "report": recordings.report,
+    "sign": signing.sign,
+    "verify": signing.verify,
 }
 """Commands by name, in the order of `edgeai --help`."""
 

@@ -1,4 +1,4 @@
-"""Commands that create or examine models: train, quantize, evaluate, export, report."""
+"""Commands that create or examine models: train, quantize, evaluate, export."""
 
 import json
 import sys
@@ -35,6 +35,7 @@ def train(
     with stage_bars(Console(stderr=True)) as show:
         outcome = run_recipe(recipe, output, show, keep_useless=keep_useless)
     typer.echo(outcome.summary)
+    _say_misfit(output or recipe.resolve().parent)
     if outcome.verdict is None:
         return
     for line in outcome.verdict.lines:
@@ -92,6 +93,15 @@ def quantize(
         )
     for line in report.lines():
         typer.echo(line)
+    _say_misfit(output or package)
+
+
+def _say_misfit(folder: Path) -> None:
+    """Say if a signature in the folder of a package was made for other files."""
+    from edgeai.signing.trust import misfit
+
+    if text := misfit(folder):
+        typer.echo(f"note: {text}")
 
 
 def evaluate(
@@ -159,34 +169,3 @@ def export(
     for item in model.outputs():
         agreement = f"agrees with float64 within {exported.errors[item['name']]:.1e}"
         typer.echo(f"  {item['name']} [{item['unit']}]: {item['meaning']}; {agreement}")
-
-
-def report(
-    package: Annotated[
-        str,
-        typer.Argument(
-            metavar="PACKAGE", help="Folder of a model package, or name of a shipped model."
-        ),
-    ],
-    recording: Annotated[
-        Path,
-        typer.Option(
-            "--input", help="Recording with the model's signals: CSV, Parquet or JSON lines."
-        ),
-    ],
-    output: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
-    time_column: Annotated[str, typer.Option(help="Column with the time in ms.")] = "timestamp",
-) -> None:
-    """Run a model over a recording and write an HTML page: fields, estimates, alarms."""
-    from edgeai.paths import shipped
-    from edgeai.training.report.html import render_page
-    from edgeai.training.report.report import make_report
-
-    folder = Path(package)
-    if not folder.exists():
-        folder = shipped("models") / package
-    refuse_overwriting([recording], [output])
-    result = make_report(folder, recording, time_column)
-    with OutputFile(output) as file:
-        file.write(render_page(result).encode())
-    typer.echo(f"{output}: {len(result.window_seconds)} windows, alarms: {len(result.alarms)}")

@@ -1,4 +1,4 @@
-"""Commands that run a config, check it, or replay recordings through it."""
+"""Commands that run a config, or check it."""
 
 import json
 import logging
@@ -15,8 +15,6 @@ from edgeai.cli.options import (
     ConfigArgument,
     LogFormat,
     LogLevel,
-    progress_bar,
-    warn_without_state,
 )
 from edgeai.log_events import event
 
@@ -131,78 +129,3 @@ def health(config: ConfigArgument) -> None:
     from edgeai.node.health import report
 
     raise typer.Exit(report(find_config(config)))
-
-
-def replay(
-    config: ConfigArgument,
-    files: Annotated[
-        list[Path],
-        typer.Option(
-            "--input", help="Recording: CSV, JSON lines or Parquet. May be given several times."
-        ),
-    ],
-    output: Annotated[Path, typer.Option(help="File for the predictions, JSON lines.")],
-    alarms: Annotated[
-        Path | None, typer.Option(help="File for the alarm transitions, JSON lines.")
-    ] = None,
-    pipeline: Annotated[
-        str | None, typer.Option(help="Pipeline whose signal mapping reads a table.")
-    ] = None,
-    asset: Annotated[
-        str | None, typer.Option(help="Asset of a table's rows. Default: the file name.")
-    ] = None,
-    asset_column: Annotated[str | None, typer.Option(help="Column with the asset.")] = None,
-    time_column: Annotated[str | None, typer.Option(help="Column with the time.")] = None,
-    time_unit: Annotated[
-        str | None, typer.Option(help="Unit of the time column: s, ms, us, ns or iso.")
-    ] = None,
-    time_zone: Annotated[
-        str | None,
-        typer.Option(help="Zone of iso times without an offset, such as Asia/Seoul. Default: UTC."),
-    ] = None,
-    time_format: Annotated[
-        str | None,
-        typer.Option(help="Form of iso times that are not ISO 8601, such as '%Y/%m/%d %H:%M'."),
-    ] = None,
-    delimiter: Annotated[str, typer.Option(help="Column separator of a CSV file.")] = ",",
-    encoding: Annotated[
-        str, typer.Option(help="Text encoding of a CSV file, such as utf-8 or cp949.")
-    ] = "utf-8",
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
-) -> None:
-    """Process recordings exactly as live data, at full speed."""
-    from edgeai.assembly.plan import check as make_plan
-    from edgeai.config.node import find_config
-    from edgeai.recordings.tables import ENCODING_RULE, TableOptions, is_encoding
-    from edgeai.recordings.times import is_time_zone
-    from edgeai.replay.run import replay_files
-
-    log_to_stderr(choose_style(log_level, log_format, default_level="warning"))
-    if time_unit not in {None, "s", "ms", "us", "ns", "iso"}:
-        raise typer.BadParameter("--time-unit must be one of s, ms, us, ns, iso")
-    if len(delimiter) != 1:
-        raise typer.BadParameter("--delimiter must be one character")
-    if not is_encoding(encoding):
-        raise typer.BadParameter(f"--encoding {ENCODING_RULE}")
-    if time_zone is not None and not is_time_zone(time_zone):
-        raise typer.BadParameter("--time-zone must be an IANA time zone, such as Asia/Seoul")
-    plan = make_plan(find_config(config))
-    warn_without_state(plan.state_folder)
-    options = TableOptions(
-        pipeline=pipeline,
-        asset=asset,
-        asset_column=asset_column,
-        time_column=time_column,
-        time_unit=time_unit,
-        time_zone=time_zone,
-        time_format=time_format,
-        delimiter=delimiter,
-        encoding=encoding,
-    )
-    total_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    with progress_bar("replay", total_bytes) as advance:
-        summary = replay_files(plan, files, output, alarms, options=options, advance=advance)
-    counted = f"{summary.messages} messages, {summary.predictions} predictions in {output}"
-    for line in [counted, *summary.dropped]:
-        typer.echo(line, err=True)

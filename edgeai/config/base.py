@@ -16,8 +16,14 @@ from pydantic import (
     model_validator,
 )
 
+from edgeai.config.time_format import TimeFormat
+
 FieldPath = list[str | int]
 """Keys and list positions from the top of a message down to one value."""
+WrittenPath = str | list[str | int]
+"""A path as it may be written: `a.b`, or a list."""
+NANOSECONDS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+"""Nanoseconds in each unit of a number that counts from 1970."""
 Precision = Literal["fp32", "fp16", "int8"]
 """Precision of a graph, or of a device's arithmetic. edgeai serves no bfloat16 graph."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -150,30 +156,55 @@ class TimeField(ClockBounds):
     """The time of a message: where it is, and in which unit."""
 
     path: FieldPath = Field(min_length=1, description="Path of the time in the message.")
-    unit: Literal["s", "ms", "us", "ns", "iso"] = Field(
+    unit: Literal["s", "ms", "us", "ns", "iso", "excel", "filetime", "ticks"] = Field(
         description="Unit of the time. `s`, `ms`, `us` and `ns` count from 1970-01-01, UTC; `iso` "
-        "is an ISO 8601 text."
+        "is a text. `excel` counts days from 1899-12-30, local time; `filetime` counts 100 ns from "
+        "1601-01-01, UTC, and `ticks` from 0001-01-01, as Windows and .NET do."
+    )
+    format: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="How a text is written that is no ISO 8601, with the signs of strptime: "
+        "`%Y/%m/%d %H:%M:%S`; unit `iso` only. Besides %b, %p (AM, PM, 오전, 오후), %f (fraction "
+        "of a second), %z, %s and %Q (seconds, milliseconds since 1970). Default: ISO 8601.",
     )
     zone: str | None = Field(
         None,
-        description="IANA time zone of `iso` times without an offset, such as Asia/Seoul or UTC. "
-        "By default such times are refused. In the hour that an autumn night has twice, the "
-        "second pass is told from the first by order and arrival.",
+        description="IANA time zone of texts without an offset, such as Asia/Seoul or UTC; of "
+        "numbers, if the sender counts its local time from 1970. By default such texts are "
+        "refused, and numbers are UTC. In the hour that an autumn night has twice, the second "
+        "pass is told from the first by order and arrival.",
     )
 
-    _path = field_validator("path", mode="before")(as_path)
+    _path = field_validator("path", mode="before", json_schema_input_type=WrittenPath)(as_path)
+
+    @property
+    def factor_ns(self) -> int:
+        """Nanoseconds in the unit of a number that counts from 1970 in UTC; 0: it does not."""
+        return NANOSECONDS.get(self.unit, 0) if self.zone is None else 0
 
     @model_validator(mode="after")
     def _known_zone(self) -> Self:
         if self.zone is not None:
             import zoneinfo
 
-            if self.unit != "iso":
-                msg = "`zone` belongs to the unit `iso`"
+            if self.unit == "filetime":
+                msg = "`zone` does not belong to the unit `filetime`, which is UTC"
                 raise ValueError(msg)
             try:
                 zoneinfo.ZoneInfo(self.zone)
             except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
                 msg = f"unknown time zone {self.zone!r}: write an IANA zone, such as Asia/Seoul"
                 raise ValueError(msg) from error
+        if self.unit == "excel" and self.zone is None:
+            msg = "the unit `excel` counts local time: `zone` is required, such as Asia/Seoul"
+            raise ValueError(msg)
+        if self.format is not None:
+            if self.unit != "iso":
+                msg = "`format` says how a text is written: it belongs to the unit `iso`"
+                raise ValueError(msg)
+            if not TimeFormat(self.format).has_offset and self.zone is None:
+                msg = "`format` holds no offset (%z): `zone` is required, such as Asia/Seoul"
+                raise ValueError(msg)
         return self

@@ -167,7 +167,9 @@ class Broker(Strict):
         "after each failure until it reaches this value.",
     )
 
-    @field_validator("protocol", mode="before")
+    @field_validator(
+        "protocol", mode="before", json_schema_input_type=Literal["auto", "5", "3.1.1", 5]
+    )
     @classmethod
     def _number_is_text(cls, value: Any) -> Any:
         return "5" if value == 5 and not isinstance(value, bool) else value

@@ -2,14 +2,26 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from edgeai.conditions.grammar import COMBINATORS, OPERATORS, WITH_HYSTERESIS, signals_of
 from edgeai.config.base import Number, Strict
 
 MAX_PARTS = 64
 MAX_DEPTH = 16
-Operand = bool | Number
+
+
+def _refuse_text(value: Any) -> Any:
+    if isinstance(value, str):
+        msg = (
+            "must be true, false or a number; a text that the signal has, such as RUN, gets its "
+            "number by `value_map` of the signal"
+        )
+        raise ValueError(msg)  # noqa: TRY004  pydantic takes a ValueError as what is wrong
+    return value
+
+
+Operand = Annotated[bool | Number, BeforeValidator(_refuse_text)]
 """A value of a signal; true and false are 1 and 0."""
 
 

@@ -4,9 +4,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from edgeai.config.field_table import MAX_BIT_RECORD_BYTES, MAX_RECORD_BYTES, FieldSpec
+from edgeai.config.field_table import (
+    MAX_BIT_RECORD_BYTES,
+    MAX_RECORD_BYTES,
+    OF_SIEMENS,
+    SIZES,
+    FieldSpec,
+)
 
-Align = Literal["packed", "s7"]
+Align = Literal["packed", "s7", "natural"]
+MAX_ALIGNMENT = 8  # bytes
 
 
 class Place(NamedTuple):
@@ -28,11 +35,14 @@ def places_of(
         fields: In order.
         unit: Bytes that an `offset` counts: 1, or 2 for registers.
         align: `packed`: without gaps. `s7`: fields of two bytes or more, arrays and strings begin
-            at an even byte, as in a standard (not optimized) data block.
+            at an even byte, as in a standard (not optimized) data block. `natural`: numbers begin
+            at a multiple of their size, and a `bool` takes a byte, as in C.
 
     Raises:
         ValueError: A field has a bit that its unit lacks, or two fields overlap.
     """
+    if align == "natural":
+        fields = [_as_byte(field) for field in fields]
     places: list[Place] = []
     after = 0  # the first byte after the fields so far
     before: Place | None = None
@@ -50,6 +60,8 @@ def places_of(
         after = max(after, -(-last // 8))
     if align == "s7" or unit == 2:
         after += after % 2
+    if align == "natural":
+        after = _rounded(after, max(map(_alignment, fields)))
     _check_overlap(places, unit)
     return places, after
 
@@ -77,7 +89,7 @@ def _next_place(
     is_of_bits = field.bits is not None and before is not None and before.field.bits is not None
     if is_of_bits and before is not None and before.field.type == field.type:
         return Place(field, before.offset, _low(field))
-    start = _rounded(after, unit)
+    start = _rounded(after, _alignment(field) if align == "natural" else unit)
     if align == "s7" and (field.size > 1 or field.count is not None):
         start += start % 2
     return Place(field, start, _low(field))
@@ -91,6 +103,20 @@ def _at_bit(field: FieldSpec, start: int, bit: int, after: int, unit: int) -> Pl
         raise ValueError(msg)
     # A bit that was passed already lies in the next unit.
     return Place(field, start if field.bit >= bit else _rounded(after, unit), field.bit)
+
+
+def _as_byte(field: FieldSpec) -> FieldSpec:
+    """Return a boolean that names no bit as the byte that it takes in C."""
+    names_bit = field.bit is not None or isinstance(field.offset, float)
+    if field.type != "bool" or names_bit or field.bit_offset is not None:
+        return field
+    return field.model_copy(update={"type": "bool8"})
+
+
+def _alignment(field: FieldSpec) -> int:
+    """Return the bytes of which the place of a field in C is a multiple."""
+    is_number = field.type[0] in "uifb" and field.type in SIZES and field.bit_offset is None
+    return min(field.size, MAX_ALIGNMENT) if is_number else 1
 
 
 def _rounded(offset: int, unit: int) -> int:
@@ -127,6 +153,20 @@ def _check_overlap(places: list[Place], unit: int) -> None:
                 f"{next_start}: one of the offsets is wrong"
             )
             raise ValueError(msg)
+
+
+def siemens_fault(fields: Sequence[FieldSpec], endian: str) -> str | None:
+    """Return which field has a type that is stored otherwise in a little endian controller."""
+    if endian == "big":
+        return None
+    for field in fields:
+        if field.type.startswith(OF_SIEMENS) and not field.is_reserved:
+            return (
+                f"`{field.name}`: {field.type} is a type of Siemens S7, which is big endian. In "
+                "CODESYS and TwinCAT a DT or DATE is u32, seconds since 1970 (`unit: s`), and a "
+                "STRING(N) is text with N+1 bytes"
+            )
+    return None
 
 
 def table_fault(

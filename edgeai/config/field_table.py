@@ -25,7 +25,7 @@ HIGHEST_BIT = 7
 
 SIZES = {
     "u8": 1, "u16": 2, "u32": 4, "u64": 8, "i8": 1, "i16": 2, "i32": 4, "i64": 8,
-    "f32": 4, "f64": 8, "bool": 1, "bcd8": 1, "bcd16": 2, "bcd32": 4,
+    "f32": 4, "f64": 8, "bool": 1, "bool8": 1, "bcd8": 1, "bcd16": 2, "bcd32": 4,
     "s5time": 2, "date": 2, "date_and_time": 8, "dtl": 12,
 }  # fmt: skip
 """Bytes of each type; a `bool` is one bit of its byte."""
@@ -46,10 +46,13 @@ TYPE_PATTERN = re.compile(
     re.ASCII,
 )
 TYPES = (
-    "u8, u16, u32, u64, i8, i16, i32, i64, f32, f64, bool, bcd8, bcd16, bcd32, textN, bytesN, "
-    "string[N], s5time, date, date_and_time, dtl, or a name of IEC 61131-3 such as INT or REAL"
+    "u8, u16, u32, u64, i8, i16, i32, i64, f32, f64, bool, bool8, bcd8, bcd16, bcd32, textN, "
+    "bytesN, string[N], s5time, date, date_and_time, dtl, or a name of IEC 61131-3 such as INT or "
+    "REAL"
 )
 S7_STRING_CHARACTERS = 254
+OF_SIEMENS = ("date_and_time", "dtl", "date", "s5time", "string")
+"""Types that only Siemens S7 stores in this form, big endian."""
 
 
 class FieldSpec(Strict):
@@ -62,10 +65,11 @@ class FieldSpec(Strict):
     )
     type: str = Field(
         description="Type of the field: u8, u16, u32, u64, i8, i16, i32, i64, f32, f64; `bool`, "
-        "one bit, read as 0 or 1; bcd8, bcd16, bcd32; textN, a text of N bytes; bytesN, for "
-        "`reserved` only; and string[N], s5time (ms), date (days since 1990), date_and_time and "
-        "dtl (ISO texts without offset) of Siemens S7. The names of IEC 61131-3 (INT, REAL, LREAL, "
-        "WORD ...) mean the same types. With `bit_offset` also uN and iN of N bits, up to 64."
+        "one bit, and bool8, one byte, read as 0 or 1; bcd8, bcd16, bcd32; textN, a text of N "
+        "bytes; bytesN, for `reserved` only; and string[N], s5time (ms), date (days since 1990), "
+        "date_and_time and dtl (ISO texts without offset) of Siemens S7. The names of IEC 61131-3 "
+        "(INT, REAL, LREAL, WORD ...) mean the same types. With `bit_offset` also uN and iN of N "
+        "bits, up to 64."
     )
     offset: int | float | None = Field(
         None,

@@ -8,25 +8,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from edgeai.config.base import Strict
 from edgeai.config.binary_formats import HexPayload, RegistersPayload, StructPayload
-from edgeai.config.text_formats import (
+from edgeai.config.document_formats import (
     CborPayload,
+    JsonLinesPayload,
+    JsonPayload,
+    MsgpackPayload,
+)
+from edgeai.config.text_formats import (
     CsvPayload,
     LineProtocolPayload,
-    MsgpackPayload,
+    PairsPayload,
     SenmlPayload,
     TextPayload,
 )
 
-TEXTS = frozenset({"text", "csv"})
+TEXTS = frozenset({"text", "csv", "pairs"})
 """Formats whose numbers are texts, so that `numeric_text` is true by default."""
-
-
-class JsonPayload(Strict):
-    """JSON text."""
-
-    type: Literal["json"] = Field("json", description="JSON text.")
 
 
 def _by_name(value: Any) -> Any:
@@ -34,10 +32,12 @@ def _by_name(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
-PayloadFormat = Annotated[
+_Union = Annotated[
     JsonPayload
+    | JsonLinesPayload
     | TextPayload
     | CsvPayload
+    | PairsPayload
     | LineProtocolPayload
     | SenmlPayload
     | StructPayload
@@ -46,5 +46,7 @@ PayloadFormat = Annotated[
     | MsgpackPayload
     | CborPayload,
     Field(discriminator="type"),
-    BeforeValidator(_by_name),
 ]
+_Name = Literal["json", "json_lines", "text", "pairs", "line_protocol", "senml", "msgpack", "cbor"]
+"""Of a format that needs no further key."""
+PayloadFormat = Annotated[_Union, BeforeValidator(_by_name, json_schema_input_type=_Name | _Union)]

@@ -17,6 +17,7 @@ from edgeai.config.base import (
     FieldPath,
     Strict,
     TimeField,
+    WrittenPath,
     as_path,
     first_repeated,
 )
@@ -37,7 +38,15 @@ DType = Literal[
 ]  # fmt: skip
 Endian = Literal["little", "big"]
 Order = Literal["sample_major", "channel_major"]
-Path = Annotated[FieldPath, BeforeValidator(as_path), Field(min_length=1)]
+Path = Annotated[
+    FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath), Field(min_length=1)
+]
+Separator = Literal[",", ";", " ", "\t", "|"]
+SEPARATOR = (
+    "What stands between two numbers of a text; a line end always does. A space stands for any "
+    "number of spaces."
+)
+DataPath = Annotated[FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath)]
 RateHz = Annotated[float, Field(ge=MIN_RATE_HZ, le=MAX_RATE_HZ, allow_inf_nan=False)]
 
 
@@ -126,9 +135,10 @@ class RateField(Strict):
     """Where a message carries its sample rate or its sample period."""
 
     path: Path = Field(description="Path of the rate in the message.")
-    unit: Literal["hz", "s", "ms", "us", "ns"] = Field(
+    unit: Literal["hz", "khz", "s", "ms", "us", "ns"] = Field(
         "hz",
-        description="Unit of the value. `hz` is a sample rate; the others are a sample period.",
+        description="Unit of the value. `hz` and `khz` are a sample rate; the others are a sample "
+        "period.",
     )
 
 
@@ -271,7 +281,21 @@ class MapFormat(_Format):
 
 
 class _DataFormat(MapFormat):
-    data: Path = Field(["data"], description="Path of the samples in the message.")
+    data: DataPath = Field(
+        ["data"],
+        description="Path of the samples in the message. Empty (`[]`): the message itself is the "
+        "samples, or holds them by name; not with MessagePack.",
+    )
+    scale_path: Path | None = Field(
+        None,
+        description="Path of a factor in the message by which all samples are multiplied, a number "
+        "or a list with one for each channel. Default: no factor.",
+    )
+    offset_path: Path | None = Field(
+        None,
+        description="Path of a number, or a list of them, that is added after the factor. Default: "
+        "nothing is added.",
+    )
     endian: Endian = Field(
         "little", description="Byte order of the samples, if their type is given by `dtype`."
     )
@@ -309,33 +333,69 @@ class MsgpackFormat(_BufferFormat):
     type: Literal["msgpack"] = Field(description="MessagePack, with the samples as `bin`.")
     dtype: DType = Field(description="Type of a sample.")
 
+    @model_validator(mode="after")
+    def _data_has_a_path(self) -> Self:
+        if not self.data:
+            msg = "`data` must have at least one item: MessagePack frames are maps"
+            raise ValueError(msg)
+        return self
+
 
 class JsonFormat(_DataFormat):
-    """JSON with the samples as base64 text, or as lists of numbers."""
+    """JSON with the samples as lists of numbers, or as text: base64, hexadecimal or decimal."""
 
-    type: Literal["json"] = Field(description="JSON, with the samples as base64 or as lists.")
-    encoding: Literal["base64", "list"] = Field(
-        description="How an array is written: as base64 text or as a list of numbers."
+    type: Literal["json"] = Field(description="JSON, with the samples as lists or as text.")
+    encoding: Literal["base64", "hex", "list", "text"] = Field(
+        description="How an array is written: as base64 text, as hexadecimal digits, as a list of "
+        "numbers, or as `text`: numbers in quotes, in a list or all in one text with a "
+        "`separator` between them."
     )
+    separator: Separator = Field(",", description=SEPARATOR)
     dtype: DType | None = Field(
-        None, description="Type of a sample. It is required for `base64`, and only there."
+        None, description="Type of a sample. It is required for `base64` and `hex`, and only there."
     )
     shape: Literal["flat", "per_channel", "per_sample", "by_name"] = Field(
         "flat",
         description="How the samples are arranged. `flat`: one array of n * C values; "
-        "`per_channel`: a list of C arrays; `per_sample`: n lists of C numbers; `by_name`: a map "
-        "from the name of a channel to its array.",
+        "`per_channel`: a list of C arrays; `per_sample`: n lists of C numbers, or n objects with "
+        "the names of the channels; `by_name`: a map from the name of a channel to its array.",
     )
 
     @model_validator(mode="after")
     def _encoding_has_its_fields(self) -> Self:
-        if (self.encoding == "base64") != (self.dtype is not None):
-            msg = "`dtype` belongs to the encoding `base64`, which needs it"
+        if (self.encoding in {"base64", "hex"}) != (self.dtype is not None):
+            msg = "`dtype` belongs to the encodings `base64` and `hex`, which need it"
             raise ValueError(msg)
-        if self.encoding == "base64" and self.shape == "per_sample":
+        if self.encoding != "list" and self.shape == "per_sample":
             msg = "the shape `per_sample` belongs to the encoding `list`"
             raise ValueError(msg)
         return self
+
+
+class TextFormat(_Format):
+    """Numbers in a text, sample by sample, and nothing else: the lines of a CSV file.
+
+    The message arrives at the time of its last sample.
+    """
+
+    type: Literal["text"] = Field(
+        description="Numbers in a text, with a `separator` or a line end between them."
+    )
+    separator: Separator = Field(",", description=SEPARATOR)
+    rate_hz: RateHz = Field(description="Sample rate in Hz.")
+    skip_lines: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="Number of lines at the start that are no samples, such as a header."
+    )
+    order: Order = Field(
+        "sample_major",
+        description="Order of the samples. `sample_major`: all channels of one sample, then the "
+        "next sample; `channel_major`: all samples of one channel, then the next channel.",
+    )
+
+    @property
+    def clock(self) -> ClockBounds | None:
+        """How far times may be from their arrival; None: such frames carry no time."""
+        return None
 
 
 class ArrowFormat(MapFormat):
@@ -356,7 +416,7 @@ class ArrowFormat(MapFormat):
 
 
 FrameFormat = Annotated[
-    BinaryFormat | CborFormat | MsgpackFormat | ArrowFormat | JsonFormat,
+    BinaryFormat | CborFormat | MsgpackFormat | ArrowFormat | JsonFormat | TextFormat,
     Field(discriminator="type"),
 ]
 

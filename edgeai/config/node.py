@@ -24,9 +24,10 @@ from edgeai.config.source import SourceConfig
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
-FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file"})
+FILE_KEYS = frozenset({"file", "ca_file", "cert_file", "key_file", "trusted_keys"})
 SECTIONS_WITH_FILES = (
     ("broker", "password"), ("broker", "tls"), ("http", "token"), ("http", "metrics_token"),
+    ("models",),
 )  # fmt: skip
 MAX_WORKERS = 64
 MIN_TOKEN_CHARACTERS = 16  # a shorter one can be found by trying
@@ -114,6 +115,21 @@ class Log(Strict):
     )
 
 
+class Models(Strict):
+    """Whose signatures of model packages count (docs/security.md)."""
+
+    trusted_keys: list[PathText] = Field(
+        min_length=1,
+        max_length=100,
+        description="Files with the public keys (PEM) whose signatures count, relative to this "
+        "file's folder. A package with a signature by another key, or with a wrong one, is "
+        "refused.",
+    )
+    require_signature: bool = Field(
+        True, description="Whether a package without a signature is refused too."
+    )
+
+
 class Config(Strict):
     """A node: a broker, a device, and one or more pipelines."""
 
@@ -138,6 +154,11 @@ class Config(Strict):
     http: Http = Field(Http(), description="The HTTP server of metrics, health and status page.")
     log: Log = Field(Log(), description="Level and form of the log.")
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
+    models: Models | None = Field(
+        None,
+        description="Whose signatures of model packages count. Default: signatures are not "
+        "looked at.",
+    )
     state_folder: PathText | None = Field(
         None,
         description="Folder for caches, alarm states and known assets, which outlive a restart, "
@@ -179,6 +200,17 @@ class Config(Strict):
                             f"{read}.topic, a feedback loop"
                         )
                         raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _properties_need_mqtt_5(self) -> Self:
+        for field, source in self.read_sources.items():
+            if source.reads_properties and self.broker.protocol == "3.1.1":
+                msg = (
+                    f"{field} reads user properties (paths that begin with `@`), which MQTT 3.1.1 "
+                    'does not have: set `broker.protocol` to "5"'
+                )
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -250,8 +282,14 @@ def load_config(path: Path | str) -> Config:
     apply_presets(data, path)
     for section in _with_files(data):
         for key, value in section.items():
-            if key in FILE_KEYS and isinstance(value, str):
+            if key not in FILE_KEYS:
+                continue
+            if isinstance(value, str):
                 section[key] = str(path.parent / value)
+            elif isinstance(value, list):
+                section[key] = [
+                    str(path.parent / one) if isinstance(one, str) else one for one in value
+                ]
     return validate(Config, data, str(path))
 
 

@@ -208,6 +208,13 @@ class WindowConfig(Strict):
         description="Makes each cycle of the machine one window. Default: windows slide.",
     )
 
+    @field_validator(
+        "cycle", mode="before", json_schema_input_type=CycleConfig | Literal["message"] | None
+    )
+    @classmethod
+    def _cycle_as_written(cls, value: Any) -> Any:
+        return value  # `CycleConfig` reads the short form; an editor has to know it
+
     @model_validator(mode="after")
     def _slides_or_not(self) -> Self:
         if self.hop is not None and self.cycle is not None:
@@ -309,7 +316,7 @@ class PipelineConfig(Strict):
         named += [] if cycle is None else cycle.signals
         return list(dict.fromkeys(named))
 
-    @field_validator("context", mode="before")
+    @field_validator("context", mode="before", json_schema_input_type=dict[str, ContextValue | str])
     @classmethod
     def _short_context(cls, value: Any) -> Any:
         if isinstance(value, dict):

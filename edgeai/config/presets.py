@@ -16,6 +16,10 @@ from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
 SUFFIXES = (".yaml", ".yml")
+OF_EACH_SOURCE = frozenset(
+    {"alignment", "max_age_seconds", "lateness_seconds", "stale_after_seconds"}
+)
+"""Keys of `stream` that are keys of a source where a pipeline has several."""
 
 
 class Preset(Strict):
@@ -95,9 +99,13 @@ def apply_presets(data: Any, config: Path) -> None:
                 continue
             field = f"pipelines.{name}.{'sources.' if holder is several else ''}{place}.preset"
             preset = load_preset(find_preset(named, config, field))
-            holder[place] = merged(preset.source, source)
-            if preset.stream:
-                pipeline["stream"] = merged(preset.stream, pipeline.get("stream") or {})
+            own, stream = preset.source, preset.stream
+            if holder is several:  # each of several sources has these keys itself
+                own |= {key: value for key, value in stream.items() if key in OF_EACH_SOURCE}
+                stream = {key: value for key, value in stream.items() if key not in own}
+            holder[place] = merged(own, source)
+            if stream:
+                pipeline["stream"] = merged(stream, pipeline.get("stream") or {})
 
 
 def merged(under: Any, over: Any) -> Any:

@@ -149,6 +149,8 @@ def _problem(place: _Place, item: Any, file: str) -> Problem:
         rule = f"must be one of {item['ctx']['expected_tags'].replace(chr(39), '')}"
         return Problem(file, field, rule, item["ctx"]["tag"], has_value=True)
     rule = _reword(item)
+    if item["type"] == "string_type" and isinstance(item["input"], bool):
+        rule += "; YAML reads on, off, yes and no as true and false: write such a word in quotes"
     shown = not isinstance(item["input"], BaseModel | dict) and not secret
     if item["loc"][-1:] == (KEY_LABEL,):
         field, rule = ".".join(location[:-1]), f"each name {rule}"
@@ -217,4 +219,5 @@ def _resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
         if "$ref" in option:
             found: dict[str, Any] = definitions[option["$ref"].rsplit("/", 1)[-1]]
             return found
-    return schema
+    maps = [option for option in schema.get("anyOf", []) if option.get("type") == "object"]
+    return maps[0] if maps else schema

@@ -17,15 +17,23 @@ from edgeai.config.base import (
     PositiveSeconds,
     Strict,
     TimeField,
+    WrittenPath,
     as_path,
 )
 
 OUT, MESSAGE, EACH = "^", "$", "*"
+PROPERTIES = "@"
+"""Begins the path of a user property of MQTT 5."""
 CAPTURE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 MAX_ITEM_PARTS = 16
+MAX_TIME_PARTS = 8
 
-Path = Annotated[FieldPath, BeforeValidator(as_path)]
-ItemsPath = Annotated[FieldPath, BeforeValidator(as_path), Field(max_length=MAX_ITEM_PARTS)]
+Path = Annotated[FieldPath, BeforeValidator(as_path, json_schema_input_type=WrittenPath)]
+ItemsPath = Annotated[
+    FieldPath,
+    BeforeValidator(as_path, json_schema_input_type=WrittenPath),
+    Field(max_length=MAX_ITEM_PARTS),
+]
 """A path with wildcards: `*`, each element of a list or member of an object; `{name}`, each member
 of an object, whose key is captured."""
 ValueMap = dict[bool | int | str, Number]
@@ -57,7 +65,7 @@ class QualityField(Strict):
         "left out if it is good; else `bad`.",
     )
 
-    _path = field_validator("path", mode="before")(as_path)
+    _path = field_validator("path", mode="before", json_schema_input_type=WrittenPath)(as_path)
 
     @model_validator(mode="after")
     def _codes_are_known(self) -> Self:
@@ -70,6 +78,13 @@ class QualityField(Strict):
     def is_plain(self) -> bool:
         """Whether only values of `good` are good, and all others are bad."""
         return self.codes == "listed" and not self.uncertain and self.absent in {None, "bad"}
+
+
+class TimeToAdd(Strict):
+    """A number that is added to a time."""
+
+    path: Path = Field(min_length=1, description="Path of the number.")
+    unit: Literal["s", "ms", "us", "ns"] = Field(description="Unit of the number.")
 
 
 class MessageTime(TimeField):
@@ -88,6 +103,18 @@ class MessageTime(TimeField):
         "Default: nothing is added.",
     )
 
+    more_paths: list[Annotated[Path, Field(min_length=1)]] = Field(
+        [],
+        max_length=MAX_TIME_PARTS,
+        description="Paths of the other parts of a time that stands in several fields, such as the "
+        "clock beside the date; unit `iso` only. The parts are joined by spaces and read as one "
+        "text, by `format` if it is given: `%Y%m%d %H%M%S`. Default: the time is one field.",
+    )
+    add: TimeToAdd | None = Field(
+        None,
+        description="A second number that is added to the time: milliseconds beside the seconds, "
+        "or the distance of a sample from the time of its batch. Default: nothing is added.",
+    )
     relative_below_seconds: PositiveSeconds | None = Field(
         None,
         description="A time below this many seconds counts from the arrival of its message: 0 is "
@@ -97,16 +124,20 @@ class MessageTime(TimeField):
 
     @model_validator(mode="after")
     def _relative_is_a_number(self) -> Self:
-        if self.relative_below_seconds is not None and self.unit == "iso":
-            msg = "`relative_below_seconds` needs a number as time: the unit is iso"
+        if self.relative_below_seconds is not None and not self.factor_ns:
+            what = f"the unit is {self.unit}" if self.zone is None else "it has a `zone`"
+            msg = f"`relative_below_seconds` needs a number as time, in s, ms, us or ns: {what}"
+            raise ValueError(msg)
+        if self.more_paths and self.unit != "iso":
+            msg = "`more_paths` are joined to one text: they belong to the unit `iso`"
             raise ValueError(msg)
         return self
 
     @property
     def is_plain(self) -> bool:
         """Whether the time is one field of the message, and counts from 1970."""
-        more = (self.default_path, self.nanos_path, self.relative_below_seconds)
-        return more == (None, None, None)
+        more = (self.default_path, self.nanos_path, self.add, self.relative_below_seconds)
+        return more == (None,) * len(more) and not self.more_paths
 
 
 class NamesSource(Strict):
@@ -151,7 +182,7 @@ def captures_of(items: FieldPath) -> list[str]:
 def items_fault(items: FieldPath) -> str | None:
     """Return what is wrong with `items`; None: nothing."""
     for part in items:
-        if part in {OUT, MESSAGE}:
+        if part in {OUT, MESSAGE, PROPERTIES}:
             return f"`items` begins at the message, so it takes no `{part}`"
         if isinstance(part, str) and ("{" in part or "}" in part) and not CAPTURE.fullmatch(part):
             return f"`items`: a capture is a part of its own, in lower case: {{asset}}, not {part}"
@@ -182,13 +213,16 @@ def path_fault(path: FieldPath, levels: int, *, may_unwrap: bool = False) -> str
         levels: How many steps out the message is.
         may_unwrap: Whether `*` may stand at its end, for the only member of an object.
     """
+    if path[:1] == [PROPERTIES]:
+        is_one = len(path) == 2 and isinstance(path[1], str)
+        return None if is_one else f"`{PROPERTIES}` is followed by the name of one user property"
     out, rest = steps_out(path, levels)
     if out > levels:
         return f"`{OUT}` goes {out} steps out, but `items` leaves only {levels} to the message"
     if may_unwrap and rest[-1:] == [EACH]:
         rest = rest[:-1]
     for part in rest:
-        if part in {OUT, MESSAGE, EACH}:
+        if part in {OUT, MESSAGE, EACH, PROPERTIES}:
             where = "at the start of a path" if part != EACH else "in `items`"
             return f"`{part}` has a meaning only {where}"
     return None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
 from edgeai.config.base import (
@@ -13,15 +13,19 @@ from edgeai.config.base import (
     Seconds,
     Strict,
     TimeField,
+    WrittenPath,
     as_path,
     first_repeated,
 )
-from edgeai.config.formats import TEXTS, JsonPayload, PayloadFormat
+from edgeai.config.document_formats import JsonPayload
+from edgeai.config.formats import TEXTS, PayloadFormat
 from edgeai.config.frames import FrameFormat
+from edgeai.config.name_template import NameTemplate
 from edgeai.config.records import (
     EACH,
     MESSAGE,
     OUT,
+    PROPERTIES,
     ItemsPath,
     MessageTime,
     NamesSource,
@@ -31,9 +35,10 @@ from edgeai.config.records import (
     captures_of,
     wildcards_of,
 )
-from edgeai.config.source_rules import RESERVED_CAPTURE, source_fault
+from edgeai.config.source_rules import RESERVED_CAPTURE, paths_of, source_fault
 
 MARKS = frozenset({EACH, MESSAGE, OUT})
+MAX_VALUE_PATHS = 16
 
 
 class SignalField(Strict):
@@ -73,11 +78,18 @@ class SignalField(Strict):
     )
     value_map: ValueMap = Field(
         {},
-        description="Numbers that stand for texts, booleans or codes of this signal. Default: "
-        "`source.value_map`.",
+        description="Numbers that stand for texts, booleans or codes of this signal; `scale` and "
+        "`offset` apply to them too. Default: `source.value_map`.",
+    )
+    suffix: str | None = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description='Text that may follow a number in quotes, such as its unit: "20.5 kg" with '
+        "`suffix: kg`. Layouts `row` and `tag`, with `numeric_text`. Default: nothing follows.",
     )
 
-    _path = field_validator("path", mode="before")(as_path)
+    _path = field_validator("path", mode="before", json_schema_input_type=WrittenPath)(as_path)
 
     @model_validator(mode="after")
     def _scale_not_zero(self) -> Self:
@@ -87,8 +99,17 @@ class SignalField(Strict):
         return self
 
 
+def _topic_or_preset(schema: dict[str, Any]) -> None:
+    """Let an editor accept a source whose preset holds the topic."""
+    required = [key for key in schema.pop("required") if key != "topic"]
+    schema |= {"required": required} if required else {}
+    schema["anyOf"] = [{"required": ["topic"]}, {"required": ["preset"]}]
+
+
 class SourceConfig(Strict):
     """The messages that a pipeline reads, and how they become samples."""
+
+    model_config = ConfigDict(json_schema_extra=_topic_or_preset)
 
     preset: str | None = Field(
         None,
@@ -191,6 +212,20 @@ class SourceConfig(Strict):
         description="Path of the value; layout `tag` only. Empty: the record itself is the value. "
         "`*` at its end is the only member of an object, whatever its name.",
     )
+    value_paths: list[Annotated[Path, Field(min_length=1)]] = Field(
+        [],
+        max_length=MAX_VALUE_PATHS,
+        description="Further paths of the value, if each type of number has a field of its own, "
+        "such as intValue beside floatValue; layout `tag` only. The first that a record has, "
+        "`value_path` before them, counts. Default: none.",
+    )
+    name_template: str | None = Field(
+        None,
+        description="How a name in the message is made of the signal's name and levels of the "
+        "stream's key: `Ch1.{asset}.{signal}`; `*` stands for text that means nothing. Each takes "
+        "as few characters as possible, the last one all that is left. Layout `tag` with "
+        "`name_path`, or with {signal} in `items`. Default: the name is the signal's.",
+    )
     name_path: FieldPath | None = Field(
         None,
         min_length=1,
@@ -217,6 +252,11 @@ class SourceConfig(Strict):
         description="Decimal mark of numbers in quotes. A comma needs `numeric_text`; a number "
         "with a point is refused then, because the point may group thousands.",
     )
+    thousands_mark: Literal[",", ".", " ", "'", "_"] | None = Field(
+        None,
+        description="Mark between groups of three digits of numbers in quotes: 1,020.5 is then "
+        "1020.5. It needs `numeric_text`. Default: there is none, and such a number is refused.",
+    )
     value_map: ValueMap = Field(
         {},
         description="Numbers that stand for texts, booleans or codes: {true: 1, false: 0, running: "
@@ -226,7 +266,9 @@ class SourceConfig(Strict):
         "boolean cannot be used.",
     )
 
-    _paths = field_validator("values_path", "value_path", "name_path", mode="before")(as_path)
+    _paths = field_validator(
+        "values_path", "value_path", "name_path", mode="before", json_schema_input_type=WrittenPath
+    )(as_path)
 
     @model_validator(mode="before")
     @classmethod
@@ -239,7 +281,11 @@ class SourceConfig(Strict):
                 return {**value, "numeric_text": True}
         return value
 
-    @field_validator("signals", mode="before")
+    @field_validator(
+        "signals",
+        mode="before",
+        json_schema_input_type=dict[str, SignalField | str] | list[str],
+    )
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
@@ -266,13 +312,19 @@ class SourceConfig(Strict):
     def key_levels(self) -> int:
         """How many levels the stream's key has; 0: it is the pipeline's name."""
         names = [*topics.template_fields(self.topic), *captures_of(self.items)]
+        names += self.levels_in_names
         return len([name for name in names if name != RESERVED_CAPTURE]) + len(self.asset_paths)
+
+    @property
+    def levels_in_names(self) -> list[str]:
+        """Names of the levels of the stream's key that the names in a message hold."""
+        return [] if self.name_template is None else NameTemplate(self.name_template).levels
 
     @property
     def has_key_in_payload(self) -> bool:
         """Whether a level of the stream's key stands in the message, not in its topic."""
         captured = [name for name in captures_of(self.items) if name != RESERVED_CAPTURE]
-        return bool(captured or self.asset_paths)
+        return bool(captured or self.asset_paths or self.levels_in_names)
 
     @property
     def filters(self) -> list[str]:
@@ -286,6 +338,16 @@ class SourceConfig(Strict):
         return self.layout == "row" or (self.layout == "tag" and wildcards_of(self.items) > 0)
 
     @property
+    def reads_properties(self) -> bool:
+        """Whether a path leads to a user property of MQTT 5."""
+        return any(path[:1] == [PROPERTIES] for _, path in paths_of(self))
+
+    @property
+    def is_plain_json(self) -> bool:
+        """Whether a payload is JSON in UTF-8, and nothing has to be unpacked."""
+        return self.format == JsonPayload() and self.compression is None
+
+    @property
     def has_records(self) -> bool:
         """Whether messages need the decoder of records: the JSON of `row` and `tag` is simpler."""
         if self.layout == "frame":
@@ -296,14 +358,18 @@ class SourceConfig(Strict):
         paths += [flag.path for flag in flags if flag is not None]
         paths += [field.path for field in self.signals.values() if field.path is not None]
         return bool(
-            self.format.type != "json"
-            or self.compression is not None
+            not self.is_plain_json
+            or any(path and isinstance(path[0], int) for path in paths)
             or self.items
             or self.asset_paths
             or self.names
             or self.value_map
+            or self.reads_properties
+            or self.value_paths
+            or self.name_template
             or self.decimal_mark != "."
-            or any(field.value_map for field in self.signals.values())
+            or self.thousands_mark
+            or any(field.value_map or field.suffix for field in self.signals.values())
             or (self.layout == "tag" and not self.value_path)
             or any(flag is not None and not flag.is_plain for flag in flags)
             or (self.time is not None and not self.time.is_plain)

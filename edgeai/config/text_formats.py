@@ -1,4 +1,4 @@
-"""Formats of payloads that are text lines, or documents other than JSON."""
+"""Formats of payloads that are text."""
 
 import codecs
 from typing import Annotated, Literal, Self
@@ -56,6 +56,11 @@ class CsvPayload(Strict):
     header: bool = Field(
         False, description="Whether the first line of each message holds the names of the columns."
     )
+    skip_lines: list[Annotated[int, Field(ge=1, le=MAX_COLUMNS)]] = Field(
+        [],
+        description="Numbers of the lines of each message that are not read, counted from 1: a "
+        "title, or [2] for the units below the names. Default: none.",
+    )
     separator: str = Field(
         ",",
         min_length=1,
@@ -86,6 +91,31 @@ class CsvPayload(Strict):
         return self
 
 
+class PairsPayload(Strict):
+    """Names and values in a text, such as T=20.5;P=5. The document is a map of them."""
+
+    type: Literal["pairs"] = Field(description="Names and values in a text: T=20.5;P=5.0.")
+    separator: str = Field(
+        ";",
+        min_length=1,
+        max_length=8,
+        description="What stands between two pairs. A line end always does.",
+    )
+    assign: str = Field(
+        "=", min_length=1, max_length=8, description="What stands between a name and its value."
+    )
+    encoding: Encoding = Field(
+        "utf-8", description="Character encoding, such as utf-8, cp949 or euc-kr."
+    )
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        if self.separator == self.assign:
+            msg = "`separator` and `assign` must differ"
+            raise ValueError(msg)
+        return self
+
+
 class LineProtocolPayload(Strict):
     """InfluxDB line protocol. The document is a list of {name, tags, fields, timestamp}."""
 
@@ -97,15 +127,3 @@ class SenmlPayload(Strict):
 
     type: Literal["senml"] = Field(description="SenML (RFC 8428), a list of records.")
     encoding: Literal["json", "cbor"] = Field("json", description="`json` or `cbor`.")
-
-
-class MsgpackPayload(Strict):
-    """A MessagePack document."""
-
-    type: Literal["msgpack"] = Field(description="A MessagePack document.")
-
-
-class CborPayload(Strict):
-    """A CBOR document."""
-
-    type: Literal["cbor"] = Field(description="A CBOR document (RFC 8949).")

@@ -12,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 from unicodedata import normalize
@@ -24,24 +23,14 @@ from edgeai.config.records import QualityField
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.mending import mend_json
 from edgeai.errors import DecodeError
-from edgeai.messages import SECOND_NS
 
 NAN = math.nan
 NUMBER_OR_FLAG = float | bool
 """Type of the value of an extra signal, which may be a flag: true and false are 1 and 0."""
-MAX_TIME_NS = 2**63 - 1
 MAX_INT_DIGITS = 4000  # Python refuses to convert longer integers (4300 digits by default)
 MAX_NUMBER_CHARACTERS = 64
-UNIT_NS = {"s": SECOND_NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
-
-ISO_TIME = re.compile(  # RFC 3339 allows small letters
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,64}))?"
-    r"([Zz]|[+-]\d\d(?::?\d\d)?)?",
-    re.ASCII,
-)
-_DECIMAL = re.compile(r"([+-]?)(\d{1,32})(?:\.(\d{0,64}))?", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
+_SIGNED = re.compile(r"\s*([+-])\s+([0-9]{1,32}(?:\.[0-9]{0,32})?)\s*", re.ASCII)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
 # ---------------------------------------------------------------------------------------- numbers
 
@@ -74,7 +63,10 @@ def number_of(value: Any, *, numeric_text: bool) -> tuple[float, str | None]:
         try:
             number = float(value)
         except ValueError:
-            return NAN, "not_a_number"
+            signed = _SIGNED.fullmatch(value)  # a scale writes its sign before the padding
+            if signed is None:
+                return NAN, "not_a_number"
+            number = float(signed[1] + signed[2])
         return (number, None) if math.isfinite(number) else (NAN, "not_finite")
     return NAN, "not_a_number"
 
@@ -84,105 +76,6 @@ def flag_or_number_of(value: Any, numeric_text: bool) -> float:
     if isinstance(value, bool):
         return float(value)
     return NAN if value is ABSENT else number_of(value, numeric_text=numeric_text)[0]
-
-
-def time_reader(
-    field: TimeField, *, numeric_text: bool = False, lowest_ns: int = 0
-) -> Callable[[Any], int]:
-    """Return a function from a field's value to nanoseconds since 1970, UTC.
-
-    The function raises DecodeError("invalid_time") for a value that is not a time in the unit.
-
-    Args:
-        field: As declared.
-        numeric_text: Whether a number in quotes is a number.
-        lowest_ns: The least time that a number may be; below 0 where times may count from now.
-    """
-    if field.unit == "iso":
-        zone = _load_zone(field.zone)
-        return lambda value: iso_ns(value, zone)
-    factor = UNIT_NS[field.unit]
-
-    def read(value: Any) -> int:
-        if type(value) is int:  # not bool; first because it is the most frequent type
-            nanoseconds = value * factor
-            if lowest_ns <= nanoseconds <= MAX_TIME_NS:
-                return nanoseconds
-        if numeric_text and isinstance(value, str):
-            value = _text_ns(value, factor)
-            if isinstance(value, int) and lowest_ns <= value <= MAX_TIME_NS:
-                return value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise DecodeError("invalid_time")
-        if isinstance(value, int):
-            nanoseconds = value * factor
-        elif math.isfinite(value):
-            # A float has too few digits for a time in nanoseconds: only the fraction is rounded.
-            whole = int(value)
-            nanoseconds = whole * factor + round((value - whole) * factor)
-        else:
-            raise DecodeError("invalid_time")
-        if not lowest_ns <= nanoseconds <= MAX_TIME_NS:
-            raise DecodeError("invalid_time")
-        return nanoseconds
-
-    return read
-
-
-def _text_ns(text: str, factor: int) -> int | float | None:
-    """Return a number in quotes as whole nanoseconds, or a number with an exponent as it is.
-
-    None if the text is no number. No digit is lost: a float has too few for a time.
-    """
-    found = _DECIMAL.fullmatch(text.strip()) if len(text) <= 2 * MAX_NUMBER_CHARACTERS else None
-    if found is not None:
-        sign, whole, fraction = found.groups()
-        digits = (fraction or "")[:18]
-        nanoseconds = int(whole) * factor + int(digits or "0") * factor // 10 ** len(digits)
-        return int(-nanoseconds if sign == "-" else nanoseconds)
-    number, reason = number_of(text, numeric_text=True)
-    return None if reason is not None else float(number)
-
-
-def _load_zone(name: str | None) -> tzinfo | None:
-    if name is None:
-        return None
-    if name.upper() == "UTC":  # works on images without a time zone database
-        return UTC
-    import zoneinfo
-
-    return zoneinfo.ZoneInfo(name)
-
-
-def iso_ns(value: Any, zone: tzinfo | None) -> int:
-    """Return an ISO 8601 time as nanoseconds since 1970.
-
-    Args:
-        value: The text.
-        zone: The zone of a time that names none.
-
-    Raises:
-        DecodeError: "invalid_time": not such a text, or no zone is known.
-    """
-    found = ISO_TIME.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise DecodeError("invalid_time")
-    date, clock, fraction, offset = found.groups()
-    try:
-        moment = datetime.fromisoformat(f"{date}T{clock}{(offset or '').upper()}")
-    except ValueError as error:
-        raise DecodeError("invalid_time") from error
-    if moment.tzinfo is None:
-        if zone is None:
-            raise DecodeError("invalid_time")
-        moment = moment.replace(tzinfo=zone)
-    delta = moment - _EPOCH
-    seconds = delta.days * 86_400 + delta.seconds
-    # Digits beyond nanoseconds are cut, not rounded: a clock does the same.
-    nanoseconds = seconds * SECOND_NS + int((fraction or "0")[:9].ljust(9, "0"))
-    if not 0 <= nanoseconds <= MAX_TIME_NS:
-        raise DecodeError("invalid_time")
-    return nanoseconds
 
 
 # -------------------------------------------------------------------------------------- slow path
@@ -271,6 +164,8 @@ def member(members: dict[Any, Any], name: str) -> Any:
     if value is ABSENT and not name.isascii():
         for form in other_forms(name):
             value = members.get(form, value)
+    if value is ABSENT and name.isdecimal():  # MessagePack and CBOR have numbers as keys
+        return members.get(int(name), ABSENT)
     return value
 
 
@@ -280,6 +175,8 @@ def find(document: Any, path: FieldPath) -> Any:
     for part in path:
         if isinstance(part, str) and isinstance(here, dict):
             here = member(here, part)
+        elif isinstance(part, int) and isinstance(here, dict):
+            here = member(here, str(part))
         elif isinstance(part, int) and isinstance(here, list) and -len(here) <= part < len(here):
             here = here[part]
         else:
@@ -308,16 +205,34 @@ def read_time(
     return read(moment)
 
 
-def is_good(document: Any, quality: QualityField | None) -> bool:
-    """Return whether the quality flag is good: True without a mapping, False if it is absent."""
+def is_good(document: Any, quality: QualityField | None, *, numeric_text: bool = False) -> bool:
+    """Return whether the quality flag is good: True without a mapping, False if it is absent.
+
+    Args:
+        document: A parsed message.
+        quality: The flag; None: there is none.
+        numeric_text: Whether a number in quotes is a number.
+    """
     if quality is None:
         return True
-    return is_one_of(find(document, quality.path), quality.good)
+    flag = find(document, quality.path)
+    return is_one_of(flag_of_text(flag) if numeric_text else flag, quality.good) or (
+        numeric_text and is_one_of(flag, quality.good)
+    )
 
 
 def is_one_of(flag: Any, good_values: Sequence[str | int | bool]) -> bool:
     """Return whether a flag equals a good value in type and value; in Python `1 == True`."""
     return any(type(flag) is type(good) and flag == good for good in good_values)
+
+
+def flag_of_text(flag: Any) -> Any:
+    """Return the whole number or the boolean that a text means; another flag as it is."""
+    if not isinstance(flag, str) or len(flag) > MAX_NUMBER_CHARACTERS:
+        return flag
+    if _WHOLE.fullmatch(flag):
+        return int(flag)
+    return {"true": True, "false": False}.get(flag.casefold(), flag)
 
 
 def signal_path(source: SourceConfig, name: str) -> FieldPath:

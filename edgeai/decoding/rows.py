@@ -19,10 +19,8 @@ from edgeai.config.source import SignalField, SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     ABSENT_VALUE,
-    MAX_TIME_NS,
     NAN,
     NUMBER_OR_FLAG,
-    UNIT_NS,
     build_document_type,
     find,
     flag_or_number_of,
@@ -32,9 +30,9 @@ from edgeai.decoding.fields import (
     parse_object,
     read_time,
     signal_path,
-    time_reader,
 )
 from edgeai.decoding.sender_clock import SenderClock
+from edgeai.decoding.times import MAX_TIME_NS, time_kind, time_reader
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 
@@ -72,6 +70,8 @@ class RowDecoder:
                 and their values may be true or false.
         """
         self._signals = len(names) - extras
+        self._wanted = self._signals or len(names)
+        """The first ones, of which a row must hold one: a source may carry extra signals alone."""
         default = SignalField.model_validate({})
         fields = [source.signals.get(name, default) for name in names]
         self.invalid: Counter[str] = Counter()
@@ -103,9 +103,10 @@ class RowDecoder:
         time_ns = read_time(document, self._time, self._to_ns)
         raw = [find(document, path) for path in self._paths]
         signals = self._signals
-        if all(value is ABSENT for value in raw[:signals]):
+        if all(value is ABSENT for value in raw[: self._wanted]):
             raise DecodeError("no_signal")
-        if not is_good(document, self._quality):
+        numeric_text = self._numeric_text
+        if not is_good(document, self._quality, numeric_text=numeric_text):
             self.invalid["bad_quality"] += signals
             return time_ns, [NAN] * len(raw)
         values = []
@@ -113,11 +114,11 @@ class RowDecoder:
             if value is ABSENT:
                 values.append(ABSENT_VALUE)
                 continue
-            if not is_good(document, quality):
+            if not is_good(document, quality, numeric_text=numeric_text):
                 self.invalid["bad_quality"] += 1
                 values.append(NAN)
                 continue
-            number, reason = number_of(value, numeric_text=self._numeric_text)
+            number, reason = number_of(value, numeric_text=numeric_text)
             if reason is not None and reason != "missing":
                 self.invalid[reason] += 1
             values.append(number)
@@ -125,8 +126,8 @@ class RowDecoder:
             if value is ABSENT:
                 values.append(ABSENT_VALUE)
                 continue
-            is_usable = is_good(document, quality)
-            values.append(flag_or_number_of(value, self._numeric_text) if is_usable else NAN)
+            is_usable = is_good(document, quality, numeric_text=numeric_text)
+            values.append(flag_or_number_of(value, numeric_text) if is_usable else NAN)
         return time_ns, values
 
     def _compile_fast_path(
@@ -135,12 +136,11 @@ class RowDecoder:
         """Return `decode` and `decode_many`, or None if the mapping needs the slow path."""
         if self._quality is not None or any(self._qualities) or self._numeric_text:
             return None
-        signals, count = self._signals, len(self._paths)
+        signals, wanted, count = self._signals, self._wanted, len(self._paths)
         kinds = [*[float] * signals, *[NUMBER_OR_FLAG] * (count - signals)]
         leaves: list[tuple[FieldPath, Any]] = list(zip(self._paths, kinds, strict=True))
         if self._time is not None:
-            kind = str if self._time.unit == "iso" else int | float
-            leaves.append((self._time.path, kind))
+            leaves.append((self._time.path, time_kind(self._time)))
         compiled = build_document_type(leaves)
         if compiled is None:
             return None
@@ -151,7 +151,7 @@ class RowDecoder:
         time_of = attrgetter(getters[count]) if self._time is not None else None
         to_ns = self._to_ns
         # An integer time, the most frequent type, is converted here without a call of `to_ns`.
-        factor = UNIT_NS.get(self._time.unit, 0) if self._time is not None else 0
+        factor = self._time.factor_ns if self._time is not None else 0
         largest = MAX_TIME_NS // factor if factor else -1
         has_other_forms = any(
             isinstance(part, str) and other_forms(part) for path in self._paths for part in path
@@ -166,7 +166,7 @@ class RowDecoder:
                 return decode_slowly(payload)
             values = values_of(document)
             # All values absent? The test of the first value is enough for most messages.
-            if values[0] != values[0] and all(map(isnan, values[:signals])):
+            if values[0] != values[0] and all(map(isnan, values[:wanted])):
                 return decode_slowly(payload)
             if has_other_forms and isnan(sum(values)):
                 return decode_slowly(payload)  # a name may be written in another Unicode form
@@ -184,7 +184,7 @@ class RowDecoder:
             parse,
             values_of_all,
             self._packing,
-            signals,
+            wanted,
             clock=None if time_of is None or to_ns is None else (time_of, to_ns, factor, largest),
             sender_clock=self.sender_clock,
         )
@@ -206,7 +206,7 @@ def _compile_decode_many(
         parse: Parses a payload to a document.
         values_of_all: Documents to the values (C,) of each.
         packing: Packs the values (C,).
-        signals: Number of the model's values, the first ones.
+        signals: Number of the first values of which a row must hold one.
         clock: Function from a document to its time; function from that time to nanoseconds;
             nanoseconds in the time's unit, 0 for ISO 8601; largest valid integer time. None if the
             messages carry no time.
@@ -253,7 +253,7 @@ def _compile_decode_many(
 
 
 def _absence_test(packing: struct.Struct, signals: int) -> Callable[[list[bytes]], bool]:
-    """Return a function that says whether a packed row has no value of the model's signals."""
+    """Return a function that says whether a packed row has none of the first values."""
     width = struct.calcsize(packing.format[-1:])
     absent = packing.pack(*[NAN] * (packing.size // width))
     if signals * width == packing.size:

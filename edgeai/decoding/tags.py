@@ -21,8 +21,8 @@ from edgeai.decoding.fields import (
     other_forms,
     parse_object,
     read_time,
-    time_reader,
 )
+from edgeai.decoding.times import time_kind, time_reader
 from edgeai.errors import DecodeError
 
 
@@ -111,7 +111,7 @@ class TagDecoder:
             return None
         leaves: list[tuple[FieldPath, Any]] = [(source.value_path, float)]
         if source.time is not None:
-            leaves.append((source.time.path, str if source.time.unit == "iso" else int | float))
+            leaves.append((source.time.path, time_kind(source.time)))
         if source.name_path is not None:
             leaves.append((source.name_path, str))
         if source.quality is not None:
@@ -142,7 +142,7 @@ class TagDecoder:
         value = find(document, source.value_path)
         if value is ABSENT:
             raise DecodeError("no_signal")
-        is_usable = is_good(document, source.quality)
+        is_usable = is_good(document, source.quality, numeric_text=source.numeric_text)
         if channel >= self._signals:
             number = flag_or_number_of(value, source.numeric_text) if is_usable else NAN
             return Tag(time_ns, channel, number)

@@ -1,10 +1,17 @@
 """One value or quality flag of a document, as the configuration declares how to read it."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeai.config.records import QualityField
-from edgeai.decoding.fields import ABSENT, NAN, is_one_of, number_of
+from edgeai.decoding.fields import (
+    ABSENT,
+    NAN,
+    flag_of_text,
+    is_one_of,
+    number_of,
+)
 
 GOOD, UNCERTAIN, BAD = 0, 1, 2
 VERDICTS = {"good": GOOD, "uncertain": UNCERTAIN, "bad": BAD}
@@ -24,6 +31,8 @@ def value_reader(
     *,
     numeric_text: bool,
     decimal_mark: str = ".",
+    thousands_mark: str | None = None,
+    suffix: str | None = None,
     unwraps: bool = False,
 ) -> Read:
     """Return the reader of a signal's values.
@@ -32,6 +41,8 @@ def value_reader(
         value_map: Numbers that stand for texts, booleans and codes.
         numeric_text: Whether a number in quotes is a number.
         decimal_mark: Of numbers in quotes.
+        thousands_mark: Between groups of three digits of numbers in quotes; None: there is none.
+        suffix: Text that may follow a number in quotes, such as its unit; None: there is none.
         unwraps: Whether the value is the only member of an object.
     """
     texts: dict[str, float] = {}
@@ -46,6 +57,8 @@ def value_reader(
         else:
             texts[_folded(key)] = number
 
+    changes = _changes_of_text(decimal_mark, thousands_mark, suffix)
+
     def read(value: Any) -> tuple[float, str | None]:
         if unwraps:
             value = _only_member(value)
@@ -57,15 +70,39 @@ def value_reader(
                 number = texts.get(_folded(value))
                 if number is not None:
                     return number, None
-            if decimal_mark != ".":
-                # A point may group thousands: 1.500 is then not 1.5.
-                value = "" if "." in value else value.replace(decimal_mark, ".", 1)
+            for change in changes:
+                value = change(value)
         if codes and (kind is int or kind is float):
             found = codes.get(value)
             return (NAN, "not_a_number") if found is None else (found, None)
         return number_of(value, numeric_text=numeric_text)
 
     return read
+
+
+def _changes_of_text(
+    decimal_mark: str, thousands_mark: str | None, suffix: str | None
+) -> list[Callable[[str], str]]:
+    """Return what is done with a number in quotes before it is read, in order."""
+    changes: list[Callable[[str], str]] = []
+    if suffix is not None:
+        changes.append(lambda text: text.strip().removesuffix(suffix))
+    if thousands_mark is not None:
+        mark, decimal = re.escape(thousands_mark), re.escape(decimal_mark)
+        grouped = re.compile(rf"[+-]?[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+(?:{decimal}[0-9]*)?")
+
+        def ungroup(text: str) -> str:
+            text = text.strip()
+            if thousands_mark not in text:
+                return text
+            # 1,02 groups no thousands: it is no number then, rather than 102.
+            return text.replace(thousands_mark, "") if grouped.fullmatch(text) else ""
+
+        changes.append(ungroup)
+    if decimal_mark != ".":
+        # A point may group thousands: 1.500 is then not 1.5.
+        changes.append(lambda text: "" if "." in text else text.replace(decimal_mark, ".", 1))
+    return changes
 
 
 def _folded(text: str) -> str:
@@ -79,8 +116,13 @@ def _only_member(value: Any) -> Any:
     return value
 
 
-def quality_judge(field: QualityField) -> Judge:
-    """Return the judge of a quality flag."""
+def quality_judge(field: QualityField, *, numeric_text: bool = False) -> Judge:
+    """Return the judge of a quality flag.
+
+    Args:
+        field: As declared.
+        numeric_text: Whether a number in quotes is a number.
+    """
     absent = VERDICTS[field.absent or ("good" if field.codes == "opc_ua" else "bad")]
     good, uncertain = field.good, field.uncertain
     severity = SEVERITIES.get(field.codes, _unlisted)
@@ -92,6 +134,9 @@ def quality_judge(field: QualityField) -> Judge:
             return GOOD
         if is_one_of(flag, uncertain):
             return UNCERTAIN
+        if numeric_text and isinstance(flag, str):
+            meant = flag_of_text(flag)
+            return judge(meant) if meant is not flag else BAD
         return severity(flag)
 
     return judge

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 from edgeai.config.base import TimeField
 from edgeai.config.frames import BinaryFormat
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import ISO_TIME
-from edgeai.decoding.time_hints import zone_hours
+from edgeai.decoding.time_hints import likely_unit, zone_hours
+from edgeai.decoding.times import ISO_TIME
 from edgeai.doctor.findings import Findings
-from edgeai.engine.explanations import shown_value
+from edgeai.engine.hints import shown_value
 from edgeai.engine.refusals import printable
 
 MAX_SKEW_SECONDS = 5.0
@@ -89,12 +89,9 @@ def check_clocks(
         findings.ok("sender clock", f"{text}, the furthest of {len(skews)}", name)
         return True
     example = next(iter(times.get(asset, [])[-1:]), None)
-    wrong = unit_advice(seconds, place_of_time(source, where)) or _no_time(seconds, where, example)
-    advice = (
-        wrong
-        or _zone_advice(seconds, example, place_of_time(source, where))
-        or _clock_advice(seconds, skews)
-    )
+    place = place_of_time(source, where)
+    wrong = unit_advice(seconds, place, example) or _no_time(seconds, where, example)
+    advice = wrong or _zone_advice(seconds, example, place) or _clock_advice(seconds, skews)
     bounds = source.clock
     assert bounds is not None
     is_refused = seconds > bounds.max_ahead_seconds or -seconds > bounds.max_behind_seconds
@@ -133,13 +130,18 @@ def place_of_time(source: SourceConfig, where: str) -> TimePlace:
     return TimePlace(f"{where}.frame.time.unit", frame.clock.unit, frame.clock)
 
 
-def unit_advice(ahead_seconds: float, place: TimePlace) -> str:
+def unit_advice(ahead_seconds: float, place: TimePlace, example: Any = None) -> str:
     """Return which unit the times are in, if they are off by a power of 1000; empty: they are not.
 
     Args:
         ahead_seconds: How far the times, read in the declared unit, are ahead.
         place: Where the unit is declared.
+        example: A time as it came; None: not known.
     """
+    if isinstance(example, int | float) and not isinstance(example, bool):
+        likely = likely_unit(example)
+        if likely is not None and likely != place.unit:
+            return unit_remedy(likely, place)
     if place.unit not in UNITS:
         return ""
     now = time.time()
@@ -208,11 +210,8 @@ def _zone_advice(ahead_seconds: float, example: Any, place: TimePlace) -> str:
         return ""
     looks = f"{hours:g} h look like a time zone"
     field = place.field
-    if field is None or field.unit != "iso":
-        return (
-            f"{looks}: let the sender count from 1970-01-01 00:00 UTC (its times are numbers, so "
-            "no zone can be set)"
-        )
+    if field is None or field.unit == "filetime":
+        return f"{looks}: let the sender count from 1970-01-01 00:00 UTC (no zone can be set)"
     found = ISO_TIME.fullmatch(example) if isinstance(example, str) else None
     if found is not None and found[4] is not None:
         return (
@@ -225,7 +224,7 @@ def _zone_advice(ahead_seconds: float, example: Any, place: TimePlace) -> str:
     was = f", not {field.zone}" if field.zone else ""
     return (
         f"{looks}: the sender seems to write the local time of UTC{real:+g}{was}: set {key} to "
-        f"its zone{_zone_example(real)}, or let it write UTC with a Z"
+        f"its zone{_zone_example(real)}, or let it write UTC"
     )
 
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from edgeai.config.text_formats import CborPayload, MsgpackPayload
+from edgeai.config.document_formats import CborPayload, MsgpackPayload
 from edgeai.decoding.formats.packed import compile_cbor, compile_msgpack
 from edgeai.doctor.text_hints import Hint, is_json, text_hint
 from edgeai.errors import DecodeError
@@ -82,8 +82,10 @@ def _unless_declared(found: Hint, form: str, compression: str) -> Hint | None:
         return Hint(found.looks_like, f"remove KEY.compression{extra}")
     if not found.remedy:
         return None
-    is_same = f"KEY.format: {form}" in found.remedy or f"{{type: {form}" in found.remedy
-    return None if is_same else found
+    # Of JSON there are several: in another encoding, or encoded twice.
+    names_it = f"KEY.format: {form}" in found.remedy and "json_lines" not in found.remedy
+    names_it = names_it or (f"{{type: {form}" in found.remedy and form != "json")
+    return None if names_it else found
 
 
 # ------------------------------------------------------------------------------------ compression

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import ABSENT, find, number_of, parse_json, signal_path
-from edgeai.engine.explanations import nearest, shown_path
+from edgeai.engine.hints import nearest, shown_path
 from edgeai.errors import DecodeError
 from edgeai.messages import Message
 

@@ -26,6 +26,7 @@ FORMAT_REASONS = frozenset({
 SIGNAL_REASONS = frozenset({"no_signal", "invalid_value", "unknown_tag"})
 """Reasons for which names, paths or the layout may be others."""
 MAX_LOOKED_AT = 50  # messages
+LOOKS_LIKE = "it looks like"
 SHOWN_SIGNALS = 4
 SHOWN_ASSETS = 3
 
@@ -70,8 +71,8 @@ def _tell_refused(
 ) -> None:
     (reason, number), *_ = sorted(lost.items(), key=lambda one: -one[1])
     why = pipeline.refusals.explained.get(reason, "")
-    text = f"{number} of {len(messages)} messages refused, {reason}: {DROP_REASONS[reason]}"
-    text += f"; {why}" if why else ""
+    told = f"{number} of {len(messages)} messages refused, {reason}: {DROP_REASONS[reason]}"
+    text = f"{told}; {why}" if why else told
     advice = f"compare a message with {pipeline.sources.place} (docs/config.md)"
     strangers = _strangers(pipeline, messages)
     if strangers and set(lost) <= SIGNAL_REASONS | {"no_items", "no_time"}:
@@ -91,6 +92,8 @@ def _tell_refused(
     if remedy:
         advice = f"{remedy} (a hint: nothing is guessed); else {advice}"
     if hint is not None:
+        if LOOKS_LIKE in why:  # the hint says it, and more
+            text = told
         text += f"; it looks like {hint.looks_like}"
         advice = f"{_with_place(hint.remedy, pipeline, example)} (a hint: nothing is guessed)"
     if example is not None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from edgeai.decoding.formats.line_protocol import compile_line_protocol
 from edgeai.errors import DecodeError
 
+MIN_WIDE = 8  # bytes
 MIN_BASE64, MIN_HEX = 16, 4  # characters; shorter texts may be words
 MAX_LINES = 20
 SEPARATORS = (";", "\t", ",", "|")
@@ -30,8 +31,11 @@ class Hint(NamedTuple):
 
 def text_hint(payload: bytes) -> Hint | None:
     """Return what a payload of text looks like; None: it is no text."""
-    if payload[:2] in {b"\xff\xfe", b"\xfe\xff"} or _is_wide(payload):
-        return Hint("UTF-16 text", "let the sender write UTF-8")
+    wide = _wide_encoding(payload)
+    if wide:
+        is_json = payload.decode(wide, "replace").lstrip()[:1] in {"{", "["}
+        form = f"{{type: {'json' if is_json else 'text'}, encoding: {wide}}}"
+        return Hint(f"text in {wide}", f"set KEY.format: {form}, or let the sender write UTF-8")
     try:
         text = payload.decode("utf-8-sig").strip("\0 \r\n\t")
     except UnicodeDecodeError:
@@ -47,9 +51,13 @@ def text_hint(payload: bytes) -> Hint | None:
     return Hint("a text", "set KEY.format: text if the text is one value, else see docs/formats.md")
 
 
-def _is_wide(payload: bytes) -> bool:
-    """Return whether a payload is UTF-16 of mostly ASCII: every second byte is 0."""
-    return len(payload) >= 8 and (not any(payload[1::2]) or not any(payload[0::2]))
+def _wide_encoding(payload: bytes) -> str:
+    """Return the kind of UTF-16 that a text of mostly ASCII is in: every second byte is 0."""
+    if len(payload) < MIN_WIDE:
+        return ""
+    if not any(payload[1::2]):
+        return "utf-16-le"
+    return "" if any(payload[0::2]) else "utf-16-be"
 
 
 def _is_printable(text: str) -> bool:
@@ -66,7 +74,11 @@ def _other_encoding(payload: bytes) -> Hint | None:
         readable = sum(one.isascii() for one in text) >= 0.5 * len(text)
         if readable and _is_printable(text):
             if text.lstrip()[:1] in {"{", "["}:
-                return Hint(f"JSON in {encoding}, not UTF-8", "let the sender write UTF-8")
+                form = f"{{type: json, encoding: {encoding}}}"
+                return Hint(
+                    f"JSON in {encoding}, not UTF-8",
+                    f"set KEY.format: {form}, or let the sender write UTF-8",
+                )
             found = _csv(text)
             if found is not None:
                 remedy = found.remedy.replace("}", f", encoding: {encoding}}}", 1)
@@ -94,7 +106,10 @@ def _json_value(text: str) -> Hint | None:
             "(docs/config.md)",
         )
     if isinstance(document, str) and document.lstrip()[:1] in {"{", "["}:
-        return Hint("JSON in a JSON text: it was encoded twice", "let the sender encode it once")
+        return Hint(
+            "JSON in a JSON text: it was encoded twice",
+            "set KEY.format: {type: json, unpack: [{how: json}]}, or let the sender encode it once",
+        )
     return _word(str(document))
 
 
@@ -105,7 +120,7 @@ def _json_almost(text: str) -> Hint | None:
     if len(lines) > 1 and all(is_json(line.encode()) for line in lines):
         return Hint(
             "several JSON objects, a line each",
-            "let the sender write a list of them, with KEY.items, or one object a message",
+            'set KEY.format: json_lines and KEY.items: "*"',
         )
     if "'" in text and is_json(text.replace("'", '"').encode()):
         return Hint(
@@ -228,7 +243,12 @@ def _csv(text: str) -> Hint | None:
 def _pairs(text: str) -> Hint | None:
     if not re.search(r"[=:]", text) or not NAMED_VALUES.fullmatch(text):
         return None
-    return Hint("names and values as text", 'let the sender write JSON, such as {"name": 1.5}')
+    assign = "=" if "=" in text else ":"
+    separator = next((one for one in (";", ",", " ") if one in text.strip()), ";")
+    more = [f'separator: "{separator}"'] if separator != ";" else []
+    more += [f'assign: "{assign}"'] if assign != "=" else []
+    form = f"{{{', '.join(['type: pairs', *more])}}}" if more else "pairs"
+    return Hint("names and values as text", f"set KEY.format: {form} (docs/formats.md)")
 
 
 def _is_number(text: str, *, decimal_comma: bool = False) -> bool:

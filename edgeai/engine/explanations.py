@@ -4,8 +4,7 @@ A message is read a second time, slowly, only when its refusal is told: once in 
 reason of a pipeline.
 """
 
-import difflib
-import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from edgeai.config.base import FieldPath
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
+from edgeai.config.records import QualityField
 from edgeai.config.source import SignalField
 from edgeai.decoding.fields import (
     ABSENT,
@@ -22,18 +22,29 @@ from edgeai.decoding.fields import (
     parse_object,
     read_time,
     signal_path,
-    time_reader,
 )
 from edgeai.decoding.formats import compile_format
+from edgeai.decoding.frames import frame_decoder
 from edgeai.decoding.time_hints import time_hint, zone_hint
-from edgeai.errors import DecodeError, listed, printable
-from edgeai.messages import SECOND_NS
+from edgeai.decoding.times import time_reader
+from edgeai.engine.hints import (
+    bad_flag,
+    factor_hint,
+    looks_like,
+    misplaced,
+    nearest,
+    shown_name,
+    shown_path,
+    shown_value,
+)
+from edgeai.errors import DecodeError, listed
+from edgeai.messages import SECOND_NS, as_bytes
 from edgeai.model.manifest import Manifest
 
-MAX_SHOWN_VALUE = 40  # characters
 MAX_SHOWN_SIGNALS = 3
 MAX_SHOWN_FIELDS = 5
 MAX_COMPARED_FIELDS = 1000  # of a message; more are not compared with a name
+NUMBER_AND_MORE = re.compile(r"[+-]?[0-9]{1,20}(?:[.,][0-9]{1,20})?\s*([^\s0-9.,+-]\S{0,15})")
 TIME_REASONS = frozenset({"no_time", "invalid_time", "implausible_time"})
 FORMAT_REASONS = frozenset({"not_the_format", "wrong_length", "not_compressed"})
 
@@ -88,7 +99,7 @@ class Explanations:
             received_ns: Its arrival, nanoseconds since 1970; 0: now.
         """
         try:
-            found = self._explain(reason, topic, bytes(payload), received_ns)
+            found = self._explain(reason, topic, as_bytes(payload), received_ns)
         except Exception:  # noqa: BLE001  a text for people must not cost a message
             return ""
         asset = self._find_key(topic)
@@ -98,9 +109,13 @@ class Explanations:
 
     def _explain(self, reason: str, topic: str, payload: bytes, received_ns: int) -> str:
         if reason in FORMAT_REASONS:
-            return self._format(payload)
+            return self._format(payload) or self._looks_like(payload)
+        if reason == "invalid_json":
+            return self._looks_like(payload)
         if self.records is not None:
             return self.records(reason, topic, payload)
+        if self._config.only_source.layout == "frame" and reason not in TIME_REASONS:
+            return self._frame(payload)
         if reason in TIME_REASONS:
             return self._time(reason, payload, received_ns)
         layout = self._config.only_source.layout
@@ -119,6 +134,20 @@ class Explanations:
             return error.detail
         return ""
 
+    def _looks_like(self, payload: bytes) -> str:
+        """Return what a payload that cannot be read seems to be; empty: nothing known."""
+        what, key = looks_like(payload, self._config.only_source)
+        return f"it looks like {what}: {self._where}.{key}" if what else ""
+
+    def _frame(self, payload: bytes) -> str:
+        """Return why a payload is no frame as `source.frame` declares."""
+        names = [name for name in self._signals if name not in self._extras]
+        try:
+            frame_decoder(self._config.only_source, names, self._limits)(payload)
+        except DecodeError as error:
+            return error.detail
+        return ""
+
     # ------------------------------------------------------------------------------------- values
 
     def _wrong_values(self, topic: str, payload: bytes) -> list[str]:
@@ -127,7 +156,7 @@ class Explanations:
         source = self._config.only_source
         if source.layout == "tag":
             return self._wrong_tag(topic, document)
-        if not is_good(document, source.quality):
+        if not self._is_good(document, source.quality):
             return [self._bad_quality(document, source.quality)]
         paths = {signal: signal_path(source, signal) for signal in self._signals}
         wrong = []
@@ -156,7 +185,7 @@ class Explanations:
         value = find(document, source.value_path)
         if value is ABSENT:
             text = self._absent(document, source.value_path, [], None)
-        elif not is_good(document, source.quality):
+        elif not self._is_good(document, source.quality):
             text = self._bad_quality(document, source.quality)
         else:
             text = self._wrong_value(document, names[tag], value)
@@ -165,7 +194,7 @@ class Explanations:
     def _wrong_value(self, document: dict[str, Any], signal: str, value: Any) -> str:
         """Return why a value that is there cannot be used; empty if it can."""
         field, limits = self._signals[signal]
-        if not is_good(document, field.quality):
+        if not self._is_good(document, field.quality):
             return self._bad_quality(document, field.quality)
         if isinstance(value, bool) and signal in self._extras:
             return ""
@@ -185,9 +214,18 @@ class Explanations:
         if not isinstance(value, str):
             return ""
         if number_of(value.strip().replace(",", ".", 1), numeric_text=True)[1] is not None:
+            number = NUMBER_AND_MORE.fullmatch(value.strip())
+            if number is not None:
+                return (
+                    f", a number with a text after it: set {self._where}.numeric_text, and "
+                    f"signals.<name>.suffix to {shown_value(number[1])}"
+                )
             return ", a text"
         if "," in value:
-            return ", a text with a comma: let the sender write a number with a decimal point"
+            return (
+                ", a text with a comma: let the sender write a decimal point, or set "
+                f"{self._where}.numeric_text and decimal_mark"
+            )
         return (
             ", a number in quotes: let the sender write it without, or set "
             f"{self._where}.numeric_text"
@@ -198,6 +236,9 @@ class Explanations:
     ) -> str:
         """Return that a field is missing, and which name is like it or what is there instead."""
         text = f"no field {shown_path(path)}"
+        hint = misplaced(document, path, self._config.only_source.values_path)
+        if hint:
+            return f"{text}; {hint}"
         parent = find(document, path[:-1])
         if not isinstance(parent, dict):
             return f"{text}, because {shown_path(path[:-1])} is no object"
@@ -211,11 +252,12 @@ class Explanations:
         place = f"{where}.signals.{signal}" if signal else where
         return f"{text}; if {shown_name(near)} is meant, declare its path in {place}"
 
+    def _is_good(self, document: dict[str, Any], quality: QualityField | None) -> bool:
+        return is_good(document, quality, numeric_text=self._config.only_source.numeric_text)
+
     @staticmethod
     def _bad_quality(document: dict[str, Any], quality: Any) -> str:
-        flag = find(document, quality.path)
-        is_what = "missing" if flag is ABSENT else shown_value(flag)
-        return f"the quality flag {shown_path(quality.path)} is {is_what}, which is not good"
+        return bad_flag(find(document, quality.path), quality)
 
     def _policy(self, wrong: list[str], *, is_held: bool) -> str:
         stream = self._config.stream
@@ -252,44 +294,3 @@ class Explanations:
                 ahead, value, field, where
             )
         return f"{text}: {hint}" if hint else text
-
-
-def shown_value(value: Any) -> str:
-    """Return a JSON value as a message holds it, on one line, cut."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    text = repr(value) if isinstance(value, str) else str(value)
-    cut = "..." if len(text) > MAX_SHOWN_VALUE else ""
-    return printable(text[:MAX_SHOWN_VALUE]) + cut
-
-
-def shown_name(name: str) -> str:
-    """Return a name from outside on one line, cut."""
-    return printable(name[:MAX_SHOWN_VALUE]) + ("..." if len(name) > MAX_SHOWN_VALUE else "")
-
-
-def shown_path(path: FieldPath) -> str:
-    """Return the path of a field as one word."""
-    return ".".join(shown_name(str(part)) for part in path) or "(the message)"
-
-
-def factor_hint(value: float, limits: tuple[float, float] | list[float]) -> str:
-    """Return that a value fits its range after a division by a power of ten; empty: it does not."""
-    for power in (10, 100, 1000, 10_000, 1_000_000):
-        for factor, word in ((1 / power, "large"), (float(power), "small")):
-            # A value near zero fits any range that holds zero, so it must also be above its middle.
-            fits = limits[0] <= value * factor <= limits[1]
-            if fits and abs(value * factor) >= 0.01 * max(map(abs, limits)):
-                return f": it would fit if it were {power:,} times too {word} (unit or `scale`?)"
-    return ""
-
-
-def nearest(name: str, names: list[str]) -> str | None:
-    """Return the name that is most like another; None if none is."""
-    by_fold = {one.casefold(): one for one in reversed(names)}
-    found = difflib.get_close_matches(name.casefold(), list(by_fold), 1, 0.6)
-    return by_fold[found[0]] if found else None

@@ -13,8 +13,10 @@ from edgeai.decoding.records.shape import Place, RecordShape
 from edgeai.decoding.records.walk import Chain
 from edgeai.decoding.time_hints import time_hint
 from edgeai.decoding.values import BAD
-from edgeai.engine.explanations import (
-    MAX_SHOWN_FIELDS,
+from edgeai.engine.explanations import MAX_SHOWN_FIELDS
+from edgeai.engine.hints import (
+    bad_flag,
+    misplaced,
     nearest,
     shown_name,
     shown_path,
@@ -90,7 +92,7 @@ class RecordExplanations:
     def _of_message(self, error: DecodeError, payload: bytes) -> str:
         if error.code != "no_items":
             return ""
-        document = self._decoder.read(payload)
+        document = self._decoder.document(payload)
         return self._missing(document, self._shape.steps[0].prefix if self._shape.steps else [])
 
     def _of_record(self, reason: str, chain: Chain) -> str:
@@ -126,9 +128,11 @@ class RecordExplanations:
             return self._missing(chain[place.level], place.path)
         return f"{what} {shown_path(place.path)} is {shown_value(value)}"
 
-    @staticmethod
-    def _missing(parent: Any, path: list[Any]) -> str:
+    def _missing(self, parent: Any, path: list[Any]) -> str:
         """Return that a field is missing, and what is there instead."""
+        hint = misplaced(parent, path, self._source.values_path)
+        if hint:
+            return f"no field {shown_path(path)}; {hint}"
         here = parent
         walked: list[Any] = []
         for part in path:
@@ -169,10 +173,12 @@ class RecordExplanations:
         def look(chain: Chain, channel: int, place: Place) -> None:
             flag = shape.quality if self._source.layout == "tag" else shape.qualities[channel]
             for one in (shape.quality, flag):
-                if one is not None and one[1](find(chain[one[0].level], one[0].path)) == BAD:
-                    value = find(chain[one[0].level], one[0].path)
-                    is_what = "missing" if value is ABSENT else shown_value(value)
-                    found.append(f"the quality flag {shown_path(one[0].path)} is {is_what}")
+                if one is None:
+                    continue
+                (level, path), judge, field = one
+                value = find(chain[level], path)
+                if judge(value) == BAD:
+                    found.append(bad_flag(value, field))
                     return
             value = find(chain[place.level], place.path)
             if value is not ABSENT and shape.readers[channel](value)[1] is not None:

@@ -10,13 +10,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from edgeai.errors import DROP_REASONS
+from edgeai.errors import DROP_REASONS, listed
 from edgeai.log_events import event
+from edgeai.messages import properties_of
 
 log = logging.getLogger("edgeai.refused")
 
 TELL_AGAIN_SECONDS = 600.0
 SHOWN_PAYLOAD_BYTES = 80
+SHOWN_PROPERTIES = 6
 SHOWN_CHARACTERS = 120  # of a topic or a key
 HARMLESS = frozenset({"duplicate"})
 """Reasons that lose nothing: the broker sends again what it may have lost."""
@@ -128,7 +130,10 @@ class Refusals:
 
 def example_of(topic: str, payload: bytes | memoryview) -> str:
     """Return a message as the log shows it: topic, size, and the start of the payload."""
-    return f"topic {printable(topic)}, {len(payload)} bytes: {shown_payload(payload)}"
+    properties = properties_of(payload)
+    pairs = [printable(f"{name}={value}") for name, value in properties.items()]
+    more = f", user properties {listed(pairs, SHOWN_PROPERTIES)}" if pairs else ""
+    return f"topic {printable(topic)}{more}, {len(payload)} bytes: {shown_payload(payload)}"
 
 
 def shown_payload(payload: bytes | memoryview) -> str:

@@ -56,8 +56,8 @@ class WindowWatch:
         """Resets up to then."""
         self._strays = 0
         """Windows that came by chance since the last one that did not; these are since then:"""
-        self._before: Counter[str] = Counter()
-        """Resets and refusals by reason."""
+        self._before: tuple[dict[str, int], dict[str, int], int] = ({}, {}, 0)
+        """Resets and refusals by reason, and conflicts."""
         self._messages = self._first_heard = self._heard = 0
         """Messages up to then, up to the first scan after it that found one, and to the last."""
         self._first = self._since = self._last = 0.0
@@ -82,7 +82,7 @@ class WindowWatch:
         heard = metrics.messages.value - metrics.retained
         if windows != self._windows and not self._are_stray(windows):
             self._strays = 0
-            self._before = self._count_troubles(conflicts)
+            self._before = dict(metrics.resets), dict(metrics.drops), conflicts
             self._messages = self._heard = heard
             self._first = self._since = self._last = 0.0
             self._times.clear()
@@ -105,7 +105,7 @@ class WindowWatch:
             self.has_cause = self.fault is not None
             if self.has_cause:
                 return
-        troubles = self._count_troubles(conflicts) - self._before
+        troubles = self._count_troubles(conflicts)
         is_long = now - self._since >= self._limit
         # At the model's rate a window must have come, also if no gap is counted yet.
         goes_on = is_long and self._has_rate and self._sampled >= MIN_TROUBLES
@@ -162,12 +162,20 @@ class WindowWatch:
         return None
 
     def _count_troubles(self, conflicts: int) -> Counter[str]:
+        """Return what has happened since the last window."""
         metrics = self.pipeline.metrics
-        found: Counter[str] = Counter()
+        resets, drops, conflicts_before = self._before
+        found = Counter(
+            {
+                reason: count - drops.get(reason, 0)
+                for reason, count in metrics.drops.items()
+                if reason not in NO_TROUBLE
+            }
+        )
         if not self._has_cycles:
-            found.update({f"reset {name}": count for name, count in metrics.resets.items()})
-        found.update({one: n for one, n in metrics.drops.items() if one not in NO_TROUBLE})
-        found["duplicate"] = conflicts
+            for name, count in metrics.resets.items():
+                found[f"reset {name}"] = count - resets.get(name, 0)
+        found["duplicate"] = conflicts - conflicts_before
         return found
 
     def _messages_of_sample(self) -> int:

@@ -146,6 +146,7 @@ class Metrics:
         self.parity_failures = make.counter("edgeai_parity_failures_total")
         self.degraded = make.gauge("edgeai_degraded")
         self._session_info = make.gauge("edgeai_session_info")
+        self.model_signed = make.gauge("edgeai_model_signed")
         self._session_labels: dict[tuple[str, str], tuple[str, ...]] = {}
         """The labels of `_session_info` now, by pipeline and model."""
 

@@ -59,6 +59,8 @@ LABELS = {
     "the first to expire; `client`: that of `broker.tls.cert_file`",
     "element": "`value` of a scalar, `low` or `high` of an interval, or the position in a vector "
     f"of at most {MAX_OUTPUT_ELEMENTS} elements",
+    "key": "first 16 digits of the id of the trusted key that signed the package "
+    "([signatures](security.md#signatures-of-model-packages)); empty: not signed, or not looked at",
     "kind": "of the diagnosis, from the model package",
     "model": "name of the model package",
     "outcome": "of a record: `taken`; `other_name`: of a signal that the model does not have; "
@@ -383,6 +385,10 @@ PROVIDER = (
         "edgeai_session_info", "gauge",
         ("pipeline", "model", "version", "provider", "requested", "reason"),
         "Always 1; the provider that computes a pipeline, the one requested, and why they differ.",
+    ),
+    Definition(
+        "edgeai_model_signed", "gauge", ("pipeline", "model", "key"),
+        "1 if the signature of the model package was verified at the start, else 0.",
     ),
 )  # fmt: skip
 

@@ -31,6 +31,7 @@ from edgeai.model.manifest import (
 )
 from edgeai.model.rows import join_rows
 from edgeai.paths import reason_of
+from edgeai.signing.trust import Trust, Verified
 
 MIN_GOLDEN_WINDOWS = 32
 MAX_GOLDEN_BYTES = 1024**3
@@ -58,6 +59,8 @@ class Package:
 
     folder: Path
     manifest: Manifest
+    signature: Verified | None = None
+    """Who has signed it; None: it has no signature, or nobody asked for one."""
 
     @property
     def graph(self) -> Path:
@@ -258,13 +261,19 @@ def sha256_of(path: Path) -> str:
         raise ModelError(str(path), f"cannot be read: {reason_of(error)}") from error
 
 
-def load_package(folder: Path | str) -> Package:
+def load_package(folder: Path | str, trust: Trust | None = None) -> Package:
     """Read the manifest and verify the hash of every file it names.
+
+    Args:
+        folder: Folder of the package.
+        trust: Whose signature the package must have; verified before anything else is read. None:
+            a signature is not looked at.
 
     Raises:
         ConfigError: The manifest breaks a rule.
-        ModelError: A file is missing, is outside the folder, or has another hash. A link is read
-            like the file that it leads to: the hash decides.
+        ModelError: A file is missing, is outside the folder, or has another hash; or the signature
+            is missing or wrong. A link is read like the file that it leads to, as the hash decides,
+            but a signed package must not hold one.
 
     Example:
         >>> import tempfile
@@ -281,17 +290,20 @@ def load_package(folder: Path | str) -> Package:
     """
     folder = Path(folder)
     manifest_path = folder / MANIFEST
+    signature = None if trust is None else trust.verify(folder)
+    if signature is not None:
+        signature.check_covers(folder, MANIFEST)
     manifest = validate(Manifest, read_yaml(manifest_path), str(manifest_path))
     for name, expected in manifest.files.items():
         path = folder / name
         if Path(name).name != name or name in {"", ".."}:
             rule = "files of a package are in its folder"
             raise ModelError(str(manifest_path), rule, name)
-        actual = sha256_of(path)
+        actual = sha256_of(path) if signature is None else signature.check_covers(folder, name)
         if actual != expected:
             rule = (
                 f"must have the SHA-256 that {MANIFEST} states, {expected[:12]}...: "
                 "copy the package again"
             )
             raise ModelError(str(path), rule, f"{actual[:12]}...")
-    return Package(folder, manifest)
+    return Package(folder, manifest, signature)

@@ -42,6 +42,7 @@ class Connection:
         status: Status | None = None,
         poll: "select.poll | None" = None,
         told: ConnectionLog | None = None,
+        keeps_properties: bool = False,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -57,13 +58,14 @@ class Connection:
             status: Published retained after connecting and in `close`, and set as the last will.
             poll: Poll object to register the socket in, if the caller polls others as well.
             told: Shared by connections to one broker, so that each cause is told once.
+            keeps_properties: Whether messages keep their user properties (MQTT 5).
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
         """
         self._max_waiting = limits.outgoing_messages
         self._outbox = Outbox(metrics, broker.keepalive_seconds)
-        self.inbox = Inbox(limits, metrics)
+        self.inbox = Inbox(limits, metrics, keeps_properties=keeps_properties)
         self.lifecycle = ClientLifecycle(
             broker,
             client_id,

@@ -52,11 +52,12 @@ class FastClient(PahoClient):
         self._passed_to_paho = b""
         self._encoded_topics: dict[str, bytes] = {}
         """Topics as they are sent, length and UTF-8 bytes, of what `send_at_once` may send."""
+        self._on_answer = guard(callbacks.on_pingresp)
         self._reader = PacketReader(
             inbox,
             version5=self._version5,
             on_puback=self.on_puback,
-            on_pingresp=guard(callbacks.on_pingresp),
+            on_pingresp=self._note_answer,
             pass_to_paho=self._pass_to_paho,
         )
 
@@ -204,6 +205,11 @@ class FastClient(PahoClient):
     def ping(self) -> None:
         """Ask the broker for a PINGRESP, which follows its work on all packets before."""
         self._send(PINGREQ)
+
+    def _note_answer(self) -> None:
+        """Take a PINGRESP: paho, too, may wait for one, to know that the broker is alive."""
+        self._ping_t = 0.0
+        self._on_answer()
 
     def send_acks(self, packet_ids: list[int]) -> None:
         """Send a PUBACK for each packet id, all at once."""

@@ -25,8 +25,17 @@ class Inbox:
     because a call per message is too slow. They do so only for payloads that `accepts_size`.
     """
 
-    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, limits: Limits, metrics: Metrics, *, keeps_properties: bool = False) -> None:
+        """Start empty.
+
+        Args:
+            limits: Of a turn and of a payload.
+            metrics: Receive counts.
+            keeps_properties: Whether messages keep their user properties (MQTT 5). Packets with
+                properties are then read by paho, which is slower.
+        """
         self.limits = limits
+        self.keeps_properties = keeps_properties
         self._max_messages, self._max_bytes = limits.turn_messages, limits.turn_bytes
         self._metrics = metrics
         self._received_bytes = metrics.received_bytes

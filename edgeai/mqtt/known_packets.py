@@ -115,7 +115,12 @@ class KnownPackets:
         return topic
 
     def learn_properties(self, packet: bytes, body: int) -> None:
-        """Remember the properties of a PUBLISH packet that paho accepts."""
+        """Remember the properties of a PUBLISH packet that paho accepts.
+
+        Where messages keep them, paho reads every packet that has any.
+        """
+        if self._inbox.keeps_properties:
+            return
         if len(packet) < body + 2:
             return
         topic_end = body + 2 + (packet[body] << 8 | packet[body + 1])

@@ -52,6 +52,7 @@ class Link:
         kept_filters: Path | None = None,
         interval_seconds: Callable[[str], float | None] = lambda _topic: None,
         retained: RetainedReader | None = None,
+        keeps_properties: bool = False,
     ) -> None:
         """Prepare; the first `receive` connects.
 
@@ -67,6 +68,7 @@ class Link:
             kept_filters: File that keeps the topic filters of the session; None: none does.
             interval_seconds: As for `Redelivery`.
             retained: Reads own retained topics once; None: nothing is read.
+            keeps_properties: Whether messages keep their user properties (MQTT 5).
 
         Raises:
             ConfigError: A secret or a certificate cannot be read.
@@ -103,6 +105,7 @@ class Link:
         self._subscriber = Connection(
             broker, client_id, subscriptions, limits, metrics, kept_filters=kept_filters,
             redelivery=self._redelivery, poll=self._poll, told=told,
+            keeps_properties=keeps_properties,
         )  # fmt: skip
         self._publisher = Connection(
             broker, f"{client_id}-out", {}, limits, metrics,

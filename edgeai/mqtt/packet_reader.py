@@ -53,7 +53,7 @@ class PacketReader:
             inbox: Receives messages and packet ids.
             version5: Whether packets have properties (MQTT 5).
             on_puback: Called for each PUBACK that is parsed here.
-            on_pingresp: Called for each PINGRESP, before paho handles it.
+            on_pingresp: Called for each PINGRESP; paho does not see it.
             pass_to_paho: Called with one packet that paho must handle; returns whether the
                 connection is still open.
         """
@@ -237,8 +237,9 @@ class PacketReader:
             self._on_puback(packet[header] << 8 | packet[header + 1], failure)
             if length == 2:
                 return True
-        if packet[0] == PINGRESP:
+        if packet[0] == PINGRESP and not length:
             self._on_pingresp()
+            return True
         if self._version5 and packet[0] & TYPE_MASK == PUBLISH_QOS0:
             self.known.learn_properties(packet, body - at)
         self._open = self._pass_to_paho(bytes(packet))

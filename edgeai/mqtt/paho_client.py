@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.log_events import event
-from edgeai.messages import REDELIVERED, RETAINED, Publication
+from edgeai.messages import REDELIVERED, RETAINED, Publication, with_properties
 from edgeai.mqtt.inbox import Inbox
 
 log = logging.getLogger("edgeai.mqtt")
@@ -165,7 +165,16 @@ def store_message(client: Any, _userdata: Any, message: paho.MQTTMessage) -> Non
     flags = RETAINED if message.retain else 0
     if message.dup and message.qos > 0:  # it means nothing at QoS 0 (MQTT 5.0, 3.3.1.1)
         flags |= REDELIVERED
-    client.inbox.add(topic, bytes(message.payload), flags=flags, packet_id=message.mid)
+    payload = bytes(message.payload)
+    if client.inbox.keeps_properties:
+        payload = with_properties(payload, user_properties(message))
+    client.inbox.add(topic, payload, flags=flags, packet_id=message.mid)
+
+
+def user_properties(message: paho.MQTTMessage) -> dict[str, str]:
+    """Return the user properties of a message by name; of those of one name the last counts."""
+    pairs: list[tuple[str, str]] = getattr(message.properties, "UserProperty", [])
+    return dict(pairs)
 
 
 def report_published(

@@ -17,8 +17,9 @@ from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTPro
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeai.config.broker import Broker
-from edgeai.messages import RETAINED, Message
+from edgeai.messages import RETAINED, Message, with_properties
 from edgeai.mqtt.broker_limits import BrokerLimits, Terms, limits_of
+from edgeai.mqtt.paho_client import user_properties
 from edgeai.mqtt.tls import create_tls_context, describe_tls_error, in_words
 
 VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
@@ -214,7 +215,8 @@ class Probe:
         except UnicodeDecodeError:
             return
         flags = RETAINED if message.retain else 0
-        self.messages.append((topic, bytes(message.payload), time.time_ns(), flags))
+        payload = with_properties(bytes(message.payload), user_properties(message))
+        self.messages.append((topic, payload, time.time_ns(), flags))
         self._size += len(message.payload)
 
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:

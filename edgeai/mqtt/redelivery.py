@@ -23,6 +23,7 @@ from edgeai.messages import (
     RETAINED,
     SECOND_NS,
     Message,
+    content_of,
 )
 
 QUIET_SECONDS = 0.5
@@ -109,7 +110,7 @@ class Redelivery:
         if session_present:
             for packet_ids, messages, _ in self._taken:
                 self._repeatable_ids.update(packet_ids)
-                self._repeatable.update([(one[0], bytes(one[1])) for one in messages])
+                self._repeatable.update([(one[0], content_of(one[1])) for one in messages])
         self._taken.clear()
         self._taken_count = self._taken_bytes = 0
         self.active = session_present
@@ -136,7 +137,7 @@ class Redelivery:
         return kept
 
     def _was_taken(self, packet_id: int, topic: str, payload: bytes | memoryview) -> bool:
-        content = topic, bytes(payload)
+        content = topic, content_of(payload)
         if packet_id not in self._repeatable_ids or self._repeatable[content] <= 0:
             return False
         self._repeatable[content] -= 1

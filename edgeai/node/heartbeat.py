@@ -34,6 +34,8 @@ class Report(TypedDict):
     """Why it is not ready."""
     pipelines: dict[str, str]
     """Model and version, by the name of the pipeline."""
+    signed_by: dict[str, str]
+    """Id of the key that signed the model package, by the name of the pipeline."""
 
 
 class ReportReceiver:

@@ -37,7 +37,7 @@ from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.log_events import event
 from edgeai.messages import MessageSource
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt import Link
+from edgeai.mqtt import Link, Status
 from edgeai.mqtt.kept_filters import kept_filters_path
 from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.node.asset_page import AssetPages
@@ -74,6 +74,12 @@ def _models(pipelines: list[Pipeline]) -> dict[str, str]:
     return {one.name: f"{one.manifest.name} {one.manifest.version}" for one in pipelines}
 
 
+def _signers(plan: Plan) -> dict[str, str]:
+    """Return the id of the key that signed the package of each pipeline that has a signed one."""
+    signatures = {name: package.signature for name, package in plan.packages.items()}
+    return {name: found.key_id for name, found in signatures.items() if found is not None}
+
+
 def _quarantine_name(node: str, role: WorkerRole | None) -> str:
     """Return the name of the file of quarantined messages; each process has its own."""
     return f"quarantine-{node}{f'-w{role.shard.number}' if role else ''}.json"
@@ -101,6 +107,7 @@ class Runtime:
         self.config = config
         self.role = role
         self._state_folder = plan.state_folder
+        self._signed_by = _signers(plan)
         self._keeps_state = state_folder_warning(plan.state_folder) is None
         self.metrics = Metrics()
         self._started = time.time()
@@ -156,7 +163,7 @@ class Runtime:
             subscriptions_of(pipelines, resets),
             config.limits,
             self.metrics,
-            status=None if role else node_status(config.node, self._started, _models(pipelines)),
+            status=None if role else self._status(pipelines),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
             kept_filters=(
@@ -166,6 +173,7 @@ class Runtime:
             ),
             interval_seconds=partial(interval_seconds, pipelines),
             retained=RetainedReader(retained.filters, retained.receive),
+            keeps_properties=any(one.reads_properties for one in config.read_sources.values()),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
         self.metrics.ready.set_function(lambda: self._ready()["ready"])
@@ -343,7 +351,12 @@ class Runtime:
             "ready": ready["ready"],
             "reasons": ready["reasons"],
             "pipelines": _models(self.engine.pipelines),
+            "signed_by": self._signed_by,
         }
+
+    def _status(self, pipelines: list[Pipeline]) -> Status:
+        models = _models(pipelines)
+        return node_status(self.config.node, self._started, models, signed_by=self._signed_by)
 
     def _alive(self) -> dict[str, Any]:
         last = max(self.engine.last_turn_monotonic, self.link.served_monotonic)

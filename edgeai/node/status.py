@@ -23,6 +23,7 @@ def node_status(
     state: str = "online",
     reason: str = "",
     workers: Mapping[str, int] | None = None,
+    signed_by: Mapping[str, str] | None = None,
 ) -> Status:
     """Return the payloads that are published on `edgeai/<node>/status`.
 
@@ -33,6 +34,8 @@ def node_status(
         state: The state to publish while connected.
         reason: Why the state is not `online`.
         workers: `{"running": n, "of": N}` if the node has several workers.
+        signed_by: Id of the key that signed the model package, by the name of the pipeline. Shown
+            only if any is signed.
     """
 
     def payload(state: str, reason: str, workers: Mapping[str, int] | None) -> bytes:
@@ -44,6 +47,8 @@ def node_status(
             "started": round(started, 3),
             "pipelines": pipelines,
         }
+        if signed_by:
+            content["signed_by"] = signed_by
         return json.dumps(content if workers is None else {**content, "workers": workers}).encode()
 
     all_stopped = None if workers is None else {**workers, "running": 0}

@@ -24,6 +24,7 @@ from edgeai.messages import (
     Due,
     Message,
     Publication,
+    as_bytes,
 )
 from edgeai.metrics.definitions import Metrics
 from edgeai.onboarding.subscriber import Subscriber
@@ -106,7 +107,7 @@ class Listener:
     ) -> str:
         intake = pipeline.sources.intake_of(topic) or pipeline.intake
         try:
-            return f"{intake.preview(tag, bytes(payload))} -> "
+            return f"{intake.preview(tag, as_bytes(payload))} -> "
         except DecodeError:
             return ""  # the turn finds the same, and says why
 

@@ -91,7 +91,12 @@ class Subscriber:
         own = broker.model_copy(update={"session_expiry_seconds": 0})
         self._metrics = Metrics()
         self._connection = Connection(
-            own, f"{client_id}-{secrets.token_hex(3)}", dict(filters), limits, self._metrics
+            own,
+            f"{client_id}-{secrets.token_hex(3)}",
+            dict(filters),
+            limits,
+            self._metrics,
+            keeps_properties=True,
         )
         self._filters = sorted(filters)
         self._tell = tell

@@ -125,6 +125,7 @@ class _Case:
     request: LoadRequest
     manifest: Mapping[str, Any]
     windows: npt.NDArray[np.float32]
+    """The golden windows; with a context, as `feeds.row_shape` says."""
     golden: Mapping[str, Array]
     rtol: float
     atol: float
@@ -151,11 +152,16 @@ class _Case:
             artefact=package / artefact,
             outputs=tuple(output["name"] for output in manifest["outputs"]),
             window=windows.shape[1:],
+            context=len(manifest.get("context", ())),
             batch_sizes=tuple(batch_sizes),
             device=dict(device),
             options=dict(options),
         )
-        return cls(request, manifest, windows, golden, rtol, atol)
+        rows = windows
+        if request.context:
+            flat = windows.reshape(len(windows), -1)
+            rows = np.concatenate([flat, golden["context"]], axis=1, dtype=np.float32)
+        return cls(request, manifest, rows, golden, rtol, atol)
 
     def within(self, values: Array, wanted: Array) -> bool:
         """Whether values have the expected shape and lie within the tolerance; NaN does not."""
@@ -171,7 +177,9 @@ def _refusals(backend: Backend, request: LoadRequest) -> list[str]:
         broken = Path(folder) / f"broken{request.artefact.suffix}"
         broken.write_bytes(b"this is no artefact")
         try:
-            backend(LoadRequest(broken, request.outputs, request.window)).close()
+            backend(
+                LoadRequest(broken, request.outputs, request.window, context=request.context)
+            ).close()
         except Exception:  # noqa: BLE001  any type is accepted
             return []
     return ["a file that is no artefact must be refused by an exception"]

@@ -19,8 +19,9 @@ from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, ModelError, Problem
 from edgeai.model.golden import Golden
 from edgeai.model.inspection import inspect_packages
-from edgeai.model.manifest import GRAPHS, MANIFEST, Manifest
+from edgeai.model.manifest import CONTEXT_NAME, GRAPHS, INPUT_NAME, MANIFEST, Manifest
 from edgeai.model.package import Package, load_package, read_arrays, sha256_of
+from edgeai.model.rows import join_rows
 from edgeai.paths import naming_failures
 from edgeai.progress import Progress, silent
 from edgeai.providers.cpu import CpuSession
@@ -28,6 +29,7 @@ from edgeai.providers.session import padded_capacity
 from edgeai.quantize.card import card_with_variants
 from edgeai.quantize.search import OutputError, Reduced, Trial, Windows, choose
 from edgeai.runtime_build import installed_build
+from edgeai.signing.files import SIGNATURE
 
 DEFAULT_TOLERANCE: dict[Reduced, float] = {"fp16": 0.005, "int8": 0.05}
 """Relative to each value, and near zero relative to the threshold."""
@@ -100,8 +102,8 @@ def quantize(
         folder: Folder of the package.
         precision: Precision of the variant's layers.
         state_folder: Folder of the cached results of graph inspection.
-        windows: An .npz file with `window` (N, W, C) float32 for calibration and comparison; None:
-            the golden windows.
+        windows: An .npz file with `window` (N, W, C) float32 for calibration and comparison, and
+            `context` (N, K) if the model has one; None: the golden windows.
         output: Folder of a new package; None: the variant is added to `folder`.
         tolerance: Relative tolerance of the variant; None: the manifest's, or
             DEFAULT_TOLERANCE.
@@ -159,9 +161,6 @@ def _check_reducible(
             "large terms; use fp16, or --allow-int8-residual"
         )
         raise ConfigError([Problem(file, "task", rule, package.manifest.task, True)])
-    if package.manifest.context:
-        rule = "models with a second input `context` cannot be reduced yet"
-        raise ConfigError([Problem(file, "context", rule)])
     if package.manifest.onnx.control_flow:
         rule = "graphs with control flow cannot be reduced"
         raise ConfigError([Problem(file, "onnx.control_flow", rule, True, True)])
@@ -170,21 +169,34 @@ def _check_reducible(
 
 
 def _read_windows(path: Path, manifest: Manifest) -> Windows:
-    """Read `window` (N, W, C) of an .npz file; ConfigError if it does not match the model."""
+    """Read the windows of an .npz file; ConfigError if they do not match the model."""
     try:
         data = read_arrays(path)
     except ValueError as error:
         problem = Problem(str(path), "", f"is not an .npz file of plain arrays: {error}")
         raise ConfigError([problem]) from error
-    shape = manifest.input_shape
-    windows = data.get("window")
-    if windows is None or windows.shape[1:] != shape or not len(windows):
-        found = {name: values.shape for name, values in data.items()}
-        rule = f"must contain `window` of shape (N, {', '.join(map(str, shape))})"
-        raise ConfigError([Problem(str(path), "window", rule, found, True)])
-    if windows.dtype.kind not in "fiu" or not np.isfinite(windows).all():
-        raise ConfigError([Problem(str(path), "window", "must be finite numbers")])
-    return np.ascontiguousarray(windows, np.float32)
+    windows = _read_array(path, data, INPUT_NAME, manifest.input_shape)
+    if not manifest.context:
+        return windows
+    context = _read_array(path, data, CONTEXT_NAME, (len(manifest.context),))
+    if len(context) != len(windows):
+        rule = f"must have as many rows as `{INPUT_NAME}`, which has {len(windows)}"
+        raise ConfigError([Problem(str(path), CONTEXT_NAME, rule, len(context), True)])
+    return join_rows(windows, context)
+
+
+def _read_array(
+    path: Path, data: dict[str, np.ndarray[Any, Any]], name: str, shape: tuple[int, ...]
+) -> Windows:
+    """Return an array (N, *shape) of a file; ConfigError if it is not there or not finite."""
+    values = data.get(name)
+    if values is None or values.shape[1:] != shape or not len(values):
+        found = {one: array.shape for one, array in data.items()}
+        rule = f"must contain `{name}` of shape (N, {', '.join(map(str, shape))})"
+        raise ConfigError([Problem(str(path), name, rule, found, True)])
+    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise ConfigError([Problem(str(path), name, "must be finite numbers")])
+    return np.ascontiguousarray(values, np.float32)
 
 
 def _with_tolerance(
@@ -268,6 +280,8 @@ def _copy(folder: Path, staging: Path) -> None:
     for path in [
         path for path in sorted(folder.rglob("*")) if staging not in {path, *path.parents}
     ]:
+        if path == folder / SIGNATURE:  # of the package without the variant
+            continue
         target = staging / path.relative_to(folder)
         if path.is_dir():
             target.mkdir(exist_ok=True)
@@ -282,7 +296,10 @@ def _verify(package: Package, precision: Reduced, state_folder: Path) -> None:
     manifest = package.manifest
     golden = Golden.of(package, precision)
     names = [output.name for output in manifest.outputs]
-    session = CpuSession(package.variant(precision), names)
+    session = CpuSession(
+        package.variant(precision), names,
+        window=manifest.input_shape, context=len(manifest.context),
+    )  # fmt: skip
     count = len(golden.windows)
     buffer = np.zeros((padded_capacity(count), *golden.windows.shape[1:]), np.float32)
     buffer[:count] = golden.windows

@@ -6,7 +6,7 @@ Inputs and outputs stay float32. So do the start of a graph (fp16 cannot represe
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,11 @@ LAYERS = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
 """Operators that can be reduced; one of their inputs must be a float constant."""
 ACTIVATIONS = frozenset({"Tanh", "Sigmoid", "Relu", "LeakyRelu", "Elu", "Selu", "Softplus"})
 """Operators that are computed in fp16 if their input is, which saves two casts."""
-CALIBRATION_BATCH = 16
 
 Windows = npt.NDArray[np.float32]
-Reduce = Callable[[onnx.ModelProto, Collection[str], Windows], onnx.ModelProto]
+Inputs = Sequence[dict[str, Windows]]
+"""Batches of a graph's inputs, by name."""
+Reduce = Callable[[onnx.ModelProto, Collection[str], Inputs], onnx.ModelProto]
 
 
 def prepare(data: bytes) -> onnx.ModelProto:
@@ -72,7 +73,7 @@ def count_weights(model: onnx.ModelProto) -> int:
     )
 
 
-def to_fp16(model: onnx.ModelProto, chosen: Collection[str], _windows: Windows) -> onnx.ModelProto:
+def to_fp16(model: onnx.ModelProto, chosen: Collection[str], _inputs: Inputs) -> onnx.ModelProto:
     """Convert the chosen layers and the activations after them to half precision.
 
     Args:
@@ -83,7 +84,7 @@ def to_fp16(model: onnx.ModelProto, chosen: Collection[str], _windows: Windows) 
 
 
 def emulate_fp16(
-    model: onnx.ModelProto, chosen: Collection[str], _windows: Windows
+    model: onnx.ModelProto, chosen: Collection[str], _inputs: Inputs
 ) -> onnx.ModelProto:
     """Emulate `to_fp16` on a device with half precision, with float32 operators and rounding.
 
@@ -94,16 +95,16 @@ def emulate_fp16(
     return _convert_to_half(model, chosen, is_emulated=True)
 
 
-def to_int8(model: onnx.ModelProto, chosen: Collection[str], windows: Windows) -> onnx.ModelProto:
+def to_int8(model: onnx.ModelProto, chosen: Collection[str], inputs: Inputs) -> onnx.ModelProto:
     """Quantise the chosen layers, with QuantizeLinear and DequantizeLinear around them (QDQ).
 
     Weights are int8 per output channel. Activations are int8 over their range on the calibration
-    windows (onnxruntime.quantization, MinMax).
+    inputs (onnxruntime.quantization, MinMax).
 
     Args:
         model: A prepared graph; it is not changed.
         chosen: Names of layers.
-        windows: (N, W, C), the calibration windows.
+        inputs: The calibration inputs.
     """
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -114,13 +115,11 @@ def to_int8(model: onnx.ModelProto, chosen: Collection[str], windows: Windows) -
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
         def __init__(self) -> None:
-            self._starts = iter(range(0, len(windows), CALIBRATION_BATCH))
+            self._batches = iter(inputs)
 
         def get_next(self) -> dict[str, Windows] | None:
-            start = next(self._starts, None)
-            return None if start is None else {name: windows[start : start + CALIBRATION_BATCH]}
+            return next(self._batches, None)
 
-    name = model.graph.input[0].name
     source = onnx.ModelProto()  # a copy, because the quantiser changes its input
     source.CopyFrom(model)
     with tempfile.TemporaryDirectory() as folder, _log_errors_only():

@@ -11,17 +11,20 @@ from edgeai.errors import ModelError
 from edgeai.model.golden import Golden
 from edgeai.model.manifest import GRAPHS, Manifest
 from edgeai.model.package import Package
+from edgeai.model.rows import inputs_of
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Outputs, Scorer
 from edgeai.quantize.reduce import EMULATE, REDUCE, count_weights, layers, prepare, serialise
 
 Reduced = Literal["fp16", "int8"]
 Windows = npt.NDArray[np.float32]
+"""Windows (N, W, C); with a context, rows as `edgeai.model.rows` says."""
 
 MIN_WEIGHTS = (
     0.5  # smallest share of reduced weights of all weights; with less the variant is refused
 )
 MAX_CALIBRATION_WINDOWS = 512
+CALIBRATION_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,24 @@ class Trial:
         golden = Golden.of(package)
         self.golden = self._golden_of(golden.windows, golden.expected, package.manifest)
         windows = golden.windows if given is None else given
-        self.given = self._golden_of(windows, dict(Scorer(data).outputs(windows)), package.manifest)
+        self._shape = package.manifest.input_shape, len(package.manifest.context)
+        self.given = self._golden_of(windows, self._scorer(data).outputs(windows), package.manifest)
         step = -(-len(windows) // MAX_CALIBRATION_WINDOWS)
         self.calibration = np.ascontiguousarray(windows[::step])
+        split = inputs_of(*self._shape)
+        self._inputs = [
+            split(self.calibration[start : start + CALIBRATION_BATCH])
+            for start in range(0, len(self.calibration), CALIBRATION_BATCH)
+        ]
 
     def share(self, chosen: Collection[str]) -> float:
         """Return the share of all weights of the graph that a choice of layers reduces, 0 to 1."""
         # A constant that two layers share counts in both.
         return min(1.0, sum(self.layers[name] for name in chosen) / self.weights)
+
+    def _scorer(self, graph: bytes) -> Scorer:
+        window, context = self._shape
+        return Scorer(graph, window=window, context=context)
 
     def _golden_of(self, windows: Windows, expected: dict[str, Any], manifest: Manifest) -> Golden:
         score, threshold = manifest.score, manifest.threshold
@@ -108,12 +121,12 @@ class Trial:
             largest = float(np.abs(found.astype(np.float64) - wanted).max())
             scale = float(np.abs(wanted).max())
             errors[name] = OutputError(largest, largest / scale if scale else largest)
-        model = REDUCE[self.precision](self.model, chosen, self.calibration)
+        model = REDUCE[self.precision](self.model, chosen, self._inputs)
         return serialise(model), errors, flips
 
     def _outputs(self, chosen: Collection[str]) -> tuple[Outputs, Outputs]:
-        model = EMULATE[self.precision](self.model, chosen, self.calibration)
-        scorer = Scorer(serialise(model))
+        model = EMULATE[self.precision](self.model, chosen, self._inputs)
+        scorer = self._scorer(serialise(model))
         names = self.golden.expected
         golden = scorer.outputs(self.golden.windows)
         same = self.given.windows is self.golden.windows

@@ -22,9 +22,9 @@ from typing import IO, Any, NamedTuple
 import msgspec
 
 from edgeai.config.base import TimeField
-from edgeai.decoding.fields import MAX_TIME_NS, time_reader
+from edgeai.decoding.times import MAX_TIME_NS, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem, install_extra
-from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
+from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message, with_properties
 from edgeai.paths import reason_of
 from edgeai.recordings.tables import (
     TableMapping,
@@ -33,6 +33,7 @@ from edgeai.recordings.tables import (
     cell_value,
     plain_column,
 )
+from edgeai.recordings.writer import USER_PROPERTIES
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 PARQUET_ROWS = 1024  # rows converted to Python objects at a time
@@ -231,8 +232,12 @@ def recording_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a file is a table, whose rows a pipeline's mapping turns into messages."""
-    return READERS.get(path.suffix) is not RecordingReader.messages_of_jsonl
+    """Return whether a file is a table, whose rows a pipeline's mapping turns into messages.
+
+    A folder of `edgeai record` is none.
+    """
+    known = READERS.get(path.suffix)
+    return known not in {None, RecordingReader.messages_of_jsonl} and not path.is_dir()
 
 
 def _without_mark(lines: Iterator[str]) -> Iterator[str]:
@@ -254,9 +259,15 @@ class _Line(msgspec.Struct):
     retain: bool | int = False  # as `mosquitto_sub -F %J` writes it: 0 or 1
     dup: bool | int = False
     backlog: bool | int = False
+    properties: dict[str, Any] = {}
 
 
 def _payload_of(entry: _Line) -> bytes:
+    properties = entry.properties.get(USER_PROPERTIES)
+    return with_properties(_bytes_of(entry), msgspec.convert(properties or {}, dict[str, str]))
+
+
+def _bytes_of(entry: _Line) -> bytes:
     if entry.payload_base64 is not None:
         return b64decode(entry.payload_base64, validate=True)
     payload = bytes(entry.payload)

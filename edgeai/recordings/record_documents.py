@@ -28,8 +28,14 @@ class RecordDocuments:
         """Return why no message of a source can be built from a table; None: it can."""
         if source.names is not None:
             return "its identifiers get their names from messages (`source.names`)"
-        if source.format.type != "json" or source.compression is not None:
+        if not source.is_plain_json:
             return "its messages are not plain JSON (`source.format`, `source.compression`)"
+        if source.reads_properties:
+            return "it reads user properties of MQTT 5"
+        if source.name_template is not None:
+            return "its names hold levels of the asset (`name_template`)"
+        if source.time is not None and (source.time.more_paths or source.time.add is not None):
+            return "a time stands in several fields (`time.more_paths`, `time.add`)"
         return None
 
     def payload(

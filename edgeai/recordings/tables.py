@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from edgeai import topics
-from edgeai.config.base import FieldPath, TimeField
+from edgeai.config.base import NANOSECONDS, FieldPath, TimeField
 from edgeai.config.source import MARKS, SourceConfig
-from edgeai.decoding.fields import MAX_TIME_NS, signal_path, time_reader
+from edgeai.decoding.fields import signal_path
 from edgeai.decoding.local_times import LocalTimes
+from edgeai.decoding.times import MAX_TIME_NS, time_reader
 from edgeai.errors import ConfigError, DecodeError, Problem, listed
 from edgeai.messages import Message
 from edgeai.recordings.documents import put
@@ -108,22 +109,29 @@ class TableWriter:
             self.asset = _column(options.asset_column, header, path, "asset")
         self._key = options.asset or path.stem
         declared = source.time
-        unit = options.time_unit or (declared.unit if declared else "ns")
-        zone = options.time_zone or (declared.zone if declared else None) or "UTC"
-        field = TimeField(path=["t"], unit=unit, zone=zone if unit == "iso" else None)  # type: ignore[arg-type]
+        field = _time_field(options, declared)
         self._read_time = time_reader(field)
-        is_local = zone != "UTC" and (unit == "iso" or options.time_format is not None)
-        self._local = _local_times(zone) if is_local else None
+        zone = field.zone or "UTC"
+        if options.time_format is not None:
+            zone = options.time_zone or (declared.zone if declared else None) or "UTC"
+        self._local = _local_times(zone) if zone != "UTC" else None
         self._newest_ns: dict[object, int] = {}
         """Time of the newest row by asset, to tell the two passes of an autumn hour apart."""
-        self._rewrite = None
+        self._rewrite: TimeField | None = None
         self.time_as_text = -1
         """Column whose cells must stay texts, because of leading zeros; -1: there is none."""
         if options.time_format is not None:
             self.time_as_text = self._time
             self._read_time = format_reader(options.time_format, zone)
-        if declared is not None and (unit != declared.unit or options.time_format is not None):
-            self._rewrite = declared.unit
+        is_other = declared is not None and field.unit != declared.unit
+        if declared is not None and (is_other or options.time_format is not None):
+            if declared.format is not None or declared.unit not in {"iso", *NANOSECONDS}:
+                rule = (
+                    f"cannot be replayed into {mapping.name} with other times than the source "
+                    f"declares (`time`): write them as its messages do; a recording (JSONL) can"
+                )
+                raise ConfigError([Problem(str(path), "", rule)])
+            self._rewrite = declared
 
     def names_asset(self, width: int) -> bool:
         """Whether a row of so many cells has one that names the asset."""
@@ -225,6 +233,17 @@ class TableWriter:
     def _problem(self, rule: str, value: Any) -> ConfigError:
         where = f"row {self._row_number}"
         return ConfigError([Problem(str(self._path), where, rule, value, has_value=True)])
+
+
+def _time_field(options: TableOptions, declared: TimeField | None) -> TimeField:
+    """Return how the times of a table are written."""
+    unit = options.time_unit or (declared.unit if declared else "ns")
+    is_declared = declared is not None and unit == declared.unit
+    zone = declared.zone if declared is not None and is_declared else None
+    if unit == "iso":
+        zone = options.time_zone or (declared.zone if declared else None) or "UTC"
+    form = declared.format if declared is not None and is_declared else None
+    return TimeField(path=["t"], unit=unit, zone=zone, format=form)  # type: ignore[arg-type]
 
 
 def _refuse_without_tables(mapping: TableMapping, path: Path) -> None:

@@ -1,11 +1,11 @@
 """Times in tables: texts of any form, and times written in another unit."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from edgeai.config.base import TimeField
-from edgeai.decoding.fields import UNIT_NS, time_reader
+from edgeai.config.base import NANOSECONDS, TimeField
+from edgeai.decoding.times import time_reader
 from edgeai.errors import DecodeError
 
 
@@ -37,21 +37,32 @@ def format_reader(text: str, zone: str) -> Callable[[Any], int]:
     return read
 
 
-def express(time_ns: int, unit: str) -> Any:
-    """Return a time in a unit, as a number that reads back as the same time, or as ISO text."""
-    if unit == "iso":
-        seconds, fraction = divmod(time_ns, UNIT_NS["s"])
+def express(time_ns: int, field: TimeField) -> Any:
+    """Return a time as a field holds it: a number that reads back as the same time, or ISO text.
+
+    Args:
+        time_ns: Nanoseconds since 1970.
+        field: Without `format`, in a unit that counts from 1970.
+    """
+    if field.unit == "iso":
+        seconds, fraction = divmod(time_ns, NANOSECONDS["s"])
         moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{moment}.{fraction:09d}Z"
-    whole, rest = divmod(time_ns, UNIT_NS[unit])
-    return whole if rest == 0 else whole + rest / UNIT_NS[unit]
+    if field.zone is not None:  # the number counts the local time from 1970
+        import zoneinfo
+
+        local = datetime.fromtimestamp(time_ns // NANOSECONDS["s"], zoneinfo.ZoneInfo(field.zone))
+        time_ns += round((local.utcoffset() or timedelta()).total_seconds()) * NANOSECONDS["s"]
+    factor = NANOSECONDS[field.unit]
+    whole, rest = divmod(time_ns, factor)
+    return whole if rest == 0 else whole + rest / factor
 
 
 def readable(time_ns: int, zone: str | None = None) -> str:
     """Return a time for people, in a zone or in UTC, such as 2024-03-04 10:00:00+09:00."""
     import zoneinfo
 
-    whole, fraction = divmod(time_ns, UNIT_NS["s"])
+    whole, fraction = divmod(time_ns, NANOSECONDS["s"])
     moment = datetime.fromtimestamp(whole, zoneinfo.ZoneInfo(zone) if zone else UTC)
     digits = f"{fraction:09d}".rstrip("0")
     text = moment.isoformat(" ")

@@ -18,13 +18,14 @@ from pathlib import Path
 import msgspec
 
 from edgeai.errors import ConfigError, Problem
-from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, SECOND_NS, Message
+from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, SECOND_NS, Message, properties_of
 from edgeai.paths import reason_of
 
 SEGMENTS = 16
 """A segment has this share of all bytes, so that the oldest one that leaves takes little along."""
 MIN_SEGMENT_BYTES = 65_536
 ENDING = ".jsonl"
+USER_PROPERTIES = "user-properties"
 
 
 class RecordedMessage(msgspec.Struct, omit_defaults=True):
@@ -39,6 +40,8 @@ class RecordedMessage(msgspec.Struct, omit_defaults=True):
     retain: bool = False
     dup: bool = False
     backlog: bool = False
+    properties: dict[str, dict[str, str]] = {}
+    """User properties of MQTT 5, as `mosquitto_sub -F %J` writes them."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -60,6 +63,7 @@ def line_of(message: Message) -> bytes:
         retain=bool(flags & RETAINED),
         dup=bool(flags & REDELIVERED),
         backlog=bool(flags & BACKLOG),
+        properties={USER_PROPERTIES: dict(more)} if (more := properties_of(payload)) else {},
     )
     return _encode(line) + b"\n"
 

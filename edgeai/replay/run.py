@@ -14,6 +14,8 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.engine.engine import Engine
+from edgeai.engine.pipeline import Pipeline
+from edgeai.messages import PublicationSink
 from edgeai.metrics.definitions import Metrics
 from edgeai.paths import OutputFile, refuse_overwriting
 from edgeai.recordings.reader import is_table
@@ -83,23 +85,52 @@ def replay_files(
     inputs = [Path(one) for one in files]
     output = Path(output)
     alarms = None if alarms is None else Path(alarms)
+
+    with ExitStack() as stack:
+
+        def open_files(_pipelines: list[Pipeline]) -> FileSink:
+            refuse_overwriting(inputs, [output, alarms])
+            target = stack.enter_context(OutputFile(output))
+            return FileSink(target, stack.enter_context(OutputFile(alarms)) if alarms else None)
+
+        return run_recordings(plan, inputs, open_files, options=options, advance=advance)
+
+
+def run_recordings(
+    plan: Plan,
+    inputs: Sequence[Path],
+    open_sink: Callable[[list[Pipeline]], PublicationSink],
+    *,
+    options: TableOptions | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> ReplaySummary:
+    """Run recordings through the pipelines of a plan, into any sink.
+
+    Args:
+        plan: A checked configuration.
+        inputs: CSV, JSONL or Parquet, or folders of `edgeai record`, in this order.
+        open_sink: Returns the sink, given the pipelines, when all of them are ready.
+        options: How tables are read.
+        advance: Called after each turn with the bytes read so far.
+
+    Raises:
+        ConfigError: A file cannot be read, or is not what its name says.
+        ModelError: A model does not reproduce its golden outputs.
+    """
     metrics = Metrics()
     with ExitStack() as stack:
         pipelines = build_pipelines(plan, metrics)
         stack.callback(close_sessions, pipelines)
-        refuse_overwriting(inputs, [output, alarms])
         if any(map(is_table, inputs)):
             for pipeline in pipelines:
                 pipeline.expect_table()
         limits = plan.config.limits
         source = FileSource(list(inputs), pipelines, limits, metrics, options or TableOptions())
         wait_for_accelerators(pipelines)
-        target = stack.enter_context(OutputFile(output))
-        transitions = stack.enter_context(OutputFile(alarms)) if alarms is not None else None
         engine = Engine(
             pipelines,
             source,
-            FileSink(target, transitions),
+            open_sink(pipelines),
             metrics,
             reset_prefix=reset_prefix(plan.config.node),
             clock_ns=None,

@@ -109,14 +109,6 @@ class AlignedStream(Stream):
         """Return the channels of which no good value came for a whole window or longer."""
         return self._timeline.held_channels()
 
-    def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
-        """Take no sample: each must be aligned."""
-        return False
-
-    def push_few(self, _times: list[int], _values: memoryview, _begin: int, _stop: int) -> bool:
-        """Take no sample: each must be aligned."""
-        return False
-
     def push_block(self, run: Run) -> None:
         """Take a block of samples at one rate."""
         times = block_times(run.first_ns, run.period_ns, len(run.times))
@@ -124,16 +116,6 @@ class AlignedStream(Stream):
             flag = None if run.uncertain is None else run.uncertain[index : index + 1]
             row = run.rows[index : index + 1]
             self._receive(Run([time_ns], row, flag, run.arrived_ns, run.period_ns))
-
-    def awaits_window_of(self, _samples: int) -> bool:
-        """Return False: windows are made of grid rows, not of blocks."""
-        return False
-
-    def push_window(
-        self, _t0_ns: int, _period_ns: float, _window: Floats, _block: memoryview
-    ) -> bool:
-        """Take no window: windows are made of grid rows."""
-        return False
 
     def push_tag(
         self,

@@ -18,66 +18,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeai.streams.conditioning import Flags
 from edgeai.streams.context import ContextReader
-from edgeai.streams.ordered import OrderedStream
-from edgeai.streams.run import Run
+from edgeai.streams.leading import LeadingStream
 from edgeai.streams.settings import (
     MAX_WAITING_WINDOWS,
     NEVER_NS,
     Emit,
     Floats,
     JoinPlan,
-    SourceSpec,
     StreamSettings,
 )
-from edgeai.streams.side import Mark, Side, SideStream, TagStreams, Unusable
+from edgeai.streams.side import Mark
 from edgeai.streams.stream import Stream
-from edgeai.streams.tracks import Times, Track
-
-
-class LeadingStream(OrderedStream):
-    """The stream of the source whose samples are the model's."""
-
-    __slots__ = ("unusable",)
-
-    def __init__(
-        self,
-        settings: StreamSettings,
-        drops: dict[str, int],
-        resets: dict[str, int],
-        counts: dict[str, int],
-        emit: Emit,
-    ) -> None:
-        super().__init__(settings, drops, resets, counts, emit)
-        self.unusable = Unusable()
-
-    def awaits_window_of(self, _samples: int) -> bool:
-        """Return False: a window has the values of other sources too."""
-        return False
-
-    def push_rows(
-        self,
-        times: list[int],
-        rows: Floats,
-        invalid: Flags | None,
-        uncertain: Flags | None,
-        arrived: list[int] | None = None,
-        *,
-        absent: Flags | None = None,
-    ) -> None:
-        """Take samples as `Stream.push_rows` says."""
-        if invalid is not None and invalid.any():
-            self.unusable.note(times, invalid)
-        super().push_rows(times, rows, invalid, uncertain, arrived, absent=absent)
-
-    def push_block(self, run: Run) -> None:
-        """Take a block of samples at one rate."""
-        if not run.is_clean:
-            invalid = np.isnan(run.rows)
-            if invalid.any():
-                self.unusable.note(list(map(int, run.times)), invalid)
-        super().push_block(run)
+from edgeai.streams.tag_streams import open_side
+from edgeai.streams.tracks import Times, Track, tracks_of
 
 
 class _Waiting(NamedTuple):
@@ -154,9 +108,9 @@ class JoinedStream(Stream):
                 self.set_backs = self._leader.set_backs
                 self.sources.append(self._leader)
                 continue
-            side = _open_side(spec, drops, resets, counts)
+            side = open_side(spec, drops, resets, counts)
             self.sources.append(side)
-            self._tracks += _tracks_of(side, spec, signals)
+            self._tracks += tracks_of(side, spec, signals)
         leading = plan.leader
         self._leading_places = () if leading is None else plan.sources[leading].places
         self._context = ContextReader(plan.context, self._tracks, self._leading_places)
@@ -429,81 +383,3 @@ class JoinedStream(Stream):
         # Before it leaves: who takes the window may look at its samples.
         self.ring.show(times[-self._shown :], window[-self._shown :], next_number)
         self.ring.emit(window, int(times[-1]), substituted, uncertain)
-
-    # ------------------------------------------------------------------- samples go to the sources
-
-    def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
-        """Take no sample: samples go to the streams of their sources."""
-        return False
-
-    def push_few(self, _times: list[int], _values: memoryview, _begin: int, _stop: int) -> bool:
-        """Take no sample: samples go to the streams of their sources."""
-        return False
-
-    def push_block(self, _run: Run) -> None:
-        """Raise ValueError: samples go to the streams of their sources."""
-        msg = "samples go to the streams of their sources"
-        raise ValueError(msg)
-
-    def awaits_window_of(self, _samples: int) -> bool:
-        """Return False: a window is made of several sources."""
-        return False
-
-    def push_window(
-        self, _t0_ns: int, _period_ns: float, _window: Floats, _block: memoryview
-    ) -> bool:
-        """Take no window: a window is made of several sources."""
-        return False
-
-    def push_tag(
-        self,
-        _time_ns: int,
-        _channel: int,
-        _value: float,
-        _uncertain: bool,
-        _arrived_ns: int | None = None,
-    ) -> None:
-        """Raise ValueError: values go to the streams of their sources."""
-        msg = "values go to the streams of their sources"
-        raise ValueError(msg)
-
-    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
-        """Raise ValueError: values go to the streams of their sources."""
-        msg = "values go to the streams of their sources"
-        raise ValueError(msg)
-
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: each source has a clock of its own."""
-
-    def _receive(self, _run: Run) -> None:
-        """Do nothing: samples go to the streams of their sources."""
-
-
-def _open_side(
-    spec: SourceSpec, drops: dict[str, int], resets: dict[str, int], counts: dict[str, int]
-) -> Side:
-    assert spec.rule is not None
-    if spec.is_tags:
-        return TagStreams(
-            spec.settings, drops, resets, counts,
-            channels=len(spec.places), max_age_ns=spec.rule.max_age_ns,
-            intervals_ns=spec.intervals_ns,
-        )  # fmt: skip
-    interval_ns = None if spec.intervals_ns is None else spec.intervals_ns[0]
-    return SideStream(
-        spec.settings, drops, resets, counts,
-        max_age_ns=spec.rule.max_age_ns, interval_ns=interval_ns,
-    )  # fmt: skip
-
-
-def _tracks_of(side: Side, spec: SourceSpec, signals: int) -> list[Track]:
-    assert spec.rule is not None
-    if isinstance(side, SideStream):
-        return [Track(side, spec.places, signals, spec.rule)]
-    return [
-        Track(one, [place], signals, spec.rule, held=side.held, channel=channel)
-        for channel, (one, place) in enumerate(zip(side.of_channel, spec.places, strict=True))
-    ]

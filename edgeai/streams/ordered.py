@@ -205,23 +205,6 @@ class OrderedStream(Stream):
         ring.emit(window, last_ns, 0, self._is_off_rate)
         return True
 
-    def push_tag(
-        self,
-        _time_ns: int,
-        _channel: int,
-        _value: float,
-        _uncertain: bool,
-        _arrived_ns: int | None = None,
-    ) -> None:
-        """Raise ValueError: single values need an alignment."""
-        msg = "layout `tag` needs an alignment"
-        raise ValueError(msg)
-
-    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
-        """Raise ValueError: single values need an alignment."""
-        msg = "layout `tag` needs an alignment"
-        raise ValueError(msg)
-
     def flush(self) -> None:
         """Release the samples that wait for others: the stream ends here."""
         super().flush()

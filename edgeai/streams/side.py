@@ -16,7 +16,6 @@ from edgeai.streams.conditioning import Flags
 from edgeai.streams.ordered import OrderedStream
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, Floats, StreamSettings
-from edgeai.streams.stream import Stream
 
 NOW_NS = 10 * 10**9
 """A time stamp that is this near to its arrival is plausible, whatever came before: after a value
@@ -25,6 +24,12 @@ that the broker had kept for hours, the next one is a long step ahead."""
 
 def emit_nothing(*_window: object) -> None:
     """Take a window and do nothing: the samples are read when they are joined."""
+
+
+Mark = Literal["missing", "late", "old", "changed"]
+"""What is wrong with a signal in a window. `missing`: a value did not come, or could not be used;
+`late`: a value is due and was not there when the window was made; `old`: the value is older than
+`max_age_seconds`; `changed`: a value of the context changed within the window."""
 
 
 class Unusable:
@@ -220,154 +225,3 @@ class SideStream(OrderedStream):
         if period_ns != self.cadence.period_ns:
             self.cadence = Cadence(None, declared_ns=period_ns)
         self.cadence.last_ns = last_ns
-
-
-class TagStreams(Stream):
-    """The values of all tags of one source, each with times of its own."""
-
-    __slots__ = ("held", "of_channel")
-
-    def __init__(
-        self,
-        settings: StreamSettings,
-        drops: dict[str, int],
-        resets: dict[str, int],
-        counts: dict[str, int],
-        *,
-        channels: int,
-        max_age_ns: int,
-        intervals_ns: Sequence[int | None] | None = None,
-    ) -> None:
-        """Start empty.
-
-        Args:
-            settings: Of one tag, with one channel.
-            drops: Counts dropped values by reason.
-            resets: Counts emptied windows by reason.
-            counts: Counts values that are missing by the rate, and others.
-            channels: Number of tags.
-            max_age_ns: As of `SideStream`.
-            intervals_ns: (channels,) as of `SideStream`; None: all are learnt.
-        """
-        super().__init__(settings, drops, resets, counts, emit_nothing)
-        intervals = intervals_ns or [None] * channels
-        self.of_channel = [
-            SideStream(
-                settings, drops, resets, counts, max_age_ns=max_age_ns, interval_ns=interval_ns
-            )
-            for interval_ns in intervals
-        ]
-        """The stream of each tag."""
-        self.held: dict[int, float] = {}
-        """Values without a time by channel, which stand until the channel has another one."""
-
-    @property
-    def newest_ns(self) -> int | None:
-        """The time of the newest value; None before the first."""
-        newest = max([one.ring.last_ns for one in self.of_channel])
-        return None if newest == NEVER_NS else newest
-
-    @property
-    def used_ns(self) -> int | None:
-        """The time of the newest value that can be used; None before the first."""
-        used = [ns for one in self.of_channel if (ns := one.used_ns) is not None]
-        return max(used, default=None)
-
-    @property
-    def newest_arrived_ns(self) -> int:
-        """When the newest value arrived."""
-        return max([one.ring.arrived_ns for one in self.of_channel])
-
-    def recover(self, after_ns: int | None, *, everything: bool) -> None:
-        """Empty the stream as `Stream.recover` says; each tag keeps its last value at first."""
-        if everything:
-            self.held.clear()
-            for one in self.of_channel:
-                one.recover(after_ns, everything=True)
-
-    def has_passed(self, _time_ns: int) -> bool:
-        """Return False: each tag has times of its own, and drops what it knows itself."""
-        return False
-
-    def waiting_for(self) -> list[int]:
-        """Return the channels that have not had a value yet."""
-        return [
-            channel
-            for channel, one in enumerate(self.of_channel)
-            if not one.ring.size and channel not in self.held
-        ]
-
-    def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
-        """Take no sample: a message has one value."""
-        return False
-
-    def push_few(self, _times: list[int], _values: memoryview, _begin: int, _stop: int) -> bool:
-        """Take no sample: a message has one value."""
-        return False
-
-    def push_block(self, _run: Run) -> None:
-        """Raise ValueError: a message has one value."""
-        msg = "tags have no blocks"
-        raise ValueError(msg)
-
-    def awaits_window_of(self, _samples: int) -> bool:
-        """Return False: a window is made of several sources."""
-        return False
-
-    def push_window(
-        self, _t0_ns: int, _period_ns: float, _window: Floats, _block: memoryview
-    ) -> bool:
-        """Take no window: a window is made of several sources."""
-        return False
-
-    def push_tag(
-        self,
-        time_ns: int,
-        channel: int,
-        value: float,
-        uncertain: bool,
-        arrived_ns: int | None = None,
-    ) -> None:
-        """Take one value as `Stream.push_tag` says."""
-        flags = np.ones(1, np.bool_) if uncertain else None
-        invalid = np.ones((1, 1), np.bool_) if value != value else None  # noqa: PLR0124  NaN
-        arrived = None if arrived_ns is None else [arrived_ns]
-        row = np.array([[value]], np.float32)
-        self.of_channel[channel].push_rows([time_ns], row, invalid, flags, arrived)
-
-    def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
-        """Use a value of unknown age as `Stream.hold` says."""
-        one = self.of_channel[channel]
-        if time_ns is None:
-            if one.ring.size:
-                return False
-            is_new = self.held.get(channel) != value
-            self.held[channel] = value
-            return is_new
-        if one.ring.size and time_ns <= one.ring.last_ns:
-            return False
-        self.push_tag(time_ns, channel, value, True)
-        return True
-
-    def flush(self) -> None:
-        """Release the values that wait: the stream ends here."""
-        for one in self.of_channel:
-            one.flush()
-
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: each tag has a clock of its own."""
-
-    def _receive(self, _run: Run) -> None:
-        """Do nothing: values go to their tags."""
-
-
-Side = SideStream | TagStreams
-"""The stream of a source whose values are held or interpolated."""
-
-Mark = Literal["missing", "late", "old", "changed"]
-"""What is wrong with a signal in a window. `missing`: a value did not come, or could not be used;
-`late`: a value is due and was not there when the window was made; `old`: the value is older than
-`max_age_seconds`; `changed`: a value of the context changed within the window."""

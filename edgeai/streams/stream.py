@@ -32,6 +32,10 @@ class Stream(ABC):
     and each sample that is missing by the rate, was put in its place, or whose time is in doubt, in
     `counts`. All streams
     of a pipeline share these counters.
+
+    A kind of stream overrides the roads that it has. Those that it does not have take nothing: a
+    fast one returns False, one for another layout raises ValueError, which the configuration rules
+    out.
     """
 
     __slots__ = (
@@ -147,11 +151,11 @@ class Stream(ABC):
         self,
         times: list[int],
         rows: Floats,
-        invalid: Flags | None,  # noqa: ARG002  NaN marks them too
+        invalid: Flags | None,
         uncertain: Flags | None,
         arrived: list[int] | None = None,
         *,
-        absent: Flags | None = None,  # noqa: ARG002
+        absent: Flags | None = None,
     ) -> None:
         """Take samples of all channels in the order of their arrival.
 
@@ -176,7 +180,6 @@ class Stream(ABC):
                 )
             )
 
-    @abstractmethod
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample of usable values inside their ranges; return whether it was taken.
 
@@ -184,9 +187,15 @@ class Stream(ABC):
             time_ns: Its time.
             row: (C,) values in engineering units.
         """
+        return False
 
-    @abstractmethod
-    def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
+    def push_few(
+        self,
+        times: list[int],
+        values: memoryview,
+        begin: int,
+        stop: int,
+    ) -> bool:
         """Take samples of usable values inside their ranges; return whether they were taken.
 
         All of them are taken, or none.
@@ -197,17 +206,23 @@ class Stream(ABC):
             begin: Index of the first row to take.
             stop: Index after the last row to take.
         """
+        return False
 
-    @abstractmethod
     def push_block(self, run: Run) -> None:
         """Take a block of samples at one rate."""
+        raise self._lacks("blocks")
 
-    @abstractmethod
     def awaits_window_of(self, samples: int) -> bool:
         """Return whether `push_window` may take a block of this many samples."""
+        return False
 
-    @abstractmethod
-    def push_window(self, t0_ns: int, period_ns: float, window: Floats, block: memoryview) -> bool:
+    def push_window(
+        self,
+        t0_ns: int,
+        period_ns: float,
+        window: Floats,
+        block: memoryview,
+    ) -> bool:
         """Take a block that is one whole window, without a copy; return whether it was taken.
 
         To be called only if `awaits_window_of` its samples is True.
@@ -218,8 +233,8 @@ class Stream(ABC):
             window: (W, C) float32, usable values inside their ranges.
             block: The bytes of `window`.
         """
+        return False
 
-    @abstractmethod
     def push_tag(
         self,
         time_ns: int,
@@ -240,6 +255,7 @@ class Stream(ABC):
         Raises:
             ValueError: If the stream is not aligned.
         """
+        raise self._lacks("single values")
 
     def push_tags(
         self,
@@ -264,7 +280,6 @@ class Stream(ABC):
         for one in zip(times, channels, values, uncertain, strict=True):
             self.push_tag(*one, arrived_ns)
 
-    @abstractmethod
     def hold(self, channel: int, value: float, time_ns: int | None) -> bool:
         """Use a value of unknown age until the channel has a newer one. No window is due by it.
 
@@ -279,6 +294,10 @@ class Stream(ABC):
         Raises:
             ValueError: If the stream is not aligned.
         """
+        raise self._lacks("single values")
+
+    def _lacks(self, road: str) -> ValueError:
+        return ValueError(f"{type(self).__name__} takes no {road}")
 
     def flush(self) -> None:
         """Release the samples that wait for others: the stream ends here."""
@@ -320,17 +339,17 @@ class Stream(ABC):
         self.drops["duplicate"] += coarse.repeats
         coarse.repeats = 0
 
-    @abstractmethod
     def _may_be_coarse(self, run: Run) -> bool:
         """Return whether a sample may show that the clock is coarse: its stamp came before."""
+        return False
 
-    @abstractmethod
     def _recognize(self, run: Run) -> None:
         """Set `_coarse` if all time stamps so far are those of a coarse clock."""
+        raise self._lacks("clock of its own")
 
-    @abstractmethod
     def _receive(self, run: Run) -> None:
         """Take samples with their final times."""
+        raise self._lacks("samples of its own")
 
 
 def _new_ring(settings: StreamSettings, emit: Emit, cycles: CycleWindows | None) -> Ring:

@@ -15,9 +15,11 @@ import numpy.typing as npt
 from edgeai.streams.settings import (
     NEVER_NS,
     Floats,
+    SourceSpec,
     TrackRule,
 )
 from edgeai.streams.side import Mark, SideStream
+from edgeai.streams.tag_streams import Side
 
 Times = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -216,3 +218,14 @@ class Track:
         if (substituted[index] == self.signals).any():
             return None
         return self.stream.unusable.since(int(ring.recent_times[index[0]]))
+
+
+def tracks_of(side: Side, spec: SourceSpec, signals: int) -> list[Track]:
+    """Return the tracks of a source: one of all its channels, or one of each tag."""
+    assert spec.rule is not None
+    if isinstance(side, SideStream):
+        return [Track(side, spec.places, signals, spec.rule)]
+    return [
+        Track(one, [place], signals, spec.rule, held=side.held, channel=channel)
+        for channel, (one, place) in enumerate(zip(side.of_channel, spec.places, strict=True))
+    ]

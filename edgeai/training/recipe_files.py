@@ -54,6 +54,9 @@ class TimeColumn(Strict):
     @model_validator(mode="after")
     def _known_zone(self) -> Self:
         TimeField(path=[self.column], unit=self.unit, zone=self.zone)
+        if self.zone is not None and self.unit != "iso":
+            msg = "`zone` belongs to the unit `iso`"
+            raise ValueError(msg)
         if self.format is not None:
             if self.unit != "iso" or (self.zone is None and "%z" not in self.format):
                 msg = "`format` belongs to the unit `iso` with a `zone`, or holds %z"

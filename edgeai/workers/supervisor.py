@@ -95,6 +95,7 @@ class Supervisor:
         self._published_faults: list[str] | None = None
         self._is_started = False
         self._models: dict[str, str] = {}
+        self._signed_by: dict[str, str] = {}
         self._last_turn = self._started_monotonic
         self._connection = Connection(
             config.broker, config.client_id, {}, config.limits, self._metrics, status=self._status()
@@ -186,7 +187,9 @@ class Supervisor:
             ),
         )  # fmt: skip
         for worker in self.workers:
-            self._models = worker.report["pipelines"] if worker.report else self._models
+            if worker.report:
+                self._models = worker.report["pipelines"]
+                self._signed_by = worker.report["signed_by"]
         self._connection.announce(self._status(faults))
 
     def _stop(self) -> None:
@@ -220,6 +223,7 @@ class Supervisor:
             state="online" if ready == count else "degraded" if ready else "offline",
             reason=faults[0] if faults else "",
             workers={"running": ready, "of": count},
+            signed_by=self._signed_by,
         )
 
     def _render_metrics(self) -> bytes:

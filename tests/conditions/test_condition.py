@@ -233,7 +233,7 @@ def deep(depth: int) -> dict[str, Any]:
         ({"signal": "a", "between": [2]}, "between"),
         ({"signal": "a", "one_of": []}, "one_of"),
         ({"signal": "a", "changes": False}, "changes"),
-        ({"signal": "a", "equals": "AUTO"}, "must be true or false or a number (found 'AUTO')"),
+        ({"signal": "a", "equals": "AUTO"}, "gets its number by `value_map`"),
         ({"signal": "a", "above": math.inf}, "above"),
         ({"all": [], "signal": "a"}, "all"),
         ({"not": {"signal": "a", "above": 1}, "signal": "b"}, "`not` stands alone in its map"),

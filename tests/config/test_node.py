@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import struct
 from pathlib import Path
@@ -11,18 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from edgeai.config.base import NAME_PATTERN, PATTERN_WORDS
 from edgeai.config.broker import Secret
 from edgeai.config.device import Device, load_device
 from edgeai.config.node import Config, load_config
+from edgeai.config.presets import apply_presets
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.frames import compile_frame
 from edgeai.errors import ConfigError
 from edgeai.model.manifest import Manifest
 from edgeai.paths import shipped
 from tests.support.commands import run_command
+from tests.support.paths import REPOSITORY
 
 BASE: dict[str, Any] = {
     "node": "line-1",
@@ -100,8 +104,9 @@ WRONG = [
     (
         {"pipelines__p__source__format": "jsonl"},
         (
-            "pipelines.p.source.format.type: must be one of json, text, csv, line_protocol, senml, "
-            "struct, registers, hex, msgpack, cbor (found 'jsonl')"
+            "pipelines.p.source.format.type: must be one of json, json_lines, text, csv, pairs, "
+            "line_protocol, senml, struct, registers, hex, base64, byte_list, msgpack, cbor "
+            "(found 'jsonl')"
         ),
     ),
     ({"broker__port": "1883"}, "broker.port: must be a whole number (found '1883')"),
@@ -219,7 +224,10 @@ WRONG = [
     ),
     (
         {"pipelines__p__source__time": {"path": "t", "unit": "min"}},
-        "pipelines.p.source.time.unit: must be 's', 'ms', 'us', 'ns' or 'iso' (found 'min')",
+        (
+            "pipelines.p.source.time.unit: must be 's', 'ms', 'us', 'ns', 'iso', 'excel', "
+            "'filetime' or 'ticks' (found 'min')"
+        ),
     ),
     (
         {"pipelines__p__source__time": {"path": "", "unit": "s"}},
@@ -473,6 +481,9 @@ def test_devices(tmp_path: Path, text: str, wanted: str) -> None:
     assert line.startswith(f"{path}: {wanted}")
 
 
+SHIPPED = sorted(shipped("configs").glob("*.yaml"))
+
+
 def test_schema_is_printed_for_editors(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,6 +492,34 @@ def test_schema_is_printed_for_editors(
     assert outcome.code == 0
     assert '"candidates"' in outcome.out
     assert run_command(capsys, monkeypatch, "schema", "engine").code == 2
+
+
+def test_an_editor_accepts_what_the_configuration_accepts() -> None:
+    """Paths, formats, signals and others have short forms; a preset holds a source's topic."""
+    validator = Draft202012Validator(Config.model_json_schema())
+    files = [*SHIPPED, *sorted((REPOSITORY / "tests" / "cases").glob("*/config.yaml"))]
+    checked = 0
+    for file in files:
+        if (file.parent / "expected-error.txt").exists():
+            continue
+        given = yaml.safe_load(file.read_text())
+        apply_presets(given, file)
+        # An editor reads YAML's keys as JSON has them: as texts.
+        document = json.loads(json.dumps({"node": "n", "broker": {"host": "h"}, **given}))
+        assert [error.message for error in validator.iter_errors(document)] == [], file
+        checked += 1
+    assert checked > 150
+    source = {"preset": "tasmota", "items": "a.*", "format": "text", "signals": ["x"]}
+    for keys, is_valid in (
+        ({}, True), ({"preset": 5}, False), ({"format": "csv"}, False), ({"items": 5}, False),
+        ({"signals": {"x": 5}}, False), ({"signals": {"x": "a.b"}}, True), ({"items": []}, True),
+    ):  # fmt: skip
+        pipeline = {"model": "m", "source": {**source, **keys}}
+        document = {"node": "n", "broker": {"host": "h"}, "pipelines": {"p": pipeline}}
+        assert validator.is_valid(document) == is_valid, keys
+    pipeline = {"model": "m", "source": {"layout": "row"}}
+    document = {"node": "n", "broker": {"host": "h"}, "pipelines": {"p": pipeline}}
+    assert not validator.is_valid(document)  # neither a topic nor a preset
 
 
 @pytest.mark.parametrize("model", [Config, Device, Manifest])
@@ -509,9 +548,6 @@ def test_the_examples_of_the_documentation_are_valid() -> None:
         struct.pack(">4sHHq", b"VIB1", 2, 0, 7) + np.arange(6, dtype=">i2").tobytes()
     )
     np.testing.assert_array_equal(frame.block, [[2, 0], [5, 3]])
-
-
-SHIPPED = sorted(shipped("configs").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])

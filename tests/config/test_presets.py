@@ -92,3 +92,28 @@ def test_the_command_lists_and_prints_them() -> None:
     assert next(line for line in lines if line.startswith("sitewise ")).endswith("(not verified)")
     printed = CliRunner().invoke(app, ["presets", "senml"])
     assert yaml.safe_load(printed.output)["preset"] == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_stands_in_several_sources(name: str, tmp_path: Path) -> None:
+    """A preset's keys of `stream` are then those of its source, which others do not get."""
+    preset = load_preset(next(file for file in preset_files() if file.stem == name))
+    topic = "a/{asset}/{signal}" if name == "text-values" else "a/{asset}"
+    own = {"preset": name, "topic": topic, "signals": {"x": {}}}
+    if preset.source.get("layout", "row") == "row":
+        own["values_path"] = []
+    if "{asset" in str(preset.source.get("items", "")):
+        own["items"] = "*"
+    if "asset_paths" in preset.source:
+        own["asset_paths"] = []
+    sources = {"one": own, "two": {"topic": "b/{asset}", "signals": ["y"]}}
+    file = tmp_path / "line.yaml"
+    document = {"node": "n", "broker": {"host": "localhost"},
+                "pipelines": {"p": {"model": "m", "sources": sources}}}  # fmt: skip
+    file.write_text(yaml.safe_dump(document))
+    pipeline = load_config(file).pipelines["p"]
+    one, two = pipeline.sources["one"], pipeline.sources["two"]
+    assert one.alignment == preset.stream.get("alignment")
+    assert one.max_age_seconds == preset.stream.get("max_age_seconds")
+    assert (two.alignment, two.max_age_seconds) == (None, None)
+    assert pipeline.stream.model_fields_set == set()

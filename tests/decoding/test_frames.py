@@ -767,7 +767,20 @@ def test_json_without_a_number(shape: str) -> None:
         (b'{"data":{"x":[1],"z":[2]}}', {"shape": "by_name"}, "wrong_channels"),
         (b'{"data":[1,2,3]}', {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
         (b'{"data":"AAA"}', {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
-        (b'{"data":"AA\\nAA"}', {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
+        (b'{"data":"AA AA"}', {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
+        (b'{"data":"AA\\nA"}', {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
+        (b'{"data":"0102 3"}', {"encoding": "hex", "dtype": "int8"}, "not_a_frame"),
+        (b'{"data":[1]}', {"encoding": "hex", "dtype": "int8"}, "not_a_frame"),
+        (b'{"data":"010203"}', {"encoding": "hex", "dtype": "int16"}, "wrong_size"),
+        (b'{"data":"1,5;2,5"}', {"encoding": "text", "separator": ";"}, "bad_dtype"),
+        (b'{"data":"1 2 3"}', {"encoding": "text"}, "bad_dtype"),
+        (b'{"data":"1_0,2,3"}', {"encoding": "text"}, "bad_dtype"),
+        (b'{"data":7}', {"encoding": "text"}, "not_a_frame"),
+        (b'{"data":[{"x":1,"y":2}]}', {"shape": "per_sample"}, "wrong_channels"),
+        (b'{"data":[{"x":1,"y":2,"z":3},[1,2,3]]}', {"shape": "per_sample"}, "not_a_frame"),
+        (b'{"data":[1,2,3],"k":"2"}', {"scale_path": "k"}, "bad_header"),
+        (b'{"data":[1,2,3]}', {"scale_path": "k"}, "bad_header"),
+        (b'{"data":[1,2,3],"k":[1,2]}', {"scale_path": "k"}, "wrong_channels"),
         ('{"data":"ÄÄÄÄ"}'.encode(), {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
         (b'{"data":"\\ud800AAA"}', {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
         (b'{"data":"AAAA===="}', {"encoding": "base64", "dtype": "int8"}, "not_a_frame"),
@@ -779,6 +792,74 @@ def test_json_without_a_number(shape: str) -> None:
 def test_bad_json(payload: bytes, keys: dict[str, Any], code: str) -> None:
     decode = decoder(**{"type": "json", "encoding": "list", "rate_hz": 1.0, **keys})
     assert code_of(decode, payload) == code
+
+
+@pytest.mark.parametrize(
+    ("payload", "keys"),
+    [
+        (b'{"data":"AAEAAgAD\\r\\nAAQABQAG"}', {"encoding": "base64", "dtype": "int16"}),
+        (b'{"data":"0001 0002 0003 0004 0005 0006"}', {"encoding": "hex", "dtype": "int16"}),
+        (b'{"data":"1,2,3\\n4,5,6,"}', {"encoding": "text"}),
+        (b'{"data":["1","2","3","4.0","5e0",6]}', {"encoding": "text"}),
+        (b'{"data":[{"x":1,"y":2,"z":3},{"z":6,"y":5,"x":4}]}', {"shape": "per_sample"}),
+        (b"[1,2,3,4,5,6]", {"data": []}),
+        (b'{"x":[1,4],"y":[2,5],"z":[3,6]}', {"data": [], "shape": "by_name"}),
+        (b'{"data":[10,20,30,40,50,60],"k":0.1}', {"scale_path": "k"}),
+        (b'{"data":[0,1,2,3,4,5],"o":1}', {"offset_path": "o"}),
+        (b'{"data":[1,1,1,4,2.5,2],"k":[1,2,3],"o":[0,0,0]}',
+         {"scale_path": "k", "offset_path": "o"}),
+    ],
+)  # fmt: skip
+def test_the_ways_to_write_an_array(payload: bytes, keys: dict[str, Any]) -> None:
+    form = {"type": "json", "encoding": "list", "rate_hz": 1.0, "endian": "big", **keys}
+    values = decoder(**form)(payload).values
+    assert np.allclose(values, [[1, 2, 3], [4, 5, 6]])
+    # Two of the channels, in another order.
+    form["channels"] = AXES
+    values = decoder(names=["z", "x"], **form)(payload).values
+    assert np.allclose(values, [[3, 1], [6, 4]])
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "code"),
+    [
+        ("x;y;z\n1;2;3\r\n4;5;6;\n\0", {"separator": ";", "skip_lines": 1}, None),
+        ("1 2  3\n4 5 6", {"separator": " "}, None),
+        ("1,4\n2,5\n3,6", {"order": "channel_major"}, None),
+        ("1,2,3,4,5,6", {}, None),
+        ("1,2\n3,4,5,6", {}, "wrong_channels"),  # a number that is missing shifts no other
+        ("1,2\n3,4\n5,6", {}, "wrong_channels"),
+        ("1,4\n2,5\n3", {"order": "channel_major"}, "wrong_size"),
+        ("1,2,x", {}, "bad_dtype"),
+        ("", {}, "wrong_size"),
+    ],
+)
+def test_numbers_in_lines(text: str, keys: dict[str, Any], code: str | None) -> None:
+    decode = decoder(type="text", rate_hz=2.0, **keys)
+    if code is not None:
+        assert code_of(decode, text.encode()) == code
+        return
+    frame = decode(text.encode())
+    assert (frame.t0_ns, frame.rate_hz) == (None, 2.0)
+    assert frame.values.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_missing_number_in_a_line_is_no_number() -> None:
+    (row,) = decoder(type="text", rate_hz=1.0)(b"1,,3").values.tolist()
+    assert row[0] == 1
+    assert math.isnan(row[1])
+
+
+def test_a_refused_frame_says_what_is_there() -> None:
+    decode = decoder(type="json", encoding="list", rate_hz=1.0)
+    for payload, said in (
+        (b'{"data":["1",2,3]}', "a sample is '1', which is no number; declare `encoding: text`"),
+        (b'{"values":[1,2,3]}', "there is nothing at data (`frame.data`)"),
+        (b'{"data":{"x":1}}', "the samples are an object, not a list of numbers"),
+    ):
+        with pytest.raises(DecodeError) as caught:
+            decode(payload)
+        assert caught.value.detail == said
 
 
 # ------------------------------------------------------------------------------------------- Arrow
@@ -1043,7 +1124,10 @@ def test_any_document(document: dict[str, Any], whole: bool, shape: str) -> None
         ({"type": "msgpack"}, "dtype"),
         ({"type": "msgpack", "dtype": "int12"}, "dtype"),
         ({"type": "cbor", "rate_hz": 1.0, "rate": {"path": "r"}}, "exactly one of"),
-        ({"type": "cbor", "data": ""}, "at least 1"),
+        ({"type": "msgpack", "dtype": "int16", "data": ""}, "at least one item"),
+        ({"type": "json", "encoding": "hex"}, "need it"),
+        ({"type": "json", "encoding": "text", "shape": "per_sample"}, "belongs to the encoding"),
+        ({"type": "text"}, "rate_hz"),
         ({"type": "cbor", "shape": "per_sample"}, "shape"),
         ({"type": "json", "encoding": "base64"}, "`dtype` belongs"),
         ({"type": "json", "encoding": "list", "dtype": "int16"}, "`dtype` belongs"),

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from edgeai.config.base import TimeField
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import find, iso_ns, number_of, time_reader
+from edgeai.decoding.fields import find, number_of
 from edgeai.decoding.rows import RowDecoder
 from edgeai.decoding.tags import TagDecoder
+from edgeai.decoding.times import iso_ns, time_reader
 from edgeai.errors import DROP_REASONS, DecodeError
 
 BIG = 2**63 - 1
@@ -685,3 +686,18 @@ def test_both_paths_of_tags_agree(document: Any, named: bool, timed: bool, judge
         except DecodeError as error:
             found.append((error.code, dict(decoder.invalid)))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("numeric_text", [False, True])
+def test_a_source_may_carry_extra_signals_alone(numeric_text: bool) -> None:
+    """A recipe on a topic of its own: no signal of the model is in it."""
+    source = SourceConfig.model_validate({"topic": "f", "numeric_text": numeric_text})
+    decoder = RowDecoder(source, ["recipe", "lot"], extras=2)
+    assert list(decoder.decode(b'{"lot": 5, "recipe": true}')[1]) == [1, 5]
+    (_, (recipe, lot)) = decoder.decode(b'{"lot": 5}')
+    assert (math.isnan(recipe), lot) == (True, 5)
+    with pytest.raises(DecodeError, match="no_signal"):
+        decoder.decode(b'{"other": 5}')
+    rows = decoder.decode_many([("f", b'{"lot": 5, "recipe": 2}', 0, 0)])
+    assert (rows is None) == numeric_text
+    assert decoder.decode_many([("f", b'{"other": 5}', 0, 0)]) is None

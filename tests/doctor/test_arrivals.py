@@ -101,7 +101,7 @@ def test_a_clock_that_stands_still(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("clock", "offset", "hours", "expected"),
     [
-        ({}, None, -9, "its times are numbers, so no zone can be set"),
+        ({}, None, 9, "UTC+9: set pipelines.p.source.time.zone to its zone (such as Asia/Seoul)"),
         ({"unit": "iso"}, "Z", -9, "its times carry an offset, Z, which is wrong"),
         (
             {"unit": "iso", "zone": "UTC"}, "", 9,

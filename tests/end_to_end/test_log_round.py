@@ -58,12 +58,12 @@ def test_each_change_is_told_once(
             for _ in range(20):
                 controller.publish("plant/press-1/row", FORGED)
             has("message_refused")
-            rows(10, 100.0)
+            rows(6, 100.0)
             has("alarm_changed", 2)
-            rows(20, 1.0)
+            rows(12, 1.0)
             has("alarm_changed", 3)
             has("assets_stale")
-            rows(30, 1.0)
+            rows(18, 1.0)
             has("assets_back")
         broker.kill()
         has("broker_lost", 2)
@@ -72,7 +72,7 @@ def test_each_change_is_told_once(
         broker.start_again()
         has("broker_connected", 2)
         with peer(broker.port) as controller:
-            rows(40, 1.0)
+            rows(24, 1.0)
             has("assets_back", 2)
         assert process.stop() == 0
     told = events(process)

@@ -20,6 +20,14 @@ VALUES = {
     "missing field": ('{"t": 1, "b": 1}', "signal a: no field a; other fields there: t"),
     "text": ('{"t": 1, "a": "on", "b": 1}', "signal a: the value is 'on', a text"),
     "comma": ('{"t": 1, "a": "19,24", "b": 1}', "the value is '19,24', a text with a comma"),
+    "unit": (
+        '{"t": 1, "a": "19.2 kg", "b": 1}',
+        "set pipelines.p.source.numeric_text, and signals.<name>.suffix to 'kg'",
+    ),
+    "dots": (
+        '{"t": 1, "X.A": 1, "b": 1}',
+        "signal a: no field a; other fields there: t",
+    ),
     "quotes": ('{"t": 1, "a": "19.24", "b": 1}', "set pipelines.p.source.numeric_text"),
     "NaN": ('{"t": 1, "a": NaN, "b": 1}', "signal a: the value is NaN"),
     "bool": ('{"t": 1, "a": true, "b": 1}', "signal a: the value is true"),

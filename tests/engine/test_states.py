@@ -110,6 +110,19 @@ def test_only_windows_in_a_judged_state_have_a_score_and_raise_alarms(tmp_path: 
     assert line.node.engine.predicted == 7
 
 
+def test_a_mode_that_is_text_has_numbers_by_its_map_and_other_texts_are_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {"S": "STOP", "A": "자동", "B": "HALT"}
+    monkeypatch.setattr("tests.engine.test_states.LETTERS", texts)
+    mode = {"value_map": {"STOP": 0, "자동": 1}}
+    line = Line(tmp_path, source=ROWS | {"signals": {"mode": mode}}).see("SSAAABBB")
+    assert [one[:3] for one in line.states()] == [
+        (0, "stopped", None), (2, "making_a", "stopped"), (5, "unknown", "making_a"),
+    ]  # fmt: skip
+    assert line.node.engine.pipelines[0].metrics.extra_missing.value == 3
+
+
 def test_an_alarm_stays_as_it_is_while_the_machine_stands(tmp_path: Path) -> None:
     line = Line(tmp_path).see("Aaaa" + "SSSSS")
     assert line.alarms() == [(1, "active", "high", None)]

@@ -48,6 +48,7 @@ def metrics() -> Metrics:
     metrics = Metrics()
     metrics.of_pipeline("p", "model", "cpu")
     metrics.session_info("p", "model", "1.0.0", provider="cpu", requested="cpu", reason="")
+    metrics.model_signed.labels("p", "model", "").set(0)
     return metrics
 
 
@@ -130,6 +131,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
         "asset", "kind", "signal", "output", "element", "role", "unit", "bound", "outcome",
+        "key",
     }  # fmt: skip
     metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.export_bounds([("p", "o", "low", 1.0)])

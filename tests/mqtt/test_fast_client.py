@@ -25,7 +25,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from benchmarks.tls import write_certificate
 from edgeai.config.limits import Limits
-from edgeai.messages import RETAINED, Publication
+from edgeai.messages import RETAINED, Publication, properties_of
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.fast_client import FastClient, is_tested
 from edgeai.mqtt.inbox import Inbox
@@ -64,9 +64,17 @@ def ignore(*_arguments: object) -> None:
 class FakeBroker:
     """The other end of a client's socket; sends any bytes. A fake: no real broker sends these."""
 
-    def __init__(self, kind: str, version: MQTTProtocolVersion, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        kind: str,
+        version: MQTTProtocolVersion,
+        limits: Limits = LIMITS,
+        *,
+        keeps_properties: bool = False,
+    ) -> None:
         self.metrics = Metrics()
-        self.inbox = Inbox(limits, self.metrics)
+        self.inbox = Inbox(limits, self.metrics, keeps_properties=keeps_properties)
+        self.properties: list[dict[str, str]] = []
         listener = socket.create_server(("127.0.0.1", 0))
         self.acknowledged: list[tuple[int, str | None]] = []
         callbacks = Callbacks(
@@ -104,6 +112,7 @@ class FakeBroker:
             self.result.redelivered_ids += self.inbox.redelivered_ids
             messages = self.inbox.take()
             self.result.flags += [flags for *_, flags in messages]
+            self.properties += [dict(properties_of(payload)) for _, payload, *_ in messages]
             self.result.messages += [(topic, bytes(payload)) for topic, payload, *_ in messages]
             self.result.acks += self.inbox.unacknowledged
             self.inbox.unacknowledged.clear()
@@ -226,6 +235,43 @@ def test_properties_are_remembered(qos: int) -> None:
     assert broker.client._reader.known.properties == {properties}
     broker.send(publish(V5, b"a", b"2", qos, properties=properties))
     assert broker.end().messages == [("a", b"1"), ("a", b"2")]
+
+
+def user_property(*pairs: tuple[str, str]) -> bytes:
+    """The properties of a packet: user properties, and a content type."""
+    raw = b"\x03" + b"\x00\x01j"
+    for pair in pairs:
+        raw += b"\x26" + b"".join(len(one.encode()).to_bytes(2) + one.encode() for one in pair)
+    return length_bytes(len(raw)) + raw
+
+
+@pytest.mark.parametrize("kind", ["fast", "paho"])
+@pytest.mark.parametrize("keeps", [True, False])
+def test_user_properties_are_kept_where_a_source_reads_them(kind: str, keeps: bool) -> None:
+    """In the order of the messages; each has its own, also after many with the same."""
+    stream, wanted = b"", []
+    for number in range(40):
+        pairs = {"ts": str(number // 4), "기계": "press"} if number % 3 else {}
+        properties = user_property(*pairs.items()) if pairs else b"\x00"
+        stream += publish(V5, b"a/b", b"%d" % number, number % 2, 1 + number, properties=properties)
+        wanted.append(pairs if keeps else {})
+    pieces = [stream] if kind == "paho" else [stream[:100], stream[100:101], stream[101:]]
+    broker = FakeBroker(kind, V5, keeps_properties=keeps)
+    for piece in pieces:
+        broker.send(piece)
+    result = broker.end()
+    assert [payload for _, payload in result.messages] == [b"%d" % number for number in range(40)]
+    assert result.acks == list(range(2, 41, 2))
+    assert broker.properties == wanted
+    if kind == "fast":  # without a reader of properties, packets that have them stay quick
+        assert bool(broker.client._reader.known.properties) != keeps
+
+
+def test_the_last_of_two_equal_properties_counts() -> None:
+    broker = FakeBroker("fast", V5, keeps_properties=True)
+    broker.send(publish(V5, b"a", b"1", properties=user_property(("k", "1"), ("k", "2"))))
+    broker.end()
+    assert broker.properties == [{"k": "2"}]
 
 
 def packets(version: MQTTProtocolVersion) -> st.SearchStrategy[bytes]:

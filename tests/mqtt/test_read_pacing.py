@@ -262,7 +262,10 @@ def test_deferred_messages_are_read_when_their_time_is_over(broker: RunningBroke
         for _ in range(20):
             line.publish("in", b"x" * 100)
         begun = time.monotonic()
-        assert len(link.receive(10, Due(40, 40, 0.0))) == 20
+        taken = 0
+        while taken < 20:
+            taken += len(link.receive(10, Due(40, 40, 0.0)))
+        assert taken == 20
         assert time.monotonic() - begun < patient(2)
         link.close(1)
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from edgeai.assembly.plan import check
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
+from edgeai.messages import properties_of
 from edgeai.onboarding import subscriber as subscriber_module
 from edgeai.onboarding.listen import Listener, listen_with, raw_line, show
 from edgeai.onboarding.record import RecordSummary, record
@@ -138,10 +140,11 @@ def test_what_a_broker_delivers_is_listed_and_recorded(
         )
     )  # fmt: skip
     wait_for(lambda: told.connected() and told_too.connected(), "both are connected")
-    peer = Peer(broker.port)
+    peer = Peer(broker.port, protocol=MQTTProtocolVersion.MQTTv5)
     payloads = [b'{"t": 1763719200, "a": 1, "b": 2}', b"\xff\x00", "사출기".encode()]
-    for payload in payloads:
-        peer.client.publish("f/m/rows", payload)
+    properties = [{}, {"기계": "press 1", "b": "2"}, {}]
+    for payload, more in zip(payloads, properties, strict=True):
+        peer.publish("f/m/rows", payload, properties=more)
     showing.join(20)
     assert shown == [3]
     assert [one.partition(": p/m: ")[2][:8] for one in lines] == [
@@ -156,7 +159,12 @@ def test_what_a_broker_delivers_is_listed_and_recorded(
     assert isinstance(summary, RecordSummary)
     assert (summary.messages, summary.left_segments) == (3, 0)
     reader = RecordingReader([tmp_path / "recording"], {}, TableOptions())
-    assert [one.message[1] for one in reader.messages()] == payloads
+    found = [one.message[1] for one in reader.messages()]
+    assert found == payloads
+    assert [properties_of(one) for one in found] == properties
+    assert raw_line(("f", found[1], T * NS, 0)) == (
+        "2025-11-21T10:00:00.000Z topic f, user properties 기계=press 1, b=2, 2 bytes: '\\xff\\x00'"
+    )
 
 
 def test_silence_is_explained_once(broker: RunningBroker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edgeai.config.nvidia import TensorRt
@@ -14,7 +16,9 @@ from edgeai.model.inspection import find_faults
 from edgeai.model.package import Package, load_package
 from edgeai.model.rows import join_rows
 from edgeai.providers.child import compiled
+from edgeai.providers.child.compiled import LoadRequest
 from edgeai.providers.child.spec import ChildSpec, LoadError
+from edgeai.providers.conformance import check_backend
 from edgeai.providers.cpu import open_cpu_session
 from edgeai.providers.scorer import Scorer
 from edgeai.providers.selection.request import child_spec
@@ -77,8 +81,46 @@ def test_a_spec_and_a_candidate_carry_the_context(package: Package, tmp_path: Pa
     candidate = TensorRt.model_validate({"provider": "tensorrt", "batch_sizes": [1, 8]})
     options = child_spec(candidate, package, tmp_path).provider_options
     assert options["trt_profile_max_shapes"] == "window:8x4x2,context:8x2"
-    with pytest.raises(LoadError, match="take one input"):
-        compiled.build(spec_of(package, kind="compiled"))
+
+
+class OrtAdapter:
+    """An adapter whose artefact is the ONNX file; it computes a static batch."""
+
+    batch_sizes = (4,)
+
+    def __init__(self, request: LoadRequest) -> None:
+        self.session = onnxruntime.InferenceSession(str(request.artefact))
+        self.outputs = list(request.outputs)
+
+    def run(self, windows: Any, *context: Any) -> Any:
+        assert all(one.flags.c_contiguous and len(one) == 4 for one in (windows, *context))
+        names = ("window", "context")[: 1 + len(context)]
+        return self.session.run(self.outputs, dict(zip(names, (windows, *context), strict=True)))
+
+    def describe(self) -> dict[str, str]:
+        return {"device": "NPU", "driver": "1", "runtime": "1", "precision": "fp32"}
+
+    def close(self) -> None:
+        pass
+
+
+class OneInput(OrtAdapter):
+    def run(self, windows: Any) -> Any:
+        return super().run(windows)
+
+
+def test_a_compiled_backend_gets_windows_and_context(package: Package) -> None:
+    golden = Golden.of(package)
+    session = compiled.build(spec_of(package, kind="compiled", provider="compiled:x"), OrtAdapter)
+    actual = dict(zip(OUTPUTS, session.run(golden.windows[:7]), strict=True))
+    for name in OUTPUTS:
+        np.testing.assert_allclose(actual[name], golden.expected[name][:7], rtol=1e-5)
+    assert check_backend(OrtAdapter, package.folder)["score"] < 1e-4
+
+
+def test_an_adapter_for_one_input_is_refused_for_two(package: Package) -> None:
+    with pytest.raises(LoadError, match=r"does not run 4 windows: .*argument"):
+        compiled.build(spec_of(package, kind="compiled", provider="compiled:x"), OneInput)
 
 
 @pytest.mark.parametrize(

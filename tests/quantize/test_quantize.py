@@ -23,9 +23,13 @@ from edgeai.providers.session import padded_capacity
 from edgeai.quantize import quantize
 from edgeai.quantize.reduce import emulate_fp16, layers, prepare, serialise, to_fp16, to_int8
 from edgeai.quantize.search import Trial
+from edgeai.signing.files import SIGNATURE
+from edgeai.signing.trust import sign_folder
+from edgeai.testing import build_package
 from tests.support.commands import run_command
 from tests.support.packages import write_package
 from tests.support.paths import REPOSITORY
+from tests.support.signing import new_keys
 
 MODELS = sorted(
     path.parent.name
@@ -168,6 +172,22 @@ def test_in_place_the_package_gains_a_variant_and_the_card_a_section(
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
+def test_a_signature_that_no_longer_fits_is_told_and_not_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(tmp_path)
+    sign_folder(folder, new_keys(tmp_path)[0])
+    made = tmp_path / "made"
+    options = ["--to", "fp16", "--windows", "golden"]
+    outcome = run_command(capsys, monkeypatch, "quantize", folder, *options, "--output", made)
+    assert (outcome.code, "no longer fits" in outcome.out) == (0, False)
+    assert not (made / SIGNATURE).exists()
+    outcome = run_command(capsys, monkeypatch, "quantize", folder, *options)
+    assert outcome.code == 0
+    said = f"note: {folder / SIGNATURE} no longer fits: sign the package again (edgeai sign)."
+    assert outcome.out.splitlines()[-1].startswith(said)
+
+
 def test_sections_after_the_one_on_variants_stay(tmp_path: Path, state: Path) -> None:
     folder = copied(tmp_path)
     quantize(folder, "fp16", state_folder=state)
@@ -220,7 +240,7 @@ def test_flips_of_given_windows_are_counted(tmp_path: Path, state: Path) -> None
     # The emulated graph rounds like a device; the CPU session of the variant does not.
     model = prepare(report.package.graph.read_bytes())
     judged = tmp_path / "judged.onnx"
-    judged.write_bytes(serialise(emulate_fp16(model, list(layers(model)), windows)))
+    judged.write_bytes(serialise(emulate_fp16(model, list(layers(model)), [])))
     actual = CpuSession(judged, ["score"]).run(windows, 200)[0]
     wanted = CpuSession(report.package.graph, ["score"]).run(windows, 200)[0]
     threshold = report.package.manifest.threshold.value
@@ -237,7 +257,7 @@ def test_int8_ranges_come_from_the_given_windows(tmp_path: Path) -> None:
     calm = windows[expected["score"] < package.manifest.threshold.value]
 
     def scale(calibration: Any) -> float:
-        reduced = to_int8(model, ["layer_0"], calibration)
+        reduced = to_int8(model, ["layer_0"], [{"window": calibration}])
         named = {tensor.name: tensor for tensor in reduced.graph.initializer}
         return float(numpy_helper.to_array(named["z_scale"]))
 
@@ -342,7 +362,7 @@ def test_a_weight_used_in_both_precisions_is_kept_in_both() -> None:
     ]
     model = prepare(serialise(small_model(nodes)))
     first, second, third = layers(model)  # `prepare` names nodes without a name
-    reduced = to_fp16(model, [first, second], np.empty(0, np.float32))
+    reduced = to_fp16(model, [first, second], [])
     kinds = {tensor.name: tensor.data_type for tensor in reduced.graph.initializer}
     assert kinds["w"] == TensorProto.FLOAT
     assert kinds["w_fp16"] == TensorProto.FLOAT16
@@ -360,7 +380,7 @@ def test_what_is_judged_is_rounded_where_a_device_with_half_precision_rounds() -
         helper.make_node("MatMul", ["b", "w"], ["row"]),
     ]
     model = prepare(serialise(small_model(nodes, weight=0.3)))
-    judged = emulate_fp16(model, list(layers(model)), np.empty(0, np.float32))
+    judged = emulate_fp16(model, list(layers(model)), [])
     windows = WINDOWS.astype(np.float16).astype(np.float32)
     weight = np.full((2, 2), 0.3, np.float16).astype(np.float32)
 
@@ -376,7 +396,7 @@ def test_what_is_judged_is_rounded_where_a_device_with_half_precision_rounds() -
 
 def test_a_layer_that_gives_an_output_is_cast_back() -> None:
     model = prepare(serialise(small_model([helper.make_node("MatMul", ["window", "w"], ["row"])])))
-    reduced = to_fp16(model, list(layers(model)), np.empty(0, np.float32))
+    reduced = to_fp16(model, list(layers(model)), [])
     assert run(reduced).dtype == np.float32
     np.testing.assert_allclose(run(reduced), run(model), rtol=5e-3, atol=5e-3)
 
@@ -389,7 +409,7 @@ def test_weights_held_by_constant_nodes_count_as_weights() -> None:
     ]
     model = prepare(serialise(small_model(nodes)))
     assert list(layers(model).values()) == [4]
-    reduced = to_fp16(model, list(layers(model)), np.empty(0, np.float32))
+    reduced = to_fp16(model, list(layers(model)), [])
     np.testing.assert_allclose(run(reduced), run(model), rtol=5e-3, atol=5e-3)
 
 
@@ -551,3 +571,32 @@ def test_the_command_refuses_bad_options_in_lines_of_its_own(
     done = run_command(capsys, monkeypatch, "quantize", AUTOENCODER, *options)
     assert done.code == 2
     assert any(text in complaint for complaint in done.complaints)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_model_with_a_context_is_reduced_with_it(
+    tmp_path: Path, state: Path, precision: Any
+) -> None:
+    folder = build_package(tmp_path / "press", context=["recipe", "tool"])
+    source = load_package(folder)
+    calm = tmp_path / "windows.npz"
+    rng = np.random.default_rng(5)
+    given = {
+        "window": rng.normal(5, 3, (60, 4, 2)).astype(np.float32),
+        "context": rng.integers(0, 5, (60, 2)).astype(np.float32),
+    }
+    np.savez(calm, **given)
+    report = quantize(
+        folder, precision, state_folder=state, windows=calm, output=tmp_path / "made",
+        tolerance=0.2,
+    )  # fmt: skip
+    assert report.given_windows == 60
+    assert 0 < report.errors["score"].largest < 0.2 * source.manifest.threshold.value
+    for broken, words in (
+        ({"window": given["window"]}, "`context` of shape \\(N, 2\\)"),
+        (given | {"context": given["context"][:30]}, "as many rows as `window`, which has 60"),
+        (given | {"context": given["context"] * np.nan}, "finite numbers"),
+    ):
+        np.savez(calm, **broken)
+        with pytest.raises(ConfigError, match=words):
+            quantize(folder, precision, state_folder=state, windows=calm, output=tmp_path / "no")

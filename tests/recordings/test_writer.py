@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeai.errors import ConfigError
-from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, Message
+from edgeai.messages import (
+    BACKLOG,
+    REDELIVERED,
+    RETAINED,
+    Message,
+    properties_of,
+    with_properties,
+)
 from edgeai.recordings.reader import RecordingReader
 from edgeai.recordings.tables import TableOptions
 from edgeai.recordings.writer import MIN_SEGMENT_BYTES, SEGMENTS, RecordingWriter
@@ -36,6 +43,32 @@ MESSAGES = st.lists(
     ),
     max_size=8,
 )
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@given(properties=st.dictionaries(TEXTS, TEXTS, max_size=3), payload=st.binary(max_size=9))
+def test_user_properties_are_read_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, properties: dict[str, str], payload: bytes
+) -> None:
+    folder = tmp_path_factory.mktemp("recording")
+    writer = RecordingWriter(folder, 10**9, 1e9, lambda: 0)
+    writer.write([("t", with_properties(payload, properties), 1, 0)])
+    writer.close()
+    ((_, found, _, _),) = read(folder)
+    assert (bytes(found), properties_of(found)) == (payload, properties)
+
+
+def test_user_properties_of_mosquitto_sub_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"tst":"2026-11-28T10:20:55.896504Z+0000","topic":"a/b","qos":0,"retain":0,"payloadlen":7,'
+        '"properties":{"user-properties":{"k1":"v1","k1":"v2","k 2":"한글"},"content-type":"json"},'
+        '"payload":{"x":1}}\n'
+        '{"tst":"2026-11-28T10:20:56Z","topic":"a/b","properties":{"content-type":"json"},'
+        '"payload":{"x":1}}\n'
+    )
+    first, second = (message[1] for message in read(tmp_path))
+    assert properties_of(first) == {"k1": "v2", "k 2": "한글"}
+    assert properties_of(second) == {}
 
 
 @given(turns=st.lists(MESSAGES, min_size=1, max_size=4))

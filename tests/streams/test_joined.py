@@ -26,7 +26,7 @@ from edgeai.streams.settings import (
     StreamSettings,
     TrackRule,
 )
-from edgeai.streams.side import TagStreams
+from edgeai.streams.tag_streams import TagStreams
 
 NS = 10**9
 LENGTH = 3

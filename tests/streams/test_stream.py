@@ -456,7 +456,7 @@ def test_aligned_rows_give_the_same_in_any_blocks(
 
 
 def test_layout_tag_needs_an_alignment() -> None:
-    with pytest.raises(ValueError, match="alignment"):
+    with pytest.raises(ValueError, match="single values"):
         tag(Case(), 1, 0, 1)
 
 

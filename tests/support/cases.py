@@ -8,7 +8,8 @@
       expected-error.txt   in place of the two: what `edgeai check` says, one problem a line
       models.yaml          further models: signals, length, hop, threshold, rate_hz, ranges
 
-`payload` is JSON, or a text in quotes; `payload_hex` are bytes. A line without `tst` arrives a
+`payload` is JSON, or a text in quotes; `payload_hex` are bytes; `properties` are user properties
+of MQTT 5. A line without `tst` arrives a
 second after the line before it; the first one on 2025-11-21 at 10:00:00 UTC.
 """
 
@@ -23,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from edgeai.decoding.fields import iso_ns
+from edgeai.decoding.times import iso_ns
 from edgeai.testing import build_package
 from tests.support.paths import REPOSITORY
 
@@ -41,6 +42,8 @@ class Sent:
     payload: bytes
     received_ns: int
     flags: dict[str, Any]
+    properties: dict[str, str]
+    """User properties of MQTT 5."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class Case:
             if "tst" in line:
                 at_ns = iso_ns(line["tst"], None)
             flags = {key: line[key] for key in ("retain", "dup", "backlog") if key in line}
-            found.append(Sent(line["topic"], _payload(line), at_ns, flags))
+            found.append(
+                Sent(line["topic"], _payload(line), at_ns, flags, line.get("properties", {}))
+            )
         return found
 
     def models(self) -> dict[str, tuple[str, Any]]:
@@ -131,6 +136,8 @@ def write_case(case: Case, folder: Path) -> tuple[Path, Path]:
                 "payload_base64": b64encode(one.payload).decode(),
                 **one.flags,
             }
+            if one.properties:
+                line["properties"] = {"user-properties": one.properties}
             out.write(json.dumps({**line, "received_ns": one.received_ns}) + "\n")
     return file, recording
 

@@ -19,6 +19,8 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 PATIENCE = float(os.environ.get("EDGEAI_TEST_PATIENCE", "1"))
 """Factor on every wait and time limit of the tests; above 1 on a busy or slow machine."""
@@ -75,9 +77,21 @@ class Peer:
             self.client.subscribe([(topic_filter, 1) for topic_filter in filters])
             assert self._ready.wait(PATIENCE_SECONDS)
 
-    def publish(self, topic: str, payload: Any, qos: int = 0, *, retain: bool = False) -> None:
+    def publish(
+        self,
+        topic: str,
+        payload: Any,
+        qos: int = 0,
+        *,
+        retain: bool = False,
+        properties: dict[str, str] | None = None,
+    ) -> None:
         body = payload if isinstance(payload, bytes | str) else json.dumps(payload)
-        self.client.publish(topic, body, qos, retain).wait_for_publish(PATIENCE_SECONDS)
+        more = Properties(PacketTypes.PUBLISH) if properties else None
+        if more is not None:
+            more.UserProperty = list((properties or {}).items())
+        sent = self.client.publish(topic, body, qos, retain, more)
+        sent.wait_for_publish(PATIENCE_SECONDS)
 
     def topics(self, prefix: str) -> list[Any]:
         """Return the JSON payloads heard on topics that start so."""

@@ -32,8 +32,23 @@ SHAPES: dict[str, dict[str, Any]] = {
         "quality": {"path": "q", "codes": "opc_ua", "uncertain": ["ok"]},
     },
     "map of values": {"layout": "tag", "items": "{asset}.{signal}", "value_path": ""},
+    "a value outside the record": {
+        "items": "values.*", "time": {"path": "^.t", "unit": "ms"}, "signals": {"x": "$.x"},
+    },
+    "a value around the record": {"items": "values.*", "signals": {"압력": "^.a"}},
     "behind an element": {"items": "values.*.v", "time": {"path": "^.t", "unit": "ns"}},
     "one row": {"value_map": {True: 1}, "quality": {"path": "q", "codes": "opc_da"}},
+    "names with the asset": {
+        "layout": "tag", "items": "values.*", "name_path": "id", "value_path": "v",
+        "name_template": "{asset}-{signal}", "time": {**MS, "default_path": "$.t"},
+        "quality": {"path": "q", "good": [1, True]}, "asset_paths": ["a"],
+    },
+    "values under several names": {
+        "layout": "tag", "items": "*", "name_path": "id", "value_path": "v",
+        "value_paths": ["x", "q"], "numeric_text": True, "thousands_mark": ",",
+        "time": {"path": "t", "unit": "ms", "add": {"path": "n", "unit": "ns"}},
+        "signals": {"x": {"suffix": "5"}},
+    },
     "own flags": {
         "items": "values.*",
         "signals": {"x": {"quality": {"path": "q", "good": [1], "absent": "uncertain"}}},
@@ -41,7 +56,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-NAMES = st.sampled_from(["x", "압력", unicodedata.normalize("NFD", "압력"), "other"])
+NAMES = st.sampled_from(
+    ["x", "압력", unicodedata.normalize("NFD", "압력"), "other", "m-x", "m-1-압력", "-x", "m-"]
+)
 TIMES = st.sampled_from(
     [1_763_719_200_000, 1_763_719_200, 1_763_719_200_000.5, "2025-11-21T10:00:00Z", "1763719200"]
 )
@@ -84,7 +101,9 @@ def documents(moments: Any) -> Any:
     records = st.lists(record, max_size=5) | st.lists(whole, min_size=1, max_size=5)
     assets = st.dictionaries(NAMES, records, max_size=3)
     values = st.dictionaries(NAMES, st.dictionaries(NAMES, NUMBERS, max_size=3), max_size=3)
-    around = st.fixed_dictionaries({"values": records, "a": NAMES}, optional={"t": moments})
+    around = st.fixed_dictionaries(
+        {"values": records, "a": NAMES | NUMBERS}, optional={"t": moments, "x": NUMBERS}
+    )
     return around | records | assets | values
 
 

@@ -21,6 +21,7 @@ from edgeai.providers.selection.request import child_spec
 from edgeai.providers.selection.verdicts import Verdict
 from edgeai.providers.serving.accelerator import AcceleratorError
 from edgeai.providers.serving.child_accelerator import ChildAccelerator
+from edgeai.testing import build_package
 from tests.support.environments import clean_variables, environment
 from tests.support.live import patient
 from tests.support.paths import REPOSITORY
@@ -109,6 +110,13 @@ def test_the_golden_windows_are_reproduced_in_fp32(start: Start, name: str, stat
     assert found.flips == 0
 
 
+@pytest.mark.parametrize("static", ["no", "yes"])
+def test_a_context_is_a_second_input(start: Start, tmp_path: Path, static: str) -> None:
+    package = load_package(build_package(tmp_path / "press", context=["recipe", "tool"]))
+    accelerator = start(package, provider_options={"static": static}, context=2)
+    assert parity(accelerator, package).fault is None
+
+
 def test_openvino_reports_nothing_to_its_maker(
     start: Start, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +156,7 @@ def test_the_bfloat16_trap_is_caught_by_the_golden_windows(start: Start) -> None
         ({"device": {"type": "GPU", "index": "1"}}, "OpenVINO finds no GPU.1 here"),
         ({"provider_options": {"precison": "fp32"}}, "unknown option 'precison'; known: cache"),
         ({"provider_options": {"precision": "fp8"}}, "precision must be one of fp32, fp16, bf16"),
-        ({"window": (32, 13)}, "the input must be"),
+        ({"window": (32, 13)}, "the inputs must be"),
         ({"outputs": ["score", "absent"]}, "has no output 'absent'"),
         ({"provider": "rebellions"}, "no backend `rebellions` is installed here"),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from edgeai.config.node import load_config
 from edgeai.config.presets import apply_presets
@@ -37,11 +38,13 @@ def prefixed(case: Case, folder: Path) -> dict[str, Any]:
     pipelines: dict[str, Any] = config["pipelines"]
     complete_models(case, pipelines, folder)
     for pipeline in pipelines.values():
-        source = pipeline["source"]
-        source.pop("preset", None)
-        source["topic"] = f"{case.name}/{source['topic']}"
-        if source.get("names"):
-            source["names"]["topic"] = f"{case.name}/{source['names']['topic']}"
+        for source in (
+            [pipeline["source"]] if "source" in pipeline else pipeline["sources"].values()
+        ):
+            source.pop("preset", None)
+            source["topic"] = f"{case.name}/{source['topic']}"
+            if source.get("names"):
+                source["names"]["topic"] = f"{case.name}/{source['names']['topic']}"
     return {f"{case.name}{SEPARATOR}{name}": one for name, one in pipelines.items()}
 
 
@@ -55,19 +58,24 @@ def test_cases_live(tmp_path: Path, broker: RunningBroker) -> None:
     http = {"port": 0}
     document = {"node": "test", "broker": broker_section, "http": http, "pipelines": pipelines}
     config.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-    sources = {name: one.source for name, one in load_config(config).pipelines.items()}
     by_arrival = {
         name
-        for name, source in sources.items()
-        if source.clock is None or getattr(source.time, "relative_below_seconds", None)
+        for name, pipeline in load_config(config).pipelines.items()
+        if any(
+            source.clock is None or getattr(source.time, "relative_below_seconds", None)
+            for source in pipeline.named_sources.values()
+        )
     }
     aligned = {name for name, one in pipelines.items() if _alignment(one) != "none"}
-    with peer(broker.port, "edgeai/test/predictions/#") as other:
+    with peer(
+        broker.port, "edgeai/test/predictions/#", protocol=MQTTProtocolVersion.MQTTv5
+    ) as other:
         with running(config, seconds=60) as process:
             edge = Edge(process)
             for case in all_cases.values():
                 for sent in case.messages():
-                    other.publish(f"{case.name}/{sent.topic}", sent.payload, qos=1)
+                    topic = f"{case.name}/{sent.topic}"
+                    other.publish(topic, sent.payload, qos=1, properties=sent.properties)
             other.publish("end/of/cases", "{}")
             count = sum(len(case.messages()) for case in all_cases.values())
             total = "edgeai_messages_received_total"
@@ -104,6 +112,8 @@ def test_cases_live(tmp_path: Path, broker: RunningBroker) -> None:
 
 
 def _alignment(pipeline: dict[str, Any]) -> str:
+    if "sources" in pipeline:
+        return "hold"
     return str(pipeline.get("stream", {}).get("alignment", "none"))
 
 

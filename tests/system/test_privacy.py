@@ -14,12 +14,15 @@ import yaml
 
 from edgeai.cli.main import COMMANDS
 from edgeai.demo.broker import find_mosquitto
+from edgeai.signing.keys import read_private_key
+from edgeai.signing.trust import sign_folder
 from tests.support import faulty
 from tests.support.brokers import free_port
 from tests.support.offline import Traced, require_isolation, run_offline
 from tests.support.packages import write_config, write_package
 from tests.support.paths import DATA, REPOSITORY
 from tests.support.recipes import FILES, recipe_file
+from tests.support.signing import write_keys
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -107,6 +110,18 @@ def report(folder: Path) -> list[str]:
     return ["report", "mean", "--input", recording(folder), "--time-column", "t"]
 
 
+def sign(folder: Path) -> list[str]:
+    write_package(folder / "mean")
+    write_keys(folder)
+    return ["sign", "mean", "--key", "key.pem"]
+
+
+def verify(folder: Path) -> list[str]:
+    sign(folder)
+    sign_folder(folder / "mean", read_private_key(folder / "key.pem"))
+    return ["verify", "mean", "--key", "key.pub.pem"]
+
+
 PORT = free_port()
 CASES: dict[str, Case] = {
     "demo": Case(lambda _folder: ["demo", "--seconds", "8"]),
@@ -144,6 +159,8 @@ CASES: dict[str, Case] = {
     ),
     "export": Case(export),
     "report": Case(report),
+    "sign": Case(sign, says="signed by key"),
+    "verify": Case(verify, says="signed by key"),
 }  # fmt: skip
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from edgeai.errors import ConfigError
+from edgeai.signing.trust import sign_folder
 from edgeai.training import pinn
 from edgeai.training.dispatch import train_recipe
 from edgeai.training.pinn import evaluate
 from edgeai.training.trainer import load_trainer, read_trainer
 from tests.support.commands import run_command
 from tests.support.paths import REPOSITORY
+from tests.support.signing import new_keys
 
 TRAINERS = sorted(REPOSITORY.glob("models/*/training"))
 ALLOWED = (
@@ -116,6 +118,20 @@ def test_a_recipe_is_trained_by_the_code_beside_it(tmp_path, capsys, monkeypatch
     assert train_recipe(recipe) == "train.yaml into mine"
     result = run_command(capsys, monkeypatch, "train", recipe, "--output", tmp_path / "there")
     assert (result.code, result.out.strip()) == (0, "train.yaml into there")
+
+
+def test_a_signature_that_no_longer_fits_is_told(tmp_path, capsys, monkeypatch):
+    writing = "    (folder / 'made').write_text(folder.name)\n    return"
+    code = TRAIN.replace("    return", writing)
+    recipe, folder = recipe_with(tmp_path / "mine", "training", code), tmp_path / "there"
+    options = ["train", recipe, "--output", folder]
+    folder.mkdir()
+    assert run_command(capsys, monkeypatch, *options).out == "train.yaml into there\n"
+    sign_folder(folder, new_keys(tmp_path)[0])
+    # Written again, bit for bit: it still fits.
+    assert run_command(capsys, monkeypatch, *options).out == "train.yaml into there\n"
+    (folder / "made").rename(folder / "other")
+    assert "model.sig no longer fits" in run_command(capsys, monkeypatch, *options).out
 
 
 def test_two_trainers_of_the_same_name_do_not_mix(tmp_path):

@@ -260,7 +260,7 @@ def scripted_worker(folder: Path, script: str) -> Iterator[ScriptedWorker]:
         one.worker.wait(0)
 
 
-REPORT = '{"alive": %s, "ready": %s, "reasons": ["no broker"], "pipelines": {}}'
+REPORT = '{"alive": %s, "ready": %s, "reasons": ["no broker"], "pipelines": {}, "signed_by": {}}'
 
 
 def reporting(alive: str, ready: str) -> str:

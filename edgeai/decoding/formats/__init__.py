@@ -9,12 +9,13 @@ from typing import Any
 
 from edgeai.config.limits import Limits
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import parse_json
 from edgeai.decoding.formats.compression import compile_decompression
 from edgeai.decoding.formats.csv_lines import compile_csv
 from edgeai.decoding.formats.embedded import compile_hex, compile_registers
+from edgeai.decoding.formats.json_texts import compile_json, compile_json_lines
 from edgeai.decoding.formats.line_protocol import compile_line_protocol
 from edgeai.decoding.formats.packed import compile_cbor, compile_msgpack
+from edgeai.decoding.formats.pairs import compile_pairs
 from edgeai.decoding.formats.senml import compile_senml
 from edgeai.decoding.formats.structs import compile_struct
 from edgeai.decoding.formats.text import compile_text
@@ -24,19 +25,19 @@ Read = Callable[[bytes], Any]
 exception, whatever the payload."""
 
 
-def _json(_form: Any, _max_records: int) -> Read:
-    return parse_json
-
-
 FORMATS: dict[str, Callable[[Any, int], Read]] = {
-    "json": _json,
+    "json": compile_json,
+    "json_lines": compile_json_lines,
     "text": compile_text,
     "csv": compile_csv,
+    "pairs": compile_pairs,
     "line_protocol": compile_line_protocol,
     "senml": compile_senml,
     "struct": compile_struct,
     "registers": compile_registers,
     "hex": compile_hex,
+    "base64": compile_hex,
+    "byte_list": compile_hex,
     "msgpack": compile_msgpack,
     "cbor": compile_cbor,
 }

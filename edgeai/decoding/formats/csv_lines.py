@@ -20,16 +20,19 @@ def compile_csv(form: CsvPayload, max_records: int) -> Callable[[bytes], Any]:
         form: The declared format.
         max_records: Lines in one message; more are refused.
     """
-    encoding, separator = form.encoding, form.separator
+    encoding, separator, skipped = form.encoding, form.separator, frozenset(form.skip_lines)
 
     def read(payload: bytes) -> list[dict[str, str | None]]:
         text = decode_text(payload, encoding)
+        if skipped:  # they stay as blank lines, so that the others keep their numbers
+            parts = text.split("\n")
+            text = "\n".join("" if n in skipped else one for n, one in enumerate(parts, 1))
         lines = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
         names = form.columns
         found: list[dict[str, str | None]] = []
         try:
             if names is None:
-                names = _header(next(lines, []))
+                names = _header(next(filter(any, lines) if skipped else lines, []))
             for cells in lines:
                 if not cells or cells == [""]:
                     continue

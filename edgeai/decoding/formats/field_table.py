@@ -18,7 +18,8 @@ Convert = Callable[[Any], Any]
 
 CODES = {
     "u8": "B", "u16": "H", "u32": "I", "u64": "Q", "i8": "b", "i16": "h", "i32": "i", "i64": "q",
-    "f32": "f", "f64": "d", "bcd8": "B", "bcd16": "H", "bcd32": "I", "date": "H", "s5time": "H",
+    "f32": "f", "f64": "d", "bool8": "B", "bcd8": "B", "bcd16": "H", "bcd32": "I", "date": "H",
+    "s5time": "H",
 }  # fmt: skip
 """Code of `struct` by type; a type that is not here is taken as bytes."""
 

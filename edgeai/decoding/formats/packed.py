@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgeai.config.text_formats import CborPayload, MsgpackPayload
+from edgeai.config.document_formats import CborPayload, MsgpackPayload
+from edgeai.decoding.formats.unpacking import compile_unpacking
 from edgeai.decoding.frames.cbor import read_cbor
 from edgeai.errors import DecodeError, one_line
 
@@ -16,7 +17,7 @@ TIME_HEADS = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 """How a time begins: an extension of type -1 with 4, 8 or 12 bytes."""
 
 
-def compile_msgpack(_form: MsgpackPayload, _max_records: int = 0) -> Callable[[bytes], Any]:
+def compile_msgpack(form: MsgpackPayload, max_records: int = 0) -> Callable[[bytes], Any]:
     """Return a function from a MessagePack payload to its document.
 
     A time of MessagePack becomes an ISO text in UTC, another extension the bytes in it.
@@ -36,12 +37,12 @@ def compile_msgpack(_form: MsgpackPayload, _max_records: int = 0) -> Callable[[b
                 "not_the_format", detail=f"no MessagePack: {one_line(error, MAX_DETAIL)}"
             ) from error
 
-    return read
+    return compile_unpacking(form.unpack, read, max_records)
 
 
-def compile_cbor(_form: CborPayload, _max_records: int = 0) -> Callable[[bytes], Any]:
+def compile_cbor(form: CborPayload, max_records: int = 0) -> Callable[[bytes], Any]:
     """Return a function from a CBOR payload to its document."""
-    return read_cbor_document
+    return compile_unpacking(form.unpack, read_cbor_document, max_records)
 
 
 def read_cbor_document(payload: bytes) -> Any:

@@ -59,6 +59,7 @@ def s7_string(encoding: str, raw: bytes) -> str | None:
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
+    "bool8": lambda number: int(number != 0),
     "bcd8": bcd,
     "bcd16": bcd,
     "bcd32": bcd,

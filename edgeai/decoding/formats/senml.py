@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any
 
 from edgeai.config.text_formats import SenmlPayload
-from edgeai.decoding.fields import MAX_TIME_NS, parse_json_fast
+from edgeai.decoding.fields import parse_json_fast
 from edgeai.decoding.formats.packed import read_cbor_document
 from edgeai.decoding.formats.texts import shown_name
+from edgeai.decoding.times import MAX_TIME_NS
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 

@@ -3,6 +3,8 @@
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from typing import Any
 
+import msgspec
+
 from edgeai.errors import DecodeError, printable
 
 _MARKS = ((BOM_UTF8, "utf-8"), (BOM_UTF16_LE, "utf-16-le"), (BOM_UTF16_BE, "utf-16-be"))
@@ -21,6 +23,19 @@ def shown(value: Any) -> str:
 def shown_name(name: str) -> str:
     """Return a name of a payload for a message: on one line, cut."""
     return printable(name[:MAX_SHOWN])[:MAX_SHOWN]
+
+
+def bytes_of_base64(value: str) -> bytes | None:
+    """Return the bytes that a base64 text means, RFC 4648 section 4; None if it is none.
+
+    Line ends, as MIME has them, do not count.
+    """
+    try:
+        if "\n" in value:
+            value = value.replace("\r", "").replace("\n", "")
+        return msgspec.convert(value, bytes)  # stricter than binascii, and faster
+    except ValueError:  # also UnicodeEncodeError: half a surrogate pair
+        return None
 
 
 def decode_text(payload: bytes, encoding: str) -> str:

@@ -14,7 +14,13 @@ from edgeai.config.source import SourceConfig
 from edgeai.decoding.formats.compression import compile_decompression
 from edgeai.decoding.frames.binary import compile_binary
 from edgeai.decoding.frames.block import Decode, Frame
-from edgeai.decoding.frames.maps import compile_arrow, compile_cbor, compile_json, compile_msgpack
+from edgeai.decoding.frames.maps import (
+    compile_arrow,
+    compile_cbor,
+    compile_json,
+    compile_msgpack,
+)
+from edgeai.decoding.frames.text import compile_text
 
 __all__ = ["FORMATS", "Decode", "Frame", "compile_frame", "frame_decoder"]
 
@@ -24,6 +30,7 @@ FORMATS: dict[str, Callable[[Any, list[str]], Decode]] = {
     "msgpack": compile_msgpack,
     "arrow": compile_arrow,  # imports pyarrow when it is called
     "json": compile_json,
+    "text": compile_text,
 }
 """Frame formats by `type`. Each compiler takes the format's model (`edgeai.config.frames`) and the
 names of the model's signals in the frame."""

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeai.config.base import TimeField
+from edgeai.config.base import NANOSECONDS, TimeField
 from edgeai.config.frames import COUNTS, TIMES, BinaryFormat, Endian, HeaderField
-from edgeai.decoding.fields import MAX_TIME_NS, UNIT_NS, time_reader
 from edgeai.decoding.frames.block import (
     ColumnIndex,
     Decode,
@@ -19,6 +18,7 @@ from edgeai.decoding.frames.block import (
     index_channels,
     numpy_dtype,
 )
+from edgeai.decoding.times import MAX_TIME_NS, time_reader
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 
@@ -62,7 +62,7 @@ def compile_binary(form: BinaryFormat, channels: list[str]) -> Decode:
     unit = time_name[3:] or "ns"
     to_ns = time_reader(TimeField.model_validate({"path": ["t0"], "unit": unit}))
     is_whole = time_at is not None and not fields[time_at].type.startswith("f")
-    factor = UNIT_NS[unit] if is_whole else 0  # an integer time needs no call of `to_ns`
+    factor = NANOSECONDS[unit] if is_whole else 0  # an integer time needs no call of `to_ns`
     read_shape = _shape_reader(form, width)
     header_bytes = constant_part.size
     view_values = _value_viewer(form, width, columns, header_bytes)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.config.frames import MAX_RATE_HZ, MIN_RATE_HZ, Endian, Order
-from edgeai.decoding.fields import MAX_TIME_NS
+from edgeai.decoding.times import MAX_TIME_NS
 from edgeai.errors import ConfigError, DecodeError, Problem
 from edgeai.messages import SECOND_NS
 
@@ -21,6 +21,7 @@ ColumnIndex = slice | npt.NDArray[np.intp] | None
 MAX_SPAN_SECONDS = 1e9
 """Largest time from a frame's first to its last sample; keeps sample times within 64 bits."""
 MAX_SEQUENCE = 2**64 - 1
+MAX_SHOWN_SIZES = 6
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -135,7 +136,8 @@ def join_channels(payload: bytes, arrays: list[Values]) -> Values:
     """
     size, dtype = arrays[0].size, arrays[0].dtype
     if size == 0 or any(array.size != size for array in arrays):
-        raise DecodeError("wrong_size")
+        sizes = ", ".join(str(array.size) for array in arrays[:MAX_SHOWN_SIZES])
+        raise DecodeError("wrong_size", detail=f"the channels have {sizes} samples")
     if len(arrays) == 1:
         return arrays[0].reshape(-1, 1)
     if all(array.dtype == dtype for array in arrays):

@@ -6,21 +6,35 @@ samples as the format stores them. All other steps are shared.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import numpy as np
 
-from edgeai.config.base import FieldPath, TimeField
-from edgeai.config.frames import ArrowFormat, CborFormat, JsonFormat, MapFormat, MsgpackFormat
+from edgeai.config.base import NANOSECONDS, FieldPath, TimeField
+from edgeai.config.frames import (
+    ArrowFormat,
+    CborFormat,
+    JsonFormat,
+    MapFormat,
+    MsgpackFormat,
+)
 from edgeai.decoding.fields import (
     ABSENT,
-    UNIT_NS,
     find,
-    member,
     other_forms,
     parse_json,
-    time_reader,
+)
+from edgeai.decoding.formats.texts import shown
+from edgeai.decoding.frames.arrays import (
+    channel_in,
+    no_array,
+    read_base64,
+    read_hex,
+    read_numbers,
+    read_rows,
+    read_text,
+    view_bytes,
+    wrong_channels,
 )
 from edgeai.decoding.frames.arrow import arrow_reader
 from edgeai.decoding.frames.block import (
@@ -35,18 +49,10 @@ from edgeai.decoding.frames.block import (
     reshape_flat,
 )
 from edgeai.decoding.frames.cbor import read_cbor
+from edgeai.decoding.frames.scaling import Opened, Scale, compile_scaling
+from edgeai.decoding.times import time_reader
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
-
-
-class Opened(NamedTuple):
-    """A parsed payload."""
-
-    find: Callable[[FieldPath], Any]
-    """Returns the value at a path, `ABSENT` if there is none."""
-    data: Any
-    """The samples as the format stores them, `ABSENT` if there are none."""
-
 
 Open = Callable[[bytes], Opened]
 ReadArray = Callable[[Any], Values]
@@ -55,10 +61,17 @@ ReadBlock = Callable[[bytes, Any], Values]
 """A payload and its samples as the format stores them to values (n, C)."""
 
 
-def _compile(form: MapFormat, open_: Open, read_block: ReadBlock) -> Decode:
+def _compile(
+    form: CborFormat | MsgpackFormat | JsonFormat | ArrowFormat,
+    open_: Open,
+    read_block: ReadBlock,
+    scale: Scale | None = None,
+) -> Decode:
     read_time = _time_reader(form.time)
     read_rate = _rate_reader(form)
     sequence_path = form.sequence
+    path = form.data if not isinstance(form, ArrowFormat) else []
+    nothing_there = f"there is nothing at {'.'.join(map(str, path))} (`frame.data`)"
 
     def decode(payload: bytes | memoryview) -> Frame:
         payload = bytes(payload)  # copies only a memoryview
@@ -67,8 +80,10 @@ def _compile(form: MapFormat, open_: Open, read_block: ReadBlock) -> Decode:
         rate_hz = read_rate(opened)
         sequence = None if sequence_path is None else _check_sequence(opened.find(sequence_path))
         if opened.data is ABSENT:
-            raise DecodeError("not_a_frame")
+            raise DecodeError("not_a_frame", detail=nothing_there)
         values = read_block(payload, opened.data)
+        if scale is not None:
+            values = scale(opened, values)
         return build_frame(t0_ns, rate_hz, len(values), values, sequence)
 
     return decode
@@ -97,14 +112,17 @@ def _rate_reader(form: MapFormat) -> Callable[[Opened], float]:
         rate_hz = form.rate_hz
         return lambda _: rate_hz
     path, unit = form.rate.path, form.rate.unit
-    units_per_second = None if unit == "hz" else SECOND_NS / UNIT_NS[unit]
+    hz = {"hz": 1.0, "khz": 1000.0}.get(unit)
+    units_per_second = 0.0 if hz is not None else SECOND_NS / NANOSECONDS[unit]
 
     def read(opened: Opened) -> float:
         value = opened.find(path)
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-            raise DecodeError("bad_rate")
+            what = "nothing is" if value is ABSENT else f"{shown(value)} stands"
+            where = f"{'.'.join(map(str, path))} (`frame.rate`)"
+            raise DecodeError("bad_rate", detail=f"{what} at {where}")
         try:
-            return float(value) if units_per_second is None else units_per_second / value
+            return float(value) * hz if hz is not None else units_per_second / value
         except OverflowError as error:
             raise DecodeError("bad_rate") from error
 
@@ -133,73 +151,24 @@ def _block_reader(
 
     def read_by_name(payload: bytes, data: Any) -> Values:
         if not isinstance(data, dict):
-            raise DecodeError("not_a_frame")
-        found = [member(data, name) for name in channels]
-        if any(value is ABSENT for value in found):
-            raise DecodeError("wrong_channels")
+            raise no_array(data, "an object with an array for each channel")
+        found = [channel_in(data, name) for name in channels]
         return join_channels(payload, [read_array(value) for value in found])
 
     def read_block(payload: bytes, data: Any) -> Values:
         if shape == "flat":
             values = reshape_flat(read_array(data), width, order)
         elif not isinstance(data, list):
-            raise DecodeError("not_a_frame")
+            raise no_array(data, "a list")
         elif shape == "per_channel":
             if len(data) != width:
-                raise DecodeError("wrong_channels")
+                raise wrong_channels(len(data), width, "the list has")
             values = join_channels(payload, [read_array(part) for part in data])
         else:
-            values = _read_rows(data, width)
+            values = read_rows(data, names)
         return values if columns is None else values[:, columns]
 
     return read_by_name if shape == "by_name" else read_block
-
-
-def _view_bytes(dtype: np.dtype[Any] | None, value: Any) -> Values:
-    """View bytes as an array (n,); return a typed array unchanged."""
-    if isinstance(value, np.ndarray):
-        return value
-    if not isinstance(value, bytes | memoryview):
-        raise DecodeError("not_a_frame")
-    if dtype is None:
-        raise DecodeError("bad_dtype")
-    if len(value) % dtype.itemsize:
-        raise DecodeError("wrong_size")
-    return np.frombuffer(value, dtype)
-
-
-def _read_base64(dtype: np.dtype[Any], value: Any) -> Values:
-    """Decode base64 text, RFC 4648 section 4: padded, without line breaks."""
-    if not isinstance(value, str):
-        raise DecodeError("not_a_frame")
-    try:
-        raw = msgspec.convert(value, bytes)  # stricter than binascii, and faster
-    except ValueError as error:  # also UnicodeEncodeError: half a surrogate pair
-        raise DecodeError("not_a_frame") from error
-    return _view_bytes(dtype, raw)
-
-
-def _read_numbers(value: Any) -> Values:
-    """Return a list of numbers as (n,) float64, with NaN for each null."""
-    if not isinstance(value, list):
-        raise DecodeError("not_a_frame")
-    try:
-        return np.array(msgspec.convert(value, list[float | None]), np.float64)
-    except ValueError as error:  # ValidationError; UnicodeEncodeError: half a surrogate pair
-        raise DecodeError("bad_dtype") from error
-
-
-def _read_rows(value: list[Any], width: int) -> Values:
-    """Return n lists of C numbers as (n, C) float64, with NaN for each null."""
-    if not value:
-        raise DecodeError("wrong_size")
-    try:
-        rows = msgspec.convert(value, list[list[float | None]])
-    except ValueError as error:  # ValidationError; UnicodeEncodeError: half a surrogate pair
-        raise DecodeError("bad_dtype") from error
-    if any(len(row) != width for row in rows):
-        raise DecodeError("wrong_channels")
-    return np.array(rows, np.float64)
 
 
 # ----------------------------------------------------------------------------------- formats
@@ -214,14 +183,18 @@ def compile_cbor(form: CborFormat, channels: list[str]) -> Decode:
         document = read_cbor(payload)
         return Opened(partial(find, document), find(document, data))
 
-    return _compile(form, open_, _block_reader(form, channels, partial(_view_bytes, dtype)))
+    read_block = _block_reader(form, channels, partial(view_bytes, dtype))
+    return _compile(form, open_, read_block, compile_scaling(form, channels))
 
 
 def compile_json(form: JsonFormat, channels: list[str]) -> Decode:
     """Return a decoder of JSON frames."""
-    read_array: ReadArray = _read_numbers
+    read_array: ReadArray = read_numbers
+    if form.encoding == "text":
+        read_array = partial(read_text, form.separator)
     if form.dtype is not None:
-        read_array = partial(_read_base64, numpy_dtype(form.dtype, form.endian))
+        read_bytes = read_hex if form.encoding == "hex" else read_base64
+        read_array = partial(read_bytes, numpy_dtype(form.dtype, form.endian))
     data = form.data
     parse = msgspec.json.Decoder().decode
 
@@ -230,11 +203,13 @@ def compile_json(form: JsonFormat, channels: list[str]) -> Decode:
             document = parse(payload)
         except (ValueError, RecursionError):  # also NaN and 1e999, which parse_json accepts
             document = parse_json(payload)
-        if not isinstance(document, dict):
+        if not isinstance(document, dict) and data:
             raise DecodeError("not_an_object")
         return Opened(partial(find, document), find(document, data))
 
-    return _compile(form, open_, _block_reader(form, channels, read_array))
+    return _compile(
+        form, open_, _block_reader(form, channels, read_array), compile_scaling(form, channels)
+    )
 
 
 def compile_arrow(form: ArrowFormat, channels: list[str]) -> Decode:
@@ -280,8 +255,10 @@ def compile_msgpack(form: MsgpackFormat, channels: list[str]) -> Decode:
         find_in = partial(_find_raw, document)
         return Opened(partial(find_in, _ANY), find_in(decoder, data))
 
-    read_array = partial(_view_bytes, numpy_dtype(form.dtype, form.endian))
-    return _compile(form, open_, _block_reader(form, channels, read_array))
+    read_array = partial(view_bytes, numpy_dtype(form.dtype, form.endian))
+    return _compile(
+        form, open_, _block_reader(form, channels, read_array), compile_scaling(form, channels)
+    )
 
 
 def _find_raw(

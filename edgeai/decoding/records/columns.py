@@ -18,15 +18,13 @@ from edgeai.config.base import FieldPath
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
-    MAX_TIME_NS,
     NAN,
-    UNIT_NS,
     build_document_type,
     other_forms,
-    time_reader,
 )
 from edgeai.decoding.records.records import Records, key_of
 from edgeai.decoding.records.shape import Place, RecordShape
+from edgeai.decoding.times import MAX_TIME_NS, time_reader
 from edgeai.decoding.values import BAD, UNCERTAIN
 from edgeai.errors import DecodeError
 
@@ -84,15 +82,23 @@ class ColumnDecoder:
             source.numeric_text or any(one.value_map for one in source.signals.values())
         ):
             raise NotPlain
-        if source.time is not None and source.time.relative_below_seconds is not None:
+        if source.time is not None and (
+            source.time.relative_below_seconds is not None or shape.more_times or shape.added_time
+        ):
             raise NotPlain
-        self._factor = UNIT_NS.get(source.time.unit, 0) if source.time else 0
+        if shape.other_values or shape.reads_properties:
+            raise NotPlain
+        if not self._is_tag and any(place.level != shape.levels for place in shape.values):
+            raise NotPlain  # a value outside the record: `_take_rows` looks at records alone
+        self._split = None if shape.name_template is None else shape.name_template.split
+        self._factor = source.time.factor_ns if source.time else 0
         """Nanoseconds in the unit of the time; 0: it is a text."""
         has_forms = _have_forms(self._places())
         if has_forms and (self._is_tag or _have_forms(self._places_beside_values())):
             raise NotPlain
         self._has_other_forms = has_forms
         """Whether a field may be there under a name in another Unicode form."""
+        self._known = _Known([], [], None, is_simple=True)
         self._getters: dict[tuple[int, tuple[Any, ...]], Getter] = {}
         """From what stands at a level to a part, by level and path."""
         self._containers: list[Getter] = []
@@ -150,7 +156,7 @@ class ColumnDecoder:
 
     def _places_beside_values(self) -> list[Place]:
         shape = self._shape
-        flag = shape.quality[0] if shape.quality is not None else None
+        flag = shape.quality.place if shape.quality is not None else None
         found = [shape.name, shape.time, shape.default_time, shape.nanos, flag, *shape.assets]
         return [one for one in found if one is not None]
 
@@ -235,28 +241,45 @@ class ColumnDecoder:
             names = self._column(part, shape.name)
         else:
             names = [tag or ""] * len(part.members)
-        channels = list(map(self._channels.get, names, repeat(UNKNOWN)))
-        if UNKNOWN in channels:
-            is_known = [one != UNKNOWN for one in channels]
-            if not all(type(one) is str for one in names):
-                raise NotPlain
-            records.left_out["other_name"] += channels.count(UNKNOWN)
-            part = part.only(is_known)
-            channels = list(compress(channels, is_known))
+        in_names: list[Sequence[str]] = []
+        if self._split is not None:
+            pairs = list(map(self._split, names))
+            names = [name for name, _ in pairs]
+            in_names = [more for _, more in pairs]
+        known = self._known
+        if names != known.names:
+            known = self._known = self._look_up(names)
+        channels = known.channels
+        if known.is_known is not None:
+            records.left_out["other_name"] += len(names) - len(channels)
             if not channels:
                 return
-        keys = None if levels is None else self._keys(part, levels)
+            part = part.only(known.is_known)
+            in_names = list(compress(in_names, known.is_known))
+        keys = None if levels is None else self._keys(part, levels, in_names)
         times = self._times(part)
         values = self._column(part, shape.value)
         verdicts = self._verdicts(part)
-        if (
-            not all(map(shape.is_simple.__getitem__, channels))
-            or not _are_numbers(values)
-            or (verdicts and BAD in verdicts)
-        ):
+        if not known.is_simple or not _are_numbers(values) or (verdicts and BAD in verdicts):
             values = self._read(channels, values, verdicts, invalid)
         records.channels += channels
         _extend(records, keys, times, values, verdicts)
+
+    def _look_up(self, names: list[Any]) -> "_Known":
+        """Return what is known of the names of some records."""
+        channels = list(map(self._channels.get, names, repeat(UNKNOWN)))
+        is_known = None
+        if UNKNOWN in channels:
+            if not all(type(one) is str for one in names):
+                raise NotPlain
+            is_known = [one != UNKNOWN for one in channels]
+            channels = list(compress(channels, is_known))
+        is_simple = all(map(self._shape.is_simple.__getitem__, channels))
+        return _Known(names, channels, is_known, is_simple)
+
+    def forget_names(self) -> None:
+        """Look up all names again, because identifiers have got other ones."""
+        self._known = _Known([], [], None, is_simple=True)
 
     def _take_rows(self, part: "_Part", levels: Sequence[str] | None, records: Records) -> None:
         keys = None if levels is None else self._keys(part, levels)
@@ -277,10 +300,19 @@ class ColumnDecoder:
             return list(map(get, part.members))
         return [get(part.chain[place.level])] * len(part.members)
 
-    def _keys(self, part: "_Part", levels: Sequence[str]) -> list[str]:
-        """Return the stream's key of each record."""
+    def _keys(
+        self, part: "_Part", levels: Sequence[str], in_names: Sequence[Sequence[str]] = ()
+    ) -> list[str]:
+        """Return the stream's key of each record.
+
+        Args:
+            part: The records.
+            levels: What the topic holds of the key.
+            in_names: What the name of each record holds of it; empty: nothing.
+        """
         shape = self._shape
         columns: list[list[Any]] = [part.captured(one) for one in shape.key_captures]
+        columns += [list(one) for one in zip(*in_names, strict=True)]
         columns += [self._column(part, place) for place in shape.assets]
         known: dict[Any, str] = {}
         keys = []
@@ -297,6 +329,10 @@ class ColumnDecoder:
         if shape.time is None or self._to_ns is None:
             return [None] * len(part.members)
         moments = self._column(part, shape.time)
+        first = moments[0]
+        is_time = type(first) is str or (type(first) is int and first > 1)  # 1 == True
+        if is_time and shape.nanos is None and moments.count(first) == len(moments):
+            return [self._to_ns(first)] * len(moments)
         kinds = set(map(type, moments))
         if shape.default_time is not None and not kinds <= TIME_TYPES:
             others = self._column(part, shape.default_time)
@@ -338,7 +374,7 @@ class ColumnDecoder:
         """Return what the quality flags say; empty if all are good."""
         if self._shape.quality is None:
             return []
-        place, judge = self._shape.quality
+        place, judge, _ = self._shape.quality
         flags = self._column(part, place)
         first = flags[0]
         if flags.count(first) == len(flags) and len(set(map(type, flags))) == 1:
@@ -372,6 +408,21 @@ class ColumnDecoder:
                 invalid[reason] += channel < self._shape.signals
             read.append(number)
         return read
+
+
+class _Known(NamedTuple):
+    """What is known of the names of the records in a message.
+
+    A gateway sends the same names in the same order again and again.
+    """
+
+    names: list[Any]
+    channels: list[int]
+    """Of the names that signals have."""
+    is_known: list[bool] | None
+    """Of each name, whether a signal has it; None: all are known."""
+    is_simple: bool
+    """Whether each value of these channels that is a JSON number is that number."""
 
 
 class _Message(NamedTuple):

@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 
 from edgeai.config.limits import Limits
+from edgeai.config.records import PROPERTIES
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import parse_json
 from edgeai.decoding.formats import Read, compile_format
 from edgeai.decoding.records.columns import ColumnDecoder, NotPlain
 from edgeai.decoding.records.names import Names
 from edgeai.decoding.records.records import Records
-from edgeai.decoding.records.shape import Place, channels_by_name, shape_of
+from edgeai.decoding.records.shape import PAYLOAD, Place, channels_by_name, shape_of
 from edgeai.decoding.records.walk import Chain, Note, Walker
+from edgeai.messages import properties_of
 
 
 class RecordDecoder:
@@ -69,6 +71,8 @@ class RecordDecoder:
         found = self.names.take(topic, payload)
         self.channels.clear()
         self.channels.update(found)
+        if self._columns is not None:
+            self._columns.forget_names()
 
     def decode(
         self, payload: bytes, tag: str | None = None, levels: Sequence[str] | None = None
@@ -108,13 +112,20 @@ class RecordDecoder:
         Raises:
             DecodeError: As `decode`.
         """
-        return self._walker.walk(self.read(payload), tag, levels, note)
+        return self._walker.walk(self.document(payload), tag, levels, note)
+
+    def document(self, payload: bytes) -> Any:
+        """Return the document in a payload, with the user properties if the source reads them."""
+        document = self.read(payload)
+        if self.shape.reads_properties:
+            return {PROPERTIES: dict(properties_of(payload)), PAYLOAD: document}
+        return document
 
     def look_at_values(
         self, payload: bytes, tag: str | None, look: Callable[[Chain, int, Place], None]
     ) -> None:
         """Call a function with the chain, the channel and the place of each value of a payload."""
-        self._walker.look_at_values(self.read(payload), tag, look)
+        self._walker.look_at_values(self.document(payload), tag, look)
 
 
 def _quickly(read: Read) -> Read:

@@ -62,7 +62,9 @@ def key_of(levels: Sequence[Any], of_topic: int) -> str:
             has a slash, so that two machines could get one key.
     """
     parts = list(levels[:of_topic])
-    for level in levels[of_topic:]:
+    for one in levels[of_topic:]:
+        # Some senders know no whole numbers and write 7.0.
+        level = int(one) if type(one) is float and one.is_integer() else one
         if type(level) is int and abs(level) < MAX_KEY_INTEGER:
             part = str(level)
         elif type(level) is str and level:

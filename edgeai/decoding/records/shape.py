@@ -9,11 +9,23 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgeai.config.base import FieldPath
-from edgeai.config.records import CAPTURE, EACH, is_wildcard, levels_of, steps_out
+from edgeai.config.name_template import NameTemplate
+from edgeai.config.records import (
+    CAPTURE,
+    EACH,
+    PROPERTIES,
+    QualityField,
+    is_wildcard,
+    levels_of,
+    steps_out,
+)
 from edgeai.config.source import SignalField, SourceConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.decoding.fields import other_forms, signal_path
 from edgeai.decoding.values import Judge, Read, quality_judge, value_reader
+
+PAYLOAD = "payload"
+"""Where the document is beside the user properties."""
 
 
 class Step(NamedTuple):
@@ -32,10 +44,21 @@ class Place(NamedTuple):
     path: FieldPath
 
 
+class Flag(NamedTuple):
+    """A quality flag."""
+
+    place: Place
+    judge: Judge
+    field: QualityField
+    """As declared."""
+
+
 @dataclass(frozen=True)
 class RecordShape:
     """Where the parts of the records of a source are, and how to read them."""
 
+    reads_properties: bool
+    """Whether what is looked at is {"@": user properties, "payload": document}."""
     signals: int
     """Number of the model's signals, the first ones; the others are extra signals."""
     steps: list[Step]
@@ -50,15 +73,23 @@ class RecordShape:
     """Of the signal's name; None: it is captured, or there is one signal a field (`row`)."""
     captures_name: bool
     """Whether `items` captures the signal's name."""
+    name_template: NameTemplate | None
+    """Splits names that also hold levels of the stream's key."""
     time: Place | None
     default_time: Place | None
     nanos: Place | None
+    more_times: list[Place]
+    """Of the further parts of a time in several fields."""
+    added_time: Place | None
+    """Of a number that is added to the time."""
     value: Place
     """Of the value (layout `tag`)."""
+    other_values: list[Place]
+    """Further places of the value, of which the first that is there counts."""
     values: list[Place]
     """(C,) of the value of each signal (layout `row`)."""
-    quality: tuple[Place, Judge] | None
-    qualities: list[tuple[Place, Judge] | None]
+    quality: Flag | None
+    qualities: list[Flag | None]
     """(C,) of each signal (layout `row`)."""
     readers: list[Read]
     """(C,) of the values of each signal."""
@@ -77,9 +108,23 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
     steps, tail = steps_of(source.items)
     levels = levels_of(source.items)
 
+    reads_properties = source.reads_properties
+    above: FieldPath = [PAYLOAD] if reads_properties else []
+    """From what is looked at to the document."""
+    if steps:
+        steps[0] = Step([*above, *steps[0].prefix], steps[0].capture)
+    elif tail:
+        tail = [*above, *tail]
+
     def place(path: FieldPath) -> Place:
+        if path[:1] == [PROPERTIES]:
+            return Place(0, path)
         out, rest = steps_out(path, levels)
-        return Place(levels - out, rest)
+        return Place(levels - out, rest if levels - out else [*above, *rest])
+
+    def flag_of(field: QualityField) -> Flag:
+        judge = quality_judge(field, numeric_text=source.numeric_text)
+        return Flag(place(field.path), judge, field)
 
     default = SignalField.model_validate({})
     fields = [source.signals.get(name, default) for name in signals]
@@ -98,11 +143,14 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
                 value_map,
                 numeric_text=source.numeric_text,
                 decimal_mark=source.decimal_mark,
+                thousands_mark=source.thousands_mark,
+                suffix=field.suffix,
                 unwraps=unwraps if is_tag else unwraps_one,
             )
         )
         is_simple.append(not any(type(key) is int for key in value_map))
     return RecordShape(
+        reads_properties=reads_properties,
         signals=len(signals) - extras,
         steps=steps,
         tail=tail,
@@ -111,16 +159,17 @@ def shape_of(source: SourceConfig, signals: Sequence[str], extras: int = 0) -> R
         assets=[place(path) for path in source.asset_paths],
         name=None if source.name_path is None else place(source.name_path),
         captures_name=RESERVED_CAPTURE in captures,
+        name_template=None if source.name_template is None else NameTemplate(source.name_template),
         time=None if time is None else place(time.path),
         default_time=None if time is None or not time.default_path else place(time.default_path),
         nanos=None if time is None or not time.nanos_path else place(time.nanos_path),
+        more_times=[] if time is None else [place(path) for path in time.more_paths],
+        added_time=None if time is None or time.add is None else place(time.add.path),
         value=place(value_path),
+        other_values=[place(path) for path in source.value_paths],
         values=[place(path) for path, _ in paths],
-        quality=None if flag is None else (place(flag.path), quality_judge(flag)),
-        qualities=[
-            None if one.quality is None else (place(one.quality.path), quality_judge(one.quality))
-            for one in fields
-        ],
+        quality=None if flag is None else flag_of(flag),
+        qualities=[None if one.quality is None else flag_of(one.quality) for one in fields],
         readers=readers,
         is_simple=is_simple,
     )

@@ -7,19 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from edgeai.config.base import FieldPath
+from edgeai.config.base import FieldPath, TimeField
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.fields import (
     ABSENT,
     ABSENT_VALUE,
-    MAX_TIME_NS,
     NAN,
     find,
-    time_reader,
 )
 from edgeai.decoding.records.records import Records, key_of
-from edgeai.decoding.records.shape import Place, RecordShape, Step
-from edgeai.decoding.values import BAD, GOOD, UNCERTAIN, Judge
+from edgeai.decoding.records.shape import Flag, Place, RecordShape, Step
+from edgeai.decoding.times import MAX_TIME_NS, parts_joiner, time_reader
+from edgeai.decoding.values import BAD, GOOD, UNCERTAIN
 from edgeai.errors import DecodeError
 from edgeai.messages import SECOND_NS
 
@@ -100,6 +99,14 @@ class Walker:
             if source.time
             else None
         )
+        self._join = parts_joiner(source.time) if source.time and source.time.more_paths else None
+        self._to_added_ns = None
+        if source.time is not None and source.time.add is not None:
+            self._to_added_ns = time_reader(
+                TimeField(path=source.time.add.path, unit=source.time.add.unit),
+                numeric_text=source.numeric_text,
+                lowest_ns=-MAX_TIME_NS,
+            )
         self.invalid: Counter[str] = Counter()
         """Unusable values of the model's signals, by reason."""
 
@@ -134,14 +141,18 @@ class Walker:
             if records.total > self._max_records:
                 raise DecodeError("too_many_records")
             name: Any = None
+            in_name: Sequence[str] = ()
             try:
                 channel = ROW
                 if self._is_tag:
                     name = self._name_in(chain, captures, tag)
-                    channel = self._channel_of(name)
+                    own = name
+                    if shape.name_template is not None:
+                        own, in_name = shape.name_template.split(name)
+                    channel = self._channel_of(own)
                 key = None
                 if levels is not None:
-                    more = [captures[one] for one in shape.key_captures]
+                    more = [*(captures[one] for one in shape.key_captures), *in_name]
                     more += [find(chain[place.level], place.path) for place in shape.assets]
                     key = key_of([*levels, *more], len(levels))
                 take(records, chain, channel, key)
@@ -159,6 +170,8 @@ class Walker:
         for chain, captures in chains(document, shape.steps, shape.tail, _ignore):
             if self._is_tag:
                 name = self._name_in(chain, captures, tag)
+                if shape.name_template is not None:
+                    name, _ = shape.name_template.split(name)
                 channel = self.channels.get(name) if isinstance(name, str) else None
                 if channel is not None:
                     look(chain, channel, shape.value)
@@ -167,12 +180,13 @@ class Walker:
                     look(chain, channel, place)
 
     def _name_in(self, chain: Chain, captures: Mapping[str, str], tag: str | None) -> Any:
-        shape = self._shape
-        if shape.captures_name:
-            return captures["signal"]
-        if shape.name is None:
+        place = self._shape.name
+        if self._shape.captures_name:
+            name: Any = captures["signal"]
+        elif place is None:
             return tag
-        name = find(chain[shape.name.level], shape.name.path)
+        else:
+            name = find(chain[place.level], place.path)
         return str(name) if type(name) is int and abs(name) < MAX_ID_INTEGER else name
 
     def _channel_of(self, name: Any) -> int:
@@ -185,6 +199,11 @@ class Walker:
         shape = self._shape
         time_ns = self._time_in(chain)
         value = find(chain[shape.value.level], shape.value.path)
+        for place in shape.other_values:
+            if value is not ABSENT and value is not None:
+                break
+            other = find(chain[place.level], place.path)
+            value = value if other is ABSENT else other
         verdict = _verdict(shape.quality, chain)
         if verdict == BAD:
             self._count("bad_quality", channel)
@@ -239,7 +258,19 @@ class Walker:
             moment = find(chain[shape.default_time.level], shape.default_time.path)
         if moment is ABSENT:
             raise DecodeError("no_time")
+        if self._join is not None:
+            parts = [moment, *(find(chain[level], path) for level, path in shape.more_times)]
+            if ABSENT in parts:
+                raise DecodeError("no_time")
+            moment = self._join(parts)
         time_ns = self._to_ns(moment)
+        if self._to_added_ns is not None and shape.added_time is not None:
+            more = find(chain[shape.added_time.level], shape.added_time.path)
+            if more is ABSENT:
+                raise DecodeError("no_time")
+            time_ns += self._to_added_ns(more)
+            if abs(time_ns) > MAX_TIME_NS:
+                raise DecodeError("invalid_time")
         return time_ns if shape.nanos is None else time_ns + _nanos(chain, shape.nanos)
 
 
@@ -247,11 +278,10 @@ def _ignore(_chain: Chain) -> None:
     """Do nothing: the missing record is told elsewhere."""
 
 
-def _verdict(flag: tuple[Place, Judge] | None, chain: Chain) -> int:
+def _verdict(flag: Flag | None, chain: Chain) -> int:
     if flag is None:
         return GOOD
-    place, judge = flag
-    return judge(find(chain[place.level], place.path))
+    return flag.judge(find(chain[flag.place.level], flag.place.path))
 
 
 def _nanos(chain: Chain, place: Place) -> int:

@@ -13,16 +13,17 @@ from operator import gt, itemgetter
 from typing import Any, NamedTuple
 
 from edgeai import topics
-from edgeai.decoding.fields import ABSENT_VALUE, MAX_TIME_NS
+from edgeai.decoding.fields import ABSENT_VALUE
 from edgeai.decoding.records import RecordDecoder, Records
 from edgeai.decoding.sender_clock import SenderClock
+from edgeai.decoding.times import MAX_TIME_NS
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.intake.preview import sample_text
 from edgeai.engine.intake.sample_blocks import SampleBlocks, Samples
 from edgeai.engine.intake.tag_values import TagValues, Values
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
-from edgeai.messages import SECOND_NS, Message
+from edgeai.messages import SECOND_NS, Message, as_bytes
 from edgeai.metrics.table import ORDINARY_OUTCOMES
 
 TAKEN = "taken"
@@ -130,8 +131,7 @@ class RecordIntake:
         is_counted = levels is None or self._is_counted_by(message[0])
         metrics.messages.value += is_counted
         try:
-            payload = message[1] if isinstance(message[1], bytes) else bytes(message[1])
-            records = self.decoder.decode(payload, tag, levels)
+            records = self.decoder.decode(as_bytes(message[1]), tag, levels)
         except DecodeError as error:
             if is_counted:
                 self._refuse(state, error.code, message)

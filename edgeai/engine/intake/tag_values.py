@@ -33,6 +33,9 @@ class TagValues:
         self._unusable = parts.unusable
         self._metrics = parts.metrics
         self._signals = len(parts.names) - parts.extras
+        self._last_channels: list[int] = []
+        self._as_array = np.array([], np.intp)
+        """`_last_channels`; a gateway sends the same signals again and again."""
 
     def in_units(self, channel: int, raw: float) -> list[float]:
         """Return a value in engineering units, NaN if it cannot be used."""
@@ -44,7 +47,10 @@ class TagValues:
         times, channels, values, marks = found
         if not values:
             return
-        done = self._conditioner.tags(np.array(values, np.float64), np.array(channels, np.intp))
+        if channels != self._last_channels:
+            self._last_channels = list(channels)
+            self._as_array = np.array(channels, np.intp)
+        done = self._conditioner.tags(np.array(values, np.float64), self._as_array)
         flags = done.uncertain
         if marks is not None:
             flagged = np.array(marks, np.bool_)
@@ -53,10 +59,10 @@ class TagValues:
             done.values[done.dropped] = np.nan
         usable = done.values[:, 0]
         if done.invalid is not None:
-            is_extra = np.array(channels) >= self._signals
+            is_extra = self._as_array >= self._signals
             self._metrics.extra_missing.value += int((done.invalid[:, 0] & is_extra).sum())
         if (done.invalid is not None or done.dropped is not None) and self._unusable.is_open:
-            for channel in np.array(channels)[np.isnan(usable)].tolist():
+            for channel in self._as_array[np.isnan(usable)].tolist():
                 self._unusable.add(message, [channel])
         uncertain = [False] * len(values) if flags is None else flags.tolist()
         state.stream.push_tags(times, channels, usable.tolist(), uncertain, message[2])

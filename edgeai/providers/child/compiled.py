@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .feeds import inputs_of, row_shape
 from .privacy import silence_vendors
 from .spec import ChildSpec, Facts, LoadError, ShapeError
 from .text import describe_error
@@ -41,12 +42,13 @@ class LoadRequest:
         outputs: Names of the outputs, in the order in which `run` must return them.
         window: Shape of one window without the batch axis: (W, C) for W samples of C channels.
         dtype: Type of the values of a window, by its name in numpy.
-        input_name: Name of the only input.
+        input_name: Name of the input that takes the windows.
         batch_sizes: Batch sizes with which `run` will be called; an artefact compiled for other
             sizes states them in its `batch_sizes`.
         threads: Threads for work on the host's CPU.
         device: The device, such as {"type": "NPU", "index": "0"}; empty: the adapter's default.
         options: The adapter's own options, from the device profile.
+        context: Values K of the second input `context`; 0: the model has one input.
     """
 
     artefact: Path
@@ -58,6 +60,7 @@ class LoadRequest:
     threads: int = 1
     device: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    context: int = 0
 
 
 class CompiledModel(Protocol):
@@ -66,12 +69,14 @@ class CompiledModel(Protocol):
     batch_sizes: Sequence[int]
     """The only batch sizes that `run` accepts; empty: any."""
 
-    def run(self, windows: Array) -> Sequence[Array]:
+    def run(self, windows: Array, *context: Array) -> Sequence[Array]:
         """Compute the outputs of windows.
 
         Args:
             windows: (B, ...) of the requested shape and dtype, contiguous; must not be changed or
                 kept.
+            context: (B, K) of the same dtype, likewise; passed only if the request has a context,
+                so an adapter for models with one input may declare `run(self, windows)`.
 
         Returns:
             One array (B, ...) for each output, in the requested order. The next call may overwrite
@@ -114,13 +119,13 @@ class CompiledSession:
         self._model = model
         self._sizes = _static_sizes(model.batch_sizes)
         self._names = list(request.outputs)
-        self._window, self._dtype = request.window, np.dtype(request.dtype)
+        self._row, self._dtype = row_shape(request.window, request.context), np.dtype(request.dtype)
+        self._inputs = inputs_of(request.window, request.context)
         self._rows: list[tuple[int, ...]] | None = None
         self.facts = self._facts(request, name)
         for size in self._sizes or sorted(set(request.batch_sizes)):
-            windows = np.zeros((size, *self._window), self._dtype)
             try:
-                outputs = self._call(windows)
+                outputs = self._call(np.zeros((size, *self._row), self._dtype))
             except Exception as error:
                 raise LoadError(f"does not run {size} windows: {describe_error(error)}") from error
             self._rows = [output.shape[1:] for output in outputs]
@@ -132,16 +137,18 @@ class CompiledSession:
     def run(self, windows: Array) -> list[Array]:
         """Return the outputs (B, ...) of windows (B, ...), in the requested order.
 
+        With a context, windows come with it, as `feeds.row_shape` says.
+
         Raises:
             ShapeError: The number or shape of the outputs is wrong.
             Exception: Raised by the vendor's runtime.
         """
         count = len(windows)
         if not self._sizes or count in self._sizes:
-            return self._call(np.ascontiguousarray(windows))
+            return self._call(windows)
         parts = []
         for start, stop, size in split_batch(count, self._sizes):
-            batch = np.zeros((size, *self._window), self._dtype)
+            batch = np.zeros((size, *self._row), self._dtype)
             batch[: stop - start] = windows[start:stop]
             # Copied because the next call may overwrite the outputs.
             parts.append([output[: stop - start].copy() for output in self._call(batch)])
@@ -152,7 +159,7 @@ class CompiledSession:
         self._model.close()
 
     def _call(self, windows: Array) -> list[Array]:
-        outputs = [np.asarray(output) for output in self._model.run(windows)]
+        outputs = [np.asarray(output) for output in self._model.run(*self._inputs(windows))]
         if len(outputs) != len(self._names):
             raise ShapeError(f"gave {len(outputs)} outputs for {len(self._names)}")
         for index, output in enumerate(outputs):
@@ -193,8 +200,6 @@ def build(spec: ChildSpec, backend: Backend | None = None) -> CompiledSession:
     Raises:
         LoadError: The adapter is missing or cannot load the artefact, or a check failed.
     """
-    if spec.context:
-        raise LoadError("compiled backends take one input, and this model has a second: `context`")
     silence_vendors()
     name = spec.provider.removeprefix("compiled:")
     request = LoadRequest(
@@ -207,6 +212,7 @@ def build(spec: ChildSpec, backend: Backend | None = None) -> CompiledSession:
         threads=spec.threads,
         device=dict(spec.device),
         options=dict(spec.provider_options),
+        context=spec.context,
     )
     return open_session(backend or find_backend(name), request, name)
 

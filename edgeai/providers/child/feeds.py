@@ -15,6 +15,8 @@ CONTEXT_NAME = "context"
 Array = npt.NDArray[Any]
 Feeds = Callable[[Array], dict[str, Array]]
 """Takes rows and returns the graph's inputs by name."""
+Split = Callable[[Array], tuple[Array, ...]]
+"""Takes rows and returns the graph's inputs in their order."""
 
 
 def row_shape(window: tuple[int, ...], context: int) -> tuple[int, ...]:
@@ -29,14 +31,22 @@ def row_shape(window: tuple[int, ...], context: int) -> tuple[int, ...]:
 
 def feeds_of(input_name: str, window: tuple[int, ...], context: int) -> Feeds:
     """Return the function from rows to a graph's inputs; arguments as of `row_shape`."""
+    split = inputs_of(window, context)
+    names = (input_name, CONTEXT_NAME) if context else (input_name,)
+    return lambda rows: dict(zip(names, split(rows), strict=True))
+
+
+def inputs_of(window: tuple[int, ...], context: int) -> Split:
+    """Return the function from rows to windows, and their context if there is one.
+
+    Arguments as of `row_shape`. The arrays are contiguous.
+    """
     if not context:
-        return lambda rows: {input_name: rows}
+        return lambda rows: (np.ascontiguousarray(rows),)
     size = math.prod(window)
 
-    def feeds(rows: Array) -> dict[str, Array]:
-        return {
-            input_name: rows[:, :size].reshape(len(rows), *window),
-            CONTEXT_NAME: np.ascontiguousarray(rows[:, size:]),
-        }
+    def split(rows: Array) -> tuple[Array, ...]:
+        windows = np.ascontiguousarray(rows[:, :size]).reshape(len(rows), *window)
+        return windows, np.ascontiguousarray(rows[:, size:])
 
-    return feeds
+    return split

@@ -1,7 +1,5 @@
 """A stream whose messages are cycles: each block of samples is one, of any length."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -100,47 +98,6 @@ class MessageCycleStream(Stream):
     def waiting_for(self) -> list[int]:
         """Return no channel: each cycle has its own values."""
         return []
-
-    def push_one(self, _time_ns: int, _row: Sequence[float]) -> bool:
-        """Take no sample: cycles come in blocks."""
-        return False
-
-    def push_few(self, _times: list[int], _values: memoryview, _begin: int, _stop: int) -> bool:
-        """Take no sample: cycles come in blocks."""
-        return False
-
-    def awaits_window_of(self, _samples: int) -> bool:
-        """Return False: a cycle is brought to the length of the window first."""
-        return False
-
-    def push_window(
-        self, _t0_ns: int, _period_ns: float, _window: Floats, _block: memoryview
-    ) -> bool:
-        """Take no window: a cycle is brought to its length first."""
-        return False
-
-    def push_tag(
-        self,
-        _time_ns: int,
-        _channel: int,
-        _value: float,
-        _uncertain: bool,
-        _arrived_ns: int | None = None,
-    ) -> None:
-        """Raise ValueError: cycles come in blocks."""
-        msg = "a message that is a cycle needs the layout `frame`"
-        raise ValueError(msg)
-
-    def hold(self, _channel: int, _value: float, _time_ns: int | None) -> bool:
-        """Raise ValueError: cycles come in blocks."""
-        msg = "a message that is a cycle needs the layout `frame`"
-        raise ValueError(msg)
-
-    def _may_be_coarse(self, _run: Run) -> bool:
-        return False
-
-    def _recognize(self, _run: Run) -> None:
-        """Do nothing: the samples of a block have the times of its rate."""
 
     def _receive(self, run: Run) -> None:
         self.push_block(run)

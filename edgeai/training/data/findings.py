@@ -17,8 +17,8 @@ from edgeai.decoding.fields import (
     number_of,
     parse_json,
     signal_path,
-    time_reader,
 )
+from edgeai.decoding.times import time_reader
 from edgeai.errors import DROP_REASONS, DecodeError, Problem
 from edgeai.model.manifest import SignalSpec
 from edgeai.recordings.reader import Recorded, is_table
@@ -165,7 +165,9 @@ class Explainer:
         shown = f"{where}, column `{declared.path[-1]}`"
         if rule == RULES["invalid_time"]:
             rule = f"must be a time in the unit `{declared.unit}`"
-            if declared.unit == "iso":
+            if declared.format is not None:
+                rule = f"must be a time in the form `{declared.format}` (`time.format`)"
+            elif declared.unit == "iso":
                 zone = "" if declared.zone else ", and name its zone (+09:00), or `zone` be given"
                 rule = f"must be a time such as 2024-03-01 08:00:00{zone}"
         return Problem(name, shown, rule, self._readable(value), True)

@@ -5,11 +5,12 @@ from typing import Any
 
 from edgeai.config.base import TimeField
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import parse_json, read_time, time_reader
+from edgeai.decoding.fields import parse_json, read_time
 from edgeai.decoding.frames import Decode, frame_decoder
 from edgeai.decoding.records import RecordDecoder
+from edgeai.decoding.times import time_reader
 from edgeai.errors import DecodeError
-from edgeai.messages import Message
+from edgeai.messages import Message, as_bytes
 from edgeai.recordings.reader import Recorded
 from edgeai.training.data.rate import RateNote, check_frame_rates, check_rate
 
@@ -50,7 +51,7 @@ class MessageClock:
             if self._source.time is None:
                 return message[2]
             if self._records is not None:
-                found = self._records.decode(bytes(message[1])).times
+                found = self._records.decode(as_bytes(message[1])).times
                 times = [one for one in found if one is not None]
                 return min(times) if times else None
             return read_time(parse_json(bytes(message[1])), self._source.time, self._to_ns)

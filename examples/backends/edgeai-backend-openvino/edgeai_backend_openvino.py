@@ -67,19 +67,24 @@ class OpenVinoModel:
             _batch_of(model): (model.create_infer_request(), order) for model, order in compiled
         }
         self.batch_sizes = tuple(sorted(size for size in self._calls if size))
-        self._input: openvino.Tensor | None = None
+        self._inputs: list[openvino.Tensor] = []
         self._description = _description(core, device, compiled[0][0])
 
-    def run(self, windows: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs of (B, W, C) float32; the next call overwrites them."""
+    def run(self, windows: np.ndarray, *context: np.ndarray) -> list[np.ndarray]:
+        """Return the outputs of (B, W, C) float32; the next call overwrites them.
+
+        A model with a second input gets `context` (B, K) too.
+        """
         request, order = self._calls[len(windows) if self.batch_sizes else 0]
-        # Filling one tensor is faster than `infer({0: windows})`, which creates one at each call.
-        if self._input is None or tuple(self._input.shape) != windows.shape:
-            self._input = openvino.Tensor(
-                np.empty(windows.shape, windows.dtype), shared_memory=True
-            )
-        self._input.data[:] = windows
-        request.set_input_tensor(self._input)
+        given = (windows, *context)
+        # Filling tensors is faster than `infer({0: windows})`, which creates one at each call.
+        if [tuple(one.shape) for one in self._inputs] != [one.shape for one in given]:
+            self._inputs = [
+                openvino.Tensor(np.empty(one.shape, one.dtype), shared_memory=True) for one in given
+            ]
+        for index, (tensor, values) in enumerate(zip(self._inputs, given, strict=True)):
+            tensor.data[:] = values
+            request.set_input_tensor(index, tensor)
         request.infer()
         return [request.get_output_tensor(index).data for index in order]
 
@@ -90,7 +95,7 @@ class OpenVinoModel:
     def close(self) -> None:
         """Release the device."""
         self._calls = {}
-        self._input = None
+        self._inputs = []
 
 
 def _device(asked: Mapping[str, str]) -> str:
@@ -121,7 +126,7 @@ def _compile(
         return [core.compile_model(graph, device, properties)]
     models = []
     for size in request.batch_sizes:
-        graph.reshape({request.input_name: [size, *request.window]})
+        graph.reshape({name: [size, *rest] for name, rest in _inputs_of(request).items()})
         models.append(core.compile_model(graph, device, properties))
     return models
 
@@ -136,10 +141,10 @@ def _checked(
     actual = _precision(model)
     if precision not in ("device", actual):
         raise RuntimeError(f"OpenVINO computes in {actual}, not in {precision}")
-    shape = model.input(0).partial_shape
-    if len(model.inputs) != 1 or not shape.compatible(openvino.PartialShape([-1, *request.window])):
-        wanted = ", ".join(map(str, request.window))
-        raise ValueError(f"the input must be (B, {wanted}): {shape}")
+    shapes = [one.partial_shape for one in model.inputs]
+    wanted = [openvino.PartialShape([-1, *rest]) for rest in _inputs_of(request).values()]
+    if len(shapes) != len(wanted) or not all(map(openvino.PartialShape.compatible, shapes, wanted)):
+        raise ValueError(f"the inputs must be {_listed(wanted)}: {_listed(shapes)}")
     names = [output.get_names() for output in model.outputs]
     order = []
     for wanted in request.outputs:
@@ -148,6 +153,18 @@ def _checked(
             raise ValueError(f"has no output {wanted!r}: {sorted(set().union(*names))}")
         order.append(where[0])
     return model, order
+
+
+def _inputs_of(request: Any) -> dict[str, list[int]]:
+    """Return the shapes of the graph's inputs without the batch axis, by name, in their order."""
+    found = {request.input_name: list(request.window)}
+    if request.context:
+        found["context"] = [request.context]
+    return found
+
+
+def _listed(shapes: Sequence[openvino.PartialShape]) -> str:
+    return ", ".join(map(str, shapes))
 
 
 def _batch_of(model: openvino.CompiledModel) -> int:

@@ -70,8 +70,10 @@ def test_any_document(document: Any, data: st.DataObject) -> None:
         whole += [msgspec.msgpack.encode(document), cbor(document)]
     for payload in whole:
         cut = payload[: data.draw(st.integers(0, len(payload)))]
-        for name in ("json", "senml", "senml cbor", "registers", "registers list", "hex", "msgpack",
-                     "cbor"):  # fmt: skip
+        for name in ("json", "json unpacked", "json_lines", "senml", "senml cbor", "registers",
+                     "registers list", "registers text", "registers first", "hex", "base64",
+                     "byte_list", "msgpack", "msgpack unpacked", "cbor",
+                     "cbor unpacked"):  # fmt: skip
             check(READERS[name], payload)
             check(READERS[name], cut)
 

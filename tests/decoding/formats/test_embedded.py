@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import unicodedata
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -53,6 +54,30 @@ def test_registers_are_read_in_either_word_order(
     )
     document = {"t": 1, "plc": {"d100": shown}}
     assert read(json.dumps(document).encode()) == {"t": 1, "plc": {"d100": values}}
+    exchanged = [(word & 0xFF) << 8 | word >> 8 for word in words]
+    form = {"type": "registers", "words": order, "bytes": "low_first"}
+    block = {"path": "x", "fields": FIELDS}
+    assert reader({**form, "blocks": [block]})(b'{"x": %a}' % exchanged) == {"x": values}
+    other = {"type": "registers", "words": "low_first" if order == "high_first" else "high_first"}
+    block |= {"words": order, "bytes": "low_first"}
+    assert reader({**other, "blocks": [block]})(b'{"x": %a}' % exchanged) == {"x": values}
+    form = {"type": "registers", "words": order, "encoding": "text"}
+    block = {"path": "x", "fields": FIELDS}
+    for text in (json.dumps(list(map(str, shown))), json.dumps("; ".join(map(str, shown)))):
+        assert reader({**form, "blocks": [block]})(b'{"x": %s}' % text.encode()) == {"x": values}
+    digits = [f"{word:04X}" for word in words]
+    form = {"type": "registers", "words": order, "encoding": "hex"}
+    for value in (digits, " ".join(digits), "0x" + "".join(digits), [f"0x{one}" for one in digits]):
+        read = reader({**form, "blocks": [{"path": "x", "fields": FIELDS}]})
+        assert read(json.dumps({"x": value}).encode()) == {"x": values}
+    names = [f"r {word}" for word in range(len(words))]
+    form = {"type": "registers", "words": order, "blocks": [{"members": names, "fields": FIELDS}]}
+    document = {"t": 1, **dict(zip(names, shown, strict=True))}
+    assert reader(form)(json.dumps(document).encode()) == {**document, **values}
+    named = {f"D{number:04}": word for number, word in enumerate(shown, 98)}
+    form = {"type": "registers", "words": order, "blocks": [{"first": "D0098", "fields": FIELDS}]}
+    document = {"t": 1, **named, "D0090": 7}
+    assert reader(form)(json.dumps(document).encode()) == {**document, **values}
     for encoding in ("big", "little"):
         raw = b"".join(word.to_bytes(2, encoding) for word in words)  # type: ignore[arg-type]
         form = {"type": "registers", "words": order, "encoding": encoding}
@@ -96,6 +121,53 @@ def test_other_registers_are_refused(document: Any, code: str, detail: str) -> N
     assert (raised.value.code, raised.value.detail) == (code, detail)
 
 
+def test_registers_by_name_are_all_there_or_none() -> None:
+    block = {"path": "data", "first": 40001, "fields": [{"name": "x", "type": "real"}]}
+    form = {"type": "registers", "words": "high_first", "blocks": [block]}
+    read = reader(form)
+    for document in ({"t": 1}, {"data": {"other": 1}}):
+        assert read(json.dumps(document).encode()) == document
+    with pytest.raises(DecodeError) as raised:
+        read(b'{"data": {"40002": 1}}')
+    assert raised.value.detail == "there is no register 40001 beside 40002"
+    with pytest.raises(DecodeError) as raised:
+        read(b'{"data": [1, 2]}')
+    assert raised.value.detail == "no object holds the register 40001"
+
+
+@pytest.mark.parametrize(
+    ("form", "rule"),
+    [
+        ({"encoding": "big", "bytes": "low_first"}, "delete `bytes`"),
+        ({"encoding": "big", "blocks": [{"first": 1, "fields": FIELDS}]}, "one block"),
+        ({"blocks": [{"first": "D", "fields": FIELDS}]}, "must end with the number"),
+        ({"blocks": [{"first": 1, "members": ["a"], "fields": FIELDS}]}, "exclude each other"),
+        ({"blocks": [{"members": ["a", "a"], "fields": FIELDS}]}, "occurs twice"),
+        ({"blocks": [{"members": ["a"], "fields": FIELDS}]}, "`members`: `length` is 1 registers"),
+    ],
+)
+def test_registers_that_cannot_be(form: Any, rule: str) -> None:
+    whole = {"type": "registers", "words": "low_first", "blocks": [{"fields": FIELDS}], **form}
+    with pytest.raises(ValidationError, match=rule):
+        RegistersPayload.model_validate(whole)
+
+
+def test_registers_in_quotes_must_be_declared() -> None:
+    form = {"type": "registers", "words": "low_first", "blocks": [{"path": "x", "fields": SHORT}]}
+    with pytest.raises(DecodeError) as raised:
+        reader(form)(b'{"x": ["205"]}')
+    assert raised.value.detail.endswith("16 bits; write `encoding: text` or `hex`")
+    for wrong in ("20.5", "0x10", "205 C", "99999"):
+        with pytest.raises(DecodeError):
+            reader({**form, "encoding": "text"})(json.dumps({"x": [wrong]}).encode())
+    for digits in ("00", "00CD0", "00GD", 205, ["00CD", 5], "00CD00CD", ["00", "CD"]):
+        with pytest.raises(DecodeError):
+            reader({**form, "encoding": "hex"})(json.dumps({"x": digits}).encode())
+
+
+SHORT = [{"name": "a", "type": "int"}]
+
+
 # ------------------------------------------------------------------------------------------ hex
 
 TEMPERATURE = [
@@ -125,9 +197,18 @@ def test_digits_are_bytes(raw: bytes, endian: Any, upper: bool) -> None:
     text = raw.hex().upper() if upper else "0x" + raw.hex()
     form = {"type": "hex", "endian": endian, "blocks": [{"path": "x", "fields": fields}]}
     found = reader(form)(json.dumps({"x": f" {text}\r\n"}).encode())
-    assert found["x"] == {
+    wanted = {
         "a": int.from_bytes(raw[:4], endian), "b": int.from_bytes(raw[4:], endian, signed=True)
     }  # fmt: skip
+    assert found["x"] == wanted
+    for mark in " :-":
+        assert reader(form)(json.dumps({"x": raw.hex(mark)}).encode())["x"] == wanted
+        assert reader(form)(json.dumps({"x": raw.hex(mark, 2)}).encode())["x"] == wanted
+    signed = [byte - 256 if byte > 127 else byte for byte in raw]
+    for kind, value in (
+        ("base64", b64encode(raw).decode()), ("byte_list", list(raw)), ("byte_list", signed)
+    ):  # fmt: skip
+        assert reader({**form, "type": kind})(json.dumps({"x": value}).encode())["x"] == wanted
 
 
 @pytest.mark.parametrize(
@@ -136,7 +217,9 @@ def test_digits_are_bytes(raw: bytes, endian: Any, upper: bool) -> None:
         (335, "not_the_format", "335 is no text of hexadecimal digits"),
         (None, "not_the_format", "None is no text of hexadecimal digits"),
         ("033", "not_the_format", "'033' is no even number of hexadecimal digits"),
-        ("03 35", "not_the_format", "'03 35' is no even number of hexadecimal digits"),
+        ("0 335", "not_the_format", "'0 335' is no even number of hexadecimal digits"),
+        ("03  35", "not_the_format", "'03  35' is no even number of hexadecimal digits"),
+        ("03 35-", "not_the_format", "'03 35-' is no even number of hexadecimal digits"),
         ("03G5", "not_the_format", "'03G5' is no even number of hexadecimal digits"),
         ("٠٣٣٥", "not_the_format", "'٠٣٣٥' is no even number of hexadecimal digits"),
         ("033512", "wrong_length", "3 bytes came, but 2 are declared"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 from datetime import datetime, timedelta
@@ -102,6 +103,55 @@ def test_offsets_are_those_of_a_data_block(align: Any, wanted: str) -> None:
     places, size = places_of(fields, align=align)
     assert " ".join(f"{place.offset}.{place.bit}" for place in places) == wanted
     assert size == (20 if align == "s7" else 17)
+
+
+C_TYPES: dict[str, Any] = {
+    "u8": ctypes.c_uint8, "i16": ctypes.c_int16, "u32": ctypes.c_uint32, "i64": ctypes.c_int64,
+    "f32": ctypes.c_float, "f64": ctypes.c_double, "bool": ctypes.c_bool,
+    "text3": ctypes.c_char * 3,
+}  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(C_TYPES)), st.none() | st.integers(1, 3)),
+             min_size=1, max_size=8),
+)  # fmt: skip
+def test_natural_places_are_those_of_c(parts: list[tuple[str, int | None]]) -> None:
+    kinds = [
+        (f"f{number}", C_TYPES[kind] if count is None else C_TYPES[kind] * count)
+        for number, (kind, count) in enumerate(parts)
+    ]
+    c_struct = type("S", (ctypes.LittleEndianStructure,), {"_fields_": kinds})
+    fields = FIELDS.validate_python(
+        [{"name": f"f{number}", "type": kind, "count": count}
+         for number, (kind, count) in enumerate(parts)]
+    )  # fmt: skip
+    places, size = places_of(fields, align="natural")
+    wanted = [getattr(c_struct, name).offset for name, _ in kinds]
+    assert ([place.offset for place in places], size) == (wanted, ctypes.sizeof(c_struct))
+
+
+def test_booleans_of_c_take_a_byte_each() -> None:
+    """Read as bits of one byte, as in S7, the second would be lost in the padding."""
+    fields = ({"name": "a", "type": "BOOL"}, {"name": "b", "type": "BOOL"},
+              {"name": "x", "type": "REAL"}, {"name": "c", "type": "bool", "count": 2})  # fmt: skip
+    payload = struct.pack("<??xxf??xx", False, True, 2.5, True, False)
+    read = struct_of(*fields, endian="little", align="natural")
+    assert read(payload) == {"a": 0, "b": 1, "x": 2.5, "c": [1, 0]}
+    packed = ({"name": "a", "type": "bool8"}, {"name": "b", "type": "bool8"})
+    assert struct_of(*packed, endian="little")(b"\0\xff") == {"a": 0, "b": 1}
+    bits = ({"name": "a", "type": "bool", "bit": 0}, {"name": "b", "type": "bool", "bit": 1})
+    assert struct_of(*bits, endian="little", align="natural")(b"\2") == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize("kind", ["DT", "date", "DTL", "S5Time", "String[4]"])
+def test_types_of_siemens_are_refused_in_little_endian(kind: str) -> None:
+    """A DT of CODESYS or TwinCAT has four bytes, and not the eight digits of a Siemens one."""
+    form = {"type": "struct", "fields": [{"name": "x", "type": kind}]}
+    StructPayload.model_validate(form)
+    with pytest.raises(ValidationError, match="is a type of Siemens S7, which is big endian"):
+        StructPayload.model_validate({**form, "endian": "little"})
 
 
 def test_nine_bits_take_two_bytes() -> None:

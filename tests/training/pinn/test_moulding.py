@@ -14,7 +14,7 @@ import yaml
 
 from edgeai.alarms.alarm import alarm_rule
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.messages import Message
+from edgeai.messages import SECOND_NS, Message
 from edgeai.model.package import load_package
 from edgeai.paths import shipped
 from edgeai.plant import mouldcycles
@@ -24,9 +24,9 @@ from edgeai.plant.line import make_controller, make_machine
 from edgeai.plant.moulding import Moulding
 from edgeai.plant.simulate import simulate, write_csv
 from edgeai.providers.scorer import Scorer
+from edgeai.report.make import make_report
+from edgeai.report.page import render_page
 from edgeai.testing import MemoryNode
-from edgeai.training.report.html import render_page
-from edgeai.training.report.report import make_report
 from edgeai.training.trainer import load_trainer
 from tests.support.brokers import RunningBroker
 from tests.support.live import peer, running, wait_for
@@ -401,9 +401,11 @@ def test_a_blocked_coolant_and_a_drifting_thermocouple_are_told_apart_live(
 def test_a_report_shows_field_parameters_and_the_alarm_with_its_diagnosis(tmp_path: Path):
     made = simulate("moulding", 90, 33, faults=[ScheduledFault(40, 100, "coolant_blocked")])
     write_csv(made, tmp_path / "blocked.csv")
-    report = make_report(PACKAGE, tmp_path / "blocked.csv")
-    assert len(report.alarms) == 1
-    assert report.alarms[0][0] > 40.0
+    report = make_report(PACKAGE, [tmp_path / "blocked.csv"], state_folder=tmp_path)
+    (seen,) = report.assets
+    (alarm,) = seen.alarms
+    assert alarm.start_ns - seen.first_ns > 40.0 * SECOND_NS
+    assert alarm.diagnosis == "coolant_blocked"
     text = render_page(report)
     assert "coolant_blocked" in text
     assert text.count("data:image/png;base64,") >= 2
@@ -420,7 +422,7 @@ def test_a_report_of_a_recording_without_a_signal_says_which(tmp_path: Path):
     short = dataclasses.replace(made, values=made.values[:, :5], signals=made.signals[:5])
     write_csv(short, tmp_path / "short.csv")
     with pytest.raises(ConfigError, match="mould_temperature_near"):
-        make_report(PACKAGE, tmp_path / "short.csv")
+        make_report(PACKAGE, [tmp_path / "short.csv"], state_folder=tmp_path)
 
 
 # Training.

@@ -1,1 +1,0 @@
-"""Run a model over a recording and render one HTML page."""
