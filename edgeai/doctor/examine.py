@@ -15,7 +15,7 @@ from edgeai.config.node import Config, find_config, load_config
 from edgeai.doctor import machine, models
 from edgeai.doctor.arrivals import check_arrivals
 from edgeai.doctor.files import check_files
-from edgeai.doctor.findings import CHECKS, Finding, Findings
+from edgeai.doctor.findings import CHECKS, NEEDS_OTHER, Finding, Findings
 from edgeai.doctor.ports import check_http_port, find_local_node
 from edgeai.doctor.session import check_broker
 from edgeai.engine.pipeline import Pipeline
@@ -109,7 +109,7 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
             pipeline.session.close()
     for check in CHECKS:
         if not findings.has(check):
-            findings.skip(check, "needs what another check has found missing")
+            findings.skip(check, NEEDS_OTHER)
     return Examination(str(path), findings.in_order(), time.monotonic() - started)
 
 

@@ -33,6 +33,9 @@ CHECKS: dict[str, str] = {
 }
 """What each check looks at, in the order of the report."""
 
+NEEDS_OTHER = "needs what another check has found missing"
+"""Why a check was skipped, for those that another one has made impossible."""
+
 
 class Finding(NamedTuple):
     """One line of the report."""

@@ -66,10 +66,8 @@ def _other_levels(topic: str, levels: list[str], wanted: list[str]) -> str:
     """Return the remedy where some levels are written otherwise."""
     pairs = list(zip(levels, wanted, strict=True))
     other = [(one, level) for one, level in pairs if not _is_field(level) and one != level]
-    if not other or len(other) == len([one for one in wanted if not _is_field(one)]) > 1:
-        is_case = bool(other) and all(one.lower() == level.lower() for one, level in other)
-        if not is_case:
-            return ""
+    if not other:
+        return ""
     written = "/".join(level if _is_field(level) else one for one, level in pairs)
     if all(one.lower() == level.lower() for one, level in other):
         return f"upper and lower case differ{_example(topic, written)}"

@@ -593,6 +593,18 @@ def test_the_report_for_people(
     assert not list(tmp_path.glob("state*"))
 
 
+def test_what_a_broken_configuration_leaves_out_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "line.yaml"
+    config.write_text("node: a b\n")
+    lines = run_command(capsys, monkeypatch, "doctor", config).out.splitlines()
+    skipped = [line for line in lines if line.startswith("skip")]
+    assert len(skipped) == 1
+    assert skipped[0].startswith("skip  files, package, providers, state folder, memory, cpu, ")
+    assert skipped[0].endswith(": needs what another check has found missing")
+
+
 def test_the_state_folder_is_left_as_it_is(
     diagnose: Diagnose, plain: RunningBroker, tmp_path: Path
 ) -> None:

@@ -135,7 +135,7 @@ def test_a_unit_by_the_value(
         ("a/press/x", "a/[asset]/x", "a/{asset}/x"),
         ("a/press/t", "a/*/{signal}", "a/{asset}/{signal}"),
         (" a/press/x", "a/{asset}/x", ""),
-        ("b/c/d", "a/{asset}/x", ""),
+        ("b/c/d", "a/{asset}/x", "b/{asset}/d"),
     ],
 )
 def test_a_topic_that_is_written_otherwise(topic: str, template: str, proposal: str) -> None:
