@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from edgeai.config.frames import BinaryFormat, FrameFormat
+from edgeai.config.frames import BinaryFormat, FrameFormat, TextFormat
 from edgeai.config.source import SourceConfig
 from edgeai.decoding.frames import frame_decoder
 from edgeai.doctor.clocks import UNITS
@@ -46,6 +46,6 @@ def _with_unit(frame: FrameFormat | None, unit: str) -> FrameFormat | None:
             for one in frame.fields
         ]
         return frame.model_copy(update={"header": fields})
-    if frame.time is None or frame.time.unit == "iso":
+    if isinstance(frame, TextFormat) or frame.time is None or frame.time.unit == "iso":
         return None
     return frame.model_copy(update={"time": frame.time.model_copy(update={"unit": unit})})
