@@ -16,11 +16,13 @@ from edgeai.doctor.frame_units import unit_of_frame
 from edgeai.doctor.left_out import check_left_out
 from edgeai.doctor.rates import check_rates
 from edgeai.doctor.samples import check_samples
-from edgeai.doctor.tracks import Track, TrackKey, follow
+from edgeai.doctor.tracks import Track, TrackKey, read_tracks
+from edgeai.engine.engine import Engine
 from edgeai.engine.exported import clock_skews
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import DecodeError
-from edgeai.messages import RETAINED, Message
+from edgeai.messages import AT_ONCE, RETAINED, Due, Message, Publication
+from edgeai.metrics.definitions import Metrics
 
 
 def check_arrivals(
@@ -45,7 +47,8 @@ def check_arrivals(
             continue
         limit = config.limits.payload_bytes
         mine = _without_large(pipeline.name, mine, limit, findings)
-        tracks = follow(pipeline, mine)
+        take_messages(pipeline, mine)
+        tracks = read_tracks(pipeline, mine, config.limits)
         if mine:
             check_samples(pipeline, mine, findings)
         if _check_all_clocks(config, pipeline, tracks, mine, findings):
@@ -53,6 +56,29 @@ def check_arrivals(
         else:
             text = "the times are wrong: see sender clock"
             findings.skip("sample rate", text, pipeline.name)
+
+
+class _Once:
+    """A source that gives some messages once, and a sink that publishes nothing."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self._messages = messages
+
+    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:  # noqa: ARG002
+        messages, self._messages = self._messages, []
+        return messages
+
+    def commit(self) -> None:
+        """Acknowledge nothing: no message is the node's."""
+
+    def publish(self, publications: list[Publication]) -> None:
+        """Publish nothing."""
+
+
+def take_messages(pipeline: Pipeline, messages: list[Message]) -> None:
+    """Let a pipeline take messages as a node's does, in one turn; nothing is published."""
+    once = _Once(messages)
+    Engine([pipeline], once, once, Metrics(), clock_ns=None).turn(0)
 
 
 def _without_large(

@@ -7,9 +7,10 @@ from edgeai.doctor.findings import Findings
 from edgeai.engine.inlets import find_capture
 from edgeai.engine.intake.records import RecordIntake
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.record_explanations import places_in
 from edgeai.engine.refusals import printable
 from edgeai.errors import DecodeError, listed
-from edgeai.messages import Message
+from edgeai.messages import Message, as_bytes
 
 SHOWN_ASSETS = 5
 MAX_DECODED = 50  # messages that name their assets themselves and are read for it
@@ -85,16 +86,18 @@ def _assets_of(pipeline: Pipeline, messages: Iterable[Message]) -> set[str]:
 
 def _assets_in(pipeline: Pipeline, message: Message) -> list[str]:
     """Return the assets that a message names itself."""
-    from edgeai.engine.record_explanations import places_in
-
     intake = pipeline.intake
     if not isinstance(intake, RecordIntake):
         return []
     tag, levels = places_in(pipeline.config.only_source, pipeline.sources.template, message[0])
+    counted = intake.decoder.invalid.copy()
     try:
-        return list(intake.decoder.decode(bytes(message[1]), tag, levels or []).keys)
+        return list(intake.decoder.decode(as_bytes(message[1]), tag, levels or []).keys)
     except DecodeError:
         return []
+    finally:  # these messages are taken later, and counted then
+        intake.decoder.invalid.clear()
+        intake.decoder.invalid.update(counted)
 
 
 def _slips(

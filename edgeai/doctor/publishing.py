@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from typing import Literal
 
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic
@@ -35,47 +36,86 @@ def check_publishing(
     if why:
         findings.skip("publishing", why)
         return
+    asked = _Questions(probe, config)
     is_sized = False
     for topic, (what, is_known) in _published_topics(config, models, messages).items():
-        if probe.failure:  # mosquitto 2.0 ends the connection after a refusal at QoS 2
-            probe.close()
-            probe = Probe(config.broker, client_id_of(config), "5")
-            probe.connect(ANSWER_SECONDS)
-        code = probe.offer(topic, ANSWER_SECONDS)
-        if code is None and not probe.failure:
+        answer = asked.offer(topic)
+        if answer == "none":
             findings.skip("publishing", f"the broker does not answer: {topic}", what)
-        elif code is None or code >= REFUSED:
-            levels = topic.rpartition("/")[0]
-            advice = (
-                "let the broker's ACL allow this client to write it (mosquitto: topic write "
-                f"{levels}/#; edgeai acl prints all rules)"
-            )
-            if is_known:
-                findings.fail("publishing", f"the broker refuses {topic}", advice, what)
-            else:
-                findings.warn(
-                    "publishing",
-                    f"the broker refuses {topic}, where {PLACEHOLDER} stands for an asset: none is "
-                    "known, as no message has come",
-                    f"{advice}; if its rules name each asset, this is right: run doctor while the "
-                    "machines send",
-                    what,
-                )
+        elif answer == "refused":
+            _tell_refused(topic, what, findings, is_known=is_known)
         else:
             findings.ok("publishing", f"the broker accepts {topic}", what)
             if not is_sized and what.startswith("predictions"):
                 is_sized = True
-                _check_size(probe, topic, what, findings)
-    probe.close()
+                _check_size(asked, topic, what, findings)
+    asked.close()
 
 
-def _check_size(probe: Probe, topic: str, what: str, findings: Findings) -> None:
+class _Questions:
+    """Asks the broker on one connection after the other: mosquitto 2.0 ends one after a refusal."""
+
+    def __init__(self, probe: Probe, config: Config) -> None:
+        self._probe, self._config = probe, config
+        self._is_fresh = True
+        """Whether the connection has seen no refusal."""
+
+    def offer(self, topic: str, payload: bytes = b"") -> Literal["accepted", "refused", "none"]:
+        """Return whether the broker accepts a publication."""
+        if not self._is_fresh or self._probe.failure:
+            self._connect()
+        code = self._probe.offer(topic, ANSWER_SECONDS, payload)
+        if code is None:
+            self._is_fresh = False
+            return "refused" if self._probe.failure else "none"
+        if code >= REFUSED:
+            self._is_fresh = False
+            return "refused"
+        return "accepted"
+
+    def _connect(self) -> None:
+        self.close()
+        self._probe = Probe(self._config.broker, client_id_of(self._config), "5")
+        self._probe.connect(ANSWER_SECONDS)
+        self._is_fresh = True
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._probe.close()
+
+
+def _tell_refused(topic: str, what: str, findings: Findings, *, is_known: bool) -> None:
+    """Tell a topic that the broker refuses.
+
+    Args:
+        topic: It may have a placeholder for the asset.
+        what: What is published there.
+        findings: Gets what is found.
+        is_known: Whether the node publishes to just this topic.
+    """
+    advice = (
+        "let the broker's ACL allow this client to write it (mosquitto: topic write "
+        f"{topic.rpartition('/')[0]}/#; edgeai acl prints all rules)"
+    )
+    if is_known:
+        findings.fail("publishing", f"the broker refuses {topic}", advice, what)
+        return
+    findings.warn(
+        "publishing",
+        f"the broker refuses {topic}, where {PLACEHOLDER} stands for an asset: none is known, as "
+        "no message has come",
+        f"{advice}; if its rules name each asset, this is right: run doctor while the machines "
+        "send",
+        what,
+    )
+
+
+def _check_size(asked: _Questions, topic: str, what: str, findings: Findings) -> None:
     """Tell if the broker accepts an empty publication and not one of the usual size."""
-    size = PREDICTION_BYTES
-    code = probe.offer(topic, ANSWER_SECONDS, b" " * size)
-    if (code is None and probe.failure) or (code is not None and code >= REFUSED):
+    if asked.offer(topic, b" " * PREDICTION_BYTES) == "refused":
         findings.fail(
-            "publishing", f"the broker refuses {size} bytes on {topic}, but not an empty message",
+            "publishing",
+            f"the broker refuses {PREDICTION_BYTES} bytes on {topic}, but not an empty message",
             "raise the size of messages that it takes (mosquitto: message_size_limit, "
             "max_packet_size)", what,
         )  # fmt: skip

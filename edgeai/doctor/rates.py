@@ -39,7 +39,7 @@ class Rate(NamedTuple):
     longest_wait_seconds: float
     """Longest time between the arrivals of two messages."""
     message_seconds: float
-    """Sample time that a message brings."""
+    """Sample time that a message brings, on the average."""
     is_bursty: bool
 
 
@@ -77,22 +77,22 @@ def check_rates(pipeline: Pipeline, tracks: Mapping[TrackKey, Track], findings: 
 
 def measure(track: Track) -> Rate | None:
     """Return the rate of an asset's samples; None: there are too few of them."""
-    times = pairwise(track.newest_ns)
+    times = sorted(track.samples)
+    if any(track.samples[one] > 1 for one in times) and len(times) > MIN_POINTS:
+        times = times[1:]  # of a coarse clock's first step only the end may have been heard
     steps = [
-        ((after - before) / SECOND_NS, count)
-        for (before, after), count in zip(times, track.samples[1:], strict=True)
-        if after > before
+        ((after - before) / SECOND_NS, track.samples[before]) for before, after in pairwise(times)
     ]
     waits = [(after - before) / SECOND_NS for before, after in pairwise(track.arrived_ns)]
-    if len(steps) < MIN_POINTS - 1:
+    if len(steps) < MIN_POINTS - 1 or not waits:
         return None
     mean_wait = sum(waits) / len(waits)
     short = sum(wait < BURST_STEPS * mean_wait for wait in waits)
     return Rate(
-        hz=1 / median(step / max(1, count) for step, count in steps),
+        hz=1 / median(step / count for step, count in steps),
         mean_hz=sum(count for _, count in steps) / sum(step for step, _ in steps),
         longest_wait_seconds=max(waits),
-        message_seconds=median(step for step, _ in steps),
+        message_seconds=sum(step for step, _ in steps) / len(waits),
         is_bursty=short >= BURST_SHARE * len(waits),
     )
 

@@ -1,26 +1,26 @@
-"""What the messages of each asset became: when each arrived, and how many samples it made.
+"""The times of the samples in the messages of each asset, and when the messages arrived.
 
-The pipelines take the messages one by one through the engine's own turn, with nothing published.
+They are read by the decoders that the source declares, and not out of the pipeline's streams: these
+put samples in order, fill holes and resample, so that they say little about what was sent.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from edgeai import topics
+from edgeai.config.limits import Limits
 from edgeai.config.source import SourceConfig
-from edgeai.decoding.fields import find, parse_object
-from edgeai.engine.engine import Engine
-from edgeai.engine.inlets import Capture
+from edgeai.decoding.frames import frame_decoder
+from edgeai.decoding.records import RecordDecoder
+from edgeai.decoding.rows import RowDecoder
+from edgeai.decoding.tags import TagDecoder
+from edgeai.engine.inlets import Capture, find_capture
+from edgeai.engine.intake import kind_of
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.record_explanations import places_in
 from edgeai.errors import DecodeError
-from edgeai.messages import AT_ONCE, RETAINED, Due, Message, Publication
-from edgeai.metrics.definitions import Metrics
-from edgeai.streams.stream import Stream
-
-MAX_ONE_BY_ONE = 1000
-"""Messages of a pipeline that are taken singly; the others are taken together, which is faster."""
-MAX_TAG = 200  # characters of a tag's name
+from edgeai.messages import RETAINED, Message, as_bytes
 
 
 class TrackKey(NamedTuple):
@@ -38,139 +38,137 @@ class Track:
     """The samples of one asset, or the values of one of its tags."""
 
     arrived_ns: list[int] = field(default_factory=list)
-    """When each message arrived that brought something new."""
-    newest_ns: list[int] = field(default_factory=list)
-    """The time of its last sample. Of a tag and of samples without a time: the arrival."""
-    samples: list[int] = field(default_factory=list)
-    """How many samples it brought. Samples that were made up before it count here, and are taken
-    off from the next one."""
-
-    def add(self, arrived_ns: int, newest_ns: int, samples: int) -> None:
-        """Note a message."""
-        self.arrived_ns.append(arrived_ns)
-        self.newest_ns.append(newest_ns)
-        self.samples.append(samples)
+    """When each message arrived."""
+    samples: dict[int, int] = field(default_factory=dict)
+    """How many samples have a time; of frames, begin then. Without times: arrived then."""
 
 
-class _Feed:
-    """A source that gives what was put into it, and a sink that publishes nothing."""
+class Sent(NamedTuple):
+    """Some samples of a message that have one time."""
 
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-
-    def receive(self, timeout_seconds: float, due: Due = AT_ONCE) -> list[Message]:  # noqa: ARG002
-        messages, self.messages = self.messages, []
-        return messages
-
-    def commit(self) -> None:
-        """Acknowledge nothing: no message is the node's."""
-
-    def publish(self, publications: list[Publication]) -> None:
-        """Publish nothing."""
+    asset: str
+    tag: str
+    time_ns: int | None
+    samples: int
 
 
-class _Place(NamedTuple):
-    """A source of a pipeline, as messages are followed."""
-
-    name: str
-    source: SourceConfig
-    number: int | None
-    """Of several sources; None: it is the only one."""
+Read = Callable[[str, bytes, Capture | None], Iterator[Sent]]
+"""Yields the samples of a message: its topic, payload, and what the topic captures. Raises
+DecodeError."""
 
 
-class _Before:
-    """What a pipeline had before it took a message."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.numbers = {key: _numbers(state) for key, state in pipeline.streams.items()}
-        """By asset, for each of its streams."""
-        self._pipeline = pipeline
-        self._missing = pipeline.metrics.samples["missing"]
-
-    def filled(self) -> int:
-        """Return how many samples were made up in place of missing ones."""
-        if self._pipeline.config.stream.missing == "mark":
-            return 0
-        return int(self._pipeline.metrics.samples["missing"] - self._missing)
-
-
-def follow(pipeline: Pipeline, messages: Sequence[Message]) -> dict[TrackKey, Track]:
-    """Let a pipeline take messages; return what came of them, without those the broker had kept."""
-    feed = _Feed()
-    engine = Engine([pipeline], feed, feed, Metrics(), clock_ns=None)
+def read_tracks(
+    pipeline: Pipeline, messages: Sequence[Message], limits: Limits
+) -> dict[TrackKey, Track]:
+    """Return the samples of each asset that is wanted, without what the broker had kept."""
     tracks: dict[TrackKey, Track] = {}
-    for message in messages[:MAX_ONE_BY_ONE]:
-        before = _Before(pipeline)
-        feed.messages = [message]
-        engine.turn(0)
-        if message[3] & RETAINED:
-            continue
-        for place in _places_of(pipeline, message[0]):
-            is_tag = place.source.layout == "tag" and not place.source.makes_rows
-            for key, added in (_tag if is_tag else _rows)(pipeline, place, message, before):
-                tracks.setdefault(key, Track()).add(message[2], *added)
-    feed.messages = list(messages[MAX_ONE_BY_ONE:])
-    engine.turn(0)
+    seen: set[tuple[str, bytes]] = set()
+    for place, source, read, find_key in _readers(pipeline, limits):
+        template = topics.TopicTemplate(source.topic)
+        names = None if source.names is None else topics.TopicTemplate(source.names.topic)
+        for topic, payload, received_ns, flags in messages:
+            is_names = names is not None and names.match(topic) is not None
+            if not is_names and (template.match(topic) is None or flags & RETAINED):
+                continue
+            content = as_bytes(payload)
+            try:
+                found = list(read(topic, content, find_key(topic)))
+            except DecodeError:
+                continue
+            if (topic, content) in seen and all(one.time_ns is not None for one in found):
+                continue  # the same message again
+            seen.add((topic, content))
+            heard = {}
+            for one in found:
+                if pipeline.sources.wants(one.asset):
+                    key = TrackKey(place, one.asset, one.tag)
+                    track = heard[key] = tracks.setdefault(key, Track())
+                    time_ns = received_ns if one.time_ns is None else one.time_ns
+                    track.samples[time_ns] = track.samples.get(time_ns, 0) + one.samples
+            for track in heard.values():
+                track.arrived_ns.append(received_ns)
     return tracks
 
 
-def _places_of(pipeline: Pipeline, topic: str) -> list[_Place]:
-    inlets = pipeline.sources.inlets
-    if not inlets:
-        return [_Place("source", pipeline.config.only_source, None)]
-    return [
-        _Place(inlet.plan.place, inlet.plan.source, inlet.number)
-        for inlet in inlets
-        if inlet.find_key(topic) is not None
-    ]
+def _readers(
+    pipeline: Pipeline, limits: Limits
+) -> Iterator[tuple[str, SourceConfig, Read, Callable[[str], Capture | None]]]:
+    """Yield place, source, reader, and what finds the key of a topic, for each source."""
+    for inlet in pipeline.sources.inlets:
+        plan = inlet.plan
+        read = _reader(plan.source, plan.signals, len(plan.extras), limits)
+        yield plan.place, plan.source, read, inlet.find_key
+    if not pipeline.sources.inlets:
+        source = pipeline.config.only_source
+        template, name = pipeline.sources.template, pipeline.name
+        read = _reader(source, pipeline.channels, len(pipeline.extras), limits)
+        yield "source", source, read, lambda topic: find_capture(template, name, topic)
 
 
-def _streams_of(state: StreamState) -> list[Stream]:
-    """Return the stream of an asset, followed by those of its sources if it has several."""
-    return [state.stream, *(one.stream for one in state.sources)]
+def _reader(source: SourceConfig, names: Sequence[str], extras: int, limits: Limits) -> Read:
+    return READERS[kind_of(source)](source, names, extras, limits)
 
 
-def _numbers(state: StreamState) -> list[tuple[int, int | None]]:
-    return [(one.ring.next_number, one.newest_ns) for one in _streams_of(state)]
+def _rows(source: SourceConfig, names: Sequence[str], extras: int, _limits: Limits) -> Read:
+    decode = RowDecoder(source, names, "d", extras).decode
+
+    def read(_topic: str, payload: bytes, found: Capture | None) -> Iterator[Sent]:
+        time_ns, _ = decode(payload)
+        if found is not None:
+            yield Sent(found[0], "", time_ns, 1)
+
+    return read
 
 
-Added = tuple[TrackKey, tuple[int, int]]
-"""Whose samples a message brought, the time of the last one, and how many."""
+def _tags(source: SourceConfig, names: Sequence[str], extras: int, _limits: Limits) -> Read:
+    decode = TagDecoder(source, names, extras).decode
+
+    def read(_topic: str, payload: bytes, found: Capture | None) -> Iterator[Sent]:
+        if found is not None:
+            time_ns, channel, _ = decode(payload, found[1])
+            yield Sent(found[0], source.tag_of(names[channel]), time_ns, 1)
+
+    return read
 
 
-def _rows(pipeline: Pipeline, place: _Place, message: Message, before: _Before) -> Iterator[Added]:
-    """Yield what a message brought to each asset whose stream it has moved."""
-    index = 0 if place.number is None else place.number + 1
-    has_time = place.source.clock is not None
-    for key, state in pipeline.streams.items():
-        number, newest_ns = _numbers(state)[index]
-        old_number, old_ns = before.numbers[key][index] if key in before.numbers else (0, None)
-        if newest_ns is None or (old_ns is not None and newest_ns <= old_ns):
-            continue
-        # With an alignment the ring holds the model's grid, not what came.
-        is_one = pipeline.settings.align is not None or (
-            place.source.layout == "row" and not place.source.items
-        )
-        samples = 1 if is_one else number - old_number - before.filled()
-        yield TrackKey(place.name, key, ""), (newest_ns if has_time else message[2], samples)
+def _frames(source: SourceConfig, names: Sequence[str], _extras: int, limits: Limits) -> Read:
+    decode = frame_decoder(source, names, limits)
+
+    def read(_topic: str, payload: bytes, found: Capture | None) -> Iterator[Sent]:
+        frame = decode(payload)
+        if found is not None:
+            yield Sent(found[0], "", frame.t0_ns, frame.samples)
+
+    return read
 
 
-def _tag(pipeline: Pipeline, place: _Place, message: Message, _before: _Before) -> Iterator[Added]:
-    """Yield the arrival of one value of one signal."""
-    found = pipeline.find_key(message[0])
-    tag = _tag_of(found, place.source, message)
-    if found is not None and tag:
-        yield TrackKey(place.name, found[0], tag), (message[2], 1)
+def _records(source: SourceConfig, names: Sequence[str], extras: int, limits: Limits) -> Read:
+    decoder = RecordDecoder(source, names, extras, limits)
+    template = topics.TopicTemplate(source.topic)
+    named = None if source.names is None else topics.TopicTemplate(source.names.topic)
+    is_tag = source.layout == "tag" and not source.makes_rows
+
+    def read(topic: str, payload: bytes, found: Capture | None) -> Iterator[Sent]:
+        if named is not None and named.match(topic) is not None:
+            decoder.take_names(topic, payload)
+            return
+        tag, levels = places_in(source, template, topic)
+        records = decoder.decode(payload, tag, levels)
+        keys = records.keys or [found[0] if found is not None else ""] * len(records.values)
+        tags = [source.tag_of(names[one]) if is_tag else "" for one in records.channels]
+        tags = tags or [""] * len(records.values)
+        # In the layout `tag` values of one time are one sample.
+        samples = list(zip(keys, tags, records.times, strict=True))
+        for asset, name, time_ns in samples if source.layout == "row" else dict.fromkeys(samples):
+            yield Sent(asset, name, time_ns, 1)
+
+    return read
 
 
-def _tag_of(found: Capture | None, source: SourceConfig, message: Message) -> str:
-    """Return the name that a message with one value has; empty: it cannot be read."""
-    if found is not None and found[1] is not None:
-        return found[1]
-    if source.has_records or source.name_path is None:
-        return ""
-    try:
-        name = find(parse_object(bytes(message[1])), source.name_path)
-    except DecodeError:
-        return ""
-    return name[:MAX_TAG] if isinstance(name, str) else ""
+READERS: Mapping[str, Callable[[SourceConfig, Sequence[str], int, Limits], Read]] = {
+    "row": _rows,
+    "tag": _tags,
+    "frame": _frames,
+    "records": _records,
+}
+"""By `kind_of` a source."""

@@ -88,6 +88,8 @@ def describe_tls_error(error: OSError | ValueError) -> str:
         return REASONS.get(reason) or f"TLS fails: {str(reason).lower().replace('_', ' ')}"
     if isinstance(error, ssl.SSLEOFError):
         return REASONS["UNEXPECTED_EOF_WHILE_READING"]
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return one_line(error)

@@ -125,6 +125,15 @@ def test_samples_that_are_missing(package: Path, tmp_path: Path) -> None:
     assert "QoS 1 at the sender and in pipelines.p.source.qos" in advice
 
 
+def test_samples_that_come_in_another_order_are_not_missing(package: Path, tmp_path: Path) -> None:
+    times = every(0.1, 30)
+    for index in range(2, 28, 3):
+        times[index], times[index + 1] = times[index + 1], times[index]
+    messages = rows(times, arrive=every(0.1, 30))
+    status, found, _ = finding(package, tmp_path, messages, stream={"lateness_seconds": 1.0})
+    assert status == "ok", found
+
+
 def test_a_step_that_is_filled_does_not_hide_the_rate(package: Path, tmp_path: Path) -> None:
     """At 5 samples a second, each second one is made up by `stream.missing`."""
     status, found, _ = finding(package, tmp_path, rows(every(0.2, 12)))

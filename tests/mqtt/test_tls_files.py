@@ -100,7 +100,7 @@ def test_no_error_of_openssl_reaches_people_as_it_is() -> None:
     assert in_words(text) == "it does not speak TLS"
     assert in_words("[SSL: SOME_NEW_NAME] some new name (_ssl.c:2548)") == "some new name"
     assert in_words("timed out") == "timed out"
-    assert describe_tls_error(TimeoutError("timed out")) == "timed out"
+    assert describe_tls_error(TimeoutError("timed out")) == "it does not answer in time"
 
 
 # ------------------------------------------------------------------------------ renewed in use
