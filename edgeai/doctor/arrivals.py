@@ -40,6 +40,7 @@ def check_arrivals(
         nothing = "no message has arrived"
         if check_left_out(pipeline, messages, findings):
             nothing = "no message of an asset that is wanted has arrived"
+        names = [one for one in messages if pipeline.sources.is_of_names(one[0])]
         mine = [one for one in messages if pipeline.find_key(one[0]) is not None]
         if not mine or nothing != "no message has arrived":
             for check in ("samples", "sample rate", "sender clock"):
@@ -47,8 +48,8 @@ def check_arrivals(
             continue
         limit = config.limits.payload_bytes
         mine = _without_large(pipeline.name, mine, limit, findings)
-        take_messages(pipeline, mine)
-        tracks = read_tracks(pipeline, mine, config.limits)
+        take_messages(pipeline, [*names, *mine])
+        tracks = read_tracks(pipeline, [*names, *mine], config.limits)
         if mine:
             check_samples(pipeline, mine, findings)
         if _check_all_clocks(config, pipeline, tracks, mine, findings):

@@ -71,7 +71,9 @@ def _tell_refused(
 ) -> None:
     (reason, number), *_ = sorted(lost.items(), key=lambda one: -one[1])
     why = pipeline.refusals.explained.get(reason, "")
-    told = f"{number} of {len(messages)} messages refused, {reason}: {DROP_REASONS[reason]}"
+    count = len(messages)
+    told = f"{number} {'records ' if number > count else ''}of {count} messages refused, "
+    told += f"{reason}: {DROP_REASONS[reason]}"
     text = f"{told}; {why}" if why else told
     advice = f"compare a message with {pipeline.sources.place} (docs/config.md)"
     strangers = _strangers(pipeline, messages)
