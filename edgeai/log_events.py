@@ -146,10 +146,46 @@ EVENTS: dict[str, Event] = {
         "lines of one kind that were not written, as there were too many",
         ("pipeline", "subject", "count"),
     ),
+    "answer_substituted": Event(
+        "a value of an answer to controllers is substituted, the first of its kind; `reason` is a "
+        "label of edgeai_answer_values_substituted_total",
+        ("pipeline", "answer", "value", "asset", "reason"),
+    ),
+    "answer_dropped": Event(
+        "an answer to controllers is not published, the first of its kind; `reason` is a label of "
+        "edgeai_answers_dropped_total",
+        ("pipeline", "answer", "asset", "reason"),
+    ),
+    "answers_replaced": Event(
+        "at the start: answers of before are replaced, or cleared where they are configured no "
+        "longer",
+        ("count", "cleared"),
+    ),
+    "heartbeat_stopped": Event("no beats are sent: the node is not ready", ("reason",)),
+    "heartbeat_beats": Event("beats are sent, for the first time or again", ("topic",)),
     # Alarms
     "alarm_changed": Event(
         "an alarm has another state",
-        ("pipeline", "asset", "state", "previous", "score", "threshold", "top", "diagnosis"),
+        (
+            "pipeline",
+            "asset",
+            "state",
+            "status",
+            "previous",
+            "score",
+            "threshold",
+            "top",
+            "diagnosis",
+        ),
+    ),
+    "alarm_chatters": Event("an alarm goes on and off too often", ("pipeline", "asset")),
+    "alarm_command": Event(
+        "an operator has acknowledged, shelved or unshelved an alarm",
+        ("pipeline", "asset", "command", "operator", "seconds", "reason"),
+    ),
+    "alarm_command_refused": Event("a command of an operator is not obeyed", ("target", "reason")),
+    "commands_left_out": Event(
+        "the broker lets the node read no commands of operators", ("client", "topic")
     ),
     "state_changed": Event(
         "a machine is in another operating state (`states`)",

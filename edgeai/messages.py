@@ -10,8 +10,20 @@ SECOND_NS = 1_000_000_000
 
 AlarmState = Literal["normal", "active", "latched"]
 Quality = Literal["good", "uncertain", "bad"]
-Priority = Literal["high", "low"]
-"""Of an alarm. `low`: the machine is outside the model's domain, and the model knows no cause."""
+AlarmStatus = Literal[
+    "normal", "unacknowledged", "acknowledged", "returned", "shelved", "suppressed"
+]
+"""What an alarm means for its operator, in the states of ISA-18.2 and IEC 62682. `unacknowledged`
+and `acknowledged`: it is active. `returned`: it is latched, its cause has gone and nobody has
+acknowledged it. `shelved`: an operator has put it aside for a time. `suppressed`: it follows from a
+cause that is told itself."""
+AlarmReason = Literal["score", "outside_domain", "undeclared_state"]
+"""Why an alarm is active. `outside_domain`: the machine is outside the model's domain.
+`undeclared_state`: it is in no declared operating state. In both the score says nothing."""
+Priority = Literal["critical", "high", "medium", "low"]
+"""Of an alarm, declared by its pipeline; `low` if its reason is another one than the score."""
+PRIORITIES: tuple[Priority, ...] = ("critical", "high", "medium", "low")
+"""The most urgent first."""
 Presence = Literal["unknown", "current", "stale"]
 """State of an asset: nothing was judged yet, its last result is current, or it stopped sending."""
 
@@ -83,6 +95,18 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     qos: int
     retain: bool
+
+
+class AnswerPublication(Publication, frozen=True, gc=False):
+    """An answer to controllers: no prediction, and no change of an alarm."""
+
+
+def is_prediction(publication: Publication) -> bool:
+    """Return whether what an engine without a broker publishes is a prediction.
+
+    Changes of alarms and operating states are retained; events are of live nodes only.
+    """
+    return not publication.retain and not isinstance(publication, AnswerPublication)
 
 
 class Diagnosis(TypedDict):

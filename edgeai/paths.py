@@ -113,7 +113,7 @@ def refuse_overwriting(inputs: Sequence[Path], outputs: Sequence[Path | None]) -
         if path.resolve() in read:
             raise ConfigError([Problem(str(path), "", "the output must not be an input")])
         if path.resolve() in written:
-            rule = "predictions and alarms must be two files"
+            rule = "each output must be a file of its own"
             raise ConfigError([Problem(str(path), "", rule)])
         written.add(path.resolve())
 

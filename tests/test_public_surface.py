@@ -21,6 +21,7 @@ SURFACE = {
         "TransportError", "__version__", "check", "load_package", "replay_files", "write_package",
     ],
     "edgeai.alarms": [],
+    "edgeai.answers": [],
     "edgeai.assembly": ["Plan", "build_pipelines", "check"],
     "edgeai.cli": ["app", "main"],
     "edgeai.conditions": [],

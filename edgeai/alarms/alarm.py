@@ -2,8 +2,8 @@
 
 The terms are those of IEC 62682 and ISA-18.2 (alarm management) and OPC UA Part 9. An alarm becomes
 active when its condition has lasted for the on-delay, and returns to normal when the condition has
-been absent for the off-delay. A latching alarm becomes latched instead and stays so until it is
-reset.
+been absent for the off-delay. An operator may acknowledge it while it is active. A latching alarm
+that nobody has acknowledged becomes latched instead of normal, until somebody acknowledges it.
 
 Outside the model's domain the score says nothing about the machine: it raises and ends no alarm.
 If windows stay outside for a declared time, an alarm of low priority becomes active, so that a
@@ -21,7 +21,7 @@ from operator import gt, lt
 from typing import Literal
 
 from edgeai.config.pipeline import AlarmConfig
-from edgeai.messages import SECOND_NS, AlarmState, Priority, Quality
+from edgeai.messages import SECOND_NS, AlarmReason, AlarmState, Priority, Quality
 from edgeai.model.direction import Direction
 
 OUTSIDE_DOMAIN_SECONDS = 60.0  # default of `alarm.outside_domain_seconds`
@@ -39,13 +39,15 @@ class AlarmRule:
     on_delay_ns: int
     off_delay_ns: int
     latch: bool
-    """Whether an alarm stays until it is reset."""
+    """Whether an alarm stays until it is acknowledged."""
     abnormal: Direction = "high"
     """Side of the threshold on which a score is abnormal."""
     outside_delay_ns: int = round(OUTSIDE_DOMAIN_SECONDS * SECOND_NS)
     """How long windows must be outside the model's domain for an alarm of low priority."""
     undeclared_delay_ns: int = round(UNDECLARED_STATE_SECONDS * SECOND_NS)
     """How long a machine must be in no declared state for an alarm of low priority."""
+    priority: Priority = "high"
+    """Of an alarm that the score raises."""
 
 
 def alarm_rule(
@@ -81,6 +83,7 @@ def alarm_rule(
         undeclared_delay_ns=round(
             pick("undeclared_state_seconds", UNDECLARED_STATE_SECONDS) * SECOND_NS
         ),
+        priority=chosen.priority or defaults.priority or "high",
     )
 
 
@@ -88,13 +91,15 @@ class Alarm:
     """The alarm of one stream of one pipeline.
 
     normal --(score abnormal for the on-delay)--> active
+    active --(acknowledged)--> active
     active --(score normal, beyond the deadband, for the off-delay)--> normal, or latched if it
-        latches
-    latched --(reset)--> normal
-    latched --(score abnormal for the on-delay)--> active
+        latches and is not acknowledged
+    latched --(acknowledged)--> normal
+    latched --(score abnormal for the on-delay)--> active, not acknowledged
 
     normal --(windows outside the domain for their delay)--> active, of low priority
-    active, of low priority --(score abnormal inside for the on-delay)--> active, of high priority
+    active, of low priority --(score abnormal inside for the on-delay)--> active, of the declared
+        priority, not acknowledged
     active, of low priority --(score normal inside for the off-delay)--> normal, or latched
 
     normal --(no declared state for its delay)--> active, of low priority
@@ -106,22 +111,24 @@ class Alarm:
 
     __slots__ = (
         "_is_abnormal", "_is_normal", "_normal_beyond", "_pending", "_pending_since_ns",
-        "is_undeclared", "priority", "rule", "since_ns", "state",
+        "is_acknowledged", "priority", "reason", "rule", "since_ns", "state",
     )  # fmt: skip
 
     def __init__(self, rule: AlarmRule) -> None:
         self.use(rule)
         self.state: AlarmState = "normal"
-        self.priority: Priority = "high"
+        self.priority: Priority = rule.priority
         """Priority of the last active alarm."""
+        self.reason: AlarmReason = "score"
+        """Why it is active; `score` while it is not."""
+        self.is_acknowledged = False
+        """Whether somebody has acknowledged the active alarm."""
         self.since_ns: int | None = None
         """Sample time of the last transition; None before the first."""
         self._pending: Literal["abnormal", "normal", "outside"] = "abnormal"
         """The condition whose delay is running."""
         self._pending_since_ns: int | None = None
         """Start of that condition; None if no delay is running."""
-        self.is_undeclared = False
-        """Whether it is active because the machine is in no declared state."""
 
     def use(self, rule: AlarmRule) -> None:
         """Judge by a rule from now on; the state stays as it is."""
@@ -140,12 +147,12 @@ class Alarm:
             time_ns: Time of the window's last sample; does not decrease within a stream.
         """
         rule = self.rule
-        low = self.state == "active" and self.priority == "low"
+        low = self.state == "active" and self.reason != "score"
         if self.state != "active" or low:
             if self._is_abnormal(score, rule.threshold):
                 if not self._lasts("abnormal", rule.on_delay_ns, time_ns):
                     return False
-                self.priority = "high"
+                self.priority = rule.priority
                 self._enter("active", time_ns)
                 return True
             if not low:
@@ -157,7 +164,7 @@ class Alarm:
             return False
         if not self._lasts("normal", rule.off_delay_ns, time_ns):
             return False
-        self._enter("latched" if rule.latch else "normal", time_ns)
+        self._end(time_ns)
         return True
 
     def update_outside(self, _score: float, time_ns: int) -> bool:
@@ -173,7 +180,7 @@ class Alarm:
         if not self._lasts("outside", self.rule.outside_delay_ns, time_ns):
             return False
         self.priority = "low"
-        self._enter("active", time_ns)
+        self._enter("active", time_ns, "outside_domain")
         return True
 
     def raise_undeclared(self, lasts_ns: int, time_ns: int) -> bool:
@@ -186,15 +193,14 @@ class Alarm:
         if self.state != "normal" or lasts_ns < self.rule.undeclared_delay_ns:
             return False
         self.priority = "low"
-        self._enter("active", time_ns)
-        self.is_undeclared = True
+        self._enter("active", time_ns, "undeclared_state")
         return True
 
     def end_undeclared(self, time_ns: int) -> bool:
         """Note that the machine is in a declared state; return whether the state changed."""
-        if not self.is_undeclared:
+        if self.reason != "undeclared_state":
             return False
-        self._enter("latched" if self.rule.latch else "normal", time_ns)
+        self._end(time_ns)
         return True
 
     def _lasts(
@@ -211,8 +217,24 @@ class Alarm:
         """Restart a running delay: the window was emptied, so the condition was not continuous."""
         self._pending_since_ns = None
 
+    def acknowledge(self, time_ns: int) -> bool:
+        """Acknowledge an active alarm, which stays active, or a latched one, which ends.
+
+        Args:
+            time_ns: Sample time of the acknowledgement.
+
+        Returns:
+            Whether there was an alarm to acknowledge.
+        """
+        if self.state != "active":
+            return self.reset(time_ns)
+        if self.is_acknowledged:
+            return False
+        self.is_acknowledged = True
+        return True
+
     def reset(self, time_ns: int) -> bool:
-        """Reset a latched alarm; return whether the state changed.
+        """End a latched alarm; return whether the state changed.
 
         Args:
             time_ns: Sample time of the reset.
@@ -228,7 +250,8 @@ class Alarm:
         since_ns: int,
         priority: Priority = "high",
         *,
-        is_undeclared: bool = False,
+        reason: AlarmReason = "score",
+        is_acknowledged: bool = False,
     ) -> None:
         """Continue with a state of before a restart.
 
@@ -237,17 +260,25 @@ class Alarm:
                 nothing would ever end it.
             since_ns: Sample time of the transition to it.
             priority: Of the alarm.
-            is_undeclared: Whether it is active because the machine was in no declared state.
+            reason: Why it is active.
+            is_acknowledged: Whether somebody had acknowledged the active alarm.
         """
         self.priority = priority
         self._enter("active" if state == "latched" and not self.rule.latch else state, since_ns)
-        self.is_undeclared = is_undeclared and self.state == "active"
+        if self.state == "active":
+            self.reason, self.is_acknowledged = reason, is_acknowledged
 
-    def _enter(self, state: AlarmState, time_ns: int) -> None:
+    def _end(self, time_ns: int) -> None:
+        """Leave the active state: the cause has gone."""
+        must_be_seen = self.rule.latch and not self.is_acknowledged
+        self._enter("latched" if must_be_seen else "normal", time_ns)
+
+    def _enter(self, state: AlarmState, time_ns: int, reason: AlarmReason = "score") -> None:
         self.state = state
         self.since_ns = time_ns
         self._pending_since_ns = None
-        self.is_undeclared = False
+        self.reason = reason
+        self.is_acknowledged = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from edgeai.assembly.golden_facts import GoldenFacts, golden_facts
 from edgeai.assembly.plan import Plan
 from edgeai.assembly.signatures import tell_signature
 from edgeai.config.device import Device
+from edgeai.engine.alarm_commands import Prefixes
+from edgeai.engine.answer_topics import AnswerTopics
 from edgeai.engine.engine import ProviderWatch
 from edgeai.engine.other_model import StateModel
 from edgeai.engine.pipeline import Pipeline
@@ -70,6 +72,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
     sessions: dict[Path, tuple[Session, GoldenFacts]] = {}
     pipelines = []
     budget = ByteBudget(plan.config.limits.stream_bytes)
+    answer_topics = AnswerTopics(plan.config.limits.answer_topics)
     device = plan.device
     with ExitStack() as undo:
         for name, package in plan.packages.items():
@@ -98,6 +101,7 @@ def build_pipelines(plan: Plan, metrics: Metrics, shard: Shard | None = None) ->
                 shard=shard,
                 budget=budget,
                 others=others,
+                answer_topics=answer_topics,
             )
             _check_room(plan, pipeline)
             pipeline.metrics.latency_budget.set(latency_budget_seconds(pipeline))
@@ -218,6 +222,11 @@ def close_sessions(pipelines: list[Pipeline]) -> None:
 def events_topic(node: str) -> str:
     """Return the topic on which events of accelerators are published."""
     return f"edgeai/{node}/events"
+
+
+def command_prefixes(node: str) -> Prefixes:
+    """Return the prefixes of the topics of operators' commands, and of the answers."""
+    return Prefixes(f"edgeai/{node}/command/", f"edgeai/{node}/response/")
 
 
 def reset_prefix(node: str) -> str:

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from edgeai import paths
 from edgeai.alarms.alarm import Alarm, AlarmRule, alarm_rule
+from edgeai.assembly.answer_check import (
+    answer_problems,
+    answer_warnings,
+    heartbeat_problems,
+)
 from edgeai.assembly.cycle_fit import cycle_misfits, cycle_warnings
 from edgeai.assembly.declared_fields import undeclared_fields
 from edgeai.assembly.machine import fit_memory, fit_threads, warnings_about
@@ -82,6 +87,7 @@ def check(
         named = config.state_folder
         state_folder = Path(named) if named else paths.default_state_folder()
     problems += _unusable_files(config)
+    problems += heartbeat_problems(str(path), config)
     packages, state_packages, loaded = _load_models(path, config, problems)
     broken = inspect_packages(list(loaded.values()), state_folder)
     for package in loaded.values():
@@ -94,6 +100,7 @@ def check(
     config, notes = fit_memory(config, machine)
     warnings += _mapping_warnings(config, packages)
     warnings += unsigned_warnings(config, loaded.values())
+    warnings += answer_warnings(config, packages)
     warnings += [*_warnings(config, state_folder), *warnings_about(config, machine)]
     for name, pipeline in config.pipelines.items():
         hidden, overlapping = state_findings(name, pipeline)
@@ -148,6 +155,9 @@ def _load_models(
                 problems += state_model_problems(str(path), key, packages[name], other)
             problems += _endless_states(
                 str(path), name, pipeline, packages[name], state_packages[name]
+            )
+            problems += answer_problems(
+                str(path), name, config, packages[name], state_packages[name]
             )
         except ConfigError as error:
             problems += error.problems

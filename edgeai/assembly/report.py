@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from edgeai import topics
+from edgeai.assembly.answer_report import describe_answers, describe_heartbeat
 from edgeai.assembly.pipelines import (
     build_pipelines,
     close_sessions,
@@ -39,6 +40,8 @@ def describe_plan(plan: Plan) -> list[str]:
         found = [line for pipeline in pipelines for line in _describe(pipeline, plan)]
     finally:
         close_sessions(pipelines)
+    if plan.config.heartbeat is not None:
+        found += describe_heartbeat(plan.config.heartbeat, plan.config.node)
     notes = [f"note: {note}" for note in plan.notes]
     warnings = [f"warning: {warning}" for warning in plan.warnings]
     return [*found, *notes, *warnings, f"{plan.path}: ok"]
@@ -74,6 +77,7 @@ def _describe(pipeline: Pipeline, plan: Plan) -> list[str]:
         *([f"{name}: {states}"] if states else []),
         *[f"{name}: {fact}" for fact in _describe_meaning(pipeline, package)],
     ]
+    lines += [f"{name}: {one}" for one in describe_answers(pipeline, package, plan.config)]
     lines += [f"{name}: note: {note}" for note in _notes(pipeline, plan, package)]
     return lines
 

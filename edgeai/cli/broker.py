@@ -30,8 +30,11 @@ def acl(
         str, typer.Option(help="User name of the machines that send values.")
     ] = "line",
     operator: Annotated[
-        str, typer.Option(help="User name of those who see results and reset alarms.")
+        str, typer.Option(help="User name of those who see results and handle alarms.")
     ] = "operator",
+    controller: Annotated[
+        str, typer.Option(help="User name of the controllers that read answers.")
+    ] = "controller",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -54,10 +57,14 @@ def acl(
     users = {
         name: ("edgeai itself", rules.node),
         sender: ("the machines that send values", rules.sender),
-        operator: ("those who see results and reset alarms", rules.operator),
+        operator: ("those who see results and handle alarms", rules.operator),
     }
-    if len(users) < 3:
+    if len({name, sender, operator}) < 3:
         raise typer.BadParameter(f"--user, --sender and --operator must differ (found {name!r})")
+    if rules.controller.read:
+        if controller in users:
+            raise typer.BadParameter(f"--controller must be a user of its own (found {name!r})")
+        users[controller] = ("the controllers that read answers", rules.controller)
     lines = [HEAD.format(node=loaded.node), *as_mosquitto_acl(users)]
     templates = [one.topic for one in loaded.read_sources.values()]
     with_names = [

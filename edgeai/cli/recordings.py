@@ -44,6 +44,10 @@ def replay(
     alarms: Annotated[
         Path | None, typer.Option(help="File for the alarm transitions, JSON lines.")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="File for the answers to controllers (publish.answers), JSON lines."),
+    ] = None,
     pipeline: Annotated[
         str | None, typer.Option(help="Pipeline whose signal mapping reads a table.")
     ] = None,
@@ -74,7 +78,9 @@ def replay(
     plan = make_plan(find_config(config))
     warn_without_state(plan.state_folder)
     with progress_bar("replay", _total_bytes(files)) as advance:
-        summary = replay_files(plan, files, output, alarms, options=options, advance=advance)
+        summary = replay_files(
+            plan, files, output, alarms, answers=answers, options=options, advance=advance
+        )
     counted = f"{summary.messages} messages, {summary.predictions} predictions in {output}"
     for line in [counted, *summary.dropped]:
         typer.echo(line, err=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgeai.config.base import FieldPath, Strict, WrittenPath, as_path, first_repeated
-from edgeai.config.field_places import Align, siemens_fault, table_fault
+from edgeai.config.field_places import ALIGN_MEANING, Align, siemens_fault, table_fault
 from edgeai.config.field_table import MAX_FIELDS, MAX_RECORD_BYTES, FieldSpec
 from edgeai.config.frames import Endian
 from edgeai.config.text_formats import Encoding
@@ -37,10 +37,7 @@ class StructPayload(Strict):
     endian: Endian = Field("big", description="Byte order. Siemens S7 is big endian.")
     align: Align = Field(
         "packed",
-        description="`packed`: fields without `offset` follow each other without gaps. `s7`: "
-        "fields of two bytes or more begin at an even byte, as in a standard (not optimized) data "
-        "block of Siemens S7. `natural`: numbers begin at a multiple of their size, up to 8 bytes, "
-        "a `bool` takes a byte, and the end is filled up, as in C and TwinCAT 3.",
+        description=ALIGN_MEANING,
     )
     fields: Table | None = Field(
         None,

@@ -13,6 +13,12 @@ from edgeai.config.field_table import (
 )
 
 Align = Literal["packed", "s7", "natural"]
+ALIGN_MEANING = (
+    "`packed`: fields without `offset` follow each other without gaps. `s7`: fields of two bytes "
+    "or more begin at an even byte, as in a standard (not optimized) data block of Siemens S7. "
+    "`natural`: numbers begin at a multiple of their size, up to 8 bytes, a `bool` takes a byte, "
+    "and the end is filled up, as in C and TwinCAT 3."
+)
 MAX_ALIGNMENT = 8  # bytes
 
 
@@ -164,7 +170,7 @@ def siemens_fault(fields: Sequence[FieldSpec], endian: str) -> str | None:
             return (
                 f"`{field.name}`: {field.type} is a type of Siemens S7, which is big endian. In "
                 "CODESYS and TwinCAT a DT or DATE is u32, seconds since 1970 (`unit: s`), and a "
-                "STRING(N) is text with N+1 bytes"
+                "STRING(N) is string(N), in parentheses"
             )
     return None
 

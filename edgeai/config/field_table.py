@@ -42,16 +42,16 @@ OF_CONTROLLERS = {
 TYPE_PATTERN = re.compile(
     r"(?P<known>" + "|".join(SIZES) + r")|(?P<bits>[ui])(?P<width>[1-9]|[1-5]\d|6[0-4])"
     r"|text(?P<text>[1-9]\d{0,3})|bytes(?P<bytes>[1-9]\d{0,4})"
-    r"|string(?:\[(?P<string>[1-9]\d{0,2})\])?",
+    r"|string(?:\[(?P<string>[1-9]\d{0,2})\]|\((?P<zero_ended>[1-9]\d{0,2})\))?",
     re.ASCII,
 )
 TYPES = (
     "u8, u16, u32, u64, i8, i16, i32, i64, f32, f64, bool, bool8, bcd8, bcd16, bcd32, textN, "
-    "bytesN, string[N], s5time, date, date_and_time, dtl, or a name of IEC 61131-3 such as INT or "
-    "REAL"
+    "bytesN, string[N], string(N), s5time, date, date_and_time, dtl, or a name of IEC 61131-3 such "
+    "as INT or REAL"
 )
 S7_STRING_CHARACTERS = 254
-OF_SIEMENS = ("date_and_time", "dtl", "date", "s5time", "string")
+OF_SIEMENS = ("date_and_time", "dtl", "date", "s5time", "string[")
 """Types that only Siemens S7 stores in this form, big endian."""
 
 
@@ -67,9 +67,9 @@ class FieldSpec(Strict):
         description="Type of the field: u8, u16, u32, u64, i8, i16, i32, i64, f32, f64; `bool`, "
         "one bit, and bool8, one byte, read as 0 or 1; bcd8, bcd16, bcd32; textN, a text of N "
         "bytes; bytesN, for `reserved` only; and string[N], s5time (ms), date (days since 1990), "
-        "date_and_time and dtl (ISO texts without offset) of Siemens S7. The names of IEC 61131-3 "
-        "(INT, REAL, LREAL, WORD ...) mean the same types. With `bit_offset` also uN and iN of N "
-        "bits, up to 64."
+        "date_and_time and dtl (ISO texts without offset) of Siemens S7; string(N) of CODESYS and "
+        "TwinCAT, N characters and a zero byte. The names of IEC 61131-3 (INT, REAL, LREAL, WORD "
+        "...) mean the same types. With `bit_offset` also uN and iN of N bits, up to 64."
     )
     offset: int | float | None = Field(
         None,
@@ -148,6 +148,8 @@ class FieldSpec(Strict):
                 return int(found[group])
         if found["string"]:
             return int(found["string"]) + 2
+        if found["zero_ended"]:
+            return int(found["zero_ended"]) + 1
         return SIZES.get(self.type, 0)
 
     @property
@@ -167,7 +169,7 @@ def _type_fault(field: FieldSpec) -> str | None:
     if kind.startswith("bytes") and not field.is_reserved:
         return "the type bytesN is for the name `reserved`; a text has the type textN"
     if kind.startswith("string") and int(kind[7:-1]) > S7_STRING_CHARACTERS:
-        return f"a string[N] has at most {S7_STRING_CHARACTERS} characters"
+        return f"a string has at most {S7_STRING_CHARACTERS} characters"
     if field.bit_offset is None and kind not in SIZES and kind[0] in "ui":
         return f"the type {kind} has no whole number of bytes: it needs `bit_offset`, or `bits`"
     return None if field.name.strip() else "`name` must not be blank"

@@ -74,6 +74,14 @@ class Limits(Strict):
         "leaves the page and the metrics, also over restarts. An asset whose alarm is not normal "
         "stays. 0 forgets none.",
     )
+    answer_topics: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Number of topics of answers to controllers (`publish.answers`) in each "
+        "process: assets times answers, in the format `text` times values. Assets beyond it have "
+        "no answers, which is counted and told.",
+    )
     batch_windows: int = Field(
         1024,
         ge=1,

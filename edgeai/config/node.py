@@ -15,12 +15,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from edgeai import paths, topics
+from edgeai.config.answers import HeartbeatConfig
 from edgeai.config.base import NAME_PATTERN, Host, PathText, Strict
 from edgeai.config.broker import Broker, Secret
+from edgeai.config.causes import find_cause_fault
 from edgeai.config.limits import Limits
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.presets import apply_presets
 from edgeai.config.source import SourceConfig
+from edgeai.config.topic_claims import claims, collision_fault, feedback_fault
 from edgeai.config.yaml_file import read_yaml, validate
 from edgeai.errors import ConfigError, Problem
 
@@ -153,6 +156,11 @@ class Config(Strict):
     )
     http: Http = Field(Http(), description="The HTTP server of metrics, health and status page.")
     log: Log = Field(Log(), description="Level and form of the log.")
+    heartbeat: HeartbeatConfig | None = Field(
+        None,
+        description="A message at a fixed period, with which a controller sees that edgeai lives. "
+        "Default: no heartbeat.",
+    )
     limits: Limits = Field(Limits(), description="Upper bounds of everything that could grow.")
     models: Models | None = Field(
         None,
@@ -203,6 +211,14 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _answers_have_their_own_topics(self) -> Self:
+        found = list(claims(self.node, self.heartbeat, self.pipelines))
+        fault = feedback_fault(found, self.read_sources) or collision_fault(found)
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
     def _properties_need_mqtt_5(self) -> Self:
         for field, source in self.read_sources.items():
             if source.reads_properties and self.broker.protocol == "3.1.1":
@@ -223,6 +239,27 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
+    def _causes_are_there(self) -> Self:
+        fault = find_cause_fault(
+            {name: one.alarm.caused_by for name, one in self.pipelines.items()},
+            {name: list(one.states) for name, one in self.pipelines.items()},
+        )
+        if fault is None and self.workers > 1:
+            fault = next(
+                (
+                    f"pipelines.{name}.alarm.caused_by.{number}.asset needs `workers: 1`: another "
+                    "worker may serve that machine"
+                    for name, one in self.pipelines.items()
+                    for number, cause in enumerate(one.alarm.caused_by)
+                    if cause.asset is not None
+                ),
+                None,
+            )
+        if fault is not None:
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
     def _no_partial_overlap(self) -> Self:
         """Refuse sources of which neither contains the other, but that share topic names.
 
@@ -235,6 +272,7 @@ class Config(Strict):
             for index, found in enumerate(source.filters)
         ]
         sources.append(("the reset topics of this node", f"edgeai/{self.node}/reset/#"))
+        sources.append(("the command topics of this node", f"edgeai/{self.node}/command/#"))
         for index, (field, one) in enumerate(sources):
             for other_field, other in sources[:index]:
                 is_nested = topics.contains(one, other) or topics.contains(other, one)

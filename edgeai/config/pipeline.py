@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from edgeai import topics
+from edgeai.config.answer_topics import placeholder_fault
+from edgeai.config.answers import MAX_ANSWERS, AnswerConfig
 from edgeai.config.base import (
     NAME_PATTERN,
     NotBool,
@@ -19,6 +21,10 @@ from edgeai.config.joined import JoinedSource, find_join_fault
 from edgeai.config.source import SourceConfig
 from edgeai.config.states import StateConfig
 
+MAX_CAUSES = 16
+ACTIVATIONS = 3  # within WITHIN_SECONDS: the figure of ISA-18.2 for an alarm that chatters
+WITHIN_SECONDS = 60.0
+QUIET_SECONDS = 60.0
 RESERVED_STATES = ("transition", "undeclared", "unknown")
 MAX_STATES = 64
 MAX_STATE_CHARACTERS = 64
@@ -133,8 +139,80 @@ class AlarmConfig(Strict):
     )
     latch: bool | None = Field(
         None,
-        description="Whether an alarm that ended stays `latched` until it is reset. Default: the "
-        "model package's, or false.",
+        description="Whether an alarm whose cause has gone stays `latched` until it is "
+        "acknowledged. Default: the model package's, or false.",
+    )
+    priority: Literal["critical", "high", "medium", "low"] | None = Field(
+        None,
+        description="How urgent an alarm of the score is. Alarms outside the model's domain, and "
+        "in no declared state, are always `low`. Default: the model package's, or `high`.",
+    )
+
+
+class ChatteringConfig(Strict):
+    """When an alarm that goes on and off is held back. Times in seconds of sample time."""
+
+    activations: int = Field(
+        ACTIVATIONS,
+        ge=2,
+        le=100,
+        description="The alarm chatters if it becomes active this often within "
+        "`within_seconds`. The defaults are the figures of ISA-18.2.",
+    )
+    within_seconds: PositiveSeconds = Field(
+        WITHIN_SECONDS, description="Time in which activations are counted, in seconds."
+    )
+    quiet_seconds: PositiveSeconds = Field(
+        QUIET_SECONDS,
+        description="The alarm is held back until its state has not changed for this time, in "
+        "seconds; then its state is told.",
+    )
+
+
+class CauseConfig(Strict):
+    """What the alarm of a pipeline follows from: the alarm, the silence or a state of a machine."""
+
+    pipeline: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
+        description="Name of the pipeline that watches the cause."
+    )
+    asset: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of the machine that is the cause, the same for all machines of this "
+        "pipeline. Default: the machine of the same name.",
+    )
+    states: list[str] = Field(
+        [],
+        description="The cause is there while that machine is in one of these operating states. "
+        "Default: it is there while its alarm is active, or while it sends nothing.",
+    )
+
+
+class PipelineAlarmConfig(AlarmConfig):
+    """When a score becomes an alarm, and how the alarm is told.
+
+    A key of the first kind that is not given comes from the model package.
+    """
+
+    position: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
+        "line",
+        description="Operator position that these alarms go to, such as `cell-1`. Alarms are "
+        "counted by it.",
+    )
+    shelve_max_seconds: PositiveSeconds = Field(
+        28_800.0,
+        description="Longest time for which an operator may shelve an alarm, in seconds. The "
+        "default is a shift of eight hours.",
+    )
+    chattering: ChatteringConfig | None = Field(
+        None,
+        description="Hold back an alarm that goes on and off: it is told once, and again when it "
+        "is quiet. Default: it is counted as chattering by the figures of ISA-18.2, and not held.",
+    )
+    caused_by: Annotated[list[CauseConfig], Field(max_length=MAX_CAUSES)] = Field(
+        [],
+        description="Causes of these alarms. An alarm that becomes active while one of them is "
+        "there is suppressed: it is told if it is still there when the cause has gone.",
     )
 
 
@@ -173,6 +251,17 @@ class PublishConfig(Strict):
         ge=0,
         le=100,
         description="Number of signals with the largest contributions that a prediction names.",
+    )
+
+    answers: Annotated[
+        dict[Annotated[str, Field(pattern=NAME_PATTERN)], AnswerConfig],
+        Field(max_length=MAX_ANSWERS),
+    ] = Field(
+        {},
+        description="Answers that a controller or an HMI reads, by name, beside the predictions: "
+        "chosen values as text, flat JSON, a struct or registers (docs/answers.md). edgeai "
+        "publishes what it has computed, advice included; it never writes a set-point. Default: "
+        "none.",
     )
 
     @field_validator("topic", "alarm_topic", "state_topic")
@@ -268,8 +357,9 @@ class PipelineConfig(Strict):
     stream: StreamConfig = Field(
         StreamConfig(), description="How samples become windows. Default: samples as they come."
     )
-    alarm: AlarmConfig = Field(
-        AlarmConfig(), description="Changes to the model package's alarm. Default: no change."
+    alarm: PipelineAlarmConfig = Field(
+        PipelineAlarmConfig(),
+        description="Changes to the model package's alarm, and how it is told. Default: no change.",
     )
     publish: PublishConfig = Field(
         PublishConfig(), description="Where predictions and alarms are published."
@@ -334,6 +424,9 @@ class PipelineConfig(Strict):
         if self.sources and self.stream.alignment != "none":
             msg = "`stream.alignment` belongs to `source`: with `sources`, each source has its own"
             raise ValueError(msg)
+        misplaced = placeholder_fault(self.publish.answers, self.named_sources)
+        if misplaced:
+            raise ValueError(misplaced)
         return self
 
     @property

@@ -6,6 +6,7 @@ from typing import Literal
 
 from edgeai import topics
 from edgeai.assembly.pipelines import events_topic
+from edgeai.config.answer_topics import first_value
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
@@ -155,12 +156,17 @@ def _published_topics(
         status_topic(config.node): ("status", True),
         events_topic(config.node): ("events", True),
     }
+    if config.heartbeat is not None:
+        found[config.heartbeat.topic_of(config.node)] = "heartbeat", True
     for name, pipeline in config.pipelines.items():
-        asset, is_known = _asset_of(name, pipeline, messages)
+        asset, levels, is_known = _asset_of(name, pipeline, messages)
         values = (("node", config.node), ("pipeline", name), ("asset", asset))
         results = {"predictions": pipeline.publish.topic, "alarms": pipeline.publish.alarm_topic}
         if pipeline.states:
             results["operating states"] = pipeline.publish.state_topic
+        for answer, declared in pipeline.publish.answers.items():
+            names = (("answer", answer), *levels.items(), *first_value(declared))
+            results[f"answer {answer}"] = topics.fill(declared.topic, (*names, *values))
         for what, topic in results.items():
             filled = topics.fill(topic, (*values, ("model", models[name].name)))
             if topics.is_topic_name(filled):
@@ -168,30 +174,29 @@ def _published_topics(
     return found
 
 
-def _asset_of(name: str, pipeline: PipelineConfig, messages: list[Message]) -> tuple[str, bool]:
-    """Return an asset of a pipeline, and whether it is one that sends.
+def _asset_of(
+    name: str, pipeline: PipelineConfig, messages: list[Message]
+) -> tuple[str, dict[str, str], bool]:
+    """Return an asset of a pipeline, the levels that topics capture, and whether it sends.
 
     Its name has as many levels as the real ones: a broker's rules may count them.
     """
     for source in pipeline.named_sources.values():
         template = topics.TopicTemplate(source.topic)
         patterns = [topics.compile_pattern(one) for one in source.assets]
-        if source.has_key_in_payload:
-            continue
-        for message in messages:
-            captured = template.match(message[0])
-            keys = (
-                [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
-                if captured
-                else []
-            )
+        for captured in map(template.match, [one[0] for one in messages]):
+            if captured is None or source.has_key_in_payload:
+                continue
+            keys = [captured[one] for one in template.fields if one != RESERVED_CAPTURE]
             asset = "/".join(keys)
             if asset and (not patterns or any(one.fullmatch(asset) for one in patterns)):
-                return asset, True
+                return asset, captured, True
     source = next(iter(pipeline.named_sources.values()))
+    fields = topics.template_fields(source.topic)
     if not source.key_levels:
-        return name, True
+        return name, dict.fromkeys(fields, PLACEHOLDER), True
     plain = [one for one in source.assets if not set(one) & {"*", "?"}]
-    if plain:
-        return plain[0], True
-    return "/".join([PLACEHOLDER] * source.key_levels), False
+    asset = plain[0] if plain else "/".join([PLACEHOLDER] * source.key_levels)
+    names = [one for one in fields if one != RESERVED_CAPTURE]
+    levels = dict(zip(names, asset.split("/"), strict=False))
+    return asset, {**dict.fromkeys(fields, PLACEHOLDER), **levels}, bool(plain)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from edgeai import topics
-from edgeai.assembly.pipelines import reset_prefix
+from edgeai.assembly.pipelines import command_prefixes, reset_prefix
 from edgeai.config.node import Config
 from edgeai.doctor.delivery import check_delivery
 from edgeai.doctor.findings import Findings
@@ -72,14 +72,15 @@ def check_broker(
         _check_second_connection(config, version, local, findings)
         _check_limits(probe, findings)
         usable = _check_subscriptions(filters, granted, findings)
-        _check_resets(probe, config, models, findings)
+        _check_commands(probe, config, models, findings)
         _listen(probe, config, usable, listen_seconds)
         _check_name(config, probe.messages, own_status, local, findings)
         others = {own_status, *SYSTEM_TOPICS}
+        of_operators = (reset_prefix(config.node), command_prefixes(config.node).command)
         messages = [
             one
             for one in probe.messages
-            if one[0] not in others and not one[0].startswith(reset_prefix(config.node))
+            if one[0] not in others and not one[0].startswith(of_operators)
         ]
         is_mosquitto = any(one[0] in SYSTEM_TOPICS for one in probe.messages)
         check_delivery(probe, config, usable, messages, findings, seconds=listen_seconds)
@@ -153,20 +154,24 @@ def _check_subscriptions(
     return usable
 
 
-def _check_resets(
+def _check_commands(
     probe: Probe, config: Config, models: Mapping[str, ManifestFacts], findings: Findings
 ) -> None:
-    """Tell if the broker refuses the topics with which people acknowledge alarms that latch."""
-    if not any(one.latches for one in models.values()) or probe.failure:
-        return
-    topic_filter = f"{reset_prefix(config.node)}#"
-    granted = probe.subscribe({topic_filter: 0}, ANSWER_SECONDS)[topic_filter]
-    if granted.qos is None:
-        findings.fail(
-            "subscription", f"refused: {granted.reason}; nobody can acknowledge an alarm by MQTT",
-            "let the broker's ACL allow this client to read it (mosquitto: topic read "
-            f"{topic_filter})", topic_filter,
-        )  # fmt: skip
+    """Tell if the broker refuses the topics with which people acknowledge and shelve alarms."""
+    wanted = {f"{command_prefixes(config.node).command}#": findings.warn}
+    if any(one.latches for one in models.values()):
+        wanted[f"{reset_prefix(config.node)}#"] = findings.fail
+    for topic_filter, tell in wanted.items():
+        if probe.failure:  # a broker may close the connection because of one of those
+            return
+        granted = probe.subscribe({topic_filter: 0}, ANSWER_SECONDS)[topic_filter]
+        if granted.qos is None:
+            tell(
+                "subscription",
+                f"refused: {granted.reason}; nobody can acknowledge an alarm by this topic",
+                "let the broker's ACL allow this client to read it (mosquitto: topic read "
+                f"{topic_filter})", topic_filter,
+            )  # fmt: skip
 
 
 def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> None:

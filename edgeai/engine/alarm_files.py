@@ -53,6 +53,8 @@ class KeptAlarm(msgspec.Struct):
     """When it got its state, nanoseconds since 1970; 0: not known."""
     raised: str = ""
     """The message with which a latched alarm became active; empty: not known."""
+    is_stale: bool = False
+    """Whether the message says that the asset is stale."""
 
     @property
     def is_known(self) -> bool:

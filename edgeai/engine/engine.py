@@ -81,8 +81,11 @@ from functools import partial
 from typing import Protocol
 
 from edgeai import topics
+from edgeai.engine.alarm_commands import AlarmCommands, Prefixes
+from edgeai.engine.alarm_desk import AlarmDesk
+from edgeai.engine.causes import Causes
 from edgeai.engine.containment import Steps
-from edgeai.engine.exported import asset_states, clock_skews, output_bounds
+from edgeai.engine.exported import alarm_counts, asset_states, clock_skews, output_bounds
 from edgeai.engine.judging import Judge
 from edgeai.engine.monitor import Monitor
 from edgeai.engine.one_by_one import compute_one_by_one, drop_waiting, publish_one_by_one
@@ -93,6 +96,7 @@ from edgeai.engine.refusals import printable
 from edgeai.engine.routes import Route, Routes
 from edgeai.engine.state_changes import publish_change
 from edgeai.engine.state_windows import StateWindows
+from edgeai.engine.stream_state import StreamState
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import EdgeError
 from edgeai.log_events import event
@@ -103,6 +107,7 @@ from edgeai.messages import (
     REDELIVERED,
     RETAINED,
     SECOND_NS,
+    AlarmState,
     Due,
     Message,
     MessageSource,
@@ -147,6 +152,7 @@ class Engine:
         monitor: Monitor | None = None,
         first: Sequence[Publication] = (),
         publishes_states: bool = True,
+        prefixes: Prefixes | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -163,8 +169,11 @@ class Engine:
             monitor: Tells what happens; None for one that tells no silence and keeps no alarms.
             first: Published with the first turn.
             publishes_states: Whether to publish changes of operating states, beside predictions.
+            prefixes: Of the commands of operators and their answers; None: none are taken.
         """
         self.pipelines = pipelines
+        self._in_order = Causes(pipelines).in_order()
+        """As a turn serves them: the alarm of a cause is judged before its followers."""
         self._source = source
         self._sink = sink
         self._metrics = metrics
@@ -175,6 +184,17 @@ class Engine:
         self._quarantine = quarantine or Quarantine()
         self._steps = Steps()
         self.monitor = monitor or Monitor(pipelines, metrics)
+        self.desk = AlarmDesk(
+            pipelines, self.monitor.events,
+            tell_change=self._tell_change, tell_again=self._tell_again,
+            on_failure=self._steps.tell, is_live=clock_ns is not None,
+            clock=self.monitor.clock, clock_ns=self.monitor.clock_ns,
+        )  # fmt: skip
+        self._operators = None if prefixes is None else AlarmCommands(
+            pipelines, self.desk, metrics, prefixes,
+            serve=self._serve, clock_ns=self.monitor.clock_ns,
+        )  # fmt: skip
+        """Reads the commands of operators; None: none are taken."""
         self._routes = Routes(
             pipelines, metrics, self._quarantine, self.monitor.refusals, self._steps
         )
@@ -205,8 +225,11 @@ class Engine:
             if pipeline.states is not None:
                 self._wire_states(pipeline, pipeline.states)
             pipeline.containment.retries_at_once = clock_ns is None
+            if pipeline.answers is not None:
+                pipeline.answers.clock_ns = clock_ns
         metrics.watch_assets(partial(asset_states, pipelines))
         metrics.watch_clocks(partial(clock_skews, pipelines))
+        metrics.watch_alarms(lambda: alarm_counts(pipelines, self.monitor.clock_ns() / SECOND_NS))
         metrics.export_bounds(output_bounds(pipelines))
 
     def _wire_states(self, pipeline: Pipeline, states: StateWindows) -> None:
@@ -227,7 +250,7 @@ class Engine:
         self._route(messages)
         if self.commands:
             self._obey()
-        for pipeline in self.pipelines:
+        for pipeline in self._in_order:
             self._serve(pipeline)
         if self._watch is not None:
             try:
@@ -250,6 +273,8 @@ class Engine:
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
+        if self._operators is not None:
+            self._operators.refusals.poll(everything=True)
         try:
             self.monitor.finish()
         except Exception as error:  # noqa: BLE001  the node still ends well
@@ -296,8 +321,11 @@ class Engine:
                 waiting.append(message)
 
     def _find_routes(self, message: Message) -> list[Route]:
-        """Find who takes a message; a message on a reset topic resets an alarm here."""
+        """Find who takes a message; a command, or a reset of an alarm, is obeyed here."""
         topic = message[0]
+        if self._operators is not None and self._operators.takes(topic):
+            self._run_command(message)
+            return []
         if not (self._reset_prefix and topic.startswith(self._reset_prefix)):
             return self._routes.find(message)
         if message[3] & RETAINED:  # an operator's reset of some earlier time
@@ -323,6 +351,8 @@ class Engine:
             self._infer_and_judge(pipeline)
         if pipeline.states is not None:
             self._serve_states(pipeline, pipeline.states)
+        if pipeline.answers is not None and pipeline.answers.has_pending:
+            self._outgoing += pipeline.answers.take()
 
     def _serve_states(self, pipeline: Pipeline, states: StateWindows) -> None:
         """Compute the windows of other models, and pass over those that no model computes."""
@@ -381,8 +411,17 @@ class Engine:
             command = self.commands.popleft()
             if isinstance(command, Publication):
                 self._outgoing.append(command)
+            elif self._operators is not None and self._operators.takes(command[0]):
+                self._run_command(command, answers=False)
             else:
                 self._find_routes(command)
+
+    def _run_command(self, message: Message, *, answers: bool = True) -> None:
+        assert self._operators is not None
+        try:
+            self._outgoing += self._operators.run(message, answers=answers)
+        except Exception as error:  # noqa: BLE001  the turn goes on
+            self._steps.tell(f"the command {message[0][:200]!r}", error)
 
     def _reset_alarm(self, target: str, message: Message) -> None:
         """Reset a latched alarm that its sender can have seen.
@@ -413,12 +452,28 @@ class Engine:
                 )  # fmt: skip
                 return
             if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
-                self._outgoing.append(self._judges[pipeline].transition(state, previous))
+                self._outgoing += self._tell_change(pipeline, state, previous)
             return
         self.monitor.resets.write(
             "no such pipeline and asset: %s", printable(target), level=logging.WARNING,
             extra=event("reset_without_effect", target=target),
         )  # fmt: skip
+
+    def _tell_change(
+        self, pipeline: Pipeline, state: StreamState, previous: AlarmState
+    ) -> list[Publication]:
+        """Return the message of an alarm that has changed without a window, as by an operator."""
+        told = self._judges[pipeline].transition(state, previous)
+        if pipeline.answers is not None:
+            pipeline.answers.refresh(state)
+        return told
+
+    def _tell_again(self, pipeline: Pipeline, state: StreamState) -> Publication:
+        """Return the message of an alarm of which something else than its state has changed."""
+        told = self._judges[pipeline].tell_again(state)
+        if pipeline.answers is not None:
+            pipeline.answers.refresh(state)
+        return told
 
     # ---------------------------------------------------------------------------- publish, commit
 
@@ -451,9 +506,11 @@ class Engine:
         self.received += count
         if now >= self.monitor.next_poll:
             try:
-                self._outgoing += self.monitor.poll(
-                    messages
-                )  # published at the end of the next turn
+                # published at the end of the next turn
+                self._outgoing += self.monitor.poll(messages)
+                self._outgoing += self.desk.look(self.monitor.take_presence())
+                if self._operators is not None:
+                    self._operators.refusals.poll()
             except Exception as error:  # noqa: BLE001  the next turns go on
                 self.monitor.next_poll = now + FAILED_POLL_SECONDS
                 self._steps.tell("telling what has changed", error)

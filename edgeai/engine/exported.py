@@ -4,6 +4,7 @@ These functions run in the thread that answers Prometheus. They read what the en
 replaces as a whole, so that no value is half of one window and half of another.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import isnan
@@ -14,8 +15,14 @@ from edgeai.engine.intake.tags import TagIntake
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS
-from edgeai.metrics.assets import AssetState, ClockSkew, OutputBound, OutputValue
-from edgeai.metrics.table import MAX_OUTPUT_ELEMENTS
+from edgeai.metrics.assets import (
+    AlarmCounts,
+    AssetState,
+    ClockSkew,
+    OutputBound,
+    OutputValue,
+)
+from edgeai.metrics.table import MAX_OUTPUT_ELEMENTS, STANDING_SECONDS
 from edgeai.model.output_spec import DOMAIN_EDGE, OutputSpec
 
 
@@ -38,7 +45,7 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
             state.key,
             state.presence,
             score=None if state.not_judged and isnan(state.score) else state.score,
-            alarm=state.alarm.state,
+            alarm=state.shown_alarm,
             threshold=state.alarm.rule.threshold,
             last_sample_seconds=_seconds(state.last_sample_ns),
             alarm_since_seconds=_seconds(state.alarm_since_ns or state.alarm.since_ns),
@@ -48,7 +55,40 @@ def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:
             diagnosis=state.diagnosis,
             top=state.top,
             outputs=partial(_values, specs[pipeline], state.outputs),
+            status=state.status,
+            priority=state.alarm.priority,
+            position=pipeline.config.alarm.position,
         )
+
+
+def alarm_counts(pipelines: Sequence[Pipeline], now_seconds: float) -> Iterator[AlarmCounts]:
+    """Yield how many alarms of each pipeline there are.
+
+    Args:
+        pipelines: Of the node.
+        now_seconds: Seconds since 1970, by the clock that gave alarms their times.
+    """
+    before_ns = round((now_seconds - STANDING_SECONDS) * SECOND_NS)
+    for pipeline in pipelines:
+        streams = list(pipeline.streams.values())
+        yield AlarmCounts(
+            pipeline.name,
+            pipeline.config.alarm.position,
+            Counter(state.status for state in streams),
+            standing=sum(
+                0 < state.alarm_since_ns < before_ns
+                for state in streams
+                if state.shown_alarm == "active"
+            ),
+            chattering=sum(_chatters(state) for state in streams),
+        )
+
+
+def _chatters(state: StreamState) -> bool:
+    chattering = state.handling.chattering
+    if chattering is None or not chattering.is_on:
+        return False
+    return state.is_held or chattering.is_chattering(state.time_ns or chattering.changed_ns)
 
 
 def clock_skews(pipelines: Iterable[Pipeline]) -> list[ClockSkew]:
@@ -99,7 +139,7 @@ def output_bounds(pipelines: Iterable[Pipeline]) -> Iterator[OutputBound]:
 
 def _urgency(state: StreamState) -> int:
     """Return the rank of a stream; 0 is the most urgent."""
-    if state.alarm.state != "normal":
+    if state.status != "normal":
         return 0
     if state.is_stale:
         return 1

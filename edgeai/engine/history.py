@@ -20,7 +20,8 @@ STEP_SECONDS = 5.0
 STEPS = 720  # one hour
 DIGITS = 5  # significant digits of what the page gets
 CODES = {"": 0, "normal": 1, "active": 2, "latched": 3, "low": 4, "stale": 5}
-"""State of a step. `low`: active with low priority. Empty: nothing was judged."""
+"""State of a step. `low`: active in conditions that the model does not know. Empty: nothing was
+judged."""
 BYTES_OF_SCORES = STEPS * (4 + 4 + 1)
 
 
@@ -179,7 +180,7 @@ def _bytes_of_signals(signals: int) -> int:
 
 def _code_of(state: StreamState) -> int:
     if state.alarm.state != "normal":
-        low = state.alarm.state == "active" and state.alarm.priority == "low"
+        low = state.alarm.state == "active" and state.alarm.reason != "score"
         return CODES["low" if low else state.alarm.state]
     if state.is_stale:
         return CODES["stale"]

@@ -11,13 +11,14 @@ from msgspec import UNSET, UnsetType
 
 from edgeai.alarms.alarm import Alarm, quality_of
 from edgeai.alarms.diagnosis import Domain, diagnose, domain_distances, is_outside
+from edgeai.engine.alarm_hooks import Telling
 from edgeai.engine.batch import DueWindow, WindowNote
 from edgeai.engine.contributions import Contributor, largest_contributions
 from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.publications import Cause, CycleFacts, Prediction, ScoreReason, Transition
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import SECOND_NS, AlarmState, Diagnosis, Publication, Quality
+from edgeai.messages import SECOND_NS, AlarmReason, AlarmState, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
 from edgeai.streams.side import Mark
 
@@ -92,6 +93,7 @@ class Judge:
         self._channels = pipeline.channels
         self._has_cycles = pipeline.settings.cycle is not None
         self._top, self._qos = publish.top, publish.qos
+        self._answer = None if pipeline.answers is None else pipeline.answers.add
         self._fields = [
             (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
         ]
@@ -160,6 +162,9 @@ class Judge:
                 changed = update(level, time_ns) or changed
             if quality != "bad" or not is_judged:  # what is not judged, is so by declaration
                 state.decided_ns = time_ns
+            telling: Telling | None = None
+            if changed or not state.is_announced or state.is_held:
+                telling = pipeline.hooks.on_change(state, previous, time_ns, changed=changed)
             if reason is not None and score != level:
                 quality = "bad"
             state.score, state.time_ns, state.quality = score, time_ns, quality
@@ -183,6 +188,7 @@ class Judge:
                 top=top,
                 diagnosis=diagnosis,
                 abnormal=self._abnormal_told,
+                alarm_status=state.alarm_status,
             )
             if reason is not None:
                 prediction.alarm_reason = reason
@@ -199,17 +205,18 @@ class Judge:
                 state.lowest = level
             published = Publication(state.topic, _encode(prediction), self._qos, False)
             publications.append(published)
-            if changed or not state.is_announced:
-                publications.append(
-                    self.transition(
-                        state,
-                        previous,
-                        changed=changed,
-                        top=top,
-                        outputs=extra,
-                        diagnosis=diagnosis,
-                        reason=reason,
-                    )
+            if self._answer is not None:
+                self._answer(state, prediction)
+            if telling is not None:
+                publications += self.transition(
+                    state,
+                    previous,
+                    telling,
+                    changed=changed,
+                    top=top,
+                    outputs=extra,
+                    diagnosis=diagnosis,
+                    reason=reason,
                 )
 
     def pass_over(self, windows: list[DueWindow], publications: list[Publication]) -> None:
@@ -230,6 +237,9 @@ class Judge:
             quality = quality_of(substituted, uncertain or is_used, self._quality_rule)
             previous = alarm.state
             changed = heed(note, alarm, time_ns)
+            telling: Telling | None = None
+            if changed or not state.is_announced or state.is_held:
+                telling = self._pipeline.hooks.on_change(state, previous, time_ns, changed=changed)
             state.score, state.time_ns, state.quality = nan, time_ns, quality
             state.decided_ns = time_ns
             state.diagnosis, state.outputs, state.top = "", {}, ()
@@ -254,12 +264,15 @@ class Judge:
                 abnormal=self._abnormal_told,
                 state=note.state,
                 not_judged=note.not_judged,
+                alarm_status=state.alarm_status,
             )
             if self._has_cycles:
                 prediction.cycle = _cycle_of(state, time_ns)
             publications.append(Publication(state.topic, _encode(prediction), self._qos, False))
-            if changed or not state.is_announced:
-                publications.append(self.transition(state, previous, changed=changed))
+            if self._answer is not None:
+                self._answer(state, prediction)
+            if telling is not None:
+                publications += self.transition(state, previous, telling, changed=changed)
 
     def _reason_of(self, state: StreamState, score: float, quality: Quality) -> ScoreReason:
         """Count and tell a score that is not finite; return what it is.
@@ -349,60 +362,114 @@ class Judge:
         self,
         state: StreamState,
         previous: AlarmState,
+        telling: Telling | None = None,
         *,
         changed: bool = True,
         top: Sequence[Contributor] = (),
         outputs: Mapping[str, Any] | None = None,
         diagnosis: Diagnosis | UnsetType | None = UNSET,
         reason: ScoreReason | None = None,
-    ) -> Publication:
+    ) -> list[Publication]:
         """Return a change of alarm state, retained, so that a later subscriber sees it.
 
         Args:
             state: The stream, with its new alarm state.
             previous: The state before.
+            telling: How it is told; None: the desk is asked.
             changed: Whether the state has changed. If not, what the broker retains of before a
                 restart may still say something else.
             top: As in the prediction that caused it; a reset has none of these.
             outputs: As in the prediction.
             diagnosis: As in the prediction.
             reason: As in the prediction.
+
+        Returns:
+            The message; none for an alarm that is held back because it chatters.
         """
         alarm = state.alarm
-        pipeline = self._pipeline
-        shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
-        time_ns = (alarm.since_ns if changed else state.time_ns) or 0
+        if changed:
+            self._pipeline.metrics.alarms[alarm.state] += 1
+        if telling is None:
+            time_ns = alarm.since_ns or 0
+            telling = self._pipeline.hooks.on_change(state, previous, time_ns, changed=changed)
+        if telling == "hold":
+            return []
+        if telling == "release":
+            return [self.tell_again(state, "active")]
         if changed:
             state.alarm_since_ns = state.alarm_told_ns = self._clock_ns()
-            pipeline.metrics.alarms[alarm.state] += 1
-        state.is_announced = True
+        found = Cause(list(top), dict(outputs or {}), diagnosis)
+        if changed and alarm.state == "active":
+            state.raised = found
+        time_ns = (alarm.since_ns if changed else state.time_ns) or 0
+        shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
+        return [self._message(state, shown, time_ns, found, mark=alarm.state, reason=reason)]
+
+    def tell_again(self, state: StreamState, previous: AlarmState | None = None) -> Publication:
+        """Return a message of an alarm whose state has not changed, but what became of it.
+
+        Args:
+            state: The stream.
+            previous: The state that was told last; None: the present one.
+        """
+        shown = state.shown_alarm
+        if previous is not None and previous != shown:
+            state.alarm_since_ns = state.alarm_told_ns = self._clock_ns()
+        found = (state.raised if shown == "active" else None) or Cause()
+        mark = f"{shown}:{state.status}:{self._clock_ns()}"
+        time_ns = state.alarm.since_ns or state.time_ns or 0
+        told: AlarmState | Literal["unknown"] = shown if state.is_announced else "unknown"
+        return self._message(state, previous or told, time_ns, found, mark=mark)
+
+    def _message(
+        self,
+        state: StreamState,
+        previous: AlarmState | Literal["unknown"],
+        time_ns: int,
+        found: Cause,
+        *,
+        mark: str,
+        reason: ScoreReason | None = None,
+    ) -> Publication:
+        """Return the retained message of an alarm, and tell it; `mark` is the end of its id."""
+        alarm, handling, pipeline = state.alarm, state.handling, self._pipeline
+        shown = state.shown_alarm
+        state.is_announced, state.is_told_stale = True, state.is_stale
+        why: AlarmReason | UnsetType = UNSET if alarm.reason == "score" else alarm.reason
         transition = Transition(
             timestamp=time_ns,
             asset=state.key,
             pipeline=pipeline.name,
             model=self._model,
             version=self._version,
-            state=alarm.state,
-            previous=shown,
+            state=shown,
+            previous=previous,
             score=state.score,
             threshold=alarm.rule.threshold,
-            top=list(top),
+            top=found.top,
             priority=alarm.priority,
-            id=f"{state.id_of(time_ns)}:{alarm.state}",
+            id=f"{state.id_of(time_ns)}:{mark}",
             quality=state.quality,
-            outputs=dict(outputs or {}),
-            diagnosis=diagnosis,
-            alarm_reason=reason or ("undeclared_state" if alarm.is_undeclared else UNSET),
+            outputs=found.outputs,
+            diagnosis=found.diagnosis,
+            alarm_reason=reason or why,
             abnormal=self._abnormal_told,
+            status=state.status,
+            position=pipeline.config.alarm.position,
+            acknowledged=handling.acknowledged or UNSET,
+            shelved=handling.shelved or UNSET,
+            suppressed_by=handling.cause or UNSET,
+            chattering=state.is_held or UNSET,
         )
-        if changed and alarm.state == "active":
-            state.raised = Cause(transition.top, transition.outputs, diagnosis)
+        if state.is_stale:
+            transition.presence, transition.stale_cause = "stale", state.stale_cause
         publication = Publication(state.alarm_topic, _encode(transition), 1, True)
-        pipeline.on_transition(state, publication, transition)
-        pipeline.log.alarm(
-            state.key, shown, alarm.state, score=state.score, threshold=alarm.rule.threshold,
-            top=top, diagnosis=diagnosis or None,
-        )  # fmt: skip
+        pipeline.hooks.on_transition(state, publication, transition)
+        if previous != shown or not handling.is_quiet:  # commands and silence are told as such
+            pipeline.log.alarm(
+                state.key, previous, shown, status=transition.status, score=state.score,
+                threshold=alarm.rule.threshold, top=found.top, diagnosis=found.diagnosis or None,
+            )  # fmt: skip
         return publication
 
 

@@ -131,7 +131,14 @@ class KeptAlarms:
     def is_normal(self, topic: str) -> bool:
         """Return whether the retained message of an alarm topic is known to say `normal`."""
         alarm = self.alarms.get(topic)
-        return alarm is not None and alarm.state == "normal" and alarm.is_known
+        return (
+            alarm is not None and alarm.state == "normal" and alarm.is_known and not alarm.is_stale
+        )
+
+    def is_stale(self, topic: str) -> bool:
+        """Return whether the message of an alarm topic says that its asset is stale."""
+        alarm = self.alarms.get(topic)
+        return alarm is not None and alarm.is_known and alarm.is_stale
 
     def keep(self, pipeline: str, state: StreamState, publication: Publication) -> None:
         """Keep a state that is to be published; the next write saves it."""
@@ -139,14 +146,14 @@ class KeptAlarms:
 
     def keep_message(self, pipeline: str, state: StreamState, topic: str, message: bytes) -> None:
         """Keep the state of an alarm and its retained message."""
-        alarm = state.alarm
+        alarm, shown = state.alarm, state.shown_alarm
         before = self.alarms.get(topic)
         self.add(
             topic,
             KeptAlarm(
                 pipeline,
                 state.key,
-                alarm.state,
+                shown,
                 alarm.since_ns or 0,
                 self._clock_ns(),
                 message.decode(),
@@ -154,7 +161,8 @@ class KeptAlarms:
                 set_backs=state.stream.set_backs.count,
                 used_until_ns=max(0, state.stream.set_backs.used_until_ns),
                 changed_ns=state.alarm_since_ns,
-                raised=before.raising if alarm.state == "latched" and before is not None else "",
+                raised=before.raising if shown == "latched" and before is not None else "",
+                is_stale=state.is_told_stale,
             ),
         )
 

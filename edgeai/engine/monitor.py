@@ -19,6 +19,7 @@ from edgeai.engine.kept_assets import KeptAssets
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
+from edgeai.engine.presence import PresenceWatch
 from edgeai.engine.publications import AssetEvent, ClockEvent, StateChange, Transition
 from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals, example_of
@@ -114,7 +115,11 @@ class Monitor:
         """Of the pipelines with several sources."""
         self._live, self._kept, self._retained = live, kept, retained
         self._history, self._assets = history, assets
-        self._clock, self._clock_ns = clock, clock_ns
+        self._metrics = metrics
+        self.clock, self.clock_ns = clock, clock_ns
+        self._presence_watches = {one: PresenceWatch(one) for one in pipelines}
+        self._presence: list[tuple[Pipeline, StreamState]] = []
+        """Streams that stopped or came back, whose messages do not say so yet."""
         self._next_scan = 0.0
         limits = [one.stale_after_seconds for one in pipelines if one.stale_after_seconds]
         self._scan_seconds = min([SCAN_SECONDS, *[one / SCANS_OF_SILENCE for one in limits]])
@@ -129,7 +134,7 @@ class Monitor:
         """Assets whose clock was set back since the last poll, by pipeline."""
         for pipeline in pipelines:
             pipeline.on_set_back = partial(self._note_set_back, pipeline.name)
-            pipeline.on_transition = partial(self._note_transition, pipeline.name)
+            pipeline.hooks.on_transition = partial(self._note_transition, pipeline.name)
             if pipeline.states is not None:
                 pipeline.states.on_published = partial(self._note_operating_state, pipeline)
 
@@ -148,13 +153,13 @@ class Monitor:
         Args:
             messages: Of this turn, for examples.
         """
-        now = self._clock()
+        now = self.clock()
         events = self._clock_events()
         if self._retained is not None:
             events += self._retained.take()
         if now >= self._next_scan:
             events += self._scan(now, messages=messages)
-            took = self._clock() - now
+            took = self.clock() - now
             self._next_scan = now + max(self._scan_seconds, took / SCAN_SHARE)
         self.next_poll = self._next_scan
         if self._kept is not None:
@@ -166,7 +171,7 @@ class Monitor:
 
         The last scan finds what the last turns have made.
         """
-        self._scan(self._clock(), silence=False)
+        self._scan(self.clock(), silence=False)
         self._tell_counts(everything=True)
         if self._kept is not None:
             self._kept.write()
@@ -176,15 +181,17 @@ class Monitor:
     def _note_transition(
         self, pipeline: str, state: StreamState, publication: Publication, transition: Transition
     ) -> None:
-        """Keep an alarm state that changes; `write_alarms` writes it before it is published."""
+        """Keep an alarm that changes; `write_alarms` writes it before it is published."""
         if self._kept is not None:
             self._kept.keep(pipeline, state, publication)
             self.has_transitions = True
-        if transition.previous != "unknown" or transition.state != "normal":
+        is_first = transition.previous == "unknown" and transition.state == "normal"
+        if not (is_first or state.handling.is_quiet):
             self.events.add(
                 "alarm", pipeline, [state.key], state=transition.state,
                 priority=transition.priority, diagnosis=state.diagnosis,
                 top=[name for name, _ in transition.top],
+                reason=transition.alarm_reason or "", chattering=state.is_held,
             )  # fmt: skip
 
     def _note_operating_state(
@@ -241,6 +248,8 @@ class Monitor:
             has_changes = has_changes or bool(found.stale or found.back)
             if live is not None:
                 events += self._tell_silence(watch.pipeline, found, is_connected=is_connected)
+                events += _look_at_answers(watch)
+                events += self._tell_presence(now, watch.pipeline, found, is_connected=is_connected)
         if live is not None:
             for pipeline, sources in self._source_watches.items():
                 for change in sources.scan(now, is_connected=is_connected):
@@ -315,6 +324,10 @@ class Monitor:
                         seconds=seconds, cause=cause,
                     ),
                 )  # fmt: skip
+            if cause == "broker_connection":
+                pipeline.alarm_metrics.suppress(cause, count)
+            else:
+                pipeline.alarm_metrics.announce(pipeline.rule.priority)
             events.append(self._event("stale", pipeline, names, cause))
             self.events.add(
                 "stale", pipeline.name, names, cause=cause, seconds=seconds, reason=reason
@@ -332,6 +345,24 @@ class Monitor:
             self.events.add("back", pipeline.name, names)
         return events
 
+    def take_presence(self) -> list[tuple[Pipeline, StreamState]]:
+        """Return the streams whose retained messages are to say that they stopped or came back."""
+        found, self._presence = self._presence, []
+        return found
+
+    def _tell_presence(
+        self, now: float, pipeline: Pipeline, found: Found, *, is_connected: bool
+    ) -> list[Publication]:
+        """Note whose retained messages change; tell who is silent still after an outage."""
+        changed, left = self._presence_watches[pipeline].look(
+            now, found.stale, found.back, is_connected=is_connected
+        )
+        self._presence += [(pipeline, state) for state in changed]
+        if not left:
+            return []
+        again = Found(left, [], {}, [], 0, None, "")
+        return self._tell_silence(pipeline, again, is_connected=True)
+
     def _tell_source(self, pipeline: Pipeline, change: SourceChange) -> Publication:
         """Tell one of several sources that has stopped, or sends again."""
         assets, count = change.assets[:MAX_EVENT_ASSETS], len(change.assets)
@@ -347,6 +378,7 @@ class Monitor:
             )  # fmt: skip
         else:
             name = "source_stale"
+            pipeline.alarm_metrics.announce(pipeline.rule.priority)
             pipeline.log.silence.write(
                 "no sample of the source %s for %g s, while others come: %s",
                 change.source, change.seconds, shown_assets(change.assets),
@@ -390,6 +422,9 @@ class Monitor:
             self._outage_told = False
         elif stale and not self._outage_told:
             self._outage_told = True
+            if self._live is None or self._live.worker <= 1:  # each worker has this connection
+                for position in {one.config.alarm.position for one in self._pipelines}:
+                    self._metrics.announcements.labels(position, "critical").inc()
             log.warning(
                 "no samples because the broker is not connected: all assets become stale, %d now",
                 stale,
@@ -402,7 +437,7 @@ class Monitor:
         if live is None or not self._set_backs:
             return []
         events = []
-        now_ns = self._clock_ns()
+        now_ns = self.clock_ns()
         for pipeline, found in self._set_backs.items():
             _, first = found[0]
             content = ClockEvent(
@@ -433,7 +468,7 @@ class Monitor:
         source: SourceChange | None = None,
     ) -> Publication:
         assert self._live is not None
-        now_ns = self._clock_ns()
+        now_ns = self.clock_ns()
         content = AssetEvent(
             timestamp=now_ns,
             node=self._live.node,
@@ -449,6 +484,15 @@ class Monitor:
             content.source = source.source
             content.id = f"{content.id}:{source.source}"
         return Publication(self._live.topic, _encode(content), 1, False)
+
+
+def _look_at_answers(watch: SampleWatch) -> list[Publication]:
+    """Return answers to controllers that are not live any more."""
+    pipeline = watch.pipeline
+    if pipeline.answers is None:
+        return []
+    is_ready = watch.fault is None and pipeline.containment.fault is None
+    return pipeline.answers.look(pipeline.streams.get, is_ready=is_ready)
 
 
 def _by_what_came(states: Sequence[StreamState]) -> dict[str, list[StreamState]]:

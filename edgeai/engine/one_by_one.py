@@ -90,11 +90,11 @@ def _missing_transition(
     """Return the change of alarm state that a window has caused, if it was not published."""
     state, time_ns = window[0], window[1]
     alarm = state.alarm
-    if alarm.since_ns != time_ns or (made and made[-1].retain):
+    if alarm.since_ns != time_ns or state.is_held or (made and made[-1].retain):
         return []
     previous: AlarmState = "normal" if alarm.state == "active" else "active"
     try:
-        return [judge.transition(state, previous)]
+        return judge.transition(state, previous)
     except Exception as error:  # noqa: BLE001  the window goes on without it
         judge.count_unpublished(error)
         return []

@@ -10,7 +10,11 @@ from pathlib import Path
 from edgeai import topics
 from edgeai.alarms.alarm import Alarm, alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
+from edgeai.answers.values import Names
 from edgeai.config.node import Config
+from edgeai.engine.alarm_hooks import AlarmHooks
+from edgeai.engine.answer_publisher import AnswerPublisher
+from edgeai.engine.answer_topics import AnswerTopics
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import Containment
 from edgeai.engine.cycle_settings import counters_of
@@ -20,7 +24,6 @@ from edgeai.engine.other_model import OtherModel, StateModel
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.pipeline_settings import extra_signals
 from edgeai.engine.pipeline_sources import PipelineSources
-from edgeai.engine.publications import Transition
 from edgeai.engine.refusals import Refusals, printable
 from edgeai.engine.sharding import Shard
 from edgeai.engine.state_windows import StateWindows
@@ -29,7 +32,15 @@ from edgeai.engine.stream_room import ByteBudget, StreamRoom
 from edgeai.engine.stream_state import Lane, StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
-from edgeai.messages import AT_ONCE, SECOND_NS, AlarmState, Due, Message, Priority, Publication
+from edgeai.messages import (
+    AT_ONCE,
+    SECOND_NS,
+    AlarmReason,
+    AlarmState,
+    Due,
+    Message,
+    Priority,
+)
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.package import Package
 from edgeai.model.resolution import Resolution, precision_text
@@ -48,10 +59,6 @@ COARSE_COUNTER = (
     "unseen. Let its sender count modulo 1,000,000"
 )
 NO_HELD_VALUES = HeldValuesSpec(good=0)
-
-
-OnTransition = Callable[[StreamState, Publication, Transition], None]
-"""Takes the stream, the retained message, and its content."""
 
 
 class Pipeline:
@@ -75,6 +82,7 @@ class Pipeline:
         shard: Shard | None = None,
         budget: ByteBudget | None = None,
         others: Mapping[str, StateModel] | None = None,
+        answer_topics: AnswerTopics | None = None,
     ) -> None:
         """Prepare a pipeline.
 
@@ -90,6 +98,7 @@ class Pipeline:
             shard: The shard of the streams to serve; None: all.
             budget: The bytes that the streams of all pipelines share; None: this one has its own.
             others: Models beside its own, by the operating states that name them.
+            answer_topics: The topics of answers of all pipelines; None: this one has its own.
         """
         chosen = config.pipelines[name]
         manifest = package.manifest
@@ -147,11 +156,8 @@ class Pipeline:
         """Takes the windows of streams with operating states; None: no states are declared."""
         self.stale_after_seconds = self.sources.stale_after_seconds
         """Time without a sample after which an asset is stale; 0: never."""
-        self.is_known_normal: Callable[[str], bool] = _is_any_normal
-        """Whether an alarm topic is known to say `normal`; if not, the alarm of a new stream is
-        published with its first window. Wired by `restore_alarms`."""
-        self.on_transition: OnTransition = _ignore_transition
-        """Called with each change of an alarm's state; wired by the monitor."""
+        self.hooks = AlarmHooks()
+        self.alarm_metrics = metrics.of_alarms(name, chosen.alarm.position, self.rule.priority)
         self._rings: list[tuple[Ring, Aligner | None]] = []
         """The rings of all streams, with their aligners if samples are aligned."""
         self._room = StreamRoom(
@@ -166,6 +172,8 @@ class Pipeline:
         self.forget_stream: Callable[[StreamState], None] = _forget_nothing
         """Called with a stream that has left; wired by the engine."""
         self._node, self._shard = config.node, shard or Shard()
+        self.answers = self._make_answers(answer_topics, config, metrics)
+        """Publishes its answers to controllers; None: it has none."""
 
     def take_without_stream(self, topic: str) -> Callable[[Message], None] | None:
         """Return what takes a topic whose messages name the streams, or are of none; None: nothing.
@@ -203,6 +211,21 @@ class Pipeline:
     def channels(self) -> list[str]:
         """The signals of a sample, in order: those of the model, then the extra ones."""
         return [*(signal.name for signal in self.manifest.measured), *self.extras]
+
+    def _make_answers(
+        self, answer_topics: AnswerTopics | None, config: Config, metrics: Metrics
+    ) -> AnswerPublisher | None:
+        """Return what publishes answers to controllers; None if none are declared."""
+        if not self.config.publish.answers:
+            return None
+        outputs = [output for output, _ in self.published]
+        return AnswerPublisher(
+            self.config,
+            Names(config.node, self.name, outputs, self.signals),
+            self.manifest.name,
+            answer_topics or AnswerTopics(config.limits.answer_topics),
+            metrics.of_answer,
+        )
 
     def _make_states(
         self, config: Config, models: Mapping[str, StateModel], metrics: Metrics
@@ -246,8 +269,10 @@ class Pipeline:
 
     @property
     def results(self) -> int:
-        """Number of outputs and contributions that are kept of each stream's last window."""
-        return len(self.published) + min(self.config.publish.top, len(self.signals))
+        """Number of values that are kept of each stream's last window and its answers."""
+        publish = self.config.publish
+        in_answers = sum(len(one.format.fields) for one in publish.answers.values())
+        return len(self.published) + min(publish.top, len(self.signals)) + in_answers
 
     def due(self) -> Due:
         """Return when the next window can be due at the earliest, counted from now.
@@ -341,7 +366,8 @@ class Pipeline:
         since_ns: int,
         priority: Priority = "high",
         *,
-        is_undeclared: bool = False,
+        reason: AlarmReason = "score",
+        is_acknowledged: bool = False,
     ) -> StreamState:
         """Make a stream before its first message, with the alarm of before a restart.
 
@@ -350,14 +376,17 @@ class Pipeline:
             alarm: State of its alarm.
             since_ns: Sample time of the transition to it.
             priority: Of its alarm.
-            is_undeclared: Whether it is active because the machine was in no declared state.
+            reason: Why it is active.
+            is_acknowledged: Whether somebody had acknowledged the active alarm.
 
         Raises:
             DecodeError: As `stream_of`.
         """
         state = self.streams.get(key) or self._make_stream(key, 0)
         if alarm != "normal":
-            state.alarm.restore(alarm, since_ns, priority, is_undeclared=is_undeclared)
+            state.alarm.restore(
+                alarm, since_ns, priority, reason=reason, is_acknowledged=is_acknowledged
+            )
             state.is_announced = True  # `restore_alarms` publishes it
         return state
 
@@ -375,8 +404,9 @@ class Pipeline:
             alarm_topic=alarm_topic,
             id_prefix=f"{self.name}/{key}:",
             domain=Domain(self._settle_ns),
-            is_announced=self.is_known_normal(alarm_topic),
+            is_announced=self.hooks.is_known_normal(alarm_topic),
         )
+        state.is_told_stale = self.hooks.is_told_stale(alarm_topic)
         add = self.batch.add_signals if self.extras else self.batch.add
         state.add_window = partial(self.batch.add_joined if self.sources.inlets else add, state)
         if self.states is not None:
@@ -433,7 +463,7 @@ class Pipeline:
         for lane in self.lanes:
             if lane.windows:
                 lane.when_full()
-        if state.alarm.state != "normal":
+        if state.status != "normal":
             return False
         del self.streams[state.key]
         self._rings.remove((state.stream.ring, state.stream.aligner))
@@ -473,17 +503,6 @@ class Pipeline:
             "pipeline %s: %s. Windows with such values are `uncertain`", self.name, text,
             extra=event("values_too_coarse", pipeline=self.name, signal=signal),
         )  # fmt: skip
-
-
-def _ignore_transition(
-    _state: StreamState, _publication: Publication, _transition: Transition
-) -> None:
-    """Do nothing: there is no monitor."""
-
-
-def _is_any_normal(_alarm_topic: str) -> bool:
-    """Say that nothing is retained: there is no run before this one."""
-    return True
 
 
 def _forget_nothing(_state: StreamState) -> None:

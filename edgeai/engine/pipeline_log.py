@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite, isnan
 
+from edgeai.alarms.chattering import ChatteringRule
+from edgeai.alarms.commands import Command
 from edgeai.config.cycles import CycleConfig
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.limited_log import LimitedLog
 from edgeai.engine.refusals import printable
 from edgeai.log_events import event
-from edgeai.messages import SECOND_NS, AlarmState, Diagnosis
+from edgeai.messages import SECOND_NS, AlarmState, AlarmStatus, Diagnosis
 from edgeai.streams.cycles.settings import Cycle, Outcome
 from edgeai.streams.set_back import SetBack, Sign
 
@@ -65,13 +67,15 @@ class PipelineLog:
         previous: str,
         state: AlarmState,
         *,
+        status: AlarmStatus,
         score: float,
         threshold: float,
         top: Sequence[Contributor],
         diagnosis: Diagnosis | None,
     ) -> None:
-        """Tell a change of an alarm's state."""
-        found = f", diagnosis {diagnosis['kind']}" if diagnosis else ""
+        """Tell a change of an alarm's state, or of what it means for its operator."""
+        found = f" ({status})" if status in {"shelved", "suppressed"} else ""
+        found += f", diagnosis {diagnosis['kind']}" if diagnosis else ""
         if top:
             found += f", largest {', '.join(name for name, _ in top)}"
         value = "unknown" if isnan(score) else f"{score:.6g}"
@@ -79,10 +83,37 @@ class PipelineLog:
             "alarm of %s is %s, was %s: score %s, threshold %.6g%s",
             printable(asset), state, previous, value, threshold, found,
             extra=event(
-                "alarm_changed", pipeline=self._pipeline, asset=asset, state=state,
+                "alarm_changed", pipeline=self._pipeline, asset=asset, state=state, status=status,
                 previous=previous, score=score if isfinite(score) else None, threshold=threshold,
                 top=[name for name, _ in top],
                 diagnosis=diagnosis["kind"] if diagnosis else None,
+            ),
+        )  # fmt: skip
+
+    def chattering(self, asset: str, rule: ChatteringRule) -> None:
+        """Tell an alarm that begins to go on and off."""
+        effect = (
+            f"it is held back until it is quiet for {rule.quiet_ns / SECOND_NS:g} s"
+            if rule.is_held
+            else "declare alarm.chattering to hold it back, or on-delay, off-delay and deadband"
+        )
+        self.alarms.write(
+            "alarm of %s chatters: active %d times within %g s; %s",
+            printable(asset), rule.activations, rule.within_ns / SECOND_NS, effect,
+            level=logging.WARNING if rule.is_held else logging.INFO,
+            extra=event("alarm_chatters", pipeline=self._pipeline, asset=asset),
+        )  # fmt: skip
+
+    def command(self, asset: str, command: Command) -> None:
+        """Tell what an operator does with an alarm."""
+        by = f" by {printable(command.operator)}" if command.operator else ""
+        for_how_long = f" for {command.seconds:g} s" if command.seconds else ""
+        why = f": {printable(command.reason)}" if command.reason else ""
+        self.alarms.write(
+            "alarm of %s: %s%s%s%s", printable(asset), command.name, for_how_long, by, why,
+            extra=event(
+                "alarm_command", pipeline=self._pipeline, asset=asset, command=command.name,
+                operator=command.operator, seconds=command.seconds, reason=command.reason,
             ),
         )  # fmt: skip
 

@@ -4,8 +4,18 @@ from typing import Any, Literal
 
 import msgspec
 
+from edgeai.alarms.handling import Acknowledged, Shelved
 from edgeai.engine.contributions import Contributor
-from edgeai.messages import AlarmState, Diagnosis, NotJudged, Priority, Quality
+from edgeai.messages import (
+    AlarmReason,
+    AlarmState,
+    AlarmStatus,
+    Diagnosis,
+    NotJudged,
+    Presence,
+    Priority,
+    Quality,
+)
 from edgeai.streams.set_back import Sign
 from edgeai.streams.side import Mark
 
@@ -71,6 +81,8 @@ class Prediction(msgspec.Struct):
     out if no states are declared."""
     not_judged: NotJudged | msgspec.UnsetType = msgspec.UNSET
     """Why the window changed no alarm by its score; left out if it was judged."""
+    alarm_status: AlarmStatus | msgspec.UnsetType = msgspec.UNSET
+    """`acknowledged`, `shelved` or `suppressed`; left out for any other alarm."""
 
 
 class StateChange(msgspec.Struct):
@@ -90,7 +102,10 @@ class StateChange(msgspec.Struct):
 
 
 class Transition(msgspec.Struct):
-    """A change of an alarm's state; published retained."""
+    """A change of an alarm; published retained.
+
+    Where `state` and `previous` are the same, what operators or causes have made of it has changed.
+    """
 
     timestamp: int
     """Time of the sample that changed the state, nanoseconds since 1970, UTC."""
@@ -108,17 +123,37 @@ class Transition(msgspec.Struct):
     priority: Priority
     """Of the alarm that became active, or of the one that ended."""
     id: str
-    """Ends in the state, because a reset can have the time of the transition before it."""
+    """Ends in the state, because a reset can have the time of the transition before it. Where the
+    state did not change, it ends in `status` and a time, so that it names this message only."""
     quality: Quality | None
     """Of the last judged window; None before the first."""
     outputs: dict[str, dict[str, Any]]
     """As in the prediction, advice included; empty for a reset, which has no window."""
     diagnosis: Diagnosis | msgspec.UnsetType | None = msgspec.UNSET
     """As in the prediction."""
-    alarm_reason: ScoreReason | Literal["undeclared_state"] | msgspec.UnsetType = msgspec.UNSET
-    """As in the prediction; `undeclared_state`: the machine is in no declared state."""
+    alarm_reason: ScoreReason | AlarmReason | msgspec.UnsetType = msgspec.UNSET
+    """As in the prediction; `undeclared_state`: the machine is in no declared state;
+    `outside_domain`: it is outside the model's domain. Left out for an alarm of the score."""
     abnormal: str | msgspec.UnsetType = msgspec.UNSET
     """As in the prediction."""
+    status: AlarmStatus = "normal"
+    """What the alarm means for its operator."""
+    position: str = ""
+    """Operator position that it goes to."""
+    acknowledged: Acknowledged | msgspec.UnsetType = msgspec.UNSET
+    """Who has acknowledged it; left out if nobody has since it became active last."""
+    shelved: Shelved | msgspec.UnsetType = msgspec.UNSET
+    """Until when it is shelved, by whom and why; left out if it is not."""
+    suppressed_by: str | msgspec.UnsetType = msgspec.UNSET
+    """The cause from which it follows, `alarm:<pipeline>/<asset>` or `source:<name>`; left out if
+    it is not suppressed."""
+    chattering: bool | msgspec.UnsetType = msgspec.UNSET
+    """True while it goes on and off and is held back: `state` says active meanwhile."""
+    presence: Presence | msgspec.UnsetType = msgspec.UNSET
+    """`stale`: the machine sends nothing that can be used, so its last score is old; left out if it
+    does."""
+    stale_cause: str | msgspec.UnsetType = msgspec.UNSET
+    """Why it is stale, as in the event `stale`."""
 
 
 class Cause(msgspec.Struct):

@@ -2,10 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
-from math import nan
-
-import msgspec
 
 from edgeai.engine.alarm_files import KeptAlarm
 from edgeai.engine.kept_alarms import KeptAlarms
@@ -13,18 +9,12 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.publications import cause_of
 from edgeai.engine.sharding import Shard
 from edgeai.engine.stream_state import StreamState
+from edgeai.engine.told_alarms import resume_alarm, told_alarm
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import Publication
 
 log = logging.getLogger("edgeai.alarms")
-
-
-class _Scored(msgspec.Struct):
-    """The score in a message of an alarm, and why it is active."""
-
-    score: float | None = None
-    alarm_reason: str = ""
 
 
 def restore_alarms(
@@ -49,7 +39,7 @@ def restore_alarms(
     cleared = restored = 0
     kept.check_folder()
     for one in pipelines:
-        one.is_known_normal = kept.is_normal
+        one.hooks.is_known_normal, one.hooks.is_told_stale = kept.is_normal, kept.is_stale
     for topic, alarm in kept.load().items():
         if not mine.takes(alarm.asset):
             continue
@@ -73,8 +63,6 @@ def restore_alarms(
         state = _restore_stream(pipeline, alarm)
         if state is None:
             continue
-        score = _content_of(alarm.message).score
-        state.score = nan if score is None else score
         state.raised = cause_of(alarm.raising)
         state.alarm_since_ns = alarm.changed_ns or alarm.kept_ns
         restored += 1
@@ -96,25 +84,14 @@ def restore_alarms(
 
 def _restore_stream(pipeline: Pipeline, alarm: KeptAlarm) -> StreamState | None:
     """Make the stream of a kept alarm; return None if there is nothing to continue, or no room."""
-    if alarm.state == "normal" and not alarm.set_backs:
+    told = told_alarm(alarm.message)
+    if alarm.state == "normal" and not alarm.set_backs and told.is_plain:
         return None
+    told.priority = alarm.priority
     try:
-        state = pipeline.restore(
-            alarm.asset,
-            alarm.state,
-            alarm.since_ns,
-            alarm.priority,
-            is_undeclared=_content_of(alarm.message).alarm_reason == "undeclared_state",
-        )
+        state = resume_alarm(pipeline, alarm.asset, alarm.state, alarm.since_ns, told)
     except DecodeError:  # limits.streams is lower than it was: the topic keeps its state
         return None
     if alarm.set_backs:
         state.restore_set_backs(alarm.set_backs, alarm.used_until_ns)
     return state
-
-
-def _content_of(message: str) -> _Scored:
-    """Return what is needed of a kept message: its score is the last one that a reset can name."""
-    with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(message, type=_Scored)
-    return _Scored()

@@ -23,9 +23,10 @@ from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.publications import cause_of
 from edgeai.engine.sharding import Shard
+from edgeai.engine.told_alarms import resume_alarm, told_alarm
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
-from edgeai.messages import AlarmState, Priority, Publication
+from edgeai.messages import AlarmState, Publication
 
 log = logging.getLogger("edgeai.alarms")
 
@@ -40,9 +41,6 @@ class _Retained(msgspec.Struct):
     pipeline: str
     asset: str
     state: AlarmState
-    score: float | None = None
-    priority: Priority = "high"
-    alarm_reason: str = ""
 
 
 _decode = msgspec.json.Decoder(_Retained).decode
@@ -114,7 +112,7 @@ class RetainedAlarms:
         ):
             self._publications.append(Publication(topic, b"", 1, True))
             self._cleared += 1
-        elif found.state != "normal":
+        elif found.state != "normal" or not told_alarm(payload).is_plain:
             self._continue(pipeline, found, topic, payload)
 
     def _receive_state(self, topic: str, found: _RetainedState) -> None:
@@ -135,19 +133,14 @@ class RetainedAlarms:
         state = pipeline.streams.get(found.asset)
         if state is not None and state.time_ns is not None:
             return  # its first window has said what is true
+        told = told_alarm(payload)
         try:
-            state = pipeline.restore(
-                found.asset,
-                found.state,
-                found.timestamp,
-                found.priority,
-                is_undeclared=found.alarm_reason == "undeclared_state",
-            )
+            state = resume_alarm(pipeline, found.asset, found.state, found.timestamp, told)
         except DecodeError:  # there is no room for it
             return
-        if found.score is not None:
-            state.score = found.score
         state.alarm_since_ns = found.timestamp  # the only time that is known
+        if told.presence:  # whether it still sends nothing is not known: its first window tells
+            state.is_announced = False
         if found.state == "active":
             state.raised = cause_of(payload.decode())
         self._kept.keep_message(pipeline.name, state, topic, payload)

@@ -215,7 +215,7 @@ def _may_leave(state: StreamState) -> bool:
     has_used_times = newest_ns <= state.stream.set_backs.used_until_ns  # its ids must stay marked
     parts = (state, *state.sources)
     is_idle = not any(one.messages or one.tags for one in parts)
-    return state.alarm.state == "normal" and is_idle and not has_used_times
+    return state.status == "normal" and is_idle and not has_used_times
 
 
 def _newest(state: StreamState) -> int | None:

@@ -4,14 +4,17 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
+from msgspec import UNSET, UnsetType
+
 from edgeai.alarms.alarm import Alarm
 from edgeai.alarms.diagnosis import Domain
+from edgeai.alarms.handling import Handling
 from edgeai.engine.contributions import Contributor
 from edgeai.engine.missing_frames import MissingFrames
 from edgeai.engine.publications import Cause
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
-from edgeai.messages import Message, NotJudged, Presence, Quality
+from edgeai.messages import AlarmState, AlarmStatus, Message, NotJudged, Presence, Quality
 from edgeai.states.tracker import StateTracker
 from edgeai.streams.set_back import Ranges
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
@@ -39,9 +42,11 @@ class StreamState:
     """One stream of a pipeline at run time: its samples, its alarm, its last result."""
 
     __slots__ = (
-        "add_window", "alarm", "alarm_since_ns", "alarm_told_ns", "alarm_topic", "before",
+        "add_window", "alarm", "alarm_since_ns", "alarm_status", "alarm_told_ns", "alarm_topic",
+        "before",
         "decided", "decided_ns", "diagnosis", "domain", "drops", "failed_at_ns", "fields",
-        "first_heard", "heard", "heard_mark", "highest", "id_prefix", "is_announced", "is_stale",
+        "first_heard", "handling", "heard", "heard_mark", "highest", "id_prefix", "is_announced",
+        "is_held", "is_stale", "is_told_stale",
         "key", "lane", "lowest", "made_ns", "messages", "missing_frames", "needs_single_decoding",
         "not_judged", "other_domains", "outputs", "pushed", "quality", "raised", "score", "seen",
         "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns", "sequence", "sources",
@@ -81,6 +86,12 @@ class StreamState:
         self.sources: list[StreamState] = []
         """The state of each of several sources, in the order of the pipeline's inlets."""
         self.alarm = alarm
+        self.handling = Handling()
+        """What operators and causes have made of the alarm."""
+        self.alarm_status: AlarmStatus | UnsetType = UNSET
+        """As in predictions: left out where it follows from the alarm's state."""
+        self.is_held = False
+        """Whether the alarm chatters and is held back: it was told as active, whatever it is."""
         self.alarm_told_ns = 0
         """When this run published the alarm last, nanoseconds since 1970; 0: never."""
         self.alarm_since_ns = 0
@@ -152,6 +163,8 @@ class StreamState:
         """Whether no sample has come, or was used, for the declared time."""
         self.stale_cause: StaleCause = "no_samples"
         """Why it is stale, or was last."""
+        self.is_told_stale = False
+        """Whether the retained message of its alarm says that it is stale."""
         self.decided_ns: int | None = None
         """Time of the last window that could change the alarm: its quality was not bad."""
         self.seen_decided_ns: int | None = None
@@ -211,6 +224,20 @@ class StreamState:
         """Whether messages have come, and every one was refused."""
         nothing_yet = self.time_ns is None and self.stream.newest_ns is None
         return nothing_yet and self.drops.count > 0 and not self.stream.undecided
+
+    @property
+    def shown_alarm(self) -> AlarmState:
+        """State of the alarm as it was told: one that is held back for chattering stays active."""
+        return "active" if self.is_held else self.alarm.state
+
+    @property
+    def status(self) -> AlarmStatus:
+        """What the alarm means for its operator."""
+        handling = self.handling
+        is_acknowledged = self.alarm.is_acknowledged
+        if self.is_held:
+            is_acknowledged = handling.acknowledged is not None
+        return handling.status_of(self.shown_alarm, is_acknowledged=is_acknowledged)
 
     @property
     def presence(self) -> Presence:

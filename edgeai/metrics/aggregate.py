@@ -20,6 +20,9 @@ COUNTED_BY_ALL = {
 each worker, so the largest value counts."""
 
 GAUGES: dict[str, Callable[[Iterable[float]], float]] = {
+    "edgeai_alarms": sum,
+    "edgeai_alarms_chattering": sum,
+    "edgeai_alarms_standing": sum,
     "edgeai_assets_without_detail": sum,
     "edgeai_broker_connected": min,
     "edgeai_certificate_expiry_timestamp_seconds": min,

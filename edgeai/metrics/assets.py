@@ -5,13 +5,14 @@ A turn pays nothing for them. Each scrape has an upper bound: `MAX_ASSET_SERIES`
 `edgeai_assets_without_detail` those whose outputs and contributions are left out.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from edgeai.metrics.table import (
+    ALARM_STATUSES,
     ALARM_VALUES,
     MAX_ASSET_SERIES,
     MAX_DETAIL_SERIES,
@@ -61,6 +62,22 @@ class AssetState(NamedTuple):
     """The signals with the largest contributions to the score, and their contributions."""
     outputs: Callable[[], Iterable[OutputValue]] = tuple
     """Returns the other outputs of the last window."""
+    status: str = "normal"
+    """What the alarm means for its operator: one of `ALARM_STATUSES`, or `normal`."""
+    priority: str = ""
+    """Of the alarm."""
+    position: str = ""
+    """Operator position that it goes to."""
+
+
+class AlarmCounts(NamedTuple):
+    """How many alarms of a pipeline there are."""
+
+    pipeline: str
+    position: str
+    by_status: Mapping[str, int]
+    standing: int
+    chattering: int
 
 
 ClockSkew = tuple[str, str, float]
@@ -86,6 +103,7 @@ class AssetCollector:
         presence, score = _family("edgeai_asset_state"), _family("edgeai_score")
         threshold, alarm = _family("edgeai_threshold"), _family("edgeai_alarm_state")
         since = _family("edgeai_alarm_since_timestamp_seconds")
+        info = _family("edgeai_alarm_info")
         last_sample = _family("edgeai_last_sample_timestamp_seconds")
         quality, diagnosis = _family("edgeai_quality"), _family("edgeai_diagnosis_info")
         operating, room = _family("edgeai_operating_state"), MAX_DETAIL_SERIES
@@ -110,12 +128,14 @@ class AssetCollector:
                 details.add(one)
             if is_current or one.alarm != "normal":
                 alarm.add_metric(labels, ALARM_VALUES[one.alarm])
+            if one.status != "normal":
+                info.add_metric([*labels, one.status, one.priority, one.position], 1)
             if one.alarm != "normal" and one.alarm_since_seconds is not None:
                 since.add_metric(labels, one.alarm_since_seconds)
             if one.last_sample_seconds is not None:
                 last_sample.add_metric(labels, one.last_sample_seconds)
-        yield from (presence, score, threshold, alarm, since, last_sample, quality, operating)
-        yield diagnosis
+        yield from (presence, score, threshold, alarm, info, since, last_sample, quality)
+        yield from (operating, diagnosis)
         yield from details.collect()
 
 
@@ -156,6 +176,25 @@ class _Details:
 
 def _has_details(state: AssetState) -> bool:
     return next(iter(state.top), None) is not None or next(iter(state.outputs()), None) is not None
+
+
+class AlarmCollector:
+    """How many alarms there are, by pipeline and by what they mean for their operator."""
+
+    def __init__(self, counts: Callable[[], Iterable[AlarmCounts]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics in prometheus-client's form."""
+        alarms, standing = _family("edgeai_alarms"), _family("edgeai_alarms_standing")
+        chattering = _family("edgeai_alarms_chattering")
+        for one in self._counts():
+            labels = [one.pipeline, one.position]
+            for status in ALARM_STATUSES:
+                alarms.add_metric([*labels, status], one.by_status.get(status, 0))
+            standing.add_metric(labels, one.standing)
+            chattering.add_metric(labels, one.chattering)
+        yield from (alarms, standing, chattering)
 
 
 class BoundCollector:

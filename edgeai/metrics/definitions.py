@@ -17,6 +17,8 @@ from prometheus_client.core import Metric
 from edgeai.errors import DROP_REASONS
 from edgeai.messages import RETAINED
 from edgeai.metrics.assets import (
+    AlarmCollector,
+    AlarmCounts,
     AssetCollector,
     AssetState,
     BoundCollector,
@@ -27,12 +29,17 @@ from edgeai.metrics.assets import (
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.histogram import Buckets, Histogram
 from edgeai.metrics.table import (
+    ALARM_COMMANDS,
     ALARM_VALUES,
+    ANSWER_DROPS,
+    ANSWER_FAULTS,
+    ANSWER_OUTCOMES,
     CYCLE_OUTCOMES,
     INVALID_REASONS,
     METRICS,
     RECORD_OUTCOMES,
     RESET_REASONS,
+    SUPPRESSION_CAUSES,
     UNROUTED_REASONS,
 )
 from edgeai.metrics.text_format import write_text
@@ -97,6 +104,7 @@ class Metrics:
         self.unpublished = make.counter("edgeai_publications_dropped_total")
         self.waiting = make.gauge("edgeai_publications_waiting")
         self.unconfirmed = make.counter("edgeai_publications_unconfirmed_total")
+        self.last_heartbeat = make.gauge("edgeai_last_heartbeat_timestamp_seconds")
 
         # Engine
         self.ready = make.gauge("edgeai_ready")
@@ -106,7 +114,18 @@ class Metrics:
         self.last_prediction = make.gauge("edgeai_last_prediction_timestamp_seconds")
 
         self._make_pipelines(make)
+        self._make_alarms(make)
         self._make_providers(make)
+
+    def _make_alarms(self, make: _Maker) -> None:
+        """Make the metrics of how alarms are told."""
+        self.announcements = make.counter("edgeai_alarm_announcements_total")
+        self._suppressed = make.counter("edgeai_alarms_suppressed_total")
+        self._chattered = make.counter("edgeai_alarms_chattered_total")
+        self.commands = make.counter("edgeai_alarm_commands_total")
+        for command in ALARM_COMMANDS:
+            for result in ("ok", "refused"):
+                self.commands.labels(command, result)
 
     def _make_pipelines(self, make: _Maker) -> None:
         """Make the metrics of pipelines; their series are in PipelineMetrics."""
@@ -131,6 +150,9 @@ class Metrics:
         self._alarms = make.counts("edgeai_alarm_transitions_total")
         self._streams = make.gauge("edgeai_streams")
         self._evicted = make.counts("edgeai_streams_evicted_total")
+        self._answers = make.counts("edgeai_answers_total")
+        self._answers_substituted = make.counts("edgeai_answer_values_substituted_total")
+        self._answers_dropped = make.counts("edgeai_answers_dropped_total")
         self._set_aside = make.gauge("edgeai_set_aside")
         self._stale_assets = make.gauge("edgeai_stale_assets")
         self._pipeline_ready = make.gauge("edgeai_pipeline_ready")
@@ -160,6 +182,36 @@ class Metrics:
             made.cycle_seconds = self._cycle_seconds.labels(pipeline)
         return made
 
+    def of_answer(self, pipeline: str, answer: str) -> "AnswerMetrics":
+        """Return the counts of an answer to controllers."""
+        made = AnswerMetrics(
+            dict.fromkeys(ANSWER_OUTCOMES, 0),
+            dict.fromkeys(ANSWER_FAULTS, 0),
+            dict.fromkeys(ANSWER_DROPS, 0),
+        )
+        for counts, tally in zip(
+            (self._answers, self._answers_substituted, self._answers_dropped), made, strict=True
+        ):
+            counts.watch(pipeline, answer, read=partial(_itself, tally))
+        return made
+
+    def of_alarms(self, pipeline: str, position: str, priority: str) -> "AlarmMetrics":
+        """Return the metrics of how the alarms of a pipeline are told; its series exist from now.
+
+        Args:
+            pipeline: Name of the pipeline.
+            position: The operator position that its alarms go to.
+            priority: Of the alarms of its score.
+        """
+        for one in (priority, "low", "critical"):  # `critical`: the lost broker
+            self.announcements.labels(position, one)
+        for cause in SUPPRESSION_CAUSES:
+            self._suppressed.labels(pipeline, cause)
+        return AlarmMetrics(
+            self.announcements, self._suppressed, self._chattered.labels(pipeline),
+            pipeline, position,
+        )  # fmt: skip
+
     def of_model(self, model: str, provider: str, pipeline: "PipelineMetrics") -> "ModelMetrics":
         """Return the metrics of the calls of another model of a pipeline."""
         inference = _ByProvider(self._inference, model)
@@ -188,6 +240,10 @@ class Metrics:
     def watch_assets(self, states: Callable[[], Iterable[AssetState]]) -> None:
         """Export the states of assets. `states` is called at each scrape."""
         self.registry.register(AssetCollector(states))
+
+    def watch_alarms(self, counts: Callable[[], Iterable[AlarmCounts]]) -> None:
+        """Export how many alarms there are. `counts` is called at each scrape."""
+        self.registry.register(AlarmCollector(counts))
 
     def watch_clocks(self, skews: Callable[[], Iterable[ClockSkew]]) -> None:
         """Export how far assets' clocks are ahead. `skews` is called at each scrape."""
@@ -294,6 +350,36 @@ def _tally(counts: Counts, pipeline: str, names: Iterable[str]) -> dict[str, int
     tally = dict.fromkeys(names, 0)
     counts.watch(pipeline, read=lambda: tally)
     return tally
+
+
+def _itself(tally: Mapping[str, int]) -> Mapping[str, int]:
+    return tally
+
+
+class AnswerMetrics(NamedTuple):
+    """The counts of one answer to controllers, by outcome or reason."""
+
+    published: dict[str, int]
+    substituted: dict[str, int]
+    dropped: dict[str, int]
+
+
+class AlarmMetrics(NamedTuple):
+    """The counters of how the alarms of one pipeline are told."""
+
+    announcements: Counter
+    suppressed: Counter
+    chattered: Counter
+    pipeline: str
+    position: str
+
+    def announce(self, priority: str) -> None:
+        """Count an alarm that is announced."""
+        self.announcements.labels(self.position, priority).inc()
+
+    def suppress(self, cause: str, count: int = 1) -> None:
+        """Count alarms that are not announced because their cause is."""
+        self.suppressed.labels(self.pipeline, cause).inc(count)
 
 
 class ModelMetrics(NamedTuple):

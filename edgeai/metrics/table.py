@@ -36,7 +36,16 @@ RESET_REASONS = ("gap", "clock_back", "failure")
 CYCLE_OUTCOMES = (
     "complete", "broken", "overlong", "too_short", "overlapping", "start_unseen", "unfinished",
 )  # fmt: skip
+ANSWER_OUTCOMES = ("live", "not_live")
+ANSWER_FAULTS = (
+    "missing", "not_finite", "out_of_range", "too_long", "not_encodable", "no_code",
+)  # fmt: skip
+ANSWER_DROPS = ("too_many_topics", "topic_taken", "invalid_topic", "failed")
 ALARM_VALUES = {"normal": 0, "active": 1, "latched": 2}
+ALARM_STATUSES = ("unacknowledged", "acknowledged", "returned", "shelved", "suppressed")
+ALARM_COMMANDS = ("acknowledge", "shelve", "unshelve", "unknown")
+SUPPRESSION_CAUSES = ("alarm", "source", "broker_connection")
+STANDING_SECONDS = 86_400.0  # an alarm that is active for longer is standing (ISA-18.2)
 QUALITY_VALUES = {"good": 0, "uncertain": 1, "bad": 2}
 PRESENCE_VALUES = {"unknown": 0, "current": 1, "stale": 2}
 
@@ -51,10 +60,13 @@ UNITS = {
 """Unit of a metric's value, by the end of its name; the first that fits. Others have none."""
 
 LABELS = {
+    "answer": "name of the answer in `publish.answers`",
     "asset": f"name of the asset; of more than {MAX_ASSET_SERIES} assets, those with an alarm come "
     "first, then silent ones, then those that were judged; the largest clock skews",
     "bound": "`low` or `high` end of a range",
-    "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it))",
+    "cause": "why an accelerator failed ([causes](mqtt.md#who-computed-it)); why an alarm was "
+    "suppressed: `alarm` (`alarm.caused_by`), `source` or `broker_connection`",
+    "command": "`acknowledge`, `shelve`, `unshelve`, or `unknown` for every other name",
     "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "
     "the first to expire; `client`: that of `broker.tls.cert_file`",
     "element": "`value` of a scalar, `low` or `high` of an interval, or the position in a vector "
@@ -66,17 +78,22 @@ LABELS = {
     "outcome": "of a record: `taken`; `other_name`: of a signal that the model does not have; "
     "`other_asset`: left out by `source.assets`; `other_worker`: another worker takes it; "
     "`refused`: counted by reason in `edgeai_dropped_total`. Of a cycle: what became of it "
-    "([outcomes](cycles.md#what-can-be-amiss-with-a-cycle))",
+    "([outcomes](cycles.md#what-can-be-amiss-with-a-cycle)). Of an answer: `live`, or `not_live` "
+    "([answers](answers.md#when-an-answer-is-not-live))",
     "output": "name of a model's output; of an interval, the output whose interval it is",
     "pipeline": "name of the pipeline in the configuration",
+    "position": "operator position (`alarm.position`)",
+    "priority": "`critical`, `high`, `medium` or `low`",
     "provider": "execution provider that computed",
     "quality": "`good`, `uncertain` or `bad`",
     "reason": "why; a closed set for each metric. For `edgeai_session_info`: why `provider` and "
     "`requested` differ, empty if they do not",
     "requested": "execution provider that the configuration requests",
     "role": "of the output ([roles](models.md))",
+    "result": "`ok` or `refused`",
     "signal": "name of a model's signal",
     "state": "`normal`, `active` or `latched`",
+    "status": "what an alarm means for its operator ([states](alarms.md#states))",
     "unit": "of the output, from the model package",
     "version": "version of edgeai, or of the model package",
     "worker": "number of the worker, from 1",
@@ -151,6 +168,11 @@ CONNECTION = (
     Definition(
         "edgeai_publications_unconfirmed_total", "counter", (),
         "Publications at QoS 0 that may not have arrived: sent just before the connection broke.",
+    ),
+    Definition(
+        "edgeai_last_heartbeat_timestamp_seconds", "gauge", (),
+        "When the last beat was sent (`heartbeat`), in seconds since 1970-01-01, UTC; 0: none "
+        "was.",
     ),
 )  # fmt: skip
 
@@ -262,6 +284,49 @@ PIPELINE = (
         "edgeai_alarm_transitions_total", "counter", ("pipeline", "state"),
         "Changes of an alarm's state, by the new state.",
     ),
+    Definition(
+        "edgeai_answers_total", "counter", ("pipeline", "answer", "outcome"),
+        "Answers to controllers (`publish.answers`) that were published.",
+    ),
+    Definition(
+        "edgeai_answer_values_substituted_total", "counter", ("pipeline", "answer", "reason"),
+        "Values of live answers that could not be written as declared, so that their substitutes "
+        "stand in their place.",
+    ),
+    Definition(
+        "edgeai_answers_dropped_total", "counter", ("pipeline", "answer", "reason"),
+        "Assets that could not have an answer, and answers that could not be made.",
+    ),
+    Definition(
+        "edgeai_alarms", "gauge", ("pipeline", "position", "status"),
+        "Alarms that are not normal, or shelved, by what they mean for their operator.",
+    ),
+    Definition(
+        "edgeai_alarms_standing", "gauge", ("pipeline", "position"),
+        "Alarms that have been active for more than a day.",
+    ),
+    Definition(
+        "edgeai_alarms_chattering", "gauge", ("pipeline", "position"),
+        "Alarms that go on and off now (`alarm.chattering`).",
+    ),
+    Definition(
+        "edgeai_alarm_announcements_total", "counter", ("position", "priority"),
+        "Alarms that were announced to an operator position: new ones, those that were there when "
+        "shelving or a cause ended, machines that stopped sending (one for all that stop "
+        "together), and a lost broker.",
+    ),
+    Definition(
+        "edgeai_alarms_suppressed_total", "counter", ("pipeline", "cause"),
+        "Alarms that were not announced because their cause was.",
+    ),
+    Definition(
+        "edgeai_alarms_chattered_total", "counter", ("pipeline",),
+        "How often an alarm began to chatter.",
+    ),
+    Definition(
+        "edgeai_alarm_commands_total", "counter", ("command", "result"),
+        "Commands of operators to an alarm.",
+    ),
     Definition("edgeai_streams", "gauge", ("pipeline",), "Streams that the pipeline has now."),
     Definition(
         "edgeai_streams_evicted_total", "counter", ("pipeline",),
@@ -318,6 +383,11 @@ PIPELINE = (
         "edgeai_alarm_state", "gauge", ("pipeline", "asset"),
         "State of the alarm: 0 normal, 1 active, 2 latched; normal only while the asset is "
         "current.",
+    ),
+    Definition(
+        "edgeai_alarm_info", "gauge", ("pipeline", "asset", "status", "priority", "position"),
+        "Always 1; what the alarm means for its operator; absent while it is normal and not "
+        "shelved.",
     ),
     Definition(
         "edgeai_last_sample_timestamp_seconds", "gauge", ("pipeline", "asset"),

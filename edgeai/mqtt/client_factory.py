@@ -26,6 +26,21 @@ class Status:
     """The last will: the broker publishes it when the connection is lost."""
 
 
+@dataclass(frozen=True)
+class LastWill:
+    """What the broker publishes when a connection is lost."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = True
+
+
+def will_of(status: Status | None, will: LastWill | None) -> LastWill | None:
+    """Return the last will of a connection: that of its status, or one of its own."""
+    return will if status is None else LastWill(status.topic, status.lost)
+
+
 class ClientFactory:
     """Creates the clients of one connection, a new one for each attempt to connect."""
 
@@ -61,13 +76,13 @@ class ClientFactory:
         )
 
     def create(
-        self, version: MQTTProtocolVersion, status: Status | None, terms: Terms
+        self, version: MQTTProtocolVersion, will: LastWill | None, terms: Terms
     ) -> PahoClient:
-        """Return a client that is not connected, with `status.lost` as its last will.
+        """Return a client that is not connected.
 
         Args:
             version: MQTT version.
-            status: None for a client without a last will.
+            will: None for a client without a last will.
             terms: What the last will may use.
         """
         broker = self._broker
@@ -83,8 +98,9 @@ class ClientFactory:
             client.username_pw_set(broker.username, self.credentials.password)
         if self.credentials.tls is not None:
             client.tls_set_context(self.credentials.tls)
-        if status is not None:
-            client.will_set(status.topic, status.lost, terms.max_qos, terms.retain)
+        if will is not None:
+            qos, retain = min(will.qos, terms.max_qos), will.retain and terms.retain
+            client.will_set(will.topic, will.payload, qos, retain)
         return client
 
     def connect(self, client: PahoClient) -> None:

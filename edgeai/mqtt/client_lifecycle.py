@@ -8,6 +8,7 @@ constructor of `ClientLifecycle` and set in the constructor of each client.
 import logging
 import select
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from edgeai.log_events import event
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.broker_limits import Terms, describe_terms, limits_of
-from edgeai.mqtt.client_factory import ClientFactory, Status
+from edgeai.mqtt.client_factory import ClientFactory, LastWill, Status, will_of
 from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.outbox import Outbox
@@ -53,10 +54,12 @@ class ClientLifecycle:
         subscriptions: dict[str, int],
         metrics: Metrics,
         *,
+        optional: Sequence[str],
         kept_filters: Path | None,
         redelivery: Redelivery | None,
         retained: RetainedReader | None,
         status: Status | None,
+        will: LastWill | None,
         poll: "select.poll | None",
         inbox: Inbox,
         outbox: Outbox,
@@ -69,10 +72,12 @@ class ClientLifecycle:
             client_id: Must be unique at the broker.
             subscriptions: QoS by topic filter.
             metrics: Metrics of the connection.
+            optional: Topic filters that the broker may refuse.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             redelivery: Sorts the messages that follow a reconnect.
             retained: Reads own retained topics once; None: nothing is read.
             status: Published retained after CONNACK, and set as the last will.
+            will: The last will of a connection without a status; None: there is none.
             poll: Poll object to register the socket in; None for one of its own.
             inbox: Receives messages.
             outbox: Sends again after a loss what was not acknowledged.
@@ -89,8 +94,12 @@ class ClientLifecycle:
         self._outbox = outbox
         self._redelivery = redelivery
         self._retained = retained or RetainedReader([], lambda *_: None)
-        self._subscriptions = Subscriptions(subscriptions, client_id, broker, metrics, kept_filters)
-        self._reconnect = ReconnectSchedule(broker, client_id, told, has_will=status is not None)
+        self._subscriptions = Subscriptions(
+            subscriptions, client_id, broker, metrics, kept_filters, optional=optional
+        )
+        self._reconnect = ReconnectSchedule(
+            broker, client_id, told, has_will=(status or will) is not None
+        )
         self._told = told
         self._told_terms = Terms()
         """The terms that the user was told last."""
@@ -116,6 +125,7 @@ class ClientLifecycle:
         self._socket_error = ""
         self.polled = PolledSocket(poll)
         self.status = status
+        self._will = will
         self.client: PahoClient | None = None
         """The client that is connecting or connected; None while waiting for the next attempt."""
         self.connected = False
@@ -212,7 +222,9 @@ class ClientLifecycle:
         schedule = self._reconnect
         self._told.note_files(self._clients.credentials.refresh())
         self._watch_certificates()
-        client = self.client = self._clients.create(schedule.version, self.status, schedule.terms)
+        client = self.client = self._clients.create(
+            schedule.version, will_of(self.status, self._will), schedule.terms
+        )
         try:
             self._clients.connect(client)
         except (OSError, ValueError) as error:

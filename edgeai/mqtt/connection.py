@@ -8,13 +8,14 @@ messages between the current client, the inbox and the outbox.
 
 import select
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgeai.config.broker import Broker
 from edgeai.config.limits import Limits
 from edgeai.messages import Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt.client_factory import Status
+from edgeai.mqtt.client_factory import LastWill, Status
 from edgeai.mqtt.client_lifecycle import ClientLifecycle
 from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.inbox import Inbox
@@ -36,10 +37,12 @@ class Connection:
         limits: Limits,
         metrics: Metrics,
         *,
+        optional: Sequence[str] = (),
         kept_filters: Path | None = None,
         redelivery: Redelivery | None = None,
         retained: RetainedReader | None = None,
         status: Status | None = None,
+        will: LastWill | None = None,
         poll: "select.poll | None" = None,
         told: ConnectionLog | None = None,
         keeps_properties: bool = False,
@@ -52,10 +55,12 @@ class Connection:
             subscriptions: QoS by topic filter.
             limits: Limits of a turn, of a payload, and of publications that wait.
             metrics: Metrics of the connection.
+            optional: Topic filters that the broker may refuse, as for `Subscriptions`.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             redelivery: Sorts the messages that follow a reconnect, for a caller that uses it.
             retained: Reads own retained topics once; None: nothing is read.
             status: Published retained after connecting and in `close`, and set as the last will.
+            will: The last will of a connection without a status; None: there is none.
             poll: Poll object to register the socket in, if the caller polls others as well.
             told: Shared by connections to one broker, so that each cause is told once.
             keeps_properties: Whether messages keep their user properties (MQTT 5).
@@ -71,10 +76,12 @@ class Connection:
             client_id,
             subscriptions,
             metrics,
+            optional=optional,
             kept_filters=kept_filters,
             redelivery=redelivery,
             retained=retained,
             status=status,
+            will=will,
             poll=poll,
             inbox=self.inbox,
             outbox=self._outbox,
@@ -236,6 +243,12 @@ class Connection:
             if client is not lifecycle.client:  # the connection was lost; the batch is queued again
                 return
             self._outbox.mark_sent(batch, packet_ids)
+
+    def send_newest(self, publication: Publication) -> None:
+        """Send a message that replaces those of its topic which have not been sent yet."""
+        if len(self._outbox):
+            self._outbox.drop_topic(publication.topic)
+        self.send([publication])
 
     def announce(self, status: Status) -> None:
         """Replace the status and publish it if connected; the last will does not change."""

@@ -12,7 +12,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from edgeai.config.limits import Limits
 from edgeai.log_events import event
 from edgeai.messages import AT_ONCE, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
-from edgeai.mqtt.client_factory import Status
+from edgeai.mqtt.client_factory import LastWill, Status
 from edgeai.mqtt.connection import Connection
 from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.read_pacing import ReadPacer
@@ -49,9 +49,11 @@ class Link:
         status: Status | None,
         wake_fd: int,
         stopping: Callable[[], bool],
+        optional: Sequence[str] = (),
         kept_filters: Path | None = None,
         interval_seconds: Callable[[str], float | None] = lambda _topic: None,
         retained: RetainedReader | None = None,
+        will: LastWill | None = None,
         keeps_properties: bool = False,
     ) -> None:
         """Prepare; the first `receive` connects.
@@ -65,9 +67,11 @@ class Link:
             status: Published when both connections are made; None if another process does so.
             wake_fd: File descriptor that becomes readable to end a wait; it is read here.
             stopping: Returns whether `receive` and `publish` must return early.
+            optional: Topic filters that the broker may refuse.
             kept_filters: File that keeps the topic filters of the session; None: none does.
             interval_seconds: As for `Redelivery`.
             retained: Reads own retained topics once; None: nothing is read.
+            will: Last will of the subscribing connection; None: there is none.
             keeps_properties: Whether messages keep their user properties (MQTT 5).
 
         Raises:
@@ -103,8 +107,9 @@ class Link:
         self._redelivery = Redelivery(interval_seconds, repeats.inc, broker.receive_maximum)
         told = ConnectionLog()
         self._subscriber = Connection(
-            broker, client_id, subscriptions, limits, metrics, kept_filters=kept_filters,
-            redelivery=self._redelivery, poll=self._poll, told=told,
+            broker, client_id, subscriptions, limits, metrics,
+            optional=optional, kept_filters=kept_filters,
+            redelivery=self._redelivery, will=will, poll=self._poll, told=told,
             keeps_properties=keeps_properties,
         )  # fmt: skip
         self._publisher = Connection(
@@ -202,6 +207,11 @@ class Link:
         while self._publisher.waiting_to_send > self._max_waiting and not self._stopping():
             now = time.monotonic()
             self._serve(now, now + 1.0, reading=False)
+
+    def publish_newest(self, publication: Publication) -> None:
+        """Send a message that replaces those of its topic which have not been sent; never wait."""
+        self._steady = False
+        self._publisher.send_newest(publication)
 
     def commit(self) -> None:
         """Acknowledge the QoS 1 messages that `receive` returned."""

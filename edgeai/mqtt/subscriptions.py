@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -24,8 +25,9 @@ has ended because of it."""
 class Subscriptions:
     """QoS by topic filter, and what the broker has refused.
 
-    The broker's counter of dropped messages (`DROPS_TOPIC`) is subscribed to last, and is optional:
-    a broker may refuse it, or close the connection because of it; then it is given up.
+    Some are optional, and are subscribed to last, one after the other: the topics of operators'
+    commands, and the broker's counter of dropped messages (`DROPS_TOPIC`). A broker may refuse one,
+    or close the connection because of it; then it is given up, and the node goes on without it.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class Subscriptions:
         broker: Broker,
         metrics: Metrics,
         kept: Path | None = None,
+        *,
+        optional: Sequence[str] = (),
     ) -> None:
         """Prepare; `send` subscribes.
 
@@ -45,6 +49,8 @@ class Subscriptions:
             broker: How long the broker keeps the session.
             metrics: Metrics of the connection.
             kept: File that keeps the filters of the session; None: nothing is kept.
+            optional: Filters that the broker may refuse, at QoS 0: what it cannot deliver now is
+                not kept for later. A connection without filters has no optional ones.
         """
         self._qos_by_filter = topics.cover(qos_by_filter)
         self._client_id = client_id
@@ -58,10 +64,16 @@ class Subscriptions:
         """Whether the broker has had a session of this client."""
         self._is_expired = age is not None and age >= self._expiry_seconds
         """Whether that session has surely ended: edgeai was away for longer than it lasts."""
-        covers_drops = any(topics.contains(one, DROPS_TOPIC) for one in qos_by_filter)
-        self._has_optional = bool(qos_by_filter) and not covers_drops
+        self._optional = [
+            one
+            for one in ([*optional, DROPS_TOPIC] if qos_by_filter else [])
+            if not any(topics.contains(wider, one) for wider in qos_by_filter)
+        ]
+        """Optional filters that were not given up."""
+        self._asked = 0
+        """How many of these were subscribed to on this connection."""
         self._optional_id: int | None = None
-        """Packet id of the optional subscription; None before it was sent on this connection."""
+        """Packet id of the last of them; None if none was."""
         self._optional_answered: float | None = None
         """When it was answered, in monotonic seconds; None before that."""
         self._unsubscribed: dict[int, str] = {}
@@ -71,6 +83,7 @@ class Subscriptions:
         self.refused: list[str] = []
         """Topic filters that the broker has refused."""
         self._told_qos: set[str] = set()
+        self._told_left_out: set[str] = set()
 
     def send(self, client: paho.Client, *, session_present: bool) -> None:
         """Send a SUBSCRIBE for each topic filter, and an UNSUBSCRIBE for each one that is left.
@@ -114,8 +127,16 @@ class Subscriptions:
             self._record_answer(topic_filter, reasons[0])
         elif packet_id == self._optional_id:
             self._optional_answered = time.monotonic()
-        if self._has_optional and not self.unanswered and self._optional_id is None:
-            _, self._optional_id = client.subscribe(DROPS_TOPIC, 0)
+            if reasons and reasons[0].is_failure:
+                self._tell_left_out(self._optional[self._asked - 1], str(reasons[0]))
+        is_answered = self._optional_id is None or self._optional_answered is not None
+        if not self.unanswered and is_answered and self._asked < len(self._optional):
+            self._ask_optional(client)
+
+    def _ask_optional(self, client: paho.Client) -> None:
+        _, self._optional_id = client.subscribe(self._optional[self._asked], 0)
+        self._optional_answered = None
+        self._asked += 1
 
     def _record_answer(self, topic_filter: str, reason: ReasonCode) -> None:
         if reason.is_failure:
@@ -158,18 +179,37 @@ class Subscriptions:
         self.unanswered.clear()
         self._unsubscribed.clear()
         self._optional_id = self._optional_answered = None
+        self._asked = 0
 
     def on_lost(self) -> None:
-        """Give the optional subscription up if the connection was lost because of it."""
+        """Give an optional subscription up if the connection was lost because of it."""
         answered = self._optional_answered
         if self._optional_id is None or (
             answered is not None and time.monotonic() - answered >= PUNISHED_SECONDS
         ):
             return
-        self._has_optional = False
+        left_out = self._optional.pop(self._asked - 1)
+        self._asked -= 1
+        self._tell_left_out(left_out, "the connection ended after it")
+
+    def _tell_left_out(self, topic_filter: str, why: str) -> None:
+        """Tell what the node goes on without; the counter of drops only if it costs connections."""
+        if topic_filter in self._told_left_out:
+            return
+        self._told_left_out.add(topic_filter)
+        if topic_filter == DROPS_TOPIC:
+            if topic_filter in self._optional:
+                return  # many brokers have no such topic
+            log.warning(
+                "%s: the connection ended after the subscription %s, which is now left out: "
+                "edgeai_broker_dropped_messages_total stays 0",
+                self._client_id, DROPS_TOPIC,
+                extra=event("drops_topic_left_out", client=self._client_id, topic=DROPS_TOPIC),
+            )  # fmt: skip
+            return
         log.warning(
-            "%s: the connection ended after the subscription %s, which is now left out: "
-            "edgeai_broker_dropped_messages_total stays 0",
-            self._client_id, DROPS_TOPIC,
-            extra=event("drops_topic_left_out", client=self._client_id, topic=DROPS_TOPIC),
+            "%s: the subscription %s is left out (%s): operators can acknowledge and shelve alarms "
+            "on the page only. Print the access rules again (edgeai acl)",
+            self._client_id, topic_filter, why,
+            extra=event("commands_left_out", client=self._client_id, topic=topic_filter),
         )  # fmt: skip

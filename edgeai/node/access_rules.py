@@ -1,10 +1,11 @@
 """What a broker must let a node do, and nothing more: the topics that it reads and writes.
 
-    node      reads the sources, resets, its own retained alarms (at the start) and status, and the
-              broker's version and count of dropped messages
-              writes predictions, alarms, events and its status
+    node      reads the sources, commands, resets, its own retained alarms (at the start) and
+              status, and the broker's version and count of dropped messages
+              writes predictions, alarms, events, answers to commands and its status
     sender    writes the sources: the line's controllers and gateways
-    operator  reads what the node writes; writes resets
+    operator  reads what the node writes; writes commands and resets
+    controller reads answers, the heartbeat and the status of the node, and writes nothing
 
 All processes of a node (`workers`) use the same topics, so the rules are those of one process.
 """
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from edgeai import topics
-from edgeai.assembly.pipelines import events_topic, reset_prefix
+from edgeai.assembly.pipelines import command_prefixes, events_topic, reset_prefix
+from edgeai.config.answer_topics import answer_filters
 from edgeai.config.node import Config
 from edgeai.engine.retained_alarms import ALARM_TOPIC, STATE_TOPIC, alarm_filters
 from edgeai.model.manifest import Manifest
@@ -39,7 +41,9 @@ class AccessRules(NamedTuple):
     sender: Rights
     """What publishes the line's values."""
     operator: Rights
-    """What shows results, and people who reset alarms."""
+    """What shows results, and people who acknowledge and shelve alarms."""
+    controller: Rights = Rights()
+    """What reads answers; empty if there are none."""
 
 
 def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRules:
@@ -49,7 +53,7 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         config: The configuration of the node.
         manifests: The manifests of its models, by the name of the pipeline.
     """
-    sources, results = [], []
+    sources, results, answers = [], [], []
     latches = False
     for name, pipeline in config.pipelines.items():
         manifest = manifests[name]
@@ -64,9 +68,15 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
         published = [pipeline.publish.topic, pipeline.publish.alarm_topic]
         published += [pipeline.publish.state_topic] if pipeline.states else []
         results += [_as_filter(topics.fill(one, fields)) for one in published]
+        for answer, one in pipeline.publish.answers.items():
+            names = {
+                "node": config.node, "pipeline": name, "model": manifest.name, "answer": answer
+            }  # fmt: skip
+            answers += answer_filters(one, names, declared[0].key_levels)
         latch = pipeline.alarm.latch
         latches = latches or bool(manifest.alarm.latch if latch is None else latch)
-    resets = [f"{reset_prefix(config.node)}#"] if latches else []
+    prefixes = command_prefixes(config.node)
+    commands = [f"{prefixes.command}#", *([f"{reset_prefix(config.node)}#"] if latches else [])]
     # A node reads the alarms that the broker retains, and clears those of pipelines that are gone.
     alarms = alarm_filters(
         [ALARM_TOPIC, *(one.publish.alarm_topic for one in config.pipelines.values())], config.node
@@ -76,15 +86,21 @@ def access_rules(config: Config, manifests: Mapping[str, Manifest]) -> AccessRul
     if with_states:
         states = [STATE_TOPIC, *(one.publish.state_topic for one in with_states)]
         alarms = [*alarms, *alarm_filters(states, config.node)]
-    written = _covered([*results, *alarms, events_topic(config.node), status_topic(config.node)])
+    if config.heartbeat is not None:
+        answers.append(config.heartbeat.topic_of(config.node))
+    own = [*alarms, events_topic(config.node), f"{prefixes.response}#", status_topic(config.node)]
+    written = _covered([*results, *answers, *own])
     # `edgeai doctor` looks for another node of this name, and at the kind of the broker.
     asked = (status_topic(config.node), VERSION_TOPIC)
     return AccessRules(
         node=Rights(
-            read=_covered([*sources, *resets, *alarms, DROPS_TOPIC, *asked]), write=written
+            read=_covered([*sources, *commands, *alarms, DROPS_TOPIC, *asked]), write=written
         ),
         sender=Rights(write=_covered(sources)),
-        operator=Rights(read=written, write=tuple(resets)),
+        operator=Rights(read=written, write=tuple(commands)),
+        controller=Rights(
+            read=_covered([*answers, status_topic(config.node)]) if answers else (),
+        ),
     )
 
 

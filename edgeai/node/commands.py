@@ -1,18 +1,21 @@
-"""The commands of the page: acknowledge an alarm; in the demo, inject a fault.
+"""The commands of the page: acknowledge, shelve or unshelve an alarm; in the demo, inject a fault.
 
 They are checked here, in a thread of the HTTP server, and run in the engine's own thread: as the
-message of a reset topic, or as a publication to the simulated line.
+message of a command topic, or as a publication to the simulated line.
 """
 
 import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from edgeai.alarms.commands import COMMANDS, CommandError, CommandName, check_command
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.recent_events import RecentEvents
+from edgeai.engine.stream_state import StreamState
 from edgeai.messages import Message, Publication
 from edgeai.node.http_answers import Reply, reply_error
 
@@ -32,7 +35,7 @@ class Commands:
         waiting: deque[Message | Publication],
         wake: Callable[[], None],
         *,
-        reset_prefix: str,
+        prefix: str,
         events: RecentEvents,
         faults: Faults | None = None,
     ) -> None:
@@ -42,18 +45,18 @@ class Commands:
             pipelines: The pipelines of the node.
             waiting: The engine's commands.
             wake: Ends the engine's wait for messages.
-            reset_prefix: Of the topics that reset an alarm.
+            prefix: Of the topics of commands.
             events: Receives what was done.
             faults: Of the simulated line; None: the line is real, and no fault can be injected.
         """
         self._pipelines = {one.name: one for one in pipelines}
         self._waiting = waiting
         self._wake = wake
-        self._reset_prefix = reset_prefix
+        self._prefix = prefix
         self._events = events
         self._faults = faults
         self._commands: dict[str, Callable[[Mapping[str, Any]], Reply]] = {
-            "acknowledge": self._acknowledge,
+            name: partial(self._handle, name) for name in COMMANDS
         }
         if faults is not None:
             self._commands["inject"] = self._inject
@@ -89,25 +92,24 @@ class Commands:
         self._wake()
         return Reply(HTTPStatus.ACCEPTED, {"accepted": True})
 
-    def _acknowledge(self, content: Mapping[str, Any]) -> Reply:
-        """Reset a latched alarm: `{"pipeline": NAME, "asset": NAME}`."""
+    def _handle(self, name: CommandName, content: Mapping[str, Any]) -> Reply:
+        """Check a command to an alarm: `{"pipeline": NAME, "asset": NAME}` and its own fields."""
         pipeline = self._pipelines.get(str(content.get("pipeline")))
         asset = str(content.get("asset"))
         state = None if pipeline is None else pipeline.streams.get(asset)
         if pipeline is None or state is None:
             return reply_error(HTTPStatus.NOT_FOUND, "no such pipeline and asset")
-        if state.alarm.state != "latched":
-            why = (
-                "it is still active, and ends by itself or becomes latched"
-                if state.alarm.state == "active"
-                else "there is none"
-            )
-            return reply_error(
-                HTTPStatus.CONFLICT, f"no alarm of {asset} waits to be acknowledged: {why}"
-            )
-        self._events.add("command", pipeline.name, [asset], command="acknowledge")
-        topic = f"{self._reset_prefix}{pipeline.name}/{asset}"
-        return self._hand_over((topic, b"", time.time_ns(), 0))
+        own = {field: content[field] for field in content if field not in ("pipeline", "asset")}
+        try:
+            check_command(name, own, pipeline.config.alarm.shelve_max_seconds)
+        except CommandError as error:
+            return reply_error(HTTPStatus.BAD_REQUEST, str(error))
+        why = _why_not(name, state)
+        if why:
+            return reply_error(HTTPStatus.CONFLICT, f"{asset}: {why}")
+        topic = f"{self._prefix}{name}/{pipeline.name}/{asset}"
+        payload = json.dumps(own, ensure_ascii=False).encode()
+        return self._hand_over((topic, payload, time.time_ns(), 0))
 
     def _inject(self, content: Mapping[str, Any]) -> Reply:
         """Start a fault of a simulated machine, or end all.
@@ -132,3 +134,15 @@ class Commands:
         self._events.add("command", "", [asset], command="inject" if fault else "clear", text=fault)
         payload = json.dumps(command).encode()
         return self._hand_over(Publication(f"factory/{asset}/command", payload, 1, False))
+
+
+def _why_not(name: CommandName, state: StreamState) -> str:
+    """Return why the state of an alarm does not allow a command; empty if it does."""
+    status = state.status
+    if name == "unshelve" and status != "shelved":
+        return "this alarm is not shelved"
+    if name == "acknowledge" and state.shown_alarm == "normal":
+        return "there is no alarm to acknowledge"
+    if name == "acknowledge" and status == "acknowledged":
+        return "the alarm is acknowledged already"
+    return ""

@@ -35,7 +35,7 @@ METHODS = ("GET", "HEAD")
 COMMANDS = "/api/commands/"
 PAGE = "/page/"
 MAX_PARAMETERS = 8
-MAX_COMMAND_BYTES = 1024
+MAX_COMMAND_BYTES = 4096
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeai.config.node import Config
 from edgeai.errors import DROP_REASONS
+from edgeai.messages import PRIORITIES
 from edgeai.version import __version__
 
 if TYPE_CHECKING:  # the supervisor uses this module and must not load the engine
@@ -18,8 +19,12 @@ MAX_SHOWN_ASSETS = 500  # per pipeline
 MAX_SHOWN_SIGNALS = 10  # names of the signals that an asset waits for
 MAX_SHOWN_EVENTS = 40
 SECOND_NS = 1_000_000_000
-RANKS = ("active", "low", "latched", "stale", "unknown", "normal")
-"""What a machine needs, the most urgent first. `low`: an active alarm of low priority."""
+RANKS = (
+    "active", "low", "latched", "acknowledged", "stale", "suppressed", "shelved", "unknown",
+    "normal",
+)  # fmt: skip
+"""What a machine needs, the most urgent first. `active`: an alarm that nobody has acknowledged;
+`low`: such an alarm in conditions that the model does not know."""
 
 
 def node_state(
@@ -74,13 +79,25 @@ def node_state(
     }
 
 
-def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[str, Any]:
+def count_followers(pipelines: Iterable["Pipeline"]) -> Counter[str]:
+    """Return how many alarms are suppressed by each cause, as `Handling.cause` names it."""
+    streams = [state for one in pipelines for state in list(one.streams.values())]
+    return Counter(state.handling.cause for state in streams if state.handling.cause)
+
+
+def pipeline_state(
+    pipeline: "Pipeline",
+    fault: str | None,
+    hint: str,
+    followers: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """Return the state of a pipeline and of its `MAX_SHOWN_ASSETS` most urgent assets.
 
     Args:
         pipeline: As it is now.
         fault: Why it is not ready; None if it is.
         hint: What may be wrong with its subscription; empty if nothing is known.
+        followers: From `count_followers`.
     """
     states = list(pipeline.streams.values())
     ranks = [rank_of(state) for state in states]
@@ -90,7 +107,11 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
     if len(states) > MAX_SHOWN_ASSETS:  # of equally urgent ones those that changed last
         ranked = sorted(
             zip(ranks, states, strict=True),
-            key=lambda one: (RANKS.index(one[0]), -(since[one[1]] or 0)),
+            key=lambda one: (
+                RANKS.index(one[0]),
+                PRIORITIES.index(one[1].alarm.priority),
+                -(since[one[1]] or 0),
+            ),
         )
         shown = [state for _, state in ranked[:MAX_SHOWN_ASSETS]]
     else:
@@ -113,6 +134,8 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
         "threshold": pipeline.rule.threshold,
         "abnormal": pipeline.rule.abnormal,
         "latch": pipeline.rule.latch,
+        "position": pipeline.config.alarm.position,
+        "shelve_max_seconds": pipeline.config.alarm.shelve_max_seconds,
         "diagnoses": {
             one.kind: {"cause": one.cause, "meaning": one.meaning} for one in manifest.diagnosis
         },
@@ -127,7 +150,7 @@ def pipeline_state(pipeline: "Pipeline", fault: str | None, hint: str) -> dict[s
         "invalid": {reason: count for reason, count in metrics.invalid_counts().items() if count},
         "streams": len(states),
         "counts": dict(Counter(ranks)),
-        "assets": [_asset_state(pipeline, state, since[state]) for state in shown],
+        "assets": [_asset_state(pipeline, state, since[state], followers or {}) for state in shown],
     }
 
 
@@ -137,23 +160,30 @@ def _seconds(time_ns: int | None) -> float | None:
 
 def rank_of(state: "StreamState") -> str:
     """Return what an asset needs: a value of `RANKS`."""
-    alarm = state.alarm
-    if alarm.state == "active":
-        return "active" if alarm.priority == "high" else "low"
-    if alarm.state == "latched":
+    status = state.status
+    if status == "unacknowledged":
+        return "active" if state.alarm.reason == "score" else "low"
+    if status == "returned":
         return "latched"
+    if status == "acknowledged":
+        return "acknowledged"
     if state.is_stale or state.is_unused:
         return "stale"
+    if state.shown_alarm != "normal":
+        return status  # shelved or suppressed
     return "unknown" if state.time_ns is None else "normal"
 
 
-def _asset_state(pipeline: "Pipeline", state: "StreamState", since: float | None) -> dict[str, Any]:
+def _asset_state(
+    pipeline: "Pipeline", state: "StreamState", since: float | None, followers: Mapping[str, int]
+) -> dict[str, Any]:
     waiting_for: list[str] = []
     is_judged = state.time_ns is not None
     undecided = state.stream.undecided
     if not is_judged and not state.is_from_before and not undecided:
         waiting_for = [pipeline.channels[i] for i in state.stream.waiting_for()]
-    alarm = state.alarm.state
+    alarm, handling = state.shown_alarm, state.handling
+    acknowledged, shelved = handling.acknowledged, handling.shelved
     newest_ns = state.last_sample_ns
     found = {
         "asset": state.key,
@@ -162,13 +192,24 @@ def _asset_state(pipeline: "Pipeline", state: "StreamState", since: float | None
         # Only an alarm of before a restart is known before the first window is judged.
         "alarm": alarm if is_judged or alarm != "normal" else "unknown",
         "priority": state.alarm.priority,
+        "reason": state.alarm.reason,
+        "status": state.status,
+        "acknowledged": None
+        if acknowledged is None
+        else {"at": acknowledged.timestamp / SECOND_NS, "by": acknowledged.by},
+        "shelved": None
+        if shelved is None
+        else {"until": shelved.until / SECOND_NS, "by": shelved.by, "reason": shelved.reason},
+        "cause": handling.cause or None,
+        "followers": followers.get(f"alarm:{pipeline.name}/{state.key}", 0),
+        "chattering": state.is_held,
         "diagnosis": state.diagnosis,
         "quality": state.quality or "unknown",
         "threshold": state.alarm.rule.threshold,
         "operating": None if pipeline.states is None else pipeline.states.name_of(state) or None,
         "operating_since": _seconds(state.tracker.since_ns if state.tracker else None),
         "not_judged": state.not_judged,
-        "is_undeclared": state.alarm.is_undeclared,
+        "is_undeclared": state.alarm.reason == "undeclared_state",
         "time": None if state.time_ns is None else state.time_ns / SECOND_NS,
         "last_sample": None if newest_ns is None else newest_ns / SECOND_NS,
         "since": since,
@@ -214,9 +255,9 @@ def _reasons(pipeline: "Pipeline", state: "StreamState") -> dict[str, Any]:
     """
     top, outputs, diagnosis = state.top, state.outputs, state.diagnosis
     raised = state.raised
-    is_over = state.alarm.state == "latched" or not (top or outputs)
+    is_over = state.shown_alarm == "latched" or not (top or outputs)
     if is_over:
-        top, outputs, diagnosis = (), {}, diagnosis if state.alarm.state == "active" else ""
+        top, outputs, diagnosis = (), {}, diagnosis if state.shown_alarm == "active" else ""
     if is_over and raised is not None:
         top, outputs = raised.top, raised.outputs
         if not diagnosis and raised.diagnosis:
@@ -242,7 +283,7 @@ def since_seconds(state: "StreamState", clock_offset: float) -> float | None:
         clock_offset: What to add to a monotonic time to get seconds since 1970.
     """
     changed_ns = state.alarm_since_ns
-    if state.alarm.state != "normal":
+    if state.shown_alarm != "normal":
         return (changed_ns or state.alarm.since_ns or 0) / SECOND_NS or None
     if state.is_stale:
         if state.is_from_before and state.before is not None:

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgeai import stop_signals
+from edgeai import stop_signals, topics
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
     close_sessions,
+    command_prefixes,
     create_provider_watch,
     events_topic,
     reset_prefix,
@@ -32,19 +33,21 @@ from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.restored_alarms import restore_alarms
+from edgeai.engine.restored_answers import answers_folder, end_answers, replace_answers
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sharding import Shard, ShardedSource
 from edgeai.log_events import event
-from edgeai.messages import MessageSource
+from edgeai.messages import MessageSource, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt import Link, Status
 from edgeai.mqtt.kept_filters import kept_filters_path
 from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.node.asset_page import AssetPages
+from edgeai.node.beat import BeatSender
 from edgeai.node.commands import Commands, Faults
 from edgeai.node.heartbeat import Report, start_reporting
 from edgeai.node.http_server import HttpServer
-from edgeai.node.page_state import node_state, pipeline_state
+from edgeai.node.page_state import count_followers, node_state, pipeline_state
 from edgeai.node.status import HANGUP_IGNORED, node_status
 from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
 from edgeai.paths import state_folder_warning
@@ -135,7 +138,7 @@ class Runtime:
 
     def _wire(self, pipelines: list[Pipeline], state_folder: Path, faults: Faults | None) -> None:
         config, role = self.config, self.role
-        resets = reset_prefix(config.node)
+        resets, prefixes = reset_prefix(config.node), command_prefixes(config.node)
         self._hints = DeliveryHints(pipelines)
         shard = role.shard if role else None
         alarms = alarms_folder(
@@ -148,6 +151,8 @@ class Runtime:
         )
         restored = restore_alarms(pipelines, kept, shard)
         known = self._known_assets(pipelines, alarms, shard)
+        restored += self._replaced_answers(pipelines, alarms, shard)
+        self._beats = self._make_beats()
         has_states = any(pipeline.states is not None for pipeline in pipelines)
         retained = RetainedAlarms(
             pipelines,
@@ -166,6 +171,7 @@ class Runtime:
             status=None if role else self._status(pipelines),
             wake_fd=self._wake_read.fileno(),
             stopping=lambda: bool(self._stop_signal),
+            optional=[f"{prefixes.command}#"],
             kept_filters=(
                 kept_filters_path(self._state_folder, config.broker, client_id)
                 if self._keeps_state
@@ -173,6 +179,7 @@ class Runtime:
             ),
             interval_seconds=partial(interval_seconds, pipelines),
             retained=RetainedReader(retained.filters, retained.receive),
+            will=None if self._beats is None else self._beats.will,
             keeps_properties=any(one.reads_properties for one in config.read_sources.values()),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
@@ -206,12 +213,13 @@ class Runtime:
                 retained=retained,
             ),
             first=restored,
+            prefixes=prefixes,
         )
         self.commands = Commands(
             pipelines,
             self.engine.commands,
             self._wake,
-            reset_prefix=resets,
+            prefix=prefixes.command,
             events=self.engine.monitor.events,
             faults=faults,
         )
@@ -247,6 +255,29 @@ class Runtime:
         assets.restore()
         return assets
 
+    def _replaced_answers(
+        self, pipelines: list[Pipeline], alarms: Path, shard: Shard | None
+    ) -> list[Publication]:
+        """Return what replaces the answers to controllers that the run before has published."""
+        if not self._keeps_state:
+            return []
+        return replace_answers(pipelines, answers_folder(self._state_folder, alarms), shard)
+
+    def _make_beats(self) -> BeatSender | None:
+        """Return what sends the heartbeat; of several workers only the last will is used."""
+        heartbeat = self.config.heartbeat
+        if heartbeat is None:
+            return None
+        return BeatSender(
+            heartbeat,
+            self.config.node,
+            self._send_beat,
+            note=self.metrics.last_heartbeat.set,
+        )
+
+    def _send_beat(self, beat: Publication) -> None:
+        self.link.publish_newest(beat)
+
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then finish what has arrived, disconnect and return."""
         log.info(
@@ -257,8 +288,14 @@ class Runtime:
         with self._signals():
             if self.role:
                 start_reporting(self._report)
+            beats = None if self.role else self._beats  # of workers their supervisor sends them
             while not self._stop_signal:
-                self.engine.turn(TURN_SECONDS)
+                if beats is None:
+                    self.engine.turn(TURN_SECONDS)
+                else:
+                    self.engine.turn(beats.wait_seconds(TURN_SECONDS))
+                    if beats.is_due:
+                        beats.look(self._ready()["reasons"], is_connected=self.link.connected)
                 if self._hangups:
                     self._hangups = 0
                     if not self.role:  # its supervisor tells it
@@ -273,6 +310,9 @@ class Runtime:
             )  # fmt: skip
             self.engine.turn(0)
             self.engine.finish()
+            self.link.publish(end_answers(self.engine.pipelines))
+            if beats is not None:
+                beats.end()
         close_sessions(self.engine.pipelines)
         if not self.link.close(CLOSE_SECONDS):
             unsent = self.link.waiting_to_send
@@ -309,6 +349,7 @@ class Runtime:
 
     def state(self) -> dict[str, Any]:
         """Return what the status page shows."""
+        followers = count_followers(self.engine.pipelines)
         return node_state(
             self.config,
             started=self._started,
@@ -322,6 +363,7 @@ class Runtime:
                     pipeline,
                     self.engine.monitor.fault_of(pipeline),
                     self._hints.hints.get(pipeline.name, ""),
+                    followers,
                 )
                 for pipeline in self.engine.pipelines
             ],
@@ -333,11 +375,16 @@ class Runtime:
     def _keys_of(self, topic: str) -> Iterable[str] | None:
         """Return the stream keys of a topic; None: its messages name the streams, or are of all.
 
-        A reset's topic has the key of its alarm's stream.
+        The topic of a reset or a command has the key of its alarm's stream.
         """
         resets = reset_prefix(self.config.node)
         if topic.startswith(resets):
             return [topic.removeprefix(resets).partition("/")[2]]
+        commands = command_prefixes(self.config.node).command
+        if topic.startswith(commands):
+            return [
+                topics.composed(topic.removeprefix(commands).partition("/")[2].partition("/")[2])
+            ]
         pipelines = self.engine.pipelines
         if any(one.sources.is_for_all_workers(topic) for one in pipelines):
             return None

@@ -18,7 +18,15 @@ from pathlib import Path
 import msgspec
 
 from edgeai.errors import ConfigError, Problem
-from edgeai.messages import BACKLOG, REDELIVERED, RETAINED, SECOND_NS, Message, properties_of
+from edgeai.messages import (
+    BACKLOG,
+    REDELIVERED,
+    RETAINED,
+    SECOND_NS,
+    Message,
+    Publication,
+    properties_of,
+)
 from edgeai.paths import reason_of
 
 SEGMENTS = 16
@@ -50,11 +58,7 @@ _encode = msgspec.json.Encoder().encode
 def line_of(message: Message) -> bytes:
     """Return a message as a line of a recording, with its line feed."""
     topic, payload, received_ns, flags = message
-    text, coded = None, None
-    try:
-        text = str(payload, "utf-8")
-    except UnicodeDecodeError:
-        coded = b64encode(payload).decode()
+    text, coded = text_or_base64(payload)
     line = RecordedMessage(
         topic,
         text,
@@ -66,6 +70,31 @@ def line_of(message: Message) -> bytes:
         properties={USER_PROPERTIES: dict(more)} if (more := properties_of(payload)) else {},
     )
     return _encode(line) + b"\n"
+
+
+class _Answer(msgspec.Struct, omit_defaults=True):
+    """An answer to controllers, as a line."""
+
+    topic: str
+    payload: str | None = None
+    payload_base64: str | None = None
+    qos: int = 0
+    retain: bool = False
+
+
+def answer_line(publication: Publication) -> bytes:
+    """Return an answer as a line: its topic, and its payload as in a recording."""
+    text, coded = text_or_base64(publication.payload)
+    line = _Answer(publication.topic, text, coded, publication.qos, publication.retain)
+    return _encode(line) + b"\n"
+
+
+def text_or_base64(payload: bytes | memoryview) -> tuple[str | None, str | None]:
+    """Return a payload as text, if it is UTF-8, and otherwise in base64; the other is None."""
+    try:
+        return str(payload, "utf-8"), None
+    except UnicodeDecodeError:
+        return None, b64encode(payload).decode()
 
 
 class RecordingWriter:

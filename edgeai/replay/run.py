@@ -31,6 +31,8 @@ SHOWN_COUNTERS = {
     "edgeai_samples_missing": "samples missing by the sample rate",
     "edgeai_samples_reordered": "samples out of order put in their place",
     "edgeai_samples_misplaced": "samples of a coarse clock with doubtful times",
+    "edgeai_answer_values_substituted": "values of answers substituted",
+    "edgeai_answers_dropped": "answers not published",
 }
 """Counters that a summary lists, and what it calls them."""
 
@@ -51,6 +53,7 @@ def replay_files(
     output: Path | str,
     alarms: Path | str | None = None,
     *,
+    answers: Path | str | None = None,
     options: TableOptions | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> ReplaySummary:
@@ -61,6 +64,8 @@ def replay_files(
         files: CSV, JSONL or Parquet, in this order.
         output: Predictions, as JSON lines.
         alarms: Alarm transitions, as JSON lines; None: they are not written.
+        answers: Answers to controllers (`publish.answers`), as JSON lines with topic and payload;
+            None: they are not written.
         options: How tables are read.
         advance: Called after each turn with the bytes read so far.
 
@@ -85,13 +90,18 @@ def replay_files(
     inputs = [Path(one) for one in files]
     output = Path(output)
     alarms = None if alarms is None else Path(alarms)
+    answers = None if answers is None else Path(answers)
 
     with ExitStack() as stack:
 
         def open_files(_pipelines: list[Pipeline]) -> FileSink:
-            refuse_overwriting(inputs, [output, alarms])
-            target = stack.enter_context(OutputFile(output))
-            return FileSink(target, stack.enter_context(OutputFile(alarms)) if alarms else None)
+            refuse_overwriting(inputs, [output, alarms, answers])
+            target, *others = [
+                stack.enter_context(OutputFile(path)) if path is not None else None
+                for path in (output, alarms, answers)
+            ]
+            assert target is not None
+            return FileSink(target, *others)
 
         return run_recordings(plan, inputs, open_files, options=options, advance=advance)
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from edgeai.config.limits import Limits
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, Problem
-from edgeai.messages import AT_ONCE, Due, Message, Publication
+from edgeai.messages import AT_ONCE, AnswerPublication, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.paths import OutputFile
 from edgeai.recordings.reader import RecordingReader
 from edgeai.recordings.tables import TableMapping, TableOptions
+from edgeai.recordings.writer import answer_line
 
 
 class FileSource:
@@ -101,16 +102,28 @@ def table_mappings(pipeline: Pipeline) -> dict[str, TableMapping]:
 
 
 class FileSink:
-    """Predictions, and if wanted alarm transitions, as JSON lines, just as they are published."""
+    """Predictions, and if wanted alarm transitions, as JSON lines, just as they are published.
 
-    def __init__(self, predictions: OutputFile, alarms: OutputFile | None) -> None:
+    Answers to controllers are bytes: a line has the topic and, as in a recording, the payload.
+    """
+
+    def __init__(
+        self,
+        predictions: OutputFile,
+        alarms: OutputFile | None = None,
+        answers: OutputFile | None = None,
+    ) -> None:
         self._predictions = predictions
         self._alarms = alarms
+        self._answers = answers
 
     def publish(self, publications: list[Publication]) -> None:
         """Write one line each."""
         for publication in publications:
-            if not publication.retain:
+            if isinstance(publication, AnswerPublication):
+                if self._answers is not None:
+                    self._answers.write(answer_line(publication))
+            elif not publication.retain:
                 self._predictions.write(publication.payload + b"\n")
             elif self._alarms is not None:
                 self._alarms.write(publication.payload + b"\n")

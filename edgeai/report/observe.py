@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.engine.publications import CycleFacts
-from edgeai.messages import SECOND_NS, Publication
+from edgeai.messages import SECOND_NS, Publication, is_prediction
 from edgeai.model.manifest import Manifest
 from edgeai.model.rows import inputs_of
 from edgeai.providers.session import Session
@@ -179,7 +179,7 @@ class Observer:
     def publish(self, publications: Sequence[Publication]) -> None:
         """Take the predictions of a turn."""
         for publication in publications:
-            if not publication.retain:
+            if is_prediction(publication):
                 self._take(_decode(publication.payload))
 
     def finish(self) -> None:

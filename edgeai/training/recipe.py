@@ -168,7 +168,7 @@ class AlarmDefaults(Strict):
     deadband_ratio: float = Field(
         0.1, ge=0, lt=1, description="Deadband as a share of the threshold."
     )
-    latch: bool = Field(False, description="Whether an alarm stays until it is reset.")
+    latch: bool = Field(False, description="Whether an alarm stays until it is acknowledged.")
 
 
 class Card(Strict):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from edgeai.messages import PRIORITIES
 from edgeai.node.page_state import MAX_SHOWN_ASSETS, RANKS
 
 EMPTY: dict[str, Any] = {"streams": 0, "stale": 0, "messages": 0, "fault": None}
@@ -76,18 +77,23 @@ def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
-def _urgency(asset: Mapping[str, Any]) -> tuple[int, float]:
+def _urgency(asset: Mapping[str, Any]) -> tuple[int, int, float]:
     """Return how urgent an asset of `/api/state` is, as `page_state` sorts them."""
-    return RANKS.index(_rank(asset)), -(asset.get("since") or 0)
+    priority = PRIORITIES.index(asset.get("priority", "high"))
+    return RANKS.index(_rank(asset)), priority, -(asset.get("since") or 0)
 
 
 def _rank(asset: Mapping[str, Any]) -> str:
     """Return what an asset needs, as `page_state.rank_of` does."""
-    alarm, state = asset.get("alarm"), str(asset.get("state"))
-    if alarm == "active":
-        return "low" if asset.get("priority") == "low" else "active"
-    if alarm == "latched":
+    status, state = asset.get("status"), str(asset.get("state"))
+    if status == "unacknowledged":
+        return "active" if asset.get("reason", "score") == "score" else "low"
+    if status == "returned":
         return "latched"
+    if status == "acknowledged":
+        return "acknowledged"
+    if state != "stale" and status in {"shelved", "suppressed"} and asset["alarm"] != "normal":
+        return str(status)
     if state == "unknown" and asset.get("refused"):
         return "stale"
     return state if state in RANKS else "normal"

@@ -29,6 +29,7 @@ from edgeai.log_events import event
 from edgeai.metrics.aggregate import MergedMetrics, WorkerText
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.mqtt import Connection, Status
+from edgeai.node.beat import BeatSender
 from edgeai.node.http_answers import Query, Reply, reply_error
 from edgeai.node.http_server import HttpServer
 from edgeai.node.page_state import node_state
@@ -100,6 +101,12 @@ class Supervisor:
         self._connection = Connection(
             config.broker, config.client_id, {}, config.limits, self._metrics, status=self._status()
         )
+        self._beats: BeatSender | None = None
+        if config.heartbeat is not None:
+            self._beats = BeatSender(
+                config.heartbeat, config.node, self._connection.send_newest,
+                note=self._metrics.last_heartbeat.set,
+            )  # fmt: skip
         self._folder = _private_folder()
         command = edgeai_command("run", str(path), *log_options)
         self.workers = [
@@ -168,7 +175,14 @@ class Supervisor:
             time.sleep(TURN_SECONDS)
             return
         self._publish_faults(faults)
-        self._connection.receive(TURN_SECONDS)
+        wait = TURN_SECONDS if self._beats is None else self._beats.wait_seconds(TURN_SECONDS)
+        self._connection.receive(wait)
+        if self._beats is not None and self._beats.is_due:
+            self._beats.look(
+                faults,
+                is_connected=self._connection.connected,
+                is_alive=all(worker.is_alive for worker in self.workers),
+            )
         self._metrics.connected.set(self._connection.connected)
 
     def _publish_faults(self, faults: list[str]) -> None:
@@ -202,6 +216,8 @@ class Supervisor:
             worker.terminate()
         for worker in self.workers:
             worker.wait(deadline)
+        if self._beats is not None and self._connection.connected:
+            self._beats.end()
         self._connection.close(DISCONNECT_SECONDS)
         if self._http_server is not None:
             self._http_server.close()

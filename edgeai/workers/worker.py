@@ -118,6 +118,12 @@ class Worker:
                 self.process.wait()
         self._reports.close()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has reported lately that it runs its turns."""
+        report = self.report
+        return report is not None and not self._is_silent and report["alive"]
+
     def fault(self) -> str | None:
         """Return why the worker is not ready; None if it is."""
         why: str | None = None

@@ -40,7 +40,8 @@ def fired(name: str) -> list[str]:
 @every_alert
 def test_labels_and_annotations(name: str) -> None:
     rule = ALERTS[name]
-    assert rule["labels"]["severity"] in {"critical", "warning"}
+    severity = rule["labels"]["severity"]
+    assert severity in {"critical", "warning"} or "$labels.priority" in severity
     annotations = rule["annotations"]
     assert set(annotations) == {"summary", "summary_ko", "runbook_url"}
     link = f'{{{{ reReplaceAll "NAME" "{kebab(name)}" $externalLabels.runbooks }}}}'

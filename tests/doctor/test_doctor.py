@@ -291,11 +291,15 @@ def test_an_acl_that_refuses_to_subscribe(diagnose: Diagnose, folder: Path, tmp_
     )
     more = [f"plugin {plugins[0]}", f"plugin_opt_config_file {rules}"]
     with start_mosquitto(folder / "dynamic", *more) as broker:
-        wrong = bad(diagnose(broker.port))
-    assert set(wrong) == {"subscription"}
-    assert wrong["subscription"]["subject"] == "factory/+/sensors"
-    assert "refused" in wrong["subscription"]["found"]
-    assert "topic read factory/+/sensors" in wrong["subscription"]["advice"]
+        report = diagnose(broker.port, pipeline={"alarm": {"latch": True}})
+    assert set(bad(report)) == {"subscription"}
+    refused = {one["subject"]: one for one in report["findings"] if one["check"] == "subscription"}
+    assert {topic: one["status"] for topic, one in refused.items()} == {
+        "factory/+/sensors": "fail", "edgeai/test/command/#": "warn", "edgeai/test/reset/#": "fail",
+    }  # fmt: skip
+    for topic, one in refused.items():
+        assert "refused" in one["found"]
+        assert f"topic read {topic}" in one["advice"]
 
 
 @pytest.mark.parametrize("is_sending", [True, False])
@@ -314,15 +318,25 @@ def test_an_acl_that_refuses_to_publish_and_a_question_that_nobody_receives(
         peer(broker.port, "#") as consumer,
         sending(broker.port) if is_sending else contextlib.nullcontext(),
     ):
-        report = diagnose(broker.port, seconds=SENDING_SECONDS if is_sending else SILENT_SECONDS)
+        form = {"type": "text", "fields": ["valid", "score"]}
+        publish = {"answers": {"hmi": {"topic": "edgeai/test/to/{asset}/{field}", "format": form}}}
+        report = diagnose(
+            broker.port,
+            seconds=SENDING_SECONDS if is_sending else SILENT_SECONDS,
+            pipeline={"publish": publish},
+            heartbeat={},
+        )
         consumer.publish("end", "")
         wait_for(lambda: any(one.topic == "end" for one in consumer.heard), "what came last")
         heard = {one.topic for one in consumer.heard} - {TOPIC}
         assert heard == {"end"}
     asked = {one["subject"]: one for one in report["findings"] if one["check"] == "publishing"}
     assert asked["predictions of p"]["status"] == "ok", asked
-    for what in ("alarms of p", "events", "status"):
-        is_certain = is_sending or what != "alarms of p"
+    asset = "press-1" if is_sending else "any"
+    answer = f"the broker refuses edgeai/test/to/{asset}/valid"
+    assert asked["answer hmi of p"]["found"].startswith(answer)
+    for what in ("alarms of p", "events", "status", "answer hmi of p", "heartbeat"):
+        is_certain = is_sending or not what.endswith("of p")
         assert asked[what]["status"] == ("fail" if is_certain else "warn"), what
         assert "the broker refuses edgeai/test/" in asked[what]["found"]
         assert "mosquitto: topic write edgeai/test" in asked[what]["advice"]
@@ -374,11 +388,6 @@ def test_rules_that_name_each_asset(diagnose: Diagnose, folder: Path, tmp_path: 
         source = {**SOURCE, "assets": ["press-1"]}
         report = diagnose(broker.port, pipeline={"source": source})
     assert set(bad(report)) == {"delivery"}
-
-
-def test_nobody_can_acknowledge(diagnose: Diagnose, plain: RunningBroker) -> None:
-    report = diagnose(plain.port, pipeline={"alarm": {"latch": True}})
-    assert set(bad(report)) == {"delivery"}, "a broker that grants the resets"
 
 
 @pytest.mark.parametrize("delivers_at_once", [False, True])

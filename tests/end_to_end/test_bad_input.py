@@ -150,8 +150,10 @@ def test_a_subscription_the_broker_refuses(start: Start, tmp_path: Path) -> None
         edge = start(broker.port)
         edge.not_ready_because("the broker refuses the subscription factory/+/sensors")
         assert edge.metric("edgeai_ready") == 0
-        (line,) = edge.complaints()
+        line, left_out = edge.complaints()
         assert "the broker refuses the subscription factory/+/sensors: " in line
+        assert "subscription edgeai/test/command/# is left out" in left_out
+        assert "shelve alarms on the page only" in left_out
         assert edge.get("/healthz")[0] == 200
         edge.stops_well()
         source = {**SOURCE, "topic": "allowed/{asset}"}

@@ -109,7 +109,7 @@ def test_a_score_that_is_not_finite_is_beyond_every_threshold(tmp_path: Path) ->
 
 def test_the_states_of_an_alarm(tmp_path: Path) -> None:
     hour = Hour(tmp_path).send(1).step().send(9).step()
-    hour.pipeline.streams["m"].alarm.priority = "low"
+    hour.pipeline.streams["m"].alarm.reason = "outside_domain"
     hour.step().send(1).step()
     hour.pipeline.streams["m"].is_stale = True
     hour.step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from edgeai.engine.restored_alarms import restore_alarms
 from edgeai.engine.retained_alarms import RetainedAlarms, alarm_filters
 from edgeai.engine.sharding import Shard
 from edgeai.messages import Message
-from tests.support.engine import NS, RESET, SOURCE, Node
+from tests.support.engine import NS, PREFIXES, RESET, SOURCE, Node
 from tests.support.packages import write_config, write_package
 
 P = "edgeai/test/alarms/p/m"
@@ -198,3 +199,43 @@ def test_the_default_topics_are_always_read(tmp_path: Path) -> None:
     line = Line(tmp_path).start(publish={"alarm_topic": "a/{asset}"})
     assert line.reader.filters == ["edgeai/test/alarms/+/#"]
     assert restore_alarms(line.node.engine.pipelines, line.kept) == []
+
+
+def give(line: Line, name: str, **content: Any) -> None:
+    topic = f"{PREFIXES.command}{name}/p/m"
+    line.turn((topic, json.dumps(content).encode(), time.time_ns(), 0))
+
+
+def test_what_operators_did_with_an_alarm_continues_when_its_state_was_lost(line: Line) -> None:
+    line.rows(1, 4, a=99)
+    give(line, "acknowledge", operator="Kim")
+    line.lose_state()
+    before = json.loads(line.retained[P])
+    assert before["status"] == "acknowledged"
+    line.start().read()
+    state = line.node.engine.pipelines[0].streams["m"]
+    assert (state.status, state.handling.acknowledged.by) == ("acknowledged", "Kim")
+    assert json.loads(line.retained[P]) == before
+    give(line, "shelve", seconds=600, reason="repair")
+    line.rows(5, 4, a=1).lose_state()
+    assert (line.states[P], json.loads(line.retained[P])["status"]) == ("normal", "shelved")
+    line.start().read()
+    state = line.node.engine.pipelines[0].streams["m"]
+    assert (state.status, state.handling.shelved.reason) == ("shelved", "repair")
+    give(line, "unshelve")
+    assert json.loads(line.retained[P])["status"] == "normal"
+
+
+def test_a_machine_that_was_silent_when_the_state_was_lost_is_told_as_it_is(line: Line) -> None:
+    """Its alarm is active all the while: no change of state would ever correct the message."""
+    line.rows(1, 4, a=99)
+    state = line.node.engine.pipelines[0].streams["m"]
+    state.is_stale = True
+    line.node.engine._outgoing += line.node.engine.desk.look(
+        [(line.node.engine.pipelines[0], state)]
+    )
+    line.turn().lose_state()
+    assert json.loads(line.retained[P])["presence"] == "stale"
+    line.start().read().rows(5, 4, a=99)
+    told = json.loads(line.retained[P])
+    assert (told["state"], "presence" in told) == ("active", False)

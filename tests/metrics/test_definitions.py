@@ -13,12 +13,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgeai import __version__
+from edgeai.alarms.commands import COMMANDS
+from edgeai.engine.alarm_commands import UNKNOWN_COMMAND
 from edgeai.errors import DROP_REASONS
-from edgeai.metrics.assets import AssetState, OutputValue
+from edgeai.metrics.assets import AlarmCounts, AssetState, OutputValue
 from edgeai.metrics.counters import Counts
 from edgeai.metrics.definitions import Metrics, WorkerMetrics
 from edgeai.metrics.histogram import Histogram
 from edgeai.metrics.table import (
+    ALARM_COMMANDS,
     INVALID_REASONS,
     LABELS,
     MAX_ASSET_SERIES,
@@ -38,7 +41,7 @@ def asset_with_all(name: str) -> AssetState:
     """An asset that has a series of every metric."""
     return asset(
         name, alarm="active", alarm_since_seconds=4.0, quality="good", diagnosis="drift",
-        operating="a", operating_names=["a"],
+        operating="a", operating_names=["a"], status="unacknowledged",
         top=[("s", 1.0)], outputs=lambda: [OutputValue("o", "value", "value", "K", 1.0)],
     )  # fmt: skip
 
@@ -74,6 +77,11 @@ def test_every_series_of_a_pipeline_is_there_at_zero(metrics: Metrics) -> None:
         for value in values:
             labels = {"pipeline": "p", label: value}
             assert metrics.registry.get_sample_value(f"edgeai_{name}_total", labels) == 0
+    assert set(ALARM_COMMANDS) == {*COMMANDS, UNKNOWN_COMMAND}
+    for command in ALARM_COMMANDS:
+        for result in ("ok", "refused"):
+            labels = {"command": command, "result": result}
+            assert metrics.registry.get_sample_value("edgeai_alarm_commands_total", labels) == 0
     for reason in UNROUTED_REASONS:
         labels = {"reason": reason}
         assert metrics.registry.get_sample_value("edgeai_messages_unrouted_total", labels) == 0
@@ -86,11 +94,14 @@ def test_the_exported_metrics_are_those_of_the_table(metrics: Metrics) -> None:
         one.labels("p")
     metrics.watch_assets(lambda: [asset_with_all("m")])
     metrics.watch_clocks(lambda: [("p", "m", 0.5)])
+    metrics.watch_alarms(lambda: [AlarmCounts("p", "line", {}, 0, 0)])
+    metrics.of_alarms("p", "line", "high")
     metrics.export_bounds([("p", "o", "low", 1.0)])
     metrics.certificate_expires("broker", 1.0)
     pipeline = metrics.of_pipeline("p", "model", "cpu", has_cycles=True)
     pipeline.count_states({"stopped": 0}, lambda: 0)
     pipeline.last_message(), pipeline.expected()
+    metrics.of_answer("p", "plc")
     families = {one.name: one for one in metrics.registry.collect() if one.name[:7] == "edgeai_"}
     exported = {}
     for name, family in families.items():
@@ -131,6 +142,7 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
     known = {
         "pipeline", "model", "version", "provider", "requested", "reason", "quality", "state", "le",
         "asset", "kind", "signal", "output", "element", "role", "unit", "bound", "outcome",
+        "command", "result", "status", "priority", "position",
         "key",
     }  # fmt: skip
     metrics.watch_assets(lambda: [asset_with_all("m")])

@@ -194,10 +194,60 @@ def test_a_later_loss_does_not_cost_the_optional_subscription(
             link.until_lost()
             broker.start_again()
             link.until_connected()
-        assert subscribed._has_optional
+        assert subscribed._optional == [DROPS_TOPIC]
     assert not [line for line in warnings(caplog) if DROPS_TOPIC in line]
 
 
 def test_the_drop_counter_is_read_once_where_a_pipeline_reads_sys(broker: RunningBroker) -> None:
     with open_link(broker.port, {"$SYS/#": 0}) as link:
-        assert not link.link._subscriber.lifecycle._subscriptions._has_optional
+        assert not link.link._subscriber.lifecycle._subscriptions._optional
+
+
+# --------------------------------------------------------------------------- operators' commands
+
+COMMANDS = "edgeai/line1/command/#"
+
+
+@PROTOCOLS
+def test_a_broker_that_punishes_the_topics_of_commands_costs_only_these(
+    broker: RunningBroker, protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        closing(Route(broker.port, forbidden=COMMANDS.encode())) as proxy,
+        open_link(
+            proxy.port, {"in/#": 0}, protocol=protocol, connect=False, optional=[COMMANDS]
+        ) as link,
+        peer(broker.port) as sender,
+    ):
+        link.until(lambda: proxy.punished == 1, "the cut")
+        link.until(lambda: not link.link._subscriber.connected, "the loss")
+        link.until_connected()
+        subscribed = link.link._subscriber.lifecycle._subscriptions
+        link.until(lambda: subscribed._optional_answered is not None, "the counter's answer")
+        sender.publish("in/1", "1")
+        link.until(lambda: link.messages, "a message")
+        assert subscribed._optional == [DROPS_TOPIC], "the counter of drops is still read"
+        assert link.link.fault is None
+    (told,) = [line for line in warnings(caplog) if COMMANDS in line]
+    assert "on the page only" in told
+
+
+def test_commands_arrive_beside_the_input_and_at_once(broker: RunningBroker) -> None:
+    """At QoS 0: what is sent while edgeai is away must not be obeyed later."""
+    with (
+        open_link(broker.port, {"in/#": 1}, optional=[COMMANDS]) as link,
+        peer(broker.port) as sender,
+    ):
+        subscribed = link.link._subscriber.lifecycle._subscriptions
+        link.until(lambda: subscribed._asked == 2, "both optional ones")
+        assert COMMANDS not in subscribed._kept.filters
+        sender.publish("edgeai/line1/command/acknowledge/p/m", "", 1)
+        link.until(lambda: link.messages, "the command")
+        assert link.messages[0][0] == "edgeai/line1/command/acknowledge/p/m"
+
+
+def test_commands_that_a_source_reads_already_are_not_subscribed_twice(
+    broker: RunningBroker,
+) -> None:
+    with open_link(broker.port, {"edgeai/#": 0}, optional=[COMMANDS]) as link:
+        assert link.link._subscriber.lifecycle._subscriptions._optional == [DROPS_TOPIC]

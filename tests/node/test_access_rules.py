@@ -45,14 +45,15 @@ def pipeline(topic: str = ROW["topic"], **more: Any) -> dict[str, Any]:
 def test_the_rules_of_a_plain_node(tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"p": pipeline()})
     assert rules.node.read == (
-        "factory/+/sensors", "edgeai/test/alarms/+/#", DROPS, "edgeai/test/status", VERSION,
+        "factory/+/sensors", "edgeai/test/command/#", "edgeai/test/alarms/+/#", DROPS,
+        "edgeai/test/status", VERSION,
     )  # fmt: skip
     assert rules.node.write == (
         "edgeai/test/predictions/p/+", "edgeai/test/alarms/+/#", "edgeai/test/events",
-        "edgeai/test/status",
+        "edgeai/test/response/#", "edgeai/test/status",
     )  # fmt: skip
     assert rules.sender == ((), ("factory/+/sensors",))
-    assert rules.operator == (rules.node.write, ())
+    assert rules.operator == (rules.node.write, ("edgeai/test/command/#",))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_resets_only_where_an_alarm_can_latch(
 ) -> None:
     rules = rules_of(tmp_path, {"p": pipeline(**more)}, **manifest)
     assert ("edgeai/test/reset/#" in rules.node.read) == resets
-    assert (rules.operator.write == ("edgeai/test/reset/#",)) == resets
+    assert ("edgeai/test/reset/#" in rules.operator.write) == resets
 
 
 def test_operating_states_only_where_some_are_declared(tmp_path: Path) -> None:
@@ -115,7 +116,9 @@ def test_whatever_is_published_is_allowed_and_no_other_level_is(
 ) -> None:
     folder = tmp_path_factory.mktemp("rules")
     source = "/".join(["in", *(f"{{l{n}}}" for n in range(levels))])
-    publish = {"topic": template, "alarm_topic": f"alarms/{template}"}
+    form = {"type": "text", "fields": ["valid", {"name": "contributions.*", "substitute": 0}]}
+    answer = {"topic": f"to/{{field}}/{template}", "format": form}
+    publish = {"topic": template, "alarm_topic": f"alarms/{template}", "answers": {"hmi": answer}}
     config = write_config(folder / "c.yaml", 1883, {"p": pipeline(source, publish=publish)})
     write_package(folder / "mean", length=1)
     with MemoryNode(config) as node:
@@ -124,10 +127,44 @@ def test_whatever_is_published_is_allowed_and_no_other_level_is(
         key = one.find_key("/".join(["in", *names[:levels]]))
         assert key is not None
         state = one.stream_of(key[0])
-        for topic in (state.topic, state.alarm_topic):
+        assert one.answers is not None
+        answers = one.answers.topics_of("hmi", key[0])
+        assert len(answers) == 3
+        for topic in (state.topic, state.alarm_topic, *answers):
             assert [f for f in rules.node.write if topics.contains(f, topic)]
+            assert [f for f in rules.operator.read if topics.contains(f, topic)]
+            is_answer = topic in answers
+            assert (
+                bool([f for f in rules.controller.read if topics.contains(f, topic)]) == is_answer
+            )
+        assert rules.controller.write == ()
         assert not [f for f in rules.node.write if topics.contains(f, f"{state.topic}/deeper")]
     assert not [f for f in rules.node.write if topics.contains(f, "in/x")], "not its own input"
+
+
+def test_controllers_read_answers_the_heartbeat_and_the_status_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path / "mean")
+    form = {"type": "flat_json", "fields": ["score", "valid"]}
+    publish = {"answers": {"plc": {"topic": "plc/{asset}", "format": form}}}
+    config = write_config(
+        tmp_path / "c.yaml",
+        1883,
+        {"p": pipeline(publish=publish)},
+        heartbeat={"topic": "hb/{node}"},
+    )
+    done = run_command(capsys, monkeypatch, "acl", config)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    at = lines.index("user controller")
+    assert lines[at + 1 : at + 4] == [
+        "topic read plc/+", "topic read hb/test", "topic read edgeai/test/status",
+    ]  # fmt: skip
+    assert {"topic write plc/+", "topic write hb/test"} <= set(lines[: lines.index("user line")])
+    same = run_command(capsys, monkeypatch, "acl", config, "--controller", "line")
+    assert same.code == 2
+    assert "--controller must be a user of its own" in same.err
 
 
 def test_the_command_prints_them(
@@ -179,15 +216,17 @@ def test_a_file_is_written_whole_or_not_at_all(
 
 
 PUBLISHES = {
-    "assembly/provider_watch.py": "events", "engine/judging.py": "predictions, alarms",
+    "assembly/provider_watch.py": "events", "engine/alarm_commands.py": "answers to commands",
+    "engine/judging.py": "predictions, alarms",
     "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
     "engine/state_changes.py": "operating states",
     "engine/retained_alarms.py": "alarms, operating states", "mqtt/client_lifecycle.py": "status",
     "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",
+    "engine/answer_publisher.py": "answers", "node/beat.py": "heartbeat",
 }  # fmt: skip
 SUBSCRIBES = {
     "mqtt/probe.py": "sources, drops, status, version", "mqtt/retained_reader.py": "alarms",
-    "mqtt/subscriptions.py": "sources, resets, drops",
+    "mqtt/subscriptions.py": "sources, commands, resets, drops",
 }  # fmt: skip
 NO_NODE = ("plant/", "demo/", "doctor/", "testing.py", "messages.py")
 
@@ -202,7 +241,7 @@ def test_no_other_module_publishes_or_subscribes() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
-                if called == "Publication":
+                if called in {"Publication", "AnswerPublication"}:
                     publishing.add(name)
                 elif called.endswith(".subscribe"):
                     subscribing.add(name)

@@ -28,7 +28,7 @@ from edgeai.engine.recent_events import (
 from edgeai.messages import Message, Publication
 from edgeai.node.commands import MAX_WAITING, Commands
 from tests.support.brokers import RunningBroker
-from tests.support.engine import NS, RESET, SOURCE, Node
+from tests.support.engine import NS, PREFIXES, SOURCE, Node
 from tests.support.live import Peer, patient, peer, running, wait_for
 from tests.support.packages import write_config, write_package
 
@@ -48,13 +48,14 @@ class Desk:
     def __init__(self, folder: Path, faults: Any = None) -> None:
         write_package(folder / "mean", length=1, threshold=5.0)
         pipelines = {"p": {"model": "mean", "source": SOURCE, "alarm": {"latch": True}}}
-        self.node = Node(check(write_config(folder / "line.yaml", 1883, pipelines)))
+        plan = check(write_config(folder / "line.yaml", 1883, pipelines))
+        self.node = Node(plan, now=time.time_ns)
         self.woken = 0
         self.commands = Commands(
             self.node.engine.pipelines,
             self.node.engine.commands,
             self._wake,
-            reset_prefix=RESET,
+            prefix=PREFIXES.command,
             events=self.node.monitor.events,
             faults=faults,
         )
@@ -94,24 +95,67 @@ def test_the_samples_that_came_before_a_command_count_first(tmp_path: Path) -> N
 def test_what_cannot_be_acknowledged(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     send(desk.node, 1)
-    assert "there is none" in desk.give("acknowledge", pipeline="p", asset="m")[1]
-    send(desk.node, 9, first=2)
-    status, why = desk.give("acknowledge", pipeline="p", asset="m")
-    assert (status, "still active" in why) == (HTTPStatus.CONFLICT, True)
+    assert desk.give("acknowledge", pipeline="p", asset="m") == (
+        HTTPStatus.CONFLICT, "m: there is no alarm to acknowledge"
+    )  # fmt: skip
+    assert desk.give("acknowledge", pipeline="p", asset="m", seconds=5) == (
+        400, "`seconds` is no field of acknowledge: operator, request"
+    )  # fmt: skip
     unknown: list[dict[str, Any]] = [
         {}, {"pipeline": "p"}, {"pipeline": "p", "asset": "x"}, {"pipeline": ["p"], "asset": "m"},
         {"pipeline": "q", "asset": "m"},
     ]  # fmt: skip
     for content in unknown:
         assert desk.give("acknowledge", **content)[0] == 404
-    assert desk.give("stop") == (404, "no such command; this node knows: acknowledge")
+    known = "acknowledge, shelve, unshelve"
+    assert desk.give("stop") == (404, f"no such command; this node knows: {known}")
     assert not desk.node.engine.commands
     assert not desk.woken
 
 
+def test_an_active_alarm_is_acknowledged_and_stays_active(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    send(desk.node, 9)
+    assert desk.give("acknowledge", pipeline="p", asset="m", operator="Kim") == (202, "")
+    desk.node.turns([])
+    told = desk.node.under("alarms")[-1]
+    assert (told["state"], told["status"]) == ("active", "acknowledged")
+    assert told["acknowledged"]["by"] == "Kim"
+    again = desk.give("acknowledge", pipeline="p", asset="m")
+    assert again == (HTTPStatus.CONFLICT, "m: the alarm is acknowledged already")
+    assert desk.node.under("response/acknowledge") == [], "the page has its answer"
+    send(desk.node, 1, first=2)
+    assert desk.node.transitions()[-1] == (2, "active", "normal"), "it was seen: no latch"
+
+
+def test_shelving_on_the_page(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    send(desk.node, 9)
+    for content, field in (
+        ({}, "seconds"), ({"seconds": 0}, "seconds"), ({"seconds": 28_801}, "seconds"),
+        ({"seconds": True}, "seconds"), ({"seconds": 60, "reason": "x" * 201}, "reason"),
+        ({"seconds": 60, "operator": ["Kim"]}, "operator"), ({"seconds": 60, "x": 1}, "x"),
+    ):  # fmt: skip
+        status, why = desk.give("shelve", pipeline="p", asset="m", **content)
+        assert (status, why.split("`")[1]) == (400, field)
+    assert desk.give("unshelve", pipeline="p", asset="m") == (
+        HTTPStatus.CONFLICT, "m: this alarm is not shelved"
+    )  # fmt: skip
+    assert desk.give("shelve", pipeline="p", asset="m", seconds=60, reason="repair")[0] == 202
+    desk.node.turns([])
+    assert desk.node.under("alarms")[-1]["status"] == "shelved"
+    assert desk.give("unshelve", pipeline="p", asset="m")[0] == 202
+    desk.node.turns([])
+    assert desk.node.under("alarms")[-1]["status"] == "unacknowledged"
+    events = desk.node.monitor.events.newest_first()
+    assert [one.get("command", one.get("state")) for one in events] == [
+        "active", "unshelve", "shelve", "active",
+    ]  # fmt: skip
+
+
 def test_a_fault_is_published_to_the_simulated_machine(tmp_path: Path) -> None:
     desk = Desk(tmp_path, FAULTS)
-    assert desk.commands.names == ["acknowledge", "inject"]
+    assert desk.commands.names == ["acknowledge", "shelve", "unshelve", "inject"]
     assert desk.give("inject", asset="m", fault="stuck")[0] == 202
     assert desk.give("inject", asset="m", clear="all")[0] == 202
     desk.node.turns([])
@@ -130,13 +174,13 @@ def test_a_fault_is_published_to_the_simulated_machine(tmp_path: Path) -> None:
 def test_a_real_line_has_no_faults_to_inject(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert desk.give("inject", asset="m", fault="stuck")[0] == 404
-    assert desk.commands.names == ["acknowledge"]
+    assert desk.commands.names == ["acknowledge", "shelve", "unshelve"]
 
 
 def test_commands_that_wait_are_bounded() -> None:
     waiting: deque[Message | Publication] = deque()
     commands = Commands(
-        [], waiting, lambda: None, reset_prefix="r/", events=RecentEvents(), faults=FAULTS
+        [], waiting, lambda: None, prefix="r/", events=RecentEvents(), faults=FAULTS
     )
     statuses = [
         int(commands.run("inject", {"asset": "m", "clear": "all"}).status)

@@ -19,7 +19,8 @@ ENTRY = re.compile(r'^ +(?:"([^"]+)"|([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)",?', re.M
 PAIR = re.compile(r'(?:"([^"]+)"|\b([a-z]\w*)):\s*"((?:[^"\\]|\\.)*)"')
 DYNAMIC = (
     *RANKS, "notready", "summary.", "event.", "theme.", "legend.", "good", "uncertain", "bad",
-    "attention", "healthy", "waiting", "cycle.", "operating.", "not.judged.",
+    "attention", "healthy", "waiting", "aside", "cycle.", "operating.", "not.judged.",
+    "priority.", "shelve", "unshelve", "acknowledge",
 )  # fmt: skip
 """Keys that are made of a state, a kind or a quality."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeai.assembly.pipelines import build_pipelines
 from edgeai.assembly.plan import Plan
+from edgeai.engine.alarm_commands import Prefixes
 from edgeai.engine.engine import Engine
 from edgeai.engine.kept_assets import KeptAssets
 from edgeai.engine.monitor import Monitor
@@ -19,6 +20,7 @@ from edgeai.metrics.definitions import Metrics
 
 NS = 10**9
 RESET = "edgeai/test/reset/"
+PREFIXES = Prefixes("edgeai/test/command/", "edgeai/test/response/")
 SOURCE = {"topic": "factory/{asset}/sensors", "time": {"path": "t", "unit": "s"}}
 
 
@@ -60,6 +62,7 @@ class Node:
         plan: Plan,
         now_ns: int = 0,
         *,
+        now: Callable[[], int] | None = None,
         quarantine: Quarantine | None = None,
         assets_of: Callable[[list[Pipeline]], KeptAssets] | None = None,
         **monitoring: Any,
@@ -69,6 +72,7 @@ class Node:
         Args:
             plan: What to serve.
             now_ns: The time of all turns.
+            now: Returns the time of a turn, in place of that.
             quarantine: The engine's.
             assets_of: Makes what keeps the known assets.
             monitoring: The monitor's.
@@ -85,8 +89,8 @@ class Node:
         self.monitor = Monitor(pipelines, self.metrics, assets=assets, **monitoring)
         self.engine = Engine(
             pipelines, self.source, self.sink, self.metrics,
-            reset_prefix=RESET, clock_ns=lambda: now_ns, monitor=self.monitor, first=first,
-            quarantine=quarantine,
+            reset_prefix=RESET, clock_ns=now or (lambda: now_ns), monitor=self.monitor, first=first,
+            quarantine=quarantine, prefixes=PREFIXES,
         )  # fmt: skip
 
     def turns(self, *turns: list[Message]) -> Node:

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,7 @@ def open_link(
     kept_filters: Path | None = None,
     interval_seconds: Callable[[str], float | None] = lambda _topic: None,
     retained: RetainedReader | None = None,
+    optional: Sequence[str] = (),
     **broker: Any,
 ) -> Iterator[OpenLink]:
     """Open a link for the time of a test."""
@@ -162,6 +163,7 @@ def open_link(
         Broker(host="127.0.0.1", port=port, **settings), client_id, subscriptions or {"in/#": 0},
         Limits(), metrics, status=status, wake_fd=wake.fileno(), stopping=lambda: False,
         kept_filters=kept_filters, interval_seconds=interval_seconds, retained=retained,
+        optional=optional,
     )  # fmt: skip
     one = OpenLink(link, metrics)
     try:

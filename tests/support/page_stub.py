@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -40,7 +41,9 @@ def made_up(*assets: dict[str, Any], **changes: Any) -> dict[str, Any]:
 class Stub:
     """A server of the page whose state a test sets."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, http: Http | None = None, command: Callable[[str, Any], Reply] | None = None
+    ) -> None:
         self.state: dict[str, Any] = made_up()
         self.signals: list[tuple[str, str, float]] = []
         """Name, unit and newest value of the signals of every machine."""
@@ -50,7 +53,7 @@ class Stub:
         """While it is not set, the node hangs."""
         self.answers.set()
         self.web = HttpServer(
-            Http(port=0), render_metrics=bytes, alive=dict, ready=dict,
+            http or Http(port=0), render_metrics=bytes, alive=dict, ready=dict, command=command,
             state=self._state, asset=self._asset, history=self._history,
         )  # fmt: skip
         self._is_closed = False

@@ -126,7 +126,7 @@ def test_amtool_accepts_the_configuration_and_its_examples(tmp_path: Path) -> No
 @needs_promtool
 def test_the_worst_state_of_a_machine_has_the_order_of_the_page(tmp_path: Path) -> None:
     """In the dashboards' table `Machines, the worst first`; nothing unknown is normal there."""
-    normal, doubtful, waiting, silent, latched, active = range(6)
+    normal, doubtful, waiting, aside, silent, acknowledged, latched, active = range(8)
     cases = {  # asset_state, alarm_state, quality; None: absent
         "not judged yet": (0, None, None, waiting),
         "not judged since the restart, latched": (0, 2, None, latched),
@@ -138,6 +138,13 @@ def test_the_worst_state_of_a_machine_has_the_order_of_the_page(tmp_path: Path) 
         "current, bad": (1, 0, 2, doubtful),
         "current, latched, bad": (1, 2, 2, latched),
         "current, active": (1, 1, 0, active),
+        "shelved, active": (1, 1, 0, aside),
+        "shelved, latched": (1, 2, 0, aside),
+        "shelved": (1, 0, 0, normal),
+        "shelved, active, silent": (2, 1, 0, silent),
+        "suppressed, active": (1, 1, 0, aside),
+        "acknowledged, active": (1, 1, 0, acknowledged),
+        "acknowledged, active, silent": (2, 1, 0, acknowledged),
     }
     names = ("edgeai_asset_state", "edgeai_alarm_state", "edgeai_quality")
     series = [
@@ -145,6 +152,12 @@ def test_the_worst_state_of_a_machine_has_the_order_of_the_page(tmp_path: Path) 
          "values": f"{value}x1"}
         for asset, values in cases.items()
         for name, value in zip(names, values, strict=False) if value is not None
+    ]  # fmt: skip
+    series += [
+        {"series": f'edgeai_alarm_info{{job="j", instance="i", pipeline="p", asset="{asset}", '
+         f'status="{status}", priority="high", position="line"}}', "values": "1x1"}
+        for asset in cases
+        if (status := asset.partition(",")[0]) in {"shelved", "suppressed", "acknowledged"}
     ]  # fmt: skip
     expected = [
         {"labels": f'{{job="j", instance="i", pipeline="p", asset="{asset}"}}', "value": values[-1]}
@@ -158,5 +171,6 @@ def test_the_worst_state_of_a_machine_has_the_order_of_the_page(tmp_path: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
     words = [one["text"].en for one in SEVERITY[0]["options"].values()]
     assert words == [
-        "✓ normal", "? doubtful values", "… waiting", "✗ no data", "△ to acknowledge", "▲ ALARM",
+        "✓ normal", "? doubtful values", "… waiting", "◇ shelved or suppressed", "✗ no data",
+        "▽ alarm, acknowledged", "△ to acknowledge", "▲ ALARM",
     ]  # fmt: skip

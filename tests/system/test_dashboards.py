@@ -276,7 +276,7 @@ def test_the_overview_says_what_is_wrong(scene: Scene) -> None:
         )
         for one in scene.results(expression_of("overview", table))
     }
-    alarm, silent, normal = 5, 3, 0
+    alarm, silent, normal = 7, 4, 0
     assert found["line", "agitator", "agitator-1"] == alarm
     assert found["cell", "agitator", "agitator-1"] == alarm  # of a worker
     assert found["line", "moulding", SILENT] == silent

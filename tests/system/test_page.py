@@ -117,7 +117,7 @@ def test_a_fault_injected_on_the_page_becomes_an_alarm_and_is_acknowledged(
         here.wait('document.querySelector(".machine-head.is-latched") !== null', 60)
         page.get_by_role("button", name="Acknowledge the alarm").click()
         here.wait('document.querySelector(".machine-head.is-normal") !== null')
-        page.locator(".events").get_by_text("Acknowledged on the page").first.wait_for()
+        page.locator(".events").get_by_text("Acknowledged").first.wait_for()
         assert page.evaluate("sessionStorage.length") == 1
         assert page.evaluate("document.cookie") == ""
 
@@ -233,7 +233,8 @@ def test_what_has_stopped_or_was_never_judged_does_not_look_healthy(
         {"asset": "stopped", "state": "stale", "since": 400.0},
         {"asset": "stopped in alarm", "state": "stale", "alarm": "active", "since": 100.0},
         {"asset": "latched", "alarm": "latched", "since": 100.0},
-        {"asset": "outside", "alarm": "active", "priority": "low", "since": 1.0},
+        {"asset": "outside", "alarm": "active", "priority": "low", "reason": "outside_domain",
+         "since": 1.0},
         {"asset": "never", "state": "unknown", "alarm": "unknown", "score": None, "time": None,
          "waiting_for": ["b"]},
     )  # fmt: skip
@@ -261,7 +262,13 @@ def test_what_has_stopped_or_was_never_judged_does_not_look_healthy(
 
 def test_the_operating_state_of_a_machine_is_shown_in_words(stub: Stub, browser: Browser) -> None:
     """On every tile, in both languages; a low alarm says that nobody declared the state."""
-    low = {"alarm": "active", "priority": "low", "since": 1.0, "is_undeclared": True}
+    low = {
+        "alarm": "active",
+        "priority": "low",
+        "reason": "undeclared_state",
+        "since": 1.0,
+        "is_undeclared": True,
+    }
     stub.state = {
         **made_up(
             {"asset": "a", "operating": "stopped", "not_judged": "state", "score": None},

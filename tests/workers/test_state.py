@@ -7,7 +7,11 @@ from typing import Any
 from edgeai.node.page_state import MAX_SHOWN_ASSETS
 from edgeai.workers.state import merge_pipelines
 
-USUAL = {"state": "current", "alarm": "normal", "priority": "high", "refused": None, "since": None}
+USUAL = {
+    "state": "current", "alarm": "normal", "status": "normal", "reason": "score",
+    "priority": "high", "refused": None, "since": None,
+}  # fmt: skip
+ACTIVE = {"alarm": "active", "status": "unacknowledged"}
 
 
 def merged(*assets: dict[str, Any]) -> list[str]:
@@ -30,9 +34,23 @@ def test_the_most_urgent_machines_are_shown_of_equal_ones_those_that_changed_las
         {"state": "unknown", "refused": "invalid_json"},
         {"state": "stale", "since": 5.0},
         {"state": "stale", "since": 9.0},
-        {"alarm": "latched", "since": 1.0},
-        {"alarm": "active", "priority": "low", "since": 1.0},
-        {"alarm": "active", "since": 3.0},
-        {"alarm": "active", "since": 7.0, "state": "stale"},
+        {"alarm": "latched", "status": "returned", "since": 1.0},
+        {**ACTIVE, "reason": "outside_domain", "priority": "low", "since": 1.0},
+        {**ACTIVE, "since": 3.0},
+        {**ACTIVE, "since": 7.0, "state": "stale"},
+    )
+    assert names == ["7", "6", "5", "4", "3", "2", "1", "0"]
+
+
+def test_what_operators_and_causes_have_made_of_alarms_counts() -> None:
+    names = merged(
+        {"alarm": "normal", "status": "shelved"},
+        {"state": "unknown"},
+        {"alarm": "active", "status": "shelved"},
+        {"alarm": "active", "status": "suppressed"},
+        {"alarm": "active", "status": "shelved", "state": "stale"},
+        {"alarm": "active", "status": "acknowledged", "state": "stale"},
+        {**ACTIVE, "priority": "medium", "since": 9.0},
+        {**ACTIVE, "priority": "critical", "since": 1.0},
     )
     assert names == ["7", "6", "5", "4", "3", "2", "1", "0"]

@@ -150,6 +150,7 @@ def test_counters_never_fall_when_a_worker_restarts() -> None:
 def test_the_rules_name_metrics_that_exist() -> None:
     metrics = Metrics()
     metrics.watch_assets(list)
+    metrics.watch_alarms(list)
     families = {family.name: family.type for family in metrics.registry.collect()}
     assert all(families[name] == "gauge" for name in GAUGES)
     assert all(families[name] == "counter" for name in COUNTED_BY_ALL)
@@ -199,7 +200,10 @@ def test_what_all_workers_tell_is_shown_once() -> None:
 
 def test_of_very_many_assets_the_most_urgent_are_shown() -> None:
     calm = [{"asset": f"a{number}", "alarm": "normal", "state": "current"} for number in range(600)]
-    worst = [{"asset": "z", "alarm": "active"}, {"asset": "y", "alarm": "normal", "state": "stale"}]
+    worst = [
+        {"asset": "z", "alarm": "active", "status": "unacknowledged"},
+        {"asset": "y", "alarm": "normal", "state": "stale"},
+    ]
     pipeline = {"name": "p", "provider": "cpu", "reason": "", "fault": None, "stale": 0, "hint": ""}
     state = {"pipelines": [{**pipeline, "streams": 602, "assets": [*calm, *worst]}]}
     (merged,) = merge_pipelines([state])

@@ -19,7 +19,7 @@ class Exemption(NamedTuple):
     """Dashboard and panel, by the keys of their texts."""
 
 
-WHOLE_RANGE = "The number counts the whole time shown, so it needs $__range."
+WHOLE_RANGE = "The number counts the whole time shown, so it needs $__range; or the last hour."
 NO_NODE = "An alert may concern no single node, so it may have no job and instance."
 EXEMPTIONS = (
     Exemption(
@@ -28,6 +28,7 @@ EXEMPTIONS = (
         [
             ("overview", "refused"),
             ("overview", "lost"),
+            ("overview", "alarms_per_hour"),
             ("runtime", "restarts"),
             ("providers", "failovers"),
             ("providers", "parity_failures"),

@@ -23,13 +23,19 @@ PRESENCE = metric("edgeai_asset_state", of="pipeline")
 LAST_SAMPLE = metric("edgeai_last_sample_timestamp_seconds", of="pipeline")
 SINCE = metric("edgeai_alarm_since_timestamp_seconds", of="pipeline")
 
+INFO = "edgeai_alarm_info"
+ASIDE = metric(INFO, 'status=~"shelved|suppressed"', of="pipeline")
+SEEN_BY_SOMEBODY = metric(INFO, 'status="acknowledged"', of="pipeline")
+
 SEEN = f"max_over_time({metric('edgeai_build_info')}[$__range])"
 """Nodes that were there in the time shown."""
 
 WORST_STATE = (
-    f"({ALARM_STATE} == 1) + 4"
-    f" or ({ALARM_STATE} == 2) + 2"
-    f" or ({PRESENCE} == 2) + 1"
+    f"({ALARM_STATE} == 1 unless on ({STREAM}) {ASIDE} unless on ({STREAM}) {SEEN_BY_SOMEBODY}) + 6"
+    f" or ({ALARM_STATE} == 2 unless on ({STREAM}) {ASIDE}) + 4"
+    f" or ({ALARM_STATE} == 1 and on ({STREAM}) {SEEN_BY_SOMEBODY}) + 4"
+    f" or ({PRESENCE} == 2) + 2"
+    f" or ({ALARM_STATE} > 0 and on ({STREAM}) {ASIDE}) * 0 + 3"
     f" or ({PRESENCE} == 0) + 2"
     f" or ({metric('edgeai_quality', of='pipeline')} > 0) * 0 + 1"
     f" or ({PRESENCE} == 1) * 0"
@@ -118,6 +124,43 @@ MACHINES = Row(
         ),
     ],
 )
+
+HOURLY = f"sum by (position) (increase({metric('edgeai_alarm_announcements_total')}[1h]))"
+"""Alarms an hour for each operator position, by which ISA-18.2 judges an alarm system."""
+
+
+def _alarms(*matchers: str) -> str:
+    return f"sum({metric('edgeai_alarms', *matchers, of='pipeline')}) or vector(0)"
+
+
+ALARM_SYSTEM = Row(
+    "alarm_system",
+    [
+        lines("alarms_per_hour", Query(HOURLY, "{{position}}"), size=(9, 8)),
+        lines(
+            "alarms_by_status",
+            Query(
+                f"sum by (status) ({metric('edgeai_alarms', of='pipeline')})", "{{status}}"
+            ),
+            size=(9, 8),
+            stacked=True,
+        ),
+        stat("alarms_shelved", _alarms('status="shelved"'), mappings=NONE_IS_FINE, decimals=0),
+        stat(
+            "alarms_standing",
+            f"sum({metric('edgeai_alarms_standing', of='pipeline')}) or vector(0)",
+            mappings=NONE_IS_FINE, decimals=0,
+        ),
+        stat(
+            "alarms_suppressed", _alarms('status="suppressed"'), mappings=NONE_IS_FINE, decimals=0
+        ),
+        stat(
+            "alarms_chattering",
+            f"sum({metric('edgeai_alarms_chattering', of='pipeline')}) or vector(0)",
+            mappings=NONE_IS_FINE, decimals=0,
+        ),
+    ],
+)  # fmt: skip
 
 SINCE_WHEN = Row(
     "since_when",
@@ -221,5 +264,7 @@ FIRING = Row(
 )
 
 DASHBOARD = Dashboard(
-    "overview", [NOW, MACHINES, SINCE_WHEN, DATA, FIRING], variables=[pipeline_variable()]
+    "overview",
+    [NOW, MACHINES, ALARM_SYSTEM, SINCE_WHEN, DATA, FIRING],
+    variables=[pipeline_variable()],
 )

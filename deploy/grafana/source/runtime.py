@@ -183,6 +183,32 @@ QUEUES = Row(
             unit=PER_SECOND,
             size=(12, 8),
         ),
+        lines(
+            "answers",
+            Query(
+                rate("edgeai_answers_total", "pipeline, answer, outcome", of="pipeline"),
+                "{{answer}} {{outcome}} {{pipeline}}",
+            ),
+            unit=PER_SECOND,
+            size=(12, 8),
+        ),
+        lines(
+            "answers_faulty",
+            Query(
+                rate(
+                    "edgeai_answer_values_substituted_total",
+                    "pipeline, answer, reason",
+                    of="pipeline",
+                ),
+                legend("substituted", "{{reason}} {{answer}} {{pipeline}}"),
+            ),
+            Query(
+                rate("edgeai_answers_dropped_total", "pipeline, answer, reason", of="pipeline"),
+                legend("dropped", "{{reason}} {{answer}} {{pipeline}}"),
+            ),
+            unit=PER_SECOND,
+            size=(12, 8),
+        ),
         timeline(
             "pipelines",
             Query(

@@ -43,9 +43,11 @@ SEVERITY = states(
     (0, "✓", "normal", GOOD),
     (1, "?", "doubtful", WARN),
     (2, "…", "unknown", NEUTRAL),
-    (3, "✗", "silent", WARN),
-    (4, "△", "alarm_latched", WARN),
-    (5, "▲", "alarm_active", BAD),
+    (3, "◇", "aside", NEUTRAL),
+    (4, "✗", "silent", WARN),
+    (5, "▽", "acknowledged", WARN),
+    (6, "△", "alarm_latched", WARN),
+    (7, "▲", "alarm_active", BAD),
 )
 """Of a machine, for the order `the worst first`; the page has the same order."""
 FINE = states((1, "✓", "fine", GOOD), (0, "✗", "fault", BAD))

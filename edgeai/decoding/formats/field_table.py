@@ -164,7 +164,7 @@ def _part_of(
             _convert(field, bit),
         )
     code = f"{field.size}s" * (count or 1)
-    if kind.startswith("text"):
+    if kind.startswith(("text", "string(")):
         return _Part(offset, code), count, partial(_text, encoding)
     if kind.startswith("string"):
         return _Part(offset, code), count, partial(s7_string, encoding)

@@ -1,30 +1,48 @@
-// The commands of a machine: acknowledge an alarm, inject a fault. They need the token.
+// The commands of a machine: acknowledge, shelve or unshelve an alarm, inject a fault. They need the
+// token.
 
-import { Refused, sendCommand, token, Unsendable } from "./api.js";
+import { operator, Refused, sendCommand, token, Unsendable } from "./api.js";
+import { askForToken, askToShelve } from "./dialogs.js";
 import { h, redraw, setText } from "./dom.js";
+import { leftText, statusOf } from "./machines.js";
 import { t, word } from "./texts.js";
 
 /** Draw the buttons that make sense now. */
-export function drawActions(element, machine, commands, faults) {
-  const latched = commands.includes("acknowledge")
-    ? machine.parts.filter((part) => part.state === "latched").map((part) => part.pipeline.name) : [];
-  const willLatch = !latched.length && commands.includes("acknowledge") &&
-    machine.parts.some((part) => part.state === "active" && part.pipeline.latch);
-  const names = commands.includes("inject") ? Object.keys(faults) : [];
-  const record = { latched, willLatch, names, words: t("inject") };
+export function drawActions(element, machine, commands, faults, now) {
+  const can = (name) => commands.includes(name);
+  const parts = machine.parts.map((part) => ({
+    pipeline: part.pipeline.name,
+    shelvable: can("shelve") && part.pipeline.shelve_max_seconds && !part.asset.shelved,
+    shelved: Boolean(can("unshelve") && part.asset.shelved),
+    waits: can("acknowledge") && ["unacknowledged", "returned"].includes(statusOf(part.asset)),
+  }));
+  const isOne = parts.length === 1;
+  const names = can("inject") ? Object.keys(faults) : [];
   element.said ??= h("p", { class: "said", role: "status", tabIndex: -1 });
+  element.left ??= h("p", { class: "shelved-left" });
   element.forget ??= h("button", { type: "button", class: "forget", onclick: () => {
     token.forget();
     element.forget.hidden = true;
   } });
   const hadFocus = element.contains(document.activeElement);
-  redraw(element, record, () => [
-    latched.map((pipeline) =>
-      h("button", { type: "button", class: "primary acknowledge",
-        onclick: () => run(element.said, "acknowledge",
-          { pipeline, asset: machine.name }, t("acknowledged")) },
-      latched.length > 1 ? `${t("acknowledge")}: ${pipeline}` : t("acknowledge"))),
-    willLatch ? h("p", { class: "quiet" }, t("ack.active")) : null,
+  const label = (key, pipeline) => (isOne ? t(key) : `${t(key)}: ${pipeline}`);
+  const button = (kind, pipeline, onclick) =>
+    h("button", { type: "button", class: kind, "data-pipeline": pipeline, onclick },
+      label(kind.split(" ").at(-1), pipeline));
+  const give = (name, pipeline, done, more = {}) =>
+    run(element.said, name, { pipeline, asset: machine.name, ...more }, done);
+  const pipelineOf = (name) => machine.parts.find((one) => one.pipeline.name === name).pipeline;
+  redraw(element, { parts, names, words: t("inject") }, () => [
+    parts.filter((one) => one.waits).map(({ pipeline }) =>
+      button("primary acknowledge", pipeline, () => give("acknowledge", pipeline, t("acknowledge.done")))),
+    element.left,
+    parts.filter((one) => one.shelved).map(({ pipeline }) =>
+      button("unshelve", pipeline, () => give("unshelve", pipeline, t("unshelved")))),
+    parts.filter((one) => one.shelvable).map(({ pipeline }) =>
+      button("shelve", pipeline, async () => {
+        const asked = await askToShelve(pipelineOf(pipeline));
+        if (asked) await give("shelve", pipeline, t("shelve.done"), asked);
+      })),
     names.length ? h("fieldset", { class: "inject" },
       h("legend", {}, t("inject")),
       h("p", { class: "quiet" }, t("inject.text")),
@@ -38,11 +56,15 @@ export function drawActions(element, machine, commands, faults) {
             t("cleared")) }, t("clear")))) : null,
     element.said,
     element.forget,
-  ].flat());
+  ].flat(2));
   // The button that had the focus may be gone: what it did is told here.
   if (hadFocus && !element.contains(document.activeElement)) element.said.focus();
-  setText(element.forget, token.get() && (latched.length || names.length) ? t("token.forget") : "");
-  element.hidden = !latched.length && !willLatch && !names.length && !element.said.textContent;
+  const isOffered = names.length || parts.some((one) => one.waits || one.shelved || one.shelvable);
+  // Apart from the buttons, which keep the focus while the time passes.
+  setText(element.left, machine.parts.filter((one) => one.asset.shelved)
+    .map((one) => (isOne ? "" : `${one.pipeline.name}: `) + leftText(one.asset, now)).join("; "));
+  setText(element.forget, token.get() && isOffered ? t("token.forget") : "");
+  element.hidden = !isOffered && !element.said.textContent && !element.left.textContent;
 }
 
 /** Give a command, one at a time; a second click while one is on its way is that of a double click. */
@@ -63,7 +85,8 @@ async function give(said, name, content, done) {
   for (;;) {
     if (!token.get() && !(await askForToken(hint))) return;
     try {
-      await sendCommand(name, content);
+      const by = name === "inject" || !operator.get() ? {} : { operator: operator.get() };
+      await sendCommand(name, { ...content, ...by });
       token.set(token.get());
       said.textContent = done;
       return;
@@ -79,37 +102,4 @@ async function give(said, name, content, done) {
       token.forget();
     }
   }
-}
-
-/** Ask for the token in a dialog; return whether it was given. */
-function askForToken(hint) {
-  const dialog = document.getElementById("token");
-  return new Promise((resolve) => {
-    const input = h("input", { type: "password", name: "token", autocomplete: "off",
-      required: true, spellcheck: false, id: "token-input" });
-    // The event `close` of the question before may come only now: then the dialog is open again.
-    const closed = () => dialog.open || close(false);
-    const close = (given) => {
-      if (given) token.set(input.value.trim());
-      dialog.removeEventListener("close", closed);
-      if (dialog.open) dialog.close();
-      resolve(given);
-    };
-    const form = h("form", { method: "dialog", onsubmit: (event) => {
-      event.preventDefault();
-      if (input.value.trim()) close(true);
-    } },
-    h("h2", { id: "token-title" }, t("token.title")),
-    h("p", {}, t("token.text")),
-    document.body.hasAttribute("data-simulated") ? h("p", {}, t("token.demo")) : null,
-    h("label", { for: "token-input" }, t("token.field")), input,
-    hint ? h("p", { class: "warning", role: "alert" }, hint) : null,
-    h("div", { class: "buttons" },
-      h("button", { type: "submit", class: "primary" }, t("token.send")),
-      h("button", { type: "button", onclick: () => close(false) }, t("token.cancel"))));
-    dialog.replaceChildren(form);
-    dialog.addEventListener("close", closed);
-    dialog.showModal();
-    input.focus();
-  });
 }

@@ -3,6 +3,7 @@
 const TIMEOUT_MS = 4000;
 const TOKEN = "edgeai-token";
 const TOKEN_MINUTES = 15;
+const OPERATOR = "edgeai-operator";
 
 /** An answer that is no success: its status, and the text of the node. */
 export class Refused extends Error {
@@ -46,7 +47,17 @@ export const token = {
     return Date.now() - used < TOKEN_MINUTES * 60_000 ? value : null;
   },
   set: (value) => sessionStorage.setItem(TOKEN, JSON.stringify([Date.now(), value])),
-  forget: () => sessionStorage.removeItem(TOKEN),
+  forget() {
+    sessionStorage.removeItem(TOKEN);
+    operator.set("");
+  },
+};
+
+// The name of who gives the commands, kept with the token.
+export const operator = {
+  get: () => sessionStorage.getItem(OPERATOR) ?? "",
+  set: (name) =>
+    (name ? sessionStorage.setItem(OPERATOR, name) : sessionStorage.removeItem(OPERATOR)),
 };
 
 /** Give a command with the token that is kept. Throws `Refused` or `Unsendable`. */

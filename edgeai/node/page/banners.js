@@ -10,8 +10,7 @@ export function drawBanners(element, state, { isLost, lostSeconds, denied }) {
   if (denied) banners.push(["lost", t("denied"), t("denied.text")]);
   else if (isLost) banners.push(["lost", t("lost", { duration: duration(lostSeconds) }), t("lost.text")]);
   else if (state && !state.broker.connected)
-    banners.push(["broker", t("broker.lost"),
-      t("broker.text", { fault: capital(state.broker.fault ?? t("not.connected", state.broker)) })]);
+    banners.push(["broker", t("broker.lost"), brokerText(state)]);
   else if (state?.broker.fault) banners.push(["broker", t("fault"), state.broker.fault]);
   if (state?.commands.includes("inject"))
     banners.push(["simulated", t("simulated"), t("simulated.text")]);
@@ -19,4 +18,11 @@ export function drawBanners(element, state, { isLost, lostSeconds, denied }) {
     all.map(([kind, title, text]) =>
       h("p", { class: `banner ${kind}`, role: kind === "simulated" ? null : "alert" },
         h("strong", {}, title), " ", h("span", {}, text))));
+}
+
+/** Return why the broker is not connected, and how many machines are silent because of it. */
+function brokerText(state) {
+  const fault = capital(state.broker.fault ?? t("not.connected", state.broker));
+  const n = state.pipelines.reduce((sum, one) => sum + (one.stale ?? 0), 0);
+  return n ? `${t("broker.text", { fault })} ${t("broker.followers", { n })}` : t("broker.text", { fault });
 }

@@ -80,7 +80,7 @@ export class MachineView {
     setText(this.why, why(part));
     redraw(this.act, whatToDo(machine, state.broker), (text) => text && [h("b", {}, t("do")), " ", text]);
     this.act.hidden = !this.act.textContent;
-    drawActions(this.actions, machine, state.commands, this.faults ?? {});
+    drawActions(this.actions, machine, state.commands, this.faults ?? {}, now);
     const parts = partsInOrder(machine).map((one) => ({ key: one.pipeline.name, ...one }));
     keyed(this.sections, parts, (one) => new PartView(one));
     for (const one of parts)
@@ -123,7 +123,7 @@ class PartView {
     setText(this.word, t(part.state));
     this.hour.draw(part, state);
     if (detail) {
-      const isOver = part.state === "latched"; // the signals that raised the alarm stay marked
+      const isOver = asset.alarm === "latched"; // the signals that raised the alarm stay marked
       const names = (isOver ? asset.top : detail.top) ?? [];
       const score = isOver ? names.reduce((sum, [, value]) => sum + value, 0) : asset.score;
       this.hour.suggest(markedSignals(names, score, part.state), detail.signals);
@@ -161,6 +161,8 @@ function runtimeRecord({ pipeline, asset }, now) {
     operating: operatingText(asset),
     operatingSince: asset.operating_since ? clock(asset.operating_since) : "",
     threshold: asset.threshold ?? pipeline.threshold,
+    priority: asset.alarm === "normal" || asset.alarm === "unknown" ? "" : asset.priority,
+    position: pipeline.position ?? "",
     quality: asset.quality, messages: pipeline.messages, drops: pipeline.drops, invalid: pipeline.invalid,
     last: asset.last_sample ? Math.round(now - asset.last_sample) : null,
     at: asset.last_sample && now - asset.last_sample > 90 ? clock(asset.last_sample) : "",
@@ -174,6 +176,8 @@ function runtime(shown, pipeline, reasons) {
       fact(t("provider"), providerText(pipeline)),
       fact(t("model"), h("span", { translate: "no" }, `${pipeline.model} ${pipeline.version}`)),
       fact(t("threshold"), number(shown.threshold)),
+      shown.priority ? fact(t("priority"), t(`priority.${shown.priority}`)) : null,
+      shown.position ? fact(t("position"), h("span", { translate: "no" }, shown.position)) : null,
       shown.operating ? fact(t("operating"),
         shown.operatingSince ? `${shown.operating}, ${t("since", { time: shown.operatingSince })}`
           : shown.operating) : null,

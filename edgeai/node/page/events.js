@@ -2,20 +2,26 @@
 
 import { h, redraw } from "./dom.js";
 import { capital } from "./machines.js";
-import { clock, has, list, t, word } from "./texts.js";
+import { clock, duration, has, list, t, word } from "./texts.js";
 
 const SHOWN = 12;
 
 /** Return an event as one line. */
 function textOf(event) {
   if (event.kind === "alarm") {
-    const state = event.state === "active" && event.priority === "low" ? "low" : event.state;
+    if (event.chattering) return t("event.alarm.chattering");
+    const isUnclear = ["outside_domain", "undeclared_state"].includes(event.reason);
+    const state = event.state === "active" && isUnclear ? "low" : event.state;
     const why = event.diagnosis ? word(event.diagnosis)
       : list((event.top ?? []).slice(0, 2).map(word)) || t("score");
     return t(`event.alarm.${state}`, { why });
   }
-  if (event.kind === "command")
-    return t(`event.command.${event.command}`, { fault: word(event.text ?? "") });
+  if (event.kind === "command") {
+    const what = t(`event.command.${event.command}`,
+      { fault: word(event.text ?? ""), duration: duration(event.seconds ?? 0) });
+    const done = event.by ? `${what} ${t("by", { name: event.by })}` : what;
+    return event.reason ? `${done}: ${event.reason}` : done;
+  }
   if (event.kind === "stale" && event.cause === "refused") return t("event.stale.refused");
   if (event.kind === "stale" && event.cause === "no_window") return t("why.no_window");
   if (event.kind === "stale" && event.cause === "bad_values") return t("why.bad_values");

@@ -1,9 +1,11 @@
 // From the node's state to machines: what state each is in, why, and what to do. No elements here.
 
-import { clock, list, quantity, reasonText, sentence, t, word } from "./texts.js";
+import { clock, duration, list, quantity, reasonText, sentence, t, word } from "./texts.js";
 
 // The most urgent first. `old`: it was normal when the last values came.
-export const STATES = ["active", "low", "latched", "stale", "notready", "unknown", "old", "normal"];
+export const STATES = ["active", "low", "latched", "acknowledged", "stale", "notready", "suppressed",
+  "shelved", "unknown", "old", "normal"];
+const PRIORITIES = ["critical", "high", "medium", "low"];
 const QUIET = new Set(["unknown", "old", "normal"]); // sorted by name, so that each stays in its place
 const SHOWN_SIGNALS = 2;
 // Samples come, but nothing is judged.
@@ -15,12 +17,22 @@ const ADVICE_DIGITS = 2;
 const OTHER_STATES = new Set(["undeclared", "unknown"]);
 const BY_NAME = new Intl.Collator(undefined, { numeric: true });
 
+/** Return what an alarm means for its operator, in the states of ISA-18.2. */
+export const statusOf = (asset) => asset.status ??
+  ({ active: "unacknowledged", latched: "returned" }[asset.alarm] ?? "normal");
+
+/** Return whether the score says nothing: the machine is in conditions that the model does not know. */
+const isUnclear = (asset) => (asset.reason ?? "score") !== "score";
+
 /** Return the state of a machine in one pipeline. */
 function stateOf(pipeline, asset) {
-  if (asset.alarm === "active") return asset.priority === "low" ? "low" : "active";
-  if (asset.alarm === "latched") return "latched";
+  const status = statusOf(asset);
+  if (status === "unacknowledged") return isUnclear(asset) ? "low" : "active";
+  if (status === "returned") return "latched";
+  if (status === "acknowledged") return "acknowledged";
   if (asset.state === "stale") return "stale";
   if (asset.state === "unknown" && asset.refused) return "stale";
+  if (asset.alarm === "active" || asset.alarm === "latched") return status;
   if (pipeline.fault) return "notready";
   return asset.state === "unknown" || asset.alarm === "unknown" ? "unknown" : "normal";
 }
@@ -40,6 +52,7 @@ export function machinesOf(state) {
   for (const machine of found) {
     // Of two models that say the same, the one that names a cause speaks for the machine.
     machine.parts.sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
+      priorityOf(a) - priorityOf(b) ||
       Boolean(b.asset.diagnosis) - Boolean(a.asset.diagnosis) ||
       (a.state === "normal" ? (shareOf(b) ?? 0) - (shareOf(a) ?? 0) : 0));
     machine.worst = machine.parts[0];
@@ -51,8 +64,16 @@ export function machinesOf(state) {
   // Of machines in the same state the one that changed last comes first.
   const newest = (one) => (QUIET.has(one.state) ? 0 : (one.since ?? 0));
   return found.sort((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) ||
-    newest(b) - newest(a) || BY_NAME.compare(a.name, b.name));
+    priorityOf(a.worst) - priorityOf(b.worst) || newest(b) - newest(a) || BY_NAME.compare(a.name, b.name));
 }
+
+/** Return the place of a part's priority among those of alarms; what is no alarm has none. */
+const priorityOf = ({ asset, state }) =>
+  (QUIET.has(state) || state === "stale" ? 0 : PRIORITIES.indexOf(asset.priority ?? "high"));
+
+/** Return for how long an alarm is still shelved. */
+export const leftText = (asset, now) =>
+  t("shelved.left", { duration: duration(asset.shelved.until - now) });
 
 /** Return the parts of a machine, the most urgent first; equal ones by name. */
 export const partsInOrder = (machine) => [...machine.parts].sort((a, b) =>
@@ -89,12 +110,36 @@ export function countsOf(state, machines) {
 /** Return why a part is in its state, as one line; an alarm without data says so too. */
 export function why(part) {
   const { asset, state } = part;
-  const reason = reasonOf(part);
+  const reason = [reasonOf(part), ...handlingOf(asset)].filter(Boolean).join(". ");
   if (asset.state === "stale" && state !== "stale")
     return `${reason}. ${t("why.stale.too", { time: clock(asset.last_sample) })}`;
   if (!asset.silent_sources?.length) return reason;
   const silent = t("why.source", { sources: list(asset.silent_sources) });
   return reason ? `${reason}. ${silent}` : silent;
+}
+
+/** Return what operators and causes have made of an alarm, as sentences. */
+function handlingOf(asset) {
+  const found = [];
+  if (asset.chattering) found.push(t("why.chattering"));
+  if (asset.status === "suppressed") found.push(t("why.suppressed", { cause: causeText(asset.cause) }));
+  if (asset.status === "acknowledged" && asset.acknowledged)
+    found.push(t(asset.acknowledged.by ? "why.acknowledged.by" : "why.acknowledged",
+      { time: clock(asset.acknowledged.at), name: asset.acknowledged.by }));
+  if (asset.shelved) {
+    const { until, by, reason } = asset.shelved;
+    const texts = [t("why.shelved", { time: clock(until, false) }), by ? t("by", { name: by }) : ""];
+    found.push(texts.filter(Boolean).join(" ") + (reason ? `: ${reason}` : ""));
+  }
+  if (asset.followers) found.push(t("why.followers", { n: asset.followers }));
+  return found;
+}
+
+/** Return a cause, `alarm:<pipeline>/<asset>` or `source:<name>`, as words. */
+function causeText(cause) {
+  const [kind, name] = [cause.slice(0, cause.indexOf(":")), cause.slice(cause.indexOf(":") + 1)];
+  return kind === "source" ? t("cause.source", { name })
+    : t("cause.alarm", { name: name.slice(name.indexOf("/") + 1) });
 }
 
 function reasonOf(part) {
@@ -155,7 +200,9 @@ export function whatToDo(machine, broker) {
   if (state === "notready") return t("do.notready");
   if (state === "unknown") return pipeline.hint ? t("do.hint") : "";
   if (state === "latched") return t("do.latched");
-  if (state === "low" || asset.diagnosis === "outside_domain") return t("do.low");
+  if (state === "suppressed") return t("do.suppressed");
+  if (state === "shelved") return "";
+  if (state === "low" || isUnclear(asset) || asset.diagnosis === "outside_domain") return t("do.low");
   const advice = (asset.advice ?? []).find((one) => typeof one.value === "number");
   if (advice && Math.abs(advice.value) >= 0.05)
     return t("do.advice", {

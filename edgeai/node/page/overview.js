@@ -1,12 +1,13 @@
 // All machines: those that need something as large tiles, the others as small ones.
 
 import { h, keyed, redraw, remPixels, setAttribute, setShape, setText, shape } from "./dom.js";
-import { operatingText, shareOf, STATES, whatToDo, why } from "./machines.js";
+import { leftText, operatingText, shareOf, STATES, whatToDo, why } from "./machines.js";
 import { drawEvents } from "./events.js";
 import { drawSystem } from "./system.js";
 import { clock, duration, t } from "./texts.js";
 
-const URGENT = new Set(["active", "low", "latched", "stale", "notready"]);
+const URGENT = new Set(["active", "low", "latched", "acknowledged", "stale", "notready"]);
+const ASIDE = new Set(["suppressed", "shelved"]);
 const SOME_REM = 16 * 5.2; // area of a tile of the size `some` among the healthy ones, with its gap
 const SOME_SHARE = 0.6; // of the screen that such tiles may take
 const MIN_SOME = 30; // machines; so many have this size on every screen
@@ -18,13 +19,14 @@ export class Overview {
     this.summary = h("h1", { id: "summary", tabIndex: -1 });
     this.counts = h("ul", { class: "counts", role: "list" });
     this.attention = new Group("attention");
+    this.aside = new Group("aside");
     this.waiting = new Group("waiting");
     this.healthy = new Group("healthy");
     this.hidden = h("p", { class: "hidden-machines" });
     this.system = h("section", { class: "panel system", "aria-labelledby": "system-title" });
     this.events = h("section", { class: "panel", "aria-labelledby": "events-title" });
-    const machines = h("div", { id: "machines" }, this.attention.element, this.waiting.element,
-      this.healthy.element, this.hidden);
+    const machines = h("div", { id: "machines" }, this.attention.element, this.aside.element,
+      this.waiting.element, this.healthy.element, this.hidden);
     this.below = h("div", { class: "below" }, this.events, this.system);
     this.below.hidden = true;
     main.replaceChildren(
@@ -56,6 +58,7 @@ export class Overview {
     const waiting = machines.filter((one) => one.state === "unknown");
     const healthy = machines.filter((one) => ["normal", "old"].includes(one.state));
     this.attention.draw(urgent, context);
+    this.aside.draw(machines.filter((one) => ASIDE.has(one.state)), context);
     this.waiting.draw(waiting, context);
     this.healthy.draw(healthy, context);
     setText(this.hidden, hidden ? t("hidden", { n: hidden }) : "");
@@ -133,7 +136,10 @@ class Tile {
     const { since } = machine;
     setText(this.since, this.isLarge && since ? sinceText(since, context.now) : "");
     const operating = machine.parts.map((one) => operatingText(one.asset)).find(Boolean) ?? "";
-    setText(this.operating, ["stale", "old"].includes(part.state) ? "" : operating);
+    const shelved = machine.parts.find((one) => one.asset.shelved);
+    const notes = [["stale", "old"].includes(part.state) ? "" : operating,
+      shelved ? leftText(shelved.asset, context.now) : ""];
+    setText(this.operating, notes.filter(Boolean).join(" · "));
     this.operating.hidden = !this.operating.textContent;
     setText(this.why, this.isLarge ? why(part) : "");
     redraw(this.act, this.isLarge ? whatToDo(machine, context.broker) : "",

@@ -4,7 +4,7 @@ import { h, keyed, setAttribute, setText } from "./dom.js";
 import { quantity, t, word } from "./texts.js";
 
 const MARKED_SHARE = 0.05; // of the score
-const ABNORMAL = ["active", "low", "latched"];
+const ABNORMAL = ["active", "low", "latched", "acknowledged", "suppressed", "shelved"];
 
 /** Return the signals that are marked: those that contribute to an alarm, the largest first. */
 export function markedSignals(top, score, state) {

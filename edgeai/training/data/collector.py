@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgeai.config.node import Config
 from edgeai.engine.engine import Engine
 from edgeai.engine.pipeline import Pipeline
-from edgeai.messages import AT_ONCE, SECOND_NS, Due, Message, Publication, Quality
+from edgeai.messages import AT_ONCE, SECOND_NS, Due, Message, Publication, Quality, is_prediction
 from edgeai.metrics.definitions import Metrics
 from edgeai.model.manifest import GOLDEN, GRAPH, Manifest
 from edgeai.model.package import Package
@@ -192,8 +192,8 @@ class _KeepingSink:
 
     def publish(self, publications: list[Publication]) -> None:
         for publication in publications:
-            if publication.retain:
-                continue  # not a prediction
+            if not is_prediction(publication):
+                continue
             judged = self._decoder.decode(publication.payload)
             kept = self._kept.get(judged.asset)
             if kept is None:

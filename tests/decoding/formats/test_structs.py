@@ -366,3 +366,28 @@ def test_a_word_may_be_read_whole_and_in_bits() -> None:
     fields = [{"name": "reserved", "type": "bytes2"}, {"name": "status", "type": "u16"},
               {"name": "run", "type": "bool", "offset": 2.0}]  # fmt: skip
     assert struct_of(*fields)(b"\xff\xff\x01\x02") == {"status": 0x0102, "run": 1}
+
+
+CODES = {
+    "u8": "B", "i8": "b", "u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q",
+    "f32": "f", "f64": "d", "bool": "?", "string(3)": "4s", "text3": "3s",
+}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(kinds=st.lists(st.sampled_from(sorted(CODES)), min_size=1, max_size=12))
+def test_natural_alignment_is_that_of_a_compiler(kinds: list[str]) -> None:
+    """Python's `struct` with `@` asks the compiler of this machine, which has 64 bits."""
+    fields = fields_of(*((f"f{n}", kind) for n, kind in enumerate(kinds)))
+    _, size = places_of(fields, align="natural")
+    largest = max(
+        kinds, key=lambda kind: struct.calcsize(f"={CODES[kind]}") * ("s" not in CODES[kind])
+    )
+    end = "" if "s" in CODES[largest] else f"0{CODES[largest]}"
+    native = struct.Struct("@" + "".join(CODES[kind] for kind in kinds) + end)
+    assert size == native.size
+    values = [b"ab" if "s" in CODES[kind] else 1 for kind in kinds]
+    form = [{"name": f"f{n}", "type": kind} for n, kind in enumerate(kinds)]
+    read = struct_of(*form, endian="little", align="natural")
+    wanted = {f"f{n}": "ab" if value == b"ab" else 1 for n, value in enumerate(values)}
+    assert read(native.pack(*values)) == wanted
