@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.brokers import RunningBroker, start_mosquitto
+from edgeai.config.node import load_config
+from edgeai.doctor.files import check_files
+from edgeai.doctor.findings import Findings
+from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.doctor import (
     SENDING_SECONDS,
     SOURCE,
@@ -23,6 +26,7 @@ from tests.support.doctor import (
 )
 from tests.support.links import Route
 from tests.support.live import peer
+from tests.support.packages import write_config
 
 pytestmark = pytest.mark.broker
 
@@ -242,9 +246,7 @@ def _naming(file: Path) -> dict[str, tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("fault", ["missing", "empty", "folder", "binary"])
 @pytest.mark.parametrize("key", _naming(Path()))
-def test_a_file_that_cannot_be_used(
-    diagnose: Diagnose, plain: RunningBroker, tmp_path: Path, key: str, fault: str
-) -> None:
+def test_a_file_that_cannot_be_used(tmp_path: Path, key: str, fault: str) -> None:
     file = tmp_path / "file"
     if fault == "folder":
         file.mkdir(mode=0o700)
@@ -252,23 +254,33 @@ def test_a_file_that_cannot_be_used(
         file.write_bytes(b"" if fault == "empty" else bytes(range(256)))
         file.chmod(0o600)
     section, keys = _naming(file)[key]
+    pipelines = {"p": {"model": "mean", "source": SOURCE}}
+    config = load_config(write_config(tmp_path / "c.yaml", 1883, pipelines, **{section: keys}))
+    findings = Findings()
+    assert check_files(config, findings) == (not key.startswith("broker"))
+    [one] = findings.in_order()
+    assert (one.check, one.status) == ("files", "fail")
+    assert one.found.startswith(f"{file}: {key}: ")
+    assert one.advice
+
+
+@pytest.mark.parametrize("key", _naming(Path()))
+def test_what_a_missing_file_leaves_out(
+    diagnose: Diagnose, plain: RunningBroker, tmp_path: Path, key: str
+) -> None:
+    section, keys = _naming(tmp_path / "none")[key]
     report = diagnose(plain.port, **{section: keys})
-    wrong = bad(report)
-    assert wrong["files"]["status"] == "fail"
-    assert wrong["files"]["found"].startswith(f"{file}: {key}: ")
-    assert wrong["files"]["advice"]
-    assert "package" not in wrong
-    needs_files = key.startswith("broker")
+    assert bad(report)["files"]["found"].startswith(f"{tmp_path / 'none'}: {key}: ")
     status = {one["check"]: one["status"] for one in report["findings"]}
-    assert status["login"] == ("skip" if needs_files else "ok")
+    assert status["login"] == ("skip" if key.startswith("broker") else "ok")
 
 
-def test_a_model_that_is_misspelt(diagnose: Diagnose, plain: RunningBroker, folder: Path) -> None:
+def test_a_model_that_is_misspelt(diagnose: Diagnose, folder: Path) -> None:
     for name, advice in {
         folder / "maen": f"did you mean {folder / 'mean'}?",
         folder / "mean" / "model.onnx": f"name the folder of the package, {folder / 'mean'}, not",
         folder: "the folder is there, but holds no model.yaml: copy the whole package",
         Path("moulding-pac"): "did you mean moulding-pca?",
     }.items():
-        wrong = bad(diagnose(plain.port, model=name))
+        wrong = bad(diagnose(free_port(), model=name))
         assert wrong["configuration"]["advice"].startswith(advice)
