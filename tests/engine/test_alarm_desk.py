@@ -245,6 +245,23 @@ def test_a_bad_command_is_answered_counted_and_changes_nothing(
     assert one.node.value("alarm_commands_total", command=name, result="refused") == 1
 
 
+@pytest.mark.parametrize(
+    ("target", "content", "repeated"),
+    [
+        ("shelve/p/m", {"seconds": 1e9, "request": "7"}, "7"),
+        ("acknowledge/p/nobody", {"request": "7"}, "7"),
+        ("acknowledge/nothing/m", {"request": "7"}, "7"),
+        ("acknowledge/p/m", {"request": 7}, ""),
+    ],
+)
+def test_the_answer_to_a_refused_command_says_which_one_it_is(
+    tmp_path: Path, target: str, content: dict[str, Any], repeated: str
+) -> None:
+    one = line(tmp_path).send(1)
+    one.turn((f"{PREFIXES.command}{target}", json.dumps(content).encode()))
+    assert (one.answers[-1]["result"], one.answers[-1]["request"]) == ("refused", repeated)
+
+
 def test_a_retained_command_is_refused(tmp_path: Path) -> None:
     one = line(tmp_path).send(9)
     topic = f"{PREFIXES.command}acknowledge/p/m"
