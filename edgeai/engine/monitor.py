@@ -246,6 +246,9 @@ class Monitor:
                 names = [state.key for state in found.conflicts]
                 remedy = time_stamp_remedy(watch.pipeline)
                 watch.pipeline.log.conflict(names, found.new_conflicts, remedy)
+            for one in found.off_rate:
+                model_hz = SECOND_NS / (watch.pipeline.settings.period_ns or SECOND_NS)
+                watch.pipeline.log.rate_off(one.asset, one.rate_hz, model_hz)
             if found.quality:
                 self._tell_quality(watch.pipeline, found.quality)
             stale += len(found.stale)
@@ -364,7 +367,7 @@ class Monitor:
         self._presence += [(pipeline, state) for state in changed]
         if not left:
             return []
-        again = Found(left, [], {}, [], 0, None, "")
+        again = Found(left, [], {}, [], 0, [], None, "")
         return self._tell_silence(pipeline, again, is_connected=True)
 
     def _tell_source(self, pipeline: Pipeline, change: SourceChange) -> Publication:
