@@ -92,13 +92,12 @@ def test_a_window_that_is_not_judged_says_so_and_why(tmp_path: Path) -> None:
     ]
     ends = [one.split("PREDICTION ")[-1] for one in fates(listener, "f/m/rows", *rows)]
     told = "(threshold 10), alarm normal, quality"
+    mixed = "samples of several states, or min_seconds are not over"
     assert ends[1:] == [
         f"score 2 {told} good, state run",
-        f"no score {told} good, state transition: not judged (samples of several states, or "
-        "min_seconds are not over)",
+        f"no score {told} good, state transition: not judged ({mixed})",
         f"no score {told} good, state stop: not judged (it has `judge: false`)",
-        f"no score {told} good, state transition: not judged (samples of several states, or "
-        "min_seconds are not over)",
+        f"no score {told} good, state transition: not judged ({mixed})",
         f"score 2 {told} uncertain, state undeclared: not judged (no condition is true)",
     ]
 
