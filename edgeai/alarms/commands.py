@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -47,6 +48,18 @@ def read_command(name: str, payload: bytes | memoryview, shelve_max_seconds: flo
     Raises:
         CommandError: It breaks a rule.
     """
+    return check_command(name, _content_of(payload), shelve_max_seconds)
+
+
+def request_of(payload: bytes | memoryview) -> str:
+    """Return the mark that the answer to a command repeats, also if the command is refused."""
+    with suppress(CommandError):
+        request: str = _NAME("request", _content_of(payload).get("request", ""))
+        return request
+    return ""
+
+
+def _content_of(payload: bytes | memoryview) -> dict[str, Any]:
     if len(payload) > MAX_COMMAND_BYTES:
         raise CommandError("", f"a command has at most {MAX_COMMAND_BYTES} bytes")
     content: Any = {}
@@ -57,7 +70,7 @@ def read_command(name: str, payload: bytes | memoryview, shelve_max_seconds: flo
             content = None
     if not isinstance(content, dict):
         raise CommandError("", 'a command is a JSON object, such as {"operator": "Kim"}, or empty')
-    return check_command(name, content, shelve_max_seconds)
+    return content
 
 
 def check_command(name: str, content: Mapping[str, Any], shelve_max_seconds: float) -> Command:

@@ -7,6 +7,7 @@ import logging
 from contextlib import ExitStack
 from pathlib import Path
 
+from edgeai import topics
 from edgeai.assembly import memory
 from edgeai.assembly.golden_facts import GoldenFacts, golden_facts
 from edgeai.assembly.plan import Plan
@@ -232,3 +233,16 @@ def command_prefixes(node: str) -> Prefixes:
 def reset_prefix(node: str) -> str:
     """Return the prefix of the topics `<prefix><pipeline>/<asset>` that reset a latched alarm."""
     return f"edgeai/{node}/reset/"
+
+
+def operated_asset(topic: str, node: str) -> str | None:
+    """Return the asset that a command of an operator, or a reset, is for; None if it is neither.
+
+    >>> operated_asset("edgeai/line1/command/shelve/press/hall-2/press-1", "line1")
+    'hall-2/press-1'
+    """
+    for prefix, levels in ((command_prefixes(node).command, 2), (reset_prefix(node), 1)):
+        if topic.startswith(prefix):
+            target = topic.removeprefix(prefix).split("/", levels)
+            return topics.composed(target[levels]) if len(target) > levels else ""
+    return None

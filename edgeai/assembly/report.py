@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from edgeai import topics
 from edgeai.assembly.answer_report import describe_answers, describe_heartbeat
 from edgeai.assembly.pipelines import (
     build_pipelines,
@@ -130,7 +129,7 @@ def _notes(pipeline: Pipeline, plan: Plan, package: Package) -> Iterator[str]:
     settings = pipeline.settings
     if settings.period_ns is None and settings.hop > 1:
         yield COUNTED_HOPS.format(manifest.name, settings.hop)
-    first = next(iter(pipeline.config.named_sources.values())).topic
-    if plan.config.workers > 1 and not topics.template_fields(first):
+    first = next(iter(pipeline.config.named_sources.values()))
+    if plan.config.workers > 1 and not first.key_levels:
         rule = "captures no level, so it is one stream, which only one worker can serve"
-        yield f"{first} {rule}"
+        yield f"{first.topic} {rule}"

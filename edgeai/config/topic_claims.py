@@ -1,4 +1,8 @@
-"""Which topics a node publishes to, so that no two answers share one and none is read again."""
+"""Which topics a node publishes to: no answer, alarm or operating state shares one with another.
+
+On a shared topic the last message hides the others: `normal` of one model an active alarm of
+another. Predictions of several pipelines may share topics: each says whose it is, and none stays.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -19,6 +23,8 @@ class Claim(NamedTuple):
     filter: str
     pipeline: str = ""
     is_answer: bool = True
+    is_shared: bool = False
+    """Whether several pipelines may have one topic: predictions."""
     chooses_assets: bool = False
     """Whether the pipeline takes some of the assets of its topic only (`source.assets`)."""
     has_any_levels: bool = False
@@ -57,7 +63,10 @@ def claims(
         own = ["topic", "alarm_topic", *(["state_topic"] if pipeline.states else [])]
         for key in own:
             found = as_filter(topics.fill(getattr(publish, key), fixed))
-            yield Claim(f"pipelines.{name}.publish.{key}", found, name, is_answer=False)
+            yield Claim(
+                f"pipelines.{name}.publish.{key}", found, name, is_answer=False,
+                is_shared=key == "topic", chooses_assets=chooses,
+            )  # fmt: skip
         for answer, one in publish.answers.items():
             names = {"node": node, "pipeline": name, "answer": answer}
             for found in dict.fromkeys(answer_filters(one, names, key_levels)):
@@ -69,7 +78,7 @@ def claims(
 
 
 def collision_fault(found: Sequence[Claim]) -> str | None:
-    """Return that two answers, or an answer and something else, have one topic; None if none have.
+    """Return that two things that a node publishes may have one topic; None if none may.
 
     Two pipelines that each choose their assets may share a template; whether they share a topic is
     seen when the assets come (`engine.answer_topics`).
@@ -83,17 +92,17 @@ def collision_fault(found: Sequence[Claim]) -> str | None:
     for index, (wide, group) in enumerate(groups):
         for other_wide, others in groups[:index]:
             one, other = group[0], others[0]
-            if not (one.is_answer or other.is_answer):
+            if one.is_shared and other.is_shared:
                 continue
             if one.chooses_assets and other.chooses_assets and one.pipeline != other.pipeline:
                 continue
             # An answer may have hundreds of topics: compare what contains them all first.
             both = _overlap(group, others) if topics.may_overlap(wide, other_wide) else None
             if both is not None:
-                return (
-                    f"{one.field} and {other.field} may be one topic ({both}): a controller would "
-                    "read both in turn"
-                )
+                why = "the last message would hide the other: choose topics with {pipeline}"
+                if one.is_answer or other.is_answer:
+                    why = "a controller would read both in turn"
+                return f"{one.field} and {other.field} may be one topic ({both}): {why}"
     return None
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from edgeai import topics
-from edgeai.alarms.commands import COMMANDS, CommandError, read_command
+from edgeai.alarms.commands import COMMANDS, CommandError, read_command, request_of
 from edgeai.alarms.handling import Shelved
 from edgeai.engine.alarm_desk import AlarmDesk
 from edgeai.engine.limited_log import LimitedLog
@@ -110,6 +110,7 @@ class AlarmCommands:
         pipeline, _, asset = rest.partition("/")
         asset = topics.composed(asset)
         answer = CommandAnswer(self._clock_ns(), name, pipeline, asset, "ok")
+        answer.request = request_of(message[1])
         publications: list[Publication] = []
         try:
             state = self._obey(answer, message, publications)
@@ -137,7 +138,6 @@ class AlarmCommands:
         if pipeline is None:
             raise CommandError("", f"there is no pipeline {printable(answer.pipeline)}")
         command = read_command(answer.command, message[1], limit)
-        answer.request = command.request
         state = pipeline.streams.get(answer.asset)
         if state is None:
             rule = f"there is no asset {printable(answer.asset)} in the pipeline {pipeline.name}"

@@ -256,11 +256,11 @@ class AlarmDesk:
         handling, previous = state.handling, state.alarm.state
         if state.shown_alarm == "normal":
             raise CommandError("", "there is no alarm to acknowledge")
-        if state.alarm_told_ns > max(0, sent_ns):
+        if state.is_told_after(sent_ns, self._clock_ns()):
             raise CommandError(
                 "", "it was sent before the alarm was published: look, and try again"
             )
-        if handling.acknowledged is not None and previous != "latched":
+        if state.is_acknowledged:
             raise CommandError("", "the alarm is acknowledged already")
         handling.acknowledged = Acknowledged(self._clock_ns(), command.operator)
         self._tell(pipeline, state, command)

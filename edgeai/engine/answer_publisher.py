@@ -7,7 +7,7 @@ the same answers; silence is found by the monitor, on a live node only.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from edgeai import topics
 from edgeai.answers.answer import Column, Written, compile_answer
@@ -23,6 +23,7 @@ from edgeai.engine.answer_slots import (
     alarm_now,
     facts_of,
     has_changed,
+    messages_of,
     urgent_part,
 )
 from edgeai.engine.answer_topics import AnswerTopics, KeptTopics, Owner
@@ -123,7 +124,7 @@ class AnswerPublisher:
                         if not slot.wires or slot.alarm != urgent_part(facts):
                             found += self._write(form, slot, facts, slot.reason)
                     else:
-                        found += self._answer(form, slot, facts)
+                        found += self._answer(form, slot, facts, _why_undecided(state, facts))
                 except Exception as error:  # noqa: BLE001  it costs this answer
                     self._drop(form, state.key, "failed", one_line(error))
                     found += self._give_up(form, slot, facts)
@@ -137,12 +138,20 @@ class AnswerPublisher:
         except Exception:  # noqa: BLE001  told already
             return []
 
-    def _answer(self, form: Form, slot: Slot, facts: Facts) -> list[Publication]:
-        """Return the answer to a window, if it is to be published."""
+    def _answer(self, form: Form, slot: Slot, facts: Facts, undecided: str) -> list[Publication]:
+        """Return the answer to a window, if it is to be published.
+
+        Args:
+            form: The answer.
+            slot: Of the asset.
+            facts: What the window says.
+            undecided: Why no window of the asset is judged, which is told already; empty: it is.
+        """
         time_ns = facts.time_ns or 0
-        if form.is_late(facts):
-            is_told = slot.reason == "late" and slot.alarm == urgent_part(facts)
-            return [] if is_told else self._write(form, slot, facts, "late")
+        reason = undecided or ("late" if form.is_late(facts) else "")
+        if reason:
+            is_told = slot.reason == reason and slot.alarm == urgent_part(facts)
+            return [] if is_told else self._write(form, slot, facts, reason)
         since_ns = time_ns - slot.time_ns
         is_urgent = bool(slot.reason) or slot.alarm != urgent_part(facts) or since_ns < 0
         if not is_urgent and since_ns < form.min_interval_ns:
@@ -176,24 +185,13 @@ class AnswerPublisher:
             is_whole: Whether values that have not changed are published too, where each has a
                 topic of its own.
         """
-        config, answer = form.config, form.answer
         before = slot.wires
         slot.wires, slot.numbers = written.wires, written.numbers
         slot.reason, slot.alarm = facts.reason, urgent_part(facts)
         form.metrics.published["live" if facts.is_live else "not_live"] += 1
         if written.faults:
             self._count_faults(form, facts.asset, written)
-        qos, retain = config.qos, config.retain
-        if answer.compose is not None:
-            payload = answer.compose(written.wires)
-            return [AnswerPublication(slot.topics[0], payload, qos, retain)]
-        found: list[Publication] = []
-        for place, (topic, wire) in enumerate(zip(slot.topics, written.wires, strict=True)):
-            if not is_whole and before[place] == wire:
-                continue
-            assert isinstance(wire, bytes)
-            found.append(AnswerPublication(topic, wire, qos, retain))
-        return found
+        return messages_of(form, slot, () if is_whole else before)
 
     # ------------------------------------------------------------------- called now and then, live
 
@@ -258,7 +256,7 @@ class AnswerPublisher:
             if state is not None:
                 alarm_now(state).put(facts)
             for form, slot in asset.slots:
-                shown = reason or slot.reason
+                shown = reason or slot.reason or ("late" if form.is_late(facts) else "")
                 if shown != slot.reason or slot.alarm != urgent_part(facts):
                     found += self._write(form, slot, facts, shown)
                 if state is None:
@@ -272,6 +270,17 @@ class AnswerPublisher:
         self.topics.write()
         self.answer_lines.poll()
         return found
+
+    def again(self) -> Iterator[Publication]:
+        """Yield what the broker may have forgotten, as it was published last.
+
+        That is each answer that it retains, and each one that is published on a change: what was
+        sent while the connection broke may not have arrived.
+        """
+        for asset in list(self._assets.values()):
+            for form, slot in asset.slots:
+                if slot.wires and (form.config.retain or form.is_on_change):
+                    yield from messages_of(form, slot)
 
     def stop(self) -> list[Publication]:
         """Return the last answers: the node stops."""
@@ -365,6 +374,11 @@ class AnswerPublisher:
                     reason=reason,
                 ),
             )  # fmt: skip
+
+
+def _why_undecided(state: StreamState, facts: Facts) -> str:
+    """Return why an asset is stale, if a window like this one does not end it; else empty."""
+    return state.stale_cause if state.is_undecided and facts.quality == "bad" else ""
 
 
 def _of_column(column: Column) -> tuple[tuple[str, str], ...]:

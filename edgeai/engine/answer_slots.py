@@ -9,7 +9,7 @@ from edgeai.config.answers import AnswerConfig
 from edgeai.engine.answer_topics import Owner
 from edgeai.engine.publications import Prediction
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import SECOND_NS, AlarmState, Priority
+from edgeai.messages import SECOND_NS, AlarmState, AnswerPublication, Priority, Publication
 from edgeai.metrics.definitions import AnswerMetrics
 
 
@@ -89,6 +89,28 @@ def has_changed(columns: Sequence[Column], slot: Slot, written: Written) -> bool
     return False
 
 
+def messages_of(form: Form, slot: Slot, before: Sequence[bytes | int] = ()) -> list[Publication]:
+    """Return the messages of an answer, as its slot says.
+
+    Args:
+        form: The answer.
+        slot: Of the asset.
+        before: What was published before: where each value has a topic of its own, those that are
+            the same are left out; empty: none is.
+    """
+    config, answer = form.config, form.answer
+    if answer.compose is not None:
+        payload = answer.compose(slot.wires)
+        return [AnswerPublication(slot.topics[0], payload, config.qos, config.retain)]
+    found: list[Publication] = []
+    for place, (topic, wire) in enumerate(zip(slot.topics, slot.wires, strict=True)):
+        if before and before[place] == wire:
+            continue
+        assert isinstance(wire, bytes)
+        found.append(AnswerPublication(topic, wire, config.qos, config.retain))
+    return found
+
+
 class AlarmNow(NamedTuple):
     """How the alarm of an asset is."""
 
@@ -102,9 +124,8 @@ class AlarmNow(NamedTuple):
 
 
 def alarm_now(state: StreamState) -> AlarmNow:
-    """Return how the alarm of a stream is."""
-    alarm = state.alarm
-    return AlarmNow(alarm.state, state.status, alarm.priority)
+    """Return how the alarm of a stream was told: one that is held back stays active."""
+    return AlarmNow(state.shown_alarm, state.status, state.alarm.priority)
 
 
 def facts_of(prediction: Prediction) -> Facts:

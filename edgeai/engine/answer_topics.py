@@ -44,6 +44,9 @@ class KeptTopics(msgspec.Struct, frozen=True, array_like=True):
     topics: tuple[str, ...]
     """Empty: the owner has none any more."""
     retain: bool = False
+    kept_ns: int = 0
+    """When it was kept, nanoseconds since 1970; of the files of several processes the newest line
+    of an owner counts."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -53,18 +56,26 @@ _decode = msgspec.json.Decoder(KeptTopics).decode
 class AnswerTopics:
     """The topics of the answers of one process."""
 
-    def __init__(self, max_topics: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_topics: int,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         """Begin without topics.
 
         Args:
             max_topics: How many there may be.
             clock: Returns seconds that never go back.
+            clock_ns: Returns the time now, nanoseconds since 1970.
         """
         self._max_topics = max_topics
         self._owners: dict[str, Owner] = {}
         self._kept: dict[Owner, KeptTopics] = {}
         self._path: Path | None = None
-        self._clock = clock
+        self._clock, self._clock_ns = clock, clock_ns
+        self._elsewhere: set[Owner] = set()
+        """Owners of whom the file of another process tells something."""
         self._unwritten: dict[Owner, KeptTopics] = {}
         self._write_due = 0.0
         """When to try again after a write that failed."""
@@ -75,8 +86,9 @@ class AnswerTopics:
         self._failure = ""
         """Why the last write failed; empty if it did not."""
 
-    def __len__(self) -> int:
-        """Return the number of topics in use."""
+    @property
+    def count(self) -> int:
+        """The number of topics in use."""
         return len(self._owners)
 
     def take(self, owner: Owner, topics: tuple[str, ...], *, retain: bool) -> Refusal | None:
@@ -90,9 +102,8 @@ class AnswerTopics:
         if len(self._owners) + len(new) > self._max_topics:
             return "too_many_topics"
         self._owners.update(dict.fromkeys(new, owner))
-        kept = KeptTopics(owner, topics, retain)
-        if kept != before:
-            self._kept[owner] = kept
+        if before is None or (before.topics, before.retain) != (topics, retain):
+            kept = self._kept[owner] = KeptTopics(owner, topics, retain, self._clock_ns())
             self._note(kept)
         return None
 
@@ -101,7 +112,7 @@ class AnswerTopics:
         kept = self._kept.pop(owner, None)
         for topic in () if kept is None else kept.topics:
             self._owners.pop(topic, None)
-        self._note(KeptTopics(owner, ()))
+        self._note(KeptTopics(owner, (), kept_ns=self._clock_ns()))
 
     def _note(self, kept: KeptTopics) -> None:
         if self._path is not None:
@@ -122,7 +133,12 @@ class AnswerTopics:
         except OSError:
             paths = []
         for path in paths:
-            found.update(read_kept(path))
+            held = read_kept(path)
+            if path != self._path:
+                self._elsewhere.update(held)
+            for owner, kept in held.items():
+                if owner not in found or found[owner].kept_ns <= kept.kept_ns:
+                    found[owner] = kept
         return [one for one in found.values() if one.topics and takes(one.owner.asset)]
 
     def write(self) -> None:
@@ -154,7 +170,11 @@ class AnswerTopics:
     def _replace(self, path: Path) -> None:
         """Write the whole file. What other processes may still have to read stays in it."""
         kept = {**(read_kept(path) if path.exists() else {}), **self._kept, **self._unwritten}
-        content = [_encode(one) + b"\n" for one in kept.values() if one.topics]
+        content = [
+            _encode(one) + b"\n"
+            for one in kept.values()
+            if one.topics or one.owner in self._elsewhere
+        ]
         write_atomically(path, b"".join(content))
         self._appended_bytes = 0
 

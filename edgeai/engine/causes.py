@@ -24,8 +24,8 @@ class Causes:
     def in_order(self) -> list[Pipeline]:
         """Return the pipelines so that causes are judged before what follows from them."""
         edges = {
-            name: [cause.pipeline for cause in one.config.alarm.caused_by]
-            for name, one in self._by_name.items()
+            name: [one.pipeline for one in self._declared(pipeline)]
+            for name, pipeline in self._by_name.items()
         }
         return [self._by_name[name] for name in causes_first(edges)]
 
@@ -34,7 +34,7 @@ class Causes:
         for inlet in pipeline.sources.inlets:
             if state.sources[inlet.number].is_stale:
                 return f"source:{inlet.plan.name}"
-        for cause in pipeline.config.alarm.caused_by:
+        for cause in self._declared(pipeline):
             upstream = self._by_name[cause.pipeline]
             asset = state.key if cause.asset is None else cause.asset
             other = upstream.streams.get(asset)
@@ -54,6 +54,11 @@ class Causes:
         ):
             return False
         return not self.find(pipeline, state)
+
+    def _declared(self, pipeline: Pipeline) -> list[CauseConfig]:
+        """Return the declared causes; a report of one pipeline goes without the others."""
+        causes = pipeline.config.alarm.caused_by
+        return [one for one in causes if one.pipeline in self._by_name]
 
 
 def _is_there(cause: CauseConfig, upstream: Pipeline, other: StreamState) -> bool:

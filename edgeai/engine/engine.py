@@ -444,7 +444,8 @@ class Engine:
             sent_ns = message[2]
             if message[3] & (REDELIVERED | BACKLOG):
                 sent_ns -= round(MAX_BACKLOG_SECONDS * SECOND_NS)
-            if previous == "latched" and state.alarm_told_ns > max(0, sent_ns):
+            is_unseen = state.is_told_after(sent_ns, self.monitor.clock_ns())
+            if previous == "latched" and is_unseen:
                 self.monitor.resets.write(
                     "%s was sent before its alarm was published, so it acknowledges nothing: "
                     "send it again",

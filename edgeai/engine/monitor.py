@@ -21,13 +21,13 @@ from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import shown_assets
 from edgeai.engine.presence import PresenceWatch
 from edgeai.engine.publications import AssetEvent, ClockEvent, StateChange, Transition
+from edgeai.engine.published_again import PublishedAgain
 from edgeai.engine.recent_events import Changes, RecentEvents
 from edgeai.engine.refusals import Refusals, example_of
 from edgeai.engine.retained_alarms import RetainedAlarms
 from edgeai.engine.sample_watch import Found, SampleWatch
 from edgeai.engine.source_watch import SourceChange, SourceWatch
-from edgeai.engine.stale_watch import WITHOUT_DECISION
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import WITHOUT_DECISION, StreamState
 from edgeai.engine.window_watch import time_stamp_remedy
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS, Message, Publication, Quality
@@ -87,6 +87,7 @@ class Monitor:
         assets: KeptAssets | None = None,
         history: History | None = None,
         retained: RetainedAlarms | None = None,
+        again: PublishedAgain | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -100,6 +101,7 @@ class Monitor:
             assets: Keeps the known assets over restarts; None: they are not kept.
             history: The last hour of each stream; None: it is not kept.
             retained: Receives what the broker retains of the node's alarms.
+            again: Publishes again what the broker may have forgotten; None: it forgets nothing.
             clock: Returns seconds that never go back.
             clock_ns: Returns the time now, nanoseconds since 1970.
         """
@@ -113,7 +115,7 @@ class Monitor:
         self._watches = [SampleWatch(pipeline) for pipeline in pipelines]
         self._source_watches = {one: SourceWatch(one) for one in pipelines if one.sources.inlets}
         """Of the pipelines with several sources."""
-        self._live, self._kept, self._retained = live, kept, retained
+        self._live, self._kept, self._retained, self._again = live, kept, retained, again
         self._history, self._assets = history, assets
         self._metrics = metrics
         self.clock, self.clock_ns = clock, clock_ns
@@ -157,6 +159,8 @@ class Monitor:
         events = self._clock_events()
         if self._retained is not None:
             events += self._retained.take()
+        if self._again is not None:
+            events += self._again.take()
         if now >= self._next_scan:
             events += self._scan(now, messages=messages)
             took = self.clock() - now

@@ -223,7 +223,7 @@ class Pipeline:
             self.config,
             Names(config.node, self.name, outputs, self.signals),
             self.manifest.name,
-            answer_topics or AnswerTopics(config.limits.answer_topics),
+            AnswerTopics(config.limits.answer_topics) if answer_topics is None else answer_topics,
             metrics.of_answer,
         )
 

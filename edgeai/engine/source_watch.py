@@ -7,8 +7,7 @@ does for whole assets. While an asset is stale as a whole, its sources are not t
 from typing import NamedTuple
 
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.stale_watch import WITHOUT_DECISION
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import WITHOUT_DECISION, StreamState
 
 
 class SourceChange(NamedTuple):

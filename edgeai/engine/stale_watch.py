@@ -8,13 +8,10 @@ while every window has too many values that cannot be used: its last result is o
 from typing import Literal
 
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.stream_state import StreamState
+from edgeai.engine.stream_state import WITHOUT_DECISION, StreamState
 from edgeai.engine.window_watch import WINDOWS
 from edgeai.messages import SECOND_NS
 from edgeai.streams.settings import StreamSettings
-
-WITHOUT_DECISION = ("no_window", "bad_values")
-"""Causes that end with a window that can be judged, and not with a sample."""
 
 
 class StaleWatch:

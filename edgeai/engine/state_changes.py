@@ -29,5 +29,6 @@ def publish_change(pipeline: Pipeline, state: StreamState) -> None:
         judged=tracker.current >= 0 and rules.rules[tracker.current].judges,
         id=f"{state.id_of(tracker.since_ns)}:{name}",
     )
-    states.changes.append(Publication(pipeline.state_topic_of(state.key), _encode(change), 1, True))
+    state.told_change = Publication(pipeline.state_topic_of(state.key), _encode(change), 1, True)
+    states.changes.append(state.told_change)
     states.on_published(state, change)

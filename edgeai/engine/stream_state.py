@@ -14,7 +14,15 @@ from edgeai.engine.missing_frames import MissingFrames
 from edgeai.engine.publications import Cause
 from edgeai.engine.seen_frames import SeenFrames
 from edgeai.engine.stream_drops import StreamDrops
-from edgeai.messages import AlarmState, AlarmStatus, Message, NotJudged, Presence, Quality
+from edgeai.messages import (
+    AlarmState,
+    AlarmStatus,
+    Message,
+    NotJudged,
+    Presence,
+    Publication,
+    Quality,
+)
 from edgeai.states.tracker import StateTracker
 from edgeai.streams.set_back import Ranges
 from edgeai.streams.settings import NEVER_NS, Emit, Floats
@@ -23,6 +31,8 @@ from edgeai.streams.stream import Stream
 StaleCause = Literal["no_samples", "refused", "no_window", "bad_values"]
 """Why an asset says nothing: it is silent; its messages are refused; its samples complete no
 window; or each of its windows has too many values that cannot be used."""
+WITHOUT_DECISION = ("no_window", "bad_values")
+"""Causes that end with a window that can be judged, and not with a sample."""
 Heard = tuple[int | None, int, int, tuple[int, int] | None]
 """Newest time, its arrival, refusals, and the samples that wait for a second time stamp."""
 NOTHING_HEARD: Heard = (None, 0, 0, None)
@@ -50,8 +60,9 @@ class StreamState:
         "key", "lane", "lowest", "made_ns", "messages", "missing_frames", "needs_single_decoding",
         "not_judged", "other_domains", "outputs", "pushed", "quality", "raised", "score", "seen",
         "seen_decided_ns", "seen_frames", "seen_ns", "seen_time_ns", "sequence", "sources",
-        "stale_cause", "stream", "tags", "time_ns", "told_quality", "told_state", "top", "topic",
-        "tracker", "used", "used_ns", "used_suffix", "used_times", "used_until_ns", "windowed",
+        "stale_cause", "stream", "tags", "time_ns", "told_change", "told_quality", "told_state",
+        "top", "topic", "tracker", "used", "used_ns", "used_suffix", "used_times", "used_until_ns",
+        "windowed",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0915  each line is one fact about the stream
@@ -81,6 +92,8 @@ class StreamState:
         """Why the last window changed no alarm by its score; None: it was judged."""
         self.told_state: int | None = None
         """The operating state that was published last; None: none was in this run."""
+        self.told_change: Publication | None = None
+        """The message that has published it."""
         self.drops: StreamDrops
         """What was refused of it; set by `Pipeline.stream_of`."""
         self.sources: list[StreamState] = []
@@ -204,6 +217,22 @@ class StreamState:
         return f"{self.id_prefix}{time_ns}{suffix}"
 
     @property
+    def is_acknowledged(self) -> bool:
+        """Whether somebody has acknowledged the alarm, also if it is shelved or held back."""
+        return self.handling.acknowledged is not None and self.alarm.state != "latched"
+
+    def is_told_after(self, sent_ns: int, now_ns: int) -> bool:
+        """Return whether the alarm was published after a command was sent: nobody had seen it.
+
+        A time of publishing that is still to come proves nothing: the clock was set back since.
+
+        Args:
+            sent_ns: When the command was sent at the latest, nanoseconds since 1970.
+            now_ns: Now, by the same clock.
+        """
+        return max(0, sent_ns) < self.alarm_told_ns <= now_ns
+
+    @property
     def is_from_before(self) -> bool:
         """Whether the asset was known before the restart, and no sample was used since."""
         return self.before is not None and self.stream.used_ns is None
@@ -218,6 +247,11 @@ class StreamState:
     def is_refused(self) -> bool:
         """Whether it is stale although messages come: none is used."""
         return self.is_stale and self.stale_cause == "refused"
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it is stale until a window comes that can be judged."""
+        return self.is_stale and self.stale_cause in WITHOUT_DECISION
 
     @property
     def is_unused(self) -> bool:

@@ -87,6 +87,8 @@ class Link:
         """When the sockets were polled last. A recent time shows that the loop does not hang, even
         if the broker cannot be reached."""
         self._reported_connected = False
+        self.connections = 0
+        """How often both connections were made."""
         self._maintained_changes = -1
         """Sum of both `state_changes` at the last maintenance."""
         self._next_maintenance = 0.0
@@ -307,6 +309,7 @@ class Link:
             self._reported_connected = connected
             self._metrics.connected.set(connected)
             if connected:
+                self.connections += 1
                 log.info(
                     "connected to %s with MQTT %s", self._address, self.protocol,
                     extra=event(

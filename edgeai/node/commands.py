@@ -143,6 +143,6 @@ def _why_not(name: CommandName, state: StreamState) -> str:
         return "this alarm is not shelved"
     if name == "acknowledge" and state.shown_alarm == "normal":
         return "there is no alarm to acknowledge"
-    if name == "acknowledge" and status == "acknowledged":
+    if name == "acknowledge" and state.is_acknowledged:
         return "the alarm is acknowledged already"
     return ""

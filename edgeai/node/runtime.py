@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edgeai import stop_signals, topics
+from edgeai import stop_signals
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
@@ -21,6 +21,7 @@ from edgeai.assembly.pipelines import (
     command_prefixes,
     create_provider_watch,
     events_topic,
+    operated_asset,
     reset_prefix,
 )
 from edgeai.assembly.plan import Plan
@@ -31,6 +32,7 @@ from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.kept_assets import KeptAssets, assets_folder
 from edgeai.engine.monitor import Live, Monitor
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.published_again import PublishedAgain
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.restored_alarms import restore_alarms
 from edgeai.engine.restored_answers import answers_folder, end_answers, replace_answers
@@ -211,6 +213,7 @@ class Runtime:
                 assets=known,
                 history=history if config.http.enabled or role else None,
                 retained=retained,
+                again=PublishedAgain(pipelines, kept, lambda: self.link.connections, shard),
             ),
             first=restored,
             prefixes=prefixes,
@@ -377,14 +380,9 @@ class Runtime:
 
         The topic of a reset or a command has the key of its alarm's stream.
         """
-        resets = reset_prefix(self.config.node)
-        if topic.startswith(resets):
-            return [topic.removeprefix(resets).partition("/")[2]]
-        commands = command_prefixes(self.config.node).command
-        if topic.startswith(commands):
-            return [
-                topics.composed(topic.removeprefix(commands).partition("/")[2].partition("/")[2])
-            ]
+        asset = operated_asset(topic, self.config.node)
+        if asset is not None:
+            return [asset]
         pipelines = self.engine.pipelines
         if any(one.sources.is_for_all_workers(topic) for one in pipelines):
             return None

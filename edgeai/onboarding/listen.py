@@ -23,6 +23,7 @@ from edgeai.messages import (
     RETAINED,
     Due,
     Message,
+    NotJudged,
     Publication,
     as_bytes,
 )
@@ -32,6 +33,15 @@ from edgeai.onboarding.subscriber import Subscriber
 FLAGS = ((RETAINED, "retained"), (REDELIVERED, "sent again"), (BACKLOG, "held by the broker"))
 MAX_LINES_PER_TURN = 50
 """Lines of one read of the socket, so that a terminal can follow a fast line."""
+
+
+NOT_JUDGED_TEXTS: dict[NotJudged, str] = {
+    "state": "it has `judge: false`",
+    "transition": "samples of several states, or min_seconds are not over",
+    "settling": "settle_seconds are not over",
+    "undeclared": "no condition is true",
+    "unknown": "a signal of a condition has no value",
+}
 
 
 class _One:
@@ -168,10 +178,17 @@ class Listener:
     @staticmethod
     def _prediction(publication: Publication) -> str:
         found = msgspec.json.decode(publication.payload)
-        score = "not finite" if found["score"] is None else f"{found['score']:.4g}"
+        not_judged = found.get("not_judged")
+        has_failed = not_judged is None or "alarm_reason" in found
+        score = "score not finite" if has_failed else "no score"
+        if found["score"] is not None:
+            score = f"score {found['score']:.4g}"
+        ending = "" if "state" not in found else f", state {found['state']}"
+        if not_judged is not None:
+            ending += f": not judged ({NOT_JUDGED_TEXTS[not_judged]})"
         return (
-            f"PREDICTION score {score} (threshold {found['threshold']:.4g}), alarm "
-            f"{found['alarm']}, quality {found['quality']}"
+            f"PREDICTION {score} (threshold {found['threshold']:.4g}), alarm "
+            f"{found['alarm']}, quality {found['quality']}{ending}"
         )
 
 

@@ -113,6 +113,7 @@ def run_recordings(
     *,
     options: TableOptions | None = None,
     advance: Callable[[int], None] | None = None,
+    skips: Callable[[str], bool] = lambda _topic: False,
 ) -> ReplaySummary:
     """Run recordings through the pipelines of a plan, into any sink.
 
@@ -122,6 +123,7 @@ def run_recordings(
         open_sink: Returns the sink, given the pipelines, when all of them are ready.
         options: How tables are read.
         advance: Called after each turn with the bytes read so far.
+        skips: Returns whether messages of a topic are left out, uncounted.
 
     Raises:
         ConfigError: A file cannot be read, or is not what its name says.
@@ -135,7 +137,9 @@ def run_recordings(
             for pipeline in pipelines:
                 pipeline.expect_table()
         limits = plan.config.limits
-        source = FileSource(list(inputs), pipelines, limits, metrics, options or TableOptions())
+        source = FileSource(
+            list(inputs), pipelines, limits, metrics, options or TableOptions(), skips=skips
+        )
         wait_for_accelerators(pipelines)
         engine = Engine(
             pipelines,

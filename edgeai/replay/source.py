@@ -1,5 +1,6 @@
 """Recorded files as the source of a turn, and files as its sink: as fast as the engine can."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edgeai.config.limits import Limits
@@ -23,15 +24,25 @@ class FileSource:
         limits: Limits,
         metrics: Metrics,
         options: TableOptions,
+        *,
+        skips: Callable[[str], bool] = lambda _topic: False,
     ) -> None:
         """Open nothing yet.
+
+        Args:
+            files: The recordings, in this order.
+            pipelines: Read them.
+            limits: Of a turn.
+            metrics: Count what is refused.
+            options: How tables are read.
+            skips: Returns whether messages of a topic are left out, uncounted.
 
         Raises:
             ConfigError: A file is missing or of a kind that is not read, or the pipeline is not
                 clear. `receive` raises it too: a file cannot be read, or no row of a table gives a
                 message.
         """
-        self._metrics = metrics
+        self._metrics, self._skips = metrics, skips
         self._limits = limits
         mappings = {
             name: mapping for one in pipelines for name, mapping in table_mappings(one).items()
@@ -61,6 +72,8 @@ class FileSource:
                 break
             self._has_messages = True
             message = recorded.message
+            if self._skips(message[0]):
+                continue
             if len(message[1]) > self._limits.payload_bytes:
                 self._metrics.unrouted.labels("too_large").inc()
                 continue

@@ -1,14 +1,16 @@
 """Run one pipeline over recordings and return what the page shows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeai import topics
 from edgeai.assembly.plan import Plan, check
 from edgeai.config.candidates import CpuProvider
 from edgeai.config.device import Device
 from edgeai.config.node import Config, find_config
+from edgeai.config.pipeline import PipelineConfig
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, Problem
 from edgeai.messages import SECOND_NS, PublicationSink
@@ -74,7 +76,7 @@ def make_report(
     inputs = [Path(one) for one in recordings]
     options = options or TableOptions()
     time_column = None if evenly_spaced else options.time_column or OWN_TIME_COLUMN
-    plan, name = _plan_of(what, inputs, pipeline, time_column, state_folder)
+    plan, name, others = _plan_of(what, inputs, pipeline, time_column, state_folder)
     if name == OWN_PIPELINE:
         options = replace(options, every_signal=True)
     manifest = plan.packages[name].manifest
@@ -96,7 +98,9 @@ def make_report(
         observers.append(Observer(session, manifest, is_padded=is_padded))
         return observers[0]
 
-    summary = run_recordings(plan, inputs, observe, options=options, advance=advance)
+    summary = run_recordings(
+        plan, inputs, observe, options=options, advance=advance, skips=_only_of(plan, others)
+    )
     observer = observers[0]
     observer.finish()
     if not observer.assets:
@@ -118,8 +122,8 @@ def _plan_of(
     pipeline: str | None,
     time_column: str | None,
     state_folder: Path | None,
-) -> tuple[Plan, str]:
-    """Return a plan with one pipeline on the CPU, and its name."""
+) -> tuple[Plan, str, list[str]]:
+    """Return a plan with one pipeline on the CPU, its name, and the others' topic filters."""
     path = Path(what)
     folder = path if (path / MANIFEST).is_file() else shipped("models") / path
     if path.suffix not in {".yaml", ".yml"} and (folder / MANIFEST).is_file():
@@ -143,13 +147,36 @@ def _plan_of(
         update={"pipelines": {pipeline: plan.config.pipelines[pipeline]}}
     )
     states = plan.state_packages.get(pipeline, {})
-    return replace(
+    others = [one for key, one in plan.config.pipelines.items() if key != pipeline]
+    alone = replace(
         plan,
         config=chosen,
         device=Device(description="CPU", candidates=[CpuProvider(provider="cpu")]),
         packages={pipeline: plan.packages[pipeline]},
         state_packages={pipeline: states},
-    ), pipeline
+    )
+    return alone, pipeline, _filters_of(others)
+
+
+def _filters_of(pipelines: Iterable[PipelineConfig]) -> list[str]:
+    """Return the topic filters of pipelines."""
+    return [
+        one
+        for pipeline in pipelines
+        for source in pipeline.named_sources.values()
+        for one in source.filters
+    ]
+
+
+def _only_of(plan: Plan, others: Sequence[str]) -> Callable[[str], bool]:
+    """Return what tells whether only pipelines that the plan leaves out read a topic."""
+    own = _filters_of(plan.config.pipelines.values())
+
+    def skips(topic: str) -> bool:
+        is_theirs = any(topics.contains(one, topic) for one in others)
+        return is_theirs and not any(topics.contains(one, topic) for one in own)
+
+    return skips
 
 
 def _own_config(folder: Path, time_column: str | None) -> Config:

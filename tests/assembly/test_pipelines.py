@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edgeai.assembly.pipelines import operated_asset
 from edgeai.assembly.plan import check
 from edgeai.testing import MemoryNode
 from tests.support.packages import write_config, write_package
@@ -37,3 +38,19 @@ def test_the_latency_budget_allows_for_what_must_be_waited_for(
             "edgeai_latency_budget_seconds", {"pipeline": "p"}
         )
     assert exported == pytest.approx(budget)
+
+
+@pytest.mark.parametrize("kind", ["command/shelve", "reset"])
+@pytest.mark.parametrize(
+    ("target", "asset"),
+    [
+        ("/press/m", "m"), ("/press/hall/m", "hall/m"), ("/press", ""), ("/", ""),
+        pytest.param("/press/\u1112\u1161\u11ab", "\ud55c", id="decomposed, as from macOS"),
+    ],
+)  # fmt: skip
+def test_the_asset_of_a_command_is_named_as_its_stream_is(
+    kind: str, target: str, asset: str
+) -> None:
+    """By this name a worker knows whether the command is its own."""
+    assert operated_asset(f"edgeai/line1/{kind}{target}", "line1") == asset
+    assert operated_asset(f"edgeai/line2/{kind}{target}", "line1") is None

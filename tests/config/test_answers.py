@@ -166,6 +166,35 @@ def test_answers_of_two_pipelines_share_a_topic_only_if_both_choose_their_assets
     validate(Config, both(assets=["a/*"]), "f.yaml")
 
 
+@pytest.mark.parametrize(
+    ("publish", "rule"),
+    [
+        ({"alarm_topic": "alarms/{asset}"}, "q.publish.alarm_topic and pipelines.p.publish.alarm"),
+        ({"state_topic": "s/{asset}"}, "q.publish.state_topic and pipelines.p.publish.state_topic"),
+        ({"alarm_topic": "edgeai/n/states/{pipeline}/{asset}"}, "p.publish.state_topic and"),
+        ({"alarm_topic": "edgeai/n/command/{pipeline}/{asset}"}, "topic and edgeai/n/command/#"),
+        ({"topic": "edgeai/n/reset/{pipeline}/{asset}"}, "p.publish.topic and edgeai/n/reset/#"),
+        ({"topic": "x/{pipeline}/{asset}", "alarm_topic": "x/p/{asset}"}, "p.publish.topic"),
+        ({"alarm_topic": "alarms/{pipeline}/{asset}"}, None),
+        ({"topic": "predictions/{asset}"}, None),
+    ],
+)  # fmt: skip
+def test_no_alarm_hides_another_on_a_shared_topic(
+    publish: dict[str, str], rule: str | None
+) -> None:
+    one = {
+        "model": "m", "source": SOURCE, "publish": publish,
+        "states": {"run": {"when": {"signal": "a", "above": 0}}},
+    }  # fmt: skip
+    content = {"node": "n", "broker": {"host": "b"}, "pipelines": {"p": one, "q": one}}
+    if rule is None:
+        validate(Config, content, "f.yaml")
+        return
+    with pytest.raises(ConfigError, match="the last message would hide the other") as caught:
+        validate(Config, content, "f.yaml")
+    assert rule in str(caught.value)
+
+
 HEARTBEATS: list[tuple[dict[str, Any], str]] = [
     ({"topic": "x/{asset}"}, "only {node} is filled in"),
     ({"topic": "x/+"}, "without wildcards"),

@@ -151,6 +151,35 @@ def test_a_lost_broker_is_one_alarm_and_shelving_ends_meanwhile(tmp_path: Path) 
             assert json.loads(edge.get("/api/state")[1])["broker"]["connected"]
 
 
+def test_a_broker_that_forgets_what_it_retains_is_told_again(tmp_path: Path) -> None:
+    """An alarm that is active and does not change must be seen by who connects later."""
+    answer: dict[str, Any] = {
+        "topic": "plc/{asset}", "when": "change", "retain": True,
+        "format": {"type": "flat_json", "fields": ["alarm", "valid"]},
+    }  # fmt: skip
+    states = {"run": {"when": {"signal": "a", "above": 0}}}
+    with start_mosquitto(tmp_path / "broker") as broker:
+        config = write(
+            tmp_path, broker.port, states=states, publish={"answers": {"plc": answer}},
+            stream={"stale_after_seconds": 60},
+        )  # fmt: skip
+        topics = ["edgeai/test/alarms/p/m", "edgeai/test/states/p/m", "plc/m"]
+        with running(config):
+            with peer(broker.port, *topics) as one:
+                send(one, 9)
+                wait_for(lambda: {m.topic for m in one.heard} == set(topics), "all topics")
+                before = {message.topic: message.payload for message in one.heard}
+            broker.kill()  # without `persistence true`
+            broker.start_again()
+
+            def retained() -> dict[str, bytes]:
+                with peer(broker.port, *topics) as later:
+                    time.sleep(0.2)
+                    return {message.topic: message.payload for message in later.heard}
+
+            wait_for(lambda: retained() == before, "what was retained")
+
+
 @pytest.mark.system
 def test_one_of_several_workers_obeys_and_answers(tmp_path: Path, broker: RunningBroker) -> None:
     """Each reads every command; that of the alarm's stream takes it."""

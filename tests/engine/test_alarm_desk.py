@@ -10,7 +10,7 @@ import pytest
 
 from edgeai.messages import BACKLOG, RETAINED
 from tests.support.alarm_line import START, AlarmLine, line_plan
-from tests.support.engine import PREFIXES
+from tests.support.engine import PREFIXES, RESET
 
 LATCH = {"alarm": {"latch": True}}
 
@@ -78,6 +78,19 @@ def test_an_alarm_that_nobody_can_have_seen_is_not_acknowledged(tmp_path: Path) 
     assert one.told()["status"] == "unacknowledged"
     one.node.turns([(topic, b"", one.wall_ns(), 0)])
     assert one.turn().told()["status"] == "acknowledged"
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_from_acknowledging(tmp_path: Path) -> None:
+    """The alarm was published, by the wrong clock, at a time that is still to come."""
+    one = line(tmp_path, p=LATCH)
+    one.clock_shift = 86_400.0
+    one.send(9).send(9, "n").send(1, "n")
+    one.clock_shift = 0.0
+    one.seconds += 5
+    assert one.command("acknowledge")["status"] == "acknowledged"
+    assert one.told("n")["state"] == "latched"
+    one.turn((f"{RESET}p/n", b""))
+    assert one.told("n")["state"] == "normal", "as the older form has it"
 
 
 def test_a_higher_priority_is_a_new_alarm(tmp_path: Path) -> None:
@@ -230,6 +243,23 @@ def test_a_bad_command_is_answered_counted_and_changes_nothing(
     name = target.partition("/")[0]
     name = name if name in {"acknowledge", "shelve"} else "unknown"
     assert one.node.value("alarm_commands_total", command=name, result="refused") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "content", "repeated"),
+    [
+        ("shelve/p/m", {"seconds": 1e9, "request": "7"}, "7"),
+        ("acknowledge/p/nobody", {"request": "7"}, "7"),
+        ("acknowledge/nothing/m", {"request": "7"}, "7"),
+        ("acknowledge/p/m", {"request": 7}, ""),
+    ],
+)
+def test_the_answer_to_a_refused_command_says_which_one_it_is(
+    tmp_path: Path, target: str, content: dict[str, Any], repeated: str
+) -> None:
+    one = line(tmp_path).send(1)
+    one.turn((f"{PREFIXES.command}{target}", json.dumps(content).encode()))
+    assert (one.answers[-1]["result"], one.answers[-1]["request"]) == ("refused", repeated)
 
 
 def test_a_retained_command_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
-from edgeai.engine.answer_topics import AnswerTopics, KeptTopics, Owner, read_kept
+from edgeai.engine.answer_topics import AnswerTopics, Owner, read_kept
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.kept_assets import KeptAssets
 from edgeai.engine.monitor import Live
@@ -221,6 +221,55 @@ def test_late_windows_are_not_live(line: Line) -> None:
     assert (now["live"], now["sequence"]) == (1, 1)
 
 
+def test_an_answer_becomes_late_without_a_window_too(line: Line) -> None:
+    """The machine is silent, and told as stale much later."""
+    line.start(**publish(plc={**JSON, "max_age_seconds": 2.0}))
+    now = 1.0
+    line.pipelines[0].answers.clock_ns = lambda: round(now * NS)  # type: ignore[union-attr]
+    assert line.answers(line.row(1, 4))[0]["live"] == 1
+    now = 2.5
+    assert line.look() == []
+    now = 3.5
+    (late,) = line.answers(line.look())
+    assert (late["live"], late["reason"], late["sequence"], late["score"]) == (0, "late", 1, None)
+    assert line.look() == [], "told once"
+    assert line.answers(line.row(3.4, 4))[0]["live"] == 1
+
+
+def test_windows_that_cannot_be_judged_do_not_come_to_life_again_and_again(line: Line) -> None:
+    line.start(**publish(plc=JSON))
+    line.row(1, 4)
+
+    def bad(t: int) -> list[Publication]:
+        line.now += 1
+        row = ("factory/m/sensors", json.dumps({"t": t, "a": None, "b": 0}).encode(), t * NS, 0)
+        return [*line.turn(row), *line.look()]
+
+    found = line.answers(*[bad(t) for t in range(2, 60)])
+    reasons = [one["reason"] for one in found]
+    first = reasons.index("bad_values")
+    assert reasons[first:] == ["bad_values"], "once, and it stays so"
+    assert {one["quality"] for one in found} == {"bad"}
+    assert line.answers(line.row(60, 4))[0]["live"] == 1
+    assert line.look() == []
+    assert line.answers(bad(61))[0]["live"] == 1, "one bad window is a live answer"
+
+
+def test_an_alarm_that_is_held_back_is_active_all_the_while(line: Line) -> None:
+    held = {"chattering": {"activations": 2, "within_seconds": 60, "quiet_seconds": 30}}
+    status = {**JSON, "format": {
+        "type": "flat_json", "fields": ["live", "alarm", "alarm_status", "annunciated", "priority"],
+    }}  # fmt: skip
+    line.start(alarm=held, **publish(plc=status))
+    line.row(1, 12)
+    line.row(2, 4)
+    shown = {"live": 1, "alarm": "active", "alarm_status": "unacknowledged", "annunciated": 1,
+             "priority": "high"}  # fmt: skip
+    for t, a in ((3, 12), (4, 4), (5, 12), (6, 4)):
+        assert line.answers(line.row(t, a)) == [shown], t
+    assert line.answers(line.row(37, 4))[0]["alarm"] == "normal", "it is quiet"
+
+
 def test_a_value_that_does_not_fit_is_counted_and_told_once(
     line: Line, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -374,6 +423,60 @@ def test_each_worker_replaces_its_own(line: Line) -> None:
     assert sorted(one.topic for found in both for one in found) == [f"plc/{a}" for a in "abcdefgh"]
 
 
+def test_all_pipelines_share_the_topics_and_their_file(line: Line) -> None:
+    write_config(line.folder / "two.yaml", 1883, {
+        name: {"model": "mean", "source": SOURCE, **publish(plc={**JSON, "topic": topic})}
+        for name, topic in (("p", "plc/{asset}/x"), ("q", "plc/{asset}/y"))
+    })  # fmt: skip
+    node = Node(check(line.folder / "two.yaml"))
+    pipelines = node.engine.pipelines
+    folder = line.folder / "answers" / "two"
+    assert replace_answers(pipelines, folder) == []
+    node.turns([("factory/m/sensors", b'{"t": 1, "a": 1, "b": 2}', NS, 0)])
+    assert {one.pipeline for one in read_kept(folder / "1.jsonl")} == {"p", "q"}
+    again = Node(check(line.folder / "two.yaml"))
+    found = {one.topic for one in replace_answers(again.engine.pipelines, folder)}
+    assert found == {"plc/m/x", "plc/m/y"}, "both are starting"
+
+
+def test_the_newest_line_of_all_workers_counts(tmp_path: Path) -> None:
+    """Two workers, then one, then two again: each file has lines of the others, old ones too."""
+    owner, now_ns = Owner("p", "plc", "m"), 0
+
+    def run(number: int, topic: str | None) -> list[tuple[str, ...]]:
+        nonlocal now_ns
+        now_ns += 1
+        one = AnswerTopics(10, clock_ns=lambda: now_ns)
+        before = [kept.topics for kept in one.keep_in(tmp_path, number, lambda _: True)]
+        if topic is None:
+            one.release(owner)
+        else:
+            assert one.take(owner, (topic,), retain=True) is None
+        one.write()
+        return before
+
+    assert run(2, "old") == []
+    assert run(1, "new") == [("old",)]
+    assert run(1, "newer") == [("new",)]
+    assert run(2, None) == [("newer",)]
+    assert run(1, None) == []
+    assert run(1, "again") == []
+    assert run(2, "again") == [("again",)]
+
+
+def test_after_a_new_connection_what_may_be_forgotten_is_written_again(line: Line) -> None:
+    retained = {**JSON, "retain": True}
+    each = {"topic": "hmi/{asset}/{field}", "when": "change",
+            "format": {"type": "text", "fields": ["score", "valid"]}}  # fmt: skip
+    line.start(**publish(plc=retained, hmi=each, often={**JSON, "topic": "often/{asset}"}))
+    found = {one.topic: one for one in line.row(1, 4)}
+    answers = line.pipelines[0].answers
+    assert answers is not None
+    again = {one.topic: one for one in answers.again()}
+    assert again == {topic: found[topic] for topic in ("plc/m", "hmi/m/score", "hmi/m/valid")}
+    assert line.row(2, 4) != [], "and nothing else has changed"
+
+
 def test_kept_topics_survive_a_line_that_was_cut(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -388,9 +491,8 @@ def test_kept_topics_survive_a_line_that_was_cut(
     path.write_bytes(path.read_bytes() + b'[["p","plc","c"],["plc')
     assert [kept.topics for kept in read_kept(path).values() if kept.topics] == [("plc/b",)]
     again = AnswerTopics(10)
-    assert again.keep_in(tmp_path, 1, lambda _: True) == [
-        KeptTopics(Owner("p", "plc", "b"), ("plc/b",), retain=True)
-    ]
+    (kept,) = again.keep_in(tmp_path, 1, lambda _: True)
+    assert (kept.owner, kept.topics, kept.retain) == (Owner("p", "plc", "b"), ("plc/b",), True)
     again.take(Owner("p", "plc", "d"), ("plc/d",), retain=False)
     again.write()
     assert {one.asset for one in read_kept(path)} == {"b", "d"}, "the whole file is written anew"

@@ -222,7 +222,8 @@ PUBLISHES = {
     "engine/state_changes.py": "operating states",
     "engine/retained_alarms.py": "alarms, operating states", "mqtt/client_lifecycle.py": "status",
     "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",
-    "engine/answer_publisher.py": "answers", "node/beat.py": "heartbeat",
+    "engine/answer_publisher.py": "answers", "engine/answer_slots.py": "answers",
+    "engine/published_again.py": "alarms", "node/beat.py": "heartbeat",
 }  # fmt: skip
 SUBSCRIBES = {
     "mqtt/probe.py": "sources, drops, status, version", "mqtt/retained_reader.py": "alarms",

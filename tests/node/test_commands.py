@@ -128,6 +128,18 @@ def test_an_active_alarm_is_acknowledged_and_stays_active(tmp_path: Path) -> Non
     assert desk.node.transitions()[-1] == (2, "active", "normal"), "it was seen: no latch"
 
 
+def test_what_was_acknowledged_is_not_acknowledged_again_while_it_is_shelved(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path)
+    send(desk.node, 9)
+    for name, more in (("acknowledge", {}), ("shelve", {"seconds": 60})):
+        assert desk.give(name, pipeline="p", asset="m", **more) == (202, "")
+        desk.node.turns([])
+    again = desk.give("acknowledge", pipeline="p", asset="m")
+    assert again == (HTTPStatus.CONFLICT, "m: the alarm is acknowledged already")
+
+
 def test_shelving_on_the_page(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     send(desk.node, 9)

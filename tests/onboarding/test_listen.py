@@ -80,6 +80,28 @@ def test_each_row_is_shown_with_what_becomes_of_it(tmp_path: Path) -> None:
     assert lines[6].startswith("REFUSED invalid_json: ")
 
 
+def test_a_window_that_is_not_judged_says_so_and_why(tmp_path: Path) -> None:
+    states = {
+        "run": {"when": {"signal": "mode", "equals": 1}},
+        "stop": {"when": {"signal": "mode", "equals": 0}, "judge": False},
+    }
+    listener = listener_of(tmp_path, {**ROWS, "signals": {"mode": {}}}, states=states)
+    rows = [
+        {"t": T + second, "a": 1, "b": 1, "mode": mode}
+        for second, mode in enumerate([1, 1, 0, 0, 7, 7])
+    ]
+    ends = [one.split("PREDICTION ")[-1] for one in fates(listener, "f/m/rows", *rows)]
+    told = "(threshold 10), alarm normal, quality"
+    mixed = "samples of several states, or min_seconds are not over"
+    assert ends[1:] == [
+        f"score 2 {told} good, state run",
+        f"no score {told} good, state transition: not judged ({mixed})",
+        f"no score {told} good, state stop: not judged (it has `judge: false`)",
+        f"no score {told} good, state transition: not judged ({mixed})",
+        f"score 2 {told} uncertain, state undeclared: not judged (no condition is true)",
+    ]
+
+
 def test_tags_and_frames_are_shown(tmp_path: Path) -> None:
     hold = {"alignment": "hold"}
     tags = listener_of(tmp_path / "tags", TAGS, stream=hold)

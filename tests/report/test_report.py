@@ -160,6 +160,26 @@ def test_several_assets_have_a_section_each_and_too_many_are_named(
     assert "1 further asset without a section: &lt;z&gt;" in page
 
 
+def test_one_of_several_pipelines_without_its_cause_and_the_messages_of_the_others(
+    line: Path, tmp_path: Path
+) -> None:
+    other = {"model": "mean", "source": {**SOURCE, "topic": "other/{asset}"}}
+    caused = {"alarm": {"caused_by": [{"pipeline": "q"}]}}
+    write_config(line, {"p": {"model": "mean", "source": SOURCE, **caused}, "q": other})
+    recording = tmp_path / "all.jsonl"
+    rows = [
+        {"topic": f"{place}/m", "payload": {"t": START + second, "a": 30, "b": 30},
+         "received_ns": (START + second) * SECOND}
+        for second in range(8) for place in ("line", "other", "unknown")
+    ]  # fmt: skip
+    recording.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = report_of(line, recording, pipeline="p")
+    (seen,) = report.assets
+    assert len(seen.alarms) == 1
+    assert report.summary.messages == 16
+    assert report.summary.dropped == ["no pipeline: 8 dropped, unexpected_topic"]
+
+
 def test_a_long_recording_is_thinned_out_and_keeps_its_peak(
     line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -374,6 +374,8 @@ def test_check_knows_workers_and_names_what_cannot_be_shardd(
         name: {"model": "mean", "source": {"topic": topic}}
         for name, topic in (("p", "{asset}/s"), ("q", "plant/sensors"))
     }
+    named: Any = {"topic": "gateway/all", "asset_paths": ["machine"]}  # all workers read it
+    pipelines["r"] = {"model": "mean", "source": named}
     config = write_config(tmp_path / "config.yaml", 1, pipelines, workers=2)
     outcome = run_command(capsys, monkeypatch, "check", config)
     assert outcome.code == 0
