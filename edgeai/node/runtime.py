@@ -25,11 +25,12 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.engine.alarm_files import alarms_folder
+from edgeai.engine.asset_events import Live
 from edgeai.engine.engine import Engine
 from edgeai.engine.history import History
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.kept_assets import KeptAssets, assets_folder
-from edgeai.engine.monitor import Live, Monitor
+from edgeai.engine.monitor import Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
 from edgeai.engine.restored_alarms import restore_alarms

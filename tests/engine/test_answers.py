@@ -11,9 +11,9 @@ import pytest
 
 from edgeai.assembly.plan import check
 from edgeai.engine.answer_topics import AnswerTopics, KeptTopics, Owner, read_kept
+from edgeai.engine.asset_events import Live
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.kept_assets import KeptAssets
-from edgeai.engine.monitor import Live
 from edgeai.engine.restored_answers import answers_folder, end_answers, replace_answers
 from edgeai.engine.sharding import Shard
 from edgeai.messages import AnswerPublication, Message, Publication

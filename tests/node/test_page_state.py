@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
+from edgeai.engine.asset_events import Live
 from edgeai.engine.kept_alarms import KeptAlarms
-from edgeai.engine.monitor import Live
 from edgeai.engine.stream_state import StaleCause
 from edgeai.node.page_state import pipeline_state
 from tests.support.engine import NS, SOURCE, Node
