@@ -463,14 +463,14 @@ class Engine:
         self, pipeline: Pipeline, state: StreamState, previous: AlarmState
     ) -> list[Publication]:
         """Return the message of an alarm that has changed without a window, as by an operator."""
-        told = self._judges[pipeline].transition(state, previous)
+        told = self._judges[pipeline].alarms.transition(state, previous)
         if pipeline.answers is not None:
             pipeline.answers.refresh(state)
         return told
 
     def _tell_again(self, pipeline: Pipeline, state: StreamState) -> Publication:
         """Return the message of an alarm of which something else than its state has changed."""
-        told = self._judges[pipeline].tell_again(state)
+        told = self._judges[pipeline].alarms.tell_again(state)
         if pipeline.answers is not None:
             pipeline.answers.refresh(state)
         return told

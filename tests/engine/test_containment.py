@@ -14,7 +14,7 @@ import pytest
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.assembly.plan import Plan, check
-from edgeai.engine import judging
+from edgeai.engine import alarm_messages, judging
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import MAX_LINES
 from edgeai.engine.pipeline import Pipeline
@@ -244,7 +244,8 @@ def plant_encode(plant: Plant) -> None:
             raise Boom("planted")
         return real(thing)
 
-    plant.patch.setattr(judging, "_encode", encode)
+    for module in (judging, alarm_messages):
+        plant.patch.setattr(module, "_encode", encode)
 
 
 def plant_publish(plant: Plant) -> None:

@@ -43,7 +43,7 @@ class Line:
         return self
 
     def row(self, t: int, a: float | None, b: float | None, now_ns: int = 0) -> Line:
-        self.node.engine._judges[self.pipeline]._clock_ns = lambda: now_ns
+        self.node.engine._judges[self.pipeline].alarms._clock_ns = lambda: now_ns
         payload = json.dumps({"t": t, "a": a, "b": b}).encode()
         self.node.turns([("factory/m/sensors", payload, NS, False)])
         return self
