@@ -134,7 +134,7 @@ class ProviderWatch(Protocol):
 class Engine:
     """All pipelines of a node on one source and one sink.
 
-    Callbacks: `Ring.emit` is `Batch.add` (wired in `Pipeline.stream_of`), `Batch.when_full` is
+    Callbacks: `Ring.emit` is `Batch.add` (wired by `StreamRegistry`), `Batch.when_full` is
     `Engine._infer_and_judge` (wired here), a topic's routes lead to `Intake.take`.
     """
 
@@ -266,7 +266,7 @@ class Engine:
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
                 try:
-                    pipeline.flush(state)
+                    pipeline.registry.flush(state)
                 except Exception as error:  # noqa: BLE001  the other streams go on
                     self._steps.tell(f"{pipeline.name}: releasing the last samples", error)
                     pipeline.batch.recover(state)

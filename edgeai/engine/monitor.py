@@ -93,7 +93,7 @@ class Monitor:
         self._set_backs: dict[str, list[tuple[str, SetBack]]] = {}
         """Assets whose clock was set back since the last poll, by pipeline."""
         for pipeline in pipelines:
-            pipeline.on_set_back = partial(self._note_set_back, pipeline.name)
+            pipeline.registry.on_set_back = partial(self._note_set_back, pipeline.name)
             pipeline.hooks.on_transition = partial(self._note_transition, pipeline.name)
             if pipeline.states is not None:
                 pipeline.states.on_published = partial(tell_change, self.events, pipeline)

@@ -38,7 +38,7 @@ def publish_change(pipeline: Pipeline, state: StreamState) -> None:
         judged=tracker.current >= 0 and rules.rules[tracker.current].judges,
         id=f"{state.id_of(tracker.since_ns)}:{name}",
     )
-    states.changes.append(Publication(pipeline.state_topic_of(state.key), _encode(change), 1, True))
+    states.changes.append(Publication(pipeline.topics.state(state.key), _encode(change), 1, True))
     states.on_published(state, change)
 
 

@@ -180,9 +180,9 @@ def test_a_shelved_machine_stays_known(tmp_path: Path) -> None:
     one = line(tmp_path).send(1)
     pipeline, state = one.node.engine.pipelines[0], one.state()
     one.command("shelve", seconds=600)
-    assert not pipeline.forget(state)
+    assert not pipeline.registry.forget(state)
     one.command("unshelve")
-    assert pipeline.forget(state)
+    assert pipeline.registry.forget(state)
 
 
 # ----------------------------------------------------------------------------------- bad commands

@@ -211,7 +211,7 @@ def test_an_asset_is_forgotten_after_the_declared_time(
             continue
         line.wait(4 * HOUR).wait(1)
         assert line.states == {}
-        assert line.pipeline._room._budget.used == 0
+        assert line.pipeline.registry._room._budget.used == 0
         assert "are forgotten, the first is 'm'" in caplog.text
         assert line.start().wait(1).states == {}
         line.row(2000, "m").wait(1)
