@@ -543,7 +543,7 @@ OUTSIDE: dict[str, Callable[[Node, pytest.MonkeyPatch], None]] = {
         patch.setattr(node.monitor, "_next_scan", 0.0),
         patch.setattr(node.monitor, "_scan", raising),
     )[0],
-    "a reset": lambda node, patch: patch.setattr(node.engine, "_reset_alarm", raising),
+    "a reset": lambda node, patch: patch.setattr(node.engine._operators, "_reset_alarm", raising),
 }
 """Faults that belong to no message that is served, and how to plant them."""
 
