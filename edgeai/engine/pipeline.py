@@ -12,8 +12,8 @@ from edgeai.engine.batch import bind_batch
 from edgeai.engine.coarse_values import CoarseValues
 from edgeai.engine.containment import Containment
 from edgeai.engine.cycle_settings import counters_of
-from edgeai.engine.inlet_builder import InletParts
 from edgeai.engine.inlets import Capture, Inlet
+from edgeai.engine.intake_opener import SourceParts
 from edgeai.engine.other_model import StateModel
 from edgeai.engine.pipeline_log import PipelineLog
 from edgeai.engine.pipeline_parts import make_answers, make_states
@@ -115,7 +115,7 @@ class Pipeline:
         """By key."""
         self._rings = self.registry.rings
         coarse = CoarseValues(name, self.channels, counters_of(chosen.window.cycle), resolution)
-        parts = InletParts(
+        parts = SourceParts(
             name, self.batch, self.metrics, self.containment, self.refusals, self.streams,
             self.stream_of, self.registry.takes_key, self.registry.stream_in_message,
             self.registry.is_counted_by, config.limits, coarse.tell,
