@@ -1,7 +1,7 @@
 """The topics of what a pipeline publishes of its assets."""
 
 from edgeai import topics
-from edgeai.config.pipeline import PublishConfig
+from edgeai.config.publish import PublishConfig
 
 
 class PublishedTopics:
