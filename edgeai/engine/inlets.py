@@ -23,7 +23,7 @@ from edgeai.engine.refusals import Refusals
 from edgeai.engine.source_plans import SourcePlan
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import Message
-from edgeai.metrics.definitions import PipelineMetrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.streams.joined import JoinedStream
 
 Capture = tuple[str, str | None]

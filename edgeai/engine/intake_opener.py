@@ -20,7 +20,7 @@ from edgeai.engine.record_explanations import RecordExplanations, places_in
 from edgeai.engine.refusals import Refusals
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.unusable_values import UnusableValues
-from edgeai.metrics.definitions import PipelineMetrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.model.manifest import Manifest
 from edgeai.model.resolution import Resolution
 

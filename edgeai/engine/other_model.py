@@ -10,7 +10,8 @@ from edgeai.config.pipeline import PipelineConfig
 from edgeai.engine.batch import bind_batch
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS
-from edgeai.metrics.definitions import Metrics, PipelineMetrics
+from edgeai.metrics.definitions import Metrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.model.package import Package
 from edgeai.model.threshold_spec import HeldValuesSpec
 from edgeai.providers.session import Session

@@ -11,7 +11,8 @@ from edgeai.engine.answer_topics import AnswerTopics
 from edgeai.engine.batch import Batch
 from edgeai.engine.other_model import OtherModel, StateModel
 from edgeai.engine.state_windows import StateWindows
-from edgeai.metrics.definitions import Metrics, PipelineMetrics
+from edgeai.metrics.definitions import Metrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.model.manifest import Manifest
 from edgeai.streams.settings import StreamSettings
 

@@ -24,7 +24,7 @@ from edgeai.engine.stream_state import Lane, StreamState
 from edgeai.errors import DecodeError
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS, AlarmReason, AlarmState, Priority
-from edgeai.metrics.definitions import PipelineMetrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.streams.align import Aligner
 from edgeai.streams.cycles.settings import Cycle
 from edgeai.streams.factory import open_stream
