@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.assembly.plan import Plan, check
@@ -141,6 +141,7 @@ def strange_frames(seed: int, length: int) -> list[Message]:
 @pytest.mark.parametrize(("length", "hop"), [(8, 8), (8, 3), (1, 1)])
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), turn=st.sampled_from([1, 3, 60]))
+@example(seed=15455, turn=1)  # a number says that frames are missing, and the time that none is
 def test_whole_windows_without_a_copy_give_the_same_predictions(
     plan_within: Callable[..., Plan], length: int, hop: int, seed: int, turn: int
 ) -> None:

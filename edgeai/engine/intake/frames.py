@@ -130,7 +130,8 @@ class FrameIntake:
             if steps is not None and not follows and not self._whole_cycles:
                 t0_ns, arrived = self._place(state, frame, steps, t0_ns, arrived)
         steps = self._count_missed(state, frame, t0_ns, steps)
-        if arrived.is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
+        is_next = steps is None or steps == 1  # else its number may say more than its time
+        if is_next and arrived.is_timed and self.push_whole_window(state, frame, t0_ns, period_ns):
             stream.ring.arrived_ns = received_ns
             state.pushed = sequence
             return
