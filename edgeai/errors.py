@@ -131,7 +131,8 @@ DROP_REASONS = {
     "wrong_channels": "frame: not the declared channels",
     "wrong_size": "frame: no sample, or the number of bytes fits no whole number of samples",
     "unknown_tag": "tag: the name belongs to no signal of the model",
-    "duplicate": "it was already taken: the same time, or the same message sent again",
+    "duplicate": "it was already taken, or another sample has its time, or its time stamp has as "
+    "many samples as the rate allows",
     "retained": "the broker kept it (retain flag): a command, or a value without a time of its "
     "own, too old, or seen before",
     "late": "the sample is older than the newest, and no missing one is in its place",

@@ -128,6 +128,10 @@ EVENTS: dict[str, Event] = {
         "new samples were refused, because another one has their time stamp",
         ("pipeline", "assets", "count"),
     ),
+    "sample_rate_off": Event(
+        "an asset's samples come at another rate than the model's, by more than 10 %",
+        ("pipeline", "asset", "rate_hz", "model_rate_hz"),
+    ),
     "values_too_coarse": Event(
         "float32 loses the steps that the model knows, or numbers of cycles", ("pipeline", "signal")
     ),

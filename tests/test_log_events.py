@@ -18,7 +18,7 @@ LEVELS = {"info", "warning", "error", "exception", "critical", "log"}
 """Methods of a logger. `debug` is for developers, and needs no event."""
 LIMITED = {
     "alarms", "assets", "conflicts", "cycles", "quality", "scores", "silence", "set_backs",
-    "states", "resets", "answer_lines", "refusals",
+    "states", "resets", "answer_lines", "refusals", "rates",
 }  # fmt: skip
 """Attributes that are a `LimitedLog`."""
 

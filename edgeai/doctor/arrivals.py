@@ -5,6 +5,7 @@ They go through the engine's own turn, with nothing published.
 
 from collections import Counter
 from collections.abc import Sequence
+from math import log
 from typing import Any
 
 from edgeai import topics
@@ -19,13 +20,17 @@ from edgeai.engine.hints import (
     shown_value,
 )
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.rate_watch import rate_of
 from edgeai.engine.refusals import printable
 from edgeai.errors import DROP_REASONS, DecodeError
-from edgeai.messages import AT_ONCE, RETAINED, Due, Message, Publication
+from edgeai.messages import AT_ONCE, RETAINED, SECOND_NS, Due, Message, Publication
 from edgeai.metrics.definitions import Metrics
+from edgeai.streams.ring import RATE_SHARE
 
 MAX_SKEW_SECONDS = 5.0
 """A sender whose clock is further from this machine's than this is told."""
+MIN_RATE_SAMPLES = 20
+"""So many sample periods show a rate, though some are uneven."""
 MIN_SAME_TIMES = 3  # messages with one time that show a clock that stands still
 NO_LOSS = frozenset({"duplicate", "retained"})
 
@@ -60,6 +65,7 @@ def check_arrivals(
         engine = Engine([pipeline], once, once, Metrics(), clock_ns=None)
         engine.turn(0)
         _tell_samples(pipeline, mine, findings)
+        _tell_rate(pipeline, findings)
         sources = config.pipelines[pipeline.name].named_sources
         timed = {place: one for place, one in sources.items() if one.clock is not None}
         if not timed:
@@ -119,6 +125,33 @@ def _tell_samples(pipeline: Pipeline, messages: Sequence[Message], findings: Fin
     findings.ok(
         "samples", f"{count} messages of {len(pipeline.streams)} assets are used", pipeline.name
     )
+
+
+def _tell_rate(pipeline: Pipeline, findings: Findings) -> None:
+    """Tell the asset whose rate is furthest from the model's; of rows that are not resampled."""
+    settings = pipeline.settings
+    is_row = pipeline.sources.layouts == {"row"} and settings.joined is None
+    if settings.period_ns is None or settings.align is not None or not is_row:
+        return
+    rates = {}
+    for state in pipeline.streams.values():
+        count, span_ns = rate_of(state.stream.ring)
+        if count >= MIN_RATE_SAMPLES and span_ns > 0:
+            rates[state.key] = count * SECOND_NS / span_ns
+    if not rates:
+        return
+    model_hz = SECOND_NS / settings.period_ns
+    asset, rate_hz = max(rates.items(), key=lambda one: abs(log(one[1] / model_hz)))
+    text = f"asset {printable(asset)} sends at {rate_hz:.3g} Hz, the model needs {model_hz:g} Hz"
+    if abs(model_hz / rate_hz - 1) <= RATE_SHARE:
+        findings.ok("sample rate", text, pipeline.name)
+        return
+    findings.warn(
+        "sample rate", text,
+        "let the sender send at the model's rate, resample by "
+        f"pipelines.{pipeline.name}.stream.alignment, or use a model of the sender's rate",
+        pipeline.name,
+    )  # fmt: skip
 
 
 def _signals_of(pipeline: Pipeline) -> str:

@@ -27,6 +27,7 @@ CHECKS: dict[str, str] = {
     "delivery": "messages arrive on each subscription; else topics like it that do",
     "samples": "the messages that arrived become samples, by the pipeline's own decoder",
     "sender clock": "times in the messages against their arrival",
+    "sample rate": "the rate of rows, by their times, against the model's",
     "publishing": "the broker accepts predictions, alarms, events and status",
     "broker limits": "retained messages, QoS, packet size",
 }

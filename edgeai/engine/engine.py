@@ -48,6 +48,7 @@ The road of a frame: one message that is the next whole window:
       engine.intake.frames      FrameIntake.take               # callback of the topic's route
         decoding.frames.binary  compile_binary.decode          # header; samples stay a view of it
         decoding.sender_clock   SenderClock.check              # time against arrival
+        engine.seen_frames      mark_of_time                   # of a frame without a number
         engine.seen_frames      SeenFrames.add                 # to know it if it is sent again
         streams.ordered         OrderedStream.awaits_window_of # it is the next window
         engine.batch            Batch.place                    # copy it into the batch

@@ -189,6 +189,9 @@ class Monitor:
                 names = [state.key for state in found.conflicts]
                 remedy = time_stamp_remedy(watch.pipeline)
                 watch.pipeline.log.conflict(names, found.new_conflicts, remedy)
+            for one in found.off_rate:
+                model_hz = SECOND_NS / (watch.pipeline.settings.period_ns or SECOND_NS)
+                watch.pipeline.log.rate_off(one.asset, one.rate_hz, model_hz)
             if found.quality:
                 self._quality.tell(watch.pipeline, found.quality)
             stale += len(found.stale)

@@ -50,6 +50,9 @@ class PipelineLog:
         self.conflicts = LimitedLog(
             pipeline, "scans with samples of used times", lines=1, seconds=600
         )
+        self.rates = LimitedLog(
+            pipeline, "assets at another rate than the model's", lines=10, seconds=600
+        )
         self.set_backs = LimitedLog(pipeline, "clocks set back", lines=20, seconds=600)
         self.cycles = LimitedLog(pipeline, "cycles that were not complete", lines=10, seconds=600)
 
@@ -57,7 +60,7 @@ class PipelineLog:
         """Tell what the bounds left out, when it is due, or at once if the process stops."""
         for one in (
             self.alarms, self.assets, self.states, self.quality, self.scores, self.silence,
-            self.set_backs, self.conflicts, self.cycles,
+            self.set_backs, self.conflicts, self.rates, self.cycles,
         ):  # fmt: skip
             one.poll(everything=everything)
 
@@ -177,6 +180,20 @@ class PipelineLog:
             extra=event(
                 "samples_of_one_time", pipeline=self._pipeline, assets=list(assets[:SHOWN_ASSETS]),
                 count=count,
+            ),
+        )  # fmt: skip
+
+    def rate_off(self, asset: str, rate_hz: float, model_hz: float) -> None:
+        """Tell that the samples of an asset come at another rate than the model's."""
+        self.rates.write(
+            "the samples of %s come at %.3g Hz, the model needs %g Hz: it sees everything %s than "
+            "it was trained. Let the sender send at the model's rate, resample by "
+            "stream.alignment, or use a model of the sender's rate",
+            printable(asset), rate_hz, model_hz, "slower" if rate_hz > model_hz else "faster",
+            level=logging.WARNING,
+            extra=event(
+                "sample_rate_off", pipeline=self._pipeline, asset=asset, rate_hz=rate_hz,
+                model_rate_hz=model_hz,
             ),
         )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.pipeline_log import utc
+from edgeai.engine.rate_watch import OffRate, RateWatch
 from edgeai.engine.refusals import printable
 from edgeai.engine.stale_watch import StaleWatch
 from edgeai.engine.stream_state import StreamState
@@ -37,6 +38,8 @@ class Found(NamedTuple):
     """Assets with new samples that were refused, as they had the time of another one."""
     new_conflicts: int
     """How many these samples are."""
+    off_rate: list[OffRate]
+    """Assets that are off the model's rate now."""
     fault: str | None
     """Why the pipeline became not ready; None if nothing changed."""
     ready_again: str
@@ -50,6 +53,7 @@ class SampleWatch:
         self.pipeline = pipeline
         self._windows = WindowWatch(pipeline)
         self._stale = StaleWatch(pipeline)
+        self._rates = RateWatch(pipeline)
         self._fault: str | None = None
         """Why it makes no sample of its messages; None if it does."""
         self._drops: dict[str, int] = dict(pipeline.metrics.drops)
@@ -125,6 +129,7 @@ class SampleWatch:
             quality,
             conflicts,
             new_conflicts,
+            self._rates.scan(),
             fault if fault_before is None else None,
             ready_again,
         )

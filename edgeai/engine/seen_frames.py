@@ -22,13 +22,27 @@ NEVER = -(1 << 62)
 BURST_SPANS = 1 / 4
 """A frame that arrives sooner after the one before, in its own time spans, is one of a burst."""
 
+PART_BYTES = 64
+"""Of a frame with a time and no number, so many bytes are compared."""
+
 Mark = tuple[int | None, int]
-"""Sequence number of a frame, and its time, or a number of its content if it has none."""
+"""Sequence number of a frame, and its time, or a number of its content if one of them is missing.
+"""
 
 
 def content_of(payload: bytes | memoryview) -> int:
     """Return a number of 64 bits that frames with other bytes do not have."""
     return crc32(payload) << 32 | adler32(payload)
+
+
+def mark_of_time(time_ns: int, payload: bytes | memoryview) -> Mark:
+    """Return the mark of a frame without a number: its time and some of its content.
+
+    A frame of the same time with other content is a new one: the sender's clock was set back, or is
+    coarse. The middle tells: all of the payload would cost more than the rest of the way.
+    """
+    middle = len(payload) // 2
+    return None, hash((time_ns, bytes(payload[middle : middle + PART_BYTES])))
 
 
 class SeenFrames:

@@ -128,7 +128,7 @@ class SilenceReport:
         self._presence += [(pipeline, state) for state in changed]
         if not left:
             return []
-        again = Found(left, [], {}, [], 0, None, "")
+        again = Found(left, [], {}, [], 0, [], None, "")
         return self.tell(pipeline, again, is_connected=True)
 
     def look_at_sources(self, now: float, *, is_connected: bool) -> list[Publication]:

@@ -259,8 +259,9 @@ PIPELINE = (
     Definition(
         "edgeai_samples_misplaced_total", "counter", ("pipeline",),
         "Samples that share a time stamp of a coarse clock, where a sample of that stamp was "
-        "lost. Which one is not known, so all of the stamp are counted, not the lost ones: "
-        "their times may be a sample period too early, and their windows were not marked.",
+        "lost, or more came than the rate allows: some were sent again, or the sender is fast. "
+        "Which ones is not known, so all of the stamp are counted: their times may be wrong, "
+        "and their windows were not marked.",
     ),
     Definition(
         "edgeai_predictions_total", "counter", ("pipeline", "quality"),

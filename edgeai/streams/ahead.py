@@ -11,7 +11,7 @@ the next one comes. Timelines in periods, arrivals one period apart:
 Where two agree, as 5.7 and 6.7, their times may still be wrong: they are in doubt, and uncertain.
 """
 
-from edgeai.streams.clock_steps import LEAST_PERIODS, resolution_of
+from edgeai.streams.clock_steps import LEAST_PERIODS, TICK_NS, is_shown, resolution_of
 from edgeai.streams.holes import HOLE_PERIODS, Holes
 from edgeai.streams.ring import Ring
 from edgeai.streams.run import Newest, Run
@@ -91,10 +91,10 @@ class Ahead:
             return False
         ring, period_ns, filled = self._ring, int(run.period_ns), self._holes.filled_times
         before_ns = ring.last_ns if ring.size else run.first_ns
-        if resolution_of([before_ns, run.first_ns], period_ns, least_periods) is None:
+        found = resolution_of([before_ns, run.first_ns], period_ns, least_periods)
+        if found is None and not is_shown(before_ns, run.first_ns, TICK_NS):
             return False  # without a look at all of them
-        times = [ring.time_at(back) for back in range(ring.size)]
-        kept = [time_ns for time_ns in times if time_ns not in filled]
+        kept = [time_ns for time_ns in ring.recent_times.tolist() if time_ns not in filled]
         return resolution_of([*kept, run.first_ns], period_ns, least_periods) is not None
 
     def judge(self, run: Run) -> list[Run]:
@@ -121,15 +121,32 @@ class Ahead:
             if self._keeps_pace(run, last.last_ns, last.arrived_ns):
                 self._drop(waiting)
                 return [run]
-            if self._is_step_ahead(run, newest.last_ns, newest.arrived_ns):
-                waiting.append(run.copy())
-                return self.release() if len(waiting) > MAX_WAITING else []
+            is_ahead = self._is_step_ahead(run, newest.last_ns, newest.arrived_ns)
+            if is_ahead or self._is_too_near(run, newest.last_ns):
+                return self._wait(run)
             return [*self.release(), run]
         taken = [*self.release(), run]
         for one in taken:
             one.is_doubtful = True
         self.doubtful = DOUBTED - len(taken)
         return taken
+
+    def _wait(self, run: Run) -> list[Run]:
+        """Let a sample wait with the others; return all of them if they are too many."""
+        self.runs = sorted([*self.runs, run.copy()], key=lambda one: one.first_ns)
+        return self.release() if len(self.runs) > MAX_WAITING else []
+
+    def _is_too_near(self, run: Run, before_ns: int) -> bool:
+        """Return whether a sample is so near to a waiting one that both cannot be right."""
+        is_near = run.first_ns - before_ns < run.period_ns / 2
+        return is_near and self._is_ahead_of_newest(run)
+
+    def _is_ahead_of_newest(self, run: Run) -> bool:
+        """Return whether a single sample is ahead of the newest one that was taken."""
+        last = self._newest
+        if run.is_block or not run.period_ns or last.last_ns == NEVER_NS:
+            return False
+        return self._is_step_ahead(run, last.last_ns, last.arrived_ns)
 
     def release(self) -> list[Run]:
         """Return the waiting samples: none waits any more."""
@@ -150,6 +167,8 @@ class Ahead:
         if has_hole and self._keeps_pace(run, last_ns, self._newest.arrived_ns):
             self._drop(self.runs)
             return [run]
+        if self._is_ahead_of_newest(run):
+            return self._wait(run)  # it is as doubtful as the others
         gap_ns = self._max_gap_ns
         if gap_ns is not None:
             self._drop([one for one in self.runs if one.first_ns - run.last_ns > gap_ns])

@@ -3,17 +3,19 @@
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgeai.streams.align import Aligner
 from edgeai.streams.aligned_timeline import AlignedTimeline
-from edgeai.streams.clock_steps import resolution_of
+from edgeai.streams.clock_steps import TICK_NS, resolution_of
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.grid import ROW, Arrival
 from edgeai.streams.kept_samples import MIN_KEPT_ROWS
-from edgeai.streams.repeats import Repeats
-from edgeai.streams.run import Run, block_times, equals
+from edgeai.streams.run import Run, block_times
 from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
+from edgeai.streams.unproven import Before, Verdict
 
 _new_arrival = tuple.__new__
 """Faster than `Arrival(...)`, which calls a function written in Python."""
@@ -22,7 +24,7 @@ _new_arrival = tuple.__new__
 class AlignedStream(Stream):
     """A stream that makes windows of samples on the model's grid."""
 
-    __slots__ = ("_first", "_repeats", "_row", "_stamps", "_timeline")
+    __slots__ = ("_first", "_row", "_stamps", "_timeline")
 
     def __init__(
         self,
@@ -36,13 +38,12 @@ class AlignedStream(Stream):
         self._timeline = AlignedTimeline(
             settings, self.ring, drops, resets, counts, set_backs=self.set_backs
         )
-        self._row: Floats | None = None
-        """The last sample, to recognize a coarse clock."""
+        self._row = b""
+        """Values of the last sample, to recognize a coarse clock."""
         self._first: Run | None = None
         """The first sample, while there is no other time stamp."""
-        self._repeats = Repeats()
-        self._stamps: deque[int] = deque(maxlen=MIN_KEPT_ROWS)
-        """The last different time stamps of samples."""
+        self._stamps: deque[tuple[int, bytes]] = deque(maxlen=MIN_KEPT_ROWS)
+        """The last different time stamps of samples, and the values of the first one of each."""
 
     @property
     def newest_ns(self) -> int | None:
@@ -60,7 +61,7 @@ class AlignedStream(Stream):
         A tag that is sent when it changes may not come again for hours.
         """
         self._empty_after_failure(after_ns)
-        self._row = self._first = None
+        self._row, self._first = b"", None
         self._stamps.clear()
         self._timeline.recover(everything=everything)
 
@@ -153,39 +154,71 @@ class AlignedStream(Stream):
 
     def _receive(self, run: Run) -> None:
         """Take one sample with its final time."""
-        flag = run.uncertain is not None and bool(run.uncertain[0])
         timeline = self._timeline
-        timeline.take(Arrival(run.first_ns, ROW, run.rows[0].tolist(), flag, run.arrived_ns))
+        timeline.take(self._arrival_of(run))
         if timeline.has_restarted:
             timeline.has_restarted = False
             if self._coarse is not None:
                 self._coarse.restart()
 
+    @staticmethod
+    def _arrival_of(run: Run) -> Arrival:
+        flag = run.uncertain is not None and bool(run.uncertain[0])
+        return Arrival(run.first_ns, ROW, run.rows[0].tolist(), flag, run.arrived_ns)
+
     # ------------------------------------------------------------------------------- coarse clocks
 
-    def _may_be_coarse(self, run: Run) -> bool:
-        row, self._row = self._row, run.rows[0].copy()
-        stamps = self._stamps
-        if not stamps or run.first_ns != stamps[-1]:
-            self._first = None if stamps else run.copy()
-            stamps.append(run.first_ns)
-            return False
-        if row is None:
-            return False
-        return not equals(run.rows[0], row) or self._repeats.is_sample(run, self.ring.arrived_ns)
+    def _look_at_clock(self, run: Run) -> Verdict:
+        """Judge the clock as `Stream._look_at_clock` says; one of about a period needs no care."""
+        clock, stamps = self._unproven, self._stamps
+        if not clock.runs and (not stamps or run.first_ns != stamps[-1][0]):
+            self._note_stamp(run)
+            return "fine"
+        if not self._settings.period_ns:
+            return "fine"
+        row = np.frombuffer(self._row, np.float32)
+        previous = np.frombuffer(stamps[-2][1], np.float32) if len(stamps) > 1 else None
+        before = Before(
+            stamps[-1][0], row, previous, self._settings.signals,
+            lambda: [time_ns for time_ns, _ in stamps],
+        )  # fmt: skip
+        verdict = clock.look(run, before)
+        if verdict == "fine":
+            for one in clock.runs or [run]:
+                self._note_stamp(one)
+        return verdict
 
-    def _recognize(self, run: Run) -> None:
-        """Set `_coarse` if all time stamps so far are those of a coarse clock."""
-        period_ns = self._settings.period_ns
-        if period_ns is None:
-            return
-        found = resolution_of(list(self._stamps), period_ns)
-        if found is not None and self._first is not None:
+    def _note_stamp(self, run: Run) -> None:
+        stamps, row = self._stamps, run.rows[0].tobytes()
+        if not stamps or run.first_ns != stamps[-1][0]:
+            if stamps and run.first_ns < stamps[-1][0] and (run.first_ns, row) in stamps:
+                return  # it was sent again
+            self._first = None if stamps else run.copy()
+            stamps.append((run.first_ns, row))
+        self._row = row
+
+    def _was_taken(self, run: Run) -> bool:
+        return self._timeline.was_taken(self._arrival_of(run))
+
+    def _recognize(self, runs: list[Run]) -> list[Run]:
+        """Set `_coarse` as `Stream._recognize` says."""
+        period_ns, times = self._settings.period_ns, [time_ns for time_ns, _ in self._stamps]
+        found = None
+        if period_ns is not None:
+            found = resolution_of([*times, *(run.first_ns for run in runs)], period_ns)
+        if period_ns is None or found is None:
+            return runs
+        if self._first is not None:
             # One stamp shows no step: its samples wait for the next one.
-            self._coarse = CoarseClock(period_ns, None, is_declared=False)
+            known = TICK_NS if found == TICK_NS else None
+            self._coarse = CoarseClock(period_ns, known, is_declared=False)
             self._coarse.place(self._first, self._settings.max_gap_ns)
             self._timeline.forget_first()
-        elif found is not None:
+        else:
             self._coarse = CoarseClock(period_ns, found, is_declared=False)
-            is_back = run.first_ns < max(self._stamps)
-            self._coarse.start(run.first_ns, self.ring.arrived_ns, in_doubt=is_back)
+            row = np.frombuffer(self._row, np.float32)
+            self._coarse.start(
+                times[-1], self.ring.arrived_ns, row, earlier=list(self._stamps)[:-1],
+                in_doubt=times[-1] < max(times), equal=self._unproven.equal,
+            )  # fmt: skip
+        return runs

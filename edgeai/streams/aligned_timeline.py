@@ -283,8 +283,12 @@ class AlignedTimeline:
 
     def _replace_suspect(self, one: Arrival) -> None:
         """Remove a value in doubt if this one shows that it is wrong, and is not itself again."""
-        if not self._seen.has(one.time_ns, one.channel, one.values):
+        if not self.was_taken(one):
             self._grid.remove_suspect(one.channel, one.time_ns)
+
+    def was_taken(self, one: Arrival) -> bool:
+        """Return whether this value or sample was taken before."""
+        return self._seen.has(one.time_ns, one.channel, one.values)
 
     # --------------------------------------------------------------------------------------- clock
 
@@ -296,7 +300,8 @@ class AlignedTimeline:
             if self._take_around_jump(one, newest_ns):
                 return True
         if self._started is not None:
-            self._started.append(one)
+            if not self.was_taken(one):
+                self._started.append(one)
             if len(self._started) > self._max_doubted or self._jump is not None:
                 self._started = None
         self._has_doubt = bool(self._started is not None or self._jump or self._torn)
@@ -342,7 +347,8 @@ class AlignedTimeline:
         if one.time_ns - newest_ns > self._max_step_ns:
             self._jump_ahead(one, newest_ns)
         elif jump is not None and one.time_ns >= jump.first_ns:
-            jump.arrivals.append(one)
+            if not self.was_taken(one):
+                jump.arrivals.append(one)
             if len(jump.arrivals) > self._max_doubted:
                 self._confirm_jump()
         return False

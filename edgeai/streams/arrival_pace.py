@@ -13,11 +13,40 @@ periods after the one before it shows the hole at once:
 from itertools import pairwise
 
 from edgeai.streams.holes import HOLE_PERIODS
+from edgeai.streams.left_rows import Numbers
 
 EVEN_SHARE = 0.25
 """Arrivals are even if their steps are whole periods, but for this part of a period at most."""
 MEMORY = 7 / 8
 """What of the largest such part so far still counts after one more stamp."""
+
+
+KEPT_ARRIVALS = 9
+"""The pace of samples without a time of their own is that of so many."""
+MIN_ARRIVALS = 4
+LATE_PERIODS = 0.6
+"""A sample that is later by the pace follows a hole: the pace itself is known to a tenth only."""
+
+
+def lateness(arrived_ns: int, before: Numbers, period_ns: float) -> float | None:
+    """Return how much later than by the pace of those before it a sample arrived, nanoseconds.
+
+    The pace is the median: a few samples that were held back do not change it.
+
+    Args:
+        arrived_ns: When it arrived.
+        before: (n,) when the samples before it arrived, without a hole, rising.
+        period_ns: The sample period.
+
+    Returns:
+        Below 0 if it came early; None: too few are known.
+    """
+    count = len(before)
+    if count < MIN_ARRIVALS:
+        return None
+    arrivals: list[int] = before.tolist()
+    due = [at_ns + (count - place) * period_ns for place, at_ns in enumerate(arrivals)]
+    return arrived_ns - sorted(due)[count // 2]
 
 
 class ArrivalPace:

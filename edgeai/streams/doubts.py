@@ -11,7 +11,7 @@ from edgeai.streams.undated import Undated
 class Doubts:
     """The samples of one stream that wait: by their arrival, or else by their order."""
 
-    __slots__ = ("_undated", "ahead")
+    __slots__ = ("_newest", "_undated", "ahead")
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class Doubts:
             drops: Counts dropped samples by reason.
             counts: Counts samples that were put in their place.
         """
+        self._newest = newest
         self.ahead = Ahead(settings, ring, newest, holes, drops)
         self._undated = Undated(settings, ring, newest, drops, counts)
 
@@ -64,7 +65,7 @@ class Doubts:
             return undated.judge(run)
         if ahead.runs or ahead.is_ahead(run):
             return ahead.judge(run), []
-        if ahead.doubtful:
+        if ahead.doubtful and run.first_ns > self._newest.last_ns:  # not one that is sent again
             ahead.doubtful -= 1
             run.is_doubtful = True
         return [run], []

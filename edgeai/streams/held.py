@@ -53,10 +53,10 @@ class HeldSignals:
         np.minimum(self._since, number, out=self._since, where=invalid)
         self.noted = number + 1
 
-    def take_back(self, newest: int, count: int) -> None:
-        """Move the newest sample, as `count` filled ones before it are taken back."""
-        self._since[self._since == newest] -= count
-        if self.noted == newest + 1:
+    def take_back(self, first: int, count: int) -> None:
+        """Move the samples from a number on, as `count` filled ones before them are taken back."""
+        self._since[(self._since >= first) & (self._since != NOT_HELD)] -= count
+        if self.noted > first:
             self.noted -= count
 
     def replace(self, number: int, row: Floats) -> None:

@@ -10,6 +10,11 @@ Timelines in periods; `x` is a filled sample:
 
     arrives   1 2 3.6 4 5      3 was stamped late: after 4 the filled one is taken back
     ring      1 2 x 3.6        then 1 2 3.6 4 5
+
+Without a time of their own samples have that of their arrival, and the network may hold them back:
+
+    arrives   1 2 5 5.1 5.2 6  none is missing: after 5.2 the filled ones are taken back
+    ring      1 2 x x 5        then 1 2 5 5.1 5.2 6
 """
 
 from bisect import bisect_left
@@ -23,14 +28,17 @@ from edgeai.streams.settings import Floats, StreamSettings
 
 HOLE_PERIODS = 1.5
 """A step of so many periods is a hole of at least one sample."""
+MAX_BURST = 16
+"""So many samples that were held back may come after the first one."""
 
 
 class Holes:
     """The holes of one stream."""
 
     __slots__ = (
-        "_after", "_before_ns", "_count", "_filled", "_length", "_method", "_missing", "_period_ns",
-        "_placed", "_ring", "_signals", "_was_uncertain", "is_open",
+        "_after", "_before_ns", "_count", "_filled", "_is_by_arrival", "_length", "_method",
+        "_missing", "_paced_before", "_period_ns", "_placed", "_ring", "_signals",
+        "_was_uncertain", "is_open", "paced_from",
     )  # fmt: skip
 
     def __init__(self, settings: StreamSettings, ring: Ring, counts: dict[str, int]) -> None:
@@ -50,8 +58,8 @@ class Holes:
         """Time and number in the ring of each filled sample that no late one has replaced."""
         self.is_open = False
         """Whether the last sample followed a hole, so that the next one shows if it was real."""
-        self._before_ns = 0
-        """Time of the sample before the open hole."""
+        self._before_ns = 0.0
+        """Time of the sample before the open hole; without times of their own, by their pace."""
         self._period_ns = 0.0
         self._count = 0
         """Samples of the open hole."""
@@ -61,22 +69,33 @@ class Holes:
         """Number of the sample after the open hole."""
         self._was_uncertain = False
         """Whether that sample is uncertain without the hole."""
+        self._is_by_arrival = False
+        """Whether the samples have no times of their own."""
+        self.paced_from = self._paced_before = 0
+        """Number of the sample after the last hole that was real, as far as it is known: from it on
+        none is missing. And what it was before the open hole."""
 
-    def open(self, run: Run, good: Floats | None, last_ns: int) -> bool:
+    def open(
+        self, run: Run, good: Floats | None, last_ns: int, late_ns: float | None = None
+    ) -> bool:
         """Fill the hole before a run; return whether its first sample is to be marked instead.
 
         Args:
             run: What follows the hole.
             good: (C,) the last good values; None if a channel has had none.
             last_ns: Time of the sample before the hole.
+            late_ns: The run has no time of its own, and came so much later than by the pace of
+                those before it; None: it has one, or the pace is not known.
         """
         self.settle(None)
         period_ns = run.period_ns
         first_ns = run.first_ns
         step_ns = first_ns - last_ns
-        count = int(step_ns / period_ns + 0.5) - 1
+        self._is_by_arrival = late_ns is not None
+        before_ns = last_ns if late_ns is None else first_ns - period_ns - late_ns
+        count = max(1, int((first_ns - before_ns) / period_ns + 0.5) - 1)
         self.is_open = not run.is_block
-        self._before_ns, self._count, self._period_ns = last_ns, count, period_ns
+        self._before_ns, self._count, self._period_ns = before_ns, count, period_ns
         if not self.is_open:
             self._missing["missing"] += count
         mark = self._method == "mark" or good is None
@@ -86,6 +105,7 @@ class Holes:
             self._placed = self._fill(run.rows[0], good, last_ns, step_ns, count)
         self._was_uncertain = run.uncertain is not None and bool(run.uncertain[0])
         self._after = self._ring.next_number
+        self._paced_before, self.paced_from = self.paced_from, self._after
         return mark
 
     def _fill(self, row: Floats, good: Floats, last_ns: int, step_ns: int, count: int) -> int:
@@ -116,23 +136,30 @@ class Holes:
         """
         if not self.is_open:
             return
+        ring = self._ring
+        after = ring.next_number - self._after  # samples since the hole
+        missing = self._count
+        if next_ns is not None and (after == 1 or self._is_by_arrival):
+            # The sample after the hole may have been stamped late, or held back with others.
+            periods = (next_ns - self._before_ns) / self._period_ns
+            missing = min(missing, max(0, int(periods + 0.5) - after - 1))
+            is_burst = next_ns - ring.last_ns < self._period_ns / 2
+            if missing and self._is_by_arrival and is_burst and after < MAX_BURST:
+                return  # others may follow
         self.is_open = False
         left = sum(number >= self._after - self._placed for _, number in self._filled)
-        is_fresh = self._ring.next_number == self._after + 1
-        missing = self._count
-        if next_ns is not None and is_fresh:
-            # The sample after the hole may have been stamped late.
-            periods = (next_ns - self._before_ns) / self._period_ns
-            missing = min(missing, max(0, int(periods + 0.5) - 2))
         if missing:
             self._missing["missing"] += max(0, missing - (self._placed - left))
             if missing < self._count:  # which one is not known
-                self._ring.mark_newest()
-        elif self._placed and left == self._count <= SPARE_ROWS:
+                ring.mark_newest()
+        elif self._placed and left == self._count <= SPARE_ROWS and left + after <= ring.size:
             del self._filled[-left:]
-            self._ring.take_back(left)
-        elif not self._placed and not self._was_uncertain:
-            self._ring.unmark()
+            ring.take_back(left, after)
+            self.paced_from = self._paced_before
+        elif not self._placed:
+            self.paced_from = self._paced_before
+            if not self._was_uncertain:
+                ring.unmark(self._after)
 
     @property
     def filled_times(self) -> set[int]:

@@ -59,7 +59,11 @@ class Joins:
         """
         period_ns = run.period_ns
         off_ns = run.first_ns - last_ns - period_ns
-        before_ns, self._before_ns = self._before_ns, off_ns
+        before_ns = self._before_ns
+        if (
+            run.last_ns > last_ns or not run.is_timed
+        ):  # one that comes late says nothing of the next
+            self._before_ns = off_ns
         if run.is_placed or (run.is_timed and abs(off_ns) <= period_ns / 2):
             return 0
         tolerance_ns = self._tolerance_ns or period_ns / 2

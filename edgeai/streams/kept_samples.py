@@ -217,6 +217,12 @@ class KeptSamples:
         else:
             self.lacking, self.lacking_due = self.held.noted, first + self._length
 
+    def has_near(self, time_ns: int, row: Floats, near_ns: int) -> bool:
+        """Return whether it holds a sample with these values (C,), nearer to a time than that."""
+        begin = bisect_right(self._times, time_ns - near_ns, 0, self.size)
+        end = bisect_left(self._times, time_ns + near_ns, begin, self.size)
+        return bool(_are_same(self._rows[begin:end], row).all(axis=1).any())
+
     def was_near(self, time_ns: int, row: Floats) -> bool:
         """Return whether a sample with these values (C,) was taken about a time.
 
@@ -307,17 +313,18 @@ class KeptSamples:
             self._substituted[:] = 0
             self._uncertain[:] = False
 
-    def take_back(self, count: int) -> None:
-        """Remove the `count` samples before the newest."""
-        old, new = self.size - 1, self.size - 1 - count
-        self._rows[new] = self._rows[old]
+    def take_back(self, count: int, after: int = 1) -> None:
+        """Remove the `count` samples before the newest `after` ones."""
+        end = self.size
+        old, new = slice(end - after, end), slice(end - after - count, end - count)
+        self._rows[new] = self._rows[old].copy()
         self._times[new] = self._times[old]
-        self._substituted[new] = self._substituted[old]
-        self._uncertain[new] = self._uncertain[old]
+        self._substituted[new] = self._substituted[old].copy()
+        self._uncertain[new] = self._uncertain[old].copy()
         if self.held is not None:
-            self.held.take_back(self._before + old, count)
+            self.held.take_back(self._before + old.start, count)
             self.note_held()
-        self.size = new + 1
+        self.size = end - count
 
     def mark_since(self, time_ns: int) -> None:
         """Mark the samples from a time on as uncertain, for the windows to come."""
@@ -331,9 +338,14 @@ class KeptSamples:
         self._uncertain[self.size - 1] = True
         self.flagged = max(self.flagged, self._length)
 
-    def unmark(self) -> None:
-        """Take back that the newest sample is uncertain."""
-        self._uncertain[self.size - 1] = False
+    def unmark(self, number: int) -> None:
+        """Take back that a sample is uncertain.
+
+        Args:
+            number: `next_number` before it was appended.
+        """
+        if number >= self._before:
+            self._uncertain[number - self._before] = False
 
     def _move_to_front(self) -> None:
         """Move the newest samples to the start of the memory."""

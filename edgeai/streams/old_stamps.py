@@ -32,6 +32,14 @@ class OldStamps:
         """Return how many samples a stamp has; 0 if it is not known."""
         return self._stamps.get(stamp_ns, (0, set()))[0]
 
+    def values_of(self, stamp_ns: int) -> set[bytes]:
+        """Return the values of the samples of a stamp; empty if it is not known."""
+        return self._stamps.get(stamp_ns, (0, set()))[1]
+
+    def has(self, values: bytes) -> bool:
+        """Return whether a sample of one of the stamps has these values."""
+        return any(values in seen for _, seen in self._stamps.values())
+
     def add(self, stamp_ns: int, values: bytes, room: int) -> int:
         """Add a late sample to a stamp.
 

@@ -5,22 +5,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeai.streams.clock_steps import NEAR_PERIODS, resolution_of
+from edgeai.streams.clock_steps import LEAST_PERIODS, NEAR_PERIODS, TICK_NS, resolution_of
 from edgeai.streams.coarse import CoarseClock
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.frame_clock import FrameClock
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.reorder import Reorder
-from edgeai.streams.repeats import Repeats
+from edgeai.streams.repeats import copies_in
 from edgeai.streams.run import Run, equals
-from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings
+from edgeai.streams.settings import Emit, Floats, StreamSettings
 from edgeai.streams.stream import Stream
-from edgeai.streams.timeline import Timeline
+from edgeai.streams.timeline import Timeline, nearest_step
+from edgeai.streams.unproven import DOUBLED_PERIODS, Before, Verdict
 
 FOREVER_NS = 1 << 62
-DOUBLED_PERIODS = 16
-"""A stamp that came twice and a hole within so many periods show a clock with steps of about a
-period."""
+NO_STEP = -1
 
 
 class OrderedStream(Stream):
@@ -31,9 +30,9 @@ class OrderedStream(Stream):
     """
 
     __slots__ = (
-        "_doubled", "_frame_clock", "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns",
-        "_max_step_ns", "_max_window_step_ns", "_period_ns", "_reorder", "_repeats", "_span_ns",
-        "_timeline", "_whole_windows",
+        "_frame_clock", "_good_bytes", "_is_off_rate", "_is_plain", "_least_step_ns",
+        "_max_step_ns", "_max_window_step_ns", "_min_step_ns", "_period_ns", "_plain_step_ns",
+        "_reorder", "_span_ns", "_timeline", "_whole_windows",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +47,8 @@ class OrderedStream(Stream):
         self._start_again()
         self._max_step_ns = self._longest_step(settings.period_ns or FOREVER_NS)
         """A longer step is a hole or a gap."""
+        self._min_step_ns = nearest_step(settings.period_ns or 0)
+        """After a shorter step the sample may be a copy of the newest one."""
         whole = self._reorder is None and settings.hop == settings.length
         whole = whole and not (settings.extras or settings.keeps_samples)
         self._whole_windows = settings.length if whole else 0
@@ -73,16 +74,21 @@ class OrderedStream(Stream):
         self._good_bytes = self._timeline.values.last.data.cast("B")
         self._is_plain = False
         """Whether a sample that follows the newest needs no further look."""
-        self._repeats = Repeats()
+        self._plain_step_ns = NO_STEP
+        """Up to this step it needs none: `_max_step_ns`; NO_STEP: it needs one in any case."""
         self._frame_clock = FrameClock(settings.frame_resolution_ns)
-        self._doubled = NEVER_NS
-        """A time stamp that came twice, and not by a repeat."""
 
     @property
     def newest_ns(self) -> int | None:
         """The time of the newest sample, also of one that waits; None before the first."""
-        waiting = self._timeline.doubts.newest
+        waiting = self._newest_waiting
         return super().newest_ns if waiting is None else waiting.last_ns
+
+    @property
+    def _newest_waiting(self) -> Run | None:
+        """The newest of the samples that wait for others; None: none does."""
+        runs = self._unproven.runs
+        return runs[-1] if runs else self._timeline.doubts.newest
 
     @property
     def used_ns(self) -> int | None:
@@ -90,7 +96,7 @@ class OrderedStream(Stream):
 
         A sample after a silence waits for the next one, and shows already that it is over.
         """
-        waiting = self._timeline.doubts.newest
+        waiting = self._newest_waiting
         if waiting is None:
             return super().used_ns
         values = waiting.rows[:, : self._settings.signals]
@@ -105,7 +111,7 @@ class OrderedStream(Stream):
     @property
     def newest_arrived_ns(self) -> int:
         """When the newest sample arrived, also one that waits."""
-        waiting = self._timeline.doubts.newest
+        waiting = self._newest_waiting
         return super().newest_arrived_ns if waiting is None else waiting.arrived_ns
 
     @property
@@ -151,7 +157,7 @@ class OrderedStream(Stream):
         absent: Flags | None = None,
     ) -> None:
         """Take samples as `Stream.push_rows` says."""
-        if self._is_plain and self._is_in_order(times):
+        if self._is_in_order(times):
             self._timeline.values.append(times, rows, invalid, uncertain)
             self.ring.arrived_ns = times[-1] if arrived is None else arrived[-1]
             return
@@ -160,14 +166,14 @@ class OrderedStream(Stream):
     def push_one(self, time_ns: int, row: Sequence[float]) -> bool:
         """Take one sample as `Stream.push_one` says: only one that follows without a hole."""
         ring = self.ring
-        if self._is_plain and 0 < time_ns - ring.last_ns <= self._max_step_ns:
+        if self._min_step_ns <= time_ns - ring.last_ns <= self._plain_step_ns:
             ring.push_one(time_ns, row)
             return True
         return False
 
     def push_few(self, times: list[int], values: memoryview, begin: int, stop: int) -> bool:
         """Take samples as `Stream.push_few` says: all of them, or none."""
-        if self._is_plain and self._is_in_order(times):
+        if self._is_in_order(times):
             return self.ring.push_few(times, values, begin, stop)
         return False
 
@@ -242,18 +248,19 @@ class OrderedStream(Stream):
         return True
 
     def _is_in_order(self, times: list[int]) -> bool:
-        """Return whether all times rise, after the newest and without a hole or a gap."""
+        """Return whether no sample needs a further look: all follow, without a hole or a gap."""
         previous = self.ring.last_ns
-        max_step = self._max_step_ns
+        min_step, max_step = self._min_step_ns, self._plain_step_ns
         for time_ns in times:
-            if not 0 < time_ns - previous <= max_step:
+            if not min_step <= time_ns - previous <= max_step:
                 return False
             previous = time_ns
         return True
 
     def _update_plain(self) -> None:
-        waits = self._coarse is not None or self._reorder is not None
+        waits = self._coarse is not None or self._reorder is not None or self._unproven.runs
         self._is_plain = not waits and self._timeline.is_plain
+        self._plain_step_ns = self._max_step_ns if self._is_plain else NO_STEP
 
     # ---------------------------------------------------------------------------- the general road
 
@@ -290,71 +297,85 @@ class OrderedStream(Stream):
         if waiting is not None and self._coarse is None and self._reorder is None:
             self._look_for_clock(run, waiting)
         super()._arrive(run)
+        self._update_plain()
 
     def _look_for_clock(self, run: Run, waiting: Run) -> None:
         """Let no sample wait if the next one may show that the clock is coarse."""
-        timeline, doubts = self._timeline, self._timeline.doubts
+        timeline, doubts, clock = self._timeline, self._timeline.doubts, self._unproven
         if run.first_ns == waiting.first_ns and doubts.ahead.shows_coarse(run, NEAR_PERIODS):
-            if self.ring.next_number >= DOUBLED_PERIODS:
-                self._doubled = run.first_ns
+            if run.is_same(waiting) and not self._is_at_rest(run):
+                return  # it was sent again
+            is_near = not doubts.ahead.shows_coarse(run, LEAST_PERIODS)
+            if is_near and self.ring.next_number >= DOUBLED_PERIODS:
+                clock.note_doubled(run.first_ns)
                 return
             doubts.ahead.is_watching = False
             timeline.take_all(*doubts.release())
-        elif doubts.are_undated and self._shows_near_step(run):
+        elif doubts.are_undated and clock.may_be_near(run.first_ns, self.newest_ns or 0):
             timeline.take_all(*doubts.release())
 
-    def _may_be_coarse(self, run: Run) -> bool:
+    def _is_at_rest(self, run: Run) -> bool:
+        """Return whether the model's signals have the values of the newest sample."""
+        ring, signals = self.ring, self._settings.signals
+        return ring.size > 0 and equals(run.rows[0, :signals], ring.newest[:signals])
+
+    def _look_at_clock(self, run: Run) -> Verdict:
         ring = self.ring
-        if not ring.size:
-            return False
-        if run.first_ns != ring.last_ns:
-            return self._shows_near_step(run)
-        return not equals(run.rows[0], ring.newest) or self._repeats.is_sample(run, ring.arrived_ns)
+        if not ring.size or self._reorder is not None or not self._settings.period_ns:
+            return "fine"
+        previous = ring.recent[-2] if ring.size > 1 else None
+        before = Before(ring.last_ns, ring.newest, previous, self._settings.signals, self._times)
+        return self._unproven.look(run, before)
 
-    def _shows_near_step(self, run: Run) -> bool:
-        """Return whether a sample follows a hole, and shortly before it a stamp came twice."""
-        doubts = self._timeline.doubts
-        before_ns = self.newest_ns if doubts.are_undated else self.ring.last_ns
-        since_ns, step_ns = run.first_ns - self._doubled, run.first_ns - (before_ns or 0)
-        if step_ns < HOLE_PERIODS * run.period_ns:
-            return False
-        return 0 < since_ns <= DOUBLED_PERIODS * run.period_ns
+    def _times(self) -> list[int]:
+        """Return the times of the samples in the ring, without those that were filled."""
+        filled = self._timeline.holes.filled_times
+        return [time_ns for time_ns in self.ring.recent_times.tolist() if time_ns not in filled]
 
-    def _recognize(self, run: Run) -> None:
-        """Set `_coarse` if all time stamps so far are those of a coarse clock."""
-        ring, period_ns = self.ring, self._settings.period_ns
-        if period_ns is None or self._reorder is not None:
-            return
+    def _was_taken(self, run: Run) -> bool:
+        return bool(self.ring.were_here(run.times, run.rows)[0])
+
+    def _recognize(self, runs: list[Run]) -> list[Run]:
+        """Set `_coarse` as `Stream._recognize` says, and take what the ring has again."""
+        ring, period_ns, equal = self.ring, self._settings.period_ns, self._unproven.equal
+        if period_ns is None:
+            return runs
         saved, filled = ring.save(), self._timeline.holes.filled_times
         kept = [index for index, time_ns in enumerate(saved.times) if time_ns not in filled]
         times = [int(saved.times[index]) for index in kept]
-        times.append(run.first_ns)
+        times += [run.first_ns for run in runs]
         found, near = resolution_of(times, period_ns), None
         if found is None:
             near = resolution_of(times, period_ns, NEAR_PERIODS)
-            if near is not None and run.first_ns == ring.last_ns:
-                self._doubled = run.first_ns  # a hole will show whether the clock is that coarse
-                return
-        if found is None and near is None:
-            return
-        settings = self._settings
         is_sure = not saved.flagged or not saved.substituted[kept].any()
-        if not ring.has_emitted and is_sure:
-            # No window was emitted. The step of the first stamp may have begun before the first
-            # sample: the samples of this stamp wait until it ends.
-            self._coarse = CoarseClock(period_ns, near, is_declared=False)
-            self._timeline.holes.take_back()
-            self._timeline.values.empty()
-            ring.forget()
-            for index in kept:
-                flags = saved.uncertain[index : index + 1] if saved.flagged else None
-                rows = saved.rows[index : index + 1]
-                at_ns = ring.arrived_ns
-                first = Run([int(saved.times[index])], rows, flags, at_ns, period_ns)
-                ended = self._coarse.end_first_stamp(first.first_ns)
-                for one in [*ended, *(self._coarse.place(first, settings.max_gap_ns) or ())]:
-                    self._receive(one)
-        else:
+        if ring.has_emitted or not is_sure:
             self._coarse = CoarseClock(period_ns, found or near, is_declared=False)
-            self._coarse.start(ring.last_ns, ring.arrived_ns, ring.newest)
-        self._update_plain()
+            rows = [row.tobytes() for row in saved.rows[kept]]
+            earlier = zip(saved.times[kept].tolist()[:-1], rows, strict=False)
+            self._coarse.start(
+                ring.last_ns, ring.arrived_ns, ring.newest, earlier=earlier, equal=equal
+            )
+            return self._without_copies(runs)
+        # No window was emitted. The step of the first stamp may have begun before the first
+        # sample: the samples of this stamp wait until it ends.
+        known = TICK_NS if found == TICK_NS else near  # two stamps do not show these
+        self._coarse = CoarseClock(period_ns, known, is_declared=False)
+        self._timeline.holes.take_back()
+        self._timeline.values.empty()
+        ring.forget()
+        for index in kept:
+            flags = saved.uncertain[index : index + 1] if saved.flagged else None
+            row = saved.rows[index : index + 1]
+            first = Run([int(saved.times[index])], row, flags, ring.arrived_ns, period_ns)
+            self._take_stamped(first)
+        return runs
+
+    def _without_copies(self, runs: list[Run]) -> list[Run]:
+        """Return samples, of which the first ones have the stamp of the newest, without copies."""
+        ring = self.ring
+        same = [run for run in runs if run.first_ns == ring.last_ns]
+        following = runs[len(same)].rows.tobytes() if len(runs) > len(same) else None
+        rows = [ring.newest.tobytes(), *(run.rows.tobytes() for run in same)]
+        copies = copies_in(rows, following) or []
+        self.drops["duplicate"] += len(copies)
+        return [run for index, run in enumerate(runs, 1) if index not in copies]

@@ -20,8 +20,10 @@ from edgeai.streams.kept_samples import KeptSamples
 from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings, Times
 
 RATE_TOLERANCE = 1.5
-"""Largest ratio of a window's time span to its nominal span, and of nominal span to time span.
-Beyond it the window is uncertain."""
+"""Largest ratio of the time of some samples to their nominal time, and its inverse."""
+RATE_SHARE = 0.1
+"""A window is uncertain if its time span is off the nominal one by more than this share and one
+sample period: half a period at each end is jitter."""
 
 
 class Ring(KeptSamples):
@@ -41,9 +43,10 @@ class Ring(KeptSamples):
         self._hop_ns = settings.hop * period_ns if settings.hop > 1 else 0
         """From one boundary of windows to the next; 0: count samples."""
         nominal_ns = (settings.length - 1) * period_ns
-        self._min_span_ns = nominal_ns / RATE_TOLERANCE
+        off_ns = RATE_SHARE * nominal_ns + period_ns
+        self._min_span_ns = max(nominal_ns / RATE_TOLERANCE, nominal_ns - off_ns)
         """Shortest time span of a window at about the model's rate."""
-        self._max_span_ns = nominal_ns * RATE_TOLERANCE if nominal_ns else math.inf
+        self._max_span_ns = min(nominal_ns * RATE_TOLERANCE, nominal_ns + off_ns) or math.inf
         """Longest time span; infinite if the model has no rate."""
         self.due_ns = 0
         """A sample of this time or later is looked at: it may end a window."""

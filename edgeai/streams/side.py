@@ -197,7 +197,7 @@ class SideStream(OrderedStream):
         before_ns = self.ring.last_ns
         if run.is_block:
             super().push_block(run)
-        elif self._is_plain and 0 < run.first_ns - before_ns <= self._max_step_ns:
+        elif self._is_in_order([run.first_ns]):
             found = np.isnan(run.rows)
             invalid = found if found.any() else None
             self._timeline.values.append(run.times, run.rows, invalid, run.uncertain)

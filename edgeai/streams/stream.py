@@ -19,6 +19,7 @@ from edgeai.streams.ring import Ring
 from edgeai.streams.run import Run
 from edgeai.streams.set_back import SetBacks
 from edgeai.streams.settings import NEVER_NS, Emit, Floats, StreamSettings
+from edgeai.streams.unproven import UnprovenClock, Verdict
 
 
 class Stream(ABC):
@@ -39,7 +40,8 @@ class Stream(ABC):
     """
 
     __slots__ = (
-        "_coarse", "_settings", "counts", "cycles", "drops", "resets", "ring", "set_backs",
+        "_coarse", "_settings", "_unproven", "counts", "cycles", "drops", "resets", "ring",
+        "set_backs",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +62,8 @@ class Stream(ABC):
         self._settings = settings
         self._coarse = self._declared_clock()
         """Spreads the samples of a clock coarser than the sample period; None: it is not."""
+        self._unproven = UnprovenClock(settings.period_ns or 0)
+        """Judges whether the clock is coarse, while `_coarse` is None."""
 
     def _declared_clock(self) -> CoarseClock | None:
         settings = self._settings
@@ -99,7 +103,7 @@ class Stream(ABC):
 
         None if none do.
         """
-        return None if self._coarse is None else self._coarse.undecided
+        return self._unproven.undecided if self._coarse is None else self._coarse.undecided
 
     @property
     def gathered(self) -> int:
@@ -134,6 +138,7 @@ class Stream(ABC):
         self.ring.broken = True
         self.ring.last_ns = NEVER_NS if after_ns is None else after_ns
         self._coarse = self._declared_clock()
+        self._unproven = UnprovenClock(self._settings.period_ns or 0)
 
     @abstractmethod
     def has_passed(self, time_ns: int) -> bool:
@@ -301,6 +306,8 @@ class Stream(ABC):
 
     def flush(self) -> None:
         """Release the samples that wait for others: the stream ends here."""
+        if self._unproven.runs:
+            self._settle_clock(self._unproven.end())
         if self._coarse is not None:
             released = self._coarse.release(None)
             self._count_repeats(self._coarse)
@@ -311,41 +318,85 @@ class Stream(ABC):
 
     def _arrive(self, run: Run) -> None:
         """Take one sample of which nothing is known yet."""
-        if self._coarse is None and self._may_be_coarse(run):
-            self._recognize(run)
         if self._coarse is None:
+            verdict = self._look_at_clock(run)
+            if verdict == "wait":
+                return
+            if verdict == "coarse" or self._unproven.runs:
+                self._settle_clock(verdict, run)
+                return
+        self._take_stamped(run)
+
+    def _settle_clock(self, verdict: Verdict, run: Run | None = None) -> None:
+        """Take the samples that wait, as it is known now what their clock is.
+
+        Args:
+            verdict: What it is.
+            run: The sample that showed it, if none waits.
+        """
+        runs = self._unproven.release() or ([] if run is None else [run])
+        if verdict == "coarse":
+            runs = self._recognize(runs)
+        for one in runs:
+            self._take_stamped(one)
+
+    def _take_stamped(self, run: Run) -> None:
+        """Take one sample by the clock that is known now."""
+        coarse = self._coarse
+        if coarse is None:
             self._receive(run)
             return
-        ended = self._coarse.end_first_stamp(run.first_ns)
-        self._count_repeats(self._coarse)
+        first = coarse.undecided
+        if first is not None and run.first_ns < first[1] and self._was_taken(run):
+            self.drops["duplicate"] += 1
+            return
+        ended = coarse.end_first_stamp(run)
+        self._count_repeats(coarse)
         for one in ended:
             self._receive(one)
-        placed = self._coarse.place(run, self._settings.max_gap_ns)
+        placed = coarse.place(run, self._settings.max_gap_ns)
+        if coarse.torn_ns is not None:
+            self.ring.mark_since(coarse.torn_ns)
+            self.counts["misplaced"] += coarse.misplaced
         if placed is None:
             self.drops["duplicate"] += 1
             return
-        if self._coarse.torn_ns is not None:
-            self.ring.mark_since(self._coarse.torn_ns)
-            self.counts["misplaced"] += self._coarse.misplaced
+        late = self.drops["late"]
         for one in placed:
             self._receive(one)
+        if coarse.is_stray and self.drops["late"] != late:
+            coarse.note_stray()
         newest_ns = self.newest_ns
-        if newest_ns is not None and newest_ns < self._coarse.last_ns:
-            self._coarse.resume(newest_ns)  # the stream has returned from a jump ahead
-        if self._coarse.is_refuted:
+        if newest_ns is not None and newest_ns < coarse.last_ns:
+            coarse.resume(newest_ns)  # the stream has returned from a jump ahead
+        if coarse.is_refuted:
             self._coarse = None
 
     def _count_repeats(self, coarse: CoarseClock) -> None:
         self.drops["duplicate"] += coarse.repeats
         coarse.repeats = 0
 
-    def _may_be_coarse(self, run: Run) -> bool:
-        """Return whether a sample may show that the clock is coarse: its stamp came before."""
+    def _look_at_clock(self, _run: Run) -> Verdict:
+        """Return whether a sample shows that the clock is coarse, or waits for others to show it.
+
+        Called while the clock is not known.
+        """
+        return "fine"
+
+    def _was_taken(self, _run: Run) -> bool:
+        """Return whether a sample was taken before whose time was its stamp."""
         return False
 
-    def _recognize(self, run: Run) -> None:
-        """Set `_coarse` if all time stamps so far are those of a coarse clock."""
-        raise self._lacks("clock of its own")
+    def _recognize(self, runs: list[Run]) -> list[Run]:
+        """Set `_coarse`, as the time stamps so far are those of a coarse clock.
+
+        Args:
+            runs: The samples that showed it and were not taken yet.
+
+        Returns:
+            Those of them that are to be taken.
+        """
+        return runs
 
     def _receive(self, run: Run) -> None:
         """Take samples with their final times."""

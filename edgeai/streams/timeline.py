@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from edgeai.streams.arrival_pace import KEPT_ARRIVALS, LATE_PERIODS, lateness
 from edgeai.streams.clock import MAX_JUMPED_RUNS, Jump, LateRun, is_clock_ahead
 from edgeai.streams.conditioning import Flags
 from edgeai.streams.doubts import Doubts
@@ -15,6 +16,15 @@ from edgeai.streams.run import Newest, Run, equals
 from edgeai.streams.set_back import SetBacks, Sign
 from edgeai.streams.settings import NEVER_NS, StreamSettings
 from edgeai.streams.window_ends import ends_in_block
+
+NEAR_SHARE = 0.25
+"""Samples with equal values that are nearer than this part of a sample period are one sample, with
+time stamps of two gateways."""
+
+
+def nearest_step(period_ns: int) -> int:
+    """Return from which step on a sample is no copy of the one before it, nanoseconds."""
+    return max(1, int(NEAR_SHARE * period_ns))
 
 
 def _emit_nothing(*_: object) -> None:
@@ -28,9 +38,9 @@ class Timeline:
     """
 
     __slots__ = (
-        "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_overtook", "_resets",
-        "_ring", "_sequence", "_set_backs", "_settings", "_sifts", "before_restart", "doubts",
-        "holes", "values",
+        "_counts", "_drops", "_is_torn", "_joins", "_jump", "_late", "_near_ns", "_overtook",
+        "_resets", "_ring", "_sequence", "_set_backs", "_settings", "_sifts", "before_restart",
+        "doubts", "holes", "values",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +76,7 @@ class Timeline:
         self._sifts = newest is None
         self._joins = Joins(ring, settings.frame_jitter_ns)
         self._late = LateRun(settings.clock_back_ns)
+        self._near_ns = nearest_step(settings.period_ns or 0)
         self._is_torn = False
         """Whether a sample was dropped that belongs between the newest ones: the next is marked."""
         self._jump: Jump | None = None
@@ -168,6 +179,9 @@ class Timeline:
         step_ns = run.first_ns - last_ns
         if step_ns <= 0:
             return self._take_late(run)
+        if step_ns < self._near_ns and self._is_near_copy(run):
+            self._drops["duplicate"] += 1
+            return True
         if self._settings.max_gap_ns is not None and step_ns > self._settings.max_gap_ns:
             self._jump_ahead(run, step_ns)
             self._mark_doubtful(run)
@@ -187,6 +201,19 @@ class Timeline:
         self._append_run(run, last_ns)
         return True
 
+    def _is_near_copy(self, run: Run) -> bool:
+        """Return whether a sample shortly after the newest is that one, on another way.
+
+        Equal values say so if the signal moves: at rest they are those of the next one too. Without
+        a time of its own a sample is as near as it arrived.
+        """
+        ring = self._ring
+        if run.is_block or self._is_by_arrival(run) or not ring.size:
+            return False
+        if not equals(run.rows[0], ring.newest):
+            return False
+        return ring.size == 1 or not equals(run.rows[0], ring.recent[-2])
+
     def _mark_doubtful(self, run: Run) -> None:
         if run.is_doubtful or (self._jump is not None and self._jump.is_doubtful):
             run.mark_all()
@@ -194,8 +221,20 @@ class Timeline:
     def _open_hole(self, run: Run, last_ns: int) -> None:
         if self._is_whole(run) or run.is_torn:  # nothing is to be filled
             self._counts["missing"] += round((run.first_ns - last_ns) / run.period_ns) - 1
-        elif self.holes.open(run, self.values.usable(), last_ns):
+            return
+        late_ns = None
+        if self._is_by_arrival(run):
+            known = min(KEPT_ARRIVALS, self._ring.next_number - self.holes.paced_from)
+            before = self._ring.recent_times[-known:]
+            late_ns = lateness(run.first_ns, before, run.period_ns)
+            if late_ns is not None and late_ns < LATE_PERIODS * run.period_ns:
+                return  # the one before it came early
+        if self.holes.open(run, self.values.usable(), last_ns, late_ns):
             run.mark()
+
+    def _is_by_arrival(self, run: Run) -> bool:
+        """Return whether a single sample has no time of its own."""
+        return not (run.is_block or self._settings.is_undated) and run.arrived_ns == run.first_ns
 
     def _take_late(self, run: Run) -> bool:
         """Put samples at or before the newest in filled places, or drop and count them."""
@@ -240,6 +279,8 @@ class Timeline:
         """Return which samples were taken before, (n,)."""
         if run.place_ns is not None:
             return [self._ring.was_near(run.place_ns, run.rows[0])]
+        if not run.is_block and self._ring.has_near(run.first_ns, run.rows[0], self._near_ns):
+            return [True]
         return self._ring.were_here(run.times, run.rows)
 
     # --------------------------------------------------------------------------------------- clock

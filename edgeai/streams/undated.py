@@ -101,6 +101,8 @@ class Undated:
         for run, has_hole in sorted(early, key=lambda one: one[0].first_ns):
             after = next((n for n, one in enumerate(in_order) if one.first_ns >= run.first_ns), -1)
             if after < 0 and not has_hole:
+                run.mark()  # or its time is wrong, and its true place is that of one before it
+                _mark_before(run, runs)
                 overtaking.append(run)
                 continue
             if after < 0 or not self._has_room(run, in_order, after):

@@ -110,3 +110,17 @@ def test_advice_for_a_clock_that_is_wrong_by_a_time_zone(
     assert "behind" in found
     assert "9 h look like a time zone" in advice
     assert expected in advice
+
+
+@pytest.mark.parametrize(
+    ("share", "status"), [(1.0, "ok"), (0.92, "ok"), (0.85, "warn"), (1.3, "warn")]
+)
+def test_the_rate_of_rows_is_compared_with_the_model_s(
+    tmp_path: Path, share: float, status: str
+) -> None:
+    now = time.time()
+    rows = [{"t": now + (index - 39) / share, "a": 1.0 + index, "b": 1.0} for index in range(40)]
+    found, text, advice = _findings(tmp_path, rows)["sample rate"]
+    assert found == status
+    assert text == f"asset m1 sends at {share:.3g} Hz, the model needs 1 Hz"
+    assert ("stream.alignment" in advice) == (status == "warn")

@@ -159,3 +159,29 @@ def test_the_memory_of_frames_is_bounded(most: int) -> None:
     assert not any(seen.has(mark) for mark in marks[:5000:499])
     assert seen.has(marks[-64], 64)
     assert not seen.has(marks[-65], 64)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_a_clock_set_back_by_whole_frames_is_no_repeat(tmp_path: Path, *, numbered: bool) -> None:
+    """The times were used, but the content is new: nothing is `duplicate`."""
+    sender = Sender(timed=True, numbered=numbered).send(range(400))
+    sender.send(range(400, 700), clock=-350)
+    found, _, counted = run(sender, tmp_path / "line")
+    assert counted["clock_back"] == 1
+    assert counted["duplicate"] == 0
+    assert counted["late"] <= 130 * SAMPLES
+    back = [one for one in found if one["id"].endswith("~1")]
+    assert len(back) > 150
+    assert len({one["id"] for one in found}) == len(found)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("wait_ns", [SPAN_NS, 1_000_000])
+def test_frames_with_a_time_are_repeats_by_their_content(
+    tmp_path: Path, wait_ns: int, *, numbered: bool
+) -> None:
+    sender = Sender(timed=True, numbered=numbered).send(range(300))
+    sender.send(range(100, 300), wait_ns=wait_ns).send(range(300, 400))
+    found, _, counted = run(sender, tmp_path / "line")
+    assert counted == {"duplicate": 200}
+    assert len(good(found)) == 400

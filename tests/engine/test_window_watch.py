@@ -69,14 +69,15 @@ class Line:
     """A node in memory that gets messages at their times, and is looked at each half second."""
 
     def __init__(
-        self, folder: Path, source: Any, rate_hz: float | None, length: int = 4, hop: int = 0
-    ) -> None:
+        self, folder: Path, source: Any, rate_hz: float | None, length: int = 4, hop: int = 0,
+        stream: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
         write_package(folder / "mean", rate_hz=rate_hz, length=length)
         pipeline: dict[str, Any] = {"model": "mean", "source": source}
         if hop:
             pipeline["window"] = {"hop": hop}
-        if source is TAG:
-            pipeline["stream"] = HOLD
+        if source is TAG or stream:
+            pipeline["stream"] = stream or HOLD
         plan = check(write_config(folder / "line.yaml", 1883, {"p": pipeline}))
         self.now = START
         self.node = Node(

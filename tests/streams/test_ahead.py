@@ -228,3 +228,21 @@ def test_a_clock_that_is_set_ahead_is_in_doubt_for_sixteen_samples() -> None:
     line.send(*(n + 1000 for n in range(20, 60)), arrived=list(range(20, 60)))
     uncertain = [end for end, one in zip(line.ends, line.windows, strict=True) if one.uncertain]
     assert uncertain == list(range(1020, 1037))
+
+
+@pytest.mark.parametrize("missing", ["hold", "mark"])
+@pytest.mark.parametrize("max_gap", [3, 5, 20])
+@pytest.mark.parametrize("length", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(4.3, 2.7), (7.8, 1.2), (7.0, 1.3), (3.5, 2.6), (6.7, 3.9), (2, 1), (1.3, 6), (5, 5.4)],
+)
+def test_no_window_of_two_wrong_stamps_in_a_row_is_good(
+    first: float, second: float, length: int, max_gap: int, missing: Any
+) -> None:
+    """Neither shows that the other is right, whether they agree or not."""
+    changes = {"length": length, "max_gap_ns": max_gap * P, "missing": missing}
+    clean = play(Line(**changes), {})
+    line = play(Line(**changes), {WRONG: first, WRONG + 1: second}, delay=0.02)
+    assert_true(line, clean)
+    assert len(clean.windows) - len(good(line)) <= 10 + length + max(first, second)

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.messages import SECOND_NS
-from edgeai.streams.clock_steps import RESOLUTIONS_NS
+from edgeai.streams.clock_steps import MILLISECOND_NS, RESOLUTIONS_NS, TICK_NS
 from tests.streams.test_time import Line
 
 START_NS = 1_763_719_200 * SECOND_NS  # a whole minute
@@ -37,7 +37,9 @@ class Sender(NamedTuple):
     lost: float = 0.0
     """Share of the samples that are lost."""
     again: float = 0.0
-    """Share that comes twice."""
+    """Share that comes twice; 1: all do, also the first ones."""
+    delay: float = 0.01
+    """How much later it comes again, in periods."""
     swapped: float = 0.0
     """Share that comes after the next one."""
     block: int = 1
@@ -50,6 +52,13 @@ class Sender(NamedTuple):
     @property
     def period_ns(self) -> int:
         return max(1, round(self.step_ns / self.per_step))
+
+    def stamp_of(self, time_ns: int) -> int:
+        if self.step_ns != TICK_NS:
+            return time_ns // self.step_ns * self.step_ns
+        begin_ns = 7_654_321  # it runs since the machine was started; senders write milliseconds
+        stamp_ns = (time_ns - begin_ns) // self.step_ns * self.step_ns + begin_ns
+        return stamp_ns // MILLISECOND_NS * MILLISECOND_NS
 
 
 class Sample(NamedTuple):
@@ -69,7 +78,7 @@ def samples_of(sender: Sender) -> list[Sample]:
         true_ns = START_NS + round(sender.phase * sender.step_ns + at)
         if sender.gap and number >= sender.samples // 2:
             true_ns += sender.gap * period_ns
-        stamp_ns = true_ns // sender.step_ns * sender.step_ns
+        stamp_ns = sender.stamp_of(true_ns)
         sent.append(Sample(number, true_ns, stamp_ns, true_ns + period_ns // 100))
     if sender.block > 1:
         for begin in range(0, len(sent), sender.block):
@@ -80,14 +89,16 @@ def samples_of(sender: Sender) -> list[Sample]:
                 for index, one in enumerate(sent[part])
             ]
     came: list[Sample] = []
-    # Not before the clock is recognized, and the signal is known to move.
-    first = 4 if sender.is_declared else 40
+    first = 4 if sender.is_declared else 40  # samples are lost when the clock is known
     for one in sent:
         if draw.random() < sender.lost and one.number >= first:
             continue
         came.append(one)
-        if draw.random() < sender.again and one.number >= first:
-            came.append(one._replace(arrived_ns=one.arrived_ns + period_ns // 100))
+        if draw.random() < sender.again:
+            delay_ns = round(sender.delay * period_ns)
+            came.append(one._replace(arrived_ns=one.arrived_ns + delay_ns))
+    if sender.again:
+        came.sort(key=lambda one: one.arrived_ns)
     for index in range(first, len(came)):
         is_other = came[index].stamp_ns != came[index - 1].stamp_ns  # else nothing can tell
         if draw.random() < sender.swapped and is_other:
@@ -98,12 +109,18 @@ def samples_of(sender: Sender) -> list[Sample]:
     return came
 
 
-def play(sender: Sender, length: int, **changes: Any) -> tuple[Line, list[Sample]]:
+def play(
+    sender: Sender, length: int, *, once: bool = False, **changes: Any
+) -> tuple[Line, list[Sample]]:
+    """Return a stream that has taken the samples; `once`: those that come twice only once."""
     line = Line(
         length=length, period_ns=sender.period_ns, max_gap_ns=5 * sender.period_ns,
         resolution_ns=sender.step_ns if sender.is_declared else None, is_undated=True, **changes,
     )  # fmt: skip
     came = samples_of(sender)
+    if once:
+        first = {one.number: one for one in reversed(came)}
+        came = [one for one in came if first[one.number] is one]
     for one in came:
         row = [float(one.number)]
         if line.stream.push_one(one.stamp_ns, row):
@@ -158,12 +175,19 @@ def faults(sender: Sender) -> list[str]:
     times = [window.time_ns for window in line.windows]
     if max(Counter(times).values(), default=1) > 1:
         found.append("an id names two windows")
+    if sender.again:
+        for length in (1, 4):
+            twice, once = (play(sender, length, once=one)[0].windows for one in (False, True))
+            if twice != once:
+                found.append(f"copies change windows of {length} samples")
     return found
 
 
 troubles = st.sampled_from(
     [
-        {}, {"lost": 0.02}, {"lost": 0.1}, {"again": 0.05}, {"swapped": 0.05}, {"block": 5},
+        {}, {"lost": 0.02}, {"lost": 0.1}, {"again": 0.05}, {"again": 1.0, "lost": 0.02},
+        {"again": 0.05, "delay": 0.4}, {"again": 1.0, "delay": 0.9}, {"again": 1.0, "delay": 3.5},
+        {"again": 1.0, "block": 5}, {"swapped": 0.05}, {"block": 5},
         {"block": 30}, {"jitter": 0.3}, {"jitter": 0.02, "lost": 0.02},
         {"speed": 0.99, "lost": 0.02}, {"speed": 1.01, "again": 0.05},
         {"speed": 0.999, "swapped": 0.05}, {"gap": 3, "lost": 0.02}, {"gap": 30, "swapped": 0.05},
@@ -177,11 +201,12 @@ def senders(draw: st.DrawFn) -> Sender:
     """Any clock and rate, and one kind of trouble, or two that do not hide each other."""
     fields: dict[str, Any] = {"speed": draw(st.sampled_from([1.0, 0.99, 0.999, 1.001, 1.02]))}
     per_step = st.one_of(st.sampled_from([1.5, 2.0, 2.5, 10.0]), st.integers(11, 600))
+    step_ns = draw(st.sampled_from([*RESOLUTIONS_NS, TICK_NS]))
     return Sender(
-        step_ns=draw(st.sampled_from(RESOLUTIONS_NS)),
+        step_ns=step_ns,
         per_step=draw(per_step.map(lambda one: one if isinstance(one, float) else one / 10)),
         phase=draw(st.integers(0, 99)) / 100,
-        is_declared=draw(st.booleans()),
+        is_declared=step_ns == TICK_NS or draw(st.booleans()),
         seed=draw(st.integers(0, 10**6)),
         **fields | draw(troubles),
     )

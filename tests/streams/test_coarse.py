@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeai.streams.clock_steps import TICK_NS
 from edgeai.streams.grid_values import AlignSettings
 from tests.streams.test_time import BASE, Line, P
 
@@ -64,12 +65,17 @@ def test_a_slower_sender_has_holes_at_the_end_of_each_second() -> None:
     assert line.told() == {"missing": 8, "misplaced": 72}
 
 
-def test_more_samples_than_the_rate_allows_are_dropped() -> None:
+@pytest.mark.parametrize("levels", [7, 1000])
+def test_more_samples_than_the_rate_allows_are_dropped_and_told(levels: int) -> None:
+    """After the first second, every window is uncertain: the sender is too fast, or copies come."""
     stamps = [n // 20 * 10 for n in range(400)]
-    line = send(Line(), stamps, [n % 7 for n in range(400)])
+    line = send(Line(), stamps, [n % levels for n in range(400)])
     told = line.told()
+    assert told.pop("misplaced") <= 11  # of the second that showed it
     assert set(told) == {"duplicate"}
     assert 170 <= told["duplicate"] <= 200
+    good = [end for end, window in zip(ends(line), line.windows, strict=True) if not window[3]]
+    assert all(end <= 20 for end in good)
 
 
 def test_the_same_values_are_samples_up_to_the_rate() -> None:
@@ -107,9 +113,9 @@ def test_a_clock_taken_for_coarse_by_its_first_stamp_is_narrowed_across_gaps() -
     """The first stamp came twice; later ones, each after a gap, show how fine the clock is."""
     line = Line(length=1, period_ns=SECOND, max_gap_ns=5 * SECOND)
     first_ns = 1_700_000_000 * SECOND
-    for second in (0, 0, 66, 69, 90, 69):
+    for second, value in ((0, 0), (0, 1), (66, 66), (69, 69), (90, 90), (69, 69)):
         time_ns = first_ns + second * SECOND
-        line.stream.push_rows([time_ns], np.array([[second]], np.float32), None, None, [time_ns])
+        line.stream.push_rows([time_ns], np.array([[value]], np.float32), None, None, [time_ns])
     assert line.told() == {"gap": 2, "missing": 2, "duplicate": 1}
     ends = [window.time_ns - first_ns for window in line.windows]
     assert ends == [second * SECOND for second in (0, 1, 66, 69, 90)]
@@ -167,6 +173,45 @@ def test_a_declared_step_of_minutes_loses_nothing_at_the_start(
 
 
 # ------------------------------------------------------------------------- recognized by the stamps
+
+
+@pytest.mark.parametrize("milliseconds", [True, False])
+@pytest.mark.parametrize("rate_hz", [80, 100, 110, 120, 150, 200])  # else each step is a gap
+def test_the_clock_of_windows_is_recognized_by_its_ticks(
+    rate_hz: int, *, milliseconds: bool
+) -> None:
+    """It shows every 64th part of a second, from any time on; often cut to milliseconds."""
+    period_ns, begin_ns = round(1e9 / rate_hz), 1_763_719_200 * 10**9 + 7_654_321
+    line = Line(period_ns=period_ns, max_gap_ns=5 * period_ns)
+    marks = []
+    for number in range(4000):
+        time_ns = begin_ns + number * period_ns
+        stamp_ns = begin_ns + (time_ns - begin_ns) // TICK_NS * TICK_NS
+        stamp_ns -= stamp_ns % 10**6 if milliseconds else 0
+        row = np.array([[number]], np.float32)
+        line.stream.push_rows([stamp_ns], row, None, None, [time_ns])
+        marks.append(line.drops.total())
+    assert marks[-1] == marks[1500]
+    good = [
+        (content, one.time_ns)
+        for content, one in zip(line.contents, line.windows, strict=True)
+        if not one.substituted and not one.uncertain
+    ]
+    assert len(good) > 2400
+    for content, time_ns in good:
+        assert content == [content[0] + place for place in range(4)]
+        assert abs(time_ns - begin_ns - content[3] * period_ns) <= TICK_NS + period_ns
+
+
+def test_a_fine_clock_of_64_hz_shows_no_ticks() -> None:
+    line = Line(period_ns=TICK_NS, max_gap_ns=5 * TICK_NS)
+    for number in range(200):
+        time_ns = 1_763_719_200 * 10**9 + 7_654_321 + number * TICK_NS
+        for value in (number, number + 0.5) if number == 100 else (number,):
+            row = np.array([[value]], np.float32)
+            line.stream.push_rows([time_ns], row, None, None, [time_ns])
+    assert line.told() == {"duplicate": 1}
+
 
 VALUES: dict[str, Callable[[int], float]] = {
     "moving": float,

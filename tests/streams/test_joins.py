@@ -44,6 +44,9 @@ def broken(line: Line) -> list[list[float]]:
 @example(
     count=1, jitter=0.0, rate=1.0, trouble=0.1, timed=True, length=5, hop=1, seed=0
 )  # stamps that all are multiples of half a block: a copy is no next block of a coarse clock
+@example(
+    count=1, jitter=0.0, rate=1.0, trouble=0.1, timed=True, length=5, hop=1, seed=127
+)  # three times a block overtakes the one before it: that is no drift
 def test_a_good_window_is_consecutive_whatever_the_clock_does(
     count: int, jitter: float, rate: float, trouble: float, timed: bool, length: int, hop: int,
     seed: int,

@@ -122,8 +122,8 @@ def test_a_flag_marks_every_window_with_its_sample(length: int) -> None:
         # seconds, a window of 5 samples at 1 Hz: nominally 4 s from the first to the last
         ([0, 1, 2, 3, 4], False),
         ([0, 1.4, 2, 3.1, 4], False),  # jitter inside the window
-        ([0, 1, 2, 3, 6], False),  # 1.5 times nominal
-        ([0, 1, 2, 3, 6.1], True),
+        ([0, 1, 2, 3, 5.4], False),  # a tenth and a period more than nominal
+        ([0, 1, 2, 3, 5.5], True),
         ([0, 0.7, 1.4, 2.1, 2.7], False),
         ([0, 0.6, 1.2, 1.8, 2.6], True),  # less than 4 s / 1.5
     ],
@@ -134,6 +134,17 @@ def test_a_window_at_another_rate_is_uncertain(times: list[float], uncertain: bo
     moments = [round(moment * NS) for moment in times]
     ring(windows, 5, 1, period_ns=NS).push(moments, rows, None, None)
     assert [window.uncertain for window in windows] == [uncertain]
+
+
+@pytest.mark.parametrize(("length", "most"), [(2, 1.5), (4, 1.43), (16, 1.16), (64, 1.11)])
+def test_the_longer_a_window_the_closer_its_rate_must_be(length: int, most: float) -> None:
+    """Half a period of jitter at each end is much of a short window, and little of a long one."""
+    for share, uncertain in ((1 / 1.09, False), (1.09, False), (most, False), (most + 0.02, True)):
+        windows = Windows()
+        moments = [round(place * share * NS) for place in range(length)]
+        one = ring(windows, length, 1, period_ns=NS)
+        one.push(moments, np.zeros((length, 1), np.float32), None, None)
+        assert [window.uncertain for window in windows] == [uncertain]
 
 
 def test_events_have_no_rate() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from edgeai.streams.factory import open_stream
 from edgeai.streams.grid_values import AlignSettings
+from edgeai.streams.ordered import NO_STEP
 from edgeai.streams.settings import StreamSettings
 from tests.support.windows import Windows
 
@@ -266,10 +267,10 @@ def test_blocks_and_fast_roads_give_the_same_as_single_samples(
 ) -> None:
     samples = arrivals(seed, count, case["channels"], trouble)
     single, blocks = Case(**case), Case(**case)
-    single.stream._is_plain = False  # type: ignore[attr-defined]
+    single.stream._plain_step_ns = NO_STEP  # type: ignore[attr-defined]
     for sample in samples:
         single.push([sample])
-        single.stream._is_plain = False  # type: ignore[attr-defined]
+        single.stream._plain_step_ns = NO_STEP  # type: ignore[attr-defined]
     for block in cut(samples, seed, mean):
         blocks.push(block, fast=True)
     assert blocks.seen == single.seen

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.streams.test_ahead import AHEAD, COUNT, WRONG, assert_true, good
@@ -99,5 +99,7 @@ def test_no_window_with_a_wrong_stamp_is_good(
     length: int, max_gap: int, missing: Any, wrong: dict[int, float], lost: set[int]
 ) -> None:
     changes: dict[str, Any] = {"length": length, "max_gap_ns": max_gap * P, "missing": missing}
+    # By the order alone, a wrong stamp near the place of a lost sample is that sample, and late.
+    assume(not any(abs(slot + ahead - one) < 1 for slot, ahead in wrong.items() for one in lost))
     slots = [slot for slot in range(COUNT) if slot not in lost]
     assert_true(play(slots, wrong, **changes), play([*range(COUNT)], **changes))

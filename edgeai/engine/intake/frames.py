@@ -10,7 +10,7 @@ from edgeai.engine.intake.arrival import windows_only_if
 from edgeai.engine.intake.parts import IntakeParts
 from edgeai.engine.intake.preview import frame_text
 from edgeai.engine.missing_frames import MissingFrames
-from edgeai.engine.seen_frames import NUMBERED, UNNUMBERED, Mark, content_of
+from edgeai.engine.seen_frames import NUMBERED, UNNUMBERED, Mark, content_of, mark_of_time
 from edgeai.engine.stream_state import StreamState
 from edgeai.errors import DecodeError
 from edgeai.messages import RETAINED, SECOND_NS, Message
@@ -61,7 +61,7 @@ class FrameIntake:
         self._lateness_ns = parts.lateness_ns
         clock = parts.source.frame.clock
         self._has_fine_clock = clock is None or clock.resolution_seconds is None
-        """Whether frames with the same time are the same frame."""
+        """Whether frames with the same time and number are the same frame."""
 
     def take(self, state: StreamState, tag: str | None, message: Message) -> None:  # noqa: ARG002
         """Decode a frame and push its samples; count a message that is no frame."""
@@ -109,8 +109,10 @@ class FrameIntake:
         sequence = frame.sequence
         steps = _steps(state.pushed, sequence)
         follows = steps == 1
-        fine_ns = t0_ns if self._has_fine_clock else None
-        mark = sequence, content_of(payload) if fine_ns is None else fine_ns
+        if t0_ns is None or not self._has_fine_clock:
+            mark: Mark = sequence, content_of(payload)
+        else:
+            mark = mark_of_time(t0_ns, payload) if sequence is None else (sequence, t0_ns)
         is_new = follows if t0_ns is None else t0_ns > stream.ring.last_ns
         if not is_new and self._was_seen(state, frame, mark, t0_ns, message):
             self._refuse(state, "duplicate", message)

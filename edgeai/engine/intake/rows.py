@@ -411,12 +411,11 @@ class RowIntake:
             if not times:
                 return
         dropped, refused = self._metrics.drops["invalid_value"], state.drops.count
+        newest_ns = state.stream.newest_ns
         state.stream.push_rows(times, rows, invalid, marks, arrived, absent=absent)
         reason = state.drops.reason
         if state.drops.count > refused and reason in {"late", "duplicate"}:
-            # The oldest one is at fault: the stream refuses what is late, or was seen.
-            _, message = min(zip(times, pushed, strict=True), key=itemgetter(0))
-            self._refusals.tell(reason, *message[:3])
+            self._refusals.tell(reason, *_first_behind(times, pushed, newest_ns)[:3])
         if invalid is not None:
             self._tell_unusable(
                 messages,
@@ -466,6 +465,21 @@ class RowIntake:
         missing = not_numbers - (counted - self._counted_by_decoder)
         self._counted_by_decoder = counted
         self._metrics.invalid["missing"] += max(0, missing)
+
+
+def _first_behind(times: list[int], messages: list[Message], newest_ns: int | None) -> Message:
+    """Return the first message that is not newer than those before it: the stream refused such.
+
+    Args:
+        times: (n,) of the samples.
+        messages: (n,) which carried them.
+        newest_ns: The stream's newest time before them; None: there was none.
+    """
+    for time_ns, message in zip(times, messages, strict=True):
+        if newest_ns is not None and time_ns <= newest_ns:
+            return message
+        newest_ns = time_ns
+    return messages[-1]
 
 
 def _row_of(absent: Flags | None, index: int) -> Flags | None:

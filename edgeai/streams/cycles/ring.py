@@ -209,9 +209,9 @@ class CycleRing(Ring):
         if newest < 0 or (newest < self.size and self._times[newest] < time_ns):
             self._find_again()
 
-    def take_back(self, count: int) -> None:
+    def take_back(self, count: int, after: int = 1) -> None:
         """Remove samples as `KeptSamples.take_back` does, and find the cycles again."""
-        super().take_back(count)
+        super().take_back(count, after)
         self._base.shorten(self.next_number)
         self._waiting = [one._replace(end=min(one.end, self.next_number)) for one in self._waiting]
         self._find_again()
