@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from operator import gt, lt
 from typing import Literal
 
-from edgeai.config.pipeline import AlarmConfig
+from edgeai.config.alarms import AlarmConfig
 from edgeai.messages import SECOND_NS, AlarmReason, AlarmState, Priority, Quality
 from edgeai.model.direction import Direction
 

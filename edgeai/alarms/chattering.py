@@ -6,7 +6,7 @@ Time is the time of the samples, as for the alarm itself, so a replay finds the 
 from collections import deque
 from typing import NamedTuple
 
-from edgeai.config.pipeline import ChatteringConfig
+from edgeai.config.alarms import ChatteringConfig
 from edgeai.messages import SECOND_NS
 
 

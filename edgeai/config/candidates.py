@@ -250,8 +250,7 @@ class Plugin(AcceleratorConfig):
     @property
     def device(self) -> Options:
         """The device of the plugin to use."""
-        index = {"index": str(self.device_index)}
-        return index if self.device_type is None else {"type": self.device_type, **index}
+        return _device_of(self.device_type, self.device_index)
 
     def options(self, _cache: Path | None, _window: WindowShape) -> Options:
         """Return the provider's options."""
@@ -323,12 +322,17 @@ class Compiled(AcceleratorConfig):
     @property
     def device(self) -> Options:
         """The device to use."""
-        index = {"index": str(self.device_index)}
-        return index if self.device_type is None else {"type": self.device_type, **index}
+        return _device_of(self.device_type, self.device_index)
 
     def options(self, _cache: Path | None, _window: WindowShape) -> Options:
         """Return the adapter's options."""
         return dict(self.backend_options)
+
+
+def _device_of(kind: str | None, index: int) -> Options:
+    """Return a device by its type, None for any, and its number among those of this type."""
+    number = {"index": str(index)}
+    return number if kind is None else {"type": kind, **number}
 
 
 AnyAccelerator = (

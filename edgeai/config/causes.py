@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from edgeai.config.pipeline import CauseConfig
+from edgeai.config.alarms import CauseConfig
 
 
 def find_cause_fault(

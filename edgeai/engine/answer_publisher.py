@@ -34,7 +34,7 @@ from edgeai.engine.stream_state import StreamState
 from edgeai.errors import one_line
 from edgeai.log_events import event
 from edgeai.messages import AnswerPublication, Publication
-from edgeai.metrics.definitions import AnswerMetrics
+from edgeai.metrics.pipelines import AnswerMetrics
 
 FAULT_TEXTS = {
     "missing": "is missing",

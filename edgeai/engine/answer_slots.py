@@ -10,7 +10,7 @@ from edgeai.engine.answer_topics import Owner
 from edgeai.engine.publications import Prediction
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS, AlarmState, AnswerPublication, Priority, Publication
-from edgeai.metrics.definitions import AnswerMetrics
+from edgeai.metrics.pipelines import AnswerMetrics
 
 
 class Slot:

@@ -9,9 +9,11 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from edgeai.alarms.alarm import AlarmRule
+from edgeai.config.limits import Limits
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import NotJudged
-from edgeai.providers.session import padded_capacity
+from edgeai.model.manifest import Manifest
+from edgeai.providers.session import Session, batch_capacity, padded_capacity
 from edgeai.streams.joined import JoinedStream
 from edgeai.streams.settings import Floats
 from edgeai.streams.side import Mark
@@ -158,6 +160,20 @@ class Batch:
         """Return the windows and empty the batch; `values` stays as it is."""
         windows, self.windows = self.windows, []
         return windows
+
+
+def bind_batch(limits: Limits, manifest: Manifest, session: Session) -> Batch:
+    """Return a batch whose windows a session computes where they lie.
+
+    Args:
+        limits: The node's.
+        manifest: The model's.
+        session: The model's.
+    """
+    capacity = batch_capacity(limits.batch_windows, manifest.input_bytes, session.batch_bytes)
+    batch = Batch(capacity, manifest.row_shape, manifest.input_dtype)
+    session.bind(batch.values)
+    return batch
 
 
 def _no_engine() -> None:

@@ -7,8 +7,8 @@ is counted. A cause that nobody is told of is none: a shelved alarm suppresses n
 from collections.abc import Sequence
 from typing import Literal
 
+from edgeai.config.alarms import CauseConfig
 from edgeai.config.causes import causes_first
-from edgeai.config.pipeline import CauseConfig
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.stream_state import StreamState
 

@@ -26,7 +26,7 @@ from edgeai.engine.refusals import Refusals
 from edgeai.errors import one_line
 from edgeai.log_events import event
 from edgeai.messages import Message
-from edgeai.metrics.definitions import PipelineMetrics
+from edgeai.metrics.pipelines import PipelineMetrics
 
 log = logging.getLogger("edgeai.engine")
 

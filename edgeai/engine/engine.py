@@ -74,47 +74,29 @@ the general one. A test compares both drawings with the calls that really happen
 (`tests/end_to_end/test_road.py`).
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from edgeai import topics
-from edgeai.engine.alarm_commands import AlarmCommands, Prefixes
-from edgeai.engine.alarm_desk import AlarmDesk
+from edgeai.engine.alarm_commands import Prefixes
 from edgeai.engine.causes import Causes
 from edgeai.engine.containment import Steps
-from edgeai.engine.exported import alarm_counts, asset_states, clock_skews, output_bounds
+from edgeai.engine.exported import export_streams
 from edgeai.engine.judging import Judge
 from edgeai.engine.monitor import Monitor
 from edgeai.engine.one_by_one import compute_one_by_one, drop_waiting, publish_one_by_one
+from edgeai.engine.operators import Operators
 from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.quarantine import Quarantine
-from edgeai.engine.refusals import printable
 from edgeai.engine.routes import Route, Routes
 from edgeai.engine.state_changes import publish_change
 from edgeai.engine.state_windows import StateWindows
-from edgeai.engine.stream_state import StreamState
 from edgeai.engine.turn_log import Call, TurnLog
 from edgeai.errors import EdgeError
-from edgeai.log_events import event
-from edgeai.messages import (
-    AT_ONCE,
-    BACKLOG,
-    MAX_BACKLOG_SECONDS,
-    REDELIVERED,
-    RETAINED,
-    SECOND_NS,
-    AlarmState,
-    Due,
-    Message,
-    MessageSource,
-    Publication,
-    PublicationSink,
-)
+from edgeai.messages import AT_ONCE, Due, Message, MessageSource, Publication, PublicationSink
 from edgeai.metrics.definitions import Metrics
 
 STREAMS_PER_SCANNED_MESSAGE = 8
@@ -135,7 +117,7 @@ class ProviderWatch(Protocol):
 class Engine:
     """All pipelines of a node on one source and one sink.
 
-    Callbacks: `Ring.emit` is `Batch.add` (wired in `Pipeline.stream_of`), `Batch.when_full` is
+    Callbacks: `Ring.emit` is `Batch.add` (wired by `StreamRegistry`), `Batch.when_full` is
     `Engine._infer_and_judge` (wired here), a topic's routes lead to `Intake.take`.
     """
 
@@ -179,23 +161,17 @@ class Engine:
         self._sink = sink
         self._metrics = metrics
         self._watch = watch
-        self._reset_prefix = reset_prefix
         self._judges = {pipeline: Judge(pipeline, clock_ns) for pipeline in pipelines}
         self._clock_ns = clock_ns
         self._quarantine = quarantine or Quarantine()
         self._steps = Steps()
         self.monitor = monitor or Monitor(pipelines, metrics)
-        self.desk = AlarmDesk(
-            pipelines, self.monitor.events,
-            tell_change=self._tell_change, tell_again=self._tell_again,
-            on_failure=self._steps.tell, is_live=clock_ns is not None,
-            clock=self.monitor.clock, clock_ns=self.monitor.clock_ns,
+        self._operators = Operators(
+            {one: judge.alarms for one, judge in self._judges.items()},
+            self.monitor, metrics, self._steps, serve=self._serve, reset_prefix=reset_prefix,
+            prefixes=prefixes, is_live=clock_ns is not None,
         )  # fmt: skip
-        self._operators = None if prefixes is None else AlarmCommands(
-            pipelines, self.desk, metrics, prefixes,
-            serve=self._serve, clock_ns=self.monitor.clock_ns,
-        )  # fmt: skip
-        """Reads the commands of operators; None: none are taken."""
+        self.desk = self._operators.desk
         self._routes = Routes(
             pipelines, metrics, self._quarantine, self.monitor.refusals, self._steps
         )
@@ -228,10 +204,7 @@ class Engine:
             pipeline.containment.retries_at_once = clock_ns is None
             if pipeline.answers is not None:
                 pipeline.answers.clock_ns = clock_ns
-        metrics.watch_assets(partial(asset_states, pipelines))
-        metrics.watch_clocks(partial(clock_skews, pipelines))
-        metrics.watch_alarms(lambda: alarm_counts(pipelines, self.monitor.clock_ns() / SECOND_NS))
-        metrics.export_bounds(output_bounds(pipelines))
+        export_streams(metrics, pipelines, self.monitor.clock_ns)
 
     def _wire_states(self, pipeline: Pipeline, states: StateWindows) -> None:
         if self._publishes_states:
@@ -267,15 +240,14 @@ class Engine:
         for pipeline in self.pipelines:
             for state in pipeline.streams.values():
                 try:
-                    pipeline.flush(state)
+                    pipeline.registry.flush(state)
                 except Exception as error:  # noqa: BLE001  the other streams go on
                     self._steps.tell(f"{pipeline.name}: releasing the last samples", error)
                     pipeline.batch.recover(state)
             self._serve(pipeline)
         self._publish_and_commit()
         self._record_turn([], 0.0)
-        if self._operators is not None:
-            self._operators.refusals.poll(everything=True)
+        self._operators.tell_refusals(everything=True)
         try:
             self.monitor.finish()
         except Exception as error:  # noqa: BLE001  the node still ends well
@@ -323,20 +295,9 @@ class Engine:
 
     def _find_routes(self, message: Message) -> list[Route]:
         """Find who takes a message; a command, or a reset of an alarm, is obeyed here."""
-        topic = message[0]
-        if self._operators is not None and self._operators.takes(topic):
-            self._run_command(message)
-            return []
-        if not (self._reset_prefix and topic.startswith(self._reset_prefix)):
+        if not self._operators.takes(message[0]):
             return self._routes.find(message)
-        if message[3] & RETAINED:  # an operator's reset of some earlier time
-            self._metrics.unrouted.labels("retained").inc()
-            self.monitor.refusals.tell("retained", topic, message[1])
-            return []
-        try:
-            self._reset_alarm(topic[len(self._reset_prefix) :], message)
-        except Exception as error:  # noqa: BLE001  the turn goes on
-            self._steps.tell(f"the reset of {topic[:200]!r}", error)
+        self._outgoing += self._operators.obey(message)
         return []
 
     # ------------------------------------------------------------------------ window, infer, judge
@@ -412,70 +373,10 @@ class Engine:
             command = self.commands.popleft()
             if isinstance(command, Publication):
                 self._outgoing.append(command)
-            elif self._operators is not None and self._operators.takes(command[0]):
-                self._run_command(command, answers=False)
+            elif self._operators.takes(command[0]):
+                self._outgoing += self._operators.obey(command, answers=False)
             else:
                 self._find_routes(command)
-
-    def _run_command(self, message: Message, *, answers: bool = True) -> None:
-        assert self._operators is not None
-        try:
-            self._outgoing += self._operators.run(message, answers=answers)
-        except Exception as error:  # noqa: BLE001  the turn goes on
-            self._steps.tell(f"the command {message[0][:200]!r}", error)
-
-    def _reset_alarm(self, target: str, message: Message) -> None:
-        """Reset a latched alarm that its sender can have seen.
-
-        A reset that arrived before the alarm was published means an earlier one: it has waited
-        with the samples. One that the broker held was sent before the connection was made.
-
-        Args:
-            target: `<pipeline>/<asset>`.
-            message: The reset.
-        """
-        for pipeline in self.pipelines:
-            key = topics.composed(target.removeprefix(f"{pipeline.name}/"))
-            state = pipeline.streams.get(key)
-            if state is None or not target.startswith(f"{pipeline.name}/"):
-                continue
-            self._serve(pipeline)  # the samples that came before the reset, in the same turn
-            previous = state.alarm.state
-            sent_ns = message[2]
-            if message[3] & (REDELIVERED | BACKLOG):
-                sent_ns -= round(MAX_BACKLOG_SECONDS * SECOND_NS)
-            is_unseen = state.is_told_after(sent_ns, self.monitor.clock_ns())
-            if previous == "latched" and is_unseen:
-                self.monitor.resets.write(
-                    "%s was sent before its alarm was published, so it acknowledges nothing: "
-                    "send it again",
-                    printable(target), level=logging.WARNING,
-                    extra=event("reset_without_effect", target=target),
-                )  # fmt: skip
-                return
-            if state.alarm.reset(state.time_ns or state.alarm.since_ns or 0):
-                self._outgoing += self._tell_change(pipeline, state, previous)
-            return
-        self.monitor.resets.write(
-            "no such pipeline and asset: %s", printable(target), level=logging.WARNING,
-            extra=event("reset_without_effect", target=target),
-        )  # fmt: skip
-
-    def _tell_change(
-        self, pipeline: Pipeline, state: StreamState, previous: AlarmState
-    ) -> list[Publication]:
-        """Return the message of an alarm that has changed without a window, as by an operator."""
-        told = self._judges[pipeline].transition(state, previous)
-        if pipeline.answers is not None:
-            pipeline.answers.refresh(state)
-        return told
-
-    def _tell_again(self, pipeline: Pipeline, state: StreamState) -> Publication:
-        """Return the message of an alarm of which something else than its state has changed."""
-        told = self._judges[pipeline].tell_again(state)
-        if pipeline.answers is not None:
-            pipeline.answers.refresh(state)
-        return told
 
     # ---------------------------------------------------------------------------- publish, commit
 
@@ -511,8 +412,7 @@ class Engine:
                 # published at the end of the next turn
                 self._outgoing += self.monitor.poll(messages)
                 self._outgoing += self.desk.look(self.monitor.take_presence())
-                if self._operators is not None:
-                    self._operators.refusals.poll()
+                self._operators.tell_refusals()
             except Exception as error:  # noqa: BLE001  the next turns go on
                 self.monitor.next_poll = now + FAILED_POLL_SECONDS
                 self._steps.tell("telling what has changed", error)

@@ -5,7 +5,7 @@ replaces as a whole, so that no value is half of one window and half of another.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from math import isnan
 from operator import itemgetter
@@ -22,8 +22,25 @@ from edgeai.metrics.assets import (
     OutputBound,
     OutputValue,
 )
+from edgeai.metrics.definitions import Metrics
 from edgeai.metrics.table import MAX_OUTPUT_ELEMENTS, STANDING_SECONDS
 from edgeai.model.output_spec import DOMAIN_EDGE, OutputSpec
+
+
+def export_streams(
+    metrics: Metrics, pipelines: Sequence[Pipeline], clock_ns: Callable[[], int]
+) -> None:
+    """Let Prometheus read the streams of pipelines at each scrape.
+
+    Args:
+        metrics: The node's.
+        pipelines: The node's.
+        clock_ns: Returns the time now, nanoseconds since 1970.
+    """
+    metrics.watch_assets(partial(asset_states, pipelines))
+    metrics.watch_clocks(partial(clock_skews, pipelines))
+    metrics.watch_alarms(lambda: alarm_counts(pipelines, clock_ns() / SECOND_NS))
+    metrics.export_bounds(output_bounds(pipelines))
 
 
 def asset_states(pipelines: Sequence[Pipeline]) -> Iterator[AssetState]:

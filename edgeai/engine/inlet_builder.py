@@ -1,16 +1,11 @@
 """Build the inlets of a pipeline with several sources."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from edgeai import topics
-from edgeai.config.limits import Limits
-from edgeai.engine.batch import Batch
-from edgeai.engine.containment import Containment
-from edgeai.engine.explanations import Explanations
 from edgeai.engine.inlets import (
     Inlet,
     InletIntake,
@@ -19,47 +14,14 @@ from edgeai.engine.inlets import (
     find_capture,
     narrower_templates,
 )
-from edgeai.engine.intake import INTAKES, IntakeParts, kind_of
 from edgeai.engine.intake.arrival import Arrival, SideArrival
-from edgeai.engine.intake.records import RecordIntake
-from edgeai.engine.pipeline_settings import make_conditioner
-from edgeai.engine.record_explanations import RecordExplanations, places_in
-from edgeai.engine.refusals import Refusals
+from edgeai.engine.intake_opener import SourceParts, open_intake
 from edgeai.engine.source_plans import SourcePlan
-from edgeai.engine.stream_state import StreamState
-from edgeai.engine.unusable_values import UnusableValues
-from edgeai.metrics.definitions import PipelineMetrics
 from edgeai.model.resolution import Resolution
 
 
-@dataclass(frozen=True)
-class InletParts:
-    """What the inlets of a pipeline share."""
-
-    name: str
-    """The pipeline's."""
-    batch: Batch
-    metrics: PipelineMetrics
-    containment: Containment
-    refusals: Refusals
-    assets: Mapping[str, StreamState]
-    """The pipeline's assets by key."""
-    asset_at: Callable[[str, int], StreamState]
-    """As of `Inlet`."""
-    takes: Callable[[str], bool]
-    """As of `Inlet`."""
-    stream_in_message: Callable[[str, int], StreamState | str]
-    """As `IntakeParts.stream_of`."""
-    is_counted_by: Callable[[str], bool]
-    """As of `IntakeParts`."""
-    limits: Limits
-    """The node's."""
-    on_coarse: Callable[[int, float], None]
-    """Called with place and value for each signal that has too coarse values."""
-
-
 def build_inlets(
-    parts: InletParts, plans: Sequence[SourcePlan], resolution: Resolution | None
+    parts: SourceParts, plans: Sequence[SourcePlan], resolution: Resolution | None
 ) -> tuple[list[Inlet], list[Mapping[str, int]]]:
     """Return the inlets, and the counters of values that could not be used.
 
@@ -75,42 +37,23 @@ def build_inlets(
     for number, plan in enumerate(plans):
         template = templates[plan.place]
         narrower = narrower_templates(templates, plan.place)
-        conditioner = make_conditioner(
-            plan.config, plan.manifest, _part_of(resolution, plan), plan.extras
-        )
-        places = plan.spec.places
-        conditioner.on_coarse = partial(_tell_coarse, parts.on_coarse, places)
-        explanations = Explanations(
-            parts.name, plan.config, plan.manifest,
-            partial(find_capture, template, parts.name), extras=plan.extras, limits=parts.limits,
-            place=plan.place,
-        )  # fmt: skip
         arrival = Arrival if plan.spec.rule is None else SideArrival
-        inner = INTAKES[kind_of(plan.source)](
-            IntakeParts(
-                plan.source,
-                plan.signals,
-                len(plan.extras),
-                conditioner,
-                batch,
-                parts.metrics,
-                containment=parts.containment,
-                arrival=arrival(plan.source, plan.spec.settings.period_ns),
-                refusals=parts.refusals,
-                is_aligned=plan.source.layout == "tag",
-                stream_of=parts.stream_in_message,
-                is_counted_by=parts.is_counted_by,
-                unusable=UnusableValues(parts.name, plan.signals, explanations),
-                lateness_ns=plan.spec.settings.lateness_ns,
-                limits=parts.limits,
-            )
+        inner, explanations, invalid = open_intake(
+            parts,
+            plan.config,
+            plan.manifest,
+            plan.extras,
+            place=plan.place,
+            template=template,
+            find_key=partial(find_capture, template, parts.name),
+            resolution=_part_of(resolution, plan),
+            on_coarse=partial(_tell_coarse, parts.on_coarse, plan.spec.places),
+            batch=batch,
+            arrival=arrival(plan.source, plan.spec.settings.period_ns),
+            is_aligned=plan.source.layout == "tag",
+            lateness_ns=plan.spec.settings.lateness_ns,
         )
-        if isinstance(inner, RecordIntake):
-            explanations.records = RecordExplanations(
-                f"pipelines.{parts.name}.{plan.place}", plan.source, inner.decoder,
-                partial(places_in, plan.source, template),
-            ).of  # fmt: skip
-        counts += [one for one in (conditioner.counts, inner.invalid) if one is not None]
+        counts += invalid
         kind = LeadingIntake if plan.spec.rule is None else InletIntake
         intake = kind(inner, number, parts.assets.get)
         inlets.append(

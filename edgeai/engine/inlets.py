@@ -23,7 +23,7 @@ from edgeai.engine.refusals import Refusals
 from edgeai.engine.source_plans import SourcePlan
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import Message
-from edgeai.metrics.definitions import PipelineMetrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.streams.joined import JoinedStream
 
 Capture = tuple[str, str | None]
@@ -170,7 +170,7 @@ class Inlet:
         return inner.take_names_of(topic) if isinstance(inner, RecordIntake) else None
 
     def stream_of(self, key: str, now_ns: int = 0) -> StreamState:
-        """Return the state of this source of an asset, as `Pipeline.stream_of` does."""
+        """Return the state of this source of an asset, as `StreamRegistry.stream_of` does."""
         return self.asset_at(key, now_ns).sources[self.number]
 
 

@@ -1,8 +1,8 @@
-"""Model outputs to publications: quality, alarm state, contributing signals, diagnosis."""
+"""Model outputs to publications: quality, alarm state, contributing signals, the prediction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import inf, nan
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,27 +10,21 @@ import numpy.typing as npt
 from msgspec import UNSET, UnsetType
 
 from edgeai.alarms.alarm import Alarm, quality_of
-from edgeai.alarms.diagnosis import Domain, diagnose, domain_distances, is_outside
+from edgeai.alarms.diagnosis import is_outside
 from edgeai.engine.alarm_hooks import Telling
+from edgeai.engine.alarm_messages import AlarmMessages
 from edgeai.engine.batch import DueWindow, WindowNote
 from edgeai.engine.contributions import Contributor, largest_contributions
+from edgeai.engine.model_outputs import ModelOutputs
 from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
-from edgeai.engine.publications import Cause, CycleFacts, Prediction, ScoreReason, Transition
+from edgeai.engine.publications import CycleFacts, Prediction, ScoreReason
 from edgeai.engine.stream_state import StreamState
-from edgeai.messages import SECOND_NS, AlarmReason, AlarmState, Diagnosis, Publication, Quality
+from edgeai.messages import SECOND_NS, Diagnosis, Publication, Quality
 from edgeai.model.direction import SIDES
 from edgeai.streams.side import Mark
 
 _encode = msgspec.json.Encoder().encode
-
-
-def _no_time() -> int:
-    return 0
-
-
-def _own_domain(state: StreamState) -> Domain:
-    return state.domain
 
 
 def heed(note: WindowNote, alarm: Alarm, time_ns: int) -> bool:
@@ -68,22 +62,14 @@ class Judge:
             clock_ns: Now, nanoseconds since 1970; None in a replay, where it means nothing.
             other: The model of some of its states; None: the pipeline's own.
         """
-        self._clock_ns = clock_ns or _no_time
         model: Pipeline | OtherModel = other or pipeline
         manifest, publish = model.manifest, pipeline.config.publish
-        position = {name: index for index, name in enumerate(model.outputs)}
+        self._outputs = ModelOutputs(pipeline, other)
+        self.alarms = AlarmMessages(pipeline, model, clock_ns)
+        """Makes the messages of its alarms."""
         self._pipeline = pipeline
         self._session, self._batch = model.session, model.batch
-        self._domain_of = _own_domain if other is None else other.domain_of
         self._model, self._version = manifest.name, manifest.version
-        self._score = position[manifest.score]
-        self._contribution = position.get(manifest.contribution or "")
-        self._evidence = position.get(manifest.evidence or "")
-        self._kinds = manifest.diagnosis
-        self._diagnoses_windows = bool(manifest.evidence or manifest.domains)
-        self._domains = [(position[name], edge) for name, edge in manifest.domains]
-        self._published = [(name, unit, position[name]) for name, unit in model.published]
-        self._advice = [(out.name, out.unit) for out in manifest.outputs if out.role == "advice"]
         self._threshold = model.rule.threshold
         self._abnormal = model.rule.abnormal
         self._abnormal_told: str | UnsetType = self._abnormal if self._abnormal == "low" else UNSET
@@ -94,9 +80,6 @@ class Judge:
         self._has_cycles = pipeline.settings.cycle is not None
         self._top, self._qos = publish.top, publish.qos
         self._answer = None if pipeline.answers is None else pipeline.answers.add
-        self._fields = [
-            (out.name, position[out.name]) for out in manifest.outputs if out.role == "field"
-        ]
 
     def judge(  # noqa: C901, PLR0912, PLR0915  one loop over the windows, for speed
         self,
@@ -114,18 +97,19 @@ class Judge:
         """
         pipeline, threshold = self._pipeline, self._threshold
         session, counted, batch = self._session, pipeline.metrics.predictions, self._batch
-        scores = outputs[self._score].tolist()
+        model = self._outputs
+        scores = outputs[model.score].tolist()
         diagnoses: Sequence[Diagnosis | UnsetType | None] = [UNSET] * len(scores)
-        if self._diagnoses_windows:
-            diagnoses = self._diagnose(windows, outputs, scores)
-        if self._fields:
-            self._keep_fields(windows, outputs)
+        if model.diagnoses_windows:
+            diagnoses = model.diagnose(windows, outputs, scores)
+        if model.fields:
+            model.keep_fields(windows, outputs)
         extras: list[dict[str, Any]] = [{}] * len(scores)
-        if self._published:
-            extras = self._extras(outputs, diagnoses)
+        if model.published:
+            extras = model.extras(outputs, diagnoses)
         tops: list[list[Contributor]] = [[]] * len(scores)
-        if self._contribution is not None:  # last, because it overwrites the contributions
-            contributions = outputs[self._contribution]
+        if model.contribution is not None:  # last, because it overwrites the contributions
+            contributions = outputs[model.contribution]
             tops = largest_contributions(contributions, pipeline.signals, self._top)
         for (
             state,
@@ -208,7 +192,7 @@ class Judge:
             if self._answer is not None:
                 self._answer(state, prediction)
             if telling is not None:
-                publications += self.transition(
+                publications += self.alarms.transition(
                     state,
                     previous,
                     telling,
@@ -260,7 +244,7 @@ class Judge:
                 id=f"{state.id_prefix}{time_ns}{suffix}",
                 outputs={},
                 top=[],
-                diagnosis=None if self._diagnoses_windows else UNSET,
+                diagnosis=None if self._outputs.diagnoses_windows else UNSET,
                 abnormal=self._abnormal_told,
                 state=note.state,
                 not_judged=note.not_judged,
@@ -272,7 +256,7 @@ class Judge:
             if self._answer is not None:
                 self._answer(state, prediction)
             if telling is not None:
-                publications += self.transition(state, previous, telling, changed=changed)
+                publications += self.alarms.transition(state, previous, telling, changed=changed)
 
     def _reason_of(self, state: StreamState, score: float, quality: Quality) -> ScoreReason:
         """Count and tell a score that is not finite; return what it is.
@@ -297,180 +281,6 @@ class Judge:
         if not marks:
             return UNSET
         return {self._channels[place]: mark for place, mark in sorted(marks.items())}
-
-    def _keep_fields(
-        self, windows: list[DueWindow], outputs: list[npt.NDArray[np.float32]]
-    ) -> None:
-        """Copy the fields of the streams that somebody looks at; the next run overwrites them."""
-        for index, window in enumerate(windows):
-            state = window[0]
-            if state.fields is not None:
-                state.fields = {
-                    name: outputs[column][index].copy() for name, column in self._fields
-                }
-
-    def _diagnose(
-        self,
-        windows: list[DueWindow],
-        outputs: list[npt.NDArray[np.float32]],
-        scores: list[float],
-    ) -> Sequence[Diagnosis | None]:
-        """Return the diagnoses: by evidence, and `outside_domain` for windows outside."""
-        found: list[Diagnosis | None] = [None] * len(scores)
-        if self._evidence is not None:
-            evidence = outputs[self._evidence]
-            limits = [
-                self._threshold if note is None or note.rule is None else note.rule.threshold
-                for *_, note in windows
-            ]
-            found = diagnose(evidence, scores, limits, self._kinds, self._abnormal)
-        if not self._domains:
-            return found
-        distances = domain_distances(outputs, self._domains)
-        return [
-            self._domain_of(window[0]).diagnose(diagnosis, distance, window[1])
-            for window, diagnosis, distance in zip(windows, found, distances, strict=True)
-        ]
-
-    def _extras(
-        self,
-        outputs: list[npt.NDArray[np.float32]],
-        diagnoses: Sequence[Diagnosis | UnsetType | None],
-    ) -> list[dict[str, Any]]:
-        """Return value and unit of the other published outputs, for each window.
-
-        Advice is null, with the reason, where the model does not know the conditions.
-        """
-        columns = [(name, unit, outputs[index].tolist()) for name, unit, index in self._published]
-        extras = [
-            {name: {"value": values[window], "unit": unit} for name, unit, values in columns}
-            for window in range(len(outputs[self._score]))
-        ]
-        if self._advice:
-            for extra, diagnosis in zip(extras, diagnoses, strict=True):
-                if diagnosis is not UNSET and is_outside(diagnosis):
-                    reason = diagnosis["kind"]
-                    for name, unit in self._advice:
-                        extra[name] = {"value": None, "unit": unit, "reason": reason}
-        return extras
-
-    def count_unpublished(self, error: Exception) -> None:
-        """Count and tell a change of alarm state that cannot be published."""
-        self._pipeline.containment.count_unpublished(error)
-
-    def transition(
-        self,
-        state: StreamState,
-        previous: AlarmState,
-        telling: Telling | None = None,
-        *,
-        changed: bool = True,
-        top: Sequence[Contributor] = (),
-        outputs: Mapping[str, Any] | None = None,
-        diagnosis: Diagnosis | UnsetType | None = UNSET,
-        reason: ScoreReason | None = None,
-    ) -> list[Publication]:
-        """Return a change of alarm state, retained, so that a later subscriber sees it.
-
-        Args:
-            state: The stream, with its new alarm state.
-            previous: The state before.
-            telling: How it is told; None: the desk is asked.
-            changed: Whether the state has changed. If not, what the broker retains of before a
-                restart may still say something else.
-            top: As in the prediction that caused it; a reset has none of these.
-            outputs: As in the prediction.
-            diagnosis: As in the prediction.
-            reason: As in the prediction.
-
-        Returns:
-            The message; none for an alarm that is held back because it chatters.
-        """
-        alarm = state.alarm
-        if changed:
-            self._pipeline.metrics.alarms[alarm.state] += 1
-        if telling is None:
-            time_ns = alarm.since_ns or 0
-            telling = self._pipeline.hooks.on_change(state, previous, time_ns, changed=changed)
-        if telling == "hold":
-            return []
-        if telling == "release":
-            return [self.tell_again(state, "active")]
-        if changed:
-            state.alarm_since_ns = state.alarm_told_ns = self._clock_ns()
-        found = Cause(list(top), dict(outputs or {}), diagnosis)
-        if changed and alarm.state == "active":
-            state.raised = found
-        time_ns = (alarm.since_ns if changed else state.time_ns) or 0
-        shown: AlarmState | Literal["unknown"] = previous if changed else "unknown"
-        return [self._message(state, shown, time_ns, found, mark=alarm.state, reason=reason)]
-
-    def tell_again(self, state: StreamState, previous: AlarmState | None = None) -> Publication:
-        """Return a message of an alarm whose state has not changed, but what became of it.
-
-        Args:
-            state: The stream.
-            previous: The state that was told last; None: the present one.
-        """
-        shown = state.shown_alarm
-        if previous is not None and previous != shown:
-            state.alarm_since_ns = state.alarm_told_ns = self._clock_ns()
-        found = (state.raised if shown == "active" else None) or Cause()
-        mark = f"{shown}:{state.status}:{self._clock_ns()}"
-        time_ns = state.alarm.since_ns or state.time_ns or 0
-        told: AlarmState | Literal["unknown"] = shown if state.is_announced else "unknown"
-        return self._message(state, previous or told, time_ns, found, mark=mark)
-
-    def _message(
-        self,
-        state: StreamState,
-        previous: AlarmState | Literal["unknown"],
-        time_ns: int,
-        found: Cause,
-        *,
-        mark: str,
-        reason: ScoreReason | None = None,
-    ) -> Publication:
-        """Return the retained message of an alarm, and tell it; `mark` is the end of its id."""
-        alarm, handling, pipeline = state.alarm, state.handling, self._pipeline
-        shown = state.shown_alarm
-        state.is_announced, state.is_told_stale = True, state.is_stale
-        why: AlarmReason | UnsetType = UNSET if alarm.reason == "score" else alarm.reason
-        transition = Transition(
-            timestamp=time_ns,
-            asset=state.key,
-            pipeline=pipeline.name,
-            model=self._model,
-            version=self._version,
-            state=shown,
-            previous=previous,
-            score=state.score,
-            threshold=alarm.rule.threshold,
-            top=found.top,
-            priority=alarm.priority,
-            id=f"{state.id_of(time_ns)}:{mark}",
-            quality=state.quality,
-            outputs=found.outputs,
-            diagnosis=found.diagnosis,
-            alarm_reason=reason or why,
-            abnormal=self._abnormal_told,
-            status=state.status,
-            position=pipeline.config.alarm.position,
-            acknowledged=handling.acknowledged or UNSET,
-            shelved=handling.shelved or UNSET,
-            suppressed_by=handling.cause or UNSET,
-            chattering=state.is_held or UNSET,
-        )
-        if state.is_stale:
-            transition.presence, transition.stale_cause = "stale", state.stale_cause
-        publication = Publication(state.alarm_topic, _encode(transition), 1, True)
-        pipeline.hooks.on_transition(state, publication, transition)
-        if previous != shown or not handling.is_quiet:  # commands and silence are told as such
-            pipeline.log.alarm(
-                state.key, previous, shown, status=transition.status, score=state.score,
-                threshold=alarm.rule.threshold, top=found.top, diagnosis=found.diagnosis or None,
-            )  # fmt: skip
-        return publication
 
 
 def _cycle_of(state: StreamState, time_ns: int) -> CycleFacts | UnsetType:

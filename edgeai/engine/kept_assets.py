@@ -121,7 +121,7 @@ class KeptAssets:
                     forgotten += 1
                     continue
                 try:
-                    state = pipeline.restore(asset, "normal", 0)
+                    state = pipeline.registry.restore(asset, "normal", 0)
                 except DecodeError:  # the limits of streams are lower than they were
                     left_out += 1
                     continue
@@ -197,7 +197,7 @@ class KeptAssets:
         return [
             (
                 sum(1 for state in one.streams.values() if state.last_sample_ns is not None),
-                one.metrics.evicted.value + one.forgotten,
+                one.metrics.evicted.value + one.registry.forgotten,
                 0 if one.states is None else sum(one.states.entered.values()),
             )
             for one in self._pipelines
@@ -237,7 +237,7 @@ class KeptAssets:
                 state.key
                 for state in list(pipeline.streams.values())
                 if state.is_stale and self._is_over(self._seen(state, now))
-                and pipeline.forget(state)
+                and pipeline.registry.forget(state)
             ]  # fmt: skip
             if gone:
                 log.info(

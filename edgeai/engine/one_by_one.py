@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeai.engine.batch import DueWindow
-from edgeai.engine.containment import MAX_FAILED_WINDOWS, Steps
+from edgeai.engine.containment import MAX_FAILED_WINDOWS, Containment, Steps
 from edgeai.engine.judging import Judge
 from edgeai.engine.other_model import OtherModel
 from edgeai.engine.pipeline import Pipeline
@@ -55,7 +55,7 @@ def compute_one_by_one(
     publications = list(judged)
     done = sum(not one.retain for one in judged)
     if done:
-        publications += _missing_transition(judge, windows[done - 1], judged)
+        publications += _missing_transition(judge, containment, windows[done - 1], judged)
     computed = windows[:done]
     failed = in_a_row = 0
     started = time.monotonic()
@@ -71,7 +71,7 @@ def compute_one_by_one(
             error = single_error
             failed += not made
             in_a_row += 1
-            made += _missing_transition(judge, windows[index], made)
+            made += _missing_transition(judge, containment, windows[index], made)
         else:
             in_a_row = 0
             computed.append(windows[index])
@@ -85,7 +85,7 @@ def compute_one_by_one(
 
 
 def _missing_transition(
-    judge: Judge, window: DueWindow, made: list[Publication]
+    judge: Judge, containment: Containment, window: DueWindow, made: list[Publication]
 ) -> list[Publication]:
     """Return the change of alarm state that a window has caused, if it was not published."""
     state, time_ns = window[0], window[1]
@@ -94,9 +94,9 @@ def _missing_transition(
         return []
     previous: AlarmState = "normal" if alarm.state == "active" else "active"
     try:
-        return judge.transition(state, previous)
+        return judge.alarms.transition(state, previous)
     except Exception as error:  # noqa: BLE001  the window goes on without it
-        judge.count_unpublished(error)
+        containment.count_unpublished(error)
         return []
 
 

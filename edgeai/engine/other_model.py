@@ -7,13 +7,14 @@ from edgeai.alarms.alarm import alarm_rule, quality_rule
 from edgeai.alarms.diagnosis import Domain
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
-from edgeai.engine.batch import Batch
+from edgeai.engine.batch import bind_batch
 from edgeai.engine.stream_state import StreamState
 from edgeai.messages import SECOND_NS
-from edgeai.metrics.definitions import Metrics, PipelineMetrics
+from edgeai.metrics.definitions import Metrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.model.package import Package
 from edgeai.model.threshold_spec import HeldValuesSpec
-from edgeai.providers.session import Session, batch_capacity
+from edgeai.providers.session import Session
 
 
 class StateModel(NamedTuple):
@@ -58,11 +59,7 @@ class OtherModel:
         self.quality_rule = quality_rule(
             math.prod(manifest.input_shape), pipeline.stream.max_invalid_ratio, held.good, held.bad
         )
-        capacity = batch_capacity(
-            config.limits.batch_windows, manifest.input_bytes, session.batch_bytes
-        )
-        self.batch = Batch(capacity, manifest.row_shape, manifest.input_dtype)
-        session.bind(self.batch.values)
+        self.batch = bind_batch(config.limits, manifest, session)
         self.metrics = metrics.of_model(manifest.name, session.provider, counts)
         self._settle_ns = round(manifest.settle_seconds * SECOND_NS)
 

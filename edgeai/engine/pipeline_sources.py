@@ -7,15 +7,15 @@ from edgeai import topics
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source_rules import RESERVED_CAPTURE
 from edgeai.engine.explanations import Explanations
-from edgeai.engine.inlet_builder import InletParts, build_inlets
+from edgeai.engine.inlet_builder import build_inlets
 from edgeai.engine.inlets import Capture, Inlet, find_capture
-from edgeai.engine.intake import INTAKES, Intake, IntakeParts, kind_of
+from edgeai.engine.intake import Intake
 from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.intake.records import RecordIntake
-from edgeai.engine.pipeline_settings import make_conditioner, stale_after_seconds, stream_settings
-from edgeai.engine.record_explanations import RecordExplanations, places_in
+from edgeai.engine.intake_opener import SourceParts, open_intake
+from edgeai.engine.pipeline_settings import stale_after_seconds, stream_settings
+from edgeai.engine.record_explanations import places_in
 from edgeai.engine.source_plans import joined_settings, source_plans
-from edgeai.engine.unusable_values import UnusableValues
 from edgeai.messages import Message
 from edgeai.model.manifest import Manifest
 from edgeai.model.resolution import Resolution
@@ -64,7 +64,7 @@ class PipelineSources:
     # ------------------------------------------------------------------------------------ messages
 
     def open(
-        self, parts: InletParts, resolution: Resolution | None
+        self, parts: SourceParts, resolution: Resolution | None
     ) -> tuple[Intake, list[Mapping[str, int]]]:
         """Make what takes the messages.
 
@@ -80,46 +80,24 @@ class PipelineSources:
             self.inlets, counts = build_inlets(parts, self.plans, resolution)
             waiting = [inlet.intake for inlet in self.inlets if inlet.intake.waits]
             return (waiting or [self.inlets[0].intake])[0], counts
-        source = self._config.only_source
-        signals = [one.name for one in self._manifest.measured]
         cycle = self._config.window.cycle
-        names = [*signals, *self._extras]
-        explanations = Explanations(
-            self._name,
+        intake, self._explanations, counts = open_intake(
+            parts,
             self._config,
             self._manifest,
-            self.find_key,
-            extras=self._extras,
-            limits=parts.limits,
+            self._extras,
+            place="source",
+            template=self.template,
+            find_key=self.find_key,
+            resolution=resolution,
+            on_coarse=parts.on_coarse,
+            batch=parts.batch,
+            arrival=Arrival(self._config.only_source, self.settings.period_ns),
+            is_aligned=self.settings.align is not None,
+            lateness_ns=self.settings.lateness_ns,
+            whole_cycles=cycle is not None and cycle.message,
         )
-        self._explanations = explanations
-        conditioner = make_conditioner(self._config, self._manifest, resolution, self._extras)
-        conditioner.on_coarse = parts.on_coarse
-        intake = INTAKES[kind_of(source)](
-            IntakeParts(
-                source,
-                names,
-                len(self._extras),
-                conditioner,
-                parts.batch,
-                parts.metrics,
-                containment=parts.containment,
-                arrival=Arrival(source, self.settings.period_ns),
-                refusals=parts.refusals,
-                is_aligned=self.settings.align is not None,
-                stream_of=parts.stream_in_message,
-                is_counted_by=parts.is_counted_by,
-                unusable=UnusableValues(self._name, names, explanations),
-                whole_cycles=cycle is not None and cycle.message,
-                lateness_ns=self.settings.lateness_ns,
-                limits=parts.limits,
-            )
-        )
-        if isinstance(intake, RecordIntake):
-            explanations.records = RecordExplanations(
-                self.place, source, intake.decoder, partial(places_in, source, self.template)
-            ).of
-        return intake, [one for one in (conditioner.counts, intake.invalid) if one is not None]
+        return intake, counts
 
     def explain(
         self, reason: str, topic: str, payload: bytes | memoryview, received_ns: int = 0

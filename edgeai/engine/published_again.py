@@ -67,5 +67,5 @@ class PublishedAgain:
             pipeline = self._pipelines.get(alarm.pipeline)
             if pipeline is None or not self._shard.takes(alarm.asset):
                 continue
-            if pipeline.serves(alarm.asset) and pipeline.alarm_topic_of(alarm.asset) == topic:
+            if pipeline.serves(alarm.asset) and pipeline.topics.alarm(alarm.asset) == topic:
                 yield Publication(topic, alarm.message.encode(), 1, True)

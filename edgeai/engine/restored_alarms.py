@@ -45,7 +45,7 @@ def restore_alarms(
             continue
         pipeline = by_name.get(alarm.pipeline)
         serves = pipeline is not None and pipeline.serves(alarm.asset)
-        topic_now = pipeline.alarm_topic_of(alarm.asset) if pipeline is not None else ""
+        topic_now = pipeline.topics.alarm(alarm.asset) if pipeline is not None else ""
         if not serves or topic_now != topic:
             publications.append(Publication(topic, b"", 1, True))
             kept.forget(topic, alarm)

@@ -108,7 +108,7 @@ class RetainedAlarms:
         if (
             pipeline is None
             or not pipeline.serves(found.asset)
-            or pipeline.alarm_topic_of(found.asset) != topic
+            or pipeline.topics.alarm(found.asset) != topic
         ):
             self._publications.append(Publication(topic, b"", 1, True))
             self._cleared += 1
@@ -124,7 +124,7 @@ class RetainedAlarms:
             pipeline is None
             or pipeline.states is None
             or not pipeline.serves(found.asset)
-            or pipeline.state_topic_of(found.asset) != topic
+            or pipeline.topics.state(found.asset) != topic
         ):
             self._publications.append(Publication(topic, b"", 1, True))
             self._cleared += 1

@@ -56,7 +56,7 @@ class Routes:
         self.forget = self._cache.remove
         """Forget who takes a topic."""
         for pipeline in pipelines:
-            pipeline.forget_stream = self._forget_stream
+            pipeline.registry.on_forget = self._forget_stream
             pipeline.containment.quarantine = quarantine
             pipeline.containment.forget_route = self.forget
 

@@ -78,9 +78,9 @@ class StreamState:
     ) -> None:
         self.key = key
         self.stream: Stream
-        """Set by `Pipeline.stream_of`, because the stream's windows go to the batch with this."""
+        """Set by `StreamRegistry`, because the stream's windows go to the batch with this."""
         self.add_window: Emit
-        """Takes the stream's windows: what `Ring.emit` is; set by `Pipeline.stream_of`."""
+        """Takes the stream's windows: what `Ring.emit` is; set by `StreamRegistry`."""
         self.tracker: StateTracker | None = None
         """Follows the machine's operating state; None: no states are declared."""
         self.lane: Lane | None = None
@@ -95,7 +95,7 @@ class StreamState:
         self.told_change: Publication | None = None
         """The message that has published it."""
         self.drops: StreamDrops
-        """What was refused of it; set by `Pipeline.stream_of`."""
+        """What was refused of it; set by `StreamRegistry`."""
         self.sources: list[StreamState] = []
         """The state of each of several sources, in the order of the pipeline's inlets."""
         self.alarm = alarm

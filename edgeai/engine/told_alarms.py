@@ -64,9 +64,9 @@ def resume_alarm(
         told: What the message says beside.
 
     Raises:
-        DecodeError: As `Pipeline.restore`.
+        DecodeError: As `StreamRegistry.restore`.
     """
-    state = pipeline.restore(
+    state = pipeline.registry.restore(
         asset, alarm, since_ns, told.priority,
         reason=told.reason, is_acknowledged=told.status == "acknowledged",
     )  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from edgeai.config.alarms import AlarmConfig
 from edgeai.config.base import NotBool, Number, Precision, Strict, first_repeated
-from edgeai.config.pipeline import AlarmConfig
 from edgeai.model.cycle_spec import CycleSpec
 from edgeai.model.output_spec import DOMAIN_EDGE, UNPUBLISHED, KindSpec, OutputSpec
 from edgeai.model.threshold_spec import HeldValuesSpec, ThresholdSpec

@@ -1,19 +1,13 @@
 """Connect a checked configuration to source, engine and sink, and run until a signal."""
 
 import logging
-import signal
-import socket
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from edgeai import stop_signals
 from edgeai.assembly import memory
 from edgeai.assembly.pipelines import (
     build_pipelines,
@@ -26,11 +20,12 @@ from edgeai.assembly.pipelines import (
 )
 from edgeai.assembly.plan import Plan
 from edgeai.engine.alarm_files import alarms_folder
+from edgeai.engine.asset_events import Live
 from edgeai.engine.engine import Engine
 from edgeai.engine.history import History
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.kept_assets import KeptAssets, assets_folder
-from edgeai.engine.monitor import Live, Monitor
+from edgeai.engine.monitor import Monitor
 from edgeai.engine.pipeline import Pipeline
 from edgeai.engine.published_again import PublishedAgain
 from edgeai.engine.quarantine import Quarantine
@@ -47,22 +42,18 @@ from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.node.asset_page import AssetPages
 from edgeai.node.beat import BeatSender
 from edgeai.node.commands import Commands, Faults
-from edgeai.node.heartbeat import Report, start_reporting
+from edgeai.node.heartbeat import start_reporting
 from edgeai.node.http_server import HttpServer
-from edgeai.node.page_state import count_followers, node_state, pipeline_state
+from edgeai.node.self_report import SelfReport, models_of
 from edgeai.node.status import HANGUP_IGNORED, node_status
 from edgeai.node.subscriptions import DeliveryHints, interval_seconds, subscriptions_of
+from edgeai.node.wake_up import WakeUp
 from edgeai.paths import state_folder_warning
 from edgeai.version import __version__
 
 log = logging.getLogger("edgeai")
 
 TURN_SECONDS = 0.5  # longest wait for messages in one turn
-ALIVE_SECONDS = 10.0  # a node is dead when its last turn is older
-MIN_STATE_SECONDS = 0.2  # age of an answer to `/api/state` that is given again
-STATE_SHARE = (
-    0.02  # of the time that these answers may take; with very many machines they are older
-)
 CLOSE_SECONDS = 3.0  # to send what is still waiting for the broker
 
 
@@ -72,11 +63,6 @@ class WorkerRole(NamedTuple):
     shard: Shard
     socket: Path
     """Unix socket on which it answers its supervisor."""
-
-
-def _models(pipelines: list[Pipeline]) -> dict[str, str]:
-    """Return the model and its version of each pipeline, by the pipeline's name."""
-    return {one.name: f"{one.manifest.name} {one.manifest.version}" for one in pipelines}
 
 
 def _signers(plan: Plan) -> dict[str, str]:
@@ -116,23 +102,14 @@ class Runtime:
         self._keeps_state = state_folder_warning(plan.state_folder) is None
         self.metrics = Metrics()
         self._started = time.time()
-        self._stop_signal = ""
-        self._hangups = 0
-        """SIGHUPs that were not told yet."""
-        self._state = b""
-        """The last answer to `/api/state`."""
-        self._next_state = 0.0
-        """When to make the next one, in seconds of the monotonic clock."""
-        self._wake_read, self._wake_write = socket.socketpair()
-        self._wake_read.setblocking(False)
-        self._wake_write.setblocking(False)
+        self.wake_up = WakeUp()
         if role is None or role.shard.number == 1:
             for note in plan.notes:
                 log.info("%s", note, extra=event("config_note"))
             for warning in plan.warnings:
                 log.warning("%s", warning, extra=event("config_warning"))
         with ExitStack() as undo:
-            undo.callback(self._close_wake_sockets)
+            undo.callback(self.wake_up.close)
             pipelines = build_pipelines(plan, self.metrics, role.shard if role else None)
             undo.callback(close_sessions, pipelines)
             self._wire(pipelines, plan.state_folder, faults)
@@ -171,8 +148,8 @@ class Runtime:
             config.limits,
             self.metrics,
             status=None if role else self._status(pipelines),
-            wake_fd=self._wake_read.fileno(),
-            stopping=lambda: bool(self._stop_signal),
+            wake_fd=self.wake_up.fileno(),
+            stopping=lambda: bool(self.wake_up.stop_signal),
             optional=[f"{prefixes.command}#"],
             kept_filters=(
                 kept_filters_path(self._state_folder, config.broker, client_id)
@@ -185,7 +162,6 @@ class Runtime:
             keeps_properties=any(one.reads_properties for one in config.read_sources.values()),
         )
         self.metrics.waiting.set_function(lambda: self.link.waiting_to_send)
-        self.metrics.ready.set_function(lambda: self._ready()["ready"])
         messages: MessageSource = self.link
         if role:
             messages = ShardedSource(self.link, role.shard, self._keys_of, self.metrics.left.inc)
@@ -221,20 +197,25 @@ class Runtime:
         self.commands = Commands(
             pipelines,
             self.engine.commands,
-            self._wake,
+            self.wake_up.wake,
             prefix=prefixes.command,
             events=self.engine.monitor.events,
             faults=faults,
         )
+        self.report = report = SelfReport(
+            config, self.engine, self.link, self.metrics, hints=self._hints,
+            commands=self.commands, started=self._started, signed_by=self._signed_by,
+        )  # fmt: skip
+        self.metrics.ready.set_function(lambda: report.ready()["ready"])
         assets = AssetPages(pipelines, history, self.commands.faults_of, self.engine.monitor.events)
         self.http_server: HttpServer | None = None
         if config.http.enabled or role:
             self.http_server = HttpServer(
                 role.socket if role else config.http,
                 render_metrics=self.metrics.render,
-                alive=self._alive,
-                ready=self._ready,
-                state=self._state_json,
+                alive=report.alive,
+                ready=report.ready,
+                state=report.state_json,
                 asset=assets.asset,
                 history=assets.history,
                 command=self.commands.run,
@@ -288,19 +269,20 @@ class Runtime:
             extra=event("node_started", version=__version__),
         )  # fmt: skip
         memory.tune_for_serving()
-        with self._signals():
+        wake_up = self.wake_up
+        with wake_up.on_signals():
             if self.role:
-                start_reporting(self._report)
+                start_reporting(self.report.worker_report)
             beats = None if self.role else self._beats  # of workers their supervisor sends them
-            while not self._stop_signal:
+            while not wake_up.stop_signal:
                 if beats is None:
                     self.engine.turn(TURN_SECONDS)
                 else:
                     self.engine.turn(beats.wait_seconds(TURN_SECONDS))
                     if beats.is_due:
-                        beats.look(self._ready()["reasons"], is_connected=self.link.connected)
-                if self._hangups:
-                    self._hangups = 0
+                        beats.look(self.report.ready()["reasons"], is_connected=self.link.connected)
+                if wake_up.hangups:
+                    wake_up.hangups = 0
                     if not self.role:  # its supervisor tells it
                         log.warning(HANGUP_IGNORED, extra=event("hangup_ignored"))
                 now = self.engine.last_turn_monotonic
@@ -308,8 +290,8 @@ class Runtime:
                     left = self.metrics.left.value
                     self._hints.look(now, connected=self.link.connected, left=left)
             log.info(
-                "%s: draining", self._stop_signal,
-                extra=event("node_stopping", signal=self._stop_signal),
+                "%s: draining", wake_up.stop_signal,
+                extra=event("node_stopping", signal=wake_up.stop_signal),
             )  # fmt: skip
             self.engine.turn(0)
             self.engine.finish()
@@ -325,55 +307,12 @@ class Runtime:
             )  # fmt: skip
         if self.http_server is not None:
             self.http_server.close()
-        self._close_wake_sockets()
+        self.wake_up.close()
         received, predicted = self.engine.received, self.engine.predicted
         log.info(
             "stopped: %d messages, %d predictions", received, predicted,
             extra=event("node_stopped", messages=received, predictions=predicted),
         )  # fmt: skip
-
-    def _close_wake_sockets(self) -> None:
-        self._wake_read.close()
-        self._wake_write.close()
-
-    def _wake(self) -> None:
-        """End the engine's wait for messages. Any thread may call it."""
-        with suppress(OSError):  # it is full, so the wait ends anyway; or the node has stopped
-            self._wake_write.send(b"\0")
-
-    def _state_json(self) -> bytes:
-        """Return `state` as JSON, made anew at most as often as the pages may cost."""
-        now = time.monotonic()
-        if now >= self._next_state:
-            self._state = msgspec.json.encode(self.state())
-            took = time.monotonic() - now
-            self._next_state = now + max(MIN_STATE_SECONDS, took / STATE_SHARE)
-        return self._state
-
-    def state(self) -> dict[str, Any]:
-        """Return what the status page shows."""
-        followers = count_followers(self.engine.pipelines)
-        return node_state(
-            self.config,
-            started=self._started,
-            received=self.engine.received,
-            predicted=self.engine.predicted,
-            connected=self.link.connected,
-            protocol=self.link.protocol,
-            fault=self.link.fault,
-            pipelines=[
-                pipeline_state(
-                    pipeline,
-                    self.engine.monitor.fault_of(pipeline),
-                    self._hints.hints.get(pipeline.name, ""),
-                    followers,
-                )
-                for pipeline in self.engine.pipelines
-            ],
-            refused=self.metrics.unrouted_counts(),
-            events=self.engine.monitor.events.newest_first(),
-            commands=self.commands.names,
-        )
 
     def _keys_of(self, topic: str) -> Iterable[str] | None:
         """Return the stream keys of a topic; None: its messages name the streams, or are of all.
@@ -389,58 +328,6 @@ class Runtime:
         found = [pipeline.find_key(topic) for pipeline in pipelines]
         return [one[0] for one in found if one is not None]
 
-    def _report(self) -> Report:
-        ready = self._ready()
-        return {
-            "alive": self._alive()["alive"],
-            "ready": ready["ready"],
-            "reasons": ready["reasons"],
-            "pipelines": _models(self.engine.pipelines),
-            "signed_by": self._signed_by,
-        }
-
     def _status(self, pipelines: list[Pipeline]) -> Status:
-        models = _models(pipelines)
+        models = models_of(pipelines)
         return node_status(self.config.node, self._started, models, signed_by=self._signed_by)
-
-    def _alive(self) -> dict[str, Any]:
-        last = max(self.engine.last_turn_monotonic, self.link.served_monotonic)
-        age = time.monotonic() - last
-        return {"alive": age < ALIVE_SECONDS, "seconds_since_last_turn": round(age, 3)}
-
-    def _ready(self) -> dict[str, Any]:
-        # The models are proven before the HTTP server starts.
-        fault = self.link.fault
-        faults = [*self.engine.faults, *self.engine.monitor.faults]
-        reasons = [*([fault] if fault else []), *faults]
-        return {"ready": not reasons, "reasons": reasons}
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Make SIGTERM and SIGINT end the loop, even while it waits for the socket.
-
-        SIGHUP, which the end of a terminal sends, is told and otherwise ignored.
-        """
-
-        def on_signal(number: int, _frame: FrameType | None) -> None:
-            self._stop_signal = signal.Signals(number).name
-
-        def on_hangup(_number: int, _frame: FrameType | None) -> None:
-            self._hangups += 1
-
-        previous = {
-            number: signal.signal(number, handler)
-            for number, handler in (
-                (signal.SIGTERM, on_signal),
-                (signal.SIGINT, on_signal),
-                (signal.SIGHUP, on_hangup),
-            )
-        }
-        self._stop_signal = self._stop_signal or stop_signals.noted()
-        wakeup = signal.set_wakeup_fd(self._wake_write.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in previous.items():
-                signal.signal(number, handler)

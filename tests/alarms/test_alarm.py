@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edgeai.alarms.alarm import Alarm, AlarmRule, QualityRule, alarm_rule, quality_of, quality_rule
-from edgeai.config.pipeline import AlarmConfig
+from edgeai.config.alarms import AlarmConfig
 
 NS = 10**9
 SIGNS = {"normal": ".", "active": "#", "latched": "L"}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeai.alarms.chattering import Chattering, ChatteringRule, chattering_rule
-from edgeai.config.pipeline import ChatteringConfig
+from edgeai.config.alarms import ChatteringConfig
 
 NS = 10**9
 RULE = ChatteringRule(3, 60 * NS, 30 * NS, is_held=True)

@@ -101,9 +101,8 @@ def test_a_higher_priority_is_a_new_alarm(tmp_path: Path) -> None:
         **{**vars(state.alarm.rule), "outside_delay_ns": 0}
     )
     assert state.alarm.update_outside(0.0, state.time_ns or 0)
-    one.node.engine._outgoing += one.node.engine._judges[one.node.engine.pipelines[0]].transition(
-        state, "normal"
-    )
+    judge = one.node.engine._judges[one.node.engine.pipelines[0]]
+    one.node.engine._outgoing += judge.alarms.transition(state, "normal")
     one.turn()
     assert (one.told()["priority"], one.told()["alarm_reason"]) == ("low", "outside_domain")
     one.command("acknowledge")
@@ -194,9 +193,9 @@ def test_a_shelved_machine_stays_known(tmp_path: Path) -> None:
     one = line(tmp_path).send(1)
     pipeline, state = one.node.engine.pipelines[0], one.state()
     one.command("shelve", seconds=600)
-    assert not pipeline.forget(state)
+    assert not pipeline.registry.forget(state)
     one.command("unshelve")
-    assert pipeline.forget(state)
+    assert pipeline.registry.forget(state)
 
 
 # ----------------------------------------------------------------------------------- bad commands

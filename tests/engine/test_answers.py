@@ -11,9 +11,9 @@ import pytest
 
 from edgeai.assembly.plan import check
 from edgeai.engine.answer_topics import AnswerTopics, Owner, read_kept
+from edgeai.engine.asset_events import Live
 from edgeai.engine.kept_alarms import KeptAlarms
 from edgeai.engine.kept_assets import KeptAssets
-from edgeai.engine.monitor import Live
 from edgeai.engine.restored_answers import answers_folder, end_answers, replace_answers
 from edgeai.engine.sharding import Shard
 from edgeai.messages import AnswerPublication, Message, Publication
@@ -137,7 +137,7 @@ def test_a_pipeline_that_cannot_judge_is_not_live(line: Line) -> None:
 def test_an_asset_that_leaves_is_not_live_and_its_topic_is_cleared(line: Line) -> None:
     line.start(**publish(plc={**JSON, "retain": True}))
     line.row(1, 4)
-    line.pipelines[0].forget(line.pipelines[0].streams["m"])
+    line.pipelines[0].registry.forget(line.pipelines[0].streams["m"])
     last, empty = line.look()
     assert json.loads(last.payload)["reason"] == "no_samples"
     assert (empty.topic, empty.payload, empty.retain) == ("plc/m", b"", True)
@@ -313,7 +313,7 @@ def test_the_number_of_topics_is_bounded_and_two_answers_never_share_one(
     for answer in "ab":
         labels = {"pipeline": "p", "answer": answer, "reason": "too_many_topics"}
         assert count("answers_dropped_total", **labels) == 1, "once for each asset"
-    line.pipelines[0].forget(line.pipelines[0].streams["m"])
+    line.pipelines[0].registry.forget(line.pipelines[0].streams["m"])
     line.look()
     line.look()
     assert sorted(row("m/y", 2)) == ["x/m/y", "x/m/y/y"], "the topic is free again"

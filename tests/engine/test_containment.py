@@ -14,7 +14,7 @@ import pytest
 
 from edgeai.alarms.alarm import Alarm
 from edgeai.assembly.plan import Plan, check
-from edgeai.engine import judging
+from edgeai.engine import alarm_messages, judging
 from edgeai.engine.batch import Batch
 from edgeai.engine.containment import MAX_LINES
 from edgeai.engine.pipeline import Pipeline
@@ -244,7 +244,8 @@ def plant_encode(plant: Plant) -> None:
             raise Boom("planted")
         return real(thing)
 
-    plant.patch.setattr(judging, "_encode", encode)
+    for module in (judging, alarm_messages):
+        plant.patch.setattr(module, "_encode", encode)
 
 
 def plant_publish(plant: Plant) -> None:
@@ -542,7 +543,7 @@ OUTSIDE: dict[str, Callable[[Node, pytest.MonkeyPatch], None]] = {
         patch.setattr(node.monitor, "_next_scan", 0.0),
         patch.setattr(node.monitor, "_scan", raising),
     )[0],
-    "a reset": lambda node, patch: patch.setattr(node.engine, "_reset_alarm", raising),
+    "a reset": lambda node, patch: patch.setattr(node.engine._operators, "_reset_alarm", raising),
 }
 """Faults that belong to no message that is served, and how to plant them."""
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgeai.assembly.plan import check
 from edgeai.engine import history as module
+from edgeai.engine.asset_events import Live
 from edgeai.engine.history import BYTES_OF_SCORES, STEP_SECONDS, STEPS, History, rounded
-from edgeai.engine.monitor import Live
 from tests.support.engine import NS, SOURCE, Node
 from tests.support.packages import write_config, write_package
 

@@ -347,10 +347,10 @@ def test_a_stream_that_made_room_for_another_comes_back_with_its_true_state(
 ) -> None:
     line = Restarts(tmp_path).rows(1, 4, a=99)
     pipeline = line.node.engine.pipelines[0]
-    assert not pipeline._evict(pipeline.streams["m"]), "nobody else could end its alarm"
+    assert not pipeline.registry._evict(pipeline.streams["m"]), "nobody else could end its alarm"
     line.rows(100, 4, a=1)
     assert line.states == {P: "normal"}
-    assert pipeline._evict(pipeline.streams["m"])
+    assert pipeline.registry._evict(pipeline.streams["m"])
     line.rows(200, 4, a=99)
     assert line.states == {P: "active"}
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
+from edgeai.engine.asset_events import Live
 from edgeai.engine.kept_assets import KeptAssets
-from edgeai.engine.monitor import Live
 from edgeai.engine.sharding import Shard
 from edgeai.node.page_state import pipeline_state
 from tests.support.engine import NS, SOURCE, Node, totals
@@ -211,7 +211,7 @@ def test_an_asset_is_forgotten_after_the_declared_time(
             continue
         line.wait(4 * HOUR).wait(1)
         assert line.states == {}
-        assert line.pipeline._room._budget.used == 0
+        assert line.pipeline.registry._room._budget.used == 0
         assert "are forgotten, the first is 'm'" in caplog.text
         assert line.start().wait(1).states == {}
         line.row(2000, "m").wait(1)

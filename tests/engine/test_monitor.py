@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import Plan, check
+from edgeai.engine.asset_events import Live
 from edgeai.engine.limited_log import LimitedLog
-from edgeai.engine.monitor import Live
 from edgeai.engine.sample_watch import FIRST_SAMPLE_SECONDS, MIN_MESSAGES
 from edgeai.messages import RETAINED
 from edgeai.node.page_state import pipeline_state

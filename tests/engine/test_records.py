@@ -118,7 +118,7 @@ def test_each_record_and_message_is_counted_by_one_worker(folder: Path) -> None:
     for number in (1, 2, 3):
         with MemoryNode(plan) as node:
             pipeline = node.pipelines[0]
-            pipeline._shard = Shard(number, 3)
+            pipeline.registry.shard = Shard(number, 3)
             for n in range(4):
                 rows = {f"m{k}": [row(n)] for k in range(7)} | {"bad": [{"t": "x", "v": {"a": 1}}]}
                 node.turn(message(rows, at=n))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
+from edgeai.engine.asset_events import Live
 from edgeai.engine.kept_alarms import KeptAlarms
-from edgeai.engine.monitor import Live
 from edgeai.messages import Message
 from edgeai.testing import MemoryNode, build_package, write_config
 from tests.support.engine import Node

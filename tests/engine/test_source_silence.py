@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
-from edgeai.engine.monitor import Live
+from edgeai.engine.asset_events import Live
 from edgeai.node.page_state import pipeline_state
 from edgeai.testing import build_package, write_config
 from tests.support.engine import NS, Node

@@ -131,7 +131,7 @@ def test_a_machine_whose_last_waiting_samples_raise_an_alarm_keeps_its_room(node
     assert evicted >= 1
     pipeline = node.engine.pipelines[0]
     sizes = [stream_bytes(pipeline.settings, key, pipeline.results) for key in keys(node)]
-    assert pipeline._room._budget.used == sum(sizes)
+    assert pipeline.registry._room._budget.used == sum(sizes)
 
 
 def test_silence_counts_from_the_last_used_sample(nodes: Nodes) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
-from edgeai.engine.monitor import Live
+from edgeai.engine.asset_events import Live
 from edgeai.engine.window_watch import MIN_TROUBLES, WINDOWS
 from edgeai.node.page_state import pipeline_state
 from tests.support.engine import NS, Node

@@ -217,8 +217,8 @@ def test_a_file_is_written_whole_or_not_at_all(
 
 PUBLISHES = {
     "assembly/provider_watch.py": "events", "engine/alarm_commands.py": "answers to commands",
-    "engine/judging.py": "predictions, alarms",
-    "engine/monitor.py": "events", "engine/restored_alarms.py": "alarms",
+    "engine/judging.py": "predictions", "engine/alarm_messages.py": "alarms",
+    "engine/asset_events.py": "events", "engine/restored_alarms.py": "alarms",
     "engine/state_changes.py": "operating states",
     "engine/retained_alarms.py": "alarms, operating states", "mqtt/client_lifecycle.py": "status",
     "mqtt/connection.py": "status", "node/commands.py": "faults in the demo",

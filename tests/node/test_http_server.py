@@ -491,7 +491,7 @@ def test_infinite_scores_are_null_in_the_state(tmp_path: Path) -> None:
         assert "not connected to 127.0.0.1:" in json.loads(body)["reasons"][0]
     finally:
         runtime.http_server.close()  # type: ignore[union-attr]
-        runtime._close_wake_sockets()
+        runtime.wake_up.close()
 
 
 @pytest.mark.broker

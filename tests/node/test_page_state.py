@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgeai.assembly.plan import check
+from edgeai.engine.asset_events import Live
 from edgeai.engine.kept_alarms import KeptAlarms
-from edgeai.engine.monitor import Live
 from edgeai.engine.stream_state import StaleCause
 from edgeai.node.page_state import pipeline_state
 from tests.support.engine import NS, SOURCE, Node
@@ -43,7 +43,7 @@ class Line:
         return self
 
     def row(self, t: int, a: float | None, b: float | None, now_ns: int = 0) -> Line:
-        self.node.engine._judges[self.pipeline]._clock_ns = lambda: now_ns
+        self.node.engine._judges[self.pipeline].alarms._clock_ns = lambda: now_ns
         payload = json.dumps({"t": t, "a": a, "b": b}).encode()
         self.node.turns([("factory/m/sensors", payload, NS, False)])
         return self

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeai.assembly.plan import Plan, check
+from edgeai.engine.asset_events import Live
 from edgeai.engine.kept_alarms import KeptAlarms
-from edgeai.engine.monitor import Live
 from edgeai.engine.stream_state import StreamState
 from tests.support.engine import NS, PREFIXES, Node
 from tests.support.packages import write_config, write_package

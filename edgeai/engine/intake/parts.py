@@ -11,7 +11,7 @@ from edgeai.engine.intake.arrival import Arrival
 from edgeai.engine.refusals import Refusals
 from edgeai.engine.stream_state import StreamState
 from edgeai.engine.unusable_values import UnusableValues
-from edgeai.metrics.definitions import PipelineMetrics
+from edgeai.metrics.pipelines import PipelineMetrics
 from edgeai.streams.conditioning import Conditioner
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeai.alarms.alarm import alarm_rule
-from edgeai.config.pipeline import AlarmConfig
+from edgeai.config.alarms import AlarmConfig
 from edgeai.errors import ConfigError, Problem
 from edgeai.model.package import Package
 from edgeai.progress import Progress, silent

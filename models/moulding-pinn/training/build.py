@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
-from edgeai.config.pipeline import AlarmConfig
+from edgeai.config.alarms import AlarmConfig
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer
 from edgeai.training.pinn import (

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 
 from edgeai.alarms.alarm import AlarmRule, alarm_rule
-from edgeai.config.pipeline import AlarmConfig
+from edgeai.config.alarms import AlarmConfig
 from edgeai.model.package import load_package
 from edgeai.progress import Progress
 from edgeai.providers.scorer import Scorer

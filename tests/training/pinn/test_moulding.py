@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from edgeai.alarms.alarm import alarm_rule
-from edgeai.config.pipeline import AlarmConfig
+from edgeai.config.alarms import AlarmConfig
 from edgeai.messages import SECOND_NS, Message
 from edgeai.model.package import load_package
 from edgeai.paths import shipped
