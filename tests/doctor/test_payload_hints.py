@@ -170,7 +170,9 @@ READ: list[tuple[bytes, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("payload", "keys"), READ)
+@pytest.mark.parametrize(
+    ("payload", "keys"), READ, ids=[str(number) for number in range(len(READ))]
+)
 def test_what_a_hint_says_does_read_the_payload(
     tmp_path: Path, payload: bytes, keys: dict[str, Any]
 ) -> None:
