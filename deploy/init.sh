@@ -18,7 +18,7 @@ umask 077
 
 CA_DAYS=3650
 SERVER_DAYS=730
-EDGEAI=10001 MOSQUITTO=1883 PROMETHEUS=65534 GRAFANA=472   # user ids in the images of compose.yaml
+EDGEAI=10001 MOSQUITTO=1883 PROMETHEUS=65534 ALERTMANAGER=65534 GRAFANA=472   # user ids in the images of compose.yaml
 
 fail() { echo "init.sh: $*" >&2; exit 1; }
 
@@ -27,14 +27,48 @@ case $(openssl version) in
     "OpenSSL 0."* | "OpenSSL 1."* | LibreSSL*) fail "openssl 3.0 or newer is needed ($(openssl version))" ;;
 esac
 
+# is_ipv4 NAME: four numbers from 0 to 255, without leading zeros, which some programs read as octal.
+is_ipv4() {
+    case $1 in *.) return 1 ;; esac
+    old_ifs=$IFS; IFS=.
+    # shellcheck disable=SC2086  # split at the points
+    set -- $1
+    IFS=$old_ifs
+    [ $# = 4 ] || return 1
+    for number in "$@"; do
+        case $number in
+            "" | *[!0-9]* | 0?* | ????*) return 1 ;;
+        esac
+        [ "$number" -le 255 ] || return 1
+    done
+}
+# is_ipv6 NAME: as openssl reads it.
+is_ipv6() {
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null \
+        -out /dev/null -subj /CN=x -addext "subjectAltName=IP:$1" 2>/dev/null
+}
+# is_host_name NAME: labels of letters, digits, - and _ with points between them; the last one has a
+# letter, or it would be taken for an address.
+is_host_name() {
+    [ ${#1} -le 253 ] || return 1
+    printf %s "$1" | grep -Eqx '([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?' \
+        && printf %s "${1##*.}" | grep -q '[A-Za-z]'
+}
+# check_name NAME: refuse what no machine could use to reach the broker.
+check_name() {
+    case $1 in
+        "") fail "an empty name was given: give the names and addresses of this PC, or none" ;;
+        -*) fail "unknown option $1; known: --renew" ;;
+        *:*) is_ipv6 "$1" && [ "$1" != :: ] || fail "'$1' is no IPv6 address, and a host name has no ':'" ;;
+        *[!0-9.]*) is_host_name "$1" || fail "'$1' is not a host name or an IP address" ;;
+        0.0.0.0) fail "0.0.0.0 stands for all addresses: give those by which machines reach this PC" ;;
+        *) is_ipv4 "$1" || fail "'$1' is no IPv4 address: four numbers from 0 to 255 with points" ;;
+    esac
+}
+
 renew=
 if [ "${1-}" = --renew ]; then renew=yes; shift; fi
-for name in "$@"; do
-    case $name in
-        -*) fail "unknown option $name; known: --renew" ;;
-        *[!A-Za-z0-9.:_-]* | "") fail "'$name' is not a host name or an IP address" ;;
-    esac
-done
+for name in "$@"; do check_name "$name"; done
 
 cd "$(dirname "$0")"
 mkdir -p secrets
@@ -42,14 +76,18 @@ cd secrets
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# keep FILE OWNER GROUP MODE: give a file to the user of its container.
-keep() {
+# give FILE OWNER GROUP MODE: give a file to the user of its container.
+give() {
     if [ "$(id -u)" = 0 ]; then
         chown "$2:$3" "$1"
         chmod "$4" "$1"
     else
         chmod 444 "$1"
     fi
+}
+# keep FILE OWNER GROUP MODE: the same for a file that was made just now.
+keep() {
+    give "$@"
     echo "made secrets/$1"
 }
 
@@ -163,6 +201,12 @@ fi
 secret edgeai_page_token $EDGEAI $EDGEAI 400
 secret edgeai_metrics_token $EDGEAI $PROMETHEUS 440
 secret grafana_admin_password $GRAFANA $GRAFANA 400
+
+# The password of a mail server is not made here (docs/monitoring.md, "Mail"); it only gets its user.
+if [ -e smtp_password ]; then
+    [ -s smtp_password ] || fail "secrets/smtp_password is empty: write the password of the mail server into it"
+    give smtp_password $ALERTMANAGER $ALERTMANAGER 400
+fi
 
 echo "all secrets are there. Grafana: user admin, password in secrets/grafana_admin_password;"
 echo "status page of edgeai: any user name, password in secrets/edgeai_page_token"

@@ -51,6 +51,10 @@ EVENTS: dict[str, Event] = {
         "a certificate expires soon, or has expired; once for each certificate",
         ("certificate", "expires", "days"),
     ),
+    "files_kept": Event(
+        "a file of a secret or certificate cannot be read again; what was read before stays in use",
+        ("reason",),
+    ),
     "session_lost": Event("the broker has forgotten the session and its messages", ("client",)),
     "subscription_refused": Event("the broker refuses a subscription", ("topic", "reason")),
     "subscription_qos_lowered": Event(

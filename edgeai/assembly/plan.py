@@ -86,7 +86,7 @@ def check(
     if state_folder is None:
         named = config.state_folder
         state_folder = Path(named) if named else paths.default_state_folder()
-    problems += _unusable_files(config, str(path))
+    problems += _unusable_files(config)
     problems += heartbeat_problems(str(path), config)
     packages, state_packages, loaded = _load_models(path, config, problems)
     broken = inspect_packages(list(loaded.values()), state_folder)
@@ -292,20 +292,17 @@ def _find_model(name: str, config: Path, field: str) -> Path:
     raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
 
 
-def _unusable_files(config: Config, file: str) -> list[Problem]:
+def _unusable_files(config: Config) -> list[Problem]:
     """Return problems with the secrets and certificates that a configuration names."""
     problems = []
     tls = config.broker.tls
-    for field, value in () if tls is None else tls.model_dump(exclude_none=True).items():
-        if not Path(value).is_file():
-            problems.append(Problem(file, f"broker.tls.{field}", "no such file", value, True))
 
     def read_password() -> None:
         if config.broker.password is not None:
             config.broker.password.reveal("broker.password")
 
     def read_certificates() -> None:
-        if tls is not None and not problems:
+        if tls is not None:
             from edgeai.mqtt.tls import create_tls_context
 
             create_tls_context(tls)

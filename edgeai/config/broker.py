@@ -125,10 +125,14 @@ class Broker(Strict):
         None, description="User name for the broker. Default: connect without a user name."
     )
     password: Secret | None = Field(
-        None, description="Password for the broker. Default: connect without a password."
+        None,
+        description="Password for the broker, read again at each connection. Default: connect "
+        "without a password.",
     )
     tls: Tls | None = Field(
-        None, description="TLS settings; `{}` turns TLS on with its defaults. Default: no TLS."
+        None,
+        description="TLS settings; `{}` turns TLS on with its defaults. The files are read again "
+        "at each connection. Default: no TLS.",
     )
     keepalive_seconds: int = Field(
         30,

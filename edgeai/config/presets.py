@@ -4,6 +4,7 @@
 as `time` or `signals` are merged key by key.
 """
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,7 @@ def find_preset(name: str, config: Path, field: str) -> Path:
     """
     if name.endswith(SUFFIXES):
         file = config.parent / name
-        if not paths.is_file(file):
+        if not os.path.lexists(file):
             rule = f"no such file: {file}"
             raise ConfigError([Problem(str(config), field, rule, name, has_value=True)])
         return file

@@ -1,9 +1,11 @@
 """Run all checks, those that do not need each other at the same time, each within a time limit."""
 
+import difflib
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +14,13 @@ from edgeai.config.device import Device
 from edgeai.config.node import Config, find_config, load_config
 from edgeai.doctor import machine, models
 from edgeai.doctor.arrivals import check_arrivals
-from edgeai.doctor.findings import CHECKS, Finding, Findings
+from edgeai.doctor.files import check_files
+from edgeai.doctor.findings import CHECKS, NEEDS_OTHER, Finding, Findings
 from edgeai.doctor.ports import check_http_port, find_local_node
-from edgeai.doctor.session import Heard, check_broker
+from edgeai.doctor.session import check_broker
 from edgeai.engine.pipeline import Pipeline
-from edgeai.errors import ConfigError, one_line, printable
+from edgeai.errors import ConfigError, Problem, one_line, printable
+from edgeai.messages import Message
 
 LISTEN_SECONDS = 10.0
 BROKER_SECONDS = 60.0  # beside listening
@@ -53,7 +57,7 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
     findings = Findings()
     config, path = _read(name, findings)
     steps = [_Step("clock", findings, MACHINE_SECONDS, lambda: machine.check_clock(findings))]
-    heard, plans, built = [Heard()], list[Plan](), list[Pipeline]()
+    heard, plans, built = list[Message](), list[Plan](), list[Pipeline]()
     with tempfile.TemporaryDirectory(prefix="edgeai-doctor-", ignore_cleanup_errors=True) as folder:
         if config is None:
             steps.append(
@@ -64,7 +68,13 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
             local = find_local_node(known, path)
 
             def ask_broker() -> None:
-                heard[0] = check_broker(known, findings, listen_seconds, local)
+                can_log_in = check_files(known, findings)
+                facts = models.manifest_facts(path, known)
+                heard.extend(
+                    check_broker(
+                        known, facts, findings, listen_seconds, local, can_log_in=can_log_in
+                    )
+                )
 
             def load_models() -> None:
                 plan = models.check_models(path, known, Path(folder), findings)
@@ -75,7 +85,6 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
             def look_at_machine() -> None:
                 check_http_port(known, local, findings)
                 machine.check_state_folder(models.state_folder_of(known), findings)
-                models.check_secrets(known, findings)
                 models.check_runtime(findings)
                 machine.check_container(known, findings)
                 device = _device(known, path, findings)
@@ -91,7 +100,7 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
         for step in steps:
             step.wait()
         if config is not None and built:
-            known, taken = config, heard[0].messages
+            known, taken = config, heard.copy()
             _Step(
                 "samples", findings, ARRIVALS_SECONDS,
                 lambda: check_arrivals(known, built, taken, findings),
@@ -100,7 +109,7 @@ def examine(name: str, listen_seconds: float = LISTEN_SECONDS) -> Examination:
             pipeline.session.close()
     for check in CHECKS:
         if not findings.has(check):
-            findings.skip(check, "needs what another check has found missing")
+            findings.skip(check, NEEDS_OTHER)
     return Examination(str(path), findings.in_order(), time.monotonic() - started)
 
 
@@ -111,11 +120,23 @@ def _read(name: str, findings: Findings) -> tuple[Config | None, Path]:
         config = load_config(path)
     except ConfigError as error:
         for problem in error.problems:
-            findings.fail("configuration", str(problem), "correct it (docs/reference.md)")
+            findings.fail("configuration", str(problem), _config_advice(path, problem))
         return None, path
     count = len(config.pipelines)
     findings.ok("configuration", f"node {config.node}, {count} pipeline{'s' * (count > 1)}")
     return config, path
+
+
+def _config_advice(path: Path, problem: Problem) -> str:
+    """Return what to do about a configuration that cannot be read."""
+    if problem.rule != "no such file":
+        return "correct it (docs/reference.md)"
+    others: list[str] = []
+    with suppress(OSError):
+        others = [one.name for one in path.parent.iterdir() if one.suffix in {".yaml", ".yml"}]
+    near = difflib.get_close_matches(path.name, others, 1)
+    hint = f"did you mean {path.parent / near[0]}? " if near else ""
+    return f"{hint}give the path of your configuration (docs/first-hour.md writes one)"
 
 
 def _device(config: Config, path: Path, findings: Findings) -> Device | None:

@@ -26,12 +26,15 @@ CHECKS: dict[str, str] = {
     "subscription": "the broker grants each subscription, with its QoS",
     "delivery": "messages arrive on each subscription; else topics like it that do",
     "samples": "the messages that arrived become samples, by the pipeline's own decoder",
+    "sample rate": "samples a second of each asset against the model's rate, and bursts",
     "sender clock": "times in the messages against their arrival",
-    "sample rate": "the rate of rows, by their times, against the model's",
     "publishing": "the broker accepts predictions, alarms, events and status",
     "broker limits": "retained messages, QoS, packet size",
 }
 """What each check looks at, in the order of the report."""
+
+NEEDS_OTHER = "needs what another check has found missing"
+"""Why a check was skipped, for those that another one has made impossible."""
 
 
 class Finding(NamedTuple):
@@ -71,9 +74,11 @@ class Findings:
         self.add(Finding(check, "skip", found, "", subject))
 
     def add(self, finding: Finding) -> None:
-        """Append a finding."""
+        """Append a finding, unless another step has found the same."""
         assert finding.check in CHECKS, finding.check
-        self._found.append(finding)
+        known = ((one.check, one.subject, one.found) for one in self._found)
+        if (finding.check, finding.subject, finding.found) not in known:
+            self._found.append(finding)
 
     def has(self, check: str) -> bool:
         """Return whether a check has found anything yet."""

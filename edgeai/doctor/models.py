@@ -3,10 +3,12 @@
 Nothing is written to the state folder: what would be cached goes to a folder that is removed.
 """
 
+import difflib
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from edgeai import paths
 from edgeai.assembly.pipelines import build_pipelines
@@ -16,6 +18,7 @@ from edgeai.config.device import Device
 from edgeai.config.node import Config
 from edgeai.config.pipeline import PipelineConfig
 from edgeai.config.source import SourceConfig
+from edgeai.config.yaml_file import read_yaml
 from edgeai.doctor.findings import Findings
 from edgeai.engine.pipeline import Pipeline
 from edgeai.errors import ConfigError, ModelError, Problem
@@ -25,6 +28,8 @@ from edgeai.runtime_build import installed_build
 
 CACHES = ("inspection", "held-values")
 """Folders of the state folder whose files only repeat what a check would find again."""
+FILE_KEYS = ("broker.tls", "broker.password", "http.token", "http.metrics_token")
+"""Keys of which `check_files` tells."""
 Source = TypeVar("Source", bound=SourceConfig)
 ANY_TIME = {"max_ahead_seconds": 1e9, "max_behind_seconds": 1e10}
 
@@ -34,6 +39,32 @@ def state_folder_of(config: Config) -> Path:
     return Path(config.state_folder) if config.state_folder else paths.default_state_folder()
 
 
+class ManifestFacts(NamedTuple):
+    """What topics depend on, from the manifest of a model."""
+
+    name: str
+    """The folder's where the manifest cannot be read: `package` tells that."""
+    latches: bool
+
+
+def manifest_facts(path: Path, config: Config) -> dict[str, ManifestFacts]:
+    """Return the facts of each pipeline's model by the name of the pipeline; nothing is checked."""
+    facts = {}
+    for name, pipeline in config.pipelines.items():
+        folder = _folder_of(path, pipeline.model)
+        data: Any = None
+        with suppress(ConfigError):
+            data = read_yaml(folder / MANIFEST)
+        data = data if isinstance(data, dict) else {}
+        alarm = data.get("alarm")
+        latches = pipeline.alarm.latch
+        if latches is None:
+            latches = isinstance(alarm, dict) and alarm.get("latch") is True
+        model = data.get("name")
+        facts[name] = ManifestFacts(model if isinstance(model, str) else folder.name, latches)
+    return facts
+
+
 def check_runtime(findings: Findings) -> None:
     """Check that one complete build of ONNX Runtime is installed."""
     try:
@@ -41,21 +72,6 @@ def check_runtime(findings: Findings) -> None:
     except ConfigError as error:
         for problem in error.problems:
             findings.fail("runtime", str(problem), "install exactly one build, as it says")
-
-
-def check_secrets(config: Config, findings: Findings) -> None:
-    """Check that not every user of the machine may read the secrets."""
-    secrets = [config.broker.password, config.http.token, config.http.metrics_token]
-    files = [one.file for one in secrets if one is not None]
-    files.append(config.broker.tls.key_file if config.broker.tls is not None else None)
-    named = [file for file in files if file is not None]
-    open_to_all = [file for file in named if paths.secret_file_warning(Path(file))]
-    for file in open_to_all:
-        findings.warn(
-            "files", "every user of this machine may read this secret", f"chmod o-rwx {file}", file
-        )
-    if not open_to_all and not findings.has("files"):
-        findings.ok("files", f"{len(named)} secret file(s)" if named else "no secret file")
 
 
 def check_models(path: Path, config: Config, scratch: Path, findings: Findings) -> Plan | None:
@@ -72,8 +88,10 @@ def check_models(path: Path, config: Config, scratch: Path, findings: Findings) 
     try:
         plan = check(path, state_folder=scratch)
     except ConfigError as error:
+        told = str(path.parent / config.device)  # by `check_providers`
         for problem in error.problems:
-            _tell_problem(problem, folders, findings)
+            if problem.file != told and not problem.field.startswith(FILE_KEYS):
+                _tell_problem(problem, path, folders, findings)
         return None
     for warning in plan.warnings:
         if "http.host" in warning:
@@ -149,14 +167,33 @@ def _folder_of(path: Path, model: str) -> Path:
     return beside if paths.is_file(beside / MANIFEST) else paths.shipped("models") / model
 
 
-def _tell_problem(problem: Problem, folders: set[Path], findings: Findings) -> None:
+def _model_hint(config: Path, name: str) -> str:
+    """Return what may be meant by a model that is not there; empty: not known."""
+    folder = config.parent / name
+    if paths.is_file(folder) and paths.is_file(folder.parent / MANIFEST):
+        return f"name the folder of the package, {folder.parent}, not a file in it; "
+    if folder.is_dir():
+        return f"the folder is there, but holds no {MANIFEST}: copy the whole package; "
+    known = [one.parent.name for one in paths.shipped("models").glob(f"*/{MANIFEST}")]
+    with suppress(OSError):
+        known += [
+            str(folder.parent / one.name) if folder.is_absolute() else one.name
+            for one in folder.parent.iterdir()
+            if paths.is_file(one / MANIFEST)
+        ]
+    near = difflib.get_close_matches(name, known, 1, 0.7)
+    return f"did you mean {near[0]}? " if near else ""
+
+
+def _tell_problem(problem: Problem, config: Path, folders: set[Path], findings: Findings) -> None:
     text = str(problem)
     if any(Path(problem.file).is_relative_to(folder) for folder in folders):
         findings.fail("package", text, _package_advice(text))
-    elif problem.field.startswith(("broker.tls", "broker.password", "http.")):
-        findings.fail("files", text, "make the file, or correct its name in the configuration")
     elif problem.field.startswith(("device", "candidates")):
         findings.fail("providers", text, "correct the device profile (docs/providers.md)")
+    elif problem.field.endswith(".model") and isinstance(problem.value, str):
+        advice = f"{_model_hint(config, problem.value)}correct this key (docs/models.md)"
+        findings.fail("configuration", text, advice)
     elif problem.field == "onnxruntime":
         findings.fail("runtime", text, "install exactly one build, as it says")
     else:
@@ -168,6 +205,11 @@ def _package_advice(text: str) -> str:
         return (
             "the file was changed or not copied whole: copy the package again, or train and export "
             "it again, which writes new hashes (docs/models.md)"
+        )
+    if "opset" in text.lower() or "IR version" in text:
+        return (
+            "export the model again with an opset from 13 to 18 (docs/models.md), or install an "
+            "edgeai with a newer ONNX Runtime"
         )
     return "correct the package as docs/models.md says, or take another version of it"
 

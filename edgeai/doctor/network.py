@@ -1,37 +1,30 @@
-"""The way to the broker below MQTT: its name, its port, TLS and certificates."""
+"""The way to the broker below MQTT: its name, its port, and TLS."""
 
 import socket
-import ssl
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
 
-from edgeai.config.broker import Broker, Tls
+from edgeai.config.broker import Broker
+from edgeai.doctor.encryption import check_tls
 from edgeai.doctor.findings import Findings
 from edgeai.doctor.surroundings import is_in_container, is_own_host
-from edgeai.errors import ConfigError, one_line
-from edgeai.mqtt.certificates import client_certificate, issuer_of, names_of, reading_context
-from edgeai.mqtt.tls import create_tls_context
-
-DAY_SECONDS = 86_400
-WARN_DAYS = 30
-ALERT_SECONDS = 0.2
-"""How long to wait for the alert of a broker that wants a client certificate: with TLS 1.3 it comes
-after the handshake."""
-
-# Codes of a failed verification (OpenSSL, X509_V_ERR_*)
-NOT_YET_VALID, EXPIRED = 9, 10
-UNKNOWN_SIGNER = frozenset({2, 18, 19, 20, 21})
-WRONG_NAME = frozenset({62, 64})
 
 
-def check_network(broker: Broker, findings: Findings) -> bool:
-    """Check name, port and TLS; return whether the broker can be reached."""
+def check_network(broker: Broker, findings: Findings, *, can_log_in: bool = True) -> bool:
+    """Check name, port and TLS; return whether the broker can be reached.
+
+    Args:
+        broker: As configured.
+        findings: Gets what is found.
+        can_log_in: Whether the files of certificates and password can be used.
+    """
     addresses = _resolve(broker, findings)
     if not addresses or not _connect(broker, findings):
         return False
+    if not can_log_in:
+        findings.skip("tls", "needs a file that cannot be used: see files")
+        return False
     if broker.tls is not None:
-        return _shake_hands(broker, broker.tls, findings)
+        return check_tls(broker, broker.tls, findings)
     if broker.password is not None and not is_own_host(broker.host):
         findings.warn(
             "tls",
@@ -44,11 +37,6 @@ def check_network(broker: Broker, findings: Findings) -> bool:
     return True
 
 
-def speaks_tls(broker: Broker) -> bool:
-    """Return whether the port answers a TLS handshake."""
-    return bool(_certificate_of(broker))
-
-
 def _resolve(broker: Broker, findings: Findings) -> list[str]:
     try:
         found = socket.getaddrinfo(broker.host, broker.port, type=socket.SOCK_STREAM)
@@ -56,8 +44,8 @@ def _resolve(broker: Broker, findings: Findings) -> list[str]:
         findings.fail(
             "broker address",
             f"the name {broker.host} is unknown: {getattr(error, 'strerror', None) or error}",
-            "check broker.host, and that this machine's DNS or /etc/hosts knows the name "
-            f"(getent hosts {broker.host})",
+            f"{_name_hint(broker.host)}check broker.host, and that this machine's DNS or "
+            f"/etc/hosts knows the name (getent hosts {broker.host})",
         )
         return []
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
@@ -82,6 +70,17 @@ def _connect(broker: Broker, findings: Findings) -> bool:
         return False
     except OSError as error:
         advice = "start the broker, or correct broker.port (1883, with TLS usually 8883)"
+        other = _other_own_host(broker)
+        if other:
+            advice = (
+                f"set broker.host to {other}, where this port answers, or let the broker listen "
+                f"at {broker.host} too"
+            )
+        elif not is_own_host(broker.host) and isinstance(error, ConnectionRefusedError):
+            advice += (
+                "; mosquitto without a `listener` line serves programs of its own machine only: "
+                "write `listener 1883`, and who may connect, into its configuration"
+            )
         if is_own_host(broker.host) and is_in_container():
             advice += (
                 f"; inside a container {broker.host} is the container itself: then set broker.host "
@@ -94,153 +93,24 @@ def _connect(broker: Broker, findings: Findings) -> bool:
     return True
 
 
-def _shake_hands(broker: Broker, tls: Tls, findings: Findings) -> bool:
-    try:
-        context = create_tls_context(tls)
-    except ConfigError as error:
-        findings.fail("tls", str(error), "correct the file that broker.tls names")
-        return False
-    try:
-        with _wrap(broker, context) as wrapped:
-            certificate: Mapping[str, Any] = wrapped.getpeercert() or {}
-            version = wrapped.version()
-            wants_certificate = tls.cert_file is None and _waits_for_certificate(wrapped)
-    except ssl.SSLCertVerificationError as error:
-        _tell_unverified(broker, tls, error, findings)
-        return False
-    except OSError as error:
-        _tell_no_tls(broker, tls, error, findings)
-        return False
-    if wants_certificate:
-        findings.fail(
-            "tls",
-            "the broker asks for a client certificate",
-            "set broker.tls.cert_file and broker.tls.key_file",
-        )
-        return False
-    findings.ok("tls", f"{version}, certificate for {', '.join(names_of(certificate)[:4])}")
-    _check_expiry("of the broker", certificate, findings)
-    if tls.cert_file is not None:
-        _check_expiry("of this client", client_certificate(tls), findings)
-    if tls.ca_file is not None:
-        for one in context.get_ca_certs():
-            _check_expiry(f"of the CA {_subject_of(one)}", one, findings)
-    return True
+def _name_hint(host: str) -> str:
+    """Return the likely slip behind a name without a domain, such as a service of compose."""
+    if "." in host:
+        return ""
+    if is_in_container():
+        return f"if {host} is a service in compose.yaml, put this container into its network; else "
+    return (
+        f"if {host} is a service in compose.yaml, only its containers know this name: outside of "
+        "them use the address of the PC, and a published port; else "
+    )
 
 
-def _tell_unverified(
-    broker: Broker, tls: Tls, error: ssl.SSLCertVerificationError, findings: Findings
-) -> None:
-    """Tell why the broker's certificate is not accepted, with what it says itself."""
-    code = error.verify_code
-    certificate = _certificate_of(broker)
-    if code == EXPIRED:
-        findings.fail(
-            "tls",
-            f"the broker's certificate has expired on {certificate.get('notAfter', 'unknown')}",
-            "install a new certificate at the broker and restart it; if the date is not over, "
-            "correct this machine's clock",
-        )
-        _check_expiry("of the broker", certificate, findings)
-    elif code == NOT_YET_VALID:
-        findings.fail(
-            "tls",
-            f"the broker's certificate is valid from {certificate.get('notBefore', 'unknown')}",
-            "correct this machine's clock, or the certificate's dates",
-        )
-    elif code in UNKNOWN_SIGNER:
-        trusted = tls.ca_file or "the CA certificates of the system"
-        findings.fail(
-            "tls",
-            f"the broker's certificate is signed by {issuer_of(certificate)}, which "
-            f"{trusted} does not hold",
-            "set broker.tls.ca_file to the CA certificate that has signed the broker's, and let "
-            "the broker send its whole chain",
-        )
-    elif code in WRONG_NAME:
-        names = ", ".join(names_of(certificate)) or "no name"
-        findings.fail(
-            "tls",
-            f"the broker's certificate is valid for {names}, not for {broker.host}",
-            "set broker.host to one of these names, or make a certificate that has this one "
-            "(subjectAltName)",
-        )
-    else:
-        findings.fail(
-            "tls",
-            f"the broker's certificate is not accepted: {error.verify_message}",
-            "correct the certificate at the broker, or broker.tls.ca_file",
-        )
-
-
-def _tell_no_tls(broker: Broker, tls: Tls, error: OSError, findings: Findings) -> None:
-    why = one_line(getattr(error, "reason", None) or error.strerror or error)
-    if "certificate" in why.lower() and tls.cert_file is None:
-        advice = "set broker.tls.cert_file and broker.tls.key_file"
-    elif tls.cert_file is not None and "alert" in why.lower():
-        advice = "the broker refuses the client certificate: check broker.tls.cert_file"
-    else:
-        advice = (
-            f"port {broker.port} may not speak TLS: use the broker's port with TLS (usually "
-            "8883), or remove broker.tls"
-        )
-    findings.fail("tls", f"no TLS connection: {why}", advice)
-
-
-def _check_expiry(what: str, certificate: Mapping[str, Any], findings: Findings) -> None:
-    end = certificate.get("notAfter")
-    if end is None:
-        findings.skip("certificate", "the date cannot be read", what)
-        return
-    days = (ssl.cert_time_to_seconds(end) - time.time()) / DAY_SECONDS
-    if days < 0:
-        findings.fail("certificate", f"has expired on {end}", "replace it", what)
-    elif days < WARN_DAYS:
-        findings.warn("certificate", f"expires in {int(days)} days, on {end}", "replace it", what)
-    else:
-        findings.ok("certificate", f"expires in {int(days)} days", what)
-
-
-def _wrap(broker: Broker, context: ssl.SSLContext) -> ssl.SSLSocket:
-    plain = socket.create_connection((broker.host, broker.port), broker.connect_timeout_seconds)
-    try:
-        return context.wrap_socket(plain, server_hostname=broker.host)
-    except BaseException:
-        plain.close()
-        raise
-
-
-def _waits_for_certificate(wrapped: ssl.SSLSocket) -> bool:
-    wrapped.settimeout(ALERT_SECONDS)
-    try:
-        wrapped.recv(1)
-    except TimeoutError:
-        return False
-    except OSError as error:
-        return "certificate" in str(error).lower()
-    return False
-
-
-def _certificate_of(broker: Broker) -> dict[str, Any]:
-    """Return the broker's certificate without accepting it; empty if there is none."""
-
-    def read(context: ssl.SSLContext, get: Callable[[ssl.SSLSocket], Any]) -> Any:
-        with _wrap(broker, context) as wrapped:
-            return get(wrapped)
-
-    anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    anything.check_hostname = False
-    anything.verify_mode = ssl.CERT_NONE  # only to read it; nothing is sent
-    try:
-        der = read(anything, lambda wrapped: wrapped.getpeercert(binary_form=True))
-        found: dict[str, Any] = read(
-            reading_context(der), lambda wrapped: wrapped.getpeercert() or {}
-        )
-    except (OSError, ValueError, TypeError):
-        return {}
-    return found
-
-
-def _subject_of(certificate: Mapping[str, Any]) -> str:
-    subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
-    return str(subject.get("commonName") or subject.get("organizationName") or "unknown")
+def _other_own_host(broker: Broker) -> str:
+    """Return this machine's address in the other family, if the port answers there; else empty."""
+    other = {"127.0.0.1": "::1", "::1": "127.0.0.1"}.get(broker.host, "")
+    if other:
+        try:
+            socket.create_connection((other, broker.port), broker.connect_timeout_seconds).close()
+        except OSError:
+            return ""
+    return other

@@ -4,18 +4,26 @@ from collections import Counter
 from typing import Any
 
 from edgeai.doctor.examine import Examination
-from edgeai.doctor.findings import Finding
+from edgeai.doctor.findings import NEEDS_OTHER, Finding
 from edgeai.errors import printable
 from edgeai.version import __version__
 
 
 def as_lines(done: Examination) -> list[tuple[str, str]]:
-    """Return status and text of each line; the last one sums up."""
+    """Return status and text of each line; the last one sums up.
+
+    What another finding has made impossible stands in one line.
+    """
     lines: list[tuple[str, str]] = []
+    left = [one.check for one in done.findings if one.found == NEEDS_OTHER]
     for one in done.findings:
+        if one.found == NEEDS_OTHER and len(left) > 1:
+            continue
         lines.append((one.status, f"{one.status:<4}  {_label(one)}: {printable(one.found)}"))
         if one.advice:
             lines.append(("", f"      do: {printable(one.advice)}"))
+    if len(left) > 1:
+        lines.append(("skip", f"skip  {', '.join(left)}: {NEEDS_OTHER}"))
     counts = Counter[str](one.status for one in done.findings)
     words = (("fail", "failed"), ("warn", "to look at"), ("skip", "not checked"), ("ok", "ok"))
     shown = ", ".join(f"{counts[status]} {word}" for status, word in words if counts[status])

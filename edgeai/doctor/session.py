@@ -8,13 +8,14 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from edgeai import topics
+from edgeai.assembly.pipelines import command_prefixes, reset_prefix
 from edgeai.config.node import Config
+from edgeai.doctor.delivery import check_delivery
 from edgeai.doctor.findings import Findings
-from edgeai.doctor.hints import similar_topics
 from edgeai.doctor.login import ANSWER_SECONDS, client_id_of, log_in
+from edgeai.doctor.models import ManifestFacts
 from edgeai.doctor.network import check_network
 from edgeai.doctor.ports import LocalNode
 from edgeai.doctor.publishing import check_publishing
@@ -29,36 +30,38 @@ SAME_START_SECONDS = 1.0
 SYSTEM_TOPICS = (DROPS_TOPIC, VERSION_TOPIC)
 """Topics that only mosquitto has."""
 ENOUGH_MESSAGES = 3
-"""Of each pipeline, after which listening ends: a clock is not judged by one message."""
-
-
-@dataclass
-class Heard:
-    """What the broker has delivered."""
-
-    messages: list[Message] = field(default_factory=list)
-    seconds: float = 0.0
+"""Of one topic of each source, after which listening may end: one message shows no rate, and no
+clock."""
+RATE_SECONDS = 2.0
+"""From the first message of each source, after which it may end: bursts show only in time."""
 
 
 def check_broker(
-    config: Config, findings: Findings, listen_seconds: float, local: LocalNode | None
-) -> Heard:
+    config: Config,
+    models: Mapping[str, ManifestFacts],
+    findings: Findings,
+    listen_seconds: float,
+    local: LocalNode | None,
+    *,
+    can_log_in: bool = True,
+) -> list[Message]:
     """Check all that a broker can say; return what it has delivered.
 
     Args:
         config: The node's.
+        models: What the topics of each pipeline depend on.
         findings: Gets what is found.
         listen_seconds: How long to wait for messages.
         local: This node, if it runs on this machine.
+        can_log_in: Whether the files of certificates and password can be used.
     """
-    heard = Heard()
-    reached = check_network(config.broker, findings)
+    reached = check_network(config.broker, findings, can_log_in=can_log_in)
     version = log_in(config, findings) if reached else None
     if version is None:
         for check in ("login", "node name", "subscription", "delivery", "publishing"):
             if not findings.has(check):
                 findings.skip(check, "no connection to the broker")
-        return heard
+        return []
     filters = _filters(config)
     own_status = status_topic(config.node)
     probe, granted = _subscribe(config, version, filters, [own_status, *SYSTEM_TOPICS])
@@ -66,19 +69,25 @@ def check_broker(
         probe.close()
         probe, granted = _subscribe(config, version, filters, [])
     try:
+        _check_second_connection(config, version, local, findings)
         _check_limits(probe, findings)
         usable = _check_subscriptions(filters, granted, findings)
-        heard.seconds = listen_seconds
+        _check_commands(probe, config, models, findings)
         _listen(probe, config, usable, listen_seconds)
         _check_name(config, probe.messages, own_status, local, findings)
         others = {own_status, *SYSTEM_TOPICS}
-        heard.messages = [one for one in probe.messages if one[0] not in others]
+        of_operators = (reset_prefix(config.node), command_prefixes(config.node).command)
+        messages = [
+            one
+            for one in probe.messages
+            if one[0] not in others and not one[0].startswith(of_operators)
+        ]
         is_mosquitto = any(one[0] in SYSTEM_TOPICS for one in probe.messages)
-        _check_delivery(probe, config, usable, heard, findings)
-        check_publishing(probe, config, heard.messages, findings, is_mosquitto=is_mosquitto)
+        check_delivery(probe, config, usable, messages, findings, seconds=listen_seconds)
+        check_publishing(probe, config, models, messages, findings, is_mosquitto=is_mosquitto)
     finally:
         probe.close()
-    return heard
+    return messages
 
 
 def _subscribe(
@@ -91,6 +100,23 @@ def _subscribe(
     for topic in more:
         probe.subscribe({topic: 0}, ANSWER_SECONDS)
     return probe, granted
+
+
+def _check_second_connection(
+    config: Config, version: str, local: LocalNode | None, findings: Findings
+) -> None:
+    """Tell if the broker accepts one connection and no second one: a node has two."""
+    if local is not None:  # it has them already
+        return
+    second = Probe(config.broker, client_id_of(config), version)
+    reason = second.connect(ANSWER_SECONDS)
+    second.close()
+    if reason is not None:
+        findings.fail(
+            "login", f"a second connection is refused: {reason}; the node needs two at once",
+            "raise the number of connections that the broker allows, of all clients or of this "
+            "user (mosquitto: max_connections)", "second connection",
+        )  # fmt: skip
 
 
 def _filters(config: Config) -> dict[str, int]:
@@ -128,58 +154,59 @@ def _check_subscriptions(
     return usable
 
 
+def _check_commands(
+    probe: Probe, config: Config, models: Mapping[str, ManifestFacts], findings: Findings
+) -> None:
+    """Tell if the broker refuses the topics with which people acknowledge and shelve alarms."""
+    wanted = {f"{command_prefixes(config.node).command}#": findings.warn}
+    if any(one.latches for one in models.values()):
+        wanted[f"{reset_prefix(config.node)}#"] = findings.fail
+    for topic_filter, tell in wanted.items():
+        if probe.failure:  # a broker may close the connection because of one of those
+            return
+        granted = probe.subscribe({topic_filter: 0}, ANSWER_SECONDS)[topic_filter]
+        if granted.qos is None:
+            tell(
+                "subscription",
+                f"refused: {granted.reason}; nobody can acknowledge an alarm by this topic",
+                "let the broker's ACL allow this client to read it (mosquitto: topic read "
+                f"{topic_filter})", topic_filter,
+            )  # fmt: skip
+
+
 def _listen(probe: Probe, config: Config, usable: list[str], seconds: float) -> None:
-    """Wait until every topic filter has delivered enough for a judgement, or the time is over."""
-    wanted = {
+    """Wait until every source has delivered enough for a judgement, or the time is over.
+
+    The signals of single values come each in its own time, and some only when they change: then all
+    the time is used.
+    """
+    wanted = [
         topics.TopicTemplate(one.topic)
         for one in config.read_sources.values()
-        if topics.template_filter(one.topic) in usable
-        or any(topics.contains(wide, topics.template_filter(one.topic)) for wide in usable)
-    }
+        if any(topics.contains(wide, topics.template_filter(one.topic)) for wide in usable)
+    ]
+    if any(one.layout == "tag" for one in config.read_sources.values()):
+        probe.listen(seconds, lambda: False)
+        return
     seen = 0
-    counts: Counter[topics.TopicTemplate] = Counter()
+    counts: list[Counter[str]] = [Counter() for _ in wanted]
+    since: list[float] = [0.0] * len(wanted)
 
     def is_enough() -> bool:
         nonlocal seen
-        for message in probe.messages[seen:]:
-            counts.update(
-                one for one in wanted if not message[3] & RETAINED and one.match(message[0])
-            )
+        now = time.monotonic()
+        for topic, _, _, flags in probe.messages[seen:]:
+            for index, one in enumerate(wanted):
+                if not flags & RETAINED and one.match(topic):
+                    counts[index][topic] += 1
+                    since[index] = since[index] or now
         seen = len(probe.messages)
-        return all(counts[one] >= ENOUGH_MESSAGES for one in wanted)
+        return all(
+            max(count.values(), default=0) >= ENOUGH_MESSAGES and now - start >= RATE_SECONDS
+            for count, start in zip(counts, since, strict=True)
+        )
 
     probe.listen(seconds, is_enough)
-
-
-def _check_delivery(
-    probe: Probe, config: Config, usable: list[str], heard: Heard, findings: Findings
-) -> None:
-    for place, source in config.read_sources.items():
-        name = place.removeprefix("pipelines.").removesuffix(".source")
-        template = topics.TopicTemplate(source.topic)
-        if not any(topics.contains(one, template.filter) for one in usable):
-            findings.skip("delivery", f"{template.filter} is refused", name)
-            continue
-        matching = [one for one in heard.messages if template.match(one[0])]
-        fresh = [one for one in matching if not one[3] & RETAINED]
-        if fresh:
-            count = len({one[0] for one in fresh})
-            findings.ok("delivery", f"{len(fresh)} messages on {count} topics", name)
-            continue
-        found = f"{template.filter} delivers nothing in {heard.seconds:g} s"
-        if matching:
-            found = f"{template.filter} delivers only what the broker has kept (retained)"
-        similar = similar_topics(probe, template)
-        advice = (
-            "start the senders, or wait for a slow line (--seconds); check "
-            f"{place}.topic, and that the broker's ACL lets this client read it"
-        )
-        if similar:
-            advice = (
-                f"messages arrive on {', '.join(similar)}: if these are the senders, correct "
-                f"{place}.topic"
-            )
-        findings.warn("delivery", found, advice, name)
 
 
 def _check_name(

@@ -68,7 +68,7 @@ LABELS = {
     "suppressed: `alarm` (`alarm.caused_by`), `source` or `broker_connection`",
     "command": "`acknowledge`, `shelve`, `unshelve`, or `unknown` for every other name",
     "certificate": "`broker`: the one that the broker sent; `ca`: that of `broker.tls.ca_file`, "
-    "the first to expire",
+    "the first to expire; `client`: that of `broker.tls.cert_file`",
     "element": "`value` of a scalar, `low` or `high` of an interval, or the position in a vector "
     f"of at most {MAX_OUTPUT_ELEMENTS} elements",
     "key": "first 16 digits of the id of the trusted key that signed the package "

@@ -8,6 +8,7 @@ child, which does not harm the parent. It imports little, because one child star
 
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ RANDOM = frozenset(
     }
 )  # fmt: skip
 """Operators that give another result at each call, also with a seed."""
+ORT_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+CPP_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ [^)]*\)(?: const)? ")
+NEW_OPSET = re.compile(r"Opset (\d+) is under development.*till opset (\d+)", re.DOTALL)
 MEMORY_LIMIT_BYTES = 6 * 1024**3
 
 
@@ -220,11 +224,20 @@ def _run_once(data: bytes, facts: dict[str, Any], shape: str) -> None:
         feed = {name: np.zeros((2, *dims), np.float32) for name, dims in shapes.items()}
         arrays = session.run(names, feed)
     except Exception as error:  # noqa: BLE001  every ORT error means the model does not run here
-        facts["fault"] = f"does not run in ONNX Runtime: {one_line(error)}"
+        facts["fault"] = f"does not run in ONNX Runtime: {one_line(_reason_of(error))}"
         return
     facts["run_shapes"] = {
         name: list(array.shape) for name, array in zip(names, arrays, strict=True)
     }
+
+
+def _reason_of(error: Exception) -> str:
+    """Return an error of ONNX Runtime without its code and the C++ function that raised it."""
+    text = CPP_PLACE.sub("", ORT_CODE.sub("", str(error)))
+    opsets = NEW_OPSET.search(text)
+    if opsets is not None:
+        return f"the model has opset {opsets[1]}, but this ONNX Runtime takes up to {opsets[2]}"
+    return text
 
 
 def _may_run(facts: dict[str, Any], *, control_flow: bool) -> bool:

@@ -9,10 +9,10 @@ from paho.mqtt.properties import Properties
 from edgeai.config.broker import Broker
 from edgeai.mqtt import fast_client
 from edgeai.mqtt.broker_limits import Terms
+from edgeai.mqtt.credentials import Credentials
 from edgeai.mqtt.fast_client import FastClient
 from edgeai.mqtt.inbox import Inbox
 from edgeai.mqtt.paho_client import Callbacks, PahoClient
-from edgeai.mqtt.tls import ca_expiry_seconds, create_tls_context
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,7 @@ class ClientFactory:
         self._keep_session = keep_session
         self._inbox = inbox
         self._callbacks = callbacks
-        self._password = broker.password.reveal("broker.password") if broker.password else None
-        self._tls = None if broker.tls is None else create_tls_context(broker.tls)
-        self.ca_expiry_seconds = (
-            ca_expiry_seconds(self._tls)
-            if self._tls is not None and broker.tls is not None and broker.tls.ca_file is not None
-            else None
-        )
-        """When the first certificate of `ca_file` expires, seconds since 1970; None without one."""
+        self.credentials = Credentials(broker)
         self._client_class = (
             FastClient if broker.fast_path and fast_client.is_tested() else PahoClient
         )
@@ -102,9 +95,9 @@ class ClientFactory:
         )
         client.connect_timeout = broker.connect_timeout_seconds
         if broker.username is not None:
-            client.username_pw_set(broker.username, self._password)
-        if self._tls is not None:
-            client.tls_set_context(self._tls)
+            client.username_pw_set(broker.username, self.credentials.password)
+        if self.credentials.tls is not None:
+            client.tls_set_context(self.credentials.tls)
         if will is not None:
             qos, retain = min(will.qos, terms.max_qos), will.retain and terms.retain
             client.will_set(will.topic, will.payload, qos, retain)

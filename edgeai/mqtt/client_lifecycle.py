@@ -22,7 +22,6 @@ from edgeai.log_events import event
 from edgeai.messages import Publication
 from edgeai.metrics.definitions import Metrics
 from edgeai.mqtt.broker_limits import Terms, describe_terms, limits_of
-from edgeai.mqtt.certificates import client_certificate, expiry_of
 from edgeai.mqtt.client_factory import ClientFactory, LastWill, Status, will_of
 from edgeai.mqtt.connection_log import ConnectionLog
 from edgeai.mqtt.inbox import Inbox
@@ -33,7 +32,7 @@ from edgeai.mqtt.reconnect import VERSION_NAMES, ReconnectSchedule
 from edgeai.mqtt.redelivery import Redelivery
 from edgeai.mqtt.retained_reader import RetainedReader
 from edgeai.mqtt.subscriptions import Subscriptions
-from edgeai.mqtt.tls import peer_expiry_seconds
+from edgeai.mqtt.tls import describe_tls_error, in_words, peer_expiry_seconds
 
 log = logging.getLogger("edgeai.mqtt")
 
@@ -120,11 +119,7 @@ class ClientLifecycle:
                 on_pingresp=outbox.confirmation.on_answer,
             ),
         )
-        if broker.tls is not None and broker.tls.cert_file is not None:
-            told.watch("of this client", expiry_of(client_certificate(broker.tls)))
-        if self._clients.ca_expiry_seconds is not None:
-            metrics.certificate_expires("ca", self._clients.ca_expiry_seconds)
-            told.watch("of the CA", self._clients.ca_expiry_seconds)
+        self._watch_certificates()
         self._connack_deadline = 0.0  # monotonic seconds
         self._next_keep_alive_check = 0.0  # monotonic seconds
         self._socket_error = ""
@@ -225,19 +220,26 @@ class ClientLifecycle:
         """Open the socket and send CONNECT; `read_packets` receives the CONNACK."""
         self._socket_error = ""
         schedule = self._reconnect
+        self._told.note_files(self._clients.credentials.refresh())
+        self._watch_certificates()
         client = self.client = self._clients.create(
             schedule.version, will_of(self.status, self._will), schedule.terms
         )
         try:
             self._clients.connect(client)
         except (OSError, ValueError) as error:
-            # `strerror` is the full text for certificate errors; a timeout has no `strerror`.
-            cause = (error.strerror if isinstance(error, OSError) else None) or error
+            cause = describe_tls_error(error)
             self._fail(f"cannot connect to {self._address}: {cause}", may_be_version=False)
             return
         self._connack_deadline = time.monotonic() + self._reconnect.connack_seconds
         self._next_keep_alive_check = time.monotonic() + KEEP_ALIVE_CHECK_SECONDS
         self.flush()
+
+    def _watch_certificates(self) -> None:
+        """Export and tell when the certificates of the files expire."""
+        for one in self._clients.credentials.expiries:
+            self._metrics.certificate_expires(one.label, one.at_seconds)
+            self._told.watch(one.words, one.at_seconds)
 
     def _fail(
         self, cause: str, *, may_be_version: bool, may_be_will: bool = False, detail: str = ""
@@ -292,7 +294,7 @@ class ClientLifecycle:
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
         """Store why the socket failed; paho reports it nowhere else (a TLS alert, for example)."""
         if level == LogLevel.MQTT_LOG_ERR:
-            self._socket_error = f": {text.partition('socket: ')[2] or text}"
+            self._socket_error = f": {in_words(text.partition('socket: ')[2] or text)}"
 
     def _on_connect(
         self, client: paho.Client, _userdata: Any, flags: Any, reason: ReasonCode, properties: Any

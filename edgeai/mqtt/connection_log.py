@@ -8,6 +8,7 @@ import logging
 import time
 from datetime import UTC, datetime
 
+from edgeai.errors import one_line
 from edgeai.log_events import event
 
 log = logging.getLogger("edgeai.mqtt")
@@ -15,6 +16,7 @@ log = logging.getLogger("edgeai.mqtt")
 DAY_SECONDS = 86_400
 TOLD_DAYS = (30, 7, 0)
 """A certificate is told when it has fewer days left than each of these; at 0 it has expired."""
+MAX_PROBLEM_CHARACTERS = 400
 POLL_SECONDS = 3600.0  # a connection may last for months
 
 
@@ -29,6 +31,8 @@ class ConnectionLog:
         self._told_days: dict[tuple[str, float], int] = {}
         """The last of `TOLD_DAYS` that was told, by what a certificate is and when it expires."""
         self._next_poll = 0.0
+        self._unreadable = ""
+        """Why files could not be read again at the last attempt; empty if they could."""
         self.was_accepted = False
         """Whether the broker has accepted a connection of this configuration."""
 
@@ -56,6 +60,15 @@ class ConnectionLog:
     def forget_cause(self, client_id: str) -> None:
         """Note that a connection was steady: its next loss is told, whatever the cause."""
         self._causes.pop(client_id, None)
+
+    def note_files(self, problem: str) -> None:
+        """Tell once why files of secrets or certificates cannot be read again; empty: they can."""
+        if problem and problem != self._unreadable:
+            log.warning(
+                "%s; what was read before stays in use", one_line(problem, MAX_PROBLEM_CHARACTERS),
+                extra=event("files_kept", reason=problem),
+            )  # fmt: skip
+        self._unreadable = problem
 
     def watch(self, what: str, expires_seconds: float | None) -> None:
         """Tell from now on if a certificate expires soon.

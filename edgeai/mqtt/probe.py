@@ -20,7 +20,7 @@ from edgeai.config.broker import Broker
 from edgeai.messages import RETAINED, Message, with_properties
 from edgeai.mqtt.broker_limits import BrokerLimits, Terms, limits_of
 from edgeai.mqtt.paho_client import user_properties
-from edgeai.mqtt.tls import create_tls_context
+from edgeai.mqtt.tls import create_tls_context, describe_tls_error, in_words
 
 VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 MAX_MESSAGES, MAX_BYTES = 5000, 16 * 1024 * 1024  # that are kept while listening
@@ -75,6 +75,8 @@ class Probe:
         """What has arrived, as the engine takes it."""
         self.limits = BrokerLimits()
         self.max_qos = 2
+        self.has_answered = False
+        """Whether the broker has answered to the login, also if it refuses it."""
         self._size = 0
         self._accepted = False
         self._failure = ""
@@ -107,7 +109,7 @@ class Probe:
             else:
                 self._client.connect(self._broker.host, self._broker.port)
         except (OSError, ValueError) as error:
-            return str(getattr(error, "strerror", None) or error)
+            return describe_tls_error(error)
         self._run(seconds, lambda: self._accepted or bool(self._failure))
         if self._accepted:
             return None
@@ -137,13 +139,18 @@ class Probe:
             lambda: is_enough() or len(self.messages) >= MAX_MESSAGES or self._size >= MAX_BYTES,
         )
 
-    def offer(self, topic: str, seconds: float) -> int | None:
-        """Offer an empty publication to a topic and do not release it.
+    def offer(self, topic: str, seconds: float, payload: bytes = b"") -> int | None:
+        """Offer a publication to a topic and do not release it.
+
+        Args:
+            topic: Where to.
+            seconds: How long to wait for the answer.
+            payload: Nobody receives it.
 
         Returns:
             The reason code, from `REFUSED` on a refusal; None: no answer.
         """
-        packet_id = self._client.publish(topic, b"", 2).mid
+        packet_id = self._client.publish(topic, payload, 2).mid
         answers = self._client.answers
         self._run(seconds, lambda: packet_id in answers)
         return answers.get(packet_id)
@@ -173,6 +180,7 @@ class Probe:
     def _on_connect(
         self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, given: Any
     ) -> None:
+        self.has_answered = True
         if reason.is_failure:
             self._failure = str(reason)
             return
@@ -214,4 +222,4 @@ class Probe:
     def _on_log(self, _client: paho.Client, _userdata: Any, level: int, text: str) -> None:
         """Keep why the socket failed; paho reports it nowhere else (a TLS alert, for example)."""
         if level == LogLevel.MQTT_LOG_ERR and not self._failure:
-            self._failure = text.partition("socket: ")[2] or text
+            self._failure = in_words(text.partition("socket: ")[2] or text)

@@ -5,12 +5,15 @@ import time
 from collections.abc import Sequence
 
 from edgeai.engine.pipeline import Pipeline
+from edgeai.engine.refusals import printable
+from edgeai.errors import listed
 from edgeai.log_events import event
 from edgeai.messages import SECOND_NS
 
 log = logging.getLogger("edgeai")
 
 CHECK_SECONDS = 1.0  # between two looks at the pipelines
+MAX_SHOWN_PATTERNS = 5
 EXPECTED_SECONDS, EXPECTED_PERIODS = 60.0, 3
 """A message is expected in this time, and in so many sample periods, whichever is longer."""
 
@@ -91,7 +94,7 @@ class DeliveryHints:
                 topic = " or ".join(pipeline.sources.filters)
                 self.hints[name] = (
                     f"no message in {limit:g} s: is {topic} the topic of the "
-                    "senders, and may this client read it?"
+                    f"senders, and may this client read it?{_assets_hint(pipeline)}"
                 )
                 log.warning(
                     "%s: %s", name, self.hints[name],
@@ -106,6 +109,13 @@ class DeliveryHints:
             if heard != self._heard.get(pipeline.name, 0):
                 self._heard[pipeline.name] = heard
                 metrics.last_message().set(time.time())
+
+
+def _assets_hint(pipeline: Pipeline) -> str:
+    """Return the question whether `source.assets` leaves all out; empty where it is not set."""
+    patterns = next(iter(pipeline.config.named_sources.values())).assets
+    shown = listed([printable(one) for one in patterns], MAX_SHOWN_PATTERNS)
+    return f" Does source.assets ({shown}) name the assets that send?" if patterns else ""
 
 
 def _expected_seconds(pipeline: Pipeline) -> float:

@@ -19,6 +19,8 @@ from edgeai.streams.settings import NEVER_NS, StreamSettings
 
 PACE_PERIODS = 0.75
 """Largest difference between a step in time and the step of the arrivals, for single samples."""
+BURST_PERIODS = 0.25
+"""A sample that arrives sooner after the one before came in a burst."""
 DOUBTED = 5
 """Samples or blocks that agree with each other are in doubt, up to so many."""
 MAX_WAITING = 4
@@ -119,17 +121,33 @@ class Ahead:
             return self._judge_older(run)
         if not self._keeps_pace(run, newest.last_ns, newest.arrived_ns):
             if self._keeps_pace(run, last.last_ns, last.arrived_ns):
+                in_burst = newest.arrived_ns - last.arrived_ns < BURST_PERIODS * run.period_ns
+                if in_burst and self._continues(run, newest.last_ns):
+                    return self._doubt([*self.release(), run])
                 self._drop(waiting)
                 return [run]
             is_ahead = self._is_step_ahead(run, newest.last_ns, newest.arrived_ns)
             if is_ahead or self._is_too_near(run, newest.last_ns):
                 return self._wait(run)
             return [*self.release(), run]
-        taken = [*self.release(), run]
+        return self._doubt([*self.release(), run])
+
+    def _doubt(self, taken: list[Run]) -> list[Run]:
+        """Return samples that agree with each other; they and the next ones are in doubt."""
         for one in taken:
             one.is_doubtful = True
         self.doubtful = DOUBTED - len(taken)
         return taken
+
+    def _continues(self, run: Run, before_ns: int) -> bool:
+        """Return whether a single sample follows a waiting one by a period.
+
+        Behind one that came in a burst the arrivals are no evidence: what was stored is sent with
+        pauses that may be as long as the step.
+        """
+        step_ns = run.first_ns - before_ns
+        is_single = bool(run.period_ns) and not run.is_block
+        return is_single and run.period_ns / 2 <= step_ns < self._hole_ns(run)
 
     def _wait(self, run: Run) -> list[Run]:
         """Let a sample wait with the others; return all of them if they are too many."""

@@ -30,6 +30,7 @@ TOKEN = "a-token-of-more-than-sixteen-characters"
 WINDOWS = np.arange(40 * 4 * 2, dtype=np.float32).reshape(40, 4, 2)
 JSONL = '{"topic": "factory/m/sensors", "payload": {"t": 1, "a": 1, "b": 2}, "received_ns": 1}\n'
 REPORT_LINE = '{"payload": {"timestamp": 1000, "values": {"a": 1, "b": 2}}}\n'
+PRESET = "preset: 1\ntitle: a test\norigin: this file\nverified: true\nsource: {layout: row}\n"
 OWN = """
 import torch
 NETWORK = torch.nn.Linear(2, 1)
@@ -45,6 +46,7 @@ def make_files(folder: Path) -> None:
     """Write one of each file that edgeai reads, all of them good."""
     write_package(folder / "mean")
     (folder / "device.yaml").write_text("description: a test\ncandidates: [{provider: cpu}]\n")
+    (folder / "preset.yaml").write_text(PRESET)
     (folder / "secret").write_text("correct horse battery staple")
     (folder / "token").write_text(TOKEN)
     subprocess.run(
@@ -57,7 +59,7 @@ def make_files(folder: Path) -> None:
     path = write_config(
         folder / "line.yaml",
         1883,
-        {"p": {"model": "mean", "source": SOURCE}},
+        {"p": {"model": "mean", "source": {**SOURCE, "preset": "preset.yaml"}}},
         device="device.yaml",
         http={"token": {"file": "token"}, "metrics_token": {"file": "token"}},
     )
@@ -127,6 +129,7 @@ class Read:
 READ = {
     "line.yaml": Read(CHECK),
     "device.yaml": Read(CHECK),
+    "preset.yaml": Read(CHECK),
     "secret": Read(CHECK, may_be=("truncated",)),
     "token": Read(CHECK, may_be=("truncated",)),
     "ca.pem": Read(CHECK),

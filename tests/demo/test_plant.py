@@ -15,7 +15,7 @@ from tests.support.commands import run_command
     [
         (["--machines", "moulding-1,press-1"], "'press-1' is none of moulding-1, moulding-2"),
         (["--username", "line"], "--username and --password-file belong together"),
-        (["--ca-file", "FOLDER/ca"], "ca_file: cannot be loaded: No such file or directory"),
+        (["--ca-file", "FOLDER/ca"], "ca: broker.tls.ca_file: no such file"),
         (["--username", "line", "--password-file", "FOLDER/password"], "cannot be read"),
     ],
 )

@@ -31,10 +31,11 @@ def load(file: str) -> Any:
 
 
 @pytest.mark.system
-def test_the_schema_of_the_compose_specification_accepts_it() -> None:
+@pytest.mark.parametrize("file", ["compose.yaml", "compose.mail.yaml"])
+def test_the_schema_of_the_compose_specification_accepts_it(file: str) -> None:
     command = [
         sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec",
-        str(DEPLOY / "compose.yaml"),
+        str(DEPLOY / file),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -66,6 +67,20 @@ def test_secrets_are_files_that_init_makes_and_never_text(name: str) -> None:
         assert re.search(rf"\b{secret}\b", made), f"init.sh makes no {secret}"
     for key, value in service.get("environment", {}).items():
         assert "PASSWORD" not in key or key.endswith("__FILE"), f"{key}={value}"
+
+
+def test_each_secret_that_an_example_names_is_mounted() -> None:
+    """That of the mail example by a file of its own, so that nobody needs it without mail."""
+    mail = load("compose.mail.yaml")
+    assert set(mail) == {"services", "secrets"}
+    assert mail["services"] == {"alertmanager": {"secrets": ["smtp_password"]}}
+    assert mail["secrets"] == {"smtp_password": {"file": "secrets/smtp_password"}}
+    text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text()
+    mounted = {*SERVICES["alertmanager"].get("secrets", []), "smtp_password"}
+    assert set(re.findall(r"/run/secrets/(\w+)", text)) == mounted
+    page = (REPOSITORY / "docs" / "monitoring.md").read_text()
+    assert "COMPOSE_FILE=compose.yaml:compose.mail.yaml > .env" in page
+    assert "/.env" in (DEPLOY / ".gitignore").read_text().splitlines()
 
 
 def test_what_asks_for_no_password_is_reached_from_this_machine_only() -> None:
@@ -251,6 +266,26 @@ def test_no_command_of_init_gets_a_secret_as_an_argument(tmp_path: Path) -> None
             assert file.read_text().strip() not in arguments, file.name
 
 
+def test_init_gives_the_password_of_the_mail_server_to_its_user(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    file = secrets / "smtp_password"
+    file.write_text("")
+    assert "smtp_password is empty" in init(folder).stderr
+    file.write_text("of the mail server\n")
+    file.chmod(0o600)
+    for _ in range(2):
+        done = init(folder)
+        assert done.returncode == 0, done.stderr
+        assert "smtp_password" not in done.stdout
+    assert file.read_text() == "of the mail server\n"
+    user = int(SERVICES["alertmanager"]["user"].split(":")[0])
+    status = file.stat()
+    rights = (status.st_uid, status.st_mode & 0o777)
+    assert rights == ((user, 0o400) if os.geteuid() == 0 else (os.geteuid(), 0o444))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to the users of containers")
 def test_init_as_root_gives_each_file_to_the_user_of_its_container(tmp_path: Path) -> None:
     folder = copy(tmp_path)
@@ -280,18 +315,51 @@ def test_init_as_another_user_shuts_the_folder(short_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("name", "told"),
     [
-        (["a b"], "'a b' is not a host name or an IP address"),
-        (["--new"], "unknown option --new"),
-        (["press-pc,DNS:bank.example.com"], "is not a host name or an IP address"),
+        ("", "an empty name was given"),
+        ("a b", "'a b' is not a host name or an IP address"),
+        (" press-pc", "is not a host name or an IP address"),
+        ("--new", "unknown option --new"),
+        ("press-pc,DNS:bank.example.com", "is no IPv6 address, and a host name has no ':'"),
+        ("192.168.1.300", "'192.168.1.300' is no IPv4 address: four numbers from 0 to 255"),
+        ("192.168.1", "is no IPv4 address"),
+        ("192.168.1.10.", "is no IPv4 address"),
+        ("192.168..10", "is no IPv4 address"),
+        ("192.168.1.10.2", "is no IPv4 address"),
+        ("192.168.01.10", "is no IPv4 address"),
+        ("999", "is no IPv4 address"),
+        ("0.0.0.0", "0.0.0.0 stands for all addresses"),
+        ("fe80::zz", "is no IPv6 address"),
+        ("::", "is no IPv6 address"),
+        ("press-pc:8883", "is no IPv6 address, and a host name has no ':'"),
+        ("mqtt://press-pc", "is no IPv6 address"),
+        ("press..pc", "is not a host name"),
+        ("press-pc.", "is not a host name"),
+        ("press-", "is not a host name"),
+        ("*.plant", "is not a host name"),
+        ("x" * 64, "is not a host name"),
+        ("설비-pc", "is not a host name"),
     ],
 )
-def test_init_refuses_what_is_no_name(tmp_path: Path, arguments: list[str], told: str) -> None:
+@pytest.mark.parametrize("options", [[], ["--renew"]])
+def test_init_refuses_what_is_no_name(
+    tmp_path: Path, options: list[str], name: str, told: str
+) -> None:
     folder = copy(tmp_path)
-    done = init(folder, *arguments)
+    done = init(folder, *options, "press-pc", name)
     assert (done.returncode, (folder / "secrets").exists()) == (1, False)
     assert told in done.stderr
+
+
+def test_init_takes_names_and_addresses(tmp_path: Path) -> None:
+    names = ["press-pc", "Press_PC.plant.example", "10.0.0.255", "fe80::7", "3com", "a" * 63]
+    folder = copy(tmp_path)
+    done = init(folder, *names)
+    assert done.returncode == 0, done.stderr
+    kinds = {"10.0.0.255": "IP Address", "fe80::7": "IP Address"}
+    wanted = {f"{kinds.get(name, 'DNS')}:{name}" for name in names if ":" not in name}
+    assert wanted <= names_in(folder)
 
 
 def test_no_secret_can_be_committed() -> None:

@@ -9,61 +9,36 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from edgeai.assembly.plan import check
 from edgeai.config.node import load_config
-from edgeai.doctor.findings import CHECKS, Findings
+from edgeai.doctor.findings import Findings
 from edgeai.doctor.machine import check_state_folder
-from edgeai.doctor.surroundings import is_in_container, kernel_clock, mount_of
 from edgeai.model.package import load_package
 from edgeai.mqtt.probe import Probe
 from edgeai.node.access_rules import Rights, access_rules, as_mosquitto_acl
 from tests.support.brokers import RunningBroker, free_port, start_mosquitto
 from tests.support.certificates import make_ca, make_certificate, tls_lines
 from tests.support.commands import run_command
+from tests.support.doctor import (
+    PASSWORD,
+    SENDING_SECONDS,
+    SILENT_SECONDS,
+    SOURCE,
+    TOPIC,
+    Diagnose,
+    bad,
+    login,
+    sending,
+)
 from tests.support.live import patient, peer, running, wait_for
 from tests.support.mounts import run_with_mounts
 from tests.support.packages import write_config, write_package
 
 pytestmark = pytest.mark.broker
-
-TOPIC = "factory/press-1/sensors"
-SOURCE: dict[str, Any] = {
-    "topic": "factory/{asset}/sensors",
-    "time": {"path": "t", "unit": "s", "max_ahead_seconds": 300.0},
-}
-SENDING_SECONDS = 5.0  # listening ends as soon as enough has arrived
-SILENT_SECONDS = 0.2
-PASSWORD = "correct horse battery"
-
-Diagnose = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These senders are fast, so wider topics need not be read for long."""
-    monkeypatch.setattr("edgeai.doctor.hints.LOOK_SECONDS", patient(0.2))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model package, whose graph was inspected before."""
-    made = tmp_path_factory.mktemp("doctor")
-    write_package(made / "mean")
-    check(write_config(made / "any.yaml", 1883, {"p": {"model": "mean", "source": SOURCE}}))
-    return made
-
-
-@pytest.fixture(scope="module")
-def plain(folder: Path) -> Iterator[RunningBroker]:
-    """A broker that allows everything."""
-    with start_mosquitto(folder / "plain") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -109,79 +84,6 @@ def _guarded(folder: Path, keys: Path, *more: str) -> Iterator[RunningBroker]:
         yield running
 
 
-@pytest.fixture
-def diagnose(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
-) -> Diagnose:
-    """Return what runs `edgeai doctor` on a configuration, and returns its findings."""
-
-    def run(port: int, *, seconds: float = SILENT_SECONDS, model: Any = None, **more: Any) -> Any:
-        pipeline = {"model": str(model or folder / "mean"), "source": SOURCE}
-        pipeline |= more.pop("pipeline", {})
-        config = write_config(tmp_path / "line.yaml", port, {"p": pipeline}, **more)
-        done = run_command(
-            capsys, monkeypatch, "doctor", config, "--json", "--seconds", str(patient(seconds))
-        )
-        report = json.loads(done.out)
-        assert {one["check"] for one in report["findings"]} == set(CHECKS)
-        for one in report["findings"]:
-            assert bool(one["advice"]) == (one["status"] in {"warn", "fail"}), one
-        failed = any(one["status"] == "fail" for one in report["findings"])
-        assert done.code == (1 if failed else 0)
-        assert PASSWORD not in done.out + done.err
-        return report
-
-    return run
-
-
-def bad(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what is found wrong, by check, without what this machine itself lacks."""
-    own = set()
-    clock = kernel_clock()
-    if clock is not None and not clock.is_synchronised:
-        own.add("clock")
-    mount = mount_of(Path(os.environ["EDGEAI_STATE_DIR"]))
-    if mount is not None and (mount.kind == "tmpfs" or is_in_container()):
-        own.add("state folder")
-    found = {}
-    for one in report["findings"]:
-        is_own = one["check"] in own and one["status"] == "warn"
-        if one["status"] in {"warn", "fail"} and not is_own:
-            found[one["check"]] = one
-    return found
-
-
-@contextlib.contextmanager
-def sending(
-    port: int, topic: str = TOPIC, shift_seconds: float = 0.0, **options: Any
-) -> Iterator[None]:
-    """Publish a row twenty times a second."""
-    stop = threading.Event()
-    with peer(port, **options) as controller:
-
-        def send() -> None:
-            while not stop.wait(0.05):
-                row = {"t": time.time() + shift_seconds, "a": 1.0, "b": 2.0}
-                controller.client.publish(topic, json.dumps(row))
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-
-def login(folder: Path, keys: Path, password: str = PASSWORD, ca: str = "plant") -> dict[str, Any]:
-    file = folder / f"password-{ca}"
-    file.write_text(password)
-    file.chmod(0o600)
-    return {
-        "username": "edge", "password": {"file": str(file)}, "tls": {"ca_file": f"{keys}/{ca}.crt"},
-    }  # fmt: skip
-
-
 # ---------------------------------------------------------------------------------- nothing wrong
 
 
@@ -223,9 +125,11 @@ def _publishing_over_tls(broker: RunningBroker, keys: Path) -> Iterator[None]:
         lines = sender.stdin
 
         def send() -> None:
-            while not stop.wait(0.05):
-                lines.write(json.dumps({"t": time.time(), "a": 1.0, "b": 2.0}) + "\n")
+            due = time.time()
+            while not stop.wait(max(0.0, due - time.time())):
+                lines.write(json.dumps({"t": due, "a": 1.0, "b": 2.0}) + "\n")
                 lines.flush()
+                due += 0.1
 
         thread = threading.Thread(target=send)
         thread.start()
@@ -261,8 +165,10 @@ def test_an_unknown_name(diagnose: Diagnose) -> None:
 def test_a_port_that_never_answers(diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that is no MQTT broker: every wait is bounded."""
     monkeypatch.setattr("edgeai.doctor.login.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("edgeai.doctor.other_protocols.ASK_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        wrong = bad(diagnose(silent.getsockname()[1]))
+        wait = {"connect_timeout_seconds": 0.2}
+        wrong = bad(diagnose(silent.getsockname()[1], broker=wait))
     assert set(wrong) == {"login"}
     assert "no answer in 0.3 s" in wrong["login"]["found"]
 
@@ -272,7 +178,9 @@ def test_a_step_that_hangs(
 ) -> None:
     """A fake for a name server that never answers."""
     end = threading.Event()
-    monkeypatch.setattr("edgeai.doctor.session.check_network", lambda *_: end.wait(patient(20)))
+    monkeypatch.setattr(
+        "edgeai.doctor.session.check_network", lambda *_, **__: end.wait(patient(20))
+    )
     monkeypatch.setattr("edgeai.doctor.examine.BROKER_SECONDS", 0.1)
     try:
         wrong = bad(diagnose(plain.port))
@@ -341,14 +249,16 @@ def test_a_password_without_tls(diagnose: Diagnose, folder: Path, tmp_path: Path
 
 def test_tls_where_it_is_not_configured(diagnose: Diagnose, guarded: RunningBroker) -> None:
     wrong = bad(diagnose(guarded.port))
-    assert "this port speaks TLS: set broker.tls" in wrong["login"]["advice"]
+    assert "speaks TLS, and broker.tls is not set" in wrong["login"]["found"]
+    assert "set broker.tls (with ca_file)" in wrong["login"]["advice"]
 
 
 def test_no_tls_where_it_is_configured(
     diagnose: Diagnose, plain: RunningBroker, keys: Path, tmp_path: Path
 ) -> None:
     wrong = bad(diagnose(plain.port, broker=login(tmp_path, keys)))
-    assert "may not speak TLS" in wrong["tls"]["advice"]
+    assert "speaks MQTT without TLS, but broker.tls is set" in wrong["tls"]["found"]
+    assert "port with TLS (usually 8883), or remove broker.tls" in wrong["tls"]["advice"]
 
 
 # --------------------------------------------------------------------------------- login and rights
@@ -360,7 +270,7 @@ def test_a_wrong_password(
     settings = login(tmp_path, keys, password="wrong")
     report = diagnose(guarded.port, broker=settings)
     logins = [one for one in report["findings"] if one["check"] == "login"]
-    assert [one["subject"] for one in logins] == ["MQTT 5", "MQTT 3.1.1"]
+    assert [one["subject"] for one in logins] == ["MQTT 5 and 3.1.1"]
     for one in logins:
         assert one["status"] == "fail"
         assert one["found"] == "refused: Not authorized"
@@ -381,38 +291,103 @@ def test_an_acl_that_refuses_to_subscribe(diagnose: Diagnose, folder: Path, tmp_
     )
     more = [f"plugin {plugins[0]}", f"plugin_opt_config_file {rules}"]
     with start_mosquitto(folder / "dynamic", *more) as broker:
-        wrong = bad(diagnose(broker.port))
-    assert set(wrong) == {"subscription"}
-    assert wrong["subscription"]["subject"] == "factory/+/sensors"
-    assert "refused" in wrong["subscription"]["found"]
-    assert "topic read factory/+/sensors" in wrong["subscription"]["advice"]
+        report = diagnose(broker.port, pipeline={"alarm": {"latch": True}})
+    assert set(bad(report)) == {"subscription"}
+    refused = {one["subject"]: one for one in report["findings"] if one["check"] == "subscription"}
+    assert {topic: one["status"] for topic, one in refused.items()} == {
+        "factory/+/sensors": "fail", "edgeai/test/command/#": "warn", "edgeai/test/reset/#": "fail",
+    }  # fmt: skip
+    for topic, one in refused.items():
+        assert "refused" in one["found"]
+        assert f"topic read {topic}" in one["advice"]
 
 
+@pytest.mark.parametrize("is_sending", [True, False])
 def test_an_acl_that_refuses_to_publish_and_a_question_that_nobody_receives(
-    diagnose: Diagnose, folder: Path
+    diagnose: Diagnose, folder: Path, is_sending: bool
 ) -> None:
+    """Without a message no asset is known, and rules that name each one would be right."""
     acl = folder / "read-only-acl"
     acl.write_text(
         "topic read #\ntopic read $SYS/#\ntopic write edgeai/test/predictions/#\ntopic write end\n"
+        "topic write factory/#\n"
     )
     lines = (f"acl_file {acl}",)
     with (
-        start_mosquitto(folder / "read-only", *lines) as broker,
+        start_mosquitto(folder / f"read-only-{is_sending}", *lines) as broker,
         peer(broker.port, "#") as consumer,
+        sending(broker.port) if is_sending else contextlib.nullcontext(),
     ):
         form = {"type": "text", "fields": ["valid", "score"]}
         publish = {"answers": {"hmi": {"topic": "edgeai/test/to/{asset}/{field}", "format": form}}}
-        report = diagnose(broker.port, pipeline={"publish": publish}, heartbeat={})
+        report = diagnose(
+            broker.port,
+            seconds=SENDING_SECONDS if is_sending else SILENT_SECONDS,
+            pipeline={"publish": publish},
+            heartbeat={},
+        )
         consumer.publish("end", "")
-        wait_for(lambda: consumer.heard, "the message after those of doctor")
-        assert [one.topic for one in consumer.heard] == ["end"]
+        wait_for(lambda: any(one.topic == "end" for one in consumer.heard), "what came last")
+        heard = {one.topic for one in consumer.heard} - {TOPIC}
+        assert heard == {"end"}
     asked = {one["subject"]: one for one in report["findings"] if one["check"] == "publishing"}
     assert asked["predictions of p"]["status"] == "ok", asked
-    assert asked["answer hmi of p"]["found"] == "the broker refuses edgeai/test/to/p/valid"
+    asset = "press-1" if is_sending else "any"
+    answer = f"the broker refuses edgeai/test/to/{asset}/valid"
+    assert asked["answer hmi of p"]["found"].startswith(answer)
     for what in ("alarms of p", "events", "status", "answer hmi of p", "heartbeat"):
-        assert asked[what]["status"] == "fail", what
+        is_certain = is_sending or not what.endswith("of p")
+        assert asked[what]["status"] == ("fail" if is_certain else "warn"), what
         assert "the broker refuses edgeai/test/" in asked[what]["found"]
         assert "mosquitto: topic write edgeai/test" in asked[what]["advice"]
+
+
+ASKED = {
+    "factory/{line}/{asset}/x": "any/any",
+    "s/{site}/{line}/{asset}": "any/any/any",
+    "factory/{asset}/x": "any",
+    "factory/x": "p",
+}
+
+
+@pytest.mark.parametrize("topic", ASKED)
+def test_rules_that_count_the_levels_of_a_name_are_right_before_any_message(
+    diagnose: Diagnose, folder: Path, tmp_path: Path, topic: str
+) -> None:
+    """The rules that `edgeai acl` prints, with the model's name in a topic too."""
+    pipeline = {
+        "source": {**SOURCE, "topic": topic},
+        "publish": {"topic": "predictions/{node}/{model}/{asset}"},
+    }
+    model = write_package(
+        tmp_path / "folder", manifest_changes={"name": "other-name", "sample_rate_hz": 10.0}
+    )
+    config = write_config(tmp_path / "any.yaml", 1883, {"p": {"model": str(model), **pipeline}})
+    rules = access_rules(load_config(config), {"p": load_package(model).manifest})
+    acl = tmp_path / "acl"
+    lines = as_mosquitto_acl({"edge": ("the node", rules.node)})
+    acl.write_text("\n".join(one for one in lines if not one.startswith("user ")) + "\n")
+    with start_mosquitto(tmp_path / "rules", f"acl_file {acl}") as broker:
+        report = diagnose(broker.port, model=model, pipeline=pipeline)
+    assert set(bad(report)) == {"delivery"}
+    found = [one["found"] for one in report["findings"] if one["check"] == "publishing"]
+    assert f"the broker accepts predictions/test/other-name/{ASKED[topic]}" in found
+
+
+def test_rules_that_name_each_asset(diagnose: Diagnose, folder: Path, tmp_path: Path) -> None:
+    """They are right, whether the machine sends or not."""
+    acl = tmp_path / "acl"
+    acl.write_text(
+        "topic read #\ntopic read $SYS/#\ntopic write edgeai/test/predictions/p/press-1\n"
+        "topic write edgeai/test/alarms/p/press-1\ntopic write edgeai/test/events/#\n"
+        "topic write edgeai/test/events\ntopic write edgeai/test/status\n"
+    )
+    with start_mosquitto(tmp_path / "rules", f"acl_file {acl}") as broker:
+        report = diagnose(broker.port)
+        assert report["status"] == "warn", bad(report)
+        source = {**SOURCE, "assets": ["press-1"]}
+        report = diagnose(broker.port, pipeline={"source": source})
+    assert set(bad(report)) == {"delivery"}
 
 
 @pytest.mark.parametrize("delivers_at_once", [False, True])
@@ -426,7 +401,7 @@ def test_another_broker_than_mosquitto(
     """
     monkeypatch.setattr("edgeai.doctor.session.SYSTEM_TOPICS", ())
 
-    def deliver(probe: Probe, topic: str, seconds: float) -> int:
+    def deliver(probe: Probe, topic: str, seconds: float, payload: bytes = b"") -> int:
         probe._client.publish(topic, b"", 1)
         return 0
 
@@ -625,6 +600,18 @@ def test_the_report_for_people(
     assert lines[at + 1].startswith("      do: ")
     assert lines[-1].startswith(f"{config}: 1 failed, ")
     assert not list(tmp_path.glob("state*"))
+
+
+def test_what_a_broken_configuration_leaves_out_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "line.yaml"
+    config.write_text("node: a b\n")
+    lines = run_command(capsys, monkeypatch, "doctor", config).out.splitlines()
+    skipped = [line for line in lines if line.startswith("skip")]
+    assert len(skipped) == 1
+    assert skipped[0].startswith("skip  files, package, providers, state folder, memory, cpu, ")
+    assert skipped[0].endswith(": needs what another check has found missing")
 
 
 def test_the_state_folder_is_left_as_it_is(

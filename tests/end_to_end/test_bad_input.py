@@ -283,7 +283,7 @@ def test_a_key_with_a_passphrase_is_an_error_not_a_question(keys: Path, tmp_path
     )  # fmt: skip
     with running(config, online=False) as edge:
         assert edge.process.wait(patient(10)) == 2
-    assert "broker.tls.cert_file, key_file: cannot be loaded: " in edge.log
+    assert "locked.key: broker.tls.key_file: the private key has a passphrase" in edge.log
 
 
 # ----------------------------------------------------------------------------------- bad messages

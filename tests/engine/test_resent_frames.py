@@ -185,3 +185,16 @@ def test_frames_with_a_time_are_repeats_by_their_content(
     found, _, counted = run(sender, tmp_path / "line")
     assert counted == {"duplicate": 200}
     assert len(good(found)) == 400
+
+
+def test_a_backlog_that_is_sent_again_and_again_in_bursts_is_no_signal_that_repeats(
+    tmp_path: Path,
+) -> None:
+    """At the pace of new frames so many repeats would show a generator; bursts never do."""
+    sender = Sender(timed=False, numbered=False).send(range(40))
+    for _ in range(4):
+        sender.send(range(40), wait_ns=1_000_000)
+    sender.send(range(40, 60))
+    found, _, counted = run(sender, tmp_path / "line")
+    assert counted["duplicate"] == 160
+    assert len(found) == 60

@@ -59,6 +59,15 @@ def test_a_pipeline_without_messages_has_a_hint(
         assert list(hints.hints) == ["other"], "after 60 s, the default"
 
 
+def test_the_hint_asks_for_the_assets_that_are_wanted(tmp_path: Path) -> None:
+    with node(tmp_path, {"p": {"assets": ["Press-*"]}}) as one:
+        hints = DeliveryHints(one.pipelines)
+        hints.look(0.0, connected=True, left=0)
+        one.turn(row(1))
+        hints.look(100.0, connected=True, left=0)
+        assert "Does source.assets (Press-*) name the assets that send?" in hints.hints["p"]
+
+
 def test_the_time_begins_again_with_each_connection(tmp_path: Path) -> None:
     with node(tmp_path, {"p": {}}) as one:
         hints = DeliveryHints(one.pipelines)

@@ -127,6 +127,20 @@ def test_samples_in_bursts_with_holes_are_all_taken() -> None:
     assert sorted(line.ends) == line.ends
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.5, 1.2, 2.3, 2.9, 3.6, 4.0, 30.0])
+@pytest.mark.parametrize("hole", [2, 3, 4])
+def test_a_pause_in_a_burst_of_what_was_stored_costs_no_sample(pause: float, hole: int) -> None:
+    """The pause comes behind the sample that follows a hole, and may be as long as the step."""
+    line = Line()
+    arrived = 1000.0
+    for slot in range(60):
+        if not 30 <= slot < 29 + hole:
+            line.send(slot, arrived=[arrived])
+            arrived += pause if slot == 29 + hole else 0.001
+    assert line.told() == {"missing": hole - 1}
+    assert line.ends[-1] == 59
+
+
 def test_a_sample_that_overtook_another_is_taken_after_it() -> None:
     line = Line().send(*range(10), arrived=[*range(9), 9.9])
     line.send(11, 10, 12, 13, arrived=[11.0, 11.1, 12.0, 13.0])

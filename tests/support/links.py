@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,12 +27,17 @@ class Route:
     """A TCP proxy to a broker that can be cut as a firewall does: both ends get a reset.
 
     With `forbidden` it closes each connection on which a client sends these bytes, as brokers do
-    that punish a subscription (AWS IoT Core). No broker that runs here can be told to do so.
+    that punish a subscription (AWS IoT Core). No broker that runs here can be told to do so. With
+    `max_open` it closes a connection beyond so many that are open; mosquitto 2.0 counts them wrong.
     """
 
-    def __init__(self, port: int, forbidden: bytes | None = None) -> None:
+    def __init__(
+        self, port: int, forbidden: bytes | None = None, max_open: int | None = None
+    ) -> None:
         self._to = port
         self._forbidden = forbidden
+        self._max_open = max_open
+        self._open = 0
         self.connections = 0
         self.punished = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -44,11 +50,23 @@ class Route:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                if self._max_open is not None and not self._has_room(self._max_open):
+                    near.close()
+                    continue
+                self._open += 1
                 far = socket.create_connection(("127.0.0.1", self._to))
                 self._near.append(near)
                 self.connections += 1
                 for source, target in ((near, far), (far, near)):
                     self._start(partial(self._forward, source, target))
+
+    def _has_room(self, max_open: int) -> bool:
+        """Return whether a connection may be opened; one that ends now counts for a moment."""
+        for _ in range(30):
+            if self._open < max_open:
+                return True
+            time.sleep(0.01)
+        return False
 
     def _start(self, work: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=work, daemon=True))
@@ -63,6 +81,8 @@ class Route:
                 target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
+        if source in self._near:
+            self._open -= 1
         source.close()
 
     def cut(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edgeai.metrics.table import WORKERS
+from edgeai.metrics.table import METRICS, WORKERS
 from tests.support.brokers import run_mosquitto
 from tests.support.deployed import EXPECTED_SECONDS, SHIPPED, Deployed, SimulatedLine
 from tests.support.live import Running, patient, running, wait_for
@@ -123,10 +123,11 @@ def test_promtool_finds_nothing_to_complain_of_in_a_scrape(site: Site) -> None:
 
 
 def test_every_series_that_a_rule_reads_is_in_the_scrape(site: Site) -> None:
-    """Those of workers are not, and of alarms that are not normal: this node has none."""
+    """Not those of workers, of alarms that are not normal, and of answers: there are none."""
     text = site.get("/metrics", "edgeai_metrics_token")[1].decode()
     recorded = rules_of("record")
     absent = {"up", "edgeai_alarm_info", *recorded, *(one.name for one in WORKERS)}
+    absent |= {name for name in METRICS if name.startswith("edgeai_answer")}
     for rule in [*rules_of("alert").values(), *recorded.values()]:
         for name, _ in selectors(rule["expr"]):
             if name not in absent:
