@@ -25,9 +25,10 @@ from edgeai.streams.clock_steps import (
     is_shown,
     resolution_of,
 )  # fmt: skip
+from edgeai.streams.first_stamp import FirstStamp, first_stamp
 from edgeai.streams.holes import HOLE_PERIODS
 from edgeai.streams.old_stamps import FULL, NO_PLACE, REPEATED
-from edgeai.streams.repeats import MIN_COUNT, Kind, StampValues, copies_in, most_waiting
+from edgeai.streams.repeats import MIN_COUNT, Kind, StampValues, most_waiting
 from edgeai.streams.run import Run
 from edgeai.streams.settings import NEVER_NS, Floats
 
@@ -217,7 +218,8 @@ class CoarseClock:
             self._narrow(self._stamp_ns, stamp_ns)
             self._look_at_end(self._stamp_ns)
             self._values.next_stamp(self._stamp_ns, self._number, run.rows.tobytes())
-            self._stamp_ns, self.last_ns, self._number = stamp_ns, NEVER_NS, 0
+            self._stamp_ns, self.last_ns = stamp_ns, NEVER_NS
+            self._number = self._surplus = 0
             if self.is_refuted:
                 self.last_ns = stamp_ns
                 return [run]
@@ -245,15 +247,13 @@ class CoarseClock:
         time_ns = max(stamp_ns + self._number * period_ns, nearest_ns)
         step_ns = self._resolution_ns or SECOND_NS
         end_ns = stamp_ns + step_ns
-        is_over = time_ns >= end_ns - 2 * ROUNDING_NS
         has_room = True
+        # Where the step is about a period, two samples in one step are jitter.
+        is_over = time_ns >= end_ns - 2 * ROUNDING_NS and step_ns >= LEAST_PERIODS * period_ns
         if time_ns > end_ns + period_ns // 2 + ROUNDING_NS:
             time_ns = nearest_ns
             most_ns = end_ns + period_ns // 2 + ROUNDING_NS + FASTEST_SHARE * step_ns
             has_room = time_ns <= most_ns
-        is_over = (
-            is_over and step_ns >= LEAST_PERIODS * period_ns
-        )  # else two in one step are jitter
         has_room = has_room and not (is_over and kind is not Kind.NEW)
         if not has_room:
             self._refuse(kind)
@@ -275,12 +275,9 @@ class CoarseClock:
         if self._number and kind is Kind.NEW:
             self._others = min(MIN_OTHERS, self._others + 1)
         self._values.take(values, kind)
-        is_proven = self._others >= MIN_OTHERS
-        if (
-            kind is Kind.UNCLEAR
-            or (kind is Kind.EQUAL and self._values.has_copies)
-            or (self._number and not is_proven)
-        ):
+        is_unproven = self._number > 0 and self._others < MIN_OTHERS
+        may_be_copy = kind is Kind.EQUAL and self._values.has_copies
+        if is_unproven or may_be_copy or kind is Kind.UNCLEAR:
             run.mark()
 
     def _refuse(self, kind: Kind) -> None:
@@ -384,18 +381,32 @@ class CoarseClock:
         if self.is_refuted:
             self.last_ns = stamp_ns
             return waiting
-        waiting = self._without_copies(waiting, run)
-        period_ns = self._period_ns
-        step_ns = self._resolution_ns or 0
-        first_ns = max(stamp_ns, stamp_ns + step_ns - len(waiting) * period_ns)
-        for number, one in enumerate(waiting):
+        period_ns, step_ns = self._period_ns, self._resolution_ns or 0
+        first = first_stamp(waiting, run, self._resolution_ns, period_ns)
+        runs = first.runs
+        first_ns = max(stamp_ns, stamp_ns + step_ns - len(runs) * period_ns)
+        for number, one in enumerate(runs):
             one.times = [first_ns + number * period_ns]
-        self.last_ns = waiting[-1].first_ns
+        self.last_ns = runs[-1].first_ns
         self._number = (self.last_ns - stamp_ns) // period_ns + 1  # it may have begun before
-        hole = self._pace.note_first([one.arrived_ns for one in waiting])
-        for one in waiting[:hole]:  # their times are counted back over the hole
+        self.repeats += len(waiting) - len(runs)
+        self._note_first(first)
+        return runs
+
+    def _note_first(self, first: FirstStamp) -> None:
+        """Note the samples of the first stamp that are taken; mark those that are in doubt."""
+        runs = first.runs
+        if first.has_copies:
+            self._values.note_copy()
+        self._others = min(MIN_OTHERS, max(self._others, first.others))
+        if self._others < MIN_OTHERS or not first.is_clear:
+            for one in runs[1:]:
+                one.mark()
+        hole = self._pace.note_first([one.arrived_ns for one in runs])
+        for one in runs[:hole]:  # their times are counted back over the hole
             one.mark()
-        return waiting
+        self._values.start([one.rows.tobytes() for one in runs])
+        self._arrived_ns = runs[-1].arrived_ns
 
     def _look_at_next(self, stamp_ns: int, next_ns: int, waiting: list[Run]) -> None:
         """Note the stamp after the first one: what the clock is, and whether its step has ended."""
@@ -408,30 +419,6 @@ class CoarseClock:
             return
         self._resolution_ns = resolution_of([stamp_ns, next_ns], self._period_ns)
         self.is_refuted = self._resolution_ns is None
-
-    def _without_copies(self, waiting: list[Run], run: Run | None) -> list[Run]:
-        """Return the samples of the first stamp without those that were sent again."""
-        rows = [one.rows.tobytes() for one in waiting]
-        next_values = None if run is None else run.rows.tobytes()
-        copies = copies_in(rows, next_values)
-        left = [one for index, one in enumerate(waiting) if index not in (copies or ())]
-        step_ns, period_ns = self._resolution_ns, self._period_ns
-        is_full = False
-        if step_ns is not None and len(left) > (1 + FASTEST_SHARE) * step_ns / period_ns + 1:
-            left, is_full = left[: int(step_ns / period_ns + 0.5)], True  # which ones is not known
-        if copies or is_full:
-            self._values.note_copy()
-        others = MIN_OTHERS if len(left) >= MIN_COUNT else len(set(rows)) - 1
-        self._others = max(self._others, others)
-        # Equal ones may be copies, unless all are equal before and after, or the values return.
-        is_clear = copies is not None or next_values == rows[0] or next_values in rows[:-1]
-        if is_full or self._others < MIN_OTHERS or not is_clear:
-            for one in left[1:]:
-                one.mark()
-        self._values.start([one.rows.tobytes() for one in left])
-        self._arrived_ns = left[-1].arrived_ns
-        self.repeats += len(waiting) - len(left)
-        return left
 
     def _narrow(self, before_ns: int, stamp_ns: int) -> None:
         """Note a stamp that the recognized clock cannot show: the clock is finer, or is none."""

@@ -51,16 +51,8 @@ class StampValues:
     """The values of the samples of one stream, stamp by stamp."""
 
     __slots__ = (
-        "_copied",
-        "_has_next",
-        "_last",
-        "_newest",
-        "_returned",
-        "_stayed",
-        "equal",
-        "past",
-        "seen",
-    )
+        "_copied", "_has_next", "_last", "_newest", "_returned", "_stayed", "equal", "past", "seen",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         """Wait for the first sample."""

@@ -104,6 +104,7 @@ class UnprovenClock:
         """
         if self.runs:
             return self._look_on(run, before)
+        self.equal = 0
         if run.first_ns == before.last_ns:
             return self._look_at_double(run, before)
         return "coarse" if self._shows_near(run, before) else "fine"
@@ -157,8 +158,9 @@ class UnprovenClock:
         self._wait(run, before)
         if run.first_ns < newest.time_ns:
             return "fine"
-        if self._is_near:
-            return self._end_near(run.first_ns - newest.time_ns)
+        if self._is_near:  # a hole after them makes a pair
+            is_hole = run.first_ns - newest.time_ns >= HOLE_PERIODS * period_ns
+            return "coarse" if is_hole else "fine"
         if run.first_ns == newest.time_ns:
             if len(newest.values) >= MIN_DISTINCT:
                 return "coarse"
@@ -267,8 +269,3 @@ class UnprovenClock:
             return self._wait(run, before)
         self.note_doubled(run.first_ns)
         return "fine"
-
-    def _end_near(self, step_ns: int) -> Verdict:
-        """Judge by the sample after a stamp that came twice: a hole makes them a pair."""
-        is_hole = step_ns >= HOLE_PERIODS * self._period_ns
-        return "coarse" if is_hole else "fine"

@@ -273,3 +273,14 @@ def test_what_came_after_a_return_takes_the_place_of_what_was_there() -> None:
     assert found[:1000].all()
     assert not found[1000:].any()
     assert rows.have(times[1000:1500] + NS // 2, values[1000:1500], 1500).all()
+
+
+@pytest.mark.parametrize(("pace", "is_back"), [(0.3, 0), (0.7, 1), (1.7, 1), (3.0, 0), (50.0, 0)])
+def test_new_samples_of_used_times_set_the_clock_back_only_at_their_pace(
+    pace: float, is_back: int
+) -> None:
+    """A backlog comes faster than it was measured, and what trickles in comes slower."""
+    line = Line()
+    line.send(0, 2000)
+    line.send(2000, 300, to=500, pace=pace)
+    assert line.resets["clock_back"] == is_back
