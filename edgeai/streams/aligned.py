@@ -24,7 +24,7 @@ _new_arrival = tuple.__new__
 class AlignedStream(Stream):
     """A stream that makes windows of samples on the model's grid."""
 
-    __slots__ = ("_first", "_row", "_stamps", "_timeline")
+    __slots__ = ("_first", "_row", "_rows", "_stamps", "_timeline")
 
     def __init__(
         self,
@@ -40,6 +40,8 @@ class AlignedStream(Stream):
         )
         self._row = b""
         """Values of the last sample, to recognize a coarse clock."""
+        self._rows: set[bytes] = set()
+        """Those of all samples since the time stamp before it."""
         self._first: Run | None = None
         """The first sample, while there is no other time stamp."""
         self._stamps: deque[tuple[int, bytes]] = deque(maxlen=MIN_KEPT_ROWS)
@@ -62,6 +64,7 @@ class AlignedStream(Stream):
         """
         self._empty_after_failure(after_ns)
         self._row, self._first = b"", None
+        self._rows.clear()
         self._stamps.clear()
         self._timeline.recover(everything=everything)
 
@@ -176,7 +179,9 @@ class AlignedStream(Stream):
             return "fine"
         if not self._settings.period_ns:
             return "fine"
-        row = np.frombuffer(self._row, np.float32)
+        values = run.rows[0].tobytes()
+        is_known = values in self._rows or (run.first_ns, values) in stamps
+        row = np.frombuffer(values if is_known else self._row, np.float32)
         previous = np.frombuffer(stamps[-2][1], np.float32) if len(stamps) > 1 else None
         before = Before(
             stamps[-1][0], row, previous, self._settings.signals,
@@ -195,7 +200,9 @@ class AlignedStream(Stream):
                 return  # it was sent again
             self._first = None if stamps else run.copy()
             stamps.append((run.first_ns, row))
+            self._rows.clear()
         self._row = row
+        self._rows.add(row)
 
     def _was_taken(self, run: Run) -> bool:
         return self._timeline.was_taken(self._arrival_of(run))

@@ -463,3 +463,17 @@ def test_the_whole_distance_of_a_set_back_is_told(period: int, back: int) -> Non
     assert found.to_ns == (BASE + after[0]) * P
     assert not line.drops["duplicate"], "what is lost meanwhile is new"
     assert line.drops["late"] == max(2, 100 // period)
+
+
+@pytest.mark.parametrize(("samples", "is_kept"), [(1_000, True), (150_000, False)])
+def test_what_came_after_a_gap_is_kept_for_a_return_up_to_a_megabyte(
+    samples: int, is_kept: bool
+) -> None:
+    """The time may go on before the gap: then it is taken again, after what comes late."""
+    line = Line(length=8, hop=8).frame(0, 8)
+    for number in range(3):
+        line.frame(1000 + number * samples, samples)
+    held = line.stream._timeline._jump  # type: ignore[attr-defined]
+    assert (held is not None) == is_kept
+    line.frame(8, 8, arrived=1000 + 3 * samples)
+    assert line.told().get("late", 0) == (0 if is_kept else 8)
