@@ -439,7 +439,9 @@ def live(
 @pytest.mark.broker
 def test_the_state(live: tuple[RunningBroker, Running, str]) -> None:
     broker, _, url = live
+    # Messages are counted in the turn, and predictions a little later.
     wait_for(lambda: json.loads(get(url, "/api/state")[2])["received"] == 6, "six messages")
+    wait_for(lambda: json.loads(get(url, "/api/state")[2])["predicted"] == 2, "two predictions")
     state = json.loads(get(url, "/api/state")[2])
     assert (state["node"], state["received"], state["predicted"]) == ("test", 6, 2)
     assert state["broker"] == {
