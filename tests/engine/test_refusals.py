@@ -75,6 +75,45 @@ def test_what_is_counted_without_a_message_is_told_too(caplog: pytest.LogCapture
     assert lines(caplog)[1:] == [f"press: refused 5 more, late: {DROP_REASONS['late']}"]
 
 
+def test_an_example_is_of_the_samples_that_were_told_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counts, clock = Counter({"implausible_time": 1}), Clock()
+    refusals = Refusals("press", lambda: counts, clock)
+    refusals.examples["implausible_time"] = "topic plant/x/row"
+    refusals.poll()
+    clock.now = TELL_AGAIN_SECONDS
+    counts["implausible_time"] += 1
+    refusals.poll()
+    first, later = lines(caplog)
+    assert first.endswith("; topic plant/x/row")
+    assert "plant/x/row" not in later, "nobody knows whose the later ones are"
+
+
+def test_what_was_told_elsewhere_is_not_counted_again(caplog: pytest.LogCaptureFixture) -> None:
+    counts, clock = Counter({"failed_window": 5}), Clock()
+    refusals = Refusals("press", lambda: counts, clock)
+    refusals.told("failed_window")
+    refusals.poll()
+    assert lines(caplog) == []
+    counts["failed_window"] += 2
+    clock.now = TELL_AGAIN_SECONDS
+    refusals.poll()
+    (line,) = lines(caplog)
+    assert line.startswith("press: refused 2 more, failed_window")
+
+
+def test_what_is_wrong_with_a_message_is_told_and_kept(caplog: pytest.LogCaptureFixture) -> None:
+    counts, texts = Counter({"no_signal": 1, "no_time": 1}), {"no_signal": "it has only `x`"}
+    refusals = Refusals("press", lambda: counts, Clock(), lambda reason, *_: texts.get(reason, ""))
+    for reason in counts:
+        refusals.tell(reason, "plant/x/row", b"{}")
+    assert refusals.explained == texts
+    first, other = lines(caplog)
+    assert "; it has only `x`; topic plant/x/row" in first
+    assert f"{DROP_REASONS['no_time']}; topic plant/x/row" in other
+
+
 def test_duplicates_are_told_but_are_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER)
     counts = Counter({"duplicate": 1})
