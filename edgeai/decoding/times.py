@@ -30,6 +30,8 @@ COUNTS = {
     "ticks": (100, 62_135_596_800 * SECOND_NS),
 }
 """Nanoseconds of each unit, and from the day at which it begins to count to 1970."""
+COARSE_FLOAT_NS, FLOAT_STEP_NS = 100, 1000
+"""Float64 with such steps, those of times since 1987, are rounded to microseconds."""
 EXCEL_STEP_NS = 10_000
 """Days as float64 have steps of about a microsecond today; so they are rounded."""
 
@@ -107,9 +109,13 @@ def _counted_ns(value: Any, factor: int, *, numeric_text: bool) -> int:
         return value * factor
     if not math.isfinite(value):
         raise DecodeError("invalid_time")
-    # A float has too few digits for a time in nanoseconds: only the fraction is rounded.
     whole = int(value)
-    return whole * factor + round((value - whole) * factor)
+    nanoseconds = whole * factor + round((value - whole) * factor)
+    if math.ulp(value) * factor < COARSE_FLOAT_NS:
+        return nanoseconds
+    # Times of today as float64 have steps of a quarter of a microsecond: 1763719200.1 s is 95 ns
+    # before the tenth of a second that its sender means.
+    return (nanoseconds + FLOAT_STEP_NS // 2) // FLOAT_STEP_NS * FLOAT_STEP_NS
 
 
 def _text_ns(text: str, factor: int) -> int | float | None:

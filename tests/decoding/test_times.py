@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeai.config.base import TimeField
@@ -159,3 +161,19 @@ def test_an_ambiguous_hour_of_numbers_is_read_as_its_first() -> None:
     wanted = datetime(2025, 10, 26, 2, 30, tzinfo=berlin)
     assert read(seconds, "s", "Europe/Berlin") == int(wanted.timestamp()) * S
     assert wanted.astimezone(UTC).hour == 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    microseconds=st.integers(0, 4_102_444_800 * 10**6),  # up to the year 2100
+    unit=st.sampled_from(["s", "ms", "us"]),
+)
+@example(microseconds=1_763_719_200_100_000, unit="s")  # 95 ns early, as float64
+def test_a_time_with_decimals_is_the_microsecond_that_its_sender_means(
+    microseconds: int, unit: str
+) -> None:
+    digits = {"s": 6, "ms": 3, "us": 0}[unit]
+    text = f"{Decimal(microseconds).scaleb(-digits)}"
+    value = msgspec.json.decode(text if "." in text else text + ".0")
+    assert type(value) is float
+    assert read(value, unit) == microseconds * 1000

@@ -86,6 +86,8 @@ class Node:
         assets = assets_of(pipelines) if assets_of is not None else None
         if assets is not None:
             assets.restore()
+        if now_ns or now:  # a node has one clock
+            monitoring.setdefault("clock_ns", now or (lambda: now_ns))
         self.monitor = Monitor(pipelines, self.metrics, assets=assets, **monitoring)
         self.engine = Engine(
             pipelines, self.source, self.sink, self.metrics,
