@@ -385,6 +385,19 @@ def test_messages_that_give_no_sample_do_not_keep_an_asset_current(
     assert line.asset()["state"] == "stale"
 
 
+@pytest.mark.parametrize(("waits", "cause"), [(3, "no_samples"), (8, "refused")])
+def test_one_refused_message_before_a_silence_is_no_sender_that_goes_on(
+    tmp_path: Path, waits: int, cause: str
+) -> None:
+    line = Line(tmp_path).wait(1).rows(1, 6).wait(1)
+    for second in range(12):
+        if second == waits:
+            line.send(b"no")
+        line.wait(1)
+    (event,) = [one for one in line.events if one["event"] == "stale"]
+    assert event["cause"] == cause
+
+
 @pytest.mark.parametrize("from_start", [True, False])
 @pytest.mark.parametrize(
     ("bad", "stream", "reason"),
@@ -536,6 +549,21 @@ def test_many_events_are_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     log.write("three", count=5, extra={})
     log.poll(everything=True)
     assert messages(caplog, "pipeline")[7:] == ["p: 5 more alarm changes"]
+
+
+def test_the_next_period_begins_with_what_was_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    one = LimitedLog("p", "alarm changes", lines=2, seconds=60, clock=lambda: now)
+    for number in range(5):
+        one.write("alarm %d", number, extra={})
+    now = 60.0
+    for number in range(5, 8):
+        one.write("alarm %d", number, extra={})
+    one.poll(everything=True)
+    assert messages(caplog, "pipeline") == [
+        "p: alarm 0", "p: alarm 1", "p: 3 more alarm changes", "p: alarm 5", "p: alarm 6",
+        "p: 1 more alarm changes",
+    ]  # fmt: skip
 
 
 def test_thousands_of_assets_are_few_lines(
