@@ -385,6 +385,23 @@ def test_messages_that_give_no_sample_do_not_keep_an_asset_current(
     assert line.asset()["state"] == "stale"
 
 
+@pytest.mark.parametrize(("step", "is_told"), [(30, False), (None, True)])
+def test_samples_of_a_declared_coarse_clock_wait_for_its_first_step(
+    tmp_path: Path, step: int | None, *, is_told: bool
+) -> None:
+    clock = {"path": "t", "unit": "s"} | ({"resolution_seconds": step} if step else {})
+    line = Line(tmp_path, {**SOURCE, "time": clock}).wait(1)
+    for second in range(30):
+        line.send({"t": 30, "a": second, "b": 1}).wait(1)
+    assert ("stale" in [one["event"] for one in line.events]) == is_told
+    for second in range(30):
+        line.send({"t": 60, "a": 30 + second, "b": 1}).wait(1)
+    assert not line.pipeline.streams["m"].is_stale
+    for _ in range(12):
+        line.wait(1)
+    assert line.pipeline.streams["m"].is_stale
+
+
 @pytest.mark.parametrize(("waits", "cause"), [(3, "no_samples"), (8, "refused")])
 def test_one_refused_message_before_a_silence_is_no_sender_that_goes_on(
     tmp_path: Path, waits: int, cause: str
