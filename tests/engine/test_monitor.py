@@ -402,6 +402,16 @@ def test_samples_of_a_declared_coarse_clock_wait_for_its_first_step(
     assert line.pipeline.streams["m"].is_stale
 
 
+def test_samples_that_wait_for_late_ones_are_no_silence(tmp_path: Path) -> None:
+    line = Line(tmp_path, stream={"lateness_seconds": 20}).wait(1)
+    for second in range(40):
+        line.rows(second, 1).wait(1)
+    assert line.events == []
+    for _ in range(12):
+        line.wait(1)
+    assert [one["event"] for one in line.events] == ["stale"]
+
+
 @pytest.mark.parametrize(("waits", "cause"), [(3, "no_samples"), (8, "refused")])
 def test_one_refused_message_before_a_silence_is_no_sender_that_goes_on(
     tmp_path: Path, waits: int, cause: str
