@@ -70,10 +70,12 @@ class StaleWatch:
         first = state.first_heard or state.seen  # known from before a restart
         if not first:
             return False
-        limit = self._limit
-        if now - (state.seen or first) > limit:
+        limit, waits_until = self._limit, self._limit + self._wait_seconds
+        # Samples of a declared coarse clock wait for the end of its first step.
+        is_waiting = state.stream.undecided is not None
+        if now - (state.seen or first) > (waits_until if is_waiting else limit):
             return True
-        return now - (state.used or first) > limit + self._wait_seconds
+        return now - (state.used or first) > waits_until
 
     def _is_undecided(self, state: StreamState, now: float, *, pipeline_fault: bool) -> bool:
         """Return whether samples come, and no window could be judged for long.

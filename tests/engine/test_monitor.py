@@ -385,6 +385,46 @@ def test_messages_that_give_no_sample_do_not_keep_an_asset_current(
     assert line.asset()["state"] == "stale"
 
 
+@pytest.mark.parametrize(("step", "is_told"), [(30, False), (None, True)])
+def test_samples_of_a_declared_coarse_clock_wait_for_its_first_step(
+    tmp_path: Path, step: int | None, *, is_told: bool
+) -> None:
+    clock = {"path": "t", "unit": "s"} | ({"resolution_seconds": step} if step else {})
+    line = Line(tmp_path, {**SOURCE, "time": clock}).wait(1)
+    for second in range(30):
+        line.send({"t": 30, "a": second, "b": 1}).wait(1)
+    assert ("stale" in [one["event"] for one in line.events]) == is_told
+    for second in range(30):
+        line.send({"t": 60, "a": 30 + second, "b": 1}).wait(1)
+    assert not line.pipeline.streams["m"].is_stale
+    for _ in range(12):
+        line.wait(1)
+    assert line.pipeline.streams["m"].is_stale
+
+
+def test_samples_that_wait_for_late_ones_are_no_silence(tmp_path: Path) -> None:
+    line = Line(tmp_path, stream={"lateness_seconds": 20}).wait(1)
+    for second in range(40):
+        line.rows(second, 1).wait(1)
+    assert line.events == []
+    for _ in range(12):
+        line.wait(1)
+    assert [one["event"] for one in line.events] == ["stale"]
+
+
+@pytest.mark.parametrize(("waits", "cause"), [(3, "no_samples"), (8, "refused")])
+def test_one_refused_message_before_a_silence_is_no_sender_that_goes_on(
+    tmp_path: Path, waits: int, cause: str
+) -> None:
+    line = Line(tmp_path).wait(1).rows(1, 6).wait(1)
+    for second in range(12):
+        if second == waits:
+            line.send(b"no")
+        line.wait(1)
+    (event,) = [one for one in line.events if one["event"] == "stale"]
+    assert event["cause"] == cause
+
+
 @pytest.mark.parametrize("from_start", [True, False])
 @pytest.mark.parametrize(
     ("bad", "stream", "reason"),
@@ -536,6 +576,21 @@ def test_many_events_are_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     log.write("three", count=5, extra={})
     log.poll(everything=True)
     assert messages(caplog, "pipeline")[7:] == ["p: 5 more alarm changes"]
+
+
+def test_the_next_period_begins_with_what_was_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    one = LimitedLog("p", "alarm changes", lines=2, seconds=60, clock=lambda: now)
+    for number in range(5):
+        one.write("alarm %d", number, extra={})
+    now = 60.0
+    for number in range(5, 8):
+        one.write("alarm %d", number, extra={})
+    one.poll(everything=True)
+    assert messages(caplog, "pipeline") == [
+        "p: alarm 0", "p: alarm 1", "p: 3 more alarm changes", "p: alarm 5", "p: alarm 6",
+        "p: 1 more alarm changes",
+    ]  # fmt: skip
 
 
 def test_thousands_of_assets_are_few_lines(

@@ -198,3 +198,28 @@ def test_a_backlog_that_is_sent_again_and_again_in_bursts_is_no_signal_that_repe
     found, _, counted = run(sender, tmp_path / "line")
     assert counted["duplicate"] == 160
     assert len(found) == 60
+
+
+def test_of_frames_without_number_and_time_the_newest_are_remembered() -> None:
+    seen, values = SeenFrames(), np.arange(8.0)[:, np.newaxis]
+    count = 2 * UNNUMBERED + 300
+    for number in range(count):
+        seen.add((None, number), UNNUMBERED)
+    known = [seen.is_repeat((None, number), values, number * NS, 1e6) for number in range(count)]
+    assert known == [number >= count - UNNUMBERED for number in range(count)]
+
+
+def test_new_content_ends_a_signal_that_repeats(tmp_path: Path) -> None:
+    """After it, a frame that comes again at the pace of new ones is a repeat as before."""
+    sender = Sender(timed=False, numbered=False)
+    for _ in range(4):
+        sender.send(range(10))
+    sender.send(range(20, 30)).send(range(20, 25))
+    _, _, counted = run(sender, tmp_path / "line")
+    first_loop = counted["duplicate"] - 5
+    assert 10 <= first_loop <= 20
+    without = Sender(timed=False, numbered=False)
+    for _ in range(4):
+        without.send(range(10))
+    _, _, counted = run(without, tmp_path / "without")
+    assert counted["duplicate"] == first_loop

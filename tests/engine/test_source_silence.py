@@ -108,3 +108,14 @@ def test_without_the_broker_no_source_is_told(tmp_path: Path) -> None:
     line.connected = True
     line.run(5, "drive", "oil")
     assert "source_stale" not in [name for name, _ in line.told]
+
+
+def test_after_an_outage_a_source_has_its_time_again(tmp_path: Path) -> None:
+    line = Line(tmp_path).run(8, "drive", "oil").run(3, "drive")
+    line.connected = False
+    line.run(40)
+    line.connected = True
+    line.run(19, "drive")
+    assert "source_stale" not in [name for name, _ in line.told]
+    line.run(4, "drive")
+    assert ("source_stale", "oil") in line.told

@@ -12,6 +12,7 @@ import pytest
 
 from edgeai.assembly.plan import check
 from edgeai.engine.asset_events import Live
+from edgeai.engine.sample_watch import SampleWatch
 from edgeai.engine.window_watch import MIN_TROUBLES, WINDOWS
 from edgeai.node.page_state import pipeline_state
 from tests.support.engine import NS, Node
@@ -278,3 +279,21 @@ def test_a_time_that_is_refused_later_is_told_with_topic_and_time(
     lines = [one.getMessage() for one in caplog.records]
     (told,) = [one for one in lines if "refused 1, implausible_time" in one]
     assert f"; topic factory/m/{topic}, time 1970-01-12T" in told, told
+
+
+def test_assets_of_a_pipeline_that_makes_no_window_are_not_told_one_by_one(tmp_path: Path) -> None:
+    line = Line(tmp_path, ROW, 10.0).run(rows(1 / 1.2, 60))
+    assert line.faults, "that is told"
+    assert not line.pipeline.streams["m"].is_stale
+
+
+def test_a_cause_comes_before_what_has_none(tmp_path: Path) -> None:
+    watch = SampleWatch(Line(tmp_path, ROW, 10.0).pipeline)
+    windows = watch._windows
+    assert watch.fault is None
+    windows.fault = "no window"
+    assert watch.fault == "no window"
+    watch._fault = "no sample"
+    assert watch.fault == "no sample"
+    windows.has_cause = True
+    assert watch.fault == "no window"
